@@ -1,0 +1,27 @@
+"""The two ways in which a job ends badly for a reason that its user can understand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """What was asked for cannot be done as asked: a missing path, an unknown name, a value out of range.
+
+    The message is one line that names what was received and says what to do. The command line prints it without a
+    traceback and ends with exit code 2.
+    """
+
+
+class JobError(RuntimeError):
+    """The job was started and failed: a loss that became NaN, a full disk, unreadable pictures.
+
+    The command line prints the message without a traceback and ends with exit code 1.
+    """
+
+
+def suggestion(received: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest of the `known` names, or an empty string when none is near."""
+    near = difflib.get_close_matches(received, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,69 @@
+"""What a person sees of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+
+Everything here goes to stderr, so that results on stdout can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PLAIN_LINE_SECONDS = 10.0  # without a terminal, one line in this many seconds is enough to see that the work goes on
+
+
+def say(message: str) -> None:
+    """Print one line for the person at the terminal (stderr)."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+    """Yield the items and show the progress: count, share, rate in `unit` per second and time left.
+
+    Args:
+        items: what is worked through.
+        what: the work in a word or two, such as "checking".
+        total: number of items; taken from `len(items)` when it has one.
+        unit: what an item is, in the plural, such as "pictures".
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    if sys.stderr.isatty():
+        yield from _bar(items, what, total, unit)
+    else:
+        yield from _lines(items, what, total, unit)
+
+
+def _bar(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total, rate="")
+        start = time.monotonic()
+        for done, item in enumerate(items, start=1):
+            yield item
+            rate = done / max(time.monotonic() - start, 1e-9)
+            progress.update(task, advance=1, rate=f"{rate:,.1f} {unit}/s")
+
+
+def _lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+    start = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= PLAIN_LINE_SECONDS:
+            last = now
+            rate = done / (now - start)
+            left = f" of {total}, {(total - done) / rate:.0f} s left" if total else ""
+            say(f"{what}: {done}{left}, {rate:.1f} {unit}/s")
