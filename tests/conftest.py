@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,14 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
-def shared(relative: str) -> Path:
-    """A developer's real pictures and weights; the test is skipped where they are absent."""
-    path = SHARED / relative
-    if not path.exists():
-        pytest.skip(f"needs the developers' data file {relative}")
-    return path
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Give a function from a name to the path of a developer's real pictures or weights; it skips where they are absent."""
+
+    def find(relative: str) -> Path:
+        path = SHARED / relative
+        if not path.exists():
+            pytest.skip(f"needs the developers' data file {relative}")
+        return path
+
+    return find
