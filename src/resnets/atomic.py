@@ -39,7 +39,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     except OSError as error:
-        raise JobError(f"Cannot write '{path}': {error.strerror or error}. What stood there before is unchanged.") from error
+        reason = error.strerror or error
+        raise JobError(f"Cannot write '{path}': {reason}. What stood there before is unchanged.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

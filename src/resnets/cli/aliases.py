@@ -1,0 +1,133 @@
+"""What people type who come from another tool, and how it is written here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from resnets.errors import UserError, suggestion
+
+# flag elsewhere -> flag here. Sources: Ultralytics, timm, Keras, the example scripts of torchvision and transformers.
+FLAGS = {
+    "--arch": "--model",
+    "--model-name-or-path": "--model",
+    "--num-epochs": "--epochs",
+    "--num-train-epochs": "--epochs",
+    "--max-epochs": "--epochs",
+    "--batch-size": "--batch",
+    "--per-device-train-batch-size": "--batch",
+    "--bs": "--batch",
+    "-b": "--batch",
+    "--learning-rate": "--lr",
+    "--lr0": "--lr",
+    "--img-size": "--imgsz",
+    "--image-size": "--imgsz",
+    "--input-size": "--imgsz",
+    "--num-workers": "--workers",
+    "-j": "--workers",
+    "--gpu": "--device",
+    "--gpus": "--device",
+    "--cuda": "--device",
+    "--pretrained": "--weights",
+    "--checkpoint": "--weights",
+    "--project": "--out",
+    "--output": "--out",
+    "--output-dir": "--out",
+    "--save-dir": "--out",
+    "-o": "--out",
+    "--experiment": "--name",
+    "--resume-from-checkpoint": "--resume",
+    "--early-stopping": "--patience",
+    "--opt": "--set optim.name",
+    "--optimizer": "--set optim.name",
+    "--cfg": "--recipe",
+    "--config": "--recipe",
+    "--num-classes": "--classes",
+    "--validation-split": "--val-fraction",
+    "--topk": "--top-k",
+    "--tta": "--crops",
+}
+
+# What stands as a plain word here, elsewhere behind a flag.
+WORDS = {
+    "--data": "The data is the first word after the verb: resnets train DATA.",
+    "--data-dir": "The data is the first word after the verb: resnets train DATA.",
+    "--train-dir": "The data is the first word after the verb: resnets train DATA.",
+    "--source": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
+    "--input": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
+}
+
+VERBS = {
+    "val": "evaluate",
+    "validate": "evaluate",
+    "eval": "evaluate",
+    "test": "evaluate",
+    "fit": "train",
+    "finetune": "train",
+    "fine-tune": "train",
+    "infer": "predict",
+    "inference": "predict",
+    "info": "summary",
+    "ls": "models",
+    "list": "models",
+    "zoo": "models",
+    "find-lr": "lr-find",
+}
+
+TASKS = ("classify", "detect", "segment", "pose", "obb")  # Ultralytics writes the task before the verb
+ASSIGNMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+
+
+def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
+    """The words of a command as this tool spells them: `--val_fraction` is `--val-fraction`, `lr_find` is `lr-find`.
+
+    Raises:
+        UserError: the verb, or a `key=value` word, belongs to another tool; the message says how it is written here.
+    """
+    if not words:
+        return ["--help"]
+    verb, *rest = (_dashed(word) for word in words)
+    if not verb.startswith("-"):
+        verb = verb.replace("_", "-")
+        _check_verb(verb, rest, verbs)
+        _check_assignments(verb, rest)
+    return [verb, *rest]
+
+
+def flag_hint(received: str, known: Collection[str]) -> str:
+    """` It is called '--batch' here.` for a flag of another tool, or an empty string."""
+    if received in WORDS:
+        return f" {WORDS[received]}"
+    here = FLAGS.get(received, "")
+    return f" It is called '{here}' here." if here.partition(" ")[0] in known else ""
+
+
+def _dashed(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def _check_verb(verb: str, rest: Sequence[str], verbs: Collection[str]) -> None:
+    if verb in verbs:
+        return
+    if verb in VERBS:
+        raise UserError(f"Unknown verb '{verb}'. It is called '{VERBS[verb]}' here: resnets {VERBS[verb]}.")
+    if verb in TASKS:
+        rest_verb = rest[0] if rest and rest[0] in verbs else "train"
+        raise UserError(f"Unknown verb '{verb}'. The task is not written here: resnets {rest_verb} ….")
+    raise UserError(f"Unknown verb '{verb}'.{suggestion(verb, verbs)} The verbs are {', '.join(verbs)}.")
+
+
+def _check_assignments(verb: str, rest: Sequence[str]) -> None:
+    """Refuse `epochs=3`, Ultralytics' way of writing; `--set optim.lr=0.2` and a file that is called so are fine."""
+    before = verb
+    for word in rest:
+        found = ASSIGNMENT.fullmatch(word)
+        if found and not before.startswith("-") and not Path(word).exists():
+            key, value = found.group(1).replace("_", "-"), found.group(2)
+            hint = WORDS.get(f"--{key}") or f"Write it as '{FLAGS.get(f'--{key}', f'--{key}')} {value}'."
+            raise UserError(f"Values are not written as '{word}' here. {hint}")
+        before = word
