@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# Keras is one of the independent implementations that the networks are compared with; on torch it runs in one process with ours.
+# Keras is one of the independent implementations that the networks are compared with; on torch it runs in one process
+# with ours.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -16,7 +17,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 @pytest.fixture
 def shared() -> Callable[[str], Path]:
-    """Give a function from a name to the path of a developer's real pictures or weights; it skips where they are absent."""
+    """Give a function from a name to the path of a developer's real pictures or weights; it skips without them."""
 
     def find(relative: str) -> Path:
         path = SHARED / relative

@@ -1,0 +1,46 @@
+# `make demo` and `make test` set everything up by themselves, in .venv; nothing else on the machine is changed.
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+DEMO := build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
+	@echo "make test    the linter, the type checker and all tests"
+	@echo "make lint    the linter and the type checker only"
+	@echo "make format  put the sources into the common form"
+	@echo "make clean   remove what the demo wrote"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --editable .
+	touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@ .venv/.installed
+
+demo: .venv/.installed
+	rm -rf $(DEMO)
+	$(BIN)/resnets data get digits $(DEMO)/digits
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(DEMO)

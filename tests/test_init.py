@@ -1,0 +1,32 @@
+"""The package's face."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import resnets
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert resnets.__version__ == version("resnets")
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match="'resnets' has no attribute 'craete'"):
+        resnets.__getattr__("craete")
+
+
+@pytest.mark.parametrize("first", ["import resnets.recipes.job", "import resnets.train", "pass"])
+def test_train_is_the_function_whatever_was_imported_before(first: str) -> None:
+    code = f"{first}; import resnets; from resnets import train; print(train.__module__, resnets.train is train)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["resnets.recipes.job", "True"]
+
+
+def test_the_package_runs_as_a_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "resnets", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"resnets {resnets.__version__}\n"

@@ -1,0 +1,64 @@
+"""What is shown of long work, with and without a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from resnets import progress
+
+
+def test_every_item_comes_through_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress.track(range(5), what="counting")) == [0, 1, 2, 3, 4]
+    assert list(progress.track(iter("abc"), what="spelling")) == ["a", "b", "c"]
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_terminal_a_plain_line_comes_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0.0)
+    list(progress.track(["a", "b"], what="checking", unit="pictures"))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("checking: 1 of 2, ")
+    assert "pictures/s" in shown.err
+    assert "\x1b" not in shown.err
+
+
+def test_short_work_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    list(progress.track(range(100), what="checking"))
+    assert capsys.readouterr().err == ""
+
+
+def test_say_speaks_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.say("lr=0.05 (auto)")
+    assert capsys.readouterr() == ("", "lr=0.05 (auto)\n")
+
+
+def test_on_a_terminal_there_is_a_bar_and_stdout_stays_clean() -> None:
+    code = """
+import time
+from resnets.progress import track
+for item in track(range(5), what="checking", unit="pictures"):
+    time.sleep(0.1)
+print("result")
+"""
+    ours, theirs = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # Linux reports the end of a closed terminal as an error
+        pass
+    assert done.stdout == "result\n"
+    text = shown.decode()
+    assert "checking" in text
+    assert "pictures/s" in text
+    assert "5/5" in text or "4/5" in text
