@@ -70,8 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(aliases.canonical(words, VERBS))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit, which must not fail again.
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        # rich turns a closed pipe into SystemExit. Python flushes stdout once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
@@ -86,13 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    command = typer.main.get_command(application())
     try:
-        result = typer.main.get_command(application()).main(words, prog_name="resnets", standalone_mode=False)
+        with command.make_context("resnets", words) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
     except USAGE_ERROR as error:
         raise UserError(_usage(error)) from error
-    if result == INTERRUPTED:
-        raise KeyboardInterrupt
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def _usage(error: Any) -> str:

@@ -1,0 +1,174 @@
+"""How the command is called and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from resnets.cli import aliases, app
+from resnets.errors import JobError, UserError
+
+RESNETS = [sys.executable, "-m", "resnets"]
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    """Run the command line with a verb that raises `error`."""
+
+    def failing() -> typer.Typer:
+        broken = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+        @broken.command()
+        def models() -> None:
+            raise error
+
+        broken.callback()(lambda: None)
+        return broken
+
+    monkeypatch.setattr(app, "application", failing)
+    return app.main(["models"])
+
+
+def test_without_words_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([]) == 0
+    shown = capsys.readouterr()
+    for verb in app.VERBS:
+        assert verb in shown.out
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([verb, "--help"]) == 0
+    assert f"Usage: resnets {verb}" in capsys.readouterr().out
+
+
+def test_the_version_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("resnets 0.")
+
+
+def test_help_answers_in_three_tenths_of_a_second() -> None:
+    """Processor time, since the wall clock of a busy machine says little; the smallest of five."""
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*RESNETS, "--help"], stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("no 'x'"), 2, "error: no 'x'\n"),
+        (JobError("loss is NaN"), 1, "error: loss is NaN\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.csv"), 1, "error: No space left on device: 'a.csv'. Free"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 1, "error: Permission denied: '/x'. Choose"),
+        (MemoryError(), 1, "error: The memory of this machine is used up. Use a smaller --batch"),
+        (
+            KeyError("head.fc"),
+            1,
+            "error: this is a bug in resnets: KeyError: 'head.fc'; run again with RESNETS_DEBUG=1",
+        ),
+    ],
+)
+def test_each_ending_has_its_code_and_one_line(
+    error: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(monkeypatch, error) == code
+    shown = capsys.readouterr()
+    assert shown.err.startswith(line)
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_the_traceback_is_there_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RESNETS_DEBUG", "1")
+    assert ending(monkeypatch, UserError("no 'x'")) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert shown.endswith("error: no 'x'\n")
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*RESNETS, "--help"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_interrupt_is_reported_as_shells_do(tmp_path: Path) -> None:
+    """The command waits for a list of pictures on stdin when the signal comes."""
+    code = "import sys; from resnets.cli import app; print(flush=True); sys.stdin.read()"
+    wrapper = f"""
+import sys, typer
+from resnets.cli import app
+def waiting():
+    exec({code!r})
+application = typer.Typer(add_completion=False)
+application.command("models")(waiting)
+application.callback()(lambda: None)
+app.application = lambda: application
+sys.exit(app.main(["models"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", wrapper], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert error == b"interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["--help"]),
+        (["lr_find", "x"], ["lr-find", "x"]),
+        (["train", "x", "--val_fraction=0.2"], ["train", "x", "--val-fraction=0.2"]),
+        (["train", "x", "--set", "optim.lr=0.2"], ["train", "x", "--set", "optim.lr=0.2"]),
+        (["train", "x", "--set", "seed=1"], ["train", "x", "--set", "seed=1"]),
+        (["--version"], ["--version"]),
+    ],
+)
+def test_words_are_spelled_as_here(words: list[str], expected: list[str]) -> None:
+    assert aliases.canonical(words, app.VERBS) == expected
+
+
+def test_a_file_whose_name_looks_like_a_setting_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b.jpg").write_bytes(b"")
+    assert aliases.canonical(["predict", "m", "a=b.jpg"], app.VERBS) == ["predict", "m", "a=b.jpg"]
+    with pytest.raises(UserError, match=r"Write it as '--a c\.jpg'"):
+        aliases.canonical(["predict", "m", "a=c.jpg"], app.VERBS)
+
+
+def test_every_alias_leads_to_a_flag_or_a_verb_that_there_is() -> None:
+    group = typer.main.get_command(app.application())
+    flags = {
+        flag
+        for verb in app.VERBS
+        for parameter in group.commands[verb].params  # type: ignore[attr-defined]
+        for flag in parameter.opts
+    }
+    assert {here.partition(" ")[0] for here in aliases.FLAGS.values()} <= flags
+    assert not set(aliases.FLAGS) & flags
+    assert set(aliases.VERBS.values()) <= set(app.VERBS)
+    assert not set(aliases.VERBS) & set(app.VERBS)
