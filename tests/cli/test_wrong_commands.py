@@ -1,0 +1,269 @@
+"""Wrong commands, each of which ends in one line that says what was received, and in the right exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnets.cli import app
+
+TRAIN = "--model tiny --imgsz 32 --epochs 1 --workers 0"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A command, what its message must contain, and how it ends."""
+
+    words: str
+    shows: str
+    code: int = 2
+    stdin: str = ""
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def picture(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+
+
+def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classify") -> None:
+    from resnets.data.preprocess import Preprocess
+    from resnets.models import zoo
+    from resnets.weights.checkpoint import Checkpoint, save
+
+    torch.manual_seed(0)
+    net = zoo.create("tiny", classes=len(classes))
+    preprocess = Preprocess.plain(32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    save(
+        path,
+        Checkpoint(
+            spec=zoo.spec("tiny", classes=len(classes)),
+            preprocess=preprocess,
+            classes=classes,
+            task=task,
+            metrics={},
+            provenance={},
+            tensors=net.state_dict(),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with right and wrong data, checkpoints and lists, in which the commands are given."""
+    root = tmp_path_factory.mktemp("world")
+    for label in ("ant", "bee"):
+        for number in range(8):
+            picture(root / "insects" / label / f"{number}.png", number)
+            picture(root / "parted" / ("train" if number < 6 else "val") / label / f"{number}.png", number)
+            picture(root / "no_val" / "train" / label / f"{number}.png", number)
+            picture(root / "unknown_label" / ("train" if number < 6 else "val") / label / f"{number}.png", number)
+        picture(root / "one_class" / "ant" / f"{label}.png", 1)
+        picture(root / "text_inside" / label / "1.png", 2)
+    picture(root / "unknown_label" / "val" / "wasp" / "1.png", 3)
+    (root / "empty").mkdir()
+    (root / "empty_classes" / "ant").mkdir(parents=True)
+    (root / "empty_classes" / "bee").mkdir(parents=True)
+    shutil.copytree(root / "insects", root / "text_named_jpg")
+    (root / "text_named_jpg" / "ant" / "note.jpg").write_text("this is no picture\n")
+    shutil.copytree(root / "insects", root / "zero_bytes")
+    (root / "zero_bytes" / "bee" / "nothing.png").write_bytes(b"")
+    checkpoint(root / "insects.safetensors", ("ant", "bee"))
+    checkpoint(root / "pets.safetensors", ("cat", "dog"))
+    checkpoint(root / "boxes.safetensors", ("ant", "bee"), task="detect")
+    whole = (root / "insects.safetensors").read_bytes()
+    (root / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    (root / "text.safetensors").write_text("not a checkpoint\n")
+    torch.save({"fc.weight": torch.zeros(2, 2)}, root / "pickle.pth")
+    (root / "no_path.csv").write_text("file,label\na.png,ant\n")
+    (root / "no_label.csv").write_text("path,weight\ninsects/ant/0.png,1\n")
+    (root / "gone.csv").write_text("path,label\ninsects/ant/gone.png,ant\ninsects/bee/0.png,bee\n")
+    (root / "broken.jsonl").write_text('{"path": "insects/ant/0.png", "label": "ant"}\n{"path": \n')
+    (root / "a_file").write_text("")
+    return root
+
+
+WRONG = [
+    # the command itself
+    Wrong("trian insects", "'trian'. Did you mean 'train'?"),
+    Wrong("val insects.safetensors insects", "'val'. It is called 'evaluate'"),
+    Wrong("classify train insects", "'classify'"),
+    Wrong("train", "DATA"),
+    Wrong("train data=insects epochs=3", "'data=insects'"),
+    Wrong("train insects epochs=3", "'epochs=3' here. Write it as '--epochs 3'"),
+    Wrong("train insects --batch-size 4", "'--batch-size'. It is called '--batch'"),
+    Wrong("train insects --learning_rate 0.1", "'--learning-rate'. It is called '--lr'"),
+    Wrong("train insects --epoch 1", "'--epoch'. Did you mean '--epochs'?"),
+    Wrong("train insects -j 4", "'-j'. It is called '--workers'"),
+    Wrong("train insects --data insects", "'--data'. The data is the first word"),
+    Wrong("train insects --epochs three", "'three'"),
+    Wrong("train insects extra", "extra"),
+    Wrong("data", "data --help"),
+    # data
+    Wrong(f"train nowhere {TRAIN}", "'nowhere'"),
+    Wrong(f"train a_file {TRAIN}", "a_file"),
+    Wrong(f"train empty {TRAIN}", "'empty'"),
+    Wrong(f"train empty_classes {TRAIN}", "empty_classes"),
+    Wrong(f"train one_class {TRAIN}", "'ant'"),
+    Wrong(f"train unknown_label {TRAIN}", "'wasp'"),
+    Wrong(f"train text_named_jpg {TRAIN}", "note.jpg"),
+    Wrong(f"train zero_bytes {TRAIN}", "nothing.png"),
+    Wrong(f"train no_path.csv {TRAIN}", "path"),
+    Wrong(f"train no_label.csv {TRAIN}", "label"),
+    Wrong(f"train gone.csv {TRAIN}", "gone.png"),
+    Wrong(f"train broken.jsonl {TRAIN}", "broken.jsonl"),
+    Wrong(f"train insects {TRAIN} --val-fraction 1.5", "1.5"),
+    Wrong(f"train insects {TRAIN} --val-fraction -0.2", "-0.2"),
+    Wrong("data get digts there", "'digts'. Did you mean 'digits'?"),
+    Wrong("data get digits insects", "insects"),
+    Wrong("data check nowhere", "'nowhere'"),
+    Wrong("data split insects --folds 3", "fold"),
+    # networks and settings
+    Wrong("train insects --model resnet5O", "'resnet5O'. Did you mean 'resnet50'?"),
+    Wrong("summary resnet51", "'resnet51'"),
+    Wrong("summary tiny --imgsz 1", "1"),
+    Wrong("summary tiny --draw tiny.bmp", "tiny.bmp"),
+    Wrong("models efficientnet", "'efficientnet'"),
+    Wrong(f"train insects {TRAIN} --lr -0.1", "-0.1"),
+    Wrong(f"train insects {TRAIN} --batch 0", "0"),
+    Wrong("train insects --model tiny --epochs 0", "0"),
+    Wrong("train insects --model tiny --imgsz 2", "2"),
+    Wrong(f"train insects {TRAIN} --recipe scrach", "'scrach'. Did you mean 'scratch'?"),
+    Wrong(f"train insects {TRAIN} --set optim.rate=0.2", "'optim.rate'"),
+    Wrong(f"train insects {TRAIN} --set optim.lr=high", "'high'"),
+    Wrong(f"train insects {TRAIN} --set optim.lr", "'optim.lr'"),
+    Wrong(f"train insects {TRAIN} --device gpu9", "'gpu9'"),
+    Wrong(f"train insects {TRAIN} --resume runs/none", "runs/none"),
+    Wrong(f"train insects {TRAIN} --out a_file/run", "a_file", code=1),
+    # checkpoints
+    Wrong(f"train insects {TRAIN} --weights insects", "'insects'"),
+    Wrong(f"train insects {TRAIN} --weights nowhere.safetensors", "nowhere.safetensors"),
+    Wrong(f"train insects {TRAIN} --weights pickle.pth", "pickle.pth"),
+    Wrong("train insects --model resnet18 --weights insects.safetensors", "resnet18"),
+    Wrong("evaluate nowhere.safetensors insects", "'nowhere.safetensors'"),
+    Wrong("evaluate insects insects", "'insects'"),
+    Wrong("evaluate cut.safetensors insects", "cut.safetensors"),
+    Wrong("evaluate text.safetensors insects", "text.safetensors"),
+    Wrong("evaluate boxes.safetensors insects", "detect"),
+    Wrong("evaluate pets.safetensors insects", "'ant'"),
+    Wrong("evaluate insects.safetensors pets.safetensors insects", "pets.safetensors"),
+    Wrong("evaluate insects.safetensors insects --compare", "--compare"),
+    Wrong("evaluate insects.safetensors insects --crops 7", "7"),
+    Wrong("evaluate insects.safetensors insects --scales abc", "'abc'"),
+    Wrong("evaluate insects.safetensors no_val --split val", "val"),
+    Wrong("evaluate insects.safetensors", "DATA"),
+    # prediction
+    Wrong("predict insects.safetensors nowhere.png", "nowhere.png", code=1),
+    Wrong("predict insects.safetensors 'nowhere/*.png'", "'nowhere/*.png'"),
+    Wrong("predict insects.safetensors empty", "'empty'"),
+    Wrong("predict insects.safetensors -", "stdin"),
+    Wrong("predict insects.safetensors insects --top-k 0", "0"),
+    Wrong("predict insects.safetensors insects --top-k 3", "3"),
+    Wrong("predict insects.safetensors", "PATH"),
+    Wrong("predict insects.safetensors insects --csv a_file/out.csv", "a_file", code=1),
+    Wrong("predict insects.safetensors insects --sort-into a_file", "a_file", code=1),
+    Wrong("predict pickle.pth insects", "pickle.pth"),
+]
+
+
+def check(row: Wrong, code: int, out: str, error: str) -> None:
+    # Notes on the choices made (the device, the threads) may come before; the error is the last line, and one line.
+    lines = error.splitlines()
+    assert lines, "nothing was said"
+    assert "Traceback" not in error
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert errors == lines[-1:], error
+    assert "bug in resnets" not in error
+    assert row.shows in errors[0]
+    assert code == row.code
+
+
+@pytest.mark.parametrize("row", WRONG, ids=str)
+def test_a_wrong_command_ends_in_one_helpful_line(
+    row: Wrong, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.setenv("RESNETS_HOME", str(world / "home"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(row.stdin))
+    code = app.main(shlex.split(row.words))
+    shown = capsys.readouterr()
+    check(row, code, shown.out, shown.err)
+
+
+def test_a_wrong_command_leaves_nothing_behind(world: Path) -> None:
+    """Runs after the rows above when they run in one process; alone it says only that the world is as it was made."""
+    assert not (world / "runs").exists() or not any((world / "runs").rglob("*.safetensors"))
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(WRONG) >= 45
+    assert len({row.words for row in WRONG}) == len(WRONG)
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """A limit on the size of files; a write past it fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_while_training(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(world)
+    row = Wrong(f"train parted {TRAIN} --out {tmp_path / 'run'}", "Cannot write", code=1)
+    with full_disk():
+        code = app.main(shlex.split(row.words))
+    shown = capsys.readouterr()
+    check(row, code, shown.out, shown.err)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_where_there_is_none(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(world)
+    row = Wrong(f"train insects {TRAIN} --device cuda", "'cuda'")
+    code = app.main(shlex.split(row.words))
+    shown = capsys.readouterr()
+    check(row, code, shown.out, shown.err)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Wrong("evaluate nowhere.safetensors insects", "'nowhere.safetensors'"),
+        Wrong("train insects --model resnet5O", "Did you mean 'resnet50'?"),
+        Wrong("trian", "Did you mean 'train'?"),
+    ],
+    ids=str,
+)
+def test_the_same_from_a_real_shell(row: Wrong, world: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "resnets", *shlex.split(row.words)]
+    done = subprocess.run(command, cwd=world, env=environment, capture_output=True, text=True, timeout=120)
+    check(row, done.returncode, done.stdout, done.stderr)

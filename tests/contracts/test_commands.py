@@ -1,0 +1,69 @@
+"""What holds for every verb of the command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from resnets.cli import app
+
+CLI = Path(app.__file__).parent
+
+
+def leaves(entry: Any, name: str = "resnets") -> dict[str, Any]:
+    """Every command that does something, by the words that call it."""
+    if not hasattr(entry, "commands"):
+        return {name: entry}
+    return {path: leaf for word, sub in entry.commands.items() for path, leaf in leaves(sub, f"{name} {word}").items()}
+
+
+VERBS = leaves(typer.main.get_command(app.application()))
+
+
+def test_all_verbs_are_there() -> None:
+    top = {name.split()[1] for name in VERBS}
+    assert top == set(app.VERBS)
+    assert {"resnets data get", "resnets data check", "resnets data split"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_and_every_word_and_flag_of_it_is_explained(name: str) -> None:
+    command = VERBS[name]
+    assert re.match(r"[A-Z]", command.help or ""), f"{name} has no help"
+    for parameter in command.params:
+        if parameter.name != "help":
+            assert parameter.help, f"{name}: {parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_flags_are_long_and_written_with_dashes(name: str) -> None:
+    for parameter in VERBS[name].params:
+        if parameter.param_type_name == "option":
+            for flag in parameter.opts:
+                assert re.fullmatch(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*", flag), f"{name} {flag}"
+
+
+def test_one_flag_takes_the_same_kind_of_value_everywhere() -> None:
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for name, command in VERBS.items():
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                kind = "flag" if parameter.is_flag else "several" if parameter.multiple else "value"
+                kinds.setdefault(parameter.opts[0], {}).setdefault(kind, []).append(name)
+    differing = {flag: found for flag, found in kinds.items() if len(found) > 1}
+    assert differing == {}
+
+
+def test_a_verb_has_no_logic_of_its_own() -> None:
+    """A file of `cli/` translates words into a call; a long file or a `while` is a sign that it does more."""
+    for path in CLI.glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 300, path.name
+        if path.name not in ("app.py", "aliases.py"):
+            loops = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.While)]
+            assert loops == [], f"{path.name} works in a loop"

@@ -1,0 +1,131 @@
+"""Every command and every piece of Python in README.md and docs/ does what the page says.
+
+The `bash` and `python` blocks of a page are run in order, in one empty folder, as a reader would. A block after
+`<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from resnets.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = ("bash", "python")
+SHOWN = ("text", "toml", "csv", "json", "make")  # what is printed, or stands in a file; nothing to run
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MARK = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z")
+SHELL_SIGNS = set("|<>&;$`*?#")
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+    line: int
+    reason: str  # why it is not run, or ""
+
+
+def blocks(page: str) -> list[Block]:
+    found = []
+    for match in FENCE.finditer(page):
+        mark = MARK.search(page[: match.start()])
+        line = page[: match.start()].count("\n") + 2
+        found.append(Block(match.group(1), match.group(2), line, mark.group(1) if mark else ""))
+    return found
+
+
+def commands(block: Block) -> Iterator[str]:
+    """The commands of a bash block, continued lines joined, comments left out."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield " ".join(line.split())
+
+
+def check_words(command: str) -> None:
+    """A command must be one, run or not: the verb exists, with these flags; the target is in the Makefile."""
+    words = shlex.split(command, comments=True)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+    if "resnets" not in words[:2]:
+        return
+    words = words[words.index("resnets") + 1 :]
+    entry = typer.main.get_command(app.application())
+    while hasattr(entry, "commands"):
+        assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"
+        entry = entry.commands[words.pop(0)]
+    known = {"--help", *(flag for parameter in entry.params for flag in parameter.opts)}
+    for word in words:
+        if word.startswith("-") and not re.fullmatch(r"-[\d.]*", word):
+            assert word.partition("=")[0] in known, f"no flag '{word}' in: {command}"
+
+
+def run_command(command: str) -> None:
+    """Run it here when it is a plain `resnets …` (torch is loaded once), in a shell when it has signs of a shell."""
+    words = shlex.split(command)
+    if words[0] == "resnets" and not SHELL_SIGNS & set(command):
+        assert app.main(words[1:]) == 0, command
+        return
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path) -> None:
+    names: dict[str, object] = {}
+    with contextlib.chdir(tmp_path):
+        for block in blocks(page.read_text()):
+            where = f"{page.name}:{block.line}"
+            assert block.language in (*RUN, *SHOWN), f"{where}: write the kind of the block, one of {RUN + SHOWN}"
+            if block.language == "python" and block.reason:
+                compile(block.text, where, "exec")
+            elif block.language == "python":
+                exec(compile(block.text, where, "exec"), names)
+            elif block.language == "bash":
+                for command in commands(block):
+                    check_words(command)
+                    if not block.reason:
+                        run_command(command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in readme
+
+
+def test_the_check_of_words_finds_what_is_wrong() -> None:
+    check_words("resnets models")
+    check_words("make test")
+    for wrong in ("resnets tarin x", "resnets train x --no-such-flag 3", "make tset", "resnets data got digits x"):
+        with pytest.raises(AssertionError):
+            check_words(wrong)
+
+
+def test_a_mark_covers_the_next_block_only() -> None:
+    page = "<!-- not run: needs hours -->\n```bash\nfirst\n```\n\n```bash\nsecond \\\n  third\n```\n"
+    found = blocks(page)
+    assert [block.reason for block in found] == ["needs hours", ""]
+    assert list(commands(found[1])) == ["second third"]
