@@ -1,0 +1,280 @@
+"""The confusion matrix: what is taken for what (`confusion_matrix.png`), readable at 3, at 100 and at 1,000 classes.
+
+A row is a true class, a column what was predicted. Colours show shares of the row: blue what is right, red what is
+wrong. Up to 20 classes each cell holds its numbers; with more, the pairs most often confused and the classes most often
+missed stand beside the matrix by name; beyond 150 a mistake is a dot, since a cell would be smaller than can be seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnets.report import mistakes, sheet
+from resnets.report.sheet import Frame, Sheet
+
+NUMBERS_UP_TO = 20
+CELLS_UP_TO = 150
+_SIDE = 1000  # pixels of a matrix without numbers
+_TOP = 150
+_MARGIN = 40
+_LIST_WIDTH = 660
+_LIST_STEP = 34
+_LIST_SIZE = 18
+_LABEL_STEP = 22  # pixels from one label to the next, at least
+_MOST_LABEL = 280  # pixels of a class name at the edge
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where things stand on the sheet, in pixels."""
+
+    classes: tuple[str, ...]
+    cell: float
+    every: int  # one class in so many has a label
+    size: int  # of the labels' letters
+    row_label: float
+    column_label: float
+    flat: bool  # column labels fit side by side and need not be turned
+
+    @property
+    def side(self) -> int:
+        return round(self.cell * len(self.classes))
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(_MARGIN + 30 + self.row_label, _TOP, self.side, self.side)
+
+    @property
+    def labelled(self) -> range:
+        return range(0, len(self.classes), self.every)
+
+    @property
+    def has_lists(self) -> bool:
+        return len(self.classes) > NUMBERS_UP_TO
+
+    @property
+    def width(self) -> int:
+        beside = _LIST_WIDTH + _MARGIN if self.has_lists else 0
+        return max(round(self.frame.left + self.side + _MARGIN + beside), 980)
+
+    @property
+    def height(self) -> int:
+        return max(round(_TOP + self.side + self.column_label + 70), 640 if self.has_lists else 0)
+
+
+def draw(matrix: np.ndarray, classes: Sequence[str], out: str | Path) -> Path:
+    """Draw a matrix of counts.
+
+    Args:
+        matrix: whole numbers (K, K), row = true class, column = predicted class.
+        classes: the K names.
+        out: where the picture goes; it grows with K up to about 2,000 x 1,500 pixels.
+    """
+    matrix = np.asarray(matrix, dtype=np.int64)
+    plan = _plan(matrix, classes)
+    page = Sheet(plan.width, plan.height)
+    _heading(page, matrix, plan)
+    cells = _cells(matrix, plan) if len(classes) <= CELLS_UP_TO else _dots(matrix, plan)
+    page.picture(plan.frame.left, plan.frame.top, cells)
+    if len(classes) <= NUMBERS_UP_TO:
+        _numbers(page, matrix, plan)
+    _labels(page, matrix, plan)
+    if plan.has_lists:
+        _lists(page, matrix, plan)
+    return page.save(out)
+
+
+def _plan(matrix: np.ndarray, classes: Sequence[str]) -> _Plan:
+    count = len(classes)
+    if count <= NUMBERS_UP_TO:
+        cell = float(max(58, min(150, 960 // count)))
+    else:
+        cell = float(_SIDE // count) if count <= CELLS_UP_TO else _SIDE / count
+    size = 20 if count <= 10 else 18
+    every = 1 if count <= NUMBERS_UP_TO else math.ceil(_LABEL_STEP / cell)
+    names = [classes[k] for k in range(0, count, every)]
+    rows = [_with_total(classes[k], matrix[k].sum()) for k in range(0, count, every)]
+    wide = sheet.widest(names, size, _MOST_LABEL)
+    flat = wide < cell - 10
+    column_label = 30 if flat else wide + 16
+    return _Plan(tuple(classes), cell, every, size, sheet.widest(rows, size, _MOST_LABEL) + 14, column_label, flat)
+
+
+def _with_total(name: str, total: int) -> str:
+    return f"{name} ({total:,})"
+
+
+def _heading(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+    room = plan.width - 2 * _MARGIN
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    title = f"{right:,} of {total:,} pictures right" if total else "No labelled pictures"
+    page.text(_MARGIN, 36, title, size=26, bold=True, room=room)
+    worst = mistakes.confused(matrix, most=1)
+    if worst:
+        true, predicted = (_short(plan.classes[k]) for k in worst[0][:2])
+        line = f"Most often confused: {true}, taken for {predicted} ({worst[0].number:,} of {worst[0].total:,})"
+        page.text(_MARGIN, 74, line, size=18, colour=sheet.QUIET, room=room)
+    x, y = plan.frame.left, _TOP - 30
+    for colour, words in ((sheet.RIGHT, "right"), (sheet.WRONG, "wrong")):
+        for step in range(6):
+            page.fill(Frame(x + 22 * step, y - 9, 22, 18), _hex(_tint(colour, np.array(step / 5))))
+        page.text(x + 140, y, words, size=17, colour=colour, bold=True)
+        x += 230
+    page.text(x, y, "share of the row, 0 to 100 %", size=17, colour=sheet.QUIET)
+
+
+def _short(name: str) -> str:
+    return sheet.shortened(sheet.lettering.drawable(name), 18, _MOST_LABEL, keep="middle")
+
+
+def _rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)], dtype=float)
+
+
+def _hex(rgb: np.ndarray) -> str:
+    return "#" + "".join(f"{round(float(part)):02X}" for part in rgb)
+
+
+def _tint(colour: str, share: np.ndarray) -> np.ndarray:
+    """From white at 0 to `colour` at 1; float (..., 3). The root shows that a share of 1 % is not 0."""
+    strength = np.sqrt(share)[..., None]
+    return 255 * (1 - strength) + _rgb(colour) * strength
+
+
+def _shares(matrix: np.ndarray) -> np.ndarray:
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _colours(matrix: np.ndarray) -> np.ndarray:
+    """The colour of each cell, float (K, K, 3); a row without pictures is grey."""
+    shares = _shares(matrix)
+    colours = _tint(sheet.WRONG, shares)
+    own = np.arange(len(matrix))
+    colours[own, own] = _tint(sheet.RIGHT, shares[own, own])
+    colours[matrix.sum(axis=1) == 0] = _rgb(sheet.SHADE)
+    return colours
+
+
+def _cells(matrix: np.ndarray, plan: _Plan) -> np.ndarray:
+    """The matrix as pixels: a square for each cell, with a thin line between two where there is room for it."""
+    cell = int(plan.cell)
+    pixels = _colours(matrix).repeat(cell, axis=0).repeat(cell, axis=1).round().astype(np.uint8)
+    if cell >= 6:
+        colour = _rgb(sheet.RULE if cell >= 20 else sheet.SHADE)
+        lines = np.arange(0, plan.side, cell)
+        pixels[lines] = pixels[:, lines] = colour.astype(np.uint8)
+    return _framed(pixels)
+
+
+def _framed(pixels: np.ndarray) -> np.ndarray:
+    edge = _rgb(sheet.QUIET).astype(np.uint8)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = edge
+    return pixels
+
+
+def _dots(matrix: np.ndarray, plan: _Plan) -> np.ndarray:
+    """The matrix as pixels when a cell is about one: each mistake a dot that grows with its count."""
+    side, count = plan.side, len(matrix)
+    pixels = np.full((side, side, 3), 255, np.uint8)
+    lines = [int((k + 0.5) * plan.cell) for k in plan.labelled]
+    pixels[lines] = pixels[:, lines] = _rgb(sheet.SHADE).astype(np.uint8)
+    shares, colours = _shares(matrix), _colours(matrix)
+    wrong = matrix * (1 - np.eye(count, dtype=np.int64))
+    most = max(1, int(wrong.max()))
+    # The larger shares come last and lie on top; a dot is never paler than can be seen.
+    for true, predicted in sorted(np.argwhere(wrong > 0), key=lambda at: shares[at[0], at[1]]):
+        reach = round(1 + 2.5 * (wrong[true, predicted] - 1) / most)
+        colour = _tint(sheet.WRONG, np.array(max(0.04, shares[true, predicted])))
+        _dot(pixels, true * plan.cell, predicted * plan.cell, reach, colour)
+    for own in range(count):
+        _dot(pixels, own * plan.cell, own * plan.cell, 2, colours[own, own])
+    return _framed(pixels)
+
+
+def _dot(pixels: np.ndarray, y: float, x: float, reach: int, colour: np.ndarray) -> None:
+    top, left = max(0, round(y) - reach), max(0, round(x) - reach)
+    pixels[top : round(y) + reach + 1, left : round(x) + reach + 1] = colour.round().astype(np.uint8)
+
+
+def _numbers(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+    """Write into each cell its share of the row and its count; a zero stays blank."""
+    shares, colours = _shares(matrix), _colours(matrix)
+    size = min(24.0, plan.cell / 3.6)
+    for true, predicted in np.argwhere(matrix > 0):
+        x = plan.frame.left + (predicted + 0.5) * plan.cell
+        y = plan.frame.top + (true + 0.5) * plan.cell
+        ink = sheet.readable_on(_hex(colours[true, predicted]))
+        page.text(
+            x,
+            y - 0.55 * size,
+            _percent(shares[true, predicted]),
+            size=size,
+            align="center",
+            colour=ink,
+            bold=true == predicted,
+        )
+        page.text(x, y + 0.75 * size, f"{matrix[true, predicted]:,}", size=0.75 * size, align="center", colour=ink)
+
+
+def _percent(share: float) -> str:
+    """A share in per cent; what is not quite all or nothing is not written as if it were."""
+    percent = 100 * share
+    if 0 < percent < 1:
+        return "<1 %"
+    return ">99 %" if 99 < percent < 100 else f"{percent:.0f} %"
+
+
+def _labels(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+    frame, size = plan.frame, plan.size
+    for k in plan.labelled:
+        middle = (k + 0.5) * plan.cell
+        name = _with_total(plan.classes[k], matrix[k].sum())
+        page.text(frame.left - 10, frame.top + middle, name, size=size, align="right", room=_MOST_LABEL, keep="middle")
+        turned = 0 if plan.flat else 90
+        below = frame.top + frame.height + (20 if plan.flat else 10)
+        page.text(
+            frame.left + middle, below, plan.classes[k], size=size, align="center" if plan.flat else "right",
+            room=_MOST_LABEL, keep="middle", turned=turned,
+        )  # fmt: skip
+    page.text(
+        _MARGIN, frame.top + frame.height / 2, "true (pictures)", size=18, colour=sheet.QUIET, align="center", turned=90
+    )
+    foot = frame.top + frame.height + plan.column_label + 28
+    page.text(frame.left + frame.width / 2, foot, "predicted", size=18, colour=sheet.QUIET, align="center")
+
+
+def _lists(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+    """Name the pairs most often confused and the classes most often missed."""
+    left, y = plan.frame.left + plan.side + _MARGIN, _TOP - 30.0
+    places = int((plan.height - y - _MARGIN) // _LIST_STEP) - 4
+    weakest = mistakes.missed(matrix, most=places // 3)
+    pairs = mistakes.confused(matrix, most=places - len(weakest))
+    page.text(left, y, "Most often confused" if pairs else "Nothing is confused", size=20, bold=True)
+    for pair in pairs:
+        y += _LIST_STEP
+        number = f"{pair.number:,} of {pair.total:,}"
+        _entry(page, left, y, number, [plan.classes[pair.true], plan.classes[pair.predicted]])
+    if weakest:
+        y += 2 * _LIST_STEP
+        page.text(left, y, "Least often recognised", size=20, bold=True)
+    for row in weakest:
+        y += _LIST_STEP
+        _entry(page, left, y, f"{row.right:,} of {row.total:,}", [plan.classes[row.true]])
+
+
+def _entry(page: Sheet, left: float, y: float, number: str, names: Sequence[str]) -> None:
+    """One line of a list: how many of how many, then one name or two with an arrow between."""
+    page.text(left + 124, y, number, size=_LIST_SIZE, colour=sheet.WRONG, align="right", bold=True)
+    x, room = left + 140, (_LIST_WIDTH - 140 - 40 * (len(names) - 1)) / len(names)
+    for place, name in enumerate(names):
+        if place:
+            page.text(x + 20, y, "→", size=_LIST_SIZE, colour=sheet.QUIET, align="center")
+            x += 40
+        line = sheet.shortened(sheet.lettering.drawable(name), _LIST_SIZE, room, keep="middle")
+        page.text(x, y, line, size=_LIST_SIZE)
+        x += sheet.text_width(line, _LIST_SIZE)

@@ -1,0 +1,246 @@
+"""A sheet of paper for a picture of the report: measured in pixels, with one set of colours and letters for all.
+
+Matplotlib is used through its objects and the Agg canvas only: no pyplot, no `rcParams` written, and none of those that
+a user set for his own figures is taken over where it would spoil ours. So drawings may run in several threads at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from resnets import atomic
+from resnets.report import lettering
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
+
+# Paul Tol's "vibrant" scheme, which stays distinct for colour-blind readers (https://sronpersonalpages.nl/~pault/).
+TRAINING = "#EE7733"  # orange: measured on the pictures that were trained on
+HELD_OUT = "#0077BB"  # blue: measured on pictures held out
+RIGHT = HELD_OUT
+WRONG = "#CC3311"  # red
+BEFORE = "#888888"  # grey: before a correction that is drawn in blue
+INK = "#1F2328"
+QUIET = "#59636E"
+RULE = "#D8DEE4"
+SHADE = "#F0F2F5"
+PAPER = "#FFFFFF"
+
+_DPI = 100  # only a unit: sizes are given in pixels
+_JPEG_QUALITY = 90
+_TICK_SIZE = 17  # pixels
+
+Side = Literal["left", "center", "right"]
+Keep = Literal["start", "middle", "end"]
+
+
+class Frame(NamedTuple):
+    """A rectangle in pixels."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class Sheet:
+    """A white sheet of `width` x `height` pixels; all coordinates are pixels from its top left corner."""
+
+    def __init__(self, width: int, height: int) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.width, self.height = width, height
+        self.figure = Figure(
+            figsize=(width / _DPI, height / _DPI),
+            dpi=_DPI,
+            facecolor=PAPER,
+            edgecolor=PAPER,
+            linewidth=0,
+        )
+        self.figure.set_layout_engine("none")
+        self._canvas = FigureCanvasAgg(self.figure)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        content: str,
+        *,
+        size: float = 14,
+        colour: str = INK,
+        align: Side = "left",
+        room: float | None = None,
+        keep: Keep = "start",
+        bold: bool = False,
+        turned: float = 0,
+    ) -> None:
+        """Write one line whose middle stands at height `y`, shortened to `room` pixels.
+
+        Args:
+            size: height of the letters in pixels.
+            keep: which part of a line that is too long is kept.
+            turned: degrees counter-clockwise.
+        """
+        line = lettering.drawable(content)
+        if room is not None:
+            line = shortened(line, size, room, keep=keep, bold=bold)
+        fonts = lettering.families_for(line)
+        self.figure.text(
+            x / self.width,
+            1 - y / self.height,
+            line,
+            fontsize=size * 72 / _DPI,
+            fontfamily=fonts,
+            fontweight=_weight(fonts, bold),
+            fontstyle="normal",
+            color=colour,
+            ha=align,
+            va="center_baseline",
+            rotation=turned,
+            rotation_mode="anchor",
+            parse_math=False,
+            usetex=False,
+        )
+
+    def _share(self, frame: Frame) -> tuple[float, float, float, float]:
+        """A frame as matplotlib measures it: shares of the sheet from the bottom left corner."""
+        bottom = self.height - frame.top - frame.height
+        return frame.left / self.width, bottom / self.height, frame.width / self.width, frame.height / self.height
+
+    def axes(self, frame: Frame) -> Axes:
+        """Coordinates for a plot in this frame: light horizontal rules, no box."""
+        axes = self.figure.add_axes(self._share(frame), facecolor=PAPER)
+        axes.set_axisbelow(True)
+        axes.margins(x=0.03, y=0.05)
+        for side, spine in axes.spines.items():
+            spine.set(visible=side == "bottom", color=QUIET, linewidth=0.8)
+        _plain_ticks(axes)
+        return axes
+
+    def fill(self, frame: Frame, colour: str) -> None:
+        """Colour a rectangle."""
+        from matplotlib.patches import Rectangle
+
+        left, bottom, width, height = self._share(frame)
+        whole = self.figure.transFigure
+        self.figure.add_artist(
+            Rectangle((left, bottom), width, height, transform=whole, facecolor=colour, edgecolor="none", linewidth=0)
+        )
+
+    def picture(self, left: float, top: float, pixels: np.ndarray) -> None:
+        """Lay a uint8 (H, W, 3) picture on the sheet, pixel for pixel."""
+        height = pixels.shape[0]
+        self.figure.figimage(pixels, round(left), round(self.height - top - height), origin="upper", resize=False)
+
+    def pixels(self) -> np.ndarray:
+        """What is drawn so far: uint8 (height, width, 3)."""
+        self._canvas.draw()
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+    def save(self, out: str | Path) -> Path:
+        """Write the sheet as PNG or JPEG, by the suffix of `out`."""
+        from PIL import Image
+
+        out = Path(out)
+        image = Image.fromarray(self.pixels())
+        with atomic.replacing(out) as temporary:
+            if out.suffix.lower() in (".jpg", ".jpeg"):
+                image.save(temporary, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
+            else:
+                image.save(temporary, format="PNG", optimize=True)
+        return out
+
+
+def _plain_ticks(axes: Axes) -> None:
+    for which in (axes.xaxis, axes.yaxis):
+        which.set_tick_params(
+            which="both", direction="out", length=0, width=0.8, pad=6, color=QUIET,
+            labelsize=_TICK_SIZE * 72 / _DPI, labelcolor=QUIET, labelfontfamily=[lettering.FIRST],
+            top=False, right=False, labeltop=False, labelright=False, labelbottom=True, labelleft=True,
+            left=True, bottom=True,
+        )  # fmt: skip
+        which.set_tick_params(which="minor", bottom=False, left=False)
+        which.get_offset_text().set_visible(False)
+    axes.xaxis.grid(False, which="both")
+    axes.yaxis.grid(True, which="major", color=RULE, linewidth=0.8, linestyle="-", alpha=1)
+    axes.yaxis.grid(False, which="minor")
+
+
+def readable_on(colour: str) -> str:
+    """White or ink, whichever stands out more on `colour` (`#RRGGBB`), by the contrast ratio of WCAG 2."""
+    return max((PAPER, INK), key=lambda ink: contrast(ink, colour))
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours `#RRGGBB`, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def points(pixels: float) -> float:
+    """A length in pixels as the points that matplotlib's line widths and markers are given in."""
+    return pixels * 72 / _DPI
+
+
+def _weight(fonts: Sequence[str], bold: bool) -> str:
+    return "bold" if bold and all(map(lettering.has_bold, fonts)) else "normal"
+
+
+@functools.cache
+def _ruler() -> RendererAgg:
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(1, 1, _DPI)
+
+
+@functools.lru_cache(maxsize=8192)
+def text_width(line: str, size: float, bold: bool = False) -> float:
+    """How many pixels wide a drawable line is in letters of `size` pixels."""
+    from matplotlib.font_manager import FontProperties
+
+    if not line:
+        return 0.0
+    fonts = lettering.families_for(line)
+    letters = FontProperties(family=fonts, size=size * 72 / _DPI, weight=_weight(fonts, bold))
+    return float(_ruler().get_text_width_height_descent(line, letters, ismath=False)[0])
+
+
+def shortened(line: str, size: float, room: float, *, keep: Keep = "start", bold: bool = False) -> str:
+    """The longest part of a drawable line that fits into `room` pixels, with an ellipsis for what is left out."""
+    if text_width(line, size, bold) <= room:
+        return line
+    low, high = 0, len(line)  # letters kept: `low` fit, `high` do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if text_width(_cut(line, middle, keep), size, bold) <= room:
+            low = middle
+        else:
+            high = middle
+    return _cut(line, low, keep)
+
+
+def _cut(line: str, letters: int, keep: Keep) -> str:
+    if keep == "start":
+        return line[:letters].rstrip() + lettering.ELLIPSIS
+    if keep == "end":
+        return lettering.ELLIPSIS + line[len(line) - letters :].lstrip()
+    tail = letters // 3  # long class names often differ at their end
+    return line[: letters - tail].rstrip() + lettering.ELLIPSIS + line[len(line) - tail :].lstrip()
+
+
+def widest(lines: Sequence[str], size: float, most: float) -> float:
+    """The width in pixels of the widest of some lines, at most `most`."""
+    return min(most, max((text_width(lettering.drawable(line), size) for line in lines), default=0.0))
