@@ -1,0 +1,26 @@
+"""From the weights of another run, or of a published network, to new classes: the default when weights are given.
+
+    resnets train PICTURES --weights runs/earlier/weights/best.safetensors
+
+First the new head alone learns while the body stays frozen (its BN in eval), then the body follows at a tenth of the
+rate. BN of what learns uses the statistics of the batch (`--set freeze.norm=eval` keeps those of the weights instead;
+`frozen` keeps its scale and shift as well).
+"""
+
+from __future__ import annotations
+
+from resnets.train.recipe import Augment, Ema, Freeze, Loss, Model, Optim, Recipe, Schedule, Stop
+
+
+def recipe(model: str | None = None) -> Recipe:
+    return Recipe(
+        name="finetune",
+        model=Model(name=model),
+        augment=Augment(scale=(0.5, 1.0), jitter=0.2),
+        loss=Loss(label_smoothing=0.1),
+        optim=Optim(name="adamw", lr=1e-3, lr_batch=32, weight_decay=0.01, decay_norm_and_bias=False),
+        schedule=Schedule(name="cosine", warmup_epochs=0.5),
+        freeze=Freeze(head_epochs=2, body_lr_share=0.1, norm="train"),
+        ema=Ema(decay=0.99),
+        stop=Stop(epochs=12),
+    )

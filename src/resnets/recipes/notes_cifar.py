@@ -1,0 +1,36 @@
+"""CIFAR-10 as course notes on ResNets set it up: Adam, L2, varied pictures, a schedule, a plateau rule, the best kept.
+
+    resnets train cifar10 --recipe notes_cifar
+
+The notes import these pieces from Keras and leave their numbers out; the numbers are those of Keras's own CIFAR-10
+ResNet example, which imports the same: Adam at 1e-3, times 0.1 after epochs 80, 120 and 160 and 0.5 after 180; times
+sqrt(0.1) after 5 epochs without a lower validation loss, down to 0.5e-6; L2 of 1e-4 on kernels (in Keras's loss, so a
+decay of 2e-4 here); shifts by a tenth of the side and flips; the mean picture subtracted; batch 32, 200 epochs. The
+projections follow the notes' blocks.
+
+Keras sets the scheduled rate anew in each epoch and so forgets the plateau rule's; here the two multiply. A shift is
+by whole pixels, with the edge repeated.
+"""
+
+from __future__ import annotations
+
+from resnets.train.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
+
+
+def recipe(model: str | None = None) -> Recipe:
+    return Recipe(
+        name="notes_cifar",
+        model=Model(name=model or "cifar_resnet20", shortcut="B" if model is None else None),
+        data=Data(imgsz=32, resize="stretch", crop_share=1.0, normalize="pixel", batch=32),
+        augment=Augment(crop="pad", pad_pixels=3, pad_mode="edge", flip=0.5),
+        optim=Optim(name="adam", lr=1e-3, weight_decay=2e-4, decay_norm_and_bias=False),
+        schedule=Schedule(
+            name="step",
+            milestones_epochs=(81.0, 121.0, 161.0, 181.0),
+            factors=(0.1, 0.1, 0.1, 0.5),
+            plateau_epochs=5,
+            plateau_factor=0.1**0.5,
+            plateau_min_share=0.5e-3,
+        ),
+        stop=Stop(epochs=200),
+    )

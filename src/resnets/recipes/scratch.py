@@ -1,0 +1,27 @@
+"""A network from random weights, on pictures of one's own: the default when no weights are given.
+
+    resnets train PICTURES --model resnet18 --imgsz 128
+
+SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, flips, mild colours, label smoothing,
+and an average of the weights, which is what is validated and kept.
+"""
+
+from __future__ import annotations
+
+from resnets.train.recipe import Augment, Data, Ema, Loss, Model, Optim, Recipe, Schedule, Stop
+
+
+def recipe(model: str | None = None) -> Recipe:
+    return Recipe(
+        name="scratch",
+        model=Model(name=model or "resnet18", zero_init_residual=None),
+        data=Data(),
+        augment=Augment(scale=(0.35, 1.0), jitter=0.3, erase=0.1),
+        loss=Loss(label_smoothing=0.1),
+        optim=Optim(
+            name="sgd", lr=0.04, lr_batch=32, momentum=0.9, nesterov=True, weight_decay=5e-4, decay_norm_and_bias=False
+        ),
+        schedule=Schedule(name="cosine", warmup_epochs=3.0),
+        ema=Ema(decay=0.998),
+        stop=Stop(epochs=50),
+    )

@@ -1,0 +1,136 @@
+"""The run folder: its name, its recipe, its machine and its numbers epoch by epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnets.atomic import write_text
+from resnets.errors import JobError, UserError
+from resnets.train.recipe import Recipe, assign, keys
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "time_seconds",
+    "train/loss",
+    "train/accuracy_top1",
+    "val/loss",
+    "val/accuracy_top1",
+    "val/accuracy_top5",
+    "lr",
+    "images_per_second",
+    "data_share",
+)
+
+
+def create(out: Path, name: str) -> Path:
+    """Make the run folder `out/name`, or `out/name-2` and so on: an older run is never written over.
+
+    Raises:
+        UserError: a name that is no single folder name.
+        JobError: the folder cannot be made.
+    """
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise UserError(f"A run's name is one folder name; received '{name}'. Where it goes is set by --out.")
+    number = 1
+    while True:
+        run = out / (name if number == 1 else f"{name}-{number}")
+        try:
+            run.mkdir(parents=True)
+            (run / "weights").mkdir()
+        except FileExistsError:
+            if out.exists() and not out.is_dir():
+                raise UserError(f"'{out}' is a file; --out is the folder for runs.") from None
+            number += 1
+        except OSError as error:
+            raise JobError(
+                f"Cannot make the run folder '{run}': {error.strerror}. Choose another with --out."
+            ) from error
+        else:
+            return run
+
+
+def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
+    """`recipe.toml`: every value, and behind it where it comes from; a value that is not set is a comment."""
+    lines = ["# Every value of this run and its origin. `resnets train --resume` reads this file."]
+    table = ""
+    for key, value in keys(recipe).items():
+        section, _, name = key.rpartition(".")
+        if section != table:
+            lines += ["", f"[{section}]"]
+            table = section
+        origin = origins.get(key, f"recipe {recipe.name}")
+        lines.append(f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}")
+    write_text(run / "recipe.toml", "\n".join(lines) + "\n")
+
+
+def _toml(value: Any) -> str:
+    # A JSON string or a list of numbers is a TOML one too, apart from characters that JSON would escape as surrogates.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe that `write_recipe` wrote.
+
+    Raises:
+        UserError: the file is missing, is no TOML, or has a key or value that no recipe has.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"'{path.parent}' is no run folder: {path.name}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is damaged: {error}") from error
+    flat = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    for section, values in content.items():
+        if isinstance(values, dict):
+            flat |= {f"{section}.{name}": value for name, value in values.items()}
+    recipe = Recipe()  # whose values that can be unset are
+    for key, value in flat.items():
+        recipe = assign(recipe, key, value)
+    return recipe
+
+
+def write_rows(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`metrics.jsonl` and `results.csv`: one row an epoch, both files whole at any moment."""
+    write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if row.get(name) is None else row[name] for name in COLUMNS} for row in rows)
+    write_text(run / "results.csv", table.getvalue())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_environment(run: Path, **facts: Any) -> None:
+    """`environment.json`: the machine, the versions, and what else was decided for this run."""
+    machine = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu()}
+    machine["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None  # type: ignore[assignment]
+    write_json(run / "environment.json", {"command": sys.argv, "machine": machine, **facts})
+
+
+def versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("resnets", "torch", "torchvision", "numpy", "pillow")}
+
+
+def _cpu() -> str:
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor()

@@ -1,0 +1,86 @@
+"""What the machine can do fast, and the reason for each choice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from resnets.errors import UserError
+
+
+class Chosen(NamedTuple):
+    """A value that was chosen for the user, and why."""
+
+    value: object
+    reason: str
+
+
+def device(asked: str) -> Chosen:
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `0` (the first GPU) or `mps`, as torch calls it.
+
+    Raises:
+        UserError: a device that this machine has not.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return Chosen("cuda", torch.cuda.get_device_name())
+        return Chosen("cpu", "there is no GPU that torch can use")
+    name = f"cuda:{asked}" if asked.isdigit() else asked
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+        raise UserError(f"There is no device '{asked}' here; there is: {here}.") from error
+    return Chosen(name, "as asked")
+
+
+def precision(asked: str, device_name: str) -> Chosen:
+    """fp32, or bf16 autocast where the chip multiplies bf16 natively (elsewhere it is emulated, and slow)."""
+    if asked != "auto":
+        return Chosen(asked, "as asked")
+    if device_name.startswith("cuda"):
+        native = torch.cuda.get_device_capability(device_name)[0] >= 8
+        return Chosen("bf16", "the GPU has it") if native else Chosen("fp32", "the GPU has no native bf16")
+    if device_name == "cpu" and (flags := _cpu_flags() & {"avx512_bf16", "amx_bf16"}):
+        return Chosen("bf16", f"the CPU has {' and '.join(sorted(flags))}")
+    return Chosen("fp32", "no native bf16 here")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+def cores() -> int:
+    """The processors that this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:
+    """The context in which the network runs."""
+    if precision_name == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device_name.partition(":")[0], torch.bfloat16)
+
+
+def seed_everything(seed: int) -> None:
+    """Set the random state of every library that a run may draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def deterministic() -> None:
+    """Let torch refuse operations whose result depends on the order of threads."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this set
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
