@@ -41,6 +41,18 @@ def test_every_verb_and_every_word_and_flag_of_it_is_explained(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", VERBS)
+def test_the_help_shows_every_word_of_the_explanations(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bracket or a star is markup to some formatters, which then swallow it."""
+    monkeypatch.setenv("COLUMNS", "400")
+    assert app.main([*name.split()[1:], "--help"]) == 0
+    shown = set(re.findall(r"\w+", capsys.readouterr().out))
+    for parameter in VERBS[name].params:
+        assert set(re.findall(r"\w+", parameter.help or "")) <= shown
+
+
+@pytest.mark.parametrize("name", VERBS)
 def test_flags_are_long_and_written_with_dashes(name: str) -> None:
     for parameter in VERBS[name].params:
         if parameter.param_type_name == "option":

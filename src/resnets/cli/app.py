@@ -28,7 +28,7 @@ PIPE_CLOSED = 128 + 13  # and SIGPIPE
 
 def application() -> typer.Typer:
     """All verbs as one Typer application. Their modules import nothing heavy."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     app.callback(invoke_without_command=True)(_root)
     for verb in VERBS:
         name = verb.replace("-", "_")
