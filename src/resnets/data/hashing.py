@@ -1,0 +1,46 @@
+"""What a file is by its bytes, whatever it is called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from resnets.data.samples import SHOWN, counted
+from resnets.errors import JobError
+from resnets.progress import track
+
+THREADS = 8  # reading waits for the disk, and hashing lets other threads run
+
+
+def sha256(path: str) -> str:
+    """The SHA-256 of the bytes of a file, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes(paths: Sequence[str]) -> list[str]:
+    """The SHA-256 of each file, in order.
+
+    Raises:
+        JobError: files cannot be read; each is named (the first twenty of them).
+    """
+    failures: list[str] = []
+
+    def hashed(path: str) -> str:
+        try:
+            return sha256(path)
+        except OSError as error:
+            failures.append(f"'{path}': {error.strerror}")
+            return ""
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(track(pool.map(hashed, paths), what="hashing", total=len(paths), unit="files"))
+    if failures:
+        more = f"; and {len(failures) - SHOWN:,} more" if len(failures) > SHOWN else ""
+        raise JobError(f"{counted(len(failures), 'file')} cannot be read: {'; '.join(sorted(failures)[:SHOWN])}{more}.")
+    return found

@@ -1,0 +1,112 @@
+"""What a data set is to everything else: labelled pictures, the names of their classes, and the part of each."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from resnets.errors import UserError, suggestion
+
+PARTS = ("train", "val", "test")
+PART_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+SHOWN = 20  # a message names this many files or classes, and counts the rest
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture. `path` can be opened as it stands (absolute, or relative to the working directory)."""
+
+    path: str
+    label: str | None = None
+    split: str | None = None  # a part, or None as long as nothing was decided
+    group: str | None = None  # pictures of one patient, video or day; a group is never torn apart
+    weight: float = 1.0  # of its loss, relative to the others; > 0
+    sha256: str | None = None  # of the bytes of the file; filled in by `split`
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the manifest's further columns
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was read. Class names are sorted by code point and in Unicode's composed form (NFC)."""
+
+    root: Path
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    empty: tuple[str, ...] = ()  # class folders without any picture in any part
+    ignored: tuple[str, ...] = ()  # files and folders that are no part of the data
+    spellings: tuple[tuple[str, ...], ...] = ()  # names that were taken as one, since only their Unicode form differs
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that have pictures, in the order train, val, test; empty before anything was decided."""
+        present = {sample.split for sample in self.samples}
+        return tuple(part for part in PARTS if part in present)
+
+    def part(self, name: str) -> list[Sample]:
+        """The pictures of `train`, `val` or `test`."""
+        return [sample for sample in self.samples if sample.split == name]
+
+
+def assemble(
+    root: Path, samples: Iterable[Sample], *, folders: Iterable[str] = (), ignored: Iterable[str] = ()
+) -> Source:
+    """A source from samples with labels as they were found; `folders` are all class folders, the empty ones too."""
+    samples = tuple(replace(each, label=None if each.label is None else composed(each.label)) for each in samples)
+    found = {sample.label for sample in samples if sample.label is not None}
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in folders:
+        spellings[composed(name)].add(name)
+    return Source(
+        root=root,
+        samples=samples,
+        classes=tuple(sorted(found)),
+        empty=tuple(sorted(set(spellings) - found)),
+        ignored=tuple(ignored),
+        spellings=tuple(tuple(sorted(names)) for _, names in sorted(spellings.items()) if len(names) > 1),
+    )
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's form NFC: file systems and editors write one 'é' in two ways that look the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def bind(source: Source, classes: Sequence[str]) -> Source:
+    """The source with the classes of a model, in the model's order; labels are matched by name.
+
+    A class without pictures is fine.
+
+    Raises:
+        UserError: a label that the model does not know, named together with those that it knows.
+    """
+    known = {composed(name): name for name in classes}
+    unknown = sorted({sample.label for sample in source.samples if sample.label is not None} - set(known))
+    if unknown:
+        hint = suggestion(unknown[0], known)
+        raise UserError(
+            f"'{source.root}' has pictures of {listed(unknown)}, unknown to a model of {listed(list(known))}.{hint}"
+        )
+    samples = tuple(replace(each, label=known[each.label]) if each.label else each for each in source.samples)
+    return replace(source, samples=samples, classes=tuple(classes))
+
+
+def listed(names: Sequence[object], shown: int = SHOWN) -> str:
+    """`'a', 'b' and 7 more`: the first names in quotes, the rest as a count."""
+    text = ", ".join(f"'{name}'" for name in names[:shown])
+    return text if len(names) <= shown else f"{text} and {len(names) - shown:,} more"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 picture`, `1,200 pictures`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

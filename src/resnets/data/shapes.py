@@ -1,0 +1,191 @@
+"""Generated pictures of plain shapes, with boxes and masks: data whose truth is known, in any size and number."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from resnets.errors import UserError
+from resnets.progress import track
+
+CLASSES = ("circle", "cross", "hexagon", "square", "star", "triangle")
+PARTS = ("train", "train", "train", "val", "test")  # of five pictures of a class in a row
+FINER = 4  # drawn at so many times the size and reduced, for smooth edges
+PLACES = 50  # tries to find room for one more shape before it is left out
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: int = 64  # side in pixels
+    count: int = 600  # pictures in all
+    seed: int = 0
+    objects: int = 1  # shapes in a picture, at most
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One generated picture.
+
+    pixels: (size, size, 3) uint8. mask: (size, size) uint8, 0 for the background and i for the i-th object. labels: one
+    name for each object. boxes: [x, y, width, height] of each object's visible pixels, from the upper left corner.
+    """
+
+    pixels: np.ndarray
+    mask: np.ndarray
+    labels: tuple[str, ...]
+    boxes: tuple[tuple[int, int, int, int], ...]
+
+
+def settings(**given: int | None) -> Settings:
+    """Settings from the values that were given.
+
+    Raises:
+        UserError: a value out of range.
+    """
+    made = Settings(**{name: value for name, value in given.items() if value is not None})
+    for name, low, high in (("size", 16, 4096), ("count", len(CLASSES) * len(PARTS), 10**7), ("objects", 1, 100)):
+        value = getattr(made, name)
+        if not low <= value <= high:
+            raise UserError(f"--{name} is {value}; shapes can be written with {low} to {high:,}.")
+    return made
+
+
+def write(folder: Path, chosen: Settings) -> None:
+    """Write `folder/{train,val,test}/CLASS/NNNNNN.png`, and beside them what is known of every object.
+
+    The class of a picture is that of its largest shape, object 1. `labels.jsonl` has a row for each picture (path,
+    label, split, width, height, mask, objects with label and box), and can itself be read as a list. The masks lie
+    under `annotations/masks/`; a pixel holds the number of its object. A picture depends on its number, the seed, the
+    size and the number of objects, but not on how many pictures there are.
+    """
+    rows = []
+    for index in track(range(chosen.count), what="writing", unit="pictures"):
+        label = CLASSES[index % len(CLASSES)]
+        part = PARTS[index // len(CLASSES) % len(PARTS)]
+        name = f"{part}/{label}/{index:06}.png"
+        picture = draw(index, chosen)
+        for path, pixels in ((folder / name, picture.pixels), (folder / "annotations" / "masks" / name, picture.mask)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        objects = [{"label": each, "box": box} for each, box in zip(picture.labels, picture.boxes, strict=True)]
+        rows.append(
+            {
+                "path": name,
+                "label": label,
+                "split": part,
+                "width": chosen.size,
+                "height": chosen.size,
+                "mask": f"annotations/masks/{name}",
+                "objects": objects,
+            }
+        )
+    (folder / "labels.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
+def draw(index: int, chosen: Settings) -> Picture:
+    """Picture number `index`."""
+    # Python promises that this generator gives the same numbers in every version; numpy does not.
+    generator = random.Random(f"shapes {chosen.seed} {chosen.size} {chosen.objects} {index}")
+    side = chosen.size * FINER
+    back, front = _colours(generator)
+    pixels = _background(generator, chosen.size, back)
+    mask = np.zeros((chosen.size, chosen.size), dtype=np.uint8)
+    labels: list[str] = []
+    for number in range(generator.randint(1, chosen.objects)):
+        label = generator.choice(CLASSES) if number else CLASSES[index % len(CLASSES)]
+        radius = side * (generator.uniform(0.1, 0.18) if number else generator.uniform(0.2, 0.4))
+        cover = _placed(generator, label, radius, side, mask)
+        if cover is None:
+            continue
+        labels.append(label)
+        mask[cover >= 128] = len(labels)
+        share = cover[..., None] / np.float32(255)
+        pixels = pixels * (1 - share) + np.asarray(front, dtype=np.float32) * share
+        front = _varied(generator, front)
+    noise = np.frombuffer(generator.randbytes(pixels.size), dtype=np.uint8).reshape(pixels.shape)
+    pixels = pixels + (noise.astype(np.float32) - 127.5) * np.float32(16 / 255)
+    return Picture(
+        pixels=np.clip(np.rint(pixels), 0, 255).astype(np.uint8),
+        mask=mask,
+        labels=tuple(labels),
+        boxes=tuple(box(mask == number) for number in range(1, len(labels) + 1)),
+    )
+
+
+def box(visible: np.ndarray) -> tuple[int, int, int, int]:
+    """[x, y, width, height] of the true pixels of a mask (H, W)."""
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
+
+
+def _placed(generator: random.Random, label: str, radius: float, side: int, taken: np.ndarray) -> np.ndarray | None:
+    """How much of each pixel the shape covers (0 … 255), at a free place; None when none was found."""
+    for _ in range(PLACES):
+        centre = (generator.uniform(radius, side - radius), generator.uniform(radius, side - radius))
+        sheet = Image.new("L", (side, side))
+        outline = _outline(label, centre, radius, generator.uniform(0, 2 * math.pi))
+        ImageDraw.Draw(sheet).polygon(outline, fill=255)
+        cover = np.asarray(sheet.reduce(FINER))
+        if (cover >= 128).any() and not taken[cover > 0].any():
+            return cover
+    return None
+
+
+def _outline(label: str, centre: Point, radius: float, turn: float) -> list[Point]:
+    """The corners of a shape within a circle."""
+    if label == "star":
+        distances = [radius, radius * 0.42] * 5
+        angles = [math.pi * corner / 5 for corner in range(10)]
+    elif label == "cross":
+        thin = math.atan2(0.3, 1)  # half the angle that the end of an arm takes
+        arms = [math.pi / 2 * arm for arm in range(4)]
+        angles = [arm + step for arm in arms for step in (-thin, thin, math.pi / 4)]
+        inner = radius * math.sin(thin) * math.sqrt(2)
+        distances = [radius, radius, inner] * 4
+    else:
+        corners = {"circle": 72, "hexagon": 6, "square": 4, "triangle": 3}[label]
+        distances = [radius] * corners
+        angles = [2 * math.pi * corner / corners for corner in range(corners)]
+    return [
+        (centre[0] + distance * math.cos(turn + angle), centre[1] + distance * math.sin(turn + angle))
+        for distance, angle in zip(distances, angles, strict=True)
+    ]
+
+
+def _colours(generator: random.Random) -> tuple[Colour, Colour]:
+    """A background and a foreground that differ in hue and in lightness."""
+    hue = generator.random()
+    dark = generator.random() < 0.5
+    back = _rgb(hue, generator.uniform(0.1, 0.3) if dark else generator.uniform(0.7, 0.9), generator.uniform(0.1, 0.5))
+    other = hue + generator.uniform(0.25, 0.75)
+    lightness = generator.uniform(0.5, 0.75) if dark else generator.uniform(0.25, 0.5)
+    return back, _rgb(other, lightness, generator.uniform(0.5, 1))
+
+
+def _varied(generator: random.Random, colour: Colour) -> Colour:
+    _, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in colour))
+    return _rgb(generator.random(), lightness, saturation)
+
+
+def _rgb(hue: float, lightness: float, saturation: float) -> Colour:
+    red, green, blue = colorsys.hls_to_rgb(hue % 1, lightness, saturation)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _background(generator: random.Random, size: int, colour: Colour) -> np.ndarray:
+    """(size, size, 3) float32: the colour, lighter to one side."""
+    turn = generator.uniform(0, 2 * math.pi)
+    line = np.linspace(-1, 1, size, dtype=np.float32)
+    ramp = line[None, :] * math.cos(turn) + line[:, None] * math.sin(turn)
+    return np.asarray(colour, dtype=np.float32) + (generator.uniform(5, 25) * ramp)[..., None].astype(np.float32)

@@ -1,0 +1,65 @@
+"""Where labelled pictures come from: folders, lists, and the sets that are built in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnets.data import builtin
+from resnets.data.decode import SUFFIXES
+from resnets.data.folders import read_folder
+from resnets.data.manifests import MANIFESTS, read_manifest
+from resnets.data.samples import Sample, Source, bind
+from resnets.errors import UserError, suggestion
+
+__all__ = ["Sample", "Source", "bind", "read"]
+
+SHOWN_NEIGHBOURS = 12
+
+
+def read(location: str | Path) -> Source:
+    """Read a data set.
+
+    Args:
+        location: a folder `DIR/CLASS/*` or `DIR/{train,val,test}/CLASS/*`; a list `.csv` or `.jsonl` with the columns
+            path and label, and optionally split, group and weight; or `digits` or `shapes`, which are built in. A
+            folder or file of such a name goes before the built-in set.
+
+    Nothing is decoded here: whether a file can be read is the question of `check`.
+
+    Raises:
+        UserError: there is no such place, or it is not laid out in one of these ways; the message says what is there.
+    """
+    path = Path(location).expanduser()
+    if path.is_dir():
+        return read_folder(path)
+    if path.is_file():
+        if path.suffix.lower() in MANIFESTS:
+            return read_manifest(path)
+        raise UserError(_no_data(path))
+    if str(location) in builtin.NAMES:
+        return read_folder(builtin.cached(str(location)))
+    raise UserError(_nothing_there(path))
+
+
+def _no_data(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return f"'{path}' is one picture. Give the folder whose subfolders are the classes, or a .csv or .jsonl list."
+    if suffix in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"):
+        return f"'{path}' is an archive. Unpack it and give the folder."
+    kinds = "a folder, a .csv or .jsonl list, or one of the built-in sets digits and shapes"
+    return f"'{path}' is not data: it is a file '{suffix or path.name}'. Give {kinds}."
+
+
+def _nothing_there(path: Path) -> str:
+    tried = path.absolute()
+    above = next(folder for folder in tried.parents if folder.is_dir())
+    try:
+        names = sorted(entry.name for entry in above.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        names = []
+    missing = tried.relative_to(above).parts[0]
+    hint = suggestion(missing, [*names, *builtin.NAMES])
+    shown = ", ".join(names[:SHOWN_NEIGHBOURS]) or "nothing"
+    more = f" and {len(names) - SHOWN_NEIGHBOURS:,} more" if len(names) > SHOWN_NEIGHBOURS else ""
+    return f"No data at '{path}': {tried} does not exist.{hint} In {above} there is: {shown}{more}."

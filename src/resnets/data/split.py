@@ -1,0 +1,235 @@
+"""The split into train, val and test: made by content, and kept in a file that every later command reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from resnets.atomic import write_bytes
+from resnets.data.allotment import allot, units
+from resnets.data.hashing import hashes
+from resnets.data.samples import PARTS, Sample, Source, composed, counted, listed
+from resnets.errors import UserError
+from resnets.progress import say
+
+COLUMNS = ("path", "sha256", "label", "split", "group")
+
+
+def split(
+    source: Source,
+    *,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 123,
+    group_by: str | bool | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> Source:
+    """Give every picture its part; the result is what a training may rely on.
+
+    The parts that the source has stay as they are; a val (or test, if asked for) that it lacks is cut from train. The
+    same pictures are split in the same way whatever their names and their order. Exact copies stay together, and so do
+    groups; otherwise every class is cut by the same fractions. A class of a single picture is in train.
+
+    Args:
+        val_fraction: share of all pictures that could be cut from, 0 … 1.
+        test_fraction: likewise.
+        seed: another one is another split.
+        group_by: column of the list whose equal values form a group (`True` is the column `group`, which counts without
+            being asked for, too); `folder` for the folders within the class folders.
+        folds: cut what is not test into so many equal folds, instead of by `val_fraction`.
+        fold: the one, from 1, that is val here.
+
+    Raises:
+        UserError: the source cannot be trained on (a class without pictures, a single class, a class that only val or
+            test has), or cannot be split so.
+    """
+    _check_fractions(val_fraction, test_fraction)
+    _check_folds(folds, fold)
+    _check_classes(source)
+    source = _grouped(source, group_by)
+    fractions = _wanted(source, 0.0 if folds else val_fraction, test_fraction, folds)
+    digests = hashes([sample.path for sample in source.samples])
+    samples = [replace(each, sha256=digest) for each, digest in zip(source.samples, digests, strict=True)]
+    if fractions or folds:
+        samples = _cut(samples, fractions, seed, folds, fold)
+    else:
+        samples = [replace(each, split=each.split or "train") for each in samples]
+    done = replace(source, samples=tuple(samples))
+    _check_train_knows_all(done)
+    _say_what_is_odd(done)
+    return done
+
+
+def write(path: str | Path, source: Source) -> None:
+    """Write the split as a .csv: path (relative to the source where it lies in it), sha256, label, split, group."""
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for sample in source.samples:
+        writer.writerow([_key(source, sample), sample.sha256, sample.label, sample.split, sample.group or ""])
+    # A file name that is no UTF-8 is written with the bytes that it has.
+    write_bytes(path, table.getvalue().encode("utf-8", errors="surrogateescape"))
+
+
+def read(path: str | Path, source: Source) -> Source:
+    """The source with the parts that the file gives it. Every picture is compared with the one that was split.
+
+    Raises:
+        UserError: the file is no split, or pictures were changed, removed, added or moved to another class since.
+    """
+    rows = _rows(Path(path))
+    present = {_key(source, sample): sample for sample in source.samples}
+    if rows and not rows.keys() & present.keys():
+        raise UserError(f"None of the {len(rows):,} pictures of '{path}' is in '{source.root}'. Is it of other data?")
+    both = [key for key in present if key in rows]
+    digests = dict(zip(both, hashes([present[key].path for key in both]), strict=True))
+    differences = {
+        "changed": [key for key in both if digests[key] != rows[key]["sha256"]],
+        "missing": [key for key in rows if key not in present],
+        "added": [key for key in present if key not in rows],
+        "of another class": [key for key in both if present[key].label != rows[key]["label"]],
+    }
+    found = [f"{len(keys):,} {what} ({listed(keys, 5)})" for what, keys in differences.items() if keys]
+    if found:
+        raise UserError(f"'{source.root}' is no longer what '{path}' was made from: {'; '.join(found)}.")
+    samples = tuple(
+        replace(present[key], split=rows[key]["split"], group=rows[key]["group"] or None, sha256=digests[key])
+        for key in both
+    )
+    return replace(source, samples=samples)
+
+
+def _check_fractions(val: float, test: float) -> None:
+    for flag, fraction in (("--val-fraction", val), ("--test-fraction", test)):
+        if not 0 <= fraction < 1:
+            raise UserError(f"{flag} is {fraction:g}; it is a share between 0 and 1, such as 0.2.")
+    if val + test >= 1:
+        raise UserError(f"--val-fraction {val:g} and --test-fraction {test:g} leave nothing to train on.")
+
+
+def _check_folds(folds: int | None, fold: int | None) -> None:
+    if folds is None and fold is None:
+        return
+    if folds is None or folds < 2:
+        raise UserError(f"--folds is {folds}; at least 2 folds are needed, such as --folds 5 --fold 1.")
+    if fold is None or not 1 <= fold <= folds:
+        raise UserError(f"--fold is {fold}; choose which of the {folds} folds is val, from 1 to {folds}.")
+
+
+def _check_classes(source: Source) -> None:
+    if source.empty:
+        what = "a class folder" if len(source.empty) == 1 else "class folders"
+        raise UserError(f"'{source.root}' has {what} without pictures: {listed(source.empty)}. Remove it or fill it.")
+    if len(source.classes) != 1:
+        return
+    inner = sorted({sample.columns.get("folder", "").split("/")[0] for sample in source.samples} - {""})
+    place = source.root / source.classes[0]
+    hint = f" It has folders of its own, {listed(inner, 5)}: if those are the classes, give '{place}'." if inner else ""
+    raise UserError(
+        f"'{source.root}' has a single class, '{source.classes[0]}'; at least two are needed to tell apart.{hint}"
+    )
+
+
+def _check_train_knows_all(source: Source) -> None:
+    known = {sample.label for sample in source.part("train")}
+    for part in ("val", "test"):
+        unknown = sorted({str(sample.label) for sample in source.part(part)} - known)
+        if unknown:
+            what = "a class" if len(unknown) == 1 else "classes"
+            raise UserError(f"The part '{part}' of '{source.root}' has {what} that train has not: {listed(unknown)}.")
+
+
+def _grouped(source: Source, group_by: str | bool | None) -> Source:
+    if not group_by:
+        return source
+    if group_by is True or group_by == "group":
+        if not any(sample.group for sample in source.samples):
+            raise UserError(f"'{source.root}' has no groups: a list with a column 'group' gives them.")
+        return source
+    columns = sorted({name for sample in source.samples for name in sample.columns})
+    if group_by not in columns:
+        origin = " Groups come from a column of a list, or from folders within the class folders."
+        known = f" There is {listed(columns)}." if columns else origin
+        raise UserError(f"There is no column '{group_by}' to group by in '{source.root}'.{known}")
+    samples = tuple(replace(each, group=each.columns.get(group_by) or None) for each in source.samples)
+    return replace(source, samples=samples)
+
+
+def _wanted(source: Source, val: float, test: float, folds: int | None) -> dict[str, float]:
+    """The parts that are to be cut from what is train or undecided."""
+    undecided = [sample.path for sample in source.samples if sample.split is None]
+    if not undecided and "train" not in source.parts:
+        raise UserError(f"'{source.root}' has no train part, only {listed(source.parts)}.")
+    if "val" in source.parts:
+        if undecided:
+            raise UserError(f"'{source.root}' has a val part, but {listed(undecided, 3)} has no part. Give each one.")
+        if folds:
+            raise UserError(f"'{source.root}' has its own val part; --folds would mix it with train.")
+    fractions = {"val": val, "test": test}
+    return {part: share for part, share in fractions.items() if share and part not in source.parts}
+
+
+def _cut(
+    samples: Sequence[Sample], fractions: dict[str, float], seed: int, folds: int | None, fold: int | None
+) -> list[Sample]:
+    numbers = [number for number, each in enumerate(samples) if each.split in (None, "train")]
+    pool = [samples[number] for number in numbers]
+    together = units([str(each.sha256) for each in pool], [str(each.label) for each in pool], [e.group for e in pool])
+    bins = allot(together, fractions, seed=seed, folds=folds or 0)
+    cut = list(samples)
+    for place, bin_ in bins.items():
+        part = "val" if bin_ == f"fold {fold}" else bin_ if bin_ in PARTS else "train"
+        cut[numbers[place]] = replace(pool[place], split=part)
+    return cut
+
+
+def _say_what_is_odd(source: Source) -> None:
+    alone = sorted(set(source.classes) - {sample.label for sample in source.part("val")})
+    if alone and source.part("val"):
+        say(f"val has no picture of {listed(alone, 5)}, so nothing can be said of how well that is learned")
+    copies: dict[str, list[Sample]] = defaultdict(list)
+    for sample in source.samples:
+        copies[str(sample.sha256)].append(sample)
+    several = [each for each in copies.values() if len(each) > 1]
+    torn = [each for each in several if len({sample.label for sample in each}) > 1]
+    if torn:
+        say(
+            f"{counted(len(torn), 'picture')} under two labels, such as {_pair(torn[0])}; `resnets data check` lists them"
+        )
+    leaks = [each for each in several if len({sample.split for sample in each}) > 1]
+    if leaks:
+        say(
+            f"{counted(len(leaks), 'picture')} in two parts, such as {_pair(leaks[0])}: results look better than they are"
+        )
+
+
+def _pair(copies: Sequence[Sample]) -> str:
+    return f"'{copies[0].path}' and '{copies[-1].path}'"
+
+
+def _key(source: Source, sample: Sample) -> str:
+    """The path as it stands in the file: relative to the source if it lies in it, so that the data may be moved."""
+    path, root = os.path.abspath(sample.path), os.path.abspath(source.root)
+    inside = os.path.relpath(path, root) if os.path.commonpath([path, root]) == root else path
+    return Path(inside).as_posix()
+
+
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"Cannot read the split '{path}': {error.strerror}.") from error
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = {row.get("path") or "": row for row in reader}
+    except csv.Error as error:
+        raise UserError(f"'{path}' is no split file: {error}.") from error
+    if tuple(reader.fieldnames or ()) != COLUMNS or not all(row["split"] in PARTS for row in rows.values()):
+        raise UserError(f"'{path}' is no split file; `resnets data split DIR --out {path.name}` makes one.")
+    return {key: {**row, "label": composed(row["label"])} for key, row in rows.items()}
