@@ -115,7 +115,7 @@ def _heading(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
     title = f"{right:,} of {total:,} pictures right" if total else "No labelled pictures"
     page.text(_MARGIN, 36, title, size=26, bold=True, room=room)
     worst = mistakes.confused(matrix, most=1)
-    if worst:
+    if worst and worst[0].number > 1:
         true, predicted = (_short(plan.classes[k]) for k in worst[0][:2])
         line = f"Most often confused: {true}, taken for {predicted} ({worst[0].number:,} of {worst[0].total:,})"
         page.text(_MARGIN, 74, line, size=18, colour=sheet.QUIET, room=room)

@@ -8,6 +8,7 @@ the browser's fonts.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import unicodedata
 from collections.abc import Iterable
@@ -93,8 +94,12 @@ def has_bold(family: str) -> bool:
 @functools.cache
 def _others() -> tuple[str, ...]:
     """Every other installed family, those with plain strokes first."""
-    from matplotlib.font_manager import fontManager
+    from matplotlib.font_manager import findSystemFonts, fontManager
 
+    # Matplotlib remembers its list of fonts for ever; one that was installed since is looked for here.
+    for path in set(findSystemFonts()) - {entry.fname for entry in fontManager.ttflist}:
+        with contextlib.suppress(Exception):  # whatever is wrong with somebody's font, there are others
+            fontManager.addfont(path)
     regular = ("normal", "regular", "book", "roman", 400)
     names = {entry.name for entry in fontManager.ttflist if entry.style == "normal" and entry.weight in regular}
     # Last Resort has a framed sign for every letter, which is what is to be avoided.

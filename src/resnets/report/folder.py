@@ -1,0 +1,129 @@
+"""The files of a run folder as values, whatever of them there is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PICTURES = (
+    "results.png",
+    "confusion_matrix.png",
+    "reliability.png",
+    "top_losses.png",
+    "val_batch_pred.jpg",
+    "train_batch.jpg",
+)
+_SETTING = re.compile(r"(?P<name>[\w.-]+)\s*=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^#]*)(?:#\s*(?P<origin>.*))?")
+_TABLE = re.compile(r"\[(?P<name>[^\]]+)\]")
+
+
+class Setting(NamedTuple):
+    """A line of `recipe.toml`: `optim.lr`, `0.1`, and where the value comes from."""
+
+    key: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A run folder. A part whose file is missing or damaged is empty, and `problems` says so by the file's name."""
+
+    path: Path
+    rows: list[dict[str, Any]]  # metrics.jsonl
+    metrics: dict[str, Any]  # metrics.json
+    per_class: list[dict[str, str]]
+    predictions: list[dict[str, str]]
+    split: list[dict[str, str]]
+    recipe: list[Setting]
+    environment: dict[str, Any]
+    pictures: Mapping[str, bytes]
+    problems: Mapping[str, str]
+
+    def setting(self, key: str) -> str:
+        """The value of a key of the recipe without quotes; an empty string if it is not set."""
+        found = next((setting.value for setting in self.recipe if setting.key == key), "")
+        return found[1:-1] if found[:1] in ('"', "'") else found
+
+
+def read(run: str | Path) -> Folder:
+    """Read what a report needs of the folder `run`; nothing that is missing or damaged is an error."""
+    run = Path(run)
+    problems: dict[str, str] = {}
+
+    def part(name: str, parse, empty):
+        try:
+            return parse((run / name).read_bytes())
+        except FileNotFoundError:
+            problems[name] = "is not in the run folder"
+        except OSError as error:
+            problems[name] = f"cannot be read: {error.strerror}"
+        except (ValueError, csv.Error) as error:
+            problems[name] = f"is damaged: {error}"
+        return empty
+
+    return Folder(
+        path=run,
+        rows=part("metrics.jsonl", _json_lines, []),
+        metrics=part("metrics.json", _json_object, {}),
+        per_class=part("per_class.csv", _table, []),
+        predictions=part("predictions.csv", _table, []),
+        split=part("split.csv", _table, []),
+        recipe=part("recipe.toml", _settings, []),
+        environment=part("environment.json", _json_object, {}),
+        pictures={name: content for name in PICTURES if (content := part(name, bytes, b""))},
+        problems=problems,
+    )
+
+
+def _text(content: bytes) -> str:
+    # A file name may hold bytes that are no text; they stay what they are.
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    value = json.loads(_text(content))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _json_lines(content: bytes) -> list[dict[str, Any]]:
+    """One row an epoch; of an epoch that was repeated the last one counts, and a torn last line is left out."""
+    rows: dict[Any, dict[str, Any]] = {}
+    lines = _text(content).rstrip().split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                break
+            raise ValueError(f"line {number} is not JSON") from None
+        rows[row.get("epoch")] = row
+    return list(rows.values())
+
+
+def _table(content: bytes) -> list[dict[str, str]]:
+    text = _text(content).lstrip("\ufeff")
+    return [
+        {key: value or "" for key, value in row.items() if key} for row in csv.DictReader(io.StringIO(text, newline=""))
+    ]
+
+
+def _settings(content: bytes) -> list[Setting]:
+    """The recipe line by line, since a TOML reader would lose the origins, which are comments."""
+    settings, table = [], ""
+    for line in map(str.strip, _text(content).splitlines()):
+        if heading := _TABLE.fullmatch(line):
+            table = heading["name"] + "."
+        elif setting := _SETTING.fullmatch(line):
+            settings.append(Setting(table + setting["name"], setting["value"].strip(), setting["origin"] or ""))
+    return settings

@@ -1,0 +1,254 @@
+"""What the sections of the report say, taken from the files of a run folder."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from resnets.report import curves, mistakes, words
+from resnets.report.folder import Folder
+from resnets.report.tally import Tally
+
+MOST_PAIRS = 30
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+class Fact(NamedTuple):
+    """One number at the top of the page."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+class Mistake(NamedTuple):
+    """`number` of the `total` pictures of the class `true` were taken for `predicted`."""
+
+    true: str
+    predicted: str
+    number: int
+    total: int
+
+
+class ClassRow(NamedTuple):
+    """A class of `per_class.csv`, with its number of training pictures; None is unknown."""
+
+    name: str
+    training: int | None
+    pictures: int | None
+    recall: float | None
+    low: float | None
+    high: float | None
+    precision: float | None
+    f1: float | None
+
+
+class Part(NamedTuple):
+    """A part of the split, and how even its classes are."""
+
+    name: str
+    pictures: int
+    classes: int
+    fewest: int
+    most: int
+
+
+def title(files: Folder) -> str:
+    """The run's name, the network and the pictures, as far as they are known."""
+    known = (files.path.resolve().name, files.setting("model.name"), files.setting("data.location"))
+    return " · ".join(part for part in known if part)
+
+
+def headline(files: Folder, results: Tally) -> tuple[str, str]:
+    """The result in one plain sentence, and a paragraph that says what it rests on."""
+    interval, count = files.metrics.get("top1_interval"), files.metrics.get("count")
+    if not interval or not count:
+        return (
+            "How good this model is has not been measured.",
+            "There are no labelled validation pictures in this run. Measure it with the second command under “Use it”.",
+        )
+    part = _PARTS.get(files.metrics.get("split", "val"), files.metrics.get("split", "val"))
+    said = (
+        f"Measured on {count:,} {part} pictures that were not trained on: {words.percent(files.metrics.get('top1'))} "
+        "right. The range is the 95 % interval; more pictures would narrow it. It holds for pictures like those, "
+        "not for others."
+    )
+    if results.commonest and results.total:
+        share = results.commonest[1] / results.total
+        said += f" Always guessing the commonest class would get {words.percent(share, 0)} right."
+    return words.headline(*interval), said
+
+
+def summary(files: Folder, results: Tally) -> list[str]:
+    """What a person should know of the run, a line each."""
+    said = []
+    most = next(iter(pairs(files, results)), None)
+    if most and most.number > 1:
+        said.append(
+            f"It most often takes {_quoted(most.true)} for {_quoted(most.predicted)}: "
+            f"{most.number:,} of {most.total:,} times."
+        )
+    known = [row for row in class_rows(files) if row.recall is not None and row.pictures]
+    weakest = min(known, key=lambda row: row.recall or 0.0, default=None)
+    if weakest and len(known) > 1 and (weakest.recall or 0.0) < 1:
+        said.append(
+            f"Its weakest class is {_quoted(weakest.name)}: {words.percent(weakest.recall, 0)} of its "
+            f"{weakest.pictures:,} pictures are found."
+        )
+    sure = next((row for row in results.thresholds() if row.least == 0.9), None)
+    if sure:
+        those = "all" if sure.right == 1 else words.percent(sure.right)
+        said.append(
+            f"It is at least 90 % sure of {words.percent(sure.share, 0)} of the pictures, and right on {those} of those."
+        )
+    top = curves.best(files.rows)
+    if top:
+        said.append(
+            f"The best of its {len(files.rows):,} epochs was number {top['epoch']:.0f}; those weights are kept."
+        )
+    return said
+
+
+def _quoted(name: str) -> str:
+    # The isolates keep a name that is written from right to left from turning the sentence around it.
+    return f"“\u2068{name}\u2069”"
+
+
+def facts(files: Folder) -> list[Fact]:
+    """The numbers at the top."""
+    metrics, out = files.metrics, []
+    if metrics.get("count"):
+        low, high = metrics["top1_interval"]
+        out.append(
+            Fact("right (top-1)", words.percent(metrics["top1"]), f"{words.percent(low)} to {words.percent(high)}")
+        )
+        if metrics.get("classes", 0) > metrics.get("top5_of", 0) > 1:
+            out.append(Fact(f"among the first {metrics['top5_of']}", words.percent(metrics["top5"]), "top-5"))
+        out.append(Fact("mean over classes", words.percent(metrics.get("balanced_accuracy")), "balanced accuracy"))
+        out.append(Fact("loss", f"{metrics['loss']:.3f}", "cross-entropy, less is better"))
+        out.append(Fact("calibration error", words.percent(metrics.get("ece")), "ECE, less is better"))
+    top = curves.best(files.rows)
+    if top:
+        out.append(Fact("best epoch", f"{top['epoch']:.0f}", f"of {len(files.rows)}"))
+    seconds = files.rows[-1].get("time_seconds") if files.rows else None
+    if seconds:
+        epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
+        out.append(Fact("training time", words.duration(seconds), epochs))
+    for part in split_rows(files):
+        out.append(Fact(f"{part.name} pictures", f"{part.pictures:,}", f"{part.classes:,} classes"))
+    return out
+
+
+def commands(files: Folder) -> str:
+    """The exact commands for this run."""
+    run = shlex.quote(str(files.path.resolve()))
+    return f"resnets predict {run} PICTURE-OR-FOLDER...\nresnets evaluate {run} FOLDER-OF-CLASS-FOLDERS"
+
+
+def code(files: Folder) -> str:
+    """The same in Python."""
+    return (
+        "import resnets\n\n"
+        f"classifier = resnets.load({str(files.path.resolve())!r})\n"
+        'for result in classifier.predict(["picture.jpg"]):\n'
+        "    print(result.path, result.label, result.probability)"
+    )
+
+
+def course(files: Folder) -> str:
+    """What the curves show, in words."""
+    top = curves.best(files.rows)
+    if not files.rows:
+        return ""
+    if top is None:
+        return "There were no validation pictures: the curves show only how well the training pictures were learned."
+    said = f"The weights of epoch {top['epoch']:.0f} are kept as the best ones."
+    train, held = files.rows[-1].get("train/accuracy_top1"), files.rows[-1].get("val/accuracy_top1")
+    if train is not None and held is not None and train - held > 0.15:
+        said += (
+            f" At the end {words.percent(train)} of the training pictures are right but {words.percent(held)} of the "
+            "validation pictures: the network learned some by heart. More pictures, or stronger augmentation, would "
+            "help."
+        )
+    elif top["epoch"] == files.rows[-1].get("epoch") and len(files.rows) > 1:
+        said += " It was the last one: more epochs may make it better still."
+    return (
+        said + " Training pictures are varied on purpose, so their curve can lie below that of the validation pictures."
+    )
+
+
+def pairs(files: Folder, results: Tally) -> list[Mistake]:
+    """The pairs of classes most often confused, by name."""
+    names, matrix = results.matrix([row.get("class", "") for row in files.per_class])
+    return [
+        Mistake(names[pair.true], names[pair.predicted], pair.number, pair.total)
+        for pair in mistakes.confused(matrix, MOST_PAIRS)
+    ]
+
+
+def confidence(files: Folder, results: Tally) -> list[str]:
+    """How far the probabilities can be believed, a paragraph each."""
+    error = files.metrics.get("ece")
+    if error is None or not results.total:
+        return []
+    said = [words.trust(error, results.sure, results.right / results.total)]
+    temperature = files.metrics.get("temperature", 1.0)
+    if temperature != 1.0 and math.isfinite(temperature):
+        way = "less" if temperature > 1 else "more"
+        said.append(
+            f"The temperature {temperature:.2f}, fitted to the validation pictures, makes the model {way} sure than "
+            "it came out of training; it is stored with the weights and changes no answer."
+        )
+    return said
+
+
+def class_rows(files: Folder) -> list[ClassRow]:
+    """The rows of `per_class.csv`, each with the number of training pictures of its class."""
+    training = Counter(row.get("label", "") for row in files.split if row.get("split") == "train")
+    rows = []
+    for row in files.per_class:
+        recall, low, high, precision, f1, support = (
+            _number(row, key) for key in ("recall", "recall_low", "recall_high", "precision", "f1", "support")
+        )
+        name, pictures = row.get("class", ""), None if support is None else int(support)
+        rows.append(ClassRow(name, training[name] if training else None, pictures, recall, low, high, precision, f1))
+    return rows
+
+
+def _number(row: dict[str, str], key: str) -> float | None:
+    try:
+        value = float(row.get(key, ""))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def split_rows(files: Folder) -> list[Part]:
+    """How many pictures each part of `split.csv` has."""
+    counts: dict[str, Counter[str]] = {}
+    for row in files.split:
+        counts.setdefault(row.get("split", ""), Counter())[row.get("label", "")] += 1
+    order = sorted(counts, key=lambda part: (list(_PARTS).index(part) if part in _PARTS else len(_PARTS), part))
+    return [
+        Part(_PARTS.get(part, part), counts[part].total(), len(counts[part]), *_ends(counts[part]))
+        for part in order
+        if part
+    ]
+
+
+def _ends(counts: Counter[str]) -> tuple[int, int]:
+    return min(counts.values()), max(counts.values())
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested JSON with their dotted keys."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from flat(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+        yield key, shlex.join(value) if key == "command" else ", ".join(value)
+    else:
+        yield key, "none" if value is None else str(value)
