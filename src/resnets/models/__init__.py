@@ -1,0 +1,1 @@
+"""The networks. This room imports torch and nothing else of the package but its errors."""

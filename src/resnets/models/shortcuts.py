@@ -1,0 +1,70 @@
+"""The way around a branch. Each takes (N, in, H, W) to (N, out, ceil(H/stride), ceil(W/stride)).
+
+The letters are those of He et al. 2015, section 4.1: A pads with zeros, B projects where the shape changes, C projects
+everywhere. D is the pooled projection of He et al. 2018 (Bag of Tricks, "ResNet-D").
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnets.models.layers import Convolution, Norm
+
+
+class ZeroPad(nn.Module):
+    """Option A: every `stride`-th place, and channels of zeros for those that are new. No parameters.
+
+    fb.resnet.torch appends the zeros after the channels (`both_sides=False`); other ports, such as
+    akamaster/pytorch_resnet_cifar10, put half of them before. No count of parameters tells the two apart.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, both_sides: bool = False) -> None:
+        super().__init__()
+        new = out_channels - in_channels
+        self.stride = stride
+        self.before = new // 2 if both_sides else 0
+        self.after = new - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, before={self.before}, after={self.after}"
+
+
+class Projection(nn.Sequential):
+    """Options B and C: a 1x1 convolution at the branch's stride, normalised unless `norm` is None (pre-activation)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, norm: Norm | None, conv: Convolution, bias: bool
+    ) -> None:
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        parts["conv"] = conv(in_channels, out_channels, 1, stride, bias=bias)
+        if norm is not None:
+            parts["norm"] = norm(out_channels)
+        super().__init__(parts)
+
+
+class PooledProjection(nn.Sequential):
+    """Option D: the mean of 2x2 places instead of one in four, then a 1x1 convolution, so that nothing is thrown away."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, norm: Norm | None, conv: Convolution, bias: bool
+    ) -> None:
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        if stride > 1:
+            parts["pool"] = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+        parts["conv"] = conv(in_channels, out_channels, 1, bias=bias)
+        if norm is not None:
+            parts["norm"] = norm(out_channels)
+        super().__init__(parts)
+
+
+class StridedPool(nn.MaxPool2d):
+    """Every `stride`-th place of an identity, as Keras Applications' V2 has it in the last block of a stack."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__(kernel_size=1, stride=stride)

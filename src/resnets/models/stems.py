@@ -1,0 +1,105 @@
+"""The first layers: from a picture (N, in_channels, H, W) to the first stage's input.
+
+A stem that is followed by pre-activation blocks may be raw: no norm and no activation after its convolution, since the
+first block brings its own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from resnets.models.layers import Activation, Convolution, Norm, SameMaxPool2d, same_conv
+
+
+class Stem(nn.Sequential):
+    """Named layers in order, with the output's `channels`, the total `stride`, and the least side they can take."""
+
+    def __init__(self, parts: OrderedDict[str, nn.Module], channels: int, stride: int, min_side: int = 1) -> None:
+        super().__init__(parts)
+        self.channels = channels
+        self.stride = stride
+        self.min_side = min_side
+
+
+def _norm_act(channels: int, norm: Norm, act: Activation, raw: bool) -> OrderedDict[str, nn.Module]:
+    return OrderedDict() if raw else OrderedDict(norm=norm(channels), act=act())
+
+
+def imagenet(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """7x7 at stride 2 padded by 3, norm, act, 3x3 max pool at stride 2 padded by 1 (He et al. 2015, table 1)."""
+    parts = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 7, 2, bias=bias))
+    parts |= _norm_act(channels, norm, act, raw)
+    parts["pool"] = nn.MaxPool2d(3, 2, padding=1)
+    return Stem(parts, channels, stride=4)
+
+
+def deep(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """Three 3x3 in place of the 7x7, of half, half and all the channels (He et al. 2018, Bag of Tricks, "ResNet-C")."""
+    half = channels // 2
+    parts = OrderedDict[str, nn.Module](
+        conv1=conv(in_channels, half, 3, 2, bias=bias), norm1=norm(half), act1=act(),
+        conv2=conv(half, half, 3, bias=bias), norm2=norm(half), act2=act(),
+        conv3=conv(half, channels, 3, bias=bias),
+    )  # fmt: skip
+    parts |= _norm_act(channels, norm, act, raw)
+    parts["pool"] = nn.MaxPool2d(3, 2, padding=1)
+    return Stem(parts, channels, stride=4)
+
+
+def cifar(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """One 3x3 at stride 1, norm, act, for pictures of some 32 pixels (He et al. 2015, section 4.2)."""
+    parts = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 3, bias=bias))
+    parts |= _norm_act(channels, norm, act, raw)
+    return Stem(parts, channels, stride=1)
+
+
+def keras(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """As `imagenet`, but all padding is of zeros and stands before the layer (keras/src/applications/resnet.py).
+
+    Max pooling over padded zeros differs from torch's padding where the pooled values can be negative, as they are when
+    the stem is raw.
+    """
+    parts = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
+    parts |= _norm_act(channels, norm, act, raw)
+    parts |= OrderedDict(pool_pad=nn.ZeroPad2d(1), pool=nn.MaxPool2d(3, 2))
+    return Stem(parts, channels, stride=4)
+
+
+def same(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """7x7 at stride 2 and 3x3 max pool at stride 2, both with TensorFlow's `padding="same"` (the lecture notes' code)."""
+    parts = OrderedDict[str, nn.Module](conv=same_conv(in_channels, channels, 7, 2, bias=bias))
+    parts |= _norm_act(channels, norm, act, raw)
+    parts["pool"] = SameMaxPool2d(3, 2)
+    return Stem(parts, channels, stride=4)
+
+
+def valid(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """7x7 at stride 2 and 3x3 max pool at stride 2, neither padded (the Keras tutorial): 224 -> 109 -> 54."""
+    parts = OrderedDict[str, nn.Module](conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
+    parts |= _norm_act(channels, norm, act, raw)
+    parts["pool"] = nn.MaxPool2d(3, 2)
+    return Stem(parts, channels, stride=4, min_side=11)  # (11 - 7) // 2 + 1 = 3, the window of the pool
+
+
+def notes(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+) -> Stem:
+    """A zero-pad of 3, 7x7 at stride 2, and a 3x3 max pool at stride 2 that is not padded (the lecture notes' list)."""
+    parts = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
+    parts |= _norm_act(channels, norm, act, raw)
+    parts["pool"] = nn.MaxPool2d(3, 2)
+    return Stem(parts, channels, stride=4, min_side=5)  # (5 + 6 - 7) // 2 + 1 = 3
