@@ -1,4 +1,4 @@
-"""Shares of pictures: exact for single ones, whole for copies and groups, and never a class without anything to learn."""
+"""Shares of pictures: exact for single ones, whole for copies and groups, and no class without anything to learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from resnets.data.allotment import allot, units
 from resnets.errors import UserError
 
-LABELS = st.lists(st.sampled_from("abcd"), min_size=8, max_size=120).filter(lambda found: len(set(found)) > 1)
+
+def labels_of(low: int) -> st.SearchStrategy[list[str]]:
+    """Labels of 2 to 5 classes with at least `low` pictures each."""
+    sizes = st.lists(st.integers(low, 40), min_size=2, max_size=5)
+    return sizes.map(
+        lambda counts: [label for label, count in zip("abcde", counts, strict=False) for _ in range(count)]
+    )
+
+
 GROUPED = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.one_of(st.none(), st.integers(0, 12).map(str))),
     min_size=12,
@@ -29,7 +37,7 @@ def divided(labels: list[str]) -> Counter[str]:
     return Counter({label: count for label, count in Counter(labels).items() if count > 1})
 
 
-@given(LABELS, st.floats(0.05, 0.45), st.floats(0, 0.45), st.integers(0, 1000))
+@given(labels_of(1), st.floats(0.05, 0.45), st.floats(0, 0.45), st.integers(0, 1000))
 def test_single_pictures_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
     fractions = {part: share for part, share in {"val": val, "test": test}.items() if share > 0.01}
     try:
@@ -82,7 +90,7 @@ def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
         assert learned == set(labels)
 
 
-@given(LABELS.filter(lambda found: min(Counter(found).values()) >= 6), st.integers(2, 5), st.integers(0, 1000))
+@given(labels_of(6), st.integers(2, 5), st.integers(0, 1000))
 def test_folds_are_as_large_as_each_other_in_every_class(labels: list[str], folds: int, seed: int) -> None:
     bins = allot(units(single(labels), labels, [None] * len(labels)), {}, seed=seed, folds=folds)
     sizes = Counter(bins.values())

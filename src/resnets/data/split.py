@@ -199,14 +199,10 @@ def _say_what_is_odd(source: Source) -> None:
     several = [each for each in copies.values() if len(each) > 1]
     torn = [each for each in several if len({sample.label for sample in each}) > 1]
     if torn:
-        say(
-            f"{counted(len(torn), 'picture')} under two labels, such as {_pair(torn[0])}; `resnets data check` lists them"
-        )
+        say(f"{counted(len(torn), 'picture')} under two labels, such as {_pair(torn[0])}: see `resnets data check`")
     leaks = [each for each in several if len({sample.split for sample in each}) > 1]
     if leaks:
-        say(
-            f"{counted(len(leaks), 'picture')} in two parts, such as {_pair(leaks[0])}: results look better than they are"
-        )
+        say(f"{counted(len(leaks), 'picture')} in two parts, such as {_pair(leaks[0])}: results will look too good")
 
 
 def _pair(copies: Sequence[Sample]) -> str:
