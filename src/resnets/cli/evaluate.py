@@ -1,0 +1,84 @@
+"""`resnets evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+WHICH, HOW, MACHINE = "Which pictures", "How", "Machine"
+
+
+def evaluate(
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(help="Checkpoints or run folders; several are an ensemble, whose probabilities are averaged."),
+    ],
+    data: Annotated[
+        str, typer.Argument(help="The last word: a folder of class folders, .csv, .jsonl, digits, shapes.")
+    ],
+    split: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=WHICH, help="train, val, test or all.  [default: test, else val, else all]"),
+    ] = None,
+    split_file: Annotated[
+        str | None, typer.Option(rich_help_panel=WHICH, help="A split.csv.  [default: that of the checkpoint's run]")
+    ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(rich_help_panel=WHICH, help="Hold out this share anew, as training with it did.")
+    ] = None,
+    seed: Annotated[int, typer.Option(rich_help_panel=WHICH, help="Of --val-fraction.")] = 123,
+    on_bad: Annotated[str, typer.Option(rich_help_panel=WHICH, help="Unreadable pictures: error or skip.")] = "error",
+    crops: Annotated[
+        int, typer.Option(rich_help_panel=HOW, help="1, or 10: centre and corners, each with its mirror image.")
+    ] = 1,
+    scales: Annotated[
+        str, typer.Option(rich_help_panel=HOW, help="Whole pictures at these shorter sides, such as 224,256,384.")
+    ] = "",
+    compare: Annotated[
+        bool, typer.Option("--compare", rich_help_panel=HOW, help="A paired test of two checkpoints.")
+    ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", rich_help_panel=HOW, help="Fit the temperature on val and store it.")
+    ] = False,
+    out: Annotated[str | None, typer.Option(help="Folder for tables, figures and predictions.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    batch: Annotated[int, typer.Option(rich_help_panel=MACHINE, help="Pictures that are worked on together.")] = 32,
+    workers: Annotated[
+        int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read pictures.  [default: processors]")
+    ] = None,
+    device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
+) -> None:
+    """See how good checkpoints are on labelled pictures, with 95 % intervals, as a whole and class by class.
+
+    Example: resnets evaluate runs/flowers flower_photos
+    """
+    import json
+
+    from resnets.report import run as drawings
+    from resnets.tasks import evaluation, overview, views
+    from resnets.train import speed
+
+    found = evaluation.run(
+        checkpoints,
+        data,
+        split=split,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        seed=seed,
+        batch=batch,
+        workers=workers,
+        crops=crops,
+        scales=views.scales(scales),
+        pairwise=compare,
+        calibrate=calibrate,
+        device=str(speed.device(device).value),
+        on_bad=on_bad,
+    )
+    if out is not None:
+        for folder, predictions in evaluation.write(found, out):
+            drawings.draw_all(folder, predictions)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        overview.show(found)

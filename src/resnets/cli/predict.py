@@ -1,0 +1,45 @@
+"""`resnets predict`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint or run folder.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, folders, quoted patterns, or - for a list on stdin.", metavar="PATH..."),
+    ],
+    csv: Annotated[str | None, typer.Option(help="Write a table to this file; - is stdout.")] = None,
+    jsonl: Annotated[str | None, typer.Option(help="Write one JSON object a line to this file; - is stdout.")] = None,
+    sort_into: Annotated[
+        str | None, typer.Option(help="Copy each picture into this folder, in a folder of its class.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Classes named for each picture.  [default: 5, or all]")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures that go through the network together.")] = 32,
+    workers: Annotated[int | None, typer.Option(help="Threads that read pictures.  [default: processors]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
+) -> None:
+    """Say what is in pictures: a line a picture, or a table, or a folder a class.
+
+    A picture that cannot be read gets an error in its row, and the exit code is 1 at the end.
+
+    Example: resnets predict runs/flowers holiday/ --csv answers.csv
+    """
+    from resnets.tasks import answers
+    from resnets.train import speed
+
+    answers.run(
+        checkpoint,
+        paths,
+        csv=csv,
+        jsonl=jsonl,
+        sort_into=sort_into,
+        top_k=top_k,
+        batch=batch,
+        workers=workers,
+        device=str(speed.device(device).value),
+    )

@@ -1,0 +1,122 @@
+"""From the words of `resnets predict` to lines, tables and sorted folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from resnets import atomic
+from resnets.data.samples import listed
+from resnets.errors import JobError, UserError
+from resnets.progress import say, track
+from resnets.tasks import classify, listing, sorting
+from resnets.tasks.prediction import Prediction, printable
+from resnets.tasks.tables import CsvRows, JsonRows
+
+TOP_K = 5
+STDOUT = "-"
+
+Sink = Callable[[Prediction], object]
+
+
+def run(
+    checkpoint: str,
+    words: Sequence[str],
+    *,
+    csv: str | None = None,
+    jsonl: str | None = None,
+    sort_into: str | None = None,
+    top_k: int | None = None,
+    batch: int = 32,
+    workers: int | None = None,
+    device: str = "cpu",
+) -> None:
+    """Classify the pictures that `words` stand for.
+
+    The answers are lines on stdout, unless they go into a table or sorted folders.
+
+    Raises:
+        UserError: there is no such checkpoint, no picture at all, or a number is out of range.
+        JobError: what was asked for cannot be written; or, after all is done, some pictures could not be read.
+    """
+    if csv == jsonl == STDOUT:
+        raise UserError("--csv - and --jsonl - both write to stdout; give one of them a file.")
+    classifier = classify.load(checkpoint, device=device)
+    if top_k is not None and top_k > len(classifier.classes):
+        raise UserError(f"--top-k {top_k} is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
+    top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
+    found = listing.pictures(words, sys.stdin)
+    answers = classifier.stream(found, top_k=top_k, batch=batch, workers=workers)
+    to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into)
+    counts: Counter[str] = Counter()
+    bad: list[str] = []
+    start = time.monotonic()
+    # The progress bar puts itself in the place of `sys.stdout`, so the sinks are given the real one before.
+    with contextlib.ExitStack() as stack:
+        sinks = _sinks(stack, csv, jsonl, sort_into, top_k, sys.stdout)
+        shown = answers if to_stdout and sys.stdout.isatty() else _tracked(answers, len(found))
+        for answer in shown:
+            if answer.label is None:
+                bad.append(answer.path)
+            else:
+                counts[answer.label] += 1
+            for sink in sinks:
+                sink(answer)
+    say(f"{len(found):,} picture{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
+    if sort_into:
+        _tell_sorted(counts, sort_into)
+    if bad:
+        raise JobError(f"{len(bad):,} of {len(found):,} pictures could not be read: {listed(bad, 5)}.")
+
+
+def _sinks(
+    stack: contextlib.ExitStack, csv: str | None, jsonl: str | None, sort_into: str | None, top_k: int, stdout: TextIO
+) -> list[Sink]:
+    """Where each answer goes."""
+    sinks: list[Sink] = []
+    if csv:
+        sinks.append(CsvRows(stack.enter_context(_opened(csv, stdout)), top_k).write)
+    if jsonl:
+        sinks.append(JsonRows(stack.enter_context(_opened(jsonl, stdout))).write)
+    if sort_into:
+        folder = _folder(sort_into)
+        sinks.append(lambda answer: answer.label is None or sorting.copy(answer.path, answer.label, folder))
+    return sinks or [lambda answer: print(answer, file=stdout)]
+
+
+@contextlib.contextmanager
+def _opened(path: str, stdout: TextIO) -> Iterator[TextIO]:
+    """A text file that appears whole when all is written, or stdout."""
+    if path == STDOUT:
+        yield stdout
+        return
+    with (
+        atomic.replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        yield file
+
+
+def _folder(path: str) -> Path:
+    """Made now, so that a place that cannot be written to is found before the work."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise JobError(f"Cannot write to '{path}': {error.strerror}. Choose another place with --sort-into.") from error
+    return Path(path)
+
+
+def _tracked(answers: Iterable[Prediction], total: int) -> Iterator[Prediction]:
+    return track(answers, what="predicting", total=total, unit="pictures")
+
+
+def _tell_sorted(counts: Counter[str], folder: str) -> None:
+    shown = ", ".join(f"{printable(label)} {number:,}" for label, number in counts.most_common(10))
+    more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
+    say(f"sorted into '{folder}': {shown}{more}")

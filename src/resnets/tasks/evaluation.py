@@ -1,0 +1,161 @@
+"""From the words of `resnets evaluate` to predictions, figures and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resnets import atomic
+from resnets.data import sources
+from resnets.errors import UserError
+from resnets.progress import say
+from resnets.tasks import calibration, classify, metrics, parts, views
+from resnets.tasks.comparison import Comparison, compare
+from resnets.tasks.parts import Part
+from resnets.tasks.predictions import Predictions
+from resnets.weights import checkpoint as checkpoints
+
+
+@dataclass(frozen=True)
+class Model:
+    """One or, as an ensemble, several checkpoints, and what they said."""
+
+    checkpoints: tuple[str, ...]
+    predictions: Predictions
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "checkpoints": list(self.checkpoints),
+            "metrics": metrics.summarize(self.predictions),
+            "per_class": metrics.per_class(self.predictions),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was judged, on which pictures and how. Two models where they are compared, else one."""
+
+    data: str
+    part: Part
+    protocol: str
+    models: tuple[Model, ...]
+    comparison: Comparison | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it: `metrics` and `per_class` of one model, or `models` and `comparison` of two."""
+        head = {"data": self.data, "split": self.part.name, "split_from": self.part.reason, "protocol": self.protocol}
+        figures = [model.figures() for model in self.models]
+        if self.comparison is None:
+            return {**head, **figures[0]}
+        return {**head, "models": figures, "comparison": self.comparison.to_dict()}
+
+
+def run(
+    models: Sequence[str],
+    data: str,
+    *,
+    split: str | None = None,
+    split_file: str | None = None,
+    val_fraction: float | None = None,
+    seed: int = 123,
+    batch: int = 32,
+    workers: int | None = None,
+    crops: int = 1,
+    scales: Sequence[int] = (),
+    pairwise: bool = False,
+    calibrate: bool = False,
+    device: str = "cpu",
+    on_bad: str = "error",
+) -> Evaluation:
+    """Judge checkpoints on labelled pictures: several as an ensemble, or with `pairwise` two against each other.
+
+    With `calibrate`, the temperature of the one checkpoint is fitted to these pictures and stored in its file.
+
+    Raises:
+        UserError: something named does not exist, or does not fit the rest.
+        JobError: pictures cannot be read; all of them are named.
+    """
+    if pairwise and len(models) != 2:
+        raise UserError(f"--compare needs two checkpoints before the data; received {len(models)}.")
+    if calibrate and (len(models) != 1 or crops != 1 or scales):
+        raise UserError(
+            "--calibrate fits the temperature of one checkpoint on plain pictures: no --crops, no --scales."
+        )
+    files = [checkpoints.locate(model) for model in models]
+    classifiers = [classify.load(file, device=device) for file in files]
+    source = sources.bind(sources.read(data), classifiers[0].classes)
+    prefer = ("val",) if calibrate else ("test", "val")
+    part = parts.choose(
+        source, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
+    )
+    _tell(part, split, calibrate)
+    groups = [[each] for each in classifiers] if pairwise else [classifiers]
+    made = [
+        classify.evaluate(group, part.samples, batch=batch, workers=workers, crops=crops, scales=scales, on_bad=on_bad)
+        for group in groups
+    ]
+    if calibrate:
+        made = [_calibrated(files[0], made[0], data, part)]
+    names = [(str(file),) for file in files] if pairwise else [tuple(map(str, files))]
+    return Evaluation(
+        data=data,
+        part=part,
+        protocol=views.protocol(classifiers[0].preprocess, crops, scales),
+        models=tuple(Model(name, predictions) for name, predictions in zip(names, made, strict=True)),
+        comparison=compare(*made) if pairwise else None,
+    )
+
+
+def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictions]]:
+    """Write `metrics.json`, `per_class.csv` and `predictions.csv`; two models have the folders `a` and `b` in `out`.
+
+    Returns:
+        Each folder, and the predictions to draw in it.
+
+    Raises:
+        UserError: `out` is the folder of a training run, whose own files would be replaced.
+        JobError: `out` cannot be written to.
+    """
+    out = Path(out)
+    if (out / "recipe.toml").exists():
+        raise UserError(f"'{out}' is a run folder with results of its own. Choose another --out, such as {out}/test.")
+    folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
+    for folder, model in zip(folders, evaluation.models, strict=True):
+        how = {"split": evaluation.part.name, "data": evaluation.data, "protocol": evaluation.protocol}
+        figures = {**metrics.summarize(model.predictions), **how, "checkpoints": list(model.checkpoints)}
+        _write_json(folder / "metrics.json", figures)
+        metrics.write_per_class(folder / "per_class.csv", model.predictions)
+        model.predictions.write_csv(folder / "predictions.csv")
+    if evaluation.comparison is not None:
+        _write_json(out / "comparison.json", evaluation.to_dict()["comparison"])
+    return [(folder, model.predictions) for folder, model in zip(folders, evaluation.models, strict=True)]
+
+
+def _tell(part: Part, asked: str | None, calibrate: bool) -> None:
+    what = "all pictures" if part.name == parts.ALL else f"the part '{part.name}'"
+    say(f"judged on {what}, {len(part.samples):,} ({part.reason})")
+    if calibrate and part.name != "val":
+        if asked is None:
+            raise UserError(
+                "--calibrate needs pictures that the model was not trained on, and there is no val part. Name the part "
+                "with --split, or with --split all where all are new to the model."
+            )
+        say(f"warning: a temperature fitted on '{part.name}' makes the figures on the same pictures look better")
+
+
+def _calibrated(file: Path, predictions: Predictions, data: str, part: Part) -> Predictions:
+    temperature = calibration.calibrate(file, predictions, {"data": data, "split": part.name})
+    after = replace(predictions, temperature=temperature)
+    was, now = metrics.summarize(predictions), metrics.summarize(after)
+    say(
+        f"temperature {temperature:.3f} stored in '{file}' (was {predictions.temperature:.3f}): "
+        f"loss {was['loss']:.4f} -> {now['loss']:.4f}, calibration error {100 * was['ece']:.1f} % -> {100 * now['ece']:.1f} %"
+    )
+    return after
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    atomic.write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")

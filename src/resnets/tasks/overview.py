@@ -1,0 +1,101 @@
+"""An evaluation as a person reads it on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from resnets.tasks.evaluation import Evaluation
+from resnets.tasks.prediction import printable
+
+MOST_CLASSES = 40  # rows on a terminal; beyond that, those that are recognised worst
+PLAIN_WIDTH = 120  # characters, where stdout is no terminal
+
+
+def show(evaluation: Evaluation) -> None:
+    """Print the figures to stdout: the whole set, then class by class, then which of two models is better."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
+    names = _names(evaluation)
+    figures = [model.figures() for model in evaluation.models]
+    console.print(_whole([each["metrics"] for each in figures], names, evaluation))
+    if evaluation.comparison is None:
+        console.print(_classes(figures[0]["per_class"]))
+    else:
+        console.print(evaluation.comparison.in_words(*names))
+
+
+def _names(evaluation: Evaluation) -> list[str]:
+    """Short names of the models that still tell them apart."""
+    if evaluation.comparison is None:
+        files = evaluation.models[0].checkpoints
+        return [printable(files[0]) if len(files) == 1 else f"ensemble of {len(files)}"]
+    paths = [Path(model.checkpoints[0]) for model in evaluation.models]
+    for short in ([path.stem for path in paths], [path.parent.parent.name for path in paths]):
+        if all(short) and short[0] != short[1]:
+            return [printable(name) for name in short]
+    return ["A", "B"]
+
+
+def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str], evaluation: Evaluation) -> Table:
+    table = Table(box=None, title_justify="left", title=_title(summaries[0], evaluation))
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="left", overflow="fold")
+    top = summaries[0]["top5_of"]
+    rows = {
+        "top-1": lambda each: _share(each["top1"], each["top1_interval"]),
+        f"top-{top}": lambda each: _share(each["top5"], each["top5_interval"]),
+        "precision, macro": lambda each: _share(each["precision_macro"]),
+        "recall, macro (balanced accuracy)": lambda each: _share(each["recall_macro"]),
+        "F1, macro": lambda each: _share(each["f1_macro"]),
+        "loss (cross-entropy)": lambda each: "–" if each["loss"] is None else f"{each['loss']:.4f}",
+        f"calibration error ({summaries[0]['ece_bins']} bins)": lambda each: _share(each["ece"]),
+        "temperature": lambda each: f"{each['temperature']:.3f}",
+    }
+    if top == 1 or top == summaries[0]["classes"]:
+        del rows[f"top-{top}"]  # with so few classes it is always 100 %
+    for what, cell in rows.items():
+        table.add_row(what, *[cell(each) for each in summaries])
+    return table
+
+
+def _title(summary: dict[str, Any], evaluation: Evaluation) -> Text:
+    text = f"{summary['count']:,} pictures of {summary['classes_with_pictures']} classes, {evaluation.protocol}"
+    for key, words in (("unlabelled", "without a label"), ("skipped", "that cannot be read")):
+        if summary[key]:
+            text += f"; not counted: {summary[key]:,} {words}"
+    return Text(f"{text}; in brackets 95 % intervals", style="bold")
+
+
+def _classes(rows: Sequence[dict[str, Any]]) -> Table:
+    shown = [row for row in rows if row["support"] or row["predicted"]]
+    title = "Class by class"
+    if len(shown) > MOST_CLASSES:
+        title = f"The {MOST_CLASSES} of {len(shown)} classes with the lowest recall (all of them: --out, --json)"
+        shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"]))[:MOST_CLASSES]
+    table = Table(box=None, title=Text(f"\n{title}", style="bold"), title_justify="left")
+    table.add_column("class", overflow="fold")
+    for name in ("pictures", "precision", "recall", "F1"):
+        table.add_column(name, justify="right")
+    for row in shown:
+        recall = _share(row["recall"], (row["recall_low"], row["recall_high"]))
+        name = Text(printable(row["class"]))
+        table.add_row(name, f"{row['support']:,}", _share(row["precision"]), recall, _share(row["f1"]))
+    return table
+
+
+def _share(share: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """`93.1 %`, or `93.1 % [91.0, 94.8]`."""
+    if share is None:
+        return "–"
+    text = f"{100 * share:.1f} %"
+    if interval is None or None in interval:
+        return text
+    low, high = (100 * (end or 0.0) for end in interval)
+    return f"{text} [{low:.1f}, {high:.1f}]"

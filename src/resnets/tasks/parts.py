@@ -1,0 +1,97 @@
+"""Which pictures of a data set a model is judged on."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnets.data import split as splits
+from resnets.data.samples import PARTS, Sample, Source
+from resnets.errors import UserError, suggestion
+
+ALL = "all"
+SPLIT_FILE = "split.csv"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pictures of one part, its name (`all` for every picture), and why it was taken, in words."""
+
+    name: str
+    samples: list[Sample]
+    reason: str
+
+
+def choose(
+    source: Source,
+    checkpoint: Path,
+    *,
+    part: str | None = None,
+    split_file: str | Path | None = None,
+    val_fraction: float | None = None,
+    seed: int = 123,
+    prefer: tuple[str, ...] = ("test", "val"),
+) -> Part:
+    """Take a part of `source`.
+
+    The parts come from `split_file`; else from a new split by `val_fraction` and `seed`; else from the folders or the
+    list that the source was read from; else, when the model was trained on these pictures, from the split of its run.
+
+    Args:
+        checkpoint: the file of the model, which may lie in its run folder.
+        part: `train`, `val`, `test` or `all`; without it the first of `prefer` that there is, else every picture.
+
+    Raises:
+        UserError: there is no such part, or the split does not fit the pictures.
+    """
+    if part is not None and part not in (*PARTS, ALL):
+        raise UserError(f"--split is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
+    if split_file is not None and val_fraction is not None:
+        raise UserError("--split-file and --val-fraction both say how to split; give one of them.")
+    source, origin = _divided(source, checkpoint, part, split_file, val_fraction, seed)
+    if part is None:
+        part = next((name for name in prefer if name in source.parts), ALL)
+    if part == ALL:
+        return Part(ALL, list(source.samples), origin if source.parts else "there is no split")
+    if part not in source.parts:
+        there = f"only {', '.join(source.parts)}" if source.parts else "it is not split"
+        raise UserError(
+            f"'{source.root}' has no part '{part}': {there}. Take --split all, --val-fraction 0.2, or the --split-file "
+            "of the training."
+        )
+    return Part(part, source.part(part), origin)
+
+
+def _divided(
+    source: Source,
+    checkpoint: Path,
+    part: str | None,
+    split_file: str | Path | None,
+    val_fraction: float | None,
+    seed: int,
+) -> tuple[Source, str]:
+    """The source with its parts, and where these come from."""
+    if split_file is not None:
+        return splits.read(split_file, source), str(split_file)
+    if val_fraction is not None:
+        return splits.split(source, val_fraction=val_fraction, seed=seed), f"{val_fraction:g} with seed {seed}"
+    own = checkpoint.parent.parent / SPLIT_FILE
+    if not source.parts and part != ALL and own.is_file() and _is_of(own, source):
+        try:
+            return splits.read(own, source), f"{own}, by which the model was trained"
+        except UserError as error:
+            raise UserError(f"{error} With --split all, every picture is taken.") from None
+    return source, f"as '{source.root}' has it"
+
+
+def _is_of(split_file: Path, source: Source) -> bool:
+    """Whether the file names any picture of the source; else the model is used on other pictures."""
+    with split_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        named = {row.get("path") for row in csv.DictReader(file)}
+    root = os.path.abspath(source.root)
+    return any(
+        path in named or Path(os.path.relpath(path, root)).as_posix() in named
+        for path in (os.path.abspath(sample.path) for sample in source.samples)
+    )

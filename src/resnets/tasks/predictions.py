@@ -1,0 +1,114 @@
+"""The predictions for a set of pictures, from which every metric and every figure is made."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from resnets import atomic
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a network, or several together, said about N pictures of K classes.
+
+    `true` int64 (N,) holds the index of the class, -1 where the picture has no label; `logits` float32 (N, K).
+    `skipped` are the pictures that could not be read and are not among the N.
+    """
+
+    paths: tuple[str, ...]
+    true: np.ndarray
+    logits: np.ndarray
+    classes: tuple[str, ...]
+    temperature: float = 1.0
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count, classes = len(self.paths), len(self.classes)
+        assert self.true.shape == (count,), self.true.shape
+        assert self.logits.shape == (count, classes), self.logits.shape
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def log_probabilities(self) -> np.ndarray:
+        """float64 (N, K): the log-softmax of logits / temperature."""
+        return log_softmax(self.logits.astype(np.float64) / self.temperature)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """float64 (N, K), each row with the sum 1."""
+        return np.exp(self.log_probabilities)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """int64 (N,): the most probable class, the first of equals."""
+        return self.logits.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """float64 (N,): the probability of the predicted class."""
+        return np.exp(self.log_probabilities.max(axis=1))
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """bool (N,): which pictures have a label."""
+        return self.true != UNLABELLED
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool (N,): False without a label."""
+        return self.predicted == self.true
+
+    @property
+    def losses(self) -> np.ndarray:
+        """float64 (N,): the cross-entropy, -log of the probability of the true class; NaN without a label."""
+        picked = self.log_probabilities[np.arange(len(self)), np.where(self.labelled, self.true, 0)]
+        return np.where(self.labelled, -picked, np.nan)
+
+    def with_labels(self) -> Predictions:
+        """Only the pictures that have a label."""
+        if self.labelled.all():
+            return self
+        kept = np.flatnonzero(self.labelled)
+        paths = tuple(self.paths[index] for index in kept)
+        return replace(self, paths=paths, true=self.true[kept], logits=self.logits[kept])
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write a row a picture: path, true, predicted, probability, loss; the cell is empty where there is no label.
+
+        Raises:
+            JobError: `path` cannot be written to.
+        """
+        text = io.StringIO(newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", "true", "predicted", "probability", "loss"])
+        numbers = zip(self.paths, self.true, self.predicted, self.confidence, self.losses, strict=True)
+        for name, true, predicted, probability, loss in numbers:
+            label, shown = ("", "") if true == UNLABELLED else (self.classes[true], f"{loss:.6f}")
+            table.writerow([name, label, self.classes[predicted], f"{probability:.6f}", shown])
+        # A file name may hold bytes that are no text; they leave as they came.
+        atomic.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """float64 (..., K) of float (..., K), over the last axis."""
+    logits = logits.astype(np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def average(several: Sequence[np.ndarray]) -> np.ndarray:
+    """The log of the mean of the probabilities whose logs are given, each float (..., K) of one shape."""
+    logs = np.stack([np.asarray(one, dtype=np.float64) for one in several])
+    peak = logs.max(axis=0)
+    return peak + np.log(np.exp(logs - peak).mean(axis=0))

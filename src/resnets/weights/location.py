@@ -1,0 +1,50 @@
+"""Where a checkpoint lies: a file, or the best one of a run folder."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from resnets.errors import UserError, suggestion
+from resnets.models import zoo
+
+SUFFIX = ".safetensors"
+BEST = Path("weights") / f"best{SUFFIX}"  # within a run folder
+
+
+def locate(path: str | Path) -> Path:
+    """The file that `path` stands for: itself, or `weights/best.safetensors` in a run folder.
+
+    Raises:
+        UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"There is no checkpoint '{path}'.{_missing_hint(path)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if stat.S_ISDIR(mode):
+        return _in_folder(path)
+    if not stat.S_ISREG(mode):
+        raise UserError(f"'{path}' is not an ordinary file. A checkpoint is a {SUFFIX} file or a run folder.")
+    return path
+
+
+def _missing_hint(path: Path) -> str:
+    if path.name in zoo.names():
+        return (
+            f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}"
+        )
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    return suggestion(path.name, beside)
+
+
+def _in_folder(path: Path) -> Path:
+    for candidate in (path / BEST, path / BEST.name):
+        if candidate.is_file():
+            return candidate
+    found = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
+    there = f" In it: {', '.join(found[:5])}." if found else ""
+    raise UserError(f"'{path}' is a folder without {BEST}, so not one of a finished run. Name the file itself.{there}")
