@@ -31,7 +31,8 @@ from resnets.errors import UserError
 MAX_PIXELS = 89_478_485
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jfif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+# Without "MPO", which Pillow opens as a JPEG and renames; it has no entry of its own.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
