@@ -114,7 +114,7 @@ WRONG = [
     Wrong("train insects --epoch 1", "'--epoch'. Did you mean '--epochs'?"),
     Wrong("train insects -j 4", "'-j'. It is called '--workers'"),
     Wrong("train insects --data insects", "'--data'. The data is the first word"),
-    Wrong("train insects --epochs three", "'three'"),
+    Wrong("train insects --epochs three", "'--epochs three'"),
     Wrong("train insects extra", "extra"),
     Wrong("data", "data --help"),
     # data
@@ -151,7 +151,8 @@ WRONG = [
     Wrong(f"train insects {TRAIN} --set optim.lr=high", "'high'"),
     Wrong(f"train insects {TRAIN} --set optim.lr", "'optim.lr'"),
     Wrong(f"train insects {TRAIN} --device gpu9", "'gpu9'"),
-    Wrong(f"train insects {TRAIN} --resume runs/none", "runs/none"),
+    Wrong("train --resume runs/none", "'runs/none'"),
+    Wrong(f"train insects {TRAIN} --resume runs/none", "--resume"),
     Wrong(f"train insects {TRAIN} --out a_file/run", "a_file", code=1),
     # checkpoints
     Wrong(f"train insects {TRAIN} --weights insects", "'insects'"),
@@ -185,14 +186,15 @@ WRONG = [
 
 
 def check(row: Wrong, code: int, out: str, error: str) -> None:
-    # Notes on the choices made (the device, the threads) may come before; the error is the last line, and one line.
+    # Notes on choices (the device, the threads) may come before. A list, of all bad pictures, may be part of the message.
     lines = error.splitlines()
-    assert lines, "nothing was said"
+    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    assert len(starts) == 1, error
+    message = lines[starts[0] :]
+    assert all(line.startswith("  ") for line in message[1:]), error
     assert "Traceback" not in error
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert errors == lines[-1:], error
     assert "bug in resnets" not in error
-    assert row.shows in errors[0]
+    assert row.shows in "\n".join(message)
     assert code == row.code
 
 

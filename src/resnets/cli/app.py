@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -95,22 +96,38 @@ def _run(words: list[str]) -> int:
     except typer.Exit as end:
         return end.exit_code
     except USAGE_ERROR as error:
-        raise UserError(_usage(error)) from error
+        raise UserError(_usage(error, words)) from error
     return 0
 
 
-def _usage(error: Any) -> str:
-    """One line for a command that typer could not read, with the nearest thing that it could."""
-    context = error.ctx
+def _usage(error: Any, words: Sequence[str]) -> str:
+    """One line for a command that typer could not read: what was received, and the nearest thing that it could be."""
+    context, kind = error.ctx, type(error).__name__
     path = context.command_path if context else "resnets"
-    option = getattr(error, "option_name", "")
-    if type(error).__name__ == "NoSuchOption":
+    if kind == "NoSuchOption":
         flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-        hint = aliases.flag_hint(option, flags) or suggestion(option, flags)
-        message = f"'{path}' has no option '{option}'.{hint}"
+        hint = aliases.flag_hint(error.option_name, flags) or suggestion(error.option_name, flags)
+        message = f"'{path}' has no option '{error.option_name}'.{hint}"
+    elif kind == "MissingParameter":
+        wanted = " ".join(
+            parameter.name.upper() for parameter in context.command.params if parameter.param_type_name == "argument"
+        )
+        message = f"'{path}' needs {wanted}; received {shlex.join(words[1:]) or 'nothing'}."
+    elif kind == "BadParameter" and error.param is not None:
+        message = f"'{_received(error.param.opts, words)}' is not possible: {error.message.partition(',')[0]}"
     else:
         message = " ".join(error.format_message().split())
-    return f"{message} See '{path} --help'."
+    return f"{message.removesuffix('.')}. See '{path} --help'."
+
+
+def _received(flags: Sequence[str], words: Sequence[str]) -> str:
+    """The flag as it was given, with its value, which typer's errors do not name."""
+    for position, word in enumerate(words):
+        if word in flags:
+            return " ".join(words[position : position + 2])
+        if word.partition("=")[0] in flags:
+            return word
+    return flags[0]
 
 
 def _explained(error: Exception) -> tuple[str, int]:
