@@ -125,13 +125,38 @@ class ResNetSpec:
         for key in ("dropout", "drop_path_rate"):
             if not 0 <= getattr(self, key) < 1:
                 raise UserError(f"{key} is at least 0 and less than 1; received {getattr(self, key)}.")
-        if not len(self.depths) == len(self.widths) == len(self.strides):
+        if not 0 < len(self.depths) == len(self.widths) == len(self.strides):
             raise UserError(f"depths, widths and strides name as many stages; received {self.depths}, {self.widths}, "
                             f"{self.strides}.")  # fmt: skip
-        if self.branch == "bottleneck" and len(self.inner_widths) != len(self.depths):
-            raise UserError(f"a bottleneck needs an inner width for each stage; received {self.inner_widths}.")
-        if self.hidden < 0:
-            raise UserError(f"hidden is at least 0; received {self.hidden}.")
+        for key in ("hidden", "pool_window"):
+            if getattr(self, key) < 0:
+                raise UserError(f"{key} is at least 0; received {getattr(self, key)}.")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse settings that would have no effect, or a ruinous one, beside the others."""
+        bottleneck, residual = self.branch == "bottleneck", self.meeting == "residual"
+        rules = (
+            (bottleneck != (len(self.inner_widths) == len(self.depths)),
+             f"inner_widths names as many stages as depths for branch='bottleneck', and none for others; received "
+             f"{self.inner_widths}"),
+            (self.groups > 1 and not bottleneck, f"groups={self.groups} needs branch='bottleneck'"),
+            (self.gate != "none" and self.branch == "single", f"gate='{self.gate}' needs a branch of several layers"),
+            (self.preactivation and not residual, f"preactivation=True needs meeting='residual', not '{self.meeting}'"),
+            (self.branch == "single" and self.preactivation, "branch='single' is activated after its convolution"),
+            (self.stem_raw and not self.preactivation, "stem_raw=True needs preactivation=True"),
+            (self.dropout > 0 and not (self.preactivation and self.branch == "basic"),
+             f"dropout={self.dropout} is that of wide residual networks: preactivation=True and branch='basic'"),
+            (self.drop_path_rate > 0 and self.meeting == "plain",
+             f"drop_path_rate={self.drop_path_rate} needs a shortcut to carry what is dropped; a plain network has none"),
+            (self.zero_init_residual and (not residual or self.branch == "single"),
+             "zero_init_residual=True needs meeting='residual' and a branch of several layers"),
+            ((self.pool == "window") != (self.pool_window > 0), f"pool='window' and pool_window go together; received "
+             f"pool='{self.pool}', pool_window={self.pool_window}"),
+        )  # fmt: skip
+        for broken, rule in rules:
+            if broken:
+                raise UserError(f"{rule}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -204,14 +229,13 @@ def _block(spec: ResNetSpec, place: _Place, conv: Convolution, norm: Norm) -> Bl
     channels = spec.widths[place.stage]
     changes = place.stride != 1 or place.in_channels != channels
     branch = _branch(spec, place, conv, norm)
-    if spec.drop_path_rate and place.blocks > 1:
-        # Huang et al. 2016, section 3: the chance grows linearly from the first block to the last.
-        rate = spec.drop_path_rate * (place.number + 1) / place.blocks
-        branch = branches.StochasticDepth(branch, rate)
     if spec.meeting == "plain" or (spec.meeting == "highway" and changes):
         # Srivastava et al. 2015, section 2.1: where the shape changes, a plain layer stands in for the highway.
         act = nn.Identity if spec.branch == "single" else layers.relu
         return Plain(branch, act, channels, place.stride)
+    if spec.drop_path_rate:
+        # Huang et al. 2016, equation 4: the chance grows linearly from the first block to the last.
+        branch = branches.StochasticDepth(branch, spec.drop_path_rate * (place.number + 1) / place.blocks)
     if spec.meeting == "highway":
         return Highway(branch, conv(channels, channels, 3, bias=True), spec.gate_bias, channels)
     shortcut = _shortcut(spec, place, conv, norm)
@@ -287,6 +311,8 @@ def _initialise(net: ResNet, spec: ResNetSpec) -> None:
         if isinstance(module, Highway):
             assert module.gate.bias is not None
             nn.init.constant_(module.gate.bias, module.gate_bias)
+        elif isinstance(module, gates.CBAM):
+            nn.init.zeros_(module.norm.weight)  # every place begins with one half: Jongchan/attention-module
         elif spec.zero_init_residual and isinstance(module, branches.Basic):
             nn.init.zeros_(module.norm2.weight)  # type: ignore[arg-type]
         elif spec.zero_init_residual and isinstance(module, branches.Bottleneck):
