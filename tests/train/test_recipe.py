@@ -57,7 +57,7 @@ def test_a_wrong_override_is_one_helpful_line(assignment, words):
 def test_values_are_checked_when_a_recipe_is_written():
     with pytest.raises(UserError, match=r"optim\.weight_decay"):
         Optim(weight_decay=-1.0)
-    with pytest.raises(UserError, match="augment.crop is one of"):
+    with pytest.raises(UserError, match=r"augment\.crop is one of"):
         Augment(crop="middle")
     with pytest.raises(UserError, match="milestones_steps"):
         Schedule(milestones_steps=(0, 5))

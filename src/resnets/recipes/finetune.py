@@ -9,13 +9,14 @@ rate. BN of what learns uses the statistics of the batch (`--set freeze.norm=eva
 
 from __future__ import annotations
 
-from resnets.train.recipe import Augment, Ema, Freeze, Loss, Model, Optim, Recipe, Schedule, Stop
+from resnets.train.recipe import Augment, Data, Ema, Freeze, Loss, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:
     return Recipe(
         name="finetune",
         model=Model(name=model),
+        data=Data(normalize="weights"),
         augment=Augment(scale=(0.5, 1.0), jitter=0.2),
         loss=Loss(label_smoothing=0.1),
         optim=Optim(name="adamw", lr=1e-3, lr_batch=32, weight_decay=0.01, decay_norm_and_bias=False),

@@ -21,7 +21,14 @@ def recipe(model: str | None = None) -> Recipe:
         name="tutorial_transfer",
         model=Model(name=model or "keras_resnet50", hidden=512, pool="avg"),
         data=Data(
-            imgsz=180, resize="stretch", crop_share=1.0, normalize="raw", val_fraction=0.2, split_seed=123, batch=32
+            imgsz=180,
+            resize="stretch",
+            crop_share=1.0,
+            normalize="raw",
+            antialias=False,
+            val_fraction=0.2,
+            split_seed=123,
+            batch=32,
         ),
         augment=Augment(crop="none", flip=0.0),
         optim=Optim(name="adam", lr=1e-3, weight_decay=0.0),

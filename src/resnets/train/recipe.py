@@ -74,15 +74,17 @@ class Data(Part):
     location: str = ""
     imgsz: int | None = _value(None, low=1)  # side of the square that the network sees, pixels
     resize: str = _choice("shorter", "shorter", "stretch", "pad", "none")
+    antialias: bool = True
     crop_share: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_share
     # What is subtracted and divided by: the published ImageNet statistics, those of the training pictures, the mean
-    # picture of the training pictures, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras.
-    normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf")
+    # picture of the training pictures, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
+    # weights: as the given weights were trained.
+    normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
     val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no picture is held out
     split_seed: int = _value(123, low=0)
     group_by: str | None = None
     folds: int | None = _value(None, low=2)
-    fold: int | None = _value(None, low=0)
+    fold: int | None = _value(None, low=1)
     on_bad: str = _choice("error", "error", "skip")
     batch: int | None = _value(None, low=1)
     balance: str = _choice("none", "none", "loss", "sampler")
@@ -285,5 +287,5 @@ def tiny(recipe: Recipe) -> Recipe:
         schedule=replace(recipe.schedule, warmup_epochs=warmup_epochs, milestones_steps=milestones),
         freeze=replace(recipe.freeze, head_epochs=min(recipe.freeze.head_epochs, 1)),
         stop=replace(recipe.stop, epochs=2, steps=steps),
-        speed=replace(recipe.speed, precision="fp32", device="cpu"),
+        speed=replace(recipe.speed, precision="fp32", device="cpu", threads=1),
     )

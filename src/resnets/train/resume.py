@@ -36,9 +36,10 @@ def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Ma
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         try:
-            save_file(whole, temporary, metadata={"format": FORMAT, "facts": json.dumps(facts)})
+            # One key only: the library writes several in an order that changes from run to run.
+            save_file(whole, temporary, metadata={FORMAT: json.dumps(facts)})
         except SafetensorError as error:  # the library wraps what the system said
-            raise OSError(str(error)) from error
+            raise OSError(str(error).removeprefix("Error while serializing: ")) from error
     for old in _states(folder)[:-KEPT_STATES]:
         old.unlink(missing_ok=True)
     return path
@@ -56,9 +57,9 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(states[-1], framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("format") != FORMAT:
+            if FORMAT not in header:
                 raise UserError(f"'{states[-1]}' is no state of this version ({FORMAT}).")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["facts"])  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header[FORMAT])  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(f"'{states[-1]}' is damaged ({error}); remove it to resume from the one before.") from error
 

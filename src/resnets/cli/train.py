@@ -1,0 +1,114 @@
+"""`resnets train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+PICTURES, LEARNING, MACHINE = "Pictures", "Learning", "Machine"
+
+
+def train(
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
+    weights: Annotated[str, typer.Option(help="Weights to begin with: a checkpoint, a run folder, or none.")] = "none",
+    recipe: Annotated[
+        str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
+    out: Annotated[str, typer.Option(help="Where run folders go.")] = "runs",
+    resume: Annotated[str | None, typer.Option(help="Go on with this run folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the whole plan with its reasons, and stop.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(rich_help_panel=LEARNING, help="Times that each picture is seen.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Pictures in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(rich_help_panel=LEARNING, help="Highest learning rate.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(rich_help_panel=LEARNING, help="Stop after so many epochs without a gain.")
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=LEARNING, help="none, body, or the number of stages that stay as they are."),
+    ] = None,
+    stem: Annotated[
+        str | None, typer.Option(rich_help_panel=LEARNING, help="Another stem, such as cifar for small pictures.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=LEARNING, help="Of weights, order and augmentation.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", rich_help_panel=LEARNING, help="Any value of the recipe, many times."
+        ),
+    ] = None,
+    imgsz: Annotated[
+        int | None, typer.Option(rich_help_panel=PICTURES, help="Side of the square that the network sees, pixels.")
+    ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(rich_help_panel=PICTURES, help="Share held out where the data has no val part.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(rich_help_panel=PICTURES, help="Column whose groups are never divided.")
+    ] = None,
+    balance: Annotated[
+        str | None, typer.Option(rich_help_panel=PICTURES, help="For rare classes: none, loss or sampler.")
+    ] = None,
+    on_bad: Annotated[
+        str | None, typer.Option(rich_help_panel=PICTURES, help="Unreadable pictures: error or skip.")
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option(rich_help_panel=PICTURES, help="Decoded pictures in memory: auto, ram or off.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(rich_help_panel=MACHINE, help="Processes that prepare pictures.")
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", rich_help_panel=MACHINE, help="Refuse operations that vary from run to run."),
+    ] = False,
+) -> None:
+    """Train a network on your pictures; everything about the run goes into one folder with an offline report.
+
+    A value that you give always wins. What is chosen for you is printed with its reason.
+    """
+    from resnets.recipes import job
+
+    result = job.train(
+        data or None,
+        model=model,
+        weights=weights,
+        recipe=recipe,
+        name=name,
+        out=out,
+        resume=resume,
+        dry_run=dry_run,
+        overrides=assignments or (),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        freeze=freeze,
+        stem=stem,
+        seed=seed,
+        imgsz=imgsz,
+        val_fraction=val_fraction,
+        group_by=group_by,
+        balance=balance,
+        on_bad=on_bad,
+        cache=cache,
+        device=device,
+        precision=precision,
+        workers=workers,
+        deterministic=deterministic or None,
+    )
+    if result is not None:
+        typer.echo(result.run)

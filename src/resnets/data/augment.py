@@ -1,0 +1,177 @@
+"""How training pictures are varied: one by one with torchvision's transforms, or a whole batch of equal ones at once.
+
+All randomness comes from a seed that names the run, the epoch and the picture, so that neither the number of worker
+processes nor an interruption changes what is drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+# Principal components of the colours of ImageNet's training pictures in 0..1, as AlexNet's augmentation needs them;
+# the numbers are those of facebook/fb.resnet.torch datasets/imagenet.lua.
+PCA_VALUES = (0.2175, 0.0188, 0.0045)
+PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+ERASED = [124, 116, 104]  # the mean colour of ImageNet, so that an erased patch says nothing
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed that is a pure function of `parts`, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
+
+
+@contextlib.contextmanager
+def seeded(*parts: object) -> Iterator[None]:
+    """Within the block torch draws from the seed of `parts`; afterwards its random state is what it was before."""
+    before = torch.get_rng_state()
+    # `torch.manual_seed` would seed every GPU as well, for each single picture.
+    torch.default_generator.manual_seed(seed_of(*parts))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
+def per_picture(
+    side: int,
+    *,
+    crop: str = "none",
+    scale: Sequence[float] = (0.35, 1.0),
+    ratio: Sequence[float] = (3 / 4, 4 / 3),
+    shorter_side: Sequence[int] = (256, 480),
+    pad_pixels: int = 4,
+    pad_mode: str = "zeros",
+    flip: float = 0.5,
+    jitter: float = 0.0,
+    pca_std: float = 0.0,
+    trivial: bool = False,
+    erase: float = 0.0,
+) -> v2.Transform:
+    """A transform of one uint8 picture (3, H, W) into a varied one (3, side, side).
+
+    Args:
+        side: pixels of the square that comes out.
+        crop: "random_resized" takes an area share of `scale` with an aspect of `ratio` and resizes it (Szegedy et al.
+            2015); "shorter_side" resizes the shorter side to a length drawn from `shorter_side`, then crops (Simonyan
+            and Zisserman 2015); "pad" crops from the picture with `pad_pixels` around it; "none" takes it as it is.
+        jitter: largest change of brightness, contrast and saturation, as a share.
+        pca_std: standard deviation of AlexNet's shift along the principal colours.
+        trivial: one random operation of random strength (TrivialAugment, Mueller and Hutter 2021).
+        erase: probability that a random patch is wiped out (Zhong et al. 2020).
+    """
+    steps: list[Any] = []
+    if crop == "random_resized":
+        steps.append(v2.RandomResizedCrop(side, scale=tuple(scale), ratio=tuple(ratio), antialias=True))
+    elif crop == "shorter_side":
+        steps += [_ShorterSide(*shorter_side), v2.RandomCrop(side, pad_if_needed=True)]
+    elif crop == "pad" and pad_pixels:
+        border = {"fill": ERASED} if pad_mode == "zeros" else {"padding_mode": "edge"}
+        steps.append(v2.RandomCrop(side, padding=pad_pixels, **border))
+    if flip:
+        steps.append(v2.RandomHorizontalFlip(flip))
+    if trivial:
+        steps.append(v2.TrivialAugmentWide())
+    if jitter:
+        steps.append(v2.ColorJitter(jitter, jitter, jitter))
+    if pca_std:
+        steps.append(_PrincipalColours(pca_std))
+    if erase:
+        steps.append(v2.RandomErasing(erase, value=ERASED))
+    return v2.Compose(steps) if steps else v2.Identity()
+
+
+class _ShorterSide(v2.Transform):
+    """Resize so that the shorter side is a length drawn uniformly from `low` to `high`."""
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"length": int(torch.randint(self.low, self.high + 1, ()))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return v2.functional.resize(inpt, [params["length"]], antialias=True)
+
+
+class _PrincipalColours(v2.Transform):
+    """Add one colour to the whole picture, drawn along the principal components (Krizhevsky et al. 2012, sec. 4.1)."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        strength = torch.randn(3) * self.std * torch.tensor(PCA_VALUES)
+        return {"colour": torch.tensor(PCA_VECTORS) @ strength * 255}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return (inpt + params["colour"][:, None, None]).round().clamp(0, 255).to(torch.uint8)
+
+
+class WholeBatch:
+    """Random crop of the padded picture and random flip, for batches of pictures of one size, without a loop.
+
+    The place of the crop and the flip of each picture are drawn for a whole epoch at once from (seed, epoch).
+    """
+
+    def __init__(self, count: int, *, seed: int, pad_pixels: int, pad_mode: str = "zeros", flip: float = 0.5) -> None:
+        self.count, self.seed = count, seed
+        self.pad_pixels, self.pad_mode, self.flip = pad_pixels, pad_mode, flip
+        self._epoch = -1
+
+    def __call__(self, pictures: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        """Vary normalized `pictures` (B, C, h, w), which are those numbered `indices` of the data set."""
+        self._draw(epoch)
+        top, left = self._top[indices], self._left[indices]
+        height, width = pictures.shape[-2:]
+        if self.pad_pixels:
+            mode = "constant" if self.pad_mode == "zeros" else "replicate"
+            pictures = torch.nn.functional.pad(pictures, [self.pad_pixels] * 4, mode=mode)
+        columns = torch.arange(width).expand(len(indices), width)
+        columns = torch.where(self._flipped[indices, None], columns.flip(1), columns) + left[:, None]  # (B, w)
+        rows = torch.arange(height) + top[:, None]  # (B, h)
+        batch = torch.arange(len(indices))[:, None, None]
+        # Indexing around the channels puts them last: (B, h, w, C), which is the layout of channels_last.
+        return pictures[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+    def _draw(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            return
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, "whole batch"))
+        places = 2 * self.pad_pixels + 1
+        self._top = torch.randint(places, (self.count,), generator=generator)
+        self._left = torch.randint(places, (self.count,), generator=generator)
+        self._flipped = torch.rand(self.count, generator=generator) < self.flip
+        self._epoch = epoch
+
+
+def mix(pictures: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself; by chance if both are on.
+
+    Args:
+        pictures: (B, C, h, w).
+        targets: (B, K) shares of the classes.
+    """
+    mixers: list[v2.Transform] = []
+    if mixup_alpha:
+        mixers.append(v2.MixUp(alpha=mixup_alpha))
+    if cutmix_alpha:
+        mixers.append(v2.CutMix(alpha=cutmix_alpha))
+    if not mixers or len(pictures) < 2:
+        return pictures, targets
+    return mixers[int(torch.randint(len(mixers), ()))](pictures, targets)
+
+
+def as_tensor(picture: np.ndarray) -> Tensor:
+    """A uint8 picture (H, W, 3) as a tensor (3, H, W) that shares its memory."""
+    return torch.from_numpy(picture).permute(2, 0, 1)

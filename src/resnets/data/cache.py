@@ -1,0 +1,137 @@
+"""Pictures as the trainer wants them before they are varied: decoded when asked for, or kept in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torchvision.transforms.v2 import functional
+
+from resnets.data.augment import as_tensor
+from resnets.data.decode import DecodeError, decode
+from resnets.errors import JobError
+from resnets.progress import track
+
+MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
+ESTIMATE_PICTURES = 48  # as many are decoded to guess the size of all
+SHOWN_FAILURES = 20
+
+Prepare = Callable[[str], np.ndarray]
+
+
+class Pictures(Protocol):
+    """Prepared uint8 pictures (H, W, 3) by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+class Decoded:
+    """Each picture is decoded when it is asked for."""
+
+    def __init__(self, paths: Sequence[str], prepare: Prepare) -> None:
+        self.paths, self.prepare = list(paths), prepare
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.prepare(self.paths[index])
+
+
+class InMemory:
+    """All pictures decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit."""
+
+    def __init__(self, source: Decoded, *, threads: int) -> None:
+        failures: list[DecodeError] = []
+
+        def load(index: int) -> np.ndarray | None:
+            try:
+                return source[index]
+            except DecodeError as error:
+                failures.append(error)
+                return None
+
+        with ThreadPoolExecutor(threads) as pool:
+            made = pool.map(load, range(len(source)))
+            pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
+        if failures:
+            raise JobError(failed(failures))
+        self.pictures: list[np.ndarray] = [picture for picture in pictures if picture is not None]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.pictures[index]
+
+
+def failed(failures: Sequence[DecodeError]) -> str:
+    """One message that names every bad file (the first twenty of them)."""
+    shown = "\n  ".join(str(error) for error in sorted(failures, key=str)[:SHOWN_FAILURES])
+    more = f"\n  and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
+    return f"{len(failures)} pictures cannot be read; repair or remove them, or use --on-bad skip:\n  {shown}{more}"
+
+
+def shrunken(path: str, *, min_side: int) -> np.ndarray:
+    """The picture at a shorter side of `min_side`, or as it is when it is smaller.
+
+    A random crop of it still has the resolution that the network sees, at a fraction of the memory and time.
+    """
+    picture = decode(path, min_side=min_side)
+    height, width = picture.shape[:2]
+    if min(height, width) <= min_side:
+        return picture
+    small = functional.resize(as_tensor(picture), [min_side], antialias=True)
+    return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
+
+
+class Decision(NamedTuple):
+    """Whether the pictures are kept in memory, how large they are, and why."""
+
+    keep: bool
+    bytes: int
+    reason: str
+
+
+def decide(asked: str, source: Decoded, *, available: int | None = None) -> Decision:
+    """`ram` and `off` are obeyed; `auto` keeps the pictures when they take less than 40 % of the free memory."""
+    available = free_memory() if available is None else available
+    size = _estimate(source)
+    amount = f"{size / 1e6:,.0f} MB"
+    if asked != "auto":
+        return Decision(asked == "ram", size, f"as asked; the pictures take {amount}")
+    keep = size <= MEMORY_SHARE * available
+    rule = f"{'less' if keep else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB that are free"
+    return Decision(keep, size, f"the pictures take {amount}, {rule}")
+
+
+def _estimate(source: Decoded) -> int:
+    """Bytes of all prepared pictures, from some of them spread over the whole list."""
+    step = max(len(source) // ESTIMATE_PICTURES, 1)
+    sizes = []
+    for index in range(0, len(source), step):
+        try:
+            sizes.append(source[index].nbytes)
+        except DecodeError:  # the loader names it when it is needed
+            continue
+    return round(len(source) * float(np.mean(sizes))) if sizes else 0
+
+
+def free_memory() -> int:
+    """Bytes that can be taken without swapping, within the limit of a container."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):  # not Linux: half of the memory is a guess that rarely hurts
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 2 * 10**9
+    try:
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current"))
+        return free if limit == "max" else min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        return free

@@ -1,0 +1,193 @@
+"""Batches for training and for evaluation.
+
+The order of an epoch is a pure function of (seed, epoch), what happens to a picture one of (seed, epoch, its number).
+So a run is the same with any number of worker processes, and can be taken up again at any step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from resnets.data.augment import as_tensor, seed_of, seeded
+from resnets.data.cache import Pictures
+from resnets.data.decode import DecodeError
+from resnets.errors import JobError
+
+
+class Batch(NamedTuple):
+    epoch: int  # from 0
+    step: int  # within the epoch, from 0
+    indices: Tensor  # (B,) numbers of the pictures
+    pictures: Tensor  # (B, 3, h, w) uint8
+
+
+class Place(NamedTuple):
+    """Where in the run the first batch lies."""
+
+    epoch: int = 0
+    step: int = 0
+
+
+def order(count: int, *, seed: int, epoch: int, weights: Tensor | None = None) -> Tensor:
+    """The numbers of the pictures in this epoch's order; with `weights` (count,) drawn by them, with replacement."""
+    generator = torch.Generator().manual_seed(seed_of(seed, epoch, "order"))
+    if weights is None:
+        return torch.randperm(count, generator=generator)
+    return torch.multinomial(weights.double(), count, replacement=True, generator=generator)
+
+
+class Plan(NamedTuple):
+    """The endless list of batches of a run."""
+
+    count: int
+    batch: int
+    seed: int
+    weights: Tensor | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The pictures left over at the end of an epoch wait for the next one, which has another order."""
+        return max(self.count // self.batch, 1)
+
+    def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
+        for epoch in itertools.count(start.epoch):
+            numbers = order(self.count, seed=self.seed, epoch=epoch, weights=self.weights)
+            for step in range(start.step if epoch == start.epoch else 0, self.steps_per_epoch):
+                yield epoch, step, numbers[step * self.batch : (step + 1) * self.batch]
+
+
+class _Keys(Sampler):
+    """What each picture of each batch is called when it is asked of a worker."""
+
+    def __init__(self, plan: Plan, start: Place) -> None:
+        self.plan, self.start = plan, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        for epoch, step, numbers in self.plan.batches(self.start):
+            yield [(epoch, step, number) for number in numbers.tolist()]
+
+
+class _Varied(Dataset):
+    def __init__(self, pictures: Pictures, vary: Callable[[Tensor], Tensor], seed: int) -> None:
+        self.pictures, self.vary, self.seed = pictures, vary, seed
+
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[tuple[int, int, int], Tensor | DecodeError]:
+        epoch, _, number = key
+        try:
+            picture = as_tensor(self.pictures[number])
+        except DecodeError as error:
+            return key, error
+        with seeded(self.seed, epoch, number):
+            return key, self.vary(picture)
+
+
+def _collate(items: list[tuple[tuple[int, int, int], Tensor | DecodeError]]) -> Batch | str:
+    for _, picture in items:
+        if not isinstance(picture, Tensor):
+            return str(picture)  # an exception of its own kind would not survive the way back from a worker
+    (epoch, step, _), _ = items[0]
+    return Batch(epoch, step, torch.tensor([key[2] for key, _ in items]), torch.stack([each for _, each in items]))  # type: ignore[misc]
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)  # the cores are shared out by the number of workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
+
+
+def shares_memory() -> bool:
+    """Whether a worker sees the memory of the main process, so that cached pictures need no copies."""
+    return multiprocessing.get_start_method(allow_none=False) == "fork"
+
+
+def varied(
+    pictures: Pictures, plan: Plan, vary: Callable[[Tensor], Tensor], *, start: Place = Place(), workers: int = 0
+) -> Iterator[Batch]:
+    """Endless training batches of pictures that are varied one by one, from `start` on.
+
+    Raises:
+        JobError: a picture that can no longer be read, named.
+    """
+    loader = DataLoader(
+        _Varied(pictures, vary, plan.seed),
+        batch_sampler=_Keys(plan, start),
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # without its own, the loader would draw from the run's random state
+    )
+    for batch in loader:
+        if isinstance(batch, str):
+            raise JobError(f"{batch} It could be read when the run began.")
+        yield batch
+
+
+def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Iterator[Batch]:
+    """Endless training batches out of one tensor (N, 3, h, w); they are varied as whole batches afterwards."""
+    for epoch, step, numbers in plan.batches(start):
+        yield Batch(epoch, step, numbers, pictures[numbers])
+
+
+class _Loaded(Dataset):
+    def __init__(self, paths: Sequence[str], load: Callable[[str], Tensor]) -> None:
+        self.paths, self.load = paths, load
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        try:
+            return self.load(self.paths[index])
+        except DecodeError as error:
+            return str(error)
+
+
+class Evaluation:
+    """All pictures, each exactly once and in order, as `load` (a Preprocess) makes them; kept in memory if they fit.
+
+    Iterating gives (first number, tensor (B, C, h, w)).
+    """
+
+    def __init__(
+        self, paths: Sequence[str], load: Callable[[str], Tensor], *, batch: int, workers: int, memory: int
+    ) -> None:
+        self.paths, self.load = list(paths), load
+        self.batch, self.workers, self.memory = batch, workers, memory
+        self._kept: list[Tensor] | None = None
+
+    def __len__(self) -> int:
+        return -(-len(self.paths) // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        kept: list[Tensor] = []
+        whole = True
+        for number, pictures in enumerate(self._kept if self._kept is not None else self._loaded()):
+            whole = whole and pictures.nbytes * len(self) <= self.memory
+            if whole:
+                kept.append(pictures)
+            yield number * self.batch, pictures
+        if whole:
+            self._kept = kept
+
+    def _loaded(self) -> Iterator[Tensor]:
+        loader = DataLoader(
+            _Loaded(self.paths, self.load),
+            batch_size=self.batch,
+            num_workers=self.workers,
+            collate_fn=list,
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),
+        )
+        for items in loader:
+            for item in items:
+                if isinstance(item, str):
+                    raise JobError(item)
+            yield torch.stack(items)

@@ -1,0 +1,179 @@
+"""From a complete recipe and a divided source to the parts of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnets.data import cache, check, split
+from resnets.data.decode import DecodeError, inspect
+from resnets.data.samples import Source
+from resnets.errors import UserError
+from resnets.models import spec as specs
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.progress import say
+from resnets.report import gallery
+from resnets.train import ema, optim, schedule, speed
+from resnets.train.pictures import Feed, framing
+from resnets.train.plan import SMALL_SIDE, Facts
+from resnets.train.recipe import Recipe
+from resnets.train.state import Parts
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
+
+SHOWN_TILES = 32
+SHAPE_SAMPLE = 200  # pictures whose headers are read to learn how large they are
+
+
+def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
+    """What the choices of `resnets.train.plan` depend on."""
+    samples = source.part("train")
+    sides = []
+    for sample in samples[:: max(len(samples) // SHAPE_SAMPLE, 1)]:
+        try:
+            info = inspect(sample.path)
+        except DecodeError:  # named when the pictures are checked
+            continue
+        sides.append(min(info.width, info.height))
+    return Facts(
+        train_count=len(samples),
+        shorter_sides=sides,
+        model_side=zoo.find(recipe.model.name or "").imgsz,
+        weights_side=None if parent is None else parent.preprocess.size[0],
+        builtin_digits=recipe.data.location == "digits",
+    )
+
+
+def divided(source: Source, recipe: Recipe) -> Source:
+    """The source with each picture in a part: as it came, or split as the recipe says; checked for what can be read.
+
+    Raises:
+        UserError: there is nothing to learn from, pictures cannot be read, or have no label.
+    """
+    if nameless := [sample.path for sample in source.samples if sample.label is None]:
+        raise UserError(
+            f"{len(nameless)} pictures have no label, such as '{nameless[0]}'; training needs a label each."
+        )
+    source = readable(source, recipe.data.on_bad)
+    part = recipe.data
+    return split.split(
+        source,
+        val_fraction=part.val_fraction,
+        seed=part.split_seed,
+        group_by=part.group_by,
+        folds=part.folds,
+        fold=part.fold,
+    )
+
+
+def readable(source: Source, on_bad: str) -> Source:
+    """The source without the pictures that cannot be read, or an error that lists them."""
+    failures = check.quick(source)
+    if not failures:
+        return source
+    if on_bad == "error":
+        raise UserError(cache.failed(failures))
+    bad = {failure.path for failure in failures}
+    say(f"left out {len(bad)} pictures that cannot be read:")
+    for failure in failures:
+        say(f"  {failure}")
+    return replace(source, samples=tuple(each for each in source.samples if each.path not in bad))
+
+
+def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
+    """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
+    wanted = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    speed.seed_everything(recipe.seed)
+    if parent is None:
+        spec = zoo.spec(recipe.model.name, classes=len(classes), **wanted)
+        return specs.build(spec), spec
+    if recipe.model.name != parent.spec.name:
+        raise UserError(f"The weights are of {parent.spec.name}; received --model {recipe.model.name}.")
+    spec = replace(parent.spec, classes=len(classes), **wanted)
+    net = specs.build(spec)
+    if tuple(classes) == parent.classes and not wanted:
+        net.load_state_dict(checkpoints.network(parent).state_dict())
+        say("the weights have the same classes: their head is kept")
+    else:
+        new = checkpoints.adapt(net, parent)
+        say(f"new head for {len(classes)} classes: {', '.join(new)}")
+    return net, spec
+
+
+def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]) -> Parts:
+    """Everything that the loop needs, on its device."""
+    if recipe.speed.threads is not None:
+        torch.set_num_threads(recipe.speed.threads)
+    if recipe.speed.deterministic:
+        speed.deterministic()
+    train, val = source.part("train"), source.part("val") if "val" in source.parts else []
+    net, spec = network(recipe, source.classes, parent)
+    feed = Feed(recipe, train, source.classes, framing(recipe, parent and parent.preprocess))
+    device = recipe.speed.device
+    layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
+    net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    total = recipe.stop.steps or (recipe.stop.epochs or 1) * feed.plan.steps_per_epoch
+    hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
+    curve = schedule.build(
+        recipe.schedule, total_steps=total, steps_per_epoch=feed.plan.steps_per_epoch, hold_steps=min(hold, total)
+    )
+
+    def save_weights(path: Path, judged: nn.Module, metrics: dict[str, Any]) -> None:
+        tensors = judged.state_dict()
+        made = Checkpoint(spec, feed.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
+        checkpoints.save(path, made)
+
+    return Parts(
+        recipe=recipe,
+        net=net,
+        optimizer=optim.build(net, recipe.optim, lr=recipe.optim.lr, body_lr_share=recipe.freeze.body_lr_share),
+        pace=schedule.Pace(curve, recipe.schedule),
+        ema=ema.averaged(net, recipe.ema.decay) if recipe.ema.decay else None,
+        feed=feed,
+        total_steps=total,
+        val=feed.evaluation(val) if val else None,
+        val_labels=feed.labels_of(val),
+        save_weights=save_weights,
+        device=device,
+        precision=recipe.speed.precision,
+    )
+
+
+def warn(recipe: Recipe) -> None:
+    """Say what will probably hurt."""
+    side = recipe.data.imgsz or 0
+    stem = recipe.model.stem or zoo.spec(recipe.model.name).stem
+    if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
+        say(
+            f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of a picture of {side} pixels; "
+            "--stem cifar keeps its detail"
+        )
+    if recipe.freeze.part == "body" and recipe.model.weights == "none":
+        say("warning: the body is frozen at random weights; --weights FILE gives it trained ones")
+
+
+def outline(recipe: Recipe, source: Source) -> str:
+    """How long the run will be, in a line or two."""
+    train, val = len(source.part("train")), len(source.part("val")) if "val" in source.parts else 0
+    steps = max(train // (recipe.data.batch or 1), 1)
+    total = recipe.stop.steps or (recipe.stop.epochs or 1) * steps
+    return (
+        f"{len(source.classes)} classes; {train} training and {val} validation pictures; {steps} steps an epoch, "
+        f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (--dry-run)"
+    )
+
+
+def draw_batch(feed: Feed, out: Path) -> None:
+    """The first batch as the network will see it, with its classes."""
+    pictures, labels = feed.first_batch()
+    names = [feed.classes[label] for label in labels]
+    tiles = [gallery.Tile(picture, name) for picture, name in zip(pictures, names, strict=True)]
+    gallery.draw(tiles[:SHOWN_TILES], out)

@@ -1,0 +1,40 @@
+"""What a run leaves behind when it has ended: calibrated best weights, predictions, metrics and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resnets.data.samples import Sample
+from resnets.report import run as drawings
+from resnets.tasks import classify, metrics
+from resnets.train import journal
+from resnets.weights import checkpoint as checkpoints
+
+BATCH = 64
+
+
+def finish(run: Path, val: Sequence[Sample], *, device: str) -> dict[str, Any]:
+    """Judge the best weights of `run` on `val` in fp32, store the fitted temperature, write tables, pictures and report.
+
+    This is what `resnets evaluate` computes, so that its figures are those of `metrics.json`.
+
+    Returns:
+        The metrics as they stand in `metrics.json`; empty without validation pictures.
+    """
+    if not val:
+        drawings.draw_all(run, None)
+        return {}
+    path = run / "weights" / "best.safetensors"
+    predictions = classify.evaluate([classify.load(path, device=device)], val, batch=BATCH)
+    predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
+    summary = {**metrics.summarize(predictions), "split": "val"}
+    best = checkpoints.read(path)
+    checkpoints.save(path, replace(best, temperature=predictions.temperature, metrics=summary))
+    journal.write_json(run / "metrics.json", summary)
+    metrics.write_per_class(run / "per_class.csv", predictions)
+    predictions.write_csv(run / "predictions.csv")
+    drawings.draw_all(run, predictions)
+    return summary

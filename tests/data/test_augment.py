@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from resnets.data import augment
+
+
+def _picture(height: int = 40, width: int = 50) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8))
+
+
+def test_a_seed_is_a_pure_function_of_what_it_names():
+    assert augment.seed_of(1, 2, "a") == augment.seed_of(1, 2, "a")
+    assert len({augment.seed_of(run, epoch, number) for run in range(5) for epoch in range(5) for number in range(5)}) == 125
+    assert augment.seed_of(0, "order") == 5541719180202367972  # a run of today can be repeated in years
+
+
+def test_within_a_seed_nothing_outside_counts_and_nothing_is_left_behind():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    with augment.seeded(1, 2):
+        first = torch.rand(4)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(99)
+    with augment.seeded(1, 2):
+        assert torch.equal(first, torch.rand(4))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"crop": "random_resized"},
+        {"crop": "shorter_side", "shorter_side": (36, 60)},
+        {"crop": "random_resized", "jitter": 0.3, "erase": 1.0, "trivial": True, "pca_std": 0.1},
+    ],
+    ids=lambda values: "+".join(values),
+)
+def test_what_comes_out_is_a_varied_picture_of_the_asked_size(values):
+    vary = augment.per_picture(32, **values)
+    with augment.seeded(0):
+        first = vary(_picture())
+    with augment.seeded(1):
+        second = vary(_picture())
+    with augment.seeded(0):
+        again = vary(_picture())
+    assert first.shape == (3, 32, 32)
+    assert first.dtype == torch.uint8
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_pad_crops_from_the_padded_picture():
+    vary = augment.per_picture(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
+    picture = _picture(8, 8)
+    padded = torch.nn.functional.pad(picture.float(), [2] * 4, mode="replicate").to(torch.uint8)
+    crops = [padded[:, top : top + 8, left : left + 8] for top in range(5) for left in range(5)]
+    for seed in range(20):
+        with augment.seeded(seed):
+            made = vary(picture)
+        assert any(torch.equal(made, crop) for crop in crops)
+
+
+def test_the_shorter_side_is_drawn_from_its_whole_range():
+    resize = augment._ShorterSide(36, 60)
+    sides = set()
+    for seed in range(300):
+        with augment.seeded(seed):
+            sides.add(min(resize(_picture()).shape[1:]))
+    assert sides == set(range(36, 61))
+
+
+def test_principal_colours_shift_the_whole_picture_by_one_colour():
+    grey = torch.full((3, 6, 6), 128, dtype=torch.uint8)
+    shifts = []
+    for seed in range(400):
+        with augment.seeded(seed):
+            made = augment._PrincipalColours(0.1)(grey)
+        assert all(len(made[channel].unique()) == 1 for channel in range(3))
+        shifts.append(made[:, 0, 0].double() - 128)
+    spread = torch.stack(shifts).std(0)
+    # sqrt(sum over components of (0.1 * value * vector * 255)^2), a little more from rounding to whole values
+    vectors, values = torch.tensor(augment.PCA_VECTORS), torch.tensor(augment.PCA_VALUES)
+    torch.testing.assert_close(spread.float(), (0.1 * 255 * vectors * values).norm(dim=1), rtol=0.15, atol=0.1)
+
+
+def test_nothing_to_vary_leaves_the_picture():
+    assert torch.equal(augment.per_picture(40, crop="none", flip=0.0)(_picture()), _picture())
+
+
+def test_erased_patches_have_the_mean_colour():
+    with augment.seeded(0):
+        made = augment.per_picture(40, crop="none", flip=0.0, erase=1.0)(_picture())
+    changed = (made != _picture()).any(0)
+    assert changed.any()
+    assert made[:, changed].unique(dim=1).T.tolist() == [augment.ERASED]
+
+
+def _whole(**values: object) -> augment.WholeBatch:
+    return augment.WholeBatch(50, **{"seed": 1, "pad_pixels": 4, "flip": 0.5, **values})
+
+
+def test_a_whole_batch_is_cropped_and_flipped_as_each_picture_would_be():
+    pictures = torch.randn(50, 3, 8, 8)
+    numbers = torch.randperm(50)[:20]
+    whole = _whole()
+    made = whole(pictures[numbers], numbers, epoch=3)
+    padded = torch.nn.functional.pad(pictures, [4] * 4)
+    for row, number in enumerate(numbers.tolist()):
+        top, left = int(whole._top[number]), int(whole._left[number])
+        crop = padded[number, :, top : top + 8, left : left + 8]
+        expected = v2.functional.horizontal_flip(crop) if whole._flipped[number] else crop
+        assert torch.equal(made[row], expected)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_picture_is_varied_alike_in_any_company():
+    pictures = torch.randn(50, 3, 8, 8)
+    together = _whole()(pictures, torch.arange(50), epoch=2)
+    alone = _whole()(pictures[7:8], torch.tensor([7]), epoch=2)
+    assert torch.equal(together[7:8], alone)
+    assert not torch.equal(_whole()(pictures, torch.arange(50), epoch=3), together)
+
+
+def test_all_places_are_drawn_and_half_are_flipped():
+    whole = augment.WholeBatch(5000, seed=0, pad_pixels=4, flip=0.5)
+    whole(torch.zeros(1, 3, 8, 8), torch.tensor([0]), epoch=0)
+    assert whole._top.unique().tolist() == list(range(9))
+    assert 0.47 < float(whole._flipped.double().mean()) < 0.53
+
+
+@pytest.mark.parametrize("values", [{"mixup_alpha": 0.4, "cutmix_alpha": 0.0}, {"mixup_alpha": 0.0, "cutmix_alpha": 1.0}])
+def test_mixing_keeps_the_sum_of_the_targets(values):
+    pictures, targets = torch.randn(8, 3, 16, 16), torch.eye(4).repeat(2, 1)
+    with augment.seeded(2):
+        mixed, wanted = augment.mix(pictures, targets, **values)
+    torch.testing.assert_close(wanted.sum(1), torch.ones(8))
+    assert not torch.equal(mixed, pictures)
+    assert ((wanted > 0).sum(1) == 2).all()
+
+
+def test_without_mixing_a_batch_is_left_alone():
+    pictures, targets = torch.randn(2, 3, 4, 4), torch.eye(2)
+    mixed, wanted = augment.mix(pictures, targets, mixup_alpha=0.0, cutmix_alpha=0.0)
+    assert mixed is pictures
+    assert wanted is targets

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.data import cache
+from resnets.errors import JobError
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> cache.Decoded:
+    random = np.random.default_rng(0)
+    for number, size in enumerate([(90, 60), (50, 70), (64, 64), (300, 200)]):
+        # smooth, so that a JPEG of it is not all noise
+        small = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        small.resize(size, Image.Resampling.BICUBIC).save(tmp_path / f"{number}.jpg", quality=95)
+    paths = sorted(str(path) for path in tmp_path.glob("*.jpg"))
+    return cache.Decoded(paths, partial(cache.shrunken, min_side=40))
+
+
+def test_kept_pictures_equal_decoded_ones_to_the_bit(source):
+    kept = cache.InMemory(source, threads=2)
+    assert len(kept) == len(source) == 4
+    assert all(np.array_equal(kept[number], source[number]) for number in range(4))
+
+
+def test_pictures_are_shrunken_to_the_side_that_is_needed(source):
+    assert [min(source[number].shape[:2]) for number in range(4)] == [40, 40, 40, 40]
+    assert source[0].shape == (40, 60, 3)
+    assert source[3].dtype == np.uint8
+
+
+def test_a_smaller_picture_is_left_as_it_is(source):
+    assert cache.shrunken(source.paths[2], min_side=100).shape == (64, 64, 3)
+
+
+def test_shrinking_keeps_the_picture(source):
+    full = np.asarray(Image.open(source.paths[3]).resize((60, 40), Image.Resampling.BOX), dtype=float)
+    assert np.abs(full - source[3]).mean() < 4
+
+
+def test_what_fits_is_kept_and_the_reason_says_how_large_it_is(source):
+    large = cache.decide("auto", source, available=10**9)
+    assert large.keep
+    assert large.bytes == sum(source[number].nbytes for number in range(4))
+    small = cache.decide("auto", source, available=large.bytes)
+    assert not small.keep
+    assert "MB" in small.reason
+    assert cache.decide("ram", source, available=0).keep
+    assert not cache.decide("off", source, available=10**12).keep
+
+
+def test_every_unreadable_picture_is_named_at_once(source):
+    for number in (1, 3):
+        path = Path(source.paths[number])
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(JobError) as caught:
+        cache.InMemory(source, threads=2)
+    assert "1.jpg" in str(caught.value)
+    assert "3.jpg" in str(caught.value)
+    assert "0.jpg" not in str(caught.value)
+
+
+def test_free_memory_is_a_number_of_bytes():
+    assert 10**7 < cache.free_memory() < 10**14

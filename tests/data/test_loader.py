@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnets.data import augment, cache, loader
+from resnets.data.loader import Place, Plan
+from resnets.errors import JobError
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> cache.Decoded:
+    random = np.random.default_rng(0)
+    paths = []
+    for number in range(13):
+        paths.append(str(tmp_path / f"{number:02d}.png"))
+        Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(paths[-1])
+    return cache.Decoded(paths, _whole)
+
+
+def _whole(path: str) -> np.ndarray:
+    return cache.shrunken(path, min_side=1000)
+
+
+VARY = augment.per_picture(16, crop="random_resized", jitter=0.3, erase=0.5)
+
+
+def _some(pictures: cache.Pictures, count: int, **values: object) -> list[loader.Batch]:
+    return list(itertools.islice(loader.varied(pictures, Plan(13, 4, seed=5), VARY, **values), count))
+
+
+def _same(a: loader.Batch, b: loader.Batch) -> bool:
+    return a[:2] == b[:2] and torch.equal(a.indices, b.indices) and torch.equal(a.pictures, b.pictures)
+
+
+def test_an_order_is_a_permutation_that_depends_on_seed_and_epoch_alone():
+    torch.manual_seed(1)
+    first = loader.order(50, seed=0, epoch=3)
+    torch.manual_seed(2)
+    assert torch.equal(first, loader.order(50, seed=0, epoch=3))
+    assert sorted(first.tolist()) == list(range(50))
+    assert not torch.equal(first, loader.order(50, seed=0, epoch=4))
+    assert not torch.equal(first, loader.order(50, seed=1, epoch=3))
+
+
+def test_weights_draw_the_rare_as_often_as_the_common():
+    weights = torch.tensor([1 / 90] * 90 + [1 / 10] * 10)
+    drawn = torch.cat([loader.order(100, seed=0, epoch=epoch, weights=weights) for epoch in range(40)])
+    assert 0.46 < float((drawn >= 90).double().mean()) < 0.54
+
+
+def test_an_epoch_has_whole_batches_of_different_pictures(pictures):
+    batches = _some(pictures, 7)
+    assert [(batch.epoch, batch.step) for batch in batches] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
+    assert all(batch.pictures.shape == (4, 3, 16, 16) and batch.pictures.dtype == torch.uint8 for batch in batches)
+    assert len(set(torch.cat([batch.indices for batch in batches[:3]]).tolist())) == 12
+
+
+def test_fewer_pictures_than_a_batch_still_make_one(pictures):
+    plan = Plan(13, 32, seed=0)
+    assert plan.steps_per_epoch == 1
+    assert len(next(loader.varied(pictures, plan, VARY)).indices) == 13
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(pictures, workers):
+    alone = _some(pictures, 5)
+    together = _some(pictures, 5, workers=workers)
+    assert all(_same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_spawned_workers_change_nothing(pictures, monkeypatch):
+    # Windows and macOS start workers this way; everything that goes to them must survive the journey.
+    monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
+    made = torch.utils.data.DataLoader(
+        loader._Varied(pictures, VARY, 5),
+        batch_sampler=loader._Keys(Plan(13, 4, seed=5), Place()),
+        num_workers=1,
+        collate_fn=loader._collate,
+        worker_init_fn=loader._start_worker,
+        multiprocessing_context="spawn",
+    )
+    spawned = list(itertools.islice(made, 2))
+    assert all(_same(a, b) for a, b in zip(_some(pictures, 2), spawned, strict=True))
+
+
+def test_a_run_can_be_taken_up_at_any_step(pictures):
+    whole = _some(pictures, 8)
+    assert all(_same(a, b) for a, b in zip(whole[4:], _some(pictures, 4, start=Place(1, 1)), strict=True))
+    assert _same(whole[3], _some(pictures, 1, start=Place(0, 3))[0])  # after the last step of an epoch
+
+
+def test_the_loader_leaves_the_random_state_of_the_run_alone(pictures):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    _some(pictures, 3, workers=1)
+    list(loader.Evaluation(pictures.paths, _loaded, batch=4, workers=0, memory=0))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_stacked_pictures_come_in_the_same_order(pictures):
+    stack = torch.stack([augment.as_tensor(pictures[number]) for number in range(13)])
+    batch = next(loader.stacked(stack, Plan(13, 4, seed=5), start=Place(1, 2)))
+    assert torch.equal(batch.indices, _some(pictures, 6)[5].indices)
+    assert torch.equal(batch.pictures, stack[batch.indices])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_vanished_is_named(pictures, workers):
+    Path(pictures.paths[6]).unlink()
+    with pytest.raises(JobError, match=r"06\.png"):
+        _some(pictures, 12, workers=workers)
+
+
+def test_workers_leave_an_interrupt_to_the_main_process(pictures):
+    batches = loader.varied(pictures, Plan(13, 4, seed=5), VARY, workers=1)
+    next(batches)
+    children = [int(pid) for pid in os.popen(f"pgrep -P {os.getpid()}").read().split()]
+    workers = [pid for pid in children if "python" in Path(f"/proc/{pid}/comm").read_text()]
+    for pid in workers:
+        os.kill(pid, signal.SIGINT)
+    assert workers
+    assert [next(batches).step for _ in range(6)] == [1, 2, 0, 1, 2, 0]
+
+
+def _loaded(path: str) -> torch.Tensor:
+    return augment.as_tensor(_whole(path)).float()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("memory", [0, 10**9])
+def test_evaluation_gives_every_picture_once_and_in_order(pictures, workers, memory):
+    evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=workers, memory=memory)
+    for _ in range(2):
+        made = list(evaluation)
+        assert [first for first, _ in made] == [0, 4, 8, 12]
+        together = torch.cat([batch for _, batch in made])
+        assert torch.equal(together, torch.stack([_loaded(path) for path in pictures.paths]))
+
+
+def test_evaluation_decodes_once_when_the_pictures_fit(pictures):
+    evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=0, memory=10**9)
+    list(evaluation)
+    for path in pictures.paths:
+        Path(path).unlink()
+    assert len(list(evaluation)) == len(evaluation) == 4

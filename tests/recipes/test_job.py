@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnets.errors import JobError, UserError
+from resnets.recipes import book, job
+from resnets.tasks import classify
+from resnets.train import journal
+from resnets.train.recipe import override, tiny
+from resnets.weights import checkpoint as checkpoints
+
+FILES = (
+    "recipe.toml environment.json split.csv metrics.jsonl results.csv results.png confusion_matrix.png per_class.csv "
+    "predictions.csv reliability.png top_losses.png train_batch.jpg val_batch_pred.jpg report.html metrics.json "
+    "weights/best.safetensors weights/last.safetensors"
+).split()
+
+
+def _small(name: str = "scratch", **parts: object):
+    return replace(tiny(book.find(name)), **parts)
+
+
+def _train(data: Path, **values: object) -> job.TrainResult:
+    result = job.train(data, **{"recipe": _small(), "out": data.parent / "runs", **values})
+    assert result is not None
+    return result
+
+
+def test_a_run_leaves_everything_behind_and_has_learned(colours):
+    result = _train(colours, epochs=8, lr=0.05)
+    assert sorted(name for name in FILES if not (result.run / name).is_file()) == []
+    assert list((result.run / "state").iterdir())
+    assert result.metrics["top1"] > 0.9
+    assert json.loads((result.run / "metrics.json").read_text()) == result.metrics
+    rows = [json.loads(line) for line in (result.run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 9))
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"]
+    assert list(rows[0]) == list(journal.COLUMNS)
+    environment = json.loads((result.run / "environment.json").read_text())
+    assert torch.__version__.startswith(environment["versions"]["torch"])
+
+
+def test_the_best_weights_say_what_the_run_says(colours):
+    result = _train(colours, epochs=3)
+    classifier = classify.load(result.run / "weights" / "best.safetensors")
+    rows = list(csv.DictReader((result.run / "predictions.csv").open()))
+    assert classifier.classes == ("blue", "green", "red")
+    answers = classifier.predict([row["path"] for row in rows])
+    assert [answer.label for answer in answers] == [row["predicted"] for row in rows]
+    best = checkpoints.read(result.run / "weights" / "best.safetensors")
+    assert best.temperature == result.metrics["temperature"]
+    assert best.provenance["recipe"] == "scratch"
+
+
+def test_a_run_is_never_written_over(colours):
+    first = _train(colours, name="mine", epochs=1)
+    second = _train(colours, name="mine", epochs=1)
+    assert (first.run.name, second.run.name) == ("mine", "mine-2")
+
+
+def test_a_given_value_wins_and_its_origin_is_written(colours, capsys):
+    result = _train(colours, epochs=1, lr=0.011, overrides=["optim.momentum=0.8"])
+    text = (result.run / "recipe.toml").read_text()
+    assert "lr = 0.011  # given: --lr" in text
+    assert "momentum = 0.8  # given: --set" in text
+    assert "epochs = 1  # given: --epochs" in text
+    recipe = journal.read_recipe(result.run / "recipe.toml")
+    assert (recipe.optim.lr, recipe.optim.momentum, recipe.stop.epochs) == (0.011, 0.8, 1)
+
+
+def test_what_is_chosen_is_printed_with_its_reason(colours, capsys):
+    assert job.train(colours, dry_run=True, out=colours.parent / "runs") is None
+    printed = capsys.readouterr().err
+    assert "data.imgsz = 28  (the shorter side of the pictures is 20)" in printed
+    assert "data.batch = 4  (there are only 57 training pictures)" in printed
+    assert "optim.lr = 0.005  (0.04 for a batch of 32, scaled linearly)" in printed
+    assert "--stem cifar" in printed
+    assert not (colours.parent / "runs").exists()
+
+
+def test_the_same_seed_gives_the_same_bytes(colours):
+    first, second = (_train(colours, epochs=2, seed=3) for _ in range(2))
+    other = _train(colours, epochs=2, seed=4)
+    names = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "split.csv")
+    assert all((first.run / name).read_bytes() == (second.run / name).read_bytes() for name in names)
+    assert (first.run / names[0]).read_bytes() != (other.run / names[0]).read_bytes()
+
+
+@pytest.mark.parametrize("values", [{"workers": 2}, {"cache": "off"}, {"cache": "off", "workers": 1}], ids=str)
+@pytest.mark.parametrize("crop", ["random_resized", "pad"])
+def test_neither_cache_nor_workers_change_a_run(colours, values, crop):
+    overrides = [f"augment.crop={crop}", "augment.jitter=0" if crop == "pad" else "augment.jitter=0.3", "augment.erase=0"]
+    plain = _train(colours, epochs=1, overrides=overrides)
+    other = _train(colours, epochs=1, overrides=overrides, **values)
+    a, b = (checkpoints.read(result.run / "weights" / "last.safetensors").tensors for result in (plain, other))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", [name for name in book.RECIPES if name != "finetune"])
+def test_every_recipe_runs_tiny(colours, name):
+    result = _train(colours, recipe=_small(name))
+    rows = (result.run / "metrics.jsonl").read_text().splitlines()
+    assert len(rows) >= 2
+    assert (result.run / "report.html").is_file()
+
+
+def test_finetune_trains_the_head_first_and_keeps_the_body(colours, capsys):
+    parent = _train(colours, epochs=2)
+    for folder in (colours / "red", colours / "blue"):
+        folder.rename(folder.with_name(f"other {folder.name}"))
+    weights = parent.run / "weights" / "best.safetensors"
+    recipe = _small("finetune")
+    recipe = replace(recipe, model=replace(recipe.model, name=None))
+    result = _train(colours, recipe=override(recipe, "freeze.head_epochs=1"), weights=weights, epochs=1)
+    before, after = (checkpoints.read(path).tensors for path in (weights, result.run / "weights" / "last.safetensors"))
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
+    assert not torch.equal(before["head.fc.weight"], after["head.fc.weight"])
+    printed = capsys.readouterr().err
+    assert "new head for 3 classes: head.fc.weight, head.fc.bias" in printed
+    assert "BN in eval" in printed
+    assert journal.read_recipe(result.run / "recipe.toml").model.name == "tiny"
+
+
+def test_weights_of_the_same_classes_keep_their_head(colours, capsys):
+    parent = _train(colours, epochs=1)
+    _train(colours, recipe="finetune", weights=parent.run, epochs=1, workers=0, precision="fp32")
+    assert "their head is kept" in capsys.readouterr().err
+
+
+def test_weights_of_another_network_are_refused(colours):
+    parent = _train(colours, epochs=1)
+    with pytest.raises(UserError, match="The weights are of tiny; received --model resnet18"):
+        _train(colours, recipe="finetune", weights=parent.run, model="resnet18")
+
+
+def test_early_stopping(colours, capsys):
+    # with a rate of nearly nothing the first epoch stays the best
+    result = _train(colours, epochs=20, lr=1e-9, patience=2, overrides=["ema.decay=0", "optim.momentum=0"])
+    rows = (result.run / "metrics.jsonl").read_text().splitlines()
+    assert 3 <= len(rows) < 20
+    assert "stopped early" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_stops_with_step_rate_and_files(colours):
+    with pytest.raises(JobError) as caught:
+        _train(colours, lr=1e30, overrides=["schedule.warmup_epochs=0"])
+    message = str(caught.value)
+    assert "The loss became" in message
+    assert "at step " in message
+    assert "lr 1e+30" in message
+    assert str(colours) in message
+
+
+def test_all_unreadable_pictures_are_listed_at_once_or_left_out(colours, capsys):
+    (colours / "red" / "03.png").write_text("this is a text")
+    whole = (colours / "green" / "05.png").read_bytes()
+    (colours / "green" / "05.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError) as caught:
+        _train(colours, epochs=1)
+    assert "red/03.png" in str(caught.value)
+    assert "green/05.png" in str(caught.value)
+    assert not (colours.parent / "runs").exists()
+    result = _train(colours, epochs=1, on_bad="skip")
+    assert "left out 2 pictures" in capsys.readouterr().err
+    assert len((result.run / "split.csv").read_text().splitlines()) == 1 + 70
+
+
+def test_without_validation_pictures_the_last_weights_are_kept(colours):
+    result = _train(colours, epochs=2, val_fraction=0)
+    assert result.metrics == {}
+    tensors = [checkpoints.read(result.run / "weights" / f"{name}.safetensors").tensors for name in ("best", "last")]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+    assert (result.run / "report.html").is_file()
+
+
+@pytest.mark.parametrize("balance", ["loss", "sampler"])
+def test_a_rare_class_is_learned_when_it_is_balanced(colours, balance):
+    for path in sorted((colours / "red").iterdir())[6:]:
+        path.unlink()
+    result = _train(colours, epochs=6, lr=0.05, balance=balance)
+    recall = {row["class"]: row["recall"] for row in csv.DictReader((result.run / "per_class.csv").open())}
+    assert float(recall["red"]) > 0.5
+
+
+def test_accumulation_is_the_same_step_in_slices(colours):
+    frozen = ["freeze.norm=eval", "ema.decay=0"]  # BN would see the slices
+    whole = _train(colours, epochs=1, overrides=frozen)
+    sliced = _train(colours, epochs=1, overrides=[*frozen, "optim.accumulate=4"])
+    a, b = (checkpoints.read(result.run / "weights" / "last.safetensors").tensors for result in (whole, sliced))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optim.name=adamw", "optim.lr=0.003", "schedule.name=one_cycle"],
+        ["augment.mixup_alpha=0.4", "augment.cutmix_alpha=1"],
+        ["optim.clip_norm=0.5", "augment.trivial=true", "model.drop_path_rate=0.2"],
+        ["data.normalize=channel", "data.resize=pad"],
+        ["data.normalize=pixel", "augment.crop=none"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_the_other_ways_to_train_run(colours, overrides):
+    assert _train(colours, epochs=1, overrides=overrides).metrics["count"] == 15
+
+
+def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):
+    (colours / "red").rename(colours / "röd 赤 & co")
+    Image.fromarray(np.zeros((300, 17, 3), dtype=np.uint8)).save(colours / "blue" / "tall.png")
+    result = _train(colours, epochs=1)
+    assert checkpoints.read(result.run).classes == ("blue", "green", "röd 赤 & co")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"data": None}, "Name the pictures"),
+        ({"recipe": "scrach"}, "Did you mean 'scratch'"),
+        ({"model": "resnet81", "recipe": "scratch"}, "no network 'resnet81'"),
+        ({"lr": -1.0}, "optim.lr must be more than 0"),
+        ({"lrate": 0.1}, "no argument 'lrate'"),
+        ({"device": "cuda:9"}, "no device 'cuda:9'"),
+        ({"freeze": "9"}, "received --freeze 9"),
+        ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
+        ({"name": "a/b"}, "one folder name"),
+        ({"resume": "runs/x", "epochs": 3}, "leave out"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"group_by": "patient"}, "patient"),
+        ({"folds": 5}, "fold"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_argument_is_one_helpful_line(colours, values, words):
+    data = values.pop("data", colours)
+    with pytest.raises(UserError) as caught:
+        job.train(data, **{"recipe": _small(), "out": colours.parent / "runs", **values})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_range_test_suggests_a_rate_and_draws_it(colours):
+    out = colours.parent / "curve.png"
+    rate = job.lr_find(colours, recipe=_small(), steps=40, low=1e-4, high=1.0, out=out)
+    assert 1e-4 < rate < 1.0
+    assert out.is_file()
+    with pytest.raises(UserError, match="from a low to a high"):
+        job.lr_find(colours, recipe=_small(), low=1.0, high=0.1)
