@@ -7,8 +7,10 @@ which is Pillow's: the result equals torchvision's own transforms on the same fi
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ class Preprocess:
         crop: "center" cuts `size` from the middle; "none" leaves the resized picture as it is.
         colour: the order of the channels, or "grey" for a single one.
         scale: what 8-bit values are divided by, before mean and std.
-        mean, std: for each channel in the order of `colour`: (value / scale - mean) / std.
+        mean, std: for each channel in the order of `colour`: (value / scale - mean) / std. `mean` may also be a whole mean
+            picture (He et al. 2015): C * height * width numbers in the order channel, row, column.
         background: RGB, 0 to 255, behind transparent places and beside padded pictures.
         draft: whether a JPEG of at least twice the needed size is decoded at a half, a quarter or an eighth of it. Much
             quicker; for exact equality with other libraries on large JPEGs switch it off.
@@ -76,8 +79,9 @@ class Preprocess:
         if self.resize == "shorter" and (self.resize_to is None or self.resize_to < max(self.size)):
             raise UserError(f"resize_to is at least the larger side of size {self.size}; received {self.resize_to}.")
         channels = 1 if self.colour == "grey" else 3
-        if len(self.mean) != channels or len(self.std) != channels:
-            raise UserError(f"{self.colour} has {channels} channel(s); received mean {self.mean} and std {self.std}.")
+        if len(self.mean) not in (channels, channels * math.prod(self.size)) or len(self.std) != channels:
+            received = f"received {len(self.mean)} mean(s) and std {self.std}"
+            raise UserError(f"{self.colour} has {channels} channel(s); {received}.")
         if min(self.std) <= 0 or self.scale <= 0:
             raise UserError(f"std and scale are greater than 0; received std {self.std}, scale {self.scale}.")
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
@@ -117,7 +121,12 @@ class Preprocess:
     def at(self, side: int) -> Preprocess:
         """The same at squares of another side in pixels; the resize grows or shrinks along with it."""
         resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)
-        return replace(self, size=(side, side), resize_to=resize_to)
+        mean = self.mean
+        if len(mean) > self.channels:  # a mean picture grows or shrinks along, too
+            picture = torch.tensor(mean, dtype=torch.float32).view(1, self.channels, *self.size)
+            picture = torch.nn.functional.interpolate(picture, size=(side, side), mode="bilinear", antialias=True)
+            mean = tuple(picture.flatten().tolist())
+        return replace(self, size=(side, side), resize_to=resize_to, mean=mean)
 
     def load(self, source: str | Path | bytes, *, name: str | None = None) -> Tensor:
         """The input for a file, (C, height, width); raises DecodeError as `decode` does."""
@@ -158,13 +167,20 @@ class Preprocess:
         elif self.colour == "grey":
             weights = torch.tensor(_GREY, device=values.device).view(3, 1, 1)
             values = (values * weights).sum(-3, keepdim=True)
-        mean = torch.tensor(self.mean, device=values.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=values.device).view(-1, 1, 1)
+        mean, std = (each.to(values.device) for each in self._moments)
         return (values / self.scale - mean) / std
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and std as tensors that go with (C, h, w): a mean picture has too many numbers to convert each time."""
+        shape = (1, 1) if len(self.mean) == self.channels else self.size
+        mean, std = (torch.tensor(each, dtype=torch.float32) for each in (self.mean, self.std))
+        return mean.view(self.channels, *shape), std.view(-1, 1, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
