@@ -1,145 +1,25 @@
-"""A trained network at work: files in, class names and probabilities out."""
+"""Classification: one label a picture. Load a classifier, and find out how good it is."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
 
 from resnets.data.decode import DecodeError
-from resnets.data.preprocess import Preprocess
-from resnets.errors import JobError, UserError
-from resnets.models.resnet import ResNet, check_side
-from resnets.models.spec import ResNetSpec
-from resnets.tasks.pipeline import in_order
+from resnets.data.samples import Sample, listed
+from resnets.errors import JobError, UserError, suggestion
+from resnets.progress import say, track
+from resnets.tasks import views
+from resnets.tasks.classifier import Classifier, check_finite
+from resnets.tasks.pipeline import Prepared, check_sizes, chunks, in_order
 from resnets.tasks.prediction import Prediction
+from resnets.tasks.predictions import UNLABELLED, Predictions, average, log_softmax
 from resnets.weights import checkpoint as checkpoints
 
-Picture = str | Path | np.ndarray | Image.Image
-
-
-class Classifier:
-    """A network with everything that is needed to use it.
-
-    Attributes:
-        net: the network, in eval mode, in channels_last layout, on `device`.
-        preprocess: how a picture becomes its input.
-        classes: the names, in the order of the outputs.
-        temperature: the logits are divided by it before the softmax.
-        spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
-    """
-
-    def __init__(
-        self,
-        net: ResNet,
-        preprocess: Preprocess,
-        classes: Sequence[str],
-        temperature: float = 1.0,
-        *,
-        spec: ResNetSpec | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        provenance: Mapping[str, Any] | None = None,
-        device: str = "cpu",
-    ) -> None:
-        self.net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.preprocess = preprocess
-        self.classes = tuple(classes)
-        self.temperature = temperature
-        self.spec = spec
-        self.metrics = dict(metrics or {})
-        self.provenance = dict(provenance or {})
-        self.device = torch.device(device)
-        self.dtype = next(net.parameters()).dtype
-
-    def __repr__(self) -> str:
-        name = self.spec.name if self.spec else type(self.net).__name__
-        height, width = self.preprocess.size
-        return f"Classifier({name}, {len(self.classes)} classes, pictures of {width}x{height})"
-
-    def predict(
-        self,
-        pictures: Picture | Iterable[Picture],
-        *,
-        top_k: int = 5,
-        batch: int = 32,
-        workers: int | None = None,
-    ) -> list[Prediction]:
-        """Classify one picture or many; one answer each, in the same order.
-
-        Args:
-            pictures: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in grey.
-            top_k: how many classes each answer names; all when there are fewer.
-            batch: pictures that go through the network together.
-            workers: threads that read pictures; None for one a processor, 0 for none of their own.
-
-        A picture that cannot be read is an answer with `error`, not an exception.
-
-        Raises:
-            UserError: an object that is no picture; a number out of range.
-            JobError: the network's answer is not a number, since its weights are damaged.
-        """
-        if isinstance(pictures, (str, Path, Image.Image)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
-            pictures = [pictures]
-        return list(self.stream(pictures, top_k=top_k, batch=batch, workers=workers))
-
-    def stream(
-        self, pictures: Iterable[Picture], *, top_k: int = 5, batch: int = 32, workers: int | None = None
-    ) -> Iterator[Prediction]:
-        """As `predict`, one answer after the other; memory does not grow with the number of pictures."""
-        for name, value, least in (("top_k", top_k, 1), ("batch", batch, 1), ("workers", workers or 0, 0)):
-            if value < least:
-                raise UserError(f"{name} must be {least} or more; received {value}.")
-        ready = in_order(self._prepared, enumerate(pictures), workers=workers, ahead=2 * batch)
-        for chunk in _chunks(ready, batch):
-            logits = iter(self.logits([picture for _, picture in chunk if isinstance(picture, Tensor)]))
-            for name, picture in chunk:
-                if isinstance(picture, str):
-                    yield Prediction(path=name, error=picture)
-                else:
-                    yield self._answer(name, next(logits), top_k)
-
-    def logits(self, pictures: Sequence[Tensor]) -> Tensor:
-        """float32 (N, K) on the CPU, for N prepared pictures (C, h, w), which may differ in size.
-
-        Pictures of one size go through the network together. The temperature is not applied.
-        """
-        groups: dict[torch.Size, list[int]] = defaultdict(list)
-        for index, picture in enumerate(pictures):
-            groups[picture.shape].append(index)
-        out = torch.empty(len(pictures), len(self.classes))
-        with torch.inference_mode():
-            for indices in groups.values():
-                stack = torch.stack([pictures[index] for index in indices])
-                stack = stack.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-                out[indices] = self.net(stack).float().cpu()
-        return out
-
-    def _prepared(self, numbered: tuple[int, Picture]) -> tuple[str, Tensor | str]:
-        """The picture's name, and the input of the network or the reason why there is none."""
-        number, picture = numbered
-        name = str(picture) if isinstance(picture, (str, Path)) else f"[{number}]"
-        try:
-            ready = self.preprocess.load(picture) if isinstance(picture, (str, Path)) else self._taken(picture)
-            check_side(ready, self.net.min_side, self.net.only_side)
-        except DecodeError as error:
-            return name, error.reason
-        except ValueError as error:  # smaller than the network can take
-            return name, str(error)
-        return name, ready
-
-    def _answer(self, name: str, logits: Tensor, top_k: int) -> Prediction:
-        check_finite(logits, name)
-        probabilities = torch.softmax(logits.double() / self.temperature, dim=0)
-        # Of equals the first class comes first, as in `Predictions.predicted`.
-        best = logits.sort(descending=True, stable=True).indices[:top_k].tolist()
-        top = tuple((self.classes[index], float(probabilities[index])) for index in best)
-        return Prediction(path=name, label=top[0][0], probability=top[0][1], top=top)
+__all__ = ["Classifier", "Prediction", "evaluate", "load"]
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Classifier:
@@ -162,24 +42,157 @@ def load(path: str | Path, *, device: str = "cpu") -> Classifier:
         metrics=found.metrics,
         provenance=found.provenance,
         device=device,
+        name=str(path),
     )
 
 
-def check_finite(logits: Tensor, name: str) -> None:
-    """Raises JobError where the answer for the picture `name` is not a number: it would pass for the first class."""
-    if not torch.isfinite(logits).all():
-        raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")
+def evaluate(
+    classifiers: Sequence[Classifier],
+    samples: Sequence[Sample],
+    *,
+    batch: int = 32,
+    workers: int | None = None,
+    crops: int = 1,
+    scales: Sequence[int] = (),
+    on_bad: str = "error",
+) -> Predictions:
+    """What a classifier, or several as an ensemble, say about each of the samples; every one counts once.
+
+    Args:
+        classifiers: with the same classes, in any order; the answer has the order of the first one's.
+        samples: pictures, with or without labels.
+        batch: views that go through a network together.
+        workers: threads that read pictures; None for one a processor, 0 for none of their own.
+        crops: 1, or 10 crops of each picture.
+        scales: or, instead, whole pictures with shorter sides of these lengths in pixels; see `resnets.tasks.views`.
+        on_bad: "error", or "skip" to leave unreadable pictures out and say so.
+
+    Returns:
+        Logits and temperature of the classifier where there is one of it and one view; else the logarithm of the mean
+        of the probabilities, and a temperature of 1.
+
+    Raises:
+        UserError: the classes differ, a label is unknown, or the views do not fit the network.
+        JobError: pictures cannot be read; all of them are named.
+    """
+    check_sizes(batch, workers)
+    if on_bad not in ("error", "skip"):
+        raise UserError(f"--on-bad is error or skip; received '{on_bad}'.")
+    if not samples:
+        raise UserError("There are no pictures to evaluate on.")
+    for each in classifiers:
+        views.check(each.net, each.preprocess, crops, scales)
+    columns = column_orders(classifiers)
+    true = _true(samples, classifiers[0].classes)
+    look = partial(_look, classifiers, crops, scales)
+    size = max(batch // views.count(crops, scales), 1)
+    ready = in_order(look, samples, workers=workers, ahead=2 * size)
+    good: list[int] = []
+    bad: dict[int, str] = {}
+    rows = [np.empty((0, len(columns[0])), dtype=np.float32)]
+    number = 0
+    for chunk in chunks(track(ready, what="evaluating", total=len(samples), unit="pictures"), size):
+        for entry in chunk:
+            if entry.error is None:
+                good.append(number)
+            else:
+                bad[number] = entry.error
+            number += 1
+        readable = [entry for entry in chunk if entry.error is None]
+        if readable:
+            rows.append(_judged(classifiers, columns, readable))
+    _tell_bad(samples, bad, on_bad)
+    plain = len(classifiers) == views.count(crops, scales) == 1
+    return Predictions(
+        paths=tuple(samples[index].path for index in good),
+        true=true[good],
+        logits=np.concatenate(rows),
+        classes=classifiers[0].classes,
+        temperature=classifiers[0].temperature if plain else 1.0,
+        skipped=tuple(samples[index].path for index in bad),
+    )
 
 
-def _chunks(ready: Iterable[tuple[str, Tensor | str]], batch: int) -> Iterator[list[tuple[str, Tensor | str]]]:
-    """Runs of at most `batch` readable pictures, so that unreadable ones do not leave a batch half empty."""
-    chunk: list[tuple[str, Tensor | str]] = []
-    readable = 0
-    for entry in ready:
-        chunk.append(entry)
-        readable += isinstance(entry[1], Tensor)
-        if readable == batch or len(chunk) == 4 * batch:
-            yield chunk
-            chunk, readable = [], 0
-    if chunk:
-        yield chunk
+def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
+    """For each classifier, where it has the classes of the first one.
+
+    Raises:
+        UserError: the classes are not the same ones; the message names what differs.
+    """
+    first = classifiers[0]
+    orders = []
+    for each in classifiers:
+        lacking = [name for name in first.classes if name not in each.classes]
+        besides = [name for name in each.classes if name not in first.classes]
+        if lacking or besides:
+            faults = [f"does not know {listed(lacking, 5)}"] if lacking else []
+            faults += [f"knows {listed(besides, 5)} besides"] if besides else []
+            raise UserError(
+                f"Models that are judged together need the same classes: in contrast to '{first.name}', '{each.name}' "
+                f"{' and '.join(faults)}."
+            )
+        place = {name: index for index, name in enumerate(each.classes)}
+        orders.append([place[name] for name in first.classes])
+    return orders
+
+
+def _true(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+    place = {name: index for index, name in enumerate(classes)}
+    unknown = sorted({sample.label for sample in samples if sample.label is not None} - set(place))
+    if unknown:
+        hint = suggestion(unknown[0], place)
+        raise UserError(f"There are pictures of {listed(unknown)}; the model knows {listed(list(classes))}.{hint}")
+    return np.array([UNLABELLED if each.label is None else place[each.label] for each in samples], dtype=np.int64)
+
+
+def _look(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], sample: Sample) -> Prepared:
+    """Read the picture once for each different preprocessing."""
+    taken = {}
+    try:
+        for each in classifiers:
+            if each.preprocess not in taken:
+                taken[each.preprocess] = views.take(each.preprocess, sample.path, crops, scales)
+            for view in taken[each.preprocess]:
+                each.check_side(view)
+    except DecodeError as error:
+        return Prepared(sample.path, [], error.reason)
+    except UserError:  # a ValueError too, but not one of the picture
+        raise
+    except ValueError as error:  # smaller than the crops, or than the network can take
+        return Prepared(sample.path, [], str(error))
+    return Prepared(sample.path, [taken[each.preprocess] for each in classifiers])
+
+
+def _judged(classifiers: Sequence[Classifier], columns: Sequence[list[int]], entries: list[Prepared]) -> np.ndarray:
+    """float32 (N, K) for N readable pictures: plain logits, or the log of the mean probabilities."""
+    answers = []
+    for which, (classifier, order) in enumerate(zip(classifiers, columns, strict=True)):
+        looks = [view for entry in entries for view in entry.inputs[which]]
+        logits = classifier.logits(looks)
+        each_view = len(looks) // len(entries)
+        for number, entry in enumerate(entries):
+            check_finite(logits[number * each_view : (number + 1) * each_view], entry.name)
+        answers.append(logits.numpy().reshape(len(entries), each_view, -1)[:, :, order])
+    if len(answers) == 1 and answers[0].shape[1] == 1:
+        return answers[0][:, 0]
+    logs = [
+        average(list(log_softmax(one.astype(np.float64) / each.temperature).swapaxes(0, 1)))
+        for each, one in zip(classifiers, answers, strict=True)
+    ]
+    return average(logs).astype(np.float32)
+
+
+def _tell_bad(samples: Sequence[Sample], bad: dict[int, str], on_bad: str) -> None:
+    if not bad:
+        return
+    for index, reason in bad.items():
+        say(f"'{samples[index].path}' {reason}")
+    paths = [samples[index].path for index in bad]
+    if on_bad == "error":
+        raise JobError(
+            f"{len(bad):,} of {len(samples):,} pictures cannot be read: {listed(paths)}. Mend or remove them, or leave "
+            "them out with --on-bad skip."
+        )
+    if len(bad) == len(samples):
+        raise JobError(f"Not one of the {len(samples):,} pictures can be read: {listed(paths, 5)}.")
+    say(f"left out: {len(bad):,} of {len(samples):,} pictures, which cannot be read")

@@ -43,7 +43,7 @@ def _names(evaluation: Evaluation) -> list[str]:
 
 
 def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str], evaluation: Evaluation) -> Table:
-    table = Table(box=None, title_justify="left", title=_title(summaries[0], evaluation))
+    table = Table(box=None, title=_title(summaries[0], evaluation), title_justify="left")
     table.add_column("")
     for name in names:
         table.add_column(name, justify="left", overflow="fold")
@@ -78,15 +78,16 @@ def _classes(rows: Sequence[dict[str, Any]]) -> Table:
     title = "Class by class"
     if len(shown) > MOST_CLASSES:
         title = f"The {MOST_CLASSES} of {len(shown)} classes with the lowest recall (all of them: --out, --json)"
-        shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"]))[:MOST_CLASSES]
-    table = Table(box=None, title=Text(f"\n{title}", style="bold"), title_justify="left")
+        shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"] or 0))[:MOST_CLASSES]
+    heading = Text(f"\n{title}", style="bold")
+    table = Table(box=None, title=heading, title_justify="left")
     table.add_column("class", overflow="fold")
     for name in ("pictures", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
     for row in shown:
         recall = _share(row["recall"], (row["recall_low"], row["recall_high"]))
-        name = Text(printable(row["class"]))
-        table.add_row(name, f"{row['support']:,}", _share(row["precision"]), recall, _share(row["f1"]))
+        label = Text(printable(row["class"]))
+        table.add_row(label, f"{row['support']:,}", _share(row["precision"]), recall, _share(row["f1"]))
     return table
 
 

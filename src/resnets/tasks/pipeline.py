@@ -6,10 +6,26 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor
+
+from resnets.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Prepared(NamedTuple):
+    """A picture on its way to the network.
+
+    `inputs` holds for each classifier the views (C, h, w) that it gets; they are empty where `error` says why the picture
+    cannot be read.
+    """
+
+    name: str
+    inputs: list[list[Tensor]]
+    error: str | None = None
 
 
 def cores() -> int:
@@ -44,3 +60,25 @@ def in_order(
         finally:  # the caller stopped early, or a picture failed: what was not begun is not waited for
             for future in waiting:
                 future.cancel()
+
+
+def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
+    """Runs with `size` readable pictures each, so that unreadable ones leave no batch half empty."""
+    chunk: list[Prepared] = []
+    readable = 0
+    for entry in prepared:
+        chunk.append(entry)
+        readable += entry.error is None
+        if readable == size or len(chunk) == 4 * size:
+            yield chunk
+            chunk, readable = [], 0
+    if chunk:
+        yield chunk
+
+
+def check_sizes(batch: int, workers: int | None) -> None:
+    """Raises UserError for a batch without pictures, or a number of threads below 0."""
+    if batch < 1:
+        raise UserError(f"--batch must be 1 or more; received {batch}.")
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers must be 0 or more; received {workers}.")

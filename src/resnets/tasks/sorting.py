@@ -14,7 +14,7 @@ from resnets.errors import JobError
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|^\.+|[. ]+$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
-_LONGEST = 100  # characters; file systems allow 255 bytes, and a character may take four
+_LONGEST = 50  # characters; file systems allow 255 bytes, and a character may take four
 
 
 def folder_name(label: str) -> str:

@@ -1,0 +1,185 @@
+"""A trained network with everything that is needed to use it: files in, class names and probabilities out."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from resnets.data.decode import DecodeError
+from resnets.data.preprocess import Preprocess
+from resnets.errors import JobError, UserError
+from resnets.models.resnet import ResNet, check_side
+from resnets.models.spec import ResNetSpec
+from resnets.tasks.pipeline import Prepared, check_sizes, chunks, in_order
+from resnets.tasks.prediction import Prediction
+
+Picture = str | Path | np.ndarray | Image.Image
+
+
+class Classifier:
+    """A network with everything that is needed to use it.
+
+    Attributes:
+        net: the network, in eval mode, in channels_last layout, on `device`.
+        preprocess: how a picture becomes its input.
+        classes: the names, in the order of the outputs.
+        temperature: the logits are divided by it before the softmax.
+        spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
+        name: what it was loaded from; for messages.
+    """
+
+    def __init__(
+        self,
+        net: ResNet,
+        preprocess: Preprocess,
+        classes: Sequence[str],
+        temperature: float = 1.0,
+        *,
+        spec: ResNetSpec | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+        name: str = "",
+    ) -> None:
+        self.net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.preprocess = preprocess
+        self.classes = tuple(classes)
+        self.temperature = temperature
+        self.spec = spec
+        self.metrics = dict(metrics or {})
+        self.provenance = dict(provenance or {})
+        self.device = torch.device(device)
+        self.name = name or (spec.name if spec else type(net).__name__)
+        self.dtype = next(net.parameters()).dtype
+
+    def __repr__(self) -> str:
+        height, width = self.preprocess.size
+        return f"Classifier({self.name}, {len(self.classes)} classes, pictures of {width}x{height})"
+
+    def predict(
+        self,
+        pictures: Picture | Iterable[Picture],
+        *,
+        top_k: int = 5,
+        batch: int = 32,
+        workers: int | None = None,
+    ) -> list[Prediction]:
+        """Classify one picture or many; one answer each, in the same order.
+
+        Args:
+            pictures: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in grey.
+            top_k: how many classes each answer names; all when there are fewer.
+            batch: pictures that go through the network together.
+            workers: threads that read pictures; None for one a processor, 0 for none of their own.
+
+        A picture that cannot be read is an answer with `error`, not an exception.
+
+        Raises:
+            UserError: an object that is no picture; a number out of range.
+            JobError: the network's answer is not a number, since its weights are damaged.
+        """
+        if isinstance(pictures, (str, Path, Image.Image)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+            pictures = [pictures]
+        return list(self.stream(pictures, top_k=top_k, batch=batch, workers=workers))
+
+    def stream(
+        self, pictures: Iterable[Picture], *, top_k: int = 5, batch: int = 32, workers: int | None = None
+    ) -> Iterator[Prediction]:
+        """As `predict`, one answer after the other; memory does not grow with the number of pictures."""
+        check_sizes(batch, workers)
+        if top_k < 1:
+            raise UserError(f"--top-k must be 1 or more; received {top_k}.")
+        ready = in_order(self._prepared, enumerate(pictures), workers=workers, ahead=2 * batch)
+        for chunk in chunks(ready, batch):
+            logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None]))
+            for entry in chunk:
+                if entry.error is None:
+                    yield self._answer(entry.name, next(logits), top_k)
+                else:
+                    yield Prediction(path=entry.name, error=entry.error)
+
+    def logits(self, pictures: Sequence[Tensor]) -> Tensor:
+        """float32 (N, K) on the CPU, for N prepared pictures (C, h, w), which may differ in size.
+
+        Pictures of one size go through the network together. The temperature is not applied.
+        """
+        groups: dict[torch.Size, list[int]] = defaultdict(list)
+        for index, picture in enumerate(pictures):
+            groups[picture.shape].append(index)
+        out = torch.empty(len(pictures), len(self.classes))
+        with torch.inference_mode():
+            for indices in groups.values():
+                stack = torch.stack([pictures[index] for index in indices])
+                stack = stack.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+                out[indices] = self.net(stack).float().cpu()
+        return out
+
+    def check_side(self, view: Tensor) -> None:
+        """Raises ValueError for an input (C, h, w) of a size that the network cannot take."""
+        check_side(view, self.net.min_side, self.net.only_side)
+
+    def _prepared(self, numbered: tuple[int, Picture]) -> Prepared:
+        number, picture = numbered
+        name = str(picture) if isinstance(picture, (str, Path)) else f"[{number}]"
+        try:
+            ready = self._input(picture, name)
+            self.check_side(ready)
+        except DecodeError as error:
+            return Prepared(name, [], error.reason)
+        except UserError:  # a ValueError too, but not one of the picture
+            raise
+        except ValueError as error:  # smaller than the network can take
+            return Prepared(name, [], str(error))
+        return Prepared(name, [[ready]])
+
+    def _input(self, picture: Picture, name: str) -> Tensor:
+        if isinstance(picture, (str, Path)):
+            return self.preprocess.load(picture)
+        if isinstance(picture, Image.Image):
+            return self.preprocess.load(_as_png(picture, name), name=name)
+        if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
+            if picture.ndim == 2:
+                picture = np.repeat(picture[:, :, None], 3, axis=2)
+            if picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
+                return self.preprocess(picture)
+        kind = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise UserError(
+            f"Picture {name} is of the kind {kind}; a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+            "in grey can be classified."
+        )
+
+    def _answer(self, name: str, logits: Tensor, top_k: int) -> Prediction:
+        check_finite(logits, name)
+        probabilities = torch.softmax(logits.double() / self.temperature, dim=0)
+        # Of equals the first class comes first, as in `Predictions.predicted`.
+        best = logits.sort(descending=True, stable=True).indices[:top_k].tolist()
+        top = tuple((self.classes[index], float(probabilities[index])) for index in best)
+        return Prediction(path=name, label=top[0][0], probability=top[0][1], top=top)
+
+
+def check_finite(logits: Tensor, name: str) -> None:
+    """Raises JobError where the answer for the picture `name` is not a number: it would pass for the first class."""
+    if not torch.isfinite(logits).all():
+        raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")
+
+
+def _as_png(image: Image.Image, name: str) -> bytes:
+    """The picture as a file's bytes, so that its mode is treated as in a file of that mode."""
+    out = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(image)
+        plain = upright.convert("RGB") if upright.mode == "CMYK" else upright  # PNG holds no CMYK
+        plain.save(out, "PNG", compress_level=0)
+    except (OSError, ValueError) as error:
+        raise DecodeError(
+            name, "unsupported", f"is a Pillow image of mode {image.mode} that cannot be read: {error}"
+        ) from error
+    return out.getvalue()

@@ -1,0 +1,363 @@
+"""What is saved comes back, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resnets.data.preprocess import Preprocess
+from resnets.errors import JobError, UserError
+from resnets.models import zoo
+from resnets.models.spec import build
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint, adapt, network, read, save
+
+CLASSES = ("Löwe", "ant eater", "猫\udcff")
+
+
+def made(**changes: Any) -> Checkpoint:
+    torch.manual_seed(0)
+    spec = zoo.spec("tiny", classes=3)
+    values: dict[str, Any] = {
+        "spec": spec,
+        "preprocess": Preprocess.imagenet(32),
+        "classes": CLASSES,
+        "tensors": build(spec).state_dict(),
+        "metrics": {"top1": 0.91, "count": 200, "split": "val", "top1_interval": [0.86, 0.94], "nothing": None},
+        "provenance": {"recipe": "scratch", "parent": {"sha256": "ab" * 32}},
+        "temperature": 1.25,
+    }
+    return Checkpoint(**{**values, **changes})
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    fields = ("spec", "preprocess", "classes", "task", "metrics", "provenance", "temperature")
+    return (
+        all(getattr(one, name) == getattr(other, name) for name in fields)
+        and one.tensors.keys() == other.tensors.keys()
+        and all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+    )
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("content") / "c.safetensors"
+    save(path, made())
+    return path.read_bytes()
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    save(tmp_path / "c.safetensors", made())
+    assert same(read(tmp_path / "c.safetensors"), made())
+
+
+def test_the_same_content_is_the_same_bytes_in_another_process_too(tmp_path: Path, content: bytes) -> None:
+    turned = dict(reversed(made().tensors.items()))
+    provenance = dict(reversed(made().provenance.items()))
+    save(tmp_path / "turned.safetensors", made(tensors=turned, provenance=provenance))
+    assert (tmp_path / "turned.safetensors").read_bytes() == content
+    (tmp_path / "c.safetensors").write_bytes(content)
+    code = "import sys; from resnets.weights.checkpoint import read, save; save(sys.argv[2], read(sys.argv[1]))"
+    for number in range(2):
+        out = tmp_path / f"{number}.safetensors"
+        environment = {**os.environ, "PYTHONHASHSEED": str(number), "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-c", code, tmp_path / "c.safetensors", out], env=environment, check=True)
+        assert out.read_bytes() == content
+
+
+def test_every_network_of_a_family_builds_from_its_file(tmp_path: Path) -> None:
+    for name in ("cifar_resnet20", "cifar_preresnet110", "cifar_highway20"):
+        spec = zoo.spec(name, classes=3)
+        net = build(spec).eval()
+        save(tmp_path / "c.safetensors", made(spec=spec, tensors=net.state_dict()))
+        picture = torch.randn(1, 3, 32, 32)
+        with torch.no_grad():
+            assert torch.equal(network(read(tmp_path / "c.safetensors"))(picture), net(picture))
+
+
+def test_building_from_weights_draws_no_random_numbers(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "c.safetensors").write_bytes(content)
+    found = read(tmp_path / "c.safetensors")
+    before = torch.random.get_rng_state()
+    net = network(found)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not net.training
+    assert all(tensor.device.type == "cpu" for tensor in (*net.parameters(), *net.buffers()))
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_half_precision_and_channels_last_tensors_are_saved_as_they_are(tmp_path: Path) -> None:
+    half = {
+        name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in made().tensors.items()
+    }
+    last = {
+        name: tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+        for name, tensor in half.items()
+    }
+    save(tmp_path / "half.safetensors", made(tensors=last))
+    assert same(read(tmp_path / "half.safetensors"), made(tensors=half))
+    assert next(network(read(tmp_path / "half.safetensors")).parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "shows"),
+    [
+        ({"classes": ("a", "b")}, "2 class names do not fit a network with 3 outputs"),
+        ({"classes": ("a", "b", "a")}, "different"),
+        ({"classes": ("a", "", "c")}, "not empty"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_cannot_be_made(changes: dict[str, Any], shows: str) -> None:
+    with pytest.raises(UserError, match=shows):
+        made(**changes)
+
+
+def test_what_is_not_json_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        save(tmp_path / "c.safetensors", made(metrics={"loss": float("nan")}))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobError, match="Cannot write"):
+        save(tmp_path / "file" / "c.safetensors", made())
+
+
+# what is no checkpoint
+
+
+def refused(path: Path, *shows: str) -> None:
+    with pytest.raises(UserError) as caught:
+        network(read(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    for text in (str(path), *shows):
+        assert text in message
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    (tmp_path / "beast.safetensors").write_bytes(b"")
+    refused(tmp_path / "best.safetensors", "There is no checkpoint", "Did you mean 'beast.safetensors'?")
+    refused(tmp_path / "resnet50", "'resnet50' is the name of a network, not of trained weights")
+    refused(tmp_path / "beast.safetensors" / "inside", "There is no checkpoint")
+
+
+def test_a_run_folder_stands_for_its_best_weights(tmp_path: Path, content: bytes) -> None:
+    refused(tmp_path, "is a folder without weights/best.safetensors")
+    (tmp_path / "other.safetensors").write_bytes(content)
+    refused(tmp_path, "In it: other.safetensors")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "best.safetensors").write_bytes(content)
+    assert same(read(tmp_path), made())
+    assert same(read(tmp_path / "weights"), made())
+
+
+def test_files_of_another_kind(tmp_path: Path) -> None:
+    kinds = {
+        "empty": (b"", "an empty file"),
+        "text": ("größe\n".encode(), "a text file"),
+        "picture": (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG picture", "before the pictures"),
+        "h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "Keras"),
+        "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
+        "noise": (bytes(range(255, 0, -1)) * 9, "no safetensors file"),
+        "short": (b"\1\0\0", "no safetensors file"),
+    }
+    for name, (data, *shows) in kinds.items():
+        (tmp_path / name).write_bytes(data)
+        refused(tmp_path / name, *shows, "resnets reads its own .safetensors files so far")
+
+
+def test_pickles_of_torch_are_named_and_not_opened(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    for name, new in (("new.pth", True), ("old.pth", False)):
+        torch.save({"weights": Trap()}, tmp_path / name, _use_new_zipfile_serialization=new)
+        refused(tmp_path / name, "torch.save", "Python pickle")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "is not an ordinary file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.safetensors").write_bytes(content)
+    (tmp_path / "c.safetensors").chmod(0)
+    refused(tmp_path / "c.safetensors", "Permission denied")
+
+
+def test_a_file_that_was_cut_off(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(content[:-1])
+    refused(path, f"it holds {len(content) - 1:,} of {len(content):,} bytes")
+    path.write_bytes(content[:300])
+    refused(path, "is cut off in its header")
+
+
+def test_a_safetensors_file_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.safetensors"
+    for metadata in (None, {"format": "pt"}):
+        safetensors.torch.save_file({"fc.weight": torch.zeros(2, 2)}, path, metadata=metadata)
+        refused(path, "is a safetensors file of another program")
+
+
+def with_header(path: Path, change: Any) -> None:
+    """Save a checkpoint whose header, or whose whole text of it, went through `change`; its checksum is made to fit."""
+    tensors = dict(made().tensors)
+    save(path, made())
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["resnets"])
+    header = change(header) or header
+    if isinstance(header, dict):
+        header.pop("checksum", None)
+        header["checksum"] = checkpoints._checksum(header, tensors)
+    text = header if isinstance(header, str) else json.dumps(header)
+    safetensors.torch.save_file(tensors, path, metadata={"resnets": text})
+
+
+@pytest.mark.parametrize(
+    ("change", "shows"),
+    [
+        (lambda header: header.update(format=2), "newer resnets (format 2, this one reads up to 1)"),
+        (lambda header: header.update(format="1"), "not one of resnets"),
+        (lambda header: header.update(task="detect"), "a checkpoint for the task 'detect'; needed is one for 'classify'"),
+        (lambda header: header.pop("classes") and None, "not one of format 1: classes"),
+        (lambda header: header.update(more=1), "not one of format 1: more"),
+        (lambda header: header.update(classes=3), "not one of resnets"),
+        (lambda header: header.update(classes=["a"]), "1 class names"),
+        (lambda header: header.update(temperature="hot"), "not one of resnets"),
+        (lambda header: header.update(spec=3), "not one of resnets"),
+        (lambda header: header["spec"].update(depht=3), "'depht'. Did you mean 'depths'?"),
+        (lambda header: header["spec"].update(stem="imagnet"), "'imagnet'. Did you mean 'imagenet'?"),
+        (lambda header: header.update(preprocess={"size": "big"}), ""),
+        (lambda header: [1, 2], "not one of resnets"),
+        (lambda header: "{" * 100_000, "not one of resnets"),
+        (lambda header: "[" * 100_000, "not one of resnets"),
+        (lambda header: '{"format": 1, "task": NaN}', "not one of resnets"),
+    ],
+)
+def test_headers_that_are_not_ours(change: Any, shows: str, tmp_path: Path) -> None:
+    with_header(tmp_path / "c.safetensors", change)
+    refused(tmp_path / "c.safetensors", shows)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"depths": [10**9] * 4},  # would be built for hours
+        {"widths": [10**15] * 4},  # would fill any memory
+        {"groups": 3, "branch": "bottleneck", "inner_widths": [16] * 4},
+    ],
+)
+def test_a_spec_that_asks_for_too_much_is_refused_at_once(spec: dict[str, Any], tmp_path: Path) -> None:
+    stages = len(made().spec.depths)
+    spec = {key: value[:stages] if isinstance(value, list) else value for key, value in spec.items()}
+    with_header(tmp_path / "c.safetensors", lambda header: header["spec"].update(spec))
+    with pytest.raises(UserError, match="fit|cannot be built"):
+        network(read(tmp_path / "c.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("length", "shows"),
+    [(2**63, "no safetensors file"), (100 * 2**20, "no safetensors file"), (2**20, "cut off in its header")],
+)
+def test_a_header_that_lies_about_its_length(length: int, shows: str, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.safetensors").write_bytes(struct.pack("<Q", length) + content[8:])
+    refused(tmp_path / "c.safetensors", shows)
+
+
+@pytest.mark.parametrize("end", [10**9, -4, 2**70, "4", None])
+def test_offsets_past_the_end(end: Any, tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, end]}
+    header = json.dumps({"__metadata__": {"resnets": "{}"}, "a": entry}).encode()
+    (tmp_path / "c.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    refused(tmp_path / "c.safetensors")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_file_is_refused_or_means_the_same(data: st.DataObject, content: bytes, tmp_path: Path) -> None:
+    """The checksum covers all that counts, so that no change of it goes unnoticed."""
+    changed = bytearray(content)
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for _ in range(data.draw(st.integers(1, 4))):
+        # Half of the changes go into the header, which is a small part of the file.
+        place = data.draw(st.integers(0, header - 1) | st.integers(0, len(content) - 1))
+        kind = data.draw(st.sampled_from(["set", "insert", "delete", "cut"]))
+        if kind == "set" and place < len(changed):
+            changed[place] = data.draw(st.integers(0, 255))
+        elif kind == "insert":
+            changed[place:place] = data.draw(st.binary(min_size=1, max_size=16))
+        elif kind == "delete":
+            del changed[place : place + data.draw(st.integers(1, 64))]
+        elif kind == "cut" and data.draw(st.integers(0, 9)) == 0:
+            del changed[place:]
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(changed)
+    try:
+        found = read(path)
+    except UserError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+    else:
+        assert same(found, made())
+
+
+# fitting and adapting
+
+
+def test_tensors_that_do_not_fit_are_listed() -> None:
+    tensors = dict(made().tensors)
+    names = [name for name in tensors if name.endswith("weight")]
+    del tensors[names[0]]
+    tensors["stray"] = torch.zeros(1)
+    tensors[names[1]] = torch.zeros(2, 2)
+    tensors[names[2]] = tensors[names[2]].long()
+    with pytest.raises(UserError) as caught:
+        network(made(tensors=tensors))
+    message = str(caught.value)
+    for text in (f"missing: {names[0]}", "left over: stray", f"{names[1]} [2, 2] for", f"{names[2]} torch.int64"):
+        assert text in message
+
+
+def test_a_new_head_is_an_act_of_its_own() -> None:
+    parent = made()
+    torch.manual_seed(1)
+    net = zoo.create("tiny", classes=7)
+    fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    replaced = adapt(net, parent)
+    assert sorted(replaced) == ["head.fc.bias", "head.fc.weight"]
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, fresh[name] if name in replaced else parent.tensors[name])
+
+
+def test_a_body_that_does_not_fit_is_not_loaded() -> None:
+    with pytest.raises(UserError, match=r"The body of the checkpoint does not fit the network.* missing"):
+        adapt(zoo.create("cifar_resnet20", classes=7), made())
+    with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):
+        adapt(zoo.create("tiny", classes=7, in_channels=1), made())
+
+
+def test_the_parent_is_known_by_its_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    assert checkpoints.fingerprint(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
