@@ -80,7 +80,7 @@ def test_what_is_chosen_is_printed_with_its_reason(colours, capsys):
     assert job.train(colours, dry_run=True, out=colours.parent / "runs") is None
     printed = capsys.readouterr().err
     assert "data.imgsz = 28  (the shorter side of the pictures is 20)" in printed
-    assert "data.batch = 4  (there are only 57 training pictures)" in printed
+    assert "data.batch = 4  (there are only 58 training pictures)" in printed
     assert "optim.lr = 0.005  (0.04 for a batch of 32, scaled linearly)" in printed
     assert "--stem cifar" in printed
     assert not (colours.parent / "runs").exists()
@@ -211,7 +211,7 @@ def test_accumulation_is_the_same_step_in_slices(colours):
     ids=lambda overrides: overrides[0],
 )
 def test_the_other_ways_to_train_run(colours, overrides):
-    assert _train(colours, epochs=1, overrides=overrides).metrics["count"] == 15
+    assert _train(colours, epochs=1, overrides=overrides).metrics["count"] == 14
 
 
 def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):

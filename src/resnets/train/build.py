@@ -20,7 +20,7 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.progress import say
 from resnets.report import gallery
-from resnets.train import ema, optim, schedule, speed
+from resnets.train import ema, journal, optim, schedule, speed
 from resnets.train.pictures import Feed, framing
 from resnets.train.plan import SMALL_SIDE, Facts
 from resnets.train.recipe import Recipe
@@ -89,13 +89,14 @@ def readable(source: Source, on_bad: str) -> Source:
 
 def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
     """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
+    named = recipe.model.name or ""
     wanted = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     speed.seed_everything(recipe.seed)
     if parent is None:
-        spec = zoo.spec(recipe.model.name, classes=len(classes), **wanted)
+        spec = zoo.spec(named, classes=len(classes), **wanted)
         return specs.build(spec), spec
-    if recipe.model.name != parent.spec.name:
+    if named != parent.spec.name:
         raise UserError(f"The weights are of {parent.spec.name}; received --model {recipe.model.name}.")
     spec = replace(parent.spec, classes=len(classes), **wanted)
     net = specs.build(spec)
@@ -116,7 +117,7 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
         speed.deterministic()
     train, val = source.part("train"), source.part("val") if "val" in source.parts else []
     net, spec = network(recipe, source.classes, parent)
-    feed = Feed(recipe, train, source.classes, framing(recipe, parent and parent.preprocess))
+    feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
     device = recipe.speed.device
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -126,8 +127,10 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
         recipe.schedule, total_steps=total, steps_per_epoch=feed.plan.steps_per_epoch, hold_steps=min(hold, total)
     )
 
-    def save_weights(path: Path, judged: nn.Module, metrics: dict[str, Any]) -> None:
+    def save_weights(path: Path, judged: nn.Module, row: dict[str, Any]) -> None:
         tensors = judged.state_dict()
+        # Without what the clock says, so that the same run gives the same bytes.
+        metrics = {name: value for name, value in row.items() if name not in journal.OF_THE_CLOCK}
         made = Checkpoint(spec, feed.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
         checkpoints.save(path, made)
 
@@ -150,7 +153,7 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
 def warn(recipe: Recipe) -> None:
     """Say what will probably hurt."""
     side = recipe.data.imgsz or 0
-    stem = recipe.model.stem or zoo.spec(recipe.model.name).stem
+    stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
     if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
         say(
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of a picture of {side} pixels; "

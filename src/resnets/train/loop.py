@@ -34,16 +34,21 @@ def run(parts: Parts, state: State, folder: Path) -> State:
     batches = parts.feed.batches(state.place)
     with signals() as received:
         while not state.finished:
-            _epoch(parts, state, batches, received)
+            last = _epoch(parts, state, batches, received)
             if received:
                 _save(parts, state, folder)
                 raise KeyboardInterrupt(f"stopped after step {state.total_step}; go on with --resume {folder}")
-            _close_epoch(parts, state, folder)
+            _close_epoch(parts, state, folder, last)
     return state
 
 
-def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[int]) -> None:
-    """The rest of the epoch that `state` stands in; fewer steps when a signal comes or the run is over."""
+def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[int]) -> Batch | None:
+    """The rest of the epoch that `state` stands in; fewer steps when a signal comes or the run is over.
+
+    Returns:
+        The last batch, if there was one.
+    """
+    batch = None
     frozen = freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch)
     if state.step == 0 and state.epoch == 0 and frozen:
         say(frozen)
@@ -57,7 +62,7 @@ def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[
         waited = time.perf_counter() - start
         loss, right = _step(parts, state, batch)
         if not math.isfinite(loss):
-            raise JobError(_not_finite(parts, state, batch, loss))
+            raise JobError(_not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
         seen = len(batch.indices)
         if parts.pace.after_step(seen - right, seen):
             say(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
@@ -67,7 +72,8 @@ def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[
         state.step += 1
         state.total_step += 1
         if received:
-            return
+            break
+    return batch
 
 
 def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
@@ -96,22 +102,26 @@ def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     return float(total), right
 
 
-def _not_finite(parts: Parts, state: State, batch: Batch, loss: float) -> str:
+def _not_finite(parts: Parts, step: int, batch: Batch | None, what: str) -> str:
     rate = max(group["lr"] for group in parts.optimizer.param_groups)
-    files = ", ".join(parts.feed.paths[index] for index in batch.indices.tolist())
+    files = ", ".join(parts.feed.paths[index] for index in batch.indices.tolist()) if batch else "none"
+    epoch = (step - 1) // parts.feed.plan.steps_per_epoch + 1
     return (
-        f"The loss became {loss} at step {state.total_step + 1} (epoch {state.epoch + 1}, lr {rate:g}); "
-        f"try a lower --lr or --set optim.clip_norm=1. The pictures of that batch: {files}"
+        f"{what} at step {step} (epoch {epoch}, lr {rate:g}); try a lower --lr or --set optim.clip_norm=1. "
+        f"The pictures of that batch: {files}"
     )
 
 
-def _close_epoch(parts: Parts, state: State, folder: Path) -> None:
+def _close_epoch(parts: Parts, state: State, folder: Path, last: Batch | None) -> None:
     """Validate, write the row, keep the best weights, decide on the end, and save the state last of all."""
     seen = max(state.sums["seen"], 1)
     state.seconds += state.sums["took_seconds"]
     row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.total_step, "time_seconds": round(state.seconds, 2)}
     row |= {"train/loss": state.sums["loss"] / seen, "train/accuracy_top1": state.sums["right"] / seen}
     row |= validate(parts)
+    if row["val/loss"] is not None and not math.isfinite(row["val/loss"]):
+        what = f"The loss on the validation pictures became {row['val/loss']}"
+        raise JobError(_not_finite(parts, state.total_step, last, what))
     row["lr"] = max(group["lr"] for group in parts.optimizer.param_groups)
     row["images_per_second"] = round(seen / max(state.sums["took_seconds"], 1e-9), 1)
     row["data_share"] = round(state.sums["waited_seconds"] / max(state.sums["took_seconds"], 1e-9), 3)
