@@ -179,26 +179,34 @@ def _framed(pixels: np.ndarray) -> np.ndarray:
 
 def _dots(matrix: np.ndarray, plan: _Plan) -> np.ndarray:
     """The matrix as pixels when a cell is about one: each mistake a dot that grows with its count."""
-    side, count = plan.side, len(matrix)
+    side = plan.side
     pixels = np.full((side, side, 3), 255, np.uint8)
     lines = [int((k + 0.5) * plan.cell) for k in plan.labelled]
     pixels[lines] = pixels[:, lines] = _rgb(sheet.SHADE).astype(np.uint8)
-    shares, colours = _shares(matrix), _colours(matrix)
-    wrong = matrix * (1 - np.eye(count, dtype=np.int64))
-    most = max(1, int(wrong.max()))
-    # The larger shares come last and lie on top; a dot is never paler than can be seen.
-    for true, predicted in sorted(np.argwhere(wrong > 0), key=lambda at: shares[at[0], at[1]]):
-        reach = round(1 + 2.5 * (wrong[true, predicted] - 1) / most)
-        colour = _tint(sheet.WRONG, np.array(max(0.04, shares[true, predicted])))
-        _dot(pixels, true * plan.cell, predicted * plan.cell, reach, colour)
-    for own in range(count):
-        _dot(pixels, own * plan.cell, own * plan.cell, 2, colours[own, own])
+    shares = np.maximum(_shares(matrix), 0.04)  # no dot is paler than can be seen
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
+    reach = np.rint(1 + 2.5 * (wrong - 1) / max(1, int(wrong.max()))).astype(int)
+    # Where dots overlap the worse one is seen: the larger share of a mistake, the smaller one of what is right.
+    strength = np.zeros((side, side))
+    for size in np.unique(reach[wrong > 0]):
+        cells = np.argwhere((wrong > 0) & (reach == size))
+        _dot(strength, np.maximum, cells, int(size), shares, plan.cell)
+    pixels[strength > 0] = _tint(sheet.WRONG, strength[strength > 0]).round().astype(np.uint8)
+    strength = np.full((side, side), 2.0)
+    own = np.flatnonzero(matrix.sum(axis=1))
+    _dot(strength, np.minimum, np.stack([own, own], axis=1), 2, shares, plan.cell)
+    pixels[strength <= 1] = _tint(sheet.RIGHT, strength[strength <= 1]).round().astype(np.uint8)
     return _framed(pixels)
 
 
-def _dot(pixels: np.ndarray, y: float, x: float, reach: int, colour: np.ndarray) -> None:
-    top, left = max(0, round(y) - reach), max(0, round(x) - reach)
-    pixels[top : round(y) + reach + 1, left : round(x) + reach + 1] = colour.round().astype(np.uint8)
+def _dot(strength: np.ndarray, meet: np.ufunc, cells: np.ndarray, reach: int, shares: np.ndarray, cell: float) -> None:
+    """Give every pixel around each of the `cells` (N, 2) its share, as it `meet`s what is there."""
+    rows, columns = np.rint((cells.T + 0.5) * cell).astype(int)
+    last = len(strength) - 1
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            places = np.clip(rows + dy, 0, last), np.clip(columns + dx, 0, last)
+            meet.at(strength, places, shares[cells[:, 0], cells[:, 1]])
 
 
 def _numbers(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:

@@ -138,12 +138,19 @@ def _drawn(axes: Axes) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
+def _plain_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _loss_scale(axes: Axes) -> None:
     values = _drawn(axes)
     if values.size and values.min() > 0 and values.max() / values.min() > _LOG_FROM_RATIO:
         _logarithmic(axes)
     elif values.size:
         axes.set_ylim(bottom=min(0.0, float(values.min())))
+        _plain_numbers(axes)
 
 
 def _accuracy_scale(axes: Axes) -> None:
@@ -158,7 +165,7 @@ def _accuracy_scale(axes: Axes) -> None:
 
 
 def _rate_scale(axes: Axes, rates: np.ndarray) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     values = rates[np.isfinite(rates)]
     if values.size and values.min() > 0 and len(set(values)) <= _STAIRS and values.max() >= 10 * values.min():
@@ -167,16 +174,16 @@ def _rate_scale(axes: Axes, rates: np.ndarray) -> None:
         if values.size:
             axes.set_ylim(0, 1.1 * float(values.max()) or 1.0)
         axes.yaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        _plain_numbers(axes)
 
 
 def _logarithmic(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _plain_numbers(axes)
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -197,7 +204,7 @@ def _epoch_scale(axes: Axes, epochs: np.ndarray) -> None:
 def _mark(axes: Axes, top: Row, key: str | None) -> None:
     """Mark the best epoch by a dashed line, and its value by a ring."""
     epoch, value = float(top["epoch"] or 0), _number(top, key) if key else None
-    axes.axvline(epoch, color=sheet.QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.axvline(epoch, color=sheet.QUIET, linewidth=1, linestyle=(0, (4, 3)), marker="None", zorder=1)
     if value is not None:
         axes.plot(
             [epoch], [value], linestyle="None", marker="o", markersize=11, markerfacecolor="none",

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ PICTURES = (
     "val_batch_pred.jpg",
     "train_batch.jpg",
 )
-_SETTING = re.compile(r"(?P<name>[\w.-]+)\s*=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^#]*)(?:#\s*(?P<origin>.*))?")
+_SETTING = re.compile(
+    r"""(?P<name>[\w.-]+) \s* = \s* (?P<value> "(?:[^"\\]|\\.)*" | '[^']*' | [^#"'][^#]* ) \s* (?:\# \s* (?P<origin>.*))?""",
+    re.VERBOSE,
+)
 _TABLE = re.compile(r"\[(?P<name>[^\]]+)\]")
 
 
@@ -46,10 +50,18 @@ class Folder:
     pictures: Mapping[str, bytes]
     problems: Mapping[str, str]
 
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether `resnets evaluate --out` made it: measured, and nothing of a training run in it."""
+        return bool(self.metrics) and not (self.rows or self.recipe or self.environment or self.split)
+
     def setting(self, key: str) -> str:
-        """The value of a key of the recipe without quotes; an empty string if it is not set."""
-        found = next((setting.value for setting in self.recipe if setting.key == key), "")
-        return found[1:-1] if found[:1] in ('"', "'") else found
+        """The value of a key of the recipe as text; an empty string if it is not set."""
+        found = next((setting.value for setting in self.recipe if setting.key == key), '""')
+        try:
+            return str(tomllib.loads(f"value = {found}")["value"])
+        except tomllib.TOMLDecodeError:
+            return found
 
 
 def read(run: str | Path) -> Folder:
@@ -102,11 +114,11 @@ def _json_lines(content: bytes) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _json_object(line.encode("utf-8", "surrogateescape"))
         except ValueError:
-            if number == len(lines):
+            if number == len(lines) > 1:
                 break
-            raise ValueError(f"line {number} is not JSON") from None
+            raise ValueError(f"line {number} is no JSON object") from None
         rows[row.get("epoch")] = row
     return list(rows.values())
 

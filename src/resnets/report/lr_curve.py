@@ -65,7 +65,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
     axes.plot(x, mean, color=sheet.TRAINING, linewidth=2.6, linestyle="-", marker="None")
     _scales(axes, x, mean)
     if suggestion is not None:
-        axes.axvline(suggestion, color=sheet.HELD_OUT, linewidth=1.5, linestyle=(0, (4, 3)), zorder=1)
+        axes.axvline(suggestion, color=sheet.HELD_OUT, linewidth=1.5, linestyle=(0, (4, 3)), marker="None", zorder=1)
         height = float(np.interp(math.log(suggestion), np.log(x), mean))
         axes.plot(
             [suggestion], [height], linestyle="None", marker="o", markersize=12, markerfacecolor="none",
@@ -86,7 +86,8 @@ def _scales(axes, rates: np.ndarray, mean: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.set_xlim(rates.min() / 1.1, max(rates.max(), rates.min() * 1.01) * 1.1)
     axes.xaxis.set_major_locator(LogLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     low, start = float(mean.min()), float(mean[0])
     fall = max(start - low, 0.1 * abs(start), 1e-6)

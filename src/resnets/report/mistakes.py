@@ -34,8 +34,10 @@ def confused(matrix: np.ndarray, most: int) -> list[Pair]:
     mistakes = matrix.copy()
     np.fill_diagonal(mistakes, 0)
     totals = matrix.sum(axis=1)
-    pairs = [Pair(int(t), int(p), int(mistakes[t, p]), int(totals[t])) for t, p in np.argwhere(mistakes > 0)]
-    return sorted(pairs, key=lambda pair: (-pair.number, pair.total, pair.true, pair.predicted))[:most]
+    true, predicted = np.nonzero(mistakes)
+    numbers = mistakes[true, predicted]
+    order = np.lexsort((predicted, true, totals[true], -numbers))[:most]
+    return [Pair(int(true[k]), int(predicted[k]), int(numbers[k]), int(totals[true[k]])) for k in order]
 
 
 def missed(matrix: np.ndarray, most: int) -> list[Missed]:

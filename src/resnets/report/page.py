@@ -20,17 +20,17 @@ MOST_WORST = 24
 PHOTOGRAPHS = ("top_losses.png", "val_batch_pred.jpg", "train_batch.jpg")
 _JPEG_QUALITY = 85
 
-SECTIONS = (  # anchors and their words in the list at the top
-    ("curves", "training"),
-    ("confusion", "what it confuses"),
-    ("confidence", "confidence"),
-    ("losses", "worst losses"),
-    ("pictures", "pictures"),
-    ("classes", "classes"),
-    ("use", "use it"),
-    ("data", "data"),
-    ("settings", "settings"),
-    ("environment", "machine"),
+SECTIONS = (  # anchor, words in the list at the top, and whether it is about a training run only
+    ("curves", "training", True),
+    ("confusion", "what it confuses", False),
+    ("confidence", "confidence", False),
+    ("losses", "worst losses", False),
+    ("pictures", "pictures", False),
+    ("classes", "classes", False),
+    ("use", "use it", False),
+    ("data", "data", True),
+    ("settings", "settings", True),
+    ("environment", "machine", True),
 )
 
 
@@ -86,7 +86,8 @@ def _context(files: Folder) -> dict[str, Any]:
         "explanation": explanation,
         "summary": sections.summary(files, results),
         "facts": sections.facts(files),
-        "sections": SECTIONS,
+        "sections": [entry[:2] for entry in SECTIONS if not (entry[2] and files.is_evaluation)],
+        "part": sections.part_measured(files),
         "commands": sections.commands(files),
         "code": sections.code(files),
         "course": sections.course(files),

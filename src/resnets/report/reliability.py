@@ -79,9 +79,10 @@ def _diagram(axes: Axes, colour: str, table: Sequence[Bin]) -> None:
             continue
         middle = (row.low + row.high) / 2
         axes.bar(middle, row.accuracy, width, color=colour, alpha=0.75, edgecolor="none", linewidth=0)
-        low, high = sorted((row.accuracy, row.confidence))
-        shade = sheet.WRONG if row.confidence > row.accuracy else colour
-        axes.bar(middle, high - low, width, bottom=low, color=shade, alpha=0.3, edgecolor="none", linewidth=0)
+        lacking = max(0.0, row.confidence - row.accuracy)
+        axes.bar(
+            middle, lacking, width, bottom=row.accuracy, color=sheet.WRONG, alpha=0.3, edgecolor="none", linewidth=0
+        )
         span = wilson(round(row.accuracy * row.number), row.number)
         axes.plot([middle, middle], span, color=sheet.INK, linewidth=1.4, linestyle="-", marker="None")
     axes.plot([0, 1], [0, 1], color=sheet.PAPER, linewidth=4, alpha=0.6, linestyle="-", marker="None")

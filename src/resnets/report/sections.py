@@ -6,6 +6,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnets.report import curves, mistakes, words
@@ -58,8 +59,20 @@ class Part(NamedTuple):
 
 def title(files: Folder) -> str:
     """The run's name, the network and the pictures, as far as they are known."""
+    if files.is_evaluation:
+        judged = [*_checkpoints(files), str(files.metrics.get("data", ""))]
+        return "Evaluation · " + " · ".join(part for part in judged if part)
     known = (files.path.resolve().name, files.setting("model.name"), files.setting("data.location"))
     return " · ".join(part for part in known if part)
+
+
+def _checkpoints(files: Folder) -> list[str]:
+    return [str(path) for path in files.metrics.get("checkpoints", [])]
+
+
+def part_measured(files: Folder) -> str:
+    """`validation` or `test`; an empty string where the whole of a set was measured."""
+    return {"val": "validation", "test": "test", "train": "training"}.get(files.metrics.get("split", "val"), "")
 
 
 def headline(files: Folder, results: Tally) -> tuple[str, str]:
@@ -70,15 +83,19 @@ def headline(files: Folder, results: Tally) -> tuple[str, str]:
             "How good this model is has not been measured.",
             "There are no labelled validation pictures in this run. Measure it with the second command under “Use it”.",
         )
-    part = _PARTS.get(files.metrics.get("split", "val"), files.metrics.get("split", "val"))
-    said = (
-        f"Measured on {count:,} {part} pictures that were not trained on: {words.percent(files.metrics.get('top1'))} "
-        "right. The range is the 95 % interval; more pictures would narrow it. It holds for pictures like those, "
-        "not for others."
-    )
+    part = part_measured(files)
+    said = f"Measured on {count:,} {part + ' ' if part else ''}pictures"
+    if part in ("validation", "test"):
+        said += " that were not trained on"
+    said += f": {words.percent(files.metrics.get('top1'))} right. The range is the 95 % interval; more pictures would "
+    said += "narrow it. It holds for pictures like those, not for others."
+    if part not in ("validation", "test"):
+        said += " It holds only if the model was not trained on them."
     if results.commonest and results.total:
         share = results.commonest[1] / results.total
         said += f" Always guessing the commonest class would get {words.percent(share, 0)} right."
+    if files.metrics.get("protocol"):
+        said += f" Protocol: {files.metrics['protocol']}."
     return words.headline(*interval), said
 
 
@@ -102,7 +119,8 @@ def summary(files: Folder, results: Tally) -> list[str]:
     if sure:
         those = "all" if sure.right == 1 else words.percent(sure.right)
         said.append(
-            f"It is at least 90 % sure of {words.percent(sure.share, 0)} of the pictures, and right on {those} of those."
+            f"It is at least 90 % sure of {words.percent(sure.share, 0)} of the pictures, and right on {those} of "
+            "those."
         )
     top = curves.best(files.rows)
     if top:
@@ -142,17 +160,25 @@ def facts(files: Folder) -> list[Fact]:
     return out
 
 
+def _model(files: Folder) -> str:
+    """What `resnets` takes as the checkpoint: this run folder, or the file that was evaluated."""
+    if not files.is_evaluation:
+        return str(files.path.resolve())
+    judged = _checkpoints(files)
+    return str(Path(judged[0]).resolve()) if judged else "CHECKPOINT"
+
+
 def commands(files: Folder) -> str:
     """The exact commands for this run."""
-    run = shlex.quote(str(files.path.resolve()))
-    return f"resnets predict {run} PICTURE-OR-FOLDER...\nresnets evaluate {run} FOLDER-OF-CLASS-FOLDERS"
+    model = shlex.quote(_model(files))
+    return f"resnets predict {model} PICTURE-OR-FOLDER...\nresnets evaluate {model} FOLDER-OF-CLASS-FOLDERS"
 
 
 def code(files: Folder) -> str:
     """The same in Python."""
     return (
         "import resnets\n\n"
-        f"classifier = resnets.load({str(files.path.resolve())!r})\n"
+        f"classifier = resnets.load({_model(files)!r})\n"
         'for result in classifier.predict(["picture.jpg"]):\n'
         "    print(result.path, result.label, result.probability)"
     )

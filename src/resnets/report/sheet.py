@@ -141,6 +141,9 @@ class Sheet:
 
     def pixels(self) -> np.ndarray:
         """What is drawn so far: uint8 (height, width, 3)."""
+        for axes in self.figure.axes:
+            for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+                label.set(usetex=False, parse_math=False)
         self._canvas.draw()
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
 

@@ -1,0 +1,147 @@
+"""A small run folder as training leaves it, and a way to see colours in a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.tasks import metrics
+from resnets.tasks.predictions import Predictions
+from resnets.train import journal
+from resnets.train.recipe import Recipe, assign
+
+
+def journal_rows(epochs: int, val: bool = True) -> list[dict]:
+    """Rows of `metrics.jsonl`; the validation accuracy is best in the epoch before the last."""
+    rows = []
+    for epoch in range(1, epochs + 1):
+        share = epoch / (epochs + 1) - (0.4 if epoch == epochs and epochs > 1 else 0)
+        row = dict.fromkeys(journal.COLUMNS, None) | {
+            "epoch": epoch,
+            "step": 10 * epoch,
+            "time_seconds": 61.5 * epoch,
+            "train/loss": 2.0 / epoch,
+            "train/accuracy_top1": 0.9 * share,
+            "lr": 0.1 / epoch,
+        }
+        if val:
+            row |= {"val/loss": 2.2 / epoch, "val/accuracy_top1": 0.8 * share, "val/accuracy_top5": 0.9 * share}
+        rows.append(row)
+    return rows
+
+
+def make_predictions(paths: Sequence[str], classes: Sequence[str], temperature: float = 1.0) -> Predictions:
+    """Labels go round; every fourth picture of a set is taken for the class after its own."""
+    count, kinds = len(paths), len(classes)
+    true = np.arange(count) % kinds
+    said = np.where(np.arange(count) % 4 == 3, (true + 1) % kinds, true)
+    logits = np.random.default_rng(0).normal(0, 0.3, (count, kinds))
+    logits[np.arange(count), said] += 2.0
+    return Predictions(tuple(paths), true.astype(np.int64), logits.astype(np.float32), tuple(classes), temperature)
+
+
+def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Path:
+    """All files that training writes before the report is drawn."""
+    run.mkdir(parents=True, exist_ok=True)
+    journal.write_rows(run, journal_rows(epochs, val=predictions is not None))
+    recipe = assign(assign(Recipe(name="scratch"), "optim.lr", 0.125), "data.location", "flowers & <b>bees</b>")
+    journal.write_recipe(run, recipe, {"optim.lr": "--lr"})
+    journal.write_json(
+        run / "environment.json", {"versions": {"torch": "2.15.0+test"}, "command": ["resnets", "train"]}
+    )
+    if predictions is None:
+        return run
+    journal.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val"})
+    metrics.write_per_class(run / "per_class.csv", predictions)
+    predictions.write_csv(run / "predictions.csv")
+    with (run / "split.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "sha256", "label", "split", "group"])
+        for path, true in zip(predictions.paths, predictions.true, strict=True):
+            table.writerow([path, "0", predictions.classes[true], "val", ""])
+            table.writerows([[f"{path}.{copy}", "0", predictions.classes[true], "train", ""] for copy in range(4)])
+    return run
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[[int], list[str]]:
+    """Give a function that writes so many small pictures and returns their paths."""
+
+    def write(count: int) -> list[str]:
+        folder = tmp_path / "pictures"
+        folder.mkdir(exist_ok=True)
+        draws = np.random.default_rng(1)
+        paths = [folder / f"{number:04d}.png" for number in range(count)]
+        for path in paths:
+            Image.fromarray(draws.integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(path)
+        return [str(path) for path in paths]
+
+    return write
+
+
+@pytest.fixture
+def finished(tmp_path: Path, pictures) -> Callable[..., tuple[Path, Predictions]]:
+    """Give a function that makes a run folder of these classes, without its pictures and its page."""
+
+    def make(
+        classes: Sequence[str] = ("ant", "bee", "cat"), count: int = 40, temperature: float = 1.5, epochs: int = 3
+    ):
+        predictions = make_predictions(pictures(count), classes, temperature)
+        return write_run(tmp_path / "a run", predictions, epochs), predictions
+
+    return make
+
+
+@pytest.fixture
+def rows() -> Callable[..., list[dict]]:
+    return journal_rows
+
+
+@pytest.fixture
+def unmeasured(tmp_path: Path) -> Path:
+    """The folder of a run without validation pictures."""
+    return write_run(tmp_path / "no val", None)
+
+
+@pytest.fixture
+def predicted() -> Callable[..., Predictions]:
+    return make_predictions
+
+
+def seen(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+@pytest.fixture
+def pixels() -> Callable[[Path], np.ndarray]:
+    """Give a function from a picture's path to its pixels, int (H, W, 3)."""
+    return seen
+
+
+@pytest.fixture
+def near() -> Callable[..., np.ndarray]:
+    """Give a function that tells which pixels (H, W) have a colour `#RRGGBB`, up to `tolerance` in each channel."""
+
+    def where(picture: np.ndarray, colour: str, tolerance: int = 3) -> np.ndarray:
+        wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
+        return (np.abs(picture - wanted) <= tolerance).all(axis=-1)
+
+    return where
+
+
+@pytest.fixture
+def rewrite() -> Callable[..., None]:
+    """Give a function that changes values of a run's `metrics.json`."""
+
+    def change(run: Path, **values) -> None:
+        path = run / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
