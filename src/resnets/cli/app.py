@@ -33,10 +33,7 @@ def application() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for verb in VERBS:
         name = verb.replace("-", "_")
-        try:
-            module = importlib.import_module(f"resnets.cli.{name}")
-        except ModuleNotFoundError:
-            continue
+        module = importlib.import_module(f"resnets.cli.{name}")
         if verb in GROUPS:
             app.add_typer(module.app, name=verb)
         else:
