@@ -1,0 +1,102 @@
+"""`resnets data`: get a built-in set, check pictures, split them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Get example pictures, find what is wrong with yours, split them.")
+
+DATA = "Folder of class folders, split folder, .csv, .jsonl, digits or shapes."
+
+
+@app.command()
+def get(
+    name: Annotated[
+        str, typer.Argument(help="digits (1,797 real handwritten ones) or shapes (drawn, with boxes and masks).")
+    ],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to write it; empty or not there yet.")],
+    size: Annotated[
+        int | None, typer.Option(help="Side of the pictures, pixels.  [default: 32 digits, 64 shapes]")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="Number of pictures (shapes).  [default: 600]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of what is drawn (shapes).  [default: 0]")] = None,
+    objects: Annotated[int | None, typer.Option(help="Most shapes in a picture (shapes).  [default: 1]")] = None,
+) -> None:
+    """Write a built-in set of pictures, split into train, val and test. Nothing is downloaded.
+
+    Example: resnets data get digits digits
+    """
+    from resnets.data import builtin, sources
+
+    source = sources.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
+    parts = ", ".join(f"{part} {len(source.part(part)):,}" for part in source.parts)
+    typer.echo(f"{folder}: {len(source.samples):,} pictures in {len(source.classes)} classes ({parts})")
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Argument(help=DATA)],
+    json: Annotated[str | None, typer.Option(help="Write everything found to this file; - is stdout.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write a page with the pictures in question to this file.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read.  [default: processors]")] = None,
+) -> None:
+    """Read every picture, and find what would spoil a training or its result.
+
+    The exit code is 1 when there is such a fault, 0 when there are only warnings and notes.
+
+    Example: resnets data check photos --html check.html
+    """
+    import sys
+
+    from resnets.atomic import write_text
+    from resnets.data import check as doctor
+    from resnets.data import check_page, check_text, sources
+
+    report = doctor.check(sources.read(data), workers=workers)
+    if json == "-":
+        typer.echo(report.to_json(), nl=False)
+    else:
+        check_text.show(report, sys.stdout)
+    if json and json != "-":
+        write_text(json, report.to_json())
+    if html:
+        check_page.write(html, report)
+    if report.serious:
+        raise typer.Exit(1)
+
+
+@app.command()
+def split(
+    data: Annotated[str, typer.Argument(help=DATA)],
+    out: Annotated[str, typer.Option(help="The file to write, for `resnets train --split`.")] = "split.csv",
+    val_fraction: Annotated[float, typer.Option(help="Share of val, where the data has none.")] = 0.2,
+    test_fraction: Annotated[float, typer.Option(help="Share of test, where the data has none.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed is another split.")] = 123,
+    group_by: Annotated[
+        str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds, instead of --val-fraction.")] = None,
+    fold: Annotated[int | None, typer.Option(help="The fold that is val, from 1.")] = None,
+) -> None:
+    """Split pictures by their content into train, val and test, and write down which is where.
+
+    Classes are cut alike; exact copies and groups stay together; parts that the data has stay as they are.
+
+    Example: resnets data split photos --test-fraction 0.1 --out split.csv
+    """
+    from resnets.data import sources
+    from resnets.data import split as splits
+
+    done = splits.split(
+        sources.read(data),
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        group_by=group_by,
+        folds=folds,
+        fold=fold,
+    )
+    splits.write(out, done)
+    typer.echo(f"{out}: " + ", ".join(f"{part} {len(done.part(part)):,}" for part in done.parts))

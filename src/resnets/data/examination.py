@@ -1,0 +1,132 @@
+"""What one file turns out to be when it is read: its header, its content, and whether it can be decoded at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from resnets.data import likeness
+from resnets.data.decode import DecodeError, PictureInfo, decode, inspect
+from resnets.errors import JobError
+from resnets.progress import track
+
+Result = TypeVar("Result")
+
+TAIL = 1024  # bytes in which the mark at the end of a picture is looked for; some cameras pad their files
+ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+LENGTHS = {"WEBP": (4, 8), "BMP": (2, 0)}  # where the header states the length, and what it leaves out of it
+CHUNK = 16  # pictures that a process takes at a time
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found in a file; `info` and `thumbnail` are None when the picture cannot be read, `error` says why."""
+
+    path: str
+    bytes: int
+    sha256: str
+    info: PictureInfo | None = None
+    thumbnail: np.ndarray | None = None  # (16, 16) uint8
+    error: DecodeError | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, as it is meant to be seen."""
+        assert self.info
+        turned = self.info.orientation >= 5
+        return (self.info.height, self.info.width) if turned else (self.info.width, self.info.height)
+
+
+def examine(path: str) -> Examination:
+    """Read and decode a whole file, once."""
+    try:
+        if not os.path.isfile(path):
+            inspect(path)  # says why not, without waiting for a pipe
+        content = Path(path).read_bytes()
+    except DecodeError as error:
+        return Examination(path, 0, "", error=error)
+    except OSError as error:
+        reason = f"cannot be opened ({error.strerror})."
+        return Examination(path, 0, "", error=DecodeError(path, "missing", reason))
+    digest = hashlib.sha256(content).hexdigest()
+    info = None
+    try:
+        info = inspect(content, name=path)
+        # The whole file is read at any scale, so that damage shows; a small one is decoded faster.
+        thumbnail = likeness.thumbnail(decode(content, name=path, min_side=4 * likeness.SIDE))
+    except DecodeError as error:
+        return Examination(path, len(content), digest, info, error=error)
+    return Examination(path, len(content), digest, info, thumbnail)
+
+
+def glance(path: str) -> DecodeError | None:
+    """What is wrong with a file as far as its header and its end tell; None when it looks sound.
+
+    A file without the mark of its end is decoded before it is called damaged: some programs leave the mark out, or write
+    megabytes after it.
+    """
+    try:
+        info = inspect(path)
+        if not _ends(path, info.format):
+            decode(path, min_side=4 * likeness.SIDE)
+    except DecodeError as error:
+        return error
+    return None
+
+
+def _ends(path: str, kind: str) -> bool:
+    with open(path, "rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        if kind in LENGTHS:
+            place, more = LENGTHS[kind]
+            file.seek(place)
+            return int.from_bytes(file.read(4), "little") + more <= length
+        file.seek(max(length - TAIL, 0))
+        return ENDS.get(kind, b"") in file.read()  # of a GIF or TIFF the end tells nothing
+
+
+def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int, what: str) -> Iterator[Result]:
+    """The result of `work` for every path, in order, computed by so many processes; progress is shown.
+
+    Raises:
+        JobError: a process was killed, most likely because memory ran out.
+    """
+    shown = {"what": what, "total": len(paths), "unit": "pictures"}
+    if workers <= 1 or len(paths) <= 2 * CHUNK:
+        _quietly()
+        yield from track(map(work, paths), **shown)  # type: ignore[arg-type]
+        return
+    pool = ProcessPoolExecutor(workers, initializer=_start)
+    try:
+        yield from track(pool.map(work, paths, chunksize=CHUNK), **shown)  # type: ignore[arg-type]
+    except BrokenProcessPool as error:
+        raise JobError("A process that reads pictures was killed; memory may be short. Use --workers 1.") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    with contextlib.suppress(AttributeError):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _start() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
+    _quietly()
+
+
+def _quietly() -> None:
+    warnings.filterwarnings("ignore", module="PIL")  # what they say is in the report, with the name of the file

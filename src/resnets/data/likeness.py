@@ -1,0 +1,110 @@
+"""Pictures that look the same although their bytes differ: saved again, resized, recoloured, or taken a moment later."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+SIDE = 16  # of the grey thumbnail that a picture is compared by
+BITS = 112
+# Chosen on flower_photos and CIFAR-10, whose pairs within these limits are near copies to the eye with few exceptions.
+DISTANCE = 10  # of the 112 bits may differ, at most
+CORRELATION = 0.975  # of the two thumbnails, at least
+BLANK = 2  # grey levels between the darkest and the brightest cell of a picture of one colour, at most
+BLOCK = 1024
+
+
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (16, 16) uint8: the mean lightness of 256 cells, whatever the shape of the picture."""
+    grey = Image.fromarray(picture).convert("L")
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def blank(thumbnails: np.ndarray) -> np.ndarray:
+    """(N, 16, 16) uint8 -> (N,) bool: whether a picture is of a single colour."""
+    cells = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
+    return cells.max(axis=1, initial=0).astype(int) - cells.min(axis=1, initial=255) <= BLANK
+
+
+def alike(thumbnails: np.ndarray) -> list[list[int]]:
+    """Groups of at least two pictures that look the same, given (N, 16, 16) uint8; single pictures are left out.
+
+    Two pictures are joined when the signs of the steps from cell to cell on an 8x8 grid (a difference hash in both
+    directions) differ in at most 10 of 112 bits and the thumbnails correlate to at least 0.975. All pairs within that
+    distance are found without comparing all pairs: two codes that differ in 10 bits agree in one of 11 bands.
+    Pictures of a single colour are never joined.
+    """
+    numbers = np.flatnonzero(~blank(thumbnails))
+    cells = thumbnails[numbers].reshape(len(numbers), SIDE * SIDE).astype(np.float32)
+    cells -= cells.mean(axis=1, keepdims=True)
+    cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+    bits = _bits(thumbnails[numbers])
+    above = list(range(len(numbers)))
+
+    def top(number: int) -> int:
+        while above[number] != number:
+            above[number] = above[above[number]]
+            number = above[number]
+        return number
+
+    for first, second in _near(bits):
+        same = np.einsum("ij,ij->i", cells[first], cells[second]) >= CORRELATION
+        for one, other in zip(first[same].tolist(), second[same].tolist(), strict=True):
+            above[top(max(top(one), top(other)))] = min(top(one), top(other))
+    groups: dict[int, list[int]] = defaultdict(list)
+    for place, number in enumerate(numbers.tolist()):
+        groups[top(place)].append(number)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _bits(thumbnails: np.ndarray) -> np.ndarray:
+    """(N, 112) bool."""
+    grid = thumbnails.reshape(-1, SIDE // 2, 2, SIDE // 2, 2).astype(np.int32).sum(axis=(2, 4))
+    across, down = grid[:, :, 1:] > grid[:, :, :-1], grid[:, 1:] > grid[:, :-1]
+    return np.concatenate([across.reshape(len(grid), -1), down.reshape(len(grid), -1)], axis=1)
+
+
+def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (first, second) of rows that differ in at most DISTANCE bits; a pair may come more than once."""
+    codes, owner, which = np.unique(np.packbits(bits, axis=1), axis=0, return_index=True, return_inverse=True)
+    # Frames of a still video share one code; each is compared with the first of them only.
+    rest = np.flatnonzero(owner[which.reshape(-1)] != np.arange(len(bits)))
+    yield owner[which.reshape(-1)[rest]], rest
+    words = np.zeros((len(codes), 16), dtype=np.uint8)
+    words[:, : codes.shape[1]] = codes
+    words = words.view(np.uint64)
+    for band in _bands(bits[owner]):
+        ordered = np.argsort(band, kind="stable")
+        ends = np.flatnonzero(np.diff(band[ordered], append=band.max(initial=0) + 1)) + 1
+        for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            for first, second in _near_in(words, ordered[start:end]):
+                yield owner[first], owner[second]
+
+
+def _bands(bits: np.ndarray) -> Iterator[np.ndarray]:
+    """The bits cut into DISTANCE + 1 numbers of about 10 bits, (N,) int64 each.
+
+    On a kind of pictures many bits are nearly constant, such as those of a black border; the telling ones are dealt out,
+    so that every band tells the pictures apart.
+    """
+    telling = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable") if len(bits) else np.arange(BITS)
+    for band in range(DISTANCE + 1):
+        chosen = bits[:, telling[band :: DISTANCE + 1]].astype(np.int64)
+        yield chosen @ (1 << np.arange(chosen.shape[1]))
+
+
+def _near_in(words: np.ndarray, members: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(members) - 1, BLOCK):
+        rows = members[start : start + BLOCK]
+        for later in range(start, len(members), BLOCK):
+            columns = members[later : later + BLOCK]
+            different = np.bitwise_count(words[rows, None] ^ words[None, columns]).sum(axis=2)
+            near = different <= DISTANCE
+            if start == later:
+                near = np.triu(near, 1)
+            first, second = np.nonzero(near)
+            if len(first):
+                yield rows[first], columns[second]
