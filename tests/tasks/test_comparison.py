@@ -44,7 +44,9 @@ def test_the_result_in_words() -> None:
     worse = compare(*pair(70, 18, 5, 7)).in_words("old", "new")
     assert worse.startswith("old is better than new by 13.0 points [")
     assert better.split("[")[1].split("]")[0] == worse.split("[")[1].split("]")[0]
-    assert compare(*pair(70, 9, 12, 9)).in_words().startswith("No difference between A and B was shown: B stands at +3.0")
+    assert (
+        compare(*pair(70, 9, 12, 9)).in_words().startswith("No difference between A and B was shown: B stands at +3.0")
+    )
 
 
 def test_equal_models_do_not_differ() -> None:

@@ -59,7 +59,9 @@ def test_a_loop_of_links_ends(there: Path) -> None:
     assert [Path(path).name for path in found] == ["5.jpeg", "1.jpg", "2.PNG", "3.webp"]
 
 
-@pytest.mark.parametrize(("word", "shows"), [("empty", "'empty'"), ("x*.jpg", r"'x\*.jpg'"), ("-", "the list on stdin")])
+@pytest.mark.parametrize(
+    ("word", "shows"), [("empty", "'empty'"), ("x*.jpg", r"'x\*.jpg'"), ("-", "the list on stdin")]
+)
 def test_nothing_found(word: str, shows: str, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=f"no pictures in {shows}"):
         pictures([word], NOTHING)

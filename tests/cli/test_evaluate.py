@@ -1,0 +1,179 @@
+"""`resnets evaluate`: figures on stdout, for people and for machines, and in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from resnets.cli import app
+from resnets.data import sources, split
+from resnets.tasks import metrics
+from resnets.tasks.classify import evaluate as evaluate_samples
+from resnets.tasks.classify import load
+from resnets.weights import checkpoint as checkpoints
+
+ONE, TWO = "one.safetensors", "two.safetensors"
+
+
+def evaluate(*words: str) -> int:
+    return app.main(["evaluate", *words])
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ONE, "data") == 0
+    shown = capsys.readouterr()
+    predictions = evaluate_samples([load(ONE)], sources.read("data").samples)
+    found = metrics.summarize(predictions)
+    low, high = found["top1_interval"]
+    assert f"{100 * found['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in shown.out
+    assert "15 pictures of 3 classes, one view of 32x32; in brackets 95 % intervals" in " ".join(shown.out.split())
+    assert "größe" in shown.out
+    assert "judged on all pictures, 15 (there is no split)" in shown.err
+
+
+def test_json_for_machines(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ONE, "data", "--json", "--batch", "4", "--workers", "0") == 0
+    found = printed(capsys)
+    predictions = evaluate_samples([load(ONE)], sources.read("data").samples)
+    wanted = metrics.summarize(predictions)
+    assert found["metrics"].keys() == wanted.keys()
+    for key, value in wanted.items():  # in batches of another size the sums are taken in another order
+        assert found["metrics"][key] == pytest.approx(value, rel=1e-4)
+    assert [row["class"] for row in found["per_class"]] == ["ant", "bee", "größe"]
+    assert (found["split"], found["checkpoints"], found["data"]) == ("all", [ONE], "data")
+
+
+def test_several_are_an_ensemble(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ONE, TWO, "data", "--json") == 0
+    found = printed(capsys)
+    assert found["checkpoints"] == [ONE, TWO]
+    predictions = evaluate_samples([load(ONE), load(TWO)], sources.read("data").samples)
+    assert found["metrics"]["loss"] == pytest.approx(metrics.summarize(predictions)["loss"])
+    assert evaluate(ONE, TWO, "data") == 0
+    assert "ensemble of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "protocol"), [("--crops 10", "10 crops of 32x32"), ("--scales 32,48", "sides of 32, 48")]
+)
+def test_more_looks_at_each_picture(
+    words: str, protocol: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(ONE, "data", "--json", *words.split()) == 0
+    found = printed(capsys)
+    assert protocol in found["protocol"]
+    assert found["metrics"]["count"] == 15
+
+
+def test_two_are_compared(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ONE, TWO, "data", "--compare", "--out", "out") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "of 15)." in shown
+    assert "one" in shown
+    assert "two" in shown
+    comparison = json.loads((trained / "out" / "comparison.json").read_text())
+    assert comparison["count"] == 15
+    for name in ("a", "b"):
+        assert (trained / "out" / name / "predictions.csv").exists()
+    assert evaluate(ONE, TWO, "data", "--compare", "--json") == 0
+    found = printed(capsys)
+    assert found["comparison"] == comparison
+    assert [model["checkpoints"] for model in found["models"]] == [[ONE], [TWO]]
+    difference = found["models"][1]["metrics"]["top1"] - found["models"][0]["metrics"]["top1"]
+    assert comparison["difference"] == pytest.approx(difference)
+
+
+def test_a_folder_of_results(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ONE, "data", "--out", "results") == 0
+    out = trained / "results"
+    rows = list(csv.DictReader((out / "predictions.csv").open(encoding="utf-8")))
+    assert len(rows) == 15
+    assert {row["true"] for row in rows} == {"ant", "bee", "größe"}
+    assert [row["class"] for row in csv.DictReader((out / "per_class.csv").open(encoding="utf-8"))] == [
+        "ant",
+        "bee",
+        "größe",
+    ]
+    found = json.loads((out / "metrics.json").read_text())
+    assert (found["count"], found["split"], found["protocol"]) == (15, "all", "one view of 32x32")
+    for picture in ("confusion_matrix.png", "reliability.png", "top_losses.png", "report.html"):
+        assert (out / picture).stat().st_size > 1000
+
+
+def test_results_do_not_replace_those_of_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "run").mkdir()
+    (trained / "run" / "recipe.toml").touch()
+    assert evaluate(ONE, "data", "--out", "run") == 2
+    assert "is a run folder with results of its own" in capsys.readouterr().err
+    assert [path.name for path in (trained / "run").iterdir()] == ["recipe.toml"]
+
+
+def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "run" / "weights").mkdir(parents=True)
+    shutil.copy(ONE, "run/weights/best.safetensors")
+    split.write("run/split.csv", split.split(sources.read("data"), val_fraction=0.2))
+    assert evaluate("run", "data", "--json") == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["split"], found["metrics"]["count"]) == ("val", 3)
+    assert "judged on the part 'val', 3 (run/split.csv, by which the model was trained)" in shown.err
+    assert evaluate("run", "data", "--json", "--split", "all") == 0
+    assert printed(capsys)["metrics"]["count"] == 15
+    assert evaluate(ONE, "data", "--json", "--split-file", "run/split.csv", "--split", "train") == 0
+    assert printed(capsys)["metrics"]["count"] == 12
+
+
+def test_the_temperature_is_fitted_on_val_and_stored(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ONE, "data", "--calibrate", "--val-fraction", "0.4", "--json") == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    stored = checkpoints.read(ONE)
+    assert stored.temperature == found["metrics"]["temperature"] != 1.0
+    assert stored.provenance["calibration"] == {"data": "data", "split": "val", "pictures": 6}
+    assert f"temperature {stored.temperature:.3f} stored in '{ONE}' (was 1.000): loss " in shown.err
+    before, after = (float(word) for word in shown.err.split("loss ")[1].split(",")[0].split(" -> "))
+    assert after <= before
+    assert load(ONE).temperature == stored.temperature
+
+
+def test_a_temperature_needs_pictures_that_are_new_to_the_model(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(ONE, "data", "--calibrate") == 2
+    assert "was not trained on" in capsys.readouterr().err
+    assert evaluate(ONE, TWO, "data", "--calibrate") == 2
+    assert evaluate(ONE, "data", "--calibrate", "--crops", "10") == 2
+    assert checkpoints.read(ONE).temperature == 1.0
+
+
+def test_unreadable_pictures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "data" / "ant" / "empty.png").touch()
+    assert evaluate(ONE, "data") == 1
+    assert "empty.png" in capsys.readouterr().err
+    assert evaluate(ONE, "data", "--on-bad", "skip", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["metrics"]["skipped"] == 1
+    assert "left out: 1 of 16 pictures" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "shows"),
+    [
+        ("one.safetensors data --compare", "--compare needs two checkpoints"),
+        ("one.safetensors data --scales 224,big", "received 'big'"),
+        ("one.safetensors data --split tset", "Did you mean 'test'?"),
+        ("one.safetensors", "DATA"),
+        ("data one.safetensors", "'data' is a folder without weights/best.safetensors"),
+    ],
+)
+def test_wrong_words(words: str, shows: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(*words.split()) == 2
+    assert shows in capsys.readouterr().err
