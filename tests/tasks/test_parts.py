@@ -85,5 +85,5 @@ def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
 
 
 def test_a_part_that_is_misspelt(world) -> None:
-    with pytest.raises(UserError, match="received 'tset'. Did you mean 'test'?"):
+    with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
         choose(sources.read(world.data), NOWHERE, part="tset")

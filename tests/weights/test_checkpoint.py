@@ -239,7 +239,10 @@ def with_header(path: Path, change: Any) -> None:
     [
         (lambda header: header.update(format=2), "newer resnets (format 2, this one reads up to 1)"),
         (lambda header: header.update(format="1"), "not one of resnets"),
-        (lambda header: header.update(task="detect"), "a checkpoint for the task 'detect'; needed is one for 'classify'"),
+        (
+            lambda header: header.update(task="detect"),
+            "a checkpoint for the task 'detect'; needed is one for 'classify'",
+        ),
         (lambda header: header.pop("classes") and None, "not one of format 1: classes"),
         (lambda header: header.update(more=1), "not one of format 1: more"),
         (lambda header: header.update(classes=3), "not one of resnets"),
@@ -272,7 +275,7 @@ def test_a_spec_that_asks_for_too_much_is_refused_at_once(spec: dict[str, Any], 
     stages = len(made().spec.depths)
     spec = {key: value[:stages] if isinstance(value, list) else value for key, value in spec.items()}
     with_header(tmp_path / "c.safetensors", lambda header: header["spec"].update(spec))
-    with pytest.raises(UserError, match="fit|cannot be built"):
+    with pytest.raises(UserError, match=r"fit|cannot be built"):
         network(read(tmp_path / "c.safetensors"))
 
 
@@ -313,13 +316,12 @@ def test_a_mutated_file_is_refused_or_means_the_same(data: st.DataObject, conten
             del changed[place:]
     path = tmp_path / "m.safetensors"
     path.write_bytes(changed)
+    message, found = "", None
     try:
         found = read(path)
     except UserError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error)
-    else:
-        assert same(found, made())
+        message = str(error)
+    assert (found is not None and same(found, made())) or (str(path) in message and "\n" not in message)
 
 
 # fitting and adapting

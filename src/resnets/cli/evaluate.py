@@ -12,10 +12,14 @@ WHICH, HOW, MACHINE = "Which pictures", "How", "Machine"
 def evaluate(
     checkpoints: Annotated[
         list[str],
-        typer.Argument(help="Checkpoints or run folders; several are an ensemble, whose probabilities are averaged."),
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Checkpoints or run folders; several are an ensemble, whose probabilities are averaged.",
+        ),
     ],
     data: Annotated[
-        str, typer.Argument(help="The last word: a folder of class folders, .csv, .jsonl, digits, shapes.")
+        str,
+        typer.Argument(metavar="DATA", help="The last word: a folder of class folders, .csv, .jsonl, digits, shapes."),
     ],
     split: Annotated[
         str | None,

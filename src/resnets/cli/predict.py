@@ -8,10 +8,10 @@ import typer
 
 
 def predict(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint or run folder.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint or run folder.", metavar="CHECKPOINT")],
     paths: Annotated[
         list[str],
-        typer.Argument(help="Pictures, folders, quoted patterns, or - for a list on stdin.", metavar="PATH..."),
+        typer.Argument(help="Pictures, folders, quoted patterns, or - for a list on stdin.", metavar="PATH"),
     ],
     csv: Annotated[str | None, typer.Option(help="Write a table to this file; - is stdout.")] = None,
     jsonl: Annotated[str | None, typer.Option(help="Write one JSON object a line to this file; - is stdout.")] = None,

@@ -23,9 +23,10 @@ def show(evaluation: Evaluation) -> None:
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
     names = _names(evaluation)
     figures = [model.figures() for model in evaluation.models]
-    console.print(_whole([each["metrics"] for each in figures], names, evaluation))
+    console.print(_heading(figures[0]["metrics"], evaluation))
+    console.print(_whole([each["metrics"] for each in figures], names))
     if evaluation.comparison is None:
-        console.print(_classes(figures[0]["per_class"]))
+        _show_classes(console, figures[0]["per_class"])
     else:
         console.print(evaluation.comparison.in_words(*names))
 
@@ -42,8 +43,8 @@ def _names(evaluation: Evaluation) -> list[str]:
     return ["A", "B"]
 
 
-def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str], evaluation: Evaluation) -> Table:
-    table = Table(box=None, title=_title(summaries[0], evaluation), title_justify="left")
+def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
+    table = Table(box=None)
     table.add_column("")
     for name in names:
         table.add_column(name, justify="left", overflow="fold")
@@ -65,7 +66,7 @@ def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str], evaluation
     return table
 
 
-def _title(summary: dict[str, Any], evaluation: Evaluation) -> Text:
+def _heading(summary: dict[str, Any], evaluation: Evaluation) -> Text:
     text = f"{summary['count']:,} pictures of {summary['classes_with_pictures']} classes, {evaluation.protocol}"
     for key, words in (("unlabelled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
@@ -73,14 +74,14 @@ def _title(summary: dict[str, Any], evaluation: Evaluation) -> Text:
     return Text(f"{text}; in brackets 95 % intervals", style="bold")
 
 
-def _classes(rows: Sequence[dict[str, Any]]) -> Table:
+def _show_classes(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     shown = [row for row in rows if row["support"] or row["predicted"]]
     title = "Class by class"
     if len(shown) > MOST_CLASSES:
         title = f"The {MOST_CLASSES} of {len(shown)} classes with the lowest recall (all of them: --out, --json)"
         shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"] or 0))[:MOST_CLASSES]
-    heading = Text(f"\n{title}", style="bold")
-    table = Table(box=None, title=heading, title_justify="left")
+    console.print(Text(f"\n{title}", style="bold"))
+    table = Table(box=None)
     table.add_column("class", overflow="fold")
     for name in ("pictures", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
@@ -88,7 +89,7 @@ def _classes(rows: Sequence[dict[str, Any]]) -> Table:
         recall = _share(row["recall"], (row["recall_low"], row["recall_high"]))
         label = Text(printable(row["class"]))
         table.add_row(label, f"{row['support']:,}", _share(row["precision"]), recall, _share(row["f1"]))
-    return table
+    console.print(table)
 
 
 def _share(share: float | None, interval: Sequence[float | None] | None = None) -> str:
