@@ -144,7 +144,7 @@ def _of_near_copies(pairs: Sequence[Pair]) -> Cases:
             unlike.setdefault(pair[1].sha256, pair)
     chosen = list(unlike.values())
     thumbnails = np.array([found.thumbnail for _, found in chosen], dtype=np.uint8)
-    groups = likeness.alike(thumbnails) if chosen else []
+    groups = likeness.alike(thumbnails.reshape(-1, likeness.SIDE, likeness.SIDE))
     return _by_harm("near-copies", [[chosen[number] for number in group] for group in groups])
 
 

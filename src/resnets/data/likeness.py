@@ -38,6 +38,8 @@ def alike(thumbnails: np.ndarray) -> list[list[int]]:
     Pictures of a single colour are never joined.
     """
     numbers = np.flatnonzero(~blank(thumbnails))
+    if not len(numbers):
+        return []
     cells = thumbnails[numbers].reshape(len(numbers), SIDE * SIDE).astype(np.float32)
     cells -= cells.mean(axis=1, keepdims=True)
     cells /= np.linalg.norm(cells, axis=1, keepdims=True)
@@ -64,7 +66,7 @@ def _bits(thumbnails: np.ndarray) -> np.ndarray:
     """(N, 112) bool."""
     grid = thumbnails.reshape(-1, SIDE // 2, 2, SIDE // 2, 2).astype(np.int32).sum(axis=(2, 4))
     across, down = grid[:, :, 1:] > grid[:, :, :-1], grid[:, 1:] > grid[:, :-1]
-    return np.concatenate([across.reshape(len(grid), -1), down.reshape(len(grid), -1)], axis=1)
+    return np.concatenate([across.reshape(len(grid), BITS // 2), down.reshape(len(grid), BITS // 2)], axis=1)
 
 
 def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -78,7 +80,7 @@ def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     words = words.view(np.uint64)
     for band in _bands(bits[owner]):
         ordered = np.argsort(band, kind="stable")
-        ends = np.flatnonzero(np.diff(band[ordered], append=band.max(initial=0) + 1)) + 1
+        ends = np.flatnonzero(np.diff(band[ordered], append=band.max() + 1)) + 1
         for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             for first, second in _near_in(words, ordered[start:end]):
                 yield owner[first], owner[second]
@@ -90,7 +92,7 @@ def _bands(bits: np.ndarray) -> Iterator[np.ndarray]:
     On a kind of pictures many bits are nearly constant, such as those of a black border; the telling ones are dealt out,
     so that every band tells the pictures apart.
     """
-    telling = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable") if len(bits) else np.arange(BITS)
+    telling = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable")
     for band in range(DISTANCE + 1):
         chosen = bits[:, telling[band :: DISTANCE + 1]].astype(np.int64)
         yield chosen @ (1 << np.arange(chosen.shape[1]))

@@ -103,7 +103,7 @@ def draw(index: int, chosen: Settings) -> Picture:
     labels: list[str] = []
     for number in range(generator.randint(1, chosen.objects)):
         label = generator.choice(CLASSES) if number else CLASSES[index % len(CLASSES)]
-        radius = side * (generator.uniform(0.1, 0.18) if number else generator.uniform(0.2, 0.4))
+        radius = side * (generator.uniform(0.07, 0.12) if number else generator.uniform(0.2, 0.4))
         cover = _placed(generator, label, radius, side, mask)
         if cover is None:
             continue

@@ -1,0 +1,165 @@
+"""`resnets data`, as it is typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.cli import app
+
+
+@pytest.fixture
+def insects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A good folder of two classes of ten pictures, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for seed in range(20):
+        place = tmp_path / "insects" / ("ant" if seed % 2 else "bee")
+        place.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC).save(place / f"{seed}.png")
+    return tmp_path / "insects"
+
+
+def test_get_writes_pictures_that_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "data",
+        "get",
+        "shapes",
+        str(tmp_path / "s"),
+        "--count",
+        "60",
+        "--size",
+        "32",
+        "--seed",
+        "1",
+        "--objects",
+        "2",
+    ]
+    assert app.main(words) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 's'}: 60 pictures in 6 classes (train 36, val 12, test 12)\n"
+    assert app.main(["data", "check", str(tmp_path / "s")]) == 0
+
+
+def test_get_leaves_a_folder_alone_that_is_not_empty(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["data", "get", "digits", "insects"]) == 2
+    assert (
+        capsys.readouterr().err == "error: 'insects' is not an empty folder. Choose a new one; nothing was written.\n"
+    )
+
+
+def test_check_of_good_pictures(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["data", "check", "insects"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("insects: 20 pictures in 2 classes, ")
+    assert lines[-1] == "Fit for training."
+
+
+def test_check_of_bad_pictures_ends_with_1(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (insects / "ant" / "text.jpg").write_text("this is text")
+    words = ["data", "check", "insects", "--html", "out/check.html", "--json", "out/check.json", "--workers", "2"]
+    assert app.main(words) == 1
+    shown = capsys.readouterr()
+    assert "ant/text.jpg: is no picture" in shown.out
+    assert shown.out.splitlines()[-1] == "1 kind of fault here would spoil a training or its result."
+    assert "error:" not in shown.err
+    assert json.loads(Path("out/check.json").read_text())["problems"][0]["kind"] == "not-a-picture"
+    assert "ant/text.jpg" in Path("out/check.html").read_text()
+
+
+def test_check_as_json_on_stdout_is_json_only(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["data", "check", "insects", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"] == 20
+
+
+def test_check_in_a_pipe(insects: Path) -> None:
+    """Without a terminal no line is cut, coloured or drawn over."""
+    shutil.copy(insects / "ant" / "1.png", insects / "ant" / f"{'long' * 50}.png")
+    command = [sys.executable, "-m", "resnets", "data", "check", "insects"]
+    done = subprocess.run(command, cwd=insects.parent, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert f"ant/1.png = ant/{'long' * 50}.png" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_split_writes_the_file(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "data",
+        "split",
+        "insects",
+        "--out",
+        "s.csv",
+        "--val-fraction",
+        "0.3",
+        "--test-fraction",
+        "0.2",
+        "--seed",
+        "7",
+    ]
+    assert app.main(words) == 0
+    assert capsys.readouterr().out == "s.csv: train 10, val 6, test 4\n"
+    with open("s.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    first = Path("s.csv").read_bytes()
+    assert app.main(words) == 0
+    assert Path("s.csv").read_bytes() == first
+
+
+def test_split_by_groups_and_in_folds(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in sorted(insects.glob("*/*.png")):
+        day = path.parent / f"day {int(path.stem) % 5}"
+        day.mkdir(exist_ok=True)
+        path.rename(day / path.name)
+    val: list[str] = []
+    for fold in range(1, 6):
+        words = [
+            "data",
+            "split",
+            "insects",
+            "--group-by",
+            "folder",
+            "--folds",
+            "5",
+            "--fold",
+            str(fold),
+            "--out",
+            "f.csv",
+        ]
+        assert app.main(words) == 0
+        with open("f.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        held_out = {row["group"] for row in rows if row["split"] == "val"}
+        assert not held_out & {row["group"] for row in rows if row["split"] == "train"}
+        val += [row["path"] for row in rows if row["split"] == "val"]
+    assert len(val) == len(set(val)) == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check", "nowhere"], "No data at 'nowhere'"),
+        (["check", "insects", "--workers", "0"], "'--workers 0'"),
+        (["check", "insects", "--json", "insects"], "Cannot write 'insects'"),
+        (["get", "digts", "d"], "Did you mean 'digits'?"),
+        (["get", "digits", "d", "--count", "3"], "--count is for shapes"),
+        (["split", "insects", "--val-fraction", "2"], "--val-fraction is 2"),
+        (["split", "insects", "--folds", "3"], "choose which of the 3 folds"),
+        (["split", "insects", "--group-by", "patient"], "no column 'patient'"),
+    ],
+)
+def test_wrong_words_end_in_one_line(
+    insects: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["data", *words]) == (1 if "Cannot write" in message else 2)
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[-1].startswith("error: ")
+    assert message in shown[-1]
+    assert not Path("split.csv").exists()

@@ -1,0 +1,99 @@
+"""Near copies are found whatever was done to them, and pictures that differ are not joined."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from resnets.data.likeness import BITS, CORRELATION, DISTANCE, _bits, alike, blank, thumbnail
+from resnets.data.shapes import Settings, draw
+
+
+def scene(seed: int, side: int = 160) -> Image.Image:
+    """Coarse and fine structure, as a photograph has."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 256, (7, 7, 3), dtype=np.uint8)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    fine = generator.normal(0, 12, (side, side, 3))
+    return Image.fromarray((np.asarray(coarse) * 0.8 + 25 + fine).clip(0, 255).astype(np.uint8))
+
+
+def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "saved again": lambda picture: jpeg(picture, 50),
+    "smaller": lambda picture: picture.resize((61, 61)),
+    "larger": lambda picture: picture.resize((400, 400), Image.Resampling.BICUBIC),
+    "stretched": lambda picture: picture.resize((200, 120)),
+    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.7),
+    "flatter": lambda picture: ImageEnhance.Contrast(picture).enhance(0.6),
+    "grey": lambda picture: picture.convert("L").convert("RGB"),
+    "cropped by 1 %": lambda picture: picture.crop((1, 1, picture.width - 1, picture.height - 1)),
+}
+
+
+def thumbnails(pictures: list[Image.Image]) -> np.ndarray:
+    return np.stack([thumbnail(np.asarray(picture.convert("RGB"))) for picture in pictures])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_found_among_others(change: str) -> None:
+    pictures = [scene(seed) for seed in range(60)]
+    pictures += [CHANGES[change](pictures[number]) for number in (3, 17, 42)]
+    assert alike(thumbnails(pictures)) == [[3, 60], [17, 61], [42, 62]]
+
+
+def test_many_copies_are_one_group() -> None:
+    picture = scene(1)
+    copies = [change(picture) for change in CHANGES.values()]
+    assert alike(thumbnails([picture, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
+
+
+def test_pictures_of_one_colour_are_blank_and_not_alike() -> None:
+    plain = [Image.new("RGB", (50, 50), (shade, 0, 0)) for shade in (0, 100, 100, 255)]
+    found = thumbnails([*plain, scene(1)])
+    assert blank(found).tolist() == [True] * 4 + [False]
+    assert alike(found) == []
+
+
+def test_nothing_and_one_picture_have_no_pairs() -> None:
+    assert alike(np.empty((0, 16, 16), dtype=np.uint8)) == []
+    assert alike(thumbnails([scene(1)])) == []
+
+
+def test_all_pairs_within_the_limits_are_found() -> None:
+    """Against every pair compared with every other, on many pictures that are near each other."""
+    generator = np.random.default_rng(0)
+    seeds = np.stack([thumbnail(np.asarray(scene(seed))) for seed in range(40)])
+    noisy = seeds[generator.integers(0, 40, 800)] + generator.normal(0, 3, (800, 16, 16))
+    found = noisy.clip(0, 255).astype(np.uint8)
+    bits = _bits(found)
+    assert bits.shape == (800, BITS)
+    cells = found.reshape(800, -1).astype(float)
+    near = ((bits[:, None] != bits[None]).sum(axis=2) <= DISTANCE) & (np.corrcoef(cells) >= CORRELATION)
+    expected = {(one, other) for one, other in zip(*np.nonzero(np.triu(near, 1)), strict=True)}
+    assert len(expected) > 1000
+    group_of = {number: place for place, group in enumerate(alike(found)) for number in group}
+    assert all(group_of[one] == group_of[other] for one, other in expected)
+    assert set(group_of) == {number for pair in expected for number in pair}
+
+
+def test_twenty_thousand_pictures_take_seconds() -> None:
+    generator = np.random.default_rng(0)
+    pool = np.stack([thumbnail(draw(index, Settings(size=32)).pixels) for index in range(300)]).astype(float)
+    first, second = generator.integers(0, 300, (2, 20_000))
+    share = generator.random((20_000, 1, 1))
+    mixed = (pool[first] * share + pool[second] * (1 - share)).clip(0, 255).astype(np.uint8)
+    start = time.process_time()
+    alike(mixed)
+    assert time.process_time() - start < 20
