@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,15 +127,6 @@ def test_predictions_are_drawn_by_chance_but_always_the_same(tmp_path, predicted
     assert gallery.predictions(results, tmp_path / "b.jpg").read_bytes() == one
     unlabelled = replace(results, true=np.full(60, -1))
     assert gallery.predictions(unlabelled, tmp_path / "c.jpg").read_bytes() != one
-
-
-def test_a_batch(tmp_path, pixels):
-    batch = np.random.default_rng(0).normal(size=(40, 3, 32, 32)).astype(np.float32)
-    path = gallery.batch(list(batch), [f"class {k}" for k in range(40)], tmp_path / "train_batch.jpg")
-    height, width, _ = pixels(path).shape
-    assert width == 2 * MARGIN + 6 * TILE + 5 * GAP
-    assert height > 5 * TILE
-    assert Path(path).suffix == ".jpg"
 
 
 @pytest.mark.parametrize(("share", "words"), [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50 %"), (0.001, "0 %")])

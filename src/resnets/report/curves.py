@@ -118,8 +118,8 @@ def _panel(
     known = [line for line in lines if line.last is not None]
     for line in known:
         axes.plot(
-            epochs, line.values, color=line.colour, linewidth=2.2, linestyle="-",
-            marker="o" if len(epochs) <= _FEW_EPOCHS else "None", markersize=5,
+            epochs, line.values, color=line.colour, linewidth=sheet.points(3), linestyle="-",
+            marker="o" if len(epochs) <= _FEW_EPOCHS else "None", markersize=sheet.points(7),
             markerfacecolor=line.colour, markeredgecolor=line.colour,
         )  # fmt: skip
     right = frame.left + frame.width
@@ -204,9 +204,9 @@ def _epoch_scale(axes: Axes, epochs: np.ndarray) -> None:
 def _mark(axes: Axes, top: Row, key: str | None) -> None:
     """Mark the best epoch by a dashed line, and its value by a ring."""
     epoch, value = float(top["epoch"] or 0), _number(top, key) if key else None
-    axes.axvline(epoch, color=sheet.QUIET, linewidth=1, linestyle=(0, (4, 3)), marker="None", zorder=1)
+    axes.axvline(epoch, color=sheet.QUIET, linewidth=sheet.points(1.4), linestyle=(0, (4, 3)), marker="None", zorder=1)
     if value is not None:
         axes.plot(
-            [epoch], [value], linestyle="None", marker="o", markersize=11, markerfacecolor="none",
-            markeredgecolor=sheet.INK, markeredgewidth=2, zorder=5, clip_on=False,
+            [epoch], [value], linestyle="None", marker="o", markersize=sheet.points(15), markerfacecolor="none",
+            markeredgecolor=sheet.INK, markeredgewidth=sheet.points(2.8), zorder=5, clip_on=False,
         )  # fmt: skip

@@ -140,16 +140,6 @@ def as_rgb(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(((shares - low) / (high - low) * 255).round().astype(np.uint8))
 
 
-def batch(pictures: Sequence[np.ndarray], names: Sequence[str], out: str | Path) -> Path:
-    """Draw a training batch as the network sees it (`train_batch.jpg`), at most 30 of its pictures."""
-    pairs = list(zip(pictures, names, strict=True))[:MOST_PICTURES]
-    return draw(
-        [Tile(picture, title=name) for picture, name in pairs],
-        out,
-        heading="Training pictures as the network sees them",
-    )
-
-
 def predictions(results: Predictions, out: str | Path) -> Path:
     """Draw pictures chosen by chance with their true and predicted classes (`val_batch_pred.jpg`); red is wrong."""
     count = len(results.paths)
@@ -175,8 +165,12 @@ def worst(results: Predictions, out: str | Path) -> Path:
     tiles = []
     for k in map(int, chosen):
         tile = _predicted(known, k)
-        tiles.append(replace(tile, title_value=f"loss {known.losses[k]:.2f}", note=known.paths[k]))
+        tiles.append(replace(tile, title_value=_loss(known.losses[k]), note=known.paths[k]))
     return draw(tiles, out, heading="The greatest losses: the true class, what was predicted, how surely")
+
+
+def _loss(loss: float) -> str:
+    return "loss <0.01" if loss < 0.01 else f"loss {loss:.2f}"
 
 
 def _percent(share: float) -> str:

@@ -61,15 +61,17 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         return page.save(out)
     x, y = np.array([rate for rate, _ in known]), np.array([loss for _, loss in known])
     mean = smoothed(y)
-    axes.plot(x, y, color=sheet.TRAINING, alpha=0.35, linewidth=1.5, linestyle="-", marker="None")
-    axes.plot(x, mean, color=sheet.TRAINING, linewidth=2.6, linestyle="-", marker="None")
+    axes.plot(x, y, color=sheet.TRAINING, alpha=0.35, linewidth=sheet.points(2), linestyle="-", marker="None")
+    axes.plot(x, mean, color=sheet.TRAINING, linewidth=sheet.points(3.6), linestyle="-", marker="None")
     _scales(axes, x, mean)
     if suggestion is not None:
-        axes.axvline(suggestion, color=sheet.HELD_OUT, linewidth=1.5, linestyle=(0, (4, 3)), marker="None", zorder=1)
+        axes.axvline(
+            suggestion, color=sheet.HELD_OUT, linewidth=sheet.points(2), linestyle=(0, (4, 3)), marker="None", zorder=1
+        )
         height = float(np.interp(math.log(suggestion), np.log(x), mean))
         axes.plot(
-            [suggestion], [height], linestyle="None", marker="o", markersize=12, markerfacecolor="none",
-            markeredgecolor=sheet.HELD_OUT, markeredgewidth=2.5, zorder=5,
+            [suggestion], [height], linestyle="None", marker="o", markersize=sheet.points(16), markerfacecolor="none",
+            markeredgecolor=sheet.HELD_OUT, markeredgewidth=sheet.points(3.5), zorder=5,
         )  # fmt: skip
     return page.save(out)
 

@@ -84,9 +84,9 @@ def _diagram(axes: Axes, colour: str, table: Sequence[Bin]) -> None:
             middle, lacking, width, bottom=row.accuracy, color=sheet.WRONG, alpha=0.3, edgecolor="none", linewidth=0
         )
         span = wilson(round(row.accuracy * row.number), row.number)
-        axes.plot([middle, middle], span, color=sheet.INK, linewidth=1.4, linestyle="-", marker="None")
-    axes.plot([0, 1], [0, 1], color=sheet.PAPER, linewidth=4, alpha=0.6, linestyle="-", marker="None")
-    axes.plot([0, 1], [0, 1], color=sheet.INK, linewidth=1.4, linestyle=(0, (4, 3)), marker="None")
+        axes.plot([middle, middle], span, color=sheet.INK, linewidth=sheet.points(2), linestyle="-", marker="None")
+    axes.plot([0, 1], [0, 1], color=sheet.PAPER, linewidth=sheet.points(5.5), alpha=0.6, linestyle="-", marker="None")
+    axes.plot([0, 1], [0, 1], color=sheet.INK, linewidth=sheet.points(2), linestyle=(0, (4, 3)), marker="None")
     axes.set_ylim(0, 1.02)
     _in_percent(axes.xaxis)
     _in_percent(axes.yaxis)

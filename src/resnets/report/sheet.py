@@ -32,7 +32,7 @@ RULE = "#D8DEE4"
 SHADE = "#F0F2F5"
 PAPER = "#FFFFFF"
 
-_DPI = 100  # only a unit: sizes are given in pixels
+_DPI = 128  # only a unit, since sizes are given in pixels; a power of two divides and multiplies without a rest
 _JPEG_QUALITY = 90
 _TICK_SIZE = 17  # pixels
 
@@ -96,7 +96,7 @@ class Sheet:
             x / self.width,
             1 - y / self.height,
             line,
-            fontsize=size * 72 / _DPI,
+            fontsize=points(size),
             fontfamily=fonts,
             fontweight=_weight(fonts, bold),
             fontstyle="normal",
@@ -120,7 +120,7 @@ class Sheet:
         axes.set_axisbelow(True)
         axes.margins(x=0.03, y=0.05)
         for side, spine in axes.spines.items():
-            spine.set(visible=side == "bottom", color=QUIET, linewidth=0.8)
+            spine.set(visible=side == "bottom", color=QUIET, linewidth=points(1.1))
         _plain_ticks(axes)
         return axes
 
@@ -164,15 +164,15 @@ class Sheet:
 def _plain_ticks(axes: Axes) -> None:
     for which in (axes.xaxis, axes.yaxis):
         which.set_tick_params(
-            which="both", direction="out", length=0, width=0.8, pad=6, color=QUIET,
-            labelsize=_TICK_SIZE * 72 / _DPI, labelcolor=QUIET, labelfontfamily=[lettering.FIRST],
+            which="both", direction="out", length=0, width=0, pad=points(8), color=QUIET,
+            labelsize=points(_TICK_SIZE), labelcolor=QUIET, labelfontfamily=[lettering.FIRST],
             top=False, right=False, labeltop=False, labelright=False, labelbottom=True, labelleft=True,
             left=True, bottom=True,
         )  # fmt: skip
         which.set_tick_params(which="minor", bottom=False, left=False)
         which.get_offset_text().set_visible(False)
     axes.xaxis.grid(False, which="both")
-    axes.yaxis.grid(True, which="major", color=RULE, linewidth=0.8, linestyle="-", alpha=1)
+    axes.yaxis.grid(True, which="major", color=RULE, linewidth=points(1.1), linestyle="-", alpha=1)
     axes.yaxis.grid(False, which="minor")
 
 
@@ -194,7 +194,7 @@ def _luminance(colour: str) -> float:
 
 
 def points(pixels: float) -> float:
-    """A length in pixels as the points that matplotlib's line widths and markers are given in."""
+    """A length in pixels as the points that matplotlib wants for letters, lines and markers."""
     return pixels * 72 / _DPI
 
 
@@ -217,7 +217,7 @@ def text_width(line: str, size: float, bold: bool = False) -> float:
     if not line:
         return 0.0
     fonts = lettering.families_for(line)
-    letters = FontProperties(family=fonts, size=size * 72 / _DPI, weight=_weight(fonts, bold))
+    letters = FontProperties(family=fonts, size=points(size), weight=_weight(fonts, bold))
     return float(_ruler().get_text_width_height_descent(line, letters, ismath=False)[0])
 
 

@@ -86,7 +86,7 @@ def count(rows: Sequence[Mapping[str, str]]) -> Tally:
     said, unlabelled = [], 0
     for row in rows:
         try:
-            probability, loss = float(row["probability"]), float(row["loss"])
+            probability, loss = float(row["probability"]), abs(float(row["loss"]))  # -0 is what log(1) leaves
         except (KeyError, ValueError):
             unlabelled += 1
             continue
