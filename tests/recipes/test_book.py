@@ -27,7 +27,12 @@ def test_an_unknown_recipe_is_answered_with_the_nearest():
 
 def test_the_cifar_recipe_of_2015_to_the_letter():
     recipe = book.find("he2015_cifar")
-    assert (recipe.optim.name, recipe.optim.lr, recipe.optim.momentum, recipe.optim.nesterov) == ("sgd", 0.1, 0.9, False)
+    assert (recipe.optim.name, recipe.optim.lr, recipe.optim.momentum, recipe.optim.nesterov) == (
+        "sgd",
+        0.1,
+        0.9,
+        False,
+    )
     assert (recipe.optim.weight_decay, recipe.optim.decay_norm_and_bias, recipe.data.batch) == (1e-4, True, 128)
     assert recipe.optim.lr_batch is None
     assert (recipe.augment.crop, recipe.augment.pad_pixels, recipe.augment.pad_mode) == ("pad", 4, "zeros")
@@ -51,7 +56,12 @@ def test_only_the_deepest_networks_warm_up(model, warms):
 def test_the_imagenet_recipe_of_2015_to_the_letter():
     recipe = book.find("he2015_imagenet")
     assert (recipe.augment.crop, recipe.augment.shorter_side, recipe.data.imgsz) == ("shorter_side", (256, 480), 224)
-    assert (recipe.data.batch, recipe.optim.lr, recipe.optim.weight_decay, recipe.optim.momentum) == (256, 0.1, 1e-4, 0.9)
+    assert (recipe.data.batch, recipe.optim.lr, recipe.optim.weight_decay, recipe.optim.momentum) == (
+        256,
+        0.1,
+        1e-4,
+        0.9,
+    )
     assert (recipe.schedule.plateau_factor, recipe.stop.steps) == (0.1, 600_000)
     assert (recipe.augment.pca_std, recipe.data.normalize, recipe.augment.flip) == (0.1, "pixel", 0.5)
 

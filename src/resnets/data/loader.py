@@ -99,7 +99,9 @@ def _collate(items: list[tuple[tuple[int, int, int], Tensor | DecodeError]]) -> 
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)  # the cores are shared out by the number of workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
+    # Ctrl-C, and the SIGTERM of many job managers, reach the whole group; the main process ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def shares_memory() -> bool:
