@@ -64,8 +64,7 @@ def _parts(root: Path, top: _Listing) -> dict[str | None, Path]:
     A class can be called 'train' or 'test'. It is one when it holds pictures itself and another class stands beside it.
     """
     words = [folder for folder in top.folders if folder.name.lower() in PART_WORDS]
-    classes = [folder for folder in top.folders if folder not in words and _listing(folder).pictures]
-    if not words or classes:
+    if not words or any(_listing(folder).pictures for folder in top.folders if folder not in words):
         return {}
     flat = [folder for folder in words if _listing(folder).pictures and not _listing(folder).folders]
     if flat:
