@@ -14,6 +14,8 @@ from resnets.report.folder import Folder
 from resnets.report.tally import Tally
 
 MOST_PAIRS = 30
+_LEARNED = 0.8  # below this the network is still learning, whatever the distance to the validation pictures
+_BY_HEART = 0.15  # a distance that chance and augmentation do not explain
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -193,7 +195,7 @@ def course(files: Folder) -> str:
         return "There were no validation pictures: the curves show only how well the training pictures were learned."
     said = f"The weights of epoch {top['epoch']:.0f} are kept as the best ones."
     train, held = files.rows[-1].get("train/accuracy_top1"), files.rows[-1].get("val/accuracy_top1")
-    if train is not None and held is not None and train - held > 0.15:
+    if train is not None and held is not None and train > _LEARNED and train - held > _BY_HEART:
         said += (
             f" At the end {words.percent(train)} of the training pictures are right but {words.percent(held)} of the "
             "validation pictures: the network learned some by heart. More pictures, or stronger augmentation, would "
