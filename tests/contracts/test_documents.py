@@ -86,7 +86,8 @@ def run_command(command: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path) -> None:
+def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     names: dict[str, object] = {}
     with contextlib.chdir(tmp_path):
         for block in blocks(page.read_text()):
