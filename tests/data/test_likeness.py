@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from resnets.data.likeness import BITS, CORRELATION, DISTANCE, _bits, alike, blank, thumbnail
+from resnets.data.likeness import BITS, CORRELATION, DISTANCE, _bits, _near, alike, blank, thumbnail
 from resnets.data.shapes import Settings, draw
 
 
@@ -71,21 +71,38 @@ def test_nothing_and_one_picture_have_no_pairs() -> None:
     assert alike(thumbnails([scene(1)])) == []
 
 
-def test_all_pairs_within_the_limits_are_found() -> None:
-    """Against every pair compared with every other, on many pictures that are near each other."""
+def noisy(spread: float, count: int = 800) -> np.ndarray:
+    """(count, 16, 16) uint8: some pictures, each many times with a little noise."""
     generator = np.random.default_rng(0)
     seeds = np.stack([thumbnail(np.asarray(scene(seed))) for seed in range(40)])
-    noisy = seeds[generator.integers(0, 40, 800)] + generator.normal(0, 3, (800, 16, 16))
-    found = noisy.clip(0, 255).astype(np.uint8)
-    bits = _bits(found)
-    assert bits.shape == (800, BITS)
-    cells = found.reshape(800, -1).astype(float)
+    mixed = seeds[generator.integers(0, 40, count)] + generator.normal(0, spread, (count, 16, 16))
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+def test_no_pair_of_near_codes_is_missed() -> None:
+    """Against every code compared with every other."""
+    bits = np.unique(_bits(noisy(6)), axis=0)
+    assert bits.shape[1] == BITS
+    distances = (bits[:, None] != bits[None]).sum(axis=2)
+    expected = {tuple(pair) for pair in np.argwhere(np.triu(distances <= DISTANCE, 1)).tolist()}
+    assert sum(distances[pair] == DISTANCE for pair in expected) > 100
+    found = {
+        tuple(sorted(pair))
+        for first, second in _near(bits)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    }
+    assert found == expected
+
+
+def test_groups_are_what_near_pairs_connect() -> None:
+    found = noisy(3)
+    bits, cells = _bits(found), found.reshape(len(found), -1).astype(float)
     near = ((bits[:, None] != bits[None]).sum(axis=2) <= DISTANCE) & (np.corrcoef(cells) >= CORRELATION)
-    expected = {(one, other) for one, other in zip(*np.nonzero(np.triu(near, 1)), strict=True)}
-    assert len(expected) > 1000
+    pairs = np.argwhere(np.triu(near, 1)).tolist()
+    assert len(pairs) > 1000
     group_of = {number: place for place, group in enumerate(alike(found)) for number in group}
-    assert all(group_of[one] == group_of[other] for one, other in expected)
-    assert set(group_of) == {number for pair in expected for number in pair}
+    assert all(group_of[one] == group_of[other] for one, other in pairs)
+    assert set(group_of) == {number for pair in pairs for number in pair}
 
 
 def test_twenty_thousand_pictures_take_seconds() -> None:
