@@ -1,0 +1,84 @@
+"""What the comparisons with independent implementations share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def _randomise(net: nn.Module, generator: torch.Generator) -> None:
+    """Give every weight and every statistic a random value, so that no part can hide behind a 1 or a 0."""
+
+    def uniform(tensor: Tensor, low: float, high: float) -> None:
+        tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float32) * (high - low) + low)
+
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            uniform(module.weight, 0.6, 1.4)  # near 1, so that a plain network of 56 layers still sees its picture
+            signs = torch.rand(module.weight.shape, generator=generator, dtype=torch.float32) < 0.2
+            module.weight[signs] *= -1  # a negative scale tells apart what a positive one cannot
+            uniform(module.bias, -0.3, 0.3)
+            module.running_mean.normal_(0, 0.2, generator=generator)
+            uniform(module.running_var, 0.5, 1.5)
+            module.num_batches_tracked.zero_()
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            scale = (2 / module.weight[0].numel()) ** 0.5
+            values = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)  # quicker than float64
+            module.weight.copy_(values.mul_(scale))
+            if module.bias is not None:
+                uniform(module.bias, -0.3, 0.3)
+
+
+class Parity:
+    """The means of a comparison: everything in float64, all tensors shared and not copied."""
+
+    SIZES = ((224, 224), (193, 161))  # the papers' size, and one that no stride divides
+
+    def ours(self, name: str, **overrides: Any) -> ResNet:
+        """Our network in evaluation, with random weights and random statistics."""
+        net = self.blank(lambda: zoo.create(name, **overrides)).to_empty(device="cpu")
+        with torch.no_grad():
+            _randomise(net, torch.Generator().manual_seed(0))
+        return net
+
+    def blank(self, make: Callable[[], Network]) -> Network:
+        """A network in evaluation without memory, to be filled with `fill`."""
+        with torch.device("meta"):
+            return make().eval()
+
+    def fill(self, theirs: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """Make `tensors` the weights of their network, each used and none left over."""
+        theirs.load_state_dict(dict(tensors), strict=True, assign=True)
+
+    def agree(self, ours: nn.Module, theirs: Callable[[Tensor], Tensor], sizes: Any = SIZES) -> None:
+        """Assert that both give the same logits for random pictures of each size, to 1e-9 of the largest."""
+        before: Tensor | None = None
+        for size in sizes:
+            picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
+            with torch.inference_mode():
+                found, wanted = ours(picture), theirs(picture)
+            assert found.dtype == wanted.dtype == torch.float64
+            assert found.shape == wanted.shape
+            largest = wanted.abs().max()
+            assert largest > 1e-3, "the comparison must not be of zeros"
+            assert before is None or (before - wanted).abs().max() > 1e-4 * largest, "logits must depend on the picture"
+            assert (found - wanted).abs().max() < 1e-9 * largest
+            before = wanted
+
+
+@pytest.fixture
+def parity() -> Iterator[Parity]:
+    """`Parity`, with float64 as the type of new tensors."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield Parity()
+    torch.set_default_dtype(before)
