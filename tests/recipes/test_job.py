@@ -92,7 +92,7 @@ def test_the_best_weights_say_what_the_run_says(colours):
 def test_what_is_chosen_is_printed_with_its_reason(colours, capsys):
     assert job.train(colours, dry_run=True, out=colours.parent / "runs") is None
     printed = capsys.readouterr().err
-    assert "data.imgsz = 28  (the shorter side of the pictures is 20)" in printed
+    assert "data.imgsz = 32  (the least that the network can take)" in printed
     assert "data.batch = 4  (there are only 58 training pictures)" in printed
     assert "optim.lr = 0.005  (0.04 for a batch of 32, scaled linearly)" in printed
     assert "--stem cifar" in printed
@@ -258,6 +258,7 @@ def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):
         ({"device": "cuda:9"}, "no device 'cuda:9'"),
         ({"freeze": "9"}, "received --freeze 9"),
         ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
+        ({"imgsz": 2}, "needs pictures of 8 pixels at least; received --imgsz 2"),
         ({"name": "a/b"}, "one folder name"),
         ({"resume": "runs/x", "epochs": 3}, "leave out"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),

@@ -10,6 +10,7 @@ import itertools
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -44,7 +45,8 @@ def order(count: int, *, seed: int, epoch: int, weights: Tensor | None = None) -
     return torch.multinomial(weights.double(), count, replacement=True, generator=generator)
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Plan:
     """The endless list of batches of a run."""
 
     count: int

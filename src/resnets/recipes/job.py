@@ -159,6 +159,7 @@ def _prepared(
     source = build.divided(source, draft.recipe)
     plan.complete(draft, build.facts(source, draft.recipe, parent))
     say(f"{draft.recipe.model.name} on {data}, recipe {draft.recipe.name}; chosen for you:")
+    build.specification(draft.recipe, source.classes, parent)
     plan.tell(draft)
     build.warn(draft.recipe)
     return draft, source, parent

@@ -20,7 +20,7 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.progress import say
 from resnets.report import gallery
-from resnets.train import ema, journal, optim, schedule, speed
+from resnets.train import ema, freeze, journal, optim, schedule, speed
 from resnets.train.pictures import Feed, framing
 from resnets.train.plan import SMALL_SIDE, Facts
 from resnets.train.recipe import Recipe
@@ -42,10 +42,12 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
         except DecodeError:  # named when the pictures are checked
             continue
         sides.append(min(info.width, info.height))
+    spec = _wanted(recipe, source.classes, parent)
     return Facts(
         train_count=len(samples),
         shorter_sides=sides,
-        model_side=zoo.find(recipe.model.name or "").imgsz,
+        model_side=spec.imgsz,
+        least_side=_outline_of(spec).min_side,
         weights_side=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits",
     )
@@ -87,20 +89,54 @@ def readable(source: Source, on_bad: str) -> Source:
     return replace(source, samples=tuple(each for each in source.samples if each.path not in bad))
 
 
+def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+    """The network that the recipe wants, checked against its pictures and against what is to stay frozen.
+
+    Raises:
+        UserError: no such network or setting; weights of another network; pictures that are too small for it.
+    """
+    spec = _wanted(recipe, classes, parent)
+    side = recipe.data.imgsz or spec.imgsz
+    if spec.pool == "window":  # its last layer is made for one size of pictures
+        spec = replace(spec, imgsz=side)
+    net = _outline_of(spec)
+    if side < net.min_side:
+        smaller = "" if "cifar" in spec.stem else "; or --stem cifar, which does not shrink them at once"
+        raise UserError(
+            f"{spec.name} needs pictures of {net.min_side} pixels at least; received --imgsz {side}{smaller}."
+        )
+    freeze.apply(net, recipe.freeze)
+    return spec
+
+
+def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+    if parent is None:
+        return zoo.spec(recipe.model.name or "", classes=len(classes), **_settings(recipe))
+    if recipe.model.name != parent.spec.name:
+        raise UserError(f"The weights are of {parent.spec.name}; received --model {recipe.model.name}.")
+    return replace(parent.spec, classes=len(classes), **_settings(recipe))
+
+
+def _outline_of(spec: specs.ResNetSpec) -> ResNet:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return specs.build(spec)
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe changes about the network, by the names of its specification."""
+    values = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
     """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
-    named = recipe.model.name or ""
-    wanted = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
-    wanted = {key: value for key, value in wanted.items() if value is not None}
+    spec = specification(recipe, classes, parent)
     speed.seed_everything(recipe.seed)
-    if parent is None:
-        spec = zoo.spec(named, classes=len(classes), **wanted)
-        return specs.build(spec), spec
-    if named != parent.spec.name:
-        raise UserError(f"The weights are of {parent.spec.name}; received --model {recipe.model.name}.")
-    spec = replace(parent.spec, classes=len(classes), **wanted)
     net = specs.build(spec)
-    if tuple(classes) == parent.classes and not wanted:
+    if parent is None:
+        return net, spec
+    if tuple(classes) == parent.classes and not _settings(recipe):
         net.load_state_dict(checkpoints.network(parent).state_dict())
         say("the weights have the same classes: their head is kept")
     else:

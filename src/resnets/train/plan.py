@@ -47,6 +47,7 @@ class Facts:
     train_count: int
     shorter_sides: Sequence[int]  # of some training pictures, pixels
     model_side: int  # the side that the network is usually fed with
+    least_side: int = 1  # that the network can take
     weights_side: int | None = None  # the side that the given weights were trained at
     builtin_digits: bool = False
 
@@ -108,9 +109,10 @@ def _side(shorter: int, facts: Facts) -> tuple[int, str]:
         return facts.weights_side, "the size at which the weights were trained"
     if shorter >= facts.model_side:
         return facts.model_side, "the network's own size"
-    if shorter <= SMALL_SIDE:
-        return max(shorter, 28), f"the shorter side of the pictures is {shorter}"
-    return shorter // 32 * 32, f"the shorter side of the pictures is {shorter}"
+    if shorter < facts.least_side:
+        return facts.least_side, "the least that the network can take"
+    side = shorter if shorter <= SMALL_SIDE else shorter // 32 * 32
+    return max(side, facts.least_side), f"the shorter side of the pictures is {shorter}"
 
 
 def _batch(draft: Draft, facts: Facts) -> None:
