@@ -70,7 +70,7 @@ def check(
 @app.command()
 def split(
     data: Annotated[str, typer.Argument(help=DATA)],
-    out: Annotated[str, typer.Option(help="The file to write, for `resnets train --split`.")] = "split.csv",
+    out: Annotated[str, typer.Option(help="The file to write; --split-file reads it.")] = "split.csv",
     val_fraction: Annotated[float, typer.Option(help="Share of val, where the data has none.")] = 0.2,
     test_fraction: Annotated[float, typer.Option(help="Share of test, where the data has none.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed is another split.")] = 123,

@@ -117,9 +117,11 @@ def _check_folds(folds: int | None, fold: int | None) -> None:
     if folds is None and fold is None:
         return
     if folds is None or folds < 2:
-        raise UserError(f"--folds is {folds}; at least 2 folds are needed, such as --folds 5 --fold 1.")
+        received = "missing" if folds is None else folds
+        raise UserError(f"--folds is {received}; at least 2 folds are needed, such as --folds 5 --fold 1.")
     if fold is None or not 1 <= fold <= folds:
-        raise UserError(f"--fold is {fold}; choose which of the {folds} folds is val, from 1 to {folds}.")
+        received = "missing" if fold is None else fold
+        raise UserError(f"--fold is {received}; choose which of the {folds} folds is val, from 1 to {folds}.")
 
 
 def _check_classes(source: Source) -> None:
