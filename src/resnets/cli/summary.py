@@ -52,15 +52,15 @@ def summary(
     except ValueError as error:  # too small a picture
         raise UserError(str(error)) from error
     totals = layers.totals(net)
-    if as_json:
-        typer.echo(json.dumps({"name": name, **layers.document(rows, totals, imgsz=size)}, indent=2))
-    else:
-        typer.echo(layers.table(rows, totals, width=_width()), nl=False)
     if draw:
         from resnets.models import drawing
 
         drawing.draw(net, draw, size, title=name)
         say(f"drawn: {draw}")
+    if as_json:
+        typer.echo(json.dumps({"name": name, **layers.document(rows, totals, imgsz=size)}, indent=2))
+    else:
+        typer.echo(layers.table(rows, totals, width=_width()), nl=False)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -103,7 +103,8 @@ def anatomy(net: nn.Module, imgsz: int | tuple[int, int]) -> Anatomy:
     """
     picture, *layers = graph.layers(net, imgsz)
     stem, body = _under(layers, "stem"), _under(layers, "stages")
-    head = [layer for layer in layers if layer not in stem and layer not in body]
+    inner = {*stem, *body}
+    head = [layer for layer in layers if layer not in inner]
     stages = [_stage(net, name, list(part)) for name, part in groupby(body, lambda layer: layer.name.split(".")[1])]
     return Anatomy(picture.shape, _pieces(net, stem), stem[-1].shape, tuple(stages), _pieces(net, head))
 
