@@ -64,19 +64,21 @@ def test_check_of_good_pictures(insects: Path, capsys: pytest.CaptureFixture[str
 
 def test_check_of_bad_pictures_ends_with_1(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (insects / "ant" / "text.jpg").write_text("this is text")
-    words = ["data", "check", "insects", "--html", "out/check.html", "--json", "out/check.json", "--workers", "2"]
+    words = ["data", "check", "insects", "--html", "out/check.html", "--workers", "2"]
     assert app.main(words) == 1
     shown = capsys.readouterr()
     assert "ant/text.jpg: is no picture" in shown.out
     assert shown.out.splitlines()[-1] == "1 kind of fault here would spoil a training or its result."
     assert "error:" not in shown.err
-    assert json.loads(Path("out/check.json").read_text())["problems"][0]["kind"] == "not-a-picture"
     assert "ant/text.jpg" in Path("out/check.html").read_text()
 
 
 def test_check_as_json_on_stdout_is_json_only(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["data", "check", "insects", "--json", "-"]) == 0
+    assert app.main(["data", "check", "insects", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pictures"] == 20
+    (insects / "ant" / "text.jpg").write_text("this is text")
+    assert app.main(["data", "check", "insects", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"][0]["kind"] == "not-a-picture"
 
 
 def test_check_in_a_pipe(insects: Path) -> None:
@@ -147,7 +149,7 @@ def test_split_by_groups_and_in_folds(insects: Path, capsys: pytest.CaptureFixtu
     [
         (["check", "nowhere"], "No data at 'nowhere'"),
         (["check", "insects", "--workers", "0"], "'--workers 0'"),
-        (["check", "insects", "--json", "insects"], "Cannot write 'insects'"),
+        (["check", "insects", "--html", "insects"], "Cannot write 'insects'"),
         (["get", "digts", "d"], "Did you mean 'digits'?"),
         (["get", "digits", "d", "--count", "3"], "--count is for shapes"),
         (["split", "insects", "--val-fraction", "2"], "--val-fraction is 2"),

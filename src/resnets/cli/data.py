@@ -38,7 +38,7 @@ def get(
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help=DATA)],
-    json: Annotated[str | None, typer.Option(help="Write everything found to this file; - is stdout.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
     html: Annotated[str | None, typer.Option(help="Write a page with the pictures in question to this file.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that read.  [default: processors]")] = None,
 ) -> None:
@@ -50,17 +50,14 @@ def check(
     """
     import sys
 
-    from resnets.atomic import write_text
     from resnets.data import check as doctor
     from resnets.data import check_page, check_text, sources
 
     report = doctor.check(sources.read(data), workers=workers)
-    if json == "-":
+    if as_json:
         typer.echo(report.to_json(), nl=False)
     else:
         check_text.show(report, sys.stdout)
-    if json and json != "-":
-        write_text(json, report.to_json())
     if html:
         check_page.write(html, report)
     if report.serious:
