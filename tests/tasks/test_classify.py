@@ -182,3 +182,11 @@ def test_only_checkpoints_for_classification_are_loaded(world, tmp_path: Path) -
     checkpoints.save(tmp_path / "boxes.safetensors", replace(found, task="detect"))
     with pytest.raises(UserError, match="for the task 'detect'; needed is one for 'classify'"):
         load(tmp_path / "boxes.safetensors")
+
+
+def test_damaged_weights_give_no_figures(world) -> None:
+    classifier = load(world.checkpoint)
+    with torch.no_grad():
+        classifier.net.head.fc.weight[1] = float("nan")
+    with pytest.raises(JobError, match=r"0\.png' is not a number"):
+        evaluate([classifier], world.samples)

@@ -363,3 +363,14 @@ def test_the_parent_is_known_by_its_fingerprint(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert checkpoints.fingerprint(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_file_of_the_first_release_is_read_for_ever() -> None:
+    """`data/format_1.safetensors` was written once and stays as it is."""
+    found = read(Path(__file__).parent / "data" / "format_1.safetensors")
+    assert (found.classes, found.temperature, found.metrics) == (("猫", "dog"), 1.25, {"top1": 0.5, "split": "val"})
+    assert found.preprocess == Preprocess.plain(16, (0.5,) * 3, (0.25,) * 3)
+    picture = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+    with torch.no_grad():
+        logits = network(found)(picture)[0]
+    assert logits.tolist() == pytest.approx([-0.2506, 0.2226], abs=1e-4)
