@@ -15,7 +15,7 @@ from resnets.models.resnet import ResNet
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def _randomise(net: nn.Module, generator: torch.Generator) -> None:
+def _randomise(net: nn.Module, scale: float, generator: torch.Generator) -> None:
     """Give every weight and every statistic a random value, so that no part can hide behind a 1 or a 0."""
 
     def uniform(tensor: Tensor, low: float, high: float) -> None:
@@ -23,7 +23,7 @@ def _randomise(net: nn.Module, generator: torch.Generator) -> None:
 
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            uniform(module.weight, 0.6, 1.4)  # near 1, so that a plain network of 56 layers still sees its picture
+            uniform(module.weight, 0.6 * scale, 1.4 * scale)
             signs = torch.rand(module.weight.shape, generator=generator, dtype=torch.float32) < 0.2
             module.weight[signs] *= -1  # a negative scale tells apart what a positive one cannot
             uniform(module.bias, -0.3, 0.3)
@@ -31,9 +31,8 @@ def _randomise(net: nn.Module, generator: torch.Generator) -> None:
             uniform(module.running_var, 0.5, 1.5)
             module.num_batches_tracked.zero_()
         elif isinstance(module, nn.Conv2d | nn.Linear):
-            scale = (2 / module.weight[0].numel()) ** 0.5
             values = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)  # quicker than float64
-            module.weight.copy_(values.mul_(scale))
+            module.weight.copy_(values.mul_((2 / module.weight[0].numel()) ** 0.5))
             if module.bias is not None:
                 uniform(module.bias, -0.3, 0.3)
 
@@ -43,11 +42,15 @@ class Parity:
 
     SIZES = ((224, 224), (193, 161))  # the papers' size, and one that no stride divides
 
-    def ours(self, name: str, **overrides: Any) -> ResNet:
-        """Our network in evaluation, with random weights and random statistics."""
+    def ours(self, name: str, *, scale: float = 1.0, **overrides: Any) -> ResNet:
+        """Our network in evaluation, with random weights and random statistics.
+
+        `scale` is that of the normalisations: 1 keeps the picture alive through 110 plain layers; less than 1 keeps the
+        values small where gates, whose error is that of their input and not relative to it, follow each other.
+        """
         net = self.blank(lambda: zoo.create(name, **overrides)).to_empty(device="cpu")
         with torch.no_grad():
-            _randomise(net, torch.Generator().manual_seed(0))
+            _randomise(net, scale, torch.Generator().manual_seed(0))
         return net
 
     def blank(self, make: Callable[[], Network]) -> Network:

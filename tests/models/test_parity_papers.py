@@ -23,7 +23,9 @@ class Weights:
         return (x - mean) / (variance + 1e-5).sqrt() * gamma + beta
 
     def fc(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3)) @ next(self.values).T + next(self.values)
+        logits = x.mean((2, 3)) @ next(self.values).T + next(self.values)
+        assert next(self.values, None) is None, "a tensor of the network was not used"
+        return logits
 
 
 def option_a(x: Tensor, channels: int, stride: int) -> Tensor:
@@ -104,11 +106,15 @@ def highway(w: Weights, x: Tensor, n: int) -> Tensor:
 
 
 CIFAR = [
-    ("cifar_resnet20", residual, 3), ("cifar_resnet56", residual, 9), ("cifar_resnet110", residual, 18),
-    ("cifar_plain20", plain, 3), ("cifar_plain44", plain, 7),
+    ("cifar_resnet20", residual, 3), ("cifar_resnet32", residual, 5), ("cifar_resnet44", residual, 7),
+    ("cifar_resnet56", residual, 9), ("cifar_resnet110", residual, 18), ("cifar_resnet1202", residual, 200),
+    ("cifar_plain20", plain, 3), ("cifar_plain32", plain, 5), ("cifar_plain44", plain, 7), ("cifar_plain56", plain, 9),
+    ("cifar_plain110", plain, 18),
     ("cifar_preresnet110", preactivation, 18), ("cifar_preresnet164", preactivation_bottleneck, 18),
-    ("cifar_highway20", highway, 3), ("cifar_highway56", highway, 9),
-    ("wrn_16_8", wide, 2), ("wrn_40_4", wide, 6),
+    ("cifar_preresnet1001", preactivation_bottleneck, 111),
+    ("cifar_highway20", highway, 3), ("cifar_highway32", highway, 5), ("cifar_highway56", highway, 9),
+    ("cifar_highway110", highway, 18),
+    ("wrn_16_8", wide, 2), ("wrn_28_10", wide, 4), ("wrn_40_4", wide, 6),
 ]  # fmt: skip
 
 
@@ -118,26 +124,47 @@ def test_cifar_networks_follow_their_papers(name, reference, n, parity):
     parity.agree(net, lambda x: reference(Weights(net.state_dict()), x, n), ((32, 32), (33, 41)))
 
 
-def imagenet(w: Weights, x: Tensor, *, shortcut: str = "", gate=None, bottleneck: bool = False) -> Tensor:
-    """Post-activation networks of 18, 34 (basic) or 50 (bottleneck) layers."""
-    depths = (3, 4, 6, 3) if bottleneck or shortcut else (2, 2, 2, 2)
+def test_option_a_with_zeros_on_both_sides_as_some_ports_have_it(parity, monkeypatch):
+    def both_sides(x: Tensor, channels: int, stride: int) -> Tensor:
+        x = x[:, :, ::stride, ::stride]
+        zeros = x.new_zeros(x.shape[0], (channels - x.shape[1]) // 2, *x.shape[2:])
+        return torch.cat((zeros, x, zeros), 1)
+
+    net = parity.ours("cifar_resnet20", zero_both_sides=True)
+    monkeypatch.setitem(globals(), "option_a", both_sides)
+    parity.agree(net, lambda x: residual(Weights(net.state_dict()), x, 3), ((32, 32), (33, 41)))
+
+
+def test_option_b_on_cifar(parity, monkeypatch):
+    net = parity.ours("cifar_resnet20", shortcut="B")
+
+    def projected(w: Weights, x: Tensor) -> Tensor:
+        x = w.norm(w.conv(x)).relu()
+        for number, (_, stride) in enumerate(places(3)):
+            y = w.norm(w.conv(w.norm(w.conv(x, stride)).relu()))
+            x = (y + (w.norm(w.conv(x, stride)) if number in (3, 6) else x)).relu()
+        return w.fc(x)
+
+    parity.agree(net, lambda x: projected(Weights(net.state_dict()), x), ((32, 32), (33, 41)))
+
+
+def imagenet(w: Weights, x: Tensor, depths, *, bottleneck=False, stride_3x3=False, shortcut="B", gate=None) -> Tensor:
+    """He et al. 2015, table 1."""
     x = F.max_pool2d(w.norm(w.conv(x, 2)).relu(), 3, 2, 1)
     for stage, depth in enumerate(depths):
-        width = 64 * 2**stage
         for block in range(depth):
             stride = 2 if stage and block == 0 else 1
             if bottleneck:
-                y = w.norm(w.conv(x, stride)).relu()  # V1: the first 1x1
-                y = w.norm(w.conv(y)).relu()
+                y = w.norm(w.conv(x, 1 if stride_3x3 else stride)).relu()
+                y = w.norm(w.conv(y, stride if stride_3x3 else 1)).relu()
             else:
                 y = w.norm(w.conv(x, stride)).relu()
             y = w.norm(w.conv(y))
             y = gate(w, y) if gate else y
             if shortcut == "none":
-                x = y.relu()
-                continue
-            if shortcut == "A":
-                way = option_a(x, width, stride)
+                way = torch.zeros_like(y)
+            elif shortcut == "A":
+                way = option_a(x, 64 * 2**stage, stride)
             elif shortcut == "C" or (block == 0 and (stage or bottleneck)):
                 way = w.norm(w.conv(x, stride))
             else:
@@ -159,36 +186,42 @@ def cbam(w: Weights, x: Tensor) -> Tensor:
     return x * torch.sigmoid(w.norm(w.conv(both)))
 
 
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
+          200: (3, 24, 36, 3)}  # fmt: skip
 IMAGENET = [
-    ("resnet34_a", {"shortcut": "A"}), ("resnet34_c", {"shortcut": "C"}), ("plain34", {"shortcut": "none"}),
-    ("resnet50_v1", {"bottleneck": True}), ("cbam_resnet18", {"gate": cbam}),
-    ("cbam_resnet50", {"gate": cbam, "bottleneck": True, "v15": True}),
+    ("resnet34_a", 34, {"shortcut": "A"}), ("resnet34_c", 34, {"shortcut": "C"}),
+    ("plain18", 18, {"shortcut": "none"}), ("plain34", 34, {"shortcut": "none"}),
+    ("resnet50_v1", 50, {}), ("resnet101_v1", 101, {}), ("resnet152_v1", 152, {}),
+    ("cbam_resnet18", 18, {"gate": cbam}), ("cbam_resnet34", 34, {"gate": cbam}),
+    ("cbam_resnet50", 50, {"gate": cbam, "stride_3x3": True}),
+    ("cbam_resnet101", 101, {"gate": cbam, "stride_3x3": True}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "options"), IMAGENET, ids=[row[0] for row in IMAGENET])
-def test_imagenet_networks_follow_their_papers(name, options, parity):
-    options = dict(options)
-    overrides = {"stride_at": "1x1"} if options.pop("v15", False) else {}  # the reference has V1's stride
-    net = parity.ours(name, **overrides)
-    parity.agree(net, lambda x: imagenet(Weights(net.state_dict()), x, **options))
+@pytest.mark.parametrize(("name", "depth", "options"), IMAGENET, ids=[row[0] for row in IMAGENET])
+def test_imagenet_networks_follow_their_papers(name, depth, options, parity):
+    net = parity.ours(name, scale=0.5 if "gate" in options else 1.0)
+
+    def reference(x: Tensor) -> Tensor:
+        return imagenet(Weights(net.state_dict()), x, DEPTHS[depth], bottleneck=depth >= 50, **options)
+
+    parity.agree(net, reference)
 
 
-def test_preactivation_for_imagenet_follows_the_lua_file(parity):
-    net = parity.ours("resnet50_v2")
+@pytest.mark.parametrize("depth", [50, 101, 152, 200])
+def test_preactivation_for_imagenet_follows_the_paper_and_the_lua_file(depth, parity):
+    net = parity.ours(f"resnet{depth}_v2")
 
     def reference(x: Tensor) -> Tensor:
         w = Weights(net.state_dict())
         x = F.max_pool2d(w.norm(w.conv(x, 2)).relu(), 3, 2, 1)
-        number = 0
-        for stage, depth in enumerate((3, 4, 6, 3)):
-            for block in range(depth):
+        for stage, blocks in enumerate(DEPTHS[depth]):
+            for block in range(blocks):
                 stride = 2 if stage and block == 0 else 1
-                a = x if number == 0 else w.norm(x).relu()
+                a = x if stage == block == 0 else w.norm(x).relu()
                 y = w.norm(w.conv(a, stride)).relu()
                 y = w.conv(w.norm(w.conv(y)).relu())
                 x = y + (w.conv(a, stride) if block == 0 else x)
-                number += 1
         return w.fc(w.norm(x).relu())
 
     parity.agree(net, reference)
