@@ -141,8 +141,10 @@ class WholeBatch:
         columns = torch.where(self._flipped[indices, None], columns.flip(1), columns) + left[:, None]  # (B, w)
         rows = torch.arange(height) + top[:, None]  # (B, h)
         batch = torch.arange(len(indices))[:, None, None]
+        places = (batch, rows[:, :, None], columns[:, None, :])
+        numbers, rows, columns = (each.to(pictures.device, non_blocking=True) for each in places)
         # Indexing around the channels puts them last: (B, h, w, C), which is the layout of channels_last.
-        return pictures[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return pictures[numbers, :, rows, columns].permute(0, 3, 1, 2)
 
     def _draw(self, epoch: int) -> None:
         if epoch == self._epoch:

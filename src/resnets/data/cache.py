@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from resnets.data.augment import as_tensor
@@ -63,6 +65,12 @@ class InMemory:
         if failures:
             raise JobError(failed(failures))
         self.pictures: list[np.ndarray] = [picture for picture in pictures if picture is not None]
+
+    def stacked(self) -> Tensor:
+        """All pictures, which are of one size, as one tensor (N, 3, h, w); they are kept once all the same."""
+        whole = np.stack(self.pictures)
+        self.pictures = list(whole)
+        return torch.from_numpy(whole).permute(0, 3, 1, 2)
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -16,6 +16,7 @@ from resnets.recipes import book
 from resnets.report import lr_curve
 from resnets.train import build, finish, journal, loop, plan
 from resnets.train import lr_find as range_test
+from resnets.train import resume as resume_file
 from resnets.train import state as states
 from resnets.train.plan import Draft
 from resnets.train.recipe import Recipe, assign, override
@@ -205,8 +206,13 @@ def _run(
     provenance = _provenance(run, recipe, parent)
     journal.write_environment(run, **provenance)
     parts = build.parts(recipe, source, parent, provenance)
-    state = states.restore(parts, run) if going_on else states.State()
-    if not going_on:
+    state = states.State()
+    if going_on and resume_file.exists(run / "state"):
+        state = states.restore(parts, run)
+        say(f"going on after step {state.total_step} of {parts.total_steps}")
+    elif going_on:
+        say("nothing was saved before the run ended: it begins anew")
+    else:
         build.draw_batch(parts.feed, run / "train_batch.jpg")
     loop.run(parts, state, run)
     metrics = finish.finish(run, source.part("val") if "val" in source.parts else [], device=recipe.speed.device)

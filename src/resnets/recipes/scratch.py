@@ -8,14 +8,17 @@ and an average of the weights, which is what is validated and kept.
 
 from __future__ import annotations
 
-from resnets.train.recipe import Augment, Data, Ema, Loss, Model, Optim, Recipe, Schedule, Stop
+from resnets.models import zoo
+from resnets.train.recipe import Augment, Ema, Loss, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:
+    name = model or "resnet18"
+    # A branch that begins as zero lets the first steps be large; only a residual network has such branches.
+    branches = zoo.find(name).spec.meeting == "residual"
     return Recipe(
         name="scratch",
-        model=Model(name=model or "resnet18", zero_init_residual=None),
-        data=Data(),
+        model=Model(name=name, zero_init_residual=branches or None),
         augment=Augment(scale=(0.35, 1.0), jitter=0.3, erase=0.1),
         loss=Loss(label_smoothing=0.1),
         optim=Optim(

@@ -65,6 +65,8 @@ def divided(source: Source, recipe: Recipe) -> Source:
         )
     source = readable(source, recipe.data.on_bad)
     part = recipe.data
+    if (part.folds is None) != (part.fold is None):
+        raise UserError("data.folds and data.fold belong together: --set data.folds=5 --set data.fold=1")
     return split.split(
         source,
         val_fraction=part.val_fraction,

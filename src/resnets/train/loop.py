@@ -23,6 +23,8 @@ from resnets.train.interrupt import signals
 from resnets.train.state import SUMS, Parts, State, save
 from resnets.train.validate import validate
 
+HIGH_DATA_SHARE = 0.3
+
 
 def run(parts: Parts, state: State, folder: Path) -> State:
     """Train from `state` to the end of the recipe, or to where patience ends.
@@ -136,6 +138,8 @@ def _close_epoch(parts: Parts, state: State, folder: Path, last: Batch | None) -
     state.finished = tired or state.total_step >= parts.total_steps
     _save(parts, state, folder)
     say(_line(row, gained))
+    if state.epoch == 1 and row["data_share"] > HIGH_DATA_SHARE:
+        say(f"{row['data_share']:.0%} of the time goes into pictures: more --workers, or --cache ram, may help")
     if tired:
         say(f"stopped early: no gain in {patience} epochs; the best was epoch {state.best_epoch}")
 

@@ -46,7 +46,7 @@ class Feed:
             self.pictures = cache.InMemory(source, threads=speed.cores())
         self.stack: Tensor | None = None
         if self.batched and isinstance(self.pictures, cache.InMemory):
-            self.stack = torch.stack([augment.as_tensor(picture) for picture in self.pictures.pictures])
+            self.stack = self.pictures.stacked()
         self.preprocess = _measured(preprocess, recipe.data.normalize, self.pictures, self.paths)
         self.labels = self.labels_of(samples)
         self.weights, draw = self._weights(samples)

@@ -16,6 +16,7 @@ from resnets.train.recipe import Recipe, assign, keys
 
 SMALL_SIDE = 64  # pictures up to this side are small: they are cropped from a padded picture, and want a 3x3 stem
 SMALL_BATCH, LARGE_BATCH = 64, 32
+USUAL_RATE = {"sgd": 0.04, "adam": 1e-3, "adamw": 1e-3}  # for a batch of LARGE_BATCH
 STEPS_WANTED = 8  # in an epoch; a batch is halved until there are as many
 
 
@@ -127,6 +128,10 @@ def _batch(draft: Draft, facts: Facts) -> None:
 
 
 def _rate(draft: Draft) -> None:
+    if draft.given("optim.name") and not draft.given("optim.lr"):
+        name = draft.recipe.optim.name
+        draft.choose("optim.lr_batch", LARGE_BATCH, "that of the rate")
+        draft.choose("optim.lr", USUAL_RATE[name], f"usual for {name} and a batch of {LARGE_BATCH}")
     part, batch = draft.recipe.optim, draft.recipe.data.batch
     if part.lr_batch is None or batch is None or batch == part.lr_batch or draft.given("optim.lr"):
         return

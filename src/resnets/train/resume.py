@@ -45,6 +45,11 @@ def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Ma
     return path
 
 
+def exists(folder: Path) -> bool:
+    """Whether any state was saved."""
+    return bool(_states(folder))
+
+
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts of the newest state.
 
@@ -53,7 +58,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     states = _states(folder)
     if not states:
-        raise UserError(f"There is no state to resume from in '{folder}'. Was the run killed in its first epoch?")
+        raise UserError(f"There is no state to resume from in '{folder}'.")
     try:
         with safe_open(states[-1], framework="pt") as file:
             header = file.metadata() or {}
