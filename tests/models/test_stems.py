@@ -1,0 +1,66 @@
+"""Every stem: sizes, padding, and what a raw one leaves out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from resnets.models import stems
+from resnets.models.layers import batch_norm, conv, relu
+from resnets.models.spec import STEMS
+
+COMMON = {"conv": conv, "norm": batch_norm(1e-5, 0.1), "act": relu, "bias": False}
+# the side of the maps for pictures of 224, 64, 33
+SIDES = {
+    "imagenet": (56, 16, 9),
+    "deep": (56, 16, 9),
+    "cifar": (224, 64, 33),
+    "keras": (56, 16, 9),
+    "same": (56, 16, 9),
+    "valid": (54, 14, 6),  # the tutorial prints 54 for 224
+    "notes": (55, 15, 8),
+}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_sides(name):
+    stem = STEMS[name](3, 8, **COMMON, raw=False)
+    found = tuple(stem(torch.zeros(1, 3, side, side)).shape for side in (224, 64, 33))
+    assert found == tuple((1, 8, side, side) for side in SIDES[name])
+    assert stem.channels == 8
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_the_least_side_works_and_one_less_does_not(name):
+    stem = STEMS[name](3, 8, **COMMON, raw=False).eval()
+    assert min(stem(torch.zeros(1, 3, stem.min_side, stem.min_side)).shape[2:]) >= 1
+    if stem.min_side > 1:
+        with pytest.raises(RuntimeError):
+            stem(torch.zeros(1, 3, stem.min_side - 1, stem.min_side - 1))
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_a_raw_stem_ends_in_its_convolution(name):
+    whole, raw = STEMS[name](3, 8, **COMMON, raw=False), STEMS[name](3, 8, **COMMON, raw=True)
+    assert set(dict(whole.named_children())) - set(dict(raw.named_children())) == {"norm", "act"}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_any_number_of_input_channels_and_a_bias_on_request(name):
+    stem = STEMS[name](5, 8, **{**COMMON, "bias": True}, raw=False)
+    first = next(module for module in stem if isinstance(module, nn.Conv2d))
+    assert first.in_channels == 5
+    assert first.bias is not None
+
+
+def test_keras_pools_over_zeros_where_torch_pools_over_nothing():
+    options = {**COMMON, "raw": True}
+    ours, theirs = stems.imagenet(3, 8, **options), stems.keras(3, 8, **options)
+    theirs.conv.load_state_dict(ours.conv.state_dict())
+    picture = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        a, b = ours(picture), theirs(picture)
+    assert torch.equal(a[:, :, 1:, 1:], b[:, :, 1:, 1:])
+    assert torch.equal(a.clamp(min=0)[:, :, 0], b[:, :, 0])
+    assert not torch.equal(a[:, :, 0], b[:, :, 0])
