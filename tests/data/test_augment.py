@@ -14,7 +14,10 @@ def _picture(height: int = 40, width: int = 50) -> torch.Tensor:
 
 def test_a_seed_is_a_pure_function_of_what_it_names():
     assert augment.seed_of(1, 2, "a") == augment.seed_of(1, 2, "a")
-    assert len({augment.seed_of(run, epoch, number) for run in range(5) for epoch in range(5) for number in range(5)}) == 125
+    assert (
+        len({augment.seed_of(run, epoch, number) for run in range(5) for epoch in range(5) for number in range(5)})
+        == 125
+    )
     assert augment.seed_of(0, "order") == 5541719180202367972  # a run of today can be repeated in years
 
 
@@ -131,7 +134,9 @@ def test_all_places_are_drawn_and_half_are_flipped():
     assert 0.47 < float(whole._flipped.double().mean()) < 0.53
 
 
-@pytest.mark.parametrize("values", [{"mixup_alpha": 0.4, "cutmix_alpha": 0.0}, {"mixup_alpha": 0.0, "cutmix_alpha": 1.0}])
+@pytest.mark.parametrize(
+    "values", [{"mixup_alpha": 0.4, "cutmix_alpha": 0.0}, {"mixup_alpha": 0.0, "cutmix_alpha": 1.0}]
+)
 def test_mixing_keeps_the_sum_of_the_targets(values):
     pictures, targets = torch.randn(8, 3, 16, 16), torch.eye(4).repeat(2, 1)
     with augment.seeded(2):

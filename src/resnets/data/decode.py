@@ -2,38 +2,70 @@
 
 What is promised:
 
+* JPEG, PNG, WebP, GIF, TIFF, BMP and PNM are read, by their content and whatever the file is called.
 * The orientation that EXIF states is applied.
 * Grey, palette and one-bit pictures become RGB; transparent places show the stated background.
 * CMYK becomes RGB by (1 - C)(1 - K); a JPEG with Adobe's marker holds inverted values, one without does not.
-* 16-bit grey (PNG, TIFF, PGM) is scaled to 8 bits, not clipped. Of 16-bit RGB, Pillow reads the upper 8 bits.
+* 16-bit grey is scaled to 8 bits and rounded, not clipped; of 16-bit colour, Pillow reads the upper 8 bits.
+* Lab becomes sRGB. Whole numbers with a sign, of 32 bits, and floating-point numbers have no stated range: an error.
 * Of an animation or of several pages, the first counts. Colour profiles are not applied.
 * Everything else is a DecodeError that names the file: nothing is guessed, repaired or replaced.
+
+What no reader built on libjpeg can tell: a JPEG whose middle is damaged, but not cut, decodes to wrong pixels.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
+import re
 import stat
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
+from resnets.data import colour
 from resnets.errors import UserError
 
-# Pillow warns above this number (a quarter of a gigabyte as RGB); no camera's single picture needs more for a classifier.
+# Pillow warns above this number; as RGB it is a quarter of a gigabyte.
 MAX_PIXELS = 89_478_485
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jfif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-# Without "MPO", which Pillow opens as a JPEG and renames; it has no entry of its own.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+# Pillow's readers by the first bytes of a file. They are called directly: Image.open() has warnings and limits of its own,
+# which belong to the whole process, tries every format that it knows, and keeps the reason of a failure to itself.
+_READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
+    (rb"\xff\xd8\xff", JpegImageFile),  # of the several pictures of an MPO file, this reads the first
+    (rb"\x89PNG\r\n\x1a\n", PngImageFile),
+    (rb"GIF8[79]a", GifImageFile),
+    (rb"RIFF....WEBP", WebPImageFile),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", BmpImageFile),
+    (rb"II\*\0|MM\0\*|II\+\0|MM\0\+", TiffImageFile),
+    (rb"P[1-6]\s+[\d#]", PpmImageFile),
+)
+_OTHERS = (  # what is often found, where it begins, and what it is
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
+    (0, b"\xff\x0a", "a JPEG XL picture"),
+    (0, b"8BPS", "a Photoshop picture"),
+    (4, b"ftypavif", "an AVIF picture"),
+    (4, b"ftyphei", "a HEIC picture"),
+    (4, b"ftypmif1", "a HEIC picture"),
+)
+# Pillow's words for a sound file of a kind that it does not read.
+_UNSUPPORTED = ("cannot handle", "unknown pixel mode", "unknown data organization", "nsupported")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,8 +75,11 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNED = (5, 6, 7, 8)  # height and width change places
-_opening = threading.Lock()  # Python's list of warning filters belongs to the whole process
+_BAND = 64  # rows that become numbers at a time: their copies stay in the processor's cache, 6 times as fast as a whole
+_GET_AGAIN = "get it again."
+
+# These remarks on odd metadata name no file and change no pixel.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Png)ImagePlugin$")
 
 
 class DecodeError(UserError):
@@ -52,12 +87,13 @@ class DecodeError(UserError):
 
     Attributes:
         path: of the file, or the name that was given for bytes.
-        kind: missing, directory, empty, not-a-picture, truncated, bomb or unsupported.
-        reason: what was found, without the path.
+        kind: missing (or not to be opened), directory, empty, not-a-picture, truncated (or damaged), bomb or unsupported.
+        reason: what was found and what to do, without the path.
     """
 
     def __init__(self, path: str, kind: str, reason: str) -> None:
-        super().__init__(f"'{path}' {reason}")
+        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in path)  # one line, always
+        super().__init__(f"'{shown}' {reason}")
         self.path = path
         self.kind = kind
         self.reason = reason
@@ -95,35 +131,60 @@ def decode(
         max_pixels: a header that promises more is refused before any memory is spent.
 
     Returns:
-        uint8 (height, width, 3), contiguous.
+        uint8 (height, width, 3), contiguous and writable.
 
     Raises:
         DecodeError: the picture cannot be read.
+        UserError: this process has told Pillow to pass over damage.
     """
-    with _opened(source, name, max_pixels) as (image, path):
-        if min_side is not None and image.format in ("JPEG", "MPO"):
+    image = decode_image(source, name=name, background=background, min_side=min_side, max_pixels=max_pixels)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def decode_image(
+    source: str | Path | bytes,
+    *,
+    name: str | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+    min_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """As `decode`, but a loaded Pillow picture of mode RGB: what Pillow resizes next need not become numbers before."""
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise UserError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: a picture that is cut short would be read as if it "
+            "were whole. Switch it off."
+        )
+    with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
+        if min_side and image.format == "JPEG":
             image.draft(None, (min_side, min_side))
+        storage = colour.storage(image)
+        image.load()
+        orientation = _orientation(image)  # after loading, since Pillow turns a TIFF while it loads it
         try:
-            image.load()
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's readers raise whatever their format stumbles over
-            raise DecodeError(path, "truncated", f"is cut short or damaged ({_short(error)}); get it again.") from error
-        return _rgb(_upright(image), path, background)
+            rgb = colour.rgb(image, storage, background)
+        except colour.NoRangeError as error:
+            raise DecodeError(path, "unsupported", f"{error}; convert it to 8 or 16 bits.") from error
+        return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
 
 def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> PictureInfo:
     """Read only the header: quick, and blind to damage further on. Raises as `decode` does."""
-    with _opened(source, name, max_pixels) as (image, path):
-        try:
-            frames = int(getattr(image, "n_frames", 1))
-        except Exception as error:
-            raise DecodeError(path, "truncated", f"is cut short or damaged ({_short(error)}); get it again.") from error
-        return PictureInfo(image.format or "", image.mode, *image.size, frames, _orientation(image))
+    with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
+        width, height = image.size
+        if isinstance(image, TiffImageFile):  # Pillow gives the size that it will have when it has been turned
+            width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
+        frames = int(getattr(image, "n_frames", 1))
+        return PictureInfo(image.format or "", image.mode, width, height, frames, _orientation(image))
 
 
 @contextmanager
-def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[Image.Image, str]]:
+def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, str]]:
     """The picture with its header read, and its name for errors; the file is closed afterwards."""
     if isinstance(source, bytes):
         path, file = name or "the given bytes", io.BytesIO(source)
@@ -131,57 +192,100 @@ def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> It
         path = name or str(source)
         file = _file(source, path)  # type: ignore[assignment]
     with file:
-        head = file.read(64)
-        if not head:
-            raise DecodeError(path, "empty", "is empty (0 bytes).")
-        file.seek(0)
         try:
-            with _opening, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the size is judged below; other oddities show when it is decoded
-                image = Image.open(file, formats=_FORMATS)
-        except Image.DecompressionBombError as error:
-            raise _bomb(path, "more than twice", max_pixels) from error
-        except UnidentifiedImageError as error:
-            raise _unidentified(path, head) from error
-        except Exception as error:
-            raise DecodeError(path, "truncated", f"has a damaged header ({_short(error)}); get it again.") from error
+            head = file.read(64)
+        except OSError as error:
+            raise DecodeError(path, "missing", f"cannot be read ({_short(error)}); check the disk.") from error
+        if not head:
+            raise DecodeError(path, "empty", f"is empty (0 bytes); {_GET_AGAIN}")
+        reader = next((reader for start, reader in _READERS if re.match(start, head, re.DOTALL)), None)
+        if reader is None:
+            raise _foreign(path, head)
+        _small_enough(path, _claimed(head), max_pixels)
+        with _named(path, max_pixels, "has a damaged header"):
+            image = _header(reader, file)
         with image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise _bomb(path, f"{width}x{height} =", max_pixels, width * height)
+            _small_enough(path, image.size, max_pixels)
+            if isinstance(image, TiffImageFile):
+                tags = image.tag_v2
+                tile = tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1)
+                _small_enough(path, tile, max_pixels)  # libtiff takes memory for a whole tile
             yield image, path
 
 
-def _file(source: str | Path, path: str) -> io.BufferedReader:
+def _file(source: str | Path, path: str) -> BinaryIO:
     try:
         kind = os.stat(source).st_mode
-        if stat.S_ISDIR(kind):
-            raise DecodeError(path, "directory", "is a folder, not a picture.")
-        if not stat.S_ISREG(kind):  # reading a pipe or a device could wait for ever
-            raise DecodeError(path, "unsupported", "is no ordinary file.")
-        return open(source, "rb")
+        if stat.S_ISREG(kind):
+            return open(source, "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DecodeError(path, "missing", "does not exist.") from error
+        raise DecodeError(path, "missing", "does not exist; check the path.") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise DecodeError(path, "missing", f"cannot be opened ({_short(error)}).") from error
+        reason = f"cannot be opened ({_short(error)}); check the path and its rights."
+        raise DecodeError(path, "missing", reason) from error
+    if stat.S_ISDIR(kind):
+        raise DecodeError(path, "directory", "is a folder, not a picture; name a file in it.")
+    # Reading a pipe or a device could wait for ever.
+    raise DecodeError(path, "unsupported", "is a pipe or a device; copy its content to an ordinary file.")
 
 
-def _unidentified(path: str, head: bytes) -> DecodeError:
-    if head.startswith(_SIGNATURES):
-        return DecodeError(
-            path, "truncated", "begins as a picture, but its header is damaged or cut short; get it again."
-        )
+def _header(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.ImageFile:
+    file.seek(0)
+    return reader(file, "")
+
+
+@contextmanager
+def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") -> Iterator[None]:
+    """Everything that goes wrong inside is a DecodeError of the picture at `path`."""
+    try:
+        yield
+    except DecodeError:
+        raise
+    except MemoryError as error:
+        raise DecodeError(path, "bomb", "needs more memory than there is; make it smaller.") from error
+    except Image.DecompressionBombError as error:
+        raise DecodeError(path, "bomb", f"claims more than {max_pixels:,} pixels; make it smaller.") from error
+    except Exception as error:  # Pillow's readers raise whatever their format stumbles over
+        if any(words in str(error) for words in _UNSUPPORTED):
+            reason = f"is of a kind that is not read ({_short(error)}); convert it to an ordinary JPEG or PNG."
+            raise DecodeError(path, "unsupported", reason) from error
+        raise DecodeError(path, "truncated", f"{what} ({_short(error)}); {_GET_AGAIN}") from error
+
+
+def _claimed(head: bytes) -> tuple[int, int]:
+    """Width and height for the formats whose reader takes memory for the whole picture before it tells its size."""
+    if head[:4] == b"GIF8":
+        return int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if head[12:16] == b"VP8 ":
+        return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+    return 0, 0
+
+
+def _small_enough(path: str, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        claim = f"claims {width}x{height} = {width * height:,} pixels"
+        raise DecodeError(path, "bomb", f"{claim}; at most {max_pixels:,} are read. Make it smaller.")
+
+
+def _foreign(path: str, head: bytes) -> DecodeError:
+    for place, start, what in _OTHERS:
+        if head.startswith(start, place):
+            return DecodeError(path, "unsupported", f"is {what}, which is not read; convert it to JPEG or PNG.")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
         return DecodeError(path, "not-a-picture", "is a web page or XML, not a picture; it may be a failed download.")
-    start = head[:24]
-    text = start.decode("utf-8", "replace") if all(byte >= 32 or byte in b"\t\n\r" for byte in start) else ""
-    found = f"its text begins {text!r}" if text and "\ufffd" not in text else f"its bytes begin {start[:8].hex(' ')}"
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head[:24])  # which may end within a letter
+        readable = all(letter.isprintable() or letter in "\t\r\n" for letter in text)
+    except UnicodeDecodeError:
+        readable = False
+    found = f"its text begins {text!r}" if readable else f"its bytes begin {head[:8].hex(' ')}"
     return DecodeError(path, "not-a-picture", f"is no picture that can be read; {found}. Convert it to JPEG or PNG.")
-
-
-def _bomb(path: str, size: str, max_pixels: int, pixels: int | None = None) -> DecodeError:
-    count = f"{size} {pixels:,}" if pixels else f"{size} {max_pixels:,}"
-    return DecodeError(path, "bomb", f"claims {count} pixels; at most {max_pixels:,} are read. Make it smaller.")
 
 
 def _short(error: BaseException) -> str:
@@ -192,34 +296,6 @@ def _short(error: BaseException) -> str:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(value) if value in range(1, 9) else 1
     except Exception:  # EXIF that cannot be read states no orientation
         return 1
-    return value if value in _TRANSPOSE else 1
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """The loaded picture as it is meant to be seen; a TIFF was turned by Pillow while it was loaded."""
-    if orientation := _TRANSPOSE.get(_orientation(image)):
-        turned = image.transpose(orientation)
-        turned.info, turned.format = image.info, image.format
-        return turned
-    return image
-
-
-def _rgb(image: Image.Image, path: str, background: tuple[int, int, int]) -> np.ndarray:
-    mode = image.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
-        wide = np.asarray(image).astype(np.uint32)
-        grey = ((wide + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257, to the nearest
-        return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
-    if mode in ("I", "F", "LAB"):
-        words = {"I": "32-bit whole numbers", "F": "floating-point numbers", "LAB": "Lab colours"}[mode]
-        raise DecodeError(path, "unsupported", f"holds {words}, whose range is not stated; convert it to 8 or 16 bits.")
-    if mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-        image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for Adobe's inverted kind
-    if image.has_transparency_data or mode in ("RGBa", "La"):
-        opaque = image.convert("RGBA")
-        canvas = Image.new("RGB", opaque.size, background)
-        canvas.paste(opaque, mask=opaque.getchannel("A"))
-        image = canvas
-    return np.array(image.convert("RGB"), dtype=np.uint8, order="C")

@@ -1,0 +1,70 @@
+"""What the stored numbers of a picture mean: every mode that Pillow reads becomes 8-bit RGB by one stated rule."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import ExifTags, Image, ImageChops, ImageFile
+
+# Pillow scales grey of 2 and 4 bits to 8, and takes the upper half of 16 bits, but leaves PNG's transparent colour as the
+# file has it.
+_TRANSPARENT_SCALE = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
+
+
+class NoRangeError(ValueError):
+    """Numbers of which nothing says where black and white are."""
+
+
+def storage(image: ImageFile.ImageFile) -> str:
+    """How the file holds the numbers, in Pillow's words; to be asked before the picture is loaded."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return arguments if isinstance(arguments, str) else ""
+
+
+def rgb(image: ImageFile.ImageFile, stored: str, background: tuple[int, int, int]) -> Image.Image:
+    """A loaded picture as mode RGB.
+
+    Args:
+        image: as a reader left it, with its `info` and, of a TIFF, its tags.
+        stored: what `storage` said.
+        background: RGB, 0 to 255, behind transparent places.
+
+    Raises:
+        NoRangeError: whole numbers with a sign or of 32 bits, or floating-point numbers.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return _from_16_bits(image, background)
+    if image.mode in ("I", "F"):
+        kind = "floating-point numbers" if image.mode == "F" else "whole numbers with a sign or of 32 bits"
+        raise NoRangeError(f"holds {kind}, whose range is not stated")
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        return ImageChops.invert(image).convert("RGB")  # Pillow takes every CMYK JPEG for Adobe's inverted kind
+    if image.has_transparency_data:
+        return _over(image, stored, background)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_16_bits(image: ImageFile.ImageFile, background: tuple[int, int, int]) -> Image.Image:
+    """Grey of more than 8 bits, scaled and rounded."""
+    wide = np.asarray(image).astype(np.uint32)
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]  # a TIFF may hold 12
+    white = 2**bits - 1
+    narrow = np.minimum((wide * 255 + white // 2) // white, 255).astype(np.uint8)
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # 0 is white; Pillow minds it with 8 bits only
+        narrow = 255 - narrow
+    grey = Image.fromarray(narrow).convert("RGB")
+    if (transparent := image.info.get("transparency")) is not None:
+        grey.paste(background, mask=Image.fromarray(np.where(wide == transparent, 255, 0).astype(np.uint8)))
+    return grey
+
+
+def _over(image: ImageFile.ImageFile, stored: str, background: tuple[int, int, int]) -> Image.Image:
+    """What is transparent shows the background."""
+    if scale := _TRANSPARENT_SCALE.get(stored):
+        value = image.info["transparency"]
+        scaled = tuple(int(each * scale) for each in (value if isinstance(value, tuple) else (value,)))
+        image.info["transparency"] = scaled if isinstance(value, tuple) else scaled[0]
+    seen = image.convert("RGBA")
+    canvas = Image.new("RGB", seen.size, background)
+    canvas.paste(seen, mask=seen.getchannel("A"))
+    return canvas
