@@ -1,0 +1,28 @@
+"""What a file of another program can be: the answer of each format's `guesses`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnets.data.preprocess import Preprocess
+from resnets.models.spec import ResNetSpec
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One network that the file fits.
+
+    Attributes:
+        spec: the network; its name is one of the zoo.
+        format: "torchvision", "timm", "huggingface", "keras", …
+        reasons: a sentence for each thing that the file shows.
+        doubts: a sentence for each thing that it cannot show and that changes the result; where there is one, the person
+            names the network.
+        preprocess: what the format does with pictures, or None where that is not known.
+    """
+
+    spec: ResNetSpec
+    format: str
+    reasons: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+    preprocess: Preprocess | None = None
