@@ -12,6 +12,10 @@ import pytest
 # with ours.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+# pytest imports readline, which tells the processes that pytest-xdist starts a width of the terminal that nobody has.
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import signal
@@ -15,6 +16,10 @@ from resnets.data.loader import Place, Plan
 from resnets.errors import JobError
 
 
+# Not a function of this file, which a spawned process could not import.
+WHOLE = functools.partial(cache.shrunken, min_side=1000)
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> cache.Decoded:
     random = np.random.default_rng(0)
@@ -22,11 +27,7 @@ def pictures(tmp_path: Path) -> cache.Decoded:
     for number in range(13):
         paths.append(str(tmp_path / f"{number:02d}.png"))
         Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(paths[-1])
-    return cache.Decoded(paths, _whole)
-
-
-def _whole(path: str) -> np.ndarray:
-    return cache.shrunken(path, min_side=1000)
+    return cache.Decoded(paths, WHOLE)
 
 
 VARY = augment.per_picture(16, crop="random_resized", jitter=0.3, erase=0.5)
@@ -131,7 +132,7 @@ def test_workers_leave_an_interrupt_to_the_main_process(pictures):
 
 
 def _loaded(path: str) -> torch.Tensor:
-    return augment.as_tensor(_whole(path)).float()
+    return augment.as_tensor(WHOLE(path)).float()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

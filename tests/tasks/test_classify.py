@@ -81,9 +81,8 @@ def test_ten_crops(world) -> None:
     found = evaluate([classifier], world.samples, crops=10, batch=25)
     for index, path in enumerate(world.paths):
         picture = functional.to_pil_image(classifier.preprocess.read(path))
-        sized = functional.pil_to_tensor(functional.resize(picture, [37]))
-        five = classifier.preprocess.normalize(torch.stack(functional.five_crop(sized, [32, 32])))
-        ten = torch.cat((five, five.flip(-1)))
+        crops = functional.ten_crop(functional.resize(picture, [37]), [32, 32])
+        ten = classifier.preprocess.normalize(torch.stack([functional.pil_to_tensor(crop) for crop in crops]))
         assert np.allclose(found.probabilities[index], softmax(classifier, ten).mean(0), atol=1e-5)
     assert found.temperature == 1.0
 

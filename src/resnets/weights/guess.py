@@ -19,6 +19,7 @@ class Guess:
         doubts: a sentence for each thing that it cannot show and that changes the result; where there is one, the person
             names the network.
         preprocess: what the format does with pictures, or None where that is not known.
+        assumed: a sentence for each thing that the file cannot show and that the format's own files have always alike.
     """
 
     spec: ResNetSpec
@@ -26,3 +27,4 @@ class Guess:
     reasons: tuple[str, ...]
     doubts: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
+    assumed: tuple[str, ...] = ()
