@@ -1,0 +1,211 @@
+"""Hugging Face's names of a ResNet's tensors (transformers/models/resnet/modeling_resnet.py) and its folder.
+
+A folder holds `model.safetensors` and `config.json`; the latter says what shapes cannot: `downsample_in_bottleneck` puts
+the stride in the first 1x1. `preprocessor_config.json` says how a picture becomes the input.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from resnets import atomic
+from resnets.data.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.models.spec import ResNetSpec
+from resnets.weights import torchvision, traits
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.foreign import Foreign
+from resnets.weights.guess import Guess
+from resnets.weights.keymap import Keymap, Rule, wanted
+
+STEM = "resnet.embedder.embedder"
+LAYER = "resnet.encoder.stages.{s-1}.layers.{b-1}"
+BLOCK = "stages.stage{s}.block{b}"
+RULES = (
+    Rule(f"{STEM}.convolution.{{...}}", "stem.conv.{...}"),
+    Rule(f"{STEM}.normalization.{{...}}", "stem.norm.{...}"),
+    Rule(f"{LAYER}.layer.{{n-1}}.convolution.{{...}}", f"{BLOCK}.branch.conv{{n}}.{{...}}"),
+    Rule(f"{LAYER}.layer.{{n-1}}.normalization.{{...}}", f"{BLOCK}.branch.norm{{n}}.{{...}}"),
+    Rule(f"{LAYER}.shortcut.convolution.{{...}}", f"{BLOCK}.shortcut.conv.{{...}}"),
+    Rule(f"{LAYER}.shortcut.normalization.{{...}}", f"{BLOCK}.shortcut.norm.{{...}}"),
+    Rule("classifier.1.{...}", "head.fc.{...}"),
+)
+METHODS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file beside the tensors
+
+
+def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
+    """Their names and ours for the tensors of this network; without `top`, of all but its head (their `ResNetModel`)."""
+    if top:
+        return Keymap(RULES, wanted(spec))
+    bare = [Rule(rule.theirs.removeprefix("resnet."), rule.ours) for rule in RULES]
+    return Keymap(bare, torchvision.body(wanted(spec)))
+
+
+def config(spec: ResNetSpec, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The content of `config.json` for this network.
+
+    Raises:
+        UserError: their `ResNetForImageClassification` cannot compute what this network does.
+    """
+    bottleneck = spec.branch == "bottleneck"
+    plain = ResNetSpec(
+        spec.name, stem_channels=spec.stem_channels, depths=spec.depths, widths=spec.widths, branch=spec.branch,
+        inner_widths=tuple(width // 4 for width in spec.widths) if bottleneck else (), stride_at=spec.stride_at,
+        strides=(spec.strides[0], *(2,) * (len(spec.depths) - 1)),
+    )  # fmt: skip
+    if not torchvision.same(spec, plain) or spec.strides[0] > 2:
+        raise UserError(f"Hugging Face's ResNet cannot compute what '{spec.name}' does: it has basic blocks or bottlenecks "
+                        "of a quarter of the channels, a 7x7 stem and projections of option B.")  # fmt: skip
+    return {
+        "architectures": ["ResNetForImageClassification"],
+        "model_type": "resnet",
+        "num_channels": spec.in_channels,
+        "embedding_size": spec.stem_channels,
+        "hidden_sizes": list(spec.widths),
+        "depths": list(spec.depths),
+        "layer_type": spec.branch,
+        "hidden_act": "relu",
+        "downsample_in_first_stage": spec.strides[0] == 2,
+        "downsample_in_bottleneck": bottleneck and spec.stride_at == "1x1",
+        "id2label": {str(i): name for i, name in enumerate(classes)},
+        "label2id": {name: i for i, name in enumerate(classes)},
+    }
+
+
+def guesses(foreign: Foreign) -> list[Guess]:
+    """The networks whose tensors these can be; empty when the names are not those of transformers' ResNet."""
+    tensors = {
+        name if name.startswith(("resnet.", "classifier.")) else f"resnet.{name}": tensor
+        for name, tensor in foreign.tensors.items()
+    }
+    first = "resnet.encoder.stages.{s}.layers.{b}.layer.0.convolution.weight"
+    depths = traits.depths(list(tensors), first)
+    _, in_channels, kernel = traits.convolution(tensors, f"{STEM}.convolution.weight")
+    if not depths or kernel != 7:
+        return []
+    bottleneck = "resnet.encoder.stages.0.layers.0.layer.2.convolution.weight" in tensors
+    place = "resnet.encoder.stages.{}.layers.{}"
+    places = [(s, b) for s, depth in enumerate(depths) for b in range(depth)]
+    inner = [
+        traits.convolution(tensors, f"{place.format(s, 0)}.layer.1.convolution.weight") for s in range(len(depths))
+    ]
+    last = 2 if bottleneck else 1
+    widths = [
+        traits.convolution(tensors, f"{place.format(s, 0)}.layer.{last}.convolution.weight")[0]
+        for s in range(len(depths))
+    ]
+    if not all(widths) or not all(into for _, into, _ in inner):
+        return []
+    projected = {(s, b) for s, b in places if f"{place.format(s, b)}.shortcut.convolution.weight" in tensors}
+    head = tensors.get("classifier.1.weight")
+    seen = {
+        "stem": "imagenet",
+        "stem_channels": traits.convolution(tensors, f"{STEM}.convolution.weight")[0],
+        "in_channels": in_channels,
+        "depths": depths,
+        "widths": tuple(widths),
+        "branch": "bottleneck" if bottleneck else "basic",
+        "inner_widths": tuple(out for out, _, _ in inner) if bottleneck else (),
+        "groups": 1,
+        "gate": "none",
+        "preactivation": False,
+        "bias": "none",
+        "shortcut": traits.shortcut(depths, projected, False),
+        "classes": None if head is None or not head.dim() else head.shape[0],
+    }
+    return _with_config(foreign, seen)
+
+
+def _with_config(foreign: Foreign, seen: Mapping[str, Any]) -> list[Guess]:
+    reasons = ["the names resnet.encoder.stages and embedder are those of transformers", *torchvision.described(seen)]
+    given = foreign.attributes.get("config")
+    preprocess = preprocessor(Path(foreign.path))
+    if not isinstance(given, Mapping):
+        specs = traits.candidates(seen)
+        assumed = () if preprocess else torchvision.ASSUMED
+        return [Guess(spec, "huggingface", tuple(reasons), traits.doubts(specs), preprocess, assumed) for spec in specs]
+    if given.get("hidden_act", "relu") != "relu":
+        raise UserError(f"'{foreign.path}' has the activation '{given['hidden_act']}'; a ResNet of ours has ReLU.")
+    fixed: dict[str, Any] = {}
+    if seen["branch"] == "bottleneck":
+        first = bool(given.get("downsample_in_bottleneck", False))
+        fixed["stride_at"] = "1x1" if first else "3x3"
+        reasons.append(f"config.json says downsample_in_bottleneck {first}: the stride in the {fixed['stride_at']}")
+    specs = traits.candidates(seen, fixed)
+    if given.get("downsample_in_first_stage", False):
+        reasons.append("config.json says downsample_in_first_stage")
+        specs = [replace(spec, strides=(2, *spec.strides[1:])) for spec in specs]
+    assumed = () if preprocess else torchvision.ASSUMED
+    return [Guess(spec, "huggingface", tuple(reasons), traits.doubts(specs), preprocess, assumed) for spec in specs]
+
+
+def class_names(foreign: Foreign) -> tuple[str, ...]:
+    """The names of the outputs in `config.json`, or () where it has none that count from 0 without a gap."""
+    given = foreign.attributes.get("config")
+    labels = given.get("id2label") if isinstance(given, Mapping) else None
+    if not isinstance(labels, Mapping):
+        return ()
+    names = [labels.get(str(i)) for i in range(len(labels))]
+    return tuple(str(name) for name in names) if all(isinstance(name, str) and name for name in names) else ()
+
+
+def preprocessor(path: Path) -> Preprocess | None:
+    """What `preprocessor_config.json` beside the tensors says, or None where there is none or it says another thing."""
+    beside = (path if path.is_dir() else path.parent) / "preprocessor_config.json"
+    if not beside.is_file() or beside.stat().st_size > _CONFIG_LIMIT:
+        return None
+    try:
+        given = json.loads(beside.read_text("utf-8"))
+        size = given["size"]
+        side = int(size["shortest_edge"] if isinstance(size, dict) else size)
+        if side >= 384:  # their processor then stretches and does not crop
+            shape = Preprocess(size=(side, side), resize="stretch")
+        else:
+            shape = Preprocess(size=(side, side), resize_to=int(side / given.get("crop_pct", 0.875)))
+        return replace(
+            shape, interpolation=METHODS[given.get("resample", 3)],
+            mean=tuple(given["image_mean"]), std=tuple(given["image_std"]),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
+        return None
+
+
+def _preprocessor_config(preprocess: Preprocess) -> dict[str, Any]:
+    if preprocess.resize != "shorter" or preprocess.colour != "rgb" or preprocess.scale != 255:
+        raise UserError(
+            "Hugging Face's image processor of ResNet resizes the shorter side of RGB pictures and divides by 255; "
+            f"this checkpoint's pictures are {preprocess.colour}, resize '{preprocess.resize}', /{preprocess.scale:g}."
+        )
+    side = preprocess.size[0]
+    return {
+        "image_processor_type": "ConvNextImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": side},
+        "crop_pct": side / preprocess.resize_to if preprocess.resize_to else 0.875,
+        "resample": {name: number for number, name in METHODS.items()}[preprocess.interpolation],
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+    }
+
+
+def write(path: str | Path, checkpoint: Checkpoint) -> str:
+    """Write the folder that `ResNetForImageClassification.from_pretrained` reads, and return that name."""
+    folder = Path(path)
+    described = config(checkpoint.spec, checkpoint.classes)
+    processor = _preprocessor_config(checkpoint.preprocess)
+    tensors = keymap(checkpoint.spec).theirs(checkpoint.tensors)
+    with atomic.replacing(folder / "model.safetensors") as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+    atomic.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    atomic.write_text(folder / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
+    return "ResNetForImageClassification"
