@@ -20,8 +20,8 @@ from resnets.errors import JobError, UserError, suggestion
 # Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 
-VERBS = ("train", "evaluate", "predict", "models", "summary", "lr-find", "data")
-GROUPS = ("data",)  # verbs with verbs of their own
+VERBS = ("train", "evaluate", "predict", "models", "summary", "lr-find", "data", "weights")
+GROUPS = ("data", "weights")  # verbs with verbs of their own
 
 INTERRUPTED = 128 + 2  # how shells report SIGINT
 PIPE_CLOSED = 128 + 13  # and SIGPIPE

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
+from torch import Tensor, nn
 
 from resnets import atomic
 from resnets.data.preprocess import Preprocess
@@ -48,7 +50,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     return Keymap(bare, torchvision.body(wanted(spec)))
 
 
-def config(spec: ResNetSpec, classes: tuple[str, ...]) -> dict[str, Any]:
+def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> dict[str, Any]:
     """The content of `config.json` for this network.
 
     Raises:
@@ -64,7 +66,7 @@ def config(spec: ResNetSpec, classes: tuple[str, ...]) -> dict[str, Any]:
         raise UserError(f"Hugging Face's ResNet cannot compute what '{spec.name}' does: it has basic blocks or bottlenecks "
                         "of a quarter of the channels, a 7x7 stem and projections of option B.")  # fmt: skip
     return {
-        "architectures": ["ResNetForImageClassification"],
+        "architectures": ["ResNetForImageClassification" if top else "ResNetModel"],
         "model_type": "resnet",
         "num_channels": spec.in_channels,
         "embedding_size": spec.stem_channels,
@@ -198,14 +200,39 @@ def _preprocessor_config(preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
-def write(path: str | Path, checkpoint: Checkpoint) -> str:
-    """Write the folder that `ResNetForImageClassification.from_pretrained` reads, and return that name."""
+def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
+    """Write the folder that `ResNetForImageClassification.from_pretrained` reads; return that class (`ResNetModel` without `top`)."""
     folder = Path(path)
-    described = config(checkpoint.spec, checkpoint.classes)
+    described = config(checkpoint.spec, checkpoint.classes, top=top)
     processor = _preprocessor_config(checkpoint.preprocess)
-    tensors = keymap(checkpoint.spec).theirs(checkpoint.tensors)
+    given = checkpoint.tensors if top else torchvision.body(checkpoint.tensors)
+    tensors = keymap(checkpoint.spec, top=top).theirs(given)
     with atomic.replacing(folder / "model.safetensors") as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
     atomic.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     atomic.write_text(folder / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
-    return "ResNetForImageClassification"
+    return str(described["architectures"][0])
+
+
+def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
+    """transformers' own network with the tensors of the file, each used and none left over.
+
+    Raises:
+        UserError: transformers has no such network.
+        ImportError: transformers is not installed.
+    """
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    given = config(spec, tuple(str(i) for i in range(spec.classes)))
+    with torch.device("meta"):
+        net = ResNetForImageClassification(ResNetConfig(**given))
+    return _Logits(torchvision.filled(net, foreign.tensors)).eval()
+
+
+class _Logits(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.net(pictures).logits

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from resnets import atomic
 from resnets.data.preprocess import Preprocess
@@ -97,7 +98,8 @@ def guesses(foreign: Foreign) -> list[Guess]:
     own = seen["gate"] == "se" or seen["stem"] == "deep" or seen["shortcut"] == "D"
     if not own and foreign.container != "safetensors":
         return []
-    specs = traits.candidates(seen)
+    # timm itself has no network of these with the stride elsewhere; torchvision's names are in wider use.
+    specs = traits.candidates(seen, {"stride_at": "3x3"} if own else None)
     why = "layer1.0.se, conv1.0 or downsample.2 are timm's names" if own else (
         "the names are torchvision's and timm's alike, and safetensors is what timm writes")  # fmt: skip
     reasons = (why, *torchvision.described(seen))
@@ -132,10 +134,25 @@ def _preactivation(foreign: Foreign) -> list[Guess]:
     return []
 
 
-def write(path: str | Path, checkpoint: Checkpoint) -> str:
+def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     """Write the tensors as timm writes `model.safetensors`, and return timm's name of the network that loads them."""
     name = architecture(checkpoint.spec)
-    tensors = keymap(checkpoint.spec).theirs(checkpoint.tensors)
+    given = checkpoint.tensors if top else torchvision.body(checkpoint.tensors)
+    tensors = keymap(checkpoint.spec, top=top).theirs(given)
     with atomic.replacing(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
     return name
+
+
+def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
+    """timm's own network with the tensors of the file, each used and none left over.
+
+    Raises:
+        UserError: timm has no such network.
+        ImportError: timm is not installed.
+    """
+    import timm
+
+    with torch.device("meta"):
+        net = timm.create_model(architecture(spec), num_classes=spec.classes, in_chans=spec.in_channels)
+    return torchvision.filled(net, foreign.tensors)

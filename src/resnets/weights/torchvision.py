@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnets import atomic
 from resnets.data.preprocess import Preprocess
@@ -19,7 +19,7 @@ from resnets.weights import traits
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
-from resnets.weights.keymap import Keymap, Rule, wanted
+from resnets.weights.keymap import COUNTER, Keymap, Rule, wanted
 
 BLOCK = "stages.stage{s}.block{b+1}"
 RULES = (
@@ -138,12 +138,40 @@ def described(seen: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def write(path: str | Path, checkpoint: Checkpoint) -> str:
+def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     """Write the state_dict as `torch.save` does, and return torchvision's name of the network that loads it."""
     if checkpoint.spec.in_channels != 3:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
-    tensors = keymap(checkpoint.spec).theirs(checkpoint.tensors)
+    tensors = keymap(checkpoint.spec, top=top).theirs(checkpoint.tensors if top else body(checkpoint.tensors))
     with atomic.replacing(path) as temporary:
         torch.save(tensors, temporary)
     return name
+
+
+def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
+    """torchvision's own network with the tensors of the file, each used and none left over.
+
+    Raises:
+        UserError: torchvision has no such network.
+    """
+    from torchvision.models import get_model
+
+    with torch.device("meta"):
+        net = get_model(architecture(spec), num_classes=spec.classes)
+    return filled(net, foreign.tensors)
+
+
+def filled(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A network that was built on "meta", with these tensors in its own types, in eval mode."""
+    own = {
+        name: tensor.to(net.state_dict()[name].dtype) for name, tensor in tensors.items() if name in net.state_dict()
+    }
+    counters = {name: torch.zeros((), dtype=torch.int64) for name in net.state_dict() if name.endswith(COUNTER)}
+    try:
+        net.load_state_dict({**counters, **tensors, **own}, strict=True, assign=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"The original network does not take the tensors: {' '.join(str(error).split())[:300]}"
+        ) from None
+    return net.eval()

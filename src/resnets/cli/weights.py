@@ -1,0 +1,115 @@
+"""`resnets weights`: what a file of weights is, its way into another format, and the proof."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Look at files of weights, convert them, prove that they compute the same.")
+
+FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
+MODEL = "The network that the file holds, where its tensors fit several."
+MAP = "A TOML file that pairs the names of the tensors with ours."
+SET = "A setting of the network, such as zero_both_sides=true; many times."
+
+
+@app.command()
+def inspect(path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)]) -> None:
+    """Say which network a file holds, why, and what it cannot show. Nothing in the file is run.
+
+    Example: resnets weights inspect resnet50-0676ba61.pth
+    """
+    from resnets.weights import inspection
+
+    for line in inspection.inspect(path).lines():
+        typer.echo(line)
+
+
+@app.command()
+def convert(
+    path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
+    to: Annotated[str, typer.Option(help="resnets, torchvision, timm, huggingface or keras.")],
+    out: Annotated[str, typer.Option(help="The file to write; a folder for huggingface.")],
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="What the network expects of pictures: imagenet, caffe (BGR) or tf.")
+    ] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="Text file with the name of a class in each line, in the order of the outputs.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="1, or 4 and more, in place of 3.")] = None,
+    no_top: Annotated[
+        bool, typer.Option("--no-top", help="Take a file without its last layer; leave that layer out.")
+    ] = False,
+) -> None:
+    """Write weights in another format. Every tensor is used once, or nothing is written.
+
+    Example: resnets weights convert resnet18-f37072fd.pth --to resnets --out resnet18.safetensors
+    """
+    from resnets.weights import conversion
+
+    request = conversion.Request(
+        model=model,
+        settings=_settings(assignments),
+        map=map_file,
+        preprocess=preprocess,
+        class_names=_lines(class_names),
+        no_top=no_top,
+        classes=classes,
+        in_channels=in_channels,
+    )
+    for line in conversion.convert(path, to=to, out=out, request=request):
+        typer.echo(line)
+
+
+@app.command()
+def verify(
+    first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
+    pictures: Annotated[
+        list[str] | None, typer.Option(help="A picture or a folder; many times.  [default: noise]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the pictures, pixels.  [default: the file's]")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference, as a share of the largest logit.")] = 1e-4,
+) -> None:
+    """Put the same pictures through both, and through the library of each where it is installed.
+
+    The exit code is 1 when logits differ by more than the tolerance.
+
+    Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
+    """
+    from resnets.weights import conversion, verification
+
+    request = conversion.Request(model=model, settings=_settings(assignments), map=map_file)
+    found = verification.verify(first, second, pictures=tuple(pictures or ()), request=request, imgsz=imgsz)
+    for line in (*found.comparisons, *found.notes):
+        typer.echo(str(line))
+    if not found.within(tolerance):
+        typer.echo(f"they differ by more than {tolerance:g}")
+        raise typer.Exit(1)
+
+
+def _settings(assignments: list[str] | None) -> dict[str, Any]:
+    from resnets.cli.summary import _setting
+
+    return dict(map(_setting, assignments or ()))
+
+
+def _lines(path: str | None) -> tuple[str, ...]:
+    from pathlib import Path
+
+    from resnets.errors import UserError
+
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in Path(path).read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is no text file of class names: {error}.") from None

@@ -1,0 +1,177 @@
+"""Every published family: a file that the library itself wrote gives its logits here, and what we write it loads again.
+
+Random weights and random statistics of normalisations, in float32 files as the libraries publish them; both networks then
+compute in float64, and must agree to 1e-9 of the largest logit. Every family and depth is compared at 65x97, which no
+stride divides, and the shallowest of each family at 224x224 too (the stages differ only in how often a block is repeated).
+The three networks of more than 80 million parameters compute in float32, to 1e-4, at 33x65. What is written back must be
+the library's own tensors, bit for bit, under its own names, and its own strict loader must take it. Keras has a test of its
+own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm as timm_library
+import torch
+import torchvision as torchvision_library
+from torch import Tensor, nn
+from transformers import ResNetConfig, ResNetForImageClassification, ResNetModel
+
+from resnets.models import zoo
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import conversion, huggingface, timm, torchvision
+from resnets.weights.conversion import Request
+
+SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnet50c", "resnet50d", "seresnet18",
+           "seresnet50", "resnetv2_50", "resnetv2_50d")  # fmt: skip
+LARGE = 80_000_000  # parameters
+
+
+def blank(make) -> nn.Module:
+    """A network of a library with random weights, quickly: nothing is initialised twice."""
+    with torch.device("meta"):
+        net = make()
+    net = net.to_empty(device="cpu").eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.4, 1.2, generator=generator)
+                module.bias.uniform_(-0.3, 0.3, generator=generator)
+                module.running_mean.normal_(0, 0.2, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.num_batches_tracked.fill_(7)
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                bound = (6 / module.weight[0].numel()) ** 0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+                if module.bias is not None:
+                    module.bias.uniform_(-0.3, 0.3, generator=generator)
+    return net
+
+
+def agree(ours: nn.Module, theirs: nn.Module, *, shallow: bool) -> None:
+    large = sum(value.numel() for value in ours.parameters()) > LARGE
+    sizes = [(33, 65)] if large else [(65, 97), (224, 224)] if shallow else [(65, 97)]
+    if not large:
+        ours, theirs = ours.double(), theirs.double()
+    for size in sizes:
+        picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
+        picture = picture if large else picture.double()
+        with torch.inference_mode():
+            found, wanted = ours(picture), theirs(picture)
+        wanted = wanted if isinstance(wanted, Tensor) else wanted.logits
+        largest = wanted.abs().max()
+        assert largest > 1e-3
+        assert (found - wanted).abs().max() < (1e-4 if large else 1e-9) * largest
+
+
+def same_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert list(found) == list(wanted) or found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize("name", torchvision.NAMES)
+def test_torchvision_there_and_back(name: str, tmp_path: Path) -> None:
+    theirs = blank(lambda: torchvision_library.models.get_model(name, weights=None))
+    state = {key: value.clone() for key, value in theirs.state_dict().items()}
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    source = conversion.load(tmp_path / "theirs.pth", Request(model=name))
+    (tmp_path / "theirs.pth").unlink()
+    assert source.format == "torchvision"
+    assert torchvision.write(tmp_path / "back.pth", source.checkpoint) == name
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    same_tensors(back, state)
+    theirs.load_state_dict(back, strict=True)
+    (tmp_path / "back.pth").unlink()
+    agree(checkpoints.network(source.checkpoint), theirs, shallow=name in SHALLOW)
+
+
+# Those that differ from another only in how often a block is repeated, and of which nobody has published weights.
+LEFT_OUT = {"resnet101c", "resnet152c", "resnetv2_101d", "resnetv2_152d"}
+TIMM = [name for name in timm.NAMES if name not in {*torchvision.NAMES, *LEFT_OUT} or name == "resnet50"]
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_there_and_back(name: str, tmp_path: Path) -> None:
+    theirs = blank(lambda: timm_library.create_model(name))
+    state = {key: value.clone() for key, value in theirs.state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    model = name if name in torchvision.NAMES else None  # for V1 or V1.5 cannot be seen
+    source = conversion.load(tmp_path / "model.safetensors", Request(model=model))
+    (tmp_path / "model.safetensors").unlink()
+    assert source.format == "timm"
+    assert timm.write(tmp_path / "back.safetensors", source.checkpoint) == name
+    same_tensors(safetensors.torch.load_file(tmp_path / "back.safetensors"), state)
+    timm_library.models.load_checkpoint(theirs, str(tmp_path / "back.safetensors"), strict=True)
+    (tmp_path / "back.safetensors").unlink()
+    agree(checkpoints.network(source.checkpoint), theirs, shallow=name in SHALLOW)
+
+
+def test_the_names_that_timm_shares_with_torchvision_are_the_same() -> None:
+    """So the comparison above need not be made twice for these."""
+    for name in torchvision.NAMES:
+        with torch.device("meta"):
+            one = torchvision_library.models.get_model(name, weights=None).state_dict()
+            other = timm_library.create_model(name).state_dict()
+        assert {key: value.shape for key, value in one.items()} == {key: value.shape for key, value in other.items()}
+        assert timm.keymap(zoo.find(name).spec).pairs == torchvision.keymap(zoo.find(name).spec).pairs
+
+
+TRANSFORMERS = [
+    ("resnet18", {"layer_type": "basic", "depths": (2, 2, 2, 2), "hidden_sizes": (64, 128, 256, 512)}),
+    ("resnet34", {"layer_type": "basic", "depths": (3, 4, 6, 3), "hidden_sizes": (64, 128, 256, 512)}),
+    ("resnet50", {}),
+    ("resnet101", {"depths": (3, 4, 23, 3)}),
+    ("resnet152", {"depths": (3, 8, 36, 3)}),
+    ("resnet50_v1", {"downsample_in_bottleneck": True}),
+    ("resnet101_v1", {"depths": (3, 4, 23, 3), "downsample_in_bottleneck": True}),
+    ("resnet152_v1", {"depths": (3, 8, 36, 3), "downsample_in_bottleneck": True}),
+    ("resnet50", {"downsample_in_first_stage": True}),
+    ("resnet26", {"depths": (2, 2, 2, 2)}),
+]
+
+
+@pytest.mark.parametrize(("name", "config"), TRANSFORMERS, ids=lambda value: value if isinstance(value, str) else "")
+def test_transformers_there_and_back(name: str, config: dict[str, object], tmp_path: Path) -> None:
+    theirs = blank(lambda: ResNetForImageClassification(ResNetConfig(**config, num_labels=9)))
+    state = {key: value.clone() for key, value in theirs.state_dict().items()}
+    theirs.save_pretrained(tmp_path / "theirs")
+    source = conversion.load(tmp_path / "theirs")
+    assert (source.format, source.checkpoint.spec.name) == ("huggingface", name)
+    assert source.checkpoint.classes == tuple(f"LABEL_{i}" for i in range(9))
+    huggingface.write(tmp_path / "back", source.checkpoint)
+    back, report = ResNetForImageClassification.from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not any(report.values())
+    same_tensors(back.state_dict(), state)
+    agree(checkpoints.network(source.checkpoint), back.eval(), shallow=name in SHALLOW)
+
+
+def test_transformers_body_without_a_head(tmp_path: Path) -> None:
+    config = ResNetConfig(**TRANSFORMERS[0][1])
+    theirs = blank(lambda: ResNetModel(config))
+    theirs.save_pretrained(tmp_path / "theirs")
+    source = conversion.load(tmp_path / "theirs", Request(no_top=True))
+    ours = checkpoints.network(source.checkpoint).double()
+    picture = torch.randn(1, 3, 65, 97).double()
+    with torch.inference_mode():
+        wanted = theirs.double()(picture).pooler_output.flatten(1)
+        assert (ours.embed(picture) - wanted).abs().max() < 1e-9 * wanted.abs().max()
+    huggingface.write(tmp_path / "back", source.checkpoint, top=False)
+    _, report = ResNetModel.from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not any(report.values())
+
+
+def test_the_same_weights_differ_between_v1_and_v15(tmp_path: Path) -> None:
+    theirs = blank(lambda: torchvision_library.models.resnet50(num_classes=5))
+    torch.save(theirs.state_dict(), tmp_path / "r50.pth")
+    picture = torch.randn(1, 3, 65, 97)
+    logits = {}
+    for name in ("resnet50", "resnet50_v1"):
+        checkpoint = conversion.load(tmp_path / "r50.pth", Request(model=name)).checkpoint
+        with torch.inference_mode():
+            logits[name] = checkpoints.network(checkpoint)(picture)
+    assert (logits["resnet50"] - logits["resnet50_v1"]).abs().max() > 0.05 * logits["resnet50"].abs().max()
