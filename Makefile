@@ -29,6 +29,11 @@ help:
 demo: .venv/.installed
 	rm -rf $(DEMO)
 	$(BIN)/resnets data get digits $(DEMO)/digits
+	$(BIN)/resnets train $(DEMO)/digits --model cifar_resnet20 --imgsz 16 --epochs 40 --batch 32 \
+	    --set augment.crop=random_resized --set augment.scale=0.7,1 --set augment.flip=0 --out $(DEMO) --name run
+	$(BIN)/resnets evaluate $(DEMO)/run $(DEMO)/digits
+	$(BIN)/resnets predict $(DEMO)/run $(DEMO)/digits/test/3/0098.png $(DEMO)/digits/test/5/0135.png $(DEMO)/digits/test/8/0028.png
+	@echo "The report, a file for a browser: $(CURDIR)/$(DEMO)/run/report.html"
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)

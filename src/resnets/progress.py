@@ -48,7 +48,7 @@ def _bar(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iter
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(what, total=total, rate="")
         start = time.monotonic()
         for done, item in enumerate(items, start=1):

@@ -15,7 +15,6 @@ from resnets.data import augment, cache, loader
 from resnets.data.loader import Place, Plan
 from resnets.errors import JobError
 
-
 # Not a function of this file, which a spawned process could not import.
 WHOLE = functools.partial(cache.shrunken, min_side=1000)
 

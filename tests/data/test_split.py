@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from resnets.data import split as splits
 from resnets.data.samples import Sample, Source, assemble
@@ -236,7 +237,8 @@ def test_what_changed_since_is_listed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "ant" / "1.png").write_bytes(b"edited")
     (data / "bee" / "0.png").unlink()
-    (data / "ant" / "new.png").write_bytes(b"new")
+    (data / "ant" / "unreadable.png").write_bytes(b"new")  # was there before, perhaps: it is no part of any split
+    Image.new("L", (8, 8)).save(data / "ant" / "new.png")
     samples = [Sample(str(path), path.parent.name) for path in sorted(data.glob("*/*.png"))]
     samples = [Sample(each.path, "ant") if each.path.endswith("wasp/5.png") else each for each in samples]
     with pytest.raises(UserError) as caught:

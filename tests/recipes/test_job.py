@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data import loader
+from resnets.data import loader, sources, split
 from resnets.errors import JobError, UserError
 from resnets.recipes import book, job
 from resnets.tasks import classify
@@ -189,6 +189,26 @@ def test_all_unreadable_pictures_are_listed_at_once_or_left_out(colours, capsys)
     _, parts, _ = _learn(colours, epochs=1, on_bad="skip")
     assert "left out 2 pictures" in capsys.readouterr().err
     assert len(parts.feed.paths) + len(parts.val_labels) == 70
+
+
+def test_a_class_whose_last_picture_was_left_out_is_named(colours):
+    for path in (colours / "red").iterdir():
+        path.write_text("this is a text")
+    with pytest.raises(UserError, match="class folder without pictures: 'red'"):
+        _train(colours, epochs=1, on_bad="skip")
+
+
+def test_a_written_split_is_followed_and_left_out_pictures_do_not_break_it(colours, tmp_path):
+    (colours / "red" / "03.png").write_text("this is a text")
+    source = sources.read(colours)
+    split.write(tmp_path / "split.csv", split.split(source, val_fraction=0.4, seed=7))
+    result = _train(colours, epochs=1, split_file=str(tmp_path / "split.csv"), on_bad="skip")
+    theirs, ours = ((path / "split.csv").read_text().splitlines() for path in (tmp_path, result.run))
+    assert set(ours) == {row for row in theirs if "red/03.png" not in row}
+    # The run's own split does not know the bad picture, which is still there.
+    assert {each.split for each in split.read(result.run / "split.csv", source).samples} == {"train", "val"}
+    with pytest.raises(UserError, match="leave out --val-fraction"):
+        _train(colours, split_file=str(tmp_path / "split.csv"), val_fraction=0.3)
 
 
 def test_without_validation_pictures_the_last_weights_are_kept(colours):

@@ -54,6 +54,9 @@ def train(
     val_fraction: Annotated[
         float | None, typer.Option(rich_help_panel=PICTURES, help="Share held out where the data has no val part.")
     ] = None,
+    split_file: Annotated[
+        str | None, typer.Option(rich_help_panel=PICTURES, help="Parts as `resnets data split` wrote them.")
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(rich_help_panel=PICTURES, help="Column whose groups are never divided.")
     ] = None,
@@ -100,6 +103,7 @@ def train(
         stem=stem,
         seed=seed,
         imgsz=imgsz,
+        split_file=split_file,
         val_fraction=val_fraction,
         group_by=group_by,
         balance=balance,

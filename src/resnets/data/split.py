@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnets.atomic import write_bytes
+from resnets.data import examination
 from resnets.data.allotment import allot, units
 from resnets.data.hashing import hashes
 from resnets.data.samples import PARTS, Sample, Source, composed, counted, listed
@@ -80,6 +81,8 @@ def write(path: str | Path, source: Source) -> None:
 def read(path: str | Path, source: Source) -> Source:
     """The source with the parts that the file gives it. Every picture is compared with the one that was split.
 
+    Pictures that the file does not name are left out when they cannot be read: so they were when it was made.
+
     Raises:
         UserError: the file is no split, or pictures were changed, removed, added or moved to another class since.
     """
@@ -92,7 +95,7 @@ def read(path: str | Path, source: Source) -> Source:
     differences = {
         "changed": [key for key in both if digests[key] != rows[key]["sha256"]],
         "missing": [key for key in rows if key not in present],
-        "added": [key for key in present if key not in rows],
+        "added": [key for key in present if key not in rows and not examination.glance(present[key].path)],
         "of another class": [key for key in both if present[key].label != rows[key]["label"]],
     }
     found = [f"{len(keys):,} {what} ({listed(keys, 5)})" for what, keys in differences.items() if keys]

@@ -41,6 +41,7 @@ KEYS = {
     "cache": "data.cache",
     "on_bad": "data.on_bad",
     "balance": "data.balance",
+    "split_file": "data.split_file",
     "val_fraction": "data.val_fraction",
     "group_by": "data.group_by",
     "folds": "data.folds",
@@ -83,8 +84,8 @@ def train(
         overrides: `key=value` for any value of the recipe, such as "optim.lr=0.2".
         dry_run: print the complete plan and return None.
         values: `epochs`, `batch`, `lr`, `imgsz`, `workers`, `device`, `seed`, `patience`, `freeze`, `precision`,
-            `deterministic`, `cache`, `on_bad`, `balance`, `val_fraction`, `group_by`, `folds`, `fold`, `stem`; None
-            leaves a value to the recipe.
+            `deterministic`, `cache`, `on_bad`, `balance`, `split_file`, `val_fraction`, `group_by`, `folds`, `fold`,
+            `stem`; None leaves a value to the recipe.
 
     Raises:
         UserError: what was asked for does not exist or does not fit.
@@ -184,6 +185,9 @@ def _draft(
     """The recipe with everything that the user set, each with its origin."""
     chosen = recipe or ("scratch" if weights == "none" else "finetune")
     draft = Draft(chosen if isinstance(chosen, Recipe) else book.find(chosen, model))
+    cuts = [f"--{key.replace('_', '-')}" for key in ("val_fraction", "group_by", "folds", "fold") if key in given]
+    if "split_file" in given and cuts:
+        raise UserError(f"--split-file says already which picture is in which part; leave out {', '.join(cuts)}.")
     draft.set("data.location", data, "given")
     if model is not None:
         draft.set("model.name", model, "given: --model")

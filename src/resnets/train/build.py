@@ -28,7 +28,6 @@ from resnets.train.state import Parts
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
-SHOWN_TILES = 32
 SHAPE_SAMPLE = 200  # pictures whose headers are read to learn how large they are
 
 
@@ -63,8 +62,10 @@ def divided(source: Source, recipe: Recipe) -> Source:
         raise UserError(
             f"{len(nameless)} pictures have no label, such as '{nameless[0]}'; training needs a label each."
         )
-    source = readable(source, recipe.data.on_bad)
     part = recipe.data
+    if part.split_file is not None:
+        return readable(split.read(part.split_file, source), part.on_bad)
+    source = readable(source, part.on_bad)
     if (part.folds is None) != (part.fold is None):
         raise UserError("data.folds and data.fold belong together: --set data.folds=5 --set data.fold=1")
     return split.split(
@@ -88,7 +89,10 @@ def readable(source: Source, on_bad: str) -> Source:
     say(f"left out {len(bad)} pictures that cannot be read:")
     for failure in failures:
         say(f"  {failure}")
-    return replace(source, samples=tuple(each for each in source.samples if each.path not in bad))
+    kept = tuple(each for each in source.samples if each.path not in bad)
+    emptied = set(source.classes) - {each.label for each in kept}
+    classes = tuple(name for name in source.classes if name not in emptied)
+    return replace(source, samples=kept, classes=classes, empty=tuple(sorted({*source.empty, *emptied})))
 
 
 def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
@@ -217,4 +221,4 @@ def draw_batch(feed: Feed, out: Path) -> None:
     pictures, labels = feed.first_batch()
     names = [feed.classes[label] for label in labels]
     tiles = [gallery.Tile(picture, name) for picture, name in zip(pictures, names, strict=True)]
-    gallery.draw(tiles[:SHOWN_TILES], out)
+    gallery.draw(tiles[: gallery.MOST_PICTURES], out)

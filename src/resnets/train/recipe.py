@@ -80,6 +80,7 @@ class Data(Part):
     # picture of the training pictures, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
     # weights: as the given weights were trained.
     normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
+    split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is cut anew
     val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no picture is held out
     split_seed: int = _value(123, low=0)
     group_by: str | None = None
