@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional
 
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
+from resnets.data.samples import counted
 from resnets.errors import JobError
 from resnets.progress import track
 
@@ -83,7 +84,8 @@ def failed(failures: Sequence[DecodeError]) -> str:
     """One message that names every bad file (the first twenty of them)."""
     shown = "\n  ".join(str(error) for error in sorted(failures, key=str)[:SHOWN_FAILURES])
     more = f"\n  and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
-    return f"{len(failures)} pictures cannot be read; repair or remove them, or use --on-bad skip:\n  {shown}{more}"
+    number = counted(len(failures), "picture")
+    return f"{number} cannot be read; repair or remove what is listed, or use --on-bad skip:\n  {shown}{more}"
 
 
 def shrunken(path: str, *, min_side: int) -> np.ndarray:

@@ -228,7 +228,8 @@ def confidence(files: Folder, results: Tally) -> list[str]:
         way = "less" if temperature > 1 else "more"
         said.append(
             f"The temperature {temperature:.2f}, fitted to the validation pictures, makes the model {way} sure than "
-            "it came out of training; it is stored with the weights and changes no answer."
+            "it came out of training; it is stored with the weights and changes no answer. The diagram shows those same "
+            "pictures, so expect a little less on others."
         )
     return said
 
