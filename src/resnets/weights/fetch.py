@@ -1,0 +1,172 @@
+"""Published weights on this machine: fetched once, whole, proven by their hash, by one process for all.
+
+They stand under `weights/NAME/` in the folder of `RESNETS_HOME`. Environment variables:
+
+    RESNETS_HOME      where to keep what is fetched
+    RESNETS_OFFLINE   1: fetch nothing; a missing file is an error that says where to put it
+    RESNETS_MIRROR    http, https or file: an address under which the files stand as HOST/PATH, as `wget -x` lays them down
+    HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as everywhere
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from resnets import atomic
+from resnets.data.builtin import cache_home
+from resnets.errors import JobError, UserError
+from resnets.progress import say
+from resnets.weights import kinds
+from resnets.weights.catalog import Published
+from resnets.weights.transfer import Transfer
+
+SUM = ".sha256"  # beside each file: its hash, when it was fetched
+
+
+def place(entry: Published) -> Path:
+    """Where the file of these weights stands, or will."""
+    return cache_home() / "weights" / entry.name / entry.file_name
+
+
+def fetch(entry: Published) -> Path:
+    """The file of these weights, fetched when it is not here yet; what belongs to it stands beside it.
+
+    Its hash is compared with the publisher's each time. Several processes may ask for the same file at once.
+
+    Raises:
+        UserError: RESNETS_OFFLINE is set and the file is not here, or RESNETS_MIRROR is no address.
+        JobError: the file could not be had, or is another one than the publisher's.
+    """
+    final = place(entry)
+    if not _whole(entry, final):
+        with _alone(final, entry.name):
+            if not _whole(entry, final):
+                _fetch_all(entry, final)
+    _check(final, entry.digest, entry.name)
+    return final
+
+
+def sha256(path: Path) -> str:
+    """Of the whole file, as 64 digits."""
+    return _hash(path, "sha256")
+
+
+def source(address: str) -> str:
+    """Where `address` is fetched from: itself, or its place on the mirror.
+
+    Raises:
+        UserError: RESNETS_MIRROR is not an address.
+    """
+    mirror = os.environ.get("RESNETS_MIRROR", "")
+    if not mirror:
+        return address
+    if urlsplit(mirror).scheme not in ("http", "https", "file"):
+        raise UserError(f"RESNETS_MIRROR is an address with http://, https:// or file:///; received '{mirror}'.")
+    parts = urlsplit(address)
+    return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
+
+
+def _whole(entry: Published, final: Path) -> bool:
+    return final.is_file() and all(final.with_name(_name(address)).is_file() for address in entry.beside)
+
+
+def _fetch_all(entry: Published, final: Path) -> None:
+    for address in entry.beside:
+        beside = final.with_name(_name(address))
+        if not beside.is_file():
+            _download(address, beside, "", f"{entry.name}, {beside.name}")
+    if not final.is_file():
+        _download(entry.address, final, entry.digest, entry.name)
+
+
+def _download(address: str, final: Path, digest: str, what: str) -> None:
+    origin = source(address)
+    if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") and urlsplit(origin).scheme != "file":
+        raise UserError(f"RESNETS_OFFLINE is set and {what} is not here. Put {address} at '{final}'.")
+    transfer = Transfer(what, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
+    transfer.run()
+    wrong = _difference(transfer, digest)
+    if wrong and transfer.resumed:  # the two parts may be of different files
+        say(f"{what}: {wrong}; once more from the beginning")
+        transfer.forget()
+        transfer.run()
+        wrong = _difference(transfer, digest)
+    if wrong:
+        kind = kinds.describe(transfer.part)
+        transfer.forget()
+        raise JobError(
+            f"{what}: {wrong}, so it is not what its publisher made (it is {kind}), and was removed. A proxy, a login page "
+            f"or the mirror may have changed it; put {address} at '{final}' yourself."
+        )
+    found = sha256(transfer.part)
+    try:
+        with transfer.part.open("rb+") as file:
+            os.fsync(file.fileno())
+        atomic.write_text(final.with_name(final.name + SUM), f"{found}\n")
+        transfer.part.replace(final)
+    except OSError as error:
+        raise JobError(f"Cannot write '{final}': {error.strerror}. Set RESNETS_HOME to another folder.") from error
+    transfer.forget()
+
+
+def _difference(transfer: Transfer, digest: str) -> str:
+    """In what the file differs from what was announced, or ""."""
+    if transfer.size is not None and transfer.come != transfer.size:
+        return f"{transfer.come:,} bytes came in place of {transfer.size:,}"
+    return next((wrong for given in (digest, transfer.digest) if (wrong := _mismatch(transfer.part, given))), "")
+
+
+def _mismatch(path: Path, digest: str) -> str:
+    kind, _, wanted = digest.partition(":")
+    if not wanted:
+        return ""
+    found = _hash(path, kind)
+    return "" if found.startswith(wanted) else f"its {kind} is {found[: max(len(wanted), 12)]} and not {wanted}"
+
+
+def _check(final: Path, digest: str, what: str) -> None:
+    """The file at hand, with the publisher's hash, or else with that of the day when it was fetched."""
+    if not digest:
+        beside = final.with_name(final.name + SUM)
+        noted = beside.read_text("utf-8").strip() if beside.is_file() else ""
+        digest = f"sha256:{noted}" if re.fullmatch("[0-9a-f]{64}", noted) else ""
+    if wrong := _mismatch(final, digest):
+        raise JobError(f"'{final}' is not {what}: {wrong}. Remove it, and it is fetched again.")
+
+
+def _hash(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+@contextlib.contextmanager
+def _alone(final: Path, what: str) -> Iterator[None]:
+    """Hold the lock of this file, which the system gives back when a process is killed."""
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(final.with_name(f".{final.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another process is fetching {what}; waiting for it")
+            lock.acquire()
+    except OSError as error:
+        raise JobError(
+            f"Cannot write to '{final.parent}': {error.strerror}. Set RESNETS_HOME to a folder that can be written."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _name(address: str) -> str:
+    return urlsplit(address).path.rpartition("/")[2]
