@@ -178,7 +178,8 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     }
     for name, (data, *shows) in kinds.items():
         (tmp_path / name).write_bytes(data)
-        refused(tmp_path / name, *shows, "resnets reads its own .safetensors files so far")
+        convert = f"resnets weights convert '{tmp_path / name}' --to resnets"
+        refused(tmp_path / name, *shows, convert if name == "h5" else "A checkpoint of resnets is a .safetensors file")
 
 
 def test_pickles_of_torch_are_named_and_not_opened(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_pickles_of_torch_are_named_and_not_opened(tmp_path: Path) -> None:
 
     for name, new in (("new.pth", True), ("old.pth", False)):
         torch.save({"weights": Trap()}, tmp_path / name, _use_new_zipfile_serialization=new)
-        refused(tmp_path / name, "torch.save", "Python pickle")
+        refused(tmp_path / name, "torch.save", "Python pickle", "resnets weights convert")
     assert not (tmp_path / "sprung").exists()
 
 

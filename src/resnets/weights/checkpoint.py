@@ -44,6 +44,8 @@ FORMAT = 1
 KEY = "resnets"
 HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a mean picture of 224x224) has about 3 MiB
 
+# What to do with a file of weights that is not ours.
+CONVERT = "Make it ours: resnets weights convert '{}' --to resnets --out NAME.safetensors"
 _FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "provenance")
 
 
@@ -114,10 +116,7 @@ def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
             names = file.keys() if text is not None else ()
             tensors = {name: file.get_tensor(name) for name in names}
         if text is None:
-            raise UserError(
-                "is a safetensors file of another program. resnets reads its own files so far, as 'resnets train' "
-                "writes them."
-            )
+            raise UserError(f"is a safetensors file of another program. {CONVERT.format(path)}")
         header = json.loads(text, parse_constant=_no_constant)
         return _from_header(header, tensors, task)
 
@@ -210,8 +209,10 @@ def _check_outside(path: Path) -> None:
     length = struct.unpack("<Q", head[:8])[0] if len(head) == 9 else 0
     if head[8:] != b"{" or length > HEADER_LIMIT:
         kind = kinds.describe(path)
+        if kind in kinds.OF_WEIGHTS:
+            raise UserError(f"'{path}' is {kind}. {CONVERT.format(path)}")
         advice = " The checkpoint comes before the pictures." if kind.endswith("picture") else ""
-        raise UserError(f"'{path}' is {kind}. resnets reads its own {SUFFIX} files so far.{advice}")
+        raise UserError(f"'{path}' is {kind}. A checkpoint of resnets is a {SUFFIX} file.{advice}")
     if 8 + length > size:
         raise UserError(f"'{path}' is cut off in its header, after {size:,} bytes. Copy or train it again.")
 

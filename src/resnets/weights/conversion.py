@@ -12,7 +12,7 @@ from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adaptation, formats, huggingface, inspection, usermap
+from resnets.weights import adaptation, formats, huggingface, imagenet, inspection, usermap
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.checkpoint import Checkpoint
@@ -166,12 +166,6 @@ def _class_names(foreign: Foreign, guess: Guess) -> tuple[tuple[str, ...], str]:
     if guess.format == "huggingface" and len(names := huggingface.class_names(foreign)) == guess.spec.classes:
         return distinct(names), "class names: those of config.json"
     if guess.spec.classes == 1000:
-        import importlib.util
-
-        if importlib.util.find_spec("resnets.weights.imagenet") is None:
-            return _numbers(1000), "TODO"
-        from resnets.weights import imagenet
-
         return distinct(imagenet.NAMES), "class names: ImageNet's, in its usual order"
     return _numbers(guess.spec.classes), "class names: the file has none, so numbers; --class-names gives them"
 

@@ -201,7 +201,8 @@ def _preprocessor_config(preprocess: Preprocess) -> dict[str, Any]:
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
-    """Write the folder that `ResNetForImageClassification.from_pretrained` reads; return that class (`ResNetModel` without `top`)."""
+    """Write the folder that `from_pretrained` reads, and return the class that does so: `ResNetForImageClassification`, or
+    `ResNetModel` without `top`."""
     folder = Path(path)
     described = config(checkpoint.spec, checkpoint.classes, top=top)
     processor = _preprocessor_config(checkpoint.preprocess)

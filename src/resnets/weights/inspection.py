@@ -14,12 +14,13 @@ from safetensors import safe_open
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
+from resnets.weights import catalog, torchvision
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.foreign import Foreign
 from resnets.weights.formats import FORMATS
 from resnets.weights.guess import Guess
-from resnets.weights.keymap import some
+from resnets.weights.keymap import COUNTER, some
 from resnets.weights.location import BEST
 
 # What programs put before every name: DataParallel, torch.compile, Lightning and the like.
@@ -82,7 +83,10 @@ class Inspection:
             lines.append(f"wrapper:  the tensors lie under '{self.foreign.attributes['wrapper']}'")
         lines += [f"because:  {reason}" for reason in first.reasons]
         lines += [f"assumed:  {sentence}" for sentence in first.assumed]
-        return lines + [f"doubt:    {doubt}" for doubt in first.doubts]
+        lines += [f"doubt:    {doubt}" for doubt in first.doubts]
+        if self.foreign and (odd := unknown(self.foreign, first)):
+            lines.append(f"unknown:  {some(odd)}; --map can give these names")
+        return lines
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -99,8 +103,32 @@ def inspect(path: str | Path) -> Inspection:
     foreign, prefix = without_prefix(foreigners.read(path))
     for module in FORMATS.values():
         if guesses := module.guesses(foreign):
-            return Inspection(path, foreign.container, foreign, prefix, tuple(guesses))
+            return Inspection(path, foreign.container, foreign, prefix, tuple(known(path, guesses) or guesses))
     return Inspection(path, foreign.container, foreign, prefix, ())
+
+
+def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
+    """The guess that the file's hash confirms, when it is one of the catalogue's; else none."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    digest = f"sha256:{checkpoints.fingerprint(file)}"
+    for published in catalog.entries().values():
+        if published.digest.startswith("sha256:") and digest.startswith(published.digest):
+            spec = published.spec()
+            for guess in guesses:
+                if torchvision.same(guess.spec, spec):
+                    reason = f"its sha256 is that of {published.name}"
+                    preprocess = published.preprocess()
+                    return [dataclasses.replace(guess, reasons=(reason, *guess.reasons), doubts=(), assumed=(),
+                                                preprocess=preprocess)]  # fmt: skip
+    return []
+
+
+def unknown(foreign: Foreign, guess: Guess) -> list[str]:
+    """The names in the file that the format does not have for this network."""
+    module = FORMATS[guess.format]
+    pairs = module.keymap(guess.spec).pairs if has_top(foreign) else module.keymap(guess.spec, top=False).pairs
+    theirs = {name for name, _ in pairs.values()}
+    return [name for name in foreign.tensors if name not in theirs and not name.endswith(COUNTER)]
 
 
 def is_ours(path: Path) -> bool:

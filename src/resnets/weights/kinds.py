@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+HDF5 = "an HDF5 file, as Keras writes weights"
+PICKLE = "a Python pickle, as torch.save of old wrote .pth"
+TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickle"
+KERAS = "a .keras file"
+OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS)
 _MAGIC = {
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file, as Keras writes weights",
-    b"\x80": "a Python pickle, as torch.save of old wrote .pth",
+    b"\x89HDF\r\n\x1a\n": HDF5,
+    b"\x80": PICKLE,
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
     b"GIF8": "a GIF picture",
@@ -35,8 +40,8 @@ def describe(path: Path) -> str:
 def _zip(head: bytes) -> str:
     """By the name of the first file in the archive, which is always the same one for these two."""
     if b"data.pkl" in head:
-        return "a .pth or .pt of torch.save, which is a zip archive with a Python pickle"
-    return "a .keras file" if b"metadata.json" in head else "a zip archive"
+        return TORCH
+    return KERAS if b"metadata.json" in head else "a zip archive"
 
 
 def _is_text(head: bytes) -> bool:

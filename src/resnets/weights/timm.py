@@ -46,8 +46,8 @@ PREACTIVATION = (
     Rule("head.fc.weight", "head.fc.weight", "pointwise"),
     Rule("head.fc.bias", "head.fc.bias"),
 )
-_V2 = {"stride_at": "3x3", "stem_raw": True}
-_D = {"stem": "deep", "shortcut": "D"}
+_V2: dict[str, object] = {"stride_at": "3x3", "stem_raw": True}
+_D: dict[str, object] = {"stem": "deep", "shortcut": "D"}
 # timm's name -> the name in the zoo and what timm has otherwise.
 NAMES: dict[str, tuple[str, dict[str, object]]] = {
     **{name: (name, {}) for name in torchvision.NAMES},

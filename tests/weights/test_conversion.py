@@ -1,0 +1,162 @@
+"""From a file to ours and on to other formats; what is changed on purpose, and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision as torchvision_library
+
+from resnets.data.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.conversion import Request, convert, distinct, load
+
+
+@pytest.fixture(scope="module")
+def theirs() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torchvision_library.models.resnet18(num_classes=7).eval()
+
+
+@pytest.fixture(scope="module")
+def file(theirs: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "r18.pth"
+    torch.save(theirs.state_dict(), path)
+    return path
+
+
+PICTURE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def logits(path: Path, picture: torch.Tensor = PICTURE) -> torch.Tensor:
+    with torch.inference_mode():
+        return checkpoints.network(checkpoints.read(path))(picture)
+
+
+def test_there_and_back_through_every_format(file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.safetensors"
+    lines = convert(file, to="resnets", out=ours)
+    assert "torchvision, resnet18" in lines[0]
+    assert "122 tensors, each used once" in lines[-1]
+    with torch.inference_mode():
+        assert torch.allclose(logits(ours), theirs(PICTURE), atol=1e-5)
+    for step, (to, name) in enumerate((("timm", "m.safetensors"), ("huggingface", "hf"), ("torchvision", "back.pth"))):
+        convert(ours, to=to, out=tmp_path / name)
+        ours = tmp_path / f"{step}.safetensors"
+        convert(tmp_path / name, to="resnets", out=ours)
+    found, state = torch.load(tmp_path / "back.pth", weights_only=True), theirs.state_dict()
+    assert all(torch.equal(found[key], state[key]) for key in state)
+
+
+def test_what_was_converted_says_where_it_came_from(file: Path, tmp_path: Path) -> None:
+    source = load(file)
+    assert source.checkpoint.provenance["converted_from"] == "r18.pth"
+    assert source.checkpoint.provenance["parent_sha256"] == checkpoints.fingerprint(file)
+    assert source.checkpoint.classes == tuple("0123456")
+    assert source.checkpoint.preprocess == Preprocess.imagenet()
+    assert any("numbers" in note for note in source.notes)
+    named = load(file, Request(class_names=tuple("abcdefg"), preprocess="caffe")).checkpoint
+    assert (named.classes, named.preprocess) == (tuple("abcdefg"), Preprocess.caffe())
+
+
+def test_the_classes_of_imagenet_are_named(tmp_path: Path) -> None:
+    torch.save(torchvision_library.models.resnet18().state_dict(), tmp_path / "r.pth")
+    classes = load(tmp_path / "r.pth").checkpoint.classes
+    assert classes[0] == "tench"
+    assert len(set(classes)) == 1000
+    assert distinct(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")
+
+
+def test_a_new_head_is_asked_for_and_said(file: Path, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.safetensors"
+    lines = convert(file, to="resnets", out=ours, request=Request(classes=3))
+    assert any("new, untrained head of 3 classes" in line for line in lines)
+    assert logits(ours).shape == (2, 3)
+    body, before = checkpoints.read(ours).tensors, load(file).checkpoint.tensors
+    assert all(torch.equal(body[name], before[name]) for name in body if not name.startswith("head."))
+
+
+def test_a_file_without_its_top_is_taken_only_when_asked(file: Path, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in torch.load(file, weights_only=True).items() if not name.startswith("fc.")}
+    torch.save(state, tmp_path / "body.pth")
+    with pytest.raises(UserError, match="--no-top"):
+        load(tmp_path / "body.pth")
+    random = torch.random.get_rng_state()
+    source = load(tmp_path / "body.pth", Request(no_top=True))
+    assert torch.equal(random, torch.random.get_rng_state())
+    assert any("no top" in note for note in source.notes)
+    checkpoints.network(source.checkpoint)
+    convert(file, to="torchvision", out=tmp_path / "out.pth", request=Request(no_top=True))
+    found = torch.load(tmp_path / "out.pth", weights_only=True)
+    assert found.keys() == state.keys()
+
+
+def test_one_channel_adds_the_three_kernels(file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.safetensors"
+    lines = convert(file, to="resnets", out=ours, request=Request(in_channels=1))
+    assert any("added into one" in line for line in lines)
+    grey = PICTURE[:, :1]
+    with torch.inference_mode():
+        assert torch.allclose(logits(ours, grey), theirs(grey.expand(-1, 3, -1, -1)), atol=1e-4)
+    assert checkpoints.read(ours).preprocess.colour == "grey"
+
+
+@pytest.mark.parametrize("channels", [4, 6])
+def test_more_channels_begin_as_zero(channels: int, file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.safetensors"
+    convert(file, to="resnets", out=ours, request=Request(in_channels=channels))
+    more = torch.cat((PICTURE, torch.randn(2, channels - 3, 64, 64)), 1)
+    with torch.inference_mode():
+        assert torch.allclose(logits(ours, more), theirs(PICTURE), atol=1e-5)
+    with pytest.raises(UserError, match=f"takes {channels}"):
+        convert(ours, to="torchvision", out=tmp_path / "t.pth")
+
+
+def test_two_channels_are_refused(file: Path) -> None:
+    with pytest.raises(UserError, match="--in-channels 2"):
+        convert(file, to="resnets", out="x", request=Request(in_channels=2))
+
+
+def test_a_file_with_a_fault_is_not_converted(file: Path, tmp_path: Path) -> None:
+    state = torch.load(file, weights_only=True)
+    state["layer9"] = state.pop("bn1.bias")
+    state["layer1.0.bn1.weight"] = torch.zeros(3)
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(UserError) as error:
+        convert(tmp_path / "odd.pth", to="resnets", out=tmp_path / "out.safetensors")
+    for words in ("missing: bn1.bias", "left over: layer9", "layer1.0.bn1.weight [3] for [64]"):
+        assert words in str(error.value)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_half_precision_and_files_of_before_the_counters(file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:
+    state = torch.load(file, weights_only=True)
+    old = {name: tensor.half() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "old.pth")
+    with torch.inference_mode():
+        found = checkpoints.network(load(tmp_path / "old.pth").checkpoint)(PICTURE)
+        wanted = theirs(PICTURE)
+    assert (found - wanted).abs().max() < 1e-2 * wanted.abs().max()
+
+
+def test_a_library_that_computes_something_else_gets_no_file(tmp_path: Path) -> None:
+    torch.save(torchvision_library.models.resnet50(num_classes=2).state_dict(), tmp_path / "r.pth")
+    convert(tmp_path / "r.pth", to="resnets", out=tmp_path / "v1.safetensors", request=Request(model="resnet50_v1"))
+    for to in ("torchvision", "timm"):
+        with pytest.raises(UserError, match="no network that computes what 'resnet50_v1' does"):
+            convert(tmp_path / "v1.safetensors", to=to, out=tmp_path / "out")
+    convert(tmp_path / "v1.safetensors", to="huggingface", out=tmp_path / "hf")
+    assert load(tmp_path / "hf").checkpoint.spec.stride_at == "1x1"
+
+
+def test_words_that_are_wrong(file: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean 'timm'"):
+        convert(file, to="tim", out="x")
+    with pytest.raises(UserError, match="Did you mean 'resnet18'"):
+        load(file, Request(model="resnet81"))
+    with pytest.raises(UserError, match="no setting 'strides_at'"):
+        load(file, Request(settings={"strides_at": "1x1"}))
+    with pytest.raises(UserError, match="imagenet, caffe, tf"):
+        load(file, Request(preprocess="torch"))
