@@ -40,12 +40,17 @@ def models(
 
     from rich.console import Console
 
-    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if known_width else PIPED_WIDTH, highlight=False)
+    console = Console(width=console_width(), highlight=False)
     console.print(_table(entries, console.width))
     console.print("\nPapers and files:")
     for paper in dict.fromkeys(entry.paper for entry in entries.values()):
         console.print(f"  {paper}", markup=False)
+
+
+def console_width() -> int | None:
+    """Columns for a table; None where rich knows them."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return None if known else PIPED_WIDTH
 
 
 def _values(name: str, entry: Entry) -> dict[str, str | int | None]:

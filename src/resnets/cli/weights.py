@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Look at files of weights, convert them, prove that they compute the same.")
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from resnets.weights.catalog import Published
+
+app = typer.Typer(
+    help="Find published weights; look at files of weights, convert them, prove that they compute the same."
+)
 
 FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
 MODEL = "The network that the file holds, where its tensors fit several."
@@ -94,6 +101,72 @@ def verify(
     if not found.within(tolerance):
         typer.echo(f"they differ by more than {tolerance:g}")
         raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """List the published weights: network, accuracy with its protocol, size, licence, and whether they are here.
+
+    Example: resnets weights list 'resnet50.*'
+    """
+    import json
+
+    from rich.console import Console
+
+    from resnets.cli.models import console_width
+    from resnets.errors import UserError, suggestion
+    from resnets.weights import catalog
+
+    names = catalog.names(pattern)
+    if not names:
+        hint = suggestion(pattern.strip("*?"), catalog.entries()) or " `resnets weights list` shows them all."
+        raise UserError(f"No published weights are called '{pattern}'.{hint}")
+    if as_json:
+        rows = [_values(catalog.find(name)) for name in names]
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    Console(width=console_width(), highlight=False).print(_table([catalog.find(name) for name in names]))
+
+
+def _values(entry: Published) -> dict[str, Any]:
+    import dataclasses
+
+    from resnets.weights import fetch
+
+    place = fetch.place(entry)
+    return {**dataclasses.asdict(entry), "protocol": entry.protocol, "file": str(place) if place.is_file() else None}
+
+
+def _table(entries: list[Published]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from resnets.weights import fetch
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for title in ("Name", "Network", "Top-1", "Top-5", "Measured by", "MiB", "Licence", "Here"):
+        table.add_column(
+            title, justify="right" if title in ("Top-1", "Top-5", "MiB") else "left", no_wrap=title == "Name"
+        )
+    for entry in entries:
+        settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
+        here = "yes" if fetch.place(entry).is_file() else ""
+        table.add_row(
+            entry.name, f"{entry.model}{settings}", _number(entry.top1), _number(entry.top5), entry.protocol,
+            f"{entry.megabytes:.0f}" if entry.megabytes else "", entry.licence, here,
+        )  # fmt: skip
+    return table
+
+
+def _short(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _settings(assignments: list[str] | None) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Published:
         side, _, resized = self.measured.partition("/")
         if not side:
             return ""
-        return f"{self.source}, 1-crop {side}" + (f" of {resized}" if resized else "")
+        return f"{self.source}, 1-crop {side} of {resized}" if resized else f"{self.source}, {side} px"
 
     @property
     def comparable(self) -> bool:
