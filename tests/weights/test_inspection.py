@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from resnets.errors import UserError
@@ -114,3 +115,14 @@ def test_a_file_that_the_catalogue_knows_by_its_hash_needs_no_name(tmp_path: Pat
     guess = inspect(path).only()
     assert guess.spec == zoo.spec("resnet50")
     assert "resnet50.tv_in1k_v1" in guess.reasons[0]
+
+
+def test_a_safetensors_file_whose_first_byte_is_that_of_a_pickle(tmp_path: Path) -> None:
+    """The first byte belongs to the length of the header, so it may be any."""
+    path = tmp_path / "model.safetensors"
+    for pad in range(0, 300, 8):
+        safetensors.torch.save_file(zeros("resnet18"), path, metadata={"pad": "x" * pad})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert inspect(path).only().spec == zoo.spec("resnet18")

@@ -180,8 +180,7 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 
 def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:
-    # A folder's tensors are in one file of a name that Hugging Face fixes.
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = inspection.main_file(path)
     return {
         "converted_from": file.name,
         "format": format_,

@@ -102,11 +102,12 @@ def _content(file: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
         if kerasfile.is_archive(names):
             return "keras", *kerasfile.read(file)
         return "pickle", *pickles.read(file)
-    if head.startswith(b"\x80"):
-        return "pickle", *pickles.read(file)
+    # Before the pickle: a safetensors file begins with the length of its header, whose first byte may be any.
     if safetensor.is_one(head):
         tensors, metadata = safetensor.read(file)
         return "safetensors", tensors, {"metadata": metadata} if metadata else {}
+    if head.startswith(b"\x80"):
+        return "pickle", *pickles.read(file)
     return _unknown(file, head)
 
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import catalog, torchvision
+from resnets.weights import catalog, torchvision, traits
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.foreign import Foreign
@@ -109,8 +109,7 @@ def inspect(path: str | Path) -> Inspection:
 
 def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
     """The guess that the file's hash confirms, when it is one of the catalogue's; else none."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    digest = f"sha256:{checkpoints.fingerprint(file)}"
+    digest = f"sha256:{checkpoints.fingerprint(main_file(path))}"
     for published in catalog.entries().values():
         if published.digest.startswith("sha256:") and digest.startswith(published.digest):
             spec = published.spec()
@@ -121,6 +120,13 @@ def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
                     return [dataclasses.replace(guess, reasons=(reason, *guess.reasons), doubts=(), assumed=(),
                                                 preprocess=preprocess)]  # fmt: skip
     return []
+
+
+def main_file(path: Path) -> Path:
+    """The file of tensors that a path stands for: itself, or the one in a folder of Hugging Face."""
+    if not path.is_dir():
+        return path
+    return next(file for name in foreigners.FOLDER if (file := path / name).is_file())
 
 
 def unknown(foreign: Foreign, guess: Guess) -> list[str]:
@@ -218,8 +224,8 @@ def chosen(inspection: Inspection, model: str | None, settings: Mapping[str, Any
     for key in settings:
         if key not in known:
             raise UserError(f"A network has no setting '{key}'. It has: {', '.join(known)}.")
-    changed = {dataclasses.replace(guess.spec, **settings) for guess in guesses}
-    if len(changed) > 1:
-        remaining = dataclasses.replace(inspection, guesses=tuple(guesses))
-        remaining.only()
-    return dataclasses.replace(guesses[0], spec=changed.pop(), doubts=())
+    fitting = [guess for guess in guesses if all(getattr(guess.spec, key) == value for key, value in settings.items())]
+    found = {dataclasses.replace(guess.spec, **settings): guess for guess in fitting or guesses}
+    doubts = traits.doubts(list(found)) if len(found) > 1 else ()
+    left = [dataclasses.replace(guess, spec=spec, doubts=doubts) for spec, guess in found.items()]
+    return dataclasses.replace(inspection, guesses=tuple(left)).only()

@@ -1,0 +1,128 @@
+"""The table of docs/weights.md: which library reads which file, tried anew.
+
+A reader reads a file when it takes it without another program's help and without a word by the person about single tensors,
+with nothing missing and nothing left over, and gives the logits of the network that wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+from transformers import ResNetConfig, ResNetForImageClassification
+
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.conversion import Request, load
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
+PICTURE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+BASIC = {"layer_type": "basic", "depths": (2, 2, 2, 2), "hidden_sizes": (64, 128, 256, 512), "num_labels": 5}
+
+
+@dataclass(frozen=True)
+class File:
+    """One kind of file: how it is written, and the name of its network for each library that wants one."""
+
+    row: str
+    make: Callable[[], nn.Module]
+    save: Callable[[nn.Module, Path], Path]
+    name: str
+
+
+def pickled(net: nn.Module, folder: Path) -> Path:
+    torch.save(net.state_dict(), folder / "net.pth")
+    return folder / "net.pth"
+
+
+def wrapped(net: nn.Module, folder: Path) -> Path:
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 90}, folder / "net.pth.tar")
+    return folder / "net.pth.tar"
+
+
+def safe(net: nn.Module, folder: Path) -> Path:
+    safetensors.torch.save_file(net.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder / "model.safetensors"
+
+
+def pretrained(net: nn.Module, folder: Path) -> Path:
+    net.save_pretrained(folder / "hf")
+    return folder / "hf"
+
+
+FILES = [
+    File("torchvision `.pth`", lambda: torchvision.models.resnet18(num_classes=5), pickled, "resnet18"),
+    File("the same from `DataParallel`, in a dict", lambda: torchvision.models.resnet18(num_classes=5), wrapped, "resnet18"),
+    File("timm `resnet18` `.safetensors`", lambda: timm.create_model("resnet18", num_classes=5), safe, "resnet18"),
+    File("timm `seresnet18` `.safetensors`", lambda: timm.create_model("seresnet18", num_classes=5), safe, "seresnet18"),
+    File("timm `resnet18d` `.safetensors`", lambda: timm.create_model("resnet18d", num_classes=5), safe, "resnet18d"),
+    File("timm `resnetv2_50` `.safetensors`", lambda: timm.create_model("resnetv2_50", num_classes=5), safe, "resnetv2_50"),
+    File("transformers folder", lambda: ResNetForImageClassification(ResNetConfig(**BASIC)), pretrained, "resnet18"),
+]  # fmt: skip
+
+
+def by_resnets(path: Path, _: str) -> nn.Module:
+    return checkpoints.network(load(path, Request()).checkpoint)
+
+
+def by_torchvision(path: Path, name: str) -> nn.Module:
+    net = torchvision.models.get_model(name, num_classes=5)
+    net.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    return net
+
+
+def by_timm(path: Path, name: str) -> nn.Module:
+    net = timm.create_model(name, num_classes=5)
+    timm.models.load_checkpoint(net, str(path), strict=True)
+    return net
+
+
+def by_transformers(path: Path, _: str) -> nn.Module:
+    net, report = ResNetForImageClassification.from_pretrained(path, output_loading_info=True)
+    assert not any(report.values())
+    return net
+
+
+READERS = {"resnets": by_resnets, "torchvision": by_torchvision, "timm": by_timm, "transformers": by_transformers}
+
+
+def logits(net: nn.Module) -> Tensor:
+    with torch.inference_mode():
+        found = net.eval()(PICTURE)
+    return found if isinstance(found, Tensor) else found.logits
+
+
+def told() -> dict[str, dict[str, bool]]:
+    """The table of the page: row -> reader -> whether it says yes."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text().partition("## Who reads what")[2].splitlines()
+        if line.startswith("|")
+    ]
+    return {row[0]: dict(zip(rows[0][1:], [cell == "yes" for cell in row[1:]], strict=True)) for row in rows[2:]}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: re.sub(r"\W+", "_", file.row))
+def test_the_table_says_what_happens(file: File, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = file.make()
+    wanted, path = logits(theirs), file.save(theirs, tmp_path)
+    found = {}
+    for reader, read in READERS.items():
+        try:
+            found[reader] = torch.allclose(logits(read(path, file.name)), wanted, atol=1e-4 * wanted.abs().max().item())
+        except Exception:
+            found[reader] = False
+    assert {reader: told()[file.row][reader] for reader in READERS} == found
+
+
+def test_every_row_is_tried() -> None:
+    assert {file.row for file in FILES} == {row for row in told() if "Keras" not in row}

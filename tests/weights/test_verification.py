@@ -1,0 +1,89 @@
+"""The proof that two files compute the same, and that it fails when they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision as torchvision_library
+from PIL import Image
+
+from resnets.errors import UserError
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.conversion import Request, convert
+from resnets.weights.verification import verify
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "r18.pth"
+    torch.save(torchvision_library.models.resnet18(num_classes=7).state_dict(), path)
+    return path
+
+
+def test_every_format_is_run_by_its_own_library(file: Path, tmp_path: Path) -> None:
+    names = {"resnets": "o.safetensors", "timm": "t.safetensors", "huggingface": "hf", "torchvision": "b.pth"}
+    for to, name in names.items():
+        convert(file, to=to, out=tmp_path / name)
+        found = verify(file, tmp_path / name, imgsz=64)
+        assert found.within()
+        libraries = " ".join(f"{each.first} {each.second}" for each in found.comparisons)
+        assert "r18.pth by torchvision" in libraries
+        if to != "resnets":
+            library = {"huggingface": "transformers"}.get(to, to)
+            assert f"{name} by {library}" in libraries
+        assert all(each.agreement == 1 and each.pictures == 8 for each in found.comparisons)
+
+
+def test_a_changed_weight_is_found(file: Path, tmp_path: Path) -> None:
+    state = torch.load(file, weights_only=True)
+    state["layer3.0.conv1.weight"] *= 1.5
+    torch.save(state, tmp_path / "other.pth")
+    found = verify(file, tmp_path / "other.pth", imgsz=64)
+    assert not found.within()
+    assert max(each.relative for each in found.comparisons) > 1e-3
+    state["fc.bias"][0] = float("nan")
+    torch.save(state, tmp_path / "other.pth")
+    assert not verify(file, tmp_path / "other.pth", imgsz=64).within(1e9)
+
+
+def test_v1_and_v15_of_one_file_differ(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(torchvision_library.models.resnet50(num_classes=3).state_dict(), tmp_path / "r.pth")
+    convert(tmp_path / "r.pth", to="resnets", out=tmp_path / "v1.safetensors", request=Request(model="resnet50_v1"))
+    found = verify(tmp_path / "r.pth", tmp_path / "v1.safetensors", request=Request(model="resnet50"), imgsz=64)
+    own, other = found.comparisons
+    assert own.relative < 1e-4 < 1e-2 < other.relative
+    with pytest.raises(UserError, match="say --model"):
+        verify(tmp_path / "r.pth", tmp_path / "v1.safetensors")
+    with_note = verify(tmp_path / "r.pth", tmp_path / "v1.safetensors", request=Request(model="resnet50_v1"), imgsz=64)
+    assert with_note.within()
+    assert "torchvision's own network was not run" in with_note.notes[0]
+
+
+def test_pictures_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    for name in ("a/1.png", "a/2.png", "3.png"):
+        Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / "photos" / name)
+    convert(file, to="resnets", out=tmp_path / "o.safetensors")
+    found = verify(file, tmp_path / "o.safetensors", pictures=[str(tmp_path / "photos")], imgsz=64)
+    assert found.within()
+    assert found.comparisons[0].pictures == 3
+    preprocess = checkpoints.read(tmp_path / "o.safetensors").preprocess.at(64)
+    picture = preprocess.load(tmp_path / "photos" / "3.png")
+    assert picture.shape == (3, 64, 64)
+    with pytest.raises(UserError, match="no folder"):
+        verify(file, file, pictures=[str(tmp_path / "nowhere")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no pictures"):
+        verify(file, file, pictures=[str(tmp_path / "empty")])
+
+
+def test_networks_of_different_tasks_are_not_compared(file: Path, tmp_path: Path) -> None:
+    convert(file, to="resnets", out=tmp_path / "o.safetensors", request=Request(classes=3))
+    with pytest.raises(UserError, match="3 classes and 3 channels, 7 classes"):
+        verify(file, tmp_path / "o.safetensors")
