@@ -6,11 +6,12 @@ BIN := .venv/bin
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test bench lint format clean
 
 help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
+	@echo "make bench   measure this project beside its peers (about an hour; nothing else should run)"
 	@echo "make lint    the linter and the type checker only"
 	@echo "make format  put the sources into the common form"
 	@echo "make clean   remove what the demo wrote"
@@ -37,6 +38,15 @@ demo: .venv/.installed
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
+build/peers/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --requirement benchmarks/peers.txt
+	touch $@
+
+bench: .venv/.installed-dev build/peers/.installed
+	$(BIN)/python -m pip install openvino
+	$(BIN)/python benchmarks/run.py
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

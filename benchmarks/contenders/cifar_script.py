@@ -1,0 +1,81 @@
+"""A CIFAR ResNet-20 as scripts on the web train it: its own module, transforms of torchvision, a DataLoader, fp32."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torchvision import transforms
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from harness import report
+
+
+class Block(nn.Module):
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.stride, self.more = stride, width - before
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        around = x[:, :, :: self.stride, :: self.stride]
+        around = nn.functional.pad(around, (0, 0, 0, 0, 0, self.more))
+        return torch.relu(self.body(x) + around)
+
+
+def resnet20() -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    before = 16
+    for width, stride in ((16, 1), (32, 2), (64, 2)):
+        for number in range(3):
+            layers.append(Block(before, width, stride if number == 0 else 1))
+            before = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+transform = transforms.Compose(
+    [
+        transforms.RandomCrop(32, padding=4),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
+    ]
+)
+files = torchvision.datasets.ImageFolder(sys.argv[1])
+# torchvision's CIFAR10 holds its pictures decoded in memory, too.
+dataset = [(picture.copy(), label) for picture, label in files]
+
+
+class Varied(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return len(dataset)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+        picture, label = dataset[number]
+        return transform(picture), label
+
+
+loader = torch.utils.data.DataLoader(Varied(), batch_size=128, shuffle=True, num_workers=2, drop_last=True)
+model = resnet20()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+start, done = 0.0, 0
+for epoch in range(2):
+    if epoch == 1:
+        start = time.perf_counter()
+    for pictures, labels in loader:
+        loss = nn.functional.cross_entropy(model(pictures), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        done += len(labels) if epoch == 1 else 0
+report(done, time.perf_counter() - start)

@@ -1,0 +1,17 @@
+"""The largest memory of one `resnets predict` of a folder; the work done is its inverse, so that less is better."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from harness import report
+
+folder, checkpoint = sys.argv[1:3]
+command = [str(Path(sys.executable).with_name("resnets")), "predict", checkpoint, folder, "--jsonl", "-"]
+subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+report(1 / peak, 1.0, predict_peak_bytes=peak)
