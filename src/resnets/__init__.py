@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from resnets.data.preprocess import Preprocess
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
-    from resnets.models.zoo import create, names, spec
+    from resnets.models.zoo import names, spec
     from resnets.recipes.job import TrainResult, train
     from resnets.tasks.classify import Classifier, Prediction, load
+    from resnets.weights.published import create
 
 __version__ = "0.1.0"
 
@@ -43,7 +44,7 @@ _HOME = {  # public name -> the module that it is defined in, imported when the 
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "TrainResult": "resnets.recipes.job",
-    "create": "resnets.models.zoo",
+    "create": "resnets.weights.published",
     "load": "resnets.tasks.classify",
     "names": "resnets.models.zoo",
     "spec": "resnets.models.zoo",

@@ -8,7 +8,9 @@ import typer
 
 
 def predict(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint or run folder.", metavar="CHECKPOINT")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint, a run folder, or a name of `weights list`.", metavar="CHECKPOINT")
+    ],
     paths: Annotated[
         list[str],
         typer.Argument(help="Pictures, folders, quoted patterns, or - for a list on stdin.", metavar="PATH"),

@@ -14,7 +14,10 @@ def train(
         str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")
     ] = "",
     model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
-    weights: Annotated[str, typer.Option(help="Weights to begin with: a checkpoint, a run folder, or none.")] = "none",
+    weights: Annotated[
+        str,
+        typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
+    ] = "none",
     recipe: Annotated[
         str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
     ] = None,

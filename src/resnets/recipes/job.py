@@ -21,6 +21,7 @@ from resnets.train import state as states
 from resnets.train.plan import Draft
 from resnets.train.recipe import Recipe, assign, override
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import published
 from resnets.weights.checkpoint import Checkpoint
 
 MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
@@ -77,7 +78,8 @@ def train(
         data: a folder of class folders, a folder of `train` and `val` (and `test`) folders, a manifest (.csv, .jsonl),
             or "digits" or "shapes".
         model: a name of the zoo; without it the recipe's, or that of the weights.
-        weights: "none", or a checkpoint or run folder of ours; a head for other classes is replaced, and reported.
+        weights: "none"; a checkpoint or run folder of ours; a name of `resnets weights list`; or "imagenet" for the best
+            published ones of `model`. A head for other classes is replaced, and reported.
         recipe: a name of `resnets.recipes.book`, or a `Recipe`; without it "scratch", or "finetune" with weights.
         name: of the run folder; a number is added when it exists, since no run is written over.
         resume: a run folder whose run goes on from its last saved state, with its own data and recipe.
@@ -192,7 +194,8 @@ def _draft(
     if model is not None:
         draft.set("model.name", model, "given: --model")
     if weights != "none":
-        draft.set("model.weights", weights, "given: --weights")
+        name = published.chosen(weights, draft.recipe.model.name)
+        draft.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
             draft.set("model.name", None, "chosen: the network of the weights")
     for key, value in given.items():

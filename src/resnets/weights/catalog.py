@@ -128,15 +128,18 @@ def names(pattern: str = "*") -> list[str]:
     return [name for name in entries() if fnmatch.fnmatchcase(name, pattern.lower())]
 
 
+def known(name: str) -> bool:
+    """Whether `find` finds weights of that name."""
+    return _canonical(name) in entries()
+
+
 def find(name: str) -> Published:
     """The weights of that name; timm's names of torchvision's weights are understood, too.
 
     Raises:
         UserError: an unknown name; the message suggests the nearest.
     """
-    for theirs, ours in ALIASES.items():
-        if name.endswith(theirs) and name.removesuffix(theirs) + ours in entries():
-            name = name.removesuffix(theirs) + ours
+    name = _canonical(name)
     if name not in entries():
         hint = suggestion(name.lower(), entries()) or " `resnets weights list` shows them all."
         raise UserError(f"There are no published weights '{name}'.{hint}")
@@ -166,6 +169,11 @@ def best(model: str) -> Published:
         near = suggestion(model, known) or " `resnets weights list` shows what there is."
         raise UserError(f"There are no published ImageNet weights for '{model}'.{near}")
     return max(found, key=lambda entry: (not entry.overrides, entry.comparable, entry.top1 or 0.0))
+
+
+def _canonical(name: str) -> str:
+    stem, dot, end = name.rpartition(".")
+    return stem + ALIASES.get(dot + end, dot + end)
 
 
 def _published(row: dict[str, str]) -> Published:

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a file, or the best one of a run folder."""
+"""Where a checkpoint lies: a file, the best one of a run folder, or published weights that were fetched."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from pathlib import Path
 
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
+from resnets.weights import catalog
 
 SUFFIX = ".safetensors"
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run folder
 
 
 def locate(path: str | Path) -> Path:
-    """The file that `path` stands for: itself, or `weights/best.safetensors` in a run folder.
+    """The file that `path` stands for: itself, `weights/best.safetensors` in a run folder, or, where nothing stands at
+    `path` and it is a name of the catalogue, those published weights, fetched and converted.
 
     Raises:
         UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.
+        JobError: the published weights could not be had.
     """
-    path = Path(path)
+    name, path = str(path), Path(path)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
+        if catalog.known(name):
+            from resnets.weights import published  # it needs checkpoints itself
+
+            return published.locate(name)
         raise UserError(f"There is no checkpoint '{path}'.{_missing_hint(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from None
@@ -35,10 +42,13 @@ def locate(path: str | Path) -> Path:
 def _missing_hint(path: Path) -> str:
     if path.name in zoo.names():
         return (
-            f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}"
+            f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
+            f"or `resnets weights list {path.name}` for published ones."
         )
+    if path.name == catalog.BEST:
+        return " Name the published weights themselves; `resnets weights list` shows them."
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return suggestion(path.name, beside)
+    return suggestion(path.name, beside) or suggestion(path.name, catalog.entries())
 
 
 def _in_folder(path: Path) -> Path:

@@ -126,7 +126,7 @@ class Transfer:
                 f"its certificate is not accepted ({_last(error)}); REQUESTS_CA_BUNDLE names another authority"
             )
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise CutOffError(f"the connection failed ({_last(error)})") from error
+            raise CutOffError(f"the connection failed: {_last(error)}") from error
         except requests.exceptions.RequestException as error:
             self._give_up(_last(error))
         if self.size is not None and self.come < self.size:
@@ -289,4 +289,5 @@ def _last(error: BaseException) -> str:
     reason = getattr(error, "reason", None)
     if isinstance(reason, BaseException):
         return _last(reason)
-    return str(error).rpartition(": ")[2].strip("()'\" ") or type(error).__name__
+    # urllib3 begins with the connection: "HTTPSConnection(host='…', port=443): Failed to …".
+    return str(error).rpartition("): ")[2] or type(error).__name__

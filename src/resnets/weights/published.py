@@ -1,0 +1,143 @@
+"""Published weights as checkpoints of ours: fetched and converted once, then kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from resnets.data.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.progress import say
+from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import foreign as foreigners
+from resnets.weights.catalog import Published
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.foreign import Foreign
+
+CONVERSION = 1  # a new one converts again what an older release kept
+
+
+def chosen(weights: str, model: str | None) -> str:
+    """`weights` as it is or, for "imagenet", the name of the best published ones for `model`, which is told.
+
+    Raises:
+        UserError: "imagenet" without a model, or for one for which nobody published weights.
+    """
+    if weights != catalog.BEST:
+        return weights
+    if model is None:
+        raise UserError("--weights imagenet means the best for a network: say which with --model, such as resnet50.")
+    entry = catalog.best(model)
+    facts = [
+        f"top-1 {entry.top1} % ({entry.protocol})" if entry.top1 is not None else "",
+        f"{entry.megabytes:.0f} MiB" if entry.megabytes else "",
+        f"from {entry.host}",
+        f"licence {entry.licence}" if entry.licence else "",
+        "with " + ", ".join(f"{key}={value}" for key, value in entry.overrides.items()) if entry.overrides else "",
+    ]
+    say(f"ImageNet weights for {model}: {entry.name}, {', '.join(fact for fact in facts if fact)}")
+    return entry.name
+
+
+def locate(name: str) -> Path:
+    """The checkpoint of these weights on this machine, fetched and converted when it is not here yet.
+
+    Raises:
+        UserError: no published weights have this name, or RESNETS_OFFLINE is set and they are not here.
+        JobError: they could not be had.
+    """
+    entry = catalog.find(name)
+    kept = fetch.place(entry).with_name(f"resnets-{CONVERSION}.safetensors")
+    if not kept.is_file():
+        checkpoints.save(kept, _converted(entry, fetch.fetch(entry)))
+    return kept
+
+
+def checkpoint(name: str) -> Checkpoint:
+    """The published weights of that name as a checkpoint of ours. Raises as `locate` does."""
+    return checkpoints.read(locate(name))
+
+
+def create(
+    name: str, *, weights: str | Path = "none", classes: int | None = None, in_channels: int = 3, **overrides: Any
+) -> ResNet:
+    """A network of the zoo: `create("resnet50", classes=5)`, or `create("resnet50", weights="imagenet", classes=5)`.
+
+    Args:
+        name: as `resnets models` lists them.
+        weights: "none" for a freshly initialised network; "imagenet" for the best published ones; a name of
+            `resnets weights list`; or a checkpoint or run folder.
+        classes: outputs. Where the weights have others, the last layer is a new one.
+        in_channels: of the picture. For 1, the weights of three channels are added up; from 4 on, the new ones are zero.
+        overrides: other attributes of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights.
+
+    It takes (N, in_channels, H, W) float pictures and gives (N, classes) logits; see `ResNet` for the rest.
+
+    Raises:
+        UserError: an unknown name or override, weights of another network, or a value that does not fit.
+    """
+    if str(weights) == "none":
+        return zoo.create(name, classes=classes, in_channels=in_channels, **overrides)
+    if overrides:
+        raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
+    zoo.find(name)
+    found = checkpoints.read(chosen(str(weights), name))
+    if found.spec.name != name:
+        raise UserError(f"The weights are of {found.spec.name}; received '{name}'.")
+    others = classes if classes != found.spec.classes else None
+    found, notes = adaptation.adapted(found, classes=others, in_channels=in_channels)
+    for note in notes:
+        say(note)
+    return checkpoints.network(found)
+
+
+def _converted(entry: Published, path: Path) -> Checkpoint:
+    spec, foreign = entry.spec(), foreigners.read(path)
+    top = entry.classes > 0
+    keymap = formats.find(entry.format).keymap(spec, top=top)
+    tensors = keymap.ours(foreign.tensors)
+    if not top:
+        say(f"{entry.name} has no last layer: a new, untrained one for {spec.classes} classes")
+        tensors |= adaptation.new_head(spec)
+    return Checkpoint(
+        spec=spec,
+        preprocess=_preprocess(entry, path),
+        classes=_class_names(entry, foreign),
+        tensors={name: _single(tensor) for name, tensor in tensors.items()},
+        metrics=_metrics(entry),
+        provenance={
+            "published": entry.name,
+            "address": entry.address,
+            "licence": entry.licence,
+            "format": entry.format,
+            "parent_sha256": fetch.sha256(path),
+        },
+    )
+
+
+def _preprocess(entry: Published, path: Path) -> Preprocess:
+    said = huggingface.preprocessor(path) if entry.format == "huggingface" else None
+    return said or entry.preprocess()
+
+
+def _class_names(entry: Published, foreign: Foreign) -> tuple[str, ...]:
+    names = huggingface.class_names(foreign) if entry.format == "huggingface" else ()
+    return conversion.distinct(names if len(names) == len(imagenet.NAMES) else imagenet.NAMES)
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """float32: torchvision's first wide_resnet50_2 has half precision, to be a smaller file."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _metrics(entry: Published) -> dict[str, Any]:
+    if entry.top1 is None:
+        return {}
+    shares = {"top1": entry.top1, "top5": entry.top5}
+    facts = {key: round(value / 100, 6) for key, value in shares.items() if value is not None}
+    return {**facts, "protocol": f"ImageNet validation, {entry.protocol}"}
