@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import keras
 import pytest
 import safetensors.torch
 import timm
@@ -91,7 +93,34 @@ def by_transformers(path: Path, _: str) -> nn.Module:
     return net
 
 
-READERS = {"resnets": by_resnets, "torchvision": by_torchvision, "timm": by_timm, "transformers": by_transformers}
+@cache
+def application() -> keras.Model:
+    return keras.applications.ResNet50(weights=None, classes=5, classifier_activation=None, input_shape=(64, 64, 3))
+
+
+def by_keras(path: Path, _: str) -> nn.Module:
+    application().load_weights(path)
+    return Channels(application())
+
+
+class Channels(nn.Module):
+    """A Keras model for pictures with their channels first."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.model(pictures.permute(0, 2, 3, 1), training=False)
+
+
+READERS = {
+    "resnets": by_resnets,
+    "torchvision": by_torchvision,
+    "timm": by_timm,
+    "transformers": by_transformers,
+    "Keras": by_keras,
+}
 
 
 def logits(net: nn.Module) -> Tensor:
