@@ -159,6 +159,14 @@ def test_names_that_do_not_exist() -> None:
         catalog.find("zzz")
 
 
+def test_names_of_repositories() -> None:
+    assert catalog.find("timm/resnet50.a1_in1k") is catalog.find("resnet50.a1_in1k")
+    assert catalog.find("timm/resnet50.tv2_in1k") is catalog.find("resnet50.tv_in1k_v2")
+    assert catalog.find("microsoft/resnet-50") is catalog.find("resnet50.microsoft")
+    assert not catalog.known("microsoft/resnet-51")
+    assert not catalog.known("resnet50")
+
+
 def test_patterns() -> None:
     assert catalog.names("keras_resnet50.*") == ["keras_resnet50.imagenet", "keras_resnet50.imagenet_notop"]
     assert "resnet50.microsoft" in catalog.names("MICROSOFT")

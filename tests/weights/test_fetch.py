@@ -106,7 +106,15 @@ def server() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("RESNETS_OFFLINE", "RESNETS_MIRROR", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+    for name in (
+        "RESNETS_OFFLINE",
+        "RESNETS_MIRROR",
+        "HF_ENDPOINT",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(transfer, "PAUSES", (0.01, 0.01))
@@ -457,6 +465,23 @@ def test_a_mirror_in_a_folder_works_offline(
     copy.write_bytes(CONTENT)
     assert fetch.fetch(entry).read_bytes() == CONTENT
     assert parts(home) == []
+
+
+def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    entry = dataclasses.replace(published(server), address=f"https://huggingface.co{FILE}")
+    assert fetch.fetch(entry).read_bytes() == CONTENT
+    assert fetch.source("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
+
+
+def test_a_file_of_which_nobody_told_the_hash_is_not_passed_in_silence(
+    server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch.fetch(published(server, digest=""))
+    assert f"nobody told its hash; sha256 is {SHA}" in capsys.readouterr().err
+    server.plan = [status(302, Location=FILE, X_Linked_Etag=f'"{SHA}"')]
+    fetch.fetch(published(server, digest="", name="another"))
+    assert "nobody" not in capsys.readouterr().err
 
 
 def test_a_mirror_that_is_no_address(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -134,7 +135,8 @@ def known(name: str) -> bool:
 
 
 def find(name: str) -> Published:
-    """The weights of that name; timm's names of torchvision's weights are understood, too.
+    """The weights of that name; timm's names of torchvision's weights, and names of repositories of
+    Hugging Face (`timm/resnet50.a1_in1k`, `microsoft/resnet-50`), are understood, too.
 
     Raises:
         UserError: an unknown name; the message suggests the nearest.
@@ -172,7 +174,9 @@ def best(model: str) -> Published:
 
 
 def _canonical(name: str) -> str:
-    stem, dot, end = name.rpartition(".")
+    if repository := re.fullmatch(r"microsoft/resnet-(\d+)", name):
+        return f"resnet{repository[1]}.microsoft"
+    stem, dot, end = name.removeprefix("timm/").rpartition(".")
     return stem + ALIASES.get(dot + end, dot + end)
 
 

@@ -5,6 +5,7 @@ They stand under `weights/NAME/` in the folder of `RESNETS_HOME`. Environment va
     RESNETS_HOME      where to keep what is fetched
     RESNETS_OFFLINE   1: fetch nothing; a missing file is an error that says where to put it
     RESNETS_MIRROR    http, https or file: an address under which the files stand as HOST/PATH, as `wget -x` lays them down
+    HF_ENDPOINT       another address for https://huggingface.co, as huggingface_hub reads it
     HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as everywhere
 """
 
@@ -28,6 +29,7 @@ from resnets.weights import kinds
 from resnets.weights.catalog import Published
 from resnets.weights.transfer import Transfer
 
+HUB = "https://huggingface.co"
 SUM = ".sha256"  # beside each file: its hash, when it was fetched
 
 
@@ -67,7 +69,8 @@ def source(address: str) -> str:
     """
     mirror = os.environ.get("RESNETS_MIRROR", "")
     if not mirror:
-        return address
+        endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
+        return endpoint + address.removeprefix(HUB) if address.startswith(f"{HUB}/") else address
     if urlsplit(mirror).scheme not in ("http", "https", "file"):
         raise UserError(f"RESNETS_MIRROR is an address with http://, https:// or file:///; received '{mirror}'.")
     parts = urlsplit(address)
@@ -83,11 +86,12 @@ def _fetch_all(entry: Published, final: Path) -> None:
         beside = final.with_name(_name(address))
         if not beside.is_file():
             _download(address, beside, "", f"{entry.name}, {beside.name}")
-    if not final.is_file():
-        _download(entry.address, final, entry.digest, entry.name)
+    if not final.is_file() and not _download(entry.address, final, entry.digest, entry.name):
+        say(f"{entry.name}: nobody told its hash; sha256 is {sha256(final)}")
 
 
-def _download(address: str, final: Path, digest: str, what: str) -> None:
+def _download(address: str, final: Path, digest: str, what: str) -> bool:
+    """Bring the file to its place, and say whether a hash of the publisher proved it."""
     origin = source(address)
     if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") and urlsplit(origin).scheme != "file":
         raise UserError(f"RESNETS_OFFLINE is set and {what} is not here. Put {address} at '{final}'.")
@@ -115,6 +119,7 @@ def _download(address: str, final: Path, digest: str, what: str) -> None:
     except OSError as error:
         raise JobError(f"Cannot write '{final}': {error.strerror}. Set RESNETS_HOME to another folder.") from error
     transfer.forget()
+    return bool(digest or transfer.digest)
 
 
 def _difference(transfer: Transfer, digest: str) -> str:

@@ -74,15 +74,15 @@ class Transfer:
         if urlsplit(self.address).scheme == "file":
             self._copy()
             return
-        tries = 0
+        tries, most = 0, self.come
         with requests.Session() as session:
             while True:
-                before = self.come
                 try:
                     self._attempt(session)
                     return
                 except CutOffError as cut:
-                    tries = 1 if self.come > before else tries + 1
+                    tries = 1 if self.come > most else tries + 1
+                    most = max(most, self.come)
                     if tries > len(PAUSES):
                         self._give_up(str(cut))
                     pause = PAUSES[tries - 1] if cut.pause is None else cut.pause
