@@ -1,0 +1,106 @@
+"""Freshly made weights have the variance that their paper asks for, layer by layer."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from resnets.models import zoo
+
+HE = [
+    "resnet50",
+    "resnet50_v2",
+    "resnext50_32x4d",
+    "se_resnet18",
+    "plain18",
+    "cifar_resnet56",
+    "wrn_16_8",
+    "cifar_highway20",
+]
+GLOROT = ["keras_resnet50", "keras_resnet50v2", "tutorial_resnet50", "notes_basic_resnet"]
+
+
+def convolutions(net: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    return [(key, module) for key, module in net.named_modules() if isinstance(module, nn.Conv2d)]
+
+
+def tolerance(weight: torch.Tensor) -> float:
+    """Five standard errors of the variance of so many normal numbers, relative."""
+    return 5 * math.sqrt(2 / weight.numel())
+
+
+@pytest.mark.parametrize("name", HE)
+def test_he_variance_is_two_over_the_fan_out(name):
+    torch.manual_seed(0)
+    net = zoo.create(name)
+    gates = {id(module) for _, gate in net.named_modules() if hasattr(gate, "reduce") for module in gate.modules()}
+    checked = 0
+    for key, module in convolutions(net):
+        if id(module) in gates:
+            continue
+        weight = module.weight.double()
+        out, _, *kernel = weight.shape
+        wanted = 2 / (out * math.prod(kernel))
+        assert abs(weight.mean()) < 5 * math.sqrt(wanted / weight.numel()), key
+        assert weight.var().item() == pytest.approx(wanted, rel=tolerance(weight)), key
+        # A normal distribution, not a uniform one of the same variance, whose kurtosis would be 1.8.
+        if weight.numel() > 10_000:
+            assert ((weight**4).mean() / weight.var() ** 2).item() == pytest.approx(3, abs=0.3), key
+        checked += 1
+    assert checked >= sum(zoo.spec(name).depths)
+
+
+@pytest.mark.parametrize("name", GLOROT)
+def test_glorot_is_uniform_within_its_bound(name):
+    torch.manual_seed(0)
+    for key, module in zoo.create(name).named_modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        weight = module.weight
+        field = weight[0, 0].numel() if weight.dim() == 4 else 1
+        bound = math.sqrt(6 / (field * (weight.shape[0] + weight.shape[1])))
+        assert weight.abs().max() <= bound, key
+        assert weight.abs().max() > 0.99 * bound, key
+        assert weight.var().item() == pytest.approx(bound**2 / 3, rel=tolerance(weight)), key
+        if module.bias is not None:
+            assert not module.bias.any(), key
+
+
+@pytest.mark.parametrize("name", [*HE, *GLOROT, "resnet50d", "cbam_resnet18"])
+def test_norms_begin_as_nothing(name):
+    for key, module in zoo.create(name).named_modules():
+        if isinstance(module, nn.BatchNorm2d) and not key.endswith("gate.norm"):
+            assert bool((module.weight == 1).all()), key
+            assert bool((module.bias == 0).all()), key
+
+
+@pytest.mark.parametrize("depth", [20, 32, 56, 110])
+def test_a_highway_begins_by_carrying(depth):
+    """Srivastava et al. 2015, sec. 2.2 and 4: a negative bias, the more so the deeper the network is."""
+    net = zoo.create(f"cifar_highway{depth}")
+    biases = [module.gate.bias for module in net.modules() if hasattr(module, "gate_bias")]
+    assert len(biases) > depth / 3
+    for bias in biases:
+        assert torch.unique(bias).tolist() == [zoo.spec(f"cifar_highway{depth}").gate_bias]
+
+
+def test_the_signal_keeps_its_size_through_a_plain_network():
+    """What the variance is for: the gradient of the 34-layer plain network neither vanishes nor explodes."""
+    torch.manual_seed(0)
+    net = zoo.create("plain34", classes=10)
+    net(torch.randn(8, 3, 64, 64)).sum().backward()
+    first, last = (
+        dict(convolutions(net))[key].weight.grad for key in ("stem.conv", "stages.stage4.block3.branch.conv2")
+    )
+    assert 1e-3 < (first.norm() / last.norm()).item() < 1e3
+
+
+def test_the_seed_decides():
+    torch.manual_seed(3)
+    one = zoo.create("tiny").state_dict()
+    torch.manual_seed(3)
+    two = zoo.create("tiny").state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in one)

@@ -1,0 +1,40 @@
+"""A 1202-layer network learns on a CPU, within the memory that docs/networks.md states."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STEP = """
+import resource, sys
+import torch
+import resnets
+torch.manual_seed(0)
+torch.set_num_threads(1)
+net = resnets.create("cifar_resnet1202")
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+batch = int(sys.argv[1])
+loss = torch.nn.functional.cross_entropy(net(torch.randn(batch, 3, 32, 32)), torch.arange(batch) % 10)
+loss.backward()
+before = net.stem.conv.weight.clone()
+optimizer.step()
+assert not torch.equal(before, net.stem.conv.weight)
+print(loss.item(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+def test_1202_layers_learn_a_step_within_the_memory_that_is_stated():
+    text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    stated = re.search(r"a batch of (\d+) takes (\d\.\d) GiB", text)
+    assert stated is not None
+    done = subprocess.run([sys.executable, "-c", STEP, stated[1]], capture_output=True, text=True, check=True)
+    loss, peak_gib = map(float, done.stdout.split())
+    print(f"batch {stated[1]}: {peak_gib:.2f} GiB at most")
+    assert 0 < loss < 100
+    assert peak_gib < float(stated[2]) * 1.1
+    assert peak_gib > float(stated[2]) * 0.7, "docs/networks.md states too much"
