@@ -32,8 +32,21 @@ def test_a_pattern_and_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, "resnet50.tv*").splitlines()
     assert len(lines) == 4
     assert " ".join(lines[-1].split()) == (
-        "resnet50.tv_in1k_v2 resnet50 80.86 95.43 torchvision, 1-crop 224 of 232 98 bsd-3-clause"
+        "resnet50.tv_in1k_v2 resnet50 80.86 95.43 98 torchvision, 1-crop 224 of 232 bsd-3-clause"
     )
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_folds_everything_but_names(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = shown(capsys).splitlines()
+    assert max(map(len, lines)) <= width
+    begin = next(i for i, line in enumerate(lines) if line.startswith("───"))
+    assert [line.split()[0] for line in lines[begin + 1 :] if line[0] != " "] == list(catalog.entries())
+    assert ("Top-5" in "".join(lines[:begin])) == (width == 100)
+    assert "…" not in "".join(lines)
 
 
 def test_what_is_here_is_marked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ app = typer.Typer(
 FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
 MODEL = "The network that the file holds, where its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with ours."
+WIDE = 100  # columns; a narrower table leaves out the top-5
 SET = "A setting of the network, such as zero_both_sides=true; many times."
 
 
@@ -128,7 +129,8 @@ def list_(
         rows = [_values(catalog.find(name)) for name in names]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    Console(width=console_width(), highlight=False).print(_table([catalog.find(name) for name in names]))
+    console = Console(width=console_width(), highlight=False)
+    console.print(_table([catalog.find(name) for name in names], wide=console.width >= WIDE))
 
 
 def _values(entry: Published) -> dict[str, Any]:
@@ -140,24 +142,34 @@ def _values(entry: Published) -> dict[str, Any]:
     return {**dataclasses.asdict(entry), "protocol": entry.protocol, "file": str(place) if place.is_file() else None}
 
 
-def _table(entries: list[Published]) -> Table:
+def _table(entries: list[Published], *, wide: bool) -> Table:
     from rich import box
     from rich.table import Table
 
     from resnets.weights import fetch
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for title in ("Name", "Network", "Top-1", "Top-5", "Measured by", "MiB", "Licence", "Here"):
-        table.add_column(
-            title, justify="right" if title in ("Top-1", "Top-5", "MiB") else "left", no_wrap=title == "Name"
-        )
+    figures = ("Top-1", "Top-5", "MiB")
+    titles = [
+        title for title in ("Name", "Network", *figures, "Protocol", "Licence", "Here") if wide or title != "Top-5"
+    ]
+    for title in titles:
+        # A name is copied, so it is never cut or folded.
+        justify: Any = "right" if title in figures else "left"
+        table.add_column(title, justify=justify, no_wrap=title == "Name" or title in figures, overflow="fold")
     for entry in entries:
         settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
-        here = "yes" if fetch.place(entry).is_file() else ""
-        table.add_row(
-            entry.name, f"{entry.model}{settings}", _number(entry.top1), _number(entry.top5), entry.protocol,
-            f"{entry.megabytes:.0f}" if entry.megabytes else "", entry.licence, here,
-        )  # fmt: skip
+        cells = {
+            "Name": entry.name,
+            "Network": f"{entry.model}{settings}",
+            "Top-1": _number(entry.top1),
+            "Top-5": _number(entry.top5),
+            "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "",
+            "Protocol": entry.protocol,
+            "Licence": entry.licence,
+            "Here": "yes" if fetch.place(entry).is_file() else "",
+        }
+        table.add_row(*(cells[title] for title in titles))
     return table
 
 
