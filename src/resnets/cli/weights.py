@@ -18,7 +18,7 @@ app = typer.Typer(
 FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
 MODEL = "The network that the file holds, where its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with ours."
-WIDE = 100  # columns; a narrower table leaves out the top-5
+WIDE = 120  # columns; a narrower table has the name, the network and its accuracy only
 SET = "A setting of the network, such as zero_both_sides=true; many times."
 
 
@@ -150,9 +150,11 @@ def _table(entries: list[Published], *, wide: bool) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     figures = ("Top-1", "Top-5", "MiB")
-    titles = [
-        title for title in ("Name", "Network", *figures, "Protocol", "Licence", "Here") if wide or title != "Top-5"
-    ]
+    titles = (
+        ["Name", "Network", *figures, "Protocol", "Licence", "Here"]
+        if wide
+        else ["Name", "Network", "Top-1", "Protocol"]
+    )
     for title in titles:
         # A name is copied, so it is never cut or folded.
         justify: Any = "right" if title in figures else "left"
