@@ -1,0 +1,267 @@
+"""The value that turns a file into a network's input, beside torchvision's transforms and Keras' preprocessing."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import keras
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from resnets.data.decode import DecodeError
+from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from resnets.errors import UserError
+
+SIZES = [(224, 224), (301, 233), (97, 640), (640, 97), (17, 19), (256, 341)]  # height, width
+
+
+def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Soft colours and edges with grain."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (9, 11, 3), dtype=np.uint8))
+    soft = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(float)
+    return Image.fromarray((soft + random.normal(0, 6, soft.shape)).clip(0, 255).astype(np.uint8))
+
+
+def png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def theirs(*steps: object, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    return v2.Compose([*steps, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_torchvisions_evaluation(size, interpolation):
+    picture = photograph(*size)
+    mode = v2.InterpolationMode(interpolation)
+    wanted = theirs(v2.Resize(73, interpolation=mode, antialias=True), v2.CenterCrop(64))(picture)
+    found = Preprocess(size=(64, 64), resize_to=73, interpolation=interpolation).load(png(picture))
+    assert found.dtype == torch.float32
+    assert (found - wanted).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(301, 233), (17, 19)])
+def test_imagenet_is_what_torchvisions_weights_say(size):
+    from torchvision.models import ResNet50_Weights
+
+    picture = photograph(*size)
+    wanted = ResNet50_Weights.IMAGENET1K_V1.transforms()(picture)
+    assert (Preprocess.imagenet().load(png(picture)) - wanted).abs().max() < 1e-5
+
+
+def test_a_picture_smaller_than_the_crop_stands_on_black():
+    picture = photograph(20, 31)
+    wanted = theirs(v2.CenterCrop((33, 48)))(picture)
+    found = Preprocess(size=(33, 48), resize="none")(np.asarray(picture))
+    assert (found - wanted).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(60, 81), (75, 64), (64, 64)])
+def test_ten_crops_are_torchvisions(size):
+    picture = photograph(*size)
+    crops = v2.Compose([v2.Resize(57, antialias=True), v2.TenCrop(48)])(picture)
+    found = Preprocess(size=(48, 48), resize_to=57).views(np.asarray(picture), crops=10)
+    assert found.shape == (10, 3, 48, 48)
+    for have, wanted in zip(found, crops, strict=True):
+        assert (have - theirs()(wanted)).abs().max() < 1e-5
+
+
+def test_views_that_cannot_be():
+    value = Preprocess(size=(48, 48), resize="none")
+    with pytest.raises(UserError, match="crops is 1 or 10; received 5"):
+        value.views(np.zeros((60, 60, 3), np.uint8), crops=5)
+    with pytest.raises(UserError, match="48x48 need a larger picture; received 60x40"):
+        value.views(np.zeros((40, 60, 3), np.uint8), crops=10)
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf"])
+@pytest.mark.parametrize("size", [(64, 64), (97, 51)])
+def test_keras_preprocessing(mode, size):
+    picture = photograph(*size)
+    resized = Image.Image.resize(picture, (48, 48), Image.Resampling.BILINEAR)
+    module = keras.applications.resnet if mode == "caffe" else keras.applications.resnet_v2
+    wanted = module.preprocess_input(np.asarray(resized).astype("float32"), data_format="channels_last")
+    found = getattr(Preprocess, mode)(48).load(png(picture)).permute(1, 2, 0).numpy()
+    # float32 at 0 to 255, in another order of operations
+    assert np.abs(found - wanted).max() < 1e-4 * max(1, np.abs(wanted).max() / 128)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("size", [(64, 64), (97, 51), (31, 40)])
+def test_resizing_without_antialias_is_that_of_keras(interpolation, size):
+    """As keras.utils.image_dataset_from_directory does it."""
+    picture = np.asarray(photograph(*size))
+    wanted = keras.ops.convert_to_numpy(
+        keras.ops.image.resize(picture.astype("float32"), (48, 36), interpolation, data_format="channels_last")
+    )
+    value = Preprocess(
+        size=(48, 36),
+        resize="stretch",
+        interpolation=interpolation,
+        antialias=False,
+        scale=1.0,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+    assert np.abs(value(picture).permute(1, 2, 0).numpy() - wanted).max() < 1e-3
+
+
+def test_pad_keeps_the_whole_picture():
+    value = Preprocess(
+        size=(60, 60), resize="pad", background=(9, 99, 199), interpolation="nearest", mean=(0,) * 3, std=(1,) * 3
+    )
+    found = value.framed(np.full((30, 60, 3), 200, np.uint8))
+    assert (found[15:45] == 200).all()
+    assert (found[:15] == (9, 99, 199)).all()
+    assert (found[45:] == (9, 99, 199)).all()
+
+
+def test_colour_orders():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[...] = (200, 100, 50)
+    plain = {"size": (4, 4), "resize": "none", "scale": 1.0}
+    rgb, bgr = (
+        Preprocess(**plain, colour=name, mean=(0,) * 3, std=(1,) * 3)(picture)[:, 0, 0] for name in ("rgb", "bgr")
+    )
+    assert (rgb.tolist(), bgr.tolist()) == ([200, 100, 50], [50, 100, 200])
+    grey = Preprocess(**plain, colour="grey", mean=(0,), std=(1,))(picture)
+    assert grey.shape == (1, 4, 4)
+    assert grey[0, 0, 0].item() == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, abs=1e-4)
+
+
+def test_a_mean_picture():
+    mean = np.random.default_rng(0).uniform(0, 1, (3, 6, 8))
+    value = Preprocess(size=(6, 8), resize="none", mean=tuple(mean.flatten()), std=(1, 1, 1))
+    picture = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    wanted = picture.transpose(2, 0, 1) / 255 - mean
+    assert np.abs(value(picture).numpy() - wanted).max() < 1e-6
+    assert value.at(12).size == (12, 12)
+    assert len(value.at(12).mean) == 3 * 12 * 12
+
+
+def test_normalize_takes_batches_of_any_type():
+    pictures = torch.randint(0, 256, (2, 5, 3, 8, 8), dtype=torch.uint8)
+    value = Preprocess.imagenet(8)
+    one = value.normalize(pictures)
+    assert (one.shape, one.dtype) == (pictures.shape, torch.float32)
+    assert torch.allclose(one, value.normalize(pictures.double()))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Preprocess(), Preprocess.imagenet(180), Preprocess.caffe(), Preprocess.tf(64),
+        Preprocess.plain(32, (0.5,) * 3, (0.2,) * 3),
+        Preprocess(size=(30, 40), resize="pad", colour="grey", mean=(0.1,), std=(0.3,), background=(1, 2, 3), draft=False),
+    ],
+)  # fmt: skip
+def test_json_and_back(value):
+    again = Preprocess.from_dict(json.loads(json.dumps(value.to_dict())))
+    assert again == value
+    assert hash(again) == hash(value)
+
+
+WRONG = [
+    ({"resize": "shortre"}, "resize is one of .*received 'shortre'. Did you mean 'shorter'"),
+    ({"interpolation": "cubic"}, "Did you mean 'bicubic'"),
+    ({"colour": "hsv"}, "colour is one of rgb, bgr, grey; received 'hsv'"),
+    ({"crop": "left"}, "crop is one of"),
+    ({"size": (224,)}, "size is a height and a width"),
+    ({"size": (0, 224)}, "at least 1 pixel"),
+    ({"size": (2.5, 2)}, "size is a list of whole numbers"),
+    ({"resize_to": 100}, "resize_to is at least the larger side"),
+    ({"mean": (0.5,)}, "rgb has 3 channel"),
+    ({"mean": (float("nan"), 0, 0)}, "mean is a list of finite numbers"),
+    ({"std": (1, 0, 1)}, "std and scale are greater than 0"),
+    ({"scale": 0.0}, "std and scale are greater than 0"),
+    ({"background": (0, 0, 256)}, "from 0 to 255"),
+    ({"antialias": False}, "antialias can only be off"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG)
+def test_nonsense_is_refused_in_one_line(values, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Preprocess(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_with_an_unknown_or_unfit_setting():
+    with pytest.raises(UserError, match=r"no setting 'siez'\. Did you mean 'size'"):
+        Preprocess.from_dict({"siez": [1, 1]})
+    with pytest.raises(UserError, match="cannot have size='large'"):
+        Preprocess.from_dict({"size": "large"})
+    with pytest.raises(UserError, match="cannot have draft=1"):
+        Preprocess.from_dict({"draft": 1})
+
+
+def test_an_endless_strip_is_refused():
+    strip = png(Image.new("RGB", (200_000, 1)))
+    for read in (Preprocess.imagenet().load, Preprocess.imagenet().read):
+        with pytest.raises(DecodeError, match="200000x1 pixels, too long") as caught:
+            read(strip, name="strip.png")
+        assert caught.value.path == "strip.png"
+
+
+def test_at_another_side():
+    assert Preprocess.imagenet(224).at(112) == Preprocess.imagenet(112)
+    assert Preprocess.caffe(224).at(64) == Preprocess.caffe(64)
+
+
+# ---- decoding at a smaller scale, which is quicker and changes the result a little -----------------------------------------
+
+# In steps of 0 to 255, over the normalised picture's pixels: mean and greatest difference of a scaled decoding.
+MEAN_LIMIT, MOST_LIMIT = 2.0, 40.0
+
+
+def _drafted(content: bytes) -> torch.Tensor:
+    """How far `draft` moves the pixels of the input, in steps of 0 to 255."""
+    plain = {"scale": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    quick = Preprocess(**plain).load(content)
+    exact = Preprocess(**plain, draft=False).load(content)
+    return (quick - exact).abs()
+
+
+@pytest.mark.parametrize("size", [(1200, 1600), (2000, 1500), (3000, 4000)])
+def test_scaled_decoding_stays_within_the_stated_tolerance(size):
+    file = io.BytesIO()
+    photograph(*size).save(file, "JPEG", quality=90)
+    off = _drafted(file.getvalue())
+    print(f"{size}: mean {off.mean():.3f}, greatest {off.max():.1f}")
+    assert 0 < off.mean() < MEAN_LIMIT  # it is really another way
+    assert off.max() < MOST_LIMIT
+
+
+def test_scaled_decoding_of_real_photographs(shared):
+    """Real ones, enlarged to the size at which a camera would have taken them."""
+    with tarfile.open(shared("data/flower_photos.tar")) as archive:
+        members = [member for member in archive if member.name.endswith(".jpg")][:400:50]
+        contents = [archive.extractfile(member).read() for member in members]
+    means, most = [], []
+    for content in contents:
+        picture = Image.open(io.BytesIO(content))
+        file = io.BytesIO()
+        picture.resize((picture.width * 5, picture.height * 5), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
+        off = _drafted(file.getvalue())
+        means.append(off.mean().item())
+        most.append(off.max().item())
+    print(f"mean {max(means):.3f}, greatest {max(most):.1f}")
+    assert max(means) < MEAN_LIMIT
+    assert max(most) < MOST_LIMIT
+
+
+def test_small_pictures_and_pngs_are_never_scaled():
+    picture = photograph(450, 500)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    assert _drafted(file.getvalue()).max() == 0
+    assert _drafted(png(photograph(1200, 1600))).max() == 0
