@@ -1,7 +1,8 @@
 """How a picture becomes a network's input: one frozen value, stored with the weights and used wherever a file is read.
 
-A picture is resized and cropped as 8-bit RGB and then normalised as float. Resizing is torchvision's of PIL pictures,
-which is Pillow's: the result equals torchvision's own transforms on the same file.
+A picture is resized and cropped as 8-bit RGB and then normalised as float. Resizing is Pillow's, and lengths are rounded as
+torchvision rounds them (torchvision/transforms/v2/functional/_geometry.py): the result equals its own transforms on the same
+file. It is not asked to do it itself because importing its transforms takes as long as importing torch.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode, functional
 
 from resnets.data.decode import MAX_PIXELS, DecodeError, decode, decode_image
 from resnets.errors import UserError, suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_METHODS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 COLOURS = ("rgb", "bgr", "grey")
 # ImageNet's mean and standard deviation as torchvision and timm use them, for values of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -175,7 +176,8 @@ class Preprocess:
         if image.height < self.size[0] or image.width < self.size[1]:
             needed = f"{self.size[1]}x{self.size[0]}"
             raise UserError(f"Ten crops of {needed} need a larger picture; received {image.width}x{image.height}.")
-        return self.normalize(torch.stack([_planes(crop) for crop in functional.ten_crop(image, list(self.size))]))
+        mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return self.normalize(torch.stack([_planes(crop) for side in (image, mirrored) for crop in self._five(side)]))
 
     def framed(self, picture: np.ndarray | Image.Image) -> np.ndarray:
         """Resized and cropped, not yet normalised: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
@@ -239,23 +241,39 @@ class Preprocess:
             return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
         image = self._resized(_image(picture))
         if self.crop == "center" and (image.height, image.width) != self.size:
-            image = functional.center_crop(image, list(self.size))
+            image = self._center(image)
         return _planes(image)
 
     def _resized(self, image: Image.Image) -> Image.Image:
-        method = InterpolationMode(self.interpolation)
+        method = _METHODS[self.interpolation]
+        height, width = self.size
         if self.resize == "shorter":
-            return functional.resize(image, [self.resize_to], method)
+            shorter = self.resize_to or 0
+            longer = shorter * max(image.size) // min(image.size)
+            return image.resize((shorter, longer) if image.width < image.height else (longer, shorter), method)
         if self.resize == "stretch":
-            return functional.resize(image, list(self.size), method)
+            return image.resize((width, height), method)
         if self.resize == "pad":
-            height, width = self.size
             ratio = min(height / image.height, width / image.width)
             inner = [max(round(side * ratio), 1) for side in (image.height, image.width)]
             canvas = Image.new("RGB", (width, height), self.background)
-            canvas.paste(functional.resize(image, inner, method), ((width - inner[1]) // 2, (height - inner[0]) // 2))
+            canvas.paste(image.resize(inner[::-1], method), ((width - inner[1]) // 2, (height - inner[0]) // 2))
             return canvas
         return image
+
+    def _center(self, image: Image.Image) -> Image.Image:
+        """The middle, on black where the picture is smaller. Odd margins: round half to even, as torchvision."""
+        height, width = self.size
+        missing = max(width - image.width, 0) // 2, max(height - image.height, 0) // 2
+        left = -missing[0] if width > image.width else round((image.width - width) / 2)
+        top = -missing[1] if height > image.height else round((image.height - height) / 2)
+        return image.crop((left, top, left + width, top + height))
+
+    def _five(self, image: Image.Image) -> list[Image.Image]:
+        """The corners from the upper left to the lower right, and the centre."""
+        (height, width), right, below = self.size, image.width - self.size[1], image.height - self.size[0]
+        corners = [(0, 0), (right, 0), (0, below), (right, below)]
+        return [*(image.crop((x, y, x + width, y + height)) for x, y in corners), self._center(image)]
 
 
 def _image(picture: np.ndarray | Image.Image) -> Image.Image:
