@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import struct
 import zipfile
@@ -21,6 +22,9 @@ SLACK = 2**20  # bytes that even a tiny archive may hold
 _END = b"PK\x05\x06"
 _END64 = b"PK\x06\x06"
 _ENCRYPTED = 0x1
+# What zipfile raises over damage: names that are no text, methods that it lacks, packed data that are none.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, UnicodeError, OverflowError, IndexError,
+           NotImplementedError, RuntimeError)  # fmt: skip
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
             with zipfile.ZipFile(file) as archive:
                 _check_members(path, archive.infolist())
                 yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise UserError(f"'{path}' is a damaged zip archive ({_one_line(error)}). Fetch it again.") from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror or error}.") from None

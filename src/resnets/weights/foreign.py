@@ -115,8 +115,8 @@ def _unknown(file: Path, head: bytes) -> tuple[str, dict[str, Tensor], dict[str,
     if head[257:262] == b"ustar":
         raise UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
     kind = kinds.describe(file)
-    # The oldest pickles are text; one that calls something is worth a warning.
-    if head and file.suffix in PICKLE_SUFFIXES and kind == "a text file" and (calls := pickles.calls(file)):
+    # The oldest pickles begin with any letter; one that calls something is worth a warning.
+    if file.suffix in PICKLE_SUFFIXES and (calls := pickles.calls(file)):
         raise UserError(pickles.refusal(file, calls))
     if kind.startswith("no safetensors"):
         kind = "of a kind that resnets does not know, or damaged"

@@ -27,7 +27,7 @@ DESCRIPTION = 64 * 2**20  # bytes of JSON from the other process; names, layers 
 
 _CHILD = Path(hdf5_child.__file__)
 _MEMORY = 2**30  # bytes of addresses for Python, numpy and h5py, of which about 60 MB are used
-_SECONDS = 30
+_SECONDS = 10
 _BYTES_A_SECOND = 20 * 2**20  # slower than any disk with gzip
 
 
@@ -58,7 +58,8 @@ def read(path: Path, known_as: Path | None = None) -> tuple[dict[str, Tensor], d
     late = threading.Timer(2 * seconds, process.kill)
     late.start()
     try:
-        return _received(process.stdout, size)
+        tensors, description = _received(process.stdout, size)
+        return tensors, _attributes(description, known_as or path)
     except _BrokenError as error:
         process.kill()
         process.wait()
@@ -91,7 +92,7 @@ def _received(stream: IO[bytes], size: int) -> tuple[dict[str, Tensor], dict[str
         if values.nbytes != nbytes or _fill(stream, values) < nbytes:
             raise _BrokenError(damaged)
         tensors[name] = torch.from_numpy(values.reshape(shape))
-    return tensors, _attributes(description)
+    return tensors, description
 
 
 def _fill(stream: IO[bytes], values: np.ndarray[Any, Any]) -> int:
@@ -102,8 +103,8 @@ def _fill(stream: IO[bytes], values: np.ndarray[Any, Any]) -> int:
     return done
 
 
-def _attributes(description: dict[str, Any]) -> dict[str, Any]:
+def _attributes(description: dict[str, Any], path: Path) -> dict[str, Any]:
     attributes = {name: value for name, value in description.items() if value}
     if text := attributes.pop("model_config", None):
-        attributes["config"] = documents.parse(text.encode("utf-8"), "The model_config in the file")
+        attributes["config"] = documents.parse(text.encode("utf-8"), f"The model_config in '{path}'")
     return attributes

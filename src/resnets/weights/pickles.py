@@ -1,8 +1,8 @@
 """Files of `torch.save`: a pickle that describes tensors, and their numbers.
 
 A pickle is a program, so it is rehearsed before torch reads it: with an interpreter in which every name stands for
-something inert, and which refuses every name that a state dict does not need. The rehearsal also adds up how much
-memory the tensors ask for, which `weights_only=True` alone does not limit.
+something inert, and which refuses every name that a state dict does not need. It also compares the sizes that are
+claimed with the bytes that are there, since `weights_only=True` alone gives a tensor any memory that it asks for.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from resnets.weights.rehearsal import PICKLE, Rehearsal, RehearsalError, width
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "state_dict_ema", "model_ema", "ema", "params",
             "params_ema", "net", "network", "weights", "module", "backbone")  # fmt: skip
 
+COPIES = 4  # times the size of the file that the tensors may have, since several names may share one storage
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of the format before its version 1.6
 _PROTOCOL = 1001
 _ADVICE = (
@@ -113,7 +114,7 @@ def _check_zip(path: Path) -> None:
         text = archives.content(path, archive, pickles[0], PICKLE)
     rehearsal = Rehearsal(io.BytesIO(text))
     rehearsal.load()
-    rehearsal.check(held, path.stat().st_size)
+    rehearsal.check(held)
 
 
 def _check_legacy(path: Path) -> None:
@@ -131,7 +132,7 @@ def _check_legacy(path: Path) -> None:
         keys = Rehearsal(head).load()
         if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
             raise RehearsalError("its list of storages is none")
-        rehearsal.check(dict(_legacy_storages(file, head.tell(), keys, rehearsal, size)), size)
+        rehearsal.check(dict(_legacy_storages(file, head.tell(), keys, rehearsal, size)))
 
 
 def _legacy_storages(file: Any, at: int, keys: list[str], rehearsal: Rehearsal, size: int) -> Iterator[tuple[str, int]]:
@@ -164,6 +165,9 @@ def _unwrapped(path: Path, value: Any) -> tuple[dict[str, Tensor], dict[str, Any
     tensors = _tensors(value) if isinstance(value, Mapping) else {}
     if not tensors:
         raise UserError(f"'{path}' holds no tensors by name, but {_held(value)}. Name a file with a state_dict.")
+    size = path.stat().st_size
+    if (claimed := sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())) > COPIES * size:
+        raise UserError(f"'{path}' has {size:,} bytes and claims tensors of {claimed:,}, which is not believed.")
     if left := {str(key): type(part).__name__ for key, part in value.items() if key not in tensors}:
         attributes["leftovers"] = left
     return tensors, attributes

@@ -1,7 +1,8 @@
-"""A pickle of `torch.save` interpreted without effect: names become inert, tensors become sketches of their sizes."""
+"""A pickle of `torch.save` interpreted without effect: names become inert, tensors become sketches."""
 
 from __future__ import annotations
 
+import _compat_pickle
 import io
 import math
 import pickle
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 PICKLE = 16 * 2**20  # bytes of one pickle; that of ResNet-152 has 150 kB
-COPIES = 4  # times the size of the file that all tensors together may have, since two names may share one storage
 
 _WIDTHS = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
            "Bool": 1}  # fmt: skip
@@ -34,11 +34,10 @@ class Storage:
     numel: int
 
 
-@dataclass(frozen=True, slots=True)
 class Sketch:
-    """What stands for a tensor; `nbytes` is what a copy of it would need."""
+    """What stands for a tensor."""
 
-    nbytes: int
+    __slots__ = ()
 
 
 class Inert:
@@ -66,7 +65,6 @@ class Rehearsal(pickle._Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, encoding="utf-8", errors="strict")
         self.storages: dict[str, tuple[str, int]] = {}
-        self.claimed: list[int] = []
 
     def load(self) -> Any:
         """The value, with sketches for tensors.
@@ -83,19 +81,15 @@ class Rehearsal(pickle._Unpickler):
         except Exception as error:  # a damaged pickle may do anything to the interpreter's stack
             raise RehearsalError(f"its pickle cannot be read ({type(error).__name__})") from None
 
-    def check(self, held: Mapping[str, int], size: int) -> None:
-        """Compare what the tensors claim with the bytes that are there under each name.
+    def check(self, held: Mapping[str, int]) -> None:
+        """Compare what the storages claim with the bytes that are there under each name.
 
         Raises:
-            RehearsalError: a storage or a tensor is larger than what the file of `size` bytes holds.
+            RehearsalError: a storage has another size than it claims.
         """
         for key, (kind, numel) in self.storages.items():
-            if held.get(key) != numel * width(kind):
-                raise RehearsalError(
-                    f"its storage '{key[:40]}' has not the {numel * width(kind):,} bytes that it claims"
-                )
-        if sum(self.claimed) > COPIES * size:
-            raise RehearsalError(f"its tensors claim {sum(self.claimed):,} bytes of a file of {size:,}")
+            if held.get(key) != (claimed := numel * width(kind)):
+                raise RehearsalError(f"its storage '{_printable(key)}' has not the {claimed:,} bytes that it claims")
 
     def find_class(self, module: str, name: str) -> Inert:
         full = f"{module}.{name}"
@@ -103,7 +97,7 @@ class Rehearsal(pickle._Unpickler):
             return Inert(name.removesuffix("Storage"))
         if (make := _MAKERS.get(full)) is not None:
             return Inert(full, make(self))
-        raise RehearsalError(f"it names '{full}'", _printable(full))
+        raise RehearsalError("it names what no state dict needs", _today(module, name))
 
     def persistent_load(self, pid: Any) -> Storage:
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage" or pid[5:] not in ((), (None,)):
@@ -127,8 +121,7 @@ class Rehearsal(pickle._Unpickler):
         last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True)) if numel else 0
         if numel > storage.numel or last >= max(storage.numel, 1):
             raise RehearsalError(f"a tensor of shape {list(size)} is larger than its storage")
-        self.claimed.append(numel * width(storage.kind))
-        return Sketch(self.claimed[-1])
+        return Sketch()
 
     # Python's hash of large numbers and of tuples can be made to collide, and a dict of them to take hours.
     def _setitem(self) -> None:
@@ -167,6 +160,13 @@ def _key(key: Any) -> None:
 
 def _count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**48
+
+
+def _today(module: str, name: str) -> str:
+    """The full name by which people know what pickles call by its name in Python 2 or on one system."""
+    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+    module = _compat_pickle.IMPORT_MAPPING.get(module, module)
+    return _printable(f"{'os' if module in ('posix', 'nt') else module}.{name}")
 
 
 def _printable(name: str) -> str:

@@ -1,0 +1,308 @@
+"""Feed damaged and invented files to the readers of `resnets.weights.foreign`.
+
+    python tests/soak/fuzz_readers.py pickle --count 10000
+    python tests/soak/fuzz_readers.py h5 --count 5000 --first 5000
+
+Each case is made from the reader's name and its number alone, so one can be repeated with `--first N --count 1`. Every
+second case is a real file with bytes changed, cut, moved or repeated (inside a zip archive, too, which is then sealed
+again with right checksums); every second is invented by hypothesis from the parts of such files. A case is passed when
+the reader gives tensors that can be copied, or refuses with one line that names the path, in less than `PATIENCE`
+seconds and within `MEMORY` more bytes of addresses. All else is printed, and the exit code is 1.
+
+HDF5 files are read in a process of their own each, as in earnest, only that it is forked from one that has h5py ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import io
+import os
+import random
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import types
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+PATIENCE = 20  # seconds; a real small file takes 0.01
+MEMORY = 2 * 2**30  # bytes
+READERS = ("pickle", "safetensors", "h5", "keras")
+_NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**40, 2**62, 2**63 - 1, 2**64 - 1)
+
+
+def mutate(data: bytes, chance: random.Random, other: bytes) -> bytes:
+    """`data` with one to six changes; `other` lends pieces."""
+    result = bytearray(data)
+    for _ in range(chance.choice((1, 1, 1, 2, 3, 6))):
+        at, length = chance.randrange(len(result) + 1), min(chance.choice((1, 2, 4, 8, 16, 64, 512)), len(result))
+        kind = chance.randrange(8)
+        if kind == 0 and at < len(result):
+            result[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            result[at : at + length] = chance.randbytes(length)
+        elif kind in (2, 3):
+            width = chance.choice("BHIQ")
+            number = chance.choice(_NUMBERS) % 2 ** (8 * struct.calcsize(width))
+            result[at : at + struct.calcsize(width)] = struct.pack(f"{chance.choice('<>')}{width}", number)
+        elif kind == 4:
+            del result[at : at + length]
+        elif kind == 5:
+            start = chance.randrange(len(result) + 1)
+            result[at:at] = result[start : start + length]
+        elif kind == 6:
+            start = chance.randrange(len(other))
+            result[at : at + length] = other[start : start + length]
+        elif chance.random() < 0.3:
+            del result[at:]
+    return bytes(result)
+
+
+def mutate_within(data: bytes, chance: random.Random, other: bytes) -> bytes:
+    """A zip archive with one member changed and all checksums right."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as sealed:
+        chosen = chance.choice([name for name in source.namelist() if source.getinfo(name).file_size])
+        for name in source.namelist():
+            content = source.read(name)
+            sealed.writestr(name, mutate(content, chance, other) if name == chosen else content)
+    return target.getvalue()
+
+
+def seeds(reader: str, folder: Path) -> list[bytes]:
+    """Small real files, written by the libraries themselves."""
+    makers: dict[str, Callable[[Path], Iterator[Path]]] = {"pickle": _torch_files, "safetensors": _safetensors_files,
+                                                           "h5": _h5_files, "keras": _keras_files}  # fmt: skip
+    return [path.read_bytes() for path in makers[reader](folder)]
+
+
+def _state() -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 2)).state_dict()
+
+
+def _torch_files(folder: Path) -> Iterator[Path]:
+    import torch
+
+    for name, content in (("bare", _state()), ("wrapped", {"state_dict": _state(), "epoch": 3, "best": 0.5})):
+        for zipped in (True, False):
+            path = folder / f"{name}{zipped}.pth"
+            torch.save(content, path, _use_new_zipfile_serialization=zipped)
+            yield path
+
+
+def _safetensors_files(folder: Path) -> Iterator[Path]:
+    import safetensors.torch
+
+    path = folder / "seed.safetensors"
+    safetensors.torch.save_file(_state(), path, metadata={"format": "pt"})
+    yield path
+
+
+def _keras_model() -> Any:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+    x = keras.layers.Dense(5, name="predictions")(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, x)
+
+
+def _h5_files(folder: Path) -> Iterator[Path]:
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
+    model = _keras_model()
+    model.save(folder / "full.h5")
+    model.save_weights(folder / "three.weights.h5")
+    with h5py.File(folder / "legacy.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    with h5py.File(folder / "packed.h5", "w") as file:
+        for index in range(4):
+            file.create_dataset(
+                f"layers/conv/vars/{index}", data=[[index / 3] * 64] * 8, compression="gzip", shuffle=True
+            )
+    for name in ("full.h5", "three.weights.h5", "legacy.h5", "packed.h5"):
+        yield folder / name
+
+
+def _keras_files(folder: Path) -> Iterator[Path]:
+    path = folder / "seed.keras"
+    _keras_model().save(path)
+    yield path
+
+
+def mutants(reader: str, files: list[bytes]) -> Callable[[int], bytes]:
+    """A function from the number of a case to its bytes."""
+
+    def make(number: int) -> bytes:
+        chance = random.Random(f"{reader}/{number}")
+        data, other = chance.choice(files), chance.choice(files)
+        within = data.startswith(b"PK") and chance.random() < 0.7
+        return mutate_within(data, chance, other) if within else mutate(data, chance, other)
+
+    return make
+
+
+class Verdicts:
+    """What became of the cases so far."""
+
+    def __init__(self, folder: Path, reader: str) -> None:
+        self.path = folder / f"case.{reader}"
+        self.tally: collections.Counter[str] = collections.Counter()
+        self.findings: list[str] = []
+        self.slowest = (0.0, "")
+
+    def judge(self, label: str, data: bytes) -> None:
+        """Read `data` and count how it went."""
+        from resnets.errors import UserError
+        from resnets.weights import foreign
+
+        self.path.write_bytes(data)
+        begun = time.perf_counter()
+        signal.alarm(PATIENCE)
+        try:
+            found = foreign.read(self.path)
+            for tensor in found.tensors.values():
+                tensor.clone()
+            self.tally["read"] += 1
+        except UserError as error:
+            self.tally["refused"] += 1
+            if str(self.path) not in str(error) or "\n" in str(error) or len(str(error)) > 600:
+                self._find(label, f"a message that is not one line with the path: {str(error)[:300]!r}")
+        except BaseException as error:
+            self._find(label, f"{type(error).__name__}: {str(error)[:300]}")
+        finally:
+            signal.alarm(0)
+        self.slowest = max(self.slowest, (time.perf_counter() - begun, label))
+
+    def _find(self, label: str, what: str) -> None:
+        self.findings.append(f"{label}: {what}")
+        print(f"FINDING {self.findings[-1]}", flush=True)
+
+
+class Forked:
+    """Takes the place of `subprocess.Popen` for `hdf5_child.py`: forked by one server that has imported h5py."""
+
+    server: subprocess.Popen[str] | None = None
+    tally: ClassVar[collections.Counter[str]] = collections.Counter()
+    largest = 0  # kB of memory that a process used
+
+    def __init__(self, command: list[str], **_: Any) -> None:
+        if Forked.server is None:
+            Forked.server = subprocess.Popen(
+                [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        _, _, _, path, memory, seconds = command
+        answer = f"{path}.answer"
+        assert Forked.server.stdin is not None
+        assert Forked.server.stdout is not None
+        print(path, answer, memory, seconds, sep="\t", file=Forked.server.stdin, flush=True)
+        status, used = Forked.server.stdout.readline().split()
+        Forked.tally["ended" if status == "0" else f"ended by signal {status}"] += 1
+        Forked.largest = max(Forked.largest, int(used))
+        self.stdout = open(answer, "rb")  # noqa: SIM115
+
+    def kill(self) -> None:
+        """It has ended already."""
+
+    def wait(self) -> None:
+        """It has ended already."""
+
+
+def serve() -> None:
+    """Fork a reader for each line of stdin, and answer with the signal that ended it and the kB that it used."""
+    import h5py  # noqa: F401
+
+    from resnets.weights import hdf5_child
+
+    for line in sys.stdin:
+        path, answer, memory, seconds = line.rstrip("\n").split("\t")
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            signal.alarm(PATIENCE // 2)
+            try:
+                hdf5_child.main(path, memory, seconds)
+            finally:
+                os._exit(0)
+        _, status, usage = os.wait4(child, 0)
+        print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, usage.ru_maxrss, flush=True)
+
+
+def fork_h5() -> None:
+    """From now on HDF5 files are read by `Forked` processes."""
+    from resnets.weights import hdf5
+
+    hdf5.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=None, PIPE=None)  # type: ignore[assignment]
+
+
+def limit() -> None:
+    """Limit this process to `MEMORY` more addresses, and cases to `PATIENCE`."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    signal.signal(signal.SIGALRM, _too_slow)
+
+
+def _too_slow(*_: Any) -> None:
+    raise TimeoutError(f"more than {PATIENCE} s")
+
+
+def run(reader: str, first: int, count: int, folder: Path, *, invent: bool = True) -> Verdicts:
+    """`count` cases from number `first` on."""
+    files = seeds(reader, folder)
+    make = mutants(reader, files)
+    verdicts = Verdicts(folder, reader)
+    numbers = range(first, first + count)
+    for number in numbers[::2] if invent else numbers:
+        verdicts.judge(f"{reader}/{number}", make(number))
+    if invent:
+        sys.path.insert(0, str(Path(__file__).parent))
+        import inventions
+
+        inventions.run(reader, first, count // 2, files, folder, verdicts.judge)
+    return verdicts
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument(
+        "--whole", action="store_true", help="start a new process for each HDF5 file (ten times slower)"
+    )
+    given = parser.parse_args()
+    if not given.whole:
+        fork_h5()
+    with tempfile.TemporaryDirectory() as folder:
+        seeds(given.reader, Path(folder))  # imports what the limit must not count
+        limit()
+        begun = time.perf_counter()
+        verdicts = run(given.reader, given.first, given.count, Path(folder))
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, label = verdicts.slowest
+    print(f"{given.reader}: {dict(verdicts.tally)}; {len(verdicts.findings)} findings; slowest {seconds:.2f} s ({label}); "
+          f"{own / 1024:.0f} MiB at most; {time.perf_counter() - begun:.0f} s in all")  # fmt: skip
+    if Forked.tally:
+        print(f"processes of their own: {dict(Forked.tally)}; {Forked.largest / 1024:.0f} MiB at most")
+    return 1 if verdicts.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

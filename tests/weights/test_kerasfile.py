@@ -1,0 +1,105 @@
+"""`.keras` archives."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnets.errors import UserError
+from resnets.weights import hdf5, kerasfile
+from resnets.weights.foreign import read
+
+
+@pytest.fixture
+def parts(real):
+    with zipfile.ZipFile(real("keras") / "seed.keras") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture
+def sealed(tmp_path, parts):
+    """Give a function that writes an archive with other members, or without those that are None."""
+
+    def seal(changes=(), more=(), method=zipfile.ZIP_STORED) -> Path:
+        with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.keras", "w", method) as archive:
+            warnings.simplefilter("ignore")  # a name twice
+            for name, content in [*{**parts, **dict(changes)}.items(), *more]:
+                if content is not None:
+                    archive.writestr(name, content)
+        return tmp_path / "a.keras"
+
+    return seal
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_tensors_and_configuration(real, parts, tmp_path):
+    found = read(real("keras") / "seed.keras")
+    (tmp_path / "a.h5").write_bytes(parts[kerasfile.WEIGHTS])
+    tensors, _ = hdf5.read(tmp_path / "a.h5")
+    assert found.container == "keras"
+    assert found.tensors.keys() == tensors.keys()
+    assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
+    assert found.attributes["config"] == json.loads(parts[kerasfile.CONFIG])
+    assert found.attributes["keras_version"] == json.loads(parts[kerasfile.METADATA])["keras_version"]
+    assert [layer["name"] for layer in found.attributes["layers"]] == ["bn", "conv", "predictions"]
+
+
+def test_a_packed_archive_is_read(sealed):
+    assert len(read(sealed(method=zipfile.ZIP_DEFLATED)).tensors) == 8
+
+
+def test_a_lambda_layer_stays_text(sealed, tmp_path):
+    code = {
+        "class_name": "Lambda",
+        "config": {"function": {"class_name": "__lambda__", "config": {"code": "4wEAAAA="}}},
+    }
+    found = read(sealed({kerasfile.CONFIG: json.dumps({"config": {"layers": [code]}}).encode()}))
+    assert found.attributes["config"]["config"]["layers"] == [code]
+    assert len(found.tensors) == 8
+
+
+@pytest.mark.parametrize(("changes", "more", "said"), [
+    ({"model.weights.h5": None}, [], "without model.weights.h5"),
+    ({"model.weights.h5": b"text"}, [], "no HDF5 file"),
+    ({"model.weights.h5": b"PK\x03\x04"}, [], "no HDF5 file"),
+    ({"config.json": b"{"}, [], "config.json in "),
+    ({"config.json": b"[1]"}, [], "no object"),
+    ({"config.json": b'{"a":' * 200_000}, [], "RecursionError"),
+    ({"metadata.json": b"1"}, [], "metadata.json in "),
+    ({}, [("../evil", b"x")], "leads outside"), ({}, [("/evil", b"x")], "leads outside"),
+    ({}, [("config.json", b"{}")], "a file twice"),
+])  # fmt: skip
+def test_odd_archives(sealed, changes, more, said):
+    assert said in refused(sealed(changes, more))
+
+
+def test_weights_cut_within(sealed, parts):
+    weights = parts[kerasfile.WEIGHTS]
+    assert "damaged" in refused(sealed({kerasfile.WEIGHTS: weights[: len(weights) // 2]}))
+
+
+def test_a_bomb(sealed, parts):
+    path = sealed(more=[("assets/zeros", bytes(2**25))], method=zipfile.ZIP_DEFLATED)
+    assert "which is not believed" in refused(path)
+    path = sealed({kerasfile.WEIGHTS: parts[kerasfile.WEIGHTS] + bytes(2**25)}, method=zipfile.ZIP_DEFLATED)
+    assert "which is not believed" in refused(path)
+
+
+def test_nothing_is_left_on_the_disk(sealed, tmp_path, monkeypatch):
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
+    read(sealed())
+    refused(sealed({kerasfile.WEIGHTS: b"text"}))
+    assert not list((tmp_path / "t").iterdir())
