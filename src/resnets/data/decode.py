@@ -139,11 +139,12 @@ def decode(
     """
     image = decode_image(source, name=name, background=background, min_side=min_side, max_pixels=max_pixels)
     width, height = image.size
-    pixels = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _BAND):
-        bottom = min(top + _BAND, height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
-    return pixels
+    with _named(_called(source, name), max_pixels):  # memory may end here, too
+        pixels = np.empty((height, width, 3), np.uint8)
+        for top in range(0, height, _BAND):
+            bottom = min(top + _BAND, height)
+            pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+        return pixels
 
 
 def decode_image(
@@ -186,11 +187,8 @@ def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: 
 @contextmanager
 def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, str]]:
     """The picture with its header read, and its name for errors; the file is closed afterwards."""
-    if isinstance(source, bytes):
-        path, file = name or "the given bytes", io.BytesIO(source)
-    else:
-        path = name or str(source)
-        file = _file(source, path)  # type: ignore[assignment]
+    path = _called(source, name)
+    file = io.BytesIO(source) if isinstance(source, bytes) else _file(source, path)
     with file:
         try:
             head = file.read(64)
@@ -211,6 +209,10 @@ def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> It
                 tile = tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1)
                 _small_enough(path, tile, max_pixels)  # libtiff takes memory for a whole tile
             yield image, path
+
+
+def _called(source: str | Path | bytes, name: str | None) -> str:
+    return name or ("the given bytes" if isinstance(source, bytes) else str(source))
 
 
 def _file(source: str | Path, path: str) -> BinaryIO:
