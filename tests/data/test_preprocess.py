@@ -59,19 +59,35 @@ def test_imagenet_is_what_torchvisions_weights_say(size):
     assert (Preprocess.imagenet().load(png(picture)) - wanted).abs().max() < 1e-6
 
 
-def test_a_picture_smaller_than_the_crop_stands_on_black():
-    picture = photograph(20, 31)
+@pytest.mark.parametrize("size", [(20, 31), (21, 90), (90, 21), (32, 47), (36, 20)])
+def test_a_picture_smaller_than_the_crop_stands_on_black(size):
+    picture = photograph(*size)
     wanted = theirs(v2.CenterCrop((33, 48)))(picture)
     found = Preprocess(size=(33, 48), resize="none")(np.asarray(picture))
     assert (found - wanted).abs().max() < 1e-6
 
 
+MARGINS = [0, 1, 2, 3, 5, 7]  # an odd one is halved to the even number: down at 1 and 5, up at 3 and 7
+
+
+@pytest.mark.parametrize("across", MARGINS)
+@pytest.mark.parametrize("down", MARGINS)
+def test_the_middle_is_torchvisions_at_any_margin(down, across):
+    picture = photograph(48 + down, 48 + across)
+    value = Preprocess(size=(48, 48), resize="none")
+    assert (value(picture) - theirs(v2.CenterCrop(48))(picture)).abs().max() < 1e-6
+    ten = value.views(np.asarray(picture), crops=10)
+    assert ten.shape == (10, 3, 48, 48)
+    for have, wanted in zip(ten, v2.TenCrop(48)(picture), strict=True):
+        assert (have - theirs()(wanted)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("margin", MARGINS)
 @pytest.mark.parametrize("size", [(60, 81), (75, 64), (64, 64)])
-def test_ten_crops_are_torchvisions(size):
+def test_ten_crops_of_a_resized_picture_are_torchvisions(size, margin):
     picture = photograph(*size)
-    crops = v2.Compose([v2.Resize(57, antialias=True), v2.TenCrop(48)])(picture)
-    found = Preprocess(size=(48, 48), resize_to=57).views(np.asarray(picture), crops=10)
-    assert found.shape == (10, 3, 48, 48)
+    crops = v2.Compose([v2.Resize(48 + margin, antialias=True), v2.TenCrop(48)])(picture)
+    found = Preprocess(size=(48, 48), resize_to=48 + margin).views(np.asarray(picture), crops=10)
     for have, wanted in zip(found, crops, strict=True):
         assert (have - theirs()(wanted)).abs().max() < 1e-6
 
