@@ -1,11 +1,11 @@
 """Feed damaged and invented files to the readers of `resnets.weights.foreign`.
 
-    python tests/soak/fuzz_readers.py pickle --count 10000
+    python tests/soak/fuzz_readers.py pickle safetensors --count 10000
     python tests/soak/fuzz_readers.py h5 --count 5000 --first 5000
 
-Each case is made from the reader's name and its number alone, so one can be repeated with `--first N --count 1`. Every
-second case is a real file with bytes changed, cut, moved or repeated (inside a zip archive, too, which is then sealed
-again with right checksums); every second is invented by hypothesis from the parts of such files. A case is passed when
+Half of the cases are real files with bytes changed, cut, moved or repeated (inside a zip archive, too, which is then
+sealed again with right checksums). They are made from the reader's name and their number, so one can be repeated with
+`--first N --count 1`. The other half hypothesis invents from the parts of such files. A case is passed when
 the reader gives tensors that can be copied, or refuses with one line that names the path, in less than `PATIENCE`
 seconds and within `MEMORY` more bytes of addresses. All else is printed, and the exit code is 1.
 
@@ -260,19 +260,16 @@ def _too_slow(*_: Any) -> None:
     raise TimeoutError(f"more than {PATIENCE} s")
 
 
-def run(reader: str, first: int, count: int, folder: Path, *, invent: bool = True) -> Verdicts:
-    """`count` cases from number `first` on."""
-    files = seeds(reader, folder)
+def run(reader: str, first: int, count: int, files: list[bytes], folder: Path) -> Verdicts:
+    """`count` cases from number `first` on, half of them changed from `files` and half invented."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import inventions
+
     make = mutants(reader, files)
     verdicts = Verdicts(folder, reader)
-    numbers = range(first, first + count)
-    for number in numbers[::2] if invent else numbers:
+    for number in range(first, first + count, 2):
         verdicts.judge(f"{reader}/{number}", make(number))
-    if invent:
-        sys.path.insert(0, str(Path(__file__).parent))
-        import inventions
-
-        inventions.run(reader, first, count // 2, files, folder, verdicts.judge)
+    inventions.run(reader, first, count // 2, files, verdicts.judge)
     return verdicts
 
 
@@ -281,7 +278,7 @@ def main() -> int:
         serve()
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("readers", nargs="+", choices=READERS)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument(
@@ -290,18 +287,28 @@ def main() -> int:
     given = parser.parse_args()
     if not given.whole:
         fork_h5()
-    with tempfile.TemporaryDirectory() as folder:
-        seeds(given.reader, Path(folder))  # imports what the limit must not count
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = {reader: seeds(reader, folder) for reader in given.readers}  # imports what the limit must not count
         limit()
-        begun = time.perf_counter()
-        verdicts = run(given.reader, given.first, given.count, Path(folder))
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        failed = [
+            reader for reader in given.readers if not report(reader, given.first, given.count, files[reader], folder)
+        ]
+    return 1 if failed else 0
+
+
+def report(reader: str, first: int, count: int, files: list[bytes], folder: Path) -> bool:
+    """Run the cases, print what became of them, and give whether all were passed."""
+    begun = time.perf_counter()
+    Forked.tally.clear()
+    verdicts = run(reader, first, count, files, folder)
     seconds, label = verdicts.slowest
-    print(f"{given.reader}: {dict(verdicts.tally)}; {len(verdicts.findings)} findings; slowest {seconds:.2f} s ({label}); "
-          f"{own / 1024:.0f} MiB at most; {time.perf_counter() - begun:.0f} s in all")  # fmt: skip
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{reader}: {dict(verdicts.tally)}; {len(verdicts.findings)} findings; slowest {seconds:.2f} s ({label}); "
+          f"{largest / 1024:.0f} MiB at most; {time.perf_counter() - begun:.0f} s in all")  # fmt: skip
     if Forked.tally:
-        print(f"processes of their own: {dict(Forked.tally)}; {Forked.largest / 1024:.0f} MiB at most")
-    return 1 if verdicts.findings else 0
+        print(f"  processes of their own: {dict(Forked.tally)}; {Forked.largest / 1024:.0f} MiB at most")
+    return not verdicts.findings
 
 
 if __name__ == "__main__":

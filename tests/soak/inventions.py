@@ -8,7 +8,6 @@ import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -22,9 +21,9 @@ _GLOBALS = (b"cposix\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\nbytearray\n"
             b"ctorch\nSize\n", b"ctorch._utils\n_rebuild_parameter\n", b"ctorch\nTensor\n")  # fmt: skip
 
 
-def run(reader: str, first: int, count: int, files: list[bytes], folder: Path, judge: Judge) -> None:
+def run(reader: str, first: int, count: int, files: list[bytes], judge: Judge) -> None:
     """Judge `count` inventions, the same for the same `first`."""
-    strategy = {"pickle": _pickles, "safetensors": _safetensors, "h5": _h5, "keras": _keras}[reader](files, folder)
+    strategy = {"pickle": _pickles, "safetensors": _safetensors, "h5": _h5, "keras": _keras}[reader](files)
     done = 0
 
     @seed(first)
@@ -42,7 +41,7 @@ def run(reader: str, first: int, count: int, files: list[bytes], folder: Path, j
         assert done > before
 
 
-def _pickles(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
+def _pickles(files: list[bytes]) -> st.SearchStrategy[bytes]:
     """Instructions of real pickles in another order, with some names and raw bytes between."""
     zipped = next(file for file in files if file.startswith(b"PK"))
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
@@ -68,7 +67,7 @@ def _pickles(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
     return build()
 
 
-def _safetensors(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
+def _safetensors(_: list[bytes]) -> st.SearchStrategy[bytes]:
     """Headers that are right, nearly right, or any JSON."""
     entry = st.fixed_dictionaries({
         "dtype": st.sampled_from(["F32", "F16", "BF16", "I64", "F8_E4M3", "X", "", 3]),
@@ -87,7 +86,7 @@ def _safetensors(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
     return st.builds(build, header, st.binary(max_size=64), st.sampled_from([0, 0, 0, 1, -1, 2**20, 2**40]))
 
 
-def _h5(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
+def _h5(_: list[bytes]) -> st.SearchStrategy[bytes]:
     """Trees of groups, datasets and links of every kind."""
     import h5py
 
@@ -150,7 +149,7 @@ def _h5(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
     return st.builds(build, st.lists(node, max_size=8), st.none() | names)
 
 
-def _keras(files: list[bytes], folder: Path) -> st.SearchStrategy[bytes]:
+def _keras(files: list[bytes]) -> st.SearchStrategy[bytes]:
     """Archives with real and other members, some twice, some outside, some packed."""
     with zipfile.ZipFile(io.BytesIO(files[0])) as archive:
         real = {name: archive.read(name) for name in archive.namelist()}

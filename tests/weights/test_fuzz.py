@@ -7,18 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PROGRAM = Path(__file__).parents[1] / "soak" / "fuzz_readers.py"
 
 
-@pytest.mark.parametrize(("reader", "count"), [("pickle", 400), ("safetensors", 400), ("h5", 100), ("keras", 60)])
-def test_damaged_and_invented_files(reader, count):
-    done = subprocess.run([sys.executable, PROGRAM, reader, "--count", str(count)], capture_output=True, text=True)
+def test_damaged_and_invented_files():
+    command = [sys.executable, PROGRAM, "pickle", "safetensors", "h5", "keras", "--count", "150"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    tally = {word: int(number) for word, number in re.findall(r"'(read|refused)': (\d+)", done.stdout)}
-    assert sum(tally.values()) >= count
-    assert min(tally.values()) > count / 50  # neither all harmless nor all hopeless
+    for reader in command[2:6]:
+        line = next(line for line in done.stdout.splitlines() if line.startswith(f"{reader}:"))
+        tally = {word: int(number) for word, number in re.findall(r"'(read|refused)': (\d+)", line)}
+        assert sum(tally.values()) >= 150
+        assert min(tally.values()) > 3  # neither all harmless nor all hopeless
 
 
 def test_a_finding_is_found(fuzz_readers, tmp_path, monkeypatch):
