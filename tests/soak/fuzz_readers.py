@@ -16,18 +16,14 @@ from __future__ import annotations
 
 import argparse
 import collections
-import io
 import os
-import random
 import resource
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import types
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,45 +31,6 @@ from typing import Any, ClassVar
 PATIENCE = 20  # seconds; a real small file takes 0.01
 MEMORY = 2 * 2**30  # bytes
 READERS = ("pickle", "safetensors", "h5", "keras")
-_NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**40, 2**62, 2**63 - 1, 2**64 - 1)
-
-
-def mutate(data: bytes, chance: random.Random, other: bytes) -> bytes:
-    """`data` with one to six changes; `other` lends pieces."""
-    result = bytearray(data)
-    for _ in range(chance.choice((1, 1, 1, 2, 3, 6))):
-        at, length = chance.randrange(len(result) + 1), min(chance.choice((1, 2, 4, 8, 16, 64, 512)), len(result))
-        kind = chance.randrange(8)
-        if kind == 0 and at < len(result):
-            result[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            result[at : at + length] = chance.randbytes(length)
-        elif kind in (2, 3):
-            width = chance.choice("BHIQ")
-            number = chance.choice(_NUMBERS) % 2 ** (8 * struct.calcsize(width))
-            result[at : at + struct.calcsize(width)] = struct.pack(f"{chance.choice('<>')}{width}", number)
-        elif kind == 4:
-            del result[at : at + length]
-        elif kind == 5:
-            start = chance.randrange(len(result) + 1)
-            result[at:at] = result[start : start + length]
-        elif kind == 6:
-            start = chance.randrange(len(other))
-            result[at : at + length] = other[start : start + length]
-        elif chance.random() < 0.3:
-            del result[at:]
-    return bytes(result)
-
-
-def mutate_within(data: bytes, chance: random.Random, other: bytes) -> bytes:
-    """A zip archive with one member changed and all checksums right."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as sealed:
-        chosen = chance.choice([name for name in source.namelist() if source.getinfo(name).file_size])
-        for name in source.namelist():
-            content = source.read(name)
-            sealed.writestr(name, mutate(content, chance, other) if name == chosen else content)
-    return target.getvalue()
 
 
 def seeds(reader: str, folder: Path) -> list[bytes]:
@@ -140,18 +97,6 @@ def _keras_files(folder: Path) -> Iterator[Path]:
     path = folder / "seed.keras"
     _keras_model().save(path)
     yield path
-
-
-def mutants(reader: str, files: list[bytes]) -> Callable[[int], bytes]:
-    """A function from the number of a case to its bytes."""
-
-    def make(number: int) -> bytes:
-        chance = random.Random(f"{reader}/{number}")
-        data, other = chance.choice(files), chance.choice(files)
-        within = data.startswith(b"PK") and chance.random() < 0.7
-        return mutate_within(data, chance, other) if within else mutate(data, chance, other)
-
-    return make
 
 
 class Verdicts:
@@ -264,8 +209,9 @@ def run(reader: str, first: int, count: int, files: list[bytes], folder: Path) -
     """`count` cases from number `first` on, half of them changed from `files` and half invented."""
     sys.path.insert(0, str(Path(__file__).parent))
     import inventions
+    import mutations
 
-    make = mutants(reader, files)
+    make = mutations.make(reader, files)
     verdicts = Verdicts(folder, reader)
     for number in range(first, first + count, 2):
         verdicts.judge(f"{reader}/{number}", make(number))
