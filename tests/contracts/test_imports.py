@@ -15,7 +15,7 @@ import resnets
 
 SOURCE = Path(resnets.__file__).parent
 GROUND_FLOOR = {"errors", "atomic", "progress"}
-# `study` and `deploy` stand on one step: they do not know each other.
+# `study`, `deploy` and `keras` stand on one step: they do not know each other.
 STEPS = [
     {"models"},
     {"data"},
@@ -25,7 +25,7 @@ STEPS = [
     {"report"},
     {"train"},
     {"recipes"},
-    {"study", "deploy"},
+    {"study", "deploy", "keras"},
     {"cli"},
 ]
 STEP = {room: step for step, rooms in enumerate(STEPS) for room in rooms}

@@ -9,10 +9,10 @@ from __future__ import annotations
 from types import ModuleType
 
 from resnets.errors import UserError, suggestion
-from resnets.weights import huggingface, timm, torchvision
+from resnets.weights import huggingface, keras, timm, torchvision
 
 # In the order in which they are asked: timm knows more of the names that it shares with torchvision.
-FORMATS: dict[str, ModuleType] = {"huggingface": huggingface, "timm": timm, "torchvision": torchvision}
+FORMATS: dict[str, ModuleType] = {"huggingface": huggingface, "timm": timm, "torchvision": torchvision, "keras": keras}
 
 
 def find(name: str) -> ModuleType:

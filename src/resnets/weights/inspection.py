@@ -14,7 +14,7 @@ from safetensors import safe_open
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import catalog, torchvision, traits
+from resnets.weights import catalog, keras, torchvision, traits
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.foreign import Foreign
@@ -100,7 +100,7 @@ def inspect(path: str | Path) -> Inspection:
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)
         return Inspection(path, "resnets", None, "", (Guess(checkpoint.spec, "resnets", reasons),))
-    foreign, prefix = without_prefix(foreigners.read(path))
+    foreign, prefix = without_prefix(keras.named(foreigners.read(path)))
     for module in FORMATS.values():
         if guesses := module.guesses(foreign):
             return Inspection(path, foreign.container, foreign, prefix, tuple(known(path, guesses) or guesses))
@@ -168,7 +168,7 @@ def without_prefix(foreign: Foreign, prefix: str | None = None) -> tuple[Foreign
 
 def has_top(foreign: Foreign | None) -> bool:
     """Whether the file has the last, fully connected layer."""
-    heads = ("fc.weight", "head.fc.weight", "classifier.1.weight", "predictions")
+    heads = ("fc.weight", "head.fc.weight", "classifier.1.weight", "predictions", "head_fc")
     return foreign is None or any(name == head or head in name.split("/") or name.startswith(f"{head}.")
                                   for head in heads for name in foreign.tensors)  # fmt: skip
 

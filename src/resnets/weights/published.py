@@ -12,7 +12,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.progress import say
-from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet
+from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet, keras
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.catalog import Published
@@ -97,7 +97,7 @@ def create(
 
 
 def _converted(entry: Published, path: Path) -> Checkpoint:
-    spec, foreign = entry.spec(), foreigners.read(path)
+    spec, foreign = entry.spec(), keras.named(foreigners.read(path))
     top = entry.classes > 0
     keymap = formats.find(entry.format).keymap(spec, top=top)
     tensors = keymap.ours(foreign.tensors)

@@ -1,0 +1,209 @@
+"""Any network of ours as a genuine Keras model: its graph is walked, and each layer is made with Keras' own.
+
+The model takes (N, height, width, channels) and gives logits. Layers bear the paths of our modules with `_` for each dot.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import operator
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from resnets.errors import UserError
+from resnets.models import layers as parts
+from resnets.models.resnet import ResNet
+from resnets.models.shortcuts import ZeroPad
+from resnets.models.spec import ResNetSpec
+from resnets.models.spec import build as build_torch
+
+
+def library() -> Any:
+    """Keras 3, on the backend that its user chose; where he chose none and has no TensorFlow, on torch.
+
+    Raises:
+        UserError: Keras is not installed.
+    """
+    if importlib.util.find_spec("keras") is None:
+        raise UserError("Keras is not installed; this needs it: pip install 'resnets[keras]'")
+    chosen = "KERAS_BACKEND" in os.environ or (Path.home() / ".keras" / "keras.json").exists()
+    if not chosen and importlib.util.find_spec("tensorflow") is None:
+        os.environ["KERAS_BACKEND"] = "torch"
+    try:
+        import keras
+    except ImportError as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        raise UserError(f"Keras cannot use its backend {backend} ({error}); set KERAS_BACKEND=torch.") from None
+    return keras
+
+
+def layer_name(path: str) -> str:
+    """What the Keras layer for our module at `path` is called: "stages.stage1.block1.branch.conv1" ->
+    "stage1_block1_branch_conv1"."""
+    return path.removeprefix("stages.").replace(".", "_")
+
+
+def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, int | None, int] | None = None) -> Any:
+    """A Keras model of this network, freshly initialised as Keras does it, in Keras' default types.
+
+    Args:
+        top: whether it ends in logits (N, classes); without, in the maps of the last stage (N, h, w, C).
+        input_shape: height, width and channels; None for any height and width, where the network takes any.
+
+    Raises:
+        UserError: Keras is not installed, or keeps pictures as channels first; stochastic depth, which has no Keras layer.
+    """
+    keras = library()
+    if keras.config.image_data_format() != "channels_last":
+        raise UserError("These models take pictures with the channels last: keras.config.set_image_data_format(...).")
+    if spec.drop_path_rate:
+        raise UserError("Stochastic depth has no layer in Keras; take the specification with drop_path_rate=0.")
+    with torch.device("meta"):
+        net = build_torch(spec).eval()
+    if input_shape is None:
+        input_shape = (net.only_side, net.only_side, spec.in_channels)
+    inputs = keras.Input(input_shape, name="input")
+    outputs = _Walk(keras, net, top).run(inputs)
+    return keras.Model(inputs, outputs, name=spec.name)
+
+
+class _Tracer(fx.Tracer):
+    """Stops at the modules that have a layer of their own in Keras."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d | nn.MaxPool2d | ZeroPad) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Maps(nn.Module):
+    """A network without its head."""
+
+    def __init__(self, net: ResNet) -> None:
+        super().__init__()
+        self.stem, self.stages, self.final = net.stem, net.stages, net.final
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for stage in self.stages.values():
+            x = stage(x)
+        return self.final(x)
+
+
+class _Walk:
+    """One walk over a network's graph with Keras tensors in place of torch's."""
+
+    def __init__(self, keras: Any, net: ResNet, top: bool) -> None:
+        self.keras = keras
+        root: nn.Module = net if top else _Maps(net)
+        self.graph = _Tracer().trace(root)
+        self.modules = dict(root.named_modules())
+        self.values: dict[str, Any] = {}  # by node
+        self.made: dict[str, Callable[[Any], Any]] = {}  # layers by name; CBAM calls two of them twice
+        self.positive: set[str] = set()  # nodes whose values are never below 0
+
+    def run(self, inputs: Any) -> Any:
+        for node in self.graph.nodes:
+            given = [self.values.get(each.name) if isinstance(each, fx.Node) else each for each in node.args]
+            if node.op == "placeholder":
+                self.values[node.name] = inputs
+            elif node.op == "call_module":
+                self.values[node.name] = self._module(node, str(node.target), given[0])
+            elif node.op == "output":
+                return given[0]
+            else:
+                self.values[node.name] = self._function(node, given)
+        raise AssertionError("a graph has an output")
+
+    def _module(self, node: fx.Node, path: str, x: Any) -> Any:
+        layers, name, module = self.keras.layers, layer_name(path), self.modules[path]
+        positive = str(node.args[0]) in self.positive  # a node's text is its name
+        if isinstance(module, nn.Identity):
+            if positive:
+                self.positive.add(node.name)
+            return x
+        if isinstance(module, nn.ReLU | nn.Sigmoid):
+            self.positive.add(node.name)
+            kind = "relu" if isinstance(module, nn.ReLU) else "sigmoid"
+            return self._layer(name, lambda: layers.Activation(kind, name=name))(x)
+        if isinstance(module, nn.Conv2d):
+            return self._convolution(module, name, x)
+        if isinstance(module, nn.MaxPool2d):
+            return self._max_pool(module, name, x, positive)
+        if isinstance(module, ZeroPad):
+            kept = x[:, :: module.stride, :: module.stride, :]
+            return self.keras.ops.pad(kept, [[0, 0], [0, 0], [0, 0], [module.before, module.after]])
+        return self._layer(name, lambda: self._make(module, name))(x)
+
+    def _layer(self, name: str, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+    def _make(self, module: nn.Module, name: str) -> Callable[[Any], Any]:
+        """The Keras layer of a module that needs nothing around it."""
+        layers = self.keras.layers
+        if isinstance(module, nn.BatchNorm2d):
+            return layers.BatchNormalization(epsilon=module.eps, momentum=1 - (module.momentum or 0.0), name=name)
+        if isinstance(module, nn.Linear):
+            return layers.Dense(module.out_features, name=name)
+        if isinstance(module, nn.ZeroPad2d):
+            left, right, top, bottom = module.padding
+            return layers.ZeroPadding2D(((top, bottom), (left, right)), name=name)
+        if isinstance(module, nn.AvgPool2d):
+            padding = "same" if module.ceil_mode else "valid"
+            return layers.AveragePooling2D(module.kernel_size, module.stride, padding=padding, name=name)
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            return layers.GlobalAveragePooling2D(keepdims=True, name=name)
+        if isinstance(module, nn.AdaptiveMaxPool2d):
+            return layers.GlobalMaxPooling2D(keepdims=True, name=name)
+        if isinstance(module, nn.Dropout):
+            return layers.Dropout(module.p, name=name)
+        raise UserError(f"There is no Keras layer for '{name}', {type(module).__name__}.")
+
+    def _convolution(self, module: nn.Conv2d, name: str, x: Any) -> Any:
+        layers = self.keras.layers
+        same = isinstance(module, parts.SameConv2d)
+        if not same and any(module.padding):
+            x = layers.ZeroPadding2D(module.padding, name=f"{name}_pad")(x)  # symmetric at any stride, as torch's is
+        make = partial(
+            layers.Conv2D, module.out_channels, module.kernel_size, module.stride, padding="same" if same else "valid",
+            groups=module.groups, use_bias=module.bias is not None, name=name,
+        )  # fmt: skip
+        return self._layer(name, make)(x)
+
+    def _max_pool(self, module: nn.MaxPool2d, name: str, x: Any, positive: bool) -> Any:
+        layers = self.keras.layers
+        same = isinstance(module, parts.SameMaxPool2d)
+        pad = 0 if same else int(module.padding)  # type: ignore[arg-type]
+        if pad and positive:  # torch's border never wins, and next to what is never below 0 neither does a zero
+            x = layers.ZeroPadding2D(pad, name=f"{name}_pad")(x)
+        elif pad:
+            x = self.keras.ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]], constant_values=-float("inf"))
+        side, stride = (module.side, module.shrinks) if same else (module.kernel_size, module.stride)
+        return layers.MaxPooling2D(side, stride, padding="same" if same else "valid", name=name)(x)
+
+    def _function(self, node: fx.Node, given: list[Any]) -> Any:
+        """A call of a function or a method: what the blocks, gates and heads do between their layers."""
+        ops, layers = self.keras.ops, self.keras.layers
+        name = node.target if isinstance(node.target, str) else node.target.__name__
+        if name == "check_side":
+            return None
+        if node.target in (operator.add, operator.iadd):
+            return layers.Add()(given)
+        if node.target is operator.mul:
+            return layers.Multiply()(given)
+        if node.target is operator.sub:
+            return given[0] - given[1]
+        if name == "flatten":
+            return layers.Flatten()(given[0])
+        if name == "cat":
+            joined = [self.values[str(each)] for each in node.args[0]]  # type: ignore[union-attr]
+            return layers.Concatenate(axis=-1)(joined)
+        if name in ("amax", "mean"):
+            return (ops.max if name == "amax" else ops.mean)(given[0], axis=-1, keepdims=True)
+        raise UserError(f"There is no Keras layer for the operation '{name}' in this network.")

@@ -1,0 +1,214 @@
+"""Keras and this project give the same logits for the same weights, whichever of the two wrote them.
+
+Every network of Keras Applications goes through each of Keras' containers. Every family of the zoo becomes a Keras model, at
+most two blocks a stage, since deeper ones repeat them. The weights are float32; both sides compute in float64, and agree to
+1e-9 of the largest logit, at a size that no stride divides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras as keras_library
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import resnets.keras
+from resnets.data.preprocess import Preprocess
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.models.spec import ResNetSpec, build
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import conversion, inspection, keras, published
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.conversion import Request
+
+FAMILIES = [
+    *("resnet18", "resnet50", "resnet50_v1", "resnet50_v2", "resnet34_a", "resnet34_c", "resnet50c", "resnet50d"),
+    *("wide_resnet50_2", "resnext50_32x4d", "se_resnet18", "se_resnet50", "cbam_resnet18", "cbam_resnet50", "plain18"),
+    *("keras_resnet50", "keras_resnet50v2", "cifar_resnet20", "cifar_plain20", "cifar_preresnet110"),
+    *("cifar_preresnet164", "cifar_highway20", "wrn_16_8", "tutorial_resnet50", "notes_resnet50"),
+    *("notes_basic_resnet", "tiny"),
+]
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keras in float64, those of its operations too that would else follow JAX without 64 bits."""
+    policy, floatx = keras_library.config.dtype_policy(), keras_library.config.floatx()
+    keras_library.config.set_dtype_policy("float64")
+    keras_library.config.set_floatx("float64")
+    for place in ("keras.src.backend", "keras.src.backend.common.dtypes"):
+        monkeypatch.setattr(f"{place}.result_type", lambda *dtypes: "float64")
+    yield
+    keras_library.config.set_floatx(floatx)
+    keras_library.config.set_dtype_policy(policy)
+    keras_library.utils.clear_session()
+
+
+def randomised(net: nn.Module) -> nn.Module:
+    """Random weights and statistics, in float32."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.4, 1.2, generator=generator)
+                module.bias.uniform_(-0.3, 0.3, generator=generator)
+                module.running_mean.normal_(0, 0.2, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                bound = (6 / module.weight[0].numel()) ** 0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+                if module.bias is not None:
+                    module.bias.uniform_(-0.3, 0.3, generator=generator)
+    return net.eval()
+
+
+def answers(model: keras_library.Model, pictures: Tensor) -> Tensor:
+    found = model(pictures.permute(0, 2, 3, 1).numpy(), training=False)
+    return torch.as_tensor(np.asarray(found.detach()))
+
+
+def agree(ours: nn.Module, theirs: Callable[[Tensor], Tensor], size: tuple[int, int], bound: float = 1e-9) -> None:
+    pictures = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.inference_mode():
+        found, wanted = ours.double()(pictures), theirs(pictures)
+    assert found.shape == wanted.shape
+    assert wanted.abs().max() > 1e-3
+    assert (found - wanted).abs().max() < bound * wanted.abs().max()
+
+
+def theirs_with_random_weights(name: str) -> keras_library.Model:
+    """Keras' own network, its weights drawn at random, giving logits."""
+    random = np.random.default_rng(0)
+    model = getattr(keras_library.applications, keras.APPLICATIONS[name])(weights=None, classifier_activation=None)
+    for layer in model.layers:
+        values = layer.get_weights()
+        if len(values) == 4:
+            low_high = [(0.4, 1.2), (-0.3, 0.3), (-0.4, 0.4), (0.5, 1.5)]
+            layer.set_weights([random.uniform(*span, each.shape) for span, each in zip(low_high, values, strict=True)])
+        elif values:
+            bound = (6 / np.prod(values[0].shape[:-1])) ** 0.5
+            layer.set_weights([random.uniform(-bound, bound, values[0].shape), *(v + 0.1 for v in values[1:])])
+    return model
+
+
+@pytest.mark.parametrize("name", keras.APPLICATIONS)
+def test_what_keras_wrote_is_read_and_what_we_write_keras_loads(name: str, tmp_path: Path) -> None:
+    model = theirs_with_random_weights(name)
+    suffixes = (".weights.h5", ".h5", ".keras") if name.endswith(("50", "50v2")) else (".weights.h5",)
+    for suffix in suffixes:
+        path = tmp_path / f"theirs{suffix}"
+        model.save_weights(path) if suffix == ".weights.h5" else model.save(path)
+        conversion.convert(path, to="resnets", out=tmp_path / "ours.safetensors")
+        found = checkpoints.read(tmp_path / "ours.safetensors")
+        assert found.spec.name == name
+        assert found.preprocess == (Preprocess.tf() if "v2" in name else Preprocess.caffe())
+        kept = keras.keymap(found.spec).theirs(found.tensors)
+        for key, tensor in kept.items():
+            layer, _, variable = key.rpartition("/")
+            wanted = next(each for each in model.get_layer(layer).weights if each.name == variable)
+            assert np.array_equal(tensor.numpy(), np.asarray(wanted.value.detach())), key
+        # and the way back: what was there stands there again
+        back = tmp_path / f"back{suffix}"
+        conversion.convert(tmp_path / "ours.safetensors", to="keras", out=back)
+        other = getattr(keras_library.applications, keras.APPLICATIONS[name])(weights=None)
+        other.load_weights(back)
+        for mine, own in zip(other.weights, model.weights, strict=True):
+            assert np.array_equal(np.asarray(mine.value.detach()), np.asarray(own.value.detach())), own.path
+
+
+@pytest.mark.parametrize("name", keras.APPLICATIONS)
+@pytest.mark.usefixtures("double")
+def test_logits_of_a_file_are_those_of_keras(name: str, tmp_path: Path) -> None:
+    """The file is written in float32, as the published ones are, and both compute in float64."""
+    keras_library.config.set_dtype_policy("float32")
+    model = theirs_with_random_weights(name)
+    model.save_weights(tmp_path / "theirs.weights.h5")
+    conversion.convert(tmp_path / "theirs.weights.h5", to="resnets", out=tmp_path / "ours.safetensors")
+    keras_library.config.set_dtype_policy("float64")
+    wide = getattr(keras_library.applications, keras.APPLICATIONS[name])(weights=None, classifier_activation=None)
+    wide.set_weights([each.astype("float64") for each in model.get_weights()])
+    ours = checkpoints.network(checkpoints.read(tmp_path / "ours.safetensors"))
+    agree(ours, lambda pictures: answers(wide, pictures), (224, 224))
+    body = keras_library.Model(wide.input, wide.get_layer("avg_pool").output)
+    odd = getattr(keras_library.applications, keras.APPLICATIONS[name])(
+        weights=None, include_top=False, pooling="avg", input_shape=(None, None, 3)
+    )
+    odd.set_weights(body.get_weights())
+    pictures = torch.randn(1, 3, 97, 65, dtype=torch.float64)
+    with torch.inference_mode():
+        found, wanted = ours.double().embed(pictures), answers(odd, pictures)
+    assert (found - wanted).abs().max() < 1e-9 * wanted.abs().max()
+
+
+def shallow(name: str) -> tuple[ResNetSpec, ResNet]:
+    spec = zoo.spec(name, classes=5)
+    spec = dataclasses.replace(spec, depths=tuple(min(depth, 2) for depth in spec.depths))
+    return spec, randomised(build(spec))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.usefixtures("double")
+def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
+    spec, net = shallow(name)
+    names = ("a", "b", "c", "d", "e")
+    checkpoints.save(tmp_path / "net.safetensors", Checkpoint(spec, Preprocess.imagenet(64), names, net.state_dict()))
+    model = resnets.keras.load(tmp_path / "net.safetensors")
+    assert model.name == name
+    size = (net.only_side, net.only_side) if net.only_side else (max(net.min_side, 65), max(net.min_side, 65) + 8)
+    agree(net, lambda pictures: answers(model, pictures), size)
+    trained = sum(np.prod(each.shape) for each in model.trainable_weights)
+    assert trained == sum(parameter.numel() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "se_resnet50", "cifar_highway20"])
+def test_a_model_of_ours_survives_keras_own_file(name: str, tmp_path: Path) -> None:
+    spec = zoo.spec(name, classes=5)
+    net = randomised(build(spec))
+    checkpoint = Checkpoint(spec, Preprocess.imagenet(64), ("a", "b", "c", "d", "e"), net.state_dict())
+    checkpoints.save(tmp_path / "net.safetensors", checkpoint)
+    conversion.convert(tmp_path / "net.safetensors", to="keras", out=tmp_path / "net.keras")
+    loaded = keras_library.saving.load_model(tmp_path / "net.keras")
+    agree(net.float(), lambda pictures: answers(loaded, pictures.float()).double(), (65, 65), bound=1e-4)
+    conversion.convert(tmp_path / "net.keras", to="resnets", out=tmp_path / "again.safetensors")
+    again = checkpoints.read(tmp_path / "again.safetensors")
+    assert again.spec == spec
+    for key, tensor in net.state_dict().items():
+        if "num_batches" not in key:
+            assert torch.equal(again.tensors[key], tensor.float()), key
+
+
+def test_what_a_file_of_keras_is(tmp_path: Path) -> None:
+    model = keras_library.applications.ResNet50V2(weights=None, classes=7, input_shape=(64, 64, 3))
+    model.save_weights(tmp_path / "a.weights.h5")
+    found = inspection.inspect(tmp_path / "a.weights.h5")
+    assert [(guess.spec.name, guess.spec.classes, guess.format) for guess in found.guesses] == [
+        ("keras_resnet50v2", 7, "keras")
+    ]
+    body = keras_library.applications.ResNet101(weights=None, include_top=False)
+    body.save_weights(tmp_path / "b.weights.h5")
+    request = Request(no_top=True, classes=4)
+    lines = conversion.convert(tmp_path / "b.weights.h5", to="resnets", out=tmp_path / "b.safetensors", request=request)
+    assert any("no top" in line for line in lines)
+    assert checkpoints.read(tmp_path / "b.safetensors").spec.classes == 4
+
+
+@pytest.mark.parametrize("top", [True, False])
+def test_published_weights_of_keras_come_by_their_name(top, tmp_path, monkeypatch):
+    """A file that Keras wrote, under the published file's name, where a download would have put it."""
+    from resnets.weights import catalog, fetch
+
+    entry = catalog.find("keras_resnet50.imagenet" if top else "keras_resnet50.imagenet_notop")
+    model = keras_library.applications.ResNet50(weights=None, include_top=top)
+    model.save(tmp_path / "model.h5")
+    monkeypatch.setattr(fetch, "fetch", lambda *_, **__: tmp_path / "model.h5")
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    found = published.checkpoint(entry.name)
+    assert found.spec.name == "keras_resnet50"
+    kernel = model.get_layer("conv1_conv").get_weights()[0]
+    assert np.array_equal(found.tensors["stem.conv.weight"].permute(2, 3, 1, 0).numpy(), kernel)

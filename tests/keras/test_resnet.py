@@ -1,0 +1,197 @@
+"""The six functions beside those of keras.applications, call by call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import resnets.keras
+from resnets.data.preprocess import Preprocess
+from resnets.models import zoo
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
+
+NAMES = ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2")
+QUICK = ("ResNet50", "ResNet50V2")
+
+
+def outcome(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What a call gives: the model's layers, or the kind of its error."""
+    keras.utils.clear_session()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = make(**{key: value() if callable(value) else value for key, value in arguments.items()})
+        except (ValueError, TypeError) as error:
+            return type(error)
+    first, *others = model.layers
+    return {
+        "name": model.name,
+        "input": model.input_shape,
+        "output": model.output_shape,
+        "parameters": model.count_params(),
+        "trainable": sum(int(np.prod(each.shape)) for each in model.trainable_weights),
+        "layers": [(layer.name, type(layer).__name__, layer.output.shape) for layer in others],
+        "connections": [
+            [tensor._keras_history.operation.name for tensor in node.input_tensors if tensor is not model.inputs[0]]
+            for layer in others
+            for node in layer._inbound_nodes[:1]
+        ],
+        "settings": [_settings(layer) for layer in others],
+        "first": type(first).__name__,
+    }
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    kept = (
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "use_bias",
+        "activation",
+        "epsilon",
+        "momentum",
+        "axis",
+        "units",
+    )
+    return {
+        key: value for key, value in layer.get_config().items() if key in (*kept, "pool_size", "kernel_initializer")
+    }
+
+
+CALLS: list[dict[str, Any]] = [
+    {"weights": None},
+    {"weights": None, "classes": 7},
+    {"weights": None, "classes": 7, "classifier_activation": None},
+    {"weights": None, "classifier_activation": "sigmoid", "classes": 3},
+    {"weights": None, "include_top": False},
+    {"weights": None, "include_top": False, "pooling": "avg"},
+    {"weights": None, "include_top": False, "pooling": "max", "input_shape": (64, 96, 3)},
+    {"weights": None, "include_top": False, "pooling": "nonsense"},
+    {"weights": None, "include_top": False, "input_shape": (None, None, 3)},
+    {"weights": None, "include_top": False, "input_shape": (64, 64, 1)},
+    {"weights": None, "include_top": False, "input_shape": (32, 32, 3)},
+    {"weights": None, "include_top": False, "input_shape": (31, 64, 3)},
+    {"weights": None, "include_top": False, "input_shape": (64, 31, 3)},
+    {"weights": None, "include_top": True, "input_shape": (31, 31, 3)},
+    {"weights": None, "include_top": True, "input_shape": (180, 180, 3)},
+    {"weights": None, "include_top": True, "input_shape": (64, 64, 1), "classes": 2},
+    {"weights": None, "include_top": True, "input_shape": (64, 64, 4), "classes": 2},
+    {"weights": None, "include_top": True, "input_shape": (None, None, 3)},
+    {"weights": None, "input_shape": (64, 64)},
+    {"weights": None, "include_top": False, "input_shape": (64, 64)},
+    {"weights": None, "input_tensor": lambda: keras.Input((64, 64, 3)), "classes": 4},
+    {"weights": None, "input_tensor": lambda: keras.Input((64, 64, 3)), "include_top": False},
+    {"weights": None, "name": "mine", "classes": 2},
+    {"weights": "imagenet", "classes": 10},
+    {"weights": "imagenet", "input_shape": (64, 64, 3)},
+    {"weights": "imagenet", "include_top": False, "input_shape": (64, 64, 1)},
+    {"weights": "imagenet", "include_top": False, "input_shape": (16, 64, 3)},
+    {"weights": "imagenet", "classifier_activation": "sigmoid"},
+    {"weights": "imagnet"},
+    {"weights": "nowhere.weights.h5"},
+    {"wieghts": None},
+]
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=[str(number) for number in range(len(CALLS))])
+@pytest.mark.parametrize("name", QUICK)
+def test_every_call_gives_what_keras_gives(name: str, arguments: dict[str, Any]) -> None:
+    assert outcome(getattr(resnets.keras, name), arguments) == outcome(getattr(keras.applications, name), arguments)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_depth(name: str) -> None:
+    arguments = {"weights": None, "include_top": False, "pooling": "avg", "input_shape": (None, None, 3)}
+    assert outcome(getattr(resnets.keras, name), arguments) == outcome(getattr(keras.applications, name), arguments)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_positions_of_the_arguments(name: str) -> None:
+    ours, theirs = (
+        getattr(place, name)(False, None, None, (64, 64, 3), "max") for place in (resnets.keras, keras.applications)
+    )
+    assert ours.output_shape == theirs.output_shape == (None, 2048)
+
+
+def test_a_model_on_top_of_another_tensor() -> None:
+    def outputs(place: Any) -> list[str]:
+        keras.utils.clear_session()
+        inputs = keras.Input((64, 64, 3))
+        varied = keras.layers.Rescaling(0.5, name="before")(inputs)
+        model = place.ResNet50(weights=None, include_top=False, input_tensor=varied)
+        return [layer.name for layer in model.layers[1:]]
+
+    assert outputs(resnets.keras) == outputs(keras.applications)
+    assert outputs(resnets.keras)[0] == "before"
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_file_that_keras_wrote(name: str, tmp_path: Path) -> None:
+    theirs = getattr(keras.applications, name)(weights=None, classes=5, input_shape=(64, 64, 3))
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    theirs.save(tmp_path / "a.h5")
+    picture = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    for file in ("a.weights.h5", "a.h5"):
+        ours = getattr(resnets.keras, name)(weights=tmp_path / file, classes=5, input_shape=(64, 64, 3))
+        assert np.allclose(ours.predict(picture, verbose=0), theirs.predict(picture, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "network"), [("ResNet50", "keras_resnet50"), ("ResNet50V2", "keras_resnet50v2")])
+def test_a_checkpoint_of_ours(name: str, network: str, tmp_path: Path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    net = zoo.create(network, classes=5).eval()
+    names = ("a", "b", "c", "d", "e")
+    path = tmp_path / "net.safetensors"
+    checkpoints.save(path, Checkpoint(zoo.spec(network, classes=5), Preprocess.tf(64), names, net.state_dict()))
+    picture = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    model = getattr(resnets.keras, name)(weights=str(path), classes=5, classifier_activation=None)
+    with torch.no_grad():
+        wanted = net(torch.as_tensor(picture).permute(0, 3, 1, 2))
+    found = getattr(resnets.keras, name)(
+        weights=str(path), classes=5, classifier_activation=None, input_shape=(64, 64, 3)
+    )
+    assert np.allclose(found.predict(picture, verbose=0), wanted.numpy(), atol=1e-4 * wanted.abs().max().item())
+    assert model.output_shape == (None, 5)
+    body = getattr(resnets.keras, name)(weights=str(path), include_top=False, pooling="avg")
+    with torch.no_grad():
+        pooled = net.embed(torch.as_tensor(picture).permute(0, 3, 1, 2))
+    assert np.allclose(body.predict(picture, verbose=0), pooled.numpy(), atol=1e-4 * pooled.abs().max().item())
+    other = "ResNet101" if name == "ResNet50" else "ResNet101V2"
+    with pytest.raises(ValueError, match=f"weights of {network}"):
+        getattr(resnets.keras, other)(weights=str(path), classes=5)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (resnets.keras.resnet, keras.applications.resnet), (resnets.keras.resnet_v2, keras.applications.resnet_v2),
+])  # fmt: skip
+@pytest.mark.parametrize("data_format", [None, "channels_last", "channels_first"])
+def test_preprocess_input(ours: Any, theirs: Any, data_format: str | None) -> None:
+    shape = (2, 3, 8, 8) if data_format == "channels_first" else (2, 8, 8, 3)
+    pictures = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    found = ours.preprocess_input(pictures.copy(), data_format=data_format)
+    assert np.array_equal(found, theirs.preprocess_input(pictures.copy(), data_format=data_format))
+
+
+def test_decode_predictions() -> None:
+    probabilities = np.zeros((2, 1000), "float32")
+    probabilities[0, [1, 999]] = 0.7, 0.3
+    probabilities[1, 2] = 1.0
+    found = resnets.keras.resnet.decode_predictions(probabilities, top=2)
+    assert found[0] == [
+        ("n01443537", "goldfish", pytest.approx(0.7)),
+        ("n15075141", "toilet_tissue", pytest.approx(0.3)),
+    ]
+    assert found[1][0] == ("n01484850", "great_white_shark", 1.0)
+    for place in (resnets.keras.resnet, keras.applications.resnet):
+        with pytest.raises(ValueError, match="1000"):
+            place.decode_predictions(np.zeros((1, 10)))
