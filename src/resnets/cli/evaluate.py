@@ -52,6 +52,10 @@ def evaluate(
         int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read pictures.  [default: processors]")
     ] = None,
     device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
+    engine: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, torch, compile or openvino.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(rich_help_panel=MACHINE, help="auto, bf16, or fp32: the reference.")
+    ] = "auto",
 ) -> None:
     """See how good checkpoints are on labelled pictures, with 95 % intervals, as a whole and class by class.
 
@@ -77,6 +81,8 @@ def evaluate(
         pairwise=compare,
         calibrate=calibrate,
         device=str(speed.device(device).value),
+        engine=engine,
+        precision=precision,
         on_bad=on_bad,
     )
     if out is not None:

@@ -24,6 +24,8 @@ def predict(
     batch: Annotated[int, typer.Option(help="Pictures that go through the network together.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Threads that read pictures.  [default: processors]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, compile or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16, or fp32: the reference.")] = "auto",
 ) -> None:
     """Say what is in pictures: a line a picture, or a table, or a folder a class.
 
@@ -44,4 +46,6 @@ def predict(
         batch=batch,
         workers=workers,
         device=str(speed.device(device).value),
+        engine=engine,
+        precision=precision,
     )

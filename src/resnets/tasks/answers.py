@@ -36,6 +36,8 @@ def run(
     batch: int = 32,
     workers: int | None = None,
     device: str = "cpu",
+    engine: str = "auto",
+    precision: str = "auto",
 ) -> None:
     """Classify the pictures that `words` stand for.
 
@@ -47,7 +49,7 @@ def run(
     """
     if csv == jsonl == STDOUT:
         raise UserError("--csv - and --jsonl - both write to stdout; give one of them a file.")
-    classifier = classify.load(checkpoint, device=device)
+    classifier = classify.load(checkpoint, device=device, engine=engine, precision=precision)
     if top_k is not None and top_k > len(classifier.classes):
         raise UserError(f"--top-k {top_k} is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from resnets.data.decode import DecodeError
 from resnets.data.preprocess import Preprocess
+from resnets.engine.runner import Runner
 from resnets.errors import JobError, UserError
 from resnets.models.resnet import ResNet, check_side
 from resnets.models.spec import ResNetSpec
@@ -34,6 +35,8 @@ class Classifier:
         temperature: the logits are divided by it before the softmax.
         spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
         name: what it was loaded from; for messages.
+        runner: what computes the logits. `engine` and `precision` say with what: "auto" is fast where the job is long
+            enough to gain by it; `precision="fp32"` is the reference.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class Classifier:
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        engine: str = "auto",
+        precision: str = "auto",
         name: str = "",
     ) -> None:
         self.net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -59,6 +64,7 @@ class Classifier:
         self.device = torch.device(device)
         self.name = name or (spec.name if spec else type(net).__name__)
         self.dtype = next(net.parameters()).dtype
+        self.runner = Runner(self.net, engine, precision)
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -95,6 +101,7 @@ class Classifier:
     ) -> Iterator[Prediction]:
         """As `predict`, one answer after the other; memory does not grow with the number of pictures."""
         check_sizes(batch, workers)
+        self.runner.expect(len(pictures) if isinstance(pictures, Sized) else None, batch)
         if top_k < 1:
             raise UserError(f"--top-k must be 1 or more; received {top_k}.")
         ready = in_order(self._prepared, enumerate(pictures), workers=workers, ahead=2 * batch)
@@ -118,8 +125,7 @@ class Classifier:
         with torch.inference_mode():
             for indices in groups.values():
                 stack = torch.stack([pictures[index] for index in indices])
-                stack = stack.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-                out[indices] = self.net(stack).float().cpu()
+                out[indices] = self.runner.logits(stack.to(self.dtype))
         return out
 
     def check_side(self, view: Tensor) -> None:

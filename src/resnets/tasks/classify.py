@@ -22,12 +22,13 @@ from resnets.weights import checkpoint as checkpoints
 __all__ = ["Classifier", "Prediction", "evaluate", "load"]
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Classifier:
+def load(path: str | Path, *, device: str = "cpu", engine: str = "auto", precision: str = "auto") -> Classifier:
     """The classifier in a checkpoint or, in a run folder, in its best one; ready to predict, in eval mode.
 
     Args:
         path: what `resnets train` wrote.
         device: as torch calls it.
+        engine, precision: what computes, as in `Classifier`.
 
     Raises:
         UserError: anything but an undamaged checkpoint of ours; the message says what was found at `path`.
@@ -42,6 +43,8 @@ def load(path: str | Path, *, device: str = "cpu") -> Classifier:
         metrics=found.metrics,
         provenance=found.provenance,
         device=device,
+        engine=engine,
+        precision=precision,
         name=str(path),
     )
 
@@ -86,6 +89,9 @@ def evaluate(
     true = _true(samples, classifiers[0].classes)
     look = partial(_look, classifiers, crops, scales)
     size = max(batch // views.count(crops, scales), 1)
+    each_view = 1 if scales else crops  # of one size
+    for each in classifiers:
+        each.runner.expect(len(samples) * each_view, size * each_view)
     ready = in_order(look, samples, workers=workers, ahead=2 * size)
     good: list[int] = []
     bad: dict[int, str] = {}

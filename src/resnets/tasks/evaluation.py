@@ -68,6 +68,8 @@ def run(
     pairwise: bool = False,
     calibrate: bool = False,
     device: str = "cpu",
+    engine: str = "auto",
+    precision: str = "auto",
     on_bad: str = "error",
 ) -> Evaluation:
     """Judge checkpoints on labelled pictures: several as an ensemble, or with `pairwise` two against each other.
@@ -85,7 +87,7 @@ def run(
             "--calibrate fits the temperature of one checkpoint on plain pictures: no --crops, no --scales."
         )
     files = [checkpoints.locate(model) for model in models]
-    classifiers = [classify.load(file, device=device) for file in files]
+    classifiers = [classify.load(file, device=device, engine=engine, precision=precision) for file in files]
     source = sources.bind(sources.read(data), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")
     part = parts.choose(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
+from resnets.engine.machine import cores
 from resnets.errors import UserError
 
 Item = TypeVar("Item")
@@ -26,11 +26,6 @@ class Prepared(NamedTuple):
     name: str
     inputs: list[list[Tensor]]
     error: str | None = None
-
-
-def cores() -> int:
-    """The processors that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(

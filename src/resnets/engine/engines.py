@@ -1,0 +1,185 @@
+"""The ways to compute a network's body here, each made for pictures of one shape in batches of one size.
+
+An engine gives pooled vectors, in float32; the classifier's own layer, a thousandth of the work, is computed in float32
+after it. So a logit is never rounded to the 8 bits of bf16, where many classes would be equal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from resnets.engine import machine
+from resnets.engine.folding import Body, fold
+from resnets.errors import UserError, suggestion
+from resnets.models.resnet import ResNet
+
+PRECISIONS = ("fp32", "bf16")
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+Compute = Callable[[Tensor], Tensor]
+
+
+class Engine:
+    """float32 pictures (n, C, h, w), any n -> pooled vectors (n, features), float32, on the network's device.
+
+    Attributes:
+        name: one of `NAMES`, or "reference".
+        precision: "fp32" or "bf16".
+        batch: the number that goes through together, the last ones filled up with zeros; 0 where any number does.
+    """
+
+    def __init__(self, name: str, precision: str, batch: int, device: torch.device, compute: Compute) -> None:
+        self.name, self.precision, self.batch = name, precision, batch
+        self.device, self.compute = device, compute
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}"
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        if not self.batch:
+            return self._run(pictures)
+        return torch.cat([self._run(part) for part in pictures.split(self.batch)])
+
+    def _run(self, pictures: Tensor) -> Tensor:
+        count = len(pictures)
+        if self.batch > count:
+            pictures = torch.cat([pictures, pictures.new_zeros(self.batch - count, *pictures.shape[1:])])
+        pictures = pictures.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        return self.compute(pictures)[:count].float()
+
+
+def reference(net: ResNet) -> Engine:
+    """The network as it is, in fp32: what every other engine is compared with."""
+    body = Body(net).eval()
+    return Engine("reference", "fp32", 0, _device(net), body)
+
+
+def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
+    """Make an engine of this name ready, which takes from a second to a minute.
+
+    Args:
+        net: in fp32; it is copied.
+        shape: (batch, C, h, w).
+
+    Raises:
+        UserError: there is no such engine here.
+        Exception: whatever a compiler says that cannot compile this.
+    """
+    check(name, _device(net))
+    return MAKERS[name](net, precision, shape)
+
+
+def check(name: str, device: torch.device) -> None:
+    """Raises UserError for an engine that is unknown, not installed, or not for this device."""
+    if name not in MAKERS:
+        raise UserError(f"There is no engine '{name}'; there is {', '.join(MAKERS)}.{suggestion(name, MAKERS)}")
+    if name == "openvino" and device.type != "cpu":
+        raise UserError(f"--engine openvino computes on the CPU; received --device {device}. Use --engine compile.")
+    if name == "openvino" and not machine.has_openvino():
+        raise UserError("--engine openvino needs a library that is not installed: pip install 'resnets[openvino]'")
+
+
+def available(device: torch.device) -> tuple[str, ...]:
+    """The engines that can be tried on this device."""
+    return tuple(name for name in MAKERS if name != "openvino" or (device.type == "cpu" and machine.has_openvino()))
+
+
+def _torch(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
+    return Engine("torch", precision, 0, _device(net), _cast(_folded(net), precision))
+
+
+def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
+    """torch.compile with the weights as constants, so that they are laid out once for the kernels (freezing)."""
+    device = _device(net)
+    compute = _cast(_folded(net), precision)
+    mode = "reduce-overhead" if device.type == "cuda" else None  # CUDA graphs
+    made = torch.compile(compute, dynamic=False, mode=mode)
+
+    def run(pictures: Tensor) -> Tensor:
+        pooled = made(pictures)
+        return pooled.clone() if mode else pooled  # the next run of a CUDA graph writes over it
+
+    engine = Engine("compile", precision, shape[0], device, run)
+    inductor = importlib.import_module("torch._inductor.config")
+    with inductor.patch(freezing=True), _quiet():
+        engine(torch.zeros(shape))  # the first call compiles
+    return engine
+
+
+def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
+    import openvino
+
+    body = _folded(net).float()
+    example = torch.zeros(shape)
+    with torch.no_grad(), _quiet():
+        model = openvino.convert_model(torch.export.export(body, (example,)))
+    hints = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time on all threads, as torch does it
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
+
+    def run(pictures: Tensor) -> Tensor:
+        made: Mapping = request.infer([pictures.contiguous().numpy()], share_inputs=True)
+        return torch.from_numpy(made[0])  # a copy: `infer` shares no outputs unless it is asked to
+
+    return Engine("openvino", precision, shape[0], torch.device("cpu"), run)
+
+
+MAKERS: dict[str, Callable[[ResNet, str, tuple[int, ...]], Engine]] = {
+    "torch": _torch,
+    "compile": _compile,
+    "openvino": _openvino,
+}
+NAMES = tuple(MAKERS)
+
+
+def _folded(net: ResNet) -> nn.Module:
+    return fold(Body(net)).requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _cast(body: nn.Module, precision: str) -> Compute:
+    """All in one type, but for the norms that could not be folded: their statistics need the digits."""
+    dtype = TYPES[precision]
+    body = body.to(dtype)
+    for module in body.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.float()
+    if precision == "fp32":
+        return body
+
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+
+        def forward(self, pictures: Tensor) -> Tensor:
+            return self.body(pictures.to(dtype))
+
+    return Cast()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Compilers talk; what is on stdout is the user's."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next(net.parameters()).device

@@ -1,0 +1,84 @@
+"""Batch normalisation folded into the convolution before it: in evaluation both are linear, and one layer does for two.
+
+    norm(conv(x)) = g (W x + b - m) / s + h = (g W / s) x + (g (b - m) / s + h),   s = sqrt(variance + eps)
+
+A norm is folded where it reads a convolution that nothing else reads. In a pre-activation network a norm may read a sum,
+or a map that the shortcut reads too: such a norm stays.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+import torch
+from torch import Tensor, fx, nn
+
+from resnets.models.resnet import Head, ResNet
+
+
+class Body(nn.Module):
+    """A network without its classifier: (N, C, H, W) -> the pooled vectors, (N, features)."""
+
+    def __init__(self, net: ResNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.embed(x)
+
+
+def classify(head: Head, pooled: Tensor) -> Tensor:
+    """Logits (N, classes) of pooled vectors (N, features): what the head does after its pooling."""
+    return head.fc(head.act(head.hidden(pooled)) if hasattr(head, "hidden") else pooled)
+
+
+def fold(module: nn.Module) -> fx.GraphModule:
+    """A copy of `module`, in eval mode, with every norm folded that can be; it computes what `module.eval()` does."""
+    twin = copy.deepcopy(module).eval()
+    graph = _Tracer().trace(twin)
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    for node in list(graph.nodes):
+        norm = _called(twin, node)
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            continue
+        before = node.args[0]
+        conv = _called(twin, before)
+        if isinstance(conv, nn.Conv2d) and len(before.users) == 1 and calls[before.target] == calls[node.target] == 1:
+            _fold(conv, norm)
+            node.replace_all_uses_with(before)
+            graph.erase_node(node)
+    made = fx.GraphModule(twin, graph)
+    made.delete_all_unused_submodules()
+    return made
+
+
+class _Tracer(fx.Tracer):
+    """Convolutions and norms stay whole, those of classes of our own as well."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        return isinstance(module, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(module, qualified_name)
+
+
+def _called(root: nn.Module, node: object) -> nn.Module | None:
+    """The module that this node calls, if it calls one."""
+    if isinstance(node, fx.Node) and node.op == "call_module":
+        return root.get_submodule(str(node.target))
+    return None
+
+
+@torch.no_grad()
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """In float64, since a small variance makes large factors."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    dtype = conv.weight.dtype
+    factor = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        factor = factor * norm.weight.double()
+    bias = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+    bias = bias * factor
+    if norm.bias is not None:
+        bias = bias + norm.bias.double()
+    conv.weight = nn.Parameter((conv.weight.double() * factor[:, None, None, None]).to(dtype), requires_grad=False)
+    conv.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
