@@ -1,0 +1,76 @@
+"""The figures of a measurement hang together, and say when an engine gives other answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from resnets.engine import bench, engines
+from resnets.engine.engines import Engine
+from resnets.engine.folding import Body
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+
+
+def measured(net: ResNet, pictures: Tensor, *wanted: str) -> list[bench.Row]:
+    return bench.run(net, pictures, wanted=wanted, precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+
+
+def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, pictures: Tensor) -> None:
+    first, single, half = measured(net, pictures, "torch")
+    assert [(row.engine, row.precision) for row in (first, single, half)] == [
+        ("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"),
+    ]  # fmt: skip
+    assert first.agreement == bench.Agreement(4, 1.0, 0.0, 0.0)
+    assert half.agreement.logit > single.agreement.logit
+    for row in (first, single, half):
+        assert 0 < row.p50_ms <= row.p95_ms <= row.p99_ms
+        assert row.pictures_per_second <= 2 * 1000 / row.p50_ms * 1.6
+        assert row.memory_mib is None or row.memory_mib >= 0
+
+
+def test_other_answers_are_seen(net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = Body(net)
+    monkeypatch.setitem(
+        engines.MAKERS, "torch", lambda *_: Engine("torch", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
+    )
+    row = measured(net, pictures, "torch")[1]
+    assert row.agreement.logit > 1e-3
+
+
+def test_an_engine_that_fails_is_a_row_without_figures(
+    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Engine:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setitem(engines.MAKERS, "compile", broken)
+    rows = measured(net, pictures, "compile", "torch")
+    assert [row.failure for row in rows] == ["", "no compiler", "no compiler", "", ""]
+    assert rows[1].agreement is None
+
+
+def test_names_of_engines() -> None:
+    cpu = torch.device("cpu")
+    assert bench.names("torch, reference,torch", cpu) == ["torch"]
+    assert bench.names("", cpu) == list(engines.available(cpu))
+    with pytest.raises(UserError, match="no engine 'tensorrt'"):
+        bench.names("tensorrt", cpu)
+
+
+def test_a_batch_larger_than_the_pictures(net: ResNet, pictures: Tensor) -> None:
+    with pytest.raises(UserError, match="received 9"):
+        bench.run(net, pictures, wanted=(), precisions=("fp32",), batch=9, seconds=0.0)
+
+
+def test_random_weights_are_settled(pictures: Tensor) -> None:
+    torch.manual_seed(0)
+    net = zoo.create("cifar_resnet56", classes=7)
+    momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    settled = bench.settle(net, pictures)
+    assert not settled.training
+    assert settled.head.embed(settled.features(pictures)["stage3"]).std() < 5
+    assert {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)} == momenta
+    torch.testing.assert_close(settled(pictures), net.train()(pictures), rtol=0.2, atol=0.2)
