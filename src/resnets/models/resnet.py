@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from resnets.errors import UserError
 from resnets.models.blocks import Block
 from resnets.models.stems import Stem
 
@@ -50,14 +51,14 @@ class Head(nn.Module):
         return self.fc(x)
 
 
-class ResNet(nn.Module):
-    """y = head(final(stage_n(… stage_1(stem(x))))).
+class Backbone(nn.Module):
+    """y = pool(final(stage_n(… stage_1(stem(x))))): a network without its classifier.
 
     Args:
         stem: (N, in_channels, H, W) -> (N, stem.channels, H / stem.stride, W / stem.stride).
         stages: "stage1", … -> its blocks.
-        head: from the last maps to logits.
         final: norm and activation after the last block, which pre-activation networks need (He et al. 2016, appendix).
+        pool: from the last maps to (N, C, 1, 1), which comes out as (N, C); None leaves the maps.
 
     Attributes:
         channels: of each stage's maps by stage name, the stem's under "stem".
@@ -67,26 +68,25 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, stem: Stem, stages: Mapping[str, Stage], head: Head, final: nn.Module | None = None,
-        only_side: int | None = None,
-    ) -> None:  # fmt: skip
+        self, stem: Stem, stages: Mapping[str, Stage], final: nn.Module | None = None, pool: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleDict(stages)
         self.final = final or nn.Identity()
-        self.head = head
-        self.only_side = only_side
+        self.pool = pool
+        self.only_side: int | None = None
         self.channels = {"stem": stem.channels} | {name: stage.channels for name, stage in stages.items()}
         self.strides = {"stem": stem.stride}
         stride = stem.stride
         for name, stage in stages.items():
             stride *= stage.stride
             self.strides[name] = stride
-        self.min_side = only_side or max(stride, stem.min_side)
+        self.min_side = max(stride, stem.min_side)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """The maps by name: "stem", then each stage, (N, channels[name], ceil(H / strides[name]), …); the last one is
-        what the head pools.
+        what is pooled.
 
         Raises:
             ValueError: the picture is smaller than `min_side`.
@@ -100,20 +100,46 @@ class ResNet(nn.Module):
         maps[name] = self.final(x)
         return maps
 
-    def _last(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Tensor:
+        """Those of the last stage, (N, C, h, w); raises as `features` does."""
         check_side(x, self.min_side, self.only_side)
         x = self.stem(x)  # (N, C, H / 4, W / 4) for ImageNet's stems
         for stage in self.stages.values():
             x = stage(x)
         return self.final(x)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """The maps, (N, C, h, w), or with a `pool` (N, C); raises as `features` does."""
+        x = self.maps(x)
+        return x if self.pool is None else torch.flatten(self.pool(x), 1)
+
+
+class ResNet(Backbone):
+    """y = head(final(stage_n(… stage_1(stem(x))))): a `Backbone` and the head that reads its last maps."""
+
+    def __init__(
+        self, stem: Stem, stages: Mapping[str, Stage], head: Head, final: nn.Module | None = None,
+        only_side: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(stem, stages, final)
+        self.head = head
+        self.only_side = only_side
+        self.min_side = only_side or self.min_side
+
     def embed(self, x: Tensor) -> Tensor:
         """The pooled vector, (N, C); raises as `features` does."""
-        return self.head.embed(self._last(x))
+        return self.head.embed(self.maps(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (N, classes); raises as `features` does."""
-        return self.head(self._last(x))
+        return self.head(self.maps(x))
+
+    def backbone(self, pooling: str | None = None) -> Backbone:
+        """The same parameters without the head: maps, or vectors for a `pooling` of "avg" or "max"."""
+        pools = {None: None, "avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1)}
+        if pooling not in pools:
+            raise UserError(f"pooling is None, 'avg' or 'max'; received {pooling!r}.")
+        return Backbone(self.stem, dict(self.stages.items()), self.final, pools[pooling])  # type: ignore[arg-type]
 
 
 @torch.fx.wrap

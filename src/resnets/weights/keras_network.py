@@ -80,26 +80,12 @@ class _Tracer(fx.Tracer):
         return isinstance(m, nn.Conv2d | nn.MaxPool2d | ZeroPad) or super().is_leaf_module(m, module_qualified_name)
 
 
-class _Maps(nn.Module):
-    """A network without its head."""
-
-    def __init__(self, net: ResNet) -> None:
-        super().__init__()
-        self.stem, self.stages, self.final = net.stem, net.stages, net.final
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stem(x)
-        for stage in self.stages.values():
-            x = stage(x)
-        return self.final(x)
-
-
 class _Walk:
     """One walk over a network's graph with Keras tensors in place of torch's."""
 
     def __init__(self, keras: Any, net: ResNet, top: bool) -> None:
         self.keras = keras
-        root: nn.Module = net if top else _Maps(net)
+        root = net if top else net.backbone()
         self.graph = _Tracer().trace(root)
         self.modules = dict(root.named_modules())
         self.values: dict[str, Any] = {}  # by node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.resnet import ResNet
+from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import say
 from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet, keras
 from resnets.weights import checkpoint as checkpoints
@@ -64,8 +65,15 @@ def checkpoint(name: str) -> Checkpoint:
 
 
 def create(
-    name: str, *, weights: str | Path = "none", classes: int | None = None, in_channels: int = 3, **overrides: Any
-) -> ResNet:
+    name: str,
+    *,
+    weights: str | Path = "none",
+    classes: int | None = None,
+    in_channels: int = 3,
+    include_top: bool = True,
+    pooling: str | None = None,
+    **overrides: Any,
+) -> ResNet | Backbone:
     """A network of the zoo: `create("resnet50", classes=5)`, or `create("resnet50", weights="imagenet", classes=5)`.
 
     Args:
@@ -74,6 +82,8 @@ def create(
             `resnets weights list`; or a checkpoint or run folder.
         classes: outputs. Where the weights have others, the last layer is a new one.
         in_channels: of the picture. For 1, the weights of three channels are added up; from 4 on, the new ones are zero.
+        include_top: as in Keras Applications: False leaves the head out.
+        pooling: without the top: None for maps (N, C, h, w), "avg" or "max" for vectors (N, C).
         overrides: other attributes of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights.
 
     It takes (N, in_channels, H, W) float pictures and gives (N, classes) logits; see `ResNet` for the rest.
@@ -81,6 +91,17 @@ def create(
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
+    if include_top and pooling is not None:
+        raise UserError(f"pooling={pooling!r} goes with include_top=False; the head has its own.")
+    if not include_top and classes is not None:
+        raise UserError(f"Without its top a network has no classes; received classes={classes}.")
+    net = _whole(name, weights, classes, in_channels, overrides)
+    return net if include_top else net.backbone(pooling)
+
+
+def _whole(
+    name: str, weights: str | Path, classes: int | None, in_channels: int, overrides: Mapping[str, Any]
+) -> ResNet:
     if str(weights) == "none":
         return zoo.create(name, classes=classes, in_channels=in_channels, **overrides)
     if overrides:
