@@ -10,6 +10,8 @@ from pathlib import Path
 
 from resnets.errors import JobError
 
+UNFINISHED = ".writing-"  # how the names of temporary files begin; a killed process leaves them behind
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -24,7 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
         os.close(descriptor)
     except OSError as error:
         raise JobError(f"Cannot write '{path}': {error.strerror}. Choose another place with --out.") from error
@@ -38,11 +40,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         reason = error.strerror or error
         raise JobError(f"Cannot write '{path}': {reason}. What stood there before is unchanged.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """So that the new name survives a power cut, too, where the file system can promise that."""
+    with contextlib.suppress(OSError):  # Windows opens no folder, some network file systems flush none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

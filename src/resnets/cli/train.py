@@ -28,7 +28,12 @@ def train(
         bool, typer.Option("--dry-run", help="Print the whole plan with its reasons, and stop.")
     ] = False,
     epochs: Annotated[
-        int | None, typer.Option(rich_help_panel=LEARNING, help="Times that each picture is seen.")
+        str | None,
+        typer.Option(
+            metavar="INTEGER",
+            rich_help_panel=LEARNING,
+            help="Times that each picture is seen; with --resume, +20 adds 20 to a finished run.",
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Pictures in a step.")] = None,
     lr: Annotated[float | None, typer.Option(rich_help_panel=LEARNING, help="Highest learning rate.")] = None,
@@ -77,6 +82,14 @@ def train(
     workers: Annotated[
         int | None, typer.Option(rich_help_panel=MACHINE, help="Processes that prepare pictures.")
     ] = None,
+    save_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS|SECONDS",
+            rich_help_panel=MACHINE,
+            help="Save the state every 200 steps, or 60s; besides, after each epoch.  [default: 300s]",
+        ),
+    ] = None,
     deterministic: Annotated[
         bool,
         typer.Option("--deterministic", rich_help_panel=MACHINE, help="Refuse operations that vary from run to run."),
@@ -115,6 +128,7 @@ def train(
         device=device,
         precision=precision,
         workers=workers,
+        save_every=save_every,
         deterministic=deterministic or None,
     )
     if result is not None:

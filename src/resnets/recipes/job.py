@@ -12,14 +12,15 @@ from resnets.data import sources, split
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say
-from resnets.recipes import book
+from resnets.recipes import book, continuation
 from resnets.report import lr_curve
-from resnets.train import build, finish, journal, loop, plan
+from resnets.train import build, finish, journal, lock, loop, plan
 from resnets.train import lr_find as range_test
 from resnets.train import resume as resume_file
 from resnets.train import state as states
+from resnets.train.interval import Interval
 from resnets.train.plan import Draft
-from resnets.train.recipe import Recipe, assign, override
+from resnets.train.recipe import Recipe, override
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import published
 from resnets.weights.checkpoint import Checkpoint
@@ -48,6 +49,7 @@ KEYS = {
     "folds": "data.folds",
     "fold": "data.fold",
     "stem": "model.stem",
+    "save_every": "save.every",
 }
 
 
@@ -82,22 +84,26 @@ def train(
             published ones of `model`. A head for other classes is replaced, and reported.
         recipe: a name of `resnets.recipes.book`, or a `Recipe`; without it "scratch", or "finetune" with weights.
         name: of the run folder; a number is added when it exists, since no run is written over.
-        resume: a run folder whose run goes on from its last saved state, with its own data and recipe.
+        resume: a run folder whose run goes on from its last saved state, with its own data and recipe. Then `epochs` may
+            be "+20", which adds as many epochs to a finished run.
         overrides: `key=value` for any value of the recipe, such as "optim.lr=0.2".
         dry_run: print the complete plan and return None.
         values: `epochs`, `batch`, `lr`, `imgsz`, `workers`, `device`, `seed`, `patience`, `freeze`, `precision`,
             `deterministic`, `cache`, `on_bad`, `balance`, `split_file`, `val_fraction`, `group_by`, `folds`, `fold`,
-            `stem`; None leaves a value to the recipe.
+            `stem`, `save_every` ("200" steps or "60s"); None leaves a value to the recipe.
 
     Raises:
         UserError: what was asked for does not exist or does not fit.
         JobError: the loss became NaN, a picture cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
-    given = _given(values)
+    more = continuation.more_epochs(values.get("epochs"))
+    given = _given(values | {"epochs": None} if more else values)
     if resume is not None:
-        _nothing_else(data, model, weights, recipe, name, given, overrides)
-        return _resume(Path(resume), given)
+        asked = _asked(Path(resume), data, model, weights, recipe, name, dry_run)
+        return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
+    if more:
+        raise UserError(f"--epochs +{more} adds epochs to a finished run: name it with --resume RUN.")
     if data is None:
         raise UserError("Name the pictures to train on: resnets train DATA (or go on with --resume RUN).")
     draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
@@ -105,9 +111,10 @@ def train(
         say(build.outline(draft.recipe, source))
         return None
     run = journal.create(Path(out), name or _name(draft.recipe))
-    journal.write_recipe(run, draft.recipe, draft.origins)
-    split.write(run / "split.csv", source)
-    return _run(run, draft.recipe, source, parent)
+    with lock.held(run):
+        split.write(run / "split.csv", source)
+        journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
+        return _run(run, draft.recipe, source, parent)
 
 
 def lr_find(
@@ -207,20 +214,23 @@ def _draft(
 
 
 def _run(
-    run: Path, recipe: Recipe, source: Source, parent: Checkpoint | None, *, going_on: bool = False
+    run: Path, recipe: Recipe, source: Source, parent: Checkpoint | None, *, more: int | None = None
 ) -> TrainResult:
-    say(f"run folder: {run}")
-    provenance = _provenance(run, recipe, parent)
-    journal.write_environment(run, **provenance)
+    """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
+    say(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
+    provenance = continuation.provenance(run, recipe)
     parts = build.parts(recipe, source, parent, provenance)
-    state = states.State()
-    if going_on and resume_file.exists(run / "state"):
-        state = states.restore(parts, run)
-        say(f"going on after step {state.total_step} of {parts.total_steps}")
-    elif going_on:
-        say("nothing was saved before the run ended: it begins anew")
-    else:
+    continuation.tell_differences(journal.read_environment(run))
+    journal.write_environment(run, **provenance)
+    if not (run / "train_batch.jpg").exists():
         build.draw_batch(parts.feed, run / "train_batch.jpg")
+    state = states.State()
+    if resume_file.states(run / "state"):
+        state = states.restore(parts, run)
+        journal.write_rows(run, state.rows)  # what was written after that state is made again
+        if more and state.finished:
+            continuation.extend(run, parts, state)
+        say(f"going on after step {state.total_step} of {parts.total_steps}")
     loop.run(parts, state, run)
     metrics = finish.finish(run, source.part("val") if "val" in source.parts else [], device=recipe.speed.device)
     if metrics:
@@ -229,42 +239,32 @@ def _run(
     return TrainResult(run, metrics)
 
 
-def _provenance(run: Path, recipe: Recipe, parent: Checkpoint | None) -> dict[str, Any]:
-    """Where the weights come from; the same for a run that was interrupted and one that was not."""
-    facts: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": journal.versions()}
-    facts["split_sha256"] = checkpoints.fingerprint(run / "split.csv")
-    if parent is not None:
-        facts["parent_sha256"] = checkpoints.fingerprint(checkpoints.locate(recipe.model.weights))
-    return facts
-
-
-def _resume(run: Path, given: dict[str, Any]) -> TrainResult:
+def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
     """Go on with `run` from its last saved state, with the same data, split and recipe."""
-    recipe = journal.read_recipe(run / "recipe.toml")
-    for key, value in given.items():
-        recipe = assign(recipe, KEYS[key], value)
-    source = build.readable(sources.read(recipe.data.location), recipe.data.on_bad)
-    source = split.read(run / "split.csv", source)
-    parent = None if recipe.model.weights == "none" else checkpoints.read(recipe.model.weights)
-    return _run(run, recipe, source, parent, going_on=True)
+    recipe = continuation.recipe_of(run, asked, overrides)
+    with lock.held(run):
+        journal.clear_unfinished(run)
+        if not resume_file.states(run / "state"):
+            say("nothing was saved before the run ended: it begins anew")
+        source, parent = continuation.materials(run, recipe)
+        if more:
+            steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
+            recipe = continuation.extended(run, recipe, more, steps)
+        return _run(run, recipe, source, parent, more=more)
 
 
-def _nothing_else(
-    data: object,
-    model: object,
-    weights: str | Path,
-    recipe: object,
-    name: object,
-    given: dict[str, Any],
-    overrides: object,
-) -> None:
-    """A resumed run goes on as it was begun; only what changes nothing but its speed may be set."""
-    named = {"DATA": data, "--model": model, "--recipe": recipe, "--name": name, "--set": overrides}
-    named["--weights"] = None if weights == "none" else weights
-    named |= {f"--{key.replace('_', '-')}": value for key, value in given.items() if key not in ("workers", "cache")}
-    extra = [flag for flag, value in named.items() if value]
-    if extra:
-        raise UserError(f"--resume goes on with the run's own data and recipe; leave out {', '.join(extra)}.")
+def _asked(
+    run: Path, data: object, model: str | None, weights: str | Path, recipe: object, name: str | None, dry_run: bool
+) -> dict[str, Any]:
+    """What else was said about a run that is to go on, by dotted key, to be compared with its recipe."""
+    if dry_run:
+        raise UserError("--dry-run plans a new run; the plan of one that goes on stands in its recipe.toml.")
+    if name not in (None, run.resolve().name):
+        raise UserError(f"--resume goes on with '{run}' under its own name; leave out --name {name}.")
+    asked = {"data.location": None if data is None else str(data), "model.name": model}
+    asked["model.weights"] = None if weights == "none" else published.chosen(str(weights), model)
+    asked["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
+    return {key: value for key, value in asked.items() if value is not None}
 
 
 def _name(recipe: Recipe) -> str:

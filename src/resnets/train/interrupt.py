@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from resnets.progress import say
+
+Item = TypeVar("Item")
+
+# A launcher such as torchrun passes on the Ctrl-C that the terminal has sent to the whole group already.
+ECHO_SECONDS = 1.0
+
+
+class Stopped(Exception):  # noqa: N818 - no error, as StopIteration is none
+    """A signal came in the middle of something that can be done again from its beginning."""
 
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of ending at once; the second one ends at once after all."""
+    """Collect SIGINT and SIGTERM instead of ending at once; a second Ctrl-C ends at once after all."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may set handlers
         return
+    first = 0.0
 
     def note(number: int, _: object) -> None:
-        if received:
+        nonlocal first
+        now = time.monotonic()
+        if not received:
+            first = now
+            say("stopping after this step; Ctrl-C once more to stop at once, without saving")
+        elif number == signal.SIGINT and now - first > ECHO_SECONDS:
             raise KeyboardInterrupt
         received.append(number)
-        say("stopping after this step; once more to stop at once, without saving")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -30,3 +46,15 @@ def signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def until(received: Sequence[int], items: Iterable[Item]) -> Iterator[Item]:
+    """The items one by one, as long as no signal has come.
+
+    Raises:
+        Stopped: a signal has.
+    """
+    for item in items:
+        if received:
+            raise Stopped
+        yield item

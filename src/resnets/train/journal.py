@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from resnets.atomic import write_text
+from resnets.atomic import UNFINISHED, write_text
 from resnets.errors import JobError, UserError
 from resnets.train.recipe import Recipe, assign, keys
 
@@ -77,6 +77,18 @@ def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
     write_text(run / "recipe.toml", "\n".join(lines) + "\n")
 
 
+def change_recipe(run: Path, key: str, value: Any, origin: str) -> None:
+    """Set one value in `recipe.toml`; what the other lines say of their origins stays."""
+    path = run / "recipe.toml"
+    section, _, name = key.rpartition(".")
+    table, lines = "", []
+    for line in path.read_text("utf-8").splitlines():
+        table = line.strip("[]") if line.startswith("[") else table
+        found = table == section and re.match(rf"(# )?{name} (=|is not set)", line)
+        lines.append(f"{name} = {_toml(value)}  # {origin}" if found else line)
+    write_text(path, "\n".join(lines) + "\n")
+
+
 def _toml(value: Any) -> str:
     # A JSON string or a list of numbers is a TOML one too, apart from characters that JSON would escape as surrogates.
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
@@ -118,11 +130,31 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def clear_unfinished(run: Path) -> None:
+    """Remove the temporary files that a killed process left behind; nobody else may be writing."""
+    for path in run.rglob(f"{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """What the run was last started with; empty where that was not written."""
+    try:
+        content = json.loads((run / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_environment(run: Path, **facts: Any) -> None:
     """`environment.json`: the machine, the versions, and what else was decided for this run."""
-    machine = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu()}
-    machine["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None  # type: ignore[assignment]
-    write_json(run / "environment.json", {"command": sys.argv, "machine": machine, **facts})
+    write_json(run / "environment.json", {"command": sys.argv, "machine": machine(), **facts})
+
+
+def machine() -> dict[str, Any]:
+    """What the last bits of a result may depend on, next to the versions."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    facts = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu(), "gpu": gpu}
+    return facts | {"threads": torch.get_num_threads()}
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The training loop: one function over one state object, without hooks.
 
-What a run is made of stands in `Parts`, where it has got to in `State`. The state is saved at the end of each epoch and
-on Ctrl-C, and holds all that the next step depends on.
+What a run is made of stands in `Parts`, where it has got to in `State`. The state holds all that the next step depends
+on. It is saved at the end of each epoch, every `save.every` on the way, and on Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from torch.nn.functional import cross_entropy
 from resnets.data.loader import Batch
 from resnets.errors import JobError
 from resnets.progress import say, track
-from resnets.train import freeze, journal, optim, speed
-from resnets.train.interrupt import signals
+from resnets.train import freeze, journal, optim, remarks, resume, speed
+from resnets.train.interrupt import Stopped, signals
+from resnets.train.interval import Interval
 from resnets.train.state import SUMS, Parts, State, save
-from resnets.train.validate import validate
-
-HIGH_DATA_SHARE = 0.3
+from resnets.train.validate import measured
 
 
 def run(parts: Parts, state: State, folder: Path) -> State:
@@ -33,29 +32,37 @@ def run(parts: Parts, state: State, folder: Path) -> State:
         JobError: the loss is no finite number, a picture went missing, the disk is full.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state and the last weights have been saved.
     """
-    batches = parts.feed.batches(state.place)
+    batches = parts.feed.batches(state.place(parts.feed.plan.steps_per_epoch))
+    interval = Interval.read(parts.recipe.save.every)
     with signals() as received:
         while not state.finished:
-            last = _epoch(parts, state, batches, received)
-            if received:
-                _save(parts, state, folder)
-                raise KeyboardInterrupt(f"stopped after step {state.total_step}; go on with --resume {folder}")
-            _close_epoch(parts, state, folder, last)
+            interval.start(state.total_step)
+            last = _epoch(parts, state, batches, folder, interval, received)
+            try:
+                row = measured(parts, state, last, received)
+            except Stopped:
+                with resume.standing(folder):
+                    _save_all(parts, state, folder)
+                break
+            with resume.standing(folder):
+                gained = _close_epoch(parts, state, folder, row)
+            remarks.epoch(parts, state, row, gained=gained)
+    if received:
+        say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with --resume {folder}")
+        raise KeyboardInterrupt
     return state
 
 
-def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[int]) -> Batch | None:
+def _epoch(
+    parts: Parts, state: State, batches: Iterator[Batch], folder: Path, interval: Interval, received: list[int]
+) -> Batch | None:
     """The rest of the epoch that `state` stands in; fewer steps when a signal comes or the run is over.
 
     Returns:
         The last batch, if there was one.
     """
     batch = None
-    frozen = freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch)
-    if state.step == 0 and state.epoch == 0 and frozen:
-        say(frozen)
-    elif state.step == 0 and state.epoch == parts.recipe.freeze.head_epochs > 0:
-        say(frozen or "every tensor learns from here on")
+    remarks.beginning(parts, state, freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch))
     parts.net.train()
     steps = min(parts.feed.plan.steps_per_epoch - state.step, parts.total_steps - state.total_step)
     for _ in track(range(steps), what=f"epoch {state.epoch + 1}", total=steps, unit="batches"):
@@ -64,7 +71,7 @@ def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[
         waited = time.perf_counter() - start
         loss, right = _step(parts, state, batch)
         if not math.isfinite(loss):
-            raise JobError(_not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
+            raise JobError(remarks.not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
         seen = len(batch.indices)
         if parts.pace.after_step(seen - right, seen):
             say(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
@@ -75,6 +82,10 @@ def _epoch(parts: Parts, state: State, batches: Iterator[Batch], received: list[
         state.total_step += 1
         if received:
             break
+        if interval.passed(state.total_step):
+            with resume.standing(folder):
+                save(parts, state, folder)
+            interval.start(state.total_step)
     return batch
 
 
@@ -104,66 +115,29 @@ def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     return float(total), right
 
 
-def _not_finite(parts: Parts, step: int, batch: Batch | None, what: str) -> str:
-    rate = max(group["lr"] for group in parts.optimizer.param_groups)
-    files = ", ".join(parts.feed.paths[index] for index in batch.indices.tolist()) if batch else "none"
-    epoch = (step - 1) // parts.feed.plan.steps_per_epoch + 1
-    return (
-        f"{what} at step {step} (epoch {epoch}, lr {rate:g}); try a lower --lr or --set optim.clip_norm=1. "
-        f"The pictures of that batch: {files}"
-    )
-
-
-def _close_epoch(parts: Parts, state: State, folder: Path, last: Batch | None) -> None:
-    """Validate, write the row, keep the best weights, decide on the end, and save the state last of all."""
-    seen = max(state.sums["seen"], 1)
+def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any]) -> bool:
+    """Take in the row, keep the best weights, decide on the end, and save; True for a gain."""
     state.seconds += state.sums["took_seconds"]
-    row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.total_step, "time_seconds": round(state.seconds, 2)}
-    row |= {"train/loss": state.sums["loss"] / seen, "train/accuracy_top1": state.sums["right"] / seen}
-    row |= validate(parts)
-    if row["val/loss"] is not None and not math.isfinite(row["val/loss"]):
-        what = f"The loss on the validation pictures became {row['val/loss']}"
-        raise JobError(_not_finite(parts, state.total_step, last, what))
-    row["lr"] = max(group["lr"] for group in parts.optimizer.param_groups)
-    row["images_per_second"] = round(seen / max(state.sums["took_seconds"], 1e-9), 1)
-    row["data_share"] = round(state.sums["waited_seconds"] / max(state.sums["took_seconds"], 1e-9), 3)
     state.rows.append(row)
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
-    gained = _keep_best(parts, state, folder, row)
-    if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
-        say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
-    patience = parts.recipe.stop.patience_epochs
-    tired = patience is not None and state.epochs_without_gain >= patience
-    state.finished = tired or state.total_step >= parts.total_steps
-    _save(parts, state, folder)
-    say(_line(row, gained))
-    if state.epoch == 1 and row["data_share"] > HIGH_DATA_SHARE:
-        say(f"{row['data_share']:.0%} of the time goes into pictures: more --workers, or --cache ram, may help")
-    if tired:
-        say(f"stopped early: no gain in {patience} epochs; the best was epoch {state.best_epoch}")
-
-
-def _keep_best(parts: Parts, state: State, folder: Path, row: dict[str, Any]) -> bool:
-    """Without validation pictures the newest weights count as the best."""
+    # Without validation pictures the newest weights count as the best.
     score = state.best if row["val/loss"] is None else (row["val/accuracy_top1"], -row["val/loss"])
     gained = row["val/loss"] is None or score > state.best
     state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
     if gained:
         state.best, state.best_epoch = score, state.epoch
         parts.save_weights(folder / "weights" / "best.safetensors", parts.judged, row)
+    if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
+        say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
+    patience = parts.recipe.stop.patience_epochs
+    tired = patience is not None and state.epochs_without_gain >= patience
+    state.finished = tired or state.total_step >= parts.total_steps
+    _save_all(parts, state, folder)
     return gained
 
 
-def _line(row: dict[str, Any], gained: bool) -> str:
-    line = f"epoch {row['epoch']}: train loss {row['train/loss']:.4f} top-1 {row['train/accuracy_top1']:.2%}"
-    if row["val/loss"] is not None:
-        line += f", val loss {row['val/loss']:.4f} top-1 {row['val/accuracy_top1']:.2%}{' (best)' if gained else ''}"
-    share = f"{row['data_share']:.0%} of the time in data" if row["data_share"] is not None else ""
-    return f"{line}, lr {row['lr']:.2g}, {row['images_per_second']:.0f} pictures/s, {share}"
-
-
-def _save(parts: Parts, state: State, folder: Path) -> None:
+def _save_all(parts: Parts, state: State, folder: Path) -> None:
     """Weights, state, then the journal, which the state holds as well: a kill between the three loses nothing."""
     parts.save_weights(folder / "weights" / "last.safetensors", parts.judged, state.rows[-1] if state.rows else {})
     save(parts, state, folder)

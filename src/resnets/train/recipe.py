@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resnets.errors import UserError, suggestion
+from resnets.train.interval import Interval
 
 
 def _value(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
@@ -180,6 +181,17 @@ class Speed(Part):
 
 
 @dataclass(frozen=True)
+class Save(Part):
+    """When the state is saved on the way, apart from the end of each epoch, Ctrl-C and SIGTERM."""
+
+    every: str = "300s"  # or steps, such as 200; no more than this is lost when the machine goes down
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Interval.read(self.every)
+
+
+@dataclass(frozen=True)
 class Recipe:
     name: str = "custom"
     seed: int = 0
@@ -193,6 +205,7 @@ class Recipe:
     ema: Ema = Ema()
     stop: Stop = Stop()
     speed: Speed = Speed()
+    save: Save = Save()
 
     def __post_init__(self) -> None:
         if self.freeze.part not in ("none", "body") and not self.freeze.part.isdigit():
@@ -252,16 +265,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
             raise UserError(f"{key} takes two numbers such as 0.5,1; received '{value}'.")
         return tuple(_typed(key, each, inner) for each in parts)
     if hint is bool and isinstance(value, str):
-        words = {
-            "true": True,
-            "yes": True,
-            "1": True,
-            "on": True,
-            "false": False,
-            "no": False,
-            "0": False,
-            "off": False,
-        }
+        words = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
         if value.lower() not in words:
             raise UserError(f"{key} is true or false; received '{value}'.")
         return words[value.lower()]

@@ -1,14 +1,17 @@
 """The whole state of a run in one file, and back: nothing in it can run code.
 
-A state is a safetensors file: the tensors by name, everything else as JSON in the header. It is written to one side and
-renamed, so that what is found after a kill is whole; the two newest are kept.
+A state is a safetensors file: the tensors by name, everything else as JSON in the header, with a digest over both. It
+is written to one side and renamed, so that what is found after a kill is whole; the two newest are kept, and the older
+one serves where the newer one was damaged since.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from resnets.atomic import replacing
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
+from resnets.progress import say
 
 KEPT_STATES = 2
-FORMAT = "resnets-state-1"
+FORMAT = "resnets-state-2"
+DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 
 def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
@@ -34,43 +39,76 @@ def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Ma
     """
     path = folder / f"{steps_done:09d}.safetensors"
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(facts)
     with replacing(path) as temporary:
         try:
             # One key only: the library writes several in an order that changes from run to run.
-            save_file(whole, temporary, metadata={FORMAT: json.dumps(facts)})
+            save_file(whole, temporary, metadata={FORMAT: _digest(whole, text) + text})
         except SafetensorError as error:  # the library wraps what the system said
             raise OSError(str(error).removeprefix("Error while serializing: ")) from error
-    for old in _states(folder)[:-KEPT_STATES]:
+    for old in states(folder)[:-KEPT_STATES]:
         old.unlink(missing_ok=True)
     return path
 
 
-def exists(folder: Path) -> bool:
-    """Whether any state was saved."""
-    return bool(_states(folder))
+def states(folder: Path) -> list[Path]:
+    """The files of the states that were saved, the newest one last."""
+    return sorted(folder.glob("[0-9]*.safetensors"))
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts of the newest state.
+    """The tensors and facts of the newest state that is whole; damaged ones are named, and set aside under another name.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is no state, or none is whole.
     """
-    states = _states(folder)
-    if not states:
-        raise UserError(f"There is no state to resume from in '{folder}'.")
+    damaged: list[tuple[Path, str]] = []
+    for path in reversed(states(folder)):
+        try:
+            content = _read(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            damaged.append((path, str(error)))
+            continue
+        for each, reason in damaged:
+            say(f"'{each}' is damaged ({reason}): the state before it is used, after step {int(path.stem)}")
+            each.replace(each.with_suffix(".damaged"))  # it would count as the newest for ever
+        return content
+    if damaged:
+        raise UserError("No saved state is whole: " + "; ".join(f"'{path}': {why}" for path, why in damaged) + ".")
+    raise UserError(f"There is no state to resume from in '{folder}'.")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        header = (file.metadata() or {}).get(FORMAT)
+        if header is None:
+            raise ValueError(f"no state of this version, {FORMAT}")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    digest, text = header[:DIGEST_LENGTH], header[DIGEST_LENGTH:]
+    if digest != _digest(tensors, text):
+        raise ValueError("its content is not what was saved")
+    return tensors, json.loads(text)
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 over everything, since the format itself only notices wrong lengths."""
+    made = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        made.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        made.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return made.hexdigest()
+
+
+@contextlib.contextmanager
+def standing(run: Path) -> Iterator[None]:
+    """When something cannot be saved within the block, the error says what stands and how the run goes on."""
     try:
-        with safe_open(states[-1], framework="pt") as file:
-            header = file.metadata() or {}
-            if FORMAT not in header:
-                raise UserError(f"'{states[-1]}' is no state of this version ({FORMAT}).")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header[FORMAT])  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"'{states[-1]}' is damaged ({error}); remove it to resume from the one before.") from error
-
-
-def _states(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]*.safetensors"))
+        yield
+    except JobError as error:
+        there = states(run / "state")
+        what = f"The state after step {int(there[-1].stem)} is whole" if there else "No state was saved before"
+        raise JobError(f"{error} {what}; go on with --resume {run}") from error
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

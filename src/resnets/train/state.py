@@ -59,10 +59,11 @@ class State:
     epochs_without_gain: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     finished: bool = False
+    extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
 
-    @property
-    def place(self) -> Place:
-        return Place(self.epoch, self.step)
+    def place(self, steps_per_epoch: int) -> Place:
+        """Where the next batch lies: behind the last step of an epoch that is not yet validated it is the next one's."""
+        return Place(self.epoch, self.step) if self.step < steps_per_epoch else Place(self.epoch + 1, 0)
 
 
 def save(parts: Parts, state: State, folder: Path) -> None:
@@ -79,7 +80,7 @@ def save(parts: Parts, state: State, folder: Path) -> None:
 
 
 def restore(parts: Parts, folder: Path) -> State:
-    """Put the newest saved state of the run into `parts`, and give where it stood."""
+    """Put the newest whole state of the run into `parts`, and give where it stood."""
     tensors, facts = resume.load(folder / "state")
     parts.net.load_state_dict(resume.under("net", tensors))
     resume.restore_optimizer(parts.optimizer, resume.under("optimizer", tensors), facts["optimizer"])
@@ -87,5 +88,14 @@ def restore(parts: Parts, folder: Path) -> State:
         parts.ema.load_state_dict(resume.under("ema", tensors))
     parts.pace.load_state_dict(facts["pace"])
     resume.restore_random(resume.under("random", tensors), facts["random"])
+    return _state(facts)
+
+
+def read(folder: Path) -> State:
+    """Where the newest whole state of the run stands."""
+    return _state(resume.load(folder / "state")[1])
+
+
+def _state(facts: dict[str, Any]) -> State:
     saved = facts["state"]
     return State(**(saved | {"best": tuple(saved["best"])}))

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from resnets.train import speed
-from resnets.train.state import Parts
+from resnets.data.loader import Batch
+from resnets.errors import JobError
+from resnets.train import remarks, speed
+from resnets.train.interrupt import Stopped, until
+from resnets.train.state import Parts, State
 
 
-def validate(parts: Parts) -> dict[str, float | None]:
-    """Mean loss and accuracies on all validation pictures, at the precision of the training."""
+def measured(parts: Parts, state: State, last: Batch | None, received: Sequence[int]) -> dict[str, Any]:
+    """The row of the epoch that has just ended, after a validation; `state` stays as it is.
+
+    Raises:
+        Stopped: a signal was `received`, before or meanwhile.
+        JobError: the loss on the validation pictures is no finite number.
+    """
+    if received:
+        raise Stopped
+    sums, seen = state.sums, max(state.sums["seen"], 1)
+    seconds = round(state.seconds + sums["took_seconds"], 2)
+    row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.total_step, "time_seconds": seconds}
+    row |= {"train/loss": sums["loss"] / seen, "train/accuracy_top1": sums["right"] / seen}
+    row |= validate(parts, received)
+    if row["val/loss"] is not None and not math.isfinite(row["val/loss"]):
+        what = f"The loss on the validation pictures became {row['val/loss']}"
+        raise JobError(remarks.not_finite(parts, state.total_step, last, what))
+    row["lr"] = max(group["lr"] for group in parts.optimizer.param_groups)
+    row["images_per_second"] = round(seen / max(sums["took_seconds"], 1e-9), 1)
+    row["data_share"] = round(sums["waited_seconds"] / max(sums["took_seconds"], 1e-9), 3)
+    return row
+
+
+def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | None]:
+    """Mean loss and accuracies on all validation pictures, at the precision of the training.
+
+    Raises:
+        Stopped: a signal was `received` meanwhile.
+    """
     if parts.val is None:
         return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}
-    logits = predict(parts.judged, parts.val, parts.device, parts.precision)
+    logits = predict(parts.judged, until(received, parts.val), parts.device, parts.precision)
     labels = parts.val_labels
     best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
     return {

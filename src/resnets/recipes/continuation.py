@@ -1,0 +1,135 @@
+"""How a run goes on: what it is made of is its own, and what does not fit it any more is refused or said aloud."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from resnets.data import sources, split
+from resnets.data.sources import Source
+from resnets.errors import UserError
+from resnets.progress import say
+from resnets.train import build, journal, speed
+from resnets.train import state as states
+from resnets.train.recipe import Recipe, assign, keys, override
+from resnets.train.state import Parts, State
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
+
+FREE = ("data.workers", "data.cache", "save.every", "speed.device")  # what may differ from the run's own recipe
+MORE = re.compile(r"\+([1-9]\d*)")
+
+
+def more_epochs(asked: object) -> int | None:
+    """The N of `--epochs +N`; None for anything else."""
+    found = MORE.fullmatch(asked.strip()) if isinstance(asked, str) else None
+    return int(found.group(1)) if found else None
+
+
+def recipe_of(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
+    """The recipe of `run`; of the values that are `asked` for by dotted key, those of FREE are taken over.
+
+    Raises:
+        UserError: there is no run, or another value is not the one that it was begun with.
+    """
+    begun = journal.read_recipe(run / "recipe.toml")
+    wanted = begun
+    for key, value in asked.items():
+        if key != "data.location" or Path(value).resolve() != Path(begun.data.location).resolve():
+            wanted = assign(wanted, key, value)
+    for assignment in overrides:
+        wanted = override(wanted, assignment)
+    before = keys(begun)
+    changes = {key: value for key, value in keys(wanted).items() if value not in (before[key], None, "auto")}
+    if others := [f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in FREE]:
+        raise UserError(
+            f"--resume goes on with '{run}' as it was begun, with {'; '.join(others)}: leave that out, or begin a new "
+            "run. --epochs +N adds epochs to a finished one."
+        )
+    if "speed.device" in changes:
+        changes["speed.device"] = speed.device(changes["speed.device"]).value
+        say(f"begun on {begun.speed.device}: on {changes['speed.device']} it goes on with other last bits")
+    for key, value in changes.items():
+        begun = assign(begun, key, value)
+    return begun
+
+
+def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
+    """The pictures in their parts, and the weights that the run began with; both as they were then.
+
+    Raises:
+        UserError: pictures, the split or the weights are not what they were; the message says which.
+    """
+    begun = journal.read_environment(run)
+    source = build.readable(sources.read(recipe.data.location), recipe.data.on_bad)
+    source = split.read(run / "split.csv", source)
+    facts = provenance(run, recipe)
+    if begun.get("split_sha256", facts["split_sha256"]) != facts["split_sha256"]:
+        raise UserError(f"'{run / 'split.csv'}' was changed since the run began, so that it would be another run.")
+    if begun.get("parent_sha256") not in (None, facts.get("parent_sha256")):
+        raise UserError(f"The weights '{recipe.model.weights}' were changed since the run began from them.")
+    parent = None if recipe.model.weights == "none" else checkpoints.read(recipe.model.weights)
+    return source, parent
+
+
+def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """Where the weights come from; the same for a run that was interrupted and one that was not."""
+    facts: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": journal.versions()}
+    facts["split_sha256"] = checkpoints.fingerprint(run / "split.csv")
+    if recipe.model.weights != "none":
+        facts["parent_sha256"] = checkpoints.fingerprint(checkpoints.locate(recipe.model.weights))
+    return facts
+
+
+def tell_differences(begun: Mapping[str, Any]) -> None:
+    """Say what is not as it was when the run was last started, and so may change the last bits of the result."""
+    for what, now in (("versions", journal.versions()), ("machine", journal.machine())):
+        before = begun.get(what, {})
+        other = [
+            f"{name} {before[name]} then, {value} now"
+            for name, value in now.items()
+            if before.get(name, value) != value
+        ]
+        if other:
+            say(f"warning: what follows may differ in the last bits: {'; '.join(other)}")
+
+
+def extended(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Recipe:
+    """The recipe with `more` epochs after those that the finished `run` has done; nothing is written yet.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    state = states.read(run)
+    start = state.total_step if state.finished else state.extended_at
+    if start is None:
+        raise UserError(
+            f"--epochs +{more} adds epochs to a finished run; '{run}' has done {state.epoch} of its own: "
+            "go on without --epochs first."
+        )
+    longer = assign(recipe, "stop.epochs", state.epoch + more)
+    if recipe.stop.steps is not None:
+        longer = assign(recipe, "stop.steps", start + more * steps_per_epoch)
+    elif not state.finished:
+        longer = assign(recipe, "stop.epochs", start // steps_per_epoch + more)
+    if not state.finished and longer != recipe:
+        raise UserError(
+            f"'{run}' was extended before and has not reached its end yet, after epoch {state.epoch}: "
+            "go on without --epochs first."
+        )
+    return longer
+
+
+def extend(run: Path, parts: Parts, state: State) -> None:
+    """Take the finished run up again; its `recipe.toml` and its state say so from now on."""
+    recipe, step = parts.recipe, state.total_step
+    state.finished, state.extended_at, state.epochs_without_gain = False, step, 0
+    key, value = ("stop.epochs", recipe.stop.epochs) if recipe.stop.steps is None else ("stop.steps", recipe.stop.steps)
+    journal.change_recipe(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
+    states.save(parts, state, run)
+    say(
+        f"{parts.total_steps - step} more steps, on the schedule of a run of {parts.total_steps} from here on: "
+        f"the learning rate goes on at {parts.pace.share(step):.3g} of its highest"
+    )

@@ -1,0 +1,61 @@
+"""One process at a time writes into a run folder.
+
+The lock is one that the system drops when the process that holds it ends, in whatever way. It is a record lock, not
+`flock`: that one would be inherited by the worker processes, which outlive a killed run by some seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from resnets.errors import JobError, UserError
+from resnets.progress import say
+
+NAME = ".lock"
+
+
+@contextlib.contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Hold the run folder for this process.
+
+    Raises:
+        UserError: another process holds it.
+        JobError: the folder cannot be written to.
+    """
+    path = run / NAME
+    try:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+    except OSError as error:
+        raise JobError(f"Cannot write '{path}': {error.strerror}.") from error
+    with file:
+        try:
+            _lock(file)
+        except (BlockingIOError, PermissionError) as error:  # POSIX allows either for a lock that is held
+            file.seek(0)
+            holder = file.read(200).decode("utf-8", errors="replace").strip() or "another process"
+            raise UserError(
+                f"The run '{run}' is being written by {holder}; wait for its end, or stop it first."
+            ) from error
+        except OSError as error:  # some network file systems have no locks
+            say(f"'{run}' cannot be locked ({error.strerror}): see to it that no other process works on it")
+        file.truncate(0)
+        file.seek(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(1 << 20)  # behind the text, which others may then still read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        return
+    import fcntl
+
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
