@@ -88,17 +88,17 @@ class Feed:
         """Endless batches of uint8 pictures from `start` on."""
         if self.stack is not None:
             return loader.stacked(self.stack, self.plan, start=start)
-        return loader.varied(self.pictures, self.plan, self._one(), start=start, workers=self.recipe.data.workers or 0)
+        return loader.varied(self.pictures, self.plan, self.each(), start=start, workers=self.recipe.data.workers or 0)
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """The pictures (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
-        batch = next(loader.varied(self.pictures, self.plan, self._one()))
+        batch = next(loader.varied(self.pictures, self.plan, self.each()))
         pictures = batch.pictures
         if self.batched:
             pictures = self.whole(pictures.float(), batch.indices, batch.epoch).to(torch.uint8)
         return list(pictures.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
 
-    def _one(self) -> Callable[[Tensor], Tensor]:
+    def each(self) -> Callable[[Tensor], Tensor]:
         """What is done to each picture by itself."""
         if self.batched:
             return nn.Identity()
