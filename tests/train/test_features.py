@@ -12,7 +12,9 @@ from PIL import Image
 from resnets.data import sources
 from resnets.data.loader import Place
 from resnets.models.resnet import ResNet
+from resnets.recipes import job
 from resnets.train import build, features, loop
+from resnets.train import state as states
 from resnets.train.recipe import Recipe, override
 from resnets.train.state import Parts, State
 
@@ -166,3 +168,33 @@ def test_vectors_that_do_not_fit_into_memory(
     features.pool(made, 0, tmp_path)
     assert "would not fit" in capsys.readouterr().err
     assert type(made.net) is ResNet
+
+
+def test_a_run_that_was_killed_ends_in_the_same_bytes(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AUGMENTED["one by one"]
+    rows, whole = trained(parts(pictures, *settings), tmp_path / "whole", pooled=True)
+    made = parts(pictures, *settings)
+    features.pool(made, 0, tmp_path / "cut")
+    vary, left = features.PooledFeed.vary, iter(range(6))  # four steps an epoch
+    monkeypatch.setattr(features.PooledFeed, "vary", lambda *a: (next(left), vary(*a))[1])
+    with pytest.raises(StopIteration):
+        loop.run(made, State(), tmp_path / "cut")
+    monkeypatch.undo()
+    made = parts(pictures, *settings)
+    state = states.restore(made, tmp_path / "cut")
+    assert state.epoch == 1
+    features.pool(made, state.epoch, tmp_path / "cut")
+    assert [row["val/loss"] for row in loop.run(made, state, tmp_path / "cut").rows] == [
+        row["val/loss"] for row in rows
+    ]
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in made.net.state_dict().items())
+
+
+def test_train_does_it_unasked(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = job.train(str(pictures), model="tiny", imgsz=24, epochs=2, freeze="body", out=str(tmp_path / "run"))
+    said = capsys.readouterr().err
+    assert "the frozen body was run once: 2 views of each training picture" in said
+    assert (done.run / "state" / features.FILE).exists()
+    assert (done.run / "report.html").exists()

@@ -14,7 +14,7 @@ from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say
 from resnets.recipes import book, continuation
 from resnets.report import lr_curve
-from resnets.train import build, finish, journal, lock, loop, plan
+from resnets.train import build, features, finish, journal, lock, loop, plan
 from resnets.train import lr_find as range_test
 from resnets.train import resume as resume_file
 from resnets.train import state as states
@@ -231,6 +231,7 @@ def _run(
         if more and state.finished:
             continuation.extend(run, parts, state)
         say(f"going on after step {state.total_step} of {parts.total_steps}")
+    features.pool(parts, state.epoch, run)
     loop.run(parts, state, run)
     metrics = finish.finish(run, source.part("val") if "val" in source.parts else [], device=recipe.speed.device)
     if metrics:
