@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickletools
 import struct
 import zipfile
@@ -83,7 +84,18 @@ def _safetensors(_: list[bytes]) -> st.SearchStrategy[bytes]:
         text = json.dumps(values).encode()
         return struct.pack("<Q", max(0, len(text) + off)) + text + tail
 
-    return st.builds(build, header, st.binary(max_size=64), st.sampled_from([0, 0, 0, 1, -1, 2**20, 2**40]))
+    def sound(shapes: list[list[int]], wrong: Any, off: int) -> bytes:
+        values, at = {}, 0
+        for index, shape in enumerate(shapes):
+            end = at + 4 * math.prod(shape)
+            values[str(index)] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
+            at = end
+        return build(values | wrong, bytes(at), off)
+
+    offs = st.sampled_from([0, 0, 0, 1, -1, 2**20, 2**40])
+    wrongs = st.just({}) | st.just({}) | st.dictionaries(st.sampled_from("01x"), entry | anything, max_size=1)
+    shapes = st.lists(st.lists(st.integers(0, 5), max_size=4), min_size=1, max_size=4)
+    return st.builds(build, header, st.binary(max_size=64), offs) | st.builds(sound, shapes, wrongs, offs)
 
 
 def _h5(_: list[bytes]) -> st.SearchStrategy[bytes]:
