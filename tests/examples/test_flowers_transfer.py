@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+import resnets.keras
+
+
+def test_it_trains_the_head_on_the_weights_of_a_file(pictures, example, tmp_path):
+    body = resnets.keras.ResNet50(include_top=False, weights=None)
+    body.save_weights(tmp_path / "body.weights.h5")
+    words = ("--weights", tmp_path / "body.weights.h5", "--side", "32", "--epochs", "2", "--batch", "5", "--preprocess")
+    done = example("flowers_transfer.py", pictures, *words)
+    assert done.returncode == 0, done.stderr
+    assert "Epoch 2/2" in done.stdout
+    assert "val_accuracy" in done.stdout
+    assert "predicted " in done.stdout.splitlines()[-1]
+    for name in ("samples.png", "accuracy.png"):
+        assert (tmp_path / "flowers" / name).stat().st_size > 1000
+    model = keras.saving.load_model(tmp_path / "flowers" / "flowers.keras")
+    assert model.output_shape == (None, 3)
+    assert len(model.trainable_weights) == 4  # of two dense layers
+    kept = model.layers[0].get_weights()
+    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(kept, body.get_weights(), strict=True))
+
+
+def test_a_folder_that_is_not_there(example, tmp_path):
+    done = example("flowers_transfer.py", tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"'{tmp_path / 'none'}' has 0 pictures")

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import importlib
+
+import keras
+import pytest
+
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import conversion
+
+
+@pytest.mark.parametrize("name", ["notes_resnet50", "notes_basic_resnet"])
+def test_it_trains_and_keeps_the_best_in_a_file_that_converts(name, pictures, example, tmp_path):
+    done = example("notes_resnet.py", pictures, "--model", name, "--epochs", "1", "--batch", "5")
+    assert done.returncode == 0, done.stderr
+    assert "learning_rate: 0.0010" in done.stdout
+    conversion.convert(tmp_path / "notes.keras", to="resnets", out=tmp_path / "notes.safetensors")
+    spec = checkpoints.read(tmp_path / "notes.safetensors").spec
+    assert (spec.name, spec.classes) == (name, 3)
+
+
+@pytest.mark.usefixtures("beside")
+def test_every_kernel_has_its_term_in_the_loss():
+    model = importlib.import_module("notes_resnet").network("notes_resnet50", 3)
+    kernels = [each for each in model.trainable_weights if each.name == "kernel"]
+    assert len(model.losses) == len(kernels) == 54
+    wanted = sum(1e-4 * float(keras.ops.sum(each.value**2)) for each in kernels)
+    assert sum(map(float, model.losses)) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_schedule_lowers_the_rate_that_the_plateau_rule_left(tmp_path):
+    schedule = importlib.import_module("notes_resnet").callbacks(tmp_path / "best.keras")[0].schedule
+    assert [schedule(epoch, 0.5) for epoch in (80, 81, 181, 182)] == pytest.approx([0.5, 0.05, 0.25, 0.5])
