@@ -6,11 +6,12 @@ BIN := .venv/bin
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test soak bench lint format clean
 
 help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
+	@echo "make soak    kill training runs at 30 random moments and resume them (about 10 minutes)"
 	@echo "make bench   measure this project beside its peers (about an hour; nothing else should run)"
 	@echo "make lint    the linter and the type checker only"
 	@echo "make format  put the sources into the common form"
@@ -38,6 +39,9 @@ demo: .venv/.installed
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
+soak: .venv/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/killed_runs.py --kills 30
 
 build/peers/.installed: benchmarks/peers.txt
 	$(PYTHON) -m venv build/peers

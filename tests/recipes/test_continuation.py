@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnets.errors import UserError
+from resnets.recipes import book, continuation, job
+from resnets.train import journal, resume
+from resnets.train import state as states
+from resnets.train.journal import OF_THE_CLOCK
+from resnets.train.recipe import override, tiny
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(colours: Path) -> Train:
+    """Train a tiny run, without pictures to validate on unless they are asked for, since the report takes longest."""
+
+    def run(name: str, *overrides: str, **values: Any) -> Path:
+        recipe = override(override(tiny(book.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
+        result = job.train(
+            colours, recipe=recipe, out=colours.parent / "runs", name=name, overrides=overrides, **values
+        )
+        assert result is not None
+        return result.run
+
+    return run
+
+
+def _rows(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in OF_THE_CLOCK} for row in rows]
+
+
+def _weights(run: Path) -> list[bytes]:
+    return [(run / "weights" / f"{name}.safetensors").read_bytes() for name in ("best", "last")]
+
+
+def test_epochs_that_are_added_at_a_constant_rate_are_those_of_a_longer_run(train):
+    constant = ("schedule.name=constant", "schedule.warmup_epochs=0")
+    long, short = train("long", *constant, epochs=4), train("short", *constant, epochs=2)
+    job.train(resume=short, epochs="+2")
+    assert _rows(short) == _rows(long)
+    assert _weights(short) == _weights(long)
+    text = (short / "recipe.toml").read_text()
+    assert "epochs = 4  # given: --epochs +N after epoch 2" in text
+    assert "imgsz = 32  # recipe scratch" in text  # the other origins stay
+    assert journal.read_recipe(short / "recipe.toml").stop.epochs == 4
+
+
+def test_the_cosine_of_the_longer_run_is_followed_from_there_on(train, capsys):
+    cosine = ("schedule.warmup_epochs=0",)
+    long, short = train("long", *cosine, epochs=4), train("short", *cosine, epochs=2)
+    job.train(resume=short, epochs="+2")
+    assert [row["lr"] for row in _rows(short)[2:]] == [row["lr"] for row in _rows(long)[2:]]
+    assert "the learning rate goes on at 0.5 of its highest" in capsys.readouterr().err
+
+
+def test_epochs_are_added_to_steps_where_a_run_counts_in_steps(train):
+    steps = ("stop.steps=3", "data.batch=32")
+    run = train("steps", *steps, epochs=None)
+    assert states.read(run).total_step == 3  # in the middle of the second epoch of two steps
+    job.train(resume=run, epochs="+2")
+    assert [row["step"] for row in _rows(run)] == [2, 3, 5, 7]
+
+
+def test_a_run_that_stopped_early_gets_as_many_epochs_more(train):
+    still = ("data.val_fraction=0.4", "optim.lr=1e-9", "optim.momentum=0", "freeze.norm=eval", "ema.decay=0")
+    run = train("early", *still, epochs=5, patience=1)
+    done = states.read(run)
+    assert done.finished
+    assert done.epoch < 5
+    job.train(resume=run, epochs=f"+{5 - done.epoch}")  # as many as were planned at first
+    assert states.read(run).epoch > done.epoch
+
+
+def _unfinish(run: Path) -> None:
+    """As a kill right after the first epoch of an extension leaves it."""
+    newest, older = resume.states(run / "state")[::-1]
+    newest.unlink()
+    assert not states.read(run).finished, older
+
+
+def test_an_extension_that_was_killed_goes_on_with_or_without_the_same_words(train):
+    whole, plain, again = (train(name, epochs=1) for name in ("whole", "plain", "again"))
+    for run in (whole, plain, again):
+        job.train(resume=run, epochs="+2")
+    for run, words in ((plain, {}), (again, {"epochs": "+2"})):
+        _unfinish(run)
+        job.train(resume=run, **words)
+        assert _rows(run) == _rows(whole)
+        assert _weights(run) == _weights(whole)
+    _unfinish(again)
+    with pytest.raises(UserError, match="was extended before and has not reached its end yet"):
+        job.train(resume=again, epochs="+3")
+
+
+OTHER = [
+    ({"lr": 0.2}, "with optim.lr = 0.1, received 0.2"),
+    ({"epochs": 9}, "--epochs +N adds epochs"),
+    ({"overrides": ["loss.label_smoothing=0.3"]}, "loss.label_smoothing = 0.1, received 0.3"),
+    ({"data": "digits"}, "received digits"),
+    ({"model": "resnet18"}, "model.name = tiny, received resnet18"),
+    ({"recipe": "he2015_cifar"}, "received he2015_cifar"),
+    ({"name": "other"}, "leave out --name other"),
+    ({"dry_run": True}, "--dry-run plans a new run"),
+    ({"epochs": "+0"}, "stop.epochs must be at least 1"),
+    ({"save_every": "often"}, "received 'often'"),
+]
+
+
+def test_other_settings_are_refused_with_what_the_run_has(train):
+    run = train("run", epochs=1, lr=0.1)
+    before = _weights(run)
+    for values, words in OTHER:
+        with pytest.raises(UserError) as caught:
+            job.train(**{"resume": run, **values})
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert _weights(run) == before
+
+
+def test_the_same_settings_and_those_of_the_machine_may_be_given(train, colours):
+    run = train("run", epochs=1)
+    values = {"epochs": 1, "batch": 32, "imgsz": 32, "device": "auto", "workers": 1, "cache": "off", "save_every": "7"}
+    assert job.train(f"{colours}/", resume=run, model="tiny", name="run", **values) is not None
+    assert journal.read_recipe(run / "recipe.toml").data.workers == 0
+
+
+def test_epochs_are_only_added_to_a_finished_run(train):
+    run = train("run", epochs=2)
+    resume.states(run / "state")[-1].unlink()
+    with pytest.raises(UserError, match=r"adds epochs to a finished run; .* has done 1 of its own"):
+        job.train(resume=run, epochs="+2")
+
+
+def test_changed_weights_and_a_changed_split_are_refused(train, colours):
+    parent = train("parent", epochs=1)
+    weights = colours.parent / "weights.safetensors"
+    weights.write_bytes(_weights(parent)[1])
+    child = job.train(
+        colours, recipe=tiny(book.find("finetune")), weights=weights, epochs=1, out=colours.parent / "runs"
+    )
+    assert child is not None
+    weights.write_bytes(_weights(train("another", epochs=1, seed=5))[1])
+    with pytest.raises(UserError, match=r"weights.safetensors' were changed since the run began from them"):
+        job.train(resume=child.run)
+    split = parent / "split.csv"
+    split.write_text(split.read_text().replace("train,", "val,", 1))
+    with pytest.raises(UserError, match=r"split.csv' was changed since the run began"):
+        job.train(resume=parent)
+
+
+def test_a_damaged_newest_state_costs_an_epoch_and_changes_nothing(train, capsys):
+    run = train("run", epochs=3)
+    rows, weights = _rows(run), _weights(run)
+    newest = resume.states(run / "state")[-1]
+    newest.write_bytes(newest.read_bytes()[:-9])
+    job.train(resume=run)
+    said = capsys.readouterr().err
+    assert f"'{newest}' is damaged" in said
+    assert (_rows(run), _weights(run)) == (rows, weights)
+
+
+def test_a_journal_that_is_ahead_of_the_state_is_cut_and_torn_files_go(train):
+    run = train("run", epochs=1)
+    rows = _rows(run)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "st')
+    for folder in (run, run / "state", run / "weights"):
+        (folder / ".writing-abc.safetensors").write_bytes(b"half")
+    job.train(resume=run)
+    assert _rows(run) == rows
+    assert list(run.rglob(".writing-*")) == []
+
+
+def test_another_machine_is_said_aloud(train, capsys):
+    run = train("run", epochs=1)
+    facts = journal.read_environment(run)
+    facts["versions"]["torch"] = "1.0"
+    facts["machine"]["threads"] = 64
+    journal.write_json(run / "environment.json", facts)
+    job.train(resume=run)
+    said = capsys.readouterr().err
+    assert "may differ in the last bits: torch 1.0 then, " in said
+    assert "threads 64 then, " in said
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("+20", 20), ("+1", 1), ("20", None), ("+0", None), ("+-1", None), (20, None)]
+)
+def test_added_epochs_are_told_from_epochs(text, count):
+    assert continuation.more_epochs(text) == count

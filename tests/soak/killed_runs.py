@@ -1,0 +1,212 @@
+"""Kill training runs with SIGKILL at random moments, resume them, and compare the end with a run that was never killed.
+
+    python tests/soak/killed_runs.py --kills 30 --seed 0
+
+A run is killed up to three times, each time either at a random moment or in the middle of writing a file after a
+random moment, and then resumed until it ends. `best`, `last`, the predictions and the metrics must have the same bytes
+as those of the whole run, `metrics.jsonl` and `results.csv` the same values but for the columns of the clock, and the
+final states the same tensors. The moments follow from `--seed`, but the machine's speed decides what they hit. The
+processes are real ones, forked from one that has torch imported already. The exit code is 1 when anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import csv
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from safetensors import safe_open
+
+from resnets.atomic import UNFINISHED
+from resnets.cli.app import main
+from resnets.train.journal import OF_THE_CLOCK
+
+MOST_KILLS = 3  # of one run
+PATIENCE = 300  # seconds for one process, which needs five
+COMMON = "--model tiny --imgsz 32 --batch 16 --epochs 3 --precision fp32 --device cpu --set speed.threads=1"
+# Between them everything that a next step may depend on is in use.
+JOBS = {
+    "sgd": "--workers 1 --set model.drop_path_rate=0.3 --set ema.decay=0.9 --set augment.crop=random_resized "
+    "--set augment.mixup_alpha=0.2",
+    "adamw": "--workers 0 --set optim.name=adamw --set optim.lr=0.003 --set schedule.name=one_cycle "
+    "--set augment.crop=pad --set augment.cutmix_alpha=1 --set model.drop_path_rate=0.2 --patience 2",
+    "he2015": "--workers 0 --recipe he2015_cifar --set stop.steps=20 --set schedule.milestones_steps=8,14 "
+    "--set schedule.warmup_until_error=0.9 --set data.balance=sampler",
+}
+BEGINS, ENDS = "pictures kept in memory", "\nepoch 3:"  # lines between which a run trains
+MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
+PLACES, FOLDERS = ("a state", "weights", "the journal or the report"), ("state", "weights", ".")
+SAME = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json", "per_class.csv")
+
+FORKS = multiprocessing.get_context("forkserver")
+
+
+def call(words: list[str], log: Path) -> None:
+    """In a process of its own: the command line, with everything that it says in `log`."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.exit(main(words))
+
+
+class Trial:
+    """One run that is killed now and then."""
+
+    def __init__(self, folder: Path, words: list[str], chance: random.Random, times: tuple[float, float]) -> None:
+        self.run, self.log, self.chance = folder / "run", folder / "log", chance
+        self.words, self.times = [*words, "--out", str(folder), "--name", "run"], times
+        self.hits: list[str] = []
+
+    def process(self) -> multiprocessing.process.BaseProcess:
+        """The next attempt: from the beginning if not even the recipe was written, else a resumption."""
+        words = self.words
+        if (self.run / "recipe.toml").exists():
+            words = ["train", "--resume", str(self.run), "--save-every", self.chance.choice(MOMENTS)]
+        else:
+            shutil.rmtree(self.run, ignore_errors=True)
+        made = FORKS.Process(target=call, args=(words, self.log))
+        made.start()
+        return made
+
+    def kill(self) -> bool:
+        """Start, and kill at some moment; False when the run was faster."""
+        process = self.process()
+        training, whole = self.times
+        if self.chance.random() < 0.2:
+            process.join(self.chance.uniform(0, whole))
+        else:
+            _await(BEGINS, self.log, process)
+            process.join(self.chance.uniform(0, training))
+        if self.chance.random() < 0.6:
+            wanted = self.chance.choice(PLACES)
+            while process.is_alive() and wanted not in self.unfinished():
+                process.join(0.0005)
+        alive = process.is_alive()
+        process.kill()
+        process.join()
+        alive = alive and process.exitcode == -9
+        if alive:
+            self.hits.append(self.what_was_hit())
+        elif process.exitcode != 0:
+            raise SystemExit(f"exit code {process.exitcode}: {self.log.read_text()}")
+        return alive
+
+    def unfinished(self) -> list[str]:
+        """The folders in which a file is half written."""
+        return [
+            what
+            for what, folder in zip(PLACES, FOLDERS, strict=True)
+            if list((self.run / folder).glob(f"{UNFINISHED}*"))
+        ]
+
+    def what_was_hit(self) -> str:
+        if torn := self.unfinished():
+            return f"while writing {torn[0]}"
+        if not (self.run / "state").exists():
+            return "before the first state"
+        return "in the report" if ENDS in self.log.read_text() else "between two files"
+
+    def finish(self) -> None:
+        process = self.process()
+        process.join(PATIENCE)
+        if process.exitcode != 0:
+            process.kill()
+            raise SystemExit(f"exit code {process.exitcode}: {self.log.read_text()}")
+
+
+def differences(run: Path, whole: Path) -> list[str]:
+    """What of the ended run is not as in the whole one."""
+    found = [name for name in SAME if (run / name).read_bytes() != (whole / name).read_bytes()]
+    found += ["metrics.jsonl"] * (_rows(run) != _rows(whole)) + ["results.csv"] * (_table(run) != _table(whole))
+    found += ["state"] * (_last_tensors(run) != _last_tensors(whole))
+    return found + [str(path) for path in run.rglob(f"{UNFINISHED}*")]
+
+
+def _rows(run: Path) -> list[list[tuple[str, object]]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [[(name, value) for name, value in row.items() if name not in OF_THE_CLOCK] for row in rows]
+
+
+def _table(run: Path) -> list[list[tuple[str, str]]]:
+    with (run / "results.csv").open() as file:
+        return [[(n, v) for n, v in row.items() if n not in OF_THE_CLOCK] for row in csv.DictReader(file)]
+
+
+def _last_tensors(run: Path) -> dict[str, bytes]:
+    with safe_open(max((run / "state").glob("[0-9]*.safetensors")), framework="np") as file:
+        return {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+
+
+def _await(words: str, log: Path, process: multiprocessing.process.BaseProcess) -> float:
+    """The time at which `words` stand in the log, or at which the process has ended."""
+    while process.is_alive() and not (log.exists() and words in log.read_text()):
+        process.join(0.002)
+    return time.monotonic()
+
+
+def whole_run(folder: Path, words: list[str]) -> tuple[float, float]:
+    """The run that nothing interrupts; how long its training and all of it took, in seconds."""
+    start, log = time.monotonic(), folder / "log"
+    process = FORKS.Process(target=call, args=([*words, "--out", str(folder), "--name", "run"], log))
+    process.start()
+    begin, end = _await(BEGINS, log, process), _await(ENDS, log, process)
+    process.join(PATIENCE)
+    if process.exitcode != 0:
+        raise SystemExit(log.read_text())
+    return end - begin, time.monotonic() - start
+
+
+def soak(folder: Path, kills: int, seed: int, jobs: list[str]) -> int:
+    """Kill until there were so many; prints each trial, and gives the number of runs that ended otherwise."""
+    chance = random.Random(seed)
+    if main(["data", "get", "shapes", str(folder / "pictures"), "--count", "200", "--size", "32"]):
+        raise SystemExit(1)
+    base = {job: ["train", str(folder / "pictures"), *COMMON.split(), *JOBS[job].split()] for job in jobs}
+    times = {}
+    for job in jobs:
+        (folder / job).mkdir()
+        times[job] = whole_run(folder / job, base[job])
+        print(f"{job}: a whole run takes {times[job][1]:.1f} s, {times[job][0]:.1f} s of them training", flush=True)
+    hits: collections.Counter[str] = collections.Counter()
+    trials = wrong = 0
+    while hits.total() < kills:
+        job = jobs[trials % len(jobs)]
+        place = folder / f"{trials}"
+        place.mkdir()
+        trials += 1
+        trial = Trial(place, [*base[job], "--save-every", chance.choice(MOMENTS)], chance, times[job])
+        wanted = min(chance.randint(1, MOST_KILLS), kills - hits.total())
+        while len(trial.hits) < wanted and trial.kill():
+            pass
+        trial.finish()
+        found = differences(trial.run, folder / job / "run")
+        hits.update(trial.hits)
+        wrong += bool(found)
+        print(
+            f"{job}: killed {', '.join(trial.hits) or 'not at all'}: {'differs in ' + ', '.join(found) if found else 'the same'}"
+        )
+        sys.stdout.flush()
+        shutil.rmtree(place)
+    print(f"{hits.total()} kills of {trials} runs: " + ", ".join(f"{n} {what}" for what, n in hits.most_common()))
+    print(f"{trials - wrong} of {trials} runs ended in the same bytes")
+    return wrong
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=list(JOBS))
+    arguments = parser.parse_args()
+    FORKS.set_forkserver_preload(["resnets.recipes.job", "resnets.train.finish", "resnets.cli.train"])
+    with tempfile.TemporaryDirectory() as temporary:
+        sys.exit(min(soak(Path(temporary), arguments.kills, arguments.seed, arguments.jobs), 1))
