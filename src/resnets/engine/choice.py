@@ -67,7 +67,7 @@ class Agreement:
     probability: float
 
     def __str__(self) -> str:
-        return f"on {self.pictures} pictures {self.same:.0%} equal labels, probabilities within {self.probability:.4f}"
+        return f"on {self.pictures} pictures {self.same:.2%} equal labels, probabilities within {self.probability:.4f}"
 
 
 def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
