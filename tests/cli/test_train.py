@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -90,6 +91,7 @@ def test_a_killed_run_survives_a_full_disk_and_goes_on_to_the_same_bytes(picture
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: Cannot write '{run / 'state'}")
     assert "File too large" in last
+    assert last.endswith(f"The state after step {int(newest.stem)} is whole; go on with --resume {run}")
     assert newest.read_bytes() == before
     assert main(["train", "--resume", str(run)]) == 0
     _assert_the_same_run(run, whole)
@@ -101,6 +103,38 @@ def test_an_interrupted_run_ends_well_and_goes_on_to_the_same_bytes(pictures, wh
     assert (tmp_path / "run" / "weights" / "last.safetensors").is_file()
     assert main(["train", "--resume", str(tmp_path / "run"), "--workers", "1"]) == 0
     _assert_the_same_run(tmp_path / "run", whole)
+
+
+def test_a_second_process_on_the_same_run_is_refused_until_the_first_is_dead(pictures, tmp_path, capsys):
+    words = [*COMMAND, *_words(pictures, tmp_path, "--epochs", "500", "--workers", "1")]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("epoch 1:") for line in process.stderr)
+        assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(f"error: The run '{tmp_path / 'run'}' is being written by process {process.pid} on ")
+        process.kill()
+        process.wait(300)
+        # Its worker lives on for some seconds, and does not hold the run. The words on epochs come after the lock.
+        assert main(["train", "--resume", str(tmp_path / "run"), "--epochs", "+1"]) == 2
+        assert "adds epochs to a finished run" in capsys.readouterr().err.splitlines()[-1]
+        process.stderr.close()
+
+
+def test_deterministic_runs_are_equal_to_the_bit_in_processes_with_several_threads(pictures, tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    for name in ("one", "two"):
+        words = [*COMMAND, *_words(pictures, tmp_path / name, "--epochs", "2", "--deterministic")]
+        words[words.index("speed.threads=1")] = "speed.threads=2"
+        subprocess.run(words, env=environment, check=True, timeout=300, capture_output=True)
+    _assert_the_same_run(tmp_path / "one" / "run", tmp_path / "two" / "run")
+    assert "deterministic = true  # given: --deterministic" in (tmp_path / "one" / "run" / "recipe.toml").read_text()
+
+
+def test_a_finished_run_is_extended_by_the_command_line(pictures, tmp_path):
+    assert main(_words(pictures, tmp_path, "--epochs", "1", "--val-fraction", "0")) == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--epochs", "+1", "--save-every", "2"]) == 0
+    assert [row["epoch"] for row in _rows(tmp_path / "run")] == [1, 2]
 
 
 def test_a_finished_run_is_not_trained_again(whole, capsys):
