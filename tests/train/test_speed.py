@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.train import speed
 
@@ -14,11 +15,11 @@ def test_what_was_asked_for_wins():
 
 
 def test_bf16_is_chosen_where_the_cpu_has_it(monkeypatch):
-    monkeypatch.setattr(speed, "_cpu_flags", lambda: {"avx512f", "avx512_bf16"})
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512f", "avx512_bf16"})
     chosen = speed.precision("auto", "cpu")
     assert chosen.value == "bf16"
     assert "avx512_bf16" in chosen.reason
-    monkeypatch.setattr(speed, "_cpu_flags", lambda: {"avx2"})
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2"})
     assert speed.precision("auto", "cpu").value == "fp32"
 
 

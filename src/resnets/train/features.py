@@ -220,18 +220,19 @@ def _read(path: Path, key: str) -> Vectors | None:
     """None when there is no such file, or when it is damaged or of other pictures."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("key") != key:
+            wanted, _, content = (file.metadata() or {}).get("of", "").partition(" ")
+            if wanted != key:
                 return None
             vectors = Vectors(file.get_tensor("train"), file.get_tensor("val"))
     except (OSError, SafetensorError):
         return None
-    return vectors if metadata.get("content") == _digest(vectors) else None
+    return vectors if content == _digest(vectors) else None
 
 
 def _write(path: Path, key: str, vectors: Vectors) -> None:
     with replacing(path) as temporary:
-        metadata = {"key": key, "content": _digest(vectors)}
+        # One entry: the library writes several in an order that changes from run to run.
+        metadata = {"of": f"{key} {_digest(vectors)}"}
         safetensors.torch.save_file(vectors._asdict(), temporary, metadata=metadata)
 
 

@@ -15,9 +15,9 @@ from resnets.data import augment, cache, loader, statistics
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample
+from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.train import speed
 from resnets.train.recipe import Augment, Recipe
 
 VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation pictures that are ready for the network
@@ -43,7 +43,7 @@ class Feed:
         decision = cache.decide(recipe.data.cache, source)
         say(f"  pictures kept in memory: {'yes' if decision.keep else 'no'}  ({decision.reason})")
         if decision.keep:
-            self.pictures = cache.InMemory(source, threads=speed.cores())
+            self.pictures = cache.InMemory(source, threads=machine.cores())
         self.stack: Tensor | None = None
         if self.batched and isinstance(self.pictures, cache.InMemory):
             self.stack = self.pictures.stacked()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from resnets.engine import machine
 from resnets.errors import UserError
 
 
@@ -47,22 +47,9 @@ def precision(asked: str, device_name: str) -> Chosen:
     if device_name.startswith("cuda"):
         native = torch.cuda.get_device_capability(device_name)[0] >= 8
         return Chosen("bf16", "the GPU has it") if native else Chosen("fp32", "the GPU has no native bf16")
-    if device_name == "cpu" and (flags := _cpu_flags() & {"avx512_bf16", "amx_bf16"}):
+    if device_name == "cpu" and (flags := machine.cpu_flags() & {"avx512_bf16", "amx_bf16"}):
         return Chosen("bf16", f"the CPU has {' and '.join(sorted(flags))}")
     return Chosen("fp32", "no native bf16 here")
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
-
-
-def cores() -> int:
-    """The processors that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def workers(device_name: str) -> Chosen:
@@ -71,7 +58,7 @@ def workers(device_name: str) -> Chosen:
     Varying a picture takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
     that few processes suffice there; a GPU has to be fed by all cores.
     """
-    here = cores()
+    here = machine.cores()
     if device_name == "cpu":
         return Chosen(max(1, here // 8), f"{here} processors, which the network needs itself")
     return Chosen(min(here, 8), f"{here} processors feed the GPU")
