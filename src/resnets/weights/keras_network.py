@@ -68,9 +68,22 @@ def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, 
         net = build_torch(spec).eval()
     if input_shape is None:
         input_shape = (net.only_side, net.only_side, spec.in_channels)
+    _check_shape(net, spec, input_shape, top)
     inputs = keras.Input(input_shape, name="input")
     outputs = _Walk(keras, net, top).run(inputs)
     return keras.Model(inputs, outputs, name=spec.name)
+
+
+def _check_shape(net: ResNet, spec: ResNetSpec, shape: tuple[int | None, int | None, int], top: bool) -> None:
+    sides, channels = shape[:2], shape[2]
+    if channels != spec.in_channels:
+        raise UserError(f"The network takes {spec.in_channels} channels; received input_shape={shape}.")
+    if top and net.only_side and sides != (net.only_side, net.only_side):
+        fit = f"spec.imgsz={net.only_side}"
+        raise UserError(f"{spec.name} with {fit} takes pictures of that side only; received input_shape={shape}.")
+    least = net.min_side if top else net.backbone().min_side
+    if any(side is not None and side < least for side in sides):
+        raise UserError(f"{spec.name} needs pictures of {least} pixels at least; received input_shape={shape}.")
 
 
 class _Tracer(fx.Tracer):
