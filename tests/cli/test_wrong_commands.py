@@ -152,7 +152,9 @@ WRONG = [
     Wrong(f"train insects {TRAIN} --set optim.lr", "'optim.lr'"),
     Wrong(f"train insects {TRAIN} --device gpu9", "'gpu9'"),
     Wrong("train --resume runs/none", "'runs/none'"),
-    Wrong(f"train insects {TRAIN} --resume runs/none", "--resume"),
+    Wrong(f"train insects {TRAIN} --resume runs/none", "'runs/none'"),
+    Wrong(f"train insects {TRAIN} --epochs +3", "--resume"),
+    Wrong(f"train insects {TRAIN} --save-every 5min", "'5min'"),
     Wrong(f"train insects {TRAIN} --out a_file/run", "a_file", code=1),
     # checkpoints
     Wrong(f"train insects {TRAIN} --weights insects", "'insects'"),

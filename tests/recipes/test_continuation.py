@@ -42,7 +42,7 @@ def _weights(run: Path) -> list[bytes]:
 
 
 def test_epochs_that_are_added_at_a_constant_rate_are_those_of_a_longer_run(train):
-    constant = ("schedule.name=constant", "schedule.warmup_epochs=0")
+    constant = ("schedule.name=constant", "schedule.warmup_epochs=0", "data.val_fraction=0.4")
     long, short = train("long", *constant, epochs=4), train("short", *constant, epochs=2)
     job.train(resume=short, epochs="+2")
     assert _rows(short) == _rows(long)

@@ -9,6 +9,13 @@ import typer
 PICTURES, LEARNING, MACHINE = "Pictures", "Learning", "Machine"
 
 
+def _epochs(text: str) -> str:
+    """A whole number, or one with a plus."""
+    if not text.lstrip("+-").isdecimal():
+        raise typer.BadParameter(f"'{text}' is no whole number")
+    return text
+
+
 def train(
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")
@@ -30,6 +37,7 @@ def train(
     epochs: Annotated[
         str | None,
         typer.Option(
+            parser=_epochs,
             metavar="INTEGER",
             rich_help_panel=LEARNING,
             help="Times that each picture is seen; with --resume, +20 adds 20 to a finished run.",
