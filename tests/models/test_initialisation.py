@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -104,3 +106,18 @@ def test_the_seed_decides():
     torch.manual_seed(3)
     two = zoo.create("tiny").state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "keras_resnet50", "cbam_resnet18", "cifar_highway20", "notes_basic_resnet"]
+)
+def test_shapes_alone_need_no_compiler(name):
+    """torch draws normal numbers on "meta" with code that imports its compiler, and Triton with it. Triton's LLVM aborts a
+    process that has TensorFlow's, such as one that uses the door for Keras on TensorFlow."""
+    code = (
+        "import sys, torch; from resnets.models import zoo\n"
+        f"with torch.device('meta'): zoo.create({name!r})\n"
+        "print(*{'torch._dynamo', 'triton'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

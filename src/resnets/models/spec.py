@@ -187,7 +187,7 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 
 
 def build(spec: ResNetSpec) -> ResNet:
-    """The network of a specification, freshly initialised."""
+    """The network of a specification, freshly initialised, or on "meta" shapes alone."""
     conv = layers.same_conv if spec.same_padding else layers.conv
     norm = layers.batch_norm(spec.norm_eps, spec.norm_momentum)
     stem = STEMS[spec.stem](
@@ -210,7 +210,10 @@ def build(spec: ResNetSpec) -> ResNet:
         final.add_module("act", layers.relu())
     head, only_side = _head(spec, channels, stem, stages)
     net = ResNet(stem, stages, head, final if len(final) else None, only_side)
-    _initialise(net, spec)
+    # On "meta" there is nothing to draw, and normal_ there imports torch's compiler: a second, and Triton, whose LLVM ends a
+    # process that has TensorFlow's.
+    if not next(net.parameters()).is_meta:
+        _initialise(net, spec)
     return net
 
 
@@ -295,7 +298,9 @@ def _head(spec: ResNetSpec, channels: int, stem: stems.Stem, stages: Mapping[str
         return Head(pool, channels, spec.classes, spec.hidden), None
     with torch.device("meta"):
         trial = torch.empty(1, spec.in_channels, spec.imgsz, spec.imgsz)
-    side = copy.deepcopy(stem).to("meta").eval()(trial).shape[-1]
+    # Norms keep the side, and on "meta" they import torch's compiler; see `build`.
+    shaping = nn.Sequential(*(layer for layer in stem if not isinstance(layer, nn.BatchNorm2d)))
+    side = copy.deepcopy(shaping).to("meta")(trial).shape[-1]
     for stage in stages.values():
         side = -(-side // stage.stride)
     if side < spec.pool_window:
