@@ -114,5 +114,8 @@ def test_a_scaled_jpeg_never_falls_below_what_was_asked_for(width, height, orien
     Image.new("RGB", (width * 4, height * 4), (9, 99, 199)).save(file, "JPEG", exif=exif)
     found = decode(file.getvalue(), min_side=side)
     assert min(found.shape[:2]) >= min(side, 4 * min(width, height))
-    tall, wide = found.shape[0] >= found.shape[1], found.shape[0] <= found.shape[1]  # both, where rounding makes them equal
+    tall, wide = (
+        found.shape[0] >= found.shape[1],
+        found.shape[0] <= found.shape[1],
+    )  # both, where rounding makes them equal
     assert width == height or (tall if (height > width) != (orientation > 4) else wide)

@@ -87,6 +87,7 @@ CALLS: list[dict[str, Any]] = [
     {"weights": None, "include_top": True, "input_shape": (None, None, 3)},
     {"weights": None, "input_shape": (64, 64)},
     {"weights": None, "include_top": False, "input_shape": (64, 64)},
+    {"weights": None, "include_top": False, "input_shape": ()},
     {"weights": None, "input_tensor": lambda: keras.Input((64, 64, 3)), "classes": 4},
     {"weights": None, "input_tensor": lambda: keras.Input((64, 64, 3)), "include_top": False},
     {"weights": None, "name": "mine", "classes": 2},

@@ -49,7 +49,7 @@ def shape(keras: Any, given: Sequence[int | None] | None, weights: Any, include_
         if given is not None and tuple(given) != usual:
             raise ValueError(f"With its top and ImageNet weights, input_shape is {usual}; received {tuple(given)}")
         return usual
-    if given is None:
+    if not given:
         return usual if include_top else ((None, None, 3) if last else (3, None, None))
     if len(given) != 3:
         raise ValueError(f"input_shape has three numbers; received {tuple(given)}")
