@@ -10,14 +10,17 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from resnets import processes
+
 Item = TypeVar("Item")
 
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, one line in this many seconds is enough to see that the work goes on
 
 
 def say(message: str) -> None:
-    """Print one line for the person at the terminal (stderr)."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line for the person at the terminal (stderr); of several processes only the first one speaks."""
+    if processes.rank() == 0:
+        print(message, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
@@ -31,7 +34,9 @@ def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: s
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
-    if sys.stderr.isatty():
+    if processes.rank() > 0:
+        yield from items
+    elif sys.stderr.isatty():
         yield from _bar(items, what, total, unit)
     else:
         yield from _lines(items, what, total, unit)

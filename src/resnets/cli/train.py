@@ -98,6 +98,10 @@ def train(
             help="Save the state every 200 steps, or 60s; besides, after each epoch.  [default: 300s]",
         ),
     ] = None,
+    sync_bn: Annotated[
+        bool,
+        typer.Option("--sync-bn", rich_help_panel=MACHINE, help="Under torchrun: BN over all processes' pictures."),
+    ] = False,
     deterministic: Annotated[
         bool,
         typer.Option("--deterministic", rich_help_panel=MACHINE, help="Refuse operations that vary from run to run."),
@@ -107,6 +111,7 @@ def train(
 
     A value that you give always wins. What is chosen for you is printed with its reason.
     """
+    from resnets import processes
     from resnets.recipes import job
 
     result = job.train(
@@ -138,6 +143,7 @@ def train(
         workers=workers,
         save_every=save_every,
         deterministic=deterministic or None,
+        sync_bn=sync_bn or None,
     )
-    if result is not None:
+    if result is not None and processes.rank() == 0:
         typer.echo(result.run)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from resnets import processes
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
 from resnets.data.samples import counted
@@ -111,7 +112,7 @@ class Decision(NamedTuple):
 
 def decide(asked: str, source: Decoded, *, available: int | None = None) -> Decision:
     """`ram` and `off` are obeyed; `auto` keeps the pictures when they take less than 40 % of the free memory."""
-    available = free_memory() if available is None else available
+    available = free_memory() // processes.local_size() if available is None else available
     size = _estimate(source)
     amount = f"{size / 1e6:,.0f} MB"
     if asked != "auto":

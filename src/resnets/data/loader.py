@@ -47,12 +47,14 @@ def order(count: int, *, seed: int, epoch: int, weights: Tensor | None = None) -
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The endless list of batches of a run."""
+    """The endless list of batches of a run; of several processes each takes its share of every batch."""
 
     count: int
-    batch: int
+    batch: int  # of all processes together
     seed: int
     weights: Tensor | None = None
+    share: int = 0  # the number of the process that takes it
+    shares: int = 1  # by which `batch` can be divided
 
     @property
     def steps_per_epoch(self) -> int:
@@ -63,7 +65,8 @@ class Plan:
         for epoch in itertools.count(start.epoch):
             numbers = order(self.count, seed=self.seed, epoch=epoch, weights=self.weights)
             for step in range(start.step if epoch == start.epoch else 0, self.steps_per_epoch):
-                yield epoch, step, numbers[step * self.batch : (step + 1) * self.batch]
+                whole = numbers[step * self.batch : (step + 1) * self.batch]
+                yield epoch, step, whole.chunk(self.shares)[self.share]
 
 
 class _Keys(Sampler):

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import torch
 
+from resnets import processes
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def cores() -> int:
-    """The processors that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(here // processes.local_size(), 1)
 
 
 def cpu_flags() -> set[str]:

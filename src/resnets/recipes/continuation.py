@@ -11,7 +11,7 @@ from resnets.data import sources, split
 from resnets.data.sources import Source
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.train import build, journal, speed
+from resnets.train import build, distributed, journal, speed
 from resnets.train import state as states
 from resnets.train.recipe import Recipe, assign, keys, override
 from resnets.train.state import Parts, State
@@ -127,7 +127,8 @@ def extend(run: Path, parts: Parts, state: State) -> None:
     recipe, step = parts.recipe, state.total_step
     state.finished, state.extended_at, state.epochs_without_gain = False, step, 0
     key, value = ("stop.epochs", recipe.stop.epochs) if recipe.stop.steps is None else ("stop.steps", recipe.stop.steps)
-    journal.change_recipe(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
+    if distributed.first():
+        journal.change_recipe(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
     states.save(parts, state, run)
     say(
         f"{parts.total_steps - step} more steps, on the schedule of a run of {parts.total_steps} from here on: "

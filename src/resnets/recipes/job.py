@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnets import processes
 from resnets.data import sources, split
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say
 from resnets.recipes import book, continuation
 from resnets.report import lr_curve
-from resnets.train import build, features, finish, journal, lock, loop, plan
+from resnets.train import build, distributed, features, finish, journal, loop, plan
 from resnets.train import lr_find as range_test
 from resnets.train import resume as resume_file
 from resnets.train import state as states
@@ -50,6 +51,7 @@ KEYS = {
     "fold": "data.fold",
     "stem": "model.stem",
     "save_every": "save.every",
+    "sync_bn": "speed.sync_bn",
 }
 
 
@@ -90,7 +92,7 @@ def train(
         dry_run: print the complete plan and return None.
         values: `epochs`, `batch`, `lr`, `imgsz`, `workers`, `device`, `seed`, `patience`, `freeze`, `precision`,
             `deterministic`, `cache`, `on_bad`, `balance`, `split_file`, `val_fraction`, `group_by`, `folds`, `fold`,
-            `stem`, `save_every` ("200" steps or "60s"); None leaves a value to the recipe.
+            `stem`, `save_every` ("200" steps or "60s"), `sync_bn`; None leaves a value to the recipe.
 
     Raises:
         UserError: what was asked for does not exist or does not fit.
@@ -99,22 +101,28 @@ def train(
     """
     more = continuation.more_epochs(values.get("epochs"))
     given = _given(values | {"epochs": None} if more else values)
-    if resume is not None:
-        asked = _asked(Path(resume), data, model, weights, recipe, name, dry_run)
-        return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
-    if more:
-        raise UserError(f"--epochs +{more} adds epochs to a finished run: name it with --resume RUN.")
-    if data is None:
-        raise UserError("Name the pictures to train on: resnets train DATA (or go on with --resume RUN).")
-    draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
-    if dry_run:
-        say(build.outline(draft.recipe, source))
-        return None
-    run = journal.create(Path(out), name or _name(draft.recipe))
-    with lock.held(run):
-        split.write(run / "split.csv", source)
-        journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
-        return _run(run, draft.recipe, source, parent)
+    with distributed.joined():
+        if resume is not None:
+            asked = _asked(Path(resume), data, model, weights, recipe, name, dry_run)
+            return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
+        if more:
+            raise UserError(f"--epochs +{more} adds epochs to a finished run: name it with --resume RUN.")
+        if data is None:
+            raise UserError("Name the pictures to train on: resnets train DATA (or go on with --resume RUN).")
+        draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
+        if dry_run:
+            say(build.outline(draft.recipe, source))
+            return None
+        place = Path(out), name or _name(draft.recipe)
+        if processes.restarts() and (begun := distributed.by_first(lambda: journal.newest(*place))) is not None:
+            say(f"torchrun has begun this job {processes.restarts()} times anew: the run it began goes on")
+            return _resume(begun, {}, (), None)
+        run = distributed.by_first(lambda: journal.create(*place))
+        with distributed.holding(run):
+            if distributed.first():
+                split.write(run / "split.csv", source)
+                journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
+            return _run(run, draft.recipe, source, parent)
 
 
 def lr_find(
@@ -218,21 +226,25 @@ def _run(
 ) -> TrainResult:
     """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
     say(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
-    provenance = continuation.provenance(run, recipe)
+    provenance = distributed.by_first(lambda: continuation.provenance(run, recipe))
     parts = build.parts(recipe, source, parent, provenance)
-    continuation.tell_differences(journal.read_environment(run))
-    journal.write_environment(run, **provenance)
-    if not (run / "train_batch.jpg").exists():
-        build.draw_batch(parts.feed, run / "train_batch.jpg")
+    if distributed.first():
+        continuation.tell_differences(journal.read_environment(run))
+        journal.write_environment(run, **provenance)
+        if not (run / "train_batch.jpg").exists():
+            build.draw_batch(parts.feed, run / "train_batch.jpg")
     state = states.State()
-    if resume_file.states(run / "state"):
+    if distributed.by_first(lambda: bool(resume_file.states(run / "state"))):
         state = states.restore(parts, run)
-        journal.write_rows(run, state.rows)  # what was written after that state is made again
+        if distributed.first():
+            journal.write_rows(run, state.rows)  # what was written after that state is made again
         if more and state.finished:
             continuation.extend(run, parts, state)
         say(f"going on after step {state.total_step} of {parts.total_steps}")
     features.pool(parts, state.epoch, run)
     loop.run(parts, state, run)
+    if not distributed.first():
+        return TrainResult(run, {})
     metrics = finish.finish(run, source.part("val") if "val" in source.parts else [], device=recipe.speed.device)
     if metrics:
         say(f"best: epoch {state.best_epoch}, top-1 {metrics['top1']:.2%} on {metrics['count']} validation pictures")
@@ -242,15 +254,17 @@ def _run(
 
 def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
     """Go on with `run` from its last saved state, with the same data, split and recipe."""
-    recipe = continuation.recipe_of(run, asked, overrides)
-    with lock.held(run):
-        journal.clear_unfinished(run)
-        if not resume_file.states(run / "state"):
+    recipe = distributed.by_first(lambda: continuation.recipe_of(run, asked, overrides))
+    with distributed.holding(run):
+        if distributed.first():
+            journal.clear_unfinished(run)
+        if distributed.first() and not resume_file.states(run / "state"):
             say("nothing was saved before the run ended: it begins anew")
         source, parent = continuation.materials(run, recipe)
         if more:
             steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
-            recipe = continuation.extended(run, recipe, more, steps)
+            longer = recipe
+            recipe = distributed.by_first(lambda: continuation.extended(run, longer, more, steps))
         return _run(run, recipe, source, parent, more=more)
 
 

@@ -14,13 +14,14 @@ from torch import nn
 from resnets.data import cache, check, split
 from resnets.data.decode import DecodeError, inspect
 from resnets.data.samples import Source
+from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.models import spec as specs
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.progress import say
 from resnets.report import gallery
-from resnets.train import ema, freeze, journal, optim, schedule, speed
+from resnets.train import distributed, ema, freeze, journal, optim, schedule, speed
 from resnets.train.pictures import Feed, framing
 from resnets.train.plan import SMALL_SIDE, Facts
 from resnets.train.recipe import Recipe
@@ -153,6 +154,9 @@ def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
 
 def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]) -> Parts:
     """Everything that the loop needs, on its device."""
+    device = distributed.own(recipe.speed.device)
+    recipe = replace(recipe, speed=replace(recipe.speed, device=device))
+    machine.keep_memory()
     if recipe.speed.threads is not None:
         torch.set_num_threads(recipe.speed.threads)
     if recipe.speed.deterministic:
@@ -160,9 +164,10 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     train, val = source.part("train"), source.part("val") if "val" in source.parts else []
     net, spec = network(recipe, source.classes, parent)
     feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
-    device = recipe.speed.device
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    if recipe.speed.sync_bn:
+        net = distributed.synchronise(net, device)  # type: ignore[assignment]
     total = recipe.stop.steps or (recipe.stop.epochs or 1) * feed.plan.steps_per_epoch
     hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
     curve = schedule.build(

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from resnets import processes
 from resnets.atomic import replacing
 from resnets.data import cache, loader
 from resnets.data.loader import Batch, Evaluation, Place, Plan
@@ -153,6 +154,8 @@ def _frozen_epochs(parts: Parts) -> int:
 
 def _unfit(parts: Parts) -> str:
     """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
+    if processes.size() > 1:
+        return "each of the processes has its share of the pictures"
     mixing = parts.recipe.augment.mixup_alpha or parts.recipe.augment.cutmix_alpha
     if mixing:
         return "pictures are mixed anew in each batch"

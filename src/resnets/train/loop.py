@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from resnets.data.loader import Batch
 from resnets.errors import JobError
 from resnets.progress import say, track
-from resnets.train import freeze, journal, optim, remarks, resume, speed
+from resnets.train import distributed, freeze, journal, optim, remarks, resume, speed
 from resnets.train.interrupt import Stopped, signals
 from resnets.train.interval import Interval
 from resnets.train.state import SUMS, Parts, State, save
@@ -63,26 +63,32 @@ def _epoch(
     """
     batch = None
     remarks.beginning(parts, state, freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch))
+    if parts.trained is None or state.epoch == parts.recipe.freeze.head_epochs > 0:
+        parts.share_gradients()
     parts.net.train()
     steps = min(parts.feed.plan.steps_per_epoch - state.step, parts.total_steps - state.total_step)
     for _ in track(range(steps), what=f"epoch {state.epoch + 1}", total=steps, unit="batches"):
         start = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - start
-        loss, right = _step(parts, state, batch)
+        loss, correct = _step(parts, state, batch)
+        save_now = distributed.first() and interval.passed(state.total_step + 1)
+        count = len(batch.indices)
+        summed, right, seen, stop, due = distributed.total(loss * count, correct, count, bool(received), save_now)
+        loss = summed / seen
         if not math.isfinite(loss):
             raise JobError(remarks.not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
-        seen = len(batch.indices)
         if parts.pace.after_step(seen - right, seen):
             say(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
         took = time.perf_counter() - start
-        for name, value in zip(SUMS, (loss * seen, right, seen, waited, took), strict=True):
+        for name, value in zip(SUMS, (summed, right, seen, waited, took), strict=True):
             state.sums[name] += value
         state.step += 1
         state.total_step += 1
-        if received:
+        if stop:
+            received.extend([] if received else [0])  # another process was told to stop
             break
-        if interval.passed(state.total_step):
+        if due:
             with resume.standing(folder):
                 save(parts, state, folder)
             interval.start(state.total_step)
@@ -91,18 +97,18 @@ def _epoch(
 
 def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     """One step of the optimizer; the loss before it, and how many pictures were classified rightly."""
-    recipe = parts.recipe
+    recipe, trained = parts.recipe, parts.trained or parts.net
     optim.set_share(parts.optimizer, parts.pace.share(state.total_step))
     pictures, targets = parts.feed.vary(batch)
     parts.optimizer.zero_grad(set_to_none=True)
     total, right = torch.zeros(()), 0
-    for part, wanted in zip(
-        pictures.chunk(recipe.optim.accumulate), targets.chunk(recipe.optim.accumulate), strict=True
-    ):
-        with speed.autocast(parts.precision, parts.device):
-            logits = parts.net(part)
-        loss = cross_entropy(logits.float(), wanted) * (len(part) / len(pictures))
-        loss.backward()
+    slices = pictures.chunk(recipe.optim.accumulate)
+    for number, (part, wanted) in enumerate(zip(slices, targets.chunk(recipe.optim.accumulate), strict=True), start=1):
+        with distributed.adding_up(trained, last=number == len(slices)):
+            with speed.autocast(parts.precision, parts.device):
+                logits = trained(part)
+            loss = cross_entropy(logits.float(), wanted) * (len(part) / len(pictures))
+            loss.backward()
         total = total + loss.detach().cpu()
         right += int((logits.argmax(1) == wanted.argmax(1)).sum())
     if not torch.isfinite(total):
@@ -127,7 +133,8 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any]) 
     state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
     if gained:
         state.best, state.best_epoch = score, state.epoch
-        parts.save_weights(folder / "weights" / "best.safetensors", parts.judged, row)
+        if distributed.first():
+            parts.save_weights(folder / "weights" / "best.safetensors", parts.judged, row)
     if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
         say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
     patience = parts.recipe.stop.patience_epochs
@@ -139,6 +146,8 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any]) 
 
 def _save_all(parts: Parts, state: State, folder: Path) -> None:
     """Weights, state, then the journal, which the state holds as well: a kill between the three loses nothing."""
-    parts.save_weights(folder / "weights" / "last.safetensors", parts.judged, state.rows[-1] if state.rows else {})
+    if distributed.first():
+        parts.save_weights(folder / "weights" / "last.safetensors", parts.judged, state.rows[-1] if state.rows else {})
     save(parts, state, folder)
-    journal.write_rows(folder, state.rows)
+    if distributed.first():
+        journal.write_rows(folder, state.rows)

@@ -30,10 +30,10 @@ def build(net: nn.Module, part: recipe.Optim, *, lr: float, body_lr_share: float
     """The optimizer over all parameters of the net; those without a gradient are left alone by each of the three."""
     params = groups(net, part, lr=lr, body_lr_share=body_lr_share)
     if part.name == "sgd":
-        return SGD(params, lr=lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0)
+        return SGD(params, lr=lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0, fused=True)
     # `momentum` is Adam's first beta under another name; 0.9 is the default of both.
     kind = Adam if part.name == "adam" else AdamW
-    return kind(params, lr=lr, betas=(part.momentum, 0.999))
+    return kind(params, lr=lr, betas=(part.momentum, 0.999), fused=True)
 
 
 def set_share(optimizer: Optimizer, share: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resnets import processes
 from resnets.data import augment, cache, loader, statistics
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.preprocess import Preprocess
@@ -50,7 +51,8 @@ class Feed:
         self.preprocess = _measured(preprocess, recipe.data.normalize, self.pictures, self.paths)
         self.labels = self.labels_of(samples)
         self.weights, draw = self._weights(samples)
-        self.plan = Plan(len(samples), min(recipe.data.batch or 1, len(samples)), recipe.seed, draw)
+        batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
+        self.plan = Plan(len(samples), batch, recipe.seed, draw, processes.rank(), processes.size())
         self.targets = _smoothed(len(classes), recipe.loss.label_smoothing)
         self.whole = augment.WholeBatch(
             len(samples),
@@ -127,14 +129,27 @@ class Feed:
         return pictures.contiguous(memory_format=layout), targets
 
     def evaluation(self, samples: Sequence[Sample]) -> Evaluation:
-        """The validation pictures, through the Preprocess that will travel with the weights."""
+        """The validation pictures of this process, through the Preprocess that will travel with the weights.
+
+        Each picture is that of one process, and the processes' shares follow each other in the order of the pictures.
+        """
+        rank, size = processes.rank(), processes.size()
+        mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
         return Evaluation(
-            [sample.path for sample in samples],
+            [sample.path for sample in mine],
             self.preprocess.load,
             batch=EVALUATION_BATCH,
             workers=self.recipe.data.workers or 0,
-            memory=round(VAL_MEMORY_SHARE * cache.free_memory()),
+            memory=round(VAL_MEMORY_SHARE * cache.free_memory() / processes.local_size()),
         )
+
+
+def _shared_out(batch: int) -> int:
+    """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
+    size = processes.size()
+    if batch < size:
+        raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger --batch.")
+    return batch // size * size
 
 
 def _smoothed(classes: int, share: float) -> Tensor:

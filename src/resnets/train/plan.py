@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from resnets import processes
+from resnets.errors import UserError
 from resnets.progress import say
 from resnets.train import speed
 from resnets.train.recipe import Recipe, assign, keys
@@ -80,6 +82,8 @@ def _machine(draft: Draft) -> None:
     precision = speed.precision(draft.recipe.speed.precision, str(device.value))
     if draft.recipe.speed.precision == "auto":
         draft.set("speed.precision", precision.value, f"chosen: {precision.reason}")
+    if (threads := speed.threads(str(device.value))) is not None and draft.recipe.speed.threads is None:
+        draft.choose("speed.threads", threads.value, threads.reason)
     if draft.recipe.data.workers is None:
         workers = speed.workers(str(device.value))
         draft.choose("data.workers", workers.value, workers.reason)
@@ -117,14 +121,19 @@ def _side(shorter: int, facts: Facts) -> tuple[int, str]:
 
 
 def _batch(draft: Draft, facts: Facts) -> None:
-    if draft.recipe.data.batch is not None:
+    if (given := draft.recipe.data.batch) is not None:
+        if given % processes.size():
+            raise UserError(f"data.batch is that of all processes: {given} cannot be shared out to {processes.size()}.")
         return
     side = draft.recipe.data.imgsz or facts.model_side
     batch = usual = SMALL_BATCH if side <= SMALL_SIDE else LARGE_BATCH
-    while batch > 4 and facts.train_count // batch < STEPS_WANTED:
+    while batch > 4 and facts.train_count // (batch * processes.size()) < STEPS_WANTED:
         batch //= 2
     few = f"there are only {facts.train_count} training pictures"
-    draft.choose("data.batch", batch, f"usual at {side} pixels" if batch == usual else few)
+    reason = f"usual at {side} pixels" if batch == usual else few
+    if (size := processes.size()) > 1:
+        reason = f"{batch} for each of {size} processes: {reason}"
+    draft.choose("data.batch", batch * size, reason)
 
 
 def _rate(draft: Draft) -> None:

@@ -178,6 +178,7 @@ class Speed(Part):
     channels_last: bool = True
     threads: int | None = _value(None, low=1)
     deterministic: bool = False
+    sync_bn: bool = False  # of several processes: BN takes its statistics over all of them
 
 
 @dataclass(frozen=True)

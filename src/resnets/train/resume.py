@@ -27,7 +27,7 @@ from resnets.errors import JobError, UserError
 from resnets.progress import say
 
 KEPT_STATES = 2
-FORMAT = "resnets-state-2"
+FORMAT = "resnets-state-3"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 

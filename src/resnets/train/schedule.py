@@ -132,7 +132,7 @@ class Pace:
     best: float = math.inf
     waited_epochs: int = 0
     warming: bool = field(init=False)
-    window: list[tuple[int, int]] = field(default_factory=list)  # (wrong, seen) of the newest batches
+    window: list[tuple[float, float]] = field(default_factory=list)  # (wrong, seen) of the newest batches
 
     def __post_init__(self) -> None:
         self.warming = self.part.warmup_until_error is not None
@@ -140,7 +140,7 @@ class Pace:
     def share(self, step: int) -> float:
         return self.part.warmup_share if self.warming else self.curve(step) * self.lowered
 
-    def after_step(self, wrong: int, seen: int) -> bool:
+    def after_step(self, wrong: float, seen: float) -> bool:
         """Take in one training batch; True when the warm-up has just ended."""
         if not self.warming:
             return False

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from resnets import processes
 from resnets.engine import machine
 from resnets.errors import UserError
 
@@ -44,12 +45,8 @@ def precision(asked: str, device_name: str) -> Chosen:
     """fp32, or bf16 autocast where the chip multiplies bf16 natively (elsewhere it is emulated, and slow)."""
     if asked != "auto":
         return Chosen(asked, "as asked")
-    if device_name.startswith("cuda"):
-        native = torch.cuda.get_device_capability(device_name)[0] >= 8
-        return Chosen("bf16", "the GPU has it") if native else Chosen("fp32", "the GPU has no native bf16")
-    if device_name == "cpu" and (flags := machine.cpu_flags() & {"avx512_bf16", "amx_bf16"}):
-        return Chosen("bf16", f"the CPU has {' and '.join(sorted(flags))}")
-    return Chosen("fp32", "no native bf16 here")
+    reason = machine.native_bf16(torch.device(device_name))
+    return Chosen("bf16", reason) if reason else Chosen("fp32", "no native bf16 here")
 
 
 def workers(device_name: str) -> Chosen:
@@ -62,6 +59,13 @@ def workers(device_name: str) -> Chosen:
     if device_name == "cpu":
         return Chosen(max(1, here // 8), f"{here} processors, which the network needs itself")
     return Chosen(min(here, 8), f"{here} processors feed the GPU")
+
+
+def threads(device_name: str) -> Chosen | None:
+    """How many threads compute, where torch cannot know it: torchrun gives each of its processes one."""
+    if processes.size() == 1 or device_name != "cpu":
+        return None
+    return Chosen(machine.cores(), f"the share of each of {processes.local_size()} processes")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from resnets import processes
 from resnets.data.loader import Evaluation, Place
 from resnets.models.resnet import ResNet
-from resnets.train import resume
+from resnets.progress import say
+from resnets.train import distributed, resume
 from resnets.train.pictures import Feed
 from resnets.train.recipe import Recipe
 from resnets.train.schedule import Pace
@@ -38,11 +40,17 @@ class Parts:
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
     device: str = "cpu"
     precision: str = "fp32"
+    trained: nn.Module | None = None  # `net` as the loop calls it; made by `share_gradients`
+
+    def share_gradients(self) -> None:
+        """Let `trained` average the gradients of what learns now over all processes of the run."""
+        self.trained = None  # the one before takes its hooks away
+        self.trained = distributed.shared(self.net)
 
     @property
-    def judged(self) -> nn.Module:
+    def judged(self) -> ResNet:
         """The weights that are validated and kept: the average where there is one."""
-        return self.net if self.ema is None else self.ema.module
+        return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
 
 
 @dataclass
@@ -67,28 +75,40 @@ class State:
 
 
 def save(parts: Parts, state: State, folder: Path) -> None:
-    """Save all that the next step depends on under `folder/state`."""
+    """Save all that the next step depends on under `folder/state`; every process of the run has to come here."""
+    everyone = distributed.gathered(resume.random_state())
+    if not distributed.first():
+        return
     optimizer_tensors, optimizer_facts = resume.optimizer_state(parts.optimizer)
-    random_tensors, random_facts = resume.random_state()
     tensors = resume.prefixed("net", parts.net.state_dict()) | resume.prefixed("optimizer", optimizer_tensors)
-    tensors |= resume.prefixed("random", random_tensors)
+    for rank, (random_tensors, _) in enumerate(everyone):
+        tensors |= resume.prefixed(_random(rank), random_tensors)
     if parts.ema is not None:
         tensors |= resume.prefixed("ema", parts.ema.state_dict())
-    facts = {"state": vars(state), "pace": parts.pace.state_dict()}
-    facts |= {"optimizer": optimizer_facts, "random": random_facts}
+    facts: dict[str, Any] = {"state": vars(state), "pace": parts.pace.state_dict()}
+    facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in everyone]}
     resume.save(folder / "state", state.total_step, tensors, facts)
 
 
 def restore(parts: Parts, folder: Path) -> State:
     """Put the newest whole state of the run into `parts`, and give where it stood."""
-    tensors, facts = resume.load(folder / "state")
+    tensors, facts = distributed.by_first(lambda: resume.load(folder / "state"))
     parts.net.load_state_dict(resume.under("net", tensors))
     resume.restore_optimizer(parts.optimizer, resume.under("optimizer", tensors), facts["optimizer"])
     if parts.ema is not None:
         parts.ema.load_state_dict(resume.under("ema", tensors))
     parts.pace.load_state_dict(facts["pace"])
-    resume.restore_random(resume.under("random", tensors), facts["random"])
+    if len(facts["random"]) != processes.size():
+        say(
+            f"begun with {len(facts['random'])} processes: with {processes.size()} it goes on, but as another run would"
+        )
+    if (rank := processes.rank()) < len(facts["random"]):
+        resume.restore_random(resume.under(_random(rank), tensors), facts["random"][rank])
     return _state(facts)
+
+
+def _random(rank: int) -> str:
+    return f"random{rank}"
 
 
 def read(folder: Path) -> State:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from resnets import processes
 from resnets.data.loader import Batch
 from resnets.errors import JobError
-from resnets.train import remarks, speed
+from resnets.models.resnet import ResNet
+from resnets.train import distributed, remarks, speed
 from resnets.train.interrupt import Stopped, until
 from resnets.train.state import Parts, State
 
@@ -48,8 +50,14 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | No
     """
     if parts.val is None:
         return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}
-    logits = predict(parts.judged, until(received, parts.val), parts.device, parts.precision)
+    distributed.align(parts.judged)
+    # Several processes stop together, after each has done its share.
+    pictures = parts.val if processes.size() > 1 else until(received, parts.val)
+    mine = predict(parts.judged, pictures, parts.device, parts.precision)
     labels = parts.val_labels
+    logits = torch.cat(distributed.gathered(mine)) if len(mine) < len(labels) else mine
+    if distributed.any_of(bool(received)):
+        raise Stopped
     best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
     return {
         "val/loss": float(cross_entropy(logits, labels)),
@@ -59,11 +67,11 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | No
 
 
 @torch.no_grad()
-def predict(net: torch.nn.Module, pictures: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
+def predict(net: ResNet, pictures: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
     """Logits (N, K) in float32 on the CPU; the net is left in eval mode."""
     net.eval()
     made: list[Tensor] = []
     for _, batch in pictures:
         with speed.autocast(precision, device):
             made.append(net(batch.to(device, memory_format=torch.channels_last)).float().cpu())
-    return torch.cat(made)
+    return torch.cat(made) if made else torch.empty(0, net.head.fc.out_features)
