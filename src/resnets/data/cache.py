@@ -39,7 +39,7 @@ class Decoded:
     """Each picture is decoded when it is asked for."""
 
     def __init__(self, paths: Sequence[str], prepare: Prepare) -> None:
-        self.paths, self.prepare = list(paths), prepare
+        self.paths, self.prepare = paths, prepare
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import codecs
 import io
-import os
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +36,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from resnets.data import colour
+from resnets.data.files import DecodeError, opened, short
 from resnets.errors import UserError
 
 # Pillow warns above this number; as RGB it is a quarter of a gigabyte.
@@ -80,26 +79,6 @@ _GET_AGAIN = "get it again."
 
 # These remarks on odd metadata name no file and change no pixel.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Png)ImagePlugin$")
-
-
-class DecodeError(UserError):
-    """A picture that cannot be read.
-
-    Attributes:
-        path: of the file, or the name that was given for bytes.
-        kind: missing (or not to be opened), directory, empty, not-a-picture, truncated (or damaged), bomb or unsupported.
-        reason: what was found and what to do, without the path.
-    """
-
-    def __init__(self, path: str, kind: str, reason: str) -> None:
-        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in path)  # one line, always
-        super().__init__(f"'{shown}' {reason}")
-        self.path = path
-        self.kind = kind
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[DecodeError], tuple[str, str, str]]:
-        return DecodeError, (self.path, self.kind, self.reason)  # errors travel between processes
 
 
 class PictureInfo(NamedTuple):
@@ -188,12 +167,12 @@ def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: 
 def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, str]]:
     """The picture with its header read, and its name for errors; the file is closed afterwards."""
     path = _called(source, name)
-    file = io.BytesIO(source) if isinstance(source, bytes) else _file(source, path)
+    file = io.BytesIO(source) if isinstance(source, bytes) else opened(source, path)
     with file:
         try:
             head = file.read(64)
         except OSError as error:
-            raise DecodeError(path, "missing", f"cannot be read ({_short(error)}); check the disk.") from error
+            raise DecodeError(path, "missing", f"cannot be read ({short(error)}); check the disk.") from error
         if not head:
             raise DecodeError(path, "empty", f"is empty (0 bytes); {_GET_AGAIN}")
         reader = next((reader for start, reader in _READERS if re.match(start, head, re.DOTALL)), None)
@@ -215,22 +194,6 @@ def _called(source: str | Path | bytes, name: str | None) -> str:
     return name or ("the given bytes" if isinstance(source, bytes) else str(source))
 
 
-def _file(source: str | Path, path: str) -> BinaryIO:
-    try:
-        kind = os.stat(source).st_mode
-        if stat.S_ISREG(kind):
-            return open(source, "rb")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DecodeError(path, "missing", "does not exist; check the path.") from error
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = f"cannot be opened ({_short(error)}); check the path and its rights."
-        raise DecodeError(path, "missing", reason) from error
-    if stat.S_ISDIR(kind):
-        raise DecodeError(path, "directory", "is a folder, not a picture; name a file in it.")
-    # Reading a pipe or a device could wait for ever.
-    raise DecodeError(path, "unsupported", "is a pipe or a device; copy its content to an ordinary file.")
-
-
 def _header(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.ImageFile:
     file.seek(0)
     return reader(file, "")
@@ -249,9 +212,9 @@ def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") ->
         raise DecodeError(path, "bomb", f"claims more than {max_pixels:,} pixels; make it smaller.") from error
     except Exception as error:  # Pillow's readers raise whatever their format stumbles over
         if any(words in str(error) for words in _UNSUPPORTED):
-            reason = f"is of a kind that is not read ({_short(error)}); convert it to an ordinary JPEG or PNG."
+            reason = f"is of a kind that is not read ({short(error)}); convert it to an ordinary JPEG or PNG."
             raise DecodeError(path, "unsupported", reason) from error
-        raise DecodeError(path, "truncated", f"{what} ({_short(error)}); {_GET_AGAIN}") from error
+        raise DecodeError(path, "truncated", f"{what} ({short(error)}); {_GET_AGAIN}") from error
 
 
 def _claimed(head: bytes) -> tuple[int, int]:
@@ -288,11 +251,6 @@ def _foreign(path: str, head: bytes) -> DecodeError:
         readable = False
     found = f"its text begins {text!r}" if readable else f"its bytes begin {head[:8].hex(' ')}"
     return DecodeError(path, "not-a-picture", f"is no picture that can be read; {found}. Convert it to JPEG or PNG.")
-
-
-def _short(error: BaseException) -> str:
-    text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
-    return " ".join(text.split())[:100] or type(error).__name__
 
 
 def _orientation(image: Image.Image) -> int:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from resnets.data import likeness
 from resnets.data.decode import DecodeError, PictureInfo, decode, inspect
+from resnets.data.files import opened
 from resnets.errors import JobError
 from resnets.progress import track
 
@@ -51,9 +51,8 @@ class Examination:
 def examine(path: str) -> Examination:
     """Read and decode a whole file, once."""
     try:
-        if not os.path.isfile(path):
-            inspect(path)  # says why not, without waiting for a pipe
-        content = Path(path).read_bytes()
+        with opened(path) as file:
+            content = file.read()
     except DecodeError as error:
         return Examination(path, 0, "", error=error)
     except OSError as error:
@@ -86,7 +85,7 @@ def glance(path: str) -> DecodeError | None:
 
 
 def _ends(path: str, kind: str) -> bool:
-    with open(path, "rb") as file:
+    with opened(path) as file:
         length = file.seek(0, os.SEEK_END)
         if kind in LENGTHS:
             place, more = LENGTHS[kind]

@@ -22,6 +22,8 @@ from resnets.data.cache import Pictures
 from resnets.data.decode import DecodeError
 from resnets.errors import JobError
 
+WINDOW = 2000  # consecutive pictures of a stream that are shuffled among themselves
+
 
 class Batch(NamedTuple):
     epoch: int  # from 0
@@ -37,12 +39,22 @@ class Place(NamedTuple):
     step: int = 0
 
 
-def order(count: int, *, seed: int, epoch: int, weights: Tensor | None = None) -> Tensor:
-    """The numbers of the pictures in this epoch's order; with `weights` (count,) drawn by them, with replacement."""
+def order(
+    count: int, *, seed: int, epoch: int, weights: Tensor | None = None, blocks: Sequence[int] | None = None
+) -> Tensor:
+    """The numbers of the pictures in this epoch's order; with `weights` (count,) drawn by them, with replacement.
+
+    Of pictures that lie in files of `blocks` pictures each, the order is one in which they can be read as a stream: the
+    files are shuffled, and then every WINDOW pictures of their sequence among themselves.
+    """
     generator = torch.Generator().manual_seed(seed_of(seed, epoch, "order"))
-    if weights is None:
+    if weights is not None:
+        return torch.multinomial(weights.double(), count, replacement=True, generator=generator)
+    if blocks is None:
         return torch.randperm(count, generator=generator)
-    return torch.multinomial(weights.double(), count, replacement=True, generator=generator)
+    files = torch.arange(count).split(list(blocks))
+    stream = torch.cat([files[number] for number in torch.randperm(len(files), generator=generator).tolist()])
+    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in stream.split(WINDOW)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +67,7 @@ class Plan:
     weights: Tensor | None = None
     share: int = 0  # the number of the process that takes it
     shares: int = 1  # by which `batch` can be divided
+    blocks: Sequence[int] | None = None  # how many pictures each file holds, where they are read as a stream
 
     @property
     def steps_per_epoch(self) -> int:
@@ -63,7 +76,7 @@ class Plan:
 
     def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
         for epoch in itertools.count(start.epoch):
-            numbers = order(self.count, seed=self.seed, epoch=epoch, weights=self.weights)
+            numbers = order(self.count, seed=self.seed, epoch=epoch, weights=self.weights, blocks=self.blocks)
             for step in range(start.step if epoch == start.epoch else 0, self.steps_per_epoch):
                 whole = numbers[step * self.batch : (step + 1) * self.batch]
                 yield epoch, step, whole.chunk(self.shares)[self.share]
@@ -166,7 +179,7 @@ class Evaluation:
     def __init__(
         self, paths: Sequence[str], load: Callable[[str], Tensor], *, batch: int, workers: int, memory: int
     ) -> None:
-        self.paths, self.load = list(paths), load
+        self.paths, self.load = paths, load
         self.batch, self.workers, self.memory = batch, workers, memory
         self._kept: list[Tensor] | None = None
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from resnets.errors import UserError, suggestion
 
@@ -36,12 +39,85 @@ class Sample:
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the manifest's further columns
 
 
+class Stored(Sequence[Sample]):
+    """Pictures too many to be listed: each is made when it is asked for. They were checked and divided when stored."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Another one where the pictures or their order differ."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """As those of `Source`."""
+
+    @abstractmethod
+    def part(self, name: str) -> Stored:
+        """The pictures of `train`, `val` or `test`, in order."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> list[int]:
+        """How many pictures each file holds, in order."""
+
+    @abstractmethod
+    def labels(self, classes: Sequence[str]) -> np.ndarray:
+        """int64 (N,): the number of each picture's class among `classes`."""
+
+    @abstractmethod
+    def weights(self) -> np.ndarray:
+        """float64 (N,)."""
+
+    @abstractmethod
+    def renamed(self, names: Mapping[str, str]) -> Stored:
+        """With other names for the classes."""
+
+
+@dataclass(frozen=True)
+class StoredPaths(Sequence[str]):
+    """The addresses of stored pictures."""
+
+    pictures: Stored
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+        return StoredPaths(self.pictures[place]) if isinstance(place, slice) else self.pictures[place].path
+
+    def __iter__(self) -> Iterator[str]:
+        return (sample.path for sample in self.pictures)
+
+    def __repr__(self) -> str:
+        return f"StoredPaths({self.pictures.digest})"
+
+
+def paths(samples: Sequence[Sample]) -> Sequence[str]:
+    return StoredPaths(samples) if isinstance(samples, Stored) else [sample.path for sample in samples]
+
+
+def labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+    """int64 (N,): the number of each picture's class among `classes`."""
+    if isinstance(samples, Stored):
+        return samples.labels(classes)
+    numbers = {name: number for number, name in enumerate(classes)}
+    return np.array([numbers[sample.label or ""] for sample in samples], dtype=np.int64)
+
+
+def weights(samples: Sequence[Sample]) -> np.ndarray:
+    """float64 (N,): of each picture's loss."""
+    if isinstance(samples, Stored):
+        return samples.weights()
+    return np.array([sample.weight for sample in samples], dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set as it was read. Class names are sorted by code point and in Unicode's composed form (NFC)."""
 
     root: Path
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     classes: tuple[str, ...]
     empty: tuple[str, ...] = ()  # class folders without any picture in any part
     ignored: tuple[str, ...] = ()  # files and folders that are no part of the data
@@ -50,11 +126,15 @@ class Source:
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts that have pictures, in the order train, val, test; empty before anything was decided."""
+        if isinstance(self.samples, Stored):
+            return self.samples.parts
         present = {sample.split for sample in self.samples}
         return tuple(part for part in PARTS if part in present)
 
-    def part(self, name: str) -> list[Sample]:
+    def part(self, name: str) -> Sequence[Sample]:
         """The pictures of `train`, `val` or `test`."""
+        if isinstance(self.samples, Stored):
+            return self.samples.part(name)
         return [sample for sample in self.samples if sample.split == name]
 
 
@@ -91,12 +171,16 @@ def bind(source: Source, classes: Sequence[str]) -> Source:
         UserError: a label that the model does not know, named together with those that it knows.
     """
     known = {composed(name): name for name in classes}
-    unknown = sorted({sample.label for sample in source.samples if sample.label is not None} - set(known))
+    stored = isinstance(source.samples, Stored)
+    found = source.classes if stored else (each.label for each in source.samples if each.label is not None)
+    unknown = sorted(set(found) - set(known))
     if unknown:
         hint = suggestion(unknown[0], known)
         raise UserError(
             f"'{source.root}' has pictures of {listed(unknown)}, unknown to a model of {listed(list(known))}.{hint}"
         )
+    if isinstance(source.samples, Stored):
+        return replace(source, samples=source.samples.renamed(known), classes=tuple(classes))
     samples = tuple(replace(each, label=known[each.label]) if each.label else each for each in source.samples)
     return replace(source, samples=samples, classes=tuple(classes))
 

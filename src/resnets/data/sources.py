@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resnets.data import builtin
+from resnets.data import builtin, shards
 from resnets.data.decode import SUFFIXES
 from resnets.data.folders import read_folder
 from resnets.data.manifests import MANIFESTS, read_manifest
@@ -20,9 +20,9 @@ def read(location: str | Path) -> Source:
     """Read a data set.
 
     Args:
-        location: a folder `DIR/CLASS/*` or `DIR/{train,val,test}/CLASS/*`; a list `.csv` or `.jsonl` with the columns
-            path and label, and optionally split, group and weight; or `digits` or `shapes`, which are built in. A
-            folder or file of such a name goes before the built-in set.
+        location: a folder `DIR/CLASS/*` or `DIR/{train,val,test}/CLASS/*`; a folder of shards that `resnets data shard`
+            wrote; a list `.csv` or `.jsonl` with the columns path and label, and optionally split, group and weight; or
+            `digits` or `shapes`, which are built in. A folder or file of such a name goes before the built-in set.
 
     Nothing is decoded here: whether a file can be read is the question of `check`.
 
@@ -30,6 +30,12 @@ def read(location: str | Path) -> Source:
         UserError: there is no such place, or it is not laid out in one of these ways; the message says what is there.
     """
     path = Path(location).expanduser()
+    if (path / shards.MANIFEST).is_file():
+        return shards.read(path)
+    if path.is_dir() and shards.unfinished(path):
+        raise UserError(
+            f"'{path}' holds shards, but no {shards.MANIFEST}: their writing did not end. Write them again."
+        )
     if path.is_dir():
         return read_folder(path)
     if path.is_file():

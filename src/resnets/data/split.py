@@ -14,7 +14,7 @@ from resnets.atomic import write_bytes
 from resnets.data import examination
 from resnets.data.allotment import allot, units
 from resnets.data.hashing import hashes
-from resnets.data.samples import PARTS, Sample, Source, composed, counted, listed
+from resnets.data.samples import PARTS, Sample, Source, Stored, composed, counted, listed
 from resnets.errors import UserError
 from resnets.progress import say
 
@@ -50,6 +50,7 @@ def split(
         UserError: the source cannot be trained on (a class without pictures, a single class, a class that only val or
             test has), or cannot be split so.
     """
+    _check_stored(source)
     _check_fractions(val_fraction, test_fraction)
     _check_folds(folds, fold)
     _check_classes(source)
@@ -86,6 +87,7 @@ def read(path: str | Path, source: Source) -> Source:
     Raises:
         UserError: the file is no split, or pictures were changed, removed, added or moved to another class since.
     """
+    _check_stored(source)
     rows = _rows(Path(path))
     present = {_key(source, sample): sample for sample in source.samples}
     if rows and not rows.keys() & present.keys():
@@ -106,6 +108,14 @@ def read(path: str | Path, source: Source) -> Source:
         for key in both
     )
     return replace(source, samples=samples)
+
+
+def _check_stored(source: Source) -> None:
+    if isinstance(source.samples, Stored):
+        raise UserError(
+            f"'{source.root}' holds shards, which were divided when they were written. To divide the pictures in another "
+            "way, write them anew: resnets data shard DATA OUT --split-file FILE."
+        )
 
 
 def _check_fractions(val: float, test: float) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnets.data import sources, split
+from resnets.atomic import write_bytes
+from resnets.data import shards, sources, split
+from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import UserError
 from resnets.progress import say
@@ -64,20 +66,36 @@ def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
     """
     begun = journal.read_environment(run)
     source = build.readable(sources.read(recipe.data.location), recipe.data.on_bad)
-    source = split.read(run / "split.csv", source)
+    kept = _parts_file(run)
+    if kept.name == shards.MANIFEST and isinstance(source.samples, Stored):
+        shards.same(kept, source)
+    else:
+        source = split.read(kept, source)
     facts = provenance(run, recipe)
     if begun.get("split_sha256", facts["split_sha256"]) != facts["split_sha256"]:
-        raise UserError(f"'{run / 'split.csv'}' was changed since the run began, so that it would be another run.")
+        raise UserError(f"'{kept}' was changed since the run began, so that it would be another run.")
     if begun.get("parent_sha256") not in (None, facts.get("parent_sha256")):
         raise UserError(f"The weights '{recipe.model.weights}' were changed since the run began from them.")
     parent = None if recipe.model.weights == "none" else checkpoints.read(recipe.model.weights)
     return source, parent
 
 
+def keep_parts(run: Path, source: Source) -> None:
+    """Write down which picture is in which part: `split.csv`, or of shards their own `shards.json`, by its digests."""
+    if isinstance(source.samples, Stored):
+        write_bytes(run / shards.MANIFEST, (source.root / shards.MANIFEST).read_bytes())
+    else:
+        split.write(run / "split.csv", source)
+
+
+def _parts_file(run: Path) -> Path:
+    return run / (shards.MANIFEST if (run / shards.MANIFEST).exists() else "split.csv")
+
+
 def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Where the weights come from; the same for a run that was interrupted and one that was not."""
     facts: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": journal.versions()}
-    facts["split_sha256"] = checkpoints.fingerprint(run / "split.csv")
+    facts["split_sha256"] = checkpoints.fingerprint(_parts_file(run))
     if recipe.model.weights != "none":
         facts["parent_sha256"] = checkpoints.fingerprint(checkpoints.locate(recipe.model.weights))
     return facts

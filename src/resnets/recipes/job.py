@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnets import processes
-from resnets.data import sources, split
+from resnets.data import sources
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say
@@ -101,7 +100,7 @@ def train(
     """
     more = continuation.more_epochs(values.get("epochs"))
     given = _given(values | {"epochs": None} if more else values)
-    with distributed.joined():
+    with distributed.joined() as attempt:
         if resume is not None:
             asked = _asked(Path(resume), data, model, weights, recipe, name, dry_run)
             return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
@@ -114,14 +113,15 @@ def train(
             say(build.outline(draft.recipe, source))
             return None
         place = Path(out), name or _name(draft.recipe)
-        if processes.restarts() and (begun := distributed.by_first(lambda: journal.newest(*place))) is not None:
-            say(f"torchrun has begun this job {processes.restarts()} times anew: the run it began goes on")
+        if (begun := attempt.remembered()) is not None:
+            say(f"this job was begun anew: its run '{begun}' goes on")
             return _resume(begun, {}, (), None)
         run = distributed.by_first(lambda: journal.create(*place))
         with distributed.holding(run):
             if distributed.first():
-                split.write(run / "split.csv", source)
+                continuation.keep_parts(run, source)
                 journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
+            attempt.remember(run)
             return _run(run, draft.recipe, source, parent)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Part:
     """The pictures of one part, its name (`all` for every picture), and why it was taken, in words."""
 
     name: str
-    samples: list[Sample]
+    samples: Sequence[Sample]
     reason: str
 
 
@@ -54,7 +55,7 @@ def choose(
     if part is None:
         part = next((name for name in prefer if name in source.parts), ALL)
     if part == ALL:
-        return Part(ALL, list(source.samples), origin if source.parts else "there is no split")
+        return Part(ALL, source.samples, origin if source.parts else "there is no split")
     if part not in source.parts:
         there = f"only {', '.join(source.parts)}" if source.parts else "it is not split"
         raise UserError(

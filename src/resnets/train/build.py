@@ -13,7 +13,7 @@ from torch import nn
 
 from resnets.data import cache, check, split
 from resnets.data.decode import DecodeError, inspect
-from resnets.data.samples import Source
+from resnets.data.samples import Source, Stored
 from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.models import spec as specs
@@ -59,11 +59,13 @@ def divided(source: Source, recipe: Recipe) -> Source:
     Raises:
         UserError: there is nothing to learn from, pictures cannot be read, or have no label.
     """
+    part = recipe.data
+    if isinstance(source.samples, Stored):
+        return _stored(source, recipe)
     if nameless := [sample.path for sample in source.samples if sample.label is None]:
         raise UserError(
             f"{len(nameless)} pictures have no label, such as '{nameless[0]}'; training needs a label each."
         )
-    part = recipe.data
     if part.split_file is not None:
         return readable(split.read(part.split_file, source), part.on_bad)
     source = readable(source, part.on_bad)
@@ -79,8 +81,19 @@ def divided(source: Source, recipe: Recipe) -> Source:
     )
 
 
+def _stored(source: Source, recipe: Recipe) -> Source:
+    part = recipe.data
+    if part.split_file is not None or part.folds is not None or part.group_by is not None:
+        return split.split(source)  # which says why not
+    if "train" not in source.parts:
+        raise UserError(f"'{source.root}' has no train part, only {', '.join(source.parts)}.")
+    return source
+
+
 def readable(source: Source, on_bad: str) -> Source:
-    """The source without the pictures that cannot be read, or an error that lists them."""
+    """The source without the pictures that cannot be read, or an error that lists them; stored ones were looked at."""
+    if isinstance(source.samples, Stored):
+        return source
     failures = check.quick(source)
     if not failures:
         return source

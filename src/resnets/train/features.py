@@ -8,7 +8,7 @@ views come again. Where a recipe releases the body later, its pictures take over
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +93,7 @@ class PooledFeed:
         return self.feed.plan
 
     @property
-    def paths(self) -> list[str]:
+    def paths(self) -> Sequence[str]:
         return self.feed.paths
 
     def batches(self, start: Place) -> Iterator[Batch]:

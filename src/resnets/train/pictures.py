@@ -15,7 +15,7 @@ from resnets import processes
 from resnets.data import augment, cache, loader, statistics
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.preprocess import Preprocess
-from resnets.data.samples import Sample
+from resnets.data.samples import Sample, Stored, labels, paths, weights
 from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.progress import say
@@ -38,7 +38,7 @@ class Feed:
     ) -> None:
         self.recipe, self.classes = recipe, list(classes)
         self.batched = by_batches(recipe.augment)
-        self.paths = [sample.path for sample in samples]
+        self.paths = paths(samples)
         source = cache.Decoded(self.paths, self._prepare(preprocess))
         self.pictures: cache.Pictures = source
         decision = cache.decide(recipe.data.cache, source)
@@ -52,7 +52,8 @@ class Feed:
         self.labels = self.labels_of(samples)
         self.weights, draw = self._weights(samples)
         batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
-        self.plan = Plan(len(samples), batch, recipe.seed, draw, processes.rank(), processes.size())
+        blocks = samples.blocks if isinstance(samples, Stored) else None
+        self.plan = Plan(len(samples), batch, recipe.seed, draw, processes.rank(), processes.size(), blocks)
         self.targets = _smoothed(len(classes), recipe.loss.label_smoothing)
         self.whole = augment.WholeBatch(
             len(samples),
@@ -72,12 +73,11 @@ class Feed:
         return partial(_framed, preprocess=preprocess)
 
     def labels_of(self, samples: Sequence[Sample]) -> Tensor:
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        return torch.tensor([numbers[sample.label or ""] for sample in samples], dtype=torch.int64)
+        return torch.from_numpy(labels(samples, self.classes))
 
     def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
         """How much each picture counts in the loss (1 on the average), and how often it is drawn (None: once)."""
-        own = torch.tensor([sample.weight for sample in samples], dtype=torch.float64)
+        own = torch.from_numpy(weights(samples))
         counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
         rarity = own / counts[self.labels]
         balance = self.recipe.data.balance
@@ -136,7 +136,7 @@ class Feed:
         rank, size = processes.rank(), processes.size()
         mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
         return Evaluation(
-            [sample.path for sample in mine],
+            paths(mine),
             self.preprocess.load,
             batch=EVALUATION_BATCH,
             workers=self.recipe.data.workers or 0,

@@ -1,0 +1,154 @@
+"""The writing of shards: the tars of `resnets.data.shards` with the WebDataset library, and the index of their pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from resnets.atomic import replacing, write_text
+from resnets.data.check import within
+from resnets.data.decode import SUFFIXES, DecodeError, inspect
+from resnets.data.files import opened
+from resnets.data.samples import Sample, Source
+from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, sha256, unfinished
+from resnets.errors import JobError, UserError
+from resnets.progress import track
+
+_SUFFIXES = sorted(SUFFIXES)
+
+
+def write(out: str | Path, source: Source, *, seed: int = 123, size_mb: float = 500.0) -> dict[str, int]:
+    """Write the pictures of `source`, which has its parts, as shards of about `size_mb` million bytes into `out`.
+
+    The files keep their bytes. Training pictures come in an order drawn with `seed`. The same source gives the same bytes.
+
+    Returns:
+        The number of shards of each part.
+
+    Raises:
+        UserError: the library is missing, or `out` is not an empty folder.
+        JobError: a picture can no longer be read, or `out` cannot be written.
+    """
+    out = Path(out)
+    _check_place(out)
+    if size_mb <= 0:
+        raise UserError(f"--size-mb is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
+    shards: list[dict[str, Any]] = []
+    rows = [np.empty(0, ROW)]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for part in source.parts:
+            samples = _Ordered(source.part(part), seed if part == "train" else None)
+            shown = track(samples, what=f"writing {part}", unit="pictures")
+            for path, packed in _tars(out, part, shown, source, sum(map(len, rows)), size_mb * 1e6):
+                rows.append(packed)
+                content = {"count": len(packed), "bytes": path.stat().st_size, "sha256": sha256(path)}
+                shards.append({"file": path.name, "part": part, **content})
+    except DecodeError as error:
+        raise JobError(f"{error} It could be read when the writing began; '{out}' is unfinished, remove it.") from error
+    except OSError as error:
+        raise JobError(f"Cannot write to '{out}': {error.strerror or error}. It is unfinished, remove it.") from error
+    with replacing(out / INDEX) as temporary:
+        np.save(temporary, np.concatenate(rows), allow_pickle=False)
+    facts = {"format": FORMAT, "classes": source.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
+    write_text(out / MANIFEST, json.dumps({**facts, "shards": shards}, indent=1) + "\n")
+    return {part: sum(shard["part"] == part for shard in shards) for part in source.parts}
+
+
+def _check_place(out: Path) -> None:
+    try:
+        import webdataset  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "webdataset":
+            raise
+        raise UserError(
+            "Shards are written with webdataset, which is not installed: pip install 'resnets[shards]'."
+        ) from None
+    if unfinished(out):
+        raise UserError(f"'{out}' holds the shards of a writing that did not end. Remove it, or choose a new folder.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
+
+
+@dataclass
+class _Ordered:
+    """The samples as they come, or shuffled by a seed."""
+
+    samples: Sequence[Sample]
+    seed: int | None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        order = list(range(len(self)))
+        if self.seed is not None:
+            random.Random(self.seed).shuffle(order)
+        return (self.samples[number] for number in order)
+
+
+def _tars(
+    out: Path, part: str, samples: Iterable[Sample], source: Source, number: int, size: float
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Write the samples, numbered from `number` on, into tars; each is given when it is full, with its index."""
+    waiting = iter(samples)
+    following = next(waiting, None)
+    labels = {name: place for place, name in enumerate(source.classes)}
+    count = 0
+    while following is not None:
+        path, rows, count = out / f"{part}-{count:06d}.tar", [], count + 1
+        with _tar(path) as (tar, file):
+            while following is not None and (not rows or file.tell() < size):
+                label, suffix = labels[following.label or ""], _suffix(following.path)
+                with opened(following.path) as picture:
+                    content = picture.read()
+                said = {"label": following.label, "path": within(str(source.root), following.path)}
+                members = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
+                tar.write({"__key__": f"{number:08d}", **members})
+                rows.append((label, following.weight, _SUFFIXES.index(suffix)))
+                following, number = next(waiting, None), number + 1
+        yield path, _packed(path, rows)
+
+
+@contextmanager
+def _tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
+    """A writer of samples into the tar at `path`, and its file. No clock and no user is written into it."""
+    from webdataset import TarWriter
+
+    with path.open("wb") as file:
+        with TarWriter(file, user="", group="", mtime=0, compress=False, encoder=False) as tar:
+            yield tar, file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _suffix(path: str) -> str:
+    """That of the file; of its content, where it has none that is a picture's."""
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES:
+        return suffix
+    found = f".{inspect(path).format.lower()}"
+    return found if found in SUFFIXES else ".jpg"
+
+
+def _packed(path: Path, rows: Sequence[tuple[int, float, int]]) -> np.ndarray:
+    """The index of a tar: where its headers say that the pictures lie."""
+    places = []
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            if Path(member.name).suffix in SUFFIXES:
+                places.append((member.offset_data, member.size))
+            tar.members = []  # else it remembers them all
+    packed = np.zeros(len(rows), ROW)
+    packed["offset"], packed["size"] = np.array(places, dtype=np.int64).T
+    packed["label"], packed["weight"], packed["suffix"] = zip(*rows, strict=True)
+    return packed

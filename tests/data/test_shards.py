@@ -1,0 +1,254 @@
+"""Shards: the same pictures, in tars that the library reads, in an order that is a stream, and nothing lost or cut unseen."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from resnets.data import check, examination, loader, samples, sharding, shards, sources, split
+from resnets.data.decode import DecodeError, decode, inspect
+from resnets.data.loader import Place, Plan
+from resnets.data.samples import Sample, Source, Stored
+from resnets.errors import JobError, UserError
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """Pictures of two classes in the three parts, one of them with a suffix in capitals and one of weight 3."""
+    root = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(0)
+    found = []
+    for number in range(COUNT):
+        label = ("ant", "größe")[number % 2]
+        path = root / label / f"{number}{'.JPG' if number == 7 else '.png'}"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+        part = "test" if number < 4 else "val" if number < 16 else "train"
+        found.append(Sample(str(path), label, part, weight=3.0 if number == 20 else 1.0))
+    return Source(root, tuple(found), ("ant", "größe"))
+
+
+@pytest.fixture(scope="module")
+def written(divided: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "shards"
+    assert sharding.write(out, divided, size_mb=0.03) == {"train": 6, "val": 2, "test": 1}
+    return out
+
+
+@pytest.fixture
+def copied(written: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(written, tmp_path / "shards")
+
+
+def test_every_picture_comes_back_with_its_bytes_class_part_and_weight(divided: Source, written: Path) -> None:
+    def content(sample: Sample) -> tuple[object, ...]:
+        found = examination.examine(sample.path)
+        return found.sha256, found.bytes, sample.label, sample.split, sample.weight, inspect(sample.path)
+
+    source = sources.read(written)
+    assert sorted(map(content, source.samples), key=str) == sorted(map(content, divided.samples), key=str)
+    assert (source.classes, source.parts) == (divided.classes, divided.parts)
+    for part in source.parts:
+        assert {sample.split for sample in source.part(part)} == {part}
+        assert len(source.part(part)) == len(divided.part(part)) == len(list(source.part(part)))
+    assert all(decode(sample.path).shape == (20, 24, 3) for sample in source.samples)
+    names = [Path(sample.path).name for sample in source.samples]
+    assert names == [f"{number:08d}.{'jpg' if name.endswith('jpg') else 'png'}" for number, name in enumerate(names)]
+    assert sum(name.endswith(".jpg") for name in names) == 1
+    assert check.quick(source) == []
+
+
+def test_the_library_reads_the_tars(divided: Source, written: Path) -> None:
+    tars = sorted(map(str, written.glob("train-*.tar")))
+    items = list(webdataset.WebDataset(tars, shardshuffle=False))
+    expected = {Path(sample.path).read_bytes(): sample for sample in divided.part("train")}
+    assert len(items) == len(expected)
+    for item in items:
+        sample = expected[item.get("png", item.get("jpg"))]
+        assert divided.classes[int(item["cls"])] == sample.label
+        assert json.loads(item["json"]) == {
+            "label": sample.label,
+            "path": Path(sample.path).relative_to(divided.root).as_posix(),
+        }
+    order = [json.loads(item["json"])["path"] for item in items]
+    assert order != [Path(sample.path).relative_to(divided.root).as_posix() for sample in divided.part("train")]
+
+
+def test_the_same_pictures_give_the_same_bytes(divided: Source, written: Path, tmp_path: Path) -> None:
+    sharding.write(tmp_path / "again", divided, size_mb=0.03)
+    sharding.write(tmp_path / "other", divided, size_mb=0.03, seed=4)
+    names = sorted(path.name for path in written.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert all((written / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+    assert (written / "train-000000.tar").read_bytes() != (tmp_path / "other" / "train-000000.tar").read_bytes()
+
+
+def test_the_sequence_is_lazy_and_slices_like_a_tuple(written: Path) -> None:
+    stored = sources.read(written).samples
+    assert isinstance(stored, Stored)
+    whole = tuple(stored)
+    for cut in (slice(3, 50), slice(None, None, 7), slice(50, 10), slice(-5, None)):
+        assert tuple(stored[cut]) == whole[cut]
+        assert list(samples.paths(stored[cut])) == [sample.path for sample in whole[cut]]
+        classes = ("größe", "bee", "ant")
+        assert samples.labels(stored[cut], classes).tolist() == samples.labels(whole[cut], classes).tolist()
+        assert samples.weights(stored[cut]).tolist() == samples.weights(whole[cut]).tolist()
+    assert stored[-1] == whole[-1]
+    assert samples.paths(stored)[5] == whole[5].path
+    with pytest.raises(IndexError):
+        stored[COUNT]
+    counts = [shard["count"] for shard in json.loads((written / "shards.json").read_text())["shards"]]
+    assert stored.blocks == counts
+    assert sum(stored[counts[0] - 2 : counts[0] + 3].blocks) == 5
+    assert stored[counts[0] - 2 : counts[0] + 3].blocks == [2, 3]
+    assert stored.part("train").blocks + stored.part("val").blocks + stored.part("test").blocks == counts
+
+
+def test_classes_are_bound_by_name(written: Path) -> None:
+    source = sources.read(written)
+    bound = sources.bind(source, ["größe".replace("ö", "o\u0308"), "ant", "bee"])
+    assert {sample.label for sample in bound.samples} == {"ant", "gro\u0308ße"}
+    with pytest.raises(UserError, match="unknown to a model of 'ant'"):
+        sources.bind(source, ["ant"])
+
+
+def test_shards_are_not_divided_again(written: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="divided when they were written"):
+        split.split(sources.read(written))
+    with pytest.raises(UserError, match="divided when they were written"):
+        split.read(tmp_path / "split.csv", sources.read(written))
+
+
+def test_shards_can_be_written_from_shards(written: Path, tmp_path: Path) -> None:
+    sharding.write(tmp_path / "larger", sources.read(written))
+    before, after = sources.read(written), sources.read(tmp_path / "larger")
+    assert len(list(tmp_path.glob("larger/*.tar"))) == 3
+    for part in before.parts:
+        contents = [sorted(examination.examine(each.path).sha256 for each in x.part(part)) for x in (before, after)]
+        assert contents[0] == contents[1]
+
+
+def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:
+    source = sources.read(copied)
+    last = source.part("train")[-1]
+    tar = copied / "train-000005.tar"
+    content = tar.read_bytes()
+    tar.write_bytes(content[: len(content) // 3])
+    for look in (decode, inspect):
+        with pytest.raises(
+            DecodeError, match=r"train-000005\.tar@\d+\+\d+/000000\d\d.png' ends beyond its tar: .* cut"
+        ):
+            look(last.path)
+    assert examination.glance(last.path).kind == "truncated"
+    assert examination.examine(last.path).error.kind == "truncated"
+    with pytest.raises(UserError, match=r"no longer what was written: 'train-000005.tar' has [\d,]+ bytes, not [\d,]+"):
+        sources.read(copied)
+    tar.unlink()
+    with pytest.raises(UserError, match=r"'train-000005.tar' is missing"):
+        sources.read(copied)
+    with pytest.raises(DecodeError, match="does not exist"):
+        decode(last.path)
+
+
+def test_changed_files_are_refused(copied: Path) -> None:
+    index = bytearray((copied / "index.npy").read_bytes())
+    index[-1] ^= 1
+    (copied / "index.npy").write_bytes(index)
+    with pytest.raises(UserError, match=r"'index.npy' is not the one that was written"):
+        sources.read(copied)
+    (copied / "shards.json").write_text("{}")
+    with pytest.raises(UserError, match="does not describe shards"):
+        sources.read(copied)
+
+
+def test_a_run_refuses_other_shards_and_names_them(divided: Source, written: Path, tmp_path: Path) -> None:
+    kept = written / "shards.json"
+    shards.same(kept, sources.read(written))
+    less = replace(divided, samples=divided.samples[:-6])
+    sharding.write(tmp_path / "less", less, size_mb=0.03)
+    with pytest.raises(UserError, match=r"begun with: .*'train-000000.tar' has another content \(of the same size\)"):
+        shards.same(kept, sources.read(tmp_path / "less"))
+
+
+def test_a_writing_that_did_not_end_is_no_data(divided: Source, tmp_path: Path) -> None:
+    gone = replace(divided, samples=(*divided.samples, Sample(str(tmp_path / "gone.png"), "ant", "val")))
+    with pytest.raises(JobError, match=r"gone.png' does not exist.*unfinished"):
+        sharding.write(tmp_path / "out", gone, size_mb=0.03)
+    with pytest.raises(UserError, match="their writing did not end"):
+        sources.read(tmp_path / "out")
+    with pytest.raises(UserError, match="a writing that did not end"):
+        sharding.write(tmp_path / "out", divided)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    with pytest.raises(UserError, match="not an empty folder"):
+        sharding.write(tmp_path / "full", divided)
+
+
+def test_a_file_whose_name_looks_like_an_address_is_a_file(divided: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "x.tar@1+2"
+    folder.mkdir()
+    path = shutil.copy(divided.samples[0].path, folder / "a.png")
+    assert decode(path).shape == (20, 24, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    blocks=st.lists(st.integers(1, 1500), min_size=1, max_size=12),
+    seed=st.integers(0, 9),
+    epoch=st.integers(0, 5),
+)
+def test_an_epoch_has_each_picture_once_and_reads_few_files_at_a_time(blocks, seed, epoch) -> None:
+    count = sum(blocks)
+    order = loader.order(count, seed=seed, epoch=epoch, blocks=blocks)
+    assert torch.equal(order.sort().values, torch.arange(count))
+    assert torch.equal(order, loader.order(count, seed=seed, epoch=epoch, blocks=blocks))
+    file_of = torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor(blocks))
+    seen: dict[int, list[int]] = {}
+    for number, part in enumerate(order.split(loader.WINDOW)):
+        for file in set(file_of[part].tolist()):
+            seen.setdefault(file, []).append(number)
+    for file, windows in seen.items():  # a file's pictures come one window after the other
+        assert windows == list(range(windows[0], windows[-1] + 1))
+        assert len(windows) <= -(-blocks[file] // loader.WINDOW) + 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    blocks=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    shares=st.integers(1, 3),
+    start=st.integers(0, 5),
+)
+def test_processes_share_an_epoch_out_and_any_step_can_be_taken_up(blocks, shares, start) -> None:
+    count, batch = sum(blocks), 2 * shares
+    if count < batch:
+        return
+    plans = [Plan(count, batch, 3, share=share, shares=shares, blocks=blocks) for share in range(shares)]
+    steps = plans[0].steps_per_epoch
+    taken = [[next_ for next_, _ in zip(plan.batches(Place()), range(steps), strict=False)] for plan in plans]
+    numbers = [number for batches in taken for _, _, part in batches for number in part.tolist()]
+    assert len(numbers) == len(set(numbers)) == steps * batch
+    place = Place(0, start % steps)
+    for plan, batches in zip(plans, taken, strict=True):
+        epoch, step, part = next(plan.batches(place))
+        assert (epoch, step) == place
+        assert torch.equal(part, batches[place.step][2])
+
+
+def test_epochs_and_seeds_have_other_orders() -> None:
+    blocks = [random.Random(0).randint(1, 900) for _ in range(9)]
+    orders = [loader.order(sum(blocks), seed=s, epoch=e, blocks=blocks) for s, e in ((0, 0), (0, 1), (1, 0))]
+    assert not torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
