@@ -12,7 +12,7 @@ help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
 	@echo "make soak    kill training runs at 30 random moments and resume them (about 10 minutes)"
-	@echo "make bench   measure this project beside its peers (about an hour; nothing else should run)"
+	@echo "make bench   measure this project beside its peers (about an hour and a half; nothing else should run)"
 	@echo "make lint    the linter and the type checker only"
 	@echo "make format  put the sources into the common form"
 	@echo "make clean   remove what the demo wrote"
@@ -48,9 +48,16 @@ build/peers/.installed: benchmarks/peers.txt
 	build/peers/bin/python -m pip install --requirement benchmarks/peers.txt
 	touch $@
 
-bench: .venv/.installed-dev build/peers/.installed
+# The peers on torch get the very torch that this project runs on; their other wishes stay out of .venv.
+build/peers-torch/.installed: benchmarks/peers-torch.txt .venv/.installed-dev
+	$(PYTHON) -m venv build/peers-torch
+	$(BIN)/python -m pip freeze | grep -E '^(torch|torchvision)==' > build/same-torch.txt
+	build/peers-torch/bin/python -m pip install --requirement benchmarks/peers-torch.txt --constraint build/same-torch.txt
+	touch $@
+
+bench: .venv/.installed-dev build/peers/.installed build/peers-torch/.installed
 	$(BIN)/python -m pip install openvino
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(if $(FLOWERS),--flowers $(FLOWERS))
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 OURS = Path(sys.executable)
 PEERS = HERE.parent / "build" / "peers" / "bin" / "python"
+PEERS_TORCH = HERE.parent / "build" / "peers-torch" / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Contender:
     """
 
     name: str
-    command: tuple[str, ...]
-    wanted: float | None = None  # how many times as fast ours should be
+    command: tuple[str, ...]  # begins with the Python that runs it
+    wanted: float | None = None  # the ratio of ours to it that is aimed at
+    needs: tuple[str, ...] = ()  # modules without which it is left out
 
 
 @dataclass(frozen=True)
@@ -42,40 +46,103 @@ class Job:
     title: str
     unit: str
     contenders: tuple[Contender, ...]
+    prepare: Callable[[], object] = lambda: None  # makes the pictures and weights, before any clock runs
+    limit: bool = False  # the ratio wanted is one to stay below, as of memory
+    points: float | None = None  # how far apart the accuracies may be, in points of a hundred
 
 
-def compare(job: Job, *, rounds: int) -> dict[str, Any]:
-    """Run every contender once a round, A B C A B C, so that a machine that changes its speed is fair to all."""
-    runs: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in job.contenders}
+def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]:
+    """Run every contender once a round, A B C A B C, so that a machine that changes its speed is fair to all.
+
+    A contender that is not installed, or that fails, is named and left out of what follows; the others go on.
+    """
+    job.prepare()
+    absent = {each.name: lacking for each in job.contenders if (lacking := _lacking(each))}
+    for name, lacking in absent.items():
+        _say(f"{job.name}: {name} is left out: {lacking}")
+    failed: dict[str, str] = {}
+    runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in job.contenders if each.name not in absent}
     for number in range(rounds):
         for contender in job.contenders:
-            print(f"{job.name}: round {number + 1} of {rounds}, {contender.name} ...", file=sys.stderr, flush=True)
-            runs[contender.name].append(_run(contender.command))
-    rates = {name: statistics.median(each["rate"] for each in found) for name, found in runs.items()}
-    ours = job.contenders[0].name
-    ratios = {
-        each.name: {"measured": rates[ours] / rates[each.name], "wanted": each.wanted} for each in job.contenders[1:]
-    }
+            if contender.name in absent or contender.name in failed:
+                continue
+            _say(f"{job.name}: round {number + 1} of {rounds}, {contender.name} ...")
+            try:
+                runs[contender.name].append(_run(contender))
+            except ContenderError as failure:
+                failed[contender.name] = str(failure)
+                _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
     result = {
-        "job": job.name, "title": job.title, "unit": job.unit, "ours": ours, "rounds": rounds, "median": rates,
-        "ratios": ratios, "runs": runs, "machine": machine(), "versions": versions(),
+        "job": job.name, "title": job.title, "unit": job.unit, "limit": job.limit, "points": job.points,
+        "ours": job.contenders[0].name, "rounds": rounds, **_summary(job, runs, failed), "absent": absent,
+        "failed": failed, "runs": runs, "machine": machine(), "versions": versions(),
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{job.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    _write(results / f"{job.name}.json", result)
     return result
 
 
-def _run(command: Sequence[str]) -> dict[str, Any]:
+class ContenderError(Exception):
+    """A contender ended with an error, or said nothing that can be read."""
+
+
+def _summary(job: Job, runs: dict[str, list[dict[str, Any]]], failed: dict[str, str]) -> dict[str, Any]:
+    """Medians over the rounds, and ours divided by each peer's."""
+    whole = {name: found for name, found in runs.items() if found and name not in failed}
+    median = {name: statistics.median(each["rate"] for each in found) for name, found in whole.items()}
+    ours, *peers = job.contenders
+    ratios = {
+        each.name: {"measured": median[ours.name] / median[each.name], "wanted": each.wanted}
+        for each in peers
+        if each.name in median and ours.name in median
+    }
+    accuracy = {
+        name: statistics.median(each["accuracy"] for each in found)
+        for name, found in whole.items()
+        if all("accuracy" in each for each in found)
+    }
+    return {"median": median, "ratios": ratios, "accuracy": accuracy}
+
+
+def _lacking(contender: Contender) -> str:
+    """What is not installed for it, in words; nothing when all is there."""
+    python = contender.command[0]
+    if not Path(python).exists():
+        return "its environment is not set up; `make bench` does that"
+    code = "import sys; from importlib.util import find_spec; print(*[n for n in sys.argv[1:] if not find_spec(n)])"
+    found = subprocess.run([python, "-c", code, *contender.needs], capture_output=True, text=True)
+    missing = (
+        found.stdout.split() if found.returncode == 0 else [f"a Python that starts ({found.stderr.strip()[-200:]})"]
+    )
+    return f"it needs {', '.join(missing)}; `make bench` installs that" if missing else ""
+
+
+def _run(contender: Contender) -> dict[str, Any]:
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, error = process.communicate()
+    process = subprocess.run(contender.command, capture_output=True, text=True)
     wall = time.perf_counter() - start
     if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{error[-3000:]}")
-    found = json.loads(out.strip().splitlines()[-1])
+        last = process.stderr.strip().splitlines()[-3:]
+        raise ContenderError(f"it ended with {process.returncode}: {' | '.join(last)}")
+    try:
+        found = json.loads(process.stdout.strip().splitlines()[-1])
+        found["rate"] = found["amount"] / (wall if found["seconds"] is None else found["seconds"])
+    except (IndexError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise ContenderError(f"its last line is not a measurement: {process.stdout[-200:]!r}") from error
     found["wall_seconds"] = wall
-    found["rate"] = found["amount"] / (found["seconds"] or wall)
     return found
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    """The whole file or none; without the folders of the person who measured."""
+    text = re.sub(r"(?<![\w./:])/(?:[\w.+-]+/)+", "", json.dumps(result, indent=1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".writing")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 def report(amount: float, seconds: float | None, **more: Any) -> None:
@@ -90,22 +157,28 @@ def machine() -> dict[str, Any]:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    return {"cpu": cpu, "processors": len(os.sched_getaffinity(0)), "system": platform.system()}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": cpu, "cores": cores, "memory_bytes": memory, "system": platform.system()}
 
 
+@functools.cache
 def versions() -> dict[str, dict[str, str]]:
-    """Of the libraries that take part, in both environments."""
-    wanted = ["resnets", "torch", "torchvision", "timm", "openvino", "onnxruntime", "pillow", "keras", "tensorflow-cpu"]
+    """Of the libraries that take part, in every environment that is there."""
+    wanted = ["resnets", "torch", "torchvision", "timm", "openvino", "onnxruntime", "ultralytics", "pillow", "keras"]
     code = (
-        "import json,sys; from importlib.metadata import version, PackageNotFoundError as E\n"
-        "found={}\n"
+        "import json,platform,sys; from importlib.metadata import version, PackageNotFoundError as E\n"
+        "found={'python': platform.python_version()}\n"
         "for name in sys.argv[1:]:\n"
         "    try: found[name]=version(name)\n"
         "    except E: pass\n"
         "print(json.dumps(found))"
     )
-    pythons = {"ours": OURS} | ({"peers": PEERS} if PEERS.exists() else {})
+    pythons = {"ours": OURS, "peers": PEERS, "peers-torch": PEERS_TORCH}
     return {
-        name: json.loads(subprocess.run([python, "-c", code, *wanted], capture_output=True, text=True).stdout)
+        name: json.loads(
+            subprocess.run([python, "-c", code, *wanted, "tensorflow-cpu"], capture_output=True, text=True).stdout
+        )
         for name, python in pythons.items()
+        if python.exists()
     }

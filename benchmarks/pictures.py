@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def photographs(folder: Path, count: int, *, width: int = 640, height: int = 480, classes: int = 5) -> Path:
@@ -36,8 +40,8 @@ def small(folder: Path, count: int, *, side: int = 32, classes: int = 10) -> Pat
     return folder
 
 
-def checkpoint(path: Path, name: str, *, classes: int) -> Path:
-    """Write random weights of a network of the zoo: what they compute is of no matter to a clock."""
+def checkpoint(path: Path, name: str, *, classes: int, settled: Path | None = None) -> Path:
+    """Write random weights of a network of the zoo, fitted to the pictures of the folder `settled` if it is given."""
     import torch
 
     from resnets.data.preprocess import Preprocess
@@ -47,10 +51,28 @@ def checkpoint(path: Path, name: str, *, classes: int) -> Path:
     if not path.exists():
         torch.manual_seed(0)
         spec = zoo.spec(name, classes=classes)
+        net = zoo.create(name, classes=classes)
+        if settled:
+            _settle(net, settled)
         names = tuple(f"class_{number}" for number in range(classes))
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(path, Checkpoint(spec, Preprocess.imagenet(224), names, zoo.create(name, classes=classes).state_dict()))
+        save(path, Checkpoint(spec, Preprocess.imagenet(224), names, net.state_dict()))
     return path
+
+
+def _settle(net: nn.Module, folder: Path) -> None:
+    """Give the batch norms the statistics of 64 raw pictures: without, random features are too wild to learn from."""
+    import torch
+
+    paths = sorted(folder.rglob("*.jpg"))
+    chosen = [Image.open(path).convert("RGB").resize((180, 180)) for path in paths[:: max(1, len(paths) // 64)][:64]]
+    pictures = torch.from_numpy(np.stack([np.asarray(picture) for picture in chosen])).permute(0, 3, 1, 2).float()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of what it sees
+    net.train()
+    with torch.no_grad():
+        net(pictures)
 
 
 def _photograph(random: np.random.Generator, width: int, height: int, *, tint: int) -> Image.Image:

@@ -3,53 +3,86 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: ours divided by the peer's, and the ratio that was wanted."""
+
+    title: str
+    peer: str
+    measured: float
+    wanted: float | None
+    limit: bool  # the wanted ratio is one to stay below
+
+    @property
+    def reached(self) -> bool | None:
+        if self.wanted is None:
+            return None
+        return self.measured <= self.wanted if self.limit else self.measured >= self.wanted
 
 
-def found() -> list[dict[str, Any]]:
-    """Every result that lies in benchmarks/results, in the order of the jobs' names."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+def found(results: Path) -> list[dict[str, Any]]:
+    """Every result that lies in the folder, in the order of the jobs' names."""
+    return [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
 
 
-def rows() -> list[tuple[str, str, float, float | None]]:
-    """Job, peer, ours divided by the peer's, and the ratio that was wanted."""
+def rows(result: dict[str, Any]) -> list[Row]:
+    """The comparisons of one job."""
     return [
-        (result["title"], peer, ratio["measured"], ratio["wanted"])
-        for result in found()
+        Row(result["title"], peer, ratio["measured"], ratio["wanted"], result["limit"])
         for peer, ratio in result["ratios"].items()
     ]
 
 
-def text() -> str:
-    """One line a comparison."""
-    lines = [f"{'job':66} {'against':32} {'measured':>9} {'wanted':>7}"]
-    for title, peer, measured, wanted in rows():
-        lines.append(f"{title:66} {peer:32} {measured:8.2f}x {f'{wanted:.2f}x' if wanted else '':>7}")
+def text(results: Path) -> str:
+    """One line a comparison; below a job, how far apart the accuracies are and who took no part."""
+    lines = [f"{'job':70} {'against':32} {'measured':>9} {'wanted':>8}"]
+    for result in found(results):
+        for row in rows(result):
+            wanted = f"{'≤ ' if row.limit else ''}{row.wanted:.2f}x" if row.wanted else ""
+            said = {True: "reached", False: "NOT reached", None: ""}[row.reached]
+            lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {wanted:>8} {said}".rstrip())
+        lines += [f"  {_accuracy(result, peer)}" for peer in result["accuracy"] if peer != result["ours"]]
+        lines += [f"  {name} failed: {why}" for name, why in result["failed"].items()]
+        lines += [f"  {name} was left out: {why}" for name, why in result["absent"].items()]
     return "\n".join(lines)
 
 
-def draw(out: Path) -> None:
-    """Bars of the ratios, on a logarithmic axis, with a mark where each was wanted."""
+def _accuracy(result: dict[str, Any], peer: str) -> str:
+    if result["ours"] not in result["accuracy"]:
+        return f"accuracy: {peer} {result['accuracy'][peer]:.2%}; none of {result['ours']}"
+    ours, theirs = result["accuracy"][result["ours"]], result["accuracy"][peer]
+    apart = 100 * (ours - theirs)
+    said = "" if result["points"] is None else f" ({'within' if abs(apart) <= result['points'] else 'NOT within'} "
+    said += "" if result["points"] is None else f"{result['points']:g} as wanted)"
+    return f"accuracy: {result['ours']} {ours:.2%}, {peer} {theirs:.2%}: {apart:+.2f} points{said}"
+
+
+def draw(results: Path, out: Path) -> None:
+    """Bars of the ratios, on a logarithmic axis, with a mark where each was wanted. Memory is no speed and stays out."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    measured = [row for row in rows() if row[3]][::-1]
-    figure, axes = pyplot.subplots(figsize=(10, 0.6 * len(measured) + 1.2))
-    axes.barh(range(len(measured)), [row[2] for row in measured], color="#2563a8", height=0.6)
-    for place, (_, _, ratio, wanted) in enumerate(measured):
-        axes.plot([wanted, wanted], [place - 0.38, place + 0.38], color="#c2410c", linewidth=2)
-        axes.text(ratio * 1.04, place, f"{ratio:.2g}x", va="center")
-    axes.set_yticks(range(len(measured)), [f"{title}\nagainst {peer}" for title, peer, *_ in measured], fontsize=8)
+    bars = [row for result in found(results) for row in rows(result) if not row.limit][::-1]
+    figure, axes = pyplot.subplots(figsize=(10, 0.6 * len(bars) + 1.2))
+    axes.barh(range(len(bars)), [row.measured for row in bars], color="#2563a8", height=0.6)
+    for place, row in enumerate(bars):
+        if row.wanted:
+            axes.plot([row.wanted, row.wanted], [place - 0.38, place + 0.38], color="#c2410c", linewidth=2)
+        axes.text(row.measured * 1.04, place, f"{row.measured:.2g}x", va="center")
+    axes.set_yticks(range(len(bars)), [f"{row.title}\nagainst {row.peer}" for row in bars], fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color="#555555", linewidth=0.8)
     axes.set_xlabel("times as fast; the mark: what was aimed at")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)
     pyplot.close(figure)

@@ -14,5 +14,6 @@ out, *arguments = sys.argv[1:]
 command = [str(Path(sys.executable).with_name("resnets")), "train", *arguments, "--out", out]
 done = subprocess.run(command, check=True, capture_output=True, text=True)
 run = Path(done.stdout.strip().splitlines()[-1])
-accuracy = json.loads((run / "metrics.json").read_text())["top1"]
-report(1, None, accuracy=accuracy, said=done.stderr.splitlines()[:20])
+rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+accuracies = [row["val/accuracy_top1"] for row in rows]
+report(1, None, accuracy=accuracies[-1], best_accuracy=max(accuracies), said=done.stderr.splitlines()[:20])

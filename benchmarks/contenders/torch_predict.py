@@ -1,10 +1,11 @@
-"""A folder through torchvision's resnet50, as its users write it: a Dataset, a DataLoader, and a loop."""
+"""A folder through the resnet50 of torchvision or timm, as their users write it: a Dataset, a DataLoader, and a loop."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import timm
 import torch
 import torchvision
 from torchvision import transforms
@@ -12,7 +13,7 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import report
 
-folder = Path(sys.argv[1])
+folder, library = Path(sys.argv[1]), sys.argv[2]
 transform = transforms.Compose(
     [
         transforms.Resize(256),
@@ -23,7 +24,8 @@ transform = transforms.Compose(
 )
 dataset = torchvision.datasets.ImageFolder(folder, transform)
 loader = torch.utils.data.DataLoader(dataset, batch_size=32, num_workers=2)
-model = torchvision.models.resnet50(num_classes=5).eval()
+create = timm.create_model if library == "timm" else torchvision.models.get_model
+model = create("resnet50", num_classes=5).eval()
 answers = []
 with torch.no_grad():
     for pictures, _ in loader:

@@ -1,4 +1,4 @@
-"""Training as torchvision's users write it: resnet50 at 224, SGD, fp32, a DataLoader with two workers."""
+"""Training as users of torchvision and timm write it: resnet50 at 224, SGD, fp32, a DataLoader with two workers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import timm
 import torch
 import torchvision
 from torchvision import transforms
@@ -13,7 +14,7 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import report
 
-folder, batch, steps = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+folder, batch, steps, library = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 transform = transforms.Compose(
     [
         transforms.RandomResizedCrop(224),
@@ -24,7 +25,8 @@ transform = transforms.Compose(
 )
 dataset = torchvision.datasets.ImageFolder(folder, transform)
 loader = torch.utils.data.DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=2, drop_last=True)
-model = torchvision.models.resnet50(num_classes=5)
+create = timm.create_model if library == "timm" else torchvision.models.get_model
+model = create("resnet50", num_classes=5)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 criterion = torch.nn.CrossEntropyLoss()
 start, done = 0.0, 0

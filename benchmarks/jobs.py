@@ -1,0 +1,147 @@
+"""What is compared with what, on which pictures, and which ratio is aimed at."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pictures
+from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
+
+WORK = HERE.parent / "build" / "benchmarks"
+FULL = {"predict": 2000, "train": 640, "steps": 24, "cifar": 12_800, "large": 24, "memory": 1000, "epochs": 10}
+TINY = {"predict": 48, "train": 40, "steps": 2, "cifar": 1440, "large": 2, "memory": 40, "epochs": 1}
+
+
+def jobs(*, tiny: bool, flowers: Path | None) -> dict[str, Job]:
+    """All jobs by their names; `tiny` shrinks them until they only show that they run. Nothing is made yet."""
+    size = TINY if tiny else FULL
+    made = [_predict(size["predict"]), _transfer(None if tiny else flowers, size["train"], size["epochs"])]
+    made += [_train(size["train"], size["steps"]), _cifar(size["cifar"]), _decode(size["large"])]
+    made += [_memory(size["memory"])]
+    return {job.name: job for job in made}
+
+
+def _with(python: Path, script: str, *arguments: object) -> tuple[str, ...]:
+    return (str(python), str(HERE / "contenders" / script), *map(str, arguments))
+
+
+def _predict(count: int) -> Job:
+    folder, weights = WORK / f"photographs-{count}", WORK / "resnet50.safetensors"
+    ready = min(count, 640)
+
+    def prepare() -> None:
+        pictures.photographs(folder, count)
+        pictures.checkpoint(weights, "resnet50", classes=5)
+
+    return Job(
+        "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "pictures/s",
+        (
+            Contender("resnets", _with(OURS, "resnets_predict.py", folder, weights, WORK / "answers.csv")),
+            Contender("torchvision script", _with(OURS, "torch_predict.py", folder, "torchvision"), 5.0),
+            Contender("Keras on TensorFlow", _with(PEERS, "keras_predict.py", folder), 2.5, ("tensorflow", "keras")),
+            Contender("OpenVINO bf16 on ready tensors", _with(OURS, "openvino_tensors.py", ready), 0.9, ("openvino",)),
+            Contender("timm script", _with(OURS, "torch_predict.py", folder, "timm"), None, ("timm",)),
+            Contender(
+                "Ultralytics classify", _with(PEERS_TORCH, "ultralytics_predict.py", folder, WORK / "ultralytics"),
+                None, ("ultralytics", "torch"),
+            ),
+            Contender(
+                "ONNX Runtime fp32 on ready tensors",
+                _with(PEERS_TORCH, "onnxruntime_tensors.py", ready, WORK / "resnet50.onnx"),
+                None, ("onnxruntime", "onnxscript", "torchvision"),
+            ),
+        ),
+        prepare,
+    )  # fmt: skip
+
+
+def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
+    folder = flowers or WORK / f"photographs-{count}"
+    kind = "flowers" if flowers else "synthetic"
+    weights, split = WORK / f"keras_resnet50-{kind}-{count}.safetensors", WORK / f"split-{kind}-{count}.csv"
+    theirs = weights.with_suffix(".h5")
+
+    def prepare() -> None:
+        if not flowers:
+            pictures.photographs(folder, count)
+        pictures.checkpoint(weights, "keras_resnet50", classes=1000, settled=folder)
+        convert = (str(OURS.with_name("resnets")), "weights", "convert", str(weights), "--to", "keras", "--no-top")
+        subprocess.run([*convert, "--out", str(theirs)], check=True, stdout=sys.stderr)
+        if PEERS.exists():
+            subprocess.run([PEERS, HERE / "keras_split.py", folder, split], check=True, stdout=sys.stderr)
+
+    settings = ("--recipe", "tutorial_transfer", "--weights", weights, "--epochs", epochs)
+    return Job(
+        "transfer", f"a frozen resnet50 at 180x180 and a new head, {kind} pictures, epochs: {epochs}", "jobs/s",
+        (
+            Contender("resnets", _with(OURS, "resnets_train_whole.py", WORK / "runs", split, *settings)),
+            Contender(
+                "Keras on TensorFlow", _with(PEERS, "keras_transfer.py", folder, theirs, epochs), 15.0,
+                ("tensorflow", "keras", "h5py"),
+            ),
+        ),
+        prepare, points=1.0,
+    )  # fmt: skip
+
+
+def _train(count: int, steps: int) -> Job:
+    folder = WORK / f"photographs-{count}"
+    settings = ("--model", "resnet50", "--imgsz", 224, "--batch", 16, "--epochs", 2, "--val-fraction", 0)
+    return Job(
+        "train_resnet50", "train resnet50 at 224, batch 16", "pictures/s",
+        (
+            Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
+            Contender("torchvision script", _with(OURS, "torch_train.py", folder, 16, steps, "torchvision"), 2.6),
+            Contender(
+                "Keras on TensorFlow", _with(PEERS, "keras_train.py", folder, 16, steps), 3.5, ("tensorflow", "keras")
+            ),
+            Contender("timm script", _with(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
+        ),
+        lambda: pictures.photographs(folder, count),
+    )  # fmt: skip
+
+
+def _cifar(count: int) -> Job:
+    folder = WORK / f"small-{count}"
+    steps = 3 * (count * 9 // 10 // 128)  # three epochs
+    settings = ("--recipe", "he2015_cifar", "--model", "cifar_resnet20", "--set", f"stop.steps={steps}")
+    return Job(
+        "train_cifar", "train cifar_resnet20, batch 128, with augmentation", "pictures/s",
+        (
+            Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
+            Contender("torchvision-style script", _with(OURS, "cifar_script.py", folder / "train"), 3.0),
+        ),
+        lambda: pictures.small(folder, count),
+    )  # fmt: skip
+
+
+def _decode(count: int) -> Job:
+    folder = WORK / f"large-{count}"
+    return Job(
+        "decode", "12-megapixel JPEGs to 224 tensors, on one core", "pictures/s",
+        (
+            Contender("resnets", _with(OURS, "resnets_decode.py", folder)),
+            Contender("Pillow and torchvision", _with(OURS, "pillow_decode.py", folder), 6.0),
+        ),
+        lambda: pictures.photographs(folder, count, width=4000, height=3000),
+    )  # fmt: skip
+
+
+def _memory(count: int) -> Job:
+    weights, few, many = WORK / "tiny.safetensors", WORK / f"small-{count}", WORK / f"small-{10 * count}"
+
+    def prepare() -> None:
+        pictures.checkpoint(weights, "tiny", classes=10)
+        pictures.small(few, count)
+        pictures.small(many, 10 * count)
+
+    return Job(
+        "memory", f"peak memory of predict at {10 * count:,} pictures and at {count:,}", "bytes",
+        (
+            Contender("resnets, ten times the pictures", _with(OURS, "resnets_memory.py", many, weights)),
+            Contender("itself", _with(OURS, "resnets_memory.py", few, weights), 1.05),
+        ),
+        prepare, limit=True,
+    )  # fmt: skip

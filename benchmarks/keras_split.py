@@ -1,0 +1,27 @@
+"""Write down how Keras divides a folder with `validation_split=0.2, seed=123`, so that others learn on the same pictures.
+
+python benchmarks/keras_split.py FOLDER OUT.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+
+folder, out = sys.argv[1:3]
+with Path(out).open("w", newline="") as file:
+    table = csv.writer(file)
+    table.writerow(["path", "label", "split"])
+    for part, subset in (("train", "training"), ("val", "validation")):
+        pictures = keras.utils.image_dataset_from_directory(
+            folder, validation_split=0.2, subset=subset, seed=123, image_size=(180, 180), batch_size=32, verbose=False
+        )
+        for path in pictures.file_paths:
+            table.writerow([str(Path(path).resolve()), Path(path).parent.name, part])

@@ -1,0 +1,61 @@
+"""The jobs are the ones that were asked for, and their contenders exist."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jobs import jobs
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+WANTED = {  # the table of what is aimed at, on two cores
+    "predict": {"torchvision script": 5, "Keras on TensorFlow": 2.5, "OpenVINO bf16 on ready tensors": 0.9},
+    "transfer": {"Keras on TensorFlow": 15},
+    "train_resnet50": {"torchvision script": 2.6, "Keras on TensorFlow": 3.5},
+    "train_cifar": {"torchvision-style script": 3},
+    "decode": {"Pillow and torchvision": 6},
+    "memory": {"itself": 1.05},
+}
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_every_row_has_its_job_and_its_ratio(tiny):
+    found = {
+        name: {each.name: each.wanted for each in job.contenders[1:] if each.wanted is not None}
+        for name, job in jobs(tiny=tiny, flowers=None).items()
+    }
+    assert found == WANTED
+
+
+def test_memory_is_a_limit_and_the_transfer_compares_accuracies(tmp_path):
+    made = jobs(tiny=False, flowers=tmp_path)
+    assert [name for name, job in made.items() if job.limit] == ["memory"]
+    assert {name: job.points for name, job in made.items() if job.points is not None} == {"transfer": 1.0}
+
+
+def test_the_sizes_are_those_of_the_table(tmp_path):
+    made = jobs(tiny=False, flowers=tmp_path)
+    assert "2,000 JPEGs with resnet50 at 224" in made["predict"].title
+    assert str(tmp_path) in made["transfer"].contenders[1].command
+    assert made["transfer"].contenders[1].command[-1] == "10"
+    assert "flowers" in made["transfer"].title
+    assert "10,000 pictures and at 1,000" in made["memory"].title
+
+
+def test_the_other_peers_take_part():
+    peers = {each.name for each in jobs(tiny=False, flowers=None)["predict"].contenders}
+    assert {"timm script", "Ultralytics classify", "ONNX Runtime fp32 on ready tensors"} <= peers
+
+
+def test_every_contender_is_a_file_and_every_file_a_contender():
+    used = {Path(each.command[1]) for job in jobs(tiny=True, flowers=None).values() for each in job.contenders}
+    assert used == set((BENCHMARKS / "contenders").glob("*.py"))
+
+
+def test_an_unknown_job_is_named():
+    done = subprocess.run([sys.executable, BENCHMARKS / "run.py", "predikt"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no job 'predikt'; there is predict, transfer" in done.stderr
