@@ -12,7 +12,7 @@ help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
 	@echo "make soak    kill training runs at 30 random moments and resume them (about 10 minutes)"
-	@echo "make bench   measure this project beside its peers (about an hour and a half; nothing else should run)"
+	@echo "make bench   measure this project beside its peers (about two hours; nothing else should run)"
 	@echo "make lint    the linter and the type checker only"
 	@echo "make format  put the sources into the common form"
 	@echo "make clean   remove what the demo wrote"
