@@ -25,6 +25,6 @@ def local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def restarts() -> int:
-    """How often torchrun has begun the job anew because a process of it ended."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+def launched() -> bool:
+    """Whether a launcher has started this process, with others or alone."""
+    return size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ

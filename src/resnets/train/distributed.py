@@ -7,6 +7,9 @@ together they take the steps of one process at the whole batch; only BN sees a s
 from __future__ import annotations
 
 import contextlib
+import json
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,32 +31,87 @@ Made = TypeVar("Made")
 PATIENCE = timedelta(hours=2)
 
 
+class Attempt:
+    """One start of a job; a launcher that begins it anew keeps a store in which the next attempt finds what it needs."""
+
+    def __init__(self, store: dist.Store | None) -> None:
+        self._store = store
+
+    def remember(self, run: Path) -> None:
+        """Let a later attempt find the run that this one has begun."""
+        if self._store is not None and first():
+            self._store.set("resnets/run", str(run))
+
+    def remembered(self) -> Path | None:
+        """The run that an earlier attempt has begun."""
+        store = self._store
+        found = store is not None and by_first(lambda: store.check(["resnets/run"]) and store.get("resnets/run"))
+        return Path(found.decode()) if found else None
+
+
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
+def joined() -> Iterator[Attempt]:
     """Be one of the processes that the launcher has started, for the time of the block.
 
     Raises:
         JobError: another process has ended in the midst of it.
     """
-    if processes.size() == 1 or dist.is_initialized():
-        yield
+    if not processes.launched():
+        yield Attempt(None)
         return
-    if torch.cuda.is_available():
+    gpus = torch.cuda.is_available()
+    if gpus:
         torch.cuda.set_device(processes.local_rank() % torch.cuda.device_count())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
     try:
-        yield
+        own = dist.PrefixStore(_met(store, rank, size), store)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=own, rank=rank, world_size=size, timeout=PATIENCE
+        )
+        yield Attempt(store)
     except JobError:
         raise
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "peer", "NCCL")):
+        if isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "peer", "NCCL")):
             raise JobError(
-                f"Process {processes.rank()} lost the others: one of them has ended, and its own message says why. "
+                f"Process {rank} lost the others: one of them has ended, and its own message says why. "
                 f"({str(error).splitlines()[0][:200]})"
             ) from error
         raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _met(store: dist.Store, rank: int, size: int) -> str:
+    """A name that only the processes of this attempt know.
+
+    torchrun keeps one store for all attempts of a job, in which the addresses of dead processes would be taken for those
+    of the living. So each process leaves a word that nobody has used before, and the first one collects the words anew
+    until all have answered to its own.
+    """
+    mine, name, known = uuid.uuid4().hex, "", []
+    store.set(f"resnets/here/{rank}", mine)
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while time.monotonic() < deadline:
+        if rank == 0:
+            words = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
+            if words != known:
+                name, known = uuid.uuid4().hex, words
+                store.set("resnets/go", json.dumps([name, words]))
+            if store.add(f"resnets/met/{name}", 0) == size - 1:
+                store.set(f"resnets/all/{name}", "")
+                return name
+        elif store.check(["resnets/go"]):
+            called, words = json.loads(store.get("resnets/go"))
+            if len(words) == size and words[rank] == mine:
+                if called != name:
+                    name = called
+                    store.add(f"resnets/met/{name}", 1)
+                if store.check([f"resnets/all/{name}"]):
+                    return name
+        time.sleep(0.02)
+    raise JobError(f"Process {rank} has waited in vain for the other {size - 1} processes.")
 
 
 def first() -> bool:

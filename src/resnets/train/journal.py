@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import json
 import platform
@@ -62,17 +61,6 @@ def create(out: Path, name: str) -> Path:
             ) from error
         else:
             return run
-
-
-def newest(out: Path, name: str) -> Path | None:
-    """The run that `create` made last under this name, if its recipe was written."""
-    numbered = ((int(found[1] or 1), run) for run in out.glob(f"{glob.escape(name)}*") if (found := _number(run, name)))
-    run = max(numbered, default=(0, None))[1]
-    return run if run is not None and (run / "recipe.toml").exists() else None
-
-
-def _number(run: Path, name: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", run.name)
 
 
 def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
