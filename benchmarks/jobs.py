@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,8 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
             pictures.photographs(folder, count)
         pictures.checkpoint(weights, "keras_resnet50", classes=1000, settled=folder)
         convert = (str(OURS.with_name("resnets")), "weights", "convert", str(weights), "--to", "keras", "--no-top")
-        subprocess.run([*convert, "--out", str(theirs)], check=True, stdout=sys.stderr)
+        backend = {**os.environ, "KERAS_BACKEND": "torch"}  # what .venv has
+        subprocess.run([*convert, "--out", str(theirs)], check=True, stdout=sys.stderr, env=backend)
         if PEERS.exists():
             subprocess.run([PEERS, HERE / "keras_split.py", folder, split], check=True, stdout=sys.stderr)
 
