@@ -26,7 +26,7 @@ from resnets.data import sources
 HOSTS = {"resnets-a": "10.77.0.1", "resnets-b": "10.77.0.2"}
 PORT = 29555
 PATIENCE = 600  # seconds
-QUICK = "--model cifar_resnet20 --imgsz 16 --batch 32 --epochs 2 --precision fp32 --workers 0 --save-every 1 --set speed.threads=1"
+QUICK = "--model cifar_resnet20 --imgsz 16 --batch 32 --epochs 2 --precision fp32 --workers 0"
 SAME = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json")
 
 
@@ -122,7 +122,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, cable():
         folder = Path(name)
         data = str(sources.read("digits").root)
-        words = [data, *QUICK.split(), "--out", str(folder)]
+        words = [data, *QUICK.split(), "--save-every", "1", "--set", "speed.threads=1", "--out", str(folder)]
         one = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnets"]
         subprocess.run([*one, "train", *words, "--name", "one-host"], check=True, capture_output=True)
         for number in range(asked.kills + 1):
