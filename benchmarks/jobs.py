@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pictures
+import materials
 from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
 
 WORK = HERE.parent / "build" / "benchmarks"
@@ -33,8 +33,8 @@ def _predict(count: int) -> Job:
     ready = min(count, 640)
 
     def prepare() -> None:
-        pictures.photographs(folder, count)
-        pictures.checkpoint(weights, "resnet50", classes=5)
+        materials.photographs(folder, count)
+        materials.checkpoint(weights, "resnet50", classes=5)
 
     return Job(
         "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "pictures/s",
@@ -66,8 +66,8 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
 
     def prepare() -> None:
         if not flowers:
-            pictures.photographs(folder, count)
-        pictures.checkpoint(weights, "keras_resnet50", classes=1000, settled=folder)
+            materials.photographs(folder, count)
+        materials.checkpoint(weights, "keras_resnet50", classes=1000, settled=folder)
         convert = (str(OURS.with_name("resnets")), "weights", "convert", str(weights), "--to", "keras", "--no-top")
         backend = {**os.environ, "KERAS_BACKEND": "torch"}  # what .venv has
         subprocess.run([*convert, "--out", str(theirs)], check=True, stdout=sys.stderr, env=backend)
@@ -101,7 +101,7 @@ def _train(count: int, steps: int) -> Job:
             ),
             Contender("timm script", _with(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
         ),
-        lambda: pictures.photographs(folder, count),
+        lambda: materials.photographs(folder, count),
     )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def _cifar(count: int) -> Job:
             Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
             Contender("torchvision-style script", _with(OURS, "cifar_script.py", folder / "train"), 3.0),
         ),
-        lambda: pictures.small(folder, count),
+        lambda: materials.small(folder, count),
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _decode(count: int) -> Job:
             Contender("resnets", _with(OURS, "resnets_decode.py", folder)),
             Contender("Pillow and torchvision", _with(OURS, "pillow_decode.py", folder), 6.0),
         ),
-        lambda: pictures.photographs(folder, count, width=4000, height=3000),
+        lambda: materials.photographs(folder, count, width=4000, height=3000),
     )  # fmt: skip
 
 
@@ -135,9 +135,9 @@ def _memory(count: int) -> Job:
     weights, few, many = WORK / "tiny.safetensors", WORK / f"small-{count}", WORK / f"small-{10 * count}"
 
     def prepare() -> None:
-        pictures.checkpoint(weights, "tiny", classes=10)
-        pictures.small(few, count)
-        pictures.small(many, 10 * count)
+        materials.checkpoint(weights, "tiny", classes=10)
+        materials.small(few, count)
+        materials.small(many, 10 * count)
 
     return Job(
         "memory", f"peak memory of predict at {10 * count:,} pictures and at {count:,}", "bytes",

@@ -102,10 +102,15 @@ CALLS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("arguments", CALLS, ids=[str(number) for number in range(len(CALLS))])
-@pytest.mark.parametrize("name", QUICK)
-def test_every_call_gives_what_keras_gives(name: str, arguments: dict[str, Any]) -> None:
-    assert outcome(getattr(resnets.keras, name), arguments) == outcome(getattr(keras.applications, name), arguments)
+# One function reads the arguments of all six; of V2, which builds other layers, a few calls are enough.
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("ResNet50", number) for number in range(len(CALLS))]
+    + [("ResNet50V2", number) for number in range(0, len(CALLS), 4)],
+)
+def test_every_call_gives_what_keras_gives(name: str, number: int) -> None:
+    ours, theirs = (outcome(getattr(place, name), CALLS[number]) for place in (resnets.keras, keras.applications))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", NAMES)
