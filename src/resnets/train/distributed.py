@@ -90,7 +90,8 @@ def _met(store: dist.Store, rank: int, size: int) -> str:
     of the living. So each process leaves a word that nobody has used before, and the first one collects the words anew
     until all have answered to its own.
     """
-    mine, name, known = uuid.uuid4().hex, "", []
+    mine, name = uuid.uuid4().hex, ""
+    known: list[str] = []
     store.set(f"resnets/here/{rank}", mine)
     deadline = time.monotonic() + PATIENCE.total_seconds()
     while time.monotonic() < deadline:
