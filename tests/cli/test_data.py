@@ -165,3 +165,53 @@ def test_wrong_words_end_in_one_line(
     assert shown[-1].startswith("error: ")
     assert message in shown[-1]
     assert not Path("split.csv").exists()
+
+
+def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
+    insects: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (insects / "ant" / "text.jpg").write_text("this is text")
+    words = ["data", "shard", "insects", "shards", "--size-mb", "0.03", "--val-fraction", "0.4"]
+    assert app.main(words) == 2
+    assert "insects/ant/text.jpg" in capsys.readouterr().err
+    assert app.main([*words, "--on-bad", "skip"]) == 0
+    assert capsys.readouterr().out == "shards: train 12 in 3 tars, val 8 in 2 tars\n"
+
+    how = ["--model", "tiny", "--imgsz", "32", "--batch", "4", "--epochs", "4", "--precision", "fp32", "--cache", "off"]
+    train = ["train", "shards", *how, "--device", "cpu", "--workers", "1", "--set", "speed.threads=1", "--name", "run"]
+    assert app.main([*train, "--out", "whole"]) == 0
+    command = [sys.executable, "-m", "resnets", *train, "--out", "killed"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("epoch 2:") for line in process.stderr)
+        process.kill()
+        process.stderr.read()
+    assert app.main(["train", "--resume", "killed/run"]) == 0
+    for name in ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "shards.json"):
+        assert Path("killed/run", name).read_bytes() == Path("whole/run", name).read_bytes(), name
+    assert not Path("whole/run/split.csv").exists()
+
+    capsys.readouterr()
+    assert app.main(["evaluate", "whole/run", "shards", "--json"]) == 0
+    metrics = json.loads(Path("whole/run/metrics.json").read_text())
+    assert json.loads(capsys.readouterr().out)["metrics"]["top1"] == metrics["top1"]
+    assert metrics["count"] == 8
+
+    assert app.main([*train, "--folds", "2", "--fold", "1"]) == 2
+    assert "divided when they were written" in capsys.readouterr().err
+    shutil.rmtree("shards")
+    (insects / "ant" / "1.png").unlink()
+    assert app.main([*words, "--on-bad", "skip"]) == 0
+    assert app.main(["train", "--resume", "killed/run"]) == 2
+    said = capsys.readouterr().err
+    assert "no longer what the run was begun with: " in said
+    assert "'train-000000.tar' has another content" in said
+
+
+def test_shards_without_their_library(insects: Path) -> None:
+    code = "import sys; sys.modules['webdataset'] = None; from resnets.cli import app; sys.exit(app.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "data", "shard", "insects", "shards"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("pip install 'resnets[shards]'.")
+    assert not Path("shards").exists()

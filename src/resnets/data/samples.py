@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,8 +84,9 @@ class StoredPaths(Sequence[str]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, place):  # type: ignore[no-untyped-def]
-        return StoredPaths(self.pictures[place]) if isinstance(place, slice) else self.pictures[place].path
+    def __getitem__(self, place: Any) -> Any:
+        found: Any = self.pictures[place]
+        return StoredPaths(found) if isinstance(place, slice) else found.path
 
     def __iter__(self) -> Iterator[str]:
         return (sample.path for sample in self.pictures)

@@ -105,7 +105,8 @@ def _tars(
     labels = {name: place for place, name in enumerate(source.classes)}
     count = 0
     while following is not None:
-        path, rows, count = out / f"{part}-{count:06d}.tar", [], count + 1
+        path, count = out / f"{part}-{count:06d}.tar", count + 1
+        rows: list[tuple[int, float, int]] = []
         with _tar(path) as (tar, file):
             while following is not None and (not rows or file.tell() < size):
                 label, suffix = labels[following.label or ""], _suffix(following.path)
@@ -147,7 +148,7 @@ def _packed(path: Path, rows: Sequence[tuple[int, float, int]]) -> np.ndarray:
         for member in tar:
             if Path(member.name).suffix in SUFFIXES:
                 places.append((member.offset_data, member.size))
-            tar.members = []  # else it remembers them all
+            tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
     packed = np.zeros(len(rows), ROW)
     packed["offset"], packed["size"] = np.array(places, dtype=np.int64).T
     packed["label"], packed["weight"], packed["suffix"] = zip(*rows, strict=True)
