@@ -38,6 +38,7 @@ def shell(*words: str) -> None:
 def cable() -> Iterator[None]:
     """Two namespaces whose only way to each other is a pair of virtual network cards."""
     first, second = HOSTS
+    _remove()  # what an earlier one left that was killed
     try:
         for name in HOSTS:
             shell("ip", "netns", "add", name)
@@ -51,8 +52,18 @@ def cable() -> Iterator[None]:
                 shell("ip", "-n", name, *words)
         yield
     finally:
-        for name in HOSTS:
-            subprocess.run(["ip", "netns", "delete", name], check=False)
+        _remove()
+
+
+def _remove() -> None:
+    for name in HOSTS:
+        there = subprocess.run(
+            ["ip", "netns", "pids", name], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for process in there:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
 def launch(host: str, number: int, words: list[str], log: Path, job: str) -> subprocess.Popen[bytes]:
