@@ -92,7 +92,7 @@ def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
         verb = verb.replace("_", "-")
         _check_verb(verb, rest, verbs)
         _check_assignments(verb, rest)
-    return [verb, *rest]
+    return [verb, *(_weights_first(rest) if verb == "predict" else rest)]
 
 
 def flag_hint(received: str, known: Collection[str]) -> str:
@@ -108,6 +108,18 @@ def _dashed(word: str) -> str:
         return word
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value
+
+
+def _weights_first(words: list[str]) -> list[str]:
+    """`--weights NAME PICTURE` as `NAME PICTURE`: the flag of `train` is understood where the checkpoint is a plain word."""
+    for position, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == "--weights" and (equals or position + 1 < len(words)):
+            value, after = (value, position + 1) if equals else (words[position + 1], position + 2)
+            return [value, *words[:position], *words[after:]]
+        if word == "--":
+            break
+    return words
 
 
 def _check_verb(verb: str, rest: Sequence[str], verbs: Collection[str]) -> None:

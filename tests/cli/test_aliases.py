@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from resnets.cli import aliases
+from resnets.cli.app import VERBS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "--weights", "run", "a.jpg", "--top-k", "2"],
+        ["predict", "--weights=run", "a.jpg", "--top-k", "2"],
+        ["predict", "a.jpg", "--top-k", "2", "--weights", "run"],
+    ],
+)
+def test_the_checkpoint_may_stand_behind_the_flag_of_train(words):
+    made = aliases.canonical(words, VERBS)
+    assert made[:2] == ["predict", "run"]
+    assert sorted(made[2:]) == ["--top-k", "2", "a.jpg"]
+
+
+def test_what_is_no_flag_of_train_stays():
+    assert aliases.canonical(["predict", "run", "--", "--weights", "b"], VERBS)[1] == "run"
+    assert aliases.canonical(["predict", "--weights"], VERBS) == ["predict", "--weights"]
+    assert aliases.canonical(["train", "data", "--weights", "w"], VERBS) == ["train", "data", "--weights", "w"]
