@@ -197,7 +197,7 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     assert json.loads(capsys.readouterr().out)["metrics"]["top1"] == metrics["top1"]
     assert metrics["count"] == 8
 
-    assert app.main([*train, "--folds", "2", "--fold", "1"]) == 2
+    assert app.main([*train, "--set", "data.group_by=folder"]) == 2
     assert "divided when they were written" in capsys.readouterr().err
     shutil.rmtree("shards")
     (insects / "ant" / "1.png").unlink()
