@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ from torch import Tensor, nn
 
 from resnets.cli.app import main
 from resnets.errors import UserError
-from resnets.train import distributed
+from resnets.recipes import job
+from resnets.train import build, distributed, resume, validate
+from resnets.train.interrupt import Stopped
+from resnets.train.state import State
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["resnets.recipes.job"])
@@ -228,6 +232,72 @@ def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(pictu
     assert rows(run) == rows(tmp_path / "whole")
     for name in ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json"):
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def _twice(pictures: Path, out: Path) -> None:
+    words = {"model": "tiny", "imgsz": 32, "batch": 12, "epochs": 1, "workers": 0, "precision": "fp32", "out": out}
+    for name in ("first", "second"):
+        done = job.train(pictures, name=name, **words)
+        assert done is not None
+        assert done.run == out / name
+
+
+def test_a_script_may_train_twice(pictures, tmp_path):
+    together(tmp_path, 2, _twice, pictures, tmp_path)
+
+
+def _draw(pictures: Path, out: Path) -> None:
+    with distributed.joined():
+        recipe = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        parts = build.parts(recipe[0].recipe, recipe[1], None, {})
+        weights = torch.cat([each.flatten() for each in parts.net.parameters()])
+        (first, lots), (second, others) = distributed.gathered((weights.detach(), torch.rand(8)))
+        assert torch.equal(first, second)
+        assert not torch.equal(lots, others)
+
+
+def test_processes_have_equal_weights_and_lots_of_their_own(pictures, tmp_path):
+    together(tmp_path, 2, _draw, pictures, tmp_path)
+
+
+def _validated(pictures: Path, count: int) -> None:
+    with distributed.joined():
+        draft, source, _ = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
+        parts = build.parts(draft.recipe, source, None, {})
+        found = validate.validate(parts)
+        assert len({json.dumps(each) for each in distributed.gathered(found)}) == 1
+        assert found["val/accuracy_top5"] == 1
+        told = [signal.SIGTERM] if torch.distributed.get_rank() == 1 else []  # of which the other one knows nothing
+        with pytest.raises(Stopped):
+            validate.measured(parts, State(), None, told)
+
+
+def test_a_single_validation_picture_and_a_signal_to_one_process(pictures, tmp_path):
+    together(tmp_path, 2, _validated, pictures, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
+def test_a_signal_to_one_process_ends_all_after_the_same_step(pictures, tmp_path):
+    words = ["train", str(pictures), *QUICK, "--epochs", "400", "--out", str(tmp_path), "--name", "run"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnets"]
+    with subprocess.Popen([*launcher, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as started:
+        deadline = time.monotonic() + PATIENCE
+        while not list((tmp_path / "run" / "state").glob("0*")):
+            assert time.monotonic() < deadline
+            assert started.poll() is None, started.communicate()[1]
+            time.sleep(0.01)
+        os.kill(_workers(started.pid)[1], signal.SIGTERM)
+        said = started.communicate(timeout=PATIENCE)[1]
+    assert started.returncode != 0
+    assert "stopped after step" in said
+    stopped = int(said.partition("stopped after step ")[2].split()[0])
+    assert resume.states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
+
+
+def test_a_range_test_is_refused(pictures, tmp_path):
+    said = together(tmp_path, 2, _refused, ["lr-find", str(pictures), *QUICK[:10]])
+    assert "the work of one process" in said[0]
 
 
 def _refused(words: list[str]) -> int:

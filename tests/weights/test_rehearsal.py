@@ -68,6 +68,20 @@ def test_nothing_can_be_hung_on_what_a_name_stands_for():
     assert "which is no function" in reason(b"\x80\x02ctorch\nFloatStorage\n)R.")
 
 
+def test_nothing_is_copied_again_and_again():
+    long = b"\x80\x02](" + b"K\x01" * 20_000 + b"eq\x00"  # a list, kept as number 0
+    begun = time.perf_counter()
+    shape = b"ctorch\nSize\nh\x00\x85R"
+    assert "a shape is none" in reason(long + shape + b".")
+    pairs = b"\x80\x02](" + b"U\x01aK\x01\x86" * 20_000 + b"eq\x00"
+    dicts = b"(" + b"ccollections\nOrderedDict\nh\x00\x85R" * 5_000 + b"t."
+    assert "copies more than 1,000,000" in reason(pairs + dicts)
+    attributes = b"\x80\x02}(" + b"".join(b"U\x05%05dK\x01" % number for number in range(20_000)) + b"uq\x00"
+    built = b"(" + b"ccollections\nOrderedDict\n)Rh\x00b" * 5_000 + b"t."
+    assert "copies more than 1,000,000" in reason(attributes + built)
+    assert time.perf_counter() - begun < 10
+
+
 def test_deep_nesting_ends():
     assert value(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".") is not None
     assert "cannot be read" in reason(b"\x80\x02" + b"(" * 100_000 + b".")

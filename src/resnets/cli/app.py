@@ -114,7 +114,7 @@ def _usage(error: Any, words: Sequence[str]) -> str:
         message = f"'{_received(error.param.opts, words)}' is not possible: {error.message.partition(',')[0]}"
     else:
         message = " ".join(error.format_message().split())
-    return f"{message.removesuffix('.')}. See '{path} --help'."
+    return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
 
 
 def _received(flags: Sequence[str], words: Sequence[str]) -> str:

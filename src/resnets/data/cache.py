@@ -142,7 +142,12 @@ def free_memory() -> int:
     except (OSError, KeyError):  # not Linux: half of the memory is a guess that rarely hurts
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 2 * 10**9
     try:
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current"))
-        return free if limit == "max" else min(free, int(limit) - int(used))
+        group = Path("/sys/fs/cgroup")
+        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        if limit == "max":
+            return free
+        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        # Pages of files that were read count as used, but are given up when memory is needed.
+        return min(free, int(limit) - int(used) + int(kept.get("inactive_file", 0)))
     except (OSError, ValueError):
         return free

@@ -80,8 +80,10 @@ def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
 def check(engine: str, precision: str, device: torch.device) -> None:
     """Raises UserError for words that name no engine and no precision here."""
     if precision not in ("auto", *engines.PRECISIONS):
-        known = ", ".join(("auto", *engines.PRECISIONS))
-        raise UserError(f"--precision is one of {known}; received '{precision}'.{suggestion(precision, known)}")
+        known = ("auto", *engines.PRECISIONS)
+        raise UserError(
+            f"--precision is one of {', '.join(known)}; received '{precision}'.{suggestion(precision, known)}"
+        )
     if engine != "auto":
         engines.check(engine, device)
 
@@ -95,7 +97,8 @@ def choose(
 
     Raises:
         UserError: what was asked for is not to be had here.
-        JobError: the engine that was asked for cannot be made for this network, or gives other answers.
+        JobError: the engine that was asked for cannot be made for this network. How near its answers are to the
+            reference's is said, and left to who asked.
     """
     device = next(net.parameters()).device
     check(engine, precision, device)

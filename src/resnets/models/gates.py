@@ -40,9 +40,10 @@ class CBAM(nn.Module):
         super().__init__()
         self.average = nn.AdaptiveAvgPool2d(1)
         self.maximum = nn.AdaptiveMaxPool2d(1)
-        self.reduce = conv(channels, channels // reduction, 1, bias=True)
+        hidden = max(channels // reduction, 1)
+        self.reduce = conv(channels, hidden, 1, bias=True)
         self.act = nn.ReLU()  # called twice, on values that are read again: not in place
-        self.expand = conv(channels // reduction, channels, 1, bias=True)
+        self.expand = conv(hidden, channels, 1, bias=True)
         self.spatial = conv(2, 1, 7)
         self.norm = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
         self.sigmoid = nn.Sigmoid()

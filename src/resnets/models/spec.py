@@ -141,6 +141,9 @@ class ResNetSpec:
              f"inner_widths names as many stages as depths for branch='bottleneck', and none for others; received "
              f"{self.inner_widths}"),
             (self.groups > 1 and not bottleneck, f"groups={self.groups} needs branch='bottleneck'"),
+            (any(width % self.groups for width in self.inner_widths),
+             f"groups={self.groups} does not divide inner_widths={self.inner_widths}"),
+            (self.stem == "deep" and self.stem_channels < 2, f"stem='deep' halves stem_channels={self.stem_channels}"),
             (self.gate != "none" and self.branch == "single", f"gate='{self.gate}' needs a branch of several layers"),
             (self.preactivation and not residual, f"preactivation=True needs meeting='residual', not '{self.meeting}'"),
             (self.branch == "single" and self.preactivation, "branch='single' is activated after its convolution"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnets import processes
 from resnets.data import sources
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
@@ -146,6 +147,8 @@ def lr_find(
         UserError: `low` is not below `high`, or the job is not possible as asked.
         JobError: the loss never fell.
     """
+    if processes.size() > 1:
+        raise UserError("A range test is the work of one process: run it without torchrun.")
     if not 0 < low < high:
         raise UserError(
             f"The rates of a range test go from a low to a high one above 0; received {low:g} and {high:g}."
@@ -187,7 +190,8 @@ def _prepared(
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     unknown = [key for key in values if key not in KEYS]
     if unknown:
-        raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], KEYS)}")
+        known = (*KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
+        raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], known)}")
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -240,7 +244,10 @@ def _run(
             journal.write_rows(run, state.rows)  # what was written after that state is made again
         if more and state.finished:
             continuation.extend(run, parts, state)
-        say(f"going on after step {state.total_step} of {parts.total_steps}")
+        if state.finished:
+            say(f"the run had ended after step {state.total_step}: nothing is left to train; --epochs +N adds epochs")
+        else:
+            say(f"going on after step {state.total_step} of {parts.total_steps}")
     features.pool(parts, state.epoch, run)
     loop.run(parts, state, run)
     if not distributed.first():
@@ -255,6 +262,7 @@ def _run(
 def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
     """Go on with `run` from its last saved state, with the same data, split and recipe."""
     recipe = distributed.by_first(lambda: continuation.recipe_of(run, asked, overrides))
+    plan.check_shares(recipe.data.batch or processes.size())
     with distributed.holding(run):
         if distributed.first():
             journal.clear_unfinished(run)

@@ -278,6 +278,6 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from flat(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
-        yield key, shlex.join(value) if key == "command" else ", ".join(value)
+        yield key, shlex.join(value) if key in ("command", "resumed_by") else ", ".join(value)
     else:
         yield key, "none" if value is None else str(value)

@@ -55,7 +55,12 @@ def choose(
     if part is None:
         part = next((name for name in prefer if name in source.parts), ALL)
     if part == ALL:
-        return Part(ALL, source.samples, origin if source.parts else "there is no split")
+        own = _own(checkpoint)
+        if not source.parts and own.is_file() and _is_of(own, source):
+            origin = f"with those that the model was trained on, by {own}"
+        elif not source.parts:
+            origin = "there is no split"
+        return Part(ALL, source.samples, origin)
     if part not in source.parts:
         there = f"only {', '.join(source.parts)}" if source.parts else "it is not split"
         raise UserError(
@@ -78,13 +83,18 @@ def _divided(
         return splits.read(split_file, source), str(split_file)
     if val_fraction is not None:
         return splits.split(source, val_fraction=val_fraction, seed=seed), f"{val_fraction:g} with seed {seed}"
-    own = checkpoint.parent.parent / SPLIT_FILE
+    own = _own(checkpoint)
     if not source.parts and part != ALL and own.is_file() and _is_of(own, source):
         try:
             return splits.read(own, source), f"{own}, by which the model was trained"
         except UserError as error:
             raise UserError(f"{error} With --split all, every picture is taken.") from None
     return source, f"as '{source.root}' has it"
+
+
+def _own(checkpoint: Path) -> Path:
+    """Where the split lies by which a model in a run folder was trained."""
+    return checkpoint.parent.parent / SPLIT_FILE
 
 
 def _is_of(split_file: Path, source: Source) -> bool:

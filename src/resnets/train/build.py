@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnets import processes
 from resnets.data import cache, check, split
 from resnets.data.decode import DecodeError, inspect
 from resnets.data.samples import Source, Stored
@@ -176,6 +177,8 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
         speed.deterministic()
     train, val = source.part("train"), source.part("val") if "val" in source.parts else []
     net, spec = network(recipe, source.classes, parent)
+    if processes.size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
+        speed.seed_everything(recipe.seed + processes.rank())
     feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]

@@ -7,6 +7,8 @@ together they take the steps of one process at the whole batch; only BN sees a s
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import json
 import time
 import uuid
@@ -27,25 +29,28 @@ from resnets.train import lock
 Made = TypeVar("Made")
 
 # The others wait so long for the first one, which may decode all pictures of a run meanwhile. That a process has died
-# is noticed at once, by its closed connections.
+# gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the others.
 PATIENCE = timedelta(hours=2)
+
+
+_jobs = itertools.count()  # a script may train several times, one job after the other
 
 
 class Attempt:
     """One start of a job; a launcher that begins it anew keeps a store in which the next attempt finds what it needs."""
 
-    def __init__(self, store: dist.Store | None) -> None:
-        self._store = store
+    def __init__(self, store: dist.Store | None, job: int) -> None:
+        self._store, self._key = store, f"resnets/run/{job}"
 
     def remember(self, run: Path) -> None:
         """Let a later attempt find the run that this one has begun."""
         if self._store is not None and first():
-            self._store.set("resnets/run", str(run))
+            self._store.set(self._key, str(run))
 
     def remembered(self) -> Path | None:
         """The run that an earlier attempt has begun."""
         store = self._store
-        found = store is not None and by_first(lambda: store.check(["resnets/run"]) and store.get("resnets/run"))
+        found = store is not None and by_first(lambda: store.check([self._key]) and store.get(self._key))
         return Path(found.decode()) if found else None
 
 
@@ -57,18 +62,18 @@ def joined() -> Iterator[Attempt]:
         JobError: another process has ended in the midst of it.
     """
     if not processes.launched():
-        yield Attempt(None)
+        yield Attempt(None, 0)
         return
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(processes.local_rank() % torch.cuda.device_count())
-    store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, rank, size = _launcher_store(), processes.rank(), processes.size()
     try:
         own = dist.PrefixStore(_met(store, rank, size), store)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if gpus else "gloo", store=own, rank=rank, world_size=size, timeout=PATIENCE
         )
-        yield Attempt(store)
+        yield Attempt(store, next(_jobs))
     except JobError:
         raise
     except RuntimeError as error:
@@ -81,6 +86,12 @@ def joined() -> Iterator[Attempt]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+@functools.cache
+def _launcher_store() -> dist.Store:
+    """The launcher's store, or the first process' own; kept, so that the next job of a script finds it still there."""
+    return next(dist.rendezvous("env://", timeout=PATIENCE))[0]
 
 
 def _met(store: dist.Store, rank: int, size: int) -> str:

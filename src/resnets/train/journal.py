@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from resnets.atomic import UNFINISHED, write_text
-from resnets.errors import JobError, UserError
+from resnets.errors import JobError, UserError, suggestion
 from resnets.train.recipe import Recipe, assign, keys
 
 COLUMNS = (
@@ -103,6 +103,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
+        if not path.parent.exists():
+            near = suggestion(path.parent.name, [run.name for run in path.parent.parent.glob("*")])
+            raise UserError(f"There is no run '{path.parent}'.{near}") from error
         raise UserError(f"'{path.parent}' is no run folder: {path.name}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is damaged: {error}") from error
@@ -146,8 +149,10 @@ def read_environment(run: Path) -> dict[str, Any]:
 
 
 def write_environment(run: Path, **facts: Any) -> None:
-    """`environment.json`: the machine, the versions, and what else was decided for this run."""
-    write_json(run / "environment.json", {"command": sys.argv, "machine": machine(), **facts})
+    """`environment.json`: the commands that began the run and took it up last, the machine, the versions, and `facts`."""
+    before = read_environment(run).get("command")
+    commands = {"command": before or sys.argv} | ({"resumed_by": sys.argv} if before else {})
+    write_json(run / "environment.json", {**commands, "machine": machine(), **facts})
 
 
 def machine() -> dict[str, Any]:

@@ -41,6 +41,7 @@ def run(parts: Parts, state: State, folder: Path) -> State:
             try:
                 row = measured(parts, state, last, received)
             except Stopped:
+                received.extend([] if received else [0])
                 with resume.standing(folder):
                     _save_all(parts, state, folder)
                 break

@@ -120,10 +120,15 @@ def _side(shorter: int, facts: Facts) -> tuple[int, str]:
     return max(side, facts.least_side), f"the shorter side of the pictures is {shorter}"
 
 
+def check_shares(batch: int) -> None:
+    """Raises UserError where the processes of the run cannot have equal shares of a batch."""
+    if batch % processes.size():
+        raise UserError(f"data.batch is that of all processes: {batch} cannot be shared out to {processes.size()}.")
+
+
 def _batch(draft: Draft, facts: Facts) -> None:
-    if (given := draft.recipe.data.batch) is not None:
-        if given % processes.size():
-            raise UserError(f"data.batch is that of all processes: {given} cannot be shared out to {processes.size()}.")
+    if draft.recipe.data.batch is not None:
+        check_shares(draft.recipe.data.batch)
         return
     side = draft.recipe.data.imgsz or facts.model_side
     batch = usual = SMALL_BATCH if side <= SMALL_SIDE else LARGE_BATCH

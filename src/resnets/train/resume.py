@@ -158,7 +158,8 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 def restore_random(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     torch.set_rng_state(tensors["cpu"])
     if torch.cuda.is_available() and "cuda0" in tensors:
-        torch.cuda.set_rng_state_all([tensors[f"cuda{index}"] for index in range(len(tensors) - 1)])
+        here = min(len(tensors) - 1, torch.cuda.device_count())  # the run may have begun where there were more
+        torch.cuda.set_rng_state_all([tensors[f"cuda{index}"] for index in range(here)])
     version, words, gauss = facts["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, gauss = facts["numpy"]

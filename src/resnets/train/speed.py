@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from resnets import processes
+from resnets.data.samples import counted
 from resnets.engine import machine
 from resnets.errors import UserError
 
@@ -57,8 +58,8 @@ def workers(device_name: str) -> Chosen:
     """
     here = machine.cores()
     if device_name == "cpu":
-        return Chosen(max(1, here // 8), f"{here} processors, which the network needs itself")
-    return Chosen(min(here, 8), f"{here} processors feed the GPU")
+        return Chosen(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
+    return Chosen(min(here, 8), f"{counted(here, 'processor')} for the GPU's pictures")
 
 
 def threads(device_name: str) -> Chosen | None:

@@ -26,7 +26,7 @@ def measured(parts: Parts, state: State, last: Batch | None, received: Sequence[
         Stopped: a signal was `received`, before or meanwhile.
         JobError: the loss on the validation pictures is no finite number.
     """
-    if received:
+    if distributed.any_of(bool(received)):  # it may have reached one process after the step's last word
         raise Stopped
     sums, seen = state.sums, max(state.sums["seen"], 1)
     seconds = round(state.seconds + sums["took_seconds"], 2)
@@ -55,7 +55,7 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | No
     pictures = parts.val if processes.size() > 1 else until(received, parts.val)
     mine = predict(parts.judged, pictures, parts.device, parts.precision)
     labels = parts.val_labels
-    logits = torch.cat(distributed.gathered(mine)) if len(mine) < len(labels) else mine
+    logits = torch.cat(distributed.gathered(mine))
     if distributed.any_of(bool(received)):
         raise Stopped
     best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices

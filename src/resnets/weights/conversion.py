@@ -107,6 +107,11 @@ def load(path: str | Path, request: Request | None = None) -> Source:
     notes += [f"assumed: {sentence}" for sentence in guess.assumed if not request.preprocess]
     top = inspection.has_top(found.foreign)
     if not top and not request.no_top:
+        if odd := inspection.unknown(found.foreign, guess):
+            raise UserError(
+                f"'{path}' has no last layer under a name that {guess.format} knows, but unknown ones: "
+                f"{inspection.some(odd)}. Name them with --map; --no-top would give the network a new, untrained head."
+            )
         raise UserError(f"'{path}' has no top, the last layer. Say --no-top to take the rest, with a new head.")
     module = formats.find(guess.format)
     keymap = module.keymap(guess.spec) if top else module.keymap(guess.spec, top=False)

@@ -74,7 +74,7 @@ class Inspection:
             "depth": str(depth(specs[0])),
             "variant": " or ".join(dict.fromkeys(variant(spec) for spec in specs)),
             "channels": str(specs[0].in_channels),
-            "classes": str(specs[0].classes) if has_top(self.foreign) else "no top",
+            "classes": str(specs[0].classes) if has_top(self.foreign) else f"no top that {first.format} has a name for",
         }
         lines = [f"{name + ':':10}{value}" for name, value in shown.items()]
         if self.prefix:

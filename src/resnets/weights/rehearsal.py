@@ -14,6 +14,8 @@ PICKLE = 16 * 2**20  # bytes of one pickle; that of ResNet-152 has 150 kB
 
 _WIDTHS = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
            "Bool": 1}  # fmt: skip
+MOST_SIDES = 8  # of a tensor
+MOST_COPIED = 1_000_000
 _MODULES = ("torch", "torch.cuda", "torch.storage")
 
 
@@ -65,6 +67,7 @@ class Rehearsal(pickle._Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, encoding="utf-8", errors="strict")
         self.storages: dict[str, tuple[str, int]] = {}
+        self.copied = 0
 
     def load(self) -> Any:
         """The value, with sketches for tensors.
@@ -115,13 +118,34 @@ class Rehearsal(pickle._Unpickler):
         """What `_rebuild_tensor_v2` is given; nothing outside the storage, and no number counted twice."""
         if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
             raise RehearsalError("a tensor is described by other things than a storage and sizes")
-        if len(size) != len(stride) or len(size) > 8 or not all(map(_count, (offset, *size, *stride))):
+        if len(size) != len(stride) or len(size) > MOST_SIDES or not all(map(_count, (offset, *size, *stride))):
             raise RehearsalError("a tensor has no shape that could be")
         numel = math.prod(size)
         last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True)) if numel else 0
         if numel > storage.numel or last >= max(storage.numel, 1):
             raise RehearsalError(f"a tensor of shape {list(size)} is larger than its storage")
         return Sketch()
+
+    def ordered(self, items: Any = ()) -> dict[Any, Any]:
+        """An OrderedDict, which may carry the `_metadata` of a state dict."""
+        if not isinstance(items, list | tuple):
+            raise RehearsalError("a dict is made of something else than pairs")
+        self._copy(items)
+        result = _Ordered()
+        for key, value in items:
+            _key(key)
+            result[key] = value
+        return result
+
+    def _copy(self, items: Any) -> None:
+        """Count what an instruction copies: a few bytes may ask for one long list to be copied again and again."""
+        self.copied += len(items) if isinstance(items, list | tuple | dict) else 1
+        if self.copied > MOST_COPIED:
+            raise RehearsalError(f"it copies more than {MOST_COPIED:,} values, which no state dict does")
+
+    def _build(self) -> None:
+        self._copy(self.stack[-1])
+        pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]
 
     # Python's hash of large numbers and of tuples can be made to collide, and a dict of them to take hours.
     def _setitem(self) -> None:
@@ -141,6 +165,7 @@ class Rehearsal(pickle._Unpickler):
     def _no_set(self) -> None:
         raise RehearsalError("it holds a set, which no state dict does")
 
+    dispatch[pickle.BUILD[0]] = _build
     dispatch[pickle.SETITEM[0]] = _setitem
     dispatch[pickle.SETITEMS[0]] = _setitems
     dispatch[pickle.DICT[0]] = _dict
@@ -173,15 +198,6 @@ def _printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name[:120])
 
 
-def _ordered(items: Any = ()) -> dict[Any, Any]:
-    """An OrderedDict, which may carry the `_metadata` of a state dict."""
-    result = _Ordered()
-    for key, value in items:
-        _key(key)
-        result[key] = value
-    return result
-
-
 class _Ordered(dict[Any, Any]):
     """A dict that has attributes."""
 
@@ -193,15 +209,14 @@ def _parameter(data: Any, *rest: Any) -> Sketch:
 
 
 def _size(items: Any = ()) -> tuple[int, ...]:
-    result = tuple(items)
-    if not all(map(_count, result)):
+    if not isinstance(items, list | tuple) or len(items) > MOST_SIDES or not all(map(_count, items)):
         raise RehearsalError("a shape is none")
-    return result
+    return tuple(items)
 
 
 # All that a state dict and the numbers beside it need.
 _MAKERS: dict[str, Callable[[Rehearsal], Callable[..., Any] | None]] = {
-    "collections.OrderedDict": lambda _: _ordered,
+    "collections.OrderedDict": lambda rehearsal: rehearsal.ordered,
     "torch._utils._rebuild_tensor_v2": lambda rehearsal: rehearsal.tensor,
     "torch._utils._rebuild_tensor": lambda rehearsal: rehearsal.tensor,
     "torch._utils._rebuild_parameter": lambda _: _parameter,
