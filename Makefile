@@ -11,7 +11,7 @@ DEMO := build/demo
 help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
-	@echo "make soak    kill training runs at 30 random moments and resume them (about 15 minutes)"
+	@echo "make soak    the long tests: 30 killed runs, every converted network at every size, two hosts (about half an hour)"
 	@echo "make bench   measure this project beside its peers (about two hours; nothing else should run)"
 	@echo "make lint    the linter and the type checker only"
 	@echo "make format  put the sources into the common form"
@@ -42,6 +42,7 @@ test: lint
 
 soak: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/killed_runs.py --kills 30
+	OMP_NUM_THREADS=1 RESNETS_EVERY_SIZE=1 $(BIN)/pytest -n $(JOBS) tests/contracts/test_weights.py tests/contracts/test_keras.py
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python tests/soak/two_hosts.py --kills 3; \
 	else echo "two hosts were left out: network namespaces need root"; fi
 

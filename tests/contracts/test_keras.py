@@ -8,6 +8,7 @@ most two blocks a stage, since deeper ones repeat them. The weights are float32;
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def agree(ours: nn.Module, theirs: Callable[[Tensor], Tensor], size: tuple[int, 
 
 
 # Every layer that the networks of 101 layers have is in those of 152, under the same name.
-SHORT_AND_DEEP = [name for name in keras.APPLICATIONS if "101" not in name]
+SHORT_AND_DEEP = [name for name in keras.APPLICATIONS if "101" not in name or os.environ.get("RESNETS_EVERY_SIZE")]
 
 
 def theirs_with_random_weights(name: str) -> keras_library.Model:

@@ -5,11 +5,13 @@ compute in float64, and must agree to 1e-9 of the largest logit. Every family an
 stride divides, and the shallowest of each family at 224x224 too (the stages differ only in how often a block is repeated).
 The three networks of more than 80 million parameters compute in float32, to 1e-4, at 33x65. What is written back must be
 the library's own tensors, bit for bit, under its own names, and its own strict loader must take it. Keras has a test of its
-own.
+own. With RESNETS_EVERY_SIZE=1, the long form in `make soak`, every network of every depth is compared at both sizes, in
+float64 and in float32.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from resnets.weights.conversion import Request
 SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnet50c", "resnet50d", "seresnet18",
            "seresnet50", "resnetv2_50", "resnetv2_50d")  # fmt: skip
 LARGE = 80_000_000  # parameters
+EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 
 
 def blank(make) -> nn.Module:
@@ -54,18 +57,25 @@ def blank(make) -> nn.Module:
 
 def agree(ours: nn.Module, theirs: nn.Module, *, shallow: bool) -> None:
     large = sum(value.numel() for value in ours.parameters()) > LARGE
-    sizes = [(33, 65)] if large else [(65, 97), (224, 224)] if shallow else [(65, 97)]
-    if not large:
-        ours, theirs = ours.double(), theirs.double()
+    if EVERY:
+        near(ours, theirs, [(65, 97), (224, 224)], 1e-4)
+        near(ours.double(), theirs.double(), [(65, 97), (224, 224)], 1e-9)
+    elif large:
+        near(ours, theirs, [(33, 65)], 1e-4)
+    else:
+        near(ours.double(), theirs.double(), [(65, 97), (224, 224)] if shallow else [(65, 97)], 1e-9)
+
+
+def near(ours: nn.Module, theirs: nn.Module, sizes: list[tuple[int, int]], tolerance: float) -> None:
     for size in sizes:
         picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
-        picture = picture if large else picture.double()
+        picture = picture.to(next(ours.parameters()).dtype)
         with torch.inference_mode():
             found, wanted = ours(picture), theirs(picture)
         wanted = wanted if isinstance(wanted, Tensor) else wanted.logits
         largest = wanted.abs().max()
         assert largest > 1e-3
-        assert (found - wanted).abs().max() < (1e-4 if large else 1e-9) * largest
+        assert (found - wanted).abs().max() < tolerance * largest
 
 
 def same_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
@@ -91,7 +101,7 @@ def test_torchvision_there_and_back(name: str, tmp_path: Path) -> None:
 
 
 # Those that differ from another only in how often a block is repeated, and of which nobody has published weights.
-LEFT_OUT = {"resnet101c", "resnet152c", "resnetv2_101d", "resnetv2_152d"}
+LEFT_OUT = set() if EVERY else {"resnet101c", "resnet152c", "resnetv2_101d", "resnetv2_152d"}
 TIMM = [name for name in timm.NAMES if name not in {*torchvision.NAMES, *LEFT_OUT} or name == "resnet50"]
 
 
