@@ -7,7 +7,6 @@ So a run is the same with any number of worker processes, and can be taken up ag
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -120,11 +119,6 @@ def _start_worker(_: int) -> None:
     # Ctrl-C, and the SIGTERM of many job managers, reach the whole group; the main process ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def shares_memory() -> bool:
-    """Whether a worker sees the memory of the main process, so that cached pictures need no copies."""
-    return multiprocessing.get_start_method(allow_none=False) == "fork"
 
 
 def varied(
