@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.data import cache
+from resnets.data import cache, disk
 from resnets.errors import JobError
 
 
@@ -43,15 +43,31 @@ def test_shrinking_keeps_the_picture(source):
     assert np.abs(full - source[3]).mean() < 4
 
 
-def test_what_fits_is_kept_and_the_reason_says_how_large_it_is(source):
-    large = cache.decide("auto", source, available=10**9)
-    assert large.keep
+def test_where_pictures_are_kept_and_why(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    place = disk.folder(source.prepare)
+    large = cache.decide("auto", source, place=place, available=10**9)
+    assert large.where == "ram"
     assert large.bytes == sum(source[number].nbytes for number in range(4))
-    small = cache.decide("auto", source, available=large.bytes)
-    assert not small.keep
-    assert "MB" in small.reason
-    assert cache.decide("ram", source, available=0).keep
-    assert not cache.decide("off", source, available=10**12).keep
+    assert "less than 40% of the 1.0 GB of memory" in str(large)
+    small = cache.decide("auto", source, place=place, available=large.bytes)
+    assert small.where == "disk"
+    assert "MB, more than 40%" in str(small)
+    assert str(tmp_path / "home") in str(small)
+    monkeypatch.setattr(disk, "SHARE", 1e-12)
+    full = cache.decide("auto", source, place=place, available=large.bytes)
+    assert full.where == "off"
+    assert "free on the disk" in str(full)
+    with pytest.raises(JobError, match=r"cannot be kept on the disk: .* more than"):
+        cache.decide("disk", source, place=place)
+
+
+def test_what_is_asked_for_is_done(source):
+    assert cache.decide("ram", source, available=0).where == "ram"
+    assert cache.decide("off", source, available=10**12).where == "off"
+    assert cache.decide("auto", source, available=0).where == "off"  # without a hash of each picture
+    with pytest.raises(JobError, match="without a hash"):
+        cache.decide("disk", source, available=10**12)
 
 
 def test_every_unreadable_picture_is_named_at_once(source):

@@ -43,7 +43,7 @@ JOBS = {
     "he2015": "--workers 0 --recipe he2015_cifar --set stop.steps=20 --set schedule.milestones_steps=8,14 "
     "--set schedule.warmup_until_error=0.9 --set data.balance=sampler",
 }
-BEGINS, ENDS = "pictures kept in memory", "\nepoch 3:"  # lines between which a run trains
+BEGINS, ENDS = "prepared pictures are kept", "\nepoch 3:"  # lines between which a run trains
 MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
 PLACES = {"a state": "state", "weights": "weights", "the journal or the report": "."}
 SAME = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json", "per_class.csv")

@@ -83,7 +83,8 @@ def train(
         str | None, typer.Option(rich_help_panel=PICTURES, help="Unreadable pictures: error or skip.")
     ] = None,
     cache: Annotated[
-        str | None, typer.Option(rich_help_panel=PICTURES, help="Decoded pictures in memory: auto, ram or off.")
+        str | None,
+        typer.Option(rich_help_panel=PICTURES, help="Where decoded pictures are kept: auto, ram, disk or off."),
     ] = None,
     device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,

@@ -1,4 +1,4 @@
-"""Pictures as the trainer wants them before they are varied: decoded when asked for, or kept in memory."""
+"""Pictures as the trainer wants them before they are varied: decoded when asked for, or kept in memory or (`disk`) in files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from resnets import processes
+from resnets.data import disk
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
 from resnets.data.samples import counted
@@ -103,23 +104,49 @@ def shrunken(path: str, *, min_side: int) -> np.ndarray:
 
 
 class Decision(NamedTuple):
-    """Whether the pictures are kept in memory, how large they are, and why."""
+    """Where the prepared pictures are kept ("ram", "disk", or "off": nowhere), how large they are together, and why."""
 
-    keep: bool
+    where: str
     bytes: int
     reason: str
 
+    def __str__(self) -> str:
+        kept = {
+            "ram": "in memory",
+            "disk": f"on the disk, in '{disk.home()}'",
+            "off": "nowhere: decoded anew each time",
+        }
+        return f"prepared pictures are kept {kept[self.where]}  ({self.reason})"
 
-def decide(asked: str, source: Decoded, *, available: int | None = None) -> Decision:
-    """`ram` and `off` are obeyed; `auto` keeps the pictures when they take less than 40 % of the free memory."""
+
+def decide(asked: str, source: Decoded, *, place: Path | None = None, available: int | None = None) -> Decision:
+    """`ram`, `disk` and `off` are obeyed; `auto` keeps the pictures in memory when they take less than 40 % of what is
+    free of it, else on the disk when they take less than a quarter of that.
+
+    Args:
+        place: their folder on the disk; None for pictures without a hash, which cannot be kept there.
+        available: bytes of memory; by default what is free, shared out to the processes on this machine.
+
+    Raises:
+        JobError: `disk` was asked for and has no room, or the pictures have no hash.
+    """
     available = free_memory() // processes.local_size() if available is None else available
     size = _estimate(source)
-    amount = f"{size / 1e6:,.0f} MB"
-    if asked != "auto":
-        return Decision(asked == "ram", size, f"as asked; the pictures take {amount}")
-    keep = size <= MEMORY_SHARE * available
-    rule = f"{'less' if keep else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB that are free"
-    return Decision(keep, size, f"the pictures take {amount}, {rule}")
+    amount = f"the pictures take {size / 1e6:,.0f} MB"
+    if asked in ("ram", "off"):
+        return Decision(asked, size, f"as asked; {amount}")
+    fits = size <= MEMORY_SHARE * available
+    memory = (
+        f"{'less' if fits else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB of memory that are free"
+    )
+    if asked == "auto" and fits:
+        return Decision("ram", size, f"{amount}, {memory}")
+    lacking = disk.room(size, place) if place else "they are read as a stream, without a hash of each"
+    if asked == "disk":
+        if lacking:
+            raise JobError(f"The pictures cannot be kept on the disk: {amount}, {lacking}. Use --cache off, or ram.")
+        return Decision("disk", size, f"as asked; {amount}")
+    return Decision("off" if lacking else "disk", size, f"{amount}, {memory}{f', and {lacking}' if lacking else ''}")
 
 
 def _estimate(source: Decoded) -> int:

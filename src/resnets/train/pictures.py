@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets import processes
-from resnets.data import augment, cache, loader, statistics
+from resnets.data import augment, cache, disk, loader, statistics
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample, Stored, labels, paths, weights
@@ -39,12 +39,7 @@ class Feed:
         self.recipe, self.classes = recipe, list(classes)
         self.batched = by_batches(recipe.augment)
         self.paths = paths(samples)
-        source = cache.Decoded(self.paths, self._prepare(preprocess))
-        self.pictures: cache.Pictures = source
-        decision = cache.decide(recipe.data.cache, source)
-        say(f"  pictures kept in memory: {'yes' if decision.keep else 'no'}  ({decision.reason})")
-        if decision.keep:
-            self.pictures = cache.InMemory(source, threads=machine.cores())
+        self.pictures = _kept(recipe.data.cache, samples, self._prepare(preprocess))
         self.stack: Tensor | None = None
         if self.batched and isinstance(self.pictures, cache.InMemory):
             self.stack = self.pictures.stacked()
@@ -63,7 +58,7 @@ class Feed:
             flip=recipe.augment.flip,
         )
 
-    def _prepare(self, preprocess: Preprocess) -> cache.Prepare:
+    def _prepare(self, preprocess: Preprocess) -> partial[np.ndarray]:
         part, side = self.recipe.augment, preprocess.size[0]
         if part.crop == "random_resized":
             # So much that the smallest crop still has the resolution that the network sees.
@@ -142,6 +137,20 @@ class Feed:
             workers=self.recipe.data.workers or 0,
             memory=round(VAL_MEMORY_SHARE * cache.free_memory() / processes.local_size()),
         )
+
+
+def _kept(asked: str, samples: Sequence[Sample], prepare: partial[np.ndarray]) -> cache.Pictures:
+    """The prepared pictures, where they are best kept, which is said."""
+    source = cache.Decoded(paths(samples), prepare)
+    hashes = [] if isinstance(samples, Stored) else [each.sha256 for each in samples]
+    place = disk.folder(prepare) if hashes and all(hashes) else None
+    decision = cache.decide(asked, source, place=place)
+    say(f"  {decision}")
+    if decision.where == "ram":
+        return cache.InMemory(source, threads=machine.cores())
+    if decision.where == "disk" and place:
+        return disk.OnDisk(source.__getitem__, [str(each) for each in hashes], place)
+    return source
 
 
 def _shared_out(batch: int) -> int:
