@@ -166,10 +166,19 @@ def test_a_synchronised_norm_is_that_of_the_whole_batch(size, tmp_path):
             torch.testing.assert_close(each[name], value, **near)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, pictures, tmp_path):
+@pytest.fixture(scope="module")
+def shards(pictures: Path) -> Path:
+    """The same in tars of a few pictures each."""
+    out = pictures.parent / "shards"
+    assert main(["data", "shard", str(pictures), str(out), "--size-mb", "0.02"]) == 0
+    return out
+
+
+@pytest.mark.parametrize(("accumulate", "place"), [(1, "pictures"), (2, "pictures"), (1, "shards")])
+def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, place, pictures, shards, tmp_path):
     # In slices BN sees six pictures at a time in both cases, but not the same six: the losses are only near.
-    words = ["train", str(pictures), *QUICK, "--epochs", "3", "--set", f"optim.accumulate={accumulate}"]
+    data = pictures.parent / place
+    words = ["train", str(data), *QUICK, "--epochs", "3", "--cache", "off", "--set", f"optim.accumulate={accumulate}"]
     words += ["--set", "augment.crop=pad", "--set", "ema.decay=0.5"]
     assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
     said = together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "two", "--sync-bn"])
