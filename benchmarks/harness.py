@@ -11,6 +11,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,16 +63,17 @@ def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]
         _say(f"{job.name}: {name} is left out: {lacking}")
     failed: dict[str, str] = {}
     runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in job.contenders if each.name not in absent}
-    for number in range(rounds):
-        for contender in job.contenders:
-            if contender.name in absent or contender.name in failed:
-                continue
-            _say(f"{job.name}: round {number + 1} of {rounds}, {contender.name} ...")
-            try:
-                runs[contender.name].append(_run(contender))
-            except ContenderError as failure:
-                failed[contender.name] = str(failure)
-                _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
+    with tempfile.TemporaryDirectory() as home:
+        for number in range(rounds):
+            for contender in job.contenders:
+                if contender.name in absent or contender.name in failed:
+                    continue
+                _say(f"{job.name}: round {number + 1} of {rounds}, {contender.name} ...")
+                try:
+                    runs[contender.name].append(_run(contender, Path(home)))
+                except ContenderError as failure:
+                    failed[contender.name] = str(failure)
+                    _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
     result = {
         "job": job.name, "title": job.title, "unit": job.unit, "limit": job.limit, "points": job.points,
         "ours": job.contenders[0].name, "rounds": rounds, **_summary(job, runs, failed), "absent": absent,
@@ -116,9 +118,11 @@ def _lacking(contender: Contender) -> str:
     return f"it needs {', '.join(missing)}; `make bench` installs that" if missing else ""
 
 
-def _run(contender: Contender) -> dict[str, Any]:
+def _run(contender: Contender, home: Path) -> dict[str, Any]:
+    """`home` takes whatever is remembered from one run to the next: nothing from before the job comes in."""
+    kept = {"RESNETS_HOME": str(home / "resnets"), "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor")}
     start = time.perf_counter()
-    process = subprocess.run(contender.command, capture_output=True, text=True)
+    process = subprocess.run(contender.command, capture_output=True, text=True, env={**os.environ, **kept})
     wall = time.perf_counter() - start
     if process.returncode:
         last = process.stderr.strip().splitlines()[-3:]

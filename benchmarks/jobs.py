@@ -40,12 +40,12 @@ def _predict(count: int) -> Job:
         "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "pictures/s",
         (
             Contender("resnets", _with(OURS, "resnets_predict.py", folder, weights, WORK / "answers.csv")),
-            Contender("torchvision script", _with(OURS, "torch_predict.py", folder, "torchvision"), 5.0),
-            Contender("Keras on TensorFlow", _with(PEERS, "keras_predict.py", folder), 2.5, ("tensorflow", "keras")),
+            Contender("torchvision script, fp32", _with(OURS, "torch_predict.py", folder, "torchvision"), 5.0),
+            Contender("Keras on TensorFlow, fp32", _with(PEERS, "keras_predict.py", folder), 2.5, ("tensorflow", "keras")),
             Contender("OpenVINO bf16 on ready tensors", _with(OURS, "openvino_tensors.py", ready), 0.9, ("openvino",)),
-            Contender("timm script", _with(OURS, "torch_predict.py", folder, "timm"), None, ("timm",)),
+            Contender("timm script, fp32", _with(OURS, "torch_predict.py", folder, "timm"), None, ("timm",)),
             Contender(
-                "Ultralytics classify", _with(PEERS_TORCH, "ultralytics_predict.py", folder, WORK / "ultralytics"),
+                "Ultralytics classify, fp32", _with(PEERS_TORCH, "ultralytics_predict.py", folder, WORK / "ultralytics"),
                 None, ("ultralytics", "torch"),
             ),
             Contender(
@@ -80,7 +80,7 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
         (
             Contender("resnets", _with(OURS, "resnets_train_whole.py", WORK / "runs", split, *settings)),
             Contender(
-                "Keras on TensorFlow", _with(PEERS, "keras_transfer.py", folder, theirs, epochs), 15.0,
+                "Keras on TensorFlow, fp32", _with(PEERS, "keras_transfer.py", folder, theirs, epochs), 15.0,
                 ("tensorflow", "keras", "h5py"),
             ),
         ),
@@ -95,11 +95,11 @@ def _train(count: int, steps: int) -> Job:
         "train_resnet50", "train resnet50 at 224, batch 16", "pictures/s",
         (
             Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
-            Contender("torchvision script", _with(OURS, "torch_train.py", folder, 16, steps, "torchvision"), 2.6),
+            Contender("torchvision script, fp32", _with(OURS, "torch_train.py", folder, 16, steps, "torchvision"), 2.6),
             Contender(
-                "Keras on TensorFlow", _with(PEERS, "keras_train.py", folder, 16, steps), 3.5, ("tensorflow", "keras")
+                "Keras on TensorFlow, fp32", _with(PEERS, "keras_train.py", folder, 16, steps), 3.5, ("tensorflow", "keras")
             ),
-            Contender("timm script", _with(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
+            Contender("timm script, fp32", _with(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
         ),
         lambda: materials.photographs(folder, count),
     )  # fmt: skip
@@ -113,7 +113,7 @@ def _cifar(count: int) -> Job:
         "train_cifar", "train cifar_resnet20, batch 128, with augmentation", "pictures/s",
         (
             Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
-            Contender("torchvision-style script", _with(OURS, "cifar_script.py", folder / "train"), 3.0),
+            Contender("torchvision-style script, fp32", _with(OURS, "cifar_script.py", folder / "train"), 3.0),
         ),
         lambda: materials.small(folder, count),
     )  # fmt: skip
@@ -125,7 +125,7 @@ def _decode(count: int) -> Job:
         "decode", "12-megapixel JPEGs to 224 tensors, on one core", "pictures/s",
         (
             Contender("resnets", _with(OURS, "resnets_decode.py", folder)),
-            Contender("Pillow and torchvision", _with(OURS, "pillow_decode.py", folder), 6.0),
+            Contender("Pillow and torchvision, decoded whole", _with(OURS, "pillow_decode.py", folder), 6.0),
         ),
         lambda: materials.photographs(folder, count, width=4000, height=3000),
     )  # fmt: skip

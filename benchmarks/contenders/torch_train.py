@@ -24,7 +24,9 @@ transform = transforms.Compose(
     ]
 )
 dataset = torchvision.datasets.ImageFolder(folder, transform)
-loader = torch.utils.data.DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=2, drop_last=True)
+loader = torch.utils.data.DataLoader(
+    dataset, batch_size=batch, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
+)
 create = timm.create_model if library == "timm" else torchvision.models.get_model
 model = create("resnet50", num_classes=5)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)

@@ -1,7 +1,7 @@
 """Every command and every piece of Python in README.md and docs/ does what the page says.
 
-The `bash` and `python` blocks of a page are run in order, in one empty folder, as a reader would. A block after
-`<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
+The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but a `picture.jpg`.
+A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
-from resnets.cli import app
+from resnets.cli import aliases, app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,8 +62,8 @@ def check_words(command: str) -> None:
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
     if "resnets" not in words[:2]:
         return
-    words = words[words.index("resnets") + 1 :]
     entry = typer.main.get_command(app.application())
+    words = aliases.canonical(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
     while hasattr(entry, "commands"):
         assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"
         entry = entry.commands[words.pop(0)]
@@ -88,6 +89,7 @@ def run_command(command: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(tmp_path / "picture.jpg")
     names: dict[str, object] = {}
     with contextlib.chdir(tmp_path):
         for block in blocks(page.read_text()):
@@ -106,9 +108,16 @@ def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+    for target, heading in re.findall(r"\]\(([^)#]+)(?:#([^)]*))?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+            assert not heading or heading in headings(page.parent / target), f"{page.name}: {target}#{heading}"
+
+
+def headings(page: Path) -> list[str]:
+    """As they stand in an address: small letters, hyphens for blanks, no other signs."""
+    found = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return [re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in found]
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

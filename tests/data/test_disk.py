@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from resnets.data import cache, disk
-
-SIDE = 24
-KEYS = ["aa1", "aa2", "bb3"]
+from resnets.data.hashing import hashes
 
 
 @pytest.fixture(autouse=True)
@@ -26,45 +25,57 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> cache.Decoded:
+def paths(tmp_path: Path) -> list[str]:
     random = np.random.default_rng(0)
     for number, size in enumerate([(90, 60), (31, 47), (24, 24)]):
         Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
-    return cache.Decoded([str(path) for path in sorted(tmp_path.glob("*.png"))], partial(cache.shrunken, min_side=SIDE))
+    return [str(path) for path in sorted(tmp_path.glob("*.png"))]
 
 
-def kept(source: cache.Decoded) -> tuple[disk.OnDisk, list[int]]:
-    """The pictures, and the numbers of those that were decoded."""
-    asked: list[int] = []
+ASKED: list[str] = []  # the pictures that were prepared
 
-    def decoded(index: int) -> np.ndarray:
-        asked.append(index)
-        return source[index]
 
-    return disk.OnDisk(decoded, KEYS, disk.folder(source.prepare)), asked
+def noted(path: str, *, min_side: int) -> np.ndarray:
+    ASKED.append(path)
+    return cache.shrunken(path, min_side=min_side)
+
+
+PREPARE = partial(noted, min_side=24)
+
+
+@pytest.fixture
+def wanted(paths: list[str]) -> list[np.ndarray]:
+    return [cache.shrunken(path, min_side=24) for path in paths]
+
+
+def kept(paths: list[str]) -> disk.OnDisk:
+    """As a new run has them."""
+    ASKED.clear()
+    return disk.OnDisk(paths, PREPARE, hashes(paths), disk.folder(PREPARE))
 
 
 def files() -> list[Path]:
     return sorted(disk.home().rglob("*.rgb"))
 
 
-def test_each_is_decoded_once_and_equal_to_the_bit(source: cache.Decoded) -> None:
-    pictures, asked = kept(source)
-    for _ in range(2):
-        assert all(np.array_equal(pictures[number], source[number]) for number in range(3))
-    assert asked == [0, 1, 2]
-    later, asked = kept(source)  # another run
-    assert all(np.array_equal(later[number], source[number]) for number in range(3))
-    assert asked == []
-    assert len(later) == 3
+def same(pictures: disk.OnDisk, wanted: list[np.ndarray]) -> bool:
+    return len(pictures) == len(wanted) and all(map(np.array_equal, pictures, wanted))
 
 
-def test_what_comes_out_is_the_callers_own(source: cache.Decoded) -> None:
-    pictures, _ = kept(source)
+def test_each_is_prepared_once_and_equal_to_the_bit(paths, wanted) -> None:
+    pictures = kept(paths)
+    assert same(pictures, wanted)
+    assert same(pictures, wanted)
+    assert paths == ASKED
+    assert same(kept(paths), wanted)  # another run
+    assert ASKED == []
+
+
+def test_what_comes_out_is_the_callers_own(paths, wanted) -> None:
+    pictures = kept(paths)
     _ = pictures[0]
-    first = pictures[0]
-    first[:] = 7
-    assert np.array_equal(pictures[0], source[0])
+    pictures[0][:] = 7
+    assert np.array_equal(pictures[0], wanted[0])
 
 
 @pytest.mark.parametrize("damage", [
@@ -75,75 +86,115 @@ def test_what_comes_out_is_the_callers_own(source: cache.Decoded) -> None:
     lambda raw: bytes(len(raw)),
     lambda raw: raw[:8] + b"\xff" * 8 + raw[16:],
 ])  # fmt: skip
-def test_a_damaged_file_is_decoded_again(source: cache.Decoded, damage) -> None:
-    pictures, _ = kept(source)
-    wanted = pictures[0].copy()
+def test_a_damaged_file_is_made_again(paths, wanted, damage) -> None:
+    _ = kept(paths)[0]
     (file,) = files()
-    file.write_bytes(damage(file.read_bytes()))
-    again, asked = kept(source)
-    assert np.array_equal(again[0], wanted)
-    assert asked == [0]
-    assert np.array_equal(again[0], wanted)
-    assert asked == [0]  # and written again
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    assert np.array_equal(kept(paths)[0], wanted[0])
+    assert paths[:1] == ASKED
+    assert file.read_bytes() == whole
 
 
-def test_other_settings_are_other_files(source: cache.Decoded) -> None:
-    other = partial(cache.shrunken, min_side=SIDE + 1)
-    assert disk.folder(source.prepare) != disk.folder(other)
-    assert disk.folder(source.prepare) == disk.folder(partial(cache.shrunken, min_side=SIDE))
+def test_other_settings_are_other_files() -> None:
+    assert disk.folder(PREPARE) == disk.folder(partial(noted, min_side=24))
+    assert disk.folder(PREPARE) != disk.folder(partial(noted, min_side=25))
+    assert disk.folder(PREPARE) != disk.folder(partial(cache.shrunken, min_side=24))
 
 
-def test_a_full_disk_is_said_once_and_the_rest_decoded(
-    source: cache.Decoded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_picture_that_was_changed_since_it_was_hashed_is_not_kept(paths) -> None:
+    pictures = kept(paths)
+    Path(paths[0]).write_bytes(Path(paths[1]).read_bytes())
+    assert np.array_equal(pictures[0], cache.shrunken(paths[1], min_side=24))
+    assert files() == []
+
+
+def test_a_full_disk_is_said_and_the_rest_decoded(
+    paths, wanted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    pictures, asked = kept(source)
+    pictures = kept(paths)
     monkeypatch.setattr(os, "replace", full)
-    for _ in range(2):
-        assert all(np.array_equal(pictures[number], source[number]) for number in range(3))
-    assert asked == [0, 1, 2] * 2
+    assert same(pictures, wanted)
+    assert same(pictures, wanted)
+    assert paths * 2 == ASKED
     assert capsys.readouterr().err.count("No space left on device") == 1
     assert not [path for path in disk.home().rglob("*") if path.is_file()]  # nothing half written stays
 
 
-def test_processes_fill_it_together(source: cache.Decoded) -> None:
-    pictures = disk.OnDisk(partial(_repeated, source), KEYS * 20, disk.folder(source.prepare))
+def test_processes_fill_it_together(paths, wanted) -> None:
+    pictures = disk.OnDisk(paths * 20, PREPARE, hashes(paths) * 20, disk.folder(PREPARE))
     loader = DataLoader(pictures, batch_size=1, num_workers=2, collate_fn=lambda batch: batch[0])  # type: ignore[arg-type]
     for number, picture in enumerate(loader):
-        assert np.array_equal(picture, source[number % 3])
-    assert [file.stem for file in files()] == KEYS
-    later, asked = kept(source)
-    assert all(np.array_equal(later[number], source[number]) for number in range(3))
-    assert asked == []
+        assert np.array_equal(picture, wanted[number % 3])
+    assert len(files()) == 3
+    assert same(kept(paths), wanted)
+    assert ASKED == []
 
 
-def _repeated(source: cache.Decoded, index: int) -> np.ndarray:
-    return source[index % 3]
+@pytest.fixture
+def disk_of_12000(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, float], Path]:
+    """A disk on which 12,000 bytes are free or ours, of which pictures may take 3,000; writes one of 1,000 bytes."""
+    files: list[Path] = []
+
+    def write(folder: str, name: str, used: float) -> Path:
+        file = home / folder / "aa" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(1000))
+        os.utime(file, (used, used))
+        files.append(file)
+        return file
+
+    def usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=12_000 - 1000 * sum(file.exists() for file in files))
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", usage)
+    return write
+
+
+MINE, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 def test_room_is_made_by_removing_what_was_used_least_recently(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    disk_of_12000, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for age, name in enumerate(("new", "middle", "old")):
-        (home / name).mkdir(parents=True)
-        (home / name / f"a{disk.SUFFIX}").write_bytes(bytes(1000))
-        os.utime(home / name, (1e9 - age, 1e9 - age))
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=9000))
-    assert disk.room(1500, home / "mine") is None  # a quarter of 12,000 bytes is 3,000
-    # 1,500 of one's own leave 1,500 to the others: the newest stays
-    assert sorted(each.name for each in home.iterdir()) == ["mine", "new"]
-    assert "removed pictures kept for earlier runs" in capsys.readouterr().err
-    refusal = disk.room(4000, home / "mine")
-    assert refusal is not None
-    assert "more than 25%" in refusal
-    assert (home / "new").exists()
+    same_folder, older = disk_of_12000(MINE, "aa1.rgb", 100), disk_of_12000(OTHER, "aa2.rgb", 50)
+    mine, unfinished = disk_of_12000(MINE, "aa3.rgb", 10), disk_of_12000(OTHER, "x.writing", 20)
+    # Two of one's own, of which one is there, leave a thousand to the other three.
+    assert disk.room(2000, home / MINE, ["aa3", "bb4"]).enough
+    assert not unfinished.exists()
+    assert not older.exists()
+    assert same_folder.exists()
+    assert mine.stat().st_mtime > 1e9  # used now
+    assert "removed pictures that earlier runs had prepared, 0.0 MB" in capsys.readouterr().err
+    assert disk.room(3000, home / MINE, ["bb4", "bb5", "bb6"]).enough
+    assert not same_folder.exists()
+    refused = disk.room(4000, home / MINE, [])
+    assert not refused.enough
+    assert "more than 25% of the 0.0 GB" in refused.reason
 
 
-def test_a_place_that_cannot_be_made_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_removed_but_pictures_of_ours(disk_of_12000, home: Path) -> None:
+    holiday, note = disk_of_12000("holiday", "aa1.rgb", 1), disk_of_12000(OTHER, "note.txt", 1)
+    old = [disk_of_12000(OTHER, f"aa{number}.rgb", number) for number in range(3)]
+    assert disk.room(2500, home / MINE, []).enough
+    assert holiday.exists()
+    assert note.exists()
+    assert not any(file.exists() for file in old)
+
+
+def test_only_the_first_process_removes(disk_of_12000, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    old = disk_of_12000(OTHER, "aa1.rgb", 1)
+    assert disk.room(3000, home / MINE, []).enough
+    assert old.exists()
+
+
+def test_a_place_that_cannot_be_written_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
-    refusal = disk.room(10, disk.home() / "mine")
-    assert refusal is not None
-    assert "cannot be used" in refusal
+    refused = disk.room(10, disk.home() / MINE, [])
+    assert not refused.enough
+    assert "cannot be written to" in refused.reason

@@ -119,12 +119,15 @@ class Decision(NamedTuple):
         return f"prepared pictures are kept {kept[self.where]}  ({self.reason})"
 
 
-def decide(asked: str, source: Decoded, *, place: Path | None = None, available: int | None = None) -> Decision:
+def decide(
+    asked: str, source: Decoded, *, place: Path | None = None, hashes: Sequence[str] = (), available: int | None = None
+) -> Decision:
     """`ram`, `disk` and `off` are obeyed; `auto` keeps the pictures in memory when they take less than 40 % of what is
     free of it, else on the disk when they take less than a quarter of that.
 
     Args:
         place: their folder on the disk; None for pictures without a hash, which cannot be kept there.
+        hashes: the SHA-256 of each.
         available: bytes of memory; by default what is free, shared out to the processes on this machine.
 
     Raises:
@@ -141,12 +144,16 @@ def decide(asked: str, source: Decoded, *, place: Path | None = None, available:
     )
     if asked == "auto" and fits:
         return Decision("ram", size, f"{amount}, {memory}")
-    lacking = disk.room(size, place) if place else "they are read as a stream, without a hash of each"
+    room = disk.Room(False, "they are read as a stream, without a hash of each")
+    if place:
+        room = disk.room(size, place, hashes)
     if asked == "disk":
-        if lacking:
-            raise JobError(f"The pictures cannot be kept on the disk: {amount}, {lacking}. Use --cache off, or ram.")
-        return Decision("disk", size, f"as asked; {amount}")
-    return Decision("off" if lacking else "disk", size, f"{amount}, {memory}{f', and {lacking}' if lacking else ''}")
+        if not room.enough:
+            raise JobError(
+                f"The pictures cannot be kept on the disk: {amount}, {room.reason}. Use --cache off, or ram."
+            )
+        return Decision("disk", size, f"as asked; {amount}, {room.reason}")
+    return Decision("disk" if room.enough else "off", size, f"{amount}, {memory}, and {room.reason}")
 
 
 def _estimate(source: Decoded) -> int:

@@ -122,9 +122,16 @@ def _start_worker(_: int) -> None:
 
 
 def varied(
-    pictures: Pictures, plan: Plan, vary: Callable[[Tensor], Tensor], *, start: Place = Place(), workers: int = 0
+    pictures: Pictures,
+    plan: Plan,
+    vary: Callable[[Tensor], Tensor],
+    *,
+    start: Place = Place(),
+    workers: int = 0,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
-    """Endless training batches of pictures that are varied one by one, from `start` on.
+    """Endless training batches of pictures that are varied one by one, from `start` on; `pinned` in memory from which a
+    GPU can copy while it computes.
 
     Raises:
         JobError: a picture that can no longer be read, named.
@@ -136,6 +143,7 @@ def varied(
         collate_fn=_collate,
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
+        pin_memory=pinned,
         generator=torch.Generator(),  # without its own, the loader would draw from the run's random state
     )
     for batch in loader:

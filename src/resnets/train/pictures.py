@@ -65,7 +65,10 @@ class Feed:
             return partial(cache.shrunken, min_side=math.ceil(side / math.sqrt(part.scale[0])))
         if part.crop == "shorter_side":
             return partial(cache.shrunken, min_side=part.shorter_side[1])
-        return partial(_framed, preprocess=preprocess)
+        # Colours come later: pictures that are kept on the disk serve runs with other ones, too.
+        return partial(
+            _framed, preprocess=replace(preprocess, colour="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+        )
 
     def labels_of(self, samples: Sequence[Sample]) -> Tensor:
         return torch.from_numpy(labels(samples, self.classes))
@@ -85,7 +88,8 @@ class Feed:
         """Endless batches of uint8 pictures from `start` on."""
         if self.stack is not None:
             return loader.stacked(self.stack, self.plan, start=start)
-        return loader.varied(self.pictures, self.plan, self.each(), start=start, workers=self.recipe.data.workers or 0)
+        workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
+        return loader.varied(self.pictures, self.plan, self.each(), start=start, workers=workers, pinned=pinned)
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """The pictures (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
@@ -142,14 +146,14 @@ class Feed:
 def _kept(asked: str, samples: Sequence[Sample], prepare: partial[np.ndarray]) -> cache.Pictures:
     """The prepared pictures, where they are best kept, which is said."""
     source = cache.Decoded(paths(samples), prepare)
-    hashes = [] if isinstance(samples, Stored) else [each.sha256 for each in samples]
+    hashes = [] if isinstance(samples, Stored) else [each.sha256 or "" for each in samples]
     place = disk.folder(prepare) if hashes and all(hashes) else None
-    decision = cache.decide(asked, source, place=place)
+    decision = cache.decide(asked, source, place=place, hashes=hashes)
     say(f"  {decision}")
     if decision.where == "ram":
         return cache.InMemory(source, threads=machine.cores())
     if decision.where == "disk" and place:
-        return disk.OnDisk(source.__getitem__, [str(each) for each in hashes], place)
+        return disk.OnDisk(source.paths, prepare, hashes, place)
     return source
 
 
