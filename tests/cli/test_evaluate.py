@@ -154,6 +154,11 @@ def test_a_temperature_needs_pictures_that_are_new_to_the_model(
     assert checkpoints.read(ONE).temperature == 1.0
 
 
+def test_the_weights_of_the_package_are_not_changed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("cifar_resnet20.cifar10", "data", "--calibrate", "--split", "val") == 2
+    assert "belongs to the package and is not changed. Calibrate a copy: resnets weights" in capsys.readouterr().err
+
+
 def test_unreadable_pictures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "data" / "ant" / "empty.png").touch()
     assert evaluate(ONE, "data") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnets.cli.app import main
-from resnets.weights import catalog, fetch
+from resnets.weights import catalog, fetch, shipped
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_every_set_takes_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for line in shown(capsys).splitlines()[2:] if line.strip()]
-    assert [line.split()[0] for line in lines] == list(catalog.entries())
+    assert [line.split()[0] for line in lines] == [*shipped.entries(), *catalog.entries()]
 
 
 def test_a_pattern_and_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,10 @@ def test_a_narrow_terminal_folds_everything_but_names(
     lines = shown(capsys).splitlines()
     assert max(map(len, lines)) <= width
     begin = next(i for i, line in enumerate(lines) if line.startswith("───"))
-    assert [line.split()[0] for line in lines[begin + 1 :] if line[0] != " "] == list(catalog.entries())
+    assert [line.split()[0] for line in lines[begin + 1 :] if line[0] != " "] == [
+        *shipped.entries(),
+        *catalog.entries(),
+    ]
     assert ("Top-5" in "".join(lines[:begin])) == (width == 120)
     assert "…" not in "".join(lines)
 
@@ -69,3 +72,10 @@ def test_an_unknown_pattern(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "list", "resnet50.a1_in1"]) == 0  # a part of a name
     assert main(["weights", "list", "resnet50.tv_in1k_v3"]) == 2
     assert "Did you mean 'resnet50.tv_in1k_v" in capsys.readouterr().err
+
+
+def test_the_weights_of_the_package_are_always_here(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = json.loads(shown(capsys, "cifar_resnet20.cifar10", "--json"))
+    assert (row["model"], row["classes"]) == ("cifar_resnet20", 10)
+    assert Path(row["file"]).is_file()
+    assert shown(capsys, "cifar10").splitlines()[-1].rstrip().endswith("yes")

@@ -168,9 +168,9 @@ def test_names_of_repositories() -> None:
 
 
 def test_patterns() -> None:
-    assert catalog.names("keras_resnet50.*") == ["keras_resnet50.imagenet", "keras_resnet50.imagenet_notop"]
-    assert "resnet50.microsoft" in catalog.names("MICROSOFT")
-    assert catalog.names("nothing") == []
+    assert catalog.matching("keras_resnet50.*", ENTRIES) == ["keras_resnet50.imagenet", "keras_resnet50.imagenet_notop"]
+    assert "resnet50.microsoft" in catalog.matching("MICROSOFT", ENTRIES)
+    assert catalog.matching("nothing", ENTRIES) == []
 
 
 @pytest.mark.parametrize(

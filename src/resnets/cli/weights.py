@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from resnets.weights.catalog import Published
+    from resnets.weights.shipped import Shipped
 
 app = typer.Typer(
     help="Find published weights; look at files of weights, convert them, prove that they compute the same."
@@ -109,7 +110,7 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """List the published weights: network, accuracy with its protocol, size, licence, and whether they are here.
+    """List the weights that have a name, those in the package and published ones: accuracy, size, licence, whether here.
 
     Example: resnets weights list 'resnet50.*'
     """
@@ -119,34 +120,42 @@ def list_(
 
     from resnets.cli.models import console_width
     from resnets.errors import UserError, suggestion
-    from resnets.weights import catalog
+    from resnets.weights import catalog, shipped
 
-    names = catalog.names(pattern)
-    if not names:
-        hint = suggestion(pattern.strip("*?"), catalog.entries()) or " `resnets weights list` shows them all."
+    known = shipped.entries() | catalog.entries()
+    found = [known[name] for name in catalog.matching(pattern, known)]
+    if not found:
+        hint = suggestion(pattern.strip("*?"), known) or " `resnets weights list` shows them all."
         raise UserError(f"No published weights are called '{pattern}'.{hint}")
     if as_json:
-        rows = [_values(catalog.find(name)) for name in names]
+        rows = [_values(entry) for entry in found]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     console = Console(width=console_width(), highlight=False)
-    console.print(_table([catalog.find(name) for name in names], wide=console.width >= WIDE))
+    console.print(_table(found, wide=console.width >= WIDE))
 
 
-def _values(entry: Published) -> dict[str, Any]:
+def _values(entry: Published | Shipped) -> dict[str, Any]:
+    """Of weights in the package, what only a published file has (an address, a hash, …) is null."""
     import dataclasses
 
-    from resnets.weights import fetch
+    from resnets.weights import catalog
 
-    place = fetch.place(entry)
-    return {**dataclasses.asdict(entry), "protocol": entry.protocol, "file": str(place) if place.is_file() else None}
+    keys = [each.name for each in dataclasses.fields(catalog.Published)]
+    return {**dict.fromkeys(keys), **dataclasses.asdict(entry), "protocol": entry.protocol, "file": _file(entry)}
 
 
-def _table(entries: list[Published], *, wide: bool) -> Table:
+def _file(entry: Published | Shipped) -> str | None:
+    """Where these weights stand on this machine, if they do."""
+    from resnets.weights import catalog, fetch, shipped
+
+    place = fetch.place(entry) if isinstance(entry, catalog.Published) else shipped.place(entry.name)
+    return str(place) if place and place.is_file() else None
+
+
+def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
     from rich import box
     from rich.table import Table
-
-    from resnets.weights import fetch
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     figures = ("Top-1", "Top-5", "MiB")
@@ -169,7 +178,7 @@ def _table(entries: list[Published], *, wide: bool) -> Table:
             "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "",
             "Protocol": entry.protocol,
             "Licence": entry.licence,
-            "Here": "yes" if fetch.place(entry).is_file() else "",
+            "Here": "yes" if _file(entry) else "",
         }
         table.add_row(*(cells[title] for title in titles))
     return table

@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from resnets.errors import UserError
 from resnets.tasks.predictions import Predictions, log_softmax
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import shipped
 
 BINS = 15  # as in the paper
 HOTTEST = 20.0  # temperatures are looked for between 1 / 20 and 20
@@ -88,6 +89,13 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
     return 1.0 if at_the_edge or found.fun >= loss(0.0) else float(np.exp(found.x))
 
 
+def check(path: Path) -> None:
+    """Raises UserError for a file that comes with the package, and is not to be changed."""
+    if path in map(shipped.place, shipped.names()):
+        copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
+        raise UserError(f"'{path.stem}' belongs to the package and is not changed. Calibrate a copy: {copy}")
+
+
 def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str, Any]) -> float:
     """Fit the temperature to `predictions` and store it in the checkpoint that made them.
 
@@ -97,12 +105,13 @@ def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str,
         protocol: where they come from; kept in the checkpoint's provenance under "calibration".
 
     Raises:
-        UserError: there is no label to fit to.
+        UserError: there is no label to fit to, or the file is one of this package.
     """
     count = int(predictions.labelled.sum())
     if not count:
         raise UserError("A temperature is fitted to pictures with labels; there are none here.")
     path = checkpoints.locate(path)
+    check(path)
     temperature = fit_temperature(predictions.logits, predictions.true)
     found = checkpoints.read(path)
     provenance = {**found.provenance, "calibration": {**protocol, "pictures": count}}

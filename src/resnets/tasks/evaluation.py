@@ -87,6 +87,8 @@ def run(
             "--calibrate fits the temperature of one checkpoint on plain pictures: no --crops, no --scales."
         )
     files = [checkpoints.locate(model) for model in models]
+    if calibrate:
+        calibration.check(files[0])
     classifiers = [classify.load(file, device=device, engine=engine, precision=precision) for file in files]
     source = sources.bind(sources.read(data), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")

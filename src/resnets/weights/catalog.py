@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import fnmatch
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -122,11 +123,11 @@ def entries() -> dict[str, Published]:
     return {row["name"]: _published(row) for row in csv.DictReader(text.splitlines())}
 
 
-def names(pattern: str = "*") -> list[str]:
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
     """The names that match a pattern such as "resnet50.*"; a pattern without a star matches any part of a name."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    return [name for name in entries() if fnmatch.fnmatchcase(name, pattern.lower())]
+    return [name for name in names if fnmatch.fnmatchcase(name, pattern.lower())]
 
 
 def known(name: str) -> bool:

@@ -12,7 +12,7 @@ from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adaptation, formats, huggingface, imagenet, inspection, usermap
+from resnets.weights import adaptation, formats, huggingface, imagenet, inspection, location, usermap
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.checkpoint import Checkpoint
@@ -88,7 +88,7 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
 
 def load(path: str | Path, request: Request | None = None) -> Source:
     """The weights at `path`, of any format, as a checkpoint of ours. Raises UserError as `convert` does."""
-    request, path = request or Request(), Path(path)
+    request, path = request or Request(), location.packaged(path)
     if inspection.is_ours(path):
         if request.map or request.model or request.settings:
             raise UserError(

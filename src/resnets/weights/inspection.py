@@ -14,7 +14,7 @@ from safetensors import safe_open
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import catalog, keras, torchvision, traits
+from resnets.weights import catalog, keras, location, torchvision, traits
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.foreign import Foreign
@@ -95,7 +95,7 @@ def inspect(path: str | Path) -> Inspection:
     Raises:
         UserError: it cannot be read, or is no file of tensors.
     """
-    path = Path(path)
+    path = location.packaged(path)
     if is_ours(path):
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)

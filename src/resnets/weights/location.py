@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
-from resnets.weights import catalog
+from resnets.weights import catalog, shipped
 
-SUFFIX = ".safetensors"
+SUFFIX = shipped.SUFFIX
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run folder
 
 
 def locate(path: str | Path) -> Path:
-    """The file that `path` stands for: itself, `weights/best.safetensors` in a run folder, or, where nothing stands at
-    `path` and it is a name of the catalogue, those published weights, fetched and converted.
+    """The file that `path` stands for: itself, or `weights/best.safetensors` in a run folder. Where nothing stands at
+    `path`, a name of weights: those in the package, or published ones of the catalogue, fetched and converted.
 
     Raises:
         UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.
@@ -25,6 +26,8 @@ def locate(path: str | Path) -> Path:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
+        if file := shipped.place(name):
+            return file
         if catalog.known(name):
             from resnets.weights import published  # it needs checkpoints itself
 
@@ -39,6 +42,11 @@ def locate(path: str | Path) -> Path:
     return path
 
 
+def packaged(path: str | Path) -> Path:
+    """`path`, or the file in the package of that name where nothing stands at `path`."""
+    return Path(path) if os.path.lexists(path) else shipped.place(str(path)) or Path(path)
+
+
 def _missing_hint(path: Path) -> str:
     if path.name in zoo.names():
         return (
@@ -48,7 +56,7 @@ def _missing_hint(path: Path) -> str:
     if path.name == catalog.BEST:
         return " Name the published weights themselves; `resnets weights list` shows them."
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return suggestion(path.name, beside) or suggestion(path.name, catalog.entries())
+    return suggestion(path.name, beside) or suggestion(path.name, [*shipped.names(), *catalog.entries()])
 
 
 def _in_folder(path: Path) -> Path:
