@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import unicodedata
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MOST_WORST = 24
 PHOTOGRAPHS = ("top_losses.png", "val_batch_pred.jpg", "train_batch.jpg")
 _JPEG_QUALITY = 85
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabs and ends of lines; a page holds megabytes
 
 SECTIONS = (  # anchor, words in the list at the top, and whether it is about a training run only
     ("curves", "training", True),
@@ -63,14 +64,10 @@ def _part(name: str) -> str:
 
 def _without_controls(value: Any) -> Any:
     """Control characters are no HTML; in a name they are shown as their codes."""
-    if not isinstance(value, str) or not any(_is_control(letter) for letter in value):
+    if not isinstance(value, str) or not _CONTROL.search(value):
         return value
     # `type(value)` keeps what jinja2 has marked as already escaped.
-    return type(value)("".join(f"\\x{ord(letter):02x}" if _is_control(letter) else letter for letter in value))
-
-
-def _is_control(letter: str) -> bool:
-    return unicodedata.category(letter) == "Cc" and letter not in "\n\t"
+    return type(value)(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value))
 
 
 def _context(files: Folder) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class Sheet:
             if out.suffix.lower() in (".jpg", ".jpeg"):
                 image.save(temporary, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
             else:
-                image.save(temporary, format="PNG", optimize=True)
+                # On a gallery level 4 takes a tenth of the time of optimize=True, for 4 % more bytes.
+                image.save(temporary, format="PNG", compress_level=4)
         return out
 
 
