@@ -120,6 +120,18 @@ def test_a_run_that_begins_from_any_of_its_states_ends_the_same(pictures, whole,
         assert ended["last.safetensors"] == whole["last.safetensors"], name
 
 
+def test_a_compiled_step_learns_the_same(pictures, tmp_path):
+    losses = []
+    for compiled in ("false", "true"):
+        recipe = override(_recipe(pictures, f"speed.compile={compiled}"), "model.drop_path_rate=0")
+        state = State()
+        (tmp_path / compiled).mkdir()
+        loop.run(_parts(recipe), state, tmp_path / compiled)
+        losses.append([row["train/loss"] for row in state.rows])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] != losses[0]  # it computes in another order
+
+
 def test_a_run_survives_kills_at_random_moments(tmp_path):
     """The short form of `make soak`."""
     words = [sys.executable, str(KILLER), "--kills", "3", "--jobs", "adamw", "--seed", "1"]

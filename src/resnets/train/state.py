@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -45,7 +46,10 @@ class Parts:
     def share_gradients(self) -> None:
         """Let `trained` average the gradients of what learns now over all processes of the run."""
         self.trained = None  # the one before takes its hooks away
-        self.trained = distributed.shared(self.net)
+        net: nn.Module = self.net
+        if self.recipe.speed.compile:
+            net = torch.compile(net)  # type: ignore[assignment]
+        self.trained = distributed.shared(net)
 
     @property
     def judged(self) -> ResNet:
