@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 
 import pytest
 import torch
@@ -46,6 +47,19 @@ def test_any_number_of_pictures_can_come(name: str, count: int, made, net: ResNe
     pictures = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     pooled = made(name, "fp32")(pictures)
     torch.testing.assert_close(pooled, net.embed(pictures).detach(), rtol=SMALL, atol=SMALL)
+
+
+@pytest.mark.skipif(not machine.has_openvino(), reason="needs openvino")
+@pytest.mark.parametrize(("batch", "threads", "streams"), [(16, 2, 2), (24, 3, 3), (24, 2, 2), (25, 2, 1), (8, 4, 1)])
+def test_a_batch_is_shared_out_to_streams(
+    batch: int, threads: int, streams: int, net: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    made = engines.build("openvino", net, "fp32", (batch, 3, 32, 32))
+    pictures = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(made(pictures), net.embed(pictures).detach(), rtol=SMALL, atol=SMALL)
+    requests = inspect.getclosurevars(made.compute).nonlocals["requests"]
+    assert len(requests) == streams
 
 
 def test_an_answer_is_not_written_over_by_the_next(made, pictures: Tensor) -> None:
