@@ -2,7 +2,7 @@
 
 One file a picture, named by the SHA-256 of the picture's bytes, in a folder named by what was done to it. So an edited
 picture, another size or another release of the decoder is another file, and runs on the same pictures share theirs. Files
-appear by renaming and end with a checksum: one that is damaged is decoded again.
+appear by renaming and hold a checksum: one that is damaged is decoded again.
 """
 
 from __future__ import annotations
