@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data import sources
+from resnets.data import sources, split
 from resnets.data.loader import Place
 from resnets.models.resnet import ResNet
 from resnets.recipes import job
+from resnets.tasks import classify
 from resnets.train import build, features, loop
 from resnets.train import state as states
 from resnets.train.recipe import Recipe, override
@@ -198,3 +200,26 @@ def test_train_does_it_unasked(pictures: Path, tmp_path: Path, capsys: pytest.Ca
     assert "the frozen body was run once: 2 views of each training picture" in said
     assert (done.run / "state" / features.FILE).exists()
     assert (done.run / "report.html").exists()
+
+
+def test_the_best_weights_are_judged_by_the_kept_vectors(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same figures as through the body, which is not run again, also where only the judging of a run is made anew."""
+    asked: list[int] = []
+    through = classify.evaluate
+    monkeypatch.setattr(classify, "evaluate", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs))
+    given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
+    run = job.train(str(pictures), freeze="body", name="kept", **given).run
+    best = run / "weights" / "best.safetensors"
+    divided = split.read(run / "split.csv", sources.read(str(pictures)))
+    wanted = through([classify.load(best)], divided.part("val"))
+    with (run / "predictions.csv").open() as file:
+        rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
+    assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)
+    content = best.read_bytes()
+    job.train(resume=run)
+    assert best.read_bytes() == content
+    assert asked == []
+    job.train(str(pictures), name="whole", **given)
+    assert asked == [1]

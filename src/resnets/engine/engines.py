@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from resnets.engine import machine
+from resnets.engine import converted, machine
 from resnets.engine.folding import Body, fold
 from resnets.errors import UserError, suggestion
 from resnets.models.resnet import ResNet
@@ -133,10 +133,8 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
 
     threads = torch.get_num_threads()
     streams = next(n for n in range(max(min(threads, shape[0] // STREAM), 1), 0, -1) if shape[0] % n == 0)
-    body = _folded(net).float()
-    example = torch.zeros(shape[0] // streams, *shape[1:])
-    with torch.no_grad(), _quiet():
-        model = openvino.convert_model(torch.export.export(body, (example,)))
+    with _quiet():
+        model = converted.model(net, (shape[0] // streams, *shape[1:]))
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",

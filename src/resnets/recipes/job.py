@@ -252,7 +252,12 @@ def _run(
     loop.run(parts, state, run)
     if not distributed.first():
         return TrainResult(run, {})
-    metrics = finish.finish(run, source.part("val") if "val" in source.parts else [], device=recipe.speed.device)
+    metrics = finish.finish(
+        run,
+        source.part("val") if "val" in source.parts else [],
+        device=recipe.speed.device,
+        pooled=features.of_validation(parts, state.best_epoch, run),
+    )
     if metrics:
         say(f"best: epoch {state.best_epoch}, top-1 {metrics['top1']:.2%} on {metrics['count']} validation pictures")
     say(f"report: {run / 'report.html'}")

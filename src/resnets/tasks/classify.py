@@ -7,9 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from resnets.data.decode import DecodeError
 from resnets.data.samples import Sample, listed
+from resnets.engine.folding import classify
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say, track
 from resnets.tasks import views
@@ -19,7 +22,7 @@ from resnets.tasks.prediction import Prediction
 from resnets.tasks.predictions import UNLABELLED, Predictions, average, log_softmax
 from resnets.weights import checkpoint as checkpoints
 
-__all__ = ["Classifier", "Prediction", "evaluate", "load"]
+__all__ = ["Classifier", "Prediction", "evaluate", "evaluate_pooled", "load"]
 
 
 def load(path: str | Path, *, device: str = "cpu", engine: str = "auto", precision: str = "auto") -> Classifier:
@@ -116,6 +119,20 @@ def evaluate(
         classes=classifiers[0].classes,
         temperature=classifiers[0].temperature if plain else 1.0,
         skipped=tuple(samples[index].path for index in bad),
+    )
+
+
+def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor) -> Predictions:
+    """As `evaluate`, where what the body makes of each picture is at hand: pooled vectors (N, features), float32."""
+    head = classifier.net.head
+    with torch.inference_mode():
+        logits = classify(head, pooled.to(head.fc.weight.device)).float().cpu().numpy()
+    return Predictions(
+        paths=tuple(sample.path for sample in samples),
+        true=_true(samples, classifier.classes),
+        logits=logits,
+        classes=classifier.classes,
+        temperature=classifier.temperature,
     )
 
 

@@ -70,6 +70,17 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
         net.__class__ = FromVectors
 
 
+def of_validation(parts: Parts, epoch: int, run: Path) -> Tensor | None:
+    """The vectors (M, features) of the validation pictures that epoch `epoch` (from 1) was judged by; None where it was
+    judged by pictures.
+    """
+    frozen = _frozen_epochs(parts)
+    if parts.val is None or not 1 <= epoch <= frozen or _unfit(parts):
+        return None
+    vectors = _read(run / "state" / FILE, _key(parts, _views(parts, frozen)))
+    return None if vectors is None else vectors.val
+
+
 class FromVectors(ResNet):
     """A network that is called with pictures, or with what its own body made of them: (N, features, 1, 1)."""
 

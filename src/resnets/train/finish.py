@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from resnets.data.samples import Sample
 from resnets.report import run as drawings
 from resnets.tasks import classify, metrics
@@ -16,10 +18,13 @@ from resnets.weights import checkpoint as checkpoints
 BATCH = 64
 
 
-def finish(run: Path, val: Sequence[Sample], *, device: str) -> dict[str, Any]:
-    """Judge the best weights of `run` on `val` in fp32, store the fitted temperature, write tables, pictures and report.
+def finish(run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | None = None) -> dict[str, Any]:
+    """Judge the best weights of `run` on `val`, store the fitted temperature, write tables, pictures and report.
 
     This is what `resnets evaluate` computes, so that its figures are those of `metrics.json`.
+
+    Args:
+        pooled: float32 (N, features), what the body of the best weights makes of each picture in `val`, if it is known.
 
     Returns:
         The metrics as they stand in `metrics.json`; empty without validation pictures.
@@ -28,11 +33,13 @@ def finish(run: Path, val: Sequence[Sample], *, device: str) -> dict[str, Any]:
         drawings.draw_all(run, None)
         return {}
     path = run / "weights" / "best.safetensors"
-    predictions = classify.evaluate([classify.load(path, device=device)], val, batch=BATCH)
+    best = classify.load(path, device=device)
+    predictions = (
+        classify.evaluate([best], val, batch=BATCH) if pooled is None else classify.evaluate_pooled(best, val, pooled)
+    )
     predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
     summary = {**metrics.summarize(predictions), "split": "val"}
-    best = checkpoints.read(path)
-    checkpoints.save(path, replace(best, temperature=predictions.temperature, metrics=summary))
+    checkpoints.save(path, replace(checkpoints.read(path), temperature=predictions.temperature, metrics=summary))
     journal.write_json(run / "metrics.json", summary)
     metrics.write_per_class(run / "per_class.csv", predictions)
     predictions.write_csv(run / "predictions.csv")
