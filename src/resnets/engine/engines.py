@@ -22,7 +22,10 @@ from resnets.errors import UserError, suggestion
 from resnets.models.resnet import ResNet
 
 PRECISIONS = ("fp32", "bf16")
-STREAM = 8  # pictures at least that a stream of OpenVINO gets at a time
+STREAM = 8  # pictures of a batch at least for each stream of OpenVINO
+PART_PIXELS = (
+    4 * 224 * 224
+)  # that a stream takes at a time: its maps then stay in the cache, and no stream waits for long
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 Compute = Callable[[Tensor], Tensor]
@@ -133,8 +136,11 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
 
     threads = torch.get_num_threads()
     streams = next(n for n in range(max(min(threads, shape[0] // STREAM), 1), 0, -1) if shape[0] % n == 0)
+    part = shape[0] // streams
+    while streams > 1 and part > 1 and (shape[0] % part or part * shape[2] * shape[3] > PART_PIXELS):
+        part -= 1
     with _quiet():
-        model = converted.model(net, (shape[0] // streams, *shape[1:]))
+        model = converted.model(net, (part, *shape[1:]))
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
@@ -142,12 +148,11 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
         "INFERENCE_NUM_THREADS": threads,
     }
     compiled = openvino.Core().compile_model(model, "CPU", hints)
-    requests = [compiled.create_infer_request() for _ in range(streams)]
+    requests = [compiled.create_infer_request() for _ in range(shape[0] // part)]  # which wait for a stream
 
     def run(pictures: Tensor) -> Tensor:
-        parts = pictures.chunk(streams)
-        for request, part in zip(requests, parts, strict=True):
-            request.start_async([part.numpy()], share_inputs=True)
+        for request, pixels in zip(requests, pictures.split(part), strict=True):
+            request.start_async([pixels.numpy()], share_inputs=True)
         for request in requests:
             request.wait()
         return torch.cat([torch.from_numpy(request.get_output_tensor().data) for request in requests])

@@ -1,0 +1,54 @@
+"""What a recipe leaves open is chosen, and what the user gave stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from resnets.recipes import book
+from resnets.train import plan, speed
+from resnets.train.plan import Draft, Facts
+
+FACTS = Facts(train_count=640, shorter_sides=(300, 200, 260), model_side=224)
+
+
+def completed(**given: object) -> Draft:
+    draft = Draft(book.find("scratch", "resnet18"))
+    draft.set("model.name", "resnet18", "given: --model")
+    for key, value in given.items():
+        draft.set(key.replace("__", "."), value, "given: --set")
+    plan.complete(draft, FACTS)
+    return draft
+
+
+def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    draft = completed(speed__device="cpu")
+    recipe = draft.recipe
+    assert (recipe.data.imgsz, recipe.data.batch) == (224, 32)
+    assert recipe.augment.crop == "random_resized"
+    assert None not in (recipe.speed.compile, recipe.data.workers)
+    assert "auto" not in (recipe.speed.precision, recipe.speed.device)
+    plan.tell(draft)
+    lines = capsys.readouterr().err.splitlines()
+    chosen = {key for key, origin in draft.origins.items() if origin.startswith("chosen")}
+    assert {line.split()[0] for line in lines} == chosen
+    assert all(line.endswith(")") and not line.endswith("()") for line in lines)
+
+
+def test_what_was_given_stays() -> None:
+    given = {"speed__device": "cpu", "speed__compile": True, "speed__precision": "fp32", "data__workers": 5,
+             "data__imgsz": 96, "data__batch": 10, "optim__lr": 0.25}  # fmt: skip
+    draft = completed(**given)
+    values = plan.keys(draft.recipe)
+    assert {key: values[key.replace("__", ".")] for key in given} == given
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(7, 140), (1000, 20_000)])
+def test_compiling_depends_on_the_steps_of_the_whole_job(
+    epochs: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        speed, "compiled", lambda device, count: asked.append((device, count)) or speed.Chosen(True, "a test")
+    )
+    assert completed(stop__epochs=epochs, speed__device="cpu").recipe.speed.compile is True
+    assert asked == [("cpu", steps)]
