@@ -61,18 +61,18 @@ def _predict(count: int) -> Job:
 def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
     folder = flowers or WORK / f"photographs-{count}"
     kind = "flowers" if flowers else "synthetic"
-    weights, split = WORK / f"keras_resnet50-{kind}-{count}.safetensors", WORK / f"split-{kind}-{count}.csv"
+    weights, split = WORK / f"trained_resnet50-{kind}-{count}.safetensors", WORK / f"split-{kind}-{count}.csv"
     theirs = weights.with_suffix(".h5")
 
     def prepare() -> None:
         if not flowers:
             materials.photographs(folder, count)
-        materials.checkpoint(weights, "keras_resnet50", classes=1000, settled=folder)
+        if PEERS.exists():
+            subprocess.run([PEERS, HERE / "keras_split.py", folder, split], check=True, stdout=sys.stderr)
+        materials.trained(weights, "keras_resnet50", split if split.exists() else folder, epochs=epochs)
         convert = (str(OURS.with_name("resnets")), "weights", "convert", str(weights), "--to", "keras", "--no-top")
         backend = {**os.environ, "KERAS_BACKEND": "torch"}  # what .venv has
         subprocess.run([*convert, "--out", str(theirs)], check=True, stdout=sys.stderr, env=backend)
-        if PEERS.exists():
-            subprocess.run([PEERS, HERE / "keras_split.py", folder, split], check=True, stdout=sys.stderr)
 
     settings = ("--recipe", "tutorial_transfer", "--weights", weights, "--epochs", epochs)
     return Job(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def photographs(folder: Path, count: int, *, width: int = 640, height: int = 480, classes: int = 5) -> Path:
@@ -40,8 +38,8 @@ def small(folder: Path, count: int, *, side: int = 32, classes: int = 10) -> Pat
     return folder
 
 
-def checkpoint(path: Path, name: str, *, classes: int, settled: Path | None = None) -> Path:
-    """Write random weights of a network of the zoo, fitted to the pictures of the folder `settled` if it is given."""
+def checkpoint(path: Path, name: str, *, classes: int) -> Path:
+    """Write random weights of a network of the zoo; kept if they are there."""
     import torch
 
     from resnets.data.preprocess import Preprocess
@@ -50,29 +48,29 @@ def checkpoint(path: Path, name: str, *, classes: int, settled: Path | None = No
 
     if not path.exists():
         torch.manual_seed(0)
-        spec = zoo.spec(name, classes=classes)
-        net = zoo.create(name, classes=classes)
-        if settled:
-            _settle(net, settled)
+        spec, net = zoo.spec(name, classes=classes), zoo.create(name, classes=classes)
         names = tuple(f"class_{number}" for number in range(classes))
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, Checkpoint(spec, Preprocess.imagenet(224), names, net.state_dict()))
     return path
 
 
-def _settle(net: nn.Module, folder: Path) -> None:
-    """Give the batch norms the statistics of 64 raw pictures: without, random features are too wild to learn from."""
-    import torch
+def trained(path: Path, name: str, pictures: Path, *, epochs: int) -> Path:
+    """Write weights of a network of the zoo that has learnt from small raw pictures (0 to 255); kept if they are there.
 
-    paths = sorted(folder.rglob("*.jpg"))
-    chosen = [Image.open(path).convert("RGB").resize((180, 180)) for path in paths[:: max(1, len(paths) // 64)][:64]]
-    pictures = torch.from_numpy(np.stack([np.asarray(picture) for picture in chosen])).permute(0, 3, 1, 2).float()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the plain mean of what it sees
-    net.train()
-    with torch.no_grad():
-        net(pictures)
+    Random ones will not do where a precision is judged: what tells one picture from another is so small a part of their
+    vectors that the rounding of bf16 hides it, and the engine is refused.
+    """
+    import resnets
+
+    if not path.exists():
+        settings = ("data.normalize=raw", "data.resize=stretch")
+        with tempfile.TemporaryDirectory() as folder:
+            run = resnets.train(
+                pictures, model=name, imgsz=64, epochs=epochs, out=folder, name="run", overrides=settings
+            )
+            shutil.copyfile(run.run / "weights" / "last.safetensors", path)
+    return path
 
 
 def _photograph(random: np.random.Generator, width: int, height: int, *, tint: int) -> Image.Image:
