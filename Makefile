@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+ROUNDS ?= 3
 BIN := .venv/bin
 DEMO := build/demo
 
@@ -60,7 +61,7 @@ build/peers-torch/.installed: benchmarks/peers-torch.txt .venv/.installed-dev
 
 bench: .venv/.installed-dev build/peers/.installed build/peers-torch/.installed
 	$(BIN)/python -m pip install openvino
-	$(BIN)/python benchmarks/run.py $(if $(FLOWERS),--flowers $(FLOWERS))
+	$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) $(if $(FLOWERS),--flowers $(FLOWERS))
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

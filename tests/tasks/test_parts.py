@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from resnets.data import sources, split
 from resnets.errors import UserError
@@ -68,6 +69,18 @@ def test_other_pictures_have_nothing_to_do_with_the_split_of_the_run(world, run:
         shutil.copy(path, target)
     part = choose(sources.read(tmp_path / "new"), run)
     assert (part.name, len(part.samples)) == ("all", 18)
+
+
+def test_other_pictures_of_the_same_names_have_nothing_to_do_with_it_either(world, run: Path, tmp_path: Path) -> None:
+    for path in world.paths:
+        target = tmp_path / "new" / Path(path).parent.name / Path(path).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.ROTATE_180).save(target)
+    for asked in (None, "all"):
+        part = choose(sources.read(tmp_path / "new"), run, part=asked)
+        assert (part.name, len(part.samples)) == ("all", 18)
+        assert "trained" not in part.reason
 
 
 def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:

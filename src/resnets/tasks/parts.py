@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnets.data import split as splits
+from resnets.data.hashing import sha256
 from resnets.data.samples import PARTS, Sample, Source
 from resnets.errors import UserError, suggestion
 
@@ -98,11 +100,14 @@ def _own(checkpoint: Path) -> Path:
 
 
 def _is_of(split_file: Path, source: Source) -> bool:
-    """Whether the file names any picture of the source; else the model is used on other pictures."""
+    """Whether the file names any picture of the source, by place and content; else the model is used on other pictures."""
     with split_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        named = {row.get("path") for row in csv.DictReader(file)}
+        named = {row.get("path"): row.get("sha256") for row in csv.DictReader(file)}
     root = os.path.abspath(source.root)
-    return any(
-        path in named or Path(os.path.relpath(path, root)).as_posix() in named
-        for path in (os.path.abspath(sample.path) for sample in source.samples)
-    )
+    for path in (os.path.abspath(sample.path) for sample in source.samples):
+        name = path if path in named else Path(os.path.relpath(path, root)).as_posix()
+        # The files of another folder may have the same names. A list without hashes is one that a user wrote.
+        with suppress(OSError):
+            if name in named and named[name] in (None, "", sha256(path)):
+                return True
+    return False
