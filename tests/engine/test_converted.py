@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from resnets.engine import converted, engines, folding, machine
@@ -49,7 +50,7 @@ def test_the_second_time_it_is_read(
     assert len(files(home)) == 1
 
 
-def test_another_process_finds_it(net: ResNet, home: Path, tmp_path: Path) -> None:
+def test_another_process_finds_it() -> None:
     """The name holds nothing that changes from process to process, for a network of each kind of block."""
     script = (
         "import torch\nfrom resnets.engine import converted\nfrom resnets.models import zoo\n"
@@ -67,24 +68,51 @@ def test_another_process_finds_it(net: ResNet, home: Path, tmp_path: Path) -> No
     assert len(found) == 1
 
 
-def test_what_computes_something_else_has_another_name(net: ResNet) -> None:
-    def name(**changes: object) -> str:
-        torch.manual_seed(0)
-        return converted.name(zoo.create("cifar_resnet20", **changes).eval(), SHAPE)
-
-    twin = zoo.create("cifar_resnet20")
-    twin.stem.conv.padding_mode = "reflect"
+def test_what_computes_something_else_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    fresh = zoo.create("cifar_resnet20").eval()
-    names = [name(), converted.name(fresh, (8, 3, 32, 32)), converted.name(twin.eval(), SHAPE)]
-    fresh.stem.conv.padding_mode = "reflect"  # the same tensors
-    names.append(converted.name(fresh, SHAPE))
-    fresh.stem.conv.padding_mode = "zeros"
-    assert converted.name(fresh, SHAPE) == names[0]
+    net = zoo.create("cifar_resnet20").eval()
+    first = converted.name(net, SHAPE)
+    names = [first, converted.name(net, (8, 3, 32, 32))]
+
+    net.stem.conv.padding_mode = "reflect"  # the same tensors
+    names.append(converted.name(net, SHAPE))
+    net.stem.conv.padding_mode = "zeros"
+
+    norm = net.stages.stage1.block1.branch.norm1
     with torch.no_grad():
-        fresh.stages.stage1.block1.branch.norm1.running_mean[0] += 1e-6
-    names.append(converted.name(fresh, SHAPE))
+        norm.running_mean[0] += 1e-6
+        names.append(converted.name(net, SHAPE))
+        norm.running_mean[0] = 0
+    norm.register_buffer("kernel", torch.ones(3), persistent=False)
+    names.append(converted.name(net, SHAPE))
+    norm.kernel[0] = 2
+    names.append(converted.name(net, SHAPE))
+    del norm.kernel
+
+    assert converted.name(net, SHAPE) == first
+    assert "" not in names
     assert len(set(names)) == len(names)
+
+
+def test_changed_code_has_another_name(net: ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a base class in another file as well."""
+    first = converted.name(net, SHAPE)
+    for module in (folding, sys.modules["resnets.models.resnet"], sys.modules["torch.nn.modules.module"]):
+        assert module.__file__
+        edited = tmp_path / "edited.py"
+        edited.write_bytes(Path(module.__file__).read_bytes() + b"# edited")
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "__file__", str(edited))
+            assert converted.name(net, SHAPE) not in ("", first)
+    assert converted.name(net, SHAPE) == first
+
+
+def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
+    for hook in (net.stem.register_forward_hook, net.stem.register_forward_pre_hook):
+        handle = hook(lambda *_: None)
+        assert converted.name(net, SHAPE) == ""
+        handle.remove()
+    assert converted.name(net, SHAPE)
 
 
 def test_a_class_whose_code_nobody_can_read_is_not_kept(pictures: Tensor, home: Path) -> None:
@@ -141,3 +169,55 @@ def test_where_nothing_can_be_written_it_is_converted_each_time(
     first = answers(net, pictures)
     assert torch.equal(answers(net, pictures), first)
     assert len(folded) == 2
+
+
+def test_files_of_another_user_are_read(
+    net: ResNet, pictures: Tensor, folded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError
+
+    first = answers(net, pictures)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert torch.equal(answers(net, pictures), first)
+    assert folded == [1]
+
+
+def test_what_openvino_cannot_read_is_made_anew(
+    net: ResNet, pictures: Tensor, folded: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was cut before its checksum was made."""
+    with monkeypatch.context() as cutting:
+        read = converted.np.fromfile
+        cutting.setattr(converted.np, "fromfile", lambda *words: read(*words)[:1000])
+        first = answers(net, pictures)
+    assert files(home)[0].stat().st_size < 60_000
+    assert torch.equal(answers(net, pictures), first)
+    assert len(folded) == 2
+    assert torch.equal(answers(net, pictures), first)
+    assert len(folded) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no space"), SafetensorError("no space")])
+def test_a_full_disk_leaves_the_engine(
+    error: Exception, net: ResNet, pictures: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(converted.safetensors.numpy, "save_file", fail)
+    torch.testing.assert_close(answers(net, pictures), net.embed(pictures).detach(), rtol=1e-4, atol=1e-4)
+    assert not list(home.glob("*"))
+
+
+def test_a_signal_after_engines_have_gone_kills_nobody(home: Path) -> None:
+    """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
+    script = (
+        "import gc, signal, subprocess\nfrom resnets.engine import engines\nfrom resnets.models import zoo\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.create('tiny', classes=3).eval()\n"
+        "made = [engines.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
+        "while made:\n    del made[0]\n    gc.collect()\n"
+        "subprocess.run(['true'])\nprint('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -49,17 +49,31 @@ def test_any_number_of_pictures_can_come(name: str, count: int, made, net: ResNe
     torch.testing.assert_close(pooled, net.embed(pictures).detach(), rtol=SMALL, atol=SMALL)
 
 
+@pytest.mark.parametrize(
+    ("batch", "threads", "side", "streams", "part"),
+    [
+        (32, 2, 224, 2, 4), (20, 2, 224, 2, 2), (28, 2, 224, 2, 2), (26, 2, 224, 2, 1), (32, 2, 448, 2, 1),
+        (32, 2, 32, 2, 16), (24, 3, 32, 3, 8), (25, 2, 224, 1, 25), (8, 4, 224, 1, 8), (1, 2, 224, 1, 1), (7, 2, 32, 1, 7),
+    ],
+)  # fmt: skip
+def test_a_batch_is_shared_out_to_streams(batch: int, threads: int, side: int, streams: int, part: int) -> None:
+    assert engines.shares(batch, threads, side * side) == (streams, part)
+    assert batch % (streams * part) == 0
+
+
 @pytest.mark.skipif(not machine.has_openvino(), reason="needs openvino")
-@pytest.mark.parametrize(("batch", "threads", "streams"), [(16, 2, 2), (24, 3, 3), (24, 2, 2), (25, 2, 1), (8, 4, 1)])
-def test_a_batch_is_shared_out_to_streams(
-    batch: int, threads: int, streams: int, net: ResNet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("batch", "parts"), [(16, 2), (24, 2), (9, 1)])
+def test_the_parts_of_a_batch_come_back_in_their_order(
+    batch: int, parts: int, net: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    made = engines.build("openvino", net, "fp32", (batch, 3, 32, 32))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     pictures = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(made(pictures), net.embed(pictures).detach(), rtol=SMALL, atol=SMALL)
-    requests = inspect.getclosurevars(made.compute).nonlocals["requests"]
-    assert len(requests) == streams
+    wanted = net.embed(pictures).detach()
+    for pixels, requests in ((engines.PART_PIXELS, parts), (2 * 32 * 32, batch // (2 if parts > 1 else batch))):
+        monkeypatch.setattr(engines, "PART_PIXELS", pixels)
+        made = engines.build("openvino", net, "fp32", (batch, 3, 32, 32))
+        torch.testing.assert_close(made(pictures), wanted, rtol=SMALL, atol=SMALL)
+        assert len(inspect.getclosurevars(made.compute).nonlocals["requests"]) == requests
 
 
 def test_an_answer_is_not_written_over_by_the_next(made, pictures: Tensor) -> None:

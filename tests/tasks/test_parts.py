@@ -80,7 +80,7 @@ def test_other_pictures_of_the_same_names_have_nothing_to_do_with_it_either(worl
     for asked in (None, "all"):
         part = choose(sources.read(tmp_path / "new"), run, part=asked)
         assert (part.name, len(part.samples)) == ("all", 18)
-        assert "trained" not in part.reason
+        assert part.reason == f"18 have the name of one in {run.parent.parent / 'split.csv'}, but none its content"
 
 
 def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:

@@ -124,6 +124,25 @@ def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(pictures: Path, tmp
     assert (other.epoch, other.step) == (1, 2)
 
 
+def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AUGMENTED["one by one"]
+    first = parts(pictures, *settings)
+    features.pool(first, 0, tmp_path)
+    monkeypatch.setattr(
+        features.cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.features * 4
+    )  # for two views
+    again, anew = parts(pictures, *settings), parts(pictures, *settings)
+    calls = count_calls(again.net)
+    features.pool(again, 1, tmp_path)
+    assert calls == []
+    assert len(again.feed.vectors) == 3  # type: ignore[attr-defined]
+    assert torch.equal(features.of_validation(anew, 3, tmp_path), first.val.vectors)  # type: ignore[arg-type, union-attr]
+    features.pool(anew, 0, tmp_path / "other")
+    assert len(anew.feed.vectors) == 2  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("change", ["damaged", "cut", "other recipe"])
 def test_vectors_of_something_else_are_not_taken(change: str, pictures: Path, tmp_path: Path) -> None:
     features.pool(parts(pictures, *AUGMENTED["not at all"]), 0, tmp_path)

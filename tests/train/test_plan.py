@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resnets.recipes import book
-from resnets.train import plan, speed
+from resnets.train import plan
 from resnets.train.plan import Draft, Facts
 
 FACTS = Facts(train_count=640, shorter_sides=(300, 200, 260), model_side=224)
@@ -25,7 +25,7 @@ def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.Capture
     recipe = draft.recipe
     assert (recipe.data.imgsz, recipe.data.batch) == (224, 32)
     assert recipe.augment.crop == "random_resized"
-    assert None not in (recipe.speed.compile, recipe.data.workers)
+    assert recipe.data.workers is not None
     assert "auto" not in (recipe.speed.precision, recipe.speed.device)
     plan.tell(draft)
     lines = capsys.readouterr().err.splitlines()
@@ -35,20 +35,8 @@ def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.Capture
 
 
 def test_what_was_given_stays() -> None:
-    given = {"speed__device": "cpu", "speed__compile": True, "speed__precision": "fp32", "data__workers": 5,
+    given = {"speed__device": "cpu", "speed__precision": "fp32", "data__workers": 5,
              "data__imgsz": 96, "data__batch": 10, "optim__lr": 0.25}  # fmt: skip
     draft = completed(**given)
     values = plan.keys(draft.recipe)
     assert {key: values[key.replace("__", ".")] for key in given} == given
-
-
-@pytest.mark.parametrize(("epochs", "steps"), [(7, 140), (1000, 20_000)])
-def test_compiling_depends_on_the_steps_of_the_whole_job(
-    epochs: int, steps: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, int]] = []
-    monkeypatch.setattr(
-        speed, "compiled", lambda device, count: asked.append((device, count)) or speed.Chosen(True, "a test")
-    )
-    assert completed(stop__epochs=epochs, speed__device="cpu").recipe.speed.compile is True
-    assert asked == [("cpu", steps)]

@@ -33,19 +33,3 @@ def test_autocast_runs_in_the_precision():
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with speed.autocast(name, "cpu"):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
-
-
-@pytest.mark.parametrize(
-    ("device", "steps", "triton", "wanted"),
-    [
-        ("cpu", 10**6, True, False),
-        ("cuda", 500, True, False),
-        ("cuda:1", 50_000, True, True),
-        ("cuda", 50_000, False, False),
-    ],
-)
-def test_the_step_is_compiled_where_that_pays(device, steps, triton, wanted, monkeypatch):
-    monkeypatch.setattr(speed.importlib.util, "find_spec", lambda name: triton or None)
-    chosen = speed.compiled(device, steps)
-    assert chosen.value is wanted
-    assert chosen.reason

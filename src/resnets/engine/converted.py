@@ -7,6 +7,7 @@ versions of what converts; so a network that was trained further is another file
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -39,7 +40,8 @@ def model(net: ResNet, shape: tuple[int, ...]) -> Any:
     path = home() / f"{known}{SUFFIX}"
     if known and (kept := _read(path)):
         text, weights = kept
-        return openvino.Core().read_model(text, openvino.Tensor(weights))
+        with contextlib.suppress(RuntimeError):  # OpenVINO's word for what it cannot read
+            return core().read_model(text, openvino.Tensor(weights))
     body = folding.fold(Body(net)).requires_grad_(False).float()
     with torch.no_grad():
         made = openvino.convert_model(torch.export.export(body, (torch.zeros(shape),)))
@@ -48,28 +50,44 @@ def model(net: ResNet, shape: tuple[int, ...]) -> Any:
     return made
 
 
+@functools.cache
+def core() -> Any:
+    """OpenVINO's, one for the whole process.
+
+    Each loads a plugin that gives the process another stack for signals, and takes it away again at its end. Where several end
+    in another order than the reverse, the stack that is left is gone, and the next signal (Ctrl-C, or a child that ends)
+    kills the process with a segmentation fault (openvino 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def home() -> Path:
     """Where they are kept; it can be removed at any time."""
     return cache_home() / "engines"
 
 
 def name(net: ResNet, shape: tuple[int, ...]) -> str:
-    """What the file of `net` is called; empty where the code of a module cannot be read, and so not be compared."""
+    """What the file of `net` is called; empty where what it computes cannot be told from its tensors, settings and code."""
     import openvino
 
     made = hashlib.sha256(repr((shape, torch.__version__, openvino.__version__)).encode())
+    code = {folding.__name__, __name__}  # the two that make one graph of the modules
     for place, module in net.named_modules():
         settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+        if module._forward_hooks or module._forward_pre_hooks or any(map(torch.is_tensor, settings.values())):
+            return ""
         made.update(f"{place} {type(module).__qualname__} {settings}".encode())
+        code |= {parent.__module__ for parent in type(module).__mro__ if parent is not object}
     try:
-        # The classes of the modules, and the two files that make one graph of them.
-        for module in sorted({type(each).__module__ for each in net.modules()} | {folding.__name__, __name__}):
-            made.update(Path(str(sys.modules[module].__file__)).read_bytes())
+        for module_name in sorted(code):
+            made.update(Path(str(sys.modules[module_name].__file__)).read_bytes())
     except (OSError, AttributeError, KeyError):
         return ""
-    for place, tensor in net.state_dict().items():
+    for place, tensor in (*net.named_parameters(), *net.named_buffers()):
         made.update(f"{place} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        made.update(tensor.contiguous().numpy().data)
+        made.update(tensor.detach().contiguous().numpy().data)
     return made.hexdigest()[:32]
 
 
@@ -81,9 +99,10 @@ def _read(path: Path) -> tuple[bytes, np.ndarray] | None:
             weights = file.get_tensor("weights")
             if (file.metadata() or {}).get("sha256") != _digest(text, weights):
                 return None
-        os.utime(path)
     except (OSError, SafetensorError):
         return None
+    with contextlib.suppress(OSError):  # another user's, or on a disk that is read only
+        os.utime(path)
     return text, weights
 
 
@@ -91,26 +110,26 @@ def _keep(path: Path, made: Any) -> None:
     """Where it cannot be kept, it is converted again the next time."""
     import openvino
 
-    with contextlib.suppress(OSError, JobError), tempfile.TemporaryDirectory(prefix="resnets-") as folder:
+    # On a full disk openvino raises RuntimeError, and safetensors an error of its own.
+    problems = (OSError, JobError, RuntimeError, SafetensorError)
+    with contextlib.suppress(*problems), tempfile.TemporaryDirectory(prefix="resnets-") as folder:
         text, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
         openvino.serialize(made, text, weights)
         xml, values = text.read_bytes(), np.fromfile(weights, np.uint8)
-        _make_room(len(values))
         with replacing(path) as temporary:
             metadata = {"xml": xml.decode(), "sha256": _digest(xml, values)}
             safetensors.numpy.save_file({"weights": values}, temporary, metadata=metadata)
         say(f"  the converted network is kept for the next time: {len(values) / 1e6:,.1f} MB in '{home()}'")
+        _limit()
 
 
-def _make_room(size: int) -> None:
-    """Remove what was used least recently, until `size` more bytes stay within the limit."""
-    found = sorted(home().glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
-    taken = size + sum(path.stat().st_size for path in found)
-    for path in found:
-        if taken <= LIMIT_BYTES:
-            break
-        taken -= path.stat().st_size
-        path.unlink()
+def _limit() -> None:
+    """Remove what was used least recently, until the rest stays within the limit."""
+    taken = 0
+    for path in sorted(home().glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        taken += path.stat().st_size
+        if taken > LIMIT_BYTES:
+            path.unlink()
 
 
 def _digest(text: bytes, weights: np.ndarray) -> str:

@@ -25,7 +25,7 @@ PRECISIONS = ("fp32", "bf16")
 STREAM = 8  # pictures of a batch at least for each stream of OpenVINO
 PART_PIXELS = (
     4 * 224 * 224
-)  # that a stream takes at a time: its maps then stay in the cache, and no stream waits for long
+)  # of the pictures that a stream takes at a time: with small parts none waits long for another
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 Compute = Callable[[Tensor], Tensor]
@@ -132,13 +132,8 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     """A batch is shared out to streams that compute by themselves: threads that share every layer wait for each other, all
     the more where others decode pictures meanwhile. With too few pictures for that, all threads work on one.
     """
-    import openvino
-
     threads = torch.get_num_threads()
-    streams = next(n for n in range(max(min(threads, shape[0] // STREAM), 1), 0, -1) if shape[0] % n == 0)
-    part = shape[0] // streams
-    while streams > 1 and part > 1 and (shape[0] % part or part * shape[2] * shape[3] > PART_PIXELS):
-        part -= 1
+    streams, part = shares(shape[0], threads, shape[2] * shape[3])
     with _quiet():
         model = converted.model(net, (part, *shape[1:]))
     hints = {
@@ -147,7 +142,7 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
     }
-    compiled = openvino.Core().compile_model(model, "CPU", hints)
+    compiled = converted.core().compile_model(model, "CPU", hints)
     requests = [compiled.create_infer_request() for _ in range(shape[0] // part)]  # which wait for a stream
 
     def run(pictures: Tensor) -> Tensor:
@@ -158,6 +153,18 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
         return torch.cat([torch.from_numpy(request.get_output_tensor().data) for request in requests])
 
     return Engine("openvino", precision, shape[0], torch.device("cpu"), run, torch.contiguous_format)
+
+
+def shares(batch: int, threads: int, pixels: int) -> tuple[int, int]:
+    """How many streams of OpenVINO a batch of pictures of so many pixels is for, and how many each takes at a time.
+
+    All streams get equally many parts, so that none is idle at the end of a batch.
+    """
+    streams = next(n for n in range(max(min(threads, batch // STREAM), 1), 0, -1) if batch % n == 0)
+    most = batch // streams
+    if streams == 1:
+        return 1, most
+    return streams, next(n for n in range(most, 0, -1) if most % n == 0 and (n == 1 or n * pixels <= PART_PIXELS))
 
 
 MAKERS: dict[str, Callable[[ResNet, str, tuple[int, ...]], Engine]] = {

@@ -124,13 +124,16 @@ def evaluate(
 
 def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor) -> Predictions:
     """As `evaluate`, where what the body makes of each picture is at hand: pooled vectors (N, features), float32."""
+    assert len(pooled) == len(samples), (len(pooled), len(samples))
     head = classifier.net.head
     with torch.inference_mode():
-        logits = classify(head, pooled.to(head.fc.weight.device)).float().cpu().numpy()
+        logits = classify(head, pooled.to(head.fc.weight.device)).float().cpu()
+    for sample, row in zip(samples, logits, strict=True):
+        check_finite(row, sample.path)
     return Predictions(
         paths=tuple(sample.path for sample in samples),
         true=_true(samples, classifier.classes),
-        logits=logits,
+        logits=logits.numpy(),
         classes=classifier.classes,
         temperature=classifier.temperature,
     )

@@ -53,15 +53,18 @@ def choose(
         raise UserError(f"--split is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
     if split_file is not None and val_fraction is not None:
         raise UserError("--split-file and --val-fraction both say how to split; give one of them.")
-    source, origin = _divided(source, checkpoint, part, split_file, val_fraction, seed)
+    own = checkpoint.parent.parent / SPLIT_FILE  # by which a model in a run folder was trained
+    alike, same = (0, False) if source.parts or not own.is_file() else _shared(own, source)
+    source, origin = _divided(source, own if same else None, part, split_file, val_fraction, seed)
     if part is None:
         part = next((name for name in prefer if name in source.parts), ALL)
     if part == ALL:
-        own = _own(checkpoint)
-        if not source.parts and own.is_file() and _is_of(own, source):
-            origin = f"with those that the model was trained on, by {own}"
-        elif not source.parts:
+        if not source.parts:
             origin = "there is no split"
+            if same:
+                origin = f"with those that the model was trained on, by {own}"
+            elif alike:
+                origin = f"{alike} have the name of one in {own}, but none its content"
         return Part(ALL, source.samples, origin)
     if part not in source.parts:
         there = f"only {', '.join(source.parts)}" if source.parts else "it is not split"
@@ -74,19 +77,18 @@ def choose(
 
 def _divided(
     source: Source,
-    checkpoint: Path,
+    own: Path | None,
     part: str | None,
     split_file: str | Path | None,
     val_fraction: float | None,
     seed: int,
 ) -> tuple[Source, str]:
-    """The source with its parts, and where these come from."""
+    """The source with its parts, and where these come from; `own` is the split of the model's run, if it is of this source."""
     if split_file is not None:
         return splits.read(split_file, source), str(split_file)
     if val_fraction is not None:
         return splits.split(source, val_fraction=val_fraction, seed=seed), f"{val_fraction:g} with seed {seed}"
-    own = _own(checkpoint)
-    if not source.parts and part != ALL and own.is_file() and _is_of(own, source):
+    if own is not None and part != ALL:
         try:
             return splits.read(own, source), f"{own}, by which the model was trained"
         except UserError as error:
@@ -94,20 +96,20 @@ def _divided(
     return source, f"as '{source.root}' has it"
 
 
-def _own(checkpoint: Path) -> Path:
-    """Where the split lies by which a model in a run folder was trained."""
-    return checkpoint.parent.parent / SPLIT_FILE
+def _shared(split_file: Path, source: Source) -> tuple[int, bool]:
+    """How many pictures have the name of one in the file, and whether any has its content, too.
 
-
-def _is_of(split_file: Path, source: Source) -> bool:
-    """Whether the file names any picture of the source, by place and content; else the model is used on other pictures."""
+    Where none has, the model is used on other pictures, since the files of another folder may have the same names.
+    """
     with split_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         named = {row.get("path"): row.get("sha256") for row in csv.DictReader(file)}
     root = os.path.abspath(source.root)
+    alike = 0
     for path in (os.path.abspath(sample.path) for sample in source.samples):
         name = path if path in named else Path(os.path.relpath(path, root)).as_posix()
-        # The files of another folder may have the same names. A list without hashes is one that a user wrote.
-        with suppress(OSError):
-            if name in named and named[name] in (None, "", sha256(path)):
-                return True
-    return False
+        if name in named:
+            alike += 1
+            with suppress(OSError):
+                if named[name] in (None, "", sha256(path)):  # a list without hashes is one that a user wrote
+                    return alike, True
+    return alike, False

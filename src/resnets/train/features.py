@@ -52,15 +52,16 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
         if epoch < frozen:
             say(f"the frozen body is run in every epoch: {reason}")
         return
-    views = _views(parts, frozen)
-    if not views:
-        say("the frozen body is run in every epoch: its vectors would not fit into memory")
-        return
-    path, key = run / "state" / FILE, _key(parts, views)
+    path, key = run / "state" / FILE, _key(parts)
     vectors = _read(path, key)
     if vectors is None:
+        views = _views(parts)
+        if not views:
+            say("the frozen body is run in every epoch: its vectors would not fit into memory")
+            return
         vectors = _computed(parts, views)
         _write(path, key, vectors)
+    views = len(vectors.train)  # those of the run's beginning, however much memory is free now
     say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training picture")
     feed = PooledFeed(parts.feed, vectors.train, frozen)
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
@@ -74,10 +75,11 @@ def of_validation(parts: Parts, epoch: int, run: Path) -> Tensor | None:
     """The vectors (M, features) of the validation pictures that epoch `epoch` (from 1) was judged by; None where it was
     judged by pictures.
     """
-    frozen = _frozen_epochs(parts)
-    if parts.val is None or not 1 <= epoch <= frozen or _unfit(parts):
+    if parts.val is None or not 1 <= epoch <= _frozen_epochs(parts) or _unfit(parts):
         return None
-    vectors = _read(run / "state" / FILE, _key(parts, _views(parts, frozen)))
+    if isinstance(parts.val, PooledEvaluation):
+        return parts.val.vectors
+    vectors = _read(run / "state" / FILE, _key(parts))  # the run had ended before
     return None if vectors is None else vectors.val
 
 
@@ -182,11 +184,15 @@ def _varied(recipe: Recipe) -> bool:
     return part.crop != "none" or bool(part.flip or part.jitter or part.pca_std or part.trivial or part.erase)
 
 
-def _views(parts: Parts, frozen: int) -> int:
-    """How many views of each picture; 0 when the vectors of not even one fit into memory."""
-    wanted = min(frozen, VIEWS) if _varied(parts.recipe) else 1
+def _wanted(parts: Parts) -> int:
+    """How many views of each picture there should be."""
+    return min(_frozen_epochs(parts), VIEWS) if _varied(parts.recipe) else 1
+
+
+def _views(parts: Parts) -> int:
+    """As many of them as fit into memory; 0 when the vectors of not even one do."""
     of_one = 4 * parts.net.head.features * (len(parts.feed.paths) + len(parts.val_labels))  # bytes
-    return min(wanted, int(MEMORY_SHARE * cache.free_memory() / max(of_one, 1)))
+    return min(_wanted(parts), int(MEMORY_SHARE * cache.free_memory() / max(of_one, 1)))
 
 
 def _computed(parts: Parts, views: int) -> Vectors:
@@ -223,10 +229,10 @@ def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Te
             yield view, batch.indices, feed.vary(batch)[0]
 
 
-def _key(parts: Parts, views: int) -> str:
+def _key(parts: Parts) -> str:
     """What the vectors depend on; the weights are those that the recipe names, or its seed."""
     recipe = parts.recipe
-    facts = (recipe.model, recipe.data, recipe.augment, recipe.seed, parts.precision, views, parts.feed.paths)
+    facts = (recipe.model, recipe.data, recipe.augment, recipe.seed, parts.precision, _wanted(parts), parts.feed.paths)
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
@@ -237,7 +243,8 @@ def _read(path: Path, key: str) -> Vectors | None:
             wanted, _, content = (file.metadata() or {}).get("of", "").partition(" ")
             if wanted != key:
                 return None
-            vectors = Vectors(file.get_tensor("train"), file.get_tensor("val"))
+            # Copied, since in a file they begin anywhere: how a product is rounded depends on where its factors lie.
+            vectors = Vectors(file.get_tensor("train").clone(), file.get_tensor("val").clone())
     except (OSError, SafetensorError):
         return None
     return vectors if content == _digest(vectors) else None

@@ -21,7 +21,8 @@ BATCH = 64
 def finish(run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | None = None) -> dict[str, Any]:
     """Judge the best weights of `run` on `val`, store the fitted temperature, write tables, pictures and report.
 
-    This is what `resnets evaluate` computes, so that its figures are those of `metrics.json`.
+    This is what `resnets evaluate` computes, and what the epoch of these weights was judged by: the figures in
+    `metrics.json` are those of both, as far as the precisions agree in which they were computed.
 
     Args:
         pooled: float32 (N, features), what the body of the best weights makes of each picture in `val`, if it is known.

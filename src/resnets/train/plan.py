@@ -61,7 +61,6 @@ def complete(draft: Draft, facts: Facts) -> None:
     _pictures(draft, facts)
     _batch(draft, facts)
     _rate(draft)
-    _length(draft, facts)
 
 
 def tell(draft: Draft) -> None:
@@ -154,12 +153,3 @@ def _rate(draft: Draft) -> None:
     ratio = batch / part.lr_batch
     scaled, rule = (part.lr * ratio, "linearly") if part.name == "sgd" else (part.lr * math.sqrt(ratio), "as a root")
     draft.choose("optim.lr", scaled, f"{part.lr:g} for a batch of {part.lr_batch}, scaled {rule}")
-
-
-def _length(draft: Draft, facts: Facts) -> None:
-    """What depends on how long the job is."""
-    if draft.recipe.speed.compile is None:
-        steps_per_epoch = max(facts.train_count // (draft.recipe.data.batch or 1), 1)
-        steps = draft.recipe.stop.steps or (draft.recipe.stop.epochs or 1) * steps_per_epoch
-        chosen = speed.compiled(draft.recipe.speed.device, steps)
-        draft.choose("speed.compile", chosen.value, chosen.reason)

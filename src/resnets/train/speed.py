@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import random
 from typing import NamedTuple
@@ -15,8 +14,6 @@ from resnets import processes
 from resnets.data.samples import counted
 from resnets.engine import machine
 from resnets.errors import UserError
-
-LONG_STEPS = 10_000  # from here on compiling the step is worth its minute
 
 
 class Chosen(NamedTuple):
@@ -70,21 +67,6 @@ def threads(device_name: str) -> Chosen | None:
     if processes.size() == 1 or device_name != "cpu":
         return None
     return Chosen(machine.cores(), f"the share of each of {processes.local_size()} processes")
-
-
-def compiled(device_name: str, steps: int) -> Chosen:
-    """Whether a training of so many steps goes through torch.compile, which takes about a minute.
-
-    On two cores of a CPU a step of ResNet-50 became 5 % faster and one of the CIFAR nets not at all (docs/speed.md). So the
-    choice falls on a GPU only, and on jobs of which a minute is a small part.
-    """
-    if not device_name.startswith("cuda"):
-        return Chosen(False, "without a GPU it gains next to nothing")
-    if importlib.util.find_spec("triton") is None:
-        return Chosen(False, "triton, which compiles for the GPU, is not installed")
-    if steps < LONG_STEPS:
-        return Chosen(False, f"{steps:,} steps are too few for the minute that it takes")
-    return Chosen(True, f"a minute is little beside {steps:,} steps")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:
