@@ -50,6 +50,7 @@ class Job:
     prepare: Callable[[], object] = lambda: None  # makes the pictures and weights, before any clock runs
     limit: bool = False  # the ratio wanted is one to stay below, as of memory
     points: float | None = None  # how far apart the accuracies may be, in points of a hundred
+    first: bool = False  # ours remembers something from run to run: its first one, before the rounds, is timed apart
 
 
 def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]:
@@ -63,7 +64,14 @@ def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]
         _say(f"{job.name}: {name} is left out: {lacking}")
     failed: dict[str, str] = {}
     runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in job.contenders if each.name not in absent}
+    first = None
     with tempfile.TemporaryDirectory() as home:
+        if job.first and job.contenders[0].name not in absent:
+            _say(f"{job.name}: the first run of {job.contenders[0].name} ...")
+            try:
+                first = _run(job.contenders[0], Path(home))
+            except ContenderError as failure:
+                failed[job.contenders[0].name] = str(failure)
         for number in range(rounds):
             for contender in job.contenders:
                 if contender.name in absent or contender.name in failed:
@@ -76,7 +84,7 @@ def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]
                     _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
     result = {
         "job": job.name, "title": job.title, "unit": job.unit, "limit": job.limit, "points": job.points,
-        "ours": job.contenders[0].name, "rounds": rounds, **_summary(job, runs, failed), "absent": absent,
+        "ours": job.contenders[0].name, "rounds": rounds, **_summary(job, runs, failed), "first": first, "absent": absent,
         "failed": failed, "runs": runs, "machine": machine(), "versions": versions(),
     }  # fmt: skip
     _write(results / f"{job.name}.json", result)

@@ -54,7 +54,7 @@ def _predict(count: int) -> Job:
                 None, ("onnxruntime", "onnxscript", "torchvision"),
             ),
         ),
-        prepare,
+        prepare, first=True,
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
                 ("tensorflow", "keras", "h5py"),
             ),
         ),
-        prepare, points=1.0,
+        prepare, points=1.0, first=True,
     )  # fmt: skip
 
 

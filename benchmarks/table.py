@@ -46,6 +46,9 @@ def text(results: Path) -> str:
             wanted = f"{'≤ ' if row.limit else ''}{row.wanted:.2f}x" if row.wanted else ""
             said = {True: "reached", False: "NOT reached", None: ""}[row.reached]
             lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {wanted:>8} {said}".rstrip())
+        if result.get("first") and result["ours"] in result["median"]:
+            share = result["first"]["rate"] / result["median"][result["ours"]]
+            lines.append(f"  its first run, with nothing remembered from an earlier one: {share:.2f} of that rate")
         lines += [f"  {_accuracy(result, peer)}" for peer in result["accuracy"] if peer != result["ours"]]
         lines += [f"  {name} failed: {why}" for name, why in result["failed"].items()]
         lines += [f"  {name} was left out: {why}" for name, why in result["absent"].items()]

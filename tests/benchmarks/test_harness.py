@@ -107,6 +107,30 @@ def test_the_median_of_the_rounds_counts(tmp_path):
     assert result["ratios"]["peer"]["measured"] == 2.0
 
 
+def test_a_first_run_is_timed_apart(tmp_path):
+    log = tmp_path / "count"
+    code = (
+        "import json, os, sys; path = sys.argv[1]; open(path, 'a').write('x'); "
+        "print(json.dumps({'amount': [5, 10, 20, 40][os.path.getsize(path) - 1], 'seconds': 1}))"
+    )
+    contenders = (Contender("ours", (sys.executable, "-S", "-c", code, str(log))), Contender("peer", says(measured(5))))
+    result = compare(job(*contenders, first=True), rounds=3, results=tmp_path / "results")
+    assert result["first"]["rate"] == 5
+    assert [each["rate"] for each in result["runs"]["ours"]] == [10, 20, 40]
+    assert result["ratios"]["peer"]["measured"] == 4.0
+    assert "0.25 of that rate" in table.text(tmp_path / "results")
+
+
+def test_a_first_run_that_fails_is_named(tmp_path):
+    contenders = (
+        Contender("ours", (sys.executable, "-S", "-c", "import nothing")),
+        Contender("peer", says(measured(5))),
+    )
+    result = compare(job(*contenders, first=True), rounds=1, results=tmp_path)
+    assert list(result["failed"]) == ["ours"]
+    assert (result["first"], result["runs"]["ours"]) == (None, [])
+
+
 def test_without_seconds_the_whole_process_is_timed(tmp_path):
     code = 'import time; time.sleep(0.3); print(\'{"amount": 3, "seconds": null}\')'
     result = compare(job(Contender("ours", (sys.executable, "-S", "-c", code))), rounds=1, results=tmp_path)
