@@ -66,22 +66,25 @@ def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]
     runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in job.contenders if each.name not in absent}
     first = None
     with tempfile.TemporaryDirectory() as home:
-        if job.first and job.contenders[0].name not in absent:
-            _say(f"{job.name}: the first run of {job.contenders[0].name} ...")
+
+        def turn(contender: Contender, which: str) -> dict[str, Any] | None:
+            """What it measured; None where it takes no part."""
+            if contender.name in absent or contender.name in failed:
+                return None
+            _say(f"{job.name}: {which}, {contender.name} ...")
             try:
-                first = _run(job.contenders[0], Path(home))
+                return _run(contender, Path(home))
             except ContenderError as failure:
-                failed[job.contenders[0].name] = str(failure)
+                failed[contender.name] = str(failure)
+                _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
+                return None
+
+        if job.first:
+            first = turn(job.contenders[0], "first run")
         for number in range(rounds):
             for contender in job.contenders:
-                if contender.name in absent or contender.name in failed:
-                    continue
-                _say(f"{job.name}: round {number + 1} of {rounds}, {contender.name} ...")
-                try:
-                    runs[contender.name].append(_run(contender, Path(home)))
-                except ContenderError as failure:
-                    failed[contender.name] = str(failure)
-                    _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
+                if found := turn(contender, f"round {number + 1} of {rounds}"):
+                    runs[contender.name].append(found)
     result = {
         "job": job.name, "title": job.title, "unit": job.unit, "limit": job.limit, "points": job.points,
         "ours": job.contenders[0].name, "rounds": rounds, **_summary(job, runs, failed), "first": first, "absent": absent,

@@ -67,6 +67,7 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
     def prepare() -> None:
         if not flowers:
             materials.photographs(folder, count)
+        WORK.mkdir(parents=True, exist_ok=True)
         if PEERS.exists():
             subprocess.run([PEERS, HERE / "keras_split.py", folder, split], check=True, stdout=sys.stderr)
         materials.trained(weights, "keras_resnet50", split if split.exists() else folder, epochs=epochs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -62,6 +61,7 @@ def trained(path: Path, name: str, pictures: Path, *, epochs: int) -> Path:
     vectors that the rounding of bf16 hides it, and the engine is refused.
     """
     import resnets
+    from resnets.weights.checkpoint import read, save
 
     if not path.exists():
         settings = ("data.normalize=raw", "data.resize=stretch")
@@ -69,7 +69,7 @@ def trained(path: Path, name: str, pictures: Path, *, epochs: int) -> Path:
             run = resnets.train(
                 pictures, model=name, imgsz=64, epochs=epochs, out=folder, name="run", overrides=settings
             )
-            shutil.copyfile(run.run / "weights" / "last.safetensors", path)
+            save(path, read(run.run / "weights" / "last.safetensors"))
     return path
 
 

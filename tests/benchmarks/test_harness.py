@@ -18,6 +18,15 @@ def says(line: str, *, log: Path | None = None, name: str = "") -> tuple[str, ..
     return (sys.executable, "-S", "-c", f"{note}print('a word before'); print({line!r})")
 
 
+def in_turn(log: Path, *amounts: float) -> tuple[str, ...]:
+    """The command of a contender that measures another amount each time it runs."""
+    code = (
+        f"import json, os; open({str(log)!r}, 'a').write('x'); "
+        f"print(json.dumps({{'amount': {list(amounts)}[os.path.getsize({str(log)!r}) - 1], 'seconds': 1}}))"
+    )
+    return (sys.executable, "-S", "-c", code)
+
+
 def measured(amount: float, seconds: float | None = 1.0, **more: object) -> str:
     return json.dumps({"amount": amount, "seconds": seconds, **more})
 
@@ -96,24 +105,14 @@ def test_the_picture_is_drawn(mixed, tmp_path):
 
 
 def test_the_median_of_the_rounds_counts(tmp_path):
-    log = tmp_path / "count"
-    code = (
-        "import json, os, sys; path = sys.argv[1]; open(path, 'a').write('x'); "
-        "print(json.dumps({'amount': [1, 90, 10][os.path.getsize(path) - 1], 'seconds': 1}))"
-    )
-    contenders = (Contender("ours", (sys.executable, "-S", "-c", code, str(log))), Contender("peer", says(measured(5))))
+    contenders = (Contender("ours", in_turn(tmp_path / "count", 1, 90, 10)), Contender("peer", says(measured(5))))
     result = compare(job(*contenders), rounds=3, results=tmp_path)
     assert result["median"]["ours"] == 10
     assert result["ratios"]["peer"]["measured"] == 2.0
 
 
 def test_a_first_run_is_timed_apart(tmp_path):
-    log = tmp_path / "count"
-    code = (
-        "import json, os, sys; path = sys.argv[1]; open(path, 'a').write('x'); "
-        "print(json.dumps({'amount': [5, 10, 20, 40][os.path.getsize(path) - 1], 'seconds': 1}))"
-    )
-    contenders = (Contender("ours", (sys.executable, "-S", "-c", code, str(log))), Contender("peer", says(measured(5))))
+    contenders = (Contender("ours", in_turn(tmp_path / "count", 5, 10, 20, 40)), Contender("peer", says(measured(5))))
     result = compare(job(*contenders, first=True), rounds=3, results=tmp_path / "results")
     assert result["first"]["rate"] == 5
     assert [each["rate"] for each in result["runs"]["ours"]] == [10, 20, 40]

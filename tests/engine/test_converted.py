@@ -68,7 +68,7 @@ def test_another_process_finds_it() -> None:
     assert len(found) == 1
 
 
-def test_what_computes_something_else_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_computes_something_else_has_another_name() -> None:
     torch.manual_seed(0)
     net = zoo.create("cifar_resnet20").eval()
     first = converted.name(net, SHAPE)

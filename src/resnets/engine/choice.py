@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from resnets import atomic
-from resnets.data.builtin import cache_home
-from resnets.engine import engines, machine
+from resnets.engine import converted, engines, machine
 from resnets.engine.engines import Engine
 from resnets.engine.folding import classify
 from resnets.errors import JobError, UserError, suggestion
@@ -222,7 +221,7 @@ class Memory:
             "shape": list(shape),
         }
         name = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:20]
-        self.path: Path = cache_home() / "engines" / f"{name}.json"
+        self.path: Path = converted.home() / f"{name}.json"
 
     def read(self) -> dict[str, Measured]:
         """Nothing where nothing was measured, and nothing from a file that is damaged."""

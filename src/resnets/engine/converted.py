@@ -1,4 +1,4 @@
-"""A folded network in OpenVINO's own form, kept on the disk: converting takes seconds, reading it again half of one.
+"""A folded network in OpenVINO's own form, kept on the disk: converting takes seconds, reading it again far less.
 
 A file is named by the weights, by the code of every module that computes with them, by the shape of the pictures and by the
 versions of what converts; so a network that was trained further is another file. What is in a file is data and no code.
@@ -64,7 +64,7 @@ def core() -> Any:
 
 
 def home() -> Path:
-    """Where they are kept; it can be removed at any time."""
+    """Where they are kept, and the speeds beside them; it can be removed at any time."""
     return cache_home() / "engines"
 
 

@@ -54,7 +54,8 @@ def choose(
     if split_file is not None and val_fraction is not None:
         raise UserError("--split-file and --val-fraction both say how to split; give one of them.")
     own = checkpoint.parent.parent / SPLIT_FILE  # by which a model in a run folder was trained
-    alike, same = (0, False) if source.parts or not own.is_file() else _shared(own, source)
+    divided = source.parts or split_file is not None or val_fraction is not None
+    alike, same = (0, False) if divided or not own.is_file() else _shared(own, source)
     source, origin = _divided(source, own if same else None, part, split_file, val_fraction, seed)
     if part is None:
         part = next((name for name in prefer if name in source.parts), ALL)

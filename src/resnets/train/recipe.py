@@ -178,7 +178,7 @@ class Speed(Part):
     channels_last: bool = True
     threads: int | None = _value(None, low=1)
     deterministic: bool = False
-    compile: bool = False  # the training step through torch.compile: a minute at the start, then some percent faster
+    compile: bool = False  # the training step through torch.compile: it takes about a minute, and gains little on a CPU
     sync_bn: bool = False  # of several processes: BN takes its statistics over all of them
 
 
