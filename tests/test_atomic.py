@@ -95,3 +95,26 @@ with atomic.replacing({str(path)!r}) as temporary:
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
+
+
+def test_a_duplicate_takes_no_room_and_survives_the_end_of_the_other(tmp_path: Path) -> None:
+    last, best = tmp_path / "last", tmp_path / "best"
+    best.write_text("older")
+    atomic.write_text(last, "epoch 1")
+    for _ in range(2):  # renaming a file to another name of itself does nothing, and says nothing
+        atomic.duplicate(last, best)
+        assert best.samefile(last)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+    atomic.write_text(last, "epoch 2")
+    assert best.read_text() == "epoch 1"
+
+
+def test_where_there_are_no_links_a_duplicate_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    atomic.write_text(tmp_path / "last", "epoch 1")
+    atomic.duplicate(tmp_path / "last", tmp_path / "best")
+    assert (tmp_path / "best").read_text() == "epoch 1"
+    assert not (tmp_path / "best").samefile(tmp_path / "last")

@@ -1,10 +1,27 @@
-"""`python -m resnets` is the command `resnets`."""
+"""The command `resnets`, which is also `python -m resnets`."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+from typing import NoReturn
 
 from resnets.cli.app import main
 
+
+def run() -> NoReturn:
+    """Run the command line and end the process.
+
+    What is registered for the end is done, but no object is taken apart: the system takes the memory back at once, and
+    Python would need 0.3 s for that after `predict` and 0.8 s after `train`.
+    """
+    code = main()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

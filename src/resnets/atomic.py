@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise JobError(f"Cannot write '{path}': {reason}. What stood there before is unchanged.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def duplicate(source: Path, path: Path) -> None:
+    """Let `path`, in the same folder, be the same file as `source`, which nobody may write into; a copy where there are no links.
+
+    Raises:
+        JobError: the folder cannot be written to, or the disk is full.
+    """
+    with replacing(path) as temporary:
+        temporary.unlink()
+        try:
+            temporary.hardlink_to(source)
+        except OSError:  # FAT, some network file systems
+            shutil.copyfile(source, temporary)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -25,6 +25,12 @@ def local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def cores() -> int:
+    """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(here // local_size(), 1)
+
+
 def launched() -> bool:
     """Whether a launcher has started this process, with others or alone."""
     return size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ

@@ -24,9 +24,18 @@ def source(tmp_path: Path) -> cache.Decoded:
 
 
 def test_kept_pictures_equal_decoded_ones_to_the_bit(source):
-    kept = cache.InMemory(source, threads=2)
+    kept = cache.InMemory(source)
     assert len(kept) == len(source) == 4
+    assert kept.whole is None
     assert all(np.array_equal(kept[number], source[number]) for number in range(4))
+
+
+def test_pictures_of_one_size_lie_in_one_piece(source):
+    squares = cache.Decoded(source.paths, lambda path: cache.shrunken(path, min_side=40)[:40, :40])
+    kept = cache.InMemory(squares, size=(40, 40))
+    assert all(np.array_equal(kept[number], squares[number]) for number in range(4))
+    assert kept.whole.shape == (4, 40, 40, 3)
+    assert all(np.shares_memory(kept[number], kept.whole) for number in range(4))
 
 
 def test_pictures_are_shrunken_to_the_side_that_is_needed(source):
@@ -76,7 +85,7 @@ def test_every_unreadable_picture_is_named_at_once(source):
         path = Path(source.paths[number])
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(JobError) as caught:
-        cache.InMemory(source, threads=2)
+        cache.InMemory(source)
     assert "1.jpg" in str(caught.value)
     assert "3.jpg" in str(caught.value)
     assert "0.jpg" not in str(caught.value)

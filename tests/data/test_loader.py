@@ -134,7 +134,7 @@ def _loaded(path: str) -> torch.Tensor:
     return augment.as_tensor(WHOLE(path)).float()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, 1, None])
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_evaluation_gives_every_picture_once_and_in_order(pictures, workers, memory):
     evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=workers, memory=memory)
@@ -151,3 +151,11 @@ def test_evaluation_decodes_once_when_the_pictures_fit(pictures):
     for path in pictures.paths:
         Path(path).unlink()
     assert len(list(evaluation)) == len(evaluation) == 4
+
+
+def test_evaluation_that_happens_once_keeps_nothing(pictures):
+    evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=1, memory=10**9)
+    assert [first for first, _ in evaluation.once()] == [0, 4, 8, 12]
+    Path(pictures.paths[6]).unlink()
+    with pytest.raises(JobError, match=r"06\.png"):
+        list(evaluation)

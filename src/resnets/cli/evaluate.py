@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli.loading import loading
+
 WHICH, HOW, MACHINE = "Which pictures", "How", "Machine"
 
 
@@ -63,9 +65,10 @@ def evaluate(
     """
     import json
 
-    from resnets.report import run as drawings
-    from resnets.tasks import evaluation, overview, views
-    from resnets.train import speed
+    with loading():
+        from resnets.report import run as drawings
+        from resnets.tasks import evaluation, overview, views
+        from resnets.train import speed
 
     found = evaluation.run(
         checkpoints,

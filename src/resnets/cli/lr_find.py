@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli.loading import loading
+
 
 def lr_find(
     data: Annotated[str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")],
@@ -33,7 +35,8 @@ def lr_find(
 
     The suggested rate goes to stdout, the curve into a picture.
     """
-    from resnets.recipes import job
+    with loading():
+        from resnets.recipes import job
 
     suggestion = job.lr_find(
         data,

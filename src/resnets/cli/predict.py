@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli.loading import loading
+
 
 def predict(
     checkpoint: Annotated[
@@ -33,8 +35,9 @@ def predict(
 
     Example: resnets predict runs/flowers holiday/ --csv answers.csv
     """
-    from resnets.tasks import answers
-    from resnets.train import speed
+    with loading():
+        from resnets.tasks import answers
+        from resnets.train import speed
 
     answers.run(
         checkpoint,

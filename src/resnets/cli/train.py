@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli.loading import loading
+
 PICTURES, LEARNING, MACHINE = "Pictures", "Learning", "Machine"
 
 
@@ -112,8 +114,9 @@ def train(
 
     A value that you give always wins. What is chosen for you is printed with its reason.
     """
-    from resnets import processes
-    from resnets.recipes import job
+    with loading():
+        from resnets import processes
+        from resnets.recipes import job
 
     result = job.train(
         data or None,

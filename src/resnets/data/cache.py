@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from resnets import processes
 from resnets.data import disk
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
+from resnets.data.parallel import in_order
 from resnets.data.samples import counted
 from resnets.errors import JobError
 from resnets.progress import track
@@ -24,6 +22,7 @@ from resnets.progress import track
 MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
 ESTIMATE_PICTURES = 48  # as many are decoded to guess the size of all
 SHOWN_FAILURES = 20
+AHEAD = 64  # pictures that wait for the one before them
 
 Prepare = Callable[[str], np.ndarray]
 
@@ -50,30 +49,36 @@ class Decoded:
 
 
 class InMemory:
-    """All pictures decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit."""
+    """All pictures decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit.
 
-    def __init__(self, source: Decoded, *, threads: int) -> None:
+    Args:
+        size: height and width, where all pictures have the same. Then `whole` holds them, uint8 (N, height, width, 3): one
+            large piece of memory, which the system clears in large pages, and which is not copied when it becomes a tensor.
+
+    Raises:
+        JobError: pictures cannot be read; each is named.
+    """
+
+    def __init__(self, source: Decoded, *, size: tuple[int, int] | None = None) -> None:
         failures: list[DecodeError] = []
+        self.whole = None if size is None else np.empty((len(source), *size, 3), np.uint8)
 
         def load(index: int) -> np.ndarray | None:
             try:
-                return source[index]
+                picture = source[index]
             except DecodeError as error:
                 failures.append(error)
                 return None
+            if self.whole is None:
+                return picture
+            self.whole[index] = picture
+            return self.whole[index]
 
-        with ThreadPoolExecutor(threads) as pool:
-            made = pool.map(load, range(len(source)))
-            pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
+        made = in_order(load, range(len(source)), workers=None, ahead=AHEAD)
+        pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
         if failures:
             raise JobError(failed(failures))
         self.pictures: list[np.ndarray] = [picture for picture in pictures if picture is not None]
-
-    def stacked(self) -> Tensor:
-        """All pictures, which are of one size, as one tensor (N, 3, h, w); they are kept once all the same."""
-        whole = np.stack(self.pictures)
-        self.pictures = list(whole)
-        return torch.from_numpy(whole).permute(0, 3, 1, 2)
 
     def __len__(self) -> int:
         return len(self.pictures)

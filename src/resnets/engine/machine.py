@@ -18,12 +18,6 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def cores() -> int:
-    """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(here // processes.local_size(), 1)
-
-
 def cpu_flags() -> set[str]:
     """What the processor can do, in Linux' words; empty elsewhere."""
     return set(_cpuinfo("flags").split())
@@ -63,7 +57,7 @@ def identity(device: torch.device) -> dict[str, str | int]:
     return {
         "device": f"{device.type} {chip or platform.processor()}",
         "features": " ".join(sorted(cpu_flags() & {"avx2", "avx512f", "avx512_vnni", *BF16_FLAGS})),
-        "cores": cores(),
+        "cores": processes.cores(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "openvino": importlib.metadata.version("openvino") if has_openvino() else "",

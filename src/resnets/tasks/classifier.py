@@ -14,12 +14,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from resnets.data.decode import DecodeError
+from resnets.data.parallel import in_order
 from resnets.data.preprocess import Preprocess
 from resnets.engine.runner import Runner
 from resnets.errors import JobError, UserError
 from resnets.models.resnet import ResNet, check_side
 from resnets.models.spec import ResNetSpec
-from resnets.tasks.pipeline import Prepared, check_sizes, chunks, in_order
+from resnets.tasks.pipeline import Prepared, check_sizes, chunks
 from resnets.tasks.prediction import Prediction
 
 Picture = str | Path | np.ndarray | Image.Image

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from resnets.data.decode import DecodeError
+from resnets.data.parallel import in_order
 from resnets.data.samples import Sample, listed
 from resnets.engine.folding import classify
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say, track
 from resnets.tasks import views
 from resnets.tasks.classifier import Classifier, check_finite
-from resnets.tasks.pipeline import Prepared, check_sizes, chunks, in_order
+from resnets.tasks.pipeline import Prepared, check_sizes, chunks
 from resnets.tasks.prediction import Prediction
 from resnets.tasks.predictions import UNLABELLED, Predictions, average, log_softmax
 from resnets.weights import checkpoint as checkpoints

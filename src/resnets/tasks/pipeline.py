@@ -1,19 +1,13 @@
-"""Pictures are prepared by threads while the network works on those before them."""
+"""Pictures on their way to the network, and full batches of them."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from torch import Tensor
 
-from resnets.engine.machine import cores
 from resnets.errors import UserError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Prepared(NamedTuple):
@@ -26,35 +20,6 @@ class Prepared(NamedTuple):
     name: str
     inputs: list[list[Tensor]]
     error: str | None = None
-
-
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None, ahead: int
-) -> Iterator[Result]:
-    """Yield `function(item)` for each item, in the order of the items.
-
-    Memory stays flat: `items` is read at most `ahead` further than what was yielded.
-
-    Args:
-        workers: threads; None for one a processor, 0 to work in the calling thread. Threads suffice since decoding
-            does not hold Python's lock.
-    """
-    workers = cores() if workers is None else workers
-    if workers == 0:
-        yield from map(function, items)
-        return
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # the caller stopped early, or a picture failed: what was not begun is not waited for
-            for future in waiting:
-                future.cancel()
 
 
 def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:

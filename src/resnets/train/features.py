@@ -210,7 +210,7 @@ def _computed(parts: Parts, views: int) -> Vectors:
         train[view, numbers] = runner.embed(pictures).cpu()
     val = torch.empty(len(parts.val_labels), parts.net.head.features)
     if parts.val is not None:
-        for start, pictures in parts.val:
+        for start, pictures in parts.val.once():
             val[start : start + len(pictures)] = runner.embed(pictures).cpu()
     parts.net.train(was_training)
     return Vectors(train, val)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from resnets import atomic
 from resnets.data.loader import Batch
 from resnets.errors import JobError
 from resnets.progress import say, track
@@ -134,21 +135,22 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any]) 
     state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
     if gained:
         state.best, state.best_epoch = score, state.epoch
-        if distributed.first():
-            parts.save_weights(folder / "weights" / "best.safetensors", parts.judged, row)
     if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
         say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
     patience = parts.recipe.stop.patience_epochs
     tired = patience is not None and state.epochs_without_gain >= patience
     state.finished = tired or state.total_step >= parts.total_steps
-    _save_all(parts, state, folder)
+    _save_all(parts, state, folder, gained=gained)
     return gained
 
 
-def _save_all(parts: Parts, state: State, folder: Path) -> None:
+def _save_all(parts: Parts, state: State, folder: Path, *, gained: bool = False) -> None:
     """Weights, state, then the journal, which the state holds as well: a kill between the three loses nothing."""
     if distributed.first():
-        parts.save_weights(folder / "weights" / "last.safetensors", parts.judged, state.rows[-1] if state.rows else {})
+        best, last = (folder / "weights" / f"{name}.safetensors" for name in ("best", "last"))
+        parts.save_weights(last, parts.judged, state.rows[-1] if state.rows else {})
+        if gained:
+            atomic.duplicate(last, best)
     save(parts, state, folder)
     if distributed.first():
         journal.write_rows(folder, state.rows)

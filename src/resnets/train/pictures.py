@@ -16,7 +16,6 @@ from resnets.data import augment, cache, disk, loader, statistics
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample, Stored, labels, paths, weights
-from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.progress import say
 from resnets.train.recipe import Augment, Recipe
@@ -39,10 +38,12 @@ class Feed:
         self.recipe, self.classes = recipe, list(classes)
         self.batched = by_batches(recipe.augment)
         self.paths = paths(samples)
-        self.pictures = _kept(recipe.data.cache, samples, self._prepare(preprocess))
-        self.stack: Tensor | None = None
-        if self.batched and isinstance(self.pictures, cache.InMemory):
-            self.stack = self.pictures.stacked()
+        prepare = self._prepare(preprocess)
+        size = preprocess.size if prepare.func is _framed else None
+        self.pictures = _kept(recipe.data.cache, samples, prepare, size)
+        self.stack: Tensor | None = None  # (N, 3, h, w)
+        if self.batched and isinstance(self.pictures, cache.InMemory) and self.pictures.whole is not None:
+            self.stack = torch.from_numpy(self.pictures.whole).permute(0, 3, 1, 2)
         self.preprocess = _measured(preprocess, recipe.data.normalize, self.pictures, self.paths)
         self.labels = self.labels_of(samples)
         self.weights, draw = self._weights(samples)
@@ -138,20 +139,22 @@ class Feed:
             paths(mine),
             self.preprocess.load,
             batch=EVALUATION_BATCH,
-            workers=self.recipe.data.workers or 0,
+            workers=None if self.recipe.data.workers else 0,
             memory=round(VAL_MEMORY_SHARE * cache.free_memory() / processes.local_size()),
         )
 
 
-def _kept(asked: str, samples: Sequence[Sample], prepare: partial[np.ndarray]) -> cache.Pictures:
-    """The prepared pictures, where they are best kept, which is said."""
+def _kept(
+    asked: str, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
+) -> cache.Pictures:
+    """The prepared pictures, of `size` where all have the same, kept where it is best, which is said."""
     source = cache.Decoded(paths(samples), prepare)
     hashes = [] if isinstance(samples, Stored) else [each.sha256 or "" for each in samples]
     place = disk.folder(prepare) if hashes and all(hashes) else None
     decision = cache.decide(asked, source, place=place, hashes=hashes)
     say(f"  {decision}")
     if decision.where == "ram":
-        return cache.InMemory(source, threads=machine.cores())
+        return cache.InMemory(source, size=size)
     if decision.where == "disk" and place:
         return disk.OnDisk(source.paths, prepare, hashes, place)
     return source

@@ -56,7 +56,7 @@ def workers(device_name: str) -> Chosen:
     Varying a picture takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
     that few processes suffice there; a GPU has to be fed by all cores.
     """
-    here = machine.cores()
+    here = processes.cores()
     if device_name == "cpu":
         return Chosen(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
     return Chosen(min(here, 8), f"{counted(here, 'processor')} for the GPU's pictures")
@@ -66,7 +66,7 @@ def threads(device_name: str) -> Chosen | None:
     """How many threads compute, where torch cannot know it: torchrun gives each of its processes one."""
     if processes.size() == 1 or device_name != "cpu":
         return None
-    return Chosen(machine.cores(), f"the share of each of {processes.local_size()} processes")
+    return Chosen(processes.cores(), f"the share of each of {processes.local_size()} processes")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:

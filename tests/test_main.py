@@ -1,0 +1,26 @@
+"""The process of the command ends quickly, and leaves nothing undone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import resnets
+
+PROGRAM = "import atexit, sys; atexit.register(print, 'at the end'); from resnets.__main__ import run; run()"
+
+
+def _ended(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=60)
+
+
+def test_what_was_registered_for_the_end_is_done_and_written_out() -> None:
+    done = _ended("--version")
+    assert done.stdout.splitlines() == [f"resnets {resnets.__version__}", "at the end"]
+    assert done.returncode == 0
+
+
+def test_the_exit_code_is_that_of_the_command() -> None:
+    done = _ended("nonsense")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
