@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 from collections.abc import Iterator
@@ -22,5 +23,6 @@ def loading() -> Iterator[None]:
     finally:
         if not gc.get_freeze_count():
             gc.freeze()
+            atexit.register(gc.unfreeze)  # else triton complains about what is left of it when Python ends
         if was_on:
             gc.enable()

@@ -1,0 +1,67 @@
+"""Where the time of a training step goes: the operations of torch, by their own time.
+
+    python benchmarks/step.py [MODEL] [--batch 16] [--imgsz 224] [--steps 4]
+
+The network, the layout and the precision are those of `resnets train` as it comes; the pictures are noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
+
+from resnets.engine import machine
+from resnets.models import spec, zoo
+from resnets.train import optim, speed
+from resnets.train.recipe import Optim
+
+CLASSES = 10
+ROWS = 10  # of the table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model", nargs="?", default="resnet50")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--imgsz", type=int, default=224, metavar="PIXELS")
+    parser.add_argument("--steps", type=int, default=4, help="as many are timed, and as many profiled")
+    options = parser.parse_args()
+    machine.keep_memory()
+    precision = str(speed.precision("auto", "cpu").value)
+    net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
+    optimizer = optim.build(net, Optim(), lr=0.1, body_lr_share=1.0)
+    pictures = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(CLASSES, (options.batch,))
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with speed.autocast(precision, "cpu"):
+            logits = net(pictures)
+        cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    step()
+    start = time.perf_counter()
+    for _ in range(options.steps):
+        step()
+    took = (time.perf_counter() - start) / options.steps
+    print(
+        f"{options.model}, {precision}, batch {options.batch}: {took:.3f} s a step, {options.batch / took:.1f} pictures/s"
+    )
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(options.steps):
+            step()
+    rows = sorted(profiled.key_averages(), key=lambda row: row.self_cpu_time_total, reverse=True)
+    total = sum(row.self_cpu_time_total for row in rows)
+    for row in rows[:ROWS]:
+        print(
+            f"{row.self_cpu_time_total / total:6.1%}  {row.self_cpu_time_total / 1000 / options.steps:8.1f} ms  {row.key}"
+        )
+
+
+if __name__ == "__main__":
+    main()
