@@ -24,3 +24,10 @@ def test_the_exit_code_is_that_of_the_command() -> None:
     done = _ended("nonsense")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
+
+
+def test_a_closed_stderr_is_no_failure() -> None:
+    command = f"exec '{sys.executable}' -c '{PROGRAM}' --version 2>&-"
+    done = subprocess.run(["sh", "-c", command.replace("'at the end'", "1")], stdout=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.split() == [b"resnets", resnets.__version__.encode(), b"1"]

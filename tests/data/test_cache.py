@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,8 @@ def test_pictures_of_one_size_lie_in_one_piece(source):
     assert all(np.array_equal(kept[number], squares[number]) for number in range(4))
     assert kept.whole.shape == (4, 40, 40, 3)
     assert all(np.shares_memory(kept[number], kept.whole) for number in range(4))
+    assert len(kept) == 4
+    assert len(pickle.dumps(kept)) < 1.5 * kept.whole.nbytes  # for a worker that is spawned
 
 
 def test_pictures_are_shrunken_to_the_side_that_is_needed(source):

@@ -69,16 +69,17 @@ class InMemory:
             except DecodeError as error:
                 failures.append(error)
                 return None
-            if self.whole is None:
-                return picture
-            self.whole[index] = picture
-            return self.whole[index]
+            if self.whole is not None:
+                self.whole[index] = picture
+                return None
+            return picture
 
         made = in_order(load, range(len(source)), workers=None, ahead=AHEAD)
         pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
         if failures:
             raise JobError(failed(failures))
-        self.pictures: list[np.ndarray] = [picture for picture in pictures if picture is not None]
+        kept = [picture for picture in pictures if picture is not None]
+        self.pictures: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
 
     def __len__(self) -> int:
         return len(self.pictures)
