@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+from resnets.data.parallel import in_order
 from resnets.data.samples import SHOWN, counted
 from resnets.errors import JobError
 from resnets.progress import track
@@ -41,9 +41,8 @@ def hashes(paths: Sequence[str]) -> list[str]:
             return ""
 
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        each = itertools.chain.from_iterable(pool.map(lambda chunk: [hashed(path) for path in chunk], chunks))
-        found = list(track(each, what="hashing", total=len(paths), unit="files"))
+    made = in_order(lambda chunk: [hashed(path) for path in chunk], chunks, workers=THREADS, ahead=2 * THREADS)
+    found = list(track(itertools.chain.from_iterable(made), what="hashing", total=len(paths), unit="files"))
     if failures:
         more = f"; and {len(failures) - SHOWN:,} more" if len(failures) > SHOWN else ""
         raise JobError(f"{counted(len(failures), 'file')} cannot be read: {'; '.join(sorted(failures)[:SHOWN])}{more}.")
