@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from resnets import processes
 
 Item = TypeVar("Item")
+
+rephrase: Callable[[str], str] = str  # set by the command line, which prints the library's `arguments` as flags
 
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, one line in this many seconds is enough to see that the work goes on
 
@@ -20,7 +22,7 @@ PLAIN_LINE_SECONDS = 10.0  # without a terminal, one line in this many seconds i
 def say(message: str) -> None:
     """Print one line for the person at the terminal (stderr); of several processes only the first one speaks."""
     if processes.rank() == 0:
-        print(message, file=sys.stderr, flush=True)
+        print(rephrase(message), file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from resnets import progress
 from resnets.cli import aliases, app
 from resnets.errors import JobError, UserError
 
@@ -172,3 +173,12 @@ def test_every_alias_leads_to_a_flag_or_a_verb_that_there_is() -> None:
     assert not set(aliases.FLAGS) & flags
     assert set(aliases.VERBS.values()) <= set(app.VERBS)
     assert not set(aliases.VERBS) & set(app.VERBS)
+
+
+def test_lines_and_errors_name_flags_only_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(monkeypatch, UserError("`top_k` must be 1 or more; received 0.")) == 2
+    assert capsys.readouterr().err == "error: --top-k must be 1 or more; received 0.\n"
+    progress.say("take `batch=8`")
+    assert capsys.readouterr().err == "take `batch=8`\n"

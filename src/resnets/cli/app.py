@@ -14,7 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from resnets import progress
 from resnets.cli import aliases
+from resnets.cli.flags import as_flags
 from resnets.errors import JobError, UserError, suggestion
 
 # Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
@@ -64,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name may hold bytes that are no text; they leave as they came.
         sys.stdout.reconfigure(errors="surrogateescape")
+    progress.rephrase = as_flags
     try:
         code = _run(aliases.canonical(words, VERBS))
         sys.stdout.flush()
@@ -83,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message, code = _explained(error)
         print(f"error: {message}", file=sys.stderr)
         return code
+    finally:
+        progress.rephrase = str
 
 
 def _run(words: list[str]) -> int:
@@ -130,9 +135,9 @@ def _received(flags: Sequence[str], words: Sequence[str]) -> str:
 def _explained(error: Exception) -> tuple[str, int]:
     """What to print for an error, and the exit code."""
     if isinstance(error, UserError):
-        return str(error), 2
+        return as_flags(str(error)), 2
     if isinstance(error, JobError):
-        return str(error), 1
+        return as_flags(str(error)), 1
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
         return "The memory of this machine is used up. Use a smaller --batch, --imgsz or model.", 1
     if isinstance(error, OSError) and error.errno is not None:
