@@ -16,8 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from resnets.engine import machine
 from resnets.models import spec, zoo
-from resnets.train import optim, speed
-from resnets.train.recipe import Optim
+from resnets.training import optim, speed
+from resnets.training.recipe import Optim
 
 CLASSES = 10
 ROWS = 10  # of the table

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from resnets.errors import JobError, UserError
@@ -48,6 +46,7 @@ _HOME = {  # public name -> the module that it is defined in, imported when the 
     "load": "resnets.tasks.classify",
     "names": "resnets.models.zoo",
     "spec": "resnets.models.zoo",
+    "train": "resnets.recipes.job",
 }
 
 
@@ -61,22 +60,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps `resnets.train` the function, although a room of the package bears the same name.
-
-    Python sets the attribute `train` to the room as soon as anything in it is imported; that assignment is ignored
-    here. The room is reached with `from resnets.train import …`.
-    """
-
-    @property
-    def train(self) -> object:
-        return importlib.import_module("resnets.recipes.job").train
-
-    @train.setter
-    def train(self, room: ModuleType) -> None:
-        pass
-
-
-sys.modules[__name__].__class__ = _Package

@@ -7,7 +7,7 @@ import pytest
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.recipes import book
-from resnets.train.schedule import build
+from resnets.training.schedule import build
 
 
 @pytest.mark.parametrize("name", list(book.RECIPES))

@@ -9,10 +9,10 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.recipes import book, continuation, job
-from resnets.train import journal, resume
-from resnets.train import state as states
-from resnets.train.journal import OF_THE_CLOCK
-from resnets.train.recipe import override, tiny
+from resnets.training import journal, resume
+from resnets.training import state as states
+from resnets.training.journal import OF_THE_CLOCK
+from resnets.training.recipe import override, tiny
 
 Train = Callable[..., Path]
 

@@ -15,9 +15,9 @@ from resnets.data import loader, sources, split
 from resnets.errors import JobError, UserError
 from resnets.recipes import book, job
 from resnets.tasks import classify
-from resnets.train import build, journal, loop
-from resnets.train.recipe import override, tiny
-from resnets.train.state import Parts, State
+from resnets.training import build, journal, loop
+from resnets.training.recipe import override, tiny
+from resnets.training.state import Parts, State
 from resnets.weights import checkpoint as checkpoints
 
 FILES = [

@@ -13,8 +13,8 @@ from PIL import Image
 
 from resnets.tasks import metrics
 from resnets.tasks.predictions import Predictions
-from resnets.train import journal
-from resnets.train.recipe import Recipe, assign
+from resnets.training import journal
+from resnets.training.recipe import Recipe, assign
 
 
 def journal_rows(epochs: int, val: bool = True) -> list[dict]:

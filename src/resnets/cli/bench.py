@@ -40,7 +40,7 @@ def bench(
 
     from resnets.engine import bench as measure
     from resnets.engine import machine
-    from resnets.train import speed
+    from resnets.training import speed
 
     if threads is not None:
         torch.set_num_threads(threads)

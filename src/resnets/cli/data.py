@@ -119,8 +119,8 @@ def shard(
     Example: resnets data shard photos shards
     """
     from resnets.data import sharding, sources
-    from resnets.train import build
-    from resnets.train.recipe import Data, Recipe
+    from resnets.training import build
+    from resnets.training.recipe import Data, Recipe
 
     wanted = {"val_fraction": val_fraction, "split_seed": seed, "split_file": split_file, "group_by": group_by}
     source = build.divided(sources.read(data), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]

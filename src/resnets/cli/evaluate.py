@@ -68,7 +68,7 @@ def evaluate(
     with loading():
         from resnets.report import run as drawings
         from resnets.tasks import evaluation, overview, views
-        from resnets.train import speed
+        from resnets.training import speed
 
     found = evaluation.run(
         checkpoints,

@@ -37,7 +37,7 @@ def predict(
     """
     with loading():
         from resnets.tasks import answers
-        from resnets.train import speed
+        from resnets.training import speed
 
     answers.run(
         checkpoint,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from resnets.errors import UserError, suggestion
 from resnets.recipes import finetune, he2015_cifar, he2015_imagenet, notes_cifar, scratch, tutorial_transfer
-from resnets.train.recipe import Recipe
+from resnets.training.recipe import Recipe
 
 RECIPES: dict[str, Callable[[str | None], Recipe]] = {
     "scratch": scratch.recipe,

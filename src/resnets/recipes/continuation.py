@@ -13,10 +13,10 @@ from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.train import build, distributed, journal, speed
-from resnets.train import state as states
-from resnets.train.recipe import Recipe, assign, keys, override
-from resnets.train.state import Parts, State
+from resnets.training import build, distributed, journal, speed
+from resnets.training import state as states
+from resnets.training.recipe import Recipe, assign, keys, override
+from resnets.training.state import Parts, State
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 

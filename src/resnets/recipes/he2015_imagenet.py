@@ -15,7 +15,7 @@ in `resnets models`.
 
 from __future__ import annotations
 
-from resnets.train.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
+from resnets.training.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:

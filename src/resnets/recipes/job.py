@@ -15,13 +15,13 @@ from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say
 from resnets.recipes import book, continuation
 from resnets.report import lr_curve
-from resnets.train import build, distributed, features, finish, journal, loop, plan
-from resnets.train import lr_find as range_test
-from resnets.train import resume as resume_file
-from resnets.train import state as states
-from resnets.train.interval import Interval
-from resnets.train.plan import Draft
-from resnets.train.recipe import Recipe, override
+from resnets.training import build, distributed, features, finish, journal, loop, plan
+from resnets.training import lr_find as range_test
+from resnets.training import resume as resume_file
+from resnets.training import state as states
+from resnets.training.interval import Interval
+from resnets.training.plan import Draft
+from resnets.training.recipe import Recipe, override
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import published
 from resnets.weights.checkpoint import Checkpoint

@@ -1,0 +1,245 @@
+"""From a complete recipe and a divided source to the parts of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnets import processes
+from resnets.data import cache, check, split
+from resnets.data.decode import DecodeError, inspect
+from resnets.data.samples import Source, Stored
+from resnets.engine import machine
+from resnets.errors import UserError
+from resnets.models import spec as specs
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.progress import say
+from resnets.report import gallery
+from resnets.training import distributed, ema, freeze, journal, optim, schedule, speed
+from resnets.training.pictures import Feed, framing
+from resnets.training.plan import SMALL_SIDE, Facts
+from resnets.training.recipe import Recipe
+from resnets.training.state import Parts
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
+
+SHAPE_SAMPLE = 200  # pictures whose headers are read to learn how large they are
+
+
+def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
+    """What the choices of `resnets.training.plan` depend on."""
+    samples = source.part("train")
+    sides = []
+    for sample in samples[:: max(len(samples) // SHAPE_SAMPLE, 1)]:
+        try:
+            info = inspect(sample.path)
+        except DecodeError:  # named when the pictures are checked
+            continue
+        sides.append(min(info.width, info.height))
+    spec = _wanted(recipe, source.classes, parent)
+    return Facts(
+        train_count=len(samples),
+        shorter_sides=sides,
+        model_side=spec.imgsz,
+        least_side=_outline_of(spec).min_side,
+        weights_side=None if parent is None else parent.preprocess.size[0],
+        builtin_digits=recipe.data.location == "digits",
+    )
+
+
+def divided(source: Source, recipe: Recipe) -> Source:
+    """The source with each picture in a part: as it came, or split as the recipe says; checked for what can be read.
+
+    Raises:
+        UserError: there is nothing to learn from, pictures cannot be read, or have no label.
+    """
+    part = recipe.data
+    if isinstance(source.samples, Stored):
+        return _stored(source, recipe)
+    if nameless := [sample.path for sample in source.samples if sample.label is None]:
+        raise UserError(
+            f"{len(nameless)} pictures have no label, such as '{nameless[0]}'; training needs a label each."
+        )
+    if part.split_file is not None:
+        return readable(split.read(part.split_file, source), part.on_bad)
+    source = readable(source, part.on_bad)
+    if (part.folds is None) != (part.fold is None):
+        raise UserError("data.folds and data.fold belong together: --set data.folds=5 --set data.fold=1")
+    return split.split(
+        source,
+        val_fraction=part.val_fraction,
+        seed=part.split_seed,
+        group_by=part.group_by,
+        folds=part.folds,
+        fold=part.fold,
+    )
+
+
+def _stored(source: Source, recipe: Recipe) -> Source:
+    part = recipe.data
+    if part.split_file is not None or part.folds is not None or part.group_by is not None:
+        return split.split(source)  # which says why not
+    if "train" not in source.parts:
+        raise UserError(f"'{source.root}' has no train part, only {', '.join(source.parts)}.")
+    return source
+
+
+def readable(source: Source, on_bad: str) -> Source:
+    """The source without the pictures that cannot be read, or an error that lists them; stored ones were looked at."""
+    if isinstance(source.samples, Stored):
+        return source
+    failures = check.quick(source)
+    if not failures:
+        return source
+    if on_bad == "error":
+        raise UserError(cache.failed(failures))
+    bad = {failure.path for failure in failures}
+    say(f"left out {len(bad)} pictures that cannot be read:")
+    for failure in failures:
+        say(f"  {failure}")
+    kept = tuple(each for each in source.samples if each.path not in bad)
+    emptied = set(source.classes) - {each.label for each in kept}
+    classes = tuple(name for name in source.classes if name not in emptied)
+    return replace(source, samples=kept, classes=classes, empty=tuple(sorted({*source.empty, *emptied})))
+
+
+def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+    """The network that the recipe wants, checked against its pictures and against what is to stay frozen.
+
+    Raises:
+        UserError: no such network or setting; weights of another network; pictures that are too small for it.
+    """
+    spec = _wanted(recipe, classes, parent)
+    side = recipe.data.imgsz or spec.imgsz
+    if spec.pool == "window":  # its last layer is made for one size of pictures
+        spec = replace(spec, imgsz=side)
+    net = _outline_of(spec)
+    if side < net.min_side:
+        smaller = "" if "cifar" in spec.stem else "; or --stem cifar, which does not shrink them at once"
+        raise UserError(
+            f"{spec.name} needs pictures of {net.min_side} pixels at least; received --imgsz {side}{smaller}."
+        )
+    freeze.apply(net, recipe.freeze)
+    return spec
+
+
+def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+    if parent is None:
+        return zoo.spec(recipe.model.name or "", classes=len(classes), **_settings(recipe))
+    if recipe.model.name != parent.spec.name:
+        raise UserError(f"The weights are of {parent.spec.name}; received --model {recipe.model.name}.")
+    return replace(parent.spec, classes=len(classes), **_settings(recipe))
+
+
+def _outline_of(spec: specs.ResNetSpec) -> ResNet:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return specs.build(spec)
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe changes about the network, by the names of its specification."""
+    values = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
+    """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
+    spec = specification(recipe, classes, parent)
+    speed.seed_everything(recipe.seed)
+    net = specs.build(spec)
+    if parent is None:
+        return net, spec
+    if tuple(classes) == parent.classes and not _settings(recipe):
+        net.load_state_dict(checkpoints.network(parent).state_dict())
+        say("the weights have the same classes: their head is kept")
+    else:
+        new = checkpoints.adapt(net, parent)
+        say(f"new head for {len(classes)} classes: {', '.join(new)}")
+    return net, spec
+
+
+def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]) -> Parts:
+    """Everything that the loop needs, on its device."""
+    device = distributed.own(recipe.speed.device)
+    recipe = replace(recipe, speed=replace(recipe.speed, device=device))
+    machine.keep_memory()
+    if recipe.speed.threads is not None:
+        torch.set_num_threads(recipe.speed.threads)
+    if recipe.speed.deterministic:
+        speed.deterministic()
+    train, val = source.part("train"), source.part("val") if "val" in source.parts else []
+    net, spec = network(recipe, source.classes, parent)
+    if processes.size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
+        speed.seed_everything(recipe.seed + processes.rank())
+    feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
+    layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
+    net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    if recipe.speed.sync_bn:
+        net = distributed.synchronise(net, device)  # type: ignore[assignment]
+    total = recipe.stop.steps or (recipe.stop.epochs or 1) * feed.plan.steps_per_epoch
+    hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
+    curve = schedule.build(
+        recipe.schedule, total_steps=total, steps_per_epoch=feed.plan.steps_per_epoch, hold_steps=min(hold, total)
+    )
+
+    def save_weights(path: Path, judged: nn.Module, row: dict[str, Any]) -> None:
+        tensors = judged.state_dict()
+        # Without what the clock says, so that the same run gives the same bytes.
+        metrics = {name: value for name, value in row.items() if name not in journal.OF_THE_CLOCK}
+        made = Checkpoint(spec, feed.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
+        checkpoints.save(path, made)
+
+    return Parts(
+        recipe=recipe,
+        net=net,
+        optimizer=optim.build(net, recipe.optim, lr=recipe.optim.lr, body_lr_share=recipe.freeze.body_lr_share),
+        pace=schedule.Pace(curve, recipe.schedule),
+        ema=ema.averaged(net, recipe.ema.decay) if recipe.ema.decay else None,
+        feed=feed,
+        total_steps=total,
+        val=feed.evaluation(val) if val else None,
+        val_labels=feed.labels_of(val),
+        save_weights=save_weights,
+        device=device,
+        precision=recipe.speed.precision,
+    )
+
+
+def warn(recipe: Recipe) -> None:
+    """Say what will probably hurt."""
+    side = recipe.data.imgsz or 0
+    stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
+    if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
+        say(
+            f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of a picture of {side} pixels; "
+            "--stem cifar keeps its detail"
+        )
+    if recipe.freeze.part == "body" and recipe.model.weights == "none":
+        say("warning: the body is frozen at random weights; --weights FILE gives it trained ones")
+
+
+def outline(recipe: Recipe, source: Source) -> str:
+    """How long the run will be, in a line or two."""
+    train, val = len(source.part("train")), len(source.part("val")) if "val" in source.parts else 0
+    steps = max(train // (recipe.data.batch or 1), 1)
+    total = recipe.stop.steps or (recipe.stop.epochs or 1) * steps
+    return (
+        f"{len(source.classes)} classes; {train} training and {val} validation pictures; {steps} steps an epoch, "
+        f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (--dry-run)"
+    )
+
+
+def draw_batch(feed: Feed, out: Path) -> None:
+    """The first batch as the network will see it, with its classes."""
+    pictures, labels = feed.first_batch()
+    names = [feed.classes[label] for label in labels]
+    tiles = [gallery.Tile(picture, name) for picture, name in zip(pictures, names, strict=True)]
+    gallery.draw(tiles[: gallery.MOST_PICTURES], out)

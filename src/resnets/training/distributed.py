@@ -1,0 +1,259 @@
+"""What the processes of one run say to each other, over gloo or NCCL; a single process only talks to itself.
+
+The first process alone writes. Each takes the same share of every batch, and the gradients are averaged, so that
+together they take the steps of one process at the whole batch; only BN sees a share, unless it is synchronised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from resnets import processes
+from resnets.errors import JobError, UserError
+from resnets.training import lock
+
+Made = TypeVar("Made")
+
+# The others wait so long for the first one, which may decode all pictures of a run meanwhile. That a process has died
+# gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the others.
+PATIENCE = timedelta(hours=2)
+
+
+_jobs = itertools.count()  # a script may train several times, one job after the other
+
+
+class Attempt:
+    """One start of a job; a launcher that begins it anew keeps a store in which the next attempt finds what it needs."""
+
+    def __init__(self, store: dist.Store | None, job: int) -> None:
+        self._store, self._key = store, f"resnets/run/{job}"
+
+    def remember(self, run: Path) -> None:
+        """Let a later attempt find the run that this one has begun."""
+        if self._store is not None and first():
+            self._store.set(self._key, str(run))
+
+    def remembered(self) -> Path | None:
+        """The run that an earlier attempt has begun."""
+        store = self._store
+        found = store is not None and by_first(lambda: store.check([self._key]) and store.get(self._key))
+        return Path(found.decode()) if found else None
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Attempt]:
+    """Be one of the processes that the launcher has started, for the time of the block.
+
+    Raises:
+        JobError: another process has ended in the midst of it.
+    """
+    if not processes.launched():
+        yield Attempt(None, 0)
+        return
+    gpus = torch.cuda.is_available()
+    if gpus:
+        torch.cuda.set_device(processes.local_rank() % torch.cuda.device_count())
+    store, rank, size = _launcher_store(), processes.rank(), processes.size()
+    try:
+        own = dist.PrefixStore(_met(store, rank, size), store)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=own, rank=rank, world_size=size, timeout=PATIENCE
+        )
+        yield Attempt(store, next(_jobs))
+    except JobError:
+        raise
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "peer", "NCCL")):
+            raise JobError(
+                f"Process {rank} lost the others: one of them has ended, and its own message says why. "
+                f"({str(error).splitlines()[0][:200]})"
+            ) from error
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+@functools.cache
+def _launcher_store() -> dist.Store:
+    """The launcher's store, or the first process' own; kept, so that the next job of a script finds it still there."""
+    return next(dist.rendezvous("env://", timeout=PATIENCE))[0]
+
+
+def _met(store: dist.Store, rank: int, size: int) -> str:
+    """A name that only the processes of this attempt know.
+
+    torchrun keeps one store for all attempts of a job, in which the addresses of dead processes would be taken for those
+    of the living. So each process leaves a word that nobody has used before, and the first one collects the words anew
+    until all have answered to its own.
+    """
+    mine, name = uuid.uuid4().hex, ""
+    known: list[str] = []
+    store.set(f"resnets/here/{rank}", mine)
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while time.monotonic() < deadline:
+        if rank == 0:
+            words = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
+            if words != known:
+                name, known = uuid.uuid4().hex, words
+                store.set("resnets/go", json.dumps([name, words]))
+            if store.add(f"resnets/met/{name}", 0) == size - 1:
+                store.set(f"resnets/all/{name}", "")
+                return name
+        elif store.check(["resnets/go"]):
+            called, words = json.loads(store.get("resnets/go"))
+            if len(words) == size and words[rank] == mine:
+                if called != name:
+                    name = called
+                    store.add(f"resnets/met/{name}", 1)
+                if store.check([f"resnets/all/{name}"]):
+                    return name
+        time.sleep(0.02)
+    raise JobError(f"Process {rank} has waited in vain for the other {size - 1} processes.")
+
+
+def first() -> bool:
+    """Whether this is the process that writes."""
+    return processes.rank() == 0
+
+
+def by_first(make: Callable[[], Made]) -> Made:
+    """What the first process makes, in every process; an error that is the user's is raised in every one."""
+    if processes.size() == 1:
+        return make()
+    answer: list[Any] = [None, None]
+    if first():
+        try:
+            answer = [make(), None]
+        except (UserError, JobError) as error:
+            answer = [None, error]
+    dist.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
+@contextlib.contextmanager
+def holding(run: Path) -> Iterator[None]:
+    """Let the first process hold the run folder for all.
+
+    Raises:
+        UserError: another job holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        by_first(lambda: stack.enter_context(lock.held(run)))
+        yield
+
+
+def gathered(mine: Made) -> list[Made]:
+    """What each process gives, in the order of their numbers, in every process."""
+    if processes.size() == 1:
+        return [mine]
+    everyone: list[Any] = [None] * processes.size()
+    dist.all_gather_object(everyone, mine)
+    return everyone
+
+
+def total(*values: float) -> list[float]:
+    """Each value summed over all processes."""
+    if processes.size() == 1:
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(sums)
+    return sums.tolist()
+
+
+def any_of(mine: bool) -> bool:
+    """Whether it is so in any of the processes."""
+    return total(float(mine))[0] > 0
+
+
+def own(device: str) -> str:
+    """The device of this process: of several GPUs the one that has its number."""
+    if device != "cuda" or processes.size() == 1:
+        return device
+    return f"cuda:{processes.local_rank() % torch.cuda.device_count()}"
+
+
+def shared(net: nn.Module) -> nn.Module:
+    """The network as it is called in training: its gradients are the mean over all processes."""
+    if processes.size() == 1:
+        return net
+    return DistributedDataParallel(net, gradient_as_bucket_view=True)
+
+
+def adding_up(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager:
+    """The slices of a batch before the last one add up gradients in each process; with the last one they are averaged."""
+    return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else contextlib.nullcontext()
+
+
+@torch.no_grad()
+def align(net: nn.Module) -> None:
+    """Give every process the statistics that the first one has: each BN has seen its own share of the last batch."""
+    if processes.size() > 1:
+        for buffer in net.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def synchronise(net: nn.Module, device: str) -> nn.Module:
+    """Let every BN take its statistics over the whole batch instead of over the share of its process."""
+    if device.startswith("cuda"):
+        return nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.__class__ = SynchronisedNorm
+    return net
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; each process' loss depends on every share of it, so that the gradients add up, too."""
+
+    @staticmethod
+    def forward(_: Any, mine: Tensor) -> Tensor:
+        summed = mine.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
+
+
+class SynchronisedNorm(nn.BatchNorm2d):
+    """BN over the shares of all processes, for the CPU: torch's own `SyncBatchNorm` runs on GPUs only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) of any precision; the same number of values in each process."""
+        if not self.training or processes.size() == 1:
+            return super().forward(x)
+        over, values = (0, 2, 3), x.float()
+        count = values.numel() // values.shape[1] * processes.size()
+        mean = _Sum.apply(values.sum(over)) / count
+        centred = values - mean[:, None, None]
+        variance = _Sum.apply(centred.square().sum(over)) / count
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.detach(), share)
+            self.running_var.lerp_(variance.detach() * count / (count - 1), share)
+        made = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        if self.affine:
+            made = made * self.weight[:, None, None] + self.bias[:, None, None]
+        return made.to(x.dtype)

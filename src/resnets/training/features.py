@@ -1,0 +1,264 @@
+"""A frozen body is run once: its pooled vectors are kept, and the head learns from them in seconds.
+
+A picture is varied anew in each epoch, so a few views of each are taken: view v is the one that epoch v would show.
+As long as there are as many views as epochs, the head sees exactly what it would see through the body; after that the
+views come again. Where a recipe releases the body later, its pictures take over from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from resnets import processes
+from resnets.atomic import replacing
+from resnets.data import cache, loader
+from resnets.data.loader import Batch, Evaluation, Place, Plan
+from resnets.engine.folding import classify
+from resnets.engine.runner import Runner
+from resnets.models.branches import StochasticDepth
+from resnets.models.resnet import ResNet
+from resnets.progress import say, track
+from resnets.training.pictures import EVALUATION_BATCH, Feed
+from resnets.training.recipe import Recipe
+from resnets.training.state import Parts
+
+VIEWS = 4  # of each training picture, where pictures are varied
+MEMORY_SHARE = 0.25  # of the free memory, for all vectors
+FILE = "pooled.safetensors"
+
+
+class Vectors(NamedTuple):
+    train: Tensor  # (views, N, features)
+    val: Tensor  # (M, features)
+
+
+def pool(parts: Parts, epoch: int, run: Path) -> None:
+    """Let the epochs in which the whole body is frozen, from `epoch` (from 0) on, read pooled vectors.
+
+    Nothing changes where the body learns, or where what comes out of it is not the same for one view each time:
+    pictures that are mixed, or a body that draws lots. The vectors are kept under `run/state`, for a resumed run.
+    """
+    frozen = _frozen_epochs(parts)
+    if epoch >= frozen or (reason := _unfit(parts)):
+        if epoch < frozen:
+            say(f"the frozen body is run in every epoch: {reason}")
+        return
+    path, key = run / "state" / FILE, _key(parts)
+    vectors = _read(path, key)
+    if vectors is None:
+        views = _views(parts)
+        if not views:
+            say("the frozen body is run in every epoch: its vectors would not fit into memory")
+            return
+        vectors = _computed(parts, views)
+        _write(path, key, vectors)
+    views = len(vectors.train)  # those of the run's beginning, however much memory is free now
+    say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training picture")
+    feed = PooledFeed(parts.feed, vectors.train, frozen)
+    parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
+    if parts.val is not None:
+        parts.val = PooledEvaluation(parts.val, vectors.val, lambda: feed.epoch < frozen)  # type: ignore[assignment]
+    for net in (parts.net, parts.judged):
+        net.__class__ = FromVectors
+
+
+def of_validation(parts: Parts, epoch: int, run: Path) -> Tensor | None:
+    """The vectors (M, features) of the validation pictures that epoch `epoch` (from 1) was judged by; None where it was
+    judged by pictures.
+    """
+    if parts.val is None or not 1 <= epoch <= _frozen_epochs(parts) or _unfit(parts):
+        return None
+    if isinstance(parts.val, PooledEvaluation):
+        return parts.val.vectors
+    vectors = _read(run / "state" / FILE, _key(parts))  # the run had ended before
+    return None if vectors is None else vectors.val
+
+
+class FromVectors(ResNet):
+    """A network that is called with pictures, or with what its own body made of them: (N, features, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1:] == (self.head.features, 1, 1):
+            return classify(self.head, x.flatten(1))
+        return super().forward(x)
+
+
+@dataclass
+class PooledFeed:
+    """A Feed whose first `frozen` epochs hold vectors in the place of pictures; `epoch` is that of the last batch."""
+
+    feed: Feed
+    vectors: Tensor  # (views, N, features)
+    frozen: int
+    epoch: int = 0
+
+    @property
+    def plan(self) -> Plan:
+        return self.feed.plan
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return self.feed.paths
+
+    def batches(self, start: Place) -> Iterator[Batch]:
+        """As `Feed.batches`."""
+        self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
+        for epoch, step, numbers in self.plan.batches(start):
+            self.epoch = epoch
+            if epoch >= self.frozen:
+                break
+            vectors = self.vectors[epoch % len(self.vectors)][numbers]
+            yield Batch(epoch, step, numbers, vectors[:, :, None, None])
+        for batch in self.feed.batches(Place(epoch, step)):
+            self.epoch = batch.epoch
+            yield batch
+
+    def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As `Feed.vary`; the vectors are of pictures that have been varied."""
+        if batch.epoch >= self.frozen:
+            return self.feed.vary(batch)
+        targets = self.feed.targets[self.feed.labels[batch.indices]] * self.feed.weights[batch.indices, None]
+        device = self.feed.recipe.speed.device
+        return batch.pictures.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+
+@dataclass
+class PooledEvaluation:
+    """An Evaluation that gives vectors as long as `still_frozen` says so."""
+
+    pictures: Evaluation
+    vectors: Tensor  # (M, features)
+    still_frozen: Callable[[], bool]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        if not self.still_frozen():
+            yield from self.pictures
+            return
+        for start in range(0, len(self.vectors), EVALUATION_BATCH):
+            yield start, self.vectors[start : start + EVALUATION_BATCH, :, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class _InOrder(Plan):
+    """All pictures of one epoch once, in order; the last batch is what is left."""
+
+    def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
+        for step, numbers in enumerate(torch.arange(self.count).split(self.batch)):
+            yield start.epoch, step, numbers
+
+
+def _frozen_epochs(parts: Parts) -> int:
+    part, steps = parts.recipe.freeze, parts.feed.plan.steps_per_epoch
+    epochs = -(-parts.total_steps // steps)
+    return epochs if part.part == "body" else min(part.head_epochs, epochs)
+
+
+def _unfit(parts: Parts) -> str:
+    """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
+    if processes.size() > 1:
+        return "each of the processes has its share of the pictures"
+    mixing = parts.recipe.augment.mixup_alpha or parts.recipe.augment.cutmix_alpha
+    if mixing:
+        return "pictures are mixed anew in each batch"
+    lots = any(
+        isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
+        for module in parts.net.modules()
+    )
+    return "it draws lots (dropout, stochastic depth)" if lots else ""
+
+
+def _varied(recipe: Recipe) -> bool:
+    part = recipe.augment
+    return part.crop != "none" or bool(part.flip or part.jitter or part.pca_std or part.trivial or part.erase)
+
+
+def _wanted(parts: Parts) -> int:
+    """How many views of each picture there should be."""
+    return min(_frozen_epochs(parts), VIEWS) if _varied(parts.recipe) else 1
+
+
+def _views(parts: Parts) -> int:
+    """As many of them as fit into memory; 0 when the vectors of not even one do."""
+    of_one = 4 * parts.net.head.features * (len(parts.feed.paths) + len(parts.val_labels))  # bytes
+    return min(_wanted(parts), int(MEMORY_SHARE * cache.free_memory() / max(of_one, 1)))
+
+
+def _computed(parts: Parts, views: int) -> Vectors:
+    recipe, feed = parts.recipe, parts.feed
+    count, batch = len(feed.paths), EVALUATION_BATCH
+    was_training = parts.net.training
+    exact = recipe.speed.deterministic or parts.precision == "fp32"
+    runner = Runner(parts.net.eval(), precision="fp32" if exact else "auto")
+    runner.expect(views * count + len(parts.val_labels), batch)
+    train = torch.empty(views, count, parts.net.head.features)
+    plan = _InOrder(count, batch, feed.plan.seed)
+    for view, numbers, pictures in track(
+        _looks(feed, plan, views), what="running the frozen body", total=views * -(-count // batch), unit="batches"
+    ):
+        train[view, numbers] = runner.embed(pictures).cpu()
+    val = torch.empty(len(parts.val_labels), parts.net.head.features)
+    if parts.val is not None:
+        for start, pictures in parts.val.once():
+            val[start : start + len(pictures)] = runner.embed(pictures).cpu()
+    parts.net.train(was_training)
+    return Vectors(train, val)
+
+
+def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(view, numbers, normalized pictures) of each view of each picture."""
+    workers = feed.recipe.data.workers or 0
+    for view in range(views):
+        place = Place(view, 0)
+        if feed.stack is not None:
+            batches = loader.stacked(feed.stack, plan, start=place)
+        else:
+            batches = loader.varied(feed.pictures, plan, feed.each(), start=place, workers=workers)
+        for batch in batches:
+            yield view, batch.indices, feed.vary(batch)[0]
+
+
+def _key(parts: Parts) -> str:
+    """What the vectors depend on; the weights are those that the recipe names, or its seed."""
+    recipe = parts.recipe
+    facts = (recipe.model, recipe.data, recipe.augment, recipe.seed, parts.precision, _wanted(parts), parts.feed.paths)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _read(path: Path, key: str) -> Vectors | None:
+    """None when there is no such file, or when it is damaged or of other pictures."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            wanted, _, content = (file.metadata() or {}).get("of", "").partition(" ")
+            if wanted != key:
+                return None
+            # Copied, since in a file they begin anywhere: how a product is rounded depends on where its factors lie.
+            vectors = Vectors(file.get_tensor("train").clone(), file.get_tensor("val").clone())
+    except (OSError, SafetensorError):
+        return None
+    return vectors if content == _digest(vectors) else None
+
+
+def _write(path: Path, key: str, vectors: Vectors) -> None:
+    with replacing(path) as temporary:
+        # One entry: the library writes several in an order that changes from run to run.
+        metadata = {"of": f"{key} {_digest(vectors)}"}
+        safetensors.torch.save_file(vectors._asdict(), temporary, metadata=metadata)
+
+
+def _digest(vectors: Vectors) -> str:
+    made = hashlib.sha256()
+    for tensor in vectors:
+        made.update(tensor.numpy().data)
+    return made.hexdigest()

@@ -1,0 +1,156 @@
+"""The training loop: one function over one state object, without hooks.
+
+What a run is made of stands in `Parts`, where it has got to in `State`. The state holds all that the next step depends
+on. It is saved at the end of each epoch, every `save.every` on the way, and on Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from resnets import atomic
+from resnets.data.loader import Batch
+from resnets.errors import JobError
+from resnets.progress import say, track
+from resnets.training import distributed, freeze, journal, optim, remarks, resume, speed
+from resnets.training.interrupt import Stopped, signals
+from resnets.training.interval import Interval
+from resnets.training.state import SUMS, Parts, State, save
+from resnets.training.validate import measured
+
+
+def run(parts: Parts, state: State, folder: Path) -> State:
+    """Train from `state` to the end of the recipe, or to where patience ends.
+
+    Raises:
+        JobError: the loss is no finite number, a picture went missing, the disk is full.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state and the last weights have been saved.
+    """
+    batches = parts.feed.batches(state.place(parts.feed.plan.steps_per_epoch))
+    interval = Interval.read(parts.recipe.save.every)
+    with signals() as received:
+        while not state.finished:
+            interval.start(state.total_step)
+            last = _epoch(parts, state, batches, folder, interval, received)
+            try:
+                row = measured(parts, state, last, received)
+            except Stopped:
+                received.extend([] if received else [0])
+                with resume.standing(folder):
+                    _save_all(parts, state, folder)
+                break
+            with resume.standing(folder):
+                gained = _close_epoch(parts, state, folder, row)
+            remarks.epoch(parts, state, row, gained=gained)
+    if received:
+        say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with --resume {folder}")
+        raise KeyboardInterrupt
+    return state
+
+
+def _epoch(
+    parts: Parts, state: State, batches: Iterator[Batch], folder: Path, interval: Interval, received: list[int]
+) -> Batch | None:
+    """The rest of the epoch that `state` stands in; fewer steps when a signal comes or the run is over.
+
+    Returns:
+        The last batch, if there was one.
+    """
+    batch = None
+    remarks.beginning(parts, state, freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch))
+    if parts.trained is None or state.epoch == parts.recipe.freeze.head_epochs > 0:
+        parts.share_gradients()
+    parts.net.train()
+    steps = min(parts.feed.plan.steps_per_epoch - state.step, parts.total_steps - state.total_step)
+    for _ in track(range(steps), what=f"epoch {state.epoch + 1}", total=steps, unit="batches"):
+        start = time.perf_counter()
+        batch = next(batches)
+        waited = time.perf_counter() - start
+        loss, correct = _step(parts, state, batch)
+        save_now = distributed.first() and interval.passed(state.total_step + 1)
+        count = len(batch.indices)
+        summed, right, seen, stop, due = distributed.total(loss * count, correct, count, bool(received), save_now)
+        loss = summed / seen
+        if not math.isfinite(loss):
+            raise JobError(remarks.not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
+        if parts.pace.after_step(seen - right, seen):
+            say(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
+        took = time.perf_counter() - start
+        for name, value in zip(SUMS, (summed, right, seen, waited, took), strict=True):
+            state.sums[name] += value
+        state.step += 1
+        state.total_step += 1
+        if stop:
+            received.extend([] if received else [0])  # another process was told to stop
+            break
+        if due:
+            with resume.standing(folder):
+                save(parts, state, folder)
+            interval.start(state.total_step)
+    return batch
+
+
+def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
+    """One step of the optimizer; the loss before it, and how many pictures were classified rightly."""
+    recipe, trained = parts.recipe, parts.net if parts.trained is None else parts.trained
+    optim.set_share(parts.optimizer, parts.pace.share(state.total_step))
+    pictures, targets = parts.feed.vary(batch)
+    parts.optimizer.zero_grad(set_to_none=True)
+    total, right = torch.zeros(()), 0
+    slices = pictures.chunk(recipe.optim.accumulate)
+    for number, (part, wanted) in enumerate(zip(slices, targets.chunk(recipe.optim.accumulate), strict=True), start=1):
+        with distributed.adding_up(trained, last=number == len(slices)):
+            with speed.autocast(parts.precision, parts.device):
+                logits = trained(part)
+            loss = cross_entropy(logits.float(), wanted) * (len(part) / len(pictures))
+            loss.backward()
+        total = total + loss.detach().cpu()
+        right += int((logits.argmax(1) == wanted.argmax(1)).sum())
+    if not torch.isfinite(total):
+        return float(total), right
+    if recipe.optim.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(parts.net.parameters(), recipe.optim.clip_norm)
+    parts.optimizer.step()
+    if parts.ema is not None:
+        parts.ema.update_parameters(parts.net)
+    return float(total), right
+
+
+def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any]) -> bool:
+    """Take in the row, keep the best weights, decide on the end, and save; True for a gain."""
+    state.seconds += state.sums["took_seconds"]
+    state.rows.append(row)
+    state.sums = dict.fromkeys(state.sums, 0.0)
+    state.epoch, state.step = state.epoch + 1, 0
+    # Without validation pictures the newest weights count as the best.
+    score = state.best if row["val/loss"] is None else (row["val/accuracy_top1"], -row["val/loss"])
+    gained = row["val/loss"] is None or score > state.best
+    state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
+    if gained:
+        state.best, state.best_epoch = score, state.epoch
+    if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
+        say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
+    patience = parts.recipe.stop.patience_epochs
+    tired = patience is not None and state.epochs_without_gain >= patience
+    state.finished = tired or state.total_step >= parts.total_steps
+    _save_all(parts, state, folder, gained=gained)
+    return gained
+
+
+def _save_all(parts: Parts, state: State, folder: Path, *, gained: bool = False) -> None:
+    """Weights, state, then the journal, which the state holds as well: a kill between the three loses nothing."""
+    if distributed.first():
+        best, last = (folder / "weights" / f"{name}.safetensors" for name in ("best", "last"))
+        parts.save_weights(last, parts.judged, state.rows[-1] if state.rows else {})
+        if gained:
+            atomic.duplicate(last, best)
+    save(parts, state, folder)
+    if distributed.first():
+        journal.write_rows(folder, state.rows)

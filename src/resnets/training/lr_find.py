@@ -1,0 +1,64 @@
+"""The learning-rate range test (Smith 2017, Cyclical learning rates, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from torch.nn.functional import cross_entropy
+
+from resnets.data.loader import Place
+from resnets.progress import track
+from resnets.training import freeze, speed
+from resnets.training.state import Parts
+
+SMOOTHING = 0.9
+DIVERGED = 4.0  # times the lowest loss so far: the test is over
+
+
+class RangeTest(NamedTuple):
+    rates: list[float]
+    losses: list[float]
+    suggestion: float | None
+
+
+def find(parts: Parts, *, low: float, high: float, steps: int) -> RangeTest:
+    """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
+    freeze.apply(parts.net, parts.recipe.freeze, epoch=parts.recipe.freeze.head_epochs)
+    parts.net.train()
+    batches = parts.feed.batches(Place())
+    rates: list[float] = []
+    losses: list[float] = []
+    for step in track(range(steps), what="range test", total=steps, unit="batches"):
+        rate = low * (high / low) ** (step / max(steps - 1, 1))
+        for group in parts.optimizer.param_groups:
+            group["lr"] = rate * group["base_lr"] / parts.recipe.optim.lr
+        pictures, targets = parts.feed.vary(next(batches))
+        with speed.autocast(parts.precision, parts.device):
+            logits = parts.net(pictures)
+        loss = cross_entropy(logits.float(), targets)
+        value = float(loss.detach())
+        if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
+            break
+        parts.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parts.optimizer.step()
+        rates.append(rate)
+        losses.append(value)
+    return RangeTest(rates, losses, suggest(rates, losses))
+
+
+def suggest(rates: list[float], losses: list[float]) -> float | None:
+    """The rate at which the smoothed loss falls most steeply; None when it never falls."""
+    if len(losses) < 10:
+        return None
+    mean, smooth = 0.0, []
+    for step, loss in enumerate(losses, start=1):
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        smooth.append(mean / (1 - SMOOTHING**step))
+    # Only up to the lowest point: beyond it the loss rises, and may fall again by chance.
+    end = max(int(np.argmin(smooth)) + 1, 5)
+    slopes = np.gradient(np.array(smooth[:end]), np.log(rates[:end]))
+    steepest = int(np.argmin(slopes))
+    return float(rates[steepest]) if slopes[steepest] < 0 else None

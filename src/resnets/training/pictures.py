@@ -1,0 +1,217 @@
+"""The training and validation pictures of a run: prepared, kept or decoded anew, varied, and put on the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resnets import processes
+from resnets.data import augment, cache, disk, loader, statistics
+from resnets.data.loader import Batch, Evaluation, Place, Plan
+from resnets.data.preprocess import Preprocess
+from resnets.data.samples import Sample, Stored, labels, paths, weights
+from resnets.errors import UserError
+from resnets.progress import say
+from resnets.training.recipe import Augment, Recipe
+
+VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation pictures that are ready for the network
+EVALUATION_BATCH = 64
+
+
+def by_batches(part: Augment) -> bool:
+    """Whether whole batches can be varied at once: nothing but a crop from the padded picture and a flip."""
+    return part.crop in ("pad", "none") and not (part.jitter or part.pca_std or part.trivial or part.erase)
+
+
+class Feed:
+    """The pictures of a run and everything that is done to them before the network sees them."""
+
+    def __init__(
+        self, recipe: Recipe, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess
+    ) -> None:
+        self.recipe, self.classes = recipe, list(classes)
+        self.batched = by_batches(recipe.augment)
+        self.paths = paths(samples)
+        prepare = self._prepare(preprocess)
+        size = preprocess.size if prepare.func is _framed else None
+        self.pictures = _kept(recipe.data.cache, samples, prepare, size)
+        self.stack: Tensor | None = None  # (N, 3, h, w)
+        if self.batched and isinstance(self.pictures, cache.InMemory) and self.pictures.whole is not None:
+            self.stack = torch.from_numpy(self.pictures.whole).permute(0, 3, 1, 2)
+        self.preprocess = _measured(preprocess, recipe.data.normalize, self.pictures, self.paths)
+        self.labels = self.labels_of(samples)
+        self.weights, draw = self._weights(samples)
+        batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
+        blocks = samples.blocks if isinstance(samples, Stored) else None
+        self.plan = Plan(len(samples), batch, recipe.seed, draw, processes.rank(), processes.size(), blocks)
+        self.targets = _smoothed(len(classes), recipe.loss.label_smoothing)
+        self.whole = augment.WholeBatch(
+            len(samples),
+            seed=recipe.seed,
+            pad_pixels=(recipe.augment.pad_pixels or 0) if recipe.augment.crop == "pad" else 0,
+            pad_mode=recipe.augment.pad_mode,
+            flip=recipe.augment.flip,
+        )
+
+    def _prepare(self, preprocess: Preprocess) -> partial[np.ndarray]:
+        part, side = self.recipe.augment, preprocess.size[0]
+        if part.crop == "random_resized":
+            # So much that the smallest crop still has the resolution that the network sees.
+            return partial(cache.shrunken, min_side=math.ceil(side / math.sqrt(part.scale[0])))
+        if part.crop == "shorter_side":
+            return partial(cache.shrunken, min_side=part.shorter_side[1])
+        # Colours come later: pictures that are kept on the disk serve runs with other ones, too.
+        return partial(
+            _framed, preprocess=replace(preprocess, colour="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+        )
+
+    def labels_of(self, samples: Sequence[Sample]) -> Tensor:
+        return torch.from_numpy(labels(samples, self.classes))
+
+    def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
+        """How much each picture counts in the loss (1 on the average), and how often it is drawn (None: once)."""
+        own = torch.from_numpy(weights(samples))
+        counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
+        rarity = own / counts[self.labels]
+        balance = self.recipe.data.balance
+        if balance == "sampler":
+            return torch.ones(len(samples)), rarity
+        counted = rarity if balance == "loss" else own
+        return (counted / counted.mean()).float(), None
+
+    def batches(self, start: Place) -> Iterator[Batch]:
+        """Endless batches of uint8 pictures from `start` on."""
+        if self.stack is not None:
+            return loader.stacked(self.stack, self.plan, start=start)
+        workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
+        return loader.varied(self.pictures, self.plan, self.each(), start=start, workers=workers, pinned=pinned)
+
+    def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
+        """The pictures (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
+        batch = next(loader.varied(self.pictures, self.plan, self.each()))
+        pictures = batch.pictures
+        if self.batched:
+            pictures = self.whole(pictures.float(), batch.indices, batch.epoch).to(torch.uint8)
+        return list(pictures.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
+
+    def each(self) -> Callable[[Tensor], Tensor]:
+        """What is done to each picture by itself."""
+        if self.batched:
+            return nn.Identity()
+        values = asdict(self.recipe.augment)
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            del values[name]
+        return augment.per_picture(self.preprocess.size[0], **values)
+
+    def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normalized pictures (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
+        recipe = self.recipe
+        pictures = self.preprocess.normalize(batch.pictures.to(recipe.speed.device, non_blocking=True))
+        if self.batched:
+            pictures = self.whole(pictures, batch.indices, batch.epoch)
+        targets = self.targets[self.labels[batch.indices]] * self.weights[batch.indices, None]
+        targets = targets.to(pictures.device, non_blocking=True)
+        if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
+            with augment.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
+                pictures, targets = augment.mix(
+                    pictures,
+                    targets,
+                    mixup_alpha=recipe.augment.mixup_alpha,
+                    cutmix_alpha=recipe.augment.cutmix_alpha,
+                )
+        layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
+        return pictures.contiguous(memory_format=layout), targets
+
+    def evaluation(self, samples: Sequence[Sample]) -> Evaluation:
+        """The validation pictures of this process, through the Preprocess that will travel with the weights.
+
+        Each picture is that of one process, and the processes' shares follow each other in the order of the pictures.
+        """
+        rank, size = processes.rank(), processes.size()
+        mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
+        return Evaluation(
+            paths(mine),
+            self.preprocess.load,
+            batch=EVALUATION_BATCH,
+            workers=None if self.recipe.data.workers else 0,
+            memory=round(VAL_MEMORY_SHARE * cache.free_memory() / processes.local_size()),
+        )
+
+
+def _kept(
+    asked: str, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
+) -> cache.Pictures:
+    """The prepared pictures, of `size` where all have the same, kept where it is best, which is said."""
+    source = cache.Decoded(paths(samples), prepare)
+    hashes = [] if isinstance(samples, Stored) else [each.sha256 or "" for each in samples]
+    place = disk.folder(prepare) if hashes and all(hashes) else None
+    decision = cache.decide(asked, source, place=place, hashes=hashes)
+    say(f"  {decision}")
+    if decision.where == "ram":
+        return cache.InMemory(source, size=size)
+    if decision.where == "disk" and place:
+        return disk.OnDisk(source.paths, prepare, hashes, place)
+    return source
+
+
+def _shared_out(batch: int) -> int:
+    """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
+    size = processes.size()
+    if batch < size:
+        raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger --batch.")
+    return batch // size * size
+
+
+def _smoothed(classes: int, share: float) -> Tensor:
+    """A row for each class: `share` spread over all classes, the rest on its own (Szegedy et al. 2016)."""
+    return torch.eye(classes) * (1 - share) + share / classes
+
+
+def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
+    """How a picture becomes the network's input, but for what must be measured on the training pictures.
+
+    `parent` is what the given weights were trained with; its colours are taken for `data.normalize=weights`.
+    """
+    part = recipe.data
+    side = part.imgsz or 0
+    made = Preprocess(
+        size=(side, side),
+        resize=part.resize,
+        resize_to=max(round(side / part.crop_share), side) if part.resize == "shorter" else None,
+        antialias=part.antialias,
+    )
+    if part.normalize == "weights":
+        if parent is None:
+            raise UserError("data.normalize=weights needs --weights; without them take imagenet or channel.")
+        model = parent.at(side)
+    elif part.normalize in ("caffe", "tf"):
+        model = Preprocess.caffe(side) if part.normalize == "caffe" else Preprocess.tf(side)
+    elif part.normalize == "raw":
+        model = Preprocess(scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    else:
+        return made
+    return replace(made, colour=model.colour, scale=model.scale, mean=model.mean, std=model.std)
+
+
+def _measured(preprocess: Preprocess, kind: str, pictures: cache.Pictures, paths: Sequence[str]) -> Preprocess:
+    """With the statistics of the training pictures, if the recipe wants them."""
+    if kind == "channel":
+        mean, std = statistics.channels(pictures)
+        return replace(preprocess, mean=mean, std=std)
+    if kind == "pixel":
+        framed = pictures
+        if pictures[0].shape[:2] != preprocess.size:
+            framed = cache.Decoded(paths, partial(_framed, preprocess=preprocess))
+        return replace(preprocess, mean=statistics.mean_picture(framed), std=(1.0, 1.0, 1.0))
+    return preprocess
+
+
+def _framed(path: str, *, preprocess: Preprocess) -> np.ndarray:
+    """The picture as the network will see it, but uint8 and not yet normalized."""
+    return preprocess.framed(preprocess.read(path))

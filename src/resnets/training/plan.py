@@ -1,0 +1,155 @@
+"""What a recipe leaves open, chosen from the pictures and the machine; each choice is printed with its reason.
+
+A value that the user gave is never changed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resnets import processes
+from resnets.errors import UserError
+from resnets.progress import say
+from resnets.training import speed
+from resnets.training.recipe import Recipe, assign, keys
+
+SMALL_SIDE = 64  # pictures up to this side are small: they are cropped from a padded picture, and want a 3x3 stem
+SMALL_BATCH, LARGE_BATCH = 64, 32
+USUAL_RATE = {"sgd": 0.04, "adam": 1e-3, "adamw": 1e-3}  # for a batch of LARGE_BATCH
+STEPS_WANTED = 8  # in an epoch; a batch is halved until there are as many
+
+
+@dataclass
+class Draft:
+    """A recipe on its way to being complete, with the origin of each value that is not the recipe's own."""
+
+    recipe: Recipe
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def given(self, key: str) -> bool:
+        """Whether the user set this value."""
+        return key in self.origins and not self.origins[key].startswith("chosen")
+
+    def set(self, key: str, value: Any, origin: str) -> None:
+        self.recipe = assign(self.recipe, key, value)
+        self.origins[key] = origin
+
+    def choose(self, key: str, value: Any, reason: str) -> None:
+        """Fill in a value for the user, unless he gave one."""
+        if not self.given(key):
+            self.set(key, value, f"chosen: {reason}")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the pictures and the network before the choices are made."""
+
+    train_count: int
+    shorter_sides: Sequence[int]  # of some training pictures, pixels
+    model_side: int  # the side that the network is usually fed with
+    least_side: int = 1  # that the network can take
+    weights_side: int | None = None  # the side that the given weights were trained at
+    builtin_digits: bool = False
+
+
+def complete(draft: Draft, facts: Facts) -> None:
+    """Choose everything that is still open."""
+    _machine(draft)
+    _pictures(draft, facts)
+    _batch(draft, facts)
+    _rate(draft)
+
+
+def tell(draft: Draft) -> None:
+    """Print what was chosen, and what the user set."""
+    values = keys(draft.recipe)
+    for key, origin in draft.origins.items():
+        if origin.startswith("chosen"):
+            say(f"  {key} = {_shown(values[key])}  ({origin.removeprefix('chosen: ')})")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _machine(draft: Draft) -> None:
+    device = speed.device(draft.recipe.speed.device)
+    if device.value != draft.recipe.speed.device:
+        draft.set("speed.device", device.value, f"chosen: {device.reason}")
+    precision = speed.precision(draft.recipe.speed.precision, str(device.value))
+    if draft.recipe.speed.precision == "auto":
+        draft.set("speed.precision", precision.value, f"chosen: {precision.reason}")
+    if (threads := speed.threads(str(device.value))) is not None and draft.recipe.speed.threads is None:
+        draft.choose("speed.threads", threads.value, threads.reason)
+    if draft.recipe.data.workers is None:
+        workers = speed.workers(str(device.value))
+        draft.choose("data.workers", workers.value, workers.reason)
+
+
+def _pictures(draft: Draft, facts: Facts) -> None:
+    shorter = sorted(facts.shorter_sides)[len(facts.shorter_sides) // 2] if facts.shorter_sides else facts.model_side
+    if draft.recipe.data.imgsz is None:
+        draft.choose("data.imgsz", *_side(shorter, facts))
+    side = draft.recipe.data.imgsz or facts.model_side
+    if shorter * draft.recipe.data.crop_share < side and draft.recipe.data.resize == "shorter":
+        draft.choose("data.crop_share", 1.0, f"with a shorter side of {shorter} there is no border to cut off")
+    if draft.recipe.augment.crop == "auto":
+        if side <= SMALL_SIDE:
+            draft.choose("augment.crop", "pad", f"usual at {side} pixels")
+            for key in ("augment.jitter", "augment.erase"):
+                draft.choose(key, 0.0, "small pictures are varied as whole batches")
+        else:
+            draft.choose("augment.crop", "random_resized", f"usual at {side} pixels")
+    if draft.recipe.augment.crop == "pad" and draft.recipe.augment.pad_pixels is None:
+        draft.choose("augment.pad_pixels", max(side // 8, 1), "an eighth of the side, as on CIFAR")
+    if facts.builtin_digits:
+        draft.choose("augment.flip", 0.0, "a mirrored digit is another sign")
+
+
+def _side(shorter: int, facts: Facts) -> tuple[int, str]:
+    if facts.weights_side is not None:
+        return facts.weights_side, "the size at which the weights were trained"
+    if shorter >= facts.model_side:
+        return facts.model_side, "the network's own size"
+    if shorter < facts.least_side:
+        return facts.least_side, "the least that the network can take"
+    side = shorter if shorter <= SMALL_SIDE else shorter // 32 * 32
+    return max(side, facts.least_side), f"the shorter side of the pictures is {shorter}"
+
+
+def check_shares(batch: int) -> None:
+    """Raises UserError where the processes of the run cannot have equal shares of a batch."""
+    if batch % processes.size():
+        raise UserError(f"data.batch is that of all processes: {batch} cannot be shared out to {processes.size()}.")
+
+
+def _batch(draft: Draft, facts: Facts) -> None:
+    if draft.recipe.data.batch is not None:
+        check_shares(draft.recipe.data.batch)
+        return
+    side = draft.recipe.data.imgsz or facts.model_side
+    batch = usual = SMALL_BATCH if side <= SMALL_SIDE else LARGE_BATCH
+    while batch > 4 and facts.train_count // (batch * processes.size()) < STEPS_WANTED:
+        batch //= 2
+    few = f"there are only {facts.train_count} training pictures"
+    reason = f"usual at {side} pixels" if batch == usual else few
+    if (size := processes.size()) > 1:
+        reason = f"{batch} for each of {size} processes: {reason}"
+    draft.choose("data.batch", batch * size, reason)
+
+
+def _rate(draft: Draft) -> None:
+    if draft.given("optim.name") and not draft.given("optim.lr"):
+        name = draft.recipe.optim.name
+        draft.choose("optim.lr_batch", LARGE_BATCH, "that of the rate")
+        draft.choose("optim.lr", USUAL_RATE[name], f"usual for {name} and a batch of {LARGE_BATCH}")
+    part, batch = draft.recipe.optim, draft.recipe.data.batch
+    if part.lr_batch is None or batch is None or batch == part.lr_batch or draft.given("optim.lr"):
+        return
+    # Goyal et al. 2017 for SGD; for Adam the square root holds (Malladi et al. 2022).
+    ratio = batch / part.lr_batch
+    scaled, rule = (part.lr * ratio, "linearly") if part.name == "sgd" else (part.lr * math.sqrt(ratio), "as a root")
+    draft.choose("optim.lr", scaled, f"{part.lr:g} for a batch of {part.lr_batch}, scaled {rule}")

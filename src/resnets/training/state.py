@@ -1,0 +1,125 @@
+"""What a run is made of, where it has got to, and both into a file and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from resnets import processes
+from resnets.data.loader import Evaluation, Place
+from resnets.models.resnet import ResNet
+from resnets.progress import say
+from resnets.training import distributed, resume
+from resnets.training.pictures import Feed
+from resnets.training.recipe import Recipe
+from resnets.training.schedule import Pace
+
+SUMS = ("loss", "right", "seen", "waited_seconds", "took_seconds")
+
+
+@dataclass
+class Parts:
+    """What a run is made of; built once by `resnets.training.build`."""
+
+    recipe: Recipe
+    net: ResNet
+    optimizer: Optimizer
+    pace: Pace
+    ema: AveragedModel | None
+    feed: Feed
+    total_steps: int
+    val: Evaluation | None
+    val_labels: Tensor
+    save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
+    device: str = "cpu"
+    precision: str = "fp32"
+    trained: nn.Module | None = None  # `net` as the loop calls it; made by `share_gradients`
+
+    def share_gradients(self) -> None:
+        """Let `trained` average the gradients of what learns now over all processes of the run."""
+        self.trained = None  # the one before takes its hooks away
+        net: nn.Module = self.net
+        if self.recipe.speed.compile:
+            net = torch.compile(net)  # type: ignore[assignment]
+        self.trained = distributed.shared(net)
+
+    @property
+    def judged(self) -> ResNet:
+        """The weights that are validated and kept: the average where there is one."""
+        return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
+
+
+@dataclass
+class State:
+    """Where a run has got to. `epoch` and `step` count what is done; sums are those of the epoch under way."""
+
+    epoch: int = 0
+    step: int = 0
+    total_step: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: tuple[float, float] = (-1.0, -math.inf)  # (accuracy, -loss) on the validation pictures
+    best_epoch: int = 0
+    epochs_without_gain: int = 0
+    sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
+    finished: bool = False
+    extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
+
+    def place(self, steps_per_epoch: int) -> Place:
+        """Where the next batch lies: behind the last step of an epoch that is not yet validated it is the next one's."""
+        return Place(self.epoch, self.step) if self.step < steps_per_epoch else Place(self.epoch + 1, 0)
+
+
+def save(parts: Parts, state: State, folder: Path) -> None:
+    """Save all that the next step depends on under `folder/state`; every process of the run has to come here."""
+    everyone = distributed.gathered(resume.random_state())
+    if not distributed.first():
+        return
+    optimizer_tensors, optimizer_facts = resume.optimizer_state(parts.optimizer)
+    tensors = resume.prefixed("net", parts.net.state_dict()) | resume.prefixed("optimizer", optimizer_tensors)
+    for rank, (random_tensors, _) in enumerate(everyone):
+        tensors |= resume.prefixed(_random(rank), random_tensors)
+    if parts.ema is not None:
+        tensors |= resume.prefixed("ema", parts.ema.state_dict())
+    facts: dict[str, Any] = {"state": vars(state), "pace": parts.pace.state_dict()}
+    facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in everyone]}
+    resume.save(folder / "state", state.total_step, tensors, facts)
+
+
+def restore(parts: Parts, folder: Path) -> State:
+    """Put the newest whole state of the run into `parts`, and give where it stood."""
+    tensors, facts = distributed.by_first(lambda: resume.load(folder / "state"))
+    parts.net.load_state_dict(resume.under("net", tensors))
+    resume.restore_optimizer(parts.optimizer, resume.under("optimizer", tensors), facts["optimizer"])
+    if parts.ema is not None:
+        parts.ema.load_state_dict(resume.under("ema", tensors))
+    parts.pace.load_state_dict(facts["pace"])
+    if len(facts["random"]) != processes.size():
+        say(
+            f"begun with {len(facts['random'])} processes: with {processes.size()} it goes on, but as another run would"
+        )
+    if (rank := processes.rank()) < len(facts["random"]):
+        resume.restore_random(resume.under(_random(rank), tensors), facts["random"][rank])
+    return _state(facts)
+
+
+def _random(rank: int) -> str:
+    return f"random{rank}"
+
+
+def read(folder: Path) -> State:
+    """Where the newest whole state of the run stands."""
+    return _state(resume.load(folder / "state")[1])
+
+
+def _state(facts: dict[str, Any]) -> State:
+    saved = facts["state"]
+    return State(**(saved | {"best": tuple(saved["best"])}))

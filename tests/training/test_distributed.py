@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from resnets.cli.app import main
+from resnets.errors import UserError
+from resnets.recipes import job
+from resnets.training import build, distributed, resume, validate
+from resnets.training.interrupt import Stopped
+from resnets.training.state import State
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["resnets.recipes.job"])
+PATIENCE = 120  # seconds
+QUICK = [
+    *("--model", "tiny", "--imgsz", "32", "--batch", "12", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
+    *("--set", "speed.threads=1", "--set", "schedule.warmup_epochs=0", "--lr", "0.02"),
+]
+CLOCK = ("time_seconds", "images_per_second", "data_share")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable() -> Iterator[None]:
+    """The processes import this file by its name, which pytest gives it without a place on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2])
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 noisy pictures to train on and 10 to validate with, in two classes."""
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    random = np.random.default_rng(0)
+    for part, count in {"train": 12, "val": 5}.items():
+        for name, colour in {"green": (50, 180, 60), "red": (210, 40, 50)}.items():
+            (folder / part / name).mkdir(parents=True)
+            for number in range(count):
+                picture = np.clip(random.normal(colour, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(picture).save(folder / part / name / f"{number:02d}.png")
+    return folder
+
+
+def _start(job: Callable[..., int | None], arguments: tuple, rank: int, size: int, port: int, log: Path) -> None:
+    """In a process of its own: the job, as one of `size` processes."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
+    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
+    torch.set_num_threads(1)
+    sys.exit(job(*arguments))
+
+
+def together(folder: Path, size: int, job: Callable[..., int | None], *arguments: object) -> list[str]:
+    """Run the job in `size` processes until all have ended; what each has said. A process that fails is shown."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    logs = [folder / f"log{rank}" for rank in range(size)]
+    started = [
+        FORKS.Process(target=_start, args=(job, arguments, rank, size, port, log)) for rank, log in enumerate(logs)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(PATIENCE)
+        process.kill()
+    said = [log.read_text() for log in logs]
+    assert [process.exitcode for process in started] == [0] * size, "\n".join(said)
+    return said
+
+
+def rows(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in CLOCK} for line in lines]
+
+
+def _talk(folder: Path) -> None:
+    """What three processes say to each other."""
+    with distributed.joined():
+        mine = torch.distributed.get_rank()
+        assert distributed.gathered(f"from {mine}") == ["from 0", "from 1", "from 2"]
+        assert distributed.total(mine, 0.5) == [3, 1.5]
+        assert [distributed.any_of(mine == wanted) for wanted in (0, 2, 7)] == [True, True, False]
+        assert distributed.by_first(lambda: {"made by": mine}) == {"made by": 0}
+        with pytest.raises(UserError, match="not possible"):
+            distributed.by_first(lambda: _refuse(mine))
+        net = nn.BatchNorm1d(2)
+        net.running_mean.fill_(mine + 5.0)
+        distributed.align(net)
+        assert net.running_mean.tolist() == [5, 5]
+        with distributed.holding(folder):
+            assert (folder / ".lock").exists()
+            distributed.gathered(None)  # the first one, which holds the lock, must not be gone before
+
+
+def _refuse(rank: int) -> None:
+    assert rank == 0, "only the first process may be asked"
+    raise UserError("not possible")
+
+
+def test_what_processes_say_to_each_other(tmp_path):
+    together(tmp_path, 3, _talk, tmp_path)
+
+
+def _batch() -> tuple[Tensor, Tensor]:
+    """Twelve maps far from zero, and what comes back for them."""
+    made = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 5, 3, 4, generator=made, dtype=torch.float32) * 3 + 50
+    return x, torch.randn(12, 5, 3, 4, generator=made)
+
+
+def _norm() -> nn.Module:
+    norm = nn.BatchNorm2d(5)
+    nn.init.uniform_(norm.weight, 0.5, 2, generator=torch.Generator().manual_seed(1))
+    return norm
+
+
+def _normalise(out: Path) -> None:
+    with distributed.joined():
+        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        norm = distributed.synchronise(_norm(), "cpu")
+        x, back = (each.chunk(size)[rank] for each in _batch())
+        x = x.clone().requires_grad_()
+        y = norm(x)
+        y.backward(back)
+        for parameter in norm.parameters():
+            torch.distributed.all_reduce(parameter.grad)
+        found = {"y": y.detach(), "x": x.grad, "w": norm.weight.grad, "b": norm.bias.grad, **norm.state_dict()}
+        torch.save(found, out / f"{rank}.pt")
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_synchronised_norm_is_that_of_the_whole_batch(size, tmp_path):
+    together(tmp_path, size, _normalise, tmp_path)
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
+    norm, (x, back) = _norm(), _batch()
+    x.requires_grad_()
+    y = norm(x)
+    y.backward(back)
+    near = {"rtol": 2e-5, "atol": 2e-5}
+    torch.testing.assert_close(torch.cat([each["y"] for each in found]), y.detach(), **near)
+    torch.testing.assert_close(torch.cat([each["x"] for each in found]), x.grad, **near)
+    for each in found:
+        torch.testing.assert_close(each["w"], norm.weight.grad, **near)
+        torch.testing.assert_close(each["b"], norm.bias.grad, **near)
+        for name, value in norm.state_dict().items():
+            torch.testing.assert_close(each[name], value, **near)
+
+
+@pytest.fixture(scope="module")
+def shards(pictures: Path) -> Path:
+    """The same in tars of a few pictures each."""
+    out = pictures.parent / "shards"
+    assert main(["data", "shard", str(pictures), str(out), "--size-mb", "0.02"]) == 0
+    return out
+
+
+@pytest.mark.parametrize(("accumulate", "place"), [(1, "pictures"), (2, "pictures"), (1, "shards")])
+def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, place, pictures, shards, tmp_path):
+    # In slices BN sees six pictures at a time in both cases, but not the same six: the losses are only near.
+    data = pictures.parent / place
+    words = ["train", str(data), *QUICK, "--epochs", "3", "--set", f"optim.accumulate={accumulate}"]
+    words += ["--cache", "off" if place == "shards" else "ram"]
+    words += ["--set", "augment.crop=pad", "--set", "ema.decay=0.5"]
+    assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
+    said = together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "two", "--sync-bn"])
+    assert "the share of each of 2 processes" not in said[0]  # threads were given
+    assert said[1] == ""  # only the first one speaks
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert len(one) == 3
+    if accumulate == 1:
+        for mine, theirs in zip(one, two, strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    assert one[0]["train/loss"] == pytest.approx(two[0]["train/loss"], rel=0.05)
+    assert one[-1]["train/loss"] < 0.9 * one[0]["train/loss"]
+    assert (tmp_path / "two" / "report.html").exists()
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_validation_picture_counts_once(size, pictures, tmp_path):
+    # A rate of almost nothing, so that one process and several validate the same weights; but BN's own statistics.
+    words = ["train", str(pictures), *QUICK, "--epochs", "1", "--lr", "1e-12", "--set", "freeze.norm=frozen"]
+    assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
+    together(tmp_path, size, main, [*words, "--out", str(tmp_path), "--name", "several"])
+    one, several = rows(tmp_path / "one")[0], rows(tmp_path / "several")[0]
+    for name in ("val/loss", "val/accuracy_top1", "val/accuracy_top5"):
+        assert several[name] == pytest.approx(one[name], rel=1e-5)
+    assert len((tmp_path / "several" / "predictions.csv").read_text().splitlines()) == 1 + 10
+
+
+def _workers(launcher: int) -> dict[int, int]:
+    """The launcher's children by their local rank."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            if int((process / "stat").read_text().rpartition(")")[2].split()[1]) != launcher:
+                continue
+            environment = (process / "environ").read_bytes().split(b"\0")
+            local = next(each for each in environment if each.startswith(b"LOCAL_RANK="))
+            found[int(local.partition(b"=")[2])] = int(process.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
+def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(pictures, tmp_path):
+    words = ["train", str(pictures), *QUICK, "--epochs", "6", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
+    together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
+    run = tmp_path / "run"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher += ["--max-restarts", "1", "-m", "resnets", *words, "--out", str(tmp_path), "--name", "run"]
+    with subprocess.Popen(launcher, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as job:
+        deadline = time.monotonic() + PATIENCE
+        while not list((run / "state").glob("00000000[3-9]*")):
+            assert time.monotonic() < deadline
+            assert job.poll() is None, job.communicate()[1]
+            time.sleep(0.01)
+        os.kill(_workers(job.pid)[1], signal.SIGKILL)
+        said = job.communicate(timeout=PATIENCE)[1]
+    assert job.returncode == 0, said
+    assert "this job was begun anew" in said
+    assert "going on after step" in said
+    assert not (tmp_path / "run-2").exists()
+    assert rows(run) == rows(tmp_path / "whole")
+    for name in ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def _twice(pictures: Path, out: Path) -> None:
+    words = {"model": "tiny", "imgsz": 32, "batch": 12, "epochs": 1, "workers": 0, "precision": "fp32", "out": out}
+    for name in ("first", "second"):
+        done = job.train(pictures, name=name, **words)
+        assert done is not None
+        assert done.run == out / name
+
+
+def test_a_script_may_train_twice(pictures, tmp_path):
+    together(tmp_path, 2, _twice, pictures, tmp_path)
+
+
+def _draw(pictures: Path, out: Path) -> None:
+    with distributed.joined():
+        recipe = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        parts = build.parts(recipe[0].recipe, recipe[1], None, {})
+        weights = torch.cat([each.flatten() for each in parts.net.parameters()])
+        (first, lots), (second, others) = distributed.gathered((weights.detach(), torch.rand(8)))
+        assert torch.equal(first, second)
+        assert not torch.equal(lots, others)
+
+
+def test_processes_have_equal_weights_and_lots_of_their_own(pictures, tmp_path):
+    together(tmp_path, 2, _draw, pictures, tmp_path)
+
+
+def _validated(pictures: Path, count: int) -> None:
+    with distributed.joined():
+        draft, source, _ = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
+        parts = build.parts(draft.recipe, source, None, {})
+        found = validate.validate(parts)
+        assert len({json.dumps(each) for each in distributed.gathered(found)}) == 1
+        assert found["val/accuracy_top5"] == 1
+        told = [signal.SIGTERM] if torch.distributed.get_rank() == 1 else []  # of which the other one knows nothing
+        with pytest.raises(Stopped):
+            validate.measured(parts, State(), None, told)
+
+
+def test_a_single_validation_picture_and_a_signal_to_one_process(pictures, tmp_path):
+    together(tmp_path, 2, _validated, pictures, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
+def test_a_signal_to_one_process_ends_all_after_the_same_step(pictures, tmp_path):
+    words = ["train", str(pictures), *QUICK, "--epochs", "400", "--out", str(tmp_path), "--name", "run"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnets"]
+    with subprocess.Popen([*launcher, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as started:
+        deadline = time.monotonic() + PATIENCE
+        while not list((tmp_path / "run" / "state").glob("0*")):
+            assert time.monotonic() < deadline
+            assert started.poll() is None, started.communicate()[1]
+            time.sleep(0.01)
+        os.kill(_workers(started.pid)[1], signal.SIGTERM)
+        said = started.communicate(timeout=PATIENCE)[1]
+    assert started.returncode != 0
+    assert "stopped after step" in said
+    stopped = int(said.partition("stopped after step ")[2].split()[0])
+    assert resume.states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
+
+
+def test_a_range_test_is_refused(pictures, tmp_path):
+    said = together(tmp_path, 2, _refused, ["lr-find", str(pictures), *QUICK[:10]])
+    assert "the work of one process" in said[0]
+
+
+def _refused(words: list[str]) -> int:
+    return main(words) - 2
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(pictures, tmp_path):
+    said = together(tmp_path, 3, _refused, ["train", str(pictures), *QUICK, "--batch", "8", "--dry-run"])
+    assert "8 cannot be shared out to 3" in said[0]

@@ -1,0 +1,244 @@
+"""A head that learns from kept vectors learns what it learns through its body."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnets.data import sources, split
+from resnets.data.loader import Place
+from resnets.models.resnet import ResNet
+from resnets.recipes import job
+from resnets.tasks import classify
+from resnets.training import build, features, loop
+from resnets.training import state as states
+from resnets.training.recipe import Recipe, override
+from resnets.training.state import Parts, State
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """22 noisy pictures in each of two folders."""
+    root, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name, colour in {"blue": (60, 70, 170), "red": (170, 70, 60)}.items():
+        (root / name).mkdir()
+        for number in range(22):
+            pixels = np.clip(random.normal(colour, 70, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
+
+
+def parts(pictures: Path, *settings: str) -> Parts:
+    recipe = Recipe()
+    for setting in (
+        "model.name=tiny", "data.imgsz=24", "data.batch=8", "data.workers=0", "data.resize=stretch",
+        "data.normalize=imagenet", "data.cache=ram", "data.val_fraction=0.25", "freeze.part=body", "optim.lr=0.1",
+        "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={pictures}", *settings,
+    ):  # fmt: skip
+        recipe = override(recipe, setting)
+    source = build.divided(sources.read(str(pictures)), recipe)
+    return build.parts(recipe, source, None, {})
+
+
+def trained(made: Parts, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
+    if pooled:
+        features.pool(made, 0, folder)
+    state = loop.run(made, State(), folder)
+    return state.rows, made.net.state_dict()
+
+
+def count_calls(net: ResNet) -> list[int]:
+    calls: list[int] = []
+    net.stem.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    return calls
+
+
+AUGMENTED = {
+    "by batches": ("augment.crop=pad", "augment.pad_pixels=2", "augment.flip=0.5"),
+    "one by one": ("augment.crop=random_resized", "augment.flip=0.5", "augment.jitter=0.2"),
+    "not at all": ("augment.crop=none", "augment.flip=0"),
+}
+
+
+@pytest.mark.parametrize("kind", AUGMENTED)
+def test_the_head_learns_the_same_as_through_the_body(kind: str, pictures: Path, tmp_path: Path) -> None:
+    through, plain = trained(parts(pictures, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
+    made = parts(pictures, *AUGMENTED[kind])
+    calls = count_calls(made.net)
+    kept, pooled = trained(made, tmp_path / "b", pooled=True)
+    views = 1 if kind == "not at all" else 3
+    assert sum(calls) == 33 * views + 11
+    for one, other in zip(through, kept, strict=True):
+        for name in ("train/loss", "val/loss", "train/accuracy_top1", "val/accuracy_top1", "lr"):
+            assert one[name] == pytest.approx(other[name], rel=1e-4), name
+    assert through[0]["train/loss"] != pytest.approx(through[-1]["train/loss"], rel=1e-3)
+    assert pooled.keys() == plain.keys()
+    for name, tensor in pooled.items():
+        torch.testing.assert_close(tensor, plain[name], rtol=1e-3, atol=1e-5)
+
+
+def test_with_fewer_views_than_epochs_they_come_again(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "VIEWS", 2)
+    made = parts(pictures, *AUGMENTED["by batches"])
+    features.pool(made, 0, tmp_path)
+    seen: dict[int, dict[int, torch.Tensor]] = {}
+    for batch in made.feed.batches(Place()):
+        if batch.epoch == 3:
+            break
+        seen.setdefault(batch.epoch, {}).update(zip(batch.indices.tolist(), batch.pictures, strict=True))
+    both = seen[0].keys() & seen[2].keys()
+    assert len(both) > 20
+    assert all(torch.equal(seen[0][number], seen[2][number]) for number in both)
+    assert not all(torch.equal(seen[0][number], seen[1][number]) for number in seen[0].keys() & seen[1].keys())
+
+
+def test_a_body_that_is_released_later_gets_pictures_again(pictures: Path, tmp_path: Path) -> None:
+    settings = (*AUGMENTED["by batches"], "freeze.part=none", "freeze.head_epochs=2", "ema.decay=0.9")
+    through, plain = trained(parts(pictures, *settings), tmp_path / "a", pooled=False)
+    made = parts(pictures, *settings)
+    calls = count_calls(made.net)
+    kept, pooled = trained(made, tmp_path / "b", pooled=True)
+    assert sum(calls) == 33 * 2 + 11 + 32  # two views, the validation, and one epoch of the whole network
+    for one, other in zip(through, kept, strict=True):
+        assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-3)
+    assert not torch.equal(pooled["stem.conv.weight"], parts(pictures, *settings).net.state_dict()["stem.conv.weight"])
+    torch.testing.assert_close(pooled["stem.conv.weight"], plain["stem.conv.weight"], rtol=1e-2, atol=1e-4)
+
+
+def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(pictures: Path, tmp_path: Path) -> None:
+    first = parts(pictures, *AUGMENTED["one by one"])
+    features.pool(first, 0, tmp_path)
+    made = parts(pictures, *AUGMENTED["one by one"])
+    calls = count_calls(made.net)
+    features.pool(made, 1, tmp_path)
+    assert calls == []
+    one, other = next(first.feed.batches(Place(1, 2))), next(made.feed.batches(Place(1, 2)))
+    assert torch.equal(one.pictures, other.pictures)
+    assert (other.epoch, other.step) == (1, 2)
+
+
+def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AUGMENTED["one by one"]
+    first = parts(pictures, *settings)
+    features.pool(first, 0, tmp_path)
+    monkeypatch.setattr(
+        features.cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.features * 4
+    )  # for two views
+    again, anew = parts(pictures, *settings), parts(pictures, *settings)
+    calls = count_calls(again.net)
+    features.pool(again, 1, tmp_path)
+    assert calls == []
+    assert len(again.feed.vectors) == 3  # type: ignore[attr-defined]
+    assert torch.equal(features.of_validation(anew, 3, tmp_path), first.val.vectors)  # type: ignore[arg-type, union-attr]
+    features.pool(anew, 0, tmp_path / "other")
+    assert len(anew.feed.vectors) == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("change", ["damaged", "cut", "other recipe"])
+def test_vectors_of_something_else_are_not_taken(change: str, pictures: Path, tmp_path: Path) -> None:
+    features.pool(parts(pictures, *AUGMENTED["not at all"]), 0, tmp_path)
+    path = tmp_path / "state" / features.FILE
+    content = path.read_bytes()
+    if change == "damaged":
+        path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    elif change == "cut":
+        path.write_bytes(content[:-5])
+    made = parts(pictures, *AUGMENTED["not at all"], *(["seed=1"] if change == "other recipe" else []))
+    calls = count_calls(made.net)
+    features.pool(made, 0, tmp_path)
+    assert sum(calls) == 44
+    assert (path.read_bytes() == content) == (change != "other recipe")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("augment.mixup_alpha=0.2",), "mixed anew"),
+        (("model.drop_path_rate=0.2",), "draws lots"),
+        (("freeze.part=1",), None),
+        (("freeze.part=none",), None),
+    ],
+)
+def test_where_it_would_not_be_the_same_the_body_is_run(
+    settings: tuple[str, ...], reason: str | None, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = parts(pictures, *settings)
+    feed = made.feed
+    capsys.readouterr()
+    features.pool(made, 0, tmp_path)
+    said = capsys.readouterr().err
+    assert made.feed is feed
+    assert type(made.net) is ResNet
+    assert (reason in said) if reason else said == ""
+
+
+def test_vectors_that_do_not_fit_into_memory(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = parts(pictures)
+    monkeypatch.setattr(features.cache, "free_memory", lambda: 1000)
+    features.pool(made, 0, tmp_path)
+    assert "would not fit" in capsys.readouterr().err
+    assert type(made.net) is ResNet
+
+
+def test_a_run_that_was_killed_ends_in_the_same_bytes(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AUGMENTED["one by one"]
+    rows, whole = trained(parts(pictures, *settings), tmp_path / "whole", pooled=True)
+    made = parts(pictures, *settings)
+    features.pool(made, 0, tmp_path / "cut")
+    vary, left = features.PooledFeed.vary, iter(range(6))  # four steps an epoch
+    monkeypatch.setattr(features.PooledFeed, "vary", lambda *a: (next(left), vary(*a))[1])
+    with pytest.raises(StopIteration):
+        loop.run(made, State(), tmp_path / "cut")
+    monkeypatch.undo()
+    made = parts(pictures, *settings)
+    state = states.restore(made, tmp_path / "cut")
+    assert state.epoch == 1
+    features.pool(made, state.epoch, tmp_path / "cut")
+    assert [row["val/loss"] for row in loop.run(made, state, tmp_path / "cut").rows] == [
+        row["val/loss"] for row in rows
+    ]
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in made.net.state_dict().items())
+
+
+def test_train_does_it_unasked(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = job.train(str(pictures), model="tiny", imgsz=24, epochs=2, freeze="body", out=str(tmp_path / "run"))
+    said = capsys.readouterr().err
+    assert "the frozen body was run once: 2 views of each training picture" in said
+    assert (done.run / "state" / features.FILE).exists()
+    assert (done.run / "report.html").exists()
+
+
+def test_the_best_weights_are_judged_by_the_kept_vectors(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same figures as through the body, which is not run again, also where only the judging of a run is made anew."""
+    asked: list[int] = []
+    through = classify.evaluate
+    monkeypatch.setattr(classify, "evaluate", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs))
+    given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
+    run = job.train(str(pictures), freeze="body", name="kept", **given).run
+    best = run / "weights" / "best.safetensors"
+    divided = split.read(run / "split.csv", sources.read(str(pictures)))
+    wanted = through([classify.load(best)], divided.part("val"))
+    with (run / "predictions.csv").open() as file:
+        rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
+    assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)
+    content = best.read_bytes()
+    job.train(resume=run)
+    assert best.read_bytes() == content
+    assert asked == []
+    job.train(str(pictures), name="whole", **given)
+    assert asked == [1]

@@ -1,0 +1,140 @@
+"""A signal ends a run within one step, with a state from which it goes on to the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnets.data import sources, split
+from resnets.recipes import book
+from resnets.training import build, loop, resume
+from resnets.training import state as states
+from resnets.training.recipe import Recipe, override, tiny
+from resnets.training.state import Parts, State
+
+KILLER = Path(__file__).parents[1] / "soak" / "killed_runs.py"
+STEPS_PER_EPOCH = 4
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """20 noisy pictures in each of two folders."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for name, value in {"dark": 80, "light": 160}.items():
+        (folder / name).mkdir()
+        for number in range(20):
+            picture = np.clip(random.normal(value, 60, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(folder / name / f"{number:02d}.png")
+    return folder
+
+
+def _recipe(pictures: Path, *overrides: str) -> Recipe:
+    recipe = tiny(book.find("scratch"))
+    for each in (f"data.location={pictures}", "data.batch=8", "augment.crop=random_resized", *overrides):
+        recipe = override(recipe, each)
+    return override(recipe, "model.drop_path_rate=0.3")
+
+
+def _parts(recipe: Recipe) -> Parts:
+    return build.parts(recipe, split.split(sources.read(recipe.data.location)), None, {})
+
+
+def _ended(parts: Parts, folder: Path) -> dict[str, bytes]:
+    """What the run leaves, after it has gone on from where it stands in `folder`."""
+    state = states.restore(parts, folder) if resume.states(folder / "state") else State()
+    loop.run(parts, state, folder)
+    return {path.name: path.read_bytes() for path in (folder / "weights").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory) -> dict[str, bytes]:
+    return _ended(_parts(_recipe(pictures)), tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(
+    ("number", "training", "at", "step"),
+    [
+        (signal.SIGTERM, True, 1, 1),
+        (signal.SIGINT, True, 6, 6),
+        (signal.SIGTERM, True, 4, 4),
+        (signal.SIGTERM, True, 8, 8),
+        (signal.SIGINT, False, 1, 4),
+        (signal.SIGTERM, False, 3, 8),
+    ],
+    ids=["first step", "middle", "last step of an epoch", "last step", "validation", "last validation"],
+)
+def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
+    pictures, whole, tmp_path, number, training, at, step, capsys
+):
+    parts = _parts(_recipe(pictures))
+    calls = 0
+
+    def signalled(net: torch.nn.Module, *_: object) -> None:
+        nonlocal calls
+        calls += net.training == training
+        if calls == at and net.training == training:
+            os.kill(os.getpid(), number)
+
+    (parts.net if training else parts.judged).register_forward_hook(signalled)
+    if not training:
+        parts.val.batch = 4  # so that the signal comes between two of the batches
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(parts, State(), tmp_path)
+    assert f"stopped after step {step} of 8; go on with --resume {tmp_path}" in capsys.readouterr().err
+    assert (tmp_path / "weights" / "last.safetensors").exists()
+    state = states.read(tmp_path)
+    assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)
+    assert _ended(_parts(_recipe(pictures)), tmp_path) == whole
+
+
+def test_states_are_saved_every_so_many_steps_and_change_nothing(pictures, whole, tmp_path):
+    parts = _parts(_recipe(pictures, "save.every=3"))
+    made: list[str] = []
+    parts.net.register_forward_hook(lambda *_: made.extend(path.stem for path in resume.states(tmp_path / "state")))
+    assert _ended(parts, tmp_path) == whole
+    assert sorted({int(name) for name in made}) == [3, 4, 7]  # counted anew from the end of an epoch, 4
+
+
+@pytest.mark.parametrize("every", ["1", "0.001s"])
+def test_a_run_that_begins_from_any_of_its_states_ends_the_same(pictures, whole, tmp_path, every):
+    parts = _parts(_recipe(pictures, f"save.every={every}"))
+    kept: dict[str, bytes] = {}
+    parts.net.register_forward_hook(
+        lambda *_: kept.update({path.name: path.read_bytes() for path in resume.states(tmp_path / "state")})
+    )
+    assert _ended(parts, tmp_path) == whole
+    assert len(kept) == 7
+    for name in sorted(kept)[1::2]:
+        (tmp_path / name / "state").mkdir(parents=True)
+        (tmp_path / name / "state" / name).write_bytes(kept[name])
+        ended = _ended(_parts(_recipe(pictures)), tmp_path / name)
+        assert ended["last.safetensors"] == whole["last.safetensors"], name
+
+
+def test_a_compiled_step_learns_the_same(pictures, tmp_path):
+    losses = []
+    for compiled in ("false", "true"):
+        recipe = override(_recipe(pictures, f"speed.compile={compiled}"), "model.drop_path_rate=0")
+        state = State()
+        (tmp_path / compiled).mkdir()
+        loop.run(_parts(recipe), state, tmp_path / compiled)
+        losses.append([row["train/loss"] for row in state.rows])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] != losses[0]  # it computes in another order
+
+
+def test_a_run_survives_kills_at_random_moments(tmp_path):
+    """The short form of `make soak`."""
+    words = [sys.executable, str(KILLER), "--kills", "3", "--jobs", "adamw", "--seed", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 kills of " in done.stdout
