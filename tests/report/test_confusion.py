@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -46,12 +44,10 @@ def test_numbers_stand_in_the_cells(tmp_path, pixels):
 )
 def test_sizes(tmp_path, pixels, count, widest):
     matrix = np.full((count, count), 1) + 20 * np.eye(count, dtype=int)
-    began = time.perf_counter()
     names = [f"a rather long name of class number {k}" for k in range(count)]
     height, width, _ = pixels(confusion.draw(matrix, names, tmp_path / "matrix.png")).shape
     assert 400 <= height <= 1800
     assert 500 <= width <= widest
-    assert time.perf_counter() - began < 60
 
 
 def test_one_mistake_among_a_thousand_classes_is_seen_where_it_is(tmp_path, pixels):
