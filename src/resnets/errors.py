@@ -5,6 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# What stands in place of a large file in a Git repository without its LFS objects (git-lfs.com/spec): how such a file begins,
+# and what to call it.
+LFS_POINTER = b"version https://git-lfs"
+LFS = "a Git LFS pointer, which stands for the file; run 'git lfs pull' to get it"
+
 
 class UserError(ValueError):
     """What was asked for cannot be done as asked: a missing path, an unknown name, a value out of range.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from resnets.errors import LFS, LFS_POINTER
+
 HDF5 = "an HDF5 file, as Keras writes weights"
 PICKLE = "a Python pickle, as torch.save of old wrote .pth"
 TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickle"
@@ -19,7 +21,7 @@ _MAGIC = {
     b"II*\0": "a TIFF picture",
     b"MM\0*": "a TIFF picture",
     b"\x1f\x8b": "a gzip archive",
-    b"version https://git-lfs": "a Git LFS pointer, which stands for the file; run 'git lfs pull' to get it",
+    LFS_POINTER: LFS,
 }
 
 
