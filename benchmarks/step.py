@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
-from resnets.engine import machine
+from resnets.cli import process
 from resnets.models import spec, zoo
 from resnets.training import optim, speed
 from resnets.training.recipe import Optim
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=224, metavar="PIXELS")
     parser.add_argument("--steps", type=int, default=4, help="as many are timed, and as many profiled")
     options = parser.parse_args()
-    machine.keep_memory()
+    process.keep_memory()
     precision = str(speed.precision("auto", "cpu").value)
     net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
     optimizer = optim.build(net, Optim(), lr=0.1, body_lr_share=1.0)

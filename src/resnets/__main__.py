@@ -8,6 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
+from resnets.cli import process
 from resnets.cli.app import main
 
 
@@ -18,6 +19,7 @@ def run() -> NoReturn:
     Python would need 0.3 s for that after `predict` and 0.8 s after `train`. `python -m resnets` ends as every module
     does, which profilers need.
     """
+    process.prepare()
     code = main()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -27,4 +29,5 @@ def run() -> NoReturn:
 
 
 if __name__ == "__main__":
+    process.prepare()
     sys.exit(main())

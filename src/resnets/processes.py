@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+
+from resnets import limits
 
 
 def rank() -> int:
@@ -27,10 +30,14 @@ def local_size() -> int:
 
 def cores() -> int:
     """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(here // local_size(), 1)
+    return max(limits.processors() // local_size(), 1)
 
 
 def launched() -> bool:
     """Whether a launcher has started this process, with others or alone."""
     return size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def ignore_image_remarks() -> None:
+    """Let Pillow's remarks on odd metadata, which name no file, stay unsaid; only for a process that is ours alone."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

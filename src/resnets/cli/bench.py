@@ -46,7 +46,6 @@ def bench(
         torch.set_num_threads(threads)
     name = str(speed.device(device).value)
     sizes, precisions = _sizes(batch), _precisions(precision)
-    machine.keep_memory()
     wanted = measure.names(engines, torch.device(name))
     net, pictures, origin = _loaded(model, imgsz, max(PICTURES, *sizes), name)
     rows: list[Row] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,6 +16,7 @@ from resnets.data.decode import DecodeError, decode
 from resnets.data.parallel import in_order
 from resnets.data.samples import counted
 from resnets.errors import JobError
+from resnets.limits import free_memory
 from resnets.progress import track
 
 MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
@@ -172,22 +172,3 @@ def _estimate(source: Decoded) -> int:
         except DecodeError:  # the loader names it when it is needed
             continue
     return round(len(source) * float(np.mean(sizes))) if sizes else 0
-
-
-def free_memory() -> int:
-    """Bytes that can be taken without swapping, within the limit of a container."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):  # not Linux: half of the memory is a guess that rarely hurts
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 2 * 10**9
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        if limit == "max":
-            return free
-        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        # Pages of files that were read count as used, but are given up when memory is needed.
-        return min(free, int(limit) - int(used) + int(kept.get("inactive_file", 0)))
-    except (OSError, ValueError):
-        return free

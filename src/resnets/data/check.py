@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resnets import processes
 from resnets.data import examination
 from resnets.data.decode import DecodeError
 from resnets.data.diagnosis import diagnose
@@ -71,7 +72,7 @@ def check(source: Source, *, workers: int | None = None) -> CheckReport:
         workers: number of processes; all processors by default.
     """
     paths = [sample.path for sample in source.samples]
-    workers = examination.processors() if workers is None else workers
+    workers = processes.cores() if workers is None else workers
     found = list(examination.spread(examination.examine, paths, workers=workers, what="checking"))
     readable = [each for each in found if each.info and not each.error]
     return CheckReport(

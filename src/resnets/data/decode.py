@@ -19,7 +19,6 @@ from __future__ import annotations
 import codecs
 import io
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,9 +75,6 @@ _TRANSPOSE = {
 }
 _BAND = 64  # rows that become numbers at a time: their copies stay in the processor's cache, 6 times as fast as a whole
 _GET_AGAIN = "get it again."
-
-# These remarks on odd metadata name no file and change no pixel.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Png)ImagePlugin$")
 
 
 class PictureInfo(NamedTuple):

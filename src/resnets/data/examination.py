@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from resnets import processes
 from resnets.data import likeness
 from resnets.data.decode import DecodeError, PictureInfo, decode, inspect
 from resnets.data.files import opened
@@ -103,7 +102,6 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
     """
     shown = {"what": what, "total": len(paths), "unit": "pictures"}
     if workers <= 1 or len(paths) <= 2 * CHUNK:
-        _quietly()
         yield from track(map(work, paths), **shown)  # type: ignore[arg-type]
         return
     pool = ProcessPoolExecutor(workers, initializer=_start)
@@ -115,17 +113,6 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
         pool.shutdown(cancel_futures=True)
 
 
-def processors() -> int:
-    """How many processors this process may use."""
-    with contextlib.suppress(AttributeError):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
-    _quietly()
-
-
-def _quietly() -> None:
-    warnings.filterwarnings("ignore", module="PIL")  # what they say is in the report, with the name of the file
+    processes.ignore_image_remarks()

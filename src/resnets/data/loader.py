@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from resnets import processes
 from resnets.data.augment import as_tensor, seed_of, seeded
 from resnets.data.cache import Pictures
 from resnets.data.decode import DecodeError
@@ -116,6 +117,7 @@ def _collate(items: list[tuple[tuple[int, int, int], Tensor | DecodeError]]) -> 
 
 
 def _start_worker(_: int) -> None:
+    processes.ignore_image_remarks()
     torch.set_num_threads(1)  # the cores are shared out by the number of workers
     # Ctrl-C, and the SIGTERM of many job managers, reach the whole group; the main process ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.metadata
 import importlib.util
-import os
 import platform
 from pathlib import Path
 
@@ -14,28 +11,12 @@ import torch
 
 from resnets import processes
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def cpu_flags() -> set[str]:
     """What the processor can do, in Linux' words; empty elsewhere."""
     return set(_cpuinfo("flags").split())
-
-
-def keep_memory() -> None:
-    """Let this process keep large pieces of memory that it frees, instead of fetching them anew for the next batch.
-
-    Feature maps are tens of MiB, which glibc by default gives back to the system at once; the system then has to clear them
-    page by page. ResNet-50 at batch 16 on two cores: 21 pictures/s without, 36 with (fp32); 62 and 76 (bf16). Whoever has
-    set glibc's own variables keeps what he set; elsewhere than with glibc nothing happens.
-    """
-    if any(name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def native_bf16(device: torch.device) -> str:

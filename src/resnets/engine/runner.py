@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from resnets.engine import choice, engines, machine
+from resnets.engine import choice, engines
 from resnets.engine.engines import Engine
 from resnets.engine.folding import classify
 from resnets.models.resnet import ResNet
@@ -37,8 +37,6 @@ class Runner:
 
     def expect(self, count: int | None, batch: int) -> None:
         """The next job: so many pictures in batches of `batch`. Where nobody knows (None), nothing is compiled for them."""
-        if self.reference.device.type == "cpu":
-            machine.keep_memory()
         self.count, self.batch = count or 0, batch if count is None else max(min(count, batch), 1)
 
     def embed(self, pictures: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from resnets import processes
 from resnets.data import cache, check, split
 from resnets.data.decode import DecodeError, inspect
 from resnets.data.samples import Source, Stored
-from resnets.engine import machine
 from resnets.errors import UserError
 from resnets.models import spec as specs
 from resnets.models import zoo
@@ -170,7 +169,6 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     """Everything that the loop needs, on its device."""
     device = distributed.own(recipe.speed.device)
     recipe = replace(recipe, speed=replace(recipe.speed, device=device))
-    machine.keep_memory()
     if recipe.speed.threads is not None:
         torch.set_num_threads(recipe.speed.threads)
     if recipe.speed.deterministic:
