@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,8 +257,8 @@ def test_accumulation_is_the_same_step_in_slices(colours):
     ids=lambda overrides: overrides[0],
 )
 def test_the_other_ways_to_train_run(colours, overrides):
-    _, _, state = _learn(colours, epochs=1, overrides=overrides)
-    assert state.rows[0]["val/loss"] < 3
+    _, _, state = _learn(colours, epochs=12, overrides=overrides)
+    assert state.rows[-1]["val/loss"] < 0.9 * math.log(3)  # what guessing among three classes would give
 
 
 def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):
