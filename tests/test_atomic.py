@@ -8,9 +8,16 @@ import signal
 import stat
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import safetensors.numpy
+import torch
+from PIL import Image
 
 from resnets import atomic
 from resnets.errors import JobError
@@ -118,3 +125,165 @@ def test_where_there_are_no_links_a_duplicate_is_a_copy(tmp_path: Path, monkeypa
     atomic.duplicate(tmp_path / "last", tmp_path / "best")
     assert (tmp_path / "best").read_text() == "epoch 1"
     assert not (tmp_path / "best").samefile(tmp_path / "last")
+
+
+def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "a.csv"
+    target.write_text("old")
+    (tmp_path / "near").symlink_to("real/a.csv")
+    (tmp_path / "link").symlink_to("near")
+    (tmp_path / "dangling").symlink_to("real/new/b.csv")
+    held = target.open()
+    atomic.write_text(tmp_path / "link", "new")
+    atomic.write_text(tmp_path / "dangling", "made")
+    assert (tmp_path / "link").readlink() == Path("near")
+    assert target.read_text() == "new"
+    assert held.read() == "old"  # replaced, not written into
+    assert (tmp_path / "real" / "new" / "b.csv").read_text() == "made"
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(JobError, match=r"Cannot write '.*round': Too many levels"):
+        atomic.write_text(tmp_path / "round", "")
+
+
+@pytest.mark.parametrize(
+    "write", [atomic.write_text, lambda path, text: _saved(path, text), lambda path, text: _lines(path, text)]
+)
+def test_a_pipe_is_written_through(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+            write(tmp_path / name, "through\n")
+            assert reader.communicate(timeout=60)[0] == b"through\n"
+    assert pipe.is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+def _saved(path: Path, text: str) -> None:
+    with atomic.replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def _lines(path: Path, text: str) -> None:
+    with atomic.text(path) as file:
+        file.write(text)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
+def test_descriptors_and_devices_are_written_through(tmp_path: Path) -> None:
+    for write in (atomic.write_text, _saved, _lines):
+        read, into = os.pipe()
+        write(Path(f"/dev/fd/{into}"), "x")
+        os.close(into)
+        with open(read, "rb") as reader:
+            assert reader.read() == b"x"
+        write(Path("/dev/null"), "x")
+        assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+        with pytest.raises(JobError, match="Cannot write '/dev/full': No space left on device"):
+            write(Path("/dev/full"), "x")
+        # Behind what stands in the file, as a shell's `>>` does.
+        with (tmp_path / "file").open("wb") as file:
+            file.write(b"before ")
+            file.flush()
+            write(Path(f"/dev/fd/{file.fileno()}"), "x")
+        assert (tmp_path / "file").read_bytes() == b"before x"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_reader_that_goes_away_is_told_apart(tmp_path: Path) -> None:
+    read, into = os.pipe()
+    os.close(read)
+    with pytest.raises(BrokenPipeError):
+        atomic.write_text(f"/dev/fd/{into}", "x")
+    os.close(into)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/proc/self/mounts").exists(), reason="needs to mount")
+def test_a_file_that_is_mounted_alone_is_written_in_place(tmp_path: Path) -> None:
+    """As `docker run -v FILE:FILE` gives it."""
+    code = "import sys; from resnets import atomic; atomic.write_text(sys.argv[1], 'new')"
+    (tmp_path / "outside").write_text("old, and longer")
+    (tmp_path / "inside").touch()
+    words = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$2"'
+    command = [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        words,
+        "sh",
+        tmp_path / "outside",
+        tmp_path / "inside",
+        sys.executable,
+        code,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "ermission denied" in done.stderr or "not permitted" in done.stderr:
+        pytest.skip("may not mount")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outside").read_text() == "new"
+
+
+def test_permissions_of_a_file_stay(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    (tmp_path / "x").chmod(0o604)
+    atomic.write_bytes(tmp_path / "x", b"")
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o604
+
+
+@pytest.mark.parametrize("place", ["file/x.csv", "file/deeper/x.csv", ".", "round"])
+def test_a_place_that_cannot_be_written_is_known_before(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(JobError, match="Cannot write"):
+        atomic.check_file(tmp_path / place)
+    with pytest.raises(JobError, match="Cannot write"):
+        atomic.check_folder(tmp_path / "file" / place)
+    atomic.check_file(tmp_path / "new" / "x.csv")
+    atomic.check_folder(tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "round"]
+
+
+@pytest.mark.parametrize("library", ["safetensors", "torch", "numpy", "pillow", "h5py", "zip"])
+def test_a_full_disk_is_one_line_whichever_library_writes(library: str, tmp_path: Path) -> None:
+    """As in the test of a full disk above."""
+    path = tmp_path / "big"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    write = _writer(library)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(JobError, match=r"^Cannot write '.*big': (File too large|the disk may be full)") as caught:
+            _with(path, write)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _with(path: Path, write: Callable[[Path], object]) -> None:
+    with atomic.replacing(path) as temporary:
+        write(temporary)
+
+
+def _writer(library: str) -> Callable[[Path], object]:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    if library == "safetensors":
+        return lambda path: safetensors.numpy.save_file({"a": noise}, path)
+    if library == "torch":
+        return lambda path: torch.save(torch.from_numpy(noise), path)
+    if library == "numpy":
+        return lambda path: np.save(path.open("wb"), noise)
+    if library == "pillow":
+        return lambda path: Image.fromarray(noise).save(path, "PNG")
+    if library == "zip":
+        return lambda path: zipfile.ZipFile(path, "w").writestr("a", noise.tobytes())
+
+    def hdf5(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["a"] = noise
+
+    return hdf5
