@@ -39,7 +39,7 @@ demo: .venv/.installed
 	@echo "The report, a file for a browser: $(CURDIR)/$(DEMO)/run/report.html"
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 soak: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/killed_runs.py --kills 30

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +34,34 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_is_given_back() -> Iterator[None]:
+    """After each file of tests; the networks of one file would otherwise stay in the heap while those of the next are made."""
+    yield
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)
+
+
+PEAKS: list[float] = []  # GiB, of each process of pytest-xdist that has ended
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if (peak := getattr(node, "workeroutput", {}).get("peak")) is not None:
+        PEAKS.append(peak)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if PEAKS:
+        terminalreporter.write_line(
+            f"largest memory of the test processes: {', '.join(f'{each:.1f}' for each in PEAKS)} GiB"
+        )
