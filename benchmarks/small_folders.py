@@ -1,0 +1,137 @@
+"""Which learning rates suit small folders: finetuning and a frozen backbone, on flowers and two subsets of CIFAR-10.
+
+    python benchmarks/small_folders.py FLOWERS CIFAR10 OUT
+
+FLOWERS is TensorFlow's flower_photos, CIFAR10 a folder of class folders with the 10,000 test images. Each row of
+`OUT/rates.csv` is one training from `resnets.train` and its accuracy on images that took no part in it; rows that are
+there already are not made again. The summary goes to stdout.
+
+Flowers begin from the weights in the package, `cifar_resnet20.cifar10`. Those have seen CIFAR-10's training images, so
+for its subsets a backbone is trained here on five classes of the test images, and the subsets are of the other five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import random
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+
+import resnets
+
+BACKBONE_CLASSES = ("airplane", "automobile", "cat", "deer", "frog")
+OTHER_CLASSES = ("bird", "dog", "horse", "ship", "truck")
+SHIPPED = "cifar_resnet20.cifar10"
+BATCH = 16
+FROZEN = [
+    {"way": "frozen", "lr": lr, "share": 0.1, "epochs": epochs}
+    for epochs, lr in itertools.product((12, 60), (7e-4, 3e-3, 1e-2, 3e-2, 1e-1))
+]
+FINETUNED = [
+    {"way": "finetune", "lr": lr, "share": share, "epochs": epochs}
+    for epochs, share, lr in itertools.product((12, 30), (0.1, 0.02), (7e-4, 3e-3, 1e-2, 3e-2))
+]
+COLUMNS = ("data", "weights", "way", "lr", "share", "epochs", "seed", "top1")
+
+
+def subset(source: Path, classes: tuple[str, ...], out: Path, *, learn: int, judge: int) -> Path:
+    """Copy `learn` images of each class to `out/learn`, and `judge` others to `out/judge`; kept if they are there."""
+    if (out / ".complete").exists():
+        return out
+    for name in classes:
+        images = sorted((source / name).iterdir())
+        random.Random(0).shuffle(images)
+        for part, chosen in (("learn", images[:learn]), ("judge", images[learn : learn + judge])):
+            (out / part / name).mkdir(parents=True, exist_ok=True)
+            for image in chosen:
+                shutil.copy(image, out / part / name)
+    (out / ".complete").touch()
+    return out
+
+
+def backbone(cifar: Path, out: Path, model: str, imgsz: int, epochs: int) -> Path:
+    """Train `model` on five classes of CIFAR-10's test images; kept if it is there."""
+    if not (out / model / "metrics.json").exists():
+        shutil.rmtree(out / model, ignore_errors=True)
+        data = subset(cifar, BACKBONE_CLASSES, out / "data", learn=1000, judge=0)
+        resnets.train(data / "learn", model=model, imgsz=imgsz, epochs=epochs, out=out, name=model, val_fraction=0.1)
+    return out / model
+
+
+def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -> float:
+    """Train once, and give the share of right answers on the images that took no part."""
+    overrides = (f"freeze.body_lr_share={how['share']}", f"data.split_seed={seed}")
+    with tempfile.TemporaryDirectory() as folder:
+        run = resnets.train(
+            data / "learn",
+            weights=weights,
+            imgsz=imgsz,
+            epochs=how["epochs"],
+            lr=how["lr"],
+            batch=BATCH,
+            freeze="body" if how["way"] == "frozen" else None,
+            seed=seed,
+            out=folder,
+            name="run",
+            overrides=overrides,
+        ).run
+        classifier = resnets.load(run)
+        images = [str(path) for path in sorted((data / "judge").rglob("*.*"))]
+        found = list(classifier.predict(images))
+    return mean(answer.label == Path(answer.path).parent.name for answer in found)
+
+
+def summary(rows: list[dict[str, str]]) -> None:
+    """Mean and standard deviation over the seeds of each setting, the best of each group marked."""
+    groups: dict[tuple, dict[tuple, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        group = (row["data"], row["weights"], row["way"])
+        groups[group][row["epochs"], row["share"], row["lr"]].append(float(row["top1"]))
+    for group, settings in groups.items():
+        print(*group)
+        top = max(map(mean, settings.values()))
+        for (epochs, share, lr), values in settings.items():
+            spread = f" ± {stdev(values):.1%}" if len(values) > 1 else ""
+            mark = " best" if mean(values) == top else ""
+            print(f"  {epochs:>3} epochs, backbone x {share:<5} lr {lr:<7} {mean(values):.1%}{spread}{mark}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("flowers", type=Path)
+    parser.add_argument("cifar10", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--resnet18", action="store_true", help="also with a ResNet-18 of 64 pixels (half an hour)")
+    asked = parser.parse_args()
+    flower_classes = tuple(sorted(path.name for path in asked.flowers.iterdir() if path.is_dir()))
+    flowers = subset(asked.flowers, flower_classes, asked.out / "flowers_60", learn=60, judge=100)
+    small = subset(asked.cifar10, OTHER_CLASSES, asked.out / "cifar_60", learn=60, judge=200)
+    tiny = subset(asked.cifar10, OTHER_CLASSES, asked.out / "cifar_20", learn=20, judge=200)
+    own = backbone(asked.cifar10, asked.out / "backbone", "cifar_resnet20", 32, 30)
+    jobs = [(flowers, SHIPPED, 64), (small, own, 32), (tiny, own, 32)]
+    if asked.resnet18:
+        large = backbone(asked.cifar10, asked.out / "backbone", "resnet18", 64, 15)
+        jobs = [(flowers, large, 64), (small, large, 64), (tiny, large, 64)]
+    table = asked.out / "rates.csv"
+    if not table.exists():
+        table.write_text(",".join(COLUMNS) + "\n")
+    with table.open(newline="") as file:
+        done = {tuple(row[name] for name in COLUMNS[:-1]) for row in csv.DictReader(file)}
+    for seed, how, (data, weights, imgsz) in itertools.product(range(asked.seeds), FROZEN + FINETUNED, jobs):
+        key = tuple(str(each) for each in (data.name, Path(weights).name, *how.values(), seed))
+        if key not in done:
+            top1 = trained(data, weights, imgsz, seed, how)
+            with table.open("a", newline="") as file:
+                csv.writer(file).writerow([*key, f"{top1:.4f}"])
+    with table.open(newline="") as file:
+        summary(list(csv.DictReader(file)))
+
+
+if __name__ == "__main__":
+    main()
