@@ -34,7 +34,10 @@ FROZEN = [
 ]
 FINETUNED = [
     {"way": "finetune", "lr": lr, "share": share, "epochs": epochs}
-    for epochs, share, lr in itertools.product((12, 30), (0.1, 0.02), (7e-4, 3e-3, 1e-2, 3e-2))
+    for epochs, share, lr in [
+        *itertools.product((12,), (0.1, 0.02), (7e-4, 3e-3, 1e-2, 3e-2)),
+        *itertools.product((30,), (0.1,), (7e-4, 3e-3, 1e-2)),
+    ]
 ]
 COLUMNS = ("data", "weights", "way", "lr", "share", "epochs", "seed", "top1")
 
@@ -80,7 +83,7 @@ def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -
             name="run",
             overrides=overrides,
         ).run
-        classifier = resnets.load(run)
+        classifier = resnets.load(run, engine="torch")
         images = [str(path) for path in sorted((data / "judge").rglob("*.*"))]
         found = list(classifier.predict(images))
     return mean(answer.label == Path(answer.path).parent.name for answer in found)
@@ -113,8 +116,8 @@ def main() -> None:
     flowers = subset(asked.flowers, flower_classes, asked.out / "flowers_60", learn=60, judge=100)
     small = subset(asked.cifar10, OTHER_CLASSES, asked.out / "cifar_60", learn=60, judge=200)
     tiny = subset(asked.cifar10, OTHER_CLASSES, asked.out / "cifar_20", learn=20, judge=200)
-    own = backbone(asked.cifar10, asked.out / "backbone", "cifar_resnet20", 32, 30)
-    jobs = [(flowers, SHIPPED, 64), (small, own, 32), (tiny, own, 32)]
+    own = backbone(asked.cifar10, asked.out / "backbone", "cifar_resnet20", 32, 12)
+    jobs = [(flowers, SHIPPED, 32), (small, own, 32), (tiny, own, 32)]
     if asked.resnet18:
         large = backbone(asked.cifar10, asked.out / "backbone", "resnet18", 64, 15)
         jobs = [(flowers, large, 64), (small, large, 64), (tiny, large, 64)]

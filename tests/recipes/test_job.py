@@ -94,10 +94,68 @@ def test_what_is_chosen_is_printed_with_its_reason(colours, capsys):
     assert job.train(colours, dry_run=True, out=colours.parent / "runs") is None
     printed = capsys.readouterr().err
     assert "data.imgsz = 32  (the least that the network can take)" in printed
-    assert "data.batch = 4  (there are only 58 training pictures)" in printed
-    assert "optim.lr = 0.005  (0.04 for a batch of 32, scaled linearly)" in printed
+    assert "data.batch = 16  (there are only 58 training pictures)" in printed
+    assert "optim.lr = 0.02  (0.04 for a batch of 32, scaled linearly)" in printed
     assert "--stem cifar" in printed
     assert not (colours.parent / "runs").exists()
+
+
+def test_given_epochs_win_over_the_steps_of_a_recipe(colours, capsys):
+    assert job.train(colours, recipe="he2015_cifar", model="tiny", epochs=3, batch=8, dry_run=True) is None
+    printed = capsys.readouterr().err
+    assert "27 steps in 3 epochs" in printed
+    assert "stop.steps = None  (stop.epochs was given)" in printed
+    with pytest.raises(UserError, match=r"`stop\.steps=9` exclude each other|`epochs=3` and `stop\.steps=9`"):
+        job.train(colours, epochs=3, overrides=["stop.steps=9"], dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"overrides": ["data.location=elsewhere"]}, "data.location=elsewhere"),
+        ({"lr": 0.1, "overrides": ["optim.lr=0.2"]}, "`optim.lr=0.2` and `lr=0.1`"),
+        ({"overrides": ["optim.lr=0.1", "optim.lr=0.2"]}, "`optim.lr=0.2` and optim.lr=0.1"),
+        ({"model": "tiny", "overrides": ["model.name=resnet18"]}, "`model.name=resnet18` and `model=tiny`"),
+        ({"batch": 90}, "`batch=90` is more than the 58 training images"),
+        ({"val_fraction": 0, "patience": 3}, "`patience=3` has no effect without validation images"),
+    ],
+    ids=str,
+)
+def test_of_two_values_for_one_thing_none_wins_silently(colours, values, words):
+    with pytest.raises(UserError) as caught:
+        job.train(colours, dry_run=True, **values)
+    assert words in str(caught.value)
+
+
+def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(colours, capsys):
+    job.train(colours, dry_run=True, overrides=["model.name=plain18"])  # without branches that could begin as zero
+    assert capsys.readouterr().err.startswith("plain18 on ")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch": 1}, "`batch=1` leaves a single image to a step"),
+        ({"batch": 4, "overrides": ["optim.accumulate=4"]}, "`batch=4`, `optim.accumulate=4` leaves a single image"),
+        ({"batch": 3, "overrides": ["optim.accumulate=2"]}, "`batch=3`, `optim.accumulate=2` leaves a single image"),
+    ],
+    ids=str,
+)
+def test_batch_norm_with_one_value_a_channel_is_foreseen(colours, values, words, capsys):
+    with pytest.raises(UserError) as caught:
+        job.train(colours, model="resnet18", imgsz=32, dry_run=True, **values)
+    assert words in str(caught.value)
+    job.train(colours, model="resnet18", imgsz=64, dry_run=True, **values)  # maps of 2x2
+    values["overrides"] = [*values.get("overrides", ()), "freeze.norm=eval"]
+    job.train(colours, model="resnet18", imgsz=32, dry_run=True, **values)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_only_the_built_in_digits_are_not_mirrored(colours, capsys, monkeypatch):
+    monkeypatch.chdir(colours.parent)
+    colours.rename("digits")
+    job.train("digits", dry_run=True)
+    assert "augment.flip" not in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_bytes(colours):
@@ -208,7 +266,7 @@ def test_a_written_split_is_followed_and_left_out_pictures_do_not_break_it(colou
     assert set(ours) == {row for row in theirs if "red/03.png" not in row}
     # The run's own split does not know the bad picture, which is still there.
     assert {each.split for each in split.read(result.run / "split.csv", source).samples} == {"train", "val"}
-    with pytest.raises(UserError, match="leave out --val-fraction"):
+    with pytest.raises(UserError, match=r"`val_fraction=0\.3` exclude each other"):
         _train(colours, split_file=str(tmp_path / "split.csv"), val_fraction=0.3)
 
 

@@ -47,6 +47,11 @@ def read(location: str | Path) -> Source:
     raise UserError(_nothing_there(path))
 
 
+def builtin_set(location: str | Path) -> bool:
+    """Whether `read` would take `location` as the name of a built-in set, since nothing stands there."""
+    return str(location) in builtin.NAMES and not Path(location).expanduser().exists()
+
+
 def _no_data(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:

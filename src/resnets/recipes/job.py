@@ -10,18 +10,19 @@ from typing import Any
 
 from resnets import processes
 from resnets.data import sources
+from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say
 from resnets.recipes import book, continuation
 from resnets.report import lr_curve
-from resnets.training import build, distributed, features, finish, journal, loop, plan
+from resnets.training import build, conflicts, distributed, features, finish, journal, loop, plan
 from resnets.training import lr_find as range_test
 from resnets.training import resume as resume_file
 from resnets.training import state as states
 from resnets.training.interval import Interval
 from resnets.training.plan import Draft
-from resnets.training.recipe import Recipe, override
+from resnets.training.recipe import Recipe, keys, override
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import published
 from resnets.weights.checkpoint import Checkpoint
@@ -178,10 +179,15 @@ def _prepared(
     parent = None if draft.recipe.model.weights == "none" else checkpoints.read(draft.recipe.model.weights)
     if parent is not None and draft.recipe.model.name is None:
         draft.set("model.name", parent.spec.name, "chosen: the network of the weights")
+    conflicts.settle(draft)
+    conflicts.check_source(draft, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
     source = build.divided(source, draft.recipe)
     plan.complete(draft, build.facts(source, draft.recipe, parent))
+    train_count, val_count = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
+    conflicts.check_sizes(draft, train_count, val_count, processes.size())
     say(f"{draft.recipe.model.name} on {data}, recipe {draft.recipe.name}; chosen for you:")
-    build.specification(draft.recipe, source.classes, parent)
+    spec = build.specification(draft.recipe, source.classes, parent)
+    build.check_batch_norm(draft.recipe, spec, processes.size())
     plan.tell(draft)
     build.warn(draft.recipe)
     return draft, source, parent
@@ -198,17 +204,17 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 def _draft(
     data: str,
     model: str | None,
-    weights: str,
+    weights: str | None,
     recipe: str | Recipe | None,
     given: dict[str, Any],
     overrides: Sequence[str],
 ) -> Draft:
     """The recipe with everything that the user set, each with its origin."""
+    model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
+    weights, overrides = _taken("model.weights", None if weights == "none" else weights, overrides)
+    weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" else "finetune")
     draft = Draft(chosen if isinstance(chosen, Recipe) else book.find(chosen, model))
-    cuts = [f"--{key.replace('_', '-')}" for key in ("val_fraction", "group_by", "folds", "fold") if key in given]
-    if "split_file" in given and cuts:
-        raise UserError(f"--split-file says already which picture is in which part; leave out {', '.join(cuts)}.")
     draft.set("data.location", data, "given")
     if model is not None:
         draft.set("model.name", model, "given: --model")
@@ -220,9 +226,27 @@ def _draft(
     for key, value in given.items():
         draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
-        draft.recipe = override(draft.recipe, assignment)
-        draft.origins[assignment.partition("=")[0].strip()] = "given: --set"
+        _override(draft, assignment)
     return draft
+
+
+def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The value of an argument that an override may give as well, and the other overrides."""
+    found = next((each for each in overrides if each.partition("=")[0].strip() == key), None)
+    if given is not None or found is None:
+        return given, overrides
+    return found.partition("=")[2].strip(), [each for each in overrides if each is not found]
+
+
+def _override(draft: Draft, assignment: str) -> None:
+    """Take over `key=value`; raises UserError where the same key was given before, with another value."""
+    key = assignment.partition("=")[0].strip()
+    before, draft.recipe = draft.recipe, override(draft.recipe, assignment)
+    if draft.given(key) and draft.recipe != before:
+        origin, was = draft.origins[key].removeprefix("given").removeprefix(": --"), keys(before)[key]
+        earlier = f"`{origin.replace('-', '_')}={was}`" if origin not in ("", "set") else f"{key}={was}"
+        raise UserError(f"`{assignment}` and {earlier} say two things of one value. Leave one of them out.")
+    draft.origins[key] = "given: --set"
 
 
 def _run(
@@ -274,6 +298,7 @@ def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: in
         if distributed.first() and not resume_file.states(run / "state"):
             say("nothing was saved before the run ended: it begins anew")
         source, parent = continuation.materials(run, recipe)
+        build.check_batch_norm(recipe, build.specification(recipe, source.classes, parent), processes.size())
         if more:
             steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
             longer = recipe

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from resnets import processes
-from resnets.data import cache, check, split
+from resnets.data import cache, check, sources, split
 from resnets.data.decode import DecodeError, inspect
 from resnets.data.samples import Source, Stored
 from resnets.errors import UserError
@@ -24,7 +24,7 @@ from resnets.report import gallery
 from resnets.training import distributed, ema, freeze, journal, optim, schedule, speed
 from resnets.training.pictures import Feed, framing
 from resnets.training.plan import SMALL_SIDE, Facts
-from resnets.training.recipe import Recipe
+from resnets.training.recipe import Recipe, total_steps
 from resnets.training.state import Parts
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
@@ -49,7 +49,7 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
         model_side=spec.imgsz,
         least_side=_outline_of(spec).min_side,
         weights_side=None if parent is None else parent.preprocess.size[0],
-        builtin_digits=recipe.data.location == "digits",
+        builtin_digits=recipe.data.location == "digits" and sources.builtin_set(recipe.data.location),
     )
 
 
@@ -70,7 +70,7 @@ def divided(source: Source, recipe: Recipe) -> Source:
         return readable(split.read(part.split_file, source), part.on_bad)
     source = readable(source, part.on_bad)
     if (part.folds is None) != (part.fold is None):
-        raise UserError("data.folds and data.fold belong together: --set data.folds=5 --set data.fold=1")
+        raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
     return split.split(
         source,
         val_fraction=part.val_fraction,
@@ -137,6 +137,26 @@ def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     return replace(parent.spec, classes=len(classes), **_settings(recipe))
 
 
+def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, ranks: int = 1) -> None:
+    """Raises UserError where a batch norm that learns would see a single value of each channel, which has no variance."""
+    batch, side = recipe.data.batch or 1, recipe.data.imgsz or spec.imgsz
+    sizes = [len(part) for part in torch.arange(max(batch // ranks, 1)).chunk(recipe.optim.accumulate)]
+    least = min(sizes) * (ranks if recipe.speed.sync_bn else 1)
+    net = _outline_of(spec).train()
+    freeze.apply(net, recipe.freeze, epoch=recipe.freeze.head_epochs)
+    try:
+        net(torch.empty(least, spec.in_channels, side, side, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        slices = f", `optim.accumulate={recipe.optim.accumulate}`" if recipe.optim.accumulate > 1 else ""
+        shared = f" on {ranks} processes" if ranks > 1 else ""
+        raise UserError(
+            f"`batch={batch}`{slices}{shared} leaves a single image to a step, and images of `imgsz={side}` a single value "
+            f"of each channel: batch norm cannot take statistics of it. Take a larger `batch`, or `freeze.norm=eval`."
+        ) from None
+
+
 def _outline_of(spec: specs.ResNetSpec) -> ResNet:
     """The network without memory for its weights."""
     with torch.device("meta"):
@@ -156,7 +176,9 @@ def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     net = specs.build(spec)
     if parent is None:
         return net, spec
-    if tuple(classes) == parent.classes and not _settings(recipe):
+    own = net.state_dict()
+    same = {name: tensor.shape for name, tensor in own.items()} == {n: t.shape for n, t in parent.tensors.items()}
+    if tuple(classes) == parent.classes and same:
         net.load_state_dict(checkpoints.network(parent).state_dict())
         say("the weights have the same classes: their head is kept")
     else:
@@ -182,7 +204,7 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     if recipe.speed.sync_bn:
         net = distributed.synchronise(net, device)  # type: ignore[assignment]
-    total = recipe.stop.steps or (recipe.stop.epochs or 1) * feed.plan.steps_per_epoch
+    total = total_steps(recipe, feed.plan.steps_per_epoch)
     hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
     curve = schedule.build(
         recipe.schedule, total_steps=total, steps_per_epoch=feed.plan.steps_per_epoch, hold_steps=min(hold, total)
@@ -228,7 +250,7 @@ def outline(recipe: Recipe, source: Source) -> str:
     """How long the run will be, in a line or two."""
     train, val = len(source.part("train")), len(source.part("val")) if "val" in source.parts else 0
     steps = max(train // (recipe.data.batch or 1), 1)
-    total = recipe.stop.steps or (recipe.stop.epochs or 1) * steps
+    total = total_steps(recipe, steps)
     return (
         f"{len(source.classes)} classes; {train} training and {val} validation pictures; {steps} steps an epoch, "
         f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (--dry-run)"

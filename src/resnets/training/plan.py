@@ -18,6 +18,7 @@ from resnets.training.recipe import Recipe, assign, keys
 
 SMALL_SIDE = 64  # pictures up to this side are small: they are cropped from a padded picture, and want a 3x3 stem
 SMALL_BATCH, LARGE_BATCH = 64, 32
+LEAST_BATCH = 16  # chosen for a process: batch norm takes its statistics from these images alone
 USUAL_RATE = {"sgd": 0.04, "adam": 1e-3, "adamw": 1e-3}  # for a batch of LARGE_BATCH
 STEPS_WANTED = 8  # in an epoch; a batch is halved until there are as many
 
@@ -28,6 +29,7 @@ class Draft:
 
     recipe: Recipe
     origins: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what loses its effect by what was given
 
     def given(self, key: str) -> bool:
         """Whether the user set this value."""
@@ -61,6 +63,7 @@ def complete(draft: Draft, facts: Facts) -> None:
     _pictures(draft, facts)
     _batch(draft, facts)
     _rate(draft)
+    _head_epochs(draft)
 
 
 def tell(draft: Draft) -> None:
@@ -69,6 +72,8 @@ def tell(draft: Draft) -> None:
     for key, origin in draft.origins.items():
         if origin.startswith("chosen"):
             say(f"  {key} = {_shown(values[key])}  ({origin.removeprefix('chosen: ')})")
+    for note in draft.notes:
+        say(f"warning: {note}")
 
 
 def _shown(value: Any) -> str:
@@ -132,13 +137,20 @@ def _batch(draft: Draft, facts: Facts) -> None:
         return
     side = draft.recipe.data.imgsz or facts.model_side
     batch = usual = SMALL_BATCH if side <= SMALL_SIDE else LARGE_BATCH
-    while batch > 4 and facts.train_count // (batch * processes.size()) < STEPS_WANTED:
+    while batch > LEAST_BATCH and facts.train_count // (batch * processes.size()) < STEPS_WANTED:
         batch //= 2
+    batch = max(min(batch, facts.train_count // processes.size()), 1)
     few = f"there are only {facts.train_count} training pictures"
     reason = f"usual at {side} pixels" if batch == usual else few
     if (size := processes.size()) > 1:
         reason = f"{batch} for each of {size} processes: {reason}"
     draft.choose("data.batch", batch * size, reason)
+
+
+def _head_epochs(draft: Draft) -> None:
+    epochs, head = draft.recipe.stop.epochs, draft.recipe.freeze.head_epochs
+    if epochs is not None and draft.recipe.stop.steps is None and 1 < epochs <= head:
+        draft.choose("freeze.head_epochs", epochs // 2, "so that the backbone learns in the other half of the run")
 
 
 def _rate(draft: Draft) -> None:

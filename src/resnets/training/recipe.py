@@ -167,7 +167,7 @@ class Ema(Part):
 @dataclass(frozen=True)
 class Stop(Part):
     epochs: int | None = _value(None, low=1)
-    steps: int | None = _value(None, low=1)  # wins over epochs where a recipe counts in steps
+    steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps
     patience_epochs: int | None = _value(None, low=1)
 
 
@@ -214,6 +214,11 @@ class Recipe:
             raise UserError(f"freeze.part is 'none', 'body' or a number of stages; received '{self.freeze.part}'.")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be 0 or more; received {self.seed}.")
+
+
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """How many steps the run has."""
+    return recipe.stop.steps or (recipe.stop.epochs or 1) * steps_per_epoch
 
 
 def keys(recipe: Recipe) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""Of two values that take each other's effect away, the given one wins, or both are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from resnets.errors import UserError
+from resnets.recipes import book
+from resnets.training import conflicts
+from resnets.training.plan import Draft
+from resnets.training.recipe import keys, override
+
+
+def drafted(recipe: str, given: str) -> Draft:
+    """A draft with `given`: words such as `--epochs=3` or `optim.lr=0.1`, as the command line would leave it."""
+    arguments = {"--epochs": "stop.epochs", "--freeze": "freeze.part", "--lr": "optim.lr"}
+    draft = Draft(book.find(recipe))
+    for word in given.split():
+        name, _, value = word.partition("=")
+        key = arguments.get(name, name)
+        draft.recipe = override(draft.recipe, f"{key}={value}")
+        draft.origins[key] = f"given: {name}" if name in arguments else "given: --set"
+    return draft
+
+
+# recipe, what is given, what stands in the recipe afterwards
+WINS = [
+    ("he2015_cifar", "--epochs=3", {"stop.epochs": 3, "stop.steps": None}),
+    ("scratch", "stop.steps=7", {"stop.epochs": None, "stop.steps": 7}),
+    ("he2015_cifar", "schedule.milestones_epochs=2,4", {"schedule.milestones_steps": ()}),
+    ("notes_cifar", "schedule.milestones_steps=9 schedule.factors=0.1", {"schedule.milestones_epochs": ()}),
+    ("notes_cifar", "schedule.factor=0.2", {"schedule.factor": 0.2, "schedule.factors": ()}),
+    ("scratch", "schedule.warmup_until_error=0.8", {"schedule.warmup_epochs": 0.0}),
+    ("finetune", "--freeze=body model.weights=x", {"freeze.head_epochs": 0}),
+    ("scratch", "--lr=0.3", {"optim.lr": 0.3, "optim.lr_batch": None}),
+    ("scratch", "augment.scale=0.2,1", {"augment.crop": "random_resized"}),
+    ("scratch", "augment.pad_pixels=3", {"augment.crop": "pad"}),
+    ("scratch", "augment.shorter_side=40,60", {"augment.crop": "shorter_side"}),
+]
+
+
+@pytest.mark.parametrize(("recipe", "given", "after"), WINS, ids=[f"{row[0]} {row[1]}" for row in WINS])
+def test_what_was_given_wins_over_the_recipe(recipe: str, given: str, after: dict) -> None:
+    draft = drafted(recipe, given)
+    conflicts.settle(draft)
+    assert {key: keys(draft.recipe)[key] for key in after} == after
+
+
+# recipe, what is given, the two that the message names
+EXCLUDES = [
+    ("scratch", "--epochs=3 stop.steps=9", "`epochs=3`", "`stop.steps=9`"),
+    ("notes_cifar", "schedule.milestones_epochs=2 schedule.milestones_steps=9", "milestones_epochs", "milestones_steps"),
+    ("scratch", "schedule.warmup_epochs=2 schedule.warmup_until_error=0.8", "warmup_epochs", "warmup_until_error"),
+    ("scratch", "data.split_file=s.csv data.val_fraction=0.1", "split_file", "val_fraction"),
+    ("scratch", "data.split_file=s.csv data.folds=3", "split_file", "folds"),
+    ("scratch", "data.split_file=s.csv data.split_seed=0", "split_file", "split_seed"),
+    ("scratch", "data.split_file=s.csv data.group_by=patient", "split_file", "group_by"),
+    ("scratch", "data.folds=5 data.fold=1 data.val_fraction=0.3", "`data.folds=5`", "`data.val_fraction=0.3`"),
+    ("scratch", "--lr=0.1 optim.lr_batch=256", "`lr=0.1`", "`optim.lr_batch=256`"),
+    ("notes_cifar", "schedule.factor=0.1 schedule.factors=0.1,0.2,0.3,0.4", "schedule.factor=", "schedule.factors="),
+    ("scratch", "augment.scale=0.2,1 augment.pad_pixels=2", "augment.scale=0.2,1", "augment.pad_pixels=2"),
+    ("scratch", "augment.crop=pad augment.scale=0.2,1", "augment.scale=0.2,1", "augment.crop=pad"),
+    ("he2015_cifar", "augment.ratio=1,1", "augment.ratio=1,1", "augment.crop=pad"),
+    ("he2015_cifar", "data.crop_share=0.5", "data.crop_share=0.5", "data.resize=stretch"),
+    ("scratch", "data.resize=none data.antialias=true", "data.antialias=true", "data.resize=none"),
+    ("scratch", "data.val_fraction=0 data.split_seed=5", "data.split_seed=5", "data.val_fraction=0"),
+    ("scratch", "data.val_fraction=0 data.group_by=day", "data.group_by=day", "data.val_fraction=0"),
+    ("scratch", "optim.name=adamw optim.nesterov=true", "optim.nesterov=true", "optim.name=adamw"),
+    ("scratch", "optim.momentum=0 optim.nesterov=true", "optim.nesterov=true", "optim.momentum=0"),
+    ("scratch", "optim.weight_decay=0 optim.decay_norm_and_bias=true", "decay_norm_and_bias", "weight_decay=0"),
+    ("scratch", "schedule.milestones_epochs=30,60", "milestones_epochs=30,60", "schedule.name=cosine"),
+    ("scratch", "schedule.factor=0.5", "schedule.factor=0.5", "schedule.name=cosine"),
+    ("scratch", "schedule.peak_share=0.5", "schedule.peak_share=0.5", "schedule.name=cosine"),
+    ("scratch", "schedule.plateau_factor=0.5", "plateau_factor=0.5", "plateau_epochs=none"),
+    ("scratch", "schedule.warmup_epochs=0 schedule.warmup_share=0.1", "warmup_share=0.1", "warmup_epochs=0"),
+    ("scratch", "--freeze=body freeze.head_epochs=3", "freeze.head_epochs=3", "`freeze=body`"),
+    ("scratch", "--freeze=body freeze.body_lr_share=0.3", "freeze.body_lr_share=0.3", "`freeze=body`"),
+    ("finetune", "--freeze=body freeze.norm=train model.weights=x", "freeze.norm=train", "`freeze=body`"),
+    ("scratch", "freeze.norm=eval speed.sync_bn=true", "speed.sync_bn=true", "freeze.norm=eval"),
+    ("finetune", "model.weights=x model.zero_init_residual=true", "zero_init_residual=true", "model.weights=x"),
+    ("finetune", "", "data.normalize=weights", "`weights`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "given", "one", "other"), EXCLUDES, ids=[f"{row[0]} {row[1]}" for row in EXCLUDES])
+def test_what_excludes_each_other_is_one_line_that_names_both(recipe: str, given: str, one: str, other: str) -> None:
+    with pytest.raises(UserError) as caught:
+        conflicts.settle(drafted(recipe, given))
+    message = str(caught.value)
+    assert one in message
+    assert other in message
+    assert "\n" not in message
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        conflicts.settle(drafted("scratch", "--epochs=3 stop.steps=9 optim.name=adam optim.nesterov=true"))
+    assert str(caught.value).count(";") == 1
+
+
+# 48 training images in batches of 16: 3 steps an epoch
+SIZES = [
+    ("scratch", "data.batch=64", "`data.batch=64` is more than the 48 training images"),
+    ("scratch", "data.batch=16 optim.accumulate=17", "`optim.accumulate=17` has more slices than `data.batch=16`"),
+    ("scratch", "data.batch=16 --epochs=3 schedule.warmup_epochs=2", "`schedule.warmup_epochs=2` is more than half of"),
+    ("scratch", "data.batch=16 --epochs=2 freeze.head_epochs=2", "`freeze.head_epochs=2` leaves nothing for the backbone"),
+    ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_epochs=4", "reaches beyond a run of 12"),
+    ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_steps=12", "reaches beyond a run of 12 steps"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "given", "words"), SIZES, ids=[row[1] for row in SIZES])
+def test_what_the_number_of_images_leaves_without_effect(recipe: str, given: str, words: str) -> None:
+    draft = drafted(recipe, given)
+    conflicts.settle(draft)
+    with pytest.raises(UserError) as caught:
+        conflicts.check_sizes(draft, train_count=48, val_count=12)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["stop.patience_epochs", "schedule.plateau_epochs"])
+def test_what_waits_for_a_validation_needs_validation_images(key: str) -> None:
+    draft = drafted("scratch", f"data.batch=16 {key}=3")
+    conflicts.check_sizes(draft, train_count=48, val_count=12)
+    with pytest.raises(UserError, match=f"`{key}=3` has no effect without validation images"):
+        conflicts.check_sizes(draft, train_count=48, val_count=0)
+
+
+def test_what_the_recipe_itself_loses_is_noted() -> None:
+    draft = drafted("he2015_cifar", "--epochs=3")
+    conflicts.settle(draft)
+    conflicts.check_sizes(draft, train_count=48, val_count=0)
+    assert len(draft.notes) == 1
+    assert "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in draft.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("own_val", "stored", "words"), [(True, False, "val part of their own"), (False, True, "shards")]
+)
+@pytest.mark.parametrize("given", ["data.val_fraction=0.3", "data.split_seed=5", "data.group_by=day", "data.folds=4"])
+def test_images_that_were_divided_before_are_not_divided_otherwise(
+    given: str, own_val: bool, stored: bool, words: str
+) -> None:
+    draft = drafted("scratch", given)
+    conflicts.check_source(draft, own_val=False, stored=False)
+    with pytest.raises(UserError, match=f"`{given}` has no effect: .*{words}"):
+        conflicts.check_source(draft, own_val=own_val, stored=stored)
+
+
+def _names() -> Iterator[str]:
+    for row in conflicts.INSTEAD:
+        yield from row[::2]
+    for pair in conflicts.EITHER:
+        yield from pair
+    for need in conflicts.NEEDS:
+        yield from need[:2]
+
+
+def test_the_rules_name_keys_that_there_are() -> None:
+    assert set(_names()) <= set(keys(book.find("scratch")))
+
+
+@pytest.mark.parametrize("name", [name for name in book.RECIPES if name != "finetune"])
+def test_no_recipe_excludes_itself(name: str) -> None:
+    draft = Draft(book.find(name))
+    conflicts.settle(draft)
+    assert draft.recipe == book.find(name) or draft.recipe.freeze.part == "body"
