@@ -63,6 +63,10 @@ def _held_out(recipe: Recipe) -> bool:
     return bool(recipe.data.folds or recipe.data.val_fraction)
 
 
+def _crops(crop: str) -> Callable[[Recipe], bool]:
+    return lambda recipe: recipe.augment.crop in ("auto", crop)
+
+
 def _backbone_learns(recipe: Recipe) -> bool:
     return recipe.freeze.part != "body"
 
@@ -76,10 +80,7 @@ NEEDS = (
     Needs("data.antialias", "data.resize", lambda recipe: recipe.data.resize != "none"),
     Needs("data.split_seed", "data.val_fraction", _held_out),
     Needs("data.group_by", "data.val_fraction", _held_out),
-    *(
-        Needs(key, "augment.crop", lambda recipe, crop=crop: recipe.augment.crop in ("auto", crop))
-        for key, crop in CROP_OF.items()
-    ),
+    *(Needs(key, "augment.crop", _crops(crop)) for key, crop in CROP_OF.items()),
     Needs("optim.nesterov", "optim.name", lambda recipe: recipe.optim.name == "sgd"),
     Needs("optim.nesterov", "optim.momentum", lambda recipe: recipe.optim.momentum > 0),
     Needs("optim.decay_norm_and_bias", "optim.weight_decay", lambda recipe: recipe.optim.weight_decay > 0),
