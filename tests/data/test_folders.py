@@ -81,11 +81,11 @@ def test_a_folder_within_a_class_belongs_to_it_and_can_be_a_group(tmp_path: Path
 
 
 def test_hidden_files_and_litter_are_passed_over_and_others_are_named(tmp_path: Path) -> None:
-    files(tmp_path, "ant/1.png", "ant/._1.png", "ant/.cache/2.png", "ant/Thumbs.db", "ant/2.heic", "bee/1.png")
+    files(tmp_path, "ant/1.png", "ant/._1.png", "ant/.cache/2.png", "ant/Thumbs.db", "ant/2.mov", "bee/1.png")
     files(tmp_path, "__MACOSX/ant/1.png", ".ipynb_checkpoints/1.png", "bee/@eaDir/1.png", "loose.png")
     source = read_folder(tmp_path)
     assert len(source.samples) == 2
-    assert sorted(Path(path).name for path in source.ignored) == ["2.heic", "Thumbs.db", "loose.png"]
+    assert sorted(Path(path).name for path in source.ignored) == ["2.mov", "loose.png"]
 
 
 def test_an_empty_class_folder_is_reported(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     ("names", "message"),
     [
         ((), "is empty"),
-        (("1.jpg", "2.jpg"), "holds 2 pictures but no class folders. Lay them out as"),
-        (("notes.txt",), "no pictures and no folders, only 'notes.txt'"),
-        (("ant/a.heic", "ant/b.heic", "bee/c.mov"), r"no picture in the folders 'ant', 'bee'.*\(2 \.heic, 1 \.mov\)"),
-        (("train/1.jpg", "test/1.jpg"), "'.*test' holds pictures but no class folders"),
+        (("1.jpg", "2.jpg"), "holds 2 images but no class folders. Lay them out as"),
+        (("notes.txt",), "no images and no folders, only 'notes.txt'"),
+        (("ant/a.dng", "ant/b.dng", "bee/c.mov"), r"no image in the folders 'ant', 'bee'.*\(2 \.dng, 1 \.mov\)"),
+        (("train/1.jpg", "test/1.jpg"), "'.*test' holds images but no class folders"),
         (("train/ant/1.jpg", "val/ant/1.jpg", "valid/ant/1.jpg"), "has both 'val' and 'valid'"),
         ((".hidden/1.jpg",), "is empty"),
     ],
@@ -159,7 +159,7 @@ def test_every_other_arrangement_is_told_what_it_is(tmp_path: Path, names: tuple
 def test_empty_class_folders_only(tmp_path: Path) -> None:
     (tmp_path / "ant").mkdir()
     (tmp_path / "bee").mkdir()
-    with pytest.raises(UserError, match="has no picture in the folders 'ant', 'bee'"):
+    with pytest.raises(UserError, match="has no image in the folders 'ant', 'bee'"):
         read_folder(tmp_path)
 
 

@@ -60,7 +60,7 @@ def test_a_place_that_is_not_there_shows_what_is(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("photo.JPG", "is one picture. Give the folder"),
+        ("photo.JPG", "is one image. Give the folder"),
         ("data.zip", "is an archive. Unpack it"),
         ("data.tar.gz", "is an archive. Unpack it"),
         ("data.yaml", r"is not data: it is a file '\.yaml'. Give a folder"),

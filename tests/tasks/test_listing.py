@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from resnets.data.samples import NotUsed
 from resnets.errors import UserError
 from resnets.tasks.listing import pictures
 
@@ -63,8 +69,60 @@ def test_a_loop_of_links_ends(there: Path) -> None:
     ("word", "shows"), [("empty", "'empty'"), ("x*.jpg", r"'x\*.jpg'"), ("-", "the list on stdin")]
 )
 def test_nothing_found(word: str, shows: str, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match=f"no pictures in {shows}"):
+    with pytest.raises(UserError, match=f"no images in {shows}"):
         pictures([word], NOTHING)
     with contextlib.redirect_stdout(None):
         assert pictures([word, "b/5.jpeg"], NOTHING) == ["b/5.jpeg"]
-    assert "no pictures in" in capsys.readouterr().err
+    assert "no images in" in capsys.readouterr().err
+
+
+def test_what_a_folder_holds_besides_is_said(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/film.mov", "a/deep/film.mov", "a/raw.dng", "a/Thumbs.db"):
+        (there / name).touch()
+    (there / "a" / "called.jpg").mkdir()
+    Image.new("RGB", (8, 8)).save(there / "a" / "without a suffix", "PNG")
+    unused = NotUsed()
+    found = pictures(["a"], NOTHING, unused)
+    assert found == ["a/1.jpg", "a/2.PNG", "a/without a suffix", "a/deep/er/3.webp"]
+    assert "not used: 2 .mov, 1 .txt, 1 .dng, the folder 'a/called.jpg'" in capsys.readouterr().err
+    assert sorted(unused.files) == ["a/deep/film.mov", "a/film.mov", "a/notes.txt", "a/raw.dng"]
+
+
+def test_a_pipe_that_is_called_like_an_image_is_not_waited_for(there: Path) -> None:
+    os.mkfifo(there / "b" / "pipe.jpg")
+    os.mkfifo(there / "b" / "pipe")
+    assert pictures(["b"], NOTHING) == ["b/5.jpeg", "b/pipe.jpg"]  # whoever reads it will say what it is
+
+
+@pytest.mark.parametrize("word", ["https://example.org/a.jpg", "s3://bucket/folder"])
+def test_an_address_is_told_what_to_do(word: str, there: Path) -> None:
+    with pytest.raises(UserError, match="is an address: download it"):
+        pictures([word], NOTHING)
+
+
+def test_an_image_on_stdin_is_no_list(there: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    file.seek(0)
+    with pytest.raises(UserError, match="On stdin came an image, not a list"):
+        pictures(["-"], io.TextIOWrapper(file))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are closed in another way")
+def test_a_closed_folder_is_said(tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp(dir="/tmp"))  # which another user can reach, unlike pytest's
+    (place / "shut").mkdir()
+    (place / "1.jpg").touch()
+    code = (
+        "import io, os, sys\n"
+        "from resnets.data.samples import NotUsed\n"
+        "from resnets.tasks.listing import pictures\n"
+        "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
+        "unused = NotUsed(); print(pictures(sys.argv[1:], io.StringIO(), unused), unused.closed)\n"
+    )
+    place.chmod(0o755)
+    (place / "shut").chmod(0)
+    done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)
+    shutil.rmtree(place)
+    assert done.stdout == f"['{place}/1.jpg'] {{'{place}/shut': 'Permission denied'}}\n", done.stderr
+    assert f"not used: the closed folder '{place}/shut'" in done.stderr

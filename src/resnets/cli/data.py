@@ -53,7 +53,7 @@ def check(
     from resnets.data import check as doctor
     from resnets.data import check_page, check_text, sources
 
-    report = doctor.check(sources.read(data), workers=workers)
+    report = doctor.check(sources.read(data, closed="skip"), workers=workers)
     if as_json:
         typer.echo(report.to_json(), nl=False)
     else:

@@ -32,7 +32,10 @@ def diagnose(source: Source, found: Sequence[Examination]) -> tuple[Problem, ...
     cases |= _of_classes(source) | _of_counts(source) | _of_copies(pairs) | _of_near_copies(pairs)
     cases["grey"] = _grey_among_coloured(found)
     cases["group-across-parts"] = _torn_groups(source)
-    cases["ignored"] = [Finding((path,)) for path in source.ignored]
+    unused = source.unused
+    cases["closed"] = [Finding((path,), reason) for path, reason in unused.closed.items()]
+    cases["ignored"] = [Finding((path,)) for path in (*unused.folders, *unused.files)]
+    cases["doubtful-layout"] = [Finding(note=doubt) for doubt in source.doubts]
     problems = [problem(kind, findings) for kind, findings in cases.items() if findings]
     return tuple(sorted(problems, key=lambda each: LEVELS.index(each.level)))
 
@@ -51,7 +54,7 @@ def _oddities(found: Examination) -> Iterator[tuple[str, str]]:
         yield "long", size
     if found.info.frames > 1:
         yield "animated", f"{found.info.frames} frames"
-    if (named := _named_format(found.path)) and named != _plain(found.info.format):
+    if (named := _named_format(found.path)) and _plain(named) != _plain(found.info.format):
         yield "wrong-suffix", f"is {_plain(found.info.format)}"
     if mode == "CMYK":
         yield "cmyk", ""
@@ -66,7 +69,7 @@ def _oddities(found: Examination) -> Iterator[tuple[str, str]]:
 
 
 def _plain(kind: str) -> str:
-    return "JPEG" if kind == "MPO" else kind  # phones write several JPEGs into one file and call it .jpg
+    return {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)  # phones write several JPEGs into one file and call it .jpg
 
 
 def _named_format(path: str) -> str | None:

@@ -59,6 +59,7 @@ KINDS = {
     "truncated": _Kind("error", "Pictures that are cut short or damaged", _GET_AGAIN),
     "bomb": _Kind("error", "Pictures of an unreasonable size", "Make them smaller, or delete what you do not know."),
     "unsupported": _Kind("error", "Pictures that cannot be read", "Convert them to ordinary 8-bit JPEG or PNG."),
+    "closed": _Kind("error", "Folders that cannot be looked into", "Change their permissions, or move them away."),
     # classes
     "empty-class": _Kind("error", "Classes without pictures", "Put pictures into the folder, or remove it."),
     "single-class": _Kind("error", "A single class", "Two are needed to tell apart. Is it the right folder?"),
@@ -77,6 +78,7 @@ KINDS = {
     "near-copies": _Kind("warning", "Nearly the same picture twice", f"A split may tear them apart. {_LOOK}"),
     "copies": _Kind("warning", "The same file twice", "It counts twice in training; a split keeps them together."),
     # what there is to learn from
+    "doubtful-layout": _Kind("warning", "Folders that could mean something else", "Rename or move them."),
     "unicode-forms": _Kind("warning", "One class name in two forms of Unicode", "Taken as one; rename the folders."),
     "few-pictures": _Kind("warning", f"Classes with fewer than {FEW} pictures", "Find more, or expect little of them."),
     "imbalance": _Kind(
@@ -97,5 +99,5 @@ KINDS = {
     "grey": _Kind("note", "Grey pictures among coloured ones", "They become RGB. Do they belong to certain classes?"),
     "rotated": _Kind("note", "Pictures turned by their EXIF data", "They are turned as the camera says."),
     "absent-class": _Kind("note", "Classes that a part does not have", "They cannot be judged there."),
-    "ignored": _Kind("note", "Files and folders that are not used", "They are no pictures of a class."),
+    "ignored": _Kind("note", "Files and folders that are not used", "They are no images of a class."),
 }

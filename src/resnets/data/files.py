@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from resnets.data.samples import printable
 from resnets.errors import UserError
 
 _ADDRESS = re.compile(r"(?P<tar>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)[/\\](?P<member>[^/\\]+)", re.DOTALL)
@@ -27,8 +28,7 @@ class DecodeError(UserError):
     """
 
     def __init__(self, path: str, kind: str, reason: str) -> None:
-        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in path)  # one line, always
-        super().__init__(f"'{shown}' {reason}")
+        super().__init__(f"'{printable(path)}' {reason}")
         self.path = path
         self.kind = kind
         self.reason = reason

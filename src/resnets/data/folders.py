@@ -1,118 +1,144 @@
-"""Folders as data: the folder that a picture lies in is its class."""
+"""Folders as data: the folder that an image lies in is its class."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnets.data.decode import SUFFIXES
-from resnets.data.samples import PART_WORDS, Sample, Source, assemble, counted, listed
+from resnets.data.decode import HEIC_ADVICE, HEIC_SUFFIXES
+from resnets.data.samples import NotUsed, Sample, Source, assemble, counted, listed, part_of
+from resnets.data.walk import Listing, listing, refuse_closed, walk
 from resnets.errors import UserError
-
-# Left behind by macOS' archives, Synology's indexer and Windows; never classes.
-LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
 @dataclass
-class _Listing:
-    """What lies directly in a folder, hidden entries and litter left out, each list sorted by name."""
+class _Layout:
+    """Which folders are classes: (split or None, class folder), and what the folders could mean as well."""
 
-    folders: list[Path] = field(default_factory=list)
-    pictures: list[Path] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
+    classes: list[tuple[str | None, Path]] = field(default_factory=list)
+    inner_splits: bool = False  # CLASS/SPLIT/**
+    doubts: list[str] = field(default_factory=list)
 
 
 def read_folder(root: Path) -> Source:
-    """Read `root/CLASS/**` or `root/{train,val|valid|validation,test}/CLASS/**`.
+    """Read `root/CLASS/**`, `root/SPLIT/CLASS/**` or `root/CLASS/SPLIT/**`, where a SPLIT is a folder named for train, val or
+    test in one of many ways (`Training`, `test_set`, `dev`, `valid`).
 
-    A picture in a folder within a class folder belongs to that class. Hidden entries are passed over; files whose
-    suffix is not a picture's are passed over too and named in `Source.ignored`. Links are followed, and each folder is
-    entered once per class, so that loops end.
+    An image in a folder within a class folder belongs to that class. Hidden entries are passed over; files that are no
+    images, folders that are no classes, and folders that cannot be looked into are in `Source.unused`. Links are followed,
+    and each folder is entered once per class, so that loops end.
 
     Raises:
-        UserError: there is no class folder with a picture in it.
+        UserError: there is no class folder with an image in it.
     """
-    top = _listing(root)
+    unused = NotUsed()
+    top = listing(root, unused)
+    if str(root) in unused.closed:
+        refuse_closed(unused)
     if not top.folders:
         raise UserError(_without_classes(root, top))
-    parts = _parts(root, top)
-    ignored = [*map(str, top.pictures), *map(str, top.others)]
-    if parts:
-        ignored += [str(folder) for folder in top.folders if folder not in parts.values()]
+    unused.files += map(str, (*top.images, *top.others))
+    layout = _layout_of(root, top, unused)
     samples: list[Sample] = []
     names: list[str] = []
-    for part, folder in parts.items() or [(None, root)]:
-        inside = top if folder == root else _listing(folder)
-        if folder != root:
-            ignored += [str(path) for path in (*inside.pictures, *inside.others)]
-        for place in inside.folders:
-            label = _class_name(place)
-            names.append(label)
-            for path in _walk(place, ignored):
-                samples.append(Sample(path=str(path), label=label, split=part, columns=_columns(path, place)))
+    for part, place in layout.classes:
+        label = _class_name(place)
+        names.append(label)
+        for path in walk(place, unused):
+            columns = _columns(path, place)
+            if layout.inner_splits:
+                first, _, rest = columns.get("folder", "").partition("/")
+                part, columns = part_of(first), {"folder": rest} if rest else {}
+            samples.append(Sample(path=str(path), label=label, split=part, columns=columns))
     if not samples:
-        raise UserError(_without_pictures(root, names, ignored))
-    return assemble(root, samples, folders=names, ignored=ignored)
+        refuse_closed(unused)
+        raise UserError(_without_images(root, names, unused.files))
+    return assemble(root, samples, folders=names, unused=unused, doubts=layout.doubts)
 
 
-def _parts(root: Path, top: _Listing) -> dict[str | None, Path]:
-    """The folders of the parts if this is a split folder, else nothing.
+def _layout_of(root: Path, top: Listing, unused: NotUsed) -> _Layout:
+    inside = {folder: listing(folder, NotUsed()) for folder in top.folders}  # closed ones are noted when they are walked
+    if splits := _splits(root, inside, unused):
+        layout = _Layout()
+        for part, folder in splits.items():
+            found = listing(folder, unused)
+            unused.files += map(str, (*found.images, *found.others))
+            layout.classes += [(part, place) for place in found.folders]
+        return layout
+    layout = _Layout([(None, folder) for folder in top.folders], doubts=_doubts(inside))
+    full = {folder: found for folder, found in inside.items() if found.images or found.folders}
+    split_inside = [folder for folder, found in full.items() if _only_splits(found)]
+    if split_inside and len(split_inside) == len(full) > 1:
+        layout.inner_splits = True
+    elif len(split_inside) == 1 and not any(found.images for found in inside.values()):
+        raise UserError(f"'{split_inside[0]}' holds the splits {_names(inside[split_inside[0]])}: give that folder.")
+    elif split_inside:
+        example = f"'{split_inside[0]}' holds the folders {_names(inside[split_inside[0]])}"
+        layout.doubts.append(f"{example}, which are taken as one class: other class folders have no such splits")
+    return layout
 
-    A class can be called 'train' or 'test'. It is one when it holds pictures itself and another class stands beside it.
+
+def _splits(root: Path, inside: dict[Path, Listing], unused: NotUsed) -> dict[str, Path]:
+    """The folder of each split if `root` is divided into splits, else nothing; what is beside them is not used.
+
+    A class can be called 'train' or 'test', too: where only one folder has such a name, and another one holds images itself.
     """
-    words = [folder for folder in top.folders if folder.name.lower() in PART_WORDS]
-    if not words or any(_listing(folder).pictures for folder in top.folders if folder not in words):
+    named = {folder: part for folder in inside if (part := part_of(folder.name))}
+    if not named:
         return {}
-    flat = [folder for folder in words if _listing(folder).pictures and not _listing(folder).folders]
-    if flat:
-        raise UserError(f"'{flat[0]}' holds pictures but no class folders. {_layout(flat[0])}")
-    parts: dict[str | None, Path] = {}
-    for folder in words:
-        part = PART_WORDS[folder.name.lower()]
-        if part in parts:
-            both = f"'{parts[part].name}' and '{folder.name}'"
-            raise UserError(f"'{root}' has both {both}. Keep one folder for '{part}'.")
-        parts[part] = folder
-    return parts if any(_listing(folder).folders for folder in words) else {}
-
-
-def _listing(folder: Path) -> _Listing:
-    listing = _Listing()
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"Cannot look into '{folder}': {error.strerror}.") from error
-    for entry in found:
-        if entry.name.startswith(".") or entry.name in LITTER:
+    others = [folder for folder in inside if folder not in named]
+    deep = {folder: part for folder, part in named.items() if inside[folder].folders}
+    flat = [folder for folder in named if inside[folder].images and not inside[folder].folders]
+    if any(inside[folder].images for folder in others) and len(set(deep.values())) < 2:
+        return {}
+    unlabelled = [folder for folder in flat if named[folder] == "test" and "train" in deep.values()]
+    if wrong := [folder for folder in flat if folder not in unlabelled]:
+        raise UserError(f"'{wrong[0]}' holds images but no class folders. {_layout_advice(wrong[0])}")
+    splits: dict[str, Path] = {}
+    for folder, part in named.items():
+        if folder in unlabelled:
             continue
-        path = folder / entry.name
-        if entry.is_dir():
-            listing.folders.append(path)
-        elif path.suffix.lower() in SUFFIXES:
-            listing.pictures.append(path)  # a link to nowhere too: whoever checks the pictures will name it
-        else:
-            listing.others.append(path)
-    return listing
+        if part in splits:
+            both = f"'{splits[part].name}' and '{folder.name}'"
+            raise UserError(f"'{root}' has both {both}, which mean '{part}'. Keep one folder for '{part}'.")
+        splits[part] = _unwrapped(folder, inside[folder], part)
+    unused.folders += [str(folder) for folder in (*others, *unlabelled)]
+    return splits if deep else {}
 
 
-def _walk(folder: Path, ignored: list[str]) -> Iterator[Path]:
-    """All pictures at any depth; each real folder once."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [folder]
-    while waiting:
-        place = waiting.pop()
-        status = place.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        listing = _listing(place)
-        yield from listing.pictures
-        ignored += map(str, listing.others)
-        waiting += reversed(listing.folders)
+def _unwrapped(folder: Path, found: Listing, part: str) -> Path:
+    """`train/train`, as some archives are packed, is `train`."""
+    if len(found.folders) == 1 and not found.images and part_of(found.folders[0].name) == part:
+        return found.folders[0]
+    return folder
+
+
+def _only_splits(found: Listing) -> bool:
+    parts = {part_of(folder.name) for folder in found.folders}
+    return not found.images and "train" in parts and len(parts) > 1 and None not in parts
+
+
+def _doubts(inside: dict[Path, Listing]) -> list[str]:
+    """Where the top folders, taken as classes, may be splits under unknown names."""
+    deep = {folder: {each.name for each in found.folders} for folder, found in inside.items() if not found.images}
+    same = set.intersection(*deep.values()) if len(deep) == len(inside) > 1 else set()
+    doubts = []
+    if len(same) > 1 and not all(part_of(name) for name in same):
+        doubts.append(
+            f"{listed([each.name for each in deep], 4)} all hold {listed(sorted(same), 4)} and are taken as classes; if they "
+            "are splits, name them train, val and test"
+        )
+    for folder, found in inside.items():
+        if part_of(folder.name) == "train" and len(found.folders) > 1 and not found.images:
+            beside = listed([each.name for each in inside if each != folder], 3)
+            doubts.append(f"'{folder.name}' is taken as a class beside {beside}; if it is the training split, move those away")
+    return doubts
+
+
+def _names(found: Listing) -> str:
+    return listed([folder.name for folder in found.folders], 4)
 
 
 def _class_name(folder: Path) -> str:
@@ -129,22 +155,23 @@ def _columns(path: Path, place: Path) -> dict[str, str]:
     return {"folder": inner.as_posix()} if inner.parts else {}
 
 
-def _without_classes(root: Path, top: _Listing) -> str:
+def _without_classes(root: Path, top: Listing) -> str:
     where = f"'{root}' ({root.absolute()})"
-    if top.pictures:
-        return f"{where} holds {counted(len(top.pictures), 'picture')} but no class folders. {_layout(root)}"
+    if top.images:
+        return f"{where} holds {counted(len(top.images), 'image')} but no class folders. {_layout_advice(root)}"
     if top.others:
-        return f"{where} holds no pictures and no folders, only {listed([path.name for path in top.others], 5)}."
-    return f"{where} is empty. Expected {root}/CLASS/picture."
+        return f"{where} holds no images and no folders, only {listed([path.name for path in top.others], 5)}."
+    return f"{where} is empty. Expected {root}/CLASS/image."
 
 
-def _layout(folder: Path) -> str:
-    return f"Lay them out as {folder}/CLASS/picture, or list them in a .csv with the columns path and label."
+def _layout_advice(folder: Path) -> str:
+    return f"Lay them out as {folder}/CLASS/image, or list them in a .csv with the columns path and label."
 
 
-def _without_pictures(root: Path, names: list[str], ignored: list[str]) -> str:
-    suffixes = Counter(Path(path).suffix.lower() or "no suffix" for path in ignored if not os.path.isdir(path))
+def _without_images(root: Path, names: list[str], files: list[str]) -> str:
+    suffixes = Counter(Path(path).suffix.lower() or "no suffix" for path in files)
     kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
-    found = f" The other files there ({kinds}) are not read as pictures." if kinds else ""
+    advice = f" {HEIC_ADVICE}." if HEIC_SUFFIXES & set(suffixes) else ""
+    found = f" The other files there ({kinds}) are not read as images.{advice}" if kinds else ""
     folders = f"the folders {listed(sorted(set(names)))}" if names else "its folders"
-    return f"'{root}' ({root.absolute()}) has no picture in {folders}.{found}"
+    return f"'{root}' ({root.absolute()}) has no image in {folders}.{found}"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from resnets.data.samples import PART_WORDS, SHOWN, Sample, Source, assemble, counted, listed
+from resnets.data.samples import SHOWN, Sample, Source, assemble, counted, listed, part_of
 from resnets.errors import UserError, suggestion
 
 MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
@@ -126,12 +126,12 @@ def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
     except UnicodeEncodeError as error:
         raise ValueError("the label is not text in UTF-8; save the list as UTF-8") from error
     word = _word(values, "split")
-    if word and word.lower() not in PART_WORDS:
+    if word and part_of(word) is None:
         raise ValueError(f"the split '{word}' is none of train, val and test")
     return Sample(
         path=os.path.join(folder, path),
         label=label,
-        split=PART_WORDS[word.lower()] if word else None,
+        split=part_of(word),
         group=_word(values, "group") or None,
         weight=_weight(_word(values, "weight")),
         columns={name: str(value) for name, value in values.items() if name not in COLUMNS and value is not None},

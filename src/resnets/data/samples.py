@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from abc import abstractmethod
 from collections import defaultdict
@@ -15,16 +16,31 @@ import numpy as np
 from resnets.errors import UserError, suggestion
 
 PARTS = ("train", "val", "test")
-PART_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+_PART_OF = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
+# What stands beside such a word in the names of folders: training_set, seg_train, test-images, TrainData, valset.
+_BESIDE = frozenset(
+    {"", "set", "sets", "seg", "split", "data", "dataset", "image", "images", "img", "imgs", "photos", "pictures"}
+)
+_YEAR = re.compile(r"(19|20)\d\d")  # train2017
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
 SHOWN = 20  # a message names this many files or classes, and counts the rest
+
+
+def part_of(name: str) -> str | None:
+    """The split that a folder or a word of a list stands for: `Training`, `test_set` and `dev` do, `training data 2` does
+    not.
+    """
+    words = [word.lower() for word in _WORDS.findall(name)]
+    found = {
+        _PART_OF.get(word) or _PART_OF.get(word.removesuffix("set"))
+        for word in words
+        if word not in _BESIDE and not _YEAR.fullmatch(word)
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,15 @@ def weights(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([sample.weight for sample in samples], dtype=np.float64)
 
 
+@dataclass
+class NotUsed:
+    """What reading a dataset passed over."""
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    closed: dict[str, str] = field(default_factory=dict)  # folders that cannot be looked into, and why
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set as it was read. Class names are sorted by code point and in Unicode's composed form (NFC)."""
@@ -122,8 +147,15 @@ class Source:
     samples: Sequence[Sample]
     classes: tuple[str, ...]
     empty: tuple[str, ...] = ()  # class folders without any picture in any part
-    ignored: tuple[str, ...] = ()  # files and folders that are no part of the data
+    unused: NotUsed = field(default_factory=NotUsed)  # files and folders that are no part of the data
+    unreadable: tuple[str, ...] = ()  # images that were left out since they cannot be read
+    doubts: tuple[str, ...] = ()  # what the folders could mean as well
     spellings: tuple[tuple[str, ...], ...] = ()  # names that were taken as one, since only their Unicode form differs
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The paths of the files and folders that are no part of the data."""
+        return (*self.unused.files, *self.unused.folders, *self.unused.closed)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -141,7 +173,12 @@ class Source:
 
 
 def assemble(
-    root: Path, samples: Iterable[Sample], *, folders: Iterable[str] = (), ignored: Iterable[str] = ()
+    root: Path,
+    samples: Iterable[Sample],
+    *,
+    folders: Iterable[str] = (),
+    unused: NotUsed | None = None,
+    doubts: Iterable[str] = (),
 ) -> Source:
     """A source from samples with labels as they were found; `folders` are all class folders, the empty ones too."""
     samples = tuple(replace(each, label=None if each.label is None else composed(each.label)) for each in samples)
@@ -154,7 +191,8 @@ def assemble(
         samples=samples,
         classes=tuple(sorted(found)),
         empty=tuple(sorted(set(spellings) - found)),
-        ignored=tuple(ignored),
+        unused=unused or NotUsed(),
+        doubts=tuple(doubts),
         spellings=tuple(tuple(sorted(names)) for _, names in sorted(spellings.items()) if len(names) > 1),
     )
 
@@ -189,10 +227,15 @@ def bind(source: Source, classes: Sequence[str]) -> Source:
 
 def listed(names: Sequence[object], shown: int = SHOWN) -> str:
     """`'a', 'b' and 7 more`: the first names in quotes, the rest as a count."""
-    text = ", ".join(f"'{name}'" for name in names[:shown])
+    text = ", ".join(f"'{printable(str(name))}'" for name in names[:shown])
     return text if len(names) <= shown else f"{text} and {len(names) - shown:,} more"
 
 
 def counted(number: int, what: str) -> str:
     """`1 picture`, `1,200 pictures`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def printable(name: str) -> str:
+    """The name on one line, and with no character that a terminal would obey."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)

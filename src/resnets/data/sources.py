@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from resnets.data import builtin, shards
-from resnets.data.decode import SUFFIXES
+from resnets.data import builtin, shards, walk
+from resnets.data.decode import ALL_SUFFIXES
 from resnets.data.folders import read_folder
 from resnets.data.manifests import MANIFESTS, read_manifest
 from resnets.data.samples import Sample, Source, bind
 from resnets.errors import UserError, suggestion
+from resnets.progress import say
 
 __all__ = ["Sample", "Source", "bind", "read"]
 
 SHOWN_NEIGHBOURS = 12
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # https://, s3://, gs://, file://
 
 
-def read(location: str | Path) -> Source:
-    """Read a data set.
+def read(location: str | Path, *, closed: str = "error") -> Source:
+    """Read a dataset, and say in a line what in it is not used.
 
     Args:
+        closed: "error", or "skip" for folders that cannot be looked into.
         location: a folder `DIR/CLASS/*` or `DIR/{train,val,test}/CLASS/*`; a folder of shards that `resnets data shard`
             wrote; a list `.csv` or `.jsonl` with the columns path and label, and optionally split, group and weight; or
             `digits` or `shapes`, which are built in. A folder or file of such a name goes before the built-in set.
@@ -27,8 +31,21 @@ def read(location: str | Path) -> Source:
     Nothing is decoded here: whether a file can be read is the question of `check`.
 
     Raises:
-        UserError: there is no such place, or it is not laid out in one of these ways; the message says what is there.
+        UserError: there is no such place, a folder cannot be looked into, or it is not laid out in one of these ways; the message says what is there.
     """
+    source = _read(location)
+    if closed == "error":
+        walk.refuse_closed(source.unused)
+    if line := walk.line(source.unused):
+        say(line)
+    for doubt in source.doubts:
+        say(f"warning: {doubt}")
+    return source
+
+
+def _read(location: str | Path) -> Source:
+    if str(location) == "-" or _ADDRESS.match(str(location)):
+        raise UserError(_elsewhere(str(location)))
     path = Path(location).expanduser()
     if (path / shards.MANIFEST).is_file():
         return shards.read(path)
@@ -52,10 +69,15 @@ def builtin_set(location: str | Path) -> bool:
     return str(location) in builtin.NAMES and not Path(location).expanduser().exists()
 
 
+def _elsewhere(location: str) -> str:
+    what = "standard input" if location == "-" else f"the address '{location}'"
+    return f"Data is not read from {what}: copy it to this machine, and give its folder, or a .csv or .jsonl list."
+
+
 def _no_data(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix in SUFFIXES:
-        return f"'{path}' is one picture. Give the folder whose subfolders are the classes, or a .csv or .jsonl list."
+    if suffix in ALL_SUFFIXES:
+        return f"'{path}' is one image. Give the folder whose subfolders are the classes, or a .csv or .jsonl list."
     if suffix in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"):
         return f"'{path}' is an archive. Unpack it and give the folder."
     kinds = "a folder, a .csv or .jsonl list, or one of the built-in sets digits and shapes"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from resnets import atomic
-from resnets.data.samples import listed
+from resnets.data.samples import NotUsed, counted, listed
 from resnets.errors import JobError, UserError
 from resnets.progress import say, track
 from resnets.tasks import classify, listing, sorting
@@ -45,7 +45,7 @@ def run(
 
     Raises:
         UserError: there is no such checkpoint, no picture at all, or a number is out of range.
-        JobError: what was asked for cannot be written; or, after all is done, some pictures could not be read.
+        JobError: what was asked for cannot be written; or, after all is done, some images or folders could not be read.
     """
     if csv == jsonl == STDOUT:
         raise UserError("--csv - and --jsonl - both write to stdout; give one of them a file.")
@@ -53,7 +53,8 @@ def run(
     if top_k is not None and top_k > len(classifier.classes):
         raise UserError(f"--top-k {top_k} is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
-    found = listing.pictures(words, sys.stdin)
+    unused = NotUsed()
+    found = listing.pictures(words, sys.stdin, unused)
     answers = classifier.stream(found, top_k=top_k, batch=batch, workers=workers)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into)
     counts: Counter[str] = Counter()
@@ -73,8 +74,12 @@ def run(
     say(f"{len(found):,} picture{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
     if sort_into:
         _tell_sorted(counts, sort_into)
-    if bad:
-        raise JobError(f"{len(bad):,} of {len(found):,} pictures could not be read: {listed(bad, 5)}.")
+    failed = [f"{len(bad):,} of {len(found):,} images could not be read: {listed(bad, 5)}"] if bad else []
+    if closed := unused.closed:
+        reasons = ", ".join(sorted(set(closed.values())))
+        failed.append(f"{counted(len(closed), 'folder')} could not be looked into ({reasons}): {listed(list(closed), 5)}")
+    if failed:
+        raise JobError(f"{'; '.join(failed)}.")
 
 
 def _sinks(
