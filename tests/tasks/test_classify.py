@@ -141,7 +141,7 @@ def with_bad(world, tmp_path: Path) -> list[Sample]:
 def test_all_unreadable_pictures_are_named_at_once(
     with_bad: list[Sample], world, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(JobError, match=r"2 of 20 pictures .*empty\.png.*cut\.png.*--on-bad skip"):
+    with pytest.raises(JobError, match=r"2 of 20 pictures .*empty\.png.*cut\.png.*`on_bad=skip`"):
         evaluate([load(world.checkpoint)], with_bad)
     said = capsys.readouterr().err
     assert "empty.png' is empty" in said

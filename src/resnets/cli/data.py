@@ -123,7 +123,7 @@ def shard(
     from resnets.training.recipe import Data, Recipe
 
     wanted = {"val_fraction": val_fraction, "split_seed": seed, "split_file": split_file, "group_by": group_by}
-    source = build.divided(sources.read(data), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]
+    source = build.divided(sources.read(data, closed=on_bad), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]
     written = sharding.write(out, source, seed=seed, size_mb=size_mb)
     parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
     typer.echo(f"{out}: " + ", ".join(parts))

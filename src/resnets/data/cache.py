@@ -14,6 +14,7 @@ from resnets.data import disk
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
 from resnets.data.parallel import in_order
+from resnets.data.preprocess import middle
 from resnets.data.samples import counted
 from resnets.errors import JobError
 from resnets.limits import free_memory
@@ -77,7 +78,7 @@ class InMemory:
         made = in_order(load, range(len(source)), workers=None, ahead=AHEAD)
         pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
         if failures:
-            raise JobError(failed(failures))
+            raise JobError(f"{failed(failures, advice='')}\nThey could be read when the run began.")
         kept = [picture for picture in pictures if picture is not None]
         self.pictures: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
 
@@ -88,12 +89,11 @@ class InMemory:
         return self.pictures[index]
 
 
-def failed(failures: Sequence[DecodeError]) -> str:
+def failed(failures: Sequence[DecodeError], advice: str = "; repair or remove what is listed, or use `on_bad=skip`") -> str:
     """One message that names every bad file (the first twenty of them)."""
     shown = "\n  ".join(str(error) for error in sorted(failures, key=str)[:SHOWN_FAILURES])
     more = f"\n  and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
-    number = counted(len(failures), "picture")
-    return f"{number} cannot be read; repair or remove what is listed, or use --on-bad skip:\n  {shown}{more}"
+    return f"{counted(len(failures), 'image')} cannot be read{advice}:\n  {shown}{more}"
 
 
 def shrunken(path: str, *, min_side: int) -> np.ndarray:
@@ -102,9 +102,11 @@ def shrunken(path: str, *, min_side: int) -> np.ndarray:
     A random crop of it still has the resolution that the network sees, at a fraction of the memory and time.
     """
     picture = decode(path, min_side=min_side)
+    left, top, right, bottom = middle(picture.shape[1::-1], min_side)
+    picture = picture[top:bottom, left:right]
     height, width = picture.shape[:2]
     if min(height, width) <= min_side:
-        return picture
+        return np.ascontiguousarray(picture)
     small = functional.resize(as_tensor(picture), [min_side], antialias=True)
     return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
 

@@ -18,7 +18,8 @@ from resnets.data.decode import DecodeError
 from resnets.data.diagnosis import diagnose
 from resnets.data.examination import Examination
 from resnets.data.faults import Problem
-from resnets.data.samples import PARTS, Source, counted
+from resnets.data.parallel import in_order
+from resnets.data.samples import PARTS, Sample, Source, counted
 from resnets.progress import track
 
 SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorter sides, in pixels
@@ -89,12 +90,17 @@ def check(source: Source, *, workers: int | None = None) -> CheckReport:
 
 
 def quick(source: Source) -> list[DecodeError]:
-    """The part of `check` that costs seconds: pictures whose header or end shows that they cannot be read.
+    """Every image of `source` that cannot be read, in order; see `judged`."""
+    return [error for _, error in judged(source.samples) if error]
 
-    Returns every bad picture, in order. Damage in the middle of a file shows only when it is decoded.
+
+def judged(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
+    """The SHA-256 of each image, and why it cannot be read: the part of `check` that training does by itself.
+
+    Every image is decoded once, by threads: 0.7 ms of processor time for a JPEG of 320x240 pixels.
     """
-    looked = (examination.glance(sample.path) for sample in source.samples)
-    return [error for error in track(looked, what="looking", total=len(source.samples), unit="pictures") if error]
+    made = in_order(examination.judge, (sample.path for sample in samples), workers=None, ahead=64)
+    return list(track(made, what="looking", total=len(samples), unit="images"))
 
 
 def within(root: str, path: str) -> str:

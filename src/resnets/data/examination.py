@@ -15,16 +15,14 @@ import numpy as np
 
 from resnets import processes
 from resnets.data import likeness
-from resnets.data.decode import DecodeError, PictureInfo, decode, inspect
-from resnets.data.files import opened
+from resnets.data.decode import DecodeError, PictureInfo, decode, decode_image, inspect
+from resnets.data.files import opened, short
 from resnets.errors import JobError
 from resnets.progress import track
 
 Result = TypeVar("Result")
 
-TAIL = 1024  # bytes in which the mark at the end of a picture is looked for; some cameras pad their files
-ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
-LENGTHS = {"WEBP": (4, 8), "BMP": (2, 0)}  # where the header states the length, and what it leaves out of it
+JUDGED_SIDE = 64  # a JPEG is read to its end at any scale, and a small one is made faster
 CHUNK = 16  # pictures that a process takes at a time
 
 
@@ -68,30 +66,24 @@ def examine(path: str) -> Examination:
     return Examination(path, len(content), digest, info, thumbnail)
 
 
-def glance(path: str) -> DecodeError | None:
-    """What is wrong with a file as far as its header and its end tell; None when it looks sound.
+def judge(path: str) -> tuple[str, DecodeError | None]:
+    """The SHA-256 of a file (empty where it cannot be read), and why it is no image that can be trained on.
 
-    A file without the mark of its end is decoded before it is called damaged: some programs leave the mark out, or write
-    megabytes after it.
+    It is decoded to its end, as training and evaluation decode it: what passes here fails nowhere later.
     """
     try:
-        info = inspect(path)
-        if not _ends(path, info.format):
-            decode(path, min_side=4 * likeness.SIDE)
+        with opened(path) as file:
+            content = file.read()
     except DecodeError as error:
-        return error
-    return None
-
-
-def _ends(path: str, kind: str) -> bool:
-    with opened(path) as file:
-        length = file.seek(0, os.SEEK_END)
-        if kind in LENGTHS:
-            place, more = LENGTHS[kind]
-            file.seek(place)
-            return int.from_bytes(file.read(4), "little") + more <= length
-        file.seek(max(length - TAIL, 0))
-        return ENDS.get(kind, b"") in file.read()  # of a GIF or TIFF the end tells nothing
+        return "", error
+    except OSError as error:
+        return "", DecodeError(path, "missing", f"cannot be read ({short(error)}); check the disk.")
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        decode_image(content, name=path, min_side=JUDGED_SIDE)
+    except DecodeError as error:
+        return digest, error
+    return digest, None
 
 
 def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int, what: str) -> Iterator[Result]:

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.decode import MAX_PIXELS, DecodeError, decode, decode_image
+from resnets.data.decode import MAX_PIXELS, decode, decode_image
 from resnets.errors import UserError, suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
@@ -148,16 +148,12 @@ class Preprocess:
         return replace(self, size=(side, side), resize_to=resize_to, mean=mean)
 
     def load(self, source: str | Path | bytes, *, name: str | None = None) -> Tensor:
-        """The input for a file, (C, height, width); raises DecodeError as `decode` does, or for an endless strip."""
-        image = decode_image(source, name=name, background=self.background, min_side=self._enough)
-        self._refuse_strip(image.size, source, name)
-        return self(image)
+        """The input for a file, (C, height, width); raises DecodeError as `decode` does."""
+        return self(decode_image(source, name=name, background=self.background, min_side=self._enough))
 
     def read(self, source: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
         """The decoded picture, uint8 (H, W, 3), at no more than the resolution that this value needs. Raises as `load`."""
-        picture = decode(source, name=name, background=self.background, min_side=self._enough)
-        self._refuse_strip(picture.shape[1::-1], source, name)
-        return picture
+        return decode(source, name=name, background=self.background, min_side=self._enough)
 
     def __call__(self, picture: np.ndarray | Image.Image) -> Tensor:
         """uint8 RGB (H, W, 3), or a Pillow picture of mode RGB -> float32 (C, height, width)."""
@@ -226,13 +222,6 @@ class Preprocess:
             return None
         return max(_DRAFT_MARGIN * needed, _DRAFT_SIDE)
 
-    def _refuse_strip(self, size: tuple[int, ...], source: str | Path | bytes, name: str | None) -> None:
-        """One pixel high and a million wide is a small picture until its shorter side is brought to 256."""
-        if self.resize_to and self.resize_to**2 * max(size) / min(size) > MAX_PIXELS:
-            path = name or ("the given bytes" if isinstance(source, bytes) else str(source))
-            found = f"is {size[0]}x{size[1]} pixels, too long for a shorter side of {self.resize_to}; crop it."
-            raise DecodeError(path, "unsupported", found)
-
     def _frame(self, picture: np.ndarray | Image.Image) -> Tensor:
         """Resized and cropped, (3, height, width): uint8, or float without antialias."""
         if not self.antialias:
@@ -249,6 +238,7 @@ class Preprocess:
         height, width = self.size
         if self.resize == "shorter":
             shorter = self.resize_to or 0
+            image = image.crop(middle(image.size, shorter))
             longer = shorter * max(image.size) // min(image.size)
             return image.resize((shorter, longer) if image.width < image.height else (longer, shorter), method)
         if self.resize == "stretch":
@@ -274,6 +264,18 @@ class Preprocess:
         (height, width), right, below = self.size, image.width - self.size[1], image.height - self.size[0]
         corners = [(0, 0), (right, 0), (0, below), (right, below)]
         return [*(image.crop((x, y, x + width, y + height)) for x, y in corners), self._center(image)]
+
+
+def middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
+    """The box of an image of (width, height) that may be resized to a shorter side of `side`: the whole of nearly every one.
+
+    One pixel high and a million wide is a small image until its shorter side is brought to 256. Of such a strip it is the
+    middle, as long as MAX_PIXELS allow.
+    """
+    width, height = size
+    longest = max(MAX_PIXELS // side**2, 1) * min(size)
+    left, top = max(width - longest, 0) // 2, max(height - longest, 0) // 2
+    return left, top, left + min(width, longest), top + min(height, longest)
 
 
 def _image(picture: np.ndarray | Image.Image) -> Image.Image:

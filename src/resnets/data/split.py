@@ -56,8 +56,9 @@ def split(
     _check_classes(source)
     source = _grouped(source, group_by)
     fractions = _wanted(source, 0.0 if folds else val_fraction, test_fraction, folds)
-    digests = hashes([sample.path for sample in source.samples])
-    samples = [replace(each, sha256=digest) for each, digest in zip(source.samples, digests, strict=True)]
+    unknown = [sample.path for sample in source.samples if sample.sha256 is None]
+    digests = dict(zip(unknown, hashes(unknown), strict=True))
+    samples = [replace(each, sha256=each.sha256 or digests[each.path]) for each in source.samples]
     if fractions or folds:
         samples = _cut(samples, fractions, seed, folds, fold)
     else:
@@ -97,7 +98,7 @@ def read(path: str | Path, source: Source) -> Source:
     differences = {
         "changed": [key for key in both if digests[key] != rows[key]["sha256"]],
         "missing": [key for key in rows if key not in present],
-        "added": [key for key in present if key not in rows and not examination.glance(present[key].path)],
+        "added": [key for key in present if key not in rows and not examination.judge(present[key].path)[1]],
         "of another class": [key for key in both if present[key].label != rows[key]["label"]],
     }
     found = [f"{len(keys):,} {what} ({listed(keys, 5)})" for what, keys in differences.items() if keys]

@@ -65,7 +65,7 @@ def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
         UserError: pictures, the split or the weights are not what they were; the message says which.
     """
     begun = journal.read_environment(run)
-    source = build.readable(sources.read(recipe.data.location), recipe.data.on_bad)
+    source = sources.read(recipe.data.location, closed=recipe.data.on_bad)
     kept = _parts_file(run)
     if kept.name == shards.MANIFEST and isinstance(source.samples, Stored):
         shards.same(kept, source)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets import processes
-from resnets.data import sources
+from resnets.data import sources, walk
 from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
@@ -175,7 +175,7 @@ def _prepared(
 ) -> tuple[Draft, Source, Checkpoint | None]:
     """The complete recipe, the divided and checked pictures, and the weights to begin with."""
     draft = _draft(str(data), model, str(weights), recipe, given, overrides)
-    source = sources.read(draft.recipe.data.location)
+    source = sources.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
     parent = None if draft.recipe.model.weights == "none" else checkpoints.read(draft.recipe.model.weights)
     if parent is not None and draft.recipe.model.name is None:
         draft.set("model.name", parent.spec.name, "chosen: the network of the weights")
@@ -257,8 +257,10 @@ def _run(
     provenance = distributed.by_first(lambda: continuation.provenance(run, recipe))
     parts = build.parts(recipe, source, parent, provenance)
     if distributed.first():
-        continuation.tell_differences(journal.read_environment(run))
-        journal.write_environment(run, **provenance)
+        begun = journal.read_environment(run)
+        continuation.tell_differences(begun)
+        unused = walk.line(source.unused, len(source.unreadable))
+        journal.write_environment(run, not_used=begun.get("not_used", unused), **provenance)
         if not (run / "train_batch.jpg").exists():
             build.draw_batch(parts.feed, run / "train_batch.jpg")
     state = states.State()

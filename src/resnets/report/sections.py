@@ -129,6 +129,8 @@ def summary(files: Folder, results: Tally) -> list[str]:
         said.append(
             f"The best of its {len(files.rows):,} epochs was number {top['epoch']:.0f}; those weights are kept."
         )
+    if unused := files.environment.get("not_used") or files.metrics.get("not_used"):
+        said.append(f"{str(unused)[:1].upper()}{str(unused)[1:]}.")
     return said
 
 

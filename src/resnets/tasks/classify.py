@@ -84,7 +84,7 @@ def evaluate(
     """
     check_sizes(batch, workers)
     if on_bad not in ("error", "skip"):
-        raise UserError(f"--on-bad is error or skip; received '{on_bad}'.")
+        raise UserError(f"`on_bad` is error or skip; received '{on_bad}'.")
     if not samples:
         raise UserError("There are no pictures to evaluate on.")
     for each in classifiers:
@@ -218,7 +218,7 @@ def _tell_bad(samples: Sequence[Sample], bad: dict[int, str], on_bad: str) -> No
     if on_bad == "error":
         raise JobError(
             f"{len(bad):,} of {len(samples):,} pictures cannot be read: {listed(paths)}. Mend or remove them, or leave "
-            "them out with --on-bad skip."
+            "them out with `on_bad=skip`."
         )
     if len(bad) == len(samples):
         raise JobError(f"Not one of the {len(samples):,} pictures can be read: {listed(paths, 5)}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets import atomic
-from resnets.data import sources
+from resnets.data import sources, walk
 from resnets.errors import UserError
 from resnets.progress import say
 from resnets.tasks import calibration, classify, metrics, parts, views
@@ -43,10 +43,12 @@ class Evaluation:
     protocol: str
     models: tuple[Model, ...]
     comparison: Comparison | None = None
+    not_used: str = ""  # of the data, in a line
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: `metrics` and `per_class` of one model, or `models` and `comparison` of two."""
         head = {"data": self.data, "split": self.part.name, "split_from": self.part.reason, "protocol": self.protocol}
+        head |= {"not_used": self.not_used} if self.not_used else {}
         figures = [model.figures() for model in self.models]
         if self.comparison is None:
             return {**head, **figures[0]}
@@ -90,7 +92,7 @@ def run(
     if calibrate:
         calibration.check(files[0])
     classifiers = [classify.load(file, device=device, engine=engine, precision=precision) for file in files]
-    source = sources.bind(sources.read(data), classifiers[0].classes)
+    source = sources.bind(sources.read(data, closed=on_bad), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")
     part = parts.choose(
         source, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
@@ -110,6 +112,7 @@ def run(
         protocol=views.protocol(classifiers[0].preprocess, crops, scales),
         models=tuple(Model(name, predictions) for name, predictions in zip(names, made, strict=True)),
         comparison=compare(*made) if pairwise else None,
+        not_used=walk.line(source.unused, len(made[0].skipped)),
     )
 
 
@@ -129,6 +132,7 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
     folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
     for folder, model in zip(folders, evaluation.models, strict=True):
         how = {"split": evaluation.part.name, "data": evaluation.data, "protocol": evaluation.protocol}
+        how |= {"not_used": evaluation.not_used} if evaluation.not_used else {}
         figures = {**metrics.summarize(model.predictions), **how, "checkpoints": list(model.checkpoints)}
         _write_json(folder / "metrics.json", figures)
         metrics.write_per_class(folder / "per_class.csv", model.predictions)

@@ -14,7 +14,7 @@ from torch import nn
 from resnets import processes
 from resnets.data import cache, check, sources, split
 from resnets.data.decode import DecodeError, inspect
-from resnets.data.samples import Source, Stored
+from resnets.data.samples import SHOWN, Source, Stored, counted, listed
 from resnets.errors import UserError
 from resnets.models import spec as specs
 from resnets.models import zoo
@@ -91,22 +91,40 @@ def _stored(source: Source, recipe: Recipe) -> Source:
 
 
 def readable(source: Source, on_bad: str) -> Source:
-    """The source without the pictures that cannot be read, or an error that lists them; stored ones were looked at."""
+    """The source without the images that cannot be read, or an error that lists them; stored ones were looked at when they
+    were written. Of several processes each looks at its share.
+    """
     if isinstance(source.samples, Stored):
         return source
-    failures = check.quick(source)
-    if not failures:
-        return source
-    if on_bad == "error":
+    rank, size, count = processes.rank(), processes.size(), len(source.samples)
+    mine = source.samples[count * rank // size : count * (rank + 1) // size]
+    judged = [each for share in distributed.gathered(check.judged(mine)) for each in share]
+    failures = [error for _, error in judged if error]
+    if failures and on_bad == "error":
         raise UserError(cache.failed(failures))
-    bad = {failure.path for failure in failures}
-    say(f"left out {len(bad)} pictures that cannot be read:")
-    for failure in failures:
+    kept = tuple(
+        replace(sample, sha256=digest)
+        for sample, (digest, error) in zip(source.samples, judged, strict=True)
+        if error is None
+    )
+    if not failures:
+        return replace(source, samples=kept)
+    say(f"left out {counted(len(failures), 'image')} that cannot be read:")
+    for failure in failures[:SHOWN]:
         say(f"  {failure}")
-    kept = tuple(each for each in source.samples if each.path not in bad)
-    emptied = set(source.classes) - {each.label for each in kept}
-    classes = tuple(name for name in source.classes if name not in emptied)
-    return replace(source, samples=kept, classes=classes, empty=tuple(sorted({*source.empty, *emptied})))
+    if len(failures) > SHOWN:
+        say(f"  and {len(failures) - SHOWN:,} more")
+    if not kept:
+        raise UserError(f"None of the {count:,} images of '{source.root}' can be read.")
+    labels = {each.label for each in kept}
+    if emptied := [name for name in source.classes if name not in labels]:
+        say(f"left out {listed(emptied)} altogether: no image of it can be read")
+    return replace(
+        source,
+        samples=kept,
+        classes=tuple(name for name in source.classes if name in labels),
+        unreadable=tuple(failure.path for failure in failures),
+    )
 
 
 def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
