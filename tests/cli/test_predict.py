@@ -79,7 +79,7 @@ def test_pictures_that_cannot_be_read(trained: Path, capsys: pytest.CaptureFixtu
     assert bad == ["data/ant/empty.jpg", "data/bee/text.png", "missing.jpg"]
     assert len(rows) == 18
     assert (
-        "error: 3 of 18 pictures could not be read: 'data/ant/empty.jpg', 'data/bee/text.png', 'missing.jpg'."
+        "error: 3 of 18 images could not be read: 'data/ant/empty.jpg', 'data/bee/text.png', 'missing.jpg'."
         in shown.err
     )
     assert predict("data/ant/empty.jpg") == 1
@@ -89,7 +89,7 @@ def test_pictures_that_cannot_be_read(trained: Path, capsys: pytest.CaptureFixtu
 def test_nothing_found_is_a_wrong_command(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "empty").mkdir()
     assert predict("empty", "*.gif") == 2
-    assert capsys.readouterr().err == "error: There are no pictures in 'empty', '*.gif'.\n"
+    assert capsys.readouterr().err == "error: There are no images in 'empty', '*.gif'.\n"
 
 
 def test_sorted_into_folders(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

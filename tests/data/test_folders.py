@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from resnets.data.folders import read_folder
 from resnets.errors import UserError
@@ -35,7 +40,16 @@ def test_a_folder_of_class_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("train", "val", "test"), ("Training", "validation", "Testing"), ("TRAIN", "valid", "test")]
+    "words",
+    [
+        ("train", "val", "test"),
+        ("Training", "validation", "Testing"),
+        ("TRAIN", "valid", "test"),
+        ("training_set", "dev", "test_set"),
+        ("seg_train", "eval", "seg_test"),
+        ("train_images", "VALID", "TestSet"),
+        ("train2017", "valset", "test-data"),
+    ],
 )
 def test_a_folder_of_parts(tmp_path: Path, words: tuple[str, str, str]) -> None:
     for word in words:
@@ -44,6 +58,74 @@ def test_a_folder_of_parts(tmp_path: Path, words: tuple[str, str, str]) -> None:
     assert source.parts == ("train", "val", "test")
     assert source.classes == ("ant", "bee")
     assert [sample.label for sample in source.part("val")] == ["ant", "bee"]
+
+
+def test_a_split_may_be_packed_twice(tmp_path: Path) -> None:
+    files(
+        tmp_path, *(f"{part}/{part}/{name}/1.png" for part in ("seg_train", "seg_test") for name in ("sea", "street"))
+    )
+    files(tmp_path, "seg_pred/seg_pred/1.png")
+    source = read_folder(tmp_path)
+    assert (source.parts, source.classes) == (("train", "test"), ("sea", "street"))
+    assert source.unused.folders == [str(tmp_path / "seg_pred")]
+
+
+def test_two_splits_beside_loose_images_are_splits(tmp_path: Path) -> None:
+    """The layout of a well-known course on cats and dogs."""
+    files(tmp_path, *(f"{part}/{name}/1.png" for part in ("training_set", "test_set") for name in ("cats", "dogs")))
+    files(tmp_path, "single_prediction/1.png")
+    source = read_folder(tmp_path)
+    assert (source.parts, source.classes) == (("train", "test"), ("cats", "dogs"))
+    assert source.unused.folders == [str(tmp_path / "single_prediction")]
+
+
+def test_test_images_without_classes_are_not_used(tmp_path: Path) -> None:
+    files(tmp_path, "train/ant/1.png", "train/bee/1.png", "test/1.png", "test/2.png")
+    source = read_folder(tmp_path)
+    assert (source.parts, source.classes) == (("train",), ("ant", "bee"))
+    assert source.unused.folders == [str(tmp_path / "test")]
+
+
+def test_splits_inside_the_classes(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{name}/{part}/1.png" for part in ("train", "Valid", "test") for name in ("ant", "bee")))
+    files(tmp_path, "ant/train/monday/2.png")
+    source = read_folder(tmp_path)
+    assert (source.parts, source.classes) == (("train", "val", "test"), ("ant", "bee"))
+    assert [Path(each.path).parent.name for each in source.part("val")] == ["Valid", "Valid"]
+    assert [each.columns for each in source.part("train")] == [{}, {"folder": "monday"}, {}]
+
+
+def test_splits_inside_some_of_the_classes_are_doubted(tmp_path: Path) -> None:
+    files(tmp_path, "ant/train/1.png", "ant/test/1.png", "bee/1.png")
+    source = read_folder(tmp_path)
+    assert source.parts == ()
+    assert "'ant' holds the folders 'test', 'train', which are taken as one class" in source.doubts[0].replace(
+        f"{tmp_path}/", ""
+    )
+
+
+def test_splits_one_folder_down_are_named(tmp_path: Path) -> None:
+    files(tmp_path, "images/train/ant/1.png", "images/val/ant/1.png", "labels/train/1.txt")
+    with pytest.raises(UserError, match=r"images' holds the splits 'train', 'val': give that folder"):
+        read_folder(tmp_path)
+
+
+def test_folders_that_all_hold_the_same_are_doubted(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{part}/{name}/1.png" for part in ("first", "second") for name in ("ant", "bee")))
+    source = read_folder(tmp_path)
+    assert source.classes == ("first", "second")
+    assert source.doubts[0].startswith("'first', 'second' all hold 'ant', 'bee' and are taken as classes")
+    files(tmp_path / "mixed", "train/ant/1.png", "train/bee/1.png", "more/1.png")
+    assert "'train' is taken as a class beside 'more'" in read_folder(tmp_path / "mixed").doubts[0]
+
+
+def test_an_image_without_a_suffix_is_one_by_its_content(tmp_path: Path) -> None:
+    files(tmp_path, "ant/notes", "bee/1.png", "ant/raw.dng")
+    Image.new("RGB", (4, 4)).save(tmp_path / "ant" / "IMG_0001", "JPEG")
+    os.mkfifo(tmp_path / "ant" / "pipe")  # which is not waited for
+    source = read_folder(tmp_path)
+    assert [Path(each.path).name for each in source.samples] == ["IMG_0001", "1.png"]
+    assert sorted(Path(path).name for path in source.unused.files) == ["notes", "pipe", "raw.dng"]
 
 
 def test_a_part_without_a_class_is_fine(tmp_path: Path) -> None:
@@ -173,9 +255,23 @@ def test_a_class_name_that_is_no_text(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
-    files(tmp_path, "ant/1.png", "bee/1.png")
-    (tmp_path / "bee").chmod(0)
-    with pytest.raises(UserError, match=r"Cannot look into '.*bee': Permission denied"):
-        read_folder(tmp_path)
+    place = Path(tempfile.mkdtemp(dir="/tmp"))  # which another user can reach, unlike pytest's
+    files(place, "ant/1.png", "bee/1.png", "bee/shut/2.png")
+    place.chmod(0o755)
+    (place / "bee" / "shut").chmod(0)
+    code = (
+        "import os, sys\n"
+        "from resnets.data import sources\n"
+        "from resnets.errors import UserError\n"
+        "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
+        "print(len(sources.read(sys.argv[1], closed='skip').samples))\n"
+        "try: sources.read(sys.argv[1])\n"
+        "except UserError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)
+    shutil.rmtree(place)
+    assert done.stderr == f"not used: the closed folder '{place}/bee/shut'\n"
+    count, error = done.stdout.splitlines()
+    assert count == "2"
+    assert error.startswith(f"Cannot look into '{place}/bee/shut': Permission denied.")

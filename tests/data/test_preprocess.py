@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from resnets.data.decode import DecodeError
 from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError
 

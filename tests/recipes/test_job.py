@@ -246,15 +246,37 @@ def test_all_unreadable_pictures_are_listed_at_once_or_left_out(colours, capsys)
     assert "green/05.png" in str(caught.value)
     assert not (colours.parent / "runs").exists()
     _, parts, _ = _learn(colours, epochs=1, on_bad="skip")
-    assert "left out 2 pictures" in capsys.readouterr().err
+    assert "left out 2 images" in capsys.readouterr().err
     assert len(parts.feed.paths) + len(parts.val_labels) == 70
 
 
-def test_a_class_whose_last_picture_was_left_out_is_named(colours):
+def test_a_class_whose_last_image_was_left_out_is_named(colours, capsys):
     for path in (colours / "red").iterdir():
         path.write_text("this is a text")
-    with pytest.raises(UserError, match="class folder without pictures: 'red'"):
+    _, parts, _ = _learn(colours, epochs=1, on_bad="skip")
+    assert "left out 'red' altogether: no image of it can be read" in capsys.readouterr().err
+    assert parts.feed.classes == ["blue", "green"]
+    for path in colours.rglob("*.png"):
+        path.write_text("this is a text")
+    with pytest.raises(UserError, match="None of the 72 images of .* can be read"):
         _train(colours, epochs=1, on_bad="skip")
+
+
+def test_what_fails_only_when_it_is_decoded_does_not_end_a_run(colours, capsys):
+    """Neither in training nor in validation; and the report says what was left out."""
+    Image.fromarray(np.random.default_rng(0).random((32, 32), dtype=np.float32)).save(colours / "red" / "floats.tif")
+    content = bytearray((colours / "blue" / "05.png").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (colours / "blue" / "05.png").write_bytes(content)
+    Image.new("RGB", (60_000, 4)).save(colours / "green" / "strip.png")
+    (colours / "green" / "film.mov").touch()
+    run = _train(colours, epochs=1, on_bad="skip", cache="off").run
+    line = "not used: 1 .mov, 2 images that cannot be read"
+    assert "not used: 1 .mov" in capsys.readouterr().err
+    assert json.loads((run / "environment.json").read_text())["not_used"] == line
+    assert "Not used: 1 .mov, 2 images that cannot be read." in (run / "report.html").read_text()
+    job.train(resume=run, epochs="+1")
+    assert json.loads((run / "environment.json").read_text())["not_used"] == line
 
 
 def test_a_written_split_is_followed_and_left_out_pictures_do_not_break_it(colours, tmp_path):

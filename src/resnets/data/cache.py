@@ -89,7 +89,9 @@ class InMemory:
         return self.pictures[index]
 
 
-def failed(failures: Sequence[DecodeError], advice: str = "; repair or remove what is listed, or use `on_bad=skip`") -> str:
+def failed(
+    failures: Sequence[DecodeError], advice: str = "; repair or remove what is listed, or use `on_bad=skip`"
+) -> str:
     """One message that names every bad file (the first twenty of them)."""
     shown = "\n  ".join(str(error) for error in sorted(failures, key=str)[:SHOWN_FAILURES])
     more = f"\n  and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""

@@ -49,7 +49,22 @@ from resnets.errors import LFS, LFS_POINTER, UserError
 MAX_PIXELS = 89_478_485
 # Of every format that is read somewhere; what of them this machine reads is `SUFFIXES`.
 ALL_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"}
+    {
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+    }
     | {".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
@@ -219,7 +234,7 @@ def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> It
             raise _foreign(path, head)
         _small_enough(path, _claimed(head), max_pixels)
         kind = {"HEIF": "HEIC", "JPEG2000": "JPEG 2000"}.get(reader.format or "", reader.format)
-        with _named(path, max_pixels, f"is a {kind} image that has a damaged header"):
+        with _named(path, max_pixels, f"is {'an' if kind == 'AVIF' else 'a'} {kind} image that has a damaged header"):
             image = _header(reader, file)
         with image:
             _small_enough(path, image.size, max_pixels)
@@ -245,16 +260,17 @@ def is_image_head(head: bytes) -> bool:
 
 
 def _reader(path: str, head: bytes) -> type[ImageFile.ImageFile] | None:
-    for start, reader in _READERS:
+    for start, plain in _READERS:
         if re.match(start, head, re.DOTALL):
-            return reader
+            return plain
     kind = _container(head)
     if kind == "AVIF" and features.check("avif"):
         return AvifImageFile
     if kind == "HEIC" and _heic_library():
         from pi_heif import HeifImageFile  # used as it is: registering it would change Image.open for the whole process
 
-        return HeifImageFile  # type: ignore[no-any-return]
+        reader: type[ImageFile.ImageFile] = HeifImageFile
+        return reader
     return TgaImageFile if path.lower().endswith(".tga") and _TGA.match(head) else None
 
 
@@ -322,7 +338,9 @@ def _foreign(path: str, head: bytes) -> DecodeError:
     if kind == "HEIC":
         return DecodeError(path, "unsupported", f"is a HEIC image, which is not read here; {HEIC_ADVICE}.")
     if kind == "AVIF":
-        return DecodeError(path, "unsupported", "is an AVIF image, which this Pillow does not read; convert it to JPEG.")
+        return DecodeError(
+            path, "unsupported", "is an AVIF image, which this Pillow does not read; convert it to JPEG."
+        )
     for place, start, what in _OTHERS:
         if head.startswith(start, place):
             return DecodeError(path, "unsupported", f"is {what}, which is not read; convert it to JPEG or PNG.")

@@ -59,7 +59,9 @@ def read_folder(root: Path) -> Source:
 
 
 def _layout_of(root: Path, top: Listing, unused: NotUsed) -> _Layout:
-    inside = {folder: listing(folder, NotUsed()) for folder in top.folders}  # closed ones are noted when they are walked
+    inside = {
+        folder: listing(folder, NotUsed()) for folder in top.folders
+    }  # closed ones are noted when they are walked
     if splits := _splits(root, inside, unused):
         layout = _Layout()
         for part, folder in splits.items():
@@ -133,7 +135,9 @@ def _doubts(inside: dict[Path, Listing]) -> list[str]:
     for folder, found in inside.items():
         if part_of(folder.name) == "train" and len(found.folders) > 1 and not found.images:
             beside = listed([each.name for each in inside if each != folder], 3)
-            doubts.append(f"'{folder.name}' is taken as a class beside {beside}; if it is the training split, move those away")
+            doubts.append(
+                f"'{folder.name}' is taken as a class beside {beside}; if it is the training split, move those away"
+            )
     return doubts
 
 

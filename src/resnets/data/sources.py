@@ -31,7 +31,8 @@ def read(location: str | Path, *, closed: str = "error") -> Source:
     Nothing is decoded here: whether a file can be read is the question of `check`.
 
     Raises:
-        UserError: there is no such place, a folder cannot be looked into, or it is not laid out in one of these ways; the message says what is there.
+        UserError: there is no such place, a folder cannot be looked into, or it is not laid out in one of these ways; the
+            message says what is there.
     """
     source = _read(location)
     if closed == "error":

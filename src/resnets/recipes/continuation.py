@@ -13,7 +13,7 @@ from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.training import build, distributed, journal, speed
+from resnets.training import distributed, journal, speed
 from resnets.training import state as states
 from resnets.training.recipe import Recipe, assign, keys, override
 from resnets.training.state import Parts, State

@@ -77,7 +77,9 @@ def run(
     failed = [f"{len(bad):,} of {len(found):,} images could not be read: {listed(bad, 5)}"] if bad else []
     if closed := unused.closed:
         reasons = ", ".join(sorted(set(closed.values())))
-        failed.append(f"{counted(len(closed), 'folder')} could not be looked into ({reasons}): {listed(list(closed), 5)}")
+        failed.append(
+            f"{counted(len(closed), 'folder')} could not be looked into ({reasons}): {listed(list(closed), 5)}"
+        )
     if failed:
         raise JobError(f"{'; '.join(failed)}.")
 
