@@ -258,7 +258,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colours, capsys):
     assert parts.feed.classes == ["blue", "green"]
     for path in colours.rglob("*.png"):
         path.write_text("this is a text")
-    with pytest.raises(UserError, match="None of the 72 images of .* can be read"):
+    with pytest.raises(UserError, match=r"None of the 72 images of .* can be read"):
         _train(colours, epochs=1, on_bad="skip")
 
 
