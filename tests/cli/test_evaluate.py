@@ -131,6 +131,28 @@ def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureF
     assert printed(capsys)["metrics"]["count"] == 12
 
 
+def test_two_are_compared_on_images_that_none_of_them_learned_from(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = []
+    for name, seed in (("a", 1), ("b", 2)):
+        (trained / name / "weights").mkdir(parents=True)
+        shutil.copy(ONE if name == "a" else TWO, f"{name}/weights/best.safetensors")
+        made = split.split(sources.read("data"), val_fraction=0.6, seed=seed)
+        split.write(f"{name}/split.csv", made)
+        held_out.append({sample.path for sample in made.part("val")})
+    assert evaluate("a", "b", "data", "--compare", "--json") == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    both = held_out[0] & held_out[1]
+    assert 0 < len(both) < len(held_out[0])
+    assert (found["split"], found["comparison"]["count"], found["notices"]) == ("unseen", len(both), [])
+    assert f"trained on: 'a' on {15 - len(held_out[0])}, 'b' on {15 - len(held_out[1])}" in shown.err
+    assert evaluate("a", "b", "data", "--compare", "--json", "--split", "val") == 0
+    seen = len(held_out[0] - held_out[1])
+    assert f"'b' learned from {seen} of the {len(held_out[0])} 'val' images" in printed(capsys)["notices"][0]
+
+
 def test_the_temperature_is_fitted_on_val_and_stored(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, "data", "--calibrate", "--val-fraction", "0.4", "--json") == 0
     shown = capsys.readouterr()

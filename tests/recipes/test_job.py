@@ -158,6 +158,48 @@ def test_only_the_built_in_digits_are_not_mirrored(colours, capsys, monkeypatch)
     assert "augment.flip" not in capsys.readouterr().err
 
 
+def _splits(run: Path) -> dict[str, set[str]]:
+    rows = list(csv.DictReader((run / "split.csv").open()))
+    return {name: {row["sha256"] for row in rows if row["split"] == name} for name in ("train", "val")}
+
+
+def test_a_run_from_weights_takes_over_their_split_by_content(colours, capsys):
+    new = colours.parent / "new"
+    for path in sorted(colours.rglob("1*.png")):  # ten of each class come later
+        (new / path.parent.name).mkdir(parents=True, exist_ok=True)
+        path.rename(new / path.parent.name / path.name)
+    first = _train(colours, epochs=1, name="first").run
+    for path in new.rglob("*.png"):
+        path.rename(colours / path.parent.name / f"later {path.name}")
+    second = _train(colours, epochs=1, name="second", recipe=tiny(book.find("finetune")), weights=first).run
+    assert "30 new images split anew" in capsys.readouterr().err
+    before, after = _splits(first), _splits(second)
+    assert before["train"] < after["train"]
+    assert before["val"] < after["val"]
+    assert "notices" not in json.loads((second / "metrics.json").read_text())
+    # A split that is given is followed, and what the weights and those before them have learned from is counted.
+    capsys.readouterr()
+    weights, values = second, {"recipe": tiny(book.find("finetune")), "epochs": 1}
+    third = _train(colours, name="third", weights=weights, overrides=["data.split_seed=5"], **values).run
+    seen = len(_splits(third)["val"] & after["train"])
+    said = f"learned from {seen} of the {len(_splits(third)['val'])} validation images"
+    assert seen > 0
+    assert f"warning: the weights {said}" in capsys.readouterr().err
+    assert said in json.loads((third / "metrics.json").read_text())["notices"][0]
+    report = (third / "report.html").read_text()
+    assert "validation images that were not trained on" not in report
+    assert "validation pictures that were not trained on" not in report
+    assert set(json.loads((third / "lineage.json").read_text())["train"]) == after["train"]
+
+
+def test_weights_outside_of_a_run_leave_open_what_they_learned_from(colours, capsys):
+    first, _, _ = _learn(colours, epochs=1)
+    weights = colours.parent / "moved.safetensors"
+    weights.write_bytes((first / "weights" / "last.safetensors").read_bytes())
+    job.train(colours, weights=weights, dry_run=True)
+    assert "whether the weights learned from some of the validation images is not known" in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_bytes(colours):
     first, second, other = (_learn(colours, epochs=2, seed=seed)[0] for seed in (3, 3, 4))
     for name in ("weights/best.safetensors", "weights/last.safetensors"):

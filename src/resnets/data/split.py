@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +67,49 @@ def split(
     _check_train_knows_all(done)
     _say_what_is_odd(done)
     return done
+
+
+def inherited(
+    source: Source, splits: Mapping[str, str], *, val_fraction: float = 0.2, seed: int = 123
+) -> Source | None:
+    """Every image that was in a split before stays there, by its content; the others are split as `split` would.
+
+    Groups stay together: one of which an image was in train is in train altogether.
+
+    Args:
+        splits: the split of each image by the SHA-256 of its file, as another run had it.
+
+    Returns:
+        None where nothing was in a split before, or where there would be no train or val images.
+    """
+    _check_stored(source)
+    _check_classes(source)
+    digests = hashes([sample.path for sample in source.samples])
+    samples = [replace(each, sha256=digest) for each, digest in zip(source.samples, digests, strict=True)]
+    known = [each.split if each.split == "test" else splits.get(str(each.sha256)) for each in samples]
+    if not any(digest in splits for digest in digests):
+        return None
+    groups: dict[str, str] = {}
+    for sample, part in zip(samples, known, strict=True):
+        if sample.group and part and groups.get(sample.group) != "train":
+            groups[sample.group] = part
+    parts = [groups.get(each.group or "", part) for each, part in zip(samples, known, strict=True)]
+    new = [number for number, part in enumerate(parts) if part is None]
+    cut = _cut([replace(samples[number], split=None) for number in new], {"val": val_fraction}, seed, None, None)
+    fresh = dict(zip(new, cut, strict=True))
+    done = [fresh.get(number) or replace(each, split=parts[number]) for number, each in enumerate(samples)]
+    made = replace(source, samples=tuple(done))
+    if not made.part("train") or not made.part("val"):
+        return None
+    _check_train_knows_all(made)
+    _say_what_is_odd(made)
+    kept = {part: parts.count(part) for part in PARTS if part in parts}
+    say(
+        "the split is that of the weights, by the content of the images: "
+        + ", ".join(f"{count:,} stay in {part}" for part, count in kept.items())
+        + f"; {counted(len(new), 'new image')} split anew"
+    )
+    return made
 
 
 def write(path: str | Path, source: Source) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from resnets import processes
+from resnets.data import lineage as ancestry
 from resnets.data import sources, walk
+from resnets.data.lineage import Lineage
 from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
@@ -27,6 +29,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import published
 from resnets.weights.checkpoint import Checkpoint
 
+PART_NAMES = {"val": "validation", "test": "test"}
 MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
 
 # What the arguments of `train` are called in a recipe.
@@ -122,6 +125,8 @@ def train(
         with distributed.holding(run):
             if distributed.first():
                 continuation.keep_parts(run, source)
+                if parent is not None:
+                    ancestry.write(run, _lineage(draft.recipe, parent))
                 journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
             attempt.remember(run)
             return _run(run, draft.recipe, source, parent)
@@ -173,7 +178,7 @@ def _prepared(
     given: dict[str, Any],
     overrides: Sequence[str],
 ) -> tuple[Draft, Source, Checkpoint | None]:
-    """The complete recipe, the divided and checked pictures, and the weights to begin with."""
+    """The complete recipe, the divided and checked images, and the weights to begin with."""
     draft = _draft(str(data), model, str(weights), recipe, given, overrides)
     source = sources.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
     parent = None if draft.recipe.model.weights == "none" else checkpoints.read(draft.recipe.model.weights)
@@ -181,7 +186,9 @@ def _prepared(
         draft.set("model.name", parent.spec.name, "chosen: the network of the weights")
     conflicts.settle(draft)
     conflicts.check_source(draft, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
-    source = build.divided(source, draft.recipe)
+    past = _lineage(draft.recipe, parent)
+    asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
+    source = build.divided(source, draft.recipe, None if any(map(draft.given, asked)) else past.splits)
     plan.complete(draft, build.facts(source, draft.recipe, parent))
     train_count, val_count = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
     conflicts.check_sizes(draft, train_count, val_count, processes.size())
@@ -190,7 +197,22 @@ def _prepared(
     build.check_batch_norm(draft.recipe, spec, processes.size())
     plan.tell(draft)
     build.warn(draft.recipe)
+    if parent is not None:
+        _tell_seen(past, source)
     return draft, source, parent
+
+
+def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
+    if parent is None:
+        return Lineage()
+    return ancestry.of(checkpoints.locate(recipe.model.weights), parent.provenance)
+
+
+def _tell_seen(past: Lineage, source: Source) -> None:
+    """Say what the weights have learned from of the images that will judge the run."""
+    for part in ("val", "test"):
+        if part in source.parts and (notice := past.notice(source.part(part), "the weights", PART_NAMES[part])):
+            say(f"warning: {notice}" if past.seen(source.part(part)) else notice)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
@@ -278,9 +300,13 @@ def _run(
     loop.run(parts, state, run)
     if not distributed.first():
         return TrainResult(run, {})
+    past = ancestry.read(run, begun_from_weights=recipe.model.weights != "none")
+    judges = [(name, source.part(name)) for name in ("test", "val") if name in source.parts]
+    notices = [past.notice(samples, "the weights at the beginning", PART_NAMES[name]) for name, samples in judges[:1]]
     metrics = finish.finish(
         run,
         source.part("val") if "val" in source.parts else [],
+        notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
         pooled=features.of_validation(parts, state.best_epoch, run),
     )

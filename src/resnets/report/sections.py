@@ -87,7 +87,8 @@ def headline(files: Folder, results: Tally) -> tuple[str, str]:
         )
     part = part_measured(files)
     said = f"Measured on {count:,} {part + ' ' if part else ''}pictures"
-    if part in ("validation", "test"):
+    notices = [str(notice) for notice in files.metrics.get("notices", [])]
+    if part in ("validation", "test") and not notices:
         said += " that were not trained on"
     said += f": {words.percent(files.metrics.get('top1'))} right. The range is the 95 % interval; more pictures would "
     said += "narrow it. It holds for pictures like those, not for others."
@@ -96,6 +97,7 @@ def headline(files: Folder, results: Tally) -> tuple[str, str]:
     if results.commonest and results.total:
         share = results.commonest[1] / results.total
         said += f" Always guessing the commonest class would get {words.percent(share, 0)} right."
+    said += "".join(f" {notice[:1].upper()}{notice[1:]}." for notice in notices)
     if files.metrics.get("protocol"):
         said += f" Protocol: {files.metrics['protocol']}."
     return words.headline(*interval), said

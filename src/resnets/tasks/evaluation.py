@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from resnets import atomic
-from resnets.data import sources, walk
+from resnets.data import lineage, sources, walk
+from resnets.data.lineage import Lineage
 from resnets.errors import UserError
 from resnets.progress import say
 from resnets.tasks import calibration, classify, metrics, parts, views
@@ -44,11 +45,18 @@ class Evaluation:
     models: tuple[Model, ...]
     comparison: Comparison | None = None
     not_used: str = ""  # of the data, in a line
+    notices: tuple[str, ...] = ()  # what has to be known before the figures are believed, in sentences
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: `metrics` and `per_class` of one model, or `models` and `comparison` of two."""
-        head = {"data": self.data, "split": self.part.name, "split_from": self.part.reason, "protocol": self.protocol}
+        head: dict[str, Any] = {
+            "data": self.data,
+            "split": self.part.name,
+            "split_from": self.part.reason,
+            "protocol": self.protocol,
+        }
         head |= {"not_used": self.not_used} if self.not_used else {}
+        head |= {"notices": list(self.notices)}
         figures = [model.figures() for model in self.models]
         if self.comparison is None:
             return {**head, **figures[0]}
@@ -94,10 +102,18 @@ def run(
     classifiers = [classify.load(file, device=device, engine=engine, precision=precision) for file in files]
     source = sources.bind(sources.read(data, closed=on_bad), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")
-    part = parts.choose(
+    lineages = [
+        (str(model), lineage.of(file, each.provenance))
+        for model, file, each in zip(models, files, classifiers, strict=True)
+    ]
+    part = None
+    if len(files) > 1 and split is None and split_file is None and val_fraction is None:
+        part = parts.unseen(source, lineages)
+    part = part or parts.choose(
         source, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
     )
     _tell(part, split, calibrate)
+    notices = _seen(lineages, part)
     groups = [[each] for each in classifiers] if pairwise else [classifiers]
     made = [
         classify.evaluate(group, part.samples, batch=batch, workers=workers, crops=crops, scales=scales, on_bad=on_bad)
@@ -113,6 +129,7 @@ def run(
         models=tuple(Model(name, predictions) for name, predictions in zip(names, made, strict=True)),
         comparison=compare(*made) if pairwise else None,
         not_used=walk.line(source.unused, len(made[0].skipped)),
+        notices=tuple(notices),
     )
 
 
@@ -131,8 +148,9 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
         raise UserError(f"'{out}' is a run folder with results of its own. Choose another --out, such as {out}/test.")
     folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
     for folder, model in zip(folders, evaluation.models, strict=True):
-        how = {"split": evaluation.part.name, "data": evaluation.data, "protocol": evaluation.protocol}
+        how: dict[str, Any] = {"split": evaluation.part.name, "data": evaluation.data, "protocol": evaluation.protocol}
         how |= {"not_used": evaluation.not_used} if evaluation.not_used else {}
+        how |= {"notices": list(evaluation.notices)}
         figures = {**metrics.summarize(model.predictions), **how, "checkpoints": list(model.checkpoints)}
         _write_json(folder / "metrics.json", figures)
         metrics.write_per_class(folder / "per_class.csv", model.predictions)
@@ -142,8 +160,18 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
     return [(folder, model.predictions) for folder, model in zip(folders, evaluation.models, strict=True)]
 
 
+def _seen(models: Sequence[tuple[str, Lineage]], part: Part) -> list[str]:
+    """Say which models learned from images that judge them, or where that is not known: a sentence each."""
+    what = "" if part.name == parts.ALL else f"'{part.name}'"
+    found = [each.notice(part.samples, f"'{name}'", what).replace("  ", " ") for name, each in models]
+    for notice in filter(None, found):
+        say(f"note: {notice}")
+    return [notice for notice in found if notice]
+
+
 def _tell(part: Part, asked: str | None, calibrate: bool) -> None:
-    what = "all pictures" if part.name == parts.ALL else f"the part '{part.name}'"
+    names = {parts.ALL: "all pictures", parts.UNSEEN: "unseen images"}
+    what = names.get(part.name, f"the part '{part.name}'")
     say(f"judged on {what}, {len(part.samples):,} ({part.reason})")
     if calibrate and part.name != "val":
         if asked is None:

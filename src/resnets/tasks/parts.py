@@ -11,10 +11,11 @@ from pathlib import Path
 
 from resnets.data import split as splits
 from resnets.data.hashing import sha256
-from resnets.data.samples import PARTS, Sample, Source
+from resnets.data.lineage import Lineage, digest_of
+from resnets.data.samples import PARTS, Sample, Source, Stored
 from resnets.errors import UserError, suggestion
 
-ALL = "all"
+ALL, UNSEEN = "all", "unseen"
 SPLIT_FILE = "split.csv"
 
 
@@ -22,9 +23,40 @@ SPLIT_FILE = "split.csv"
 class Part:
     """The pictures of one part, its name (`all` for every picture), and why it was taken, in words."""
 
-    name: str
+    name: str  # "unseen": those that none of several models learned from
     samples: Sequence[Sample]
     reason: str
+
+
+def unseen(source: Source, models: Sequence[tuple[str, Lineage]]) -> Part | None:
+    """The images that none of several models, nor the weights that they began from, learned from; by content.
+
+    Returns:
+        None where a part cannot be made so: the source has test or val images of its own, or is stored in shards; or
+        none of the models is known to have learned from an image of it.
+
+    Raises:
+        UserError: no image is left.
+    """
+    if isinstance(source.samples, Stored) or {"test", "val"} & set(source.parts):
+        return None
+    digests = [digest_of(sample) for sample in source.samples]
+    if not any(digest in lineage.train for _, lineage in models for digest in digests):
+        return None
+    trained = [(name, sum(digest in lineage.train for digest in digests)) for name, lineage in models]
+    counts = ", ".join(f"'{name}' on {count:,}" for name, count in trained)
+    left = tuple(
+        sample
+        for sample, digest in zip(source.samples, digests, strict=True)
+        if not any(digest in lineage.train for _, lineage in models)
+    )
+    if not left:
+        raise UserError(
+            f"Each of the {len(digests):,} images was trained on by one of the models ({counts}), so that they cannot be "
+            f"judged on them. Give images that are new to all, or `split=all` with what follows from it."
+        )
+    reason = f"of {len(digests):,}, those that no model was trained on; trained on: {counts}"
+    return Part(UNSEEN, left, reason)
 
 
 def choose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,11 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
     )
 
 
-def divided(source: Source, recipe: Recipe) -> Source:
+def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
     """The source with each picture in a part: as it came, or split as the recipe says; checked for what can be read.
+
+    Args:
+        before: the split of each image, by the SHA-256 of its file, that is taken over where the source has none.
 
     Raises:
         UserError: there is nothing to learn from, pictures cannot be read, or have no label.
@@ -71,6 +74,10 @@ def divided(source: Source, recipe: Recipe) -> Source:
     source = readable(source, part.on_bad)
     if (part.folds is None) != (part.fold is None):
         raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
+    if before and part.val_fraction and "val" not in source.parts:
+        inherited = split.inherited(source, before, val_fraction=part.val_fraction, seed=part.split_seed)
+        if inherited is not None:
+            return inherited
     return split.split(
         source,
         val_fraction=part.val_fraction,

@@ -18,7 +18,9 @@ from resnets.weights import checkpoint as checkpoints
 BATCH = 64
 
 
-def finish(run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | None = None) -> dict[str, Any]:
+def finish(
+    run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | None = None, notices: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judge the best weights of `run` on `val`, store the fitted temperature, write tables, pictures and report.
 
     This is what `resnets evaluate` computes, and what the epoch of these weights was judged by: the figures in
@@ -26,6 +28,8 @@ def finish(run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | No
 
     Args:
         pooled: float32 (N, features), what the body of the best weights makes of each picture in `val`, if it is known.
+        notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
+            some of the images; sentences for `metrics.json` and the report.
 
     Returns:
         The metrics as they stand in `metrics.json`; empty without validation pictures.
@@ -40,6 +44,8 @@ def finish(run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | No
     )
     predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
     summary = {**metrics.summarize(predictions), "split": "val"}
+    if notices:
+        summary["notices"] = list(notices)
     checkpoints.save(path, replace(checkpoints.read(path), temperature=predictions.temperature, metrics=summary))
     journal.write_json(run / "metrics.json", summary)
     metrics.write_per_class(run / "per_class.csv", predictions)

@@ -1,0 +1,120 @@
+"""Which images weights have learned from, found by the content of the files, over all runs that led to the weights.
+
+A run folder says it in two files: `split.csv` has the images of the run itself, `lineage.json` those of the weights
+that it began from (their own lineage included). Weights outside of a run folder say nothing, and that is said.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnets.atomic import write_text
+from resnets.data.hashing import sha256
+from resnets.data.samples import Sample, Stored, counted
+
+SPLIT_FILE, LINEAGE_FILE = "split.csv", "lineage.json"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What is known of the images behind some weights.
+
+    `splits` has, by SHA-256, the split in which an image was in the newest run. `train` holds the SHA-256 of every image
+    that the weights learned from, in this run and in those before it. `gap` says in words what is not known; empty when
+    all is.
+    """
+
+    train: frozenset[str] = frozenset()
+    splits: Mapping[str, str] = field(default_factory=dict)
+    gap: str = ""
+
+    def seen(self, samples: Sequence[Sample]) -> int | None:
+        """How many of the images the weights have learned from; None where that cannot be known for any of them.
+
+        Images that cannot be read do not count.
+        """
+        if isinstance(samples, Stored) or (self.gap and not self.train):
+            return None
+        return sum(digest_of(sample) in self.train for sample in samples) if self.train else 0
+
+    def notice(self, samples: Sequence[Sample], who: str, what: str) -> str:
+        """A sentence on how many of the images `who` has learned from; empty where it is none of them, and that is known."""
+        count = self.seen(samples)
+        if count:
+            sure = f", and perhaps on more ({self.gap})" if self.gap else ""
+            return (
+                f"{who} learned from {count:,} of the {len(samples):,} {what} images{sure}: expect less on other images"
+            )
+        if count is None or self.gap:
+            why = self.gap or "images in shards are not known one by one"
+            return f"whether {who} learned from some of the {what} images is not known: {why}"
+        return ""
+
+
+def of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> Lineage:
+    """The lineage of the weights in a file, by the run folder in which it lies.
+
+    Args:
+        provenance: that of the checkpoint; with it a split file of another run is not taken for its own.
+    """
+    run = checkpoint.parent.parent
+    path, facts = run / SPLIT_FILE, provenance or {}
+    if not path.is_file():
+        return Lineage(gap=_reason(run, facts))
+    content = path.read_bytes()
+    if facts.get("split_sha256", hashlib.sha256(content).hexdigest()) != hashlib.sha256(content).hexdigest():
+        return Lineage(gap=f"'{path}' is not the one by which these weights were trained")
+    rows = csv.DictReader(content.decode("utf-8", errors="surrogateescape").splitlines())
+    splits = {row["sha256"]: row["split"] for row in rows if row.get("sha256") and row.get("split")}
+    before = read(run, begun_from_weights="parent_sha256" in (facts or _environment(run)))
+    train = {digest for digest, split in splits.items() if split == "train"} | before.train
+    return Lineage(frozenset(train), splits, before.gap)
+
+
+def _reason(run: Path, facts: Mapping[str, Any]) -> str:
+    if (run / "shards.json").is_file():
+        return "they were trained on images in shards, which are not known one by one"
+    if "split_sha256" in facts:
+        return "the file lies outside of its run folder, whose split.csv would tell"
+    return "they come from elsewhere"
+
+
+def _environment(run: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads((run / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read(run: Path, *, begun_from_weights: bool) -> Lineage:
+    """The lineage of the weights that a run began from, as `write` left it in the run folder."""
+    try:
+        content = json.loads((run / LINEAGE_FILE).read_text("utf-8"))
+        return Lineage(frozenset(content["train"]), gap=str(content["gap"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Lineage(gap="the run began from other weights, whose images it did not write down" * begun_from_weights)
+
+
+def write(run: Path, lineage: Lineage) -> None:
+    """Keep the lineage of the weights that a run begins from in its folder."""
+    write_text(run / LINEAGE_FILE, json.dumps({"gap": lineage.gap, "train": sorted(lineage.train)}, indent=0) + "\n")
+
+
+def digest_of(sample: Sample) -> str | None:
+    """The SHA-256 of an image's file; None when it cannot be read."""
+    try:
+        return sample.sha256 or sha256(sample.path)
+    except OSError:
+        return None
+
+
+def described(lineages: Iterable[tuple[str, Lineage]]) -> str:
+    """`a learned from 240 images, b from 200`."""
+    return ", ".join(f"{name} learned from {counted(len(each.train), 'image')}" for name, each in lineages)

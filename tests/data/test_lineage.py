@@ -1,0 +1,55 @@
+"""Which images weights have learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from resnets.data import lineage
+from resnets.data.lineage import Lineage
+from resnets.data.samples import Sample
+
+
+def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
+    """A run folder with this split (SHA-256: split); gives the path that its best weights would have."""
+    (root / "weights").mkdir(parents=True)
+    lines = [f"{digest}.png,{digest},a,{split}," for digest, split in rows.items()]
+    (root / "split.csv").write_text("\n".join(["path,sha256,label,split,group", *lines]) + "\n")
+    (root / "environment.json").write_text(json.dumps(facts))
+    return root / "weights" / "best.safetensors"
+
+
+def images(*digests: str) -> list[Sample]:
+    return [Sample(f"{digest}.png", "a", sha256=digest) for digest in digests]
+
+
+def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_path: Path) -> None:
+    first = run(tmp_path / "first", {"aa": "train", "bb": "val"})
+    second = run(tmp_path / "second", {"bb": "train", "cc": "val"}, parent_sha256="1")
+    lineage.write(tmp_path / "second", lineage.of(first))
+    found = lineage.of(second)
+    assert (found.train, found.splits, found.gap) == ({"aa", "bb"}, {"bb": "train", "cc": "val"}, "")
+    assert found.seen(images("aa", "bb", "cc", "dd")) == 2
+    assert found.notice(images("aa", "cc"), "it", "test").startswith("it learned from 1 of the 2 test images: ")
+    assert found.notice(images("cc", "dd"), "it", "test") == ""
+
+
+def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+    alone = lineage.of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
+    assert alone.seen(images("aa")) is None
+    assert "not known: the file lies outside of its run folder" in alone.notice(images("aa"), "it", "val")
+    assert "they come from elsewhere" in lineage.of(tmp_path / "imagenet.safetensors", {}).gap
+    without = run(tmp_path / "without", {"aa": "train"}, parent_sha256="1")  # of a version that wrote no lineage
+    assert "learned from 1 of the 1 val images, and perhaps on more" in lineage.of(without).notice(
+        images("aa"), "it", "val"
+    )
+    assert "is not known: the run began from other weights" in lineage.of(without).notice(images("bb"), "it", "val")
+
+
+def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
+    path = run(tmp_path / "other", {"aa": "train"})
+    assert "is not the one by which" in lineage.of(path, {"split_sha256": "0"}).gap
+
+
+def test_no_weights_have_learned_from_nothing() -> None:
+    assert Lineage().notice(images("aa"), "it", "val") == ""
