@@ -6,6 +6,7 @@ import torch
 from torchvision.transforms import v2
 
 from resnets.data import augment
+from resnets.data.preprocess import Preprocess
 
 
 def _picture(height: int = 40, width: int = 50) -> torch.Tensor:
@@ -119,12 +120,30 @@ def test_a_whole_batch_is_cropped_and_flipped_as_each_picture_would_be():
     assert made.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_picture_is_varied_alike_in_any_company():
-    pictures = torch.randn(50, 3, 8, 8)
+def test_an_image_is_varied_by_its_position_in_the_epoch():
+    pictures = torch.randn(1, 3, 8, 8).expand(50, 3, 8, 8)
     together = _whole()(pictures, torch.arange(50), epoch=2)
     alone = _whole()(pictures[7:8], torch.tensor([7]), epoch=2)
     assert torch.equal(together[7:8], alone)
+    assert len({each.numpy().tobytes() for each in together}) > 25  # of 162 that there are
     assert not torch.equal(_whole()(pictures, torch.arange(50), epoch=3), together)
+
+
+def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
+    preprocess = Preprocess.imagenet(8)
+    black = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    with augment.seeded(0):
+        one = augment.per_picture(8, crop="pad", fill=preprocess.mean_color, flip=0.0)(black)
+    border = preprocess.normalize(one)[:, (one != 0).any(0)]
+    assert border.shape[1] > 0
+    assert border.abs().max() < 0.01  # half a step of 255
+    for values, color in (
+        (Preprocess.caffe(8), (124, 117, 104)),
+        (Preprocess(scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3), (0, 0, 0)),
+        (Preprocess(colour="grey", mean=(0.5,), std=(1.0,)), (128, 128, 128)),
+        (Preprocess(size=(2, 2), mean=(0.1, 0.3) * 2 + (0.4,) * 8, std=(1.0,) * 3), (51, 102, 102)),
+    ):
+        assert values.mean_color == color
 
 
 def test_all_places_are_drawn_and_half_are_flipped():

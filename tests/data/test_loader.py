@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,33 @@ def test_weights_draw_the_rare_as_often_as_the_common():
     weights = torch.tensor([1 / 90] * 90 + [1 / 10] * 10)
     drawn = torch.cat([loader.order(100, seed=0, epoch=epoch, weights=weights) for epoch in range(40)])
     assert 0.46 < float((drawn >= 90).double().mean()) < 0.54
+
+
+def test_more_weights_than_torch_can_draw_by():
+    weights = torch.ones(2**24 + 1)
+    drawn = loader.drawn(weights, 1000, torch.Generator().manual_seed(0))
+    assert drawn.dtype == torch.int64
+    assert 0 <= int(drawn.min()) < 2**20
+    assert 2**24 - 2**20 < int(drawn.max()) <= 2**24
+    few = loader.drawn(torch.tensor([0.0, 1.0, 0.0, 3.0, 0.0]), 4000, torch.Generator().manual_seed(0))
+    assert few.unique().tolist() == [1, 3]
+    assert 0.72 < float((few == 3).double().mean()) < 0.78
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(pictures, workers):
+    weights = torch.tensor([50.0] + [1.0] * 12)
+    plan = Plan(13, 10, seed=5, weights=weights)
+    batch = next(loader.varied(pictures, plan, VARY, workers=workers))
+    copies = batch.pictures[batch.indices == 0]
+    assert len(copies) >= 5
+    assert len({each.numpy().tobytes() for each in copies}) == len(copies)
+    stack = torch.stack([augment.as_tensor(pictures[number]) for number in range(13)])
+    whole = next(loader.stacked(stack, plan))
+    assert torch.equal(whole.indices, batch.indices)
+    assert torch.equal(whole.positions, torch.arange(10))
+    shares = [next(loader.varied(pictures, replace(plan, share=share, shares=2), VARY)) for share in range(2)]
+    assert torch.equal(torch.cat([share.pictures for share in shares]), batch.pictures)
 
 
 def test_an_epoch_has_whole_batches_of_different_pictures(pictures):

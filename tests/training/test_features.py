@@ -99,6 +99,35 @@ def test_with_fewer_views_than_epochs_they_come_again(
     assert not all(torch.equal(seen[0][number], seen[1][number]) for number in seen[0].keys() & seen[1].keys())
 
 
+@pytest.mark.parametrize("kind", ["by batches", "one by one"])
+def test_images_that_are_drawn_several_times_are_augmented_anew(
+    kind: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "VIEWS", 2)
+    made = parts(pictures, *AUGMENTED[kind], "data.balance=sampler")
+    features.pool(made, 0, tmp_path)
+    epochs: dict[int, list[tuple[int, bytes]]] = {}
+    for batch in made.feed.batches(Place()):
+        if batch.epoch == 3:
+            break
+        seen = epochs.setdefault(batch.epoch, [])
+        seen += zip(batch.indices.tolist(), (each.numpy().tobytes() for each in batch.pictures), strict=True)
+    for seen in epochs.values():
+        assert len({number for number, _ in seen}) < len(seen)
+        assert len({vector for _, vector in seen}) > 0.9 * len(seen)
+    owner = {vector: number for number, vector in epochs[0]}
+    assert all(owner.get(vector, number) == number for number, vector in epochs[2])
+    assert [number for number, _ in epochs[0]] != [number for number, _ in epochs[2]]
+
+
+def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(pictures: Path, tmp_path: Path) -> None:
+    settings = (*AUGMENTED["one by one"], "data.balance=sampler")
+    through, _ = trained(parts(pictures, *settings), tmp_path / "a", pooled=False)
+    kept, _ = trained(parts(pictures, *settings), tmp_path / "b", pooled=True)
+    for one, other in zip(through, kept, strict=True):
+        assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-4)
+
+
 def test_a_body_that_is_released_later_gets_pictures_again(pictures: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["by batches"], "freeze.part=none", "freeze.head_epochs=2", "ema.decay=0.9")
     through, plain = trained(parts(pictures, *settings), tmp_path / "a", pooled=False)

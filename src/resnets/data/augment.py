@@ -1,6 +1,6 @@
 """How training pictures are varied: one by one with torchvision's transforms, or a whole batch of equal ones at once.
 
-All randomness comes from a seed that names the run, the epoch and the picture, so that neither the number of worker
+All randomness comes from a seed that names the run, the epoch and the position in it, so that neither the number of worker
 processes nor an interruption changes what is drawn.
 """
 
@@ -50,6 +50,7 @@ def per_picture(
     shorter_side: Sequence[int] = (256, 480),
     pad_pixels: int = 4,
     pad_mode: str = "zeros",
+    fill: Sequence[int] = (0, 0, 0),
     flip: float = 0.5,
     jitter: float = 0.0,
     pca_std: float = 0.0,
@@ -63,6 +64,7 @@ def per_picture(
         crop: "random_resized" takes an area share of `scale` with an aspect of `ratio` and resizes it (Szegedy et al.
             2015); "shorter_side" resizes the shorter side to a length drawn from `shorter_side`, then crops (Simonyan
             and Zisserman 2015); "pad" crops from the picture with `pad_pixels` around it; "none" takes it as it is.
+        fill: RGB beside the image with `pad_mode="zeros"`; that is 0 after normalization where it is the mean.
         jitter: largest change of brightness, contrast and saturation, as a share.
         pca_std: standard deviation of AlexNet's shift along the principal colours.
         trivial: one random operation of random strength (TrivialAugment, Mueller and Hutter 2021).
@@ -74,7 +76,7 @@ def per_picture(
     elif crop == "shorter_side":
         steps += [_ShorterSide(*shorter_side), v2.RandomCrop(side, pad_if_needed=True)]
     elif crop == "pad" and pad_pixels:
-        border = {"fill": ERASED} if pad_mode == "zeros" else {"padding_mode": "edge"}
+        border = {"fill": list(fill)} if pad_mode == "zeros" else {"padding_mode": "edge"}
         steps.append(v2.RandomCrop(side, padding=pad_pixels, **border))
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
@@ -121,7 +123,7 @@ class _PrincipalColours(v2.Transform):
 class WholeBatch:
     """Random crop of the padded picture and random flip, for batches of pictures of one size, without a loop.
 
-    The place of the crop and the flip of each picture are drawn for a whole epoch at once from (seed, epoch).
+    The place of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch).
     """
 
     def __init__(self, count: int, *, seed: int, pad_pixels: int, pad_mode: str = "zeros", flip: float = 0.5) -> None:
@@ -129,18 +131,18 @@ class WholeBatch:
         self.pad_pixels, self.pad_mode, self.flip = pad_pixels, pad_mode, flip
         self._epoch = -1
 
-    def __call__(self, pictures: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        """Vary normalized `pictures` (B, C, h, w), which are those numbered `indices` of the data set."""
+    def __call__(self, pictures: Tensor, positions: Tensor, epoch: int) -> Tensor:
+        """Vary normalized `pictures` (B, C, h, w), which stand at `positions` (B,) in the order of the epoch."""
         self._draw(epoch)
-        top, left = self._top[indices], self._left[indices]
+        top, left = self._top[positions], self._left[positions]
         height, width = pictures.shape[-2:]
         if self.pad_pixels:
             mode = "constant" if self.pad_mode == "zeros" else "replicate"
             pictures = torch.nn.functional.pad(pictures, [self.pad_pixels] * 4, mode=mode)
-        columns = torch.arange(width).expand(len(indices), width)
-        columns = torch.where(self._flipped[indices, None], columns.flip(1), columns) + left[:, None]  # (B, w)
+        columns = torch.arange(width).expand(len(positions), width)
+        columns = torch.where(self._flipped[positions, None], columns.flip(1), columns) + left[:, None]  # (B, w)
         rows = torch.arange(height) + top[:, None]  # (B, h)
-        batch = torch.arange(len(indices))[:, None, None]
+        batch = torch.arange(len(positions))[:, None, None]
         places = (batch, rows[:, :, None], columns[:, None, :])
         numbers, rows, columns = (each.to(pictures.device, non_blocking=True) for each in places)
         # Indexing around the channels puts them last: (B, h, w, C), which is the layout of channels_last.

@@ -1,7 +1,8 @@
 """Batches for training and for evaluation.
 
-The order of an epoch is a pure function of (seed, epoch), what happens to a picture one of (seed, epoch, its number).
-So a run is the same with any number of worker processes, and can be taken up again at any step.
+The order of an epoch is a pure function of (seed, epoch), the augmentation of an image one of (seed, epoch, its position in
+that order). So a run is the same with any number of worker processes, can be taken up again at any step, and an image that
+comes several times in an epoch is augmented anew each time.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ from resnets.errors import JobError
 WINDOW = 2000  # consecutive pictures of a stream that are shuffled among themselves
 
 
+Key = tuple[int, int, int, int]
+
+
 class Batch(NamedTuple):
     epoch: int  # from 0
     step: int  # within the epoch, from 0
     indices: Tensor  # (B,) numbers of the pictures
+    positions: Tensor  # (B,) in the order of the epoch, of all processes together
     pictures: Tensor  # (B, 3, h, w) uint8
 
 
@@ -50,12 +55,22 @@ def order(
     """
     generator = torch.Generator().manual_seed(seed_of(seed, epoch, "order"))
     if weights is not None:
-        return torch.multinomial(weights.double(), count, replacement=True, generator=generator)
+        return drawn(weights, count, generator)
     if blocks is None:
         return torch.randperm(count, generator=generator)
     files = torch.arange(count).split(list(blocks))
     stream = torch.cat([files[number] for number in torch.randperm(len(files), generator=generator).tolist()])
     return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in stream.split(WINDOW)])
+
+
+def drawn(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` numbers of `weights` (N,), each as often as its weight says, with replacement: int64 (count,).
+
+    `torch.multinomial` does not take more than 2**24 weights.
+    """
+    ends = weights.double().cumsum(0)
+    chances = torch.rand(count, dtype=torch.float64, generator=generator) * ends[-1]
+    return torch.searchsorted(ends, chances, right=True).clamp_(max=len(weights) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,45 +90,56 @@ class Plan:
         """The pictures left over at the end of an epoch wait for the next one, which has another order."""
         return max(self.count // self.batch, 1)
 
+    def order(self, epoch: int) -> Tensor:
+        """The numbers of the images in the order of an epoch."""
+        return order(self.count, seed=self.seed, epoch=epoch, weights=self.weights, blocks=self.blocks)
+
+    def positions(self, step: int) -> Tensor:
+        """Where this process's share of a batch stands in the order of the epoch."""
+        whole = torch.arange(step * self.batch, min((step + 1) * self.batch, self.count))
+        return whole.chunk(self.shares)[self.share]
+
     def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
         for epoch in itertools.count(start.epoch):
-            numbers = order(self.count, seed=self.seed, epoch=epoch, weights=self.weights, blocks=self.blocks)
+            numbers = self.order(epoch)
             for step in range(start.step if epoch == start.epoch else 0, self.steps_per_epoch):
                 whole = numbers[step * self.batch : (step + 1) * self.batch]
                 yield epoch, step, whole.chunk(self.shares)[self.share]
 
 
 class _Keys(Sampler):
-    """What each picture of each batch is called when it is asked of a worker."""
+    """What each image of each batch is called when it is asked of a worker: epoch, step, position, number."""
 
     def __init__(self, plan: Plan, start: Place) -> None:
         self.plan, self.start = plan, start
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         for epoch, step, numbers in self.plan.batches(self.start):
-            yield [(epoch, step, number) for number in numbers.tolist()]
+            places = self.plan.positions(step).tolist()
+            yield [(epoch, step, place, number) for place, number in zip(places, numbers.tolist(), strict=True)]
 
 
 class _Varied(Dataset):
     def __init__(self, pictures: Pictures, vary: Callable[[Tensor], Tensor], seed: int) -> None:
         self.pictures, self.vary, self.seed = pictures, vary, seed
 
-    def __getitem__(self, key: tuple[int, int, int]) -> tuple[tuple[int, int, int], Tensor | DecodeError]:
-        epoch, _, number = key
+    def __getitem__(self, key: Key) -> tuple[Key, Tensor | DecodeError]:
+        epoch, _, position, number = key
         try:
             picture = as_tensor(self.pictures[number])
         except DecodeError as error:
             return key, error
-        with seeded(self.seed, epoch, number):
+        with seeded(self.seed, epoch, position):
             return key, self.vary(picture)
 
 
-def _collate(items: list[tuple[tuple[int, int, int], Tensor | DecodeError]]) -> Batch | str:
+def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
     for _, picture in items:
         if not isinstance(picture, Tensor):
             return str(picture)  # an exception of its own kind would not survive the way back from a worker
-    (epoch, step, _), _ = items[0]
-    return Batch(epoch, step, torch.tensor([key[2] for key, _ in items]), torch.stack([each for _, each in items]))  # type: ignore[misc]
+    (epoch, step, _, _), _ = items[0]
+    places, numbers = (torch.tensor([key[place] for key, _ in items]) for place in (2, 3))
+    return Batch(epoch, step, numbers, places, torch.stack([each for _, each in items]))  # type: ignore[misc]
 
 
 def _start_worker(_: int) -> None:
@@ -158,7 +184,7 @@ def varied(
 def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Iterator[Batch]:
     """Endless training batches out of one tensor (N, 3, h, w); they are varied as whole batches afterwards."""
     for epoch, step, numbers in plan.batches(start):
-        yield Batch(epoch, step, numbers, pictures[numbers])
+        yield Batch(epoch, step, numbers, plan.positions(step), pictures[numbers])
 
 
 class Evaluation:

@@ -137,6 +137,15 @@ class Preprocess:
         """Of the result: 1 for grey, else 3."""
         return 1 if self.colour == "grey" else 3
 
+    @property
+    def mean_color(self) -> tuple[int, int, int]:
+        """RGB, 0 to 255, of what is 0 after normalization."""
+        mean = np.reshape(self.mean, (self.channels, -1)).mean(axis=1) * self.scale
+        red, green, blue = (
+            np.resize(mean, 3).round().clip(0, 255).astype(int)[:: -1 if self.colour == "bgr" else 1].tolist()
+        )
+        return red, green, blue
+
     def at(self, side: int) -> Preprocess:
         """The same at squares of another side in pixels; the resize grows or shrinks along with it."""
         resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)

@@ -1,15 +1,15 @@
 """A frozen body is run once: its pooled vectors are kept, and the head learns from them in seconds.
 
-A picture is varied anew in each epoch, so a few views of each are taken: view v is the one that epoch v would show.
-As long as there are as many views as epochs, the head sees exactly what it would see through the body; after that the
-views come again. Where a recipe releases the body later, its pictures take over from there.
+An image is augmented anew each time, so the images of a few epochs are kept, augmented as those epochs would show them, in
+their order. In these epochs the head sees exactly what it would see through the body; after that they come again, in
+another order. Where a recipe releases the body later, its images take over from there.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from resnets import processes
 from resnets.atomic import replacing
 from resnets.data import cache, loader
 from resnets.data.loader import Batch, Evaluation, Place, Plan
+from resnets.data.loader import order as order_of
 from resnets.engine.folding import classify
 from resnets.engine.runner import Runner
 from resnets.models.branches import StochasticDepth
@@ -37,7 +38,7 @@ FILE = "pooled.safetensors"
 
 
 class Vectors(NamedTuple):
-    train: Tensor  # (views, N, features)
+    train: Tensor  # (views, N, features), by the position in the epoch; by the number of the image where nothing is augmented
     val: Tensor  # (M, features)
 
 
@@ -63,7 +64,7 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
         _write(path, key, vectors)
     views = len(vectors.train)  # those of the run's beginning, however much memory is free now
     say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training picture")
-    feed = PooledFeed(parts.feed, vectors.train, frozen)
+    feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
     if parts.val is not None:
         parts.val = PooledEvaluation(parts.val, vectors.val, lambda: feed.epoch < frozen)  # type: ignore[assignment]
@@ -100,6 +101,8 @@ class PooledFeed:
     vectors: Tensor  # (views, N, features)
     frozen: int
     epoch: int = 0
+    augmented: bool = True
+    orders: dict[int, Tensor] = field(default_factory=dict)  # of the images, in each view
 
     @property
     def plan(self) -> Plan:
@@ -116,11 +119,32 @@ class PooledFeed:
             self.epoch = epoch
             if epoch >= self.frozen:
                 break
-            vectors = self.vectors[epoch % len(self.vectors)][numbers]
-            yield Batch(epoch, step, numbers, vectors[:, :, None, None])
+            numbers, rows = self._rows(epoch, step, numbers)
+            vectors = self.vectors[epoch % len(self.vectors)][rows]
+            yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
         for batch in self.feed.batches(Place(epoch, step)):
             self.epoch = batch.epoch
             yield batch
+
+    def _rows(self, epoch: int, step: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers of the images of a batch, and where their vectors stand in the view of this epoch."""
+        if not self.augmented:
+            return numbers, numbers
+        positions = self.plan.positions(step)
+        if epoch < len(self.vectors):
+            return numbers, positions
+        order = self._order(epoch % len(self.vectors))
+        if self.plan.weights is None:
+            return numbers, order[numbers]
+        again = order_of(self.plan.count, seed=self.plan.seed, epoch=epoch)[positions]
+        return order[again], again
+
+    def _order(self, view: int) -> Tensor:
+        """The numbers of the images in a view; where each stands there once, the position of each number instead."""
+        if view not in self.orders:
+            order = self.plan.order(view)
+            self.orders[view] = order.argsort() if self.plan.weights is None else order
+        return self.orders[view]
 
     def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """As `Feed.vary`; the vectors are of pictures that have been varied."""
@@ -151,12 +175,15 @@ class PooledEvaluation:
 
 
 @dataclass(frozen=True, eq=False)
-class _InOrder(Plan):
-    """All pictures of one epoch once, in order; the last batch is what is left."""
+class _Whole(Plan):
+    """One epoch to its end, in its own order or by number; the last batch is what is left."""
+
+    by_number: bool = False
 
     def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
-        for step, numbers in enumerate(torch.arange(self.count).split(self.batch)):
-            yield start.epoch, step, numbers
+        numbers = torch.arange(self.count) if self.by_number else self.order(start.epoch)
+        for step, batch in enumerate(numbers.split(self.batch)):
+            yield start.epoch, step, batch
 
 
 def _frozen_epochs(parts: Parts) -> int:
@@ -203,11 +230,12 @@ def _computed(parts: Parts, views: int) -> Vectors:
     runner = Runner(parts.net.eval(), precision="fp32" if exact else "auto")
     runner.expect(views * count + len(parts.val_labels), batch)
     train = torch.empty(views, count, parts.net.head.features)
-    plan = _InOrder(count, batch, feed.plan.seed)
-    for view, numbers, pictures in track(
+    own = feed.plan
+    plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
+    for view, positions, pictures in track(
         _looks(feed, plan, views), what="running the frozen body", total=views * -(-count // batch), unit="batches"
     ):
-        train[view, numbers] = runner.embed(pictures).cpu()
+        train[view, positions] = runner.embed(pictures).cpu()
     val = torch.empty(len(parts.val_labels), parts.net.head.features)
     if parts.val is not None:
         for start, pictures in parts.val.once():
@@ -217,7 +245,7 @@ def _computed(parts: Parts, views: int) -> Vectors:
 
 
 def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(view, numbers, normalized pictures) of each view of each picture."""
+    """(view, positions, normalized images) of each view."""
     workers = feed.recipe.data.workers or 0
     for view in range(views):
         place = Place(view, 0)
@@ -226,13 +254,22 @@ def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Te
         else:
             batches = loader.varied(feed.pictures, plan, feed.each(), start=place, workers=workers)
         for batch in batches:
-            yield view, batch.indices, feed.vary(batch)[0]
+            yield view, batch.positions, feed.vary(batch)[0]
 
 
 def _key(parts: Parts) -> str:
     """What the vectors depend on; the weights are those that the recipe names, or its seed."""
     recipe = parts.recipe
-    facts = (recipe.model, recipe.data, recipe.augment, recipe.seed, parts.precision, _wanted(parts), parts.feed.paths)
+    facts = (
+        "by position",
+        recipe.model,
+        recipe.data,
+        recipe.augment,
+        recipe.seed,
+        parts.precision,
+        _wanted(parts),
+        parts.feed.paths,
+    )
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

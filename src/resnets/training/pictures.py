@@ -97,7 +97,7 @@ class Feed:
         batch = next(loader.varied(self.pictures, self.plan, self.each()))
         pictures = batch.pictures
         if self.batched:
-            pictures = self.whole(pictures.float(), batch.indices, batch.epoch).to(torch.uint8)
+            pictures = self.whole(pictures.float(), batch.positions, batch.epoch).to(torch.uint8)
         return list(pictures.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
 
     def each(self) -> Callable[[Tensor], Tensor]:
@@ -107,14 +107,14 @@ class Feed:
         values = asdict(self.recipe.augment)
         for name in ("mixup_alpha", "cutmix_alpha"):
             del values[name]
-        return augment.per_picture(self.preprocess.size[0], **values)
+        return augment.per_picture(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
     def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Normalized pictures (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
         recipe = self.recipe
         pictures = self.preprocess.normalize(batch.pictures.to(recipe.speed.device, non_blocking=True))
         if self.batched:
-            pictures = self.whole(pictures, batch.indices, batch.epoch)
+            pictures = self.whole(pictures, batch.positions, batch.epoch)
         targets = self.targets[self.labels[batch.indices]] * self.weights[batch.indices, None]
         targets = targets.to(pictures.device, non_blocking=True)
         if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
