@@ -104,7 +104,7 @@ OTHER = [
     ({"lr": 0.2}, "with optim.lr = 0.1, received 0.2"),
     ({"epochs": 9}, "--epochs +N adds epochs"),
     ({"overrides": ["loss.label_smoothing=0.3"]}, "loss.label_smoothing = 0.1, received 0.3"),
-    ({"data": "digits"}, "received digits"),
+    ({"data": "nowhere"}, "No data at 'nowhere'"),
     ({"model": "resnet18"}, "model.name = tiny, received resnet18"),
     ({"recipe": "he2015_cifar"}, "received he2015_cifar"),
     ({"name": "other"}, "leave out --name other"),
@@ -130,6 +130,52 @@ def test_the_same_settings_and_those_of_the_machine_may_be_given(train, colours)
     values = {"epochs": 1, "batch": 32, "imgsz": 32, "device": "auto", "workers": 1, "cache": "off", "save_every": "7"}
     assert job.train(f"{colours}/", resume=run, model="tiny", name="run", **values) is not None
     assert journal.read_recipe(run / "recipe.toml").data.workers == 0
+
+
+def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colours, tmp_path, monkeypatch):
+    whole = train("whole", epochs=2)
+    monkeypatch.chdir(colours.parent)
+    recipe = override(override(tiny(book.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
+    result = job.train("colours", recipe=recipe, epochs=2, out="runs", name="run")
+    assert result is not None
+    run = result.run.absolute()
+    resume.states(run / "state")[-1].unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    job.train(resume=run)  # the data were given relative to the directory that it began in
+    assert _rows(run) == _rows(whole)
+    moved = colours.rename(tmp_path / "moved")
+    run = run.rename(tmp_path / "moved run")
+    with pytest.raises(UserError, match="No data at"):
+        job.train(resume=run)
+    resume.states(run / "state")[-1].unlink()
+    job.train(moved, resume=run)
+    assert _rows(run) == _rows(whole)
+    assert job.train(resume=run) is not None  # it is known by now where they are
+    (moved / "red" / "00.png").write_bytes((moved / "red" / "01.png").read_bytes())
+    with pytest.raises(UserError, match=r"1 changed \('red/00\.png'\)"):
+        job.train(moved, resume=run)
+
+
+def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, colours):
+    weights = colours.parent / "weights.safetensors"
+    weights.write_bytes(_weights(train("parent", epochs=1))[1])
+    recipe = override(override(tiny(book.find("finetune")), "data.val_fraction=0"), "freeze.head_epochs=0")
+    runs = []
+    for name in ("whole", "child"):
+        out = colours.parent / "runs"
+        result = job.train(colours, recipe=recipe, weights=weights, epochs=2, out=out, name=name)
+        assert result is not None
+        runs.append(result.run)
+    weights.unlink()
+    resume.states(runs[1] / "state")[-1].unlink()
+    job.train(resume=runs[1])
+    assert _rows(runs[1]) == _rows(runs[0])
+    assert _weights(runs[1]) == _weights(runs[0])
+    for state in resume.states(runs[1] / "state"):
+        state.unlink()
+    with pytest.raises(UserError, match="no checkpoint"):
+        job.train(resume=runs[1])
 
 
 def test_epochs_are_only_added_to_a_finished_run(train):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from resnets.atomic import write_text
 from resnets.data.hashing import sha256
-from resnets.data.samples import Sample, Stored, counted
+from resnets.data.samples import Sample, Stored
 
 SPLIT_FILE, LINEAGE_FILE = "split.csv", "lineage.json"
 
@@ -64,23 +64,23 @@ def of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> Lineage
         provenance: that of the checkpoint; with it a split file of another run is not taken for its own.
     """
     run = checkpoint.parent.parent
-    path, facts = run / SPLIT_FILE, provenance or {}
+    path, origin = run / SPLIT_FILE, provenance or {}
     if not path.is_file():
-        return Lineage(gap=_reason(run, facts))
+        return Lineage(gap=_reason(run, origin))
     content = path.read_bytes()
-    if facts.get("split_sha256", hashlib.sha256(content).hexdigest()) != hashlib.sha256(content).hexdigest():
+    if origin.get("split_sha256", hashlib.sha256(content).hexdigest()) != hashlib.sha256(content).hexdigest():
         return Lineage(gap=f"'{path}' is not the one by which these weights were trained")
     rows = csv.DictReader(content.decode("utf-8", errors="surrogateescape").splitlines())
     splits = {row["sha256"]: row["split"] for row in rows if row.get("sha256") and row.get("split")}
-    before = read(run, begun_from_weights="parent_sha256" in (facts or _environment(run)))
+    before = read(run, begun_from_weights="parent_sha256" in (origin or _environment(run)))
     train = {digest for digest, split in splits.items() if split == "train"} | before.train
     return Lineage(frozenset(train), splits, before.gap)
 
 
-def _reason(run: Path, facts: Mapping[str, Any]) -> str:
+def _reason(run: Path, origin: Mapping[str, Any]) -> str:
     if (run / "shards.json").is_file():
         return "they were trained on images in shards, which are not known one by one"
-    if "split_sha256" in facts:
+    if "split_sha256" in origin:
         return "the file lies outside of its run folder, whose split.csv would tell"
     return "they come from elsewhere"
 
@@ -102,9 +102,18 @@ def read(run: Path, *, begun_from_weights: bool) -> Lineage:
         return Lineage(gap="the run began from other weights, whose images it did not write down" * begun_from_weights)
 
 
-def write(run: Path, lineage: Lineage) -> None:
-    """Keep the lineage of the weights that a run begins from in its folder."""
-    write_text(run / LINEAGE_FILE, json.dumps({"gap": lineage.gap, "train": sorted(lineage.train)}, indent=0) + "\n")
+def write(run: Path, lineage: Lineage, facts: Mapping[str, Any] | None = None) -> None:
+    """Keep the lineage of the weights that a run begins from in its folder, and other facts about these weights."""
+    content = {"gap": lineage.gap, "weights": dict(facts or {}), "train": sorted(lineage.train)}
+    write_text(run / LINEAGE_FILE, json.dumps(content, indent=0) + "\n")
+
+
+def facts(run: Path) -> dict[str, Any]:
+    """The facts that `write` kept; empty where there are none."""
+    try:
+        return dict(json.loads((run / LINEAGE_FILE).read_text("utf-8"))["weights"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def digest_of(sample: Sample) -> str | None:
@@ -113,8 +122,3 @@ def digest_of(sample: Sample) -> str | None:
         return sample.sha256 or sha256(sample.path)
     except OSError:
         return None
-
-
-def described(lineages: Iterable[tuple[str, Lineage]]) -> str:
-    """`a learned from 240 images, b from 200`."""
-    return ", ".join(f"{name} learned from {counted(len(each.train), 'image')}" for name, each in lineages)

@@ -8,19 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from resnets.atomic import write_bytes
+from resnets.data import lineage as ancestry
 from resnets.data import shards, sources, split
+from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import UserError
+from resnets.models.spec import ResNetSpec
+from resnets.models.spec import build as build_network
 from resnets.progress import say
-from resnets.training import distributed, journal, speed
+from resnets.training import distributed, journal, resume, speed
 from resnets.training import state as states
 from resnets.training.recipe import Recipe, assign, keys, override
 from resnets.training.state import Parts, State
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
-FREE = ("data.workers", "data.cache", "save.every", "speed.device")  # what may differ from the run's own recipe
+FREE = (
+    "data.location",
+    "data.workers",
+    "data.cache",
+    "save.every",
+    "speed.device",
+)  # what may differ from the run's own recipe
 MORE = re.compile(r"\+([1-9]\d*)")
 
 
@@ -37,9 +47,10 @@ def recipe_of(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> 
         UserError: there is no run, or another value is not the one that it was begun with.
     """
     begun = journal.read_recipe(run / "recipe.toml")
+    begun = assign(begun, "data.location", asked.get("data.location") or _place_of_data(run, begun.data.location))
     wanted = begun
     for key, value in asked.items():
-        if key != "data.location" or Path(value).resolve() != Path(begun.data.location).resolve():
+        if not (key == "model.weights" and Path(value).resolve() == Path(begun.model.weights).resolve()):
             wanted = assign(wanted, key, value)
     for assignment in overrides:
         wanted = override(wanted, assignment)
@@ -56,6 +67,22 @@ def recipe_of(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> 
     for key, value in changes.items():
         begun = assign(begun, key, value)
     return begun
+
+
+def _place_of_data(run: Path, location: str) -> str:
+    """Where the data of a run lie now, of which only the content is checked: where they lay when the run was last
+    started, or at the same relative path from here or from a folder above the run.
+    """
+    before = journal.read_environment(run).get("data")
+    above = [folder / location for folder in run.resolve().parents] if not Path(location).is_absolute() else []
+    tried = [*([Path(str(before))] if before else []), Path(location), *above]
+    return str(next((path for path in tried if path.exists()), location))
+
+
+def facts_of_places(recipe: Recipe) -> dict[str, str]:
+    """What helps to find the data again when the run goes on from another working directory."""
+    path = Path(recipe.data.location).expanduser()
+    return {"data": str(path.absolute())} if path.exists() else {}
 
 
 def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
@@ -76,8 +103,25 @@ def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
         raise UserError(f"'{kept}' was changed since the run began, so that it would be another run.")
     if begun.get("parent_sha256") not in (None, facts.get("parent_sha256")):
         raise UserError(f"The weights '{recipe.model.weights}' were changed since the run began from them.")
-    parent = None if recipe.model.weights == "none" else checkpoints.read(recipe.model.weights)
-    return source, parent
+    return source, _parent(run, recipe)
+
+
+def begun_from(parent: Checkpoint) -> dict[str, Any]:
+    """What a run that goes on needs of the weights that it began from; their tensors are in its state."""
+    return {"spec": parent.spec.to_dict(), "preprocess": parent.preprocess.to_dict(), "classes": list(parent.classes)}
+
+
+def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
+    """The weights that the run began from; where their file is gone and a state is there, without their values."""
+    if recipe.model.weights == "none":
+        return None
+    facts = ancestry.facts(run)
+    if Path(recipe.model.weights).exists() or not (facts and resume.states(run / "state")):
+        return checkpoints.read(recipe.model.weights)
+    spec = ResNetSpec.from_dict(facts["spec"])
+    # Any values serve: all of them are replaced by those of the state.
+    tensors = build_network(spec).state_dict()
+    return Checkpoint(spec, Preprocess.from_dict(facts["preprocess"]), tuple(facts["classes"]), tensors)
 
 
 def keep_parts(run: Path, source: Source) -> None:
@@ -97,7 +141,9 @@ def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
     facts: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": journal.versions()}
     facts["split_sha256"] = checkpoints.fingerprint(_parts_file(run))
     if recipe.model.weights != "none":
-        facts["parent_sha256"] = checkpoints.fingerprint(checkpoints.locate(recipe.model.weights))
+        known = journal.read_environment(run).get("parent_sha256")
+        there = known is None or Path(recipe.model.weights).exists()
+        facts["parent_sha256"] = checkpoints.fingerprint(checkpoints.locate(recipe.model.weights)) if there else known
     return facts
 
 

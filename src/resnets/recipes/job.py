@@ -126,7 +126,7 @@ def train(
             if distributed.first():
                 continuation.keep_parts(run, source)
                 if parent is not None:
-                    ancestry.write(run, _lineage(draft.recipe, parent))
+                    ancestry.write(run, _lineage(draft.recipe, parent), continuation.begun_from(parent))
                 journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
             attempt.remember(run)
             return _run(run, draft.recipe, source, parent)
@@ -282,7 +282,8 @@ def _run(
         begun = journal.read_environment(run)
         continuation.tell_differences(begun)
         unused = walk.line(source.unused, len(source.unreadable))
-        journal.write_environment(run, not_used=begun.get("not_used", unused), **provenance)
+        places = continuation.facts_of_places(recipe)
+        journal.write_environment(run, not_used=begun.get("not_used", unused), **places, **provenance)
         if not (run / "train_batch.jpg").exists():
             build.draw_batch(parts.feed, run / "train_batch.jpg")
     state = states.State()
