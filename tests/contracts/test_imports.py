@@ -13,7 +13,7 @@ import pytest
 import resnets
 
 SOURCE = Path(resnets.__file__).parent
-GROUND_FLOOR = {"errors", "atomic", "limits", "progress", "processes"}
+GROUND_FLOOR = {"errors", "atomic", "limits", "progress", "processes", "telemetry"}
 # `study`, `deploy` and `keras` stand on one step: they do not know each other.
 STEPS = [
     {"models"},

@@ -1,154 +1,59 @@
-"""What is chosen for which job, why, and what is remembered."""
+"""The rule: the same job is computed alike whenever it comes, and what is asked for is done."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
-from torch import Tensor
 
-from resnets.engine import choice, engines, machine
-from resnets.engine.choice import Measured, Memory
-from resnets.engine.engines import Engine
-from resnets.engine.folding import Body
-from resnets.errors import JobError, UserError
-from resnets.models.resnet import ResNet
+from resnets.engine import choice
+from resnets.engine.choice import LONG_PIXELS, REFERENCE, choose
+from resnets.errors import UserError
 
-MILLION = 10**6
+CPU, ALL = "cpu", ("torch", "compile", "openvino")
 
 
-@pytest.fixture(autouse=True)
-def without_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine of torch alone, where a test does not say otherwise: nothing is compiled for minutes."""
-    monkeypatch.setattr(engines, "available", lambda device: ("torch",))
+def words(**job: object) -> list[str]:
+    facts = {"device": CPU, "installed": ALL, "pixels": LONG_PIXELS, "native_bf16": True, **job}
+    return [str(each) for each in choose(**facts)]  # type: ignore[arg-type]
 
 
-def remember(net: ResNet, **seconds_and_rates: tuple[float, float]) -> Path:
-    memory = Memory(net, (4, 3, 32, 32))
-    memory.write({name.replace("_", " "): Measured(*each) for name, each in seconds_and_rates.items()})
-    return memory.path
+@pytest.mark.parametrize(
+    ("job", "wanted"),
+    [
+        ({}, ["openvino bf16", "torch bf16", "openvino fp32", "reference fp32"]),
+        ({"native_bf16": False}, ["openvino fp32", "reference fp32"]),
+        ({"installed": ("torch", "compile")}, ["torch bf16", "reference fp32"]),
+        ({"installed": ("torch",), "native_bf16": False}, ["reference fp32"]),
+        ({"device": "cuda"}, ["torch bf16", "reference fp32"]),
+        ({"device": "mps", "native_bf16": False}, ["reference fp32"]),
+        ({"pixels": LONG_PIXELS - 1}, ["reference fp32"]),
+        ({"pixels": 0}, ["reference fp32"]),
+        ({"precision": "fp32"}, ["reference fp32"]),
+        ({"precision": "fp32", "exact": False}, ["openvino fp32", "reference fp32"]),
+        ({"precision": "fp32", "exact": False, "pixels": 1}, ["reference fp32"]),
+        ({"precision": "fp32", "exact": False, "device": "cuda"}, ["reference fp32"]),
+        ({"precision": "bf16", "native_bf16": False}, ["openvino bf16", "torch bf16"]),
+        ({"precision": "bf16", "pixels": 1}, ["torch bf16"]),
+        ({"engine": "compile"}, ["compile bf16"]),
+        ({"engine": "compile", "native_bf16": False, "pixels": 1}, ["compile fp32"]),
+        ({"engine": "torch", "precision": "fp32"}, ["torch fp32"]),
+    ],
+)
+def test_the_rule(job: dict[str, object], wanted: list[str]) -> None:
+    assert words(**job) == wanted
 
 
-def chosen(net: ResNet, probe: Tensor, count: int = MILLION, **asked: str) -> str:
-    return str(choice.choose(net, probe, count=count, batch=4, **asked))
+def test_bf16_may_move_no_probability_by_more_than_a_hundredth() -> None:
+    assert choice.TOLERANCE["bf16"] == 0.01
+    assert REFERENCE.precision == "fp32"
 
 
-def test_a_short_job_runs_as_it_is_and_nothing_is_said(
-    net: ResNet, pictures: Tensor, capsys: pytest.CaptureFixture[str], home: Path
-) -> None:
-    assert chosen(net, pictures, count=20) == "reference fp32"
-    assert capsys.readouterr().err == ""
-    assert not home.exists()
-
-
-def test_fp32_is_the_reference_however_long_the_job(net: ResNet, pictures: Tensor) -> None:
-    assert chosen(net, pictures, precision="fp32") == "reference fp32"
-    assert chosen(net, pictures, engine="torch", precision="fp32") == "reference fp32"
-
-
-def test_what_was_measured_decides_with_its_reason(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512_bf16"})
-    remember(net, reference_fp32=(0, 100), torch_bf16=(0.5, 300))
-    assert chosen(net, pictures) == "torch bf16"
-    said = capsys.readouterr().err
-    assert "engine: torch bf16, 300 pictures/s, the reference 100; the CPU has avx512_bf16" in said
-    assert "equal labels" in said
-
-
-def test_without_native_bf16_the_precision_stays(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2"})
-    remember(net, reference_fp32=(0, 100), torch_bf16=(0.5, 300), torch_fp32=(0.5, 120))
-    assert chosen(net, pictures) == "torch fp32"
-
-
-def test_an_engine_that_takes_long_to_make_is_for_long_jobs(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "cpu_flags", lambda: set())
-    monkeypatch.setattr(engines, "available", lambda device: ("torch", "compile"))
-    body = Body(net)
-    monkeypatch.setitem(engines.MAKERS, "compile", lambda *_: Engine("compile", "fp32", 0, torch.device("cpu"), body))
-    remember(net, reference_fp32=(0, 100), torch_fp32=(0, 110), compile_fp32=(60, 220))
-    assert chosen(net, pictures, count=5_000) == "torch fp32"
-    assert chosen(net, pictures, count=50_000) == "compile fp32"
-
-
-def test_answers_that_moved_are_not_accepted(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512_bf16"})
-    monkeypatch.setitem(choice.TOLERANCE, "bf16", 1e-9)
-    remember(net, reference_fp32=(0, 100), torch_bf16=(0, 300), torch_fp32=(0, 120))
-    assert chosen(net, pictures) == "torch fp32"
-    assert "engine torch bf16 is not used" in capsys.readouterr().err
-    assert chosen(net, pictures, precision="bf16") == "torch bf16"  # asked for, it is taken
-
-
-def test_what_is_unknown_is_measured_and_kept(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    monkeypatch.setattr(machine, "cpu_flags", lambda: set())
-    monkeypatch.setitem(choice.EXPECTED, ("torch", "fp32"), (0.1, 2.0))
-    chosen(net, pictures)
-    kept = json.loads(next(home.glob("*.json")).read_text())
-    assert kept["shape"] == [4, 3, 32, 32]
-    assert kept["machine"]["threads"] == torch.get_num_threads()
-    assert set(kept["measured"]) == {"reference fp32", "torch fp32"}
-    assert all(each["pictures_per_second"] > 0 for each in kept["measured"].values())
-    monkeypatch.setattr(choice, "rate", None)  # measuring again would fail
-    chosen(net, pictures)
-
-
-def test_another_machine_or_shape_has_a_file_of_its_own(net: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = {Memory(net, (4, 3, 32, 32)).path, Memory(net, (8, 3, 32, 32)).path}
-    monkeypatch.setattr(machine, "identity", lambda device: {"device": "another"})
-    paths.add(Memory(net, (4, 3, 32, 32)).path)
-    assert len(paths) == 3
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"measured": {"torch fp32": {}}}', '{"measured": {"a": 3}}'])
-def test_a_damaged_file_is_as_none(net: ResNet, content: str) -> None:
-    path = remember(net, torch_fp32=(0, 1))
-    assert Memory(net, (4, 3, 32, 32)).read()
-    path.write_text(content)
-    assert Memory(net, (4, 3, 32, 32)).read() == {}
-
-
-def test_a_home_that_cannot_be_written_costs_the_memory_only(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
-    chosen(net, pictures)
-
-
-def test_a_compiler_that_fails_leaves_the_work_to_the_others(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(*_: object) -> engines.Engine:
-        raise RuntimeError("\n  no C++ compiler\nat line 3")
-
-    monkeypatch.setattr(machine, "cpu_flags", lambda: set())
-    monkeypatch.setattr(engines, "available", lambda device: ("torch", "compile"))
-    monkeypatch.setitem(engines.MAKERS, "compile", broken)
-    remember(net, reference_fp32=(0, 100), torch_fp32=(0, 110))
-    assert chosen(net, pictures) == "torch fp32"
-    assert "engine compile fp32 cannot compute this network: no C++ compiler\n" in capsys.readouterr().err
-    with pytest.raises(JobError, match="no C"):
-        chosen(net, pictures, engine="compile")
-
-
-def test_words_that_name_nothing(net: ResNet, pictures: Tensor) -> None:
+def test_words_that_name_nothing() -> None:
+    cpu = torch.device("cpu")
     with pytest.raises(UserError, match=r"bf16.*received 'bf17'"):
-        chosen(net, pictures, precision="bf17")
+        choice.check("auto", "bf17", cpu)
     with pytest.raises(UserError, match="no engine 'tourch'"):
-        chosen(net, pictures, engine="tourch")
+        choice.check("tourch", "auto", cpu)
 
 
 def test_agreement_counts_labels_and_measures_distances() -> None:
@@ -157,3 +62,9 @@ def test_agreement_counts_labels_and_measures_distances() -> None:
     )
     assert (found.pictures, found.same, found.logit) == (4, 0.75, 1.0)
     assert found.probability == pytest.approx(0.4621, abs=1e-4)  # sigmoid(1) - sigmoid(-1)
+
+
+def test_a_low_temperature_makes_the_distance_of_probabilities_larger() -> None:
+    logits, wanted = torch.tensor([[0.1, 0.0]]), torch.tensor([[0.0, 0.0]])
+    plain, sharp = (choice.agreement(logits, wanted, temperature=each).probability for each in (1.0, 0.1))
+    assert plain < 0.03 < 0.2 < sharp

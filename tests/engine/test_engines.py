@@ -102,7 +102,7 @@ def test_norms_that_stay_keep_their_digits() -> None:
 def test_an_engine_that_is_unknown_or_not_for_this_device(net: ResNet) -> None:
     with pytest.raises(UserError, match="Did you mean 'openvino'"):
         engines.build("openvno", net, "fp32", (4, 3, 32, 32))
-    with pytest.raises(UserError, match="--engine openvino computes on the CPU"):
+    with pytest.raises(UserError, match="`engine=openvino` computes on the CPU"):
         engines.check("openvino", torch.device("cuda"))
     assert "openvino" not in engines.available(torch.device("cuda"))
 

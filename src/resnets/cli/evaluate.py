@@ -54,10 +54,10 @@ def evaluate(
         int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read pictures.  [default: processors]")
     ] = None,
     device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
-    engine: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, torch, compile or openvino.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(rich_help_panel=MACHINE, help="auto, bf16, or fp32: the reference.")
+    engine: Annotated[
+        str, typer.Option(rich_help_panel=MACHINE, help="auto (the reference), torch, compile or openvino.")
     ] = "auto",
+    precision: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="fp32 or bf16.")] = "fp32",
 ) -> None:
     """See how good checkpoints are on labelled pictures, with 95 % intervals, as a whole and class by class.
 

@@ -6,14 +6,15 @@ import contextlib
 import ctypes
 import os
 
-from resnets import limits, processes
+from resnets import limits, processes, telemetry
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 def prepare() -> None:
-    """Set up memory, threads and warnings, before torch is imported."""
+    """Set up reports, memory, threads and warnings, before any large library is imported."""
+    telemetry.disable()
     keep_memory()
     limit_threads()
     processes.ignore_image_remarks()

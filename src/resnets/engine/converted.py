@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from resnets.atomic import replacing
 from resnets.data.builtin import cache_home
-from resnets.engine import folding
+from resnets.engine import folding, machine
 from resnets.engine.folding import Body
 from resnets.errors import JobError
 from resnets.models.resnet import ResNet
@@ -34,8 +34,7 @@ SUFFIX = ".safetensors"
 
 def model(net: ResNet, shape: tuple[int, ...]) -> Any:
     """The body of `net`, norms folded, as an `openvino.Model` for pictures of `shape` (N, C, h, w), in float32."""
-    import openvino
-
+    openvino = machine.openvino()
     known = name(net, shape)
     path = home() / f"{known}{SUFFIX}"
     if known and (kept := _read(path)):
@@ -58,8 +57,7 @@ def core() -> Any:
     in another order than the reverse, the stack that is left is gone, and the next signal (Ctrl-C, or a child that ends)
     kills the process with a segmentation fault (openvino 2026.4).
     """
-    import openvino
-
+    openvino = machine.openvino()
     return openvino.Core()
 
 
@@ -70,8 +68,7 @@ def home() -> Path:
 
 def name(net: ResNet, shape: tuple[int, ...]) -> str:
     """What the file of `net` is called; empty where what it computes cannot be told from its tensors, settings and code."""
-    import openvino
-
+    openvino = machine.openvino()
     made = hashlib.sha256(repr((shape, torch.__version__, openvino.__version__)).encode())
     code = {folding.__name__, __name__}  # the two that make one graph of the modules
     for place, module in net.named_modules():
@@ -108,8 +105,7 @@ def _read(path: Path) -> tuple[bytes, np.ndarray] | None:
 
 def _keep(path: Path, made: Any) -> None:
     """Where it cannot be kept, it is converted again the next time."""
-    import openvino
-
+    openvino = machine.openvino()
     # On a full disk openvino raises RuntimeError, and safetensors an error of its own.
     problems = (OSError, JobError, RuntimeError, SafetensorError)
     with contextlib.suppress(*problems), tempfile.TemporaryDirectory(prefix="resnets-") as folder:

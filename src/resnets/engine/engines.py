@@ -6,12 +6,7 @@ after it. So a logit is never rounded to the 8 bits of bf16, where many classes 
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +91,9 @@ def check(name: str, device: torch.device) -> None:
     if name not in MAKERS:
         raise UserError(f"There is no engine '{name}'; there is {', '.join(MAKERS)}.{suggestion(name, MAKERS)}")
     if name == "openvino" and device.type != "cpu":
-        raise UserError(f"--engine openvino computes on the CPU; received --device {device}. Use --engine compile.")
+        raise UserError(f"`engine=openvino` computes on the CPU; received `device={device}`. Use `engine=compile`.")
     if name == "openvino" and not machine.has_openvino():
-        raise UserError("--engine openvino needs a library that is not installed: pip install 'resnets[openvino]'")
+        raise UserError("`engine=openvino` needs a library that is not installed: pip install 'resnets[openvino]'")
 
 
 def available(device: torch.device) -> tuple[str, ...]:
@@ -114,17 +109,15 @@ def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     """torch.compile with the weights as constants, so that they are laid out once for the kernels (freezing)."""
     device = _device(net)
     compute = _cast(_folded(net), precision)
-    mode = "reduce-overhead" if device.type == "cuda" else None  # CUDA graphs
-    made = torch.compile(compute, dynamic=False, mode=mode)
+    graphs = device.type == "cuda"
+    made = torch.compile(compute, dynamic=False, options={"freezing": True, "triton.cudagraphs": graphs})
 
     def run(pictures: Tensor) -> Tensor:
         pooled = made(pictures)
-        return pooled.clone() if mode else pooled  # the next run of a CUDA graph writes over it
+        return pooled.clone() if graphs else pooled  # the next run of a CUDA graph writes over it
 
     engine = Engine("compile", precision, shape[0], device, run)
-    inductor = importlib.import_module("torch._inductor.config")
-    with inductor.patch(freezing=True), _quiet():
-        engine(torch.zeros(shape))  # the first call compiles
+    engine(torch.zeros(shape))  # the first call compiles
     return engine
 
 
@@ -134,8 +127,7 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     """
     threads = torch.get_num_threads()
     streams, part = shares(shape[0], threads, shape[2] * shape[3])
-    with _quiet():
-        model = converted.model(net, (part, *shape[1:]))
+    model = converted.model(net, (part, *shape[1:]))
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
@@ -198,18 +190,6 @@ def _cast(body: nn.Module, precision: str) -> Compute:
             return self.body(pictures.to(dtype))
 
     return Cast()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Compilers talk; what is on stdout is the user's."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _device(net: nn.Module) -> torch.device:

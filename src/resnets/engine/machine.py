@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.metadata
 import importlib.util
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from resnets import processes
+from resnets import processes, telemetry
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
@@ -30,6 +33,14 @@ def native_bf16(device: torch.device) -> str:
 
 def has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
+
+
+@functools.cache
+def openvino() -> Any:
+    """The module `openvino`, imported so that neither the import nor a conversion is reported to anyone."""
+    with telemetry.off():
+        importlib.import_module("openvino.tools.ovc")  # which converts
+        return importlib.import_module("openvino")
 
 
 def identity(device: torch.device) -> dict[str, str | int]:

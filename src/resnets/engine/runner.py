@@ -1,20 +1,23 @@
-"""Logits of a network by the fastest engine: it is chosen when the first pictures of a job come."""
+"""Logits of a network, job by job, by the backend that the rule in `resnets.engine.choice` names for each job."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from resnets.engine import choice, engines
+from resnets.engine import choice, engines, machine
+from resnets.engine.choice import REFERENCE, Choice
 from resnets.engine.engines import Engine
 from resnets.engine.folding import classify
+from resnets.errors import JobError
 from resnets.models.resnet import ResNet
+from resnets.progress import say
 
 MOST_SHAPES = 4  # pictures of more sizes than that leave few of each, for which no engine pays
 
 
 class Runner:
-    """A network, and an engine for each size of pictures that it met.
+    """A network, and the engines that were made for it.
 
     Args:
         net: in eval mode, on its device.
@@ -31,13 +34,53 @@ class Runner:
         self.net, self.engine, self.precision = net, engine, precision
         self.single = parameter.dtype == torch.float32
         self.reference = engines.reference(net)
-        self.count = self.batch = 0
-        self.chosen: dict[tuple[int, ...], tuple[int, Engine]] = {}
-        self.spare: Engine | None = None
+        self.made: dict[tuple[Choice, tuple[int, ...]], Engine | str] = {}
 
-    def expect(self, count: int | None, batch: int) -> None:
-        """The next job: so many pictures in batches of `batch`. Where nobody knows (None), nothing is compiled for them."""
-        self.count, self.batch = count or 0, batch if count is None else max(min(count, batch), 1)
+    def job(
+        self,
+        count: int | None,
+        batch: int,
+        *,
+        precision: str | None = None,
+        exact: bool = True,
+        temperature: float = 1.0,
+    ) -> Job:
+        """What computes so many pictures in batches of `batch`. Where nobody knows how many (None), it is a short job.
+
+        Args:
+            precision: takes the place of "auto".
+            exact: as in `choice.choose`.
+            temperature: of the probabilities that are compared with the reference's.
+        """
+        wanted = precision if precision and self.precision == "auto" else self.precision
+        return Job(self, count or 0, batch if count is None else max(min(count, batch), 1), wanted, exact, temperature)
+
+    def make(self, wanted: Choice, shape: tuple[int, ...]) -> Engine | str:
+        """The engine for batches of `shape`, made once; or, in a line, why it cannot compute this network."""
+        if wanted == REFERENCE:
+            return self.reference
+        key = (wanted, shape)
+        if key not in self.made:
+            try:
+                self.made[key] = engines.build(wanted.engine, self.net, wanted.precision, shape)
+            except Exception as error:  # whatever a compiler may say: another can still do the work
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                self.made[key] = lines[0] if lines else type(error).__name__
+        return self.made[key]
+
+
+class Job:
+    """A number of pictures that are computed alike: each size of them by one engine.
+
+    What computes them depends on the job and its pictures, and on no job before it. `used` are the names and precisions
+    of the engines that were used so far.
+    """
+
+    def __init__(self, runner: Runner, count: int, batch: int, precision: str, exact: bool, temperature: float) -> None:
+        self.runner, self.count, self.batch = runner, count, batch
+        self.precision, self.exact, self.temperature = precision, exact, temperature
+        self.chosen: dict[tuple[int, ...], Engine] = {}
+        self.used: dict[Choice, None] = {}  # in the order of their use
 
     def embed(self, pictures: Tensor) -> Tensor:
         """float32 (N, features) of normalized pictures (N, C, h, w) of one size."""
@@ -45,41 +88,72 @@ class Runner:
 
     def logits(self, pictures: Tensor) -> Tensor:
         """float32 (N, classes) on the CPU, of normalized pictures (N, C, h, w) of one size."""
+        net = self.runner.net
         with torch.inference_mode():
             engine = self._engine(pictures)
-            if engine.name == "reference":  # the network as a whole: it is called, with whatever was hooked to it
+            if engine.name == REFERENCE.engine:  # the network as a whole: it is called, with whatever was hooked to it
                 pictures = pictures.to(engine.device).contiguous(memory_format=torch.channels_last)
-                return self.net(pictures).float().cpu()
-            return classify(self.net.head, engine(pictures)).float().cpu()
+                return net(pictures).float().cpu()
+            return classify(net.head, engine(pictures)).float().cpu()
 
     def _engine(self, pictures: Tensor) -> Engine:
-        if not self.single or (self.engine in ("auto", "torch") and self.precision == "fp32"):
-            return self.reference
-        shape = tuple(pictures.shape[1:])
-        count, engine = self.chosen.get(shape, (0, self.reference))
-        # What was chosen for a job holds for shorter ones; the reference may have been chosen since the job was short.
-        if count >= max(self.count, 1) or engine.name != "reference":
-            return engine
-        few = len(pictures) < self.batch / 2 or (len(self.chosen) >= MOST_SHAPES and shape not in self.chosen)
-        if few and self.engine == self.precision == "auto":
-            return self.reference
-        if few:  # no batch of this shape will ever be full
-            return self._any_shape()
-        count = max(self.count, 1)
-        engine = choice.choose(
-            self.net,
-            pictures,
-            count=count,
-            batch=max(self.batch, 1),
-            engine=self.engine,
-            precision=self.precision,
-        )
-        self.chosen[shape] = (count, engine)
+        engine = self._chosen(pictures)
+        self.used[Choice(engine.name, engine.precision)] = None
         return engine
 
-    def _any_shape(self) -> Engine:
-        """torch itself in the precision that was asked for."""
-        if self.spare is None:
-            precision = "fp32" if self.precision == "auto" else self.precision
-            self.spare = engines.build("torch", self.net, precision, ())
-        return self.spare
+    def _chosen(self, pictures: Tensor) -> Engine:
+        runner, shape = self.runner, tuple(pictures.shape[1:])
+        if not runner.single:
+            return runner.reference
+        if shape in self.chosen:
+            return self.chosen[shape]
+        choices = choice.choose(
+            device=runner.reference.device.type,
+            installed=engines.available(runner.reference.device),
+            pixels=self.count * shape[-2] * shape[-1],
+            native_bf16=bool(machine.native_bf16(runner.reference.device)),
+            engine=runner.engine,
+            precision=self.precision,
+            exact=self.exact,
+        )
+        if len(pictures) < self.batch / 2 or len(self.chosen) >= MOST_SHAPES:  # no batch of this shape will be full
+            return self._any_shape(choices[-1])
+        self.chosen[shape] = self._first(choices, pictures)
+        return self.chosen[shape]
+
+    def _first(self, choices: tuple[Choice, ...], pictures: Tensor) -> Engine:
+        """The first that can be made and, unless it was asked for, gives the reference's answers on these pictures."""
+        runner, failed = self.runner, ""
+        for wanted in choices:
+            key = (wanted, (self.batch, *pictures.shape[1:]))
+            known = key in runner.made
+            engine = runner.make(*key)
+            if isinstance(engine, str):
+                failed = f"{wanted} cannot compute this network: {engine}"
+                if not known and choices[-1] == REFERENCE:
+                    say(f"engine {failed}")
+                continue
+            if wanted == REFERENCE:
+                return engine
+            close = self._agreement(engine, pictures)
+            if choices[-1] != REFERENCE:
+                if not known:
+                    say(f"engine: {wanted}, as asked; {close}")
+                return engine
+            if close.probability <= choice.TOLERANCE[wanted.precision]:
+                say(f"engine: {wanted}; {close}")
+                return engine
+            say(f"engine {wanted} is not used: {close}")
+        raise JobError(f"The engine {failed}")
+
+    def _agreement(self, engine: Engine, pictures: Tensor) -> choice.Agreement:
+        head, reference = self.runner.net.head, self.runner.reference
+        with torch.inference_mode():
+            logits, wanted = (classify(head, each(pictures)) for each in (engine, reference))
+        return choice.agreement(logits, wanted, temperature=self.temperature)
+
+    def _any_shape(self, last: Choice) -> Engine:
+        """The reference, or torch itself in the precision that was asked for."""
+        engine = self.runner.make(last if last == REFERENCE else Choice("torch", last.precision), ())
+        assert isinstance(engine, Engine), engine
+        return engine

@@ -16,7 +16,7 @@ from torch import Tensor
 from resnets.data.decode import DecodeError
 from resnets.data.parallel import in_order
 from resnets.data.preprocess import Preprocess
-from resnets.engine.runner import Runner
+from resnets.engine.runner import Job, Runner
 from resnets.errors import JobError, UserError
 from resnets.models.resnet import ResNet, check_side
 from resnets.models.spec import ResNetSpec
@@ -36,8 +36,8 @@ class Classifier:
         temperature: the logits are divided by it before the softmax.
         spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
         name: what it was loaded from; for messages.
-        runner: what computes the logits. `engine` and `precision` say with what: "auto" is fast where the job is long
-            enough to gain by it; `precision="fp32"` is the reference.
+        runner: what computes the logits. `engine` and `precision` say with what: "auto" follows the rule of
+            `resnets.engine.choice`; `precision="fp32"` is the reference.
     """
 
     def __init__(
@@ -102,23 +102,29 @@ class Classifier:
     ) -> Iterator[Prediction]:
         """As `predict`, one answer after the other; memory does not grow with the number of pictures."""
         check_sizes(batch, workers)
-        self.runner.expect(len(pictures) if isinstance(pictures, Sized) else None, batch)
+        count = len(pictures) if isinstance(pictures, Sized) else None
+        job = self.runner.job(count, batch, temperature=self.temperature)
         if top_k < 1:
             raise UserError(f"--top-k must be 1 or more; received {top_k}.")
         ready = in_order(self._prepared, enumerate(pictures), workers=workers, ahead=2 * batch)
         for chunk in chunks(ready, batch):
-            logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None]))
+            logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None], job))
             for entry in chunk:
                 if entry.error is None:
                     yield self._answer(entry.name, next(logits), top_k)
                 else:
                     yield Prediction(path=entry.name, error=entry.error)
 
-    def logits(self, pictures: Sequence[Tensor]) -> Tensor:
+    def logits(self, pictures: Sequence[Tensor], job: Job | None = None) -> Tensor:
         """float32 (N, K) on the CPU, for N prepared pictures (C, h, w), which may differ in size.
 
         Pictures of one size go through the network together. The temperature is not applied.
+
+        Args:
+            job: that they are part of; None for one of their own, which the reference computes unless something else was
+                asked for.
         """
+        job = job or self.runner.job(None, max(len(pictures), 1), precision="fp32")
         groups: dict[torch.Size, list[int]] = defaultdict(list)
         for index, picture in enumerate(pictures):
             groups[picture.shape].append(index)
@@ -126,7 +132,7 @@ class Classifier:
         with torch.inference_mode():
             for indices in groups.values():
                 stack = torch.stack([pictures[index] for index in indices])
-                out[indices] = self.runner.logits(stack.to(self.dtype))
+                out[indices] = job.logits(stack.to(self.dtype))
         return out
 
     def check_side(self, view: Tensor) -> None:

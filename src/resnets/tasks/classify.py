@@ -14,6 +14,7 @@ from resnets.data.decode import DecodeError
 from resnets.data.parallel import in_order
 from resnets.data.samples import Sample, listed
 from resnets.engine.folding import classify
+from resnets.engine.runner import Job
 from resnets.errors import JobError, UserError, suggestion
 from resnets.progress import say, track
 from resnets.tasks import views
@@ -32,7 +33,7 @@ def load(path: str | Path, *, device: str = "cpu", engine: str = "auto", precisi
     Args:
         path: what `resnets train` wrote.
         device: as torch calls it.
-        engine, precision: what computes, as in `Classifier`.
+        engine, precision: what computes, as in `Classifier`; `evaluate` takes "auto" for fp32.
 
     Raises:
         UserError: anything but an undamaged checkpoint of ours; the message says what was found at `path`.
@@ -94,8 +95,7 @@ def evaluate(
     look = partial(_look, classifiers, crops, scales)
     size = max(batch // views.count(crops, scales), 1)
     each_view = 1 if scales else crops  # of one size
-    for each in classifiers:
-        each.runner.expect(len(samples) * each_view, size * each_view)
+    jobs = [each.runner.job(len(samples) * each_view, size * each_view, precision="fp32") for each in classifiers]
     ready = in_order(look, samples, workers=workers, ahead=2 * size)
     good: list[int] = []
     bad: dict[int, str] = {}
@@ -110,7 +110,7 @@ def evaluate(
             number += 1
         readable = [entry for entry in chunk if entry.error is None]
         if readable:
-            rows.append(_judged(classifiers, columns, readable))
+            rows.append(_judged(classifiers, jobs, columns, readable))
     _tell_bad(samples, bad, on_bad)
     plain = len(classifiers) == views.count(crops, scales) == 1
     return Predictions(
@@ -120,6 +120,8 @@ def evaluate(
         classes=classifiers[0].classes,
         temperature=classifiers[0].temperature if plain else 1.0,
         skipped=tuple(samples[index].path for index in bad),
+        backend=", ".join(dict.fromkeys(used.engine for job in jobs for used in job.used)),
+        precision=", ".join(dict.fromkeys(used.precision for job in jobs for used in job.used)),
     )
 
 
@@ -137,6 +139,8 @@ def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: T
         logits=logits.numpy(),
         classes=classifier.classes,
         temperature=classifier.temperature,
+        backend="pooled vectors",
+        precision="fp32",
     )
 
 
@@ -190,12 +194,14 @@ def _look(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], 
     return Prepared(sample.path, [taken[each.preprocess] for each in classifiers])
 
 
-def _judged(classifiers: Sequence[Classifier], columns: Sequence[list[int]], entries: list[Prepared]) -> np.ndarray:
+def _judged(
+    classifiers: Sequence[Classifier], jobs: Sequence[Job], columns: Sequence[list[int]], entries: list[Prepared]
+) -> np.ndarray:
     """float32 (N, K) for N readable pictures: plain logits, or the log of the mean probabilities."""
     answers = []
     for which, (classifier, order) in enumerate(zip(classifiers, columns, strict=True)):
         looks = [view for entry in entries for view in entry.inputs[which]]
-        logits = classifier.logits(looks)
+        logits = classifier.logits(looks, jobs[which])
         each_view = len(looks) // len(entries)
         for number, entry in enumerate(entries):
             check_finite(logits[number * each_view : (number + 1) * each_view], entry.name)

@@ -79,7 +79,7 @@ def run(
     calibrate: bool = False,
     device: str = "cpu",
     engine: str = "auto",
-    precision: str = "auto",
+    precision: str = "fp32",
     on_bad: str = "error",
 ) -> Evaluation:
     """Judge checkpoints on labelled pictures: several as an ensemble, or with `pairwise` two against each other.

@@ -71,6 +71,8 @@ def _heading(summary: dict[str, Any], evaluation: Evaluation) -> Text:
     for key, words in (("unlabelled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
             text += f"; not counted: {summary[key]:,} {words}"
+    if "backend" in summary:
+        text += f"; computed in {summary['precision']} by {summary['backend']}"
     return Text(f"{text}; in brackets 95 % intervals", style="bold")
 
 

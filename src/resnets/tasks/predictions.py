@@ -21,7 +21,8 @@ class Predictions:
     """What a network, or several together, said about N pictures of K classes.
 
     `true` int64 (N,) holds the index of the class, -1 where the picture has no label; `logits` float32 (N, K).
-    `skipped` are the pictures that could not be read and are not among the N.
+    `skipped` are the pictures that could not be read and are not among the N. `backend` and `precision` are what computed
+    the logits, where that is known.
     """
 
     paths: tuple[str, ...]
@@ -30,6 +31,8 @@ class Predictions:
     classes: tuple[str, ...]
     temperature: float = 1.0
     skipped: tuple[str, ...] = ()
+    backend: str = ""
+    precision: str = ""
 
     def __post_init__(self) -> None:
         count, classes = len(self.paths), len(self.classes)

@@ -226,20 +226,20 @@ def _computed(parts: Parts, views: int) -> Vectors:
     recipe, feed = parts.recipe, parts.feed
     count, batch = len(feed.paths), EVALUATION_BATCH
     was_training = parts.net.training
-    exact = recipe.speed.deterministic or parts.precision == "fp32"
-    runner = Runner(parts.net.eval(), precision="fp32" if exact else "auto")
-    runner.expect(views * count + len(parts.val_labels), batch)
+    # In fp32 whatever the precision of the training is: the head learns from these numbers in every epoch.
+    runner = Runner(parts.net.eval(), precision="fp32")
+    job = runner.job(views * count + len(parts.val_labels), batch, exact=recipe.speed.deterministic)
     train = torch.empty(views, count, parts.net.head.features)
     own = feed.plan
     plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
     for view, positions, pictures in track(
         _looks(feed, plan, views), what="running the frozen body", total=views * -(-count // batch), unit="batches"
     ):
-        train[view, positions] = runner.embed(pictures).cpu()
+        train[view, positions] = job.embed(pictures).cpu()
     val = torch.empty(len(parts.val_labels), parts.net.head.features)
     if parts.val is not None:
         for start, pictures in parts.val.once():
-            val[start : start + len(pictures)] = runner.embed(pictures).cpu()
+            val[start : start + len(pictures)] = job.embed(pictures).cpu()
     parts.net.train(was_training)
     return Vectors(train, val)
 
@@ -266,7 +266,7 @@ def _key(parts: Parts) -> str:
         recipe.data,
         recipe.augment,
         recipe.seed,
-        parts.precision,
+        "fp32",
         _wanted(parts),
         parts.feed.paths,
     )
