@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from resnets.cli import app
+from resnets.cli import app, bench
+from resnets.engine.bench import Agreement, Row
 
 SHORT = ["--engines", "torch", "--seconds", "0"]
 
@@ -21,6 +25,8 @@ def test_a_checkpoint_as_json(trained: Path, capsys: pytest.CaptureFixture[str])
         for batch in (1, 4)
         for engine, precision in (("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"))
     ]
+    assert found["complete"]
+    assert [sentence.partition(":")[0] for sentence in found["advice"]] == ["Batch 1", "Batch 4"]
     assert all(row["pictures_per_second"] > 0 and row["agreement"]["pictures"] == 32 for row in found["rows"])
 
 
@@ -28,8 +34,62 @@ def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFi
     assert app.main(["bench", "tiny", *SHORT, "--imgsz", "40", "--precision", "fp32", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
     assert "tiny with random weights, pictures of 40x40" in shown
-    assert shown.count("fp32") == 2
-    assert shown.count("100.0%") == 2
+    table, _, sentences = shown.partition("x ref: times")
+    assert table.count("fp32") == 2
+    assert table.count("100.0%") == 2
+    assert "Batch 16: " in sentences
+    assert "The weights are random" in sentences
+
+
+@pytest.mark.parametrize("columns", ["80", "30", None])
+def test_no_figure_is_cut_off(
+    columns: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the largest figures, and not for the width of any terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    near = Agreement(32, 1.0, 12.5, 0.1234)
+    rows = [
+        Row("reference", "fp32", 4096, 123.456, 1234567.8, 1.0, 12345678.9, 99999.9, 1.0, agreement=near),
+        Row("compile", "bf16", 16, failure="no C++ compiler " * 9),
+    ]
+    facts = {"model": "tiny", "weights": "random", "imgsz": 32, "device": f"cpu {'long name ' * 9}", "threads": 2}
+    bench._print_table(facts, rows)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 79
+    for figure in ("4096", "1234568", "12345679", "100000", "123.5", "100.0%", "0.1234"):
+        assert figure in shown
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_measured_stays_when_it_is_broken_off(
+    end: type[BaseException], as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By Ctrl-C, or by a SIGTERM: each row was written when it came, and JSON is whole all the same."""
+    shown: list[str] = []
+
+    def measured() -> Iterator[Row]:
+        yield Row("reference", "fp32", 16, pictures_per_second=10.0, agreement=Agreement(32, 1.0, 0.0, 0.0))
+        shown.append(capsys.readouterr().out)
+        assert "reference" in shown[0]
+        if end is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal was not noticed")
+
+    facts = {"model": "tiny", "weights": "random", "imgsz": 32, "device": "cpu", "threads": 2}
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(end), bench._ended_by_sigterm():
+        (bench._print_json if as_json else bench._print_table)(facts, measured())
+    assert signal.getsignal(signal.SIGTERM) is before
+    shown.append(capsys.readouterr().out)
+    assert "Batch 16: stay with the reference" in shown[1]
+    if as_json:
+        found = json.loads("".join(shown))
+        assert (found["complete"], len(found["rows"])) == (False, 1)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from resnets.cli import app
 from resnets.data import sources, split
+from resnets.engine import choice, engines, machine
 from resnets.tasks import metrics
 from resnets.tasks.classify import evaluate as evaluate_samples
 from resnets.tasks.classify import load
@@ -204,3 +205,28 @@ def test_unreadable_pictures(trained: Path, capsys: pytest.CaptureFixture[str]) 
 def test_wrong_words(words: str, shows: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(*words.split()) == 2
     assert shows in capsys.readouterr().err
+
+
+def test_evaluation_is_in_fp32_whatever_its_length_unless_a_precision_is_asked_for(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a processor with bf16, and where every job counts as a long one; the same command twice gives the same bytes."""
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(engines, "available", lambda device: ("torch",))
+    assert evaluate(ONE, "data", "--json", "--out", str(tmp_path / "short")) == 0
+    short = capsys.readouterr().out
+    monkeypatch.setattr(choice, "LONG_PIXELS", 1)
+    for name in ("first", "second"):
+        assert evaluate(ONE, "data", "--json", "--out", str(tmp_path / name)) == 0
+        assert capsys.readouterr().out == short
+    for file in ("predictions.csv", "metrics.json"):
+        assert len({(tmp_path / name / file).read_bytes() for name in ("short", "first", "second")}) == 1
+    found = json.loads((tmp_path / "first" / "metrics.json").read_text())
+    assert (found["backend"], found["precision"]) == ("reference", "fp32")
+    assert json.loads(short)["backend"] == "reference"
+
+    assert evaluate(ONE, "data", "--json", "--precision", "bf16") == 0
+    half = printed(capsys)
+    assert (half["backend"], half["precision"]) == ("torch", "bf16")
+    assert evaluate(ONE, "data") == 0
+    assert "computed in fp32 by the backend: reference" in capsys.readouterr().out

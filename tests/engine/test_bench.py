@@ -28,7 +28,9 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, pictures:
     for row in (first, single, half):
         assert 0 < row.p50_ms <= row.p95_ms <= row.p99_ms
         assert row.pictures_per_second > 0
-        assert row.memory_mib is None or row.memory_mib >= 0
+        assert row.memory_mib is None  # on the CPU, where engines share what the process holds
+        assert row.times_reference > 0
+    assert first.times_reference == pytest.approx(1.0)
 
 
 def test_other_answers_are_seen(net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +76,57 @@ def test_random_weights_are_settled(pictures: Tensor) -> None:
     assert settled.head.embed(settled.features(pictures)["stage3"]).std() < 5
     assert {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)} == momenta
     torch.testing.assert_close(settled(pictures), net.train()(pictures), rtol=0.2, atol=0.2)
+
+
+def test_a_row_comes_before_the_next_engine_is_made(
+    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+    maker = engines.MAKERS["torch"]
+    monkeypatch.setitem(engines.MAKERS, "torch", lambda net, *how: made.append(how[0]) or maker(net, *how))
+    rows = bench.rows(net, pictures, wanted=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+    assert (str(next(rows)), made) == ("reference fp32", [])
+    assert (str(next(rows)), made) == ("torch fp32", ["fp32"])
+    assert "3 of 3" not in capsys.readouterr().err
+    assert str(next(rows)) == "torch bf16"
+    assert "3 of 3: torch bf16, batch 2" in capsys.readouterr().err
+
+
+def test_slow_batches_end_a_row_before_there_are_twenty(
+    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "MOST_SECONDS", 0.0)
+    measured = bench._Measured(net, bench.REFERENCE, "fp32", pictures, 2)
+    measured.run(0.0, 20, 0.0)
+    assert measured.times == []
+    measured.run(1e-9, 20, 0.0)
+    assert len(measured.times) == 1
+
+
+def row(engine: str, precision: str, times: float, moved: float | None = 0.0, batch: int = 16) -> bench.Row:
+    near = None if moved is None else bench.Agreement(32, 1.0, moved, moved)
+    return bench.Row(engine, precision, batch, times_reference=times, agreement=near)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["take openvino fp32: 4.4 times", "`engine=openvino`"]),
+        ([row("torch", "fp32", 1.02)], ["stay with the reference"]),
+        ([row("compile", "fp32", 0.0, None)], ["stay with the reference"]),
+        (
+            [row("openvino", "bf16", 5.1, 0.03), row("openvino", "fp32", 2.0)],
+            ["take openvino fp32: 2.0 times", "openvino bf16 is faster (5.1 times), but moves a probability by up to 0.030"],
+        ),
+        ([row("openvino", "bf16", 5.1, 0.03)], ["stay with the reference", "openvino bf16 is faster"]),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_to_take(rows: list[bench.Row], said: list[str]) -> None:
+    (sentence,) = bench.advice([row("reference", "fp32", 1.0), *rows])
+    assert sentence.startswith("Batch 16: ")
+    assert all(words in sentence for words in said), sentence
+
+
+def test_a_sentence_for_each_batch() -> None:
+    rows = [row("reference", "fp32", 1.0, batch=each) for each in (1, 16)]
+    assert [sentence.partition(":")[0] for sentence in bench.advice(rows)] == ["Batch 1", "Batch 16"]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnets.data import sources, split
 from resnets.data.loader import Place
+from resnets.engine import choice, machine
 from resnets.models.resnet import ResNet
 from resnets.recipes import job
 from resnets.tasks import classify
@@ -80,6 +81,23 @@ def test_the_head_learns_the_same_as_through_the_body(kind: str, pictures: Path,
     assert pooled.keys() == plain.keys()
     for name, tensor in pooled.items():
         torch.testing.assert_close(tensor, plain[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the training is in bf16 and the job is a long one."""
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(choice, "LONG_PIXELS", 1)
+    for name in ("first", "second"):
+        made = parts(pictures, *AUGMENTED["by batches"], "speed.precision=bf16")
+        features.pool(made, 0, tmp_path / name)
+    first, second = ((tmp_path / name / "state" / features.FILE).read_bytes() for name in ("first", "second"))
+    assert first == second
+    assert isinstance(made.val, features.PooledEvaluation)
+    with torch.no_grad():
+        wanted = torch.cat([made.net.eval().embed(images) for _, images in made.val.pictures.once()])
+    torch.testing.assert_close(made.val.vectors, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_with_fewer_views_than_epochs_they_come_again(

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
+import signal
+import textwrap
+import threading
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +20,13 @@ if TYPE_CHECKING:
     from resnets.models.resnet import ResNet
 
 PICTURES = 32  # that the answers are compared on, or one batch if that is more
-PLAIN_WIDTH = 130  # characters, where stdout is no terminal
+WIDTH = 79  # characters of a line, on every terminal and in a pipe
+COLUMNS = (("images/s", 10), ("x ref", 7), ("p50 ms", 9), ("p95 ms", 9), ("ready s", 8), ("same", 7), ("moved", 8))
+LEGEND = (
+    "x ref: times the speed of the reference, which took turns with each. p50, p95: time of a batch. ready: seconds to make "
+    "it ready. same: images with the reference's label. moved: largest change of a probability."
+)
+RANDOM = "The weights are random: only a trained checkpoint shows how far its answers move."
 SEEN = 96  # side of the drawn pictures, before they are brought to the network's size
 
 
@@ -25,17 +38,15 @@ def bench(
     precision: Annotated[str, typer.Option(help="all, fp32 or bf16.")] = "all",
     batch: Annotated[str, typer.Option(help="Pictures that go through together; 1,16 measures both.")] = "16",
     imgsz: Annotated[int | None, typer.Option(help="Side in pixels.  [default: the model's own]")] = None,
-    seconds: Annotated[float, typer.Option(help="For each row; 20 batches are run in any case.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="For each row; 20 batches are run, unless they take 20 s.")] = 3.0,
     threads: Annotated[int | None, typer.Option(help="Of the processor.  [default: all]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure how fast a network is here, engine by engine, what it needs in memory, and how near the answers stay.
+    """Measure how fast a network is here, engine by engine, and how near the answers stay to the reference's.
 
     Example: resnets bench resnet50 --batch 1,16
     """
-    import json
-
     import torch
 
     from resnets.engine import bench as measure
@@ -48,15 +59,29 @@ def bench(
     sizes, precisions = _sizes(batch), _precisions(precision)
     wanted = measure.names(engines, torch.device(name))
     net, pictures, origin = _loaded(model, imgsz, max(PICTURES, *sizes), name)
-    rows: list[Row] = []
-    for size in sizes:
-        rows += measure.run(net, pictures, wanted=wanted, precisions=precisions, batch=size, seconds=seconds)
-    side = pictures.shape[-1]
-    facts = {"model": model, "weights": origin, "imgsz": side, **machine.identity(torch.device(name))}
-    if as_json:
-        typer.echo(json.dumps({**facts, "rows": [row.to_dict() for row in rows]}, indent=2))
-    else:
-        _show(facts, rows)
+    facts = {"model": model, "weights": origin, "imgsz": pictures.shape[-1], **machine.identity(torch.device(name))}
+    measured = itertools.chain.from_iterable(
+        measure.rows(net, pictures, wanted=wanted, precisions=precisions, batch=size, seconds=seconds) for size in sizes
+    )
+    with _ended_by_sigterm():
+        (_print_json if as_json else _print_table)(facts, measured)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that what was measured is shown to its end."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sizes(text: str) -> list[int]:
@@ -64,7 +89,7 @@ def _sizes(text: str) -> list[int]:
 
     words = [word.strip() for word in text.split(",")]
     if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
-        raise UserError(f"--batch is a number, or a list such as 1,16; received '{text}'.")
+        raise UserError(f"`batch` is a number, or a list such as 1,16; received '{text}'.")
     return [int(word) for word in words]
 
 
@@ -73,7 +98,7 @@ def _precisions(word: str) -> list[str]:
     from resnets.errors import UserError, suggestion
 
     if word not in ("all", *PRECISIONS):
-        raise UserError(f"--precision is all, fp32 or bf16; received '{word}'.{suggestion(word, PRECISIONS)}")
+        raise UserError(f"`precision` is all, fp32 or bf16; received '{word}'.{suggestion(word, PRECISIONS)}")
     return list(PRECISIONS) if word == "all" else [word]
 
 
@@ -112,28 +137,64 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
     return net, pictures, "random" if random else model
 
 
-def _show(facts: dict[str, Any], rows: list[Row]) -> None:
-    import sys
+def _print_table(facts: dict[str, Any], measured: Iterable[Row]) -> None:
+    """A line for each row as soon as it is there; in the end, what to take."""
+    from resnets.cli.flags import as_flags
+    from resnets.engine.bench import advice
 
-    from rich.console import Console
-    from rich.table import Table
+    side, random = facts["imgsz"], facts["weights"] == "random"
+    _echo(f"{facts['model']}{' with random weights' if random else ''}, pictures of {side}x{side}")
+    _echo(f"{facts['device']}, {facts['threads']} threads")
+    _echo(f"{'engine':<14}{'batch':>6}" + "".join(f"{name:>{width}}" for name, width in COLUMNS))
+    rows: list[Row] = []
+    try:
+        for row in measured:
+            rows.append(row)
+            _echo(_line(row))
+    finally:
+        if rows:
+            _echo(LEGEND)
+            for sentence in advice(rows):
+                _echo(as_flags(sentence))
+            if random:
+                _echo(RANDOM)
 
-    side, weights = facts["imgsz"], " with random weights" if facts["weights"] == "random" else ""
-    table = Table(
-        title=f"{facts['model']}{weights}, pictures of {side}x{side}, {facts['device']}, {facts['threads']} threads"
-    )
-    for heading in ("engine", "batch", "pictures/s", "p50 ms", "p95 ms", "p99 ms", "MiB", "ready in s", "same label",
-                    "logits within", "probabilities within"):  # fmt: skip
-        table.add_column(heading, justify="left" if heading == "engine" else "right")
-    for row in rows:
-        if row.agreement is None:
-            table.add_row(f"{row.engine} {row.precision}", str(row.batch), "-")
-            continue
-        times = [f"{value:.1f}" for value in (row.pictures_per_second, row.p50_ms, row.p95_ms, row.p99_ms)]
-        memory = "-" if row.memory_mib is None else f"{row.memory_mib:,.0f}"
-        near = [f"{row.agreement.same:.1%}", f"{row.agreement.logit:.4f}", f"{row.agreement.probability:.4f}"]
-        table.add_row(
-            f"{row.engine} {row.precision}", str(row.batch), *times, memory, f"{row.build_seconds:.1f}", *near
-        )
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
-    console.print(table)
+
+def _line(row: Row) -> str:
+    start = f"{row!s:<14}{row.batch:>6}"
+    if row.agreement is None:
+        return f"{start}  {row.failure}"
+    speed, times = _digits(row.pictures_per_second), f"{row.times_reference:.2f}"
+    cells = (speed, times, *map(_digits, (row.p50_ms, row.p95_ms, row.build_seconds)))
+    cells = (*cells, f"{row.agreement.same:.1%}", f"{row.agreement.probability:.4f}")
+    return start + "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+
+
+def _digits(value: float) -> str:
+    """With as many decimals as its size leaves room for."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def _echo(text: str) -> None:
+    """Lines of at most 79 characters, at once."""
+    for line in [text] if len(text) <= WIDTH else textwrap.wrap(text, WIDTH, subsequent_indent="  "):
+        typer.echo(line)
+
+
+def _print_json(facts: dict[str, Any], measured: Iterable[Row]) -> None:
+    """One object, written piece by piece; it is whole, and says "complete": false, where the measurement was broken off."""
+    from resnets.cli.flags import as_flags
+    from resnets.engine.bench import advice
+
+    rows: list[Row] = []
+    complete = False
+    typer.echo(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "rows": [', nl=False)
+    try:
+        for row in measured:
+            typer.echo(",\n" if rows else "\n", nl=False)
+            rows.append(row)
+            typer.echo(textwrap.indent(json.dumps(row.to_dict(), indent=2), "    "), nl=False)
+        complete = True
+    finally:
+        end = {"complete": complete, "advice": [as_flags(each) for each in advice(rows)]}
+        typer.echo("\n  ],\n" + json.dumps(end, indent=2).removeprefix("{\n"))

@@ -1,15 +1,14 @@
-"""How fast each engine is here, what it holds in memory, and how near its answers are to the reference's.
+"""How fast each engine is here, and how near its answers are to the reference's.
 
-The engines take turns, so that whatever else the machine does meets all of them.
+One engine after the other, so that each row is there soon; the reference takes turns with each, so that whatever else the
+machine does meets both.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from resnets.engine import engines
-from resnets.engine.choice import Agreement, agreement
+from resnets.engine.choice import TOLERANCE, Agreement, agreement
 from resnets.engine.engines import Engine
 from resnets.engine.folding import classify
 from resnets.errors import UserError
 from resnets.models.resnet import ResNet
-from resnets.progress import say
+from resnets.progress import say, track
 
 REFERENCE = "reference"
 ROUNDS = 5
 LEAST_RUNS = 20  # of each engine, so that a 95th percentile means something
+MOST_SECONDS = 20.0  # for these runs: emulated bf16 may take seconds for a batch
+GAIN = 1.1  # an engine is advised from this multiple of the reference's speed on
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Row:
 
     Attributes:
         pictures_per_second: all pictures by all time.
+        times_reference: the reference's median time for a batch by this one's, from batches of both that took turns.
         p50_ms, p95_ms, p99_ms: how long a batch takes.
-        memory_mib: the highest that the process, or the GPU, rose above what it held before the engine was made; None
-            where the system does not say.
+        memory_mib: the highest that the GPU's memory rose above what it held before the engine was made. None on the CPU:
+            a process that keeps freed memory for the next engine shows only what the first one needed.
         agreement: with the reference, on the pictures of the measurement.
         failure: why there are no figures.
     """
@@ -47,6 +49,7 @@ class Row:
     batch: int
     build_seconds: float = 0.0
     pictures_per_second: float = 0.0
+    times_reference: float = 0.0
     p50_ms: float = 0.0
     p95_ms: float = 0.0
     p99_ms: float = 0.0
@@ -54,8 +57,16 @@ class Row:
     agreement: Agreement | None = None
     failure: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def near(self) -> bool:
+        """Whether it was measured, and gives the answers of the reference."""
+        return self.agreement is not None and self.agreement.probability <= TOLERANCE[self.precision]
 
 
 def names(text: str, device: torch.device) -> list[str]:
@@ -74,25 +85,64 @@ def names(text: str, device: torch.device) -> list[str]:
 def run(
     net: ResNet, pictures: Tensor, *, wanted: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
 ) -> list[Row]:
-    """Measure the reference and each of `wanted` in each of `precisions`.
+    """All rows of `rows`."""
+    return list(rows(net, pictures, wanted=wanted, precisions=precisions, batch=batch, seconds=seconds))
+
+
+def rows(
+    net: ResNet, pictures: Tensor, *, wanted: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
+) -> Iterator[Row]:
+    """Measure the reference and each of `wanted` in each of `precisions`; each row comes when it is measured.
 
     Args:
         net: in eval mode.
         pictures: float32 (n, C, h, w), n >= batch; all of them are compared.
-        seconds: for each engine, at least; 20 batches are run in any case.
+        seconds: for each engine, at least; 20 batches are run in any case, unless they take longer than 20 seconds.
+
+    Raises:
+        UserError: there are not enough pictures for a batch.
     """
     if batch < 1 or batch > len(pictures):
-        raise UserError(f"--batch must be 1 to {len(pictures)}; received {batch}.")
-    measured = [_Measured(net, REFERENCE, "fp32", pictures, batch)]
-    for name in wanted:
-        measured += [_Measured(net, name, precision, pictures, batch) for precision in precisions]
-    ready = [each for each in measured if each.engine]
-    for _ in range(ROUNDS):
-        for each in ready:
-            each.run(seconds / ROUNDS, -(-LEAST_RUNS // ROUNDS))
-    with torch.inference_mode():
-        logits = measured[0].logits()
-        return [each.row(logits) for each in measured]
+        raise UserError(f"`batch` must be 1 to {len(pictures)}; received {batch}.")
+    cases = [(REFERENCE, "fp32"), *((name, precision) for name in wanted for precision in precisions)]
+    reference: _Measured | None = None
+    logits = torch.empty(0)
+    for number, (name, precision) in enumerate(cases, start=1):
+        say(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready ...")
+        measured = _Measured(net, name, precision, pictures, batch)
+        against: list[
+            float
+        ] = []  # times of the reference in between, so that whatever else the machine does meets both
+        if measured.engine is not None:
+            what = f"{name} {precision}, batch {batch}"
+            for _ in track(range(ROUNDS), what=what, total=ROUNDS, unit="rounds"):
+                measured.run(seconds / ROUNDS, -(-LEAST_RUNS // ROUNDS), MOST_SECONDS / ROUNDS)
+                if reference is not None:
+                    against.append(reference.once())
+        if reference is None:
+            reference, logits = measured, measured.logits()
+        yield measured.row(logits, against or measured.times)
+
+
+def advice(rows: Sequence[Row]) -> list[str]:
+    """What to take, in a sentence for each batch size."""
+    return [_advice([row for row in rows if row.batch == batch]) for batch in dict.fromkeys(row.batch for row in rows)]
+
+
+def _advice(rows: Sequence[Row]) -> str:
+    """Of the rows of one batch size."""
+    others = [row for row in rows if row.engine != REFERENCE and row.agreement is not None]
+    best = max((row for row in others if row.near), key=lambda row: row.times_reference, default=None)
+    gain = best.times_reference if best else 1.0
+    if best is None or gain < GAIN:
+        text, gain = "stay with the reference, nothing else was a tenth faster with its answers", 1.0
+    else:
+        text = f"take {best}: {gain:.1f} times the reference (`engine={best.engine}` `precision={best.precision}`)"
+    moved = max((row for row in others if not row.near), key=lambda row: row.times_reference, default=None)
+    if moved is not None and moved.agreement is not None and moved.times_reference > GAIN * gain:
+        text += f"; {moved} is faster ({moved.times_reference:.1f} times), but moves a probability by up to "
+        text += f"{moved.agreement.probability:.3f}"
+    return f"Batch {rows[0].batch}: {text}."
 
 
 class _Measured:
@@ -103,20 +153,31 @@ class _Measured:
         self.times: list[float] = []
         self.engine: Engine | None = None
         self.failure = ""
-        self.memory = Peak(next(net.parameters()).device)
+        self.build_seconds = 0.0
+        device = next(net.parameters()).device
+        before = 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_allocated(device)
         start = time.perf_counter()
         try:
             shape = (batch, *pictures.shape[1:])
             self.engine = engines.reference(net) if name == REFERENCE else engines.build(name, net, precision, shape)
             self.build_seconds = time.perf_counter() - start
-            self._once()  # the first run sets things up
+            self.once()  # the first run sets things up
         except Exception as error:  # whatever a compiler may say: the others are still measured
-            self.failure = next(iter(str(error).splitlines()), "") or type(error).__name__
+            if name == REFERENCE:
+                raise
+            self.failure = next(
+                (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+            )
             self.engine = None
             say(f"{name} {precision} cannot compute this network: {self.failure}")
-        self.memory_mib = self.memory.rise()
+        peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
+        self.memory_mib = None if peak is None else peak / 2**20
 
-    def _once(self) -> float:
+    def once(self) -> float:
+        """Seconds that a batch takes."""
         assert self.engine is not None
         part = self.pictures[: self.batch]
         start = time.perf_counter()
@@ -125,20 +186,21 @@ class _Measured:
             classify(self.net.head, pooled).cpu()  # waits for a GPU
         return time.perf_counter() - start
 
-    def run(self, seconds: float, least: int) -> None:
+    def run(self, seconds: float, least: int, most_seconds: float) -> None:
         took = 0.0
         done = 0
-        while took < seconds or done < least:
-            self.times.append(self._once())
+        while took < seconds or (done < least and took < most_seconds):
+            self.times.append(self.once())
             took += self.times[-1]
             done += 1
 
     def logits(self) -> Tensor:
         assert self.engine is not None
-        parts = [classify(self.net.head, self.engine(part)) for part in self.pictures.split(self.batch)]
-        return torch.cat(parts).float().cpu()
+        with torch.inference_mode():
+            parts = [classify(self.net.head, self.engine(part)) for part in self.pictures.split(self.batch)]
+            return torch.cat(parts).float().cpu()
 
-    def row(self, wanted: Tensor) -> Row:
+    def row(self, wanted: Tensor, against: Sequence[float]) -> Row:
         if self.engine is None:
             return Row(self.name, self.precision, self.batch, failure=self.failure)
         p50, p95, p99 = (float(each) * 1000 for each in np.percentile(self.times, [50, 95, 99]))
@@ -148,43 +210,13 @@ class _Measured:
             self.batch,
             build_seconds=self.build_seconds,
             pictures_per_second=self.batch * len(self.times) / sum(self.times),
+            times_reference=float(np.median(against)) * 1000 / p50,
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
             memory_mib=self.memory_mib,
             agreement=agreement(self.logits(), wanted),
         )
-
-
-class Peak:
-    """The highest that the memory rises from here on, in MiB."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            self.before: float | None = torch.cuda.memory_allocated(device) / 2**20
-            return
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten (proc(5))
-        self.before = _status("VmRSS")
-
-    def rise(self) -> float | None:
-        if self.before is None:
-            return None
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20 - self.before
-        now = _status("VmHWM")
-        return None if now is None else max(now - self.before, 0.0)
-
-
-def _status(field: str) -> float | None:
-    """A line of /proc/self/status, in MiB; None where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:")), None)
 
 
 @torch.no_grad()

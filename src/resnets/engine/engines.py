@@ -125,6 +125,8 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     """A batch is shared out to streams that compute by themselves: threads that share every layer wait for each other, all
     the more where others decode pictures meanwhile. With too few pictures for that, all threads work on one.
     """
+    if precision == "bf16" and "BF16" not in converted.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeError("OpenVINO has no bf16 on this processor and would compute in fp32.")
     threads = torch.get_num_threads()
     streams, part = shares(shape[0], threads, shape[2] * shape[3])
     model = converted.model(net, (part, *shape[1:]))

@@ -30,6 +30,7 @@ class Model:
     def figures(self) -> dict[str, Any]:
         return {
             "checkpoints": list(self.checkpoints),
+            **self.predictions.computed,
             "metrics": metrics.summarize(self.predictions),
             "per_class": metrics.per_class(self.predictions),
         }
@@ -151,6 +152,7 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
         how: dict[str, Any] = {"split": evaluation.part.name, "data": evaluation.data, "protocol": evaluation.protocol}
         how |= {"not_used": evaluation.not_used} if evaluation.not_used else {}
         how |= {"notices": list(evaluation.notices)}
+        how |= model.predictions.computed
         figures = {**metrics.summarize(model.predictions), **how, "checkpoints": list(model.checkpoints)}
         _write_json(folder / "metrics.json", figures)
         metrics.write_per_class(folder / "per_class.csv", model.predictions)

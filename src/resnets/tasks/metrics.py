@@ -38,7 +38,6 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         precision_macro, recall_macro, f1_macro; balanced_accuracy, which is another name of recall_macro.
         ece, ece_bins: expected calibration error in that many bins of equal width.
         temperature: by which the logits were divided.
-        backend, precision: what computed the logits; without them where that is not known.
     """
     known = predictions.with_labels()
     count = len(known)
@@ -65,7 +64,6 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         "ece": ece(known) if count else None,
         "ece_bins": BINS,
         "temperature": float(predictions.temperature),
-        **({"backend": predictions.backend, "precision": predictions.precision} if predictions.backend else {}),
     }
 
 

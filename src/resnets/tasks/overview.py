@@ -24,6 +24,8 @@ def show(evaluation: Evaluation) -> None:
     names = _names(evaluation)
     figures = [model.figures() for model in evaluation.models]
     console.print(_heading(figures[0]["metrics"], evaluation))
+    first = evaluation.models[0].predictions
+    console.print(f"computed in {first.precision} by the backend: {first.backend}")
     console.print(_whole([each["metrics"] for each in figures], names))
     if evaluation.comparison is None:
         _show_classes(console, figures[0]["per_class"])
@@ -71,8 +73,6 @@ def _heading(summary: dict[str, Any], evaluation: Evaluation) -> Text:
     for key, words in (("unlabelled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
             text += f"; not counted: {summary[key]:,} {words}"
-    if "backend" in summary:
-        text += f"; computed in {summary['precision']} by {summary['backend']}"
     return Text(f"{text}; in brackets 95 % intervals", style="bold")
 
 

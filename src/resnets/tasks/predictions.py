@@ -34,6 +34,11 @@ class Predictions:
     backend: str = ""
     precision: str = ""
 
+    @property
+    def computed(self) -> dict[str, str]:
+        """`backend` and `precision` as JSON can hold them."""
+        return {"backend": self.backend, "precision": self.precision}
+
     def __post_init__(self) -> None:
         count, classes = len(self.paths), len(self.classes)
         assert self.true.shape == (count,), self.true.shape

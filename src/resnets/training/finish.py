@@ -43,7 +43,7 @@ def finish(
         classify.evaluate([best], val, batch=BATCH) if pooled is None else classify.evaluate_pooled(best, val, pooled)
     )
     predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
-    summary = {**metrics.summarize(predictions), "split": "val"}
+    summary = {**metrics.summarize(predictions), **predictions.computed, "split": "val"}
     if notices:
         summary["notices"] = list(notices)
     checkpoints.save(path, replace(checkpoints.read(path), temperature=predictions.temperature, metrics=summary))
