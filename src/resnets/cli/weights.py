@@ -39,7 +39,9 @@ def inspect(path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)]) -> 
 def convert(
     path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
     to: Annotated[str, typer.Option(help="resnets, torchvision, timm, huggingface or keras.")],
-    out: Annotated[str, typer.Option(help="The file to write; a folder for huggingface.")],
+    out: Annotated[
+        str, typer.Option(help="The file to write; a folder for huggingface, and for timm without a suffix.")
+    ],
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
@@ -80,17 +82,21 @@ def verify(
     first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
     pictures: Annotated[
-        list[str] | None, typer.Option(help="A picture or a folder; many times.  [default: noise]")
+        list[str] | None, typer.Option(help="An image file or a folder; many times.  [default: made ones]")
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
-    imgsz: Annotated[int | None, typer.Option(help="Side of the pictures, pixels.  [default: the file's]")] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest difference, as a share of the largest logit.")] = 1e-4,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(help="Side of the network's input, pixels; ours then prepares all.  [default: the file's]"),
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference of a probability.")] = 1e-2,
 ) -> None:
-    """Put the same pictures through both, and through the library of each where it is installed.
+    """Put the same image files through both, and through the library of each where it is installed, preprocessing included.
 
-    The exit code is 1 when logits differ by more than the tolerance.
+    The exit code is 1 when a probability differs by more than the tolerance or, where both networks see the same tensors, a
+    logit by more than a hundredth of it, as a share of the largest.
 
     Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
     """
@@ -101,7 +107,9 @@ def verify(
     for line in (*found.comparisons, *found.notes):
         typer.echo(str(line))
     if not found.within(tolerance):
-        typer.echo(f"they differ by more than {tolerance:g}")
+        typer.echo(
+            f"they differ by more than {tolerance / 100:g} of the largest logit or {tolerance:g} of a probability"
+        )
         raise typer.Exit(1)
 
 

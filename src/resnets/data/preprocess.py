@@ -146,6 +146,18 @@ class Preprocess:
         )
         return red, green, blue
 
+    def described(self) -> str:
+        """In words, for a line of text: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
+        size = f"{self.size[0]}x{self.size[1]}"
+        crop = f", center crop {size}" if self.crop == "center" else ""
+        shape = {
+            "shorter": f"shorter side to {self.resize_to}{crop}", "stretch": f"stretched to {size}",
+            "pad": f"padded to {size}", "none": f"not resized{crop}",
+        }[self.resize]  # fmt: skip
+        mean = ", ".join(f"{value:g}" for value in self.mean) if len(self.mean) <= 3 else "a whole image"
+        std = ", ".join(f"{value:g}" for value in self.std)
+        return f"{shape}, {self.interpolation}, {self.colour} / {self.scale:g}, mean {mean}, std {std}"
+
     def at(self, side: int) -> Preprocess:
         """The same at squares of another side in pixels; the resize grows or shrinks along with it."""
         resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)

@@ -12,8 +12,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights.checkpoint import Checkpoint
-
-FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that sees the picture
+from resnets.weights.folding import FIRST
 
 
 def adapted(checkpoint: Checkpoint, *, classes: int | None, in_channels: int | None) -> tuple[Checkpoint, list[str]]:
@@ -26,7 +25,10 @@ def adapted(checkpoint: Checkpoint, *, classes: int | None, in_channels: int | N
         spec = replace(checkpoint.spec, classes=classes)
         body = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("head.")}
         names = tuple(str(i) for i in range(classes))
-        checkpoint = replace(checkpoint, spec=spec, tensors=body | new_head(spec), classes=names)
+        # Neither the temperature nor the figures of the old head hold for the new one.
+        checkpoint = replace(
+            checkpoint, spec=spec, tensors=body | new_head(spec), classes=names, temperature=1.0, metrics={}
+        )
         notes.append(f"a new, untrained head of {classes} classes in place of the old one")
     return checkpoint, notes
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adaptation, formats, huggingface, imagenet, inspection, location, usermap
+from resnets.weights import adaptation, folding, formats, imagenet, inspection, location, usermap
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.checkpoint import Checkpoint
@@ -53,12 +55,14 @@ class Source:
     """A file as a checkpoint of ours, with what was said and done on the way.
 
     `foreign` has the tensors by their own names, without a prefix; `format` is "resnets" or that of `formats`, or "map".
+    `carried` is whether the file itself, or one beside it, holds the preprocessing, which is assumed otherwise.
     """
 
     checkpoint: Checkpoint
     format: str
     notes: tuple[str, ...]
     foreign: Foreign | None = None
+    carried: bool = True
 
 
 def convert(path: str | Path, *, to: str, out: str | Path, request: Request | None = None) -> list[str]:
@@ -81,9 +85,41 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
         checkpoints.save(out, checkpoint)
         return [*lines, f"{out}: {checkpoint.spec.name}, {len(checkpoint.tensors)} tensors, each used once"]
     module = formats.find(to)
-    name = module.write(out, checkpoint, top=False) if request.no_top else module.write(out, checkpoint)
-    head = " without its top" if request.no_top else ""
-    return [*lines, f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors of ours, each used once"]
+    top = not request.no_top
+    name = module.write(out, checkpoint, top=top)
+    head = "" if top else " without its top"
+    lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors of ours, each used once")
+    return [*lines, *_changed(module, out, checkpoint, top=top)]
+
+
+def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:
+    """What stands otherwise in the file of another library, or has no place in it, a line each."""
+    carried = module.carries(out)
+    lines = folding.notes(checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in carried)
+    if "preprocess" in carried and hasattr(module, "remarks"):
+        lines += module.remarks(checkpoint.preprocess)
+    if checkpoint.spec.in_channels != checkpoint.preprocess.channels and "preprocess" in carried:
+        lines.append(
+            f"the network takes {checkpoint.spec.in_channels} channels, the preprocessing makes {checkpoint.preprocess.channels}"
+        )
+    left = []
+    if top and checkpoint.classes and "classes" not in carried:
+        left.append(
+            f"class names ({', '.join(checkpoint.classes[:3])}{', ...' if len(checkpoint.classes) > 3 else ''})"
+        )
+    if "preprocess" not in carried:
+        left.append(f"preprocessing ({checkpoint.preprocess.described()})")
+    if "card" not in carried and (checkpoint.metrics or checkpoint.provenance):
+        left.append("figures and provenance")
+    if left:
+        lines.append(f"not in {Path(out).name}, which has no place for it: {'; '.join(left)}")
+    return lines
+
+
+def _last_layer(module: ModuleType, checkpoint: Checkpoint) -> str:
+    """The library's name of the last layer: "fc", "classifier.1", "predictions"."""
+    theirs = module.keymap(checkpoint.spec).pairs["head.fc.weight"][0]
+    return re.sub(r"[./](weight|kernel)$", "", theirs)
 
 
 def load(path: str | Path, request: Request | None = None) -> Source:
@@ -124,7 +160,8 @@ def load(path: str | Path, request: Request | None = None) -> Source:
         spec=guess.spec, preprocess=_preprocess(guess), classes=names, tensors=tensors,
         provenance=_provenance(path, guess.format, guess.spec),
     )  # fmt: skip
-    return Source(_described(checkpoint, request), guess.format, (*notes, said), found.foreign)
+    carried = hasattr(module, "preprocessor") and module.preprocessor(path) is not None and not request.preprocess
+    return Source(_described(checkpoint, request), guess.format, (*notes, said), found.foreign, carried)
 
 
 def _mapped(path: Path, given: usermap.UserMap, request: Request) -> Source:
@@ -144,7 +181,7 @@ def _mapped(path: Path, given: usermap.UserMap, request: Request) -> Source:
     notes = [f"{path}: {spec.name} ({inspection.variant(spec)}) by {given.path}"]
     if prefix:
         notes.append(f"prefix '{prefix}' taken off every name")
-    return Source(_described(checkpoint, request), "map", tuple(notes), foreign)
+    return Source(_described(checkpoint, request), "map", tuple(notes), foreign, given.preprocess is not None)
 
 
 def _described(checkpoint: Checkpoint, request: Request) -> Checkpoint:
@@ -168,7 +205,8 @@ def _preprocess(guess: Guess) -> Preprocess:
 
 def _class_names(foreign: Foreign, guess: Guess) -> tuple[tuple[str, ...], str]:
     """The names of the classes, and where they come from in words."""
-    if guess.format == "huggingface" and len(names := huggingface.class_names(foreign)) == guess.spec.classes:
+    module = formats.FORMATS.get(guess.format)
+    if module and hasattr(module, "class_names") and len(names := module.class_names(foreign)) == guess.spec.classes:
         return distinct(names), "class names: those of config.json"
     if guess.spec.classes == 1000:
         return distinct(imagenet.NAMES), "class names: ImageNet's, in its usual order"

@@ -1,18 +1,18 @@
 """Hugging Face's names of a ResNet's tensors (transformers/models/resnet/modeling_resnet.py) and its folder.
 
 A folder holds `model.safetensors` and `config.json`; the latter says what shapes cannot: `downsample_in_bottleneck` puts
-the stride in the first 1x1. `preprocessor_config.json` says how a picture becomes the input.
+the stride in the first 1x1. `preprocessor_config.json` names an image processor and says how an image becomes the input;
+README.md is the model card.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ from resnets import atomic
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
-from resnets.weights import torchvision, traits
+from resnets.weights import folding, modelcard, torchvision, traits
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
@@ -39,6 +39,19 @@ RULES = (
     Rule("classifier.1.{...}", "head.fc.{...}"),
 )
 METHODS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+PROCESSOR = "preprocessor_config.json"
+FILES = (".safetensors", ".bin", ".pth", ".pt", ".json", ".h5", ".keras", ".onnx")  # no names of folders
+USAGE = """
+from transformers import pipeline
+
+classify = pipeline("image-classification", model="FOLDER")
+print(classify("image.jpg"))
+"""
+USAGE_BODY = """
+from transformers import AutoImageProcessor, AutoModel
+
+processor, model = AutoImageProcessor.from_pretrained("FOLDER"), AutoModel.from_pretrained("FOLDER")
+"""
 _CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file beside the tensors
 
 
@@ -160,59 +173,150 @@ def class_names(foreign: Foreign) -> tuple[str, ...]:
 
 def preprocessor(path: Path) -> Preprocess | None:
     """What `preprocessor_config.json` beside the tensors says, or None where there is none or it says another thing."""
-    beside = (path if path.is_dir() else path.parent) / "preprocessor_config.json"
-    if not beside.is_file() or beside.stat().st_size > _CONFIG_LIMIT:
-        return None
+    beside = (path if path.is_dir() else path.parent) / PROCESSOR
     try:
+        if beside.stat().st_size > _CONFIG_LIMIT:
+            return None
         given = json.loads(beside.read_text("utf-8"))
-        size = given["size"]
-        side = int(size["shortest_edge"] if isinstance(size, dict) else size)
-        if side >= 384:  # their processor then stretches and does not crop
-            shape = Preprocess(size=(side, side), resize="stretch")
-        else:
-            shape = Preprocess(size=(side, side), resize_to=int(side / given.get("crop_pct", 0.875)))
+        if not all(given.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize")):
+            return None
         return replace(
-            shape, interpolation=METHODS[given.get("resample", 3)],
+            _shape(given), interpolation=METHODS[given.get("resample", 3)], scale=_scale(given),
             mean=tuple(given["image_mean"]), std=tuple(given["image_std"]),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
         return None
+    except UserError:  # numbers of which no preprocessing can be made
+        return None
 
 
-def _preprocessor_config(preprocess: Preprocess) -> dict[str, Any]:
-    if preprocess.resize != "shorter" or preprocess.colour != "rgb" or preprocess.scale != 255:
+def _shape(given: Mapping[str, Any]) -> Preprocess:
+    """Resize and crop, by the name of the image processor."""
+    kind = str(given.get("image_processor_type", given.get("feature_extractor_type", "ConvNext")))
+    size = given["size"]
+    if kind.startswith(("ViT", "Bit")):
+        if isinstance(size, dict) and "height" in size:
+            to: tuple[int, int] = (int(size["height"]), int(size["width"]))
+            if kind.startswith("ViT") or not given.get("do_center_crop", True):
+                return Preprocess(size=to, resize="stretch")
+        shorter = int(size["shortest_edge"] if isinstance(size, dict) else size)
+        if kind.startswith("ViT"):
+            return Preprocess(size=(shorter, shorter), resize="stretch")
+        if not given.get("do_center_crop", True):
+            return Preprocess(size=(shorter, shorter), resize_to=shorter, crop="none")
+        crop = given["crop_size"]
+        inner = (int(crop["height"]), int(crop["width"])) if isinstance(crop, dict) else (int(crop), int(crop))
+        return Preprocess(size=inner, resize_to=shorter)
+    side = int(size["shortest_edge"] if isinstance(size, dict) else size)
+    if side >= 384:  # ConvNextImageProcessor then stretches and does not crop
+        return Preprocess(size=(side, side), resize="stretch")
+    return Preprocess(size=(side, side), resize_to=int(side / given.get("crop_pct", 0.875)))
+
+
+def _scale(given: Mapping[str, Any]) -> float:
+    factor = float(given.get("rescale_factor", 1 / 255))
+    return float(round(1 / factor)) if abs(1 / factor - round(1 / factor)) < 1e-6 else 1 / factor
+
+
+def processor_config(preprocess: Preprocess) -> dict[str, Any]:
+    """The content of `preprocessor_config.json`: `BitImageProcessor` resizes the shorter side and crops,
+    `ViTImageProcessor` stretches; both do so at every size.
+
+    Raises:
+        UserError: no image processor of transformers makes the same of an image; the message says what differs.
+    """
+    color, scale, size = preprocess.colour, preprocess.scale, preprocess.size
+    odd = [
+        f"the images are {color}" if color != "rgb" else "",
+        f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
+        "resizing without antialias" if not preprocess.antialias else "",
+        "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
+        "interpolation='nearest'" if preprocess.interpolation == "nearest" else "",
+    ]
+    if any(odd):
         raise UserError(
-            "Hugging Face's image processor of ResNet resizes the shorter side of RGB pictures and divides by 255; "
-            f"this checkpoint's pictures are {preprocess.colour}, resize '{preprocess.resize}', /{preprocess.scale:g}."
+            f"No image processor of transformers can prepare this checkpoint's images: {', '.join(filter(None, odd))}. "
+            "Write another format, or train with resize 'shorter' or 'stretch' on RGB images."
         )
-    side = preprocess.size[0]
+    if preprocess.resize == "stretch":
+        kind = "ViTImageProcessor"
+        shape: dict[str, Any] = {"size": {"height": size[0], "width": size[1]}}
+    elif preprocess.crop == "none":
+        kind = "BitImageProcessor"
+        shape = {"size": {"shortest_edge": preprocess.resize_to}, "do_center_crop": False}
+    else:
+        kind = "BitImageProcessor"
+        crop = {"height": size[0], "width": size[1]}
+        shape = {"size": {"shortest_edge": preprocess.resize_to}, "do_center_crop": True, "crop_size": crop}
     return {
-        "image_processor_type": "ConvNextImageProcessor",
+        "image_processor_type": kind,
+        "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": side},
-        "crop_pct": side / preprocess.resize_to if preprocess.resize_to else 0.875,
+        **shape,
         "resample": {name: number for number, name in METHODS.items()}[preprocess.interpolation],
         "do_rescale": True,
-        "rescale_factor": 1 / 255,
+        "rescale_factor": 1 / scale,
         "do_normalize": True,
         "image_mean": list(preprocess.mean),
         "image_std": list(preprocess.std),
     }
 
 
+def remarks(preprocess: Preprocess) -> list[str]:
+    """In what transformers prepares an image otherwise than we do, a sentence each."""
+    if preprocess.resize != "shorter" or preprocess.crop == "none":
+        return []
+    always = any((int(preprocess.resize_to or 0) - side) % 4 == 3 for side in preprocess.size)
+    which = "every image" if always else "images where an odd number of rows or columns is cut"
+    return [
+        f"transformers crops {which} up to one pixel nearer to the upper left corner than torchvision and resnets do"
+    ]
+
+
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     """Write the folder that `from_pretrained` reads, and return the class that does so: `ResNetForImageClassification`, or
-    `ResNetModel` without `top`."""
+    `ResNetModel` without `top`. The temperature is folded into the classifier, BGR into the first convolution."""
     folder = Path(path)
+    if folder.suffix.lower() in FILES or folder.is_file():
+        raise UserError(f"A model of Hugging Face is a folder; received '{path}'. Name a folder.")
     described = config(checkpoint.spec, checkpoint.classes, top=top)
-    processor = _preprocessor_config(checkpoint.preprocess)
-    given = checkpoint.tensors if top else torchvision.body(checkpoint.tensors)
-    tensors = keymap(checkpoint.spec, top=top).theirs(given)
-    with atomic.replacing(folder / "model.safetensors") as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+    said = folding.metadata(checkpoint, top=top)
+    folded = folding.in_rgb(folding.with_temperature(checkpoint) if top else checkpoint)
+    processor = processor_config(folded.preprocess)
+    tensors = keymap(folded.spec, top=top).theirs(folded.tensors if top else torchvision.body(folded.tensors))
+    name = str(described["architectures"][0])
+    torchvision.save(folder / "model.safetensors", tensors, said)
     atomic.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-    atomic.write_text(folder / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
-    return str(described["architectures"][0])
+    atomic.write_text(folder / PROCESSOR, json.dumps(processor, indent=2) + "\n")
+    notes = (*folding.notes(checkpoint, "classifier.1" if top else ""), *remarks(folded.preprocess))
+    card = modelcard.text(
+        checkpoint, library="transformers", name=name, usage=USAGE if top else USAGE_BODY, notes=notes
+    )
+    atomic.write_text(folder / modelcard.FILE, card)
+    return name
+
+
+def carries(path: str | Path) -> frozenset[str]:
+    """What a written folder has beside the tensors, of "classes", "preprocess" and "card"."""
+    return frozenset({"classes", "preprocess", "card"})
+
+
+def prepared(path: Path) -> Callable[[Path], Tensor]:
+    """transformers' own way from an image file to the tensor (C, h, w), made of `preprocessor_config.json`.
+
+    Raises:
+        ImportError: transformers is not installed.
+    """
+    from transformers import AutoImageProcessor
+    from transformers.image_utils import load_image
+
+    processor = AutoImageProcessor.from_pretrained(path if path.is_dir() else path.parent)
+
+    def prepare(file: Path) -> Tensor:
+        image = load_image(str(file))
+        return torch.as_tensor(processor(image, return_tensors="pt")["pixel_values"][0])
+
+    return prepare
 
 
 def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:

@@ -22,7 +22,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
-from resnets.weights import keras_network, torchvision, traits
+from resnets.weights import folding, keras_network, torchvision, traits
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
@@ -145,7 +145,8 @@ def preprocess(spec: ResNetSpec) -> Preprocess | None:
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     """Write what Keras itself writes for a model with these weights, and return its function or the model's name.
 
-    The suffix decides: `.keras` is the whole model, `.weights.h5` its weights, `.h5` the whole model in the older format.
+    The suffix decides: `.keras` is the whole model, `.weights.h5` its weights, `.h5` the whole model in the older format. The
+    temperature is folded into the last layer.
 
     Raises:
         UserError: another suffix, or Keras is not installed.
@@ -154,7 +155,8 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     suffix = next((each for each in SUFFIXES if path.name.endswith(each)), None)
     if suffix is None:
         raise UserError(f"Keras' files end in {', '.join(SUFFIXES)}; received '{path.name}'.")
-    model, name = network(checkpoint.spec, checkpoint.tensors, top=top)
+    folded = folding.with_temperature(checkpoint) if top else checkpoint
+    model, name = network(folded.spec, folded.tensors, top=top)
     with atomic.replacing(path) as temporary:
         # Keras looks at the suffix, too.
         inner = Path(temporary).with_name(f"{Path(temporary).name}{suffix}")
@@ -164,6 +166,11 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         finally:
             inner.unlink(missing_ok=True)
     return name
+
+
+def carries(path: str | Path) -> frozenset[str]:
+    """What a written file has beside the tensors, of "classes", "preprocess" and "card": nothing."""
+    return frozenset()
 
 
 def network(spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True) -> tuple[Any, str]:
@@ -195,16 +202,14 @@ def fill(
 
 
 def original(foreign: Foreign, spec: ResNetSpec) -> Callable[[Tensor], Tensor]:
-    """keras.applications' own network with the tensors of the file: pictures (N, C, H, W) to logits.
+    """The Keras model with the tensors of the file, that of keras.applications where it has one: images (N, C, H, W) to logits.
 
     Raises:
-        UserError: Keras has no such network.
+        UserError: Keras is not installed, or has no layer for a part of the network.
     """
     keras = keras_network.library()
     function = application(spec)
-    if function is None:
-        raise UserError(f"keras.applications has no network that computes what '{spec.name}' does")
-    model = _application(keras, function, spec, True, None)
+    model = _application(keras, function, spec, True, None) if function else keras_network.build(spec)
     fill(model, spec, keymap(spec).ours(foreign.tensors))
 
     def run(pictures: Tensor) -> Tensor:

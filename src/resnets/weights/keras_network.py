@@ -6,6 +6,7 @@ The model takes (N, height, width, channels) and gives logits. Layers bear the p
 from __future__ import annotations
 
 import importlib.util
+import json
 import operator
 import os
 from collections.abc import Callable
@@ -25,15 +26,15 @@ from resnets.models.spec import build as build_torch
 
 
 def library() -> Any:
-    """Keras 3, on the backend that its user chose; where he chose none and has no TensorFlow, on torch.
+    """Keras 3, on the backend that its user chose; where none was chosen, or one that is not installed stands in the file that
+    Keras itself writes when it is first imported, on torch.
 
     Raises:
         UserError: Keras is not installed.
     """
     if importlib.util.find_spec("keras") is None:
         raise UserError("Keras is not installed; this needs it: pip install 'resnets[keras]'")
-    chosen = "KERAS_BACKEND" in os.environ or (Path.home() / ".keras" / "keras.json").exists()
-    if not chosen and importlib.util.find_spec("tensorflow") is None:
+    if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec(_configured()) is None:
         os.environ["KERAS_BACKEND"] = "torch"
     try:
         import keras
@@ -41,6 +42,16 @@ def library() -> Any:
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         raise UserError(f"Keras cannot use its backend {backend} ({error}); set KERAS_BACKEND=torch.") from None
     return keras
+
+
+def _configured() -> str:
+    """The package of the backend in Keras' own file of settings; its default where there is none."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    try:
+        given = json.loads((Path(home) / "keras.json").read_text("utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow"
+    return given if given in ("tensorflow", "torch", "jax", "openvino") else "tensorflow"
 
 
 def layer_name(path: str) -> str:

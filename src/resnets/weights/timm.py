@@ -1,12 +1,20 @@
-"""timm's names of a ResNet's tensors (timm/models/resnet.py and resnetv2.py): torchvision's and some more."""
+"""timm's names of a ResNet's tensors (timm/models/resnet.py and resnetv2.py): torchvision's and some more; and its folder.
+
+A folder holds `model.safetensors` and `config.json`, which has the name of the network, the classes and how an image becomes
+the input (timm/models/_hub.py); README.md is the model card.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import safetensors.torch
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from resnets import atomic
@@ -14,7 +22,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import torchvision, traits
+from resnets.weights import folding, modelcard, torchvision, traits
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
@@ -46,6 +54,18 @@ PREACTIVATION = (
     Rule("head.fc.weight", "head.fc.weight", "pointwise"),
     Rule("head.fc.bias", "head.fc.bias"),
 )
+LAST = {False: "fc", True: "head.fc"}  # the last layer, by pre-activation
+_CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file beside the tensors
+FILES = (".safetensors", ".pth", ".pt", ".bin", ".tar")  # the endings of a single file
+USAGE = """
+import timm
+from PIL import Image
+
+model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
+probabilities = model(transform(Image.open("image.jpg").convert("RGB"))[None]).softmax(1)
+names = model.pretrained_cfg["label_names"]
+"""
 _V2: dict[str, object] = {"stride_at": "3x3", "stem_raw": True}
 _D: dict[str, object] = {"stem": "deep", "shortcut": "D"}
 # timm's name -> the name in the zoo and what timm has otherwise.
@@ -99,13 +119,76 @@ def guesses(foreign: Foreign) -> list[Guess]:
     if not own and foreign.container != "safetensors":
         return []
     # timm itself has no network of these with the stride elsewhere; torchvision's names are in wider use.
-    specs = traits.candidates(seen, {"stride_at": "3x3"} if own else None)
-    why = "layer1.0.se, conv1.0 or downsample.2 are timm's names" if own else (
-        "the names are torchvision's and timm's alike, and safetensors is what timm writes")  # fmt: skip
+    specs = traits.candidates(seen, {"stride_at": "3x3"} if own or _named(foreign) else None)
+    why = "the names are torchvision's and timm's alike, and safetensors is what timm writes"
+    if own:
+        why = "layer1.0.se, conv1.0 or downsample.2 are timm's names"
+    if _named(foreign):
+        why = f"config.json calls it timm's {_named(foreign)}"
     reasons = (why, *torchvision.described(seen))
-    return [
-        Guess(spec, "timm", reasons, traits.doubts(specs), Preprocess.imagenet(), torchvision.ASSUMED) for spec in specs
-    ]
+    given = preprocessor(Path(foreign.path))
+    preprocess, assumed = (given, ()) if given else (Preprocess.imagenet(), torchvision.ASSUMED)
+    return [Guess(spec, "timm", reasons, traits.doubts(specs), preprocess, assumed) for spec in specs]
+
+
+def _named(foreign: Foreign) -> str | None:
+    """The name of timm's network in the folder's `config.json`."""
+    given = foreign.attributes.get("config")
+    name = given.get("architecture") if isinstance(given, Mapping) else None
+    return name if isinstance(name, str) and name in NAMES else None
+
+
+def class_names(foreign: Foreign) -> tuple[str, ...]:
+    """The names of the outputs in `config.json`, or () where it has none."""
+    given = foreign.attributes.get("config")
+    names = given.get("label_names") if isinstance(given, Mapping) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        return ()
+    return tuple(names)
+
+
+def preprocessor(path: Path) -> Preprocess | None:
+    """What `config.json` beside the tensors says, or None where there is none or it says another thing."""
+    try:
+        given = _pretrained_cfg(path)
+        _, height, width = given["input_size"]
+        common = {
+            "size": (height, width), "interpolation": given.get("interpolation", "bilinear"), "mean": tuple(given["mean"]),
+            "std": tuple(given["std"]), "colour": "grey" if len(given["mean"]) == 1 else "rgb",
+        }  # fmt: skip
+        crop = float(given.get("crop_pct") or 0.875)
+        if given.get("crop_mode", "center") == "squash" and crop == 1:
+            return Preprocess(**common, resize="stretch")
+        if given.get("crop_mode", "center") == "center" and height == width:
+            return Preprocess(**common, resize_to=math.floor(height / crop))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
+        return None
+    except UserError:  # numbers of which no preprocessing can be made
+        return None
+    return None
+
+
+def _pretrained_cfg(path: Path) -> dict[str, Any]:
+    beside = (path if path.is_dir() else path.parent) / "config.json"
+    if beside.stat().st_size > _CONFIG_LIMIT:
+        raise ValueError(beside)
+    given = json.loads(beside.read_text("utf-8"))["pretrained_cfg"]
+    return dict(given)
+
+
+def prepared(path: Path) -> Callable[[Path], Tensor]:
+    """timm's own way from an image file to the tensor (C, h, w), made of `config.json`. Raises ImportError without timm."""
+    from timm.data import create_transform, resolve_data_config
+
+    given = _pretrained_cfg(path)
+    transform = create_transform(**resolve_data_config(pretrained_cfg=given))
+    mode = "L" if given["input_size"][0] == 1 else "RGB"
+
+    def prepare(file: Path) -> Tensor:
+        with Image.open(file) as image:
+            return torch.as_tensor(transform(image.convert(mode)))
+
+    return prepare
 
 
 def _preactivation(foreign: Foreign) -> list[Guess]:
@@ -127,21 +210,119 @@ def _preactivation(foreign: Foreign) -> list[Guess]:
             "timm's stride stands in the 3x3 of a stage's first block, and its stem has no norm of its own",
             "no head" if head is None else f"a head of {classes} classes",
         )
-        assumed = ("pictures are RGB with mean and standard deviation of 0.5 (--preprocess says other)",)
+        assumed: tuple[str, ...] = ("images are RGB with mean and standard deviation of 0.5 (`preprocess` says other)",)
         half = replace(Preprocess.imagenet(), mean=(0.5,) * 3, std=(0.5,) * 3)
+        given = preprocessor(Path(foreign.path))
         spec = replace(spec, classes=classes, in_channels=inputs)
-        return [Guess(spec, "timm", reasons, (), half, assumed)]
+        return [Guess(spec, "timm", reasons, (), given or half, () if given else assumed)]
     return []
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
-    """Write the tensors as timm writes `model.safetensors`, and return timm's name of the network that loads them."""
+    """Write the folder that `timm.create_model("local-dir:...")` opens or, where `path` ends in one of `FILES`, the tensors
+    alone; return timm's name of the network. The temperature is folded into the last layer, BGR into the first of a folder.
+
+    Raises:
+        UserError: timm has no such network, or, for a folder, cannot prepare images as the checkpoint wants them.
+    """
     name = architecture(checkpoint.spec)
-    given = checkpoint.tensors if top else torchvision.body(checkpoint.tensors)
-    tensors = keymap(checkpoint.spec, top=top).theirs(given)
-    with atomic.replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+    said = folding.metadata(checkpoint, top=top)
+    folded = folding.with_temperature(checkpoint) if top else checkpoint
+    single = is_file(path)
+    if not single:
+        folded = folding.in_rgb(folded)
+    tensors = keymap(folded.spec, top=top).theirs(folded.tensors if top else torchvision.body(folded.tensors))
+    if single:
+        torchvision.save(path, tensors, said)
+        return name
+    folder = Path(path)
+    if folder.is_file():
+        raise UserError(f"'{folder}' is a file; name a folder, or a file that ends in {', '.join(FILES)}.")
+    described = config(folded, name, top=top)
+    torchvision.save(folder / "model.safetensors", tensors, said)
+    atomic.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    notes = (*folding.notes(checkpoint, LAST[folded.spec.preactivation] if top else ""), *remarks(folded.preprocess))
+    card = modelcard.text(checkpoint, library="timm", name=name, usage=USAGE, notes=tuple(notes))
+    atomic.write_text(folder / modelcard.FILE, card)
     return name
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether `write` makes a single file of this path."""
+    return Path(path).suffix.lower() in (*FILES, *torchvision.OTHERS)
+
+
+def carries(path: str | Path) -> frozenset[str]:
+    """What is written beside the tensors, of "classes", "preprocess" and "card"."""
+    return frozenset() if is_file(path) else frozenset({"classes", "preprocess", "card"})
+
+
+def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, Any]:
+    """The content of `config.json` for timm's network `name`.
+
+    Raises:
+        UserError: timm's transforms cannot make of an image what the checkpoint's preprocessing makes of it.
+    """
+    spec = checkpoint.spec
+    classes = spec.classes if top else 0
+    described: dict[str, Any] = {"architecture": name, "num_classes": classes, "num_features": spec.widths[-1]}
+    if top and checkpoint.classes:
+        described["label_names"] = list(checkpoint.classes)
+    if spec.in_channels != 3:
+        described["model_args"] = {"in_chans": spec.in_channels}
+    described["pretrained_cfg"] = {
+        **_transform(checkpoint.preprocess, spec.in_channels),
+        "num_classes": classes,
+        "fixed_input_size": False,
+        "first_conv": ("stem.conv1" if spec.stem == "deep" else "stem.conv") if spec.preactivation
+        else "conv1.0" if spec.stem == "deep" else "conv1",
+        "classifier": LAST[spec.preactivation],
+        "license": modelcard.license_(checkpoint.provenance),
+    }  # fmt: skip
+    return described
+
+
+def _transform(preprocess: Preprocess, in_channels: int) -> dict[str, Any]:
+    """The part of `pretrained_cfg` of which timm makes its transform (timm/data/transforms_factory.py)."""
+    height, width = preprocess.size
+    odd = [
+        f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
+        "no crop after the resize" if preprocess.resize == "shorter" and preprocess.crop == "none" else "",
+        f"shorter side resized for a crop of {height}x{width}"
+        if preprocess.resize == "shorter" and height != width
+        else "",
+        "resizing without antialias" if not preprocess.antialias else "",
+        "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
+    ]
+    if any(odd):
+        raise UserError(
+            f"timm's transforms cannot prepare this checkpoint's images: {', '.join(filter(None, odd))}. "
+            f"A single file ({', '.join(FILES)}) holds the tensors alone."
+        )
+    squash = preprocess.resize == "stretch"
+    return {
+        "input_size": [in_channels, height, width],
+        "crop_pct": 1.0 if squash else _crop_pct(height, int(preprocess.resize_to or height)),
+        "crop_mode": "squash" if squash else "center",
+        "interpolation": preprocess.interpolation,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+    }
+
+
+def _crop_pct(side: int, shorter: int) -> float:
+    """timm resizes the shorter side to floor(side / crop_pct)."""
+    plain = side / shorter
+    return plain if math.floor(side / plain) == shorter else side / (shorter + 0.5)
+
+
+def remarks(preprocess: Preprocess) -> list[str]:
+    """What a person has to do for timm to prepare an image as we do, a sentence each."""
+    return (
+        ["timm takes one channel: open images as gray, Image.open(path).convert('L')"]
+        if preprocess.channels == 1
+        else []
+    )
 
 
 def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import traits
+from resnets.weights import folding, traits
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
@@ -38,6 +39,7 @@ NAMES = (
 # What decides nothing about the logits of a network in evaluation.
 INDIFFERENT = ("name", "classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialisation",
                "zero_init_residual", "gate_bias")  # fmt: skip
+OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
 ASSUMED = (
     "pictures are RGB with ImageNet's mean and standard deviation, as torchvision's own are (--preprocess says other)",
 )
@@ -139,14 +141,38 @@ def described(seen: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
-    """Write the state_dict as `torch.save` does, and return torchvision's name of the network that loads it."""
+    """Write the state_dict, and return torchvision's name of the network that loads it.
+
+    A `.safetensors` file where `path` ends so, else one of `torch.save`. The temperature is folded into `fc`.
+    """
     if checkpoint.spec.in_channels != 3:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
-    tensors = keymap(checkpoint.spec, top=top).theirs(checkpoint.tensors if top else body(checkpoint.tensors))
-    with atomic.replacing(path) as temporary:
-        torch.save(tensors, temporary)
+    given = folding.with_temperature(checkpoint).tensors if top else body(checkpoint.tensors)
+    save(path, keymap(checkpoint.spec, top=top).theirs(given), folding.metadata(checkpoint, top=top))
     return name
+
+
+def carries(path: str | Path) -> frozenset[str]:
+    """What a written file has beside the tensors, of "classes", "preprocess" and "card": nothing."""
+    return frozenset()
+
+
+def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write named tensors in the container that the suffix of `path` names: safetensors, or else torch's.
+
+    Raises:
+        UserError: the suffix is that of a container of other programs.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHERS:
+        raise UserError(f"This format's files end in .pth, .pt or .safetensors; received '{Path(path).name}'.")
+    with atomic.replacing(path) as temporary:
+        if suffix == ".safetensors":
+            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            safetensors.torch.save_file(whole, temporary, metadata=dict(metadata))
+        else:
+            torch.save(dict(tensors), temporary)
 
 
 def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:

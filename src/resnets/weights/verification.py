@@ -1,37 +1,54 @@
-"""Whether two files of weights compute the same: the same pictures through both, and through the original library."""
+"""Whether two files of weights answer alike: the same image files through both, and through the library of each.
+
+A way goes from a file on disk to the probabilities: decoding, preprocessing, network, temperature, softmax. Where a format
+carries the preprocessing (ours, a folder of Hugging Face or of timm), each side prepares the images by its own; a file of
+tensors alone takes the preprocessing of the other side.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from resnets.data.decode import SUFFIXES
+from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import formats
 from resnets.weights.conversion import Request, Source, load
 
-TOLERANCE = 1e-4  # of the largest logit, in float32
-NOISE = 8  # pictures of noise where none are given
+TOLERANCE = (
+    1e-2  # of a probability, where two libraries prepare an image: transformers' resize rounds to one level in 256
+)
+EXACT = 1e-4  # of the largest logit, where both networks see the same tensors, in float32
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
+# Heights and widths of the images that are made where none are given; as factors of the side that the network sees.
+SHAPES = ((1, 1), (2, 1), (1, 2), (1.5, 2), (2, 1.5), (3, 1), (1, 3), (2.5, 2.5))
+
+Prepare = Callable[[Path], Tensor]  # (C, h, w)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two ways to the logits of the same pictures.
+    """Two ways from the same image files to the probabilities.
 
     Attributes:
         first, second: what computed them.
-        difference: the largest between two logits.
-        relative: `difference` by the largest logit of the first.
-        agreement: share of pictures whose best class is the same.
+        difference: the largest between two probabilities.
+        relative: the largest between two logits, each divided by its temperature, by the largest of the first.
+        agreement: share of images whose best class is the same.
         pictures: how many.
+        same_input: whether both networks saw the same tensors, so that the logits must agree, too.
     """
 
     first: str
@@ -40,24 +57,40 @@ class Comparison:
     relative: float
     agreement: float
     pictures: int
+    same_input: bool = True
+
+    def within(self, tolerance: float = TOLERANCE) -> bool:
+        """Whether the probabilities differ by at most `tolerance` and, where both saw the same tensors, the logits by at most
+        a hundredth of it, as a share of the largest. What is no number is not."""
+        return self.difference <= tolerance and (not self.same_input or self.relative <= tolerance * EXACT / TOLERANCE)
 
     def __str__(self) -> str:
+        logits = "" if self.same_input else ", each with its own preprocessing"
         return (
-            f"{self.first} against {self.second}: largest difference of logits {self.difference:.2e} "
-            f"({self.relative:.1e} of the largest), top-1 agrees on {self.agreement:.2%} of {self.pictures:,} pictures"
+            f"{self.first} against {self.second}: largest difference of probabilities {self.difference:.2e}, "
+            f"of logits {self.relative:.1e} of the largest{logits}; "
+            f"top-1 agrees on {self.agreement:.2%} of {self.pictures:,} pictures"
         )
 
 
 @dataclass(frozen=True)
 class Verification:
-    """All comparisons with the first way, and why a library was not among the ways."""
+    """All comparisons with the first way, and what was assumed or left out on the way."""
 
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
 
     def within(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether every difference is at most `tolerance` of the largest logit; one that is no number is not."""
-        return all(each.relative <= tolerance for each in self.comparisons)
+        """Whether every comparison is; see `Comparison.within`."""
+        return all(each.within(tolerance) for each in self.comparisons)
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    name: str
+    prepare: Prepare
+    network: Callable[[Tensor], Tensor]
+    temperature: float = 1.0
 
 
 def verify(
@@ -71,34 +104,45 @@ def verify(
     """Compare two files of weights of any format, as read by us and, where it is installed, by the library of each.
 
     Args:
-        a, b: files; `request` says of both what they cannot say themselves.
-        pictures: files and folders; without any, `NOISE` pictures of noise.
-        imgsz: side of the pictures in pixels; that of `a`'s preprocessing when None.
+        a, b: files or folders; `request` says of both what they cannot say themselves.
+        pictures: image files and folders; without any, some are made: noise of several shapes, as PNG files.
+        imgsz: side of the network's input in pixels; where given, all sides are prepared by our preprocessing at this size.
 
     Raises:
-        UserError: a file cannot be read, the two differ in classes or channels, or there are no pictures.
+        UserError: a file cannot be read, the two differ in classes or channels, or there are no images.
     """
-    ways: list[tuple[str, Callable[[Tensor], Tensor]]] = []
+    sources = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
+    _check_alike(
+        [(path, source.checkpoint.spec.in_channels, source.checkpoint.spec.classes) for path, source in sources]
+    )
     notes: list[str] = []
-    shapes = set()
-    batches: list[Tensor] = []
-    for path in (a, b):
-        source = load(path, _without_description(request, path))
-        shapes.add((source.checkpoint.spec.in_channels, source.checkpoint.spec.classes))
-        if not batches:
-            batches = _batches(source, pictures, imgsz)
-        ways.append((f"{Path(path).name} by resnets", checkpoints.network(source.checkpoint).float()))
-        original, note = _original(source)
+    ways: list[_Way] = []
+    for (path, source), (_, other) in zip(sources, reversed(sources), strict=True):
+        preprocess = _preprocess(path, source, other, notes)
+        if imgsz is not None:
+            preprocess = preprocess.at(imgsz)
+            notes.append(
+                f"`imgsz={imgsz}`: resnets prepared all images, so that no library's own preprocessing was compared"
+            )
+        channels = source.checkpoint.spec.in_channels
+        if channels != preprocess.channels:
+            notes.append(f"{path.name} takes {channels} channels: those of each image are averaged or repeated")
+        prepare = _prepared(preprocess, channels)
+        net = checkpoints.network(source.checkpoint).float()
+        ways.append(_Way(f"{path.name} by resnets", prepare, net, source.checkpoint.temperature))
+        original = _original(path, source, prepare, notes, own=imgsz is None)
         if original is not None:
-            ways.append((f"{Path(path).name} by {note}", original))
-        elif note:
-            notes.append(note)
-    if len(shapes) > 1:
-        words = " and ".join(f"{channels} channels, {classes} classes" for channels, classes in sorted(shapes))
+            ways.append(original)
+    with _image_files(pictures, max(sources[0][1].checkpoint.preprocess.size)) as files:
+        comparisons = _compared(ways, files)
+    return Verification(comparisons, tuple(dict.fromkeys(notes)))
+
+
+def _check_alike(shapes: Sequence[tuple[Path, int, int]]) -> None:
+    (a, *one), (b, *two) = shapes
+    if one != two:
+        words = " and ".join(f"{channels} channels, {classes} classes" for channels, classes in sorted((one, two)))
         raise UserError(f"'{a}' and '{b}' cannot be compared: {words}.")
-    logits = [(name, torch.cat([_logits(way, batch) for batch in batches])) for name, way in ways]
-    first, wanted = logits[0]
-    return Verification(tuple(_compare(first, wanted, name, found) for name, found in logits[1:]), tuple(notes))
 
 
 def _without_description(request: Request | None, path: str | Path) -> Request | None:
@@ -107,51 +151,105 @@ def _without_description(request: Request | None, path: str | Path) -> Request |
     return None if is_ours(Path(path)) else request
 
 
-def _original(source: Source) -> tuple[Callable[[Tensor], Tensor] | None, str]:
-    """The library's own network with its name and version, or None and why not."""
+def _preprocess(path: Path, source: Source, other: Source, notes: list[str]) -> Preprocess:
+    """That of the file or, where it carries none, that of the other."""
+    if source.carried or not other.carried:
+        if not source.carried:
+            notes.append(f"{path.name} holds no preprocessing: {source.checkpoint.preprocess.described()} is assumed")
+        return source.checkpoint.preprocess
+    notes.append(f"{path.name} holds no preprocessing: that of the other file was taken for it")
+    return other.checkpoint.preprocess
+
+
+def _prepared(preprocess: Preprocess, channels: int) -> Prepare:
+    """Our way from a file to the tensor, (channels, h, w)."""
+
+    def prepare(path: Path) -> Tensor:
+        image = preprocess.load(path)
+        if channels == len(image):
+            return image
+        return image.mean(0, keepdim=True) if channels == 1 else image[[i % len(image) for i in range(channels)]]
+
+    return prepare
+
+
+def _original(path: Path, source: Source, prepare: Prepare, notes: list[str], *, own: bool) -> _Way | None:
+    """The library's own network and, where the file carries one and `own` is asked for, its own preprocessing; None, and a
+    note, where it could not be had."""
     if source.foreign is None or source.format not in LIBRARIES:
-        return None, ""
-    library = LIBRARIES[source.format]
+        return None
+    library, module = LIBRARIES[source.format], formats.find(source.format)
     try:
-        net = formats.find(source.format).original(source.foreign, source.checkpoint.spec)
-        return net, f"{library} {importlib.metadata.version(library)}"
+        net = module.original(source.foreign, source.checkpoint.spec)
+        theirs = module.prepared(path) if own and source.carried and hasattr(module, "prepared") else None
     except ImportError:
-        return None, f"{library} is not installed, so its own network was not run beside ours: pip install {library}"
+        notes.insert(
+            0, f"{library} is not installed, so its own network was not run beside ours: pip install {library}"
+        )
+        return None
     except UserError as error:
-        return None, f"{library}'s own network was not run: {error}"
+        notes.insert(0, f"{library}'s own network was not run: {error}")
+        return None
+    how = " with its own preprocessing" if theirs else ""
+    return _Way(f"{path.name} by {library} {importlib.metadata.version(library)}{how}", theirs or prepare, net)
 
 
-def _batches(source: Source, pictures: Sequence[str], imgsz: int | None) -> list[Tensor]:
-    checkpoint = source.checkpoint
-    preprocess = checkpoint.preprocess if imgsz is None else checkpoint.preprocess.at(imgsz)
-    if not pictures:
-        generator = torch.Generator().manual_seed(0)
-        return [torch.randn(NOISE, checkpoint.spec.in_channels, *preprocess.size, generator=generator)]
-    paths = [path for name in pictures for path in _files(Path(name))]
-    if not paths:
-        raise UserError(f"There are no pictures in {', '.join(pictures)}.")
-    return [
-        torch.stack([preprocess.load(path) for path in paths[start : start + BATCH]])
-        for start in range(0, len(paths), BATCH)
-    ]
+def _compared(ways: Sequence[_Way], files: Sequence[Path]) -> tuple[Comparison, ...]:
+    """Each way but the first with the first."""
+    logits: list[list[Tensor]] = [[] for _ in ways]
+    same = [True] * len(ways)
+    for start in range(0, len(files), BATCH):
+        inputs: list[Tensor] = []
+        for number, way in enumerate(ways):
+            inputs.append(torch.stack([way.prepare(path) for path in files[start : start + BATCH]]))
+            one, other = inputs[0], inputs[-1]
+            same[number] &= one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+            with torch.inference_mode():
+                try:
+                    logits[number].append(way.network(inputs[-1]).float() / way.temperature)
+                except ValueError as error:  # an image that is too small for the network
+                    raise UserError(f"{way.name}: {error}") from None
+    first, *others = (torch.cat(parts) for parts in logits)
+    return tuple(
+        _comparison(ways[0].name, first, way.name, found, same_input)
+        for way, found, same_input in zip(ways[1:], others, same[1:], strict=True)
+    )
+
+
+def _comparison(first: str, wanted: Tensor, second: str, found: Tensor, same_input: bool) -> Comparison:
+    return Comparison(
+        first,
+        second,
+        (wanted.softmax(1) - found.softmax(1)).abs().max().item(),
+        ((wanted - found).abs().max() / wanted.abs().max()).item(),
+        (wanted.argmax(1) == found.argmax(1)).float().mean().item(),
+        len(wanted),
+        same_input,
+    )
+
+
+@contextlib.contextmanager
+def _image_files(given: Sequence[str], side: int) -> Iterator[list[Path]]:
+    """The files that are named or, without names, made ones: soft noise, of several shapes around `side`."""
+    if given:
+        found = [path for name in given for path in _files(Path(name))]
+        if not found:
+            raise UserError(f"There are no pictures in {', '.join(given)}.")
+        yield found
+        return
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="resnets-") as folder:
+        made = []
+        for number, (height, width) in enumerate(SHAPES):
+            coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+            made.append(Path(folder) / f"{number}.png")
+            coarse.resize((round(width * side), round(height * side)), Image.Resampling.BICUBIC).save(made[-1])
+        yield made
 
 
 def _files(path: Path) -> list[Path]:
     if not path.exists():
-        raise UserError(f"There is no picture and no folder '{path}'.")
+        raise UserError(f"There is no image and no folder '{path}'.")
     if path.is_dir():
         return sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
     return [path]
-
-
-def _logits(way: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return way(batch).float()
-
-
-def _compare(first: str, wanted: Tensor, second: str, found: Tensor) -> Comparison:
-    difference = (found - wanted).abs().max().item()
-    largest = wanted.abs().max().item()
-    agreement = (found.argmax(1) == wanted.argmax(1)).float().mean().item()
-    relative = difference / largest if largest > 0 else difference
-    return Comparison(first, second, difference, relative, agreement, len(wanted))

@@ -1,0 +1,136 @@
+"""README.md of a folder for the Hugging Face Hub: what the checkpoint says of itself, as its readers look for it.
+
+The head of the file is YAML between two lines of `---` (huggingface.co/docs/hub/model-cards). JSON is YAML, so each value
+stands there as JSON and needs no library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from resnets.weights.checkpoint import Checkpoint
+
+FILE = "README.md"
+# What the Hub calls the licenses that the catalog and people name otherwise; it takes others as "other" with a name.
+HUB = {"bsd-3-clause", "apache-2.0", "mit", "cc-by-nc-4.0", "cc-by-4.0", "cc0-1.0", "bsd-2-clause", "unknown"}
+SHARES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "balanced_accuracy": "Balanced accuracy"}
+ERRORS = {"ece": "Expected calibration error", "nll": "Log loss", "loss": "Loss"}
+
+
+def text(checkpoint: Checkpoint, *, library: str, name: str, usage: str, notes: tuple[str, ...] = ()) -> str:
+    """The whole file.
+
+    Args:
+        library: "transformers" or "timm".
+        name: the library's of the network.
+        usage: Python that opens the folder and classifies an image.
+        notes: what was changed for the library, a sentence each.
+    """
+    return "\n".join((*_head(checkpoint, library, name), *_body(checkpoint, name, usage, notes))) + "\n"
+
+
+def license_(provenance: Mapping[str, Any]) -> str:
+    """As the checkpoint gives it, or "unknown"."""
+    for key in ("license", "licence"):
+        if isinstance(given := provenance.get(key), str) and given:
+            return given
+    return "unknown"
+
+
+def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
+    given = license_(checkpoint.provenance)
+    values: dict[str, Any] = {"license": given.lower() if given.lower() in HUB else "other"}
+    if values["license"] == "other":
+        values["license_name"] = given.lower().replace(" ", "-")
+    values |= {
+        "library_name": library,
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "resnet", "resnets"],
+    }
+    if parent := _parent(checkpoint.provenance):
+        values["base_model"] = parent
+    results = [
+        {"type": kind, "value": value, "name": label}
+        for kind, label, value in (
+            *(("accuracy" if key == "top1" else key, SHARES[key], checkpoint.metrics.get(key)) for key in SHARES),
+            *((key, ERRORS[key], checkpoint.metrics.get(key)) for key in ERRORS),
+        )
+        if _number(value)
+    ]
+    if results:
+        task = {"type": "image-classification", "name": "Image classification"}
+        dataset = {"type": "imagefolder", "name": _protocol(checkpoint.metrics)}
+        result = {"task": task, "dataset": dataset, "metrics": results}
+        values["model-index"] = [{"name": f"{name}, {checkpoint.spec.classes} classes", "results": [result]}]
+    return ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()), "---", ""]
+
+
+def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...]) -> list[str]:
+    spec, metrics, provenance = checkpoint.spec, checkpoint.metrics, checkpoint.provenance
+    lines = [f"# {spec.name}, {spec.classes} classes", ""]
+    lines += [
+        f"`{name}`, written by [resnets](https://pypi.org/project/resnets/) from a checkpoint of `{spec.name}`.",
+        "",
+    ]
+    lines += ["```python", usage.strip(), "```", ""]
+    if notes:
+        lines += [*(f"- {note}" for note in notes), ""]
+    if checkpoint.classes:
+        some = ", ".join(_plain(each) for each in checkpoint.classes[:20])
+        more = f" and {len(checkpoint.classes) - 20:,} more" if len(checkpoint.classes) > 20 else ""
+        lines += [f"Classes: {some}{more}.", ""]
+    facts = {key: value for key, value in metrics.items() if _number(value)}
+    lines += ["## Evaluation", ""]
+    if facts:
+        lines += [f"Protocol: {_protocol(metrics)}.", "", "| metric | value |", "|---|---|"]
+        lines += [f"| {_plain(key)} | {value:.6g} |" for key, value in facts.items()]
+    else:
+        lines.append("The checkpoint states no figures.")
+    lines += ["", "## Provenance", "", f"- license: {_plain(license_(provenance))}"]
+    lines += [
+        f"- {_plain(key)}: {_plain(_flat(value))}"
+        for key, value in provenance.items()
+        if key not in ("license", "licence")
+    ]
+    return lines
+
+
+def _parent(provenance: Mapping[str, Any]) -> str | None:
+    """The Hub's name of the parent weights, where they lie there: "microsoft/resnet-50"."""
+    address = provenance.get("address")
+    if not isinstance(address, str) or "huggingface.co/" not in address:
+        return None
+    parts = address.partition("huggingface.co/")[2].split("/")
+    return "/".join(parts[:2]) if len(parts) >= 2 else None
+
+
+def _protocol(metrics: Mapping[str, Any]) -> str:
+    """On what the figures were measured, in words."""
+    if isinstance(given := metrics.get("protocol"), str):
+        return _plain(given)
+    split = metrics.get("split")
+    count = metrics.get("count")
+    words = [f"{_plain(split)} split" if isinstance(split, str) else "validation split of the training data"]
+    if _number(count):
+        words.append(f"{count:,} images")
+    return ", ".join(words)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(each)}" for key, each in value.items())
+    return ", ".join(map(_flat, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain(value: object) -> str:
+    """One line without signs that Markdown or HTML read."""
+    line = " ".join(str(value).split())
+    for sign in "\\`*_<>|[]":
+        line = line.replace(sign, f"\\{sign}" if sign not in "<>" else {"<": "&lt;", ">": "&gt;"}[sign])
+    return line
