@@ -157,6 +157,14 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         raise UserError(f"Keras' files end in {', '.join(SUFFIXES)}; received '{path.name}'.")
     folded = folding.with_temperature(checkpoint) if top else checkpoint
     model, name = network(folded.spec, folded.tensors, top=top)
+    layer = keras_network.library().layers.Layer
+    if suffix == ".h5" and (
+        odd := sorted({type(each).__name__ for each in model.operations if not isinstance(each, layer)})
+    ):
+        raise UserError(
+            f"Keras cannot open the whole model of '{checkpoint.spec.name}' in its older format, .h5, which has layers alone and "
+            f"no operation {', '.join(odd)}. Write .keras or .weights.h5."
+        )
     with atomic.replacing(path) as temporary:
         # Keras looks at the suffix, too.
         inner = Path(temporary).with_name(f"{Path(temporary).name}{suffix}")
