@@ -30,3 +30,8 @@ def suggestion(received: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the nearest of the `known` names, or an empty string when none is near."""
     near = difflib.get_close_matches(received, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def printable(text: str) -> str:
+    r"""One line for a terminal: what would steer it, such as an escape or a line break in a file name, as `\x1b`, `\n`."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

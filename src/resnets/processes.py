@@ -10,22 +10,51 @@ from resnets import limits
 
 def rank() -> int:
     """The number of this process among all, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return _number("RANK", 0) if fault() is None else 0
 
 
 def size() -> int:
     """How many processes do the job together, on all machines."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", 1) if fault() is None else 1
 
 
 def local_rank() -> int:
     """The number of this process among those of this machine, from 0: that of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return max(_number("LOCAL_RANK", 0), 0)
 
 
 def local_size() -> int:
     """How many of the processes share this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(_number("LOCAL_WORLD_SIZE", 1), 1)
+
+
+def fault() -> str | None:
+    """What is wrong with the variables that a launcher sets, which may be left over from another program; None if nothing is.
+
+    With such variables a process counts as the only one. Training, which would wait for the others, refuses them.
+    """
+    given = {name: value for name in ("RANK", "WORLD_SIZE") if (value := os.environ.get(name))}
+    for name, value in given.items():
+        if not value.strip().isdecimal():
+            return f"{name} is '{value}', which is no number"
+    processes = _number("WORLD_SIZE", 1)
+    if processes < 1:
+        return "WORLD_SIZE is 0"
+    if _number("RANK", 0) >= processes:
+        return f"RANK is {_number('RANK', 0)} of {processes} processes, which are counted from 0"
+    needed = ("RANK", "MASTER_ADDR", "MASTER_PORT") if processes > 1 else ()
+    for name in needed:
+        if not os.environ.get(name):
+            return f"WORLD_SIZE is {processes}, and {name} is not set"
+    if needed and not os.environ["MASTER_PORT"].isdecimal():
+        return f"MASTER_PORT is '{os.environ['MASTER_PORT']}', which is no number"
+    return None
+
+
+def _number(name: str, default: int) -> int:
+    """The value of an environment variable; the default where it is missing, empty or no number."""
+    value = os.environ.get(name, "").strip()
+    return int(value) if value.isdecimal() else default
 
 
 def cores() -> int:

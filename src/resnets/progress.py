@@ -5,12 +5,14 @@ Everything here goes to stderr, so that results on stdout can be piped.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from resnets import processes
+from resnets.errors import printable
 
 Item = TypeVar("Item")
 
@@ -20,9 +22,28 @@ PLAIN_LINE_SECONDS = 10.0  # without a terminal, one line in this many seconds i
 
 
 def say(message: str) -> None:
-    """Print one line for the person at the terminal (stderr); of several processes only the first one speaks."""
+    """Print one line for the person at the terminal (stderr); of several processes only the first one speaks.
+
+    Where it cannot be printed (no stderr, a terminal or a log that has gone), the work goes on all the same.
+    """
     if processes.rank() == 0:
-        print(rephrase(message), file=sys.stderr, flush=True)
+        tell(rephrase(message))
+
+
+def tell(message: str) -> None:
+    """Print one line to stderr, if there is one, in whatever it can encode."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        line = printable(message).encode(encoding, "backslashreplace").decode(encoding)
+        print(line, file=sys.stderr, flush=True)
+
+
+def _on_terminal() -> bool:
+    with contextlib.suppress(AttributeError, ValueError):  # None, as under pythonw; closed
+        return sys.stderr.isatty()
+    return False
 
 
 def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
@@ -38,7 +59,7 @@ def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: s
         total = len(items)  # type: ignore[arg-type]
     if processes.rank() > 0:
         yield from items
-    elif sys.stderr.isatty():
+    elif _on_terminal():
         yield from _bar(items, what, total, unit)
     else:
         yield from _lines(items, what, total, unit)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import importlib
-import io
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from resnets import progress
-from resnets.cli import aliases
+from resnets.cli import aliases, failures, streams
 from resnets.cli.flags import as_flags
-from resnets.errors import JobError, UserError, suggestion
+from resnets.errors import UserError, suggestion
 
 # Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
@@ -60,34 +61,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     0: done. 1: the job was started and failed. 2: it cannot be done as asked. 130: interrupted. 141: the reader of
-    stdout went away. The environment variable RESNETS_DEBUG=1 adds the traceback to every error.
+    stdout went away. 143, 129: SIGTERM, SIGHUP. The environment variable RESNETS_DEBUG=1 adds the traceback to every error.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name may hold bytes that are no text; they leave as they came.
-        sys.stdout.reconfigure(errors="surrogateescape")
+    if not streams.prepare():
+        progress.tell("stdout is closed: what would be printed there is lost; results can go into a file")
     progress.rephrase = as_flags
     try:
-        code = _run(aliases.canonical(words, VERBS))
-        sys.stdout.flush()
-        return code
+        with _ended_by_signals():
+            code = _run(aliases.canonical(words, VERBS))
+            sys.stdout.flush()
+            return code
     except (BrokenPipeError, SystemExit) as end:
+        # rich turns a closed pipe into SystemExit.
         if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
             raise
-        # rich turns a closed pipe into SystemExit. Python flushes stdout once more at exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
+        progress.tell("interrupted")
         return INTERRUPTED
+    except _Ended as end:
+        progress.tell(f"ended by {end.signal.name}")
+        return 128 + end.signal
     except Exception as error:
         if os.environ.get("RESNETS_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
-        message, code = _explained(error)
-        print(f"error: {message}", file=sys.stderr)
+        message, code = failures.explained(error)
+        progress.tell(f"error: {message}")
         return code
     finally:
         progress.rephrase = str
+        streams.settle()
+
+
+class _Ended(BaseException):
+    """A signal that ends the process came; what is half written is cleared away on the way out, as with Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Raise `_Ended` where SIGTERM or SIGHUP would kill the process; a signal that is ignored (nohup) stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    owner = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() == owner:
+            raise _Ended(number)
+        signal.signal(number, signal.SIG_DFL)  # in a process that was forked by a library
+        os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:
@@ -130,25 +166,3 @@ def _received(flags: Sequence[str], words: Sequence[str]) -> str:
         if word.partition("=")[0] in flags:
             return word
     return flags[0]
-
-
-def _explained(error: Exception) -> tuple[str, int]:
-    """What to print for an error, and the exit code."""
-    if isinstance(error, UserError):
-        return as_flags(str(error)), 2
-    if isinstance(error, JobError):
-        return as_flags(str(error)), 1
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
-        return "The memory of this machine is used up. Use a smaller --batch, --imgsz or model.", 1
-    if isinstance(error, OSError) and error.errno is not None:
-        where = f" '{error.filename}'" if error.filename else ""
-        advice = {
-            errno.ENOSPC: " Free some space, or choose another place with --out.",
-            errno.EFBIG: " Choose another place with --out.",
-            errno.EACCES: " Choose a place that this user may use.",
-            errno.EROFS: " Choose another place with --out.",
-        }.get(error.errno, "")
-        return f"{error.strerror}{':' if where else ''}{where}.{advice}", 1
-    kind = type(error).__name__
-    first = next(iter(str(error).splitlines()), "")
-    return f"this is a bug in resnets: {kind}: {first}; run again with RESNETS_DEBUG=1 to see where, and report it", 1

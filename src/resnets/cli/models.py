@@ -35,7 +35,7 @@ def models(
         hint = suggestion(pattern.strip("*?"), zoo.names()) or " `resnets models` without a pattern lists them all."
         raise UserError(f"No network is called '{pattern}'.{hint}")
     if as_json:
-        typer.echo(json.dumps([_values(name, entry) for name, entry in entries.items()], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([_values(name, entry) for name, entry in entries.items()], indent=2))
         return
 
     from rich.console import Console

@@ -137,7 +137,7 @@ def list_(
         raise UserError(f"No published weights are called '{pattern}'.{hint}")
     if as_json:
         rows = [_values(entry) for entry in found]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(rows, indent=2))
         return
     console = Console(width=console_width(), highlight=False)
     console.print(_table(found, wide=console.width >= WIDE))

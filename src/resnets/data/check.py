@@ -61,9 +61,8 @@ class CheckReport:
         return {"serious": self.serious, "verdict": self.verdict, **vars(self), "problems": problems}
 
     def to_json(self) -> str:
-        """The same as text; a file name that is no UTF-8 has its bytes as escapes."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+        """The same as text in ASCII, which every stream can print; other letters and bytes that are no text are escapes."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 def check(source: Source, *, workers: int | None = None) -> CheckReport:

@@ -59,8 +59,14 @@ def joined() -> Iterator[Attempt]:
     """Be one of the processes that the launcher has started, for the time of the block.
 
     Raises:
+        UserError: the variables of a launcher are set as none sets them.
         JobError: another process has ended in the midst of it.
     """
+    if (fault := processes.fault()) is not None:
+        raise UserError(
+            f"{fault}: a launcher sets all of them. Start the job with torchrun; if another program has left them behind, "
+            "`unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE`."
+        )
     if not processes.launched():
         yield Attempt(None, 0)
         return
