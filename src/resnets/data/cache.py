@@ -15,10 +15,10 @@ from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
 from resnets.data.parallel import in_order
 from resnets.data.preprocess import middle
-from resnets.data.samples import counted
+from resnets.data.samples import counted, listed
 from resnets.errors import JobError
 from resnets.limits import free_memory
-from resnets.progress import track
+from resnets.progress import say, track
 
 MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
 ESTIMATE_PICTURES = 48  # as many are decoded to guess the size of all
@@ -89,13 +89,15 @@ class InMemory:
         return self.pictures[index]
 
 
-def failed(
-    failures: Sequence[DecodeError], advice: str = "; repair or remove what is listed, or use `on_bad=skip`"
-) -> str:
-    """One message that names every bad file (the first twenty of them)."""
-    shown = "\n  ".join(str(error) for error in sorted(failures, key=str)[:SHOWN_FAILURES])
-    more = f"\n  and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
-    return f"{counted(len(failures), 'image')} cannot be read{advice}:\n  {shown}{more}"
+def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`") -> str:
+    """Say what is wrong with each file (the first twenty of them), and return the one line of the error."""
+    ordered = sorted(failures, key=str)
+    for error in ordered[:SHOWN_FAILURES]:
+        say(f"  {error}")
+    if len(ordered) > SHOWN_FAILURES:
+        say(f"  and {len(ordered) - SHOWN_FAILURES} more")
+    names = listed([error.path for error in ordered], SHOWN_FAILURES)
+    return f"{counted(len(failures), 'image')} cannot be read: {names}{'; ' if advice else ''}{advice}"
 
 
 def shrunken(path: str, *, min_side: int) -> np.ndarray:
