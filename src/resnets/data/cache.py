@@ -78,7 +78,7 @@ class InMemory:
         made = in_order(load, range(len(source)), workers=None, ahead=AHEAD)
         pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
         if failures:
-            raise JobError(f"{failed(failures, advice='')}\nThey could be read when the run began.")
+            raise JobError(f"{failed(failures, advice='')}. They could be read when the run began.")
         kept = [picture for picture in pictures if picture is not None]
         self.pictures: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
 
@@ -89,7 +89,7 @@ class InMemory:
         return self.pictures[index]
 
 
-def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`") -> str:
+def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`.") -> str:
     """Say what is wrong with each file (the first twenty of them), and return the one line of the error."""
     ordered = sorted(failures, key=str)
     for error in ordered[:SHOWN_FAILURES]:
