@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -178,30 +177,3 @@ def test_a_range_test_prints_the_rate(pictures, tmp_path, capsys):
     words = ["lr-find", str(pictures), *QUICK, "--steps", "25", "--low", "0.0001", "--high", "0.5"]
     assert main([*words, "--out", str(tmp_path / "curve.png")]) == 0
     assert 0.0001 <= float(capsys.readouterr().out) <= 0.5
-
-
-def test_pictures_on_the_disk_change_nothing_and_are_decoded_once(pictures, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    data = shutil.copytree(pictures, tmp_path / "pictures")
-
-    def kept() -> list[Path]:
-        return sorted((tmp_path / "home").rglob("*.rgb"))
-
-    def last(name: str, where: str) -> bytes:
-        words = ["train", str(data), *QUICK, "--epochs", "2", "--cache", where, "--out", str(tmp_path), "--name", name]
-        assert main(words) == 0
-        assert ("on the disk, in" in capsys.readouterr().err) == (where == "disk")
-        return (tmp_path / name / "weights" / "last.safetensors").read_bytes()
-
-    anew = last("anew", "off")
-    assert kept() == []
-    assert last("first", "disk") == anew
-    files = kept()
-    assert len(files) == 32  # the training pictures
-    for file in files[1:]:
-        shutil.copyfile(files[0], file)
-    assert last("second", "disk") != anew  # what stands in the files is what is trained on
-    Image.new("RGB", (24, 24), (1, 2, 3)).save(data / "red" / "00.png")
-    Image.new("RGB", (24, 24), (3, 2, 1)).save(data / "green" / "00.png")
-    last("edited", "disk")
-    assert len(kept()) > 32  # edited ones are other pictures

@@ -19,6 +19,7 @@ from PIL import Image
 from resnets.data import check, examination, loader, samples, sharding, shards, sources, split
 from resnets.data.decode import DecodeError, decode, inspect
 from resnets.data.loader import Place, Plan
+from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample, Source, Stored
 from resnets.errors import JobError, UserError
 
@@ -139,6 +140,38 @@ def test_shards_can_be_written_from_shards(written: Path, tmp_path: Path) -> Non
     for part in before.parts:
         contents = [sorted(examination.examine(each.path).sha256 for each in x.part(part)) for x in (before, after)]
         assert contents[0] == contents[1]
+
+
+def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: Path, capsys) -> None:
+    """Within a mean of 1.5 and 24 at most of 255 steps, on soft scenes; smaller files keep their bytes."""
+    noise, found = np.random.default_rng(1), []
+    for number, (size, name) in enumerate(
+        {(200, 120): "a.jpg", (90, 300): "b.png", (60, 40): "c.jpg", (70, 64): "d.webp"}.items()
+    ):
+        picture = Image.fromarray(noise.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned, which the smaller image is already
+        picture.save(tmp_path / name, **({"exif": exif, "quality": 95} if number == 0 else {}))
+        found.append(Sample(str(tmp_path / name), "ab"[number % 2], "val"))
+    before = Source(tmp_path, tuple(found), ("a", "b"))
+    sharding.write(tmp_path / "out", before, resize=64)
+    assert "2 of 4 images were brought to a shorter side of 64; none was enlarged" in capsys.readouterr().err
+    after = sources.read(tmp_path / "out").samples
+    assert [inspect(each.path)[:4] for each in after] == [
+        ("JPEG", "RGB", 64, 106), ("PNG", "RGB", 64, 213), ("JPEG", "RGB", 60, 40), ("WEBP", "RGB", 70, 64),
+    ]  # fmt: skip
+    assert [examination.examine(after[k].path).sha256 for k in (2, 3)] == [
+        examination.examine(found[k].path).sha256 for k in (2, 3)
+    ]
+    preprocess = Preprocess(size=(56, 56), resize_to=64, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+    for old, new in zip(before.samples, after, strict=True):
+        difference = (preprocess.load(old.path) - preprocess.load(new.path)).abs()
+        assert float(difference.mean()) < 1.5
+        assert float(difference.max()) < 24
+    with pytest.raises(UserError, match="`resize` is 0"):
+        sharding.write(tmp_path / "none", before, resize=0)
 
 
 def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:

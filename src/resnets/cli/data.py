@@ -104,6 +104,9 @@ def shard(
     data: Annotated[str, typer.Argument(help=DATA)],
     out: Annotated[str, typer.Argument(help="Where to write the shards; empty or not there yet.")],
     size_mb: Annotated[float, typer.Option(help="Size of a shard, millions of bytes.")] = 500.0,
+    resize: Annotated[
+        int | None, typer.Option(help="Bring larger images to this shorter side, pixels; none is enlarged.")
+    ] = None,
     split_file: Annotated[str | None, typer.Option(help="A split that `resnets data split` wrote.")] = None,
     val_fraction: Annotated[float, typer.Option(help="Share of val, where the data has none.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the split, and of the order of the training pictures.")] = 123,
@@ -114,7 +117,8 @@ def shard(
 ) -> None:
     """Write pictures into WebDataset tars, which training reads as a stream: for more than a folder can hold.
 
-    They are split as training would split them, and keep their bytes. The folder is then named like any other data.
+    They are split as training would split them, and keep their bytes, but for what --resize makes smaller: for more images
+    than memory can keep decoded. The folder is then named like any other data.
 
     Example: resnets data shard photos shards
     """
@@ -124,6 +128,6 @@ def shard(
 
     wanted = {"val_fraction": val_fraction, "split_seed": seed, "split_file": split_file, "group_by": group_by}
     source = build.divided(sources.read(data, closed=on_bad), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]
-    written = sharding.write(out, source, seed=seed, size_mb=size_mb)
+    written = sharding.write(out, source, seed=seed, size_mb=size_mb, resize=resize)
     parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
     typer.echo(f"{out}: " + ", ".join(parts))

@@ -86,7 +86,7 @@ def train(
     ] = None,
     cache: Annotated[
         str | None,
-        typer.Option(rich_help_panel=PICTURES, help="Where decoded pictures are kept: auto, ram, disk or off."),
+        typer.Option(rich_help_panel=PICTURES, help="Where decoded images are kept: auto, ram or off."),
     ] = None,
     device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,

@@ -1,16 +1,14 @@
-"""Pictures as the trainer wants them before they are varied: decoded when asked for, or kept in memory or (`disk`) in files."""
+"""Training images before augmentation: decoded when asked for, or kept in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from torchvision.transforms.v2 import functional
 
 from resnets import processes
-from resnets.data import disk
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
 from resnets.data.parallel import in_order
@@ -116,56 +114,34 @@ def shrunken(path: str, *, min_side: int) -> np.ndarray:
 
 
 class Decision(NamedTuple):
-    """Where the prepared pictures are kept ("ram", "disk", or "off": nowhere), how large they are together, and why."""
+    """Where the prepared images are kept ("ram", or "off": nowhere), how large they are together, and why."""
 
     where: str
     bytes: int
     reason: str
 
     def __str__(self) -> str:
-        kept = {
-            "ram": "in memory",
-            "disk": f"on the disk, in '{disk.home()}'",
-            "off": "nowhere: decoded anew each time",
-        }
-        return f"prepared pictures are kept {kept[self.where]}  ({self.reason})"
+        kept = {"ram": "in memory", "off": "nowhere: decoded anew each time"}
+        return f"prepared images are kept {kept[self.where]}  ({self.reason})"
 
 
-def decide(
-    asked: str, source: Decoded, *, place: Path | None = None, hashes: Sequence[str] = (), available: int | None = None
-) -> Decision:
-    """`ram`, `disk` and `off` are obeyed; `auto` keeps the pictures in memory when they take less than 40 % of what is
-    free of it, else on the disk when they take less than a quarter of that.
+def decide(asked: str, source: Decoded, *, available: int | None = None, advice: str = "") -> Decision:
+    """`ram` and `off` are obeyed; `auto` keeps the images in memory when they take less than 40 % of what is free of it.
 
     Args:
-        place: their folder on the disk; None for pictures without a hash, which cannot be kept there.
-        hashes: the SHA-256 of each.
         available: bytes of memory; by default what is free, shared out to the processes on this machine.
-
-    Raises:
-        JobError: `disk` was asked for and has no room, or the pictures have no hash.
+        advice: what to do where they do not fit.
     """
     available = free_memory() // processes.local_size() if available is None else available
     size = _estimate(source)
-    amount = f"the pictures take {size / 1e6:,.0f} MB"
+    amount = f"the images take {size / 1e6:,.0f} MB"
     if asked in ("ram", "off"):
         return Decision(asked, size, f"as asked; {amount}")
     fits = size <= MEMORY_SHARE * available
-    memory = (
-        f"{'less' if fits else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB of memory that are free"
-    )
-    if asked == "auto" and fits:
-        return Decision("ram", size, f"{amount}, {memory}")
-    room = disk.Room(False, "they are read as a stream, without a hash of each")
-    if place:
-        room = disk.room(size, place, hashes)
-    if asked == "disk":
-        if not room.enough:
-            raise JobError(
-                f"The pictures cannot be kept on the disk: {amount}, {room.reason}. Use --cache off, or ram."
-            )
-        return Decision("disk", size, f"as asked; {amount}, {room.reason}")
-    return Decision("disk" if room.enough else "off", size, f"{amount}, {memory}, and {room.reason}")
+    reason = f"{amount}, {'less' if fits else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB of memory"
+    if fits:
+        return Decision("ram", size, f"{reason} that are free")
+    return Decision("off", size, f"{reason} that are free{'; ' * bool(advice)}{advice}")
 
 
 def _estimate(source: Decoded) -> int:

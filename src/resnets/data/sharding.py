@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -9,48 +10,66 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from resnets.atomic import replacing, write_text
 from resnets.data.check import within
-from resnets.data.decode import SUFFIXES, DecodeError, inspect
+from resnets.data.decode import ALL_SUFFIXES, DecodeError, decode_image, inspect
 from resnets.data.files import opened
+from resnets.data.parallel import in_order
 from resnets.data.samples import Sample, Source
 from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, sha256, unfinished
 from resnets.errors import JobError, UserError
-from resnets.progress import track
+from resnets.progress import say, track
 
-_SUFFIXES = sorted(SUFFIXES)
+_SUFFIXES = sorted(ALL_SUFFIXES)
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000")
+_JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
+_AHEAD = 64  # images that are read before they are written
 
 
-def write(out: str | Path, source: Source, *, seed: int = 123, size_mb: float = 500.0) -> dict[str, int]:
-    """Write the pictures of `source`, which has its parts, as shards of about `size_mb` million bytes into `out`.
+def write(
+    out: str | Path, source: Source, *, seed: int = 123, size_mb: float = 500.0, resize: int | None = None
+) -> dict[str, int]:
+    """Write the images of `source`, which has its splits, as shards of about `size_mb` million bytes into `out`.
 
-    The files keep their bytes. Training pictures come in an order drawn with `seed`. The same source gives the same bytes.
+    The files keep their bytes. Training images come in an order drawn with `seed`. The same source gives the same bytes.
+
+    Args:
+        resize: larger images are decoded as training decodes them and brought to this shorter side in pixels (bilinear with
+            antialiasing, as `Preprocess` resizes); what was compressed with losses becomes a JPEG of quality 95 without
+            chroma subsampling, everything else a PNG. No image is enlarged.
 
     Returns:
         The number of shards of each part.
 
     Raises:
-        UserError: the library is missing, or `out` is not an empty folder.
+        UserError: the library is missing, `resize` is below 1, or `out` is not an empty folder.
         JobError: a picture can no longer be read, or `out` cannot be written.
     """
     out = Path(out)
     _check_place(out)
     if size_mb <= 0:
         raise UserError(f"--size-mb is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
+    if resize is not None and resize < 1:
+        raise UserError(f"`resize` is {resize}; it is a shorter side in pixels, such as 256.")
     shards: list[dict[str, Any]] = []
+    smaller = 0
     rows = [np.empty(0, ROW)]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for part in source.parts:
             samples = _Ordered(source.part(part), seed if part == "train" else None)
-            shown = track(samples, what=f"writing {part}", unit="pictures")
-            for path, packed in _tars(out, part, shown, source, sum(map(len, rows)), size_mb * 1e6):
+            read = in_order(partial(_read, resize=resize), samples, workers=None, ahead=_AHEAD)
+            shown = track(read, what=f"writing {part}", total=len(samples), unit="images")
+            for path, packed, resized in _tars(out, part, shown, source, sum(map(len, rows)), size_mb * 1e6):
                 rows.append(packed)
+                smaller += resized
                 content = {"count": len(packed), "bytes": path.stat().st_size, "sha256": sha256(path)}
                 shards.append({"file": path.name, "part": part, **content})
     except DecodeError as error:
@@ -59,8 +78,13 @@ def write(out: str | Path, source: Source, *, seed: int = 123, size_mb: float = 
         raise JobError(f"Cannot write to '{out}': {error.strerror or error}. It is unfinished, remove it.") from error
     with replacing(out / INDEX) as temporary:
         np.save(temporary, np.concatenate(rows), allow_pickle=False)
+    if resize is not None:
+        say(
+            f"{smaller:,} of {sum(map(len, rows)):,} images were brought to a shorter side of {resize}; none was enlarged"
+        )
     facts = {"format": FORMAT, "classes": source.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
-    write_text(out / MANIFEST, json.dumps({**facts, "shards": shards}, indent=1) + "\n")
+    sizes = {} if resize is None else {"resize": resize}
+    write_text(out / MANIFEST, json.dumps({**facts, **sizes, "shards": shards}, indent=1) + "\n")
     return {part: sum(shard["part"] == part for shard in shards) for part in source.parts}
 
 
@@ -96,28 +120,51 @@ class _Ordered:
         return (self.samples[number] for number in order)
 
 
+class _Member(NamedTuple):
+    sample: Sample
+    suffix: str
+    content: bytes
+    resized: bool
+
+
+def _read(sample: Sample, *, resize: int | None) -> _Member:
+    with opened(sample.path) as file:
+        content = file.read()
+    if resize is None or min(inspect(content, name=sample.path)[2:4]) <= resize:
+        return _Member(sample, _suffix(sample.path), content, False)
+    image = decode_image(content, name=sample.path, min_side=2 * resize)  # a margin as that of Preprocess
+    longer = resize * max(image.size) // min(image.size)
+    size = (resize, longer) if image.width < image.height else (longer, resize)
+    kind = "JPEG" if inspect(content, name=sample.path).format in _LOSSY else "PNG"
+    file = io.BytesIO()
+    image.resize(size, Image.Resampling.BILINEAR).save(file, kind, **(_JPEG if kind == "JPEG" else {}))
+    return _Member(sample, ".jpg" if kind == "JPEG" else ".png", file.getvalue(), True)
+
+
 def _tars(
-    out: Path, part: str, samples: Iterable[Sample], source: Source, number: int, size: float
-) -> Iterator[tuple[Path, np.ndarray]]:
-    """Write the samples, numbered from `number` on, into tars; each is given when it is full, with its index."""
-    waiting = iter(samples)
+    out: Path, part: str, members: Iterable[_Member], source: Source, number: int, size: float
+) -> Iterator[tuple[Path, np.ndarray, int]]:
+    """Write the images, numbered from `number` on, into tars; each is given when it is full, with its index and the number
+    of images that were made smaller.
+    """
+    waiting = iter(members)
     following = next(waiting, None)
     labels = {name: place for place, name in enumerate(source.classes)}
     count = 0
     while following is not None:
         path, count = out / f"{part}-{count:06d}.tar", count + 1
         rows: list[tuple[int, float, int]] = []
+        resized = 0
         with _tar(path) as (tar, file):
             while following is not None and (not rows or file.tell() < size):
-                label, suffix = labels[following.label or ""], _suffix(following.path)
-                with opened(following.path) as picture:
-                    content = picture.read()
-                said = {"label": following.label, "path": within(str(source.root), following.path)}
-                members = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
-                tar.write({"__key__": f"{number:08d}", **members})
-                rows.append((label, following.weight, _SUFFIXES.index(suffix)))
+                sample, suffix, content, smaller = following
+                label, resized = labels[sample.label or ""], resized + smaller
+                said = {"label": sample.label, "path": within(str(source.root), sample.path)}
+                entry = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
+                tar.write({"__key__": f"{number:08d}", **entry})
+                rows.append((label, sample.weight, _SUFFIXES.index(suffix)))
                 following, number = next(waiting, None), number + 1
-        yield path, _packed(path, rows)
+        yield path, _packed(path, rows), resized
 
 
 @contextmanager
@@ -135,10 +182,10 @@ def _tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
 def _suffix(path: str) -> str:
     """That of the file; of its content, where it has none that is a picture's."""
     suffix = Path(path).suffix.lower()
-    if suffix in SUFFIXES:
+    if suffix in ALL_SUFFIXES:
         return suffix
     found = f".{inspect(path).format.lower()}"
-    return found if found in SUFFIXES else ".jpg"
+    return found if found in ALL_SUFFIXES else ".jpg"
 
 
 def _packed(path: Path, rows: Sequence[tuple[int, float, int]]) -> np.ndarray:
@@ -146,7 +193,7 @@ def _packed(path: Path, rows: Sequence[tuple[int, float, int]]) -> np.ndarray:
     places = []
     with tarfile.open(path, "r:") as tar:
         for member in tar:
-            if Path(member.name).suffix in SUFFIXES:
+            if Path(member.name).suffix in ALL_SUFFIXES:
                 places.append((member.offset_data, member.size))
             tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
     packed = np.zeros(len(rows), ROW)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from resnets import processes
-from resnets.data import augment, cache, disk, loader, statistics
+from resnets.data import augment, cache, loader, statistics
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample, Stored, labels, paths, weights
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.training.recipe import Augment, Recipe
+from resnets.training.recipe import Augment, Data, Recipe
 
 VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation pictures that are ready for the network
 EVALUATION_BATCH = 64
@@ -40,7 +40,7 @@ class Feed:
         self.paths = paths(samples)
         prepare = self._prepare(preprocess)
         size = preprocess.size if prepare.func is _framed else None
-        self.pictures = _kept(recipe.data.cache, samples, prepare, size)
+        self.pictures = _kept(recipe.data, samples, prepare, size)
         self.stack: Tensor | None = None  # (N, 3, h, w)
         if self.batched and isinstance(self.pictures, cache.InMemory) and self.pictures.whole is not None:
             self.stack = torch.from_numpy(self.pictures.whole).permute(0, 3, 1, 2)
@@ -66,7 +66,6 @@ class Feed:
             return partial(cache.shrunken, min_side=math.ceil(side / math.sqrt(part.scale[0])))
         if part.crop == "shorter_side":
             return partial(cache.shrunken, min_side=part.shorter_side[1])
-        # Colours come later: pictures that are kept on the disk serve runs with other ones, too.
         return partial(
             _framed, preprocess=replace(preprocess, colour="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
@@ -145,19 +144,15 @@ class Feed:
 
 
 def _kept(
-    asked: str, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
+    part: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
 ) -> cache.Pictures:
-    """The prepared pictures, of `size` where all have the same, kept where it is best, which is said."""
+    """The prepared images, of `size` where all have the same, kept where it is best, which is said."""
     source = cache.Decoded(paths(samples), prepare)
-    hashes = [] if isinstance(samples, Stored) else [each.sha256 or "" for each in samples]
-    place = disk.folder(prepare) if hashes and all(hashes) else None
-    decision = cache.decide(asked, source, place=place, hashes=hashes)
+    side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
+    small = f"to decode less in each epoch, write them smaller once: resnets data shard {part.location} SHARDS --resize {side}"
+    decision = cache.decide(part.cache, source, advice="" if isinstance(samples, Stored) else small)
     say(f"  {decision}")
-    if decision.where == "ram":
-        return cache.InMemory(source, size=size)
-    if decision.where == "disk" and place:
-        return disk.OnDisk(source.paths, prepare, hashes, place)
-    return source
+    return cache.InMemory(source, size=size) if decision.where == "ram" else source
 
 
 def _shared_out(batch: int) -> int:

@@ -91,7 +91,7 @@ class Data(Part):
     batch: int | None = _value(None, low=1)
     balance: str = _choice("none", "none", "loss", "sampler")
     workers: int | None = _value(None, low=0)
-    cache: str = _choice("auto", "auto", "ram", "disk", "off")
+    cache: str = _choice("auto", "auto", "ram", "off")
 
 
 @dataclass(frozen=True)
