@@ -1,0 +1,106 @@
+"""No command connects to another host, and no library reports its use: every attempt of a process is written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resnets import telemetry
+from resnets.engine import machine
+
+WATCH = Path(__file__).parent / "watch"
+CI_VARIABLES = ("CI", "TF_BUILD", "JENKINS_URL", *telemetry.VARIABLES)  # by which libraries keep silent in test runs
+
+COMMANDS = """
+data get shapes images --count 60
+data check images
+data split images --out split.csv
+models
+summary tiny
+train images --model tiny --imgsz 32 --epochs 1 --name run --workers 0
+lr-find images --model tiny --imgsz 32 --steps 20
+evaluate runs/run images --split all
+predict runs/run images/test --csv answers.csv
+predict runs/run images/test --engine openvino --precision fp32
+bench runs/run --engines openvino --precision fp32 --seconds 0 --batch 2
+weights list
+weights inspect runs/run/weights/best.safetensors
+weights convert runs/run/weights/best.safetensors --to keras --out out.keras
+""".strip().splitlines()
+
+# Each command is announced in the record, so that a connection has the name of who made it.
+SCRIPT = """
+import json, os, sys
+from resnets.cli import app, process
+process.prepare()
+for line in json.loads(sys.argv[1]):
+    with open(os.environ["RESNETS_WATCHED"], "a") as file:
+        file.write(f"> {line}\\n")
+    print(line, app.main(line.split()), file=sys.stderr)
+"""
+
+
+def watched(tmp_path: Path, program: str, *words: str, **variables: str) -> tuple[list[str], str]:
+    """The record of a process without the variables of test machines, and what it wrote to stderr."""
+    record = tmp_path / "record"
+    record.touch()
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in CI_VARIABLES}
+    path = os.pathsep.join([str(WATCH), *([environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else [])])
+    environment |= {"PYTHONPATH": path, "RESNETS_WATCHED": str(record), "HOME": str(home), "OMP_NUM_THREADS": "1"}
+    environment |= {"RESNETS_HOME": str(home / "resnets"), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return record.read_text().splitlines(), done.stderr
+
+
+def test_no_command_connects_to_another_host_and_nothing_is_left_in_the_home_folder(tmp_path: Path) -> None:
+    commands = [line for line in COMMANDS if machine.has_openvino() or "openvino" not in line]
+    record, said = watched(tmp_path, SCRIPT, json.dumps(commands))
+    assert record == [f"> {line}" for line in commands], said
+    assert [line for line in commands if f"{line} 0" not in said.splitlines()] == [], said
+    assert {path.name for path in (tmp_path / "home").iterdir()} <= {"resnets", ".cache", ".config", ".keras"}
+
+
+@pytest.mark.parametrize(
+    "line", ["predict resnet50.torchvision_v1 images", "weights convert resnet18.torchvision --to keras"]
+)
+def test_offline_nothing_is_asked_for(line: str, tmp_path: Path) -> None:
+    record, said = watched(tmp_path, SCRIPT, json.dumps([line]), RESNETS_OFFLINE="1")
+    assert record == [f"> {line}"]
+    assert "error: " in said
+
+
+def test_attempts_of_a_process_and_of_its_children_are_seen(tmp_path: Path) -> None:
+    """A test of the tests: so no silence above is deafness."""
+    program = (
+        "import os, socket, subprocess, sys\n"
+        "try:\n    socket.create_connection(('192.0.2.1', 80), timeout=1)\nexcept OSError: pass\n"
+        "child = 'import socket\\ntry: socket.getaddrinfo(\"host.invalid\", 80)\\nexcept OSError: pass'\n"
+        "if not os.fork():\n    exec(child.replace('host', 'forked'))\n    os._exit(0)\n"
+        "os.wait()\n"
+        "subprocess.run([sys.executable, '-c', child], check=True)\n"
+    )
+    record, _ = watched(tmp_path, program)
+    assert record == [
+        "socket.getaddrinfo 192.0.2.1",
+        "socket.getaddrinfo forked.invalid",
+        "socket.getaddrinfo host.invalid",
+    ]
+
+
+@pytest.mark.skipif(not machine.has_openvino(), reason="needs openvino")
+def test_a_program_that_calls_the_library_is_left_as_it_was(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nfrom resnets.engine import machine\nbefore = dict(os.environ)\n"
+        "machine.openvino()\nassert os.environ == before\nassert 'openvino_telemetry' not in sys.modules\n"
+    )
+    assert watched(tmp_path, program)[0] == []
