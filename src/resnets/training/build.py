@@ -214,6 +214,8 @@ def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
 
 def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]) -> Parts:
     """Everything that the loop needs, on its device."""
+    if recipe.speed.compile:
+        speed.check_compiler()
     device = distributed.own(recipe.speed.device)
     recipe = replace(recipe, speed=replace(recipe.speed, device=device))
     if recipe.speed.threads is not None:

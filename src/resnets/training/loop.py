@@ -73,7 +73,8 @@ def _epoch(
         start = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - start
-        loss, correct = _step(parts, state, batch)
+        with speed.compiling(parts.recipe.speed.compile):
+            loss, correct = _step(parts, state, batch)
         save_now = distributed.first() and interval.passed(state.total_step + 1)
         count = len(batch.indices)
         summed, right, seen, stop, due = distributed.total(loss * count, correct, count, bool(received), save_now)

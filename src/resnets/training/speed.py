@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from resnets import processes
 from resnets.data.samples import counted
 from resnets.engine import machine
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 
 
 class Chosen(NamedTuple):
@@ -74,6 +75,35 @@ def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContex
     if precision_name == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device_name.partition(":")[0], torch.bfloat16)
+
+
+def check_compiler() -> None:
+    """Raises UserError where torch.compile has no C++ compiler, before anything else is done for a run."""
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise UserError(
+            "`speed.compile=true` needs a C++ compiler, and there is neither the one that the variable CXX names nor g++. "
+            "Install one, or leave the setting out."
+        ) from error
+
+
+@contextlib.contextmanager
+def compiling(asked: bool) -> Iterator[None]:
+    """A block in which torch.compile may compile; where it cannot, its pages of text become a JobError of one line."""
+    if not asked:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = " ".join(lines[:2])[:200].rstrip(". ") or type(error).__name__
+        raise JobError(f"torch.compile cannot compile this network: {said}. Leave out `speed.compile=true`.") from error
 
 
 def seed_everything(seed: int) -> None:
