@@ -1,4 +1,4 @@
-"""The process of the command ends quickly, and leaves nothing undone."""
+"""The process of the command leaves nothing undone."""
 
 from __future__ import annotations
 

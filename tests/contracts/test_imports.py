@@ -118,8 +118,8 @@ def test_every_room_stands_in_the_order() -> None:
     assert files == GROUND_FLOOR
 
 
-def test_models_import_torch_and_nothing_else_from_outside() -> None:
-    allowed = {"torch", "resnets", *sys.stdlib_module_names}
+def test_models_import_torch_and_torchvision_and_nothing_else_from_outside() -> None:
+    allowed = {"torch", "torchvision", "resnets", *sys.stdlib_module_names}
     for path in sorted((SOURCE / "models").glob("*.py")):
         for module in imported_modules(ast.parse(path.read_text()), "resnets.models"):
             first = module.split(".")[0]
@@ -166,3 +166,17 @@ def test_a_submodule_can_be_imported_under_another_name() -> None:
 
     assert loop.__name__ == "resnets.training.loop"
     assert callable(resnets.train)
+
+
+def test_no_interpreter_tricks() -> None:
+    """An object whose class was replaced cannot be pickled; the others change the process of whoever imports the package.
+
+    A child process for hostile files is our own.
+    """
+    tricks = ("__class__ =", "os._exit", "gc.freeze", "gc.disable")
+    assert [
+        (path.name, trick)
+        for path in FILES
+        for trick in tricks
+        if trick in path.read_text() and not path.stem.endswith("_child")
+    ] == []

@@ -73,7 +73,7 @@ def test_random_weights_are_settled(pictures: Tensor) -> None:
     momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
     settled = bench.settle(net, pictures)
     assert not settled.training
-    assert settled.head.embed(settled.features(pictures)["stage3"]).std() < 5
+    assert settled.embed(pictures).std() < 5
     assert {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)} == momenta
     torch.testing.assert_close(settled(pictures), net.train()(pictures), rtol=0.2, atol=0.2)
 

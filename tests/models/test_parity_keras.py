@@ -66,7 +66,7 @@ def _applications_name(path: str, v2: bool) -> str:
     fixed = {"stem.conv": "conv1_conv", "stem.norm": "conv1_bn", "final.norm": "post_bn", "head.fc": "predictions"}
     if path in fixed:
         return fixed[path]
-    match = re.fullmatch(r"stages\.stage(\d)\.block(\d+)\.(.*)", path)
+    match = re.fullmatch(r"stage(\d)\.block(\d+)\.(.*)", path)
     assert match is not None
     place = f"conv{int(match[1]) + 1}_block{match[2]}"
     part = match[3]

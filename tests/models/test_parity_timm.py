@@ -54,7 +54,7 @@ def test_preactivation_equals_timms_where_timm_puts_the_stride(name, timm_name, 
 def _theirs(key: str) -> str:
     """timm's name of our tensor `key`."""
     key = key.replace("final.norm", "norm")
-    match = re.match(r"stages\.stage(\d+)\.block(\d+)\.(.*)", key)
+    match = re.match(r"stage(\d+)\.block(\d+)\.(.*)", key)
     if match is None:
         return key
     rest = match[3].replace("branch.", "").replace("shortcut.", "downsample.")

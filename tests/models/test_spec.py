@@ -8,11 +8,11 @@ import json
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.blocks import Plain
-from resnets.models.branches import StochasticDepth
+from resnets.models.blocks import Block, Plain
 from resnets.models.spec import ResNetSpec, build
 
 
@@ -80,7 +80,7 @@ def test_a_picture_too_small_for_the_window_is_refused_when_building():
 
 def test_stochastic_depth_grows_linearly_to_the_last_block():
     net = zoo.create("cifar_resnet20", drop_path_rate=0.5)
-    rates = [module.drop_rate for module in net.modules() if isinstance(module, StochasticDepth)]
+    rates = [module.p for module in net.modules() if isinstance(module, StochasticDepth)]
     assert rates == pytest.approx([0.5 * number / 9 for number in range(1, 10)])
     assert len({key for key in net.state_dict() if "conv1.weight" in key}) == 9
 
@@ -90,8 +90,9 @@ def test_stochastic_depth_wraps_every_kind_of_branch_but_no_plain_one():
         with torch.device("meta"):
             net = zoo.create(name, drop_path_rate=0.3)
         for module in net.modules():
-            if hasattr(module, "branch") and not isinstance(module, StochasticDepth):
-                assert isinstance(module.branch, StochasticDepth) != isinstance(module, Plain), name
+            if isinstance(module, Block):
+                dropped = isinstance(module.branch, nn.Sequential) and isinstance(module.branch.drop, StochasticDepth)
+                assert dropped != isinstance(module, Plain), name
 
 
 def test_stochastic_depth_changes_training_and_not_evaluation():
@@ -130,7 +131,7 @@ def test_names_of_tensors_are_stable():
     """Checkpoints of users depend on them."""
     net = zoo.create("cbam_resnet50", hidden=8)
     keys = {key for key in net.state_dict() if "block1." in key or "block" not in key}
-    kept = {key.split(".", 2)[-1] for key in keys if key.startswith("stages.stage1")}
+    kept = {key.split(".", 1)[-1] for key in keys if key.startswith("stage1")}
     assert {key for key in kept if key.endswith("weight")} == {
         f"block1.{part}.weight"
         for part in (
@@ -139,13 +140,13 @@ def test_names_of_tensors_are_stable():
             "shortcut.conv", "shortcut.norm",
         )
     }  # fmt: skip
-    assert {key for key in keys if key.endswith("weight") and not key.startswith("stages")} == {
+    assert {key for key in keys if key.endswith("weight") and not key.startswith("stage")} == {
         "stem.conv.weight", "stem.norm.weight", "head.hidden.weight", "head.fc.weight",
     }  # fmt: skip
     preactivation = zoo.create("keras_resnet50v2").state_dict()
-    for key in ("stages.stage1.block1.norm.weight", "stages.stage1.block1.branch.norm2.weight", "final.norm.weight"):
+    for key in ("stage1.block1.norm.weight", "stage1.block1.branch.norm2.weight", "final.norm.weight"):
         assert key in preactivation
-    assert "stages.stage1.block1.gate.bias" in zoo.create("cifar_highway20").state_dict()
+    assert "stage1.block1.gate.bias" in zoo.create("cifar_highway20").state_dict()
 
 
 def test_zero_init_residual_makes_each_block_its_shortcut():

@@ -205,13 +205,13 @@ def test_twelve_hundred_layers() -> None:
 
 def test_what_gates_compute_is_in_the_table() -> None:
     rows = {row.name: row for row in summary.rows(on_meta("cbam_resnet18"), 64)}
-    gate = "stages.stage1.block1.branch.gate"
+    gate = "stage1.block1.branch.gate"
     once, again = rows[f"{gate}.expand"], rows[f"{gate}.expand_1"]
     assert (once.parameters, again.parameters) == (4 * 64 + 64, 0)  # one layer that is called twice
     assert once.connected_to == (f"{gate}.act",)
     assert again.connected_to == (f"{gate}.act_1",)
     highway = {row.name: row for row in summary.rows(on_meta("cifar_highway20"), 32)}
-    block = "stages.stage1.block1"
+    block = "stage1.block1"
     assert highway[f"{block}.add"].connected_to == (f"{block}.mul", f"{block}.mul_1")
     assert set(highway[f"{block}.mul_1"].connected_to) == {f"{block}.sub", "stem.act"}
 

@@ -238,14 +238,14 @@ def with_header(path: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "shows"),
     [
-        (lambda header: header.update(format=2), "newer resnets (format 2, this one reads up to 1)"),
+        (lambda header: header.update(format=3), "newer resnets (format 3, this one reads up to 2)"),
         (lambda header: header.update(format="1"), "not one of resnets"),
         (
             lambda header: header.update(task="detect"),
             "a checkpoint for the task 'detect'; needed is one for 'classify'",
         ),
-        (lambda header: header.pop("classes") and None, "not one of format 1: classes"),
-        (lambda header: header.update(more=1), "not one of format 1: more"),
+        (lambda header: header.pop("classes") and None, "not one of format 2: classes"),
+        (lambda header: header.update(more=1), "not one of format 2: more"),
         (lambda header: header.update(classes=3), "not one of resnets"),
         (lambda header: header.update(classes=["a"]), "1 class names"),
         (lambda header: header.update(temperature="hot"), "not one of resnets"),

@@ -12,10 +12,10 @@ from resnets.weights.keymap import Keymap, Rule, read_name, write_name
 
 
 def test_a_name_is_read_and_written_with_its_shifts() -> None:
-    values = read_name("stages.stage{s}.block{b+1}.{...}", "stages.stage2.block11.branch.conv1.weight")
+    values = read_name("stage{s}.block{b+1}.{...}", "stage2.block11.branch.conv1.weight")
     assert values == {"s": 2, "b": 10, "rest": "branch.conv1.weight"}
     assert write_name("layer{s-1}.{b}.{...}", values) == "layer1.10.branch.conv1.weight"
-    assert read_name("stages.stage{s}.block{b+1}.{...}", "stages.stageX.block1.a") is None
+    assert read_name("stage{s}.block{b+1}.{...}", "stageX.block1.a") is None
     assert read_name("a.b", "axb") is None
     assert read_name("{s}.{s}", "1.1") == {"s": 1}
     assert read_name("{s}.{s}", "1.2") is None

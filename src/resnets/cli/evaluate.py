@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli.loading import loading
-
 WHICH, HOW, MACHINE = "Which pictures", "How", "Machine"
 
 
@@ -65,10 +63,9 @@ def evaluate(
     """
     import json
 
-    with loading():
-        from resnets.report import run as drawings
-        from resnets.tasks import evaluation, overview, views
-        from resnets.training import speed
+    from resnets.report import run as drawings
+    from resnets.tasks import evaluation, overview, views
+    from resnets.training import speed
 
     found = evaluation.run(
         checkpoints,

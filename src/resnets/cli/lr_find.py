@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli.loading import loading
-
 
 def lr_find(
     data: Annotated[str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")],
@@ -35,8 +33,7 @@ def lr_find(
 
     The suggested rate goes to stdout, the curve into a picture.
     """
-    with loading():
-        from resnets.recipes import job
+    from resnets.recipes import job
 
     suggestion = job.lr_find(
         data,

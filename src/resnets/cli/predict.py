@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli.loading import loading
-
 
 def predict(
     checkpoint: Annotated[
@@ -35,9 +33,8 @@ def predict(
 
     Example: resnets predict runs/flowers holiday/ --csv answers.csv
     """
-    with loading():
-        from resnets.tasks import answers
-        from resnets.training import speed
+    from resnets.tasks import answers
+    from resnets.training import speed
 
     answers.run(
         checkpoint,

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli.loading import loading
-
 PICTURES, LEARNING, MACHINE = "Pictures", "Learning", "Machine"
 
 
@@ -114,9 +112,8 @@ def train(
 
     A value that you give always wins. What is chosen for you is printed with its reason.
     """
-    with loading():
-        from resnets import processes
-        from resnets.recipes import job
+    from resnets import processes
+    from resnets.recipes import job
 
     result = job.train(
         data or None,

@@ -29,8 +29,8 @@ class Body(nn.Module):
 
 
 def classify(head: Head, pooled: Tensor) -> Tensor:
-    """Logits (N, classes) of pooled vectors (N, features): what the head does after its pooling."""
-    return head.fc(head.act(head.hidden(pooled)) if hasattr(head, "hidden") else pooled)
+    """Logits (N, classes) of pooled vectors (N, features)."""
+    return head(pooled)
 
 
 def fold(module: nn.Module) -> fx.GraphModule:

@@ -102,21 +102,21 @@ def anatomy(net: nn.Module, imgsz: int | tuple[int, int]) -> Anatomy:
         ValueError: the network takes only larger pictures.
     """
     picture, *layers = graph.layers(net, imgsz)
-    stem, body = _under(layers, "stem"), _under(layers, "stages")
+    stem, body = _under(layers, "stem"), [layer for layer in layers if layer.name.startswith("stage")]
     inner = {*stem, *body}
     head = [layer for layer in layers if layer not in inner]
-    stages = [_stage(net, name, list(part)) for name, part in groupby(body, lambda layer: layer.name.split(".")[1])]
+    stages = [_stage(net, name, list(part)) for name, part in groupby(body, lambda layer: layer.name.split(".")[0])]
     return Anatomy(picture.shape, _pieces(net, stem), stem[-1].shape, tuple(stages), _pieces(net, head))
 
 
 def _stage(net: nn.Module, name: str, layers: Sequence[Layer]) -> Stage:
-    blocks = [_block(net, list(part)) for _, part in groupby(layers, lambda layer: layer.name.split(".")[2])]
+    blocks = [_block(net, list(part)) for _, part in groupby(layers, lambda layer: layer.name.split(".")[1])]
     runs = tuple((block, len(list(same))) for block, same in groupby(blocks))
     return Stage(name, runs, layers[-1].shape)
 
 
 def _block(net: nn.Module, layers: Sequence[Layer]) -> Block:
-    path = ".".join(layers[0].name.split(".")[:3])
+    path = ".".join(layers[0].name.split(".")[:2])
     branch, around = _under(layers, f"{path}.branch"), _under(layers, f"{path}.shortcut")
     before = _chain(branch[0].inputs[0], layers)
     join = next((layer for layer in layers if layer.name == f"{path}.add"), None)

@@ -3,8 +3,6 @@
 Every block knows its output `channels` and its `stride`.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from resnets.models.layers import Activation, Norm

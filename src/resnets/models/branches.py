@@ -5,8 +5,6 @@ al. 2016). A Pre branch begins at its first convolution: the activation before t
 shortcut may read it too. All take (N, in, H, W) to (N, out, ceil(H/stride), ceil(W/stride)).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -134,26 +132,3 @@ class Single(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.norm(self.conv(x)))
-
-
-class StochasticDepth(nn.Module):
-    """A branch that is dropped for a share of the pictures while training (Huang et al. 2016).
-
-    What survives is divided by its chance of surviving, so that nothing changes in evaluation; the paper multiplies in
-    evaluation instead, which has the same mean. Each picture of a batch is decided by itself.
-    """
-
-    def __init__(self, branch: nn.Module, drop_rate: float) -> None:
-        super().__init__()
-        self.branch = branch
-        self.drop_rate = drop_rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.branch(x)
-        if not self.training:
-            return x
-        survives = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.drop_rate)
-        return x * survives / (1 - self.drop_rate)
-
-    def extra_repr(self) -> str:
-        return f"drop_rate={self.drop_rate:.3f}"

@@ -1,7 +1,5 @@
 """Attention that ends a branch: the branch's output is weighed before it meets the shortcut."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

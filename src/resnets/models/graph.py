@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from resnets.models.resnet import Backbone, check_side
+
 # The names of Keras' layers, since people know tables of layers from there.
 MODULES: dict[type[nn.Module], str] = {
     nn.Conv2d: "Conv2D",
@@ -49,7 +51,7 @@ class Layer:
 
     Attributes:
         name: the module's path; for a function, the path of the module that calls it and what it does, such as
-            `stages.stage1.block1.add`. A second call of the same has `_1` appended.
+            `stage1.block1.add`. A second call of the same has `_1` appended.
         type: what Keras calls such a layer.
         module: the called module, its tensors on the meta device; None for a function.
         inputs: the layers whose output it reads, the one with the longest way from the input first.
@@ -71,7 +73,7 @@ def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:
     """The layers of `net` for pictures of `imgsz` (a side, or height and width), ordered as Keras orders a model's.
 
     The network is traced by torch.fx as it computes in evaluation, and run on the meta device, which knows shapes only;
-    `net` itself stays as it is. What does not compute anything (identity, a check of the size) is no layer.
+    `net` itself stays as it is. What does not compute anything in evaluation is no layer.
 
     Raises:
         ValueError: the network takes only larger pictures.
@@ -81,6 +83,8 @@ def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:
     parameter = next(twin.parameters())
     channels = next(module.in_channels for module in twin.modules() if isinstance(module, nn.Conv2d))
     picture = torch.empty(1, channels, height, width, device="meta", dtype=parameter.dtype)
+    if isinstance(net, Backbone):  # a trace does not check it
+        check_side(picture, net.min_side, net.only_side)
     graph = _Tracer().trace(twin)
     recorder = _Recorder(twin, graph=graph)
     with torch.no_grad():
@@ -161,7 +165,7 @@ class _Recorder(fx.Interpreter):
             return inputs[0]
         module = self.submodules[str(node.target)] if node.op == "call_module" else None
         kind = _module_type(module) if module else _function_type(node)
-        if kind == "Identity" or (kind == "Flatten" and shape == inputs[0].shape):
+        if kind in ("Identity", "StochasticDepth") or (kind == "Flatten" and shape == inputs[0].shape):
             return inputs[0]
         if kind == "Flatten" and inputs[0].type.startswith("Global") and len(node.all_input_nodes[0].users) == 1:
             return replace(inputs[0], shape=shape)  # Keras' global pooling ends without height and width

@@ -1,12 +1,9 @@
 """Convolution, pooling, normalisation and initialisation: the small parts that every network here is made of."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,22 +26,25 @@ def batch_norm(eps: float, momentum: float) -> Norm:
     return partial(nn.BatchNorm2d, eps=eps, momentum=momentum)
 
 
-@torch.fx.wrap
 def pad_same(x: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Tensor:
     """Pad (N, C, H, W) so that a window at `stride` gives ceil(H/stride) x ceil(W/stride), the odd row and column going
-    below and to the right, as TensorFlow's `padding="same"` does."""
-    amounts: list[int] = []
-    for side in (x.shape[-1], x.shape[-2]):  # F.pad takes the last axis first
-        total = max((math.ceil(side / stride) - 1) * stride + kernel_size - side, 0)
-        amounts += [total // 2, total - total // 2]
-    return F.pad(x, amounts, value=value) if any(amounts) else x
+    below and to the right, as TensorFlow's `padding="same"` does. The window is 1x1 or not smaller than the stride.
+
+    The amounts are written without a comparison, so that a symbolic trace can follow them.
+    """
+    if kernel_size == 1:
+        return x
+    height = kernel_size - 1 - (x.shape[-2] - 1) % stride  # what is missing: (ceil(H/stride) - 1) * stride + k - H
+    width = kernel_size - 1 - (x.shape[-1] - 1) % stride
+    top, left = height // 2, width // 2
+    return F.pad(x, [left, width - left, top, height - top], value=value)
 
 
 class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's `padding="same"`, which is lopsided at stride 2 where torch's is not."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(pad_same(x, self.kernel_size[0], self.stride[0]))
+        return self._conv_forward(pad_same(x, self.kernel_size[0], self.stride[0]), self.weight, self.bias)
 
 
 class SameMaxPool2d(nn.MaxPool2d):
@@ -55,7 +55,7 @@ class SameMaxPool2d(nn.MaxPool2d):
         self.side, self.shrinks = kernel_size, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(pad_same(x, self.side, self.shrinks, -math.inf))
+        return F.max_pool2d(pad_same(x, self.side, self.shrinks, -math.inf), self.side, self.shrinks)
 
 
 def same_conv(

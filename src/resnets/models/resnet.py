@@ -1,11 +1,11 @@
 """The network: a stem, stages of blocks, a head. It is built from parts and knows no specification."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from resnets.errors import UserError
@@ -25,34 +25,32 @@ class Stage(nn.Sequential):
 
 
 class Head(nn.Module):
-    """Pooling and the classifier: (N, C, H, W) -> (N, classes).
+    """The classifier: pooled vectors (N, features) -> (N, classes).
 
-    `hidden` is a fully connected layer with ReLU between the two. `features` is the length of the pooled vector: C for
-    global pooling.
+    `hidden` is a fully connected layer with ReLU before the last one. `features` is the length of the pooled vector: C
+    for global pooling.
     """
 
-    def __init__(self, pool: nn.Module, features: int, classes: int, hidden: int = 0) -> None:
+    def __init__(self, features: int, classes: int, hidden: int = 0) -> None:
         super().__init__()
-        self.pool = pool
         self.features = features
         if hidden:
             self.hidden = nn.Linear(features, hidden)
             self.act = nn.ReLU()
         self.fc = nn.Linear(hidden or features, classes)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """The pooled vector, (N, features)."""
-        return torch.flatten(self.pool(x), 1)
-
     def forward(self, x: Tensor) -> Tensor:
-        x = self.embed(x)
         if hasattr(self, "hidden"):
             x = self.act(self.hidden(x))
         return self.fc(x)
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Sequential):
     """y = pool(final(stage_n(… stage_1(stem(x))))): a network without its classifier.
+
+    Its children are its layers in the order in which they are called, so that
+    `torchvision.models._utils.IntermediateLayerGetter` and `nn.Sequential(*list(net.children())[:-1])` read it as they
+    read torchvision's networks.
 
     Args:
         stem: (N, in_channels, H, W) -> (N, stem.channels, H / stem.stride, W / stem.stride).
@@ -61,90 +59,141 @@ class Backbone(nn.Module):
         pool: from the last maps to (N, C, 1, 1), which comes out as (N, C); None leaves the maps.
 
     Attributes:
-        channels: of each stage's maps by stage name, the stem's under "stem".
-        strides: pixels of the picture for one place of the maps, likewise.
-        min_side: the least height and width of a picture.
+        channels: of each of the maps that `features` gives, by name.
+        strides: pixels of the image for one place of the maps, likewise.
+        min_side: the least height and width of an image.
         only_side: the height and width that fit, for a head whose pooling window is fixed; None for all others.
+        frozen_norms: the paths of the BN layers that stay in eval mode, so that their statistics do not move.
     """
+
+    if TYPE_CHECKING:  # TorchScript would ask for such annotations of layers to be types of its own
+        stem: Stem
+        pool: nn.Module
+    only_side: int | None
+    __jit_unused_properties__ = ["stages"]  # noqa: RUF012  # read by torch.jit.script
 
     def __init__(
         self, stem: Stem, stages: Mapping[str, Stage], final: nn.Module | None = None, pool: nn.Module | None = None
     ) -> None:
-        super().__init__()
-        self.stem = stem
-        self.stages = nn.ModuleDict(stages)
-        self.final = final or nn.Identity()
-        self.pool = pool
-        self.only_side: int | None = None
+        after = {name: module for name, module in (("final", final), ("pool", pool)) if module is not None}
+        super().__init__(OrderedDict([("stem", stem), *stages.items(), *after.items()]))
+        self.pooled = pool is not None
+        self.only_side = None
         self.channels = {"stem": stem.channels} | {name: stage.channels for name, stage in stages.items()}
         self.strides = {"stem": stem.stride}
         stride = stem.stride
         for name, stage in stages.items():
             stride *= stage.stride
             self.strides[name] = stride
-        self.min_side = max(stride, stem.min_side)
+        if stem.has_pool:
+            self.channels = {"stem_conv": stem.channels} | self.channels
+            self.strides = {"stem_conv": stem.stride // 2} | self.strides
+        self.min_side = stem.min_side
+        self.frozen_norms: tuple[str, ...] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Whatever is a child of a Sequential is called: a layer with a new name would not be ignored, it would be appended.
+        if isinstance(value, nn.Module) and name not in self._modules:
+            raise AttributeError(f"This network has no layer '{name}'; {self._advice()}")
+        super().__setattr__(name, value)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for path in self.frozen_norms:
+            self.get_submodule(path).eval()
+        return self
+
+    def _advice(self) -> str:
+        return f"its layers are {', '.join(self._modules)}."
+
+    @property
+    def stages(self) -> nn.ModuleDict:
+        """The stages by name, in order."""
+        return nn.ModuleDict({name: stage for name, stage in self.named_children() if isinstance(stage, Stage)})
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """The maps by name: "stem", then each stage, (N, channels[name], ceil(H / strides[name]), …); the last one is
-        what is pooled.
+        """The maps by name: "stem_conv", those before the stem's pooling (where it has one), "stem", then each stage,
+        (N, channels[name], ceil(H / strides[name]), …); the last one is what is pooled.
 
         Raises:
-            ValueError: the picture is smaller than `min_side`.
+            ValueError: the image is smaller than `min_side`.
         """
         check_side(x, self.min_side, self.only_side)
-        x = self.stem(x)
-        maps = {"stem": x}
-        for name, stage in self.stages.items():
-            x = stage(x)
-            maps[name] = x
-        maps[name] = self.final(x)
+        maps: dict[str, Tensor] = {}
+        for name, layer in self.stem.named_children():
+            if name.startswith("pool") and not maps:
+                maps["stem_conv"] = x
+            x = layer(x)
+        maps["stem"] = x
+        for name, layer in self._body():
+            x = layer(x)
+            maps[name if name != "final" else next(reversed(maps))] = x
         return maps
+
+    def _body(self) -> Iterator[tuple[str, nn.Module]]:
+        """What stands between the stem and the pooling."""
+        return ((name, layer) for name, layer in self.named_children() if name not in ("stem", "pool", "head"))
 
     def maps(self, x: Tensor) -> Tensor:
         """Those of the last stage, (N, C, h, w); raises as `features` does."""
         check_side(x, self.min_side, self.only_side)
         x = self.stem(x)  # (N, C, H / 4, W / 4) for ImageNet's stems
-        for stage in self.stages.values():
-            x = stage(x)
-        return self.final(x)
+        for _, layer in self._body():
+            x = layer(x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """The maps, (N, C, h, w), or with a `pool` (N, C); raises as `features` does."""
-        x = self.maps(x)
-        return x if self.pool is None else torch.flatten(self.pool(x), 1)
+        if not torch.jit.is_scripting():
+            check_side(x, self.min_side, self.only_side)
+        for layer in self:
+            x = layer(x)
+        return torch.flatten(x, 1) if self.pooled else x
 
 
 class ResNet(Backbone):
-    """y = head(final(stage_n(… stage_1(stem(x))))): a `Backbone` and the head that reads its last maps."""
+    """y = head(pool(final(stage_n(… stage_1(stem(x)))))): a `Backbone` and the head that reads its pooled vector."""
+
+    if TYPE_CHECKING:
+        head: Head
 
     def __init__(
-        self, stem: Stem, stages: Mapping[str, Stage], head: Head, final: nn.Module | None = None,
+        self, stem: Stem, stages: Mapping[str, Stage], pool: nn.Module, head: Head, final: nn.Module | None = None,
         only_side: int | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(stem, stages, final)
-        self.head = head
+        super().__init__(stem, stages, final, pool)
+        self.add_module("head", head)
+        self._last = len(self) - 1  # TorchScript knows no len(self)
         self.only_side = only_side
         self.min_side = only_side or self.min_side
 
+    def _advice(self) -> str:
+        return f"{super()._advice()} For other classes replace `net.head.fc`, which gives the logits, or `net.head`."
+
     def embed(self, x: Tensor) -> Tensor:
-        """The pooled vector, (N, C); raises as `features` does."""
-        return self.head.embed(self.maps(x))
+        """The pooled vector, (N, head.features); raises as `features` does."""
+        return torch.flatten(self.pool(self.maps(x)), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (N, classes); raises as `features` does."""
-        return self.head(self.maps(x))
+        if not torch.jit.is_scripting():
+            check_side(x, self.min_side, self.only_side)
+        for i, layer in enumerate(self):
+            x = layer(torch.flatten(x, 1) if i == self._last else x)
+        return x
 
     def backbone(self, pooling: str | None = None) -> Backbone:
         """The same parameters without the head: maps, or vectors for a `pooling` of "avg" or "max"."""
         pools = {None: None, "avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1)}
         if pooling not in pools:
             raise UserError(f"pooling is None, 'avg' or 'max'; received {pooling!r}.")
-        return Backbone(self.stem, dict(self.stages.items()), self.final, pools[pooling])  # type: ignore[arg-type]
+        return Backbone(self.stem, dict(self.stages.items()), self._modules.get("final"), pools[pooling])  # type: ignore[arg-type]
 
 
-@torch.fx.wrap
 def check_side(x: Tensor, min_side: int, only_side: int | None) -> None:
-    """Raise ValueError for pictures that the strides do not allow."""
+    """Raise ValueError for images that the strides do not allow. A symbolic trace has no image: nothing is checked."""
+    if isinstance(x, torch.fx.Proxy):
+        return
     height, width = x.shape[-2:]
     if only_side and (height, width) != (only_side, only_side):
         raise ValueError(
@@ -153,6 +202,6 @@ def check_side(x: Tensor, min_side: int, only_side: int | None) -> None:
         )
     if min(height, width) < min_side:
         raise ValueError(
-            f"This network halves its maps too often for pictures of {height}x{width}; the least side is {min_side}. "
-            'Use larger pictures or a network for small ones, such as stem="cifar".'
+            f"This network shrinks its maps too often for images of {height}x{width}; the least side is {min_side}. "
+            'Use larger images or a network for small ones, such as stem="cifar".'
         )

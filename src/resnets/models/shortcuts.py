@@ -4,8 +4,6 @@ The letters are those of He et al. 2015, section 4.1: A pads with zeros, B proje
 everywhere. D is the pooled projection of He et al. 2018 (Bag of Tricks, "ResNet-D").
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch.nn.functional as F

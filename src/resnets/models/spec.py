@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from resnets.errors import UserError, suggestion
 from resnets.models import branches, gates, layers, shortcuts, stems
@@ -211,8 +213,8 @@ def build(spec: ResNetSpec) -> ResNet:
     if spec.preactivation:
         final.add_module("norm", norm(channels))
         final.add_module("act", layers.relu())
-    head, only_side = _head(spec, channels, stem, stages)
-    net = ResNet(stem, stages, head, final if len(final) else None, only_side)
+    pool, head, only_side = _head(spec, channels, stem, stages)
+    net = ResNet(stem, stages, pool, head, final if len(final) else None, only_side)
     # On "meta" there is nothing to draw, and normal_ there imports torch's compiler: a second, and Triton, whose LLVM ends a
     # process that has TensorFlow's.
     if not next(net.parameters()).is_meta:
@@ -241,7 +243,8 @@ def _block(spec: ResNetSpec, place: _Place, conv: Convolution, norm: Norm) -> Bl
         return Plain(branch, act, channels, place.stride)
     if spec.drop_path_rate:
         # Huang et al. 2016, equation 4: the chance grows linearly from the first block to the last.
-        branch = branches.StochasticDepth(branch, spec.drop_path_rate * (place.number + 1) / place.blocks)
+        rate = spec.drop_path_rate * (place.number + 1) / place.blocks
+        branch = nn.Sequential(OrderedDict(branch=branch, drop=StochasticDepth(rate, "row")))
     if spec.meeting == "highway":
         return Highway(branch, conv(channels, channels, 3, bias=True), spec.gate_bias, channels)
     shortcut = _shortcut(spec, place, conv, norm)
@@ -294,11 +297,13 @@ def _shortcut(spec: ResNetSpec, place: _Place, conv: Convolution, norm: Norm) ->
     )
 
 
-def _head(spec: ResNetSpec, channels: int, stem: stems.Stem, stages: Mapping[str, Stage]) -> tuple[Head, int | None]:
-    """The head, and the only side that fits where its window fixes one."""
+def _head(
+    spec: ResNetSpec, channels: int, stem: stems.Stem, stages: Mapping[str, Stage]
+) -> tuple[nn.Module, Head, int | None]:
+    """The pooling, the head, and the only side that fits where its window fixes one."""
     if spec.pool != "window":
         pool = nn.AdaptiveAvgPool2d(1) if spec.pool == "avg" else nn.AdaptiveMaxPool2d(1)
-        return Head(pool, channels, spec.classes, spec.hidden), None
+        return pool, Head(channels, spec.classes, spec.hidden), None
     with torch.device("meta"):
         trial = torch.empty(1, spec.in_channels, spec.imgsz, spec.imgsz)
     # Norms keep the side, and on "meta" they import torch's compiler; see `build`.
@@ -310,7 +315,7 @@ def _head(spec: ResNetSpec, channels: int, stem: stems.Stem, stages: Mapping[str
         raise UserError(f"imgsz={spec.imgsz} leaves maps of {side}x{side}, smaller than the pooling window of "
                         f"{spec.pool_window}; use larger pictures.")  # fmt: skip
     places = (side // spec.pool_window) ** 2
-    return Head(nn.AvgPool2d(spec.pool_window), places * channels, spec.classes, spec.hidden), spec.imgsz
+    return nn.AvgPool2d(spec.pool_window), Head(places * channels, spec.classes, spec.hidden), spec.imgsz
 
 
 def _initialise(net: ResNet, spec: ResNetSpec) -> None:

@@ -4,8 +4,6 @@ A stem that is followed by pre-activation blocks may be raw: no norm and no acti
 first block brings its own.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import nn
@@ -14,13 +12,17 @@ from resnets.models.layers import Activation, Convolution, Norm, SameMaxPool2d, 
 
 
 class Stem(nn.Sequential):
-    """Named layers in order, with the output's `channels`, the total `stride`, and the least side they can take."""
+    """Named layers in order, with the output's `channels`, the total `stride`, and the least side they can take.
+
+    Where it `has_pool`, its last layers are a pooling of stride 2, called "pool", perhaps behind its padding.
+    """
 
     def __init__(self, parts: OrderedDict[str, nn.Module], channels: int, stride: int, min_side: int = 1) -> None:
         super().__init__(parts)
         self.channels = channels
         self.stride = stride
         self.min_side = min_side
+        self.has_pool = "pool" in parts
 
 
 def _norm_act(channels: int, norm: Norm, act: Activation, raw: bool) -> OrderedDict[str, nn.Module]:

@@ -43,11 +43,12 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
             continue
         sides.append(min(info.width, info.height))
     spec = _wanted(recipe, source.classes, parent)
+    outline = _outline_of(spec)
     return Facts(
         train_count=len(samples),
         shorter_sides=sides,
         model_side=spec.imgsz,
-        least_side=_outline_of(spec).min_side,
+        least_side=max(outline.min_side, *outline.strides.values()),  # smaller ones are taken, but leave a single place
         weights_side=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and sources.builtin_set(recipe.data.location),
     )

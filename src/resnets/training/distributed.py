@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -219,9 +219,9 @@ def synchronise(net: nn.Module, device: str) -> nn.Module:
     """Let every BN take its statistics over the whole batch instead of over the share of its process."""
     if device.startswith("cuda"):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
-    for module in net.modules():
+    for path, module in list(net.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
-            module.__class__ = SynchronisedNorm
+            net.set_submodule(path, SynchronisedNorm.of(module))
     return net
 
 
@@ -243,6 +243,13 @@ class _Sum(torch.autograd.Function):
 
 class SynchronisedNorm(nn.BatchNorm2d):
     """BN over the shares of all processes, for the CPU: torch's own `SyncBatchNorm` runs on GPUs only."""
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> Self:
+        """One with the tensors of `norm` themselves."""
+        made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        made._parameters, made._buffers = norm._parameters, norm._buffers
+        return made.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) of any precision; the same number of values in each process."""

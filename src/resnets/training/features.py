@@ -17,16 +17,14 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from resnets import processes
 from resnets.atomic import replacing
 from resnets.data import cache, loader
 from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.loader import order as order_of
-from resnets.engine.folding import classify
 from resnets.engine.runner import Runner
-from resnets.models.branches import StochasticDepth
-from resnets.models.resnet import ResNet
 from resnets.progress import say, track
 from resnets.training.pictures import EVALUATION_BATCH, Feed
 from resnets.training.recipe import Recipe
@@ -68,8 +66,7 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
     if parts.val is not None:
         parts.val = PooledEvaluation(parts.val, vectors.val, lambda: feed.epoch < frozen)  # type: ignore[assignment]
-    for net in (parts.net, parts.judged):
-        net.__class__ = FromVectors
+    parts.reads_vectors = True
 
 
 def of_validation(parts: Parts, epoch: int, run: Path) -> Tensor | None:
@@ -82,15 +79,6 @@ def of_validation(parts: Parts, epoch: int, run: Path) -> Tensor | None:
         return parts.val.vectors
     vectors = _read(run / "state" / FILE, _key(parts))  # the run had ended before
     return None if vectors is None else vectors.val
-
-
-class FromVectors(ResNet):
-    """A network that is called with pictures, or with what its own body made of them: (N, features, 1, 1)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1:] == (self.head.features, 1, 1):
-            return classify(self.head, x.flatten(1))
-        return super().forward(x)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What does not learn, and BN that stays as it is: a frozen norm keeps its statistics through every `.train()`."""
+"""What does not learn, and BN that stays as it is: the network keeps a frozen norm in eval mode through its `.train()`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,6 @@ from resnets.models.resnet import ResNet
 from resnets.training import recipe
 
 
-class _Held:
-    """Mixed into a norm's class while it is frozen, so that nobody's call of `.train()` lets its statistics move."""
-
-    def train(self, mode: bool = True) -> nn.Module:
-        return super().train(False)  # type: ignore[misc]
-
-
-def hold(norm: nn.Module) -> None:
-    """Put a BN in eval mode for good (until `release`). Its state_dict and its type's name for isinstance are kept."""
-    if not isinstance(norm, _Held):
-        norm.__class__ = type(f"Held{type(norm).__name__}", (_Held, type(norm)), {})
-    norm.train()
-
-
-def release(norm: nn.Module) -> None:
-    """Undo `hold`."""
-    if isinstance(norm, _Held):
-        norm.__class__ = type(norm).__mro__[2]
-
-
 def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
     """Freeze what the recipe freezes in this epoch (from 0), and release the rest.
 
@@ -37,17 +17,17 @@ def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
         What is frozen, in one line: "frozen: 161 tensors, 53 BN in eval"; empty when nothing is.
     """
     frozen = _frozen(net, part, epoch)
-    tensors = held = 0
-    for child in net.modules():
-        if isinstance(child, _BatchNorm):
-            still = part.norm != "train" or child in frozen
-            (hold if still else release)(child)
-            held += still
+    tensors, held = 0, []
+    for path, child in net.named_modules():
+        if isinstance(child, _BatchNorm) and (part.norm != "train" or child in frozen):
+            held.append(path)
+            child.eval()
         for parameter in child.parameters(recurse=False):
             off = child in frozen or (part.norm == "frozen" and isinstance(child, _BatchNorm))
             parameter.requires_grad_(not off)
             tensors += off
-    return f"frozen: {tensors} tensors, {held} BN in eval" if tensors or held else ""
+    net.frozen_norms = tuple(held)
+    return f"frozen: {tensors} tensors, {len(held)} BN in eval" if tensors or held else ""
 
 
 def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:

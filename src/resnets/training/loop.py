@@ -100,7 +100,7 @@ def _epoch(
 
 def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     """One step of the optimizer; the loss before it, and how many pictures were classified rightly."""
-    recipe, trained = parts.recipe, parts.net if parts.trained is None else parts.trained
+    recipe, trained = parts.recipe, parts.called(parts.net) if parts.trained is None else parts.trained
     optim.set_share(parts.optimizer, parts.pace.share(state.total_step))
     pictures, targets = parts.feed.vary(batch)
     parts.optimizer.zero_grad(set_to_none=True)

@@ -25,6 +25,18 @@ from resnets.training.schedule import Pace
 SUMS = ("loss", "right", "seen", "waited_seconds", "took_seconds")
 
 
+class FromVectors(nn.Module):
+    """Calls a network with images, or its head with what its own body made of them: (N, features, 1, 1)."""
+
+    def __init__(self, net: ResNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        head = self.net.head
+        return head(x.flatten(1)) if x.shape[1:] == (head.features, 1, 1) else self.net(x)
+
+
 @dataclass
 class Parts:
     """What a run is made of; built once by `resnets.training.build`."""
@@ -42,14 +54,19 @@ class Parts:
     device: str = "cpu"
     precision: str = "fp32"
     trained: nn.Module | None = None  # `net` as the loop calls it; made by `share_gradients`
+    reads_vectors: bool = False  # batches may hold what the frozen body made of the images
 
     def share_gradients(self) -> None:
         """Let `trained` average the gradients of what learns now over all processes of the run."""
         self.trained = None  # the one before takes its hooks away
-        net: nn.Module = self.net
+        net = self.called(self.net)
         if self.recipe.speed.compile:
             net = torch.compile(net)  # type: ignore[assignment]
         self.trained = distributed.shared(net)
+
+    def called(self, net: ResNet) -> nn.Module:
+        """`net` as it is called with the batches of this run."""
+        return FromVectors(net) if self.reads_vectors else net
 
     @property
     def judged(self) -> ResNet:
@@ -97,6 +114,8 @@ def save(parts: Parts, state: State, folder: Path) -> None:
 def restore(parts: Parts, folder: Path) -> State:
     """Put the newest whole state of the run into `parts`, and give where it stood."""
     tensors, facts = distributed.by_first(lambda: resume.load(folder / "state"))
+    # States of 0.1.0 have the stages of a network under "stages.".
+    tensors = {name.replace(".stages.stage", ".stage", 1): tensor for name, tensor in tensors.items()}
     parts.net.load_state_dict(resume.under("net", tensors))
     resume.restore_optimizer(parts.optimizer, resume.under("optimizer", tensors), facts["optimizer"])
     if parts.ema is not None:

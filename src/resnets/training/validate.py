@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import processes
 from resnets.data.loader import Batch
 from resnets.errors import JobError
-from resnets.models.resnet import ResNet
 from resnets.training import distributed, remarks, speed
 from resnets.training.interrupt import Stopped, until
 from resnets.training.state import Parts, State
@@ -53,7 +52,7 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | No
     distributed.align(parts.judged)
     # Several processes stop together, after each has done its share.
     pictures = parts.val if processes.size() > 1 else until(received, parts.val)
-    mine = predict(parts.judged, pictures, parts.device, parts.precision)
+    mine = predict(parts.called(parts.judged), pictures, parts.device, parts.precision)
     labels = parts.val_labels
     logits = torch.cat(distributed.gathered(mine))
     if distributed.any_of(bool(received)):
@@ -67,11 +66,11 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | No
 
 
 @torch.no_grad()
-def predict(net: ResNet, pictures: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
+def predict(net: nn.Module, pictures: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
     """Logits (N, K) in float32 on the CPU; the net is left in eval mode."""
     net.eval()
     made: list[Tensor] = []
     for _, batch in pictures:
         with speed.autocast(precision, device):
             made.append(net(batch.to(device, memory_format=torch.channels_last)).float().cpu())
-    return torch.cat(made) if made else torch.empty(0, net.head.fc.out_features)
+    return torch.cat(made) if made else torch.empty(0)  # joins with those of any width

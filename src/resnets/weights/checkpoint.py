@@ -2,7 +2,7 @@
 
 The header of the safetensors format holds text; under the key `resnets` stands one JSON object:
 
-    format       1
+    format       2; in format 1 the names of a stage's tensors begin with `stages.`
     task         "classify"
     spec         the network, as `ResNetSpec.to_dict` writes it
     preprocess   how a picture becomes its input, as `Preprocess.to_dict` writes it
@@ -40,7 +40,7 @@ from resnets.models.spec import ResNetSpec, build
 from resnets.weights import kinds
 from resnets.weights.location import SUFFIX, locate
 
-FORMAT = 1
+FORMAT = 2
 KEY = "resnets"
 HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a mean picture of 224x224) has about 3 MiB
 
@@ -186,6 +186,8 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
     if header.keys() != {"format", *_FIELDS}:
         odd = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
         raise UserError(f"has a header that is not one of format {FORMAT}: {odd}.")
+    if header["format"] == 1:
+        tensors = {name.removeprefix("stages."): tensor for name, tensor in tensors.items()}
     return Checkpoint(
         spec=ResNetSpec.from_dict(header["spec"]),
         preprocess=Preprocess.from_dict(header["preprocess"]),

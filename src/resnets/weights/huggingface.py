@@ -28,7 +28,7 @@ from resnets.weights.keymap import Keymap, Rule, wanted
 
 STEM = "resnet.embedder.embedder"
 LAYER = "resnet.encoder.stages.{s-1}.layers.{b-1}"
-BLOCK = "stages.stage{s}.block{b}"
+BLOCK = "stage{s}.block{b}"
 RULES = (
     Rule(f"{STEM}.convolution.{{...}}", "stem.conv.{...}"),
     Rule(f"{STEM}.normalization.{{...}}", "stem.norm.{...}"),

@@ -33,7 +33,7 @@ APPLICATIONS = {
     "keras_resnet50": "ResNet50", "keras_resnet101": "ResNet101", "keras_resnet152": "ResNet152",
     "keras_resnet50v2": "ResNet50V2", "keras_resnet101v2": "ResNet101V2", "keras_resnet152v2": "ResNet152V2",
 }  # fmt: skip
-BLOCK, PLACE = "stages.stage{s}.block{b}", "conv{s+1}_block{b}"
+BLOCK, PLACE = "stage{s}.block{b}", "conv{s+1}_block{b}"
 # Keras' names for the layers of its own networks and the paths of ours.
 V1 = (
     ("conv1_conv", "stem.conv"), ("conv1_bn", "stem.norm"), ("predictions", "head.fc"),

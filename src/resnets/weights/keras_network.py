@@ -55,9 +55,8 @@ def _configured() -> str:
 
 
 def layer_name(path: str) -> str:
-    """What the Keras layer for our module at `path` is called: "stages.stage1.block1.branch.conv1" ->
-    "stage1_block1_branch_conv1"."""
-    return path.removeprefix("stages.").replace(".", "_")
+    """What the Keras layer for our module at `path` is called: "stage1.block1.branch.conv1" -> "stage1_block1_branch_conv1"."""
+    return path.replace(".", "_")
 
 
 def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, int | None, int] | None = None) -> Any:
@@ -201,8 +200,6 @@ class _Walk:
         """A call of a function or a method: what the blocks, gates and heads do between their layers."""
         ops, layers = self.keras.ops, self.keras.layers
         name = node.target if isinstance(node.target, str) else node.target.__name__
-        if name == "check_side":
-            return None
         if node.target in (operator.add, operator.iadd):
             return layers.Add()(given)
         if node.target is operator.mul:

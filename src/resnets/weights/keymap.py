@@ -3,7 +3,7 @@
 A rule pairs two names, theirs and ours. In both, `{s}` stands for a whole number, `{b+1}` for that number and one more, and
 `{...}` for the rest of a name:
 
-    Rule("layer{s}.{b}.bn{n}.{...}", "stages.stage{s}.block{b+1}.branch.norm{n}.{...}")
+    Rule("layer{s}.{b}.bn{n}.{...}", "stage{s}.block{b+1}.branch.norm{n}.{...}")
 
 The rules are applied to the names that a network has, so the inverse is the same list of pairs read from the other side,
 and a map is complete or it is no map: a tensor of ours without a rule, or two with one name, is found before any file.

@@ -22,7 +22,7 @@ from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
 from resnets.weights.keymap import COUNTER, Keymap, Rule, wanted
 
-BLOCK = "stages.stage{s}.block{b+1}"
+BLOCK = "stage{s}.block{b+1}"
 RULES = (
     Rule("conv1.{...}", "stem.conv.{...}"),
     Rule("bn1.{...}", "stem.norm.{...}"),

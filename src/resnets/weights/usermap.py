@@ -14,7 +14,7 @@ A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest
     size = [32, 32]
 
     [names]
-    "layer{s}.{b}.conv{n}.{...}" = "stages.stage{s}.block{b+1}.branch.conv{n}.{...}"
+    "layer{s}.{b}.conv{n}.{...}" = "stage{s}.block{b+1}.branch.conv{n}.{...}"
     "linear.weight" = { ours = "head.fc.weight", layout = "same" }
 """
 
@@ -90,10 +90,10 @@ def read(path: str | Path) -> UserMap:
 
 def _rule(path: str | Path, theirs: str, ours: Any) -> Rule:
     if isinstance(ours, str):
-        return Rule(theirs, ours)
+        ours = {"ours": ours}
     if not isinstance(ours, dict) or "ours" not in ours or not ours.keys() <= {"ours", "layout"}:
         raise UserError(f"'{path}': \"{theirs}\" is our name, or {{ ours = ..., layout = ... }}; received {ours!r}.")
     layout = ours.get("layout", "same")
     if layout not in LAYOUTS or not isinstance(ours["ours"], str):
         raise UserError(f"'{path}': a layout is one of {', '.join(LAYOUTS)}; received {layout!r}.")
-    return Rule(theirs, ours["ours"], layout)
+    return Rule(theirs, ours["ours"].removeprefix("stages."), layout)  # maps of 0.1.0 name the stages so
