@@ -139,3 +139,19 @@ def test_a_run_survives_kills_at_random_moments(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 kills of " in done.stdout
+
+
+def test_a_state_of_an_earlier_release_goes_on(pictures, whole, tmp_path):
+    """Its networks had the tensors of a stage under "stages."."""
+    parts = _parts(override(_recipe(pictures), "stop.epochs=1"))
+    loop.run(parts, State(), tmp_path)
+    (newest,) = resume.states(tmp_path / "state")[-1:]
+    tensors, facts = resume.load(tmp_path / "state")
+    facts["state"]["finished"] = False
+    old = {name.replace("net.stage", "net.stages.stage"): tensor for name, tensor in tensors.items()}
+    assert old.keys() != tensors.keys()
+    resume.save(tmp_path / "state", int(newest.stem), old, facts)
+    assert states.restore(_parts(_recipe(pictures)), tmp_path).total_step == STEPS_PER_EPOCH
+    found = _parts(_recipe(pictures))
+    states.restore(found, tmp_path)
+    assert all(torch.equal(tensor, parts.net.state_dict()[name]) for name, tensor in found.net.state_dict().items())

@@ -70,6 +70,7 @@ class Backbone(nn.Sequential):
         stem: Stem
         pool: nn.Module
     only_side: int | None
+    frozen_norms: tuple[str, ...]
     __jit_unused_properties__ = ["stages"]  # noqa: RUF012  # read by torch.jit.script
 
     def __init__(
@@ -89,7 +90,7 @@ class Backbone(nn.Sequential):
             self.channels = {"stem_conv": stem.channels} | self.channels
             self.strides = {"stem_conv": stem.stride // 2} | self.strides
         self.min_side = stem.min_side
-        self.frozen_norms: tuple[str, ...] = ()
+        self.frozen_norms = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Whatever is a child of a Sequential is called: a layer with a new name would not be ignored, it would be appended.
