@@ -81,7 +81,7 @@ def test_the_drawing_is_written_beside_the_table(
     ("words", "message"),
     [
         ("resnet5O", "'resnet5O'. Did you mean 'resnet50'?"),
-        ("resnet18 --imgsz 16", "16x16; the least side is 32"),
+        ("tutorial_resnet50 --imgsz 8", "8x8; the least side is 11"),
         ("resnet18 --imgsz 0", "received '0'"),
         ("resnet18 --imgsz wide", "received 'wide'"),
         ("resnet18 --layout bhwc", "Unknown layout 'bhwc'"),

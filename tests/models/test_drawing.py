@@ -117,5 +117,5 @@ def test_other_formats_and_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="Cannot write"):
         drawing.draw(net_of("tiny"), tmp_path / "file" / "net.svg", 32)
     with pytest.raises(ValueError, match="least side"):
-        drawing.draw(net_of("resnet18"), tmp_path / "net.svg", 8)
+        drawing.draw(net_of("tutorial_resnet50"), tmp_path / "net.svg", 8)
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -401,7 +401,7 @@ def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):
         ({"device": "cuda:9"}, "no device 'cuda:9'"),
         ({"freeze": "9"}, "received --freeze 9"),
         ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
-        ({"imgsz": 2}, "needs pictures of 8 pixels at least; received --imgsz 2"),
+        ({"imgsz": 2, "stem": "valid"}, "needs pictures of 11 pixels at least; received --imgsz 2"),
         ({"name": "a/b"}, "one folder name"),
         ({"resume": "runs/x", "epochs": 3}, "There is no run 'runs/x'"),
         ({"epochs": "+3"}, "name it with --resume"),

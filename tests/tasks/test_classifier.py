@@ -169,7 +169,7 @@ def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier,
 
 
 def test_pictures_of_any_size_where_nothing_is_resized(world) -> None:
-    net = zoo.create("tiny", classes=2)
+    net = zoo.create("tiny", classes=2, stem="valid")  # which takes nothing below 11 pixels
     whole = Preprocess(size=(32, 32), resize="none", resize_to=None, crop="none")
     classifier = Classifier(net, whole, ("a", "b"))
     answers = classifier.predict([*world.paths, np.zeros((2, 60, 3), dtype=np.uint8)], batch=100)
