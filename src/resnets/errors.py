@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # What stands in place of a large file in a Git repository without its LFS objects (git-lfs.com/spec): how such a file begins,
 # and what to call it.
@@ -26,10 +26,13 @@ class JobError(RuntimeError):
     """
 
 
-def suggestion(received: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest of the `known` names, or an empty string when none is near."""
+def suggestion(received: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
+    """` Did you mean 'x'?` for the nearest of the `known` names, or an empty string when none is near.
+
+    `shown` has how a name is written for the user where that is longer, such as a path.
+    """
     near = difflib.get_close_matches(received, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    return f" Did you mean '{(shown or {}).get(near[0], near[0])}'?" if near else ""
 
 
 def printable(text: str) -> str:

@@ -80,6 +80,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture(root / "text_inside" / label / "1.png", 2)
     picture(root / "unknown_label" / "val" / "wasp" / "1.png", 3)
     (root / "empty").mkdir()
+    (root / "two words").mkdir()
+    (root / "models" / "ant-tiny").mkdir(parents=True)
     (root / "empty_classes" / "ant").mkdir(parents=True)
     (root / "empty_classes" / "bee").mkdir(parents=True)
     shutil.copytree(root / "insects", root / "text_named_jpg")
@@ -116,6 +118,13 @@ WRONG = [
     Wrong("train insects --data insects", "'--data'. The data is the first word"),
     Wrong("train insects --epochs three", "'--epochs three'"),
     Wrong("train insects extra", "extra"),
+    Wrong("train two words", "A name with blanks is written in quotes: 'two words'."),
+    Wrong("train insects --lr 0,01", "Write 0.01, with a point."),
+    Wrong("train insects --set optim.lr=0,01", "Write 0.01, with a point."),
+    Wrong("predict --model runs/ft insects", "The checkpoint or run folder is the first word"),
+    Wrong("train --resume models/ant-tin", "Did you mean 'models/ant-tiny'?"),
+    Wrong("predict models/ant-tin insects", "Did you mean 'models/ant-tiny'?"),
+    Wrong("train insects --epochs 3 --set stop.steps=9", "--epochs 3 and --set stop.steps=9 exclude each other"),
     Wrong("data", "data --help"),
     # data
     Wrong(f"train nowhere {TRAIN}", "'nowhere'"),

@@ -58,7 +58,13 @@ def test_the_cosine_of_the_longer_run_is_followed_from_there_on(train, capsys):
     long, short = train("long", *cosine, epochs=4), train("short", *cosine, epochs=2)
     job.train(resume=short, epochs="+2")
     assert [row["lr"] for row in _rows(short)[2:]] == [row["lr"] for row in _rows(long)[2:]]
-    assert "the learning rate goes on at 0.5 of its highest" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the learning rate goes on at 0.5 of its highest" in said
+    assert "warning: at so low a rate" not in said
+    job.train(resume=long, epochs="+1")
+    said = capsys.readouterr().err
+    assert "warning: at so low a rate these epochs will change little" in said
+    assert "`epochs=+4`" in said
 
 
 def test_epochs_are_added_to_steps_where_a_run_counts_in_steps(train):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ WORDS = {
     "--data": "The data is the first word after the verb: resnets train DATA.",
     "--data-dir": "The data is the first word after the verb: resnets train DATA.",
     "--train-dir": "The data is the first word after the verb: resnets train DATA.",
+    # No option of `predict` and `evaluate`; verbs that have it never ask.
+    "--model": "The checkpoint or run folder is the first word after the verb: resnets predict runs/NAME IMAGE….",
     "--source": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
     "--input": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
 }
@@ -93,6 +96,22 @@ def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
         _check_verb(verb, rest, verbs)
         _check_assignments(verb, rest)
     return [verb, *(_weights_first(rest) if verb == "predict" else rest)]
+
+
+def decimal_hint(received: str) -> str:
+    """` Write 0.01.` for a number with a decimal comma, or an empty string."""
+    found = re.search(r"(?<![\d,])(-?\d+),(\d+)$", received)
+    return f" Write {found[1]}.{found[2]}, with a point." if found else ""
+
+
+def blank_hint(words: Sequence[str]) -> str:
+    """` Write 'my images' in quotes.` where words beside each other are the name of one file, or an empty string."""
+    for first in range(len(words)):
+        for last in range(first + 2, len(words) + 1):
+            name = " ".join(words[first:last])
+            if os.path.exists(name):
+                return f" A name with blanks is written in quotes: '{name}'."
+    return ""
 
 
 def flag_hint(received: str, known: Collection[str]) -> str:

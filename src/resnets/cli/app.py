@@ -152,9 +152,10 @@ def _usage(error: Any, words: Sequence[str]) -> str:
         )
         message = f"'{path}' needs {wanted}; received {shlex.join(words[1:]) or 'nothing'}."
     elif kind == "BadParameter" and error.param is not None:
-        message = f"'{_received(error.param.opts, words)}' is not possible: {error.message.partition(',')[0]}"
+        received = _received(error.param.opts, words)
+        message = f"'{received}' is not possible: {error.message.partition(',')[0]}.{aliases.decimal_hint(received)}"
     else:
-        message = " ".join(error.format_message().split())
+        message = " ".join(error.format_message().split()) + aliases.blank_hint(words)
     return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ FREE = (
     "save.every",
     "speed.device",
 )  # what may differ from the run's own recipe
+LITTLE = 0.1  # of the highest rate; added epochs that begin below it hardly change the weights
 MORE = re.compile(r"\+([1-9]\d*)")
 
 
@@ -198,3 +200,10 @@ def extend(run: Path, parts: Parts, state: State) -> None:
         f"{parts.total_steps - step} more steps, on the schedule of a run of {parts.total_steps} from here on: "
         f"the learning rate goes on at {parts.pace.share(step):.3g} of its highest"
     )
+    if parts.pace.share(step) < LITTLE:
+        more = f"`epochs=+{state.epoch}` would begin at half of the highest rate; or "
+        say(
+            "warning: at so low a rate these epochs will change little; "
+            f"{more if recipe.schedule.name == 'cosine' else ''}begin a new schedule from these weights: "
+            f"resnets train DATA --weights {shlex.quote(str(run))}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,7 @@ def _prepared(
     past = _lineage(draft.recipe, parent)
     asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
     source = build.divided(source, draft.recipe, None if any(map(draft.given, asked)) else past.splits)
+    say(build.counts(source))
     plan.complete(draft, build.facts(source, draft.recipe, parent))
     train_count, val_count = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
     conflicts.check_sizes(draft, train_count, val_count, processes.size())
@@ -314,6 +316,7 @@ def _run(
     if metrics:
         say(f"best: epoch {state.best_epoch}, top-1 {metrics['top1']:.2%} on {metrics['count']} validation pictures")
     say(f"report: {run / 'report.html'}")
+    say(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
     return TrainResult(run, metrics)
 
 

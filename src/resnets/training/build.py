@@ -109,7 +109,12 @@ def readable(source: Source, on_bad: str) -> Source:
     judged = [each for share in distributed.gathered(check.judged(mine)) for each in share]
     failures = [error for _, error in judged if error]
     if failures and on_bad == "error":
-        raise UserError(cache.failed(failures))
+        left = {sample.label for sample, (_, error) in zip(source.samples, judged, strict=True) if error is None}
+        lost = sorted({*source.classes, *source.empty} - {str(label) for label in left})
+        also = (
+            f"\n  without these there is no image of {listed(lost)}: fill or remove such folders, too" if lost else ""
+        )
+        raise UserError(cache.failed(failures) + also)
     kept = tuple(
         replace(sample, sha256=digest)
         for sample, (digest, error) in zip(source.samples, judged, strict=True)
@@ -272,6 +277,14 @@ def warn(recipe: Recipe) -> None:
         )
     if recipe.freeze.part == "body" and recipe.model.weights == "none":
         say("warning: the body is frozen at random weights; --weights FILE gives it trained ones")
+
+
+def counts(source: Source) -> str:
+    """How many images there are, in one line."""
+    sizes = {part: len(source.part(part)) for part in source.parts}
+    words = {"train": "to train", "val": "to validate", "test": "to test"}
+    shared = ", ".join(f"{sizes[part]:,} {words[part]}" for part in sizes)
+    return f"{counted(sum(sizes.values()), 'image')} in {len(source.classes):,} classes: {shared}"
 
 
 def outline(recipe: Recipe, source: Source) -> str:

@@ -104,7 +104,8 @@ def read_recipe(path: Path) -> Recipe:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         if not path.parent.exists():
-            near = suggestion(path.parent.name, [run.name for run in path.parent.parent.glob("*")])
+            beside = {run.name: str(run) for run in [*path.parent.parent.glob("*"), *Path("runs").glob("*")]}
+            near = suggestion(path.parent.name, beside, shown=beside)
             raise UserError(f"There is no run '{path.parent}'.{near}") from error
         raise UserError(f"'{path.parent}' is no run folder: {path.name}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

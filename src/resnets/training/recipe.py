@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from dataclasses import dataclass, field, replace
@@ -282,7 +283,9 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         number = None
     if number is None or (hint is int and isinstance(value, float) and value != number):
         kind = {int: "a whole number", float: "a number"}.get(hint, "a text")
-        raise UserError(f"{key} is {kind}; received '{value}'.")
+        comma = re.fullmatch(r"(-?\d+),(\d+)", str(value))
+        hint_ = f" Write {comma[1]}.{comma[2]}, with a point." if comma and hint is float else ""
+        raise UserError(f"{key} is {kind}; received '{value}'.{hint_}")
     return number
 
 

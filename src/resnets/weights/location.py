@@ -55,8 +55,9 @@ def _missing_hint(path: Path) -> str:
         )
     if path.name == catalog.BEST:
         return " Name the published weights themselves; `resnets weights list` shows them."
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return suggestion(path.name, beside) or suggestion(path.name, [*shipped.names(), *catalog.entries()])
+    places = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
+    beside = {entry.name: str(entry) for folder in reversed(places) for entry in folder.iterdir()}
+    return suggestion(path.name, beside, shown=beside) or suggestion(path.name, [*shipped.names(), *catalog.entries()])
 
 
 def _in_folder(path: Path) -> Path:
