@@ -110,10 +110,9 @@ def readable(source: Source, on_bad: str) -> Source:
     failures = [error for _, error in judged if error]
     if failures and on_bad == "error":
         left = {sample.label for sample, (_, error) in zip(source.samples, judged, strict=True) if error is None}
-        lost = sorted({*source.classes, *source.empty} - {str(label) for label in left})
-        also = (
-            f"\n  without these there is no image of {listed(lost)}: fill or remove such folders, too" if lost else ""
-        )
+        lost = sorted(set(source.classes) - {str(label) for label in left})
+        also = f"\n  without these no image of {listed(lost)} is left" if lost else ""
+        also += f"\n  besides, there are class folders without images: {listed(source.empty)}" if source.empty else ""
         raise UserError(cache.failed(failures) + also)
     kept = tuple(
         replace(sample, sha256=digest)
