@@ -77,7 +77,7 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
 
     settings = ("--recipe", "tutorial_transfer", "--weights", weights, "--epochs", epochs)
     return Job(
-        "transfer", f"a frozen resnet50 at 180x180 and a new head, {kind} pictures, epochs: {epochs}", "jobs/s",
+        "transfer", f"a frozen resnet50 at 180x180 in fp32 and a new head, {kind} pictures, epochs: {epochs}", "jobs/s",
         (
             Contender("resnets", _with(OURS, "resnets_train_whole.py", WORK / "runs", split, *settings)),
             Contender(

@@ -13,6 +13,7 @@ from collections import Counter
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from resnets.models.resnet import Head, ResNet
 
@@ -72,13 +73,13 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """In float64, since a small variance makes large factors."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    dtype = conv.weight.dtype
-    factor = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        factor = factor * norm.weight.double()
-    bias = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
-    bias = bias * factor
-    if norm.bias is not None:
-        bias = bias + norm.bias.double()
-    conv.weight = nn.Parameter((conv.weight.double() * factor[:, None, None, None]).to(dtype), requires_grad=False)
-    conv.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight.double(),
+        None if conv.bias is None else conv.bias.double(),
+        norm.running_mean.double(),
+        norm.running_var.double(),
+        norm.eps,
+        None if norm.weight is None else norm.weight.double(),
+        None if norm.bias is None else norm.bias.double(),
+    )
+    conv.weight, conv.bias = (nn.Parameter(each.to(conv.weight.dtype), requires_grad=False) for each in (weight, bias))
