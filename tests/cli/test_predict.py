@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,24 @@ def test_pictures_that_cannot_be_read(trained: Path, capsys: pytest.CaptureFixtu
     )
     assert predict("data/ant/empty.jpg") == 1
     assert capsys.readouterr().out.startswith("data/ant/empty.jpg  error: is empty (0 bytes)")
+
+
+def test_a_file_that_begins_with_a_dash_is_no_option(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(next((trained / "data").rglob("*.png")), trained / "-x.png")
+    assert predict("-x.png") == 2
+    assert "If '-x.png' is a file, write './-x.png'." in capsys.readouterr().err
+    assert predict("./-x.png") == 0
+
+
+def test_what_is_left_out_is_said(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        (trained / "data" / "ant" / f"{number}.mov").touch()
+    assert predict("data", "--csv", "out.csv") == 0
+    assert "not used: 3 .mov\n" in capsys.readouterr().err
+    for words in (["evaluate", NET, "data", "--out", "judged"], ["data", "split", "data"]):
+        assert app.main(words) == 0
+        assert "not used: 3 .mov\n" in capsys.readouterr().err
+    assert json.loads((trained / "judged" / "metrics.json").read_text())["not_used"] == "not used: 3 .mov"
 
 
 def test_nothing_found_is_a_wrong_command(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,7 +229,12 @@ def test_a_file_that_is_cut_short_is_named(name, share, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+_ENTRIES = [(256, 8), (257, 8), (259, 1), (262, 1), (273, 200), (277, 13), (278, 8), (279, 832)]
+BANDS = struct.pack("<2sHIH", b"II", 42, 8, len(_ENTRIES)) + b"".join(
+    struct.pack("<HHII", key, 3, 1, value) for key, value in _ENTRIES
+)
 OTHER = [
+    ("satellite.tif", BANDS + bytes(1000), "unsupported", "more channels than red, green, blue"),
     ("text.jpg", b"this is no picture", "not-a-picture", "its text begins 'this is no picture'"),
     ("page.png", b"<!DOCTYPE html><html>404</html>", "not-a-picture", "failed download"),
     ("drawing.png", b'<?xml version="1.0"?><svg/>', "not-a-picture", "web page or XML"),

@@ -21,6 +21,15 @@ def write(tmp_path: Path, text: str, name: str = "list.csv") -> Path:
     return path
 
 
+def test_two_names_for_one_column_are_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,filename,label\nant/1.png,ant/1.png,ant\n")
+    with pytest.raises(UserError, match="It could be any of 'image', 'filename': name that one 'path'"):
+        read_manifest(path)
+    for word in ("dev", "Validation", "test_set"):
+        path = write(tmp_path, f"path,label,split\nant/1.png,ant,train\nbee/1.png,bee,{word}\n")
+        assert read_manifest(path).samples[1].split == ("test" if "test" in word else "val")
+
+
 def test_all_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label,split,group,weight\nant/1.png,ant,train,p1,2\nbee/1.png,bee,validation,,\n")
     source = read_manifest(path)
@@ -41,6 +50,9 @@ def test_all_columns(tmp_path: Path) -> None:
         "path,label\r\nant/1.png,ant\r\n\r\nbee/1.png,bee\r\n",
         'path,label\n"ant/1.png","ant"\n"bee/1.png"," bee "\n',
         "path,label,\nant/1.png,ant,\nbee/1.png,bee,\n,,\n",
+        "file_name,class\nant/1.png,ant\nbee/1.png,bee\n",
+        "Filename,Category\nant/1.png,ant\nbee/1.png,bee\n",
+        "image,label\nant/1.png,ant\nbee/1.png,bee\n",
     ],
 )
 def test_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
@@ -86,8 +98,8 @@ def test_labels_are_joined_in_one_unicode_form(tmp_path: Path) -> None:
     [
         ("", "has no column 'path'"),
         ("path,label\n", "lists no pictures"),
-        ("file,label\nant/1.png,ant\n", "has no column 'path', only 'file', 'label'"),
-        ("path,class\nant/1.png,ant\n", "has no column 'label', only 'path', 'class'"),
+        ("where,label\nant/1.png,ant\n", "has no column 'path', only 'where', 'label'"),
+        ("path,kind\nant/1.png,ant\n", "has no column 'label', only 'path', 'kind'"),
         ("path,lable\nant/1.png,ant\n", r"Did you mean 'lable'\?"),
         ("path,label,label\nant/1.png,ant,ant\n", "has the column 'label' twice"),
         ("path,label\nant/1.png,\n", "1 wrong row: line 2: the label is empty"),

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -252,6 +253,41 @@ def test_of_an_endless_strip_the_middle_is_read(size):
     assert made.shape == (3, 224, 224)
     assert made[0, 112, 112] > 2  # white
     assert Preprocess.imagenet().read(png(Image.fromarray(strip))).shape == strip.shape
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_pillow_image_is_turned_as_its_file_is(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    scene = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    path = tmp_path / "turned.png"
+    Image.fromarray(scene).resize((90, 60)).save(path, exif=exif)
+    preprocess = Preprocess.imagenet(32)
+    with Image.open(path) as image:
+        assert torch.equal(preprocess(image), preprocess.load(path))
+        assert torch.equal(preprocess.views(image)[0], preprocess.load(path))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "RGBA", "LA"])
+def test_a_pillow_image_of_any_mode_is_taken(mode):
+    image = Image.fromarray(np.full((40, 50, 3), 200, np.uint8)).convert(mode)
+    assert Preprocess.imagenet(32)(image).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("a.jpg", "Received a str .*`Preprocess.load` reads files"),
+        (Path("a.jpg"), "Received a PosixPath"),
+        (np.zeros((8, 8, 3), np.float32), r"received float32 \(8, 8, 3\)"),
+        (np.zeros((8, 8), np.uint8), r"received uint8 \(8, 8\)"),
+        (None, "received NoneType"),
+    ],
+)
+def test_what_is_no_image_is_told_what_is(wrong, message):
+    for preprocess in (Preprocess.imagenet(32), Preprocess.tf(32)):
+        with pytest.raises(UserError, match=message):
+            preprocess(wrong)
 
 
 def test_at_another_side():

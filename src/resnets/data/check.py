@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich import filesize
 
 from resnets import processes
 from resnets.data import examination
@@ -110,12 +111,7 @@ def within(root: str, path: str) -> str:
 
 def in_words(size: int) -> str:
     """`65.4 MB`: bytes in the largest unit, of 1000, that gives a number above 1."""
-    amount, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
+    return filesize.decimal(size)
 
 
 def _classes(source: Source) -> dict[str, dict[str, int]]:

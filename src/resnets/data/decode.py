@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, features
+from PIL import ExifTags, Image, ImageFile, ImageOps, features
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -207,6 +207,27 @@ def decode_image(
         return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
 
+def upright(
+    image: Image.Image, *, name: str = "the image", background: tuple[int, int, int] = (255, 255, 255)
+) -> Image.Image:
+    """A Pillow image of any mode as RGB and turned as its EXIF data say: as `decode_image` gives it for a file.
+
+    Raises:
+        DecodeError: its mode has no stated range, or cannot be converted.
+    """
+    out = io.BytesIO()
+    try:
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode == "RGB" and not turned.has_transparency_data:
+            return turned
+        plain = turned.convert("RGB") if turned.mode == "CMYK" else turned  # PNG holds no CMYK
+        plain.save(out, "PNG", compress_level=0)
+    except (OSError, ValueError) as error:
+        reason = f"is a Pillow image of mode {image.mode} that cannot be read: {error}"
+        raise DecodeError(name, "unsupported", reason) from error
+    return decode_image(out.getvalue(), name=name, background=background)
+
+
 def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> PictureInfo:
     """Read only the header: quick, and blind to damage further on. Raises as `decode` does."""
     with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
@@ -306,6 +327,9 @@ def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") ->
     except Image.DecompressionBombError as error:
         raise DecodeError(path, "bomb", f"claims more than {max_pixels:,} pixels; make it smaller.") from error
     except Exception as error:  # Pillow's readers raise whatever their format stumbles over
+        if "samples per pixel" in str(error):
+            reason = "has more channels than red, green, blue and alpha; write three of them to a file of their own."
+            raise DecodeError(path, "unsupported", reason) from error
         if any(words in str(error) for words in _UNSUPPORTED):
             reason = f"is of a kind that is not read ({short(error)}); convert it to an ordinary JPEG or PNG."
             raise DecodeError(path, "unsupported", reason) from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 SIDE = 16  # of the grey thumbnail that a picture is compared by
 BITS = 112
@@ -44,22 +45,18 @@ def alike(thumbnails: np.ndarray) -> list[list[int]]:
     cells -= cells.mean(axis=1, keepdims=True)
     cells /= np.linalg.norm(cells, axis=1, keepdims=True)
     bits = _bits(thumbnails[numbers])
-    above = list(range(len(numbers)))
-
-    def top(number: int) -> int:
-        while above[number] != number:
-            above[number] = above[above[number]]
-            number = above[number]
-        return number
-
+    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for first, second in _near(bits):
         same = np.einsum("ij,ij->i", cells[first], cells[second]) >= CORRELATION
-        for one, other in zip(first[same].tolist(), second[same].tolist(), strict=True):
-            above[top(max(top(one), top(other)))] = min(top(one), top(other))
-    groups: dict[int, list[int]] = defaultdict(list)
-    for place, number in enumerate(numbers.tolist()):
-        groups[top(place)].append(number)
-    return [group for group in groups.values() if len(group) > 1]
+        firsts.append(first[same])
+        seconds.append(second[same])
+    joined = (np.concatenate(firsts), np.concatenate(seconds))
+    pairs = coo_array((np.ones(len(joined[0]), bool), joined), shape=(len(numbers), len(numbers)))
+    _, group = connected_components(pairs, directed=False)
+    ordered = np.argsort(group, kind="stable")
+    ends = np.flatnonzero(np.diff(group[ordered])) + 1
+    groups = [numbers[members].tolist() for members in np.split(ordered, ends) if len(members) > 1]
+    return sorted(groups)
 
 
 def _bits(thumbnails: np.ndarray) -> np.ndarray:

@@ -17,6 +17,22 @@ MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 REQUIRED = ("path", "label")
 COLUMNS = ("path", "label", "split", "group", "weight")
 EXAMPLE = '{"path": "a.jpg", "label": "ant"}'
+# What other programs call the two columns (datasets, fastai, Keras, Kaggle's competitions).
+ALIASES = {
+    "path": (
+        "file_name",
+        "filename",
+        "file",
+        "filepath",
+        "file_path",
+        "image",
+        "image_path",
+        "img",
+        "img_path",
+        "image_file",
+    ),
+    "label": ("class", "class_name", "category", "target", "labels"),
+}
 DELIMITERS = ",;\t"  # spreadsheets write the one that their language prefers
 
 Row = tuple[int, dict[str, object]]  # line number from 1, and the values by column
@@ -25,8 +41,9 @@ Row = tuple[int, dict[str, object]]  # line number from 1, and the values by col
 def read_manifest(path: Path) -> Source:
     """Read a .csv (first line: names of the columns) or a .jsonl (one object a line).
 
-    Columns: `path`, relative to the folder of the list; `label`; optionally `split` (train, val or test), `group`, and
-    `weight` (> 0). Further columns are kept, so that any of them can serve as the group.
+    Columns (other programs' names for the first two are in `ALIASES`): `path`, relative to the folder of the list;
+    `label`; optionally `split` (train, val or test), `group`, and `weight` (> 0). Further columns are kept, so that
+    any of them can serve as the group.
 
     Raises:
         UserError: a column is missing, or rows are wrong (each with its line), or files are missing (each named).
@@ -62,7 +79,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        names = [name.strip().lower() for name in next(reader, [])]
+        names = _known([name.strip().lower() for name in next(reader, [])])
         _check_columns(path, names)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
@@ -87,7 +104,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
             raise UserError(f"'{path}', line {number}: this is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise UserError(f"'{path}', line {number}: expected an object such as {EXAMPLE}.")
-        values = {name.strip().lower(): value for name, value in values.items()}
+        values = dict(zip(_known([name.strip().lower() for name in values]), values.values(), strict=True))
         _check_columns(path, list(values), f", line {number},")
         yield number, values
 
@@ -103,10 +120,21 @@ def _text(path: Path) -> str:
     return text
 
 
+def _known(names: list[str]) -> list[str]:
+    """The names of the columns, with `path` and `label` in the place of what others call them where nothing else is there."""
+    for column, aliases in ALIASES.items():
+        found = [name for name in names if name in aliases]
+        if column not in names and len(found) == 1:
+            names = [column if name == found[0] else name for name in names]
+    return names
+
+
 def _check_columns(path: Path, names: list[str], where: str = "") -> None:
     for column in REQUIRED:
         if column not in names:
             hint = suggestion(column, names)
+            several = [name for name in names if name in ALIASES[column]]
+            hint = f" It could be any of {listed(several)}: name that one '{column}'." if len(several) > 1 else hint
             raise UserError(f"'{path}'{where} has no column '{column}', only {listed(names)}.{hint}")
     twice = {name for name in names if names.count(name) > 1}
     if twice:

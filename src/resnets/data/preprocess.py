@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.decode import MAX_PIXELS, decode, decode_image
+from resnets.data.decode import MAX_PIXELS, decode, decode_image, upright
 from resnets.errors import UserError, suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
@@ -170,15 +170,23 @@ class Preprocess:
 
     def load(self, source: str | Path | bytes, *, name: str | None = None) -> Tensor:
         """The input for a file, (C, height, width); raises DecodeError as `decode` does."""
-        return self(decode_image(source, name=name, background=self.background, min_side=self._enough))
+        image = decode_image(source, name=name, background=self.background, min_side=self._enough)
+        return self.normalize(self._frame(image))
 
     def read(self, source: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
         """The decoded picture, uint8 (H, W, 3), at no more than the resolution that this value needs. Raises as `load`."""
         return decode(source, name=name, background=self.background, min_side=self._enough)
 
     def __call__(self, picture: np.ndarray | Image.Image) -> Tensor:
-        """uint8 RGB (H, W, 3), or a Pillow picture of mode RGB -> float32 (C, height, width)."""
-        return self.normalize(self._frame(picture))
+        """uint8 RGB (H, W, 3), or a Pillow image of any mode -> float32 (C, height, width).
+
+        The orientation that the EXIF data of a Pillow image state is applied, as `load` does for a file. An array cannot
+        know it.
+
+        Raises:
+            UserError: it is something else; a path belongs into `load`.
+        """
+        return self.normalize(self._frame(self._checked(picture)))
 
     def views(self, picture: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:
         """Several looks at one uint8 RGB picture (H, W, 3): (V, C, height, width).
@@ -189,7 +197,7 @@ class Preprocess:
             return self(picture)[None]
         if crops != 10:
             raise UserError(f"crops is 1 or 10; received {crops}.")
-        image = self._resized(_image(picture))
+        image = self._resized(_image(self._checked(picture)))
         if image.height < self.size[0] or image.width < self.size[1]:
             needed = f"{self.size[1]}x{self.size[0]}"
             raise UserError(f"Ten crops of {needed} need a larger picture; received {image.width}x{image.height}.")
@@ -198,7 +206,7 @@ class Preprocess:
 
     def framed(self, picture: np.ndarray | Image.Image) -> np.ndarray:
         """Resized and cropped, not yet normalised: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
-        frame = self._frame(picture)
+        frame = self._frame(self._checked(picture))
         return frame.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
     def normalize(self, pictures: Tensor) -> Tensor:
@@ -242,6 +250,18 @@ class Preprocess:
         if not self.draft or not self.antialias or self.resize == "none" or needed is None:
             return None
         return max(_DRAFT_MARGIN * needed, _DRAFT_SIDE)
+
+    def _checked(self, picture: np.ndarray | Image.Image) -> np.ndarray | Image.Image:
+        """The array, or the Pillow image upright and as RGB."""
+        if isinstance(picture, Image.Image):
+            return upright(picture, background=self.background)
+        if isinstance(picture, str | bytes | Path):
+            kind = type(picture).__name__
+            raise UserError(f"Received a {kind} where an image is wanted: `Preprocess.load` reads files.")
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+            kind = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+            raise UserError(f"An image is a uint8 array (H, W, 3) in RGB, or a Pillow image; received {kind}.")
+        return picture
 
     def _frame(self, picture: np.ndarray | Image.Image) -> Tensor:
         """Resized and cropped, (3, height, width): uint8, or float without antialias."""

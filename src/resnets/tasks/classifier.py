@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from resnets.data.decode import DecodeError
+from resnets.data.decode import DecodeError, upright
 from resnets.data.parallel import in_order
 from resnets.data.preprocess import Preprocess
 from resnets.engine.runner import Job, Runner
@@ -127,6 +126,11 @@ class Classifier:
         job = job or self.runner.job(None, max(len(pictures), 1), precision="fp32")
         groups: dict[torch.Size, list[int]] = defaultdict(list)
         for index, picture in enumerate(pictures):
+            if not isinstance(picture, Tensor):
+                kind = type(picture).__name__
+                raise UserError(
+                    f"`logits` takes prepared tensors (C, h, w), as `preprocess.load(path)` gives them; received a {kind}."
+                )
             groups[picture.shape].append(index)
         out = torch.empty(len(pictures), len(self.classes))
         with torch.inference_mode():
@@ -157,7 +161,7 @@ class Classifier:
         if isinstance(picture, (str, Path)):
             return self.preprocess.load(picture)
         if isinstance(picture, Image.Image):
-            return self.preprocess.load(_as_png(picture, name), name=name)
+            return self.preprocess(upright(picture, name=name, background=self.preprocess.background))
         if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
             if picture.ndim == 2:
                 picture = np.repeat(picture[:, :, None], 3, axis=2)
@@ -182,17 +186,3 @@ def check_finite(logits: Tensor, name: str) -> None:
     """Raises JobError where the answer for the picture `name` is not a number: it would pass for the first class."""
     if not torch.isfinite(logits).all():
         raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")
-
-
-def _as_png(image: Image.Image, name: str) -> bytes:
-    """The picture as a file's bytes, so that its mode is treated as in a file of that mode."""
-    out = io.BytesIO()
-    try:
-        upright = ImageOps.exif_transpose(image)
-        plain = upright.convert("RGB") if upright.mode == "CMYK" else upright  # PNG holds no CMYK
-        plain.save(out, "PNG", compress_level=0)
-    except (OSError, ValueError) as error:
-        raise DecodeError(
-            name, "unsupported", f"is a Pillow image of mode {image.mode} that cannot be read: {error}"
-        ) from error
-    return out.getvalue()
