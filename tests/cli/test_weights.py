@@ -52,7 +52,9 @@ def test_a_doubt_ends_with_2_and_a_setting_resolves_it(tmp_path: Path, capsys: p
     words = ("convert", tmp_path / "r.pth", "--to", "resnets", "--out", tmp_path / "o.safetensors")
     assert run(*words) == 2
     error = capsys.readouterr().err
-    assert "say --model" in error
+    typed = f"resnets weights convert {tmp_path / 'r.pth'} --to resnets --out {tmp_path / 'o.safetensors'} --model"
+    assert f"{typed} resnet50 (V1.5, which torchvision and timm have today" in error
+    assert f"{typed} resnet50_v1 (V1" in error
     assert error.count("\n") == 1
     assert run(*words, "--set", "stride_at=1x1") == 0
     assert checkpoints.read(tmp_path / "o.safetensors").spec.name == "resnet50_v1"

@@ -9,7 +9,8 @@ sealed again with right checksums). They are made from the reader's name and the
 the reader gives tensors that can be copied, or refuses with one line that names the path, in less than `PATIENCE`
 seconds and within `MEMORY` more bytes of addresses. All else is printed, and the exit code is 1.
 
-HDF5 files are read in a process of their own each, as in earnest, only that it is forked from one that has h5py ready.
+Files that are no safetensors are read in a process of their own each, as in earnest, only that it is forked from one that has
+torch and h5py ready.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import collections
 import os
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from forked_reader import Forked
 
 PATIENCE = 20  # seconds; a real small file takes 0.01
 MEMORY = 2 * 2**30  # bytes
@@ -76,6 +78,7 @@ def _keras_model() -> Any:
 
 
 def _h5_files(folder: Path) -> Iterator[Path]:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
     import h5py
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -136,61 +139,12 @@ class Verdicts:
         print(f"FINDING {self.findings[-1]}", flush=True)
 
 
-class Forked:
-    """Takes the place of `subprocess.Popen` for `hdf5_child.py`: forked by one server that has imported h5py."""
+def fork() -> type[Forked]:
+    """From now on files are read by forked processes."""
+    from resnets.weights import sandbox
 
-    server: subprocess.Popen[str] | None = None
-    tally: ClassVar[collections.Counter[str]] = collections.Counter()
-    largest = 0  # kB of memory that a process used
-
-    def __init__(self, command: list[str], **_: Any) -> None:
-        if Forked.server is None:
-            Forked.server = subprocess.Popen(
-                [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        _, _, _, path, memory, seconds = command
-        answer = f"{path}.answer"
-        assert Forked.server.stdin is not None
-        assert Forked.server.stdout is not None
-        print(path, answer, memory, seconds, sep="\t", file=Forked.server.stdin, flush=True)
-        status, used = Forked.server.stdout.readline().split()
-        Forked.tally["ended" if status == "0" else f"ended by signal {status}"] += 1
-        Forked.largest = max(Forked.largest, int(used))
-        self.stdout = open(answer, "rb")  # noqa: SIM115
-
-    def kill(self) -> None:
-        """It has ended already."""
-
-    def wait(self) -> None:
-        """It has ended already."""
-
-
-def serve() -> None:
-    """Fork a reader for each line of stdin, and answer with the signal that ended it and the kB that it used."""
-    import h5py  # noqa: F401
-
-    from resnets.weights import hdf5_child
-
-    for line in sys.stdin:
-        path, answer, memory, seconds = line.rstrip("\n").split("\t")
-        child = os.fork()
-        if child == 0:
-            os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            signal.alarm(PATIENCE // 2)
-            try:
-                hdf5_child.main(path, memory, seconds)
-            finally:
-                os._exit(0)
-        _, status, usage = os.wait4(child, 0)
-        print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, usage.ru_maxrss, flush=True)
-
-
-def fork_h5() -> None:
-    """From now on HDF5 files are read by `Forked` processes."""
-    from resnets.weights import hdf5
-
-    hdf5.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=None, PIPE=None)  # type: ignore[assignment]
+    sandbox._run = Forked.run  # type: ignore[assignment]
+    return Forked
 
 
 def limit() -> None:
@@ -207,7 +161,6 @@ def _too_slow(*_: Any) -> None:
 
 def run(reader: str, first: int, count: int, files: list[bytes], folder: Path) -> Verdicts:
     """`count` cases from number `first` on, half of them changed from `files` and half invented."""
-    sys.path.insert(0, str(Path(__file__).parent))
     import inventions
     import mutations
 
@@ -220,19 +173,16 @@ def run(reader: str, first: int, count: int, files: list[bytes], folder: Path) -
 
 
 def main() -> int:
-    if sys.argv[1:] == ["--serve"]:
-        serve()
-        return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("readers", nargs="+", choices=READERS)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument(
-        "--whole", action="store_true", help="start a new process for each HDF5 file (ten times slower)"
+        "--whole", action="store_true", help="start a new process for each file (a hundred times slower)"
     )
     given = parser.parse_args()
     if not given.whole:
-        fork_h5()
+        fork()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {reader: seeds(reader, folder) for reader in given.readers}  # imports what the limit must not count

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from resnets.weights import sandbox
+
+RUN = sandbox._run
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +26,19 @@ def fuzz_readers() -> ModuleType:
     sys.modules["fuzz_readers"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_readers(fuzz_readers: ModuleType) -> Iterator[None]:
+    """The processes that read files are forked from one that has torch ready; `real_sandbox` starts one in earnest."""
+    yield fuzz_readers.fork()
+    sandbox._run = RUN
+
+
+@pytest.fixture
+def real_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read as in earnest, by a process that is started for each."""
+    monkeypatch.setattr(sandbox, "_run", RUN)
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,24 @@ def test_a_checkpoint_that_contradicts_itself_cannot_be_made(changes: dict[str, 
         made(**changes)
 
 
+def test_a_checkpoint_without_names_has_none(tmp_path: Path) -> None:
+    save(tmp_path / "c.safetensors", made(classes=()))
+    found = read(tmp_path / "c.safetensors")
+    assert found.classes == ()
+    assert found.shown == ("output 0", "output 1", "output 2")
+
+
+def test_numbers_that_an_earlier_release_kept_as_names_are_none(tmp_path: Path) -> None:
+    """Format 1 still loads; names that a person gave stay, be they numbers."""
+    converted = {"converted_from": "r.pth"}
+    save(tmp_path / "c.safetensors", made(classes=("0", "1", "2"), provenance=converted))
+    assert read(tmp_path / "c.safetensors").classes == ()
+    save(tmp_path / "c.safetensors", made(classes=("0", "1", "2"), provenance={**converted, "class_names": "given"}))
+    assert read(tmp_path / "c.safetensors").classes == ("0", "1", "2")
+    save(tmp_path / "c.safetensors", made(classes=("0", "1", "2")))
+    assert read(tmp_path / "c.safetensors").classes == ("0", "1", "2")
+
+
 def test_what_is_not_json_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         save(tmp_path / "c.safetensors", made(metrics={"loss": float("nan")}))

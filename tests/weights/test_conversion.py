@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision as torchvision_library
 
+import resnets
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
@@ -54,9 +55,9 @@ def test_what_was_converted_says_where_it_came_from(file: Path, tmp_path: Path) 
     source = load(file)
     assert source.checkpoint.provenance["converted_from"] == "r18.pth"
     assert source.checkpoint.provenance["parent_sha256"] == checkpoints.fingerprint(file)
-    assert source.checkpoint.classes == tuple("0123456")
+    assert source.checkpoint.classes == ()
     assert source.checkpoint.preprocess == Preprocess.imagenet()
-    assert any("numbers" in note for note in source.notes)
+    assert any("the file has none for its 7 outputs" in note for note in source.notes)
     named = load(file, Request(class_names=tuple("abcdefg"), preprocess="caffe")).checkpoint
     assert (named.classes, named.preprocess) == (tuple("abcdefg"), Preprocess.caffe())
 
@@ -78,19 +79,18 @@ def test_a_new_head_is_asked_for_and_said(file: Path, tmp_path: Path) -> None:
     assert all(torch.equal(body[name], before[name]) for name in body if not name.startswith("head."))
 
 
-def test_a_file_without_its_top_is_taken_only_when_asked(file: Path, tmp_path: Path) -> None:
+def test_a_file_without_its_top_gets_an_untrained_one_that_does_not_answer(file: Path, tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in torch.load(file, weights_only=True).items() if not name.startswith("fc.")}
     torch.save(state, tmp_path / "body.pth")
-    with pytest.raises(UserError, match="--no-top"):
-        load(tmp_path / "body.pth")
     random = torch.random.get_rng_state()
-    source = load(tmp_path / "body.pth", Request(no_top=True))
+    lines = convert(tmp_path / "body.pth", to="resnets", out=tmp_path / "body.safetensors")
     assert torch.equal(random, torch.random.get_rng_state())
-    assert any("no top" in note for note in source.notes)
-    checkpoints.network(source.checkpoint)
-    convert(file, to="torchvision", out=tmp_path / "out.pth", request=Request(no_top=True))
-    found = torch.load(tmp_path / "out.pth", weights_only=True)
-    assert found.keys() == state.keys()
+    assert any("without a head" in line and "--weights" in line for line in lines)
+    with pytest.raises(UserError, match=r"never trained.*resnets train DATA --weights"):
+        resnets.load(tmp_path / "body.safetensors")
+    for source in (file, tmp_path / "body.pth"):
+        convert(source, to="torchvision", out=tmp_path / "out.pth", request=Request(no_top=True))
+        assert torch.load(tmp_path / "out.pth", weights_only=True).keys() == state.keys()
 
 
 def test_one_channel_adds_the_three_kernels(file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:

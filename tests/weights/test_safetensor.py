@@ -37,31 +37,24 @@ def test_tensors_come_as_they_went(tmp_path, dtype):
     assert all(torch.equal(found[name], given[name]) and found[name].dtype == dtype for name in given)
 
 
-@pytest.mark.parametrize(("header", "said"), [
-    ({"a": {**FOUR, "data_offsets": [0, 8]}}, "lies about the tensor 'a'"),
-    ({"a": {**FOUR, "data_offsets": [4, 0]}}, "lies"), ({"a": {**FOUR, "data_offsets": [-4, 0]}}, "lies"),
-    ({"a": {**FOUR, "data_offsets": [0]}}, "lies"), ({"a": {**FOUR, "shape": [2**40]}}, "lies"),
-    ({"a": {**FOUR, "shape": [2**61, 2**61]}}, "lies"), ({"a": {**FOUR, "shape": [1.0]}}, "lies"),
-    ({"a": {**FOUR, "shape": [True]}}, "lies"), ({"a": {**FOUR, "dtype": "F33"}}, "lies"),
-    ({"a": {**FOUR, "dtype": ["F32"]}}, "lies"), ({"a": {**FOUR, "more": 1}}, "lies"), ({"a": 3}, "lies"),
-    ({"a": {**FOUR, "shape": [2], "data_offsets": [0, 8]}}, "holds 4 of 8 bytes"),
-    ({"a": FOUR, "b": FOUR}, "overlap"), ({"a": {**FOUR, "data_offsets": [4, 8]}}, "holds 4 of 8"),
-    ({}, "4 bytes that belong to no tensor"),
-    (b'{"a":1,"a":1}', "twice"), (b"{", "not the JSON"), (b"{" * 100_000, "not the JSON"),
+@pytest.mark.parametrize("header", [
+    {"a": {**FOUR, "data_offsets": [0, 8]}}, {"a": {**FOUR, "data_offsets": [4, 0]}}, {"a": {**FOUR, "data_offsets": [-4, 0]}},
+    {"a": {**FOUR, "data_offsets": [0]}}, {"a": {**FOUR, "shape": [2**40]}}, {"a": {**FOUR, "shape": [2**61, 2**61]}},
+    {"a": {**FOUR, "shape": [1.0]}}, {"a": {**FOUR, "shape": [True]}}, {"a": {**FOUR, "dtype": "F33"}},
+    {"a": {**FOUR, "dtype": ["F32"]}}, {"a": 3}, {"a": {**FOUR, "shape": [2], "data_offsets": [0, 8]}},
+    {"a": FOUR, "b": FOUR}, {"a": {**FOUR, "data_offsets": [4, 8]}}, {}, b'{"a":1,"a":1}', b"{", b"{" * 100_000,
 ])  # fmt: skip
-def test_a_header_that_lies_is_not_believed(tmp_path, header, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_header_that_lies_is_not_believed(tmp_path, header):
+    with pytest.raises(UserError, match="is damaged or cut off") as caught:
         safetensor.read(written(tmp_path / "a.safetensors", header))
     assert str(tmp_path / "a.safetensors") in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_length_that_lies(tmp_path):
-    with pytest.raises(UserError, match="claims a header of 1,099,511,627,776 bytes"):
-        safetensor.read(written(tmp_path / "a", {"a": FOUR}, length=2**40))
-    with pytest.raises(UserError, match="is cut off in its header"):
-        safetensor.read(written(tmp_path / "a", {"a": FOUR}, length=2**20))
-    with pytest.raises(UserError, match="8 bytes that belong"):
-        safetensor.read(written(tmp_path / "a", {"a": FOUR}, bytes(12)))
+@pytest.mark.parametrize(("data", "length"), [(bytes(4), 2**40), (bytes(4), 2**20), (bytes(12), None)])
+def test_a_length_that_lies(tmp_path, data, length):
+    with pytest.raises(UserError, match="is damaged or cut off"):
+        safetensor.read(written(tmp_path / "a", {"a": FOUR}, data, length=length))
 
 
 @pytest.fixture
@@ -88,7 +81,7 @@ def test_shards_are_put_together(sharded):
     ({"t1": "1.bin"}, "beside it"), ({"t1": "3.safetensors"}, "which is not there"),
     ({"t1": "1.safetensors", "t2": "1.safetensors"}, "does not hold the tensors"), ({"x": "1.safetensors"}, "does not hold"),
     ({}, "no 'weight_map'"), ([], "no 'weight_map'"), ({"t1": 1}, "no 'weight_map'"),
-    ({f"t{n}": f"{n}.safetensors" for n in range(1001)}, "1,001 files"),
+    ({f"t{n}": f"{n}.safetensors" for n in range(1001)}, "names 1,001 files"),
 ])  # fmt: skip
 def test_an_index_that_lies(sharded, weight_map, said):
     with pytest.raises(UserError, match=said):

@@ -57,7 +57,7 @@ def test_v1_and_v15_of_one_file_differ(tmp_path: Path) -> None:
     found = verify(tmp_path / "r.pth", tmp_path / "v1.safetensors", request=Request(model="resnet50"), imgsz=64)
     own, other = found.comparisons
     assert own.relative < 1e-4 < 1e-2 < other.relative
-    with pytest.raises(UserError, match="say --model"):
+    with pytest.raises(UserError, match="`model='resnet50'`"):
         verify(tmp_path / "r.pth", tmp_path / "v1.safetensors")
     with_note = verify(tmp_path / "r.pth", tmp_path / "v1.safetensors", request=Request(model="resnet50_v1"), imgsz=64)
     assert with_note.within()

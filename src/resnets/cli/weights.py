@@ -20,19 +20,28 @@ FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Huggi
 MODEL = "The network that the file holds, where its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with ours."
 WIDE = 120  # columns; a narrower table has the name, the network and its accuracy only
+WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
+PREFIX = "What stands before the names of the network's tensors, such as module."
+IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; many times."
 SET = "A setting of the network, such as zero_both_sides=true; many times."
 
 
 @app.command()
-def inspect(path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)]) -> None:
+def inspect(
+    path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
+    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+) -> None:
     """Say which network a file holds, why, and what it cannot show. Nothing in the file is run.
 
     Example: resnets weights inspect resnet50-0676ba61.pth
     """
+    from resnets.cli.flags import as_flags
     from resnets.weights import inspection
 
-    for line in inspection.inspect(path).lines():
-        typer.echo(line)
+    for line in inspection.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ()).lines():
+        typer.echo(as_flags(line))
 
 
 @app.command()
@@ -45,6 +54,9 @@ def convert(
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
+    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     preprocess: Annotated[
         str | None, typer.Option(help="What the network expects of pictures: imagenet, caffe (BGR) or tf.")
     ] = None,
@@ -53,28 +65,39 @@ def convert(
     ] = None,
     classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
     in_channels: Annotated[int | None, typer.Option(help="1, or 4 and more, in place of 3.")] = None,
-    no_top: Annotated[
-        bool, typer.Option("--no-top", help="Take a file without its last layer; leave that layer out.")
-    ] = False,
+    no_top: Annotated[bool, typer.Option("--no-top", help="Leave the last layer out.")] = False,
 ) -> None:
     """Write weights in another format. Every tensor is used once, or nothing is written.
 
     Example: resnets weights convert resnet18-f37072fd.pth --to resnets --out resnet18.safetensors
     """
-    from resnets.weights import conversion
+    import shlex
+
+    from resnets.cli.flags import as_flags
+    from resnets.errors import UserError
+    from resnets.weights import conversion, inspection
 
     request = conversion.Request(
         model=model,
         settings=_settings(assignments),
         map=map_file,
+        wrapper=wrapper,
+        prefix=prefix,
+        ignore=tuple(ignore or ()),
         preprocess=preprocess,
         class_names=_lines(class_names),
         no_top=no_top,
         classes=classes,
         in_channels=in_channels,
     )
-    for line in conversion.convert(path, to=to, out=out, request=request):
-        typer.echo(line)
+    try:
+        lines = conversion.convert(path, to=to, out=out, request=request)
+    except inspection.UndecidedError as error:
+        typed = shlex.join(["resnets", "weights", "convert", path, "--to", to, "--out", out])
+        commands = ", or ".join(f"{typed} --model {name} ({what})" for name, what in error.models.items())
+        raise UserError(f"{error} Type {commands}." if commands else str(error)) from None
+    for line in lines:
+        typer.echo(as_flags(line))
 
 
 @app.command()
@@ -87,6 +110,9 @@ def verify(
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
+    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     imgsz: Annotated[
         int | None,
         typer.Option(help="Side of the network's input, pixels; ours then prepares all.  [default: the file's]"),
@@ -102,7 +128,10 @@ def verify(
     """
     from resnets.weights import conversion, verification
 
-    request = conversion.Request(model=model, settings=_settings(assignments), map=map_file)
+    request = conversion.Request(
+        model=model, settings=_settings(assignments), map=map_file, wrapper=wrapper, prefix=prefix,
+        ignore=tuple(ignore or ()),
+    )  # fmt: skip
     found = verification.verify(first, second, pictures=tuple(pictures or ()), request=request, imgsz=imgsz)
     for line in (*found.comparisons, *found.notes):
         typer.echo(str(line))

@@ -31,7 +31,8 @@ class Classifier:
     Attributes:
         net: the network, in eval mode, in channels_last layout, on `device`.
         preprocess: how a picture becomes its input.
-        classes: the names, in the order of the outputs.
+        classes: the names, in the order of the outputs; "output 0", "output 1", … where they are not known.
+        named: whether they are known.
         temperature: the logits are divided by it before the softmax.
         spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
         name: what it was loaded from; for messages.
@@ -46,6 +47,7 @@ class Classifier:
         classes: Sequence[str],
         temperature: float = 1.0,
         *,
+        named: bool = True,
         spec: ResNetSpec | None = None,
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
@@ -57,6 +59,7 @@ class Classifier:
         self.net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.preprocess = preprocess
         self.classes = tuple(classes)
+        self.named = named
         self.temperature = temperature
         self.spec = spec
         self.metrics = dict(metrics or {})

@@ -39,11 +39,17 @@ def load(path: str | Path, *, device: str = "cpu", engine: str = "auto", precisi
         UserError: anything but an undamaged checkpoint of ours; the message says what was found at `path`.
     """
     found = checkpoints.read(path)
+    if found.provenance.get("head") == checkpoints.UNTRAINED:
+        raise UserError(
+            f"'{path}' is a network whose last layer was never trained, so it has no answers yet. Train it for your classes: "
+            f"resnets train DATA --weights '{path}'"
+        )
     return Classifier(
         checkpoints.network(found),
         found.preprocess,
-        found.classes,
+        found.shown,
         found.temperature,
+        named=bool(found.classes),
         spec=found.spec,
         metrics=found.metrics,
         provenance=found.provenance,

@@ -101,6 +101,8 @@ def run(
     if calibrate:
         calibration.check(files[0])
     classifiers = [classify.load(file, device=device, engine=engine, precision=precision) for file in files]
+    for file, each in zip(files, classifiers, strict=True):
+        _check_named(file, each, data)
     source = sources.bind(sources.read(data, closed=on_bad), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")
     lineages = [
@@ -169,6 +171,16 @@ def _seen(models: Sequence[tuple[str, Lineage]], part: Part) -> list[str]:
     for notice in filter(None, found):
         say(f"note: {notice}")
     return [notice for notice in found if notice]
+
+
+def _check_named(file: Path, classifier: classify.Classifier, data: str) -> None:
+    """Labels are matched by name, so a model without names has nothing to match."""
+    if not classifier.named:
+        raise UserError(
+            f"'{file}' has no names for its {len(classifier.classes)} outputs, so they cannot be matched with the labels of "
+            f"'{data}'. Write the names into a text file, one in each line in the order of the outputs, and name it: "
+            f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
+        )
 
 
 def _tell(part: Part, asked: str | None, calibrate: bool) -> None:

@@ -213,7 +213,8 @@ def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
         say("the weights have the same classes: their head is kept")
     else:
         new = checkpoints.adapt(net, parent)
-        say(f"new head for {len(classes)} classes: {', '.join(new)}")
+        why = "" if parent.classes else "; the weights have no class names, so their head is not kept"
+        say(f"new head for {len(classes)} classes: {', '.join(new)}{why}")
     return net, spec
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec, build
-from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.checkpoint import UNTRAINED, Checkpoint
 from resnets.weights.folding import FIRST
 
 
@@ -24,10 +24,16 @@ def adapted(checkpoint: Checkpoint, *, classes: int | None, in_channels: int | N
     if classes is not None:
         spec = replace(checkpoint.spec, classes=classes)
         body = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("head.")}
-        names = tuple(str(i) for i in range(classes))
-        # Neither the temperature nor the figures of the old head hold for the new one.
+        # Neither the temperature nor the figures of the old head hold for the new one, which has no names.
+        provenance = {**checkpoint.provenance, "head": UNTRAINED}
         checkpoint = replace(
-            checkpoint, spec=spec, tensors=body | new_head(spec), classes=names, temperature=1.0, metrics={}
+            checkpoint,
+            spec=spec,
+            tensors=body | new_head(spec),
+            classes=(),
+            temperature=1.0,
+            metrics={},
+            provenance=provenance,
         )
         notes.append(f"a new, untrained head of {classes} classes in place of the old one")
     return checkpoint, notes

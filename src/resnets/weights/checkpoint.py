@@ -6,7 +6,7 @@ The header of the safetensors format holds text; under the key `resnets` stands 
     task         "classify"
     spec         the network, as `ResNetSpec.to_dict` writes it
     preprocess   how a picture becomes its input, as `Preprocess.to_dict` writes it
-    classes      the names, in the order of the outputs
+    classes      the names, in the order of the outputs; empty where they are not known
     temperature  the logits are divided by it before the softmax
     metrics      how good it was found to be, with the protocol of the measurement
     provenance   recipe, hash of the data, versions, parent weights with their sha256
@@ -46,6 +46,7 @@ HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a m
 
 # What to do with a file of weights that is not ours.
 CONVERT = "Make it ours: resnets weights convert '{}' --to resnets --out NAME.safetensors"
+UNTRAINED = "new, untrained"  # in the provenance, as `head`: the answers mean nothing yet
 _FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "provenance")
 
 
@@ -53,7 +54,8 @@ _FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "p
 class Checkpoint:
     """A trained network as values.
 
-    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` hold what JSON can hold.
+    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` hold what JSON can hold. `classes` is empty where
+    the names of the outputs are not known, as in most files of other programs.
     """
 
     spec: ResNetSpec
@@ -67,12 +69,17 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         names = self.classes
-        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise UserError("The class names of a checkpoint must be different from each other and not empty.")
-        if len(names) != self.spec.classes:
+        if names and len(names) != self.spec.classes:
             raise UserError(f"{len(names)} class names do not fit a network with {self.spec.classes} outputs.")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UserError(f"The temperature must be a positive number; received {self.temperature}.")
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What to call the outputs: the names of the classes, or "output 0", "output 1", … where there are none."""
+        return self.classes or tuple(f"output {number}" for number in range(self.spec.classes))
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -185,17 +192,21 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
         raise UserError("is damaged: its checksum does not fit its content. Copy or train it again.")
     if header.keys() != {"format", *_FIELDS}:
         odd = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
-        raise UserError(f"has a header that is not one of format {FORMAT}: {odd}.")
+        raise UserError(f"has a header that is not one of format {header['format']}: {odd}.")
     if header["format"] == 1:
         tensors = {name.removeprefix("stages."): tensor for name, tensor in tensors.items()}
+    classes, provenance = tuple(header["classes"]), header["provenance"]
+    # Earlier releases numbered the outputs of a converted file without names, and kept the numbers as names.
+    if "converted_from" in provenance and "class_names" not in provenance and classes == numbers(len(classes)):
+        classes = ()
     return Checkpoint(
         spec=ResNetSpec.from_dict(header["spec"]),
         preprocess=Preprocess.from_dict(header["preprocess"]),
-        classes=tuple(header["classes"]),
+        classes=classes,
         tensors=tensors,
         task=task,
         metrics=header["metrics"],
-        provenance=header["provenance"],
+        provenance=provenance,
         temperature=header["temperature"],
     )
 
@@ -265,6 +276,11 @@ def _some(names: Iterable[str], most: int = 6) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def numbers(count: int) -> tuple[str, ...]:
+    """ "0", "1", …: what stands for names where there are none."""
+    return tuple(map(str, range(count)))
 
 
 def _canonical(header: Mapping[str, Any]) -> str:

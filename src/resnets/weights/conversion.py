@@ -14,12 +14,13 @@ from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adaptation, folding, formats, imagenet, inspection, location, usermap
+from resnets.weights import adaptation, folding, formats, huggingface, imagenet, inspection, location, subtrees, usermap
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
+from resnets.weights.keymap import COUNTER
 
 TARGETS = ("resnets", *formats.FORMATS)
 PREPROCESS = {"imagenet": Preprocess.imagenet, "caffe": Preprocess.caffe, "tf": Preprocess.tf}
@@ -34,8 +35,11 @@ class Request:
         settings: of the network, where it differs from the zoo's, such as `{"zero_both_sides": True}`.
         map: path of a TOML file, see `usermap`.
         preprocess: "imagenet", "caffe" or "tf".
+        wrapper, prefix: the keys under which the network lies in the file, with dots between, and what stands before its names
+            there; found where not given.
+        ignore: patterns such as "criterion.*" of names in the file to leave out.
         class_names: in the order of the outputs.
-        no_top: take a file without a head, or leave the head out.
+        no_top: leave the head out.
         classes: a new, untrained head of so many classes.
         in_channels: change the first convolution to so many channels.
     """
@@ -44,6 +48,9 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     map: str | None = None
     preprocess: str | None = None
+    wrapper: str | None = None
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     no_top: bool = False
     classes: int | None = None
@@ -77,7 +84,7 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     """
     request = request or Request()
     if to not in TARGETS:
-        raise UserError(f"--to is one of {', '.join(TARGETS)}; received '{to}'.{suggestion(to, TARGETS)}")
+        raise UserError(f"`to` is one of {', '.join(TARGETS)}; received '{to}'.{suggestion(to, TARGETS)}")
     source = load(path, request)
     checkpoint, notes = adaptation.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
     lines = [*source.notes, *notes]
@@ -85,7 +92,8 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
         checkpoints.save(out, checkpoint)
         return [*lines, f"{out}: {checkpoint.spec.name}, {len(checkpoint.tensors)} tensors, each used once"]
     module = formats.find(to)
-    top = not request.no_top
+    untrained = checkpoint.provenance.get("head") == checkpoints.UNTRAINED and request.classes is None
+    top = not (request.no_top or untrained)
     name = module.write(out, checkpoint, top=top)
     head = "" if top else " without its top"
     lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors of ours, each used once")
@@ -128,71 +136,116 @@ def load(path: str | Path, request: Request | None = None) -> Source:
     if inspection.is_ours(path):
         if request.map or request.model or request.settings:
             raise UserError(
-                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave --model, --map away."
+                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave `model`, `map` away."
             )
         checkpoint = _described(checkpoints.read(path), request)
         return Source(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
     if request.map:
         return _mapped(path, usermap.read(request.map), request)
-    found = inspection.inspect(path)
+    found = inspection.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
     guess = inspection.chosen(found, request.model, request.settings)
     assert found.foreign is not None
-    notes = [f"{path}: {guess.format}, {guess.spec.name} ({inspection.variant(guess.spec)})"]
-    if found.prefix:
-        notes.append(f"prefix '{found.prefix}' taken off every name")
+    assert found.subtree is not None
+    notes = [f"{path}: {guess.format}, {guess.spec.name} ({inspection.variant(guess.spec)})", *found.places()]
     notes += [f"assumed: {sentence}" for sentence in guess.assumed if not request.preprocess]
-    top = inspection.has_top(found.foreign)
-    if not top and not request.no_top:
-        if odd := inspection.unknown(found.foreign, guess):
-            raise UserError(
-                f"'{path}' has no last layer under a name that {guess.format} knows, but unknown ones: "
-                f"{inspection.some(odd)}. Name them with --map; --no-top would give the network a new, untrained head."
-            )
-        raise UserError(f"'{path}' has no top, the last layer. Say --no-top to take the rest, with a new head.")
+    top = inspection.has_top(found.foreign) and not request.no_top
+    _refuse_unknown(path, found, guess, top)
     module = formats.find(guess.format)
     keymap = module.keymap(guess.spec) if top else module.keymap(guess.spec, top=False)
-    tensors = keymap.ours(found.foreign.tensors)
+    given = {name: each for name, each in found.foreign.tensors.items() if not subtrees.needless(name)}
     if not top:
+        names = {name for name, _ in module.keymap(guess.spec).pairs.values()} - {
+            name for name, _ in keymap.pairs.values()
+        }
+        given = {name: each for name, each in given.items() if name not in names and not _of_head(name)}
+    tensors = keymap.ours(given)
+    provenance = _provenance(path, guess.format, guess.spec)
+    classes: tuple[str, ...] = ()
+    if top:
+        classes, said = _class_names(found.foreign, guess)
+        notes.append(said)
+        if found.subtree.self_supervised:
+            notes.append("assumed: the last layer tells classes apart; in learning without labels it is a projection")
+    else:
         tensors |= adaptation.new_head(guess.spec)
-        notes.append(f"the file has no top: a new, untrained head of {guess.spec.classes} classes")
-    names, said = _class_names(found.foreign, guess)
+        provenance["head"] = checkpoints.UNTRAINED
+        notes.append(
+            "without a head: the last layer is new and untrained; resnets train DATA --weights FILE trains one for your classes"
+        )
     checkpoint = Checkpoint(
-        spec=guess.spec, preprocess=_preprocess(guess), classes=names, tensors=tensors,
-        provenance=_provenance(path, guess.format, guess.spec),
-    )  # fmt: skip
+        spec=guess.spec, preprocess=_preprocess(guess), classes=classes, tensors=tensors, provenance=provenance
+    )
+    # Libraries have no network without a head.
+    foreign = dataclasses.replace(found.foreign, tensors=given) if top else None
     carried = hasattr(module, "preprocessor") and module.preprocessor(path) is not None and not request.preprocess
-    return Source(_described(checkpoint, request), guess.format, (*notes, said), found.foreign, carried)
+    return Source(_described(checkpoint, request), guess.format, tuple(notes), foreign, carried)
+
+
+def _refuse_unknown(path: Path, found: inspection.Inspection, guess: Guess, top: bool) -> None:
+    """Names that may change the answers are not left out without a word."""
+    assert found.foreign is not None
+    assert found.subtree is not None
+    cut = found.subtree
+    odd = inspection.unknown(found.foreign, guess)
+    if not top:
+        # Nothing that stands after the body changes it; what stands in it might.
+        last = [name for name in odd if _of_head(name)]
+        if last and not cut.self_supervised and not inspection.has_top(found.foreign):
+            raise UserError(
+                f"'{path}' has no last layer that {guess.format} knows: {inspection.some(last)}. `map` names it; "
+                f"`ignore='{last[0].partition('.')[0]}*'` leaves it out and gives the network a new, untrained head."
+            )
+        odd = [name for name in odd if not _of_head(name)]
+    elif cut.head and cut.prefix and not cut.head.startswith(cut.prefix):
+        # A head from outside of the prefix: what lies there too may stand between the two.
+        odd += [name for name in cut.left if not subtrees.needless(name)]
+    keymap = formats.find(guess.format).keymap
+    needed = [name for name, _ in (keymap(guess.spec) if top else keymap(guess.spec, top=False)).pairs.values()]
+    missing = [name for name in needed if name not in found.foreign.tensors and not name.endswith(COUNTER)]
+    if odd and not missing:  # else the message lists both
+        raise UserError(
+            f"'{path}' has tensors that {guess.format} has no names for; left over: {inspection.some(odd)}. If the network "
+            f"does without them, `ignore='{odd[0]}'` leaves them out; else `map` names them."
+        )
+
+
+def _of_head(name: str) -> bool:
+    """Whether a name that a format does not know is one of a last layer."""
+    return name.split(".")[0] in subtrees.HEADS
 
 
 def _mapped(path: Path, given: usermap.UserMap, request: Request) -> Source:
     model = request.model or given.model
     if model is None:
-        raise UserError(f"'{given.path}' names no model; write model = \"...\" into it, or say --model.")
-    foreign, prefix = inspection.without_prefix(foreigners.read(path), given.prefix)
+        raise UserError(f"'{given.path}' names no model; write model = \"...\" into it, or say `model`.")
+    wrapper, prefix = request.wrapper or given.wrapper, given.prefix if request.prefix is None else request.prefix
+    cut = subtrees.whole(
+        foreigners.read(path), wrapper=wrapper, prefix=prefix or "", ignore=(*given.ignore, *request.ignore)
+    )
     plain = zoo.spec(model, **{**given.settings, **request.settings})
-    classes = len(given.classes) or plain.classes
-    spec = dataclasses.replace(plain, classes=classes)
-    tensors = given.keymap(spec).ours(foreign.tensors)
+    spec = dataclasses.replace(plain, classes=len(given.classes) or plain.classes)
+    names = {name: each for name, each in cut.foreign.tensors.items() if name != "n_averaged"}
+    tensors = given.keymap(spec).ours(names)
     guess = Guess(spec, "map", (), preprocess=given.preprocess)
+    provenance = _provenance(path, "map", spec) | ({"class_names": given.path} if given.classes else {})
     checkpoint = Checkpoint(
-        spec=spec, preprocess=_preprocess(guess), classes=given.classes or _numbers(classes), tensors=tensors,
-        provenance=_provenance(path, "map", spec),
-    )  # fmt: skip
+        spec=spec, preprocess=_preprocess(guess), classes=given.classes, tensors=tensors, provenance=provenance
+    )
     notes = [f"{path}: {spec.name} ({inspection.variant(spec)}) by {given.path}"]
-    if prefix:
-        notes.append(f"prefix '{prefix}' taken off every name")
-    return Source(_described(checkpoint, request), "map", tuple(notes), foreign, given.preprocess is not None)
+    notes += inspection.Inspection(path, cut.foreign.container, cut.foreign, cut.prefix, (), cut).places()
+    return Source(_described(checkpoint, request), "map", tuple(notes), cut.foreign, given.preprocess is not None)
 
 
 def _described(checkpoint: Checkpoint, request: Request) -> Checkpoint:
     """With the class names and the preprocessing that were asked for."""
     if request.preprocess is not None:
         if request.preprocess not in PREPROCESS:
-            raise UserError(f"--preprocess is one of {', '.join(PREPROCESS)}; received '{request.preprocess}'.")
+            raise UserError(f"`preprocess` is one of {', '.join(PREPROCESS)}; received '{request.preprocess}'.")
         side = checkpoint.preprocess.size[0]
         checkpoint = dataclasses.replace(checkpoint, preprocess=PREPROCESS[request.preprocess](side))
     if request.class_names and not request.classes:
-        checkpoint = dataclasses.replace(checkpoint, classes=request.class_names)
+        provenance = {**checkpoint.provenance, "class_names": "given"}
+        checkpoint = dataclasses.replace(checkpoint, classes=request.class_names, provenance=provenance)
     return checkpoint
 
 
@@ -204,22 +257,23 @@ def _preprocess(guess: Guess) -> Preprocess:
 
 
 def _class_names(foreign: Foreign, guess: Guess) -> tuple[tuple[str, ...], str]:
-    """The names of the classes, and where they come from in words."""
+    """The names of the classes, () where they are not known, and where they come from in words."""
     module = formats.FORMATS.get(guess.format)
     if module and hasattr(module, "class_names") and len(names := module.class_names(foreign)) == guess.spec.classes:
         return distinct(names), "class names: those of config.json"
+    labels = foreign.attributes.get("labels", {})
+    for where, names in labels.items():
+        if len(names) == guess.spec.classes and not huggingface.placeholders(names):
+            return distinct(names), f"class names: those under '{where}'"
+    other = f" ({', '.join(f'{len(names)} under {where}' for where, names in labels.items())})" if labels else ""
     if guess.spec.classes == 1000:
-        return distinct(imagenet.NAMES), "class names: ImageNet's, in its usual order"
-    return _numbers(guess.spec.classes), "class names: the file has none, so numbers; --class-names gives them"
+        return distinct(imagenet.NAMES), f"class names: assumed to be ImageNet's, in its usual order{other}"
+    return (), f"class names: the file has none for its {guess.spec.classes} outputs{other}; `class_names` gives them"
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """The names, with its number behind each that is there twice: ImageNet has two kinds of crane."""
     return tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
-
-
-def _numbers(count: int) -> tuple[str, ...]:
-    return tuple(str(i) for i in range(count))
 
 
 def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:

@@ -5,15 +5,16 @@ Reading runs no code from a file, takes memory in proportion to its size, and en
 
 from __future__ import annotations
 
+import importlib.util
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torch import Tensor
 
 from resnets.errors import UserError, suggestion
-from resnets.weights import archives, documents, hdf5, kerasfile, kinds, pickles, safetensor
+from resnets.weights import documents, hdf5, kinds, pickles, safetensor, sandbox
 
 CONFIG = "config.json"
 FOLDER = (
@@ -22,6 +23,9 @@ FOLDER = (
     "pytorch_model.bin",
 )  # what Hugging Face calls the weights; the first counts
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".th", ".tar", ".pkl", ".ckpt")
+# Containers at the top that programs name so, the commonest first; where several hold as many tensors, the first counts.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "module", "backbone",
+            "params", "state_dict_ema", "model_ema", "ema", "params_ema")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,22 +35,27 @@ class Foreign:
     Attributes:
         path: as it was given; a file or a folder.
         container: "pickle", "safetensors", "h5" or "keras".
-        tensors: on the CPU, by the names in the file, in its layout; they may be mapped from the file.
+        tensors: on the CPU, by the names in the file, in its layout; they may be mapped from the file. Where it has several
+            sets of tensors, the one of the commonest name, or the largest.
         attributes: what else is known.
             wrapper: the key or group under which the tensors lie, when they do not lie at the top.
             beside_wrapper: the other keys at the top.
             leftovers: {name: type} of what is no tensor among the tensors.
+            labels: {where: names of classes} that the file holds.
+            inert: names of Python that the file wants and that were not called.
             metadata: that of a safetensors header.
             config: the parsed config.json of a Hugging Face folder, or of a Keras model.
             layers: of Keras, in order: [{"name", "tensors": [names, in order]}].
             skipped: groups of an HDF5 file that were left out, such as the state of an optimizer.
             keras_version, backend: what Keras writes of itself.
+        sets: all sets of tensors, by the keys under which they lie, with dots between; "" is the top.
     """
 
     path: str
     container: str
     tensors: dict[str, Tensor]
     attributes: dict[str, Any]
+    sets: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def read(path: str | Path) -> Foreign:
@@ -59,15 +68,20 @@ def read(path: str | Path) -> Foreign:
     """
     file = _file(Path(path))
     try:
-        container, tensors, attributes = _content(file)
-    except (FileNotFoundError, PermissionError) as error:
-        raise UserError(f"'{file}' cannot be read: {error.strerror}.") from None
+        with file.open("rb") as opened:
+            container, tensors, attributes = _content(file, opened)
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be read: {error.strerror or error}.") from None
     if not tensors:
         raise UserError(f"'{file}' holds no tensors.")
+    sets = {"": tensors}
+    if container == "pickle":
+        sets, attributes = _sets(tensors, attributes)
+        tensors = sets[attributes.get("wrapper", "")]
     hugging = container == "safetensors" or file.name in FOLDER
     if hugging and (config := file.parent / CONFIG).is_file():
         attributes["config"] = documents.read(config)
-    return Foreign(str(path), container, tensors, attributes)
+    return Foreign(str(path), container, tensors, attributes, sets)
 
 
 def _file(path: Path) -> Path:
@@ -88,36 +102,64 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _content(file: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
-    with file.open("rb") as opened:
-        head = opened.read(512)
+def _content(file: Path, opened: IO[bytes]) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    head = opened.read(512)
     if file.name.endswith(".index.json"):
         tensors, _ = safetensor.read_shards(file)
         return "safetensors", tensors, {}
     if head.startswith(hdf5.MAGIC):
-        return "h5", *hdf5.read(file)
+        return "h5", *_of_keras(file, opened, "h5")
     if head.startswith(b"PK\x03\x04"):
-        with archives.opened(file) as archive:
-            names = archive.namelist()
-        if kerasfile.is_archive(names):
-            return "keras", *kerasfile.read(file)
-        return "pickle", *pickles.read(file)
+        if kinds.is_torch(head):
+            return "pickle", *sandbox.read(opened, file, "pickle")
+        if kinds.is_keras(head):
+            return "keras", *_of_keras(file, opened, "keras")
+        return _unknown(file, opened, head)
     # Before the pickle: a safetensors file begins with the length of its header, whose first byte may be any.
     if safetensor.is_one(head):
         tensors, metadata = safetensor.read(file)
         return "safetensors", tensors, {"metadata": metadata} if metadata else {}
     if head.startswith(b"\x80"):
-        return "pickle", *pickles.read(file)
-    return _unknown(file, head)
+        return "pickle", *sandbox.read(opened, file, "pickle")
+    return _unknown(file, opened, head)
 
 
-def _unknown(file: Path, head: bytes) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+def _of_keras(file: Path, opened: IO[bytes], reader: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if importlib.util.find_spec("h5py") is None:
+        raise UserError(f"'{file}' is a file of Keras; reading it needs: pip install 'resnets[keras]'")
+    return sandbox.read(opened, file, reader)
+
+
+def _sets(tensors: dict[str, Tensor], described: dict[str, Any]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """The tensors of a pickle by their containers, and the attributes with the likeliest of them as `wrapper`."""
+    sets: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        container, _, own = name.partition(pickles.BETWEEN)
+        sets.setdefault(container, {})[own] = tensor
+
+    def rank(container: str) -> tuple[int, int]:
+        return WRAPPERS.index(container) if container in WRAPPERS else len(WRAPPERS), -len(sets[container])
+
+    wrapper = min(sets, key=rank)
+    attributes = {
+        "labels": described["labels"],
+        "inert": described["inert"],
+        "leftovers": described["leftovers"][wrapper],
+    }
+    if wrapper:
+        beside = sorted(key for key in described["top"] if key != wrapper.split(".")[0])
+        attributes |= {"wrapper": wrapper, "beside_wrapper": beside}
+    return sets, {name: value for name, value in attributes.items() if value}
+
+
+def _unknown(file: Path, opened: IO[bytes], head: bytes) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     if head[257:262] == b"ustar":
         raise UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
-    kind = kinds.describe(file)
     # The oldest pickles begin with any letter; one that calls something is worth a warning.
-    if file.suffix in PICKLE_SUFFIXES and (calls := pickles.calls(file)):
-        raise UserError(pickles.refusal(file, calls))
+    opened.seek(0)
+    if file.suffix in PICKLE_SUFFIXES and (calls := pickles.shown(pickles.wanted(opened.read(2**20)))):
+        raise UserError(f"'{file}' {pickles.refusal(calls[0])}")
+    kind = kinds.describe(file)
     if kind.startswith("no safetensors"):
         kind = "of a kind that resnets does not know, or damaged"
     raise UserError(f"'{file}' is {kind}. Weights are .pth, .safetensors, .h5 or .keras files.")

@@ -8,7 +8,7 @@ README.md is the model card.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> d
     if not torchvision.same(spec, plain) or spec.strides[0] > 2:
         raise UserError(f"Hugging Face's ResNet cannot compute what '{spec.name}' does: it has basic blocks or bottlenecks "
                         "of a quarter of the channels, a 7x7 stem and projections of option B.")  # fmt: skip
+    names = classes or [f"LABEL_{number}" for number in range(spec.classes)]
     return {
         "architectures": ["ResNetForImageClassification" if top else "ResNetModel"],
         "model_type": "resnet",
@@ -89,8 +90,8 @@ def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> d
         "hidden_act": "relu",
         "downsample_in_first_stage": spec.strides[0] == 2,
         "downsample_in_bottleneck": bottleneck and spec.stride_at == "1x1",
-        "id2label": {str(i): name for i, name in enumerate(classes)},
-        "label2id": {name: i for i, name in enumerate(classes)},
+        "id2label": {str(i): name for i, name in enumerate(names)},
+        "label2id": {name: i for i, name in enumerate(names)},
     }
 
 
@@ -168,7 +169,14 @@ def class_names(foreign: Foreign) -> tuple[str, ...]:
     if not isinstance(labels, Mapping):
         return ()
     names = [labels.get(str(i)) for i in range(len(labels))]
-    return tuple(str(name) for name in names) if all(isinstance(name, str) and name for name in names) else ()
+    if not all(isinstance(name, str) and name for name in names) or placeholders(names):
+        return ()
+    return tuple(map(str, names))
+
+
+def placeholders(names: Sequence[Any]) -> bool:
+    """Whether these are what transformers writes for want of names: LABEL_0, LABEL_1, …"""
+    return all(name == f"LABEL_{number}" for number, name in enumerate(names))
 
 
 def preprocessor(path: Path) -> Preprocess | None:

@@ -14,17 +14,23 @@ from safetensors import safe_open
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import catalog, keras, location, torchvision, traits
+from resnets.weights import catalog, keras, location, subtrees, torchvision, traits
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.foreign import Foreign
 from resnets.weights.formats import FORMATS
 from resnets.weights.guess import Guess
-from resnets.weights.keymap import COUNTER, some
+from resnets.weights.keymap import some
 from resnets.weights.location import BEST
+from resnets.weights.subtrees import Subtree
 
-# What programs put before every name: DataParallel, torch.compile, Lightning and the like.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+
+class UndecidedError(UserError):
+    """The file fits several networks. `models` holds {name in the zoo: in words}, where their names tell them apart."""
+
+    def __init__(self, message: str, models: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.models = dict(models or {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +40,10 @@ class Inspection:
     Attributes:
         path, container: "pickle", "safetensors", "h5", "keras", or "resnets" for a file of ours.
         foreign: the tensors by their names without `prefix`; None for a file of ours.
-        prefix: what stood before every name, or "".
+        prefix: what stood before the names, or "".
         guesses: the networks that the file fits; more than one where its tensors cannot tell.
+        subtree: where in the file the network lies; None for a file of ours.
+        others: the other places at which a network lies.
     """
 
     path: Path
@@ -43,6 +51,8 @@ class Inspection:
     foreign: Foreign | None
     prefix: str
     guesses: tuple[Guess, ...]
+    subtree: Subtree | None = None
+    others: tuple[Subtree, ...] = ()
 
     def only(self) -> Guess:
         """The one network that the file is.
@@ -52,13 +62,22 @@ class Inspection:
         """
         if not self.guesses:
             names = some(self.foreign.tensors if self.foreign else ())
+            places = list(self.foreign.sets) if self.foreign else []
+            more = f" It holds tensors under {some(map(repr, places))}." if len(places) > 1 else ""
             raise UserError(
-                f"'{self.path}' is of no format that resnets knows; its tensors: {names}. Write a map: --map MAP.toml "
+                f"'{self.path}' is of no format that resnets knows; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
                 "(docs/weights.md shows one)."
             )
-        if len(self.guesses) > 1 or self.guesses[0].doubts:
-            raise UserError(f"'{self.path}' does not show which network it is: {'; '.join(self.guesses[0].doubts)}.")
-        return self.guesses[0]
+        if self.others and self.subtree and subtrees.undecided(self.subtree, self.others[0]):
+            places = [each.argument for each in (self.subtree, *self.others)]
+            raise UserError(f"'{self.path}' holds several networks; choose one: {', or '.join(places)}.")
+        first = self.guesses[0]
+        if len(self.guesses) > 1 or first.doubts:
+            raise UndecidedError(
+                f"'{self.path}' does not show which network it is: {'; '.join(first.doubts)}.",
+                traits.choices([guess.spec for guess in self.guesses]),
+            )
+        return first
 
     def lines(self) -> list[str]:
         """For a person, a line each."""
@@ -77,20 +96,59 @@ class Inspection:
             "classes": str(specs[0].classes) if has_top(self.foreign) else f"no top that {first.format} has a name for",
         }
         lines = [f"{name + ':':10}{value}" for name, value in shown.items()]
-        if self.prefix:
-            lines.append(f"prefix:   '{self.prefix}' before every name, taken off")
-        if self.foreign and self.foreign.attributes.get("wrapper"):
-            lines.append(f"wrapper:  the tensors lie under '{self.foreign.attributes['wrapper']}'")
+        lines += self.places()
         lines += [f"because:  {reason}" for reason in first.reasons]
         lines += [f"assumed:  {sentence}" for sentence in first.assumed]
         lines += [f"doubt:    {doubt}" for doubt in first.doubts]
         if self.foreign and (odd := unknown(self.foreign, first)):
-            lines.append(f"unknown:  {some(odd)}; --map can give these names")
+            lines.append(f"unknown:  {some(odd)}; `map` can give these names, `ignore` leaves them out")
         return lines
 
+    def places(self) -> list[str]:
+        """Where in the file the network lies, what else there is, and what was left out, a line each."""
+        if self.subtree is None or self.foreign is None:
+            return []
+        attributes, cut, lines = self.foreign.attributes, self.subtree, []
+        if cut.wrapper:
+            lines.append(f"wrapper:  the tensors lie under '{cut.wrapper}'")
+        if cut.prefix:
+            every = "every name" if not cut.left else "the names of the network"
+            lines.append(f"prefix:   '{cut.prefix}' before {every}, taken off")
+        if cut.numbered:
+            lines.append(
+                "names:    numbers, as of an nn.Sequential of a network's children, taken for conv1, bn1, layer1 ..."
+            )
+        if cut.head:
+            lines.append(f"head:     '{cut.head}'")
+        if averaged := cut.averaged or "n_averaged" in cut.left:
+            lines.append("averaged: these are averages of the trained weights")
+        for each in self.others:
+            what = " (averages of weights)" if each.averaged and not averaged else ""
+            lines.append(f"also:     another network lies {each.place}{what}; {each.argument} takes it")
+        if left := self.left():
+            lines.append(f"left out: {some(left)}")
+        if labels := attributes.get("labels"):
+            lines += [f"labels:   {len(names)} names of classes under '{where}'" for where, names in labels.items()]
+        if inert := attributes.get("inert"):
+            lines.append(f"inert:    {some(inert)}: wanted by the file, and not called")
+        return lines
 
-def inspect(path: str | Path) -> Inspection:
+    def left(self) -> list[str]:
+        """Names beside the network that are left out: outside of its prefix, or known as those of training only."""
+        inner = [name for name in self.foreign.tensors if subtrees.needless(name)] if self.foreign else []
+        return [*(self.subtree.left if self.subtree else ()), *inner]
+
+
+def inspect(
+    path: str | Path, *, wrapper: str | None = None, prefix: str | None = None, ignore: Sequence[str] = ()
+) -> Inspection:
     """Look at a file of weights of any known format; nothing in it is run.
+
+    Args:
+        path: a file, or a folder of Hugging Face.
+        wrapper, prefix: the keys under which the network lies, with dots between, and what stands before its names there;
+            found when None.
+        ignore: patterns such as "criterion.*" of names to leave out.
 
     Raises:
         UserError: it cannot be read, or is no file of tensors.
@@ -100,11 +158,17 @@ def inspect(path: str | Path) -> Inspection:
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)
         return Inspection(path, "resnets", None, "", (Guess(checkpoint.spec, "resnets", reasons),))
-    foreign, prefix = without_prefix(keras.named(foreigners.read(path)))
-    for module in FORMATS.values():
-        if guesses := module.guesses(foreign):
-            return Inspection(path, foreign.container, foreign, prefix, tuple(known(path, guesses) or guesses))
-    return Inspection(path, foreign.container, foreign, prefix, ())
+    found = subtrees.find(keras.named(foreigners.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore)
+    fitting = {cut: guesses for cut in found if (guesses := _guesses(cut.foreign))}
+    if not fitting:
+        return Inspection(path, found[0].foreign.container, found[0].foreign, found[0].prefix, (), found[0])
+    cut, *others = fitting
+    best = tuple(known(path, fitting[cut]) or fitting[cut])
+    return Inspection(path, cut.foreign.container, cut.foreign, cut.prefix, best, cut, tuple(others))
+
+
+def _guesses(foreign: Foreign) -> list[Guess]:
+    return next((guesses for module in FORMATS.values() if (guesses := module.guesses(foreign))), [])
 
 
 def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
@@ -130,11 +194,11 @@ def main_file(path: Path) -> Path:
 
 
 def unknown(foreign: Foreign, guess: Guess) -> list[str]:
-    """The names in the file that the format does not have for this network."""
+    """The names in the file that the format does not have for this network, and that training alone does not explain."""
     module = FORMATS[guess.format]
     pairs = module.keymap(guess.spec).pairs if has_top(foreign) else module.keymap(guess.spec, top=False).pairs
-    theirs = {name for name, _ in pairs.values()}
-    return [name for name in foreign.tensors if name not in theirs and not name.endswith(COUNTER)]
+    names = [name for name in foreign.tensors if not subtrees.needless(name)]
+    return subtrees.unknown(names, [name for name, _ in pairs.values()])
 
 
 def is_ours(path: Path) -> bool:
@@ -146,24 +210,6 @@ def is_ours(path: Path) -> bool:
             return checkpoints.KEY in (file.metadata() or {})
     except (OSError, safetensors.SafetensorError):
         return False
-
-
-def without_prefix(foreign: Foreign, prefix: str | None = None) -> tuple[Foreign, str]:
-    """The tensors without what stands before every name, and that. A `prefix` that is given must be there.
-
-    Raises:
-        UserError: a name does not begin with the `prefix`.
-    """
-    names = list(foreign.tensors)
-    if prefix is not None:
-        if odd := [name for name in names if not name.startswith(prefix)]:
-            raise UserError(f"'{foreign.path}': tensors do not begin with '{prefix}': {some(odd)}.")
-    else:
-        prefix = ""
-        while found := [each for each in PREFIXES if names and all(name.startswith(prefix + each) for name in names)]:
-            prefix += found[0]
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in foreign.tensors.items()}
-    return dataclasses.replace(foreign, tensors=tensors), prefix
 
 
 def has_top(foreign: Foreign | None) -> bool:

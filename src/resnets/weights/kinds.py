@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from resnets.errors import LFS, LFS_POINTER
@@ -10,6 +11,7 @@ HDF5 = "an HDF5 file, as Keras writes weights"
 PICKLE = "a Python pickle, as torch.save of old wrote .pth"
 TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickle"
 KERAS = "a .keras file"
+_PROGRAM = "which resnets does not read: take the weights from which it was made"
 OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS)
 _MAGIC = {
     b"\x89HDF\r\n\x1a\n": HDF5,
@@ -22,7 +24,13 @@ _MAGIC = {
     b"MM\0*": "a TIFF picture",
     b"\x1f\x8b": "a gzip archive",
     LFS_POINTER: LFS,
+    b"\x93NUMPY": f"a .npy of numpy, {_PROGRAM}",
+    b"GGUF": f"a GGUF file of llama.cpp, {_PROGRAM}",
+    b"<?xml": "an XML file, as OpenVINO writes beside a .bin",
 }
+_OF_TORCH = re.compile(
+    r"([^/]*/)?(data\.pkl|data/\d+|\.format_version|\.storage_alignment|byteorder|version|constants\.pkl)|[^/]*/code/.*"
+)
 
 
 def describe(path: Path) -> str:
@@ -36,14 +44,36 @@ def describe(path: Path) -> str:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if head[4:8] == b"TFL3":
+        return f"a TensorFlow Lite model, {_PROGRAM}"
+    # Field 1 of the protobuf, the version, is a small number; the name of the program that wrote it follows.
+    if head[:1] == b"\x08" and len(head) > 2 and head[2:3] in b"\x12\x1a\x3a\x42" and (
+            path.suffix == ".onnx" or re.search(rb"pytorch|onnx|tf2", head)):  # fmt: skip
+        return f"an ONNX model, {_PROGRAM}"
     return "a text file" if _is_text(head) else "no safetensors file, or a damaged one"
 
 
+def is_torch(head: bytes) -> bool:
+    """Whether the first file of a zip archive that begins with `head` is one that `torch.save` or TorchScript writes first."""
+    return bool(_OF_TORCH.fullmatch(_first_name(head)))
+
+
+def is_keras(head: bytes) -> bool:
+    """The same for Keras."""
+    return _first_name(head) in ("metadata.json", "config.json", "model.weights.h5") or b"metadata.json" in head
+
+
+def _first_name(head: bytes) -> str:
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
+
+
 def _zip(head: bytes) -> str:
-    """By the name of the first file in the archive, which is always the same one for these two."""
-    if b"data.pkl" in head:
+    """By the name of the first file in the archive."""
+    if is_torch(head):
         return TORCH
-    return KERAS if b"metadata.json" in head else "a zip archive"
+    if is_keras(head):
+        return KERAS
+    return f"a .npz of numpy, {_PROGRAM}" if _first_name(head).endswith(".npy") else "a zip archive"
 
 
 def _is_text(head: bytes) -> bool:

@@ -128,7 +128,7 @@ def _converted(entry: Published, path: Path) -> Checkpoint:
     return Checkpoint(
         spec=spec,
         preprocess=_preprocess(entry, path),
-        classes=_class_names(entry, foreign),
+        classes=_class_names(entry, foreign) if top else (),
         tensors={name: _single(tensor) for name, tensor in tensors.items()},
         metrics=_metrics(entry),
         provenance={
@@ -137,6 +137,7 @@ def _converted(entry: Published, path: Path) -> Checkpoint:
             "licence": entry.licence,
             "format": entry.format,
             "parent_sha256": fetch.sha256(path),
+            **({} if top else {"head": checkpoints.UNTRAINED}),
         },
     )
 

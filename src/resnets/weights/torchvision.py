@@ -41,7 +41,7 @@ INDIFFERENT = ("name", "classes", "imgsz", "norm_momentum", "drop_path_rate", "d
                "zero_init_residual", "gate_bias")  # fmt: skip
 OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
 ASSUMED = (
-    "pictures are RGB with ImageNet's mean and standard deviation, as torchvision's own are (--preprocess says other)",
+    "pictures are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` says other)",
 )
 
 

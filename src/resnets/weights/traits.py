@@ -16,6 +16,8 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.keymap import read_name
 
+V15 = "V1.5, which torchvision and timm have today, so nearly always"
+V1 = "V1, as in the 2015 paper and Caffe"
 KERNELS = {7: "imagenet", 3: "cifar"}  # of a stem's one convolution
 # What shapes show, by attribute of the specification; `_shortcut` stands for what is seen of the shortcuts.
 SEEN = (
@@ -92,23 +94,29 @@ def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
     if len(specs) < 2:
         return ()
     found = []
-    names = " or ".join(dict.fromkeys(spec.name for spec in specs))
     if len({spec.stride_at for spec in specs}) > 1:
         by = {spec.stride_at: spec.name for spec in specs}
         found.append(
-            f"the stride of a bottleneck is in the 3x3 convolution ({by['3x3']}: torchvision, timm; V1.5) or in the first "
-            f"1x1 ({by['1x1']}: the 2015 paper, Caffe; V1): the tensors are the same, the logits are not; say --model"
+            f"the stride of a bottleneck is in the 3x3 convolution (`model='{by['3x3']}'`: {V15}) or in the first 1x1 "
+            f"(`model='{by['1x1']}'`: {V1}); the tensors are the same, the logits are not"
         )
     if len({spec.meeting for spec in specs}) > 1:
-        found.append(
-            f"shortcuts of option A have no tensors, so this may be a plain network too ({names}); say --model"
-        )
+        words = " or ".join(f"`model='{name}'`" for name in dict.fromkeys(spec.name for spec in specs))
+        found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; say {words}")
     if len({spec.zero_both_sides for spec in specs}) > 1:
         found.append(
             "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
-            "(akamaster/pytorch_resnet_cifar10); say --set zero_both_sides=false or true"
+            "(akamaster/pytorch_resnet_cifar10); say the setting zero_both_sides=false or zero_both_sides=true"
         )
-    return tuple(found) or (f"the file fits {names}; say --model",)
+    names = ", ".join(f"`model='{spec.name}'`" for spec in specs)
+    return tuple(found) or (f"the file fits several networks; say one of {names}",)
+
+
+def choices(specs: Sequence[ResNetSpec]) -> dict[str, str]:
+    """Names of the candidates and what each is, where the place of a stride is all in which they differ."""
+    if len(specs) != 2 or specs[0].stride_at == specs[1].stride_at:
+        return {}
+    return {spec.name: V15 if spec.stride_at == "3x3" else V1 for spec in specs}
 
 
 def _looks(spec: ResNetSpec) -> dict[str, Any]:

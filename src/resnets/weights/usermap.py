@@ -3,7 +3,9 @@
 A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest says what a file of tensors cannot:
 
     model = "cifar_resnet20"                 # a network of the zoo
-    prefix = "module."                       # of every name, taken off first; optional
+    wrapper = "state_dict_ema"               # the keys under which the tensors lie, with dots between; optional
+    prefix = "module."                       # of the names, taken off first; names without it are left out; optional
+    ignore = ["criterion.*"]                 # patterns of names to leave out; optional
     classes = ["airplane", "automobile"]     # in the order of the outputs; optional
     counters = true                          # whether the file holds num_batches_tracked; optional
 
@@ -31,7 +33,7 @@ from resnets.errors import UserError, suggestion
 from resnets.models.spec import ResNetSpec
 from resnets.weights.keymap import LAYOUTS, Keymap, Rule, wanted
 
-KEYS = ("model", "prefix", "classes", "counters", "settings", "preprocess", "names")
+KEYS = ("model", "wrapper", "prefix", "ignore", "classes", "counters", "settings", "preprocess", "names")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class UserMap:
     path: str
     rules: tuple[Rule, ...]
     model: str | None = None
-    prefix: str = ""
+    wrapper: str | None = None
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     counters: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -67,20 +71,23 @@ def read(path: str | Path) -> UserMap:
     for key in content:
         if key not in KEYS:
             raise UserError(f"'{path}': a map has no '{key}'.{suggestion(key, KEYS)} It has: {', '.join(KEYS)}.")
-    kinds = {"model": str, "prefix": str, "classes": list, "counters": bool, "settings": dict, "preprocess": dict,
-             "names": dict}  # fmt: skip
+    kinds = {"model": str, "wrapper": str, "prefix": str, "ignore": list, "classes": list, "counters": bool,
+             "settings": dict, "preprocess": dict, "names": dict}  # fmt: skip
     for key, kind in kinds.items():
         if key in content and not isinstance(content[key], kind):
             raise UserError(f"'{path}': '{key}' is of type {kind.__name__}; received {content[key]!r}.")
     if not content.get("names"):
         raise UserError(f'\'{path}\' has no [names]: pairs such as "conv1.weight" = "stem.conv.weight".')
-    if not all(isinstance(name, str) for name in content.get("classes", [])):
-        raise UserError(f"'{path}': classes is a list of names; received {content['classes']!r}.")
+    for key in ("classes", "ignore"):
+        if not all(isinstance(name, str) for name in content.get(key, [])):
+            raise UserError(f"'{path}': {key} is a list of names; received {content[key]!r}.")
     return UserMap(
         path=str(path),
         rules=tuple(_rule(path, theirs, ours) for theirs, ours in content["names"].items()),
         model=content.get("model"),
-        prefix=content.get("prefix", ""),
+        wrapper=content.get("wrapper"),
+        prefix=content.get("prefix"),
+        ignore=tuple(content.get("ignore", ())),
         classes=tuple(content.get("classes", ())),
         counters=content.get("counters", True),
         settings=content.get("settings", {}),
