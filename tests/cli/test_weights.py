@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from resnets.cli import app
 from resnets.weights import checkpoint as checkpoints
@@ -70,3 +72,44 @@ def test_a_file_of_another_library_is_pointed_to_convert(
     assert "resnets weights convert" in capsys.readouterr().err
     assert run("convert", file, "--to", "resnets", "--out", "x", "--class-names", tmp_path / "none.txt") == 2
     assert "no text file of class names" in capsys.readouterr().err
+
+
+def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Output 2 of ImageFolder is the class "10" of the folders 0 to 11, not "2"."""
+    net = torchvision.models.resnet18(num_classes=12)
+    torch.nn.init.zeros_(net.fc.weight)
+    net.fc.bias.data = torch.arange(12.0).eq(2) * 9.0
+    torch.save(net.state_dict(), tmp_path / "r.pth")
+    for number in range(12):
+        (tmp_path / "data" / str(number)).mkdir(parents=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / "data" / str(number) / "a.png")
+    plain, named, images = tmp_path / "plain.safetensors", tmp_path / "named.safetensors", str(tmp_path / "data")
+    assert run("convert", tmp_path / "r.pth", "--to", "resnets", "--out", plain) == 0
+    assert "the file has none for its 12 outputs; --class-names gives them" in capsys.readouterr().out
+    assert app.main(["predict", str(plain), f"{images}/3/a.png"]) == 0
+    assert "output 2" in capsys.readouterr().out
+    assert app.main(["evaluate", str(plain), images]) == 2
+    assert f"resnets weights convert '{plain}' --to resnets" in capsys.readouterr().err
+    (tmp_path / "names.txt").write_text("\n".join(sorted(map(str, range(12)))))
+    assert run("convert", plain, "--to", "resnets", "--out", named, "--class-names", tmp_path / "names.txt") == 0
+    assert app.main(["predict", str(named), f"{images}/3/a.png"]) == 0
+    assert " 10 " in capsys.readouterr().out
+    assert checkpoints.read(named).classes[2] == "10"
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("m.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX model"), ("m.tflite", b"\x1c\x00\x00\x00TFL3", "a TensorFlow Lite model"),
+    ("m.npy", b"\x93NUMPY\x01\x00", "a .npy of numpy"),
+])  # fmt: skip
+def test_files_of_other_kinds_are_named(
+    name: str, content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content + bytes(100))
+    assert run("inspect", tmp_path / name) == 2
+    assert f"is {said}, which resnets does not read" in capsys.readouterr().err
+
+
+def test_an_npz_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "a.npz", a=np.ones(3))
+    assert run("inspect", tmp_path / "a.npz") == 2
+    assert "is a .npz of numpy" in capsys.readouterr().err
