@@ -97,6 +97,13 @@ def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
         choose(source, NOWHERE, split_file=tmp_path / "none.csv")
 
 
+def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`seed=7` is that of a new split"):
+        choose(sources.read(world.data), NOWHERE, seed=7)
+    with pytest.raises(UserError, match=r"`val_fraction=0\.3` has no effect: .* val part of its own"):
+        choose(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)
+
+
 def test_a_part_that_is_misspelt(world) -> None:
     with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
         choose(sources.read(world.data), NOWHERE, part="tset")

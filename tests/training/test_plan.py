@@ -40,3 +40,36 @@ def test_what_was_given_stays() -> None:
     draft = completed(**given)
     values = plan.keys(draft.recipe)
     assert {key: values[key.replace("__", ".")] for key in given} == given
+
+
+@pytest.mark.parametrize(
+    ("freeze", "features", "rate"),
+    [("body", 64, 2.7 / 64), ("body", 512, 2.7 / 512), ("none", 64, 0.9 / 64), ("none", 2048, 1e-3)],
+)
+def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
+    freeze: str, features: int, rate: float
+) -> None:
+    facts = Facts(train_count=640, shorter_sides=(224,), model_side=224, features=features)
+    for given in (None, 0.5):
+        draft = Draft(book.find("finetune", "resnet18"))
+        draft.set("model.weights", "some.safetensors", "given: --weights")
+        draft.set("freeze.part", freeze, "given: --freeze")
+        if given is not None:
+            draft.set("optim.lr", given, "given: --lr")
+        plan.complete(draft, facts)
+        assert draft.recipe.data.batch == 32
+        assert draft.recipe.optim.lr == pytest.approx(given or rate)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(640, 32), (200, 16), (58, 16), (10, 10)])
+def test_a_small_folder_still_gives_batch_norm_enough_images(count: int, batch: int) -> None:
+    draft = Draft(book.find("scratch", "resnet18"))
+    plan.complete(draft, Facts(train_count=count, shorter_sides=(224,), model_side=224))
+    assert draft.recipe.data.batch == batch
+
+
+def test_a_short_run_leaves_half_of_its_epochs_to_the_backbone() -> None:
+    draft = Draft(book.find("finetune", "resnet18"))
+    draft.set("stop.epochs", 2, "given: --epochs")
+    plan.complete(draft, Facts(train_count=640, shorter_sides=(224,), model_side=224))
+    assert draft.recipe.freeze.head_epochs == 1

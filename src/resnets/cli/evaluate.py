@@ -31,7 +31,7 @@ def evaluate(
     val_fraction: Annotated[
         float | None, typer.Option(rich_help_panel=WHICH, help="Hold out this share anew, as training with it did.")
     ] = None,
-    seed: Annotated[int, typer.Option(rich_help_panel=WHICH, help="Of --val-fraction.")] = 123,
+    seed: Annotated[int | None, typer.Option(rich_help_panel=WHICH, help="Of --val-fraction.  [default: 123]")] = None,
     on_bad: Annotated[str, typer.Option(rich_help_panel=WHICH, help="Unreadable pictures: error or skip.")] = "error",
     crops: Annotated[
         int, typer.Option(rich_help_panel=HOW, help="1, or 10: centre and corners, each with its mirror image.")

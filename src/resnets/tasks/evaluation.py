@@ -71,7 +71,7 @@ def run(
     split: str | None = None,
     split_file: str | None = None,
     val_fraction: float | None = None,
-    seed: int = 123,
+    seed: int | None = None,
     batch: int = 32,
     workers: int | None = None,
     crops: int = 1,

@@ -66,7 +66,7 @@ def choose(
     part: str | None = None,
     split_file: str | Path | None = None,
     val_fraction: float | None = None,
-    seed: int = 123,
+    seed: int | None = None,
     prefer: tuple[str, ...] = ("test", "val"),
 ) -> Part:
     """Take a part of `source`.
@@ -84,11 +84,17 @@ def choose(
     if part is not None and part not in (*PARTS, ALL):
         raise UserError(f"--split is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
     if split_file is not None and val_fraction is not None:
-        raise UserError("--split-file and --val-fraction both say how to split; give one of them.")
+        raise UserError("`split_file` and `val_fraction` both say how to split; give one of them.")
+    if seed is not None and val_fraction is None:
+        raise UserError(f"`seed={seed}` is that of a new split, so that it has no effect without `val_fraction`.")
+    if val_fraction is not None and "val" in source.parts:
+        raise UserError(f"`val_fraction={val_fraction:g}` has no effect: '{source.root}' has a val part of its own.")
     own = checkpoint.parent.parent / SPLIT_FILE  # by which a model in a run folder was trained
     divided = source.parts or split_file is not None or val_fraction is not None
     alike, same = (0, False) if divided or not own.is_file() else _shared(own, source)
-    source, origin = _divided(source, own if same else None, part, split_file, val_fraction, seed)
+    source, origin = _divided(
+        source, own if same else None, part, split_file, val_fraction, 123 if seed is None else seed
+    )
     if part is None:
         part = next((name for name in prefer if name in source.parts), ALL)
     if part == ALL:

@@ -49,6 +49,7 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
         shorter_sides=sides,
         model_side=spec.imgsz,
         least_side=max(outline.min_side, *outline.strides.values()),  # smaller ones are taken, but leave a single place
+        features=outline.head.features,
         weights_side=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and sources.builtin_set(recipe.data.location),
     )

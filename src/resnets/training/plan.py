@@ -20,6 +20,10 @@ SMALL_SIDE = 64  # pictures up to this side are small: they are cropped from a p
 SMALL_BATCH, LARGE_BATCH = 64, 32
 LEAST_BATCH = 16  # chosen for a process: batch norm takes its statistics from these images alone
 USUAL_RATE = {"sgd": 0.04, "adam": 1e-3, "adamw": 1e-3}  # for a batch of LARGE_BATCH
+# The rate for a new head on trained weights, times its number of features, for Adam and a batch of LARGE_BATCH: measured with
+# 64 features on small folders (benchmarks/small_folders.py, docs/recipes.md). A step of Adam moves a logit by the rate
+# times the sum of the features, so that wider backbones need less.
+FROZEN_RATE_FEATURES, FINETUNED_RATE_FEATURES = 2.7, 0.9
 STEPS_WANTED = 8  # in an epoch; a batch is halved until there are as many
 
 
@@ -53,6 +57,7 @@ class Facts:
     shorter_sides: Sequence[int]  # of some training pictures, pixels
     model_side: int  # the side that the network is usually fed with
     least_side: int = 1  # that the network can take
+    features: int | None = None  # that go into the last layer
     weights_side: int | None = None  # the side that the given weights were trained at
     builtin_digits: bool = False
 
@@ -62,7 +67,7 @@ def complete(draft: Draft, facts: Facts) -> None:
     _machine(draft)
     _pictures(draft, facts)
     _batch(draft, facts)
-    _rate(draft)
+    _rate(draft, facts)
     _head_epochs(draft)
 
 
@@ -153,12 +158,20 @@ def _head_epochs(draft: Draft) -> None:
         draft.choose("freeze.head_epochs", epochs // 2, "so that the backbone learns in the other half of the run")
 
 
-def _rate(draft: Draft) -> None:
+def _rate(draft: Draft, facts: Facts) -> None:
     if draft.given("optim.name") and not draft.given("optim.lr"):
         name = draft.recipe.optim.name
         draft.choose("optim.lr_batch", LARGE_BATCH, "that of the rate")
         draft.choose("optim.lr", USUAL_RATE[name], f"usual for {name} and a batch of {LARGE_BATCH}")
     part, batch = draft.recipe.optim, draft.recipe.data.batch
+    tuned = draft.recipe.model.weights != "none" and part.name != "sgd" and part.lr_batch is not None
+    if tuned and facts.features and not draft.given("optim.name") and not draft.given("optim.lr"):
+        share = FROZEN_RATE_FEATURES if draft.recipe.freeze.part == "body" else FINETUNED_RATE_FEATURES
+        rate = max(share / facts.features, part.lr)
+        scaled = rate * math.sqrt((batch or part.lr_batch) / part.lr_batch)
+        why = f"{rate:.2g} for {facts.features} features and a batch of {part.lr_batch}, scaled as a root"
+        draft.choose("optim.lr", scaled, why)
+        return
     if part.lr_batch is None or batch is None or batch == part.lr_batch or draft.given("optim.lr"):
         return
     # Goyal et al. 2017 for SGD; for Adam the square root holds (Malladi et al. 2022).
