@@ -164,11 +164,12 @@ def _rate(draft: Draft, facts: Facts) -> None:
         draft.choose("optim.lr_batch", LARGE_BATCH, "that of the rate")
         draft.choose("optim.lr", USUAL_RATE[name], f"usual for {name} and a batch of {LARGE_BATCH}")
     part, batch = draft.recipe.optim, draft.recipe.data.batch
-    tuned = draft.recipe.model.weights != "none" and part.name != "sgd" and part.lr_batch is not None
-    if tuned and facts.features and not draft.given("optim.name") and not draft.given("optim.lr"):
+    own = draft.given("optim.name") or draft.given("optim.lr")
+    tuned = draft.recipe.model.weights != "none" and part.name != "sgd" and not own
+    if tuned and facts.features and part.lr_batch is not None and batch is not None:
         share = FROZEN_RATE_FEATURES if draft.recipe.freeze.part == "body" else FINETUNED_RATE_FEATURES
         rate = max(share / facts.features, part.lr)
-        scaled = rate * math.sqrt((batch or part.lr_batch) / part.lr_batch)
+        scaled = rate * math.sqrt(batch / part.lr_batch)
         why = f"{rate:.2g} for {facts.features} features and a batch of {part.lr_batch}, scaled as a root"
         draft.choose("optim.lr", scaled, why)
         return
