@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from resnets.cli import app
+from resnets.engine import choice, engines, machine
 from resnets.tasks.classify import load
 
 NET = "one.safetensors"
@@ -160,3 +161,18 @@ def test_rows_are_not_lost_when_only_stderr_is_a_terminal(trained: Path) -> None
     os.close(master)
     assert done.returncode == 0
     assert len(Path("rows.csv").read_text().splitlines()) == 16
+
+
+@pytest.mark.parametrize(("pixels", "said"), [(10**12, ""), (1, "engine: torch bf16; on ")])
+def test_the_same_command_gives_the_same_bytes_in_a_short_and_in_a_long_job(
+    pixels: int, said: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(engines, "available", lambda device: ("torch",))
+    monkeypatch.setattr(choice, "LONG_PIXELS", pixels)
+    found = []
+    for name in ("first.csv", "second.csv"):
+        assert predict("data", "--csv", name) == 0
+        found.append((trained / name).read_bytes())
+        assert said in capsys.readouterr().err
+    assert found[0] == found[1]

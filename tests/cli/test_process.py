@@ -48,6 +48,22 @@ def test_large_pieces_are_kept_unless_glibc_was_told_otherwise(variables: dict[s
     assert done.stdout.split() == ["True", str(not kept)]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own functions")
+def test_a_library_call_leaves_the_program_around_it_as_it_is() -> None:
+    """Its memory, its filters of warnings and its collector of garbage, after a prediction."""
+    script = (
+        f"{MAPPED}import gc, warnings\nimport numpy as np\nfrom resnets.data.preprocess import Preprocess\n"
+        "from resnets.models import zoo\nfrom resnets.tasks.classifier import Classifier\n"
+        "filters, frozen, before = list(warnings.filters), gc.get_freeze_count(), mapped()\n"
+        "classifier = Classifier(zoo.create('tiny', classes=2), Preprocess.imagenet(32), ['a', 'b'])\n"
+        "classifier.predict(np.zeros((40, 40, 3), np.uint8))\n"
+        "print(before, mapped(), warnings.filters == filters, gc.get_freeze_count() == frozen, gc.isenabled())\n"
+    )
+    environment = {name: text for name, text in os.environ.items() if name not in process.MALLOC_VARIABLES}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 5
+
+
 @pytest.mark.usefixtures("quota")
 def test_threads_follow_the_quota_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 
 from resnets import limits, processes, telemetry
@@ -18,6 +19,7 @@ def prepare() -> None:
     keep_memory()
     limit_threads()
     processes.ignore_image_remarks()
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU, while it compiles
 
 
 def keep_memory() -> None:
