@@ -51,7 +51,7 @@ def watched(tmp_path: Path, program: str, *words: str, **variables: str) -> tupl
     record.touch()
     home = tmp_path / "home"
     home.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name not in CI_VARIABLES}
+    environment = {name: value for name, value in os.environ.items() if name not in (*CI_VARIABLES, "RESNETS_OFFLINE")}
     path = os.pathsep.join([str(WATCH), *([environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else [])])
     environment |= {"PYTHONPATH": path, "RESNETS_WATCHED": str(record), "HOME": str(home), "OMP_NUM_THREADS": "1"}
     environment |= {"RESNETS_HOME": str(home / "resnets"), **variables}

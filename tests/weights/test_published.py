@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,7 @@ def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.Ca
     assert published.chosen("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
     assert "with stride_at=3x3, stem_raw=True" in capsys.readouterr().err
     assert published.chosen("runs/first", None) == "runs/first"
-    with pytest.raises(UserError, match="--model"):
-        published.chosen("imagenet", None)
+    assert published.chosen("DEFAULT", None) == "resnet10.tv_in1k_v9", "the network that is trained where none is named"
 
 
 def test_training_begins_with_published_weights(
@@ -228,8 +228,9 @@ def test_training_begins_with_published_weights(
     assert f"ImageNet weights for resnet34_a: {entry.name}, top-1 99.0 %" in said
     assert fetch.place(entry).is_file()
     assert "finetune" in said
-    assert main([*words, "--weights", "imagenet", "--dry-run"]) == 2
-    assert "say which with --model" in capsys.readouterr().err
+    publish(model="resnet18", overrides={})
+    assert main([*words, "--weights", "imagenet", "--dry-run"]) == 2  # the file is of another depth
+    assert "ImageNet weights for resnet18: resnet10.tv_in1k_v9" in capsys.readouterr().err
     assert main([*words, "--weights", "resnet18.a9_in1k", "--dry-run"]) == 2
     assert "Did you mean 'resnet18.a" in capsys.readouterr().err
 
@@ -256,3 +257,47 @@ def test_a_changed_file_is_found_before_it_is_converted(publish: Publish) -> Non
     entry = publish(digest="sha256:00000000")
     with pytest.raises(JobError, match="and not 00000000"):
         resnets.load(entry.name)
+
+
+@pytest.fixture
+def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> Published:
+    """The one set of weights that there is for resnet18, on the mirror."""
+    entry = publish()
+    for name, each in list(catalog.entries().items()):
+        if each.model == "resnet18" and name != entry.name:
+            monkeypatch.delitem(catalog.entries(), name)
+    return entry
+
+
+def test_the_best_weights_are_downloaded_or_already_here(only: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert published.obtained("resnet18") == (only.name, "")
+    monkeypatch.delenv("RESNETS_MIRROR")
+    assert published.obtained("resnet18") == (only.name, ""), "nobody is asked"
+
+
+def test_why_the_best_weights_cannot_be_had(only: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PROBE_SECONDS", 0.2)
+    assert published.obtained("tiny") == (None, "nobody published ImageNet weights for tiny")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
+        monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert published.obtained("resnet18") == (None, "downloads are switched off")
+        monkeypatch.setenv("RESNETS_OFFLINE", "0")
+        assert published.obtained("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
+    assert published.obtained("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
+    monkeypatch.delenv("RESNETS_OFFLINE")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert published.obtained("resnet18") == (None, "downloads are switched off")
+
+
+def test_an_automatic_run_begins_from_published_weights(
+    only: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(20):
+        file = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 40, 3), number * 12, np.uint8)).save(file)
+    assert resnets.train(tmp_path / "images", imgsz=32, dry_run=True) is None
+    said = capsys.readouterr().err
+    assert f"model.weights = {only.name}  (published ImageNet weights" in said
+    assert resnets.train(tmp_path / "images", imgsz=32, weights="none", dry_run=True) is None
+    assert "published" not in capsys.readouterr().err

@@ -30,7 +30,7 @@ FLAGS = {
     "--gpu": "--device",
     "--gpus": "--device",
     "--cuda": "--device",
-    "--pretrained": "--weights",
+    "--pretrained": "--weights imagenet",
     "--checkpoint": "--weights",
     "--project": "--out",
     "--output": "--out",

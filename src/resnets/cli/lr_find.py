@@ -11,9 +11,9 @@ def lr_find(
     data: Annotated[str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")],
     model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
-    ] = "none",
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures in a step; the rate belongs to it.")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the square that the network sees, pixels.")] = None,

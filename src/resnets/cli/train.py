@@ -22,9 +22,11 @@ def train(
     ] = "",
     model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
     weights: Annotated[
-        str,
-        typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="A checkpoint, a run folder, imagenet, a name of `weights list`, or none.  [default: imagenet, if available]"
+        ),
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
     ] = None,

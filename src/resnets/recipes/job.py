@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from resnets import processes
+from resnets.data import builtin, sources, walk
 from resnets.data import lineage as ancestry
-from resnets.data import sources, walk
 from resnets.data.lineage import Lineage
 from resnets.data.samples import Stored
 from resnets.data.sources import Source
 from resnets.errors import JobError, UserError, suggestion
+from resnets.models import zoo
 from resnets.progress import say
 from resnets.recipes import book, continuation
 from resnets.report import lr_curve
@@ -27,7 +28,7 @@ from resnets.training.interval import Interval
 from resnets.training.plan import Draft
 from resnets.training.recipe import Recipe, keys, override
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import published
+from resnets.weights import published, words
 from resnets.weights.checkpoint import Checkpoint
 
 PART_NAMES = {"val": "validation", "test": "test"}
@@ -72,7 +73,7 @@ def train(
     data: str | Path | None = None,
     *,
     model: str | None = None,
-    weights: str | Path = "none",
+    weights: str | Path | None = None,
     recipe: str | Recipe | None = None,
     out: str | Path = "runs",
     name: str | None = None,
@@ -88,7 +89,8 @@ def train(
             or "digits" or "shapes".
         model: a name of the zoo; without it the recipe's, or that of the weights.
         weights: "none"; a checkpoint or run folder of ours; a name of `resnets weights list`; or "imagenet" for the best
-            published ones of `model`. A head for other classes is replaced, and reported.
+            published ones of `model`. A head for other classes is replaced, and reported. None, without a recipe: the
+            best published ones where they can be had, or else random weights, which is told with the reason.
         recipe: a name of `resnets.recipes.book`, or a `Recipe`; without it "scratch", or "finetune" with weights.
         name: of the run folder; a number is added when it exists, since no run is written over.
         resume: a run folder whose run goes on from its last saved state, with its own data and recipe. Then `epochs` may
@@ -137,7 +139,7 @@ def lr_find(
     data: str | Path,
     *,
     model: str | None = None,
-    weights: str | Path = "none",
+    weights: str | Path | None = None,
     recipe: str | Recipe | None = None,
     low: float = 1e-5,
     high: float = 10.0,
@@ -174,13 +176,15 @@ def lr_find(
 def _prepared(
     data: str | Path,
     model: str | None,
-    weights: str | Path,
+    weights: str | Path | None,
     recipe: str | Recipe | None,
     given: dict[str, Any],
     overrides: Sequence[str],
 ) -> tuple[Draft, Source, Checkpoint | None]:
     """The complete recipe, the divided and checked images, and the weights to begin with."""
-    draft = _draft(str(data), model, str(weights), recipe, given, overrides)
+    draft = _draft(
+        str(data), model, None if weights is None else words.meaning(weights, model), recipe, given, overrides
+    )
     source = sources.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
     parent = None if draft.recipe.model.weights == "none" else checkpoints.read(draft.recipe.model.weights)
     if parent is not None and draft.recipe.model.name is None:
@@ -235,9 +239,12 @@ def _draft(
 ) -> Draft:
     """The recipe with everything that the user set, each with its origin."""
     model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
-    weights, overrides = _taken("model.weights", None if weights == "none" else weights, overrides)
+    weights, overrides = _taken("model.weights", weights, overrides)
+    published_name, reason = None, ""
+    if weights is None and recipe is None and _may_be_pretrained(data, model, given, overrides):
+        published_name, reason = distributed.by_first(lambda: published.obtained(model or "resnet18"))
     weights = weights or "none"
-    chosen = recipe or ("scratch" if weights == "none" else "finetune")
+    chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
     draft = Draft(chosen if isinstance(chosen, Recipe) else book.find(chosen, model))
     draft.set("data.location", data, "given")
     if model is not None:
@@ -247,11 +254,30 @@ def _draft(
         draft.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
             draft.set("model.name", None, "chosen: the network of the weights")
+    elif published_name is not None:
+        draft.set(
+            "model.weights",
+            published_name,
+            "chosen: published ImageNet weights; `weights=none` begins from random ones",
+        )
+    elif reason:
+        remedy = "with a network connection `weights=imagenet` gets published ones"
+        if reason.startswith("nobody"):
+            remedy = "`model=resnet18` has published ones"
+        draft.set("model.weights", "none", f"chosen: {reason}, so the weights are random; {remedy}")
     for key, value in given.items():
         draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
         _override(draft, assignment)
     return draft
+
+
+def _may_be_pretrained(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> bool:
+    """Whether published weights fit the job: images of the user's own and a network as published, for large images."""
+    changed = "stem" in given or any(each.strip().startswith("model.") for each in overrides)
+    known = model is None or model in zoo.entries()
+    small = known and zoo.spec(model or "resnet18").stem == "cifar"
+    return data not in builtin.NAMES and known and not changed and not small
 
 
 def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -339,7 +365,13 @@ def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: in
 
 
 def _asked(
-    run: Path, data: object, model: str | None, weights: str | Path, recipe: object, name: str | None, dry_run: bool
+    run: Path,
+    data: object,
+    model: str | None,
+    weights: str | Path | None,
+    recipe: object,
+    name: str | None,
+    dry_run: bool,
 ) -> dict[str, Any]:
     """What else was said about a run that is to go on, by dotted key, to be compared with its recipe."""
     if dry_run:
@@ -347,7 +379,9 @@ def _asked(
     if name not in (None, run.resolve().name):
         raise UserError(f"--resume goes on with '{run}' under its own name; leave out --name {name}.")
     asked = {"data.location": None if data is None else str(data), "model.name": model}
-    asked["model.weights"] = None if weights == "none" else published.chosen(str(weights), model)
+    asked["model.weights"] = (
+        None if weights in (None, "none") else published.chosen(words.meaning(weights, model), model)
+    )
     asked["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
     return {key: value for key, value in asked.items() if value is not None}
 

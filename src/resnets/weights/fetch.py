@@ -3,7 +3,7 @@
 They stand under `weights/NAME/` in the folder of `RESNETS_HOME`. Environment variables:
 
     RESNETS_HOME      where to keep what is fetched
-    RESNETS_OFFLINE   1: fetch nothing; a missing file is an error that says where to put it
+    RESNETS_OFFLINE   1: download nothing; a missing file is an error that says where to put it. HF_HUB_OFFLINE=1 as well
     RESNETS_MIRROR    http, https or file: an address under which the files stand as HOST/PATH, as `wget -x` lays them down
     HF_ENDPOINT       another address for https://huggingface.co, as huggingface_hub reads it
     HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as everywhere
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
 from filelock import FileLock, Timeout
 
 from resnets import atomic
@@ -30,6 +31,7 @@ from resnets.weights.catalog import Published
 from resnets.weights.transfer import Transfer
 
 HUB = "https://huggingface.co"
+PROBE_SECONDS = 5.0  # for the first answer of a host that nobody asked for by name
 SUM = ".sha256"  # beside each file: its hash, when it was fetched
 
 
@@ -54,6 +56,31 @@ def fetch(entry: Published) -> Path:
                 _fetch_all(entry, final)
     _check(final, entry.digest, entry.name)
     return final
+
+
+def unreachable(entry: Published) -> str:
+    """Why the file of these weights cannot be downloaded now; "" where its host answers within `PROBE_SECONDS`."""
+    origin = source(entry.address)
+    if offline() and urlsplit(origin).scheme != "file":
+        return "downloads are switched off"
+    if urlsplit(origin).scheme == "file":
+        return ""
+    try:
+        with requests.get(
+            origin, stream=True, timeout=PROBE_SECONDS, headers={"Accept-Encoding": "identity"}
+        ) as answer:
+            return "" if answer.ok else f"{entry.host} answers with HTTP {answer.status_code}"
+    except requests.exceptions.Timeout:
+        return f"{entry.host} does not answer within {PROBE_SECONDS:g} s"
+    except requests.exceptions.RequestException as error:
+        return f"{entry.host} cannot be reached ({type(error).__name__})"
+
+
+def offline() -> bool:
+    """Whether the user has switched downloads off."""
+    return any(
+        os.environ.get(name, "0").lower() not in ("", "0", "false") for name in ("RESNETS_OFFLINE", "HF_HUB_OFFLINE")
+    )
 
 
 def sha256(path: Path) -> str:
@@ -93,8 +120,9 @@ def _fetch_all(entry: Published, final: Path) -> None:
 def _download(address: str, final: Path, digest: str, what: str) -> bool:
     """Bring the file to its place, and say whether a hash of the publisher proved it."""
     origin = source(address)
-    if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") and urlsplit(origin).scheme != "file":
-        raise UserError(f"RESNETS_OFFLINE is set and {what} is not here. Put {address} at '{final}'.")
+    if offline() and urlsplit(origin).scheme != "file":
+        name = "RESNETS_OFFLINE" if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") else "HF_HUB_OFFLINE"
+        raise UserError(f"{name} is set and {what} is not here. Put {address} at '{final}'.")
     transfer = Transfer(what, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
     transfer.run()
     wrong = _difference(transfer, digest)

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from resnets.data.preprocess import Preprocess
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import say
-from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet, keras
+from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet, keras, words
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.catalog import Published
@@ -24,16 +24,39 @@ CONVERSION = 1  # a new one converts again what an older release kept
 
 
 def chosen(weights: str, model: str | None) -> str:
-    """`weights` as it is or, for "imagenet", the name of the best published ones for `model`, which is told.
+    """`weights` as it is or, for "imagenet" and the like (`words.meaning`), the name of the best published ones for
+    `model`, which is told; without a model, for resnet18, the network that is trained where none is named.
 
     Raises:
-        UserError: "imagenet" without a model, or for one for which nobody published weights.
+        UserError: "imagenet" for a network for which nobody published weights.
     """
+    weights = words.meaning(weights, model)
     if weights != catalog.BEST:
         return weights
-    if model is None:
-        raise UserError("--weights imagenet means the best for a network: say which with --model, such as resnet50.")
-    entry = catalog.best(model)
+    return _told(catalog.best(model or "resnet18"), model or "resnet18")
+
+
+def obtained(model: str) -> tuple[str | None, str]:
+    """The name of the best published weights for `model`, downloaded if they are not here yet; or None, and why not.
+
+    A host that does not answer within `fetch.PROBE_SECONDS` counts as one that cannot be reached.
+    """
+    try:
+        entry = catalog.best(model)
+    except UserError:
+        return None, f"nobody published ImageNet weights for {model}"
+    here = fetch.place(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file() or fetch.place(entry).is_file()
+    if not here and (reason := fetch.unreachable(entry)):
+        return None, reason
+    try:
+        name = _told(entry, model)
+        locate(name)
+    except (JobError, UserError) as error:
+        return None, str(error)
+    return name, ""
+
+
+def _told(entry: Published, model: str) -> str:
     facts = [
         f"top-1 {entry.top1} % ({entry.protocol})" if entry.top1 is not None else "",
         f"{entry.megabytes:.0f} MiB" if entry.megabytes else "",
@@ -67,7 +90,7 @@ def checkpoint(name: str) -> Checkpoint:
 def create(
     name: str,
     *,
-    weights: str | Path = "none",
+    weights: object = "none",
     classes: int | None = None,
     in_channels: int = 3,
     include_top: bool = True,
@@ -78,19 +101,34 @@ def create(
 
     Args:
         name: as `resnets models` lists them.
-        weights: "none" for a freshly initialised network; "imagenet" for the best published ones; a name of
-            `resnets weights list`; or a checkpoint or run folder.
+        weights: "none" or None for a freshly initialised network; "imagenet", "DEFAULT" or True for the best published
+            ones; "IMAGENET1K_V1" or a member of torchvision's enums; a name of `resnets weights list`, which may also
+            stand in the place of `name`; or a checkpoint or run folder.
         classes: outputs. Where the weights have others, the last layer is a new one.
         in_channels: of the picture. For 1, the weights of three channels are added up; from 4 on, the new ones are zero.
         include_top: as in Keras Applications: False leaves the head out.
         pooling: without the top: None for maps (N, C, h, w), "avg" or "max" for vectors (N, C).
-        overrides: other attributes of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights.
+        overrides: other attributes of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights. `num_classes`,
+            `in_chans` and `pretrained` are understood as in torchvision and timm; `num_classes=0` gives pooled vectors.
 
     It takes (N, in_channels, H, W) float pictures and gives (N, classes) logits; see `ResNet` for the rest.
 
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
+    overrides = words.arguments(overrides)
+    pretrained = overrides.pop("pretrained", None)
+    classes, in_channels = overrides.pop("classes", classes), overrides.pop("in_channels", in_channels)
+    if pretrained is not None and weights != "none":
+        raise UserError("`pretrained` and `weights` say two things of one value; leave one of them out.")
+    if pretrained is not None:
+        weights = pretrained
+    if catalog.known(name) and name not in zoo.entries():
+        name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
+    weights = words.meaning(weights, name)
+    if classes == 0:
+        include_top, classes = False, None
+        pooling = pooling or "avg"
     if include_top and pooling is not None:
         raise UserError(f"pooling={pooling!r} goes with include_top=False; the head has its own.")
     if not include_top and classes is not None:

@@ -1,0 +1,68 @@
+"""The words of torchvision, timm and Keras, as names of weights and as arguments of `create`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torchvision.models import ResNet18_Weights, ResNet50_Weights
+
+import resnets
+from resnets.errors import UserError
+from resnets.models.resnet import ResNet
+from resnets.weights import words
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        (None, "none"), (False, "none"), ("none", "none"), ("False", "none"),
+        (True, "imagenet"), ("DEFAULT", "imagenet"), ("default", "imagenet"), ("imagenet", "imagenet"),
+        ("IMAGENET1K_V1", "resnet50.tv_in1k_v1"), ("imagenet1k_v2", "resnet50.tv_in1k_v2"),
+        (ResNet50_Weights.DEFAULT, "resnet50.tv_in1k_v2"), (ResNet50_Weights.IMAGENET1K_V1, "resnet50.tv_in1k_v1"),
+        ("resnet50.a1_in1k", "resnet50.a1_in1k"), ("runs/first", "runs/first"),
+    ],
+)  # fmt: skip
+def test_what_is_meant(word, meant):
+    assert words.meaning(word, "resnet50") == meant
+
+
+def test_weights_of_another_networks_enum_are_refused():
+    with pytest.raises(
+        UserError, match=r"ResNet18_Weights\.IMAGENET1K_V1 are of 'resnet18'; received the network 'resnet50'"
+    ):
+        resnets.create("resnet50", weights=ResNet18_Weights.DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"weights": None}, {"pretrained": False}, {"weights": "none", "progress": False}]
+)
+def test_a_network_without_weights(arguments):
+    assert resnets.create("tiny", num_classes=7, in_chans=1, **arguments)(torch.rand(1, 1, 32, 32)).shape == (1, 7)
+
+
+def test_no_classes_are_pooled_vectors():
+    net = resnets.create("tiny", num_classes=0)
+    assert not isinstance(net, ResNet)
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 48)
+
+
+def test_a_name_of_timm_means_those_weights():
+    for arguments in ({}, {"pretrained": True}):
+        with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet50\.a1_in1k is not here"):
+            resnets.create("resnet50.a1_in1k", **arguments)
+    with torch.device("meta"):
+        assert isinstance(resnets.create("resnet50.a1_in1k", pretrained=False), ResNet)
+
+
+def test_words_that_have_another_way_here_name_it():
+    with pytest.raises(UserError, match=r"net\.features\(x\)"):
+        resnets.create("tiny", features_only=True)
+    with pytest.raises(UserError, match="`num_classes` is called `classes` here"):
+        words.arguments({"num_classes": 3, "classes": 3})
+    with pytest.raises(UserError, match="`pretrained` and `weights`"):
+        resnets.create("tiny", pretrained=True, weights="imagenet")
+
+
+def test_torchvision_still_has_the_enums_that_are_understood():
+    assert type(torchvision.models.get_weight("ResNet50_Weights.DEFAULT")).__name__ == "ResNet50_Weights"
