@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 import resnets.keras
 from resnets.data.preprocess import Preprocess
+from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
@@ -102,11 +105,9 @@ CALLS: list[dict[str, Any]] = [
 ]
 
 
-# One function reads the arguments of all six; of V2, which builds other layers, a few calls are enough.
+# One function passes on the arguments of all six.
 @pytest.mark.parametrize(
-    ("name", "number"),
-    [("ResNet50", number) for number in range(len(CALLS))]
-    + [("ResNet50V2", number) for number in range(0, len(CALLS), 4)],
+    ("name", "number"), [("ResNet50", number) for number in range(len(CALLS))] + [("ResNet50V2", 0), ("ResNet50V2", 24)]
 )
 def test_every_call_gives_what_keras_gives(name: str, number: int) -> None:
     ours, theirs = (outcome(getattr(place, name), CALLS[number]) for place in (resnets.keras, keras.applications))
@@ -114,9 +115,62 @@ def test_every_call_gives_what_keras_gives(name: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_depth(name: str) -> None:
-    arguments = {"weights": None, "include_top": False, "pooling": "avg", "input_shape": (None, None, 3)}
-    assert outcome(getattr(resnets.keras, name), arguments) == outcome(getattr(keras.applications, name), arguments)
+def test_the_signature_is_that_of_keras(name: str) -> None:
+    ours, theirs = getattr(resnets.keras, name), getattr(keras.applications, name)
+    names = [(each.name, each.default) for each in inspect.signature(ours).parameters.values()]
+    assert names == [(each.name, each.default) for each in inspect.signature(theirs).parameters.values()]
+    assert (ours.__name__, ours.__module__) == (name, f"resnets.keras.resnet{'_v2' if 'V2' in name else ''}")
+
+
+@pytest.mark.parametrize("module", ["resnet", "resnet50", "resnet_v2", "imagenet_utils"])
+def test_modules_have_the_names_that_those_of_keras_have(module: str) -> None:
+    ours, theirs = (importlib.import_module(f"{place}.{module}") for place in ("resnets.keras", "keras.applications"))
+    wanted = {name for name in dir(theirs) if not name.startswith("_")}
+    assert wanted <= set(dir(ours))
+    assert "preprocess_input" in wanted
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
+def test_the_modes_of_imagenet_utils(mode: str) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype("float32")
+    ours, theirs = (
+        place.imagenet_utils.preprocess_input(images.copy(), mode=mode) for place in (resnets.keras, keras.applications)
+    )
+    assert np.array_equal(ours, theirs)
+
+
+def test_imagenet_weights_are_refused_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RESNETS_OFFLINE", "1")
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="RESNETS_OFFLINE"):
+        resnets.keras.ResNet50(weights="imagenet")
+    with pytest.raises(ValueError, match="1000"):  # before anything would be downloaded
+        resnets.keras.ResNet50(weights="imagenet", classes=3)
+
+
+def test_a_run_folder_and_its_temperature(tmp_path: Path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    net = zoo.create("keras_resnet50", classes=3).eval()
+    checkpoint = Checkpoint(
+        zoo.spec("keras_resnet50", classes=3), Preprocess.caffe(64), ("a", "b", "c"), net.state_dict(), temperature=0.25
+    )
+    checkpoints.save(tmp_path / "run" / "weights" / "best.safetensors", checkpoint)
+    image = np.random.default_rng(0).uniform(-100, 100, (1, 64, 64, 3)).astype("float32")
+    model = resnets.keras.ResNet50(weights=str(tmp_path / "run"), classes=3, input_shape=(64, 64, 3))
+    with torch.no_grad():
+        logits = net(torch.as_tensor(image).permute(0, 3, 1, 2))
+    found = model.predict(image, verbose=0)
+    assert np.abs(found - (logits / 0.25).softmax(1).numpy()).max() < 1e-5
+    assert np.abs(found - logits.softmax(1).numpy()).max() > 1e-4
+    with pytest.raises(ValueError, match="activation"):
+        resnets.keras.ResNet50(weights=str(tmp_path / "run"), classes=3, classifier_activation="sigmoid")
+    whole = resnets.keras.load(tmp_path / "run")
+    assert (
+        np.abs(whole.predict(image, verbose=0) - (logits / 0.25).numpy()).max()
+        < 1e-4 * float(logits.abs().max()) / 0.25
+    )
 
 
 @pytest.mark.parametrize("name", QUICK)

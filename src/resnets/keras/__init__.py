@@ -1,13 +1,13 @@
 """The door for people who work with Keras 3, on any of its backends: `pip install 'resnets[keras]'`.
 
-`ResNet50` … `ResNet152V2` are called as those of `keras.applications` and return genuine Keras models with Keras' own names
-of the layers. `resnets.keras.resnet` and `resnets.keras.resnet_v2` have the `preprocess_input` and `decode_predictions` that
-belong to each. `from_spec` makes a Keras model of any network of ours, and `load` one of any checkpoint.
+`ResNet50` … `ResNet152V2` are those of `keras.applications`, with weights of ours besides Keras' own. `resnets.keras.resnet`,
+`resnet50`, `resnet_v2` and `imagenet_utils` have the names that the modules of `keras.applications` have. `from_spec` makes a
+Keras model of any network of ours, and `load` one of any checkpoint.
 """
 
 from __future__ import annotations
 
-from resnets.keras import resnet, resnet_v2
+from resnets.keras import imagenet_utils, resnet, resnet50, resnet_v2
 from resnets.keras.models import from_spec, load
 from resnets.keras.resnet import ResNet50, ResNet101, ResNet152
 from resnets.keras.resnet_v2 import ResNet50V2, ResNet101V2, ResNet152V2
@@ -20,7 +20,9 @@ __all__ = [
     "ResNet152",
     "ResNet152V2",
     "from_spec",
+    "imagenet_utils",
     "load",
     "resnet",
+    "resnet50",
     "resnet_v2",
 ]

@@ -8,8 +8,8 @@ from typing import Any
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import folding, keras_network
 from resnets.weights import keras as keras_format
-from resnets.weights import keras_network
 from resnets.weights.location import locate
 
 
@@ -32,12 +32,16 @@ def from_spec(
 def load(path: str | Path, *, include_top: bool = True) -> Any:
     """The Keras model of a checkpoint of ours, with its weights; inputs and outputs as of `from_spec`.
 
+    The checkpoint's temperature is folded into the last layer: the softmax of the logits is its calibrated probabilities.
+
     How pictures are prepared for it stands in the checkpoint: `resnets.load(path).preprocess`.
 
     Raises:
         UserError: as `from_spec`, or the checkpoint cannot be read.
     """
     checkpoint = checkpoints.read(locate(path))
+    if include_top:
+        checkpoint = folding.with_temperature(checkpoint)
     model = from_spec(checkpoint.spec, include_top=include_top)
     keras_format.fill(model, checkpoint.spec, checkpoint.tensors, top=include_top, own_names=True)
     return model
