@@ -23,12 +23,20 @@ class Forked:
     largest: ClassVar[int] = 0  # kB of memory that a process used
 
     @classmethod
-    def run(cls, opened: IO[bytes], path: Path, arguments: list[str], timeout: float) -> None:
-        """Fork a reader with these arguments and wait for it."""
+    def start(cls) -> None:
+        """Start the process that has all imported, if there is none, and wait until it is ready."""
         if cls.server is None:
             cls.server = subprocess.Popen(
                 [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            assert cls.server.stdout is not None
+            assert cls.server.stdout.readline() == "ready\n"
+
+    @classmethod
+    def run(cls, opened: IO[bytes], path: Path, arguments: list[str], timeout: float) -> None:
+        """Fork a reader with these arguments and wait for it."""
+        cls.start()
+        assert cls.server is not None
         assert cls.server.stdin is not None
         assert cls.server.stdout is not None
         print(json.dumps([str(path.absolute()), arguments, timeout]), file=cls.server.stdin, flush=True)
@@ -46,6 +54,7 @@ def serve() -> None:
     from resnets.weights import kerasfile, pickles, sandbox_child  # noqa: F401
 
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
+    print("ready", flush=True)
     for line in sys.stdin:
         path, arguments, timeout = json.loads(line)
         child = os.fork()

@@ -182,7 +182,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     if not given.whole:
-        fork()
+        fork().start()  # its imports take longer than a case may
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {reader: seeds(reader, folder) for reader in given.readers}  # imports what the limit must not count

@@ -33,7 +33,7 @@ from resnets.weights import foreign
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + 400 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-fuzz_readers.fork()  # under the same limit
+fuzz_readers.fork().start()  # under the same limit
 for path in sys.argv[1:]:
     signal.alarm(60)
     try:
