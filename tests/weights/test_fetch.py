@@ -286,6 +286,24 @@ def test_a_redirect_is_followed_and_its_hash_believed(server: Any, home: Path) -
         fetch.fetch(dataclasses.replace(entry, name="another"))
 
 
+def test_an_answer_without_a_length_and_without_end_is_stopped(
+    server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "LARGEST", MIB)
+
+    def endless(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                handler.wfile.write(bytes(2**16))
+
+    server.always = endless
+    with pytest.raises(JobError, match="more than 1 MiB came of a file whose size"):
+        fetch.fetch(published(server))
+    assert parts(home) == []
+
+
 def test_redirects_without_end(server: Any) -> None:
     server.always = status(302, Location=FILE)
     with pytest.raises(JobError, match="redirects"):

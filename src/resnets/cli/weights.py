@@ -19,7 +19,7 @@ app = typer.Typer(
 FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
 MODEL = "The network that the file holds, where its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with ours."
-WIDE = 120  # columns; a narrower table has the name, the network and its accuracy only
+WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
 WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
 PREFIX = "What stands before the names of the network's tensors, such as module."
 IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; many times."
@@ -194,27 +194,31 @@ def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1 if wide else 0, 0, 0))
     figures = ("Top-1", "Top-5", "MiB")
     titles = (
         ["Name", "Network", *figures, "Protocol", "Licence", "Here"]
         if wide
-        else ["Name", "Network", "Top-1", "Protocol"]
+        else ["Name", "Network", "Top-1", "Licence", "Here"]
     )
     for title in titles:
         # A name is copied, so it is never cut or folded.
         justify: Any = "right" if title in figures else "left"
-        table.add_column(title, justify=justify, no_wrap=title == "Name" or title in figures, overflow="fold")
+        table.add_column(
+            title, justify=justify, no_wrap=title == "Name" or title in figures or not wide, overflow="fold"
+        )
     for entry in entries:
         settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
         cells = {
             "Name": entry.name,
-            "Network": f"{entry.model}{settings}",
+            "Network": f"{entry.model}{settings if wide else ''}",
             "Top-1": _number(entry.top1),
             "Top-5": _number(entry.top5),
             "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "",
             "Protocol": entry.protocol,
-            "Licence": entry.licence,
+            "Licence": entry.licence
+            if wide
+            else entry.licence.removesuffix("-clause").removesuffix(".0").removesuffix("-4"),
             "Here": "yes" if _file(entry) else "",
         }
         table.add_row(*(cells[title] for title in titles))

@@ -22,6 +22,7 @@ from resnets.progress import say, track
 
 MIB = 2**20
 BLOCK = 2**16  # bytes that are written at once, so that little is lost when the connection ends
+LARGEST = 4 * 2**30  # bytes of a file whose size was not announced; published weights have less than 1 GiB
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two blocks
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each new try, as long as nothing comes
 LONGEST_WAIT = 120.0  # seconds that a server may ask us to wait before we give up
@@ -190,6 +191,12 @@ class Transfer:
         written = 0
         for block in response.iter_content(BLOCK):
             self._write(file, block)
+            if self.size is None and self.come > LARGEST:
+                self.forget()
+                raise JobError(
+                    f"{self.what}: more than {LARGEST / MIB:,.0f} MiB came of a file whose size {urlsplit(self.address).netloc} "
+                    "does not tell; it was removed."
+                )
             written += len(block)
             while written >= MIB:
                 written -= MIB
