@@ -190,7 +190,7 @@ FAMILIES = [
 ]
 # What these compute between their layers has a name in Keras' operations and none among its layers.
 NO_LAYERS = {
-    *("resnet34_a", "resnet50_v2", "cbam_resnet18", "cbam_resnet50", "cifar_resnet20", "cifar_preresnet110"),
+    *("resnet34_a", "cbam_resnet18", "cbam_resnet50", "cifar_resnet20", "cifar_preresnet110"),
     *("cifar_highway20",),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 import torchvision as torchvision_library
 from PIL import Image
 
+from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.conversion import Request, convert
@@ -87,3 +90,33 @@ def test_networks_of_different_tasks_are_not_compared(file: Path, tmp_path: Path
     convert(file, to="resnets", out=tmp_path / "o.safetensors", request=Request(classes=3))
     with pytest.raises(UserError, match="3 classes and 3 channels, 7 classes"):
         verify(file, tmp_path / "o.safetensors")
+
+
+def test_a_temperature_that_was_left_out_is_found(file: Path, tmp_path: Path) -> None:
+    convert(file, to="resnets", out=tmp_path / "o.safetensors")
+    checkpoint = replace(
+        checkpoints.read(tmp_path / "o.safetensors"), temperature=0.4, preprocess=Preprocess.imagenet(64)
+    )
+    checkpoints.save(tmp_path / "o.safetensors", checkpoint)
+    found = verify(tmp_path / "o.safetensors", file)
+    assert not found.within()
+    assert max(each.difference for each in found.comparisons) > 0.01
+    assert any("holds no preprocessing: that of the other file" in note for note in found.notes)
+    convert(tmp_path / "o.safetensors", to="torchvision", out=tmp_path / "folded.pth")
+    assert verify(tmp_path / "o.safetensors", tmp_path / "folded.pth").within()
+
+
+def test_another_preprocessing_beside_the_same_tensors_is_found(file: Path, tmp_path: Path) -> None:
+    convert(file, to="resnets", out=tmp_path / "o.safetensors")
+    checkpoint = replace(
+        checkpoints.read(tmp_path / "o.safetensors"), preprocess=Preprocess.imagenet(64), temperature=0.2
+    )
+    checkpoints.save(tmp_path / "o.safetensors", checkpoint)
+    convert(tmp_path / "o.safetensors", to="timm", out=tmp_path / "timm")
+    assert verify(tmp_path / "o.safetensors", tmp_path / "timm").within()
+    config = json.loads((tmp_path / "timm" / "config.json").read_text())
+    config["pretrained_cfg"] |= {"mean": [2.0, -1.0, 0.0]}
+    (tmp_path / "timm" / "config.json").write_text(json.dumps(config))
+    found = verify(tmp_path / "o.safetensors", tmp_path / "timm")
+    assert not found.within()
+    assert any("with its own preprocessing" in each.second for each in found.comparisons)
