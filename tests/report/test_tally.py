@@ -31,7 +31,7 @@ def test_counts():
 def test_matrix_keeps_the_order_given():
     names, matrix = tally.count(ROWS).matrix(["bee", "ant"])
     assert names == ["bee", "ant", "cat"]
-    assert matrix.tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
+    assert matrix.toarray().tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
 def test_thresholds():

@@ -275,7 +275,7 @@ def _validated(pictures: Path, count: int) -> None:
         draft, source, _ = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
         parts = build.parts(draft.recipe, source, None, {})
-        found = validate.validate(parts)
+        found, _ = validate.validate(parts)
         assert len({json.dumps(each) for each in distributed.gathered(found)}) == 1
         assert found["val/accuracy_top5"] == 1
         told = [signal.SIGTERM] if torch.distributed.get_rank() == 1 else []  # of which the other one knows nothing

@@ -20,7 +20,7 @@ from resnets.models import zoo
 from resnets.progress import say
 from resnets.recipes import book, continuation
 from resnets.report import lr_curve
-from resnets.training import build, conflicts, distributed, features, finish, journal, loop, plan
+from resnets.training import build, conflicts, distributed, features, finish, journal, loop, plan, remarks
 from resnets.training import lr_find as range_test
 from resnets.training import resume as resume_file
 from resnets.training import state as states
@@ -63,7 +63,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind: its folder, and the metrics of its best weights on the validation pictures."""
+    """What a run left behind: its folder, and what stands in its `metrics.json` (see `resnets.training.finish`)."""
 
     run: Path
     metrics: dict[str, Any]
@@ -329,18 +329,21 @@ def _run(
     loop.run(parts, state, run)
     if not distributed.first():
         return TrainResult(run, {})
+    folds = state.crossfit
     past = ancestry.read(run, begun_from_weights=recipe.model.weights != "none")
     judges = [(name, source.part(name)) for name in ("test", "val") if name in source.parts]
     notices = [past.notice(samples, "the weights at the beginning", PART_NAMES[name]) for name, samples in judges[:1]]
     metrics = finish.finish(
         run,
         source.part("val") if "val" in source.parts else [],
+        test=source.part("test") if "test" in source.parts else [],
         notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
+        folds=folds if folds is not None and folds.taken == state.epoch else None,  # a run of an older version has none
         pooled=features.of_validation(parts, state.best_epoch, run),
     )
     if metrics:
-        say(f"best: epoch {state.best_epoch}, top-1 {metrics['top1']:.2%} on {metrics['count']} validation pictures")
+        say(remarks.result(metrics, state.best_epoch))
     say(f"report: {run / 'report.html'}")
     say(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
     return TrainResult(run, metrics)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from resnets.report import mistakes, sheet
 from resnets.report.sheet import Frame, Sheet
@@ -26,6 +27,7 @@ _LIST_WIDTH = 660
 _LIST_STEP = 34
 _LIST_SIZE = 18
 _LABEL_STEP = 22  # pixels from one label to the next, at least
+_PALEST = 0.04  # the share of a dot's colour at least: no dot is paler than can be seen
 _MOST_LABEL = 280  # pixels of a class name at the edge
 
 
@@ -34,6 +36,7 @@ class _Plan:
     """Where things stand on the sheet, in pixels."""
 
     classes: tuple[str, ...]
+    totals: np.ndarray  # images of each class
     cell: float
     every: int  # one class in so many has a label
     size: int  # of the labels' letters
@@ -67,29 +70,29 @@ class _Plan:
         return max(round(_TOP + self.side + self.column_label + 70), 640 if self.has_lists else 0)
 
 
-def draw(matrix: np.ndarray, classes: Sequence[str], out: str | Path) -> Path:
+def draw(matrix: np.ndarray | csr_array, classes: Sequence[str], out: str | Path) -> Path:
     """Draw a matrix of counts.
 
     Args:
-        matrix: whole numbers (K, K), row = true class, column = predicted class.
+        matrix: whole numbers (K, K), dense or sparse, row = true class, column = predicted class.
         classes: the K names.
         out: where the picture goes; it grows with K up to about 2,000 x 1,500 pixels.
     """
-    matrix = np.asarray(matrix, dtype=np.int64)
-    plan = _plan(matrix, classes)
+    matrix = csr_array(matrix, dtype=np.int64)
+    plan = _plan(matrix.sum(axis=1), classes)
     page = Sheet(plan.width, plan.height)
     _heading(page, matrix, plan)
-    cells = _cells(matrix, plan) if len(classes) <= CELLS_UP_TO else _dots(matrix, plan)
+    cells = _cells(matrix.toarray(), plan) if len(classes) <= CELLS_UP_TO else _dots(matrix, plan)
     page.picture(plan.frame.left, plan.frame.top, cells)
     if len(classes) <= NUMBERS_UP_TO:
-        _numbers(page, matrix, plan)
-    _labels(page, matrix, plan)
+        _numbers(page, matrix.toarray(), plan)
+    _labels(page, plan)
     if plan.has_lists:
         _lists(page, matrix, plan)
     return page.save(out)
 
 
-def _plan(matrix: np.ndarray, classes: Sequence[str]) -> _Plan:
+def _plan(totals: np.ndarray, classes: Sequence[str]) -> _Plan:
     count = len(classes)
     if count <= NUMBERS_UP_TO:
         cell = float(max(58, min(150, 960 // count)))
@@ -98,20 +101,21 @@ def _plan(matrix: np.ndarray, classes: Sequence[str]) -> _Plan:
     size = 20 if count <= 10 else 18
     every = 1 if count <= NUMBERS_UP_TO else math.ceil(_LABEL_STEP / cell)
     names = [classes[k] for k in range(0, count, every)]
-    rows = [_with_total(classes[k], matrix[k].sum()) for k in range(0, count, every)]
+    rows = [_with_total(classes[k], totals[k]) for k in range(0, count, every)]
     wide = sheet.widest(names, size, _MOST_LABEL)
     flat = wide < cell - 10
     column_label = 30 if flat else wide + 16
-    return _Plan(tuple(classes), cell, every, size, sheet.widest(rows, size, _MOST_LABEL) + 14, column_label, flat)
+    row_label = sheet.widest(rows, size, _MOST_LABEL) + 14
+    return _Plan(tuple(classes), totals, cell, every, size, row_label, column_label, flat)
 
 
 def _with_total(name: str, total: int) -> str:
     return f"{name} ({total:,})"
 
 
-def _heading(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+def _heading(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
     room = plan.width - 2 * _MARGIN
-    right, total = int(np.trace(matrix)), int(matrix.sum())
+    right, total = int(matrix.diagonal().sum()), int(matrix.sum())
     title = f"{right:,} of {total:,} pictures right" if total else "No labelled pictures"
     page.text(_MARGIN, 36, title, size=26, bold=True, room=room)
     worst = mistakes.confused(matrix, most=1)
@@ -132,18 +136,16 @@ def _short(name: str) -> str:
     return sheet.shortened(sheet.lettering.drawable(name), 18, _MOST_LABEL, keep="middle")
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)], dtype=float)
+def _hex(colour: np.ndarray) -> str:
+    from matplotlib.colors import to_hex
 
-
-def _hex(rgb: np.ndarray) -> str:
-    return "#" + "".join(f"{round(float(part)):02X}" for part in rgb)
+    return to_hex(colour / 255)
 
 
 def _tint(colour: str, share: np.ndarray) -> np.ndarray:
     """From white at 0 to `colour` at 1; float (..., 3). The root shows that a share of 1 % is not 0."""
     strength = np.sqrt(share)[..., None]
-    return 255 * (1 - strength) + _rgb(colour) * strength
+    return 255 * (1 - strength) + sheet.rgb(colour) * strength
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
@@ -156,7 +158,7 @@ def _colours(matrix: np.ndarray) -> np.ndarray:
     colours = _tint(sheet.WRONG, shares)
     own = np.arange(len(matrix))
     colours[own, own] = _tint(sheet.RIGHT, shares[own, own])
-    colours[matrix.sum(axis=1) == 0] = _rgb(sheet.SHADE)
+    colours[matrix.sum(axis=1) == 0] = sheet.rgb(sheet.SHADE)
     return colours
 
 
@@ -165,48 +167,51 @@ def _cells(matrix: np.ndarray, plan: _Plan) -> np.ndarray:
     cell = int(plan.cell)
     pixels = _colours(matrix).repeat(cell, axis=0).repeat(cell, axis=1).round().astype(np.uint8)
     if cell >= 6:
-        colour = _rgb(sheet.RULE if cell >= 20 else sheet.SHADE)
+        colour = sheet.rgb(sheet.RULE if cell >= 20 else sheet.SHADE)
         lines = np.arange(0, plan.side, cell)
         pixels[lines] = pixels[:, lines] = colour.astype(np.uint8)
     return _framed(pixels)
 
 
 def _framed(pixels: np.ndarray) -> np.ndarray:
-    edge = _rgb(sheet.QUIET).astype(np.uint8)
+    edge = sheet.rgb(sheet.QUIET).astype(np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = edge
     return pixels
 
 
-def _dots(matrix: np.ndarray, plan: _Plan) -> np.ndarray:
+def _dots(matrix: csr_array, plan: _Plan) -> np.ndarray:
     """The matrix as pixels when a cell is about one: each mistake a dot that grows with its count."""
     side = plan.side
     pixels = np.full((side, side, 3), 255, np.uint8)
     lines = [int((k + 0.5) * plan.cell) for k in plan.labelled]
-    pixels[lines] = pixels[:, lines] = _rgb(sheet.SHADE).astype(np.uint8)
-    shares = np.maximum(_shares(matrix), 0.04)  # no dot is paler than can be seen
-    wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
-    reach = np.rint(1 + 2.5 * (wrong - 1) / max(1, int(wrong.max()))).astype(int)
+    pixels[lines] = pixels[:, lines] = sheet.rgb(sheet.SHADE).astype(np.uint8)
+    cells = matrix.tocoo()
+    true, predicted = cells.coords
+    wrong = (true != predicted) & (cells.data > 0)
+    places, counts = np.stack([true[wrong], predicted[wrong]], axis=1), cells.data[wrong]
+    shares = np.maximum(counts / plan.totals[true[wrong]], _PALEST)
+    reach = np.rint(1 + 2.5 * (counts - 1) / max(1, counts.max(initial=1))).astype(int)
     # Where dots overlap the worse one is seen: the larger share of a mistake, the smaller one of what is right.
     strength = np.zeros((side, side))
-    for size in np.unique(reach[wrong > 0]):
-        cells = np.argwhere((wrong > 0) & (reach == size))
-        _dot(strength, np.maximum, cells, int(size), shares, plan.cell)
+    for size in np.unique(reach):
+        _dot(strength, np.maximum, places[reach == size], int(size), shares[reach == size], plan.cell)
     pixels[strength > 0] = _tint(sheet.WRONG, strength[strength > 0]).round().astype(np.uint8)
     strength = np.full((side, side), 2.0)
-    own = np.flatnonzero(matrix.sum(axis=1))
-    _dot(strength, np.minimum, np.stack([own, own], axis=1), 2, shares, plan.cell)
+    own = np.flatnonzero(plan.totals)
+    right = np.maximum(matrix.diagonal()[own] / plan.totals[own], _PALEST)
+    _dot(strength, np.minimum, np.stack([own, own], axis=1), 2, right, plan.cell)
     pixels[strength <= 1] = _tint(sheet.RIGHT, strength[strength <= 1]).round().astype(np.uint8)
     return _framed(pixels)
 
 
 def _dot(strength: np.ndarray, meet: np.ufunc, cells: np.ndarray, reach: int, shares: np.ndarray, cell: float) -> None:
-    """Give every pixel around each of the `cells` (N, 2) its share, as it `meet`s what is there."""
+    """Give every pixel around each of the `cells` (N, 2) its share (N,), as it `meet`s what is there."""
     rows, columns = np.rint((cells.T + 0.5) * cell).astype(int)
     last = len(strength) - 1
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             places = np.clip(rows + dy, 0, last), np.clip(columns + dx, 0, last)
-            meet.at(strength, places, shares[cells[:, 0], cells[:, 1]])
+            meet.at(strength, places, shares)
 
 
 def _numbers(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
@@ -237,11 +242,11 @@ def _percent(share: float) -> str:
     return ">99 %" if 99 < percent < 100 else f"{percent:.0f} %"
 
 
-def _labels(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+def _labels(page: Sheet, plan: _Plan) -> None:
     frame, size = plan.frame, plan.size
     for k in plan.labelled:
         middle = (k + 0.5) * plan.cell
-        name = _with_total(plan.classes[k], matrix[k].sum())
+        name = _with_total(plan.classes[k], plan.totals[k])
         page.text(frame.left - 10, frame.top + middle, name, size=size, align="right", room=_MOST_LABEL, keep="middle")
         turned = 0 if plan.flat else 90
         below = frame.top + frame.height + (20 if plan.flat else 10)
@@ -256,7 +261,7 @@ def _labels(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
     page.text(frame.left + frame.width / 2, foot, "predicted", size=18, colour=sheet.QUIET, align="center")
 
 
-def _lists(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
+def _lists(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
     """Name the pairs most often confused and the classes most often missed."""
     left, y = plan.frame.left + plan.side + _MARGIN, _TOP - 30.0
     places = int((plan.height - y - _MARGIN) // _LIST_STEP) - 4

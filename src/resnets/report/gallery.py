@@ -120,7 +120,7 @@ def fitted(picture: str | Path | np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
     factor = TILE / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    tile = np.full((TILE, TILE, 3), [int(sheet.SHADE[at : at + 2], 16) for at in (1, 3, 5)], np.uint8)
+    tile = np.full((TILE, TILE, 3), sheet.rgb(sheet.SHADE), np.uint8)
     x, y = (TILE - size[0]) // 2, (TILE - size[1]) // 2
     tile[y : y + size[1], x : x + size[0]] = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
     return tile

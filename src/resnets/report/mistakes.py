@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 
 class Pair(NamedTuple):
@@ -24,24 +25,25 @@ class Missed(NamedTuple):
     total: int
 
 
-def confused(matrix: np.ndarray, most: int) -> list[Pair]:
+def confused(matrix: np.ndarray | csr_array, most: int) -> list[Pair]:
     """The pairs most often confused, by count, then by share of the true class.
 
     Args:
-        matrix: whole numbers (K, K), row = true class, column = predicted class.
+        matrix: whole numbers (K, K), dense or sparse, row = true class, column = predicted class.
         most: length of the list at most.
     """
-    mistakes = matrix.copy()
-    np.fill_diagonal(mistakes, 0)
-    totals = matrix.sum(axis=1)
-    true, predicted = np.nonzero(mistakes)
-    numbers = mistakes[true, predicted]
+    matrix = csr_array(matrix)
+    totals, cells = matrix.sum(axis=1), matrix.tocoo()
+    true, predicted = cells.coords
+    wrong = (true != predicted) & (cells.data > 0)
+    true, predicted, numbers = true[wrong], predicted[wrong], cells.data[wrong]
     order = np.lexsort((predicted, true, totals[true], -numbers))[:most]
     return [Pair(int(true[k]), int(predicted[k]), int(numbers[k]), int(totals[true[k]])) for k in order]
 
 
-def missed(matrix: np.ndarray, most: int) -> list[Missed]:
-    """The classes with the smallest share of their pictures recognised; those without a mistake are left out."""
-    totals = matrix.sum(axis=1)
-    rows = [Missed(k, int(matrix[k, k]), int(totals[k])) for k in range(len(matrix)) if totals[k] > matrix[k, k]]
+def missed(matrix: np.ndarray | csr_array, most: int) -> list[Missed]:
+    """The classes with the smallest share of their images recognized; those without a mistake are left out."""
+    matrix = csr_array(matrix)
+    totals, right = matrix.sum(axis=1), matrix.diagonal()
+    rows = [Missed(int(k), int(right[k]), int(totals[k])) for k in np.flatnonzero(totals > right)]
     return sorted(rows, key=lambda row: (row.right / row.total, -row.total, row.true))[:most]

@@ -188,8 +188,15 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def rgb(colour: str) -> np.ndarray:
+    """float (3,) of whole numbers, 0 to 255."""
+    from matplotlib.colors import to_rgb
+
+    return np.rint(255 * np.array(to_rgb(colour)))
+
+
 def _luminance(colour: str) -> float:
-    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    parts = (rgb(colour) / 255).tolist()
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

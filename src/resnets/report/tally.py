@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
+
+from resnets.tasks import metrics
 
 SURE = (0.5, 0.8, 0.9, 0.95, 0.99)
 
@@ -56,15 +59,14 @@ class Tally:
         """The class with the most pictures, and how many: what blind guessing would get right."""
         return next(iter(Counter(one.true for one in self.said).most_common(1)), None)
 
-    def matrix(self, order: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        """Class names, first those of `order`, and the confusion matrix over them: row = true, column = predicted."""
+    def matrix(self, order: Sequence[str]) -> tuple[list[str], csr_array]:
+        """Class names, first those of `order`, and the sparse confusion matrix over them: row = true, column = predicted."""
         others = {name for one in self.said for name in (one.true, one.predicted)}.difference(order)
         classes = [*order, *sorted(others)]
         place = {name: k for k, name in enumerate(classes)}
-        matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        for one in self.said:
-            matrix[place[one.true], place[one.predicted]] += 1
-        return classes, matrix
+        true = np.array([place[one.true] for one in self.said], dtype=np.int64)
+        predicted = np.array([place[one.predicted] for one in self.said], dtype=np.int64)
+        return classes, metrics.counts(true, predicted, len(classes))
 
     def worst(self, most: int) -> list[Said]:
         """The predictions with the greatest losses."""

@@ -19,6 +19,7 @@ from resnets.tasks.parts import Part
 from resnets.tasks.predictions import Predictions
 from resnets.weights import checkpoint as checkpoints
 
+CHOSE_BOTH = "these images chose the epoch and the temperature"
 
 @dataclass(frozen=True)
 class Model:

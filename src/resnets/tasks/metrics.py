@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from scipy.sparse import coo_array, csr_array
+from sklearn.metrics import precision_recall_fscore_support
 
 from resnets import atomic
-from resnets.tasks.calibration import BINS, ece, fit_temperature
+from resnets.tasks import outcomes
+from resnets.tasks.calibration import BINS, bins, ece, error_interval, expected_error, fit_temperature
 from resnets.tasks.comparison import compare
 from resnets.tasks.intervals import wilson
+from resnets.tasks.outcomes import Outcomes
 from resnets.tasks.predictions import Predictions
 
 __all__ = ["compare", "confusion", "ece", "fit_temperature", "per_class", "summarize", "wilson", "write_per_class"]
@@ -29,41 +32,49 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
     """The figures of a whole set, as JSON can hold them; None where there is nothing to measure.
 
     Returns:
-        count: pictures with a label, on which all that follows is measured.
-        unlabelled, skipped: pictures without a label, and those that could not be read.
+        count: images with a label, on which all that follows is measured.
+        unlabelled, skipped: images without a label, and those that could not be read.
         classes, classes_with_pictures: K, and how many of them occur among the labels.
-        top1, top1_interval: share of pictures whose most probable class is the true one.
+        top1, top1_interval: share of images whose most probable class is the true one.
         top5, top5_interval, top5_of: share whose true class is among the `top5_of` = min(5, K) most probable.
         loss: mean cross-entropy after the temperature.
+        brier: mean Brier score over all classes, 0 to 2, after the temperature.
         precision_macro, recall_macro, f1_macro; balanced_accuracy, which is another name of recall_macro.
-        ece, ece_bins: expected calibration error in that many bins of equal width.
+        ece, ece_bins: expected calibration error in that many bins of equal width; ece_interval holds the true one in at
+            least 95 of 100 cases.
         temperature: by which the logits were divided.
     """
-    known = predictions.with_labels()
-    count = len(known)
-    classes = len(known.classes)
-    place = _place_of_truth(known)
-    top1, top5 = int((place == 0).sum()), int((place < min(TOP, classes)).sum())
-    precision, recall, f1 = _macro(known)
+    found = outcomes.of(predictions)
+    missing = {"unlabelled": len(predictions) - len(found), "skipped": len(predictions.skipped)}
+    return figures(found, len(predictions.classes), predictions.temperature) | missing
+
+
+def figures(found: Outcomes, classes: int, temperature: float) -> dict[str, Any]:
+    """As `summarize`, of labelled images of `classes` classes, each of which has an outcome."""
+    count = len(found)
+    top1, top5 = int((found.place == 0).sum()), int((found.place < min(TOP, classes)).sum())
+    precision, recall, f1 = _macro(found, classes)
     return {
         "count": count,
-        "unlabelled": len(predictions) - count,
-        "skipped": len(predictions.skipped),
+        "unlabelled": 0,
+        "skipped": 0,
         "classes": classes,
-        "classes_with_pictures": len(np.unique(known.true)),
+        "classes_with_pictures": len(np.unique(found.true)),
         "top1": top1 / count if count else None,
         "top1_interval": list(wilson(top1, count)) if count else None,
         "top5": top5 / count if count else None,
         "top5_interval": list(wilson(top5, count)) if count else None,
         "top5_of": min(TOP, classes),
-        "loss": float(known.losses.mean()) if count else None,
+        "loss": float(found.loss.mean()) if count else None,
+        "brier": float(found.brier.mean()) if count else None,
         "precision_macro": precision,
         "recall_macro": recall,
         "f1_macro": f1,
         "balanced_accuracy": recall,
-        "ece": ece(known) if count else None,
+        "ece": expected_error(bins(found.confidence, found.correct)) if count else None,
+        "ece_interval": list(error_interval(found.confidence, found.correct)) if count else None,
         "ece_bins": BINS,
-        "temperature": float(predictions.temperature),
+        "temperature": float(temperature),
     }
 
 
@@ -77,7 +88,8 @@ def per_class(predictions: Predictions) -> list[dict[str, Any]]:
     known = predictions.with_labels()
     taken = np.bincount(known.predicted, minlength=len(known.classes))
     rows = []
-    for index, (precision, recall, f1, support) in enumerate(zip(*_scores(known), strict=True)):
+    scores = _scores(known.true, known.predicted, len(known.classes))
+    for index, (precision, recall, f1, support) in enumerate(zip(*scores, strict=True)):
         low, high = wilson(round(recall * support), int(support))
         rows.append(
             {
@@ -108,32 +120,27 @@ def write_per_class(path: str | Path, predictions: Predictions) -> None:
     atomic.write_text(path, text.getvalue())
 
 
-def confusion(predictions: Predictions) -> np.ndarray:
-    """int64 (K, K): how many labelled pictures of the class of the row were taken for the class of the column."""
+def confusion(predictions: Predictions) -> csr_array:
+    """int64 (K, K), sparse: how many labelled images of the class of the row were taken for the class of the column."""
     known = predictions.with_labels()
-    if not len(known):
-        return np.zeros((len(known.classes),) * 2, dtype=np.int64)
-    return confusion_matrix(known.true, known.predicted, labels=np.arange(len(known.classes)))
+    return counts(known.true, known.predicted, len(known.classes))
 
 
-def _place_of_truth(known: Predictions) -> np.ndarray:
-    """int (N,): how many classes come before the true one; among equals the one with the smaller index comes first."""
-    own = known.logits[np.arange(len(known)), known.true][:, None]
-    earlier = np.arange(len(known.classes)) < known.true[:, None]
-    return ((known.logits > own) | ((known.logits == own) & earlier)).sum(axis=1)
+def counts(true: np.ndarray, predicted: np.ndarray, classes: int) -> csr_array:
+    """int64 (K, K), sparse, of the true and the predicted class of each image; its memory follows the images, not K."""
+    ones = np.ones(len(true), dtype=np.int64)
+    return coo_array((ones, (true, predicted)), shape=(classes, classes)).tocsr()
 
 
-def _scores(known: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _scores(true: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
     """precision, recall, F1 and support, each (K,); 0 where it is not defined."""
-    classes = np.arange(len(known.classes))
-    if not len(known):
-        nothing = np.zeros(len(classes))
-        return nothing, nothing, nothing, nothing
-    return precision_recall_fscore_support(known.true, known.predicted, labels=classes, zero_division=0)
+    if not len(true):
+        return (np.zeros(classes),) * 4
+    return precision_recall_fscore_support(true, predicted, labels=np.arange(classes), zero_division=0)
 
 
-def _macro(known: Predictions) -> tuple[float | None, float | None, float | None]:
-    precision, recall, f1, support = _scores(known)
+def _macro(found: Outcomes, classes: int) -> tuple[float | None, float | None, float | None]:
+    precision, recall, f1, support = _scores(found.true, found.predicted, classes)
     present = support > 0
     if not present.any():
         return None, None, None

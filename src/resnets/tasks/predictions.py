@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy import special
 
 from resnets import atomic
 
@@ -110,13 +111,10 @@ class Predictions:
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """float64 (..., K) of float (..., K), over the last axis."""
-    logits = logits.astype(np.float64)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return special.log_softmax(logits.astype(np.float64), axis=-1)
 
 
 def average(several: Sequence[np.ndarray]) -> np.ndarray:
     """The log of the mean of the probabilities whose logs are given, each float (..., K) of one shape."""
     logs = np.stack([np.asarray(one, dtype=np.float64) for one in several])
-    peak = logs.max(axis=0)
-    return peak + np.log(np.exp(logs - peak).mean(axis=0))
+    return special.logsumexp(logs, axis=0, b=1 / len(logs))

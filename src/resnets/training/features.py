@@ -138,7 +138,7 @@ class PooledFeed:
         """As `Feed.vary`; the vectors are of pictures that have been varied."""
         if batch.epoch >= self.frozen:
             return self.feed.vary(batch)
-        targets = self.feed.targets[self.feed.labels[batch.indices]] * self.feed.weights[batch.indices, None]
+        targets = self.feed.targets_of(batch.indices)
         device = self.feed.recipe.speed.device
         return batch.pictures.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 

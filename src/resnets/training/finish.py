@@ -11,44 +11,80 @@ from torch import Tensor
 
 from resnets.data.samples import Sample
 from resnets.report import run as drawings
-from resnets.tasks import classify, metrics
+from resnets.tasks import classify, metrics, views
+from resnets.tasks.evaluation import CHOSE_BOTH
+from resnets.tasks.predictions import Predictions
 from resnets.training import journal
+from resnets.training.crossfit import Crossfit
 from resnets.weights import checkpoint as checkpoints
 
 BATCH = 64
 
 
 def finish(
-    run: Path, val: Sequence[Sample], *, device: str, pooled: Tensor | None = None, notices: Sequence[str] = ()
+    run: Path,
+    val: Sequence[Sample],
+    *,
+    test: Sequence[Sample] = (),
+    device: str,
+    folds: Crossfit | None = None,
+    pooled: Tensor | None = None,
+    notices: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Judge the best weights of `run` on `val`, store the fitted temperature, write tables, pictures and report.
+    """Judge the best weights of `run`, store the temperature fitted on `val`, write tables, images and report.
 
-    This is what `resnets evaluate` computes, and what the epoch of these weights was judged by: the figures in
-    `metrics.json` are those of both, as far as the precisions agree in which they were computed.
+    The figures at the top of `metrics.json` are measured on images that chose nothing: on `test`, or else over the
+    `folds` of `val`. Those of the best weights on `val`, which chose the epoch and the temperature, stand under
+    "selected"; `resnets evaluate` computes the same, as far as the precisions agree. Where there are neither `test` nor
+    `folds` they stand at the top, with `in_sample` true. "split" and "protocol" say what was done. The tables and figures
+    of single classes and images are of `test`, or else of `val`.
 
     Args:
-        pooled: float32 (N, features), what the body of the best weights makes of each picture in `val`, if it is known.
+        folds: what the cross-fitting of all epochs has made of `val`.
+        pooled: float32 (N, features), what the backbone of the best weights makes of each image in `val`, if it is known.
         notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
             some of the images; sentences for `metrics.json` and the report.
 
     Returns:
-        The metrics as they stand in `metrics.json`; empty without validation pictures.
+        The metrics as they stand in `metrics.json`; empty with neither `val` nor `test`.
     """
-    if not val:
+    if not val and not test:
         drawings.draw_all(run, None)
         return {}
     path = run / "weights" / "best.safetensors"
     best = classify.load(path, device=device)
-    predictions = (
-        classify.evaluate([best], val, batch=BATCH) if pooled is None else classify.evaluate_pooled(best, val, pooled)
-    )
-    predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
-    summary = {**metrics.summarize(predictions), **predictions.computed, "split": "val"}
+    view, summary = views.protocol(best.preprocess, 1, ()), {}
+    if val:
+        predictions = (
+            classify.evaluate([best], val, batch=BATCH)
+            if pooled is None
+            else classify.evaluate_pooled(best, val, pooled)
+        )
+        predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
+        summary = _figures(predictions, "val", f"{view}; the val split: {CHOSE_BOTH}") | {"in_sample": True}
+    if test:
+        temperature = summary.get("temperature", 1.0)
+        predictions = replace(classify.evaluate([best], test, batch=BATCH), temperature=temperature)
+        headline = _figures(predictions, "test", f"{view}; the test split: these images chose nothing")
+    elif folds is not None:
+        headline = folds.figures(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
+        headline["protocol"] = (
+            f"{view}; cross-fitted over the val split: each of {len(folds.best)} folds is judged by the epoch and the "
+            "temperature that the other folds chose"
+        )
+    else:
+        headline = summary
+    if headline is not summary:
+        headline = headline | {"in_sample": False} | ({"selected": summary} if summary else {})
     if notices:
-        summary["notices"] = list(notices)
-    checkpoints.save(path, replace(checkpoints.read(path), temperature=predictions.temperature, metrics=summary))
-    journal.write_json(run / "metrics.json", summary)
+        headline = headline | {"notices": list(notices)}
+    checkpoints.save(path, replace(checkpoints.read(path), temperature=headline["temperature"], metrics=headline))
+    journal.write_json(run / "metrics.json", headline)
     metrics.write_per_class(run / "per_class.csv", predictions)
     predictions.write_csv(run / "predictions.csv")
     drawings.draw_all(run, predictions)
-    return summary
+    return headline
+
+
+def _figures(predictions: Predictions, split: str, protocol: str) -> dict[str, Any]:
+    return {**metrics.summarize(predictions), **predictions.computed, "split": split, "protocol": protocol}

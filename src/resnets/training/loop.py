@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from resnets import atomic
 from resnets.data.loader import Batch
 from resnets.errors import JobError
 from resnets.progress import say, track
-from resnets.training import distributed, freeze, journal, optim, remarks, resume, speed
+from resnets.training import distributed, freeze, journal, optim, remarks, resume, selection, speed
 from resnets.training.interrupt import Stopped, signals
 from resnets.training.interval import Interval
 from resnets.training.state import SUMS, Parts, State, save
@@ -40,14 +41,14 @@ def run(parts: Parts, state: State, folder: Path) -> State:
             interval.start(state.total_step)
             last = _epoch(parts, state, batches, folder, interval, received)
             try:
-                row = measured(parts, state, last, received)
+                row, logits = measured(parts, state, last, received)
             except Stopped:
                 received.extend([] if received else [0])
                 with resume.standing(folder):
                     _save_all(parts, state, folder)
                 break
             with resume.standing(folder):
-                gained = _close_epoch(parts, state, folder, row)
+                gained = _close_epoch(parts, state, folder, row, logits)
             remarks.epoch(parts, state, row, gained=gained)
     if received:
         say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with --resume {folder}")
@@ -124,18 +125,20 @@ def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     return float(total), right
 
 
-def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any]) -> bool:
+def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any], logits: Tensor | None) -> bool:
     """Take in the row, keep the best weights, decide on the end, and save; True for a gain."""
     state.seconds += state.sums["took_seconds"]
     state.rows.append(row)
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
     # Without validation pictures the newest weights count as the best.
-    score = state.best if row["val/loss"] is None else (row["val/accuracy_top1"], -row["val/loss"])
-    gained = row["val/loss"] is None or score > state.best
+    score = state.best if logits is None else selection.score(row["val/accuracy_top1"], row["val/loss"])
+    gained = logits is None or selection.gained(score, state.best)
     state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
     if gained:
         state.best, state.best_epoch = score, state.epoch
+    if logits is not None and distributed.first():
+        state.take(logits, parts.val_labels)
     if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
         say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
     patience = parts.recipe.stop.patience_epochs

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from resnets import processes
 from resnets.data import augment, cache, loader, statistics
@@ -50,7 +51,6 @@ class Feed:
         batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
         blocks = samples.blocks if isinstance(samples, Stored) else None
         self.plan = Plan(len(samples), batch, recipe.seed, draw, processes.rank(), processes.size(), blocks)
-        self.targets = _smoothed(len(classes), recipe.loss.label_smoothing)
         self.whole = augment.WholeBatch(
             len(samples),
             seed=recipe.seed,
@@ -108,14 +108,22 @@ class Feed:
             del values[name]
         return augment.per_picture(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
+    def targets_of(self, indices: Tensor) -> Tensor:
+        """float32 (B, K), weighted: a share of each row is spread over all classes (Szegedy et al. 2016), the rest its own.
+
+        They are made for each batch: a row for each class would be a table of K x K.
+        """
+        share, count = self.recipe.loss.label_smoothing, len(self.classes)
+        rows = one_hot(self.labels[indices], count).float() * (1 - share) + share / count
+        return rows * self.weights[indices, None]
+
     def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Normalized pictures (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
         recipe = self.recipe
         pictures = self.preprocess.normalize(batch.pictures.to(recipe.speed.device, non_blocking=True))
         if self.batched:
             pictures = self.whole(pictures, batch.positions, batch.epoch)
-        targets = self.targets[self.labels[batch.indices]] * self.weights[batch.indices, None]
-        targets = targets.to(pictures.device, non_blocking=True)
+        targets = self.targets_of(batch.indices).to(pictures.device, non_blocking=True)
         if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
             with augment.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
                 pictures, targets = augment.mix(
@@ -161,11 +169,6 @@ def _shared_out(batch: int) -> int:
     if batch < size:
         raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger --batch.")
     return batch // size * size
-
-
-def _smoothed(classes: int, share: float) -> Tensor:
-    """A row for each class: `share` spread over all classes, the rest on its own (Szegedy et al. 2016)."""
-    return torch.eye(classes) * (1 - share) + share / classes
 
 
 def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from resnets.data.loader import Batch
@@ -35,6 +36,21 @@ def _line(row: dict[str, Any], gained: bool) -> str:
         line += f", val loss {row['val/loss']:.4f} top-1 {row['val/accuracy_top1']:.2%}{' (best)' if gained else ''}"
     share = f"{row['data_share']:.0%} of the time in data" if row["data_share"] is not None else ""
     return f"{line}, lr {row['lr']:.2g}, {row['images_per_second']:.0f} pictures/s, {share}"
+
+
+def result(metrics: Mapping[str, Any], epoch: int) -> str:
+    """How good the best weights are, with the words for what each figure was measured on; `metrics` as in `finish`."""
+    low, high = metrics["top1_interval"]
+    range_ = f"{metrics['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})"
+    selected = metrics if metrics["in_sample"] else metrics.get("selected")
+    said = f"best: epoch {epoch}"
+    if selected:
+        said += f", top-1 {selected['top1']:.2%} on the {selected['count']:,} val images, which chose it"
+    if metrics["split"] == "test":
+        return f"{said}; on the {metrics['count']:,} test images, which chose nothing: {range_}"
+    if metrics["in_sample"]:
+        return f"{said}: expect less on other images"
+    return f"{said}; cross-fitted, so that no image is judged by its own choice: {range_}"
 
 
 def not_finite(parts: Parts, step: int, batch: Batch | None, what: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from resnets import processes
 from resnets.data.loader import Evaluation, Place
 from resnets.models.resnet import ResNet
 from resnets.progress import say
-from resnets.training import distributed, resume
+from resnets.training import crossfit, distributed, resume, selection
+from resnets.training.crossfit import Crossfit
 from resnets.training.pictures import Feed
 from resnets.training.recipe import Recipe
 from resnets.training.schedule import Pace
@@ -83,12 +83,19 @@ class State:
     total_step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best: tuple[float, float] = (-1.0, -math.inf)  # (accuracy, -loss) on the validation pictures
+    best: selection.Score = selection.NOTHING  # on the val split
     best_epoch: int = 0
     epochs_without_gain: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     finished: bool = False
     extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
+    crossfit: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
+
+    def take(self, logits: Tensor, labels: Tensor) -> None:
+        """Let the folds of the val split choose anew, after the epoch whose logits (N, K) these are."""
+        self.crossfit = self.crossfit or crossfit.begun(labels)
+        if self.crossfit is not None:
+            self.crossfit.take(self.epoch, logits, labels)
 
     def place(self, steps_per_epoch: int) -> Place:
         """Where the next batch lies: behind the last step of an epoch that is not yet validated it is the next one's."""
@@ -106,7 +113,11 @@ def save(parts: Parts, state: State, folder: Path) -> None:
         tensors |= resume.prefixed(_random(rank), random_tensors)
     if parts.ema is not None:
         tensors |= resume.prefixed("ema", parts.ema.state_dict())
-    facts: dict[str, Any] = {"state": vars(state), "pace": parts.pace.state_dict()}
+    plain = {name: value for name, value in vars(state).items() if name != "crossfit"}
+    facts: dict[str, Any] = {"state": plain, "pace": parts.pace.state_dict()}
+    if state.crossfit is not None:
+        held, facts["crossfit"] = state.crossfit.saved()
+        tensors |= resume.prefixed("crossfit", held)
     facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in everyone]}
     resume.save(folder / "state", state.total_step, tensors, facts)
 
@@ -127,7 +138,7 @@ def restore(parts: Parts, folder: Path) -> State:
         )
     if (rank := processes.rank()) < len(facts["random"]):
         resume.restore_random(resume.under(_random(rank), tensors), facts["random"][rank])
-    return _state(facts)
+    return _state(tensors, facts)
 
 
 def _random(rank: int) -> str:
@@ -136,9 +147,10 @@ def _random(rank: int) -> str:
 
 def read(folder: Path) -> State:
     """Where the newest whole state of the run stands."""
-    return _state(resume.load(folder / "state")[1])
+    return _state(*resume.load(folder / "state"))
 
 
-def _state(facts: dict[str, Any]) -> State:
+def _state(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> State:
     saved = facts["state"]
-    return State(**(saved | {"best": tuple(saved["best"])}))
+    folds = crossfit.restored(resume.under("crossfit", tensors), facts["crossfit"]) if "crossfit" in facts else None
+    return State(**(saved | {"best": tuple(saved["best"])}), crossfit=folds)

@@ -18,8 +18,13 @@ from resnets.training.interrupt import Stopped, until
 from resnets.training.state import Parts, State
 
 
-def measured(parts: Parts, state: State, last: Batch | None, received: Sequence[int]) -> dict[str, Any]:
+def measured(
+    parts: Parts, state: State, last: Batch | None, received: Sequence[int]
+) -> tuple[dict[str, Any], Tensor | None]:
     """The row of the epoch that has just ended, after a validation; `state` stays as it is.
+
+    Returns:
+        The row, and the logits of the val split, (N, K) in float32 on the CPU; None without a val split.
 
     Raises:
         Stopped: a signal was `received`, before or meanwhile.
@@ -31,24 +36,25 @@ def measured(parts: Parts, state: State, last: Batch | None, received: Sequence[
     seconds = round(state.seconds + sums["took_seconds"], 2)
     row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.total_step, "time_seconds": seconds}
     row |= {"train/loss": sums["loss"] / seen, "train/accuracy_top1": sums["right"] / seen}
-    row |= validate(parts, received)
+    figures, logits = validate(parts, received)
+    row |= figures
     if row["val/loss"] is not None and not math.isfinite(row["val/loss"]):
         what = f"The loss on the validation pictures became {row['val/loss']}"
         raise JobError(remarks.not_finite(parts, state.total_step, last, what))
     row["lr"] = max(group["lr"] for group in parts.optimizer.param_groups)
     row["images_per_second"] = round(seen / max(sums["took_seconds"], 1e-9), 1)
     row["data_share"] = round(sums["waited_seconds"] / max(sums["took_seconds"], 1e-9), 3)
-    return row
+    return row, logits
 
 
-def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | None]:
-    """Mean loss and accuracies on all validation pictures, at the precision of the training.
+def validate(parts: Parts, received: Sequence[int] = ()) -> tuple[dict[str, float | None], Tensor | None]:
+    """Mean loss and accuracies on the val split, at the precision of the training, and the logits (N, K) of its images.
 
     Raises:
         Stopped: a signal was `received` meanwhile.
     """
     if parts.val is None:
-        return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}
+        return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}, None
     distributed.align(parts.judged)
     # Several processes stop together, after each has done its share.
     pictures = parts.val if processes.size() > 1 else until(received, parts.val)
@@ -58,11 +64,12 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> dict[str, float | No
     if distributed.any_of(bool(received)):
         raise Stopped
     best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    return {
+    figures: dict[str, float | None] = {
         "val/loss": float(cross_entropy(logits, labels)),
         "val/accuracy_top1": float((logits.argmax(1) == labels).double().mean()),
         "val/accuracy_top5": float((best_five == labels[:, None]).any(1).double().mean()),
     }
+    return figures, logits
 
 
 @torch.no_grad()

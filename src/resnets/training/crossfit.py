@@ -1,0 +1,123 @@
+"""How good a run is on images that chose nothing, although it has no test split: cross-fitting over the val split.
+
+The epoch whose weights are kept, and their temperature, are chosen by the images of the val split, so that the accuracy
+on these images is flattered: by 1 to 4 points where a tenth of them are answered differently from epoch to epoch. So the
+val split is divided into five folds. For each fold the other four choose an epoch, by the rule of the run itself
+(`selection`), and fit a temperature to the logits of that epoch (`calibration.fit_temperature`). The images of the fold
+chose neither, and are judged by both. All folds together are the headline of the run.
+
+The choice is made while the run goes on, as that of the best weights is: what stands here is, for each fold, what would
+have been kept if the run ended now. So no epoch has to be remembered: the memory is a few numbers for each image, whatever
+the number of epochs and classes, and the logits of an epoch are needed only while it is taken in. Where no fold chooses an
+epoch it costs next to nothing, and otherwise the fitting of up to five temperatures.
+
+What is judged is the way by which the delivered weights came about, with four fifths of the val split in the place of
+all of it; when to stop the training (patience) was decided with all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from resnets.tasks import metrics, outcomes
+from resnets.tasks.calibration import fit_temperature
+from resnets.tasks.intervals import cross_fitted
+from resnets.tasks.outcomes import Outcomes
+from resnets.training import selection
+from resnets.training.selection import Score
+
+FOLDS = 5
+
+
+@dataclass
+class Crossfit:
+    """What each fold's images are worth by the choice of the others, after the epochs that were taken in.
+
+    folds: int64 (N,), the fold of each image of the val split.
+    best, epochs, temperatures: for each fold, the score that the images of the other folds gave to the epoch that they
+        chose, its number from 1, and the temperature that they fitted.
+    right: bool (F, N), which images are right in the epoch that was chosen for each fold.
+    held: of each image what the choice for its own fold makes of it, (N,).
+    taken: how many epochs were taken in.
+    """
+
+    folds: np.ndarray
+    best: list[Score]
+    epochs: list[int]
+    temperatures: list[float]
+    right: np.ndarray
+    held: Outcomes
+    taken: int = 0
+
+    def take(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
+        """Take in an epoch, numbered from 1, by its logits (N, K) in float32 for images of the classes `labels` (N,)."""
+        self.taken += 1
+        answers, true = logits.numpy(), labels.numpy()
+        right = answers.argmax(axis=1) == true
+        losses = cross_entropy(logits, labels, reduction="none").double().numpy()
+        of_each = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), right, losses)]
+        counts, rights, lost = (values.sum() - values for values in of_each)  # of the other folds
+        for fold in range(len(self.best)):
+            score = selection.score(rights[fold] / counts[fold], lost[fold] / counts[fold])
+            if not selection.gained(score, self.best[fold]):
+                continue
+            own = self.folds == fold
+            temperature = fit_temperature(answers, np.where(own, -1, true))
+            self.best[fold], self.epochs[fold], self.temperatures[fold] = score, epoch, temperature
+            self.right[fold] = right
+            found = outcomes.measured(answers[own], true[own], temperature)
+            for each in fields(Outcomes):
+                getattr(self.held, each.name)[own] = getattr(found, each.name)
+
+    def figures(self, classes: int) -> dict[str, Any]:
+        """As `metrics.summarize`, of all folds together; the intervals of the shares are those of `cross_fitted`.
+
+        `temperature` is the mean over the folds, and `folds` says what each of them chose.
+        """
+        found = metrics.figures(self.held, classes, float(np.mean(self.temperatures)))
+        for name in ("top1", "top5"):
+            right = round(found[name] * found["count"])
+            found[f"{name}_interval"] = list(cross_fitted(right, self.right))
+        return found | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
+
+    def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """As tensors and as JSON can hold it; the inverse of `restored`."""
+        arrays = {"folds": self.folds, "right": self.right}
+        arrays |= {f"held.{each.name}": getattr(self.held, each.name) for each in fields(Outcomes)}
+        facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures, "taken": self.taken}
+        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
+
+
+def begun(labels: Tensor) -> Crossfit | None:
+    """Folds for the images of the val split, whose classes are `labels` (N,), before the first epoch; None for fewer than 2.
+
+    Each class is shared out evenly, so that it is in all folds if it has enough images; the same labels give the same
+    folds.
+    """
+    count = len(labels)
+    if count < 2:
+        return None
+    order = np.random.default_rng(0).permutation(count)
+    order = order[np.argsort(labels.numpy()[order], kind="stable")]
+    number = min(FOLDS, count)
+    folds = np.empty(count, dtype=np.int64)
+    folds[order] = np.arange(count) % number
+    nothing = outcomes.measured(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
+    right = np.zeros((number, count), dtype=bool)
+    return Crossfit(folds, [selection.NOTHING] * number, [0] * number, [1.0] * number, right, nothing)
+
+
+def restored(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Crossfit:
+    """What `Crossfit.saved` gave."""
+    arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
+    held = Outcomes(*(arrays[f"held.{each.name}"] for each in fields(Outcomes)))
+    best = [(accuracy, loss) for accuracy, loss in facts["best"]]
+    lists = list(facts["epochs"]), list(facts["temperatures"])
+    return Crossfit(arrays["folds"], best, *lists, arrays["right"], held, facts["taken"])
