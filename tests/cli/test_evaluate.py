@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -
     found = metrics.summarize(predictions)
     low, high = found["top1_interval"]
     assert f"{100 * found['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in shown.out
-    assert "15 pictures of 3 classes, one view of 32x32; in brackets 95 % intervals" in " ".join(shown.out.split())
+    assert "15 images of 3 classes, one view of 32x32; in brackets 95 % intervals" in " ".join(shown.out.split())
     assert "größe" in shown.out
     assert "judged on all pictures, 15 (there is no split)" in shown.err
 
@@ -147,11 +148,50 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
     found = json.loads(shown.out)
     both = held_out[0] & held_out[1]
     assert 0 < len(both) < len(held_out[0])
-    assert (found["split"], found["comparison"]["count"], found["notices"]) == ("unseen", len(both), [])
+    assert (found["split"], found["comparison"]["count"]) == ("unseen", len(both))
+    assert not any("learned from" in notice for notice in found["notices"])
     assert f"trained on: 'a' on {15 - len(held_out[0])}, 'b' on {15 - len(held_out[1])}" in shown.err
     assert evaluate("a", "b", "data", "--compare", "--json", "--split", "val") == 0
     seen = len(held_out[0] - held_out[1])
     assert f"'b' learned from {seen} of the {len(held_out[0])} 'val' images" in printed(capsys)["notices"][0]
+
+
+def test_images_that_chose_the_epoch_are_said_to_have_done_so(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "run" / "weights").mkdir(parents=True)
+    shutil.copy(ONE, "run/weights/best.safetensors")
+    split.write("run/split.csv", split.split(sources.read("data"), val_fraction=0.2))
+    assert evaluate("run", "data", "--out", "results") == 0
+    shown = capsys.readouterr()
+    words = "these images chose the epoch and the temperature of 'run/weights/best.safetensors'"
+    assert f"note: {words}" in shown.err
+    assert f"Note: {words}" in " ".join(shown.out.split())
+    found = json.loads((trained / "results" / "metrics.json").read_text())
+    assert found["in_sample"] is True
+    assert words in found["notices"][0]
+    assert "These images chose the epoch" in (trained / "results" / "report.html").read_text()
+    assert "that were not trained on" not in (trained / "results" / "report.html").read_text()
+    shutil.move("data", "elsewhere")  # they are found by their content
+    for number, path in enumerate(sorted(Path("elsewhere").rglob("*.png"))):
+        path.rename(path.with_name(f"renamed {number}.png"))
+    assert evaluate("run", "elsewhere", "--json") == 0
+    assert "3 of these 15 images chose the epoch" in json.loads(capsys.readouterr().out)["notices"][0]
+    assert evaluate(ONE, "elsewhere", "--json") == 0
+    found = printed(capsys)
+    assert (found["in_sample"], found["notices"]) == (False, [])
+
+
+def test_each_of_two_models_has_its_own_view(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = checkpoints.read(TWO)
+    checkpoints.save(Path("large.safetensors"), replace(other, preprocess=other.preprocess.at(64)))
+    assert evaluate(ONE, "large.safetensors", "data", "--compare") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "one: one view of 32x32; large: one view of 64x64" in shown
+    assert evaluate(ONE, "large.safetensors", "data", "--compare", "--json") == 0
+    found = printed(capsys)
+    assert [model["protocol"] for model in found["models"]] == ["one view of 32x32", "one view of 64x64"]
+    assert found["protocol"] == "one view of 32x32 and one view of 64x64"
 
 
 def test_the_temperature_is_fitted_on_val_and_stored(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,7 @@ def test_epochs_that_are_added_at_a_constant_rate_are_those_of_a_longer_run(trai
     job.train(resume=short, epochs="+2")
     assert _rows(short) == _rows(long)
     assert _weights(short) == _weights(long)
+    assert (short / "metrics.json").read_bytes() == (long / "metrics.json").read_bytes()
     text = (short / "recipe.toml").read_text()
     assert "epochs = 4  # given: --epochs +N after epoch 2" in text
     assert "imgsz = 32  # recipe scratch" in text  # the other origins stay

@@ -90,6 +90,40 @@ def test_the_best_weights_say_what_the_run_says(colours):
     assert best.provenance["recipe"] == "scratch"
 
 
+def test_without_a_test_split_the_headline_is_cross_fitted(colours, capsys):
+    result = _train(colours, epochs=2)
+    found, selected = result.metrics, result.metrics["selected"]
+    assert (found["split"], found["in_sample"], selected["in_sample"]) == ("val", False, True)
+    assert "cross-fitted over the val split: each of 5 folds" in found["protocol"]
+    assert "these images chose the epoch and the temperature" in selected["protocol"]
+    assert len(found["folds"]["epochs"]) == 5
+    best = checkpoints.read(result.run / "weights" / "best.safetensors")
+    assert best.temperature == found["temperature"] == selected["temperature"]
+    rows = list(csv.DictReader((result.run / "predictions.csv").open()))
+    assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
+    low, high = found["top1_interval"]
+    assert f"cross-fitted, so that no image is judged by its own choice: {found['top1']:.2%}" in capsys.readouterr().err
+    page = (result.run / "report.html").read_text()
+    assert "by cross-fitting: each of 5 parts" in page
+    assert f"{100 * low:.1f} % to {100 * high:.1f} %" in page
+    assert "resnets data split" in page
+    assert "which chose the epoch and the temperature (in-sample:" in page
+
+
+def test_with_a_test_split_the_headline_is_measured_there(colours):
+    source = split.split(sources.read(colours), val_fraction=0.2, test_fraction=0.2)
+    split.write(colours.parent / "split.csv", source)
+    result = _train(colours, epochs=1, split_file=str(colours.parent / "split.csv"))
+    found = result.metrics
+    tested = classify.evaluate([classify.load(result.run / "weights" / "best.safetensors")], source.part("test"))
+    assert (found["split"], found["in_sample"], found["selected"]["split"]) == ("test", False, "val")
+    assert found["count"] == len(source.part("test")) != found["selected"]["count"]
+    assert found["top1"] == float(tested.correct.mean())
+    rows = list(csv.DictReader((result.run / "predictions.csv").open()))
+    assert {Path(row["path"]).name for row in rows} == {Path(each.path).name for each in source.part("test")}
+    assert "test images that were not trained on: " in (result.run / "report.html").read_text()
+
+
 def test_what_is_chosen_is_printed_with_its_reason(colours, capsys):
     assert job.train(colours, dry_run=True, out=colours.parent / "runs") is None
     printed = capsys.readouterr().err

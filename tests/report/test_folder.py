@@ -77,6 +77,21 @@ def test_settings_with_signs_of_toml_in_their_texts(tmp_path):
     assert folder.read(tmp_path).setting("data.location") == 'a # b = "c"'
 
 
+def test_settings_whose_texts_hold_comments_and_whose_lists_go_on_in_the_next_line(tmp_path):
+    (tmp_path / "recipe.toml").write_text(
+        'name = "a=b"\n[augment]\nx = ["#1", "b"]  # user\ny = [1, # one\n  2]  # given: a # b\nz.w = 3\n[a.b]\nc = []\n'
+    )
+    assert folder.read(tmp_path).recipe == [
+        Setting("name", '"a=b"', ""),
+        Setting("augment.x", '["#1", "b"]', "user"),
+        Setting("augment.y", "[1, 2]", "given: a # b"),
+        Setting("augment.z.w", "3", ""),
+        Setting("a.b.c", "[]", ""),
+    ]
+    (tmp_path / "recipe.toml").write_text("x = [1\n")
+    assert folder.read(tmp_path).problems["recipe.toml"].startswith("is damaged")
+
+
 def test_names_with_line_breaks_and_bytes_that_are_no_text(tmp_path):
     (tmp_path / "predictions.csv").write_bytes(b'path,true\n"a\nb.jpg",x\ncaf\xe9.jpg,"y\xe2\x80\xa8z"\n')
     rows = folder.read(tmp_path).predictions

@@ -62,10 +62,10 @@ def test_the_numbers_of_the_files_are_on_the_page(finished):
     page.write(run)
     text = read(run / "report.html").text
     # 30 of 40 are right; Wilson's interval is 59.8 to 85.8 %.
-    assert "Of 100 pictures like these it gets about 60 to 86 right." in text
+    assert "Of 100 images like these it gets about 60 to 86 right." in text
     assert "75.0 %" in text
     assert "59.8 % to 85.8 %" in text
-    assert "Measured on 40 validation pictures" in text
+    assert "Measured on 40 validation images that were not trained on but chose the epoch" in text
     assert "best epoch2of 3" in text
     assert "optim.lr 0.125 --lr" in re.sub(r"\s+", " ", " ".join(read(run / "report.html").words))
     assert "2.15.0+test" in text
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_named(finished):
 def test_without_validation(unmeasured):
     drawings.draw_all(unmeasured, None)
     found = read(unmeasured / "report.html")
-    assert "There are no labelled validation pictures" in found.text
+    assert "There are no labelled validation images" in found.text
     assert "There were no validation pictures: the curves show" in found.text
     assert [value for name, value in found.attributes if name == "src"]
 
@@ -150,7 +150,7 @@ def test_an_evaluation_names_its_checkpoint_and_leaves_out_the_training(finished
     assert "How the training went" not in found.text
     assert "is not in the run folder" not in found.text
     assert "/runs/one/weights/best.safetensors PICTURE" in found.text
-    assert "Measured on 40 pictures: 75.0 % right" in found.text
+    assert "Measured on 40 images: 75.0 % right" in found.text
     assert "only if the model was not trained on them" in found.text
     assert "Protocol: 1 crop." in found.text
     links = [value for name, value in found.attributes if name == "href"]

@@ -12,11 +12,11 @@ from resnets.report import words
 @pytest.mark.parametrize(
     ("low", "high", "sentence"),
     [
-        (0.926, 0.963, "Of 100 pictures like these it gets about 93 to 96 right."),
-        (0.951, 0.9537, "Of 100 pictures like these it gets about 95 right."),
-        (0.9915, 0.9989, "Of 1,000 pictures like these it gets about 992 to 999 right."),
-        (0.0, 0.01, "Of 1,000 pictures like these it gets about 0 to 10 right."),
-        (0.376, 0.964, "Of 100 pictures like these it gets about 38 to 96 right."),
+        (0.926, 0.963, "Of 100 images like these it gets about 93 to 96 right."),
+        (0.951, 0.9537, "Of 100 images like these it gets about 95 right."),
+        (0.9915, 0.9989, "Of 1,000 images like these it gets about 992 to 999 right."),
+        (0.0, 0.01, "Of 1,000 images like these it gets about 0 to 10 right."),
+        (0.376, 0.964, "Of 100 images like these it gets about 38 to 96 right."),
     ],
 )
 def test_headline(low, high, sentence):

@@ -45,7 +45,9 @@ def test_the_result_in_words() -> None:
     assert worse.startswith("old is better than new by 13.0 points [")
     assert better.split("[")[1].split("]")[0] == worse.split("[")[1].split("]")[0]
     assert (
-        compare(*pair(70, 9, 12, 9)).in_words().startswith("No difference between A and B was shown: B stands at +3.0")
+        compare(*pair(70, 9, 12, 9))
+        .in_words()
+        .startswith("No difference between A and B was shown: top-1 of B minus top-1 of A is +3.0 points")
     )
 
 

@@ -139,7 +139,7 @@ def _short(name: str) -> str:
 def _hex(colour: np.ndarray) -> str:
     from matplotlib.colors import to_hex
 
-    return to_hex(colour / 255)
+    return to_hex(tuple(colour / 255))
 
 
 def _tint(colour: str, share: np.ndarray) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,6 @@ PICTURES = (
     "val_batch_pred.jpg",
     "train_batch.jpg",
 )
-_SETTING = re.compile(
-    r"""(?P<name>[\w.-]+) \s* = \s* (?P<value> "(?:[^"\\]|\\.)*" | '[^']*' | [^#"'][^#]* ) \s* (?:\# \s* (?P<origin>.*))?""",
-    re.VERBOSE,
-)
-_TABLE = re.compile(r"\[(?P<name>[^\]]+)\]")
 
 
 class Setting(NamedTuple):
@@ -131,11 +126,43 @@ def _table(content: bytes) -> list[dict[str, str]]:
 
 
 def _settings(content: bytes) -> list[Setting]:
-    """The recipe line by line, since a TOML reader would lose the origins, which are comments."""
-    settings, table = [], ""
-    for line in map(str.strip, _text(content).splitlines()):
-        if heading := _TABLE.fullmatch(line):
-            table = heading["name"] + "."
-        elif setting := _SETTING.fullmatch(line):
-            settings.append(Setting(table + setting["name"], setting["value"].strip(), setting["origin"] or ""))
+    """The recipe statement by statement, since a TOML reader would lose the origins, which are comments."""
+    text = _text(content)
+    tomllib.loads(text)  # a file that is no TOML is named as damaged
+    settings: list[Setting] = []
+    table, begun = "", ""
+    for line in text.splitlines():
+        statement = begun + line
+        try:
+            read = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:  # a value that goes on in the next line
+            begun = statement + "\n"
+            continue
+        begun, (key, value) = "", _leaf(read)
+        if line.lstrip().startswith("[") and statement == line:
+            table = f"{key}."
+        elif key:
+            settings.append(Setting(table + key, *_value_and_origin(statement, value)))
     return settings
+
+
+def _leaf(value: Any) -> tuple[str, Any]:
+    """The dotted key and the value of what one statement of TOML holds; no key where it holds nothing."""
+    names = []
+    while isinstance(value, dict) and len(value) == 1:
+        ((name, value),) = value.items()
+        names.append(name)
+    return ".".join(names), value
+
+
+def _value_and_origin(statement: str, value: Any) -> tuple[str, str]:
+    """The value as it is written, and the comment behind it: what follows the first `#` that is outside of the value."""
+    lines = statement.split("\n")
+    end = len(lines[-1])
+    for place in [k for k, letter in enumerate(lines[-1]) if letter == "#"]:
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            tomllib.loads("\n".join([*lines[:-1], lines[-1][:place]]))
+            end = place
+            break
+    written = lines[-1][:end].partition("=")[2].strip() if len(lines) == 1 else json.dumps(value, default=str)
+    return written, lines[-1][end + 1 :].strip()

@@ -81,6 +81,7 @@ def _context(files: Folder) -> dict[str, Any]:
         "title": sections.title(files),
         "headline": headline,
         "explanation": explanation,
+        "basis": sections.basis(files),
         "summary": sections.summary(files, results),
         "facts": sections.facts(files),
         "sections": [entry[:2] for entry in SECTIONS if not (entry[2] and files.is_evaluation)],

@@ -73,8 +73,24 @@ def _checkpoints(files: Folder) -> list[str]:
 
 
 def part_measured(files: Folder) -> str:
-    """`validation` or `test`; an empty string where the whole of a set was measured."""
+    """`validation` or `test`: which images the tables and figures show; an empty string where it was the whole of a set."""
     return {"val": "validation", "test": "test", "train": "training"}.get(files.metrics.get("split", "val"), "")
+
+
+def in_sample(files: Folder) -> bool:
+    """Whether the headline is of images that chose the epoch: those of a run without a test split, if not cross-fitted."""
+    chosen = not files.is_evaluation and files.metrics.get("split", "val") == "val" and "folds" not in files.metrics
+    return bool(files.metrics.get("in_sample", chosen))
+
+
+def notices(files: Folder) -> list[str]:
+    """What has to be known before the headline is believed, a sentence each: "notices" of `metrics.json`.
+
+    Whoever writes these (`training.finish`, `tasks.evaluation`) finds out, for example, that some of the images are known
+    to the weights that a run began from. With a notice the page does not claim that the images were not trained on.
+    """
+    said = [str(notice) for notice in files.metrics.get("notices", [])]
+    return [f"{notice[:1].upper()}{notice[1:]}." for notice in (line.rstrip(".") for line in said) if notice]
 
 
 def headline(files: Folder, results: Tally) -> tuple[str, str]:
@@ -83,24 +99,57 @@ def headline(files: Folder, results: Tally) -> tuple[str, str]:
     if not interval or not count:
         return (
             "How good this model is has not been measured.",
-            "There are no labelled validation pictures in this run. Measure it with the second command under “Use it”.",
+            "There are no labelled validation images in this run. Measure it with the second command under “Use it”.",
         )
-    part = part_measured(files)
-    said = f"Measured on {count:,} {part + ' ' if part else ''}pictures"
-    notices = [str(notice) for notice in files.metrics.get("notices", [])]
-    if part in ("validation", "test") and not notices:
-        said += " that were not trained on"
-    said += f": {words.percent(files.metrics.get('top1'))} right. The range is the 95 % interval; more pictures would "
-    said += "narrow it. It holds for pictures like those, not for others."
-    if part not in ("validation", "test"):
+    said = f"{_measured_on(files, count)}: {words.percent(files.metrics.get('top1'))} right. The range is the 95 % interval"
+    said += ", widened because these choices depend on each other" if "folds" in files.metrics else ""
+    said += "; more images would narrow it. It holds for images like those, not for others."
+    if part_measured(files) not in ("validation", "test"):
         said += " It holds only if the model was not trained on them."
     if results.commonest and results.total:
         share = results.commonest[1] / results.total
         said += f" Always guessing the commonest class would get {words.percent(share, 0)} right."
-    said += "".join(f" {notice[:1].upper()}{notice[1:]}." for notice in notices)
+    said += "".join(f" {notice}" for notice in notices(files))
     if files.metrics.get("protocol"):
         said += f" Protocol: {files.metrics['protocol']}."
+    if not files.is_evaluation and part_measured(files) == "validation":
+        said += (
+            " The cleanest figure comes from a test split, whose images choose nothing: resnets data split with "
+            "--test-fraction sets one aside before the training."
+        )
     return words.headline(*interval), said
+
+
+def _measured_on(files: Folder, count: int) -> str:
+    part = part_measured(files)
+    said = f"Measured on {count:,} {part + ' ' if part else ''}images"
+    if part in ("validation", "test") and not files.metrics.get("notices"):
+        said += " that were not trained on"
+    if "folds" in files.metrics:
+        return (
+            f"{said}, by cross-fitting: each of {len(files.metrics['folds']['epochs'])} parts of them is judged by the epoch "
+            "and the temperature that the other parts would have chosen"
+        )
+    if in_sample(files):
+        return f"{said} but chose the epoch and the temperature, so that other images will get less"
+    return said
+
+
+def basis(files: Folder) -> str:
+    """Which images the tables and figures below the headline show, where these are not those of the headline."""
+    selected = files.metrics.get("selected")
+    if in_sample(files) and not files.is_evaluation and files.metrics.get("count"):
+        selected = files.metrics
+    if not selected:
+        return ""
+    on = f"{selected['count']:,} validation images, which chose the epoch and the temperature"
+    flattered = f"{words.percent(selected['top1'])} right, calibration error {words.percent(selected.get('ece'))}"
+    if files.metrics.get("split") == "test":
+        return f"All that follows is of the test images. In-sample, on the {on}: {flattered}."
+    return (
+        f"All that follows is of the weights that are kept, and of the {on} (in-sample: {flattered}). So it shows what is "
+        "confused with what, and looks a little better than it will be on other images."
+    )
 
 
 def summary(files: Folder, results: Tally) -> list[str]:
@@ -146,14 +195,15 @@ def facts(files: Folder) -> list[Fact]:
     metrics, out = files.metrics, []
     if metrics.get("count"):
         low, high = metrics["top1_interval"]
-        out.append(
-            Fact("right (top-1)", words.percent(metrics["top1"]), f"{words.percent(low)} to {words.percent(high)}")
-        )
+        out.append(Fact("right (top-1)", words.percent(metrics["top1"]), _range(low, high)))
+        if selected := metrics.get("selected"):
+            out.append(Fact("on the images that chose", words.percent(selected["top1"]), "in-sample"))
         if metrics.get("classes", 0) > metrics.get("top5_of", 0) > 1:
             out.append(Fact(f"among the first {metrics['top5_of']}", words.percent(metrics["top5"]), "top-5"))
         out.append(Fact("mean over classes", words.percent(metrics.get("balanced_accuracy")), "balanced accuracy"))
         out.append(Fact("loss", f"{metrics['loss']:.3f}", "cross-entropy, less is better"))
-        out.append(Fact("calibration error", words.percent(metrics.get("ece")), "ECE, less is better"))
+        ends = f", {_range(*metrics['ece_interval'])}" if metrics.get("ece_interval") else ""
+        out.append(Fact("calibration error", words.percent(metrics.get("ece")), f"ECE{ends}, less is better"))
     top = curves.best(files.rows)
     if top:
         out.append(Fact("best epoch", f"{top['epoch']:.0f}", f"of {len(files.rows)}"))
@@ -164,6 +214,10 @@ def facts(files: Folder) -> list[Fact]:
     for part in split_rows(files):
         out.append(Fact(f"{part.name} pictures", f"{part.pictures:,}", f"{part.classes:,} classes"))
     return out
+
+
+def _range(low: float, high: float) -> str:
+    return f"{words.percent(low)} to {words.percent(high)}"
 
 
 def _model(files: Folder) -> str:
@@ -231,11 +285,17 @@ def confidence(files: Folder, results: Tally) -> list[str]:
     if temperature != 1.0 and math.isfinite(temperature):
         way = "less" if temperature > 1 else "more"
         said.append(
-            f"The temperature {temperature:.2f}, fitted to the validation pictures, makes the model {way} sure than "
-            "it came out of training; it is stored with the weights and changes no answer. The diagram shows those same "
-            "pictures, so expect a little less on others."
+            f"The temperature {temperature:.2f}, fitted to the validation images, makes the model {way} sure than "
+            f"it came out of training; it is stored with the weights and changes no answer. {_diagram(files)}"
         )
     return said
+
+
+def _diagram(files: Folder) -> str:
+    if files.metrics.get("split") == "test":
+        return "The diagram shows the test images, to which nothing was fitted."
+    said = "The diagram shows those same images, so expect a little less on others"
+    return f"{said}; the calibration error above is cross-fitted." if "folds" in files.metrics else f"{said}."
 
 
 def class_rows(files: Folder) -> list[ClassRow]:

@@ -12,7 +12,7 @@ def headline(low: float, high: float) -> str:
     out_of = 1000 if low >= _NEARLY_ALL or high <= 1 - _NEARLY_ALL else 100
     least, most = round(out_of * low), round(out_of * high)
     number = f"{least}" if least == most else f"{least} to {most}"
-    return f"Of {out_of:,} pictures like these it gets about {number} right."
+    return f"Of {out_of:,} images like these it gets about {number} right."
 
 
 def trust(error: float, sure: float, right: float) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from resnets.errors import UserError
 from resnets.tasks.outcomes import CHUNK
@@ -111,14 +111,14 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
     known = np.flatnonzero(true >= 0)
     if not len(known) or logits.shape[1] < 2:
         return 1.0
-    step = max(1, CHUNK // logits.shape[1])
-    chunks = [known[at : at + step] for at in range(0, len(known), step)]
     own = logits[known, true[known]].astype(np.float64).sum()
+    step = max(1, CHUNK // logits.shape[1])
+    whole, counts = torch.from_numpy(logits).split(step), torch.from_numpy((true >= 0).astype(np.float64)).split(step)
 
     def loss(log_temperature: float) -> float:
         share = np.exp(-log_temperature)
-        sums = (logsumexp(logits[rows].astype(np.float64) * share, axis=1).sum() for rows in chunks)
-        return float((sum(sums) - share * own) / len(known))
+        sums = (float((rows.double() * share).logsumexp(1) @ count) for rows, count in zip(whole, counts, strict=True))
+        return (sum(sums) - share * own) / len(known)
 
     limit = float(np.log(HOTTEST))
     found = minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-6})

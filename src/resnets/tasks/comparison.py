@@ -50,7 +50,7 @@ class Comparison:
             points = f"{100 * abs(self.difference):.1f} points [{ends[0]:.1f}, {ends[1]:.1f}]"
             return f"{better} is better than {worse} by {points}, {chance} ({counts})."
         points = f"{100 * self.difference:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
-        return f"No difference between {a} and {b} was shown: {b} stands at {points}, {chance} ({counts})."
+        return f"No difference between {a} and {b} was shown: top-1 of {b} minus top-1 of {a} is {points}, {chance} ({counts})."
 
 
 def compare(a: Predictions, b: Predictions) -> Comparison:

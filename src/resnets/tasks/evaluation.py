@@ -21,12 +21,14 @@ from resnets.weights import checkpoint as checkpoints
 
 CHOSE_BOTH = "these images chose the epoch and the temperature"
 
+
 @dataclass(frozen=True)
 class Model:
-    """One or, as an ensemble, several checkpoints, and what they said."""
+    """One or, as an ensemble, several checkpoints, what they said, and how each looked at an image."""
 
     checkpoints: tuple[str, ...]
     predictions: Predictions
+    protocol: str
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -39,29 +41,37 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was judged, on which pictures and how. Two models where they are compared, else one."""
+    """What was judged, on which images and how. Two models where they are compared, else one.
+
+    `in_sample` says that some of the images chose something of a model, and `notices` in whole sentences what and how many.
+    """
 
     data: str
     part: Part
-    protocol: str
     models: tuple[Model, ...]
     comparison: Comparison | None = None
+    in_sample: bool = False
     not_used: str = ""  # of the data, in a line
     notices: tuple[str, ...] = ()  # what has to be known before the figures are believed, in sentences
 
+    @property
+    def protocol(self) -> str:
+        """How the models looked at each image; once where all did the same."""
+        return _together([model.protocol for model in self.models])
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        how: dict[str, Any] = {"not_used": self.not_used} if self.not_used else {}
+        return how | {"in_sample": self.in_sample, "notices": list(self.notices)}
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: `metrics` and `per_class` of one model, or `models` and `comparison` of two."""
-        head: dict[str, Any] = {
-            "data": self.data,
-            "split": self.part.name,
-            "split_from": self.part.reason,
-            "protocol": self.protocol,
-        }
-        head |= {"not_used": self.not_used} if self.not_used else {}
-        head |= {"notices": list(self.notices)}
+        head = {"data": self.data, "split": self.part.name, "split_from": self.part.reason, "protocol": self.protocol}
+        head |= self._how
         figures = [model.figures() for model in self.models]
         if self.comparison is None:
             return {**head, **figures[0]}
+        figures = [{**each, "protocol": model.protocol} for each, model in zip(figures, self.models, strict=True)]
         return {**head, "models": figures, "comparison": self.comparison.to_dict()}
 
 
@@ -126,14 +136,16 @@ def run(
     if calibrate:
         made = [_calibrated(files[0], made[0], data, part)]
     names = [(str(file),) for file in files] if pairwise else [tuple(map(str, files))]
+    protocols = [_together([views.protocol(each.preprocess, crops, scales) for each in group]) for group in groups]
+    chosen = _in_sample(files, part, calibrate)
     return Evaluation(
         data=data,
         part=part,
-        protocol=views.protocol(classifiers[0].preprocess, crops, scales),
-        models=tuple(Model(name, predictions) for name, predictions in zip(names, made, strict=True)),
+        models=tuple(Model(*each) for each in zip(names, made, protocols, strict=True)),
         comparison=compare(*made) if pairwise else None,
         not_used=walk.line(source.unused, len(made[0].skipped)),
-        notices=tuple(notices),
+        in_sample=bool(chosen),
+        notices=(*notices, *chosen),
     )
 
 
@@ -152,9 +164,7 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
         raise UserError(f"'{out}' is a run folder with results of its own. Choose another --out, such as {out}/test.")
     folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
     for folder, model in zip(folders, evaluation.models, strict=True):
-        how: dict[str, Any] = {"split": evaluation.part.name, "data": evaluation.data, "protocol": evaluation.protocol}
-        how |= {"not_used": evaluation.not_used} if evaluation.not_used else {}
-        how |= {"notices": list(evaluation.notices)}
+        how = {"split": evaluation.part.name, "data": evaluation.data, "protocol": model.protocol, **evaluation._how}
         how |= model.predictions.computed
         figures = {**metrics.summarize(model.predictions), **how, "checkpoints": list(model.checkpoints)}
         _write_json(folder / "metrics.json", figures)
@@ -182,6 +192,27 @@ def _check_named(file: Path, classifier: classify.Classifier, data: str) -> None
             f"'{data}'. Write the names into a text file, one in each line in the order of the outputs, and name it: "
             f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
         )
+
+
+def _together(protocols: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(protocols))
+
+
+def _in_sample(files: Sequence[Path], part: Part, calibrate: bool) -> list[str]:
+    """What the images have chosen of the models that they are to judge, a sentence each."""
+    total, said = len(part.samples), []
+    for file in files:
+        count = parts.selected(file, part.samples)
+        which = CHOSE_BOTH if count == total else CHOSE_BOTH.replace("these", f"{count:,} of these {total:,}")
+        if count:
+            said.append(f"{which} of '{file}'; its figures are in-sample: expect less on other images")
+    if calibrate and not said:
+        said.append(
+            f"the temperature of '{files[0]}' is fitted on these images: expect a larger calibration error on others"
+        )
+    for notice in said:
+        say(f"note: {notice}")
+    return said
 
 
 def _tell(part: Part, asked: str | None, calibrate: bool) -> None:

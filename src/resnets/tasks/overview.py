@@ -23,7 +23,9 @@ def show(evaluation: Evaluation) -> None:
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
     names = _names(evaluation)
     figures = [model.figures() for model in evaluation.models]
-    console.print(_heading(figures[0]["metrics"], evaluation))
+    console.print(_heading(figures[0]["metrics"], evaluation, names))
+    for notice in evaluation.notices:
+        console.print(Text(f"Note: {notice}."))
     first = evaluation.models[0].predictions
     console.print(f"computed in {first.precision} by the backend: {first.backend}")
     console.print(_whole([each["metrics"] for each in figures], names))
@@ -58,7 +60,8 @@ def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
         "recall, macro (balanced accuracy)": lambda each: _share(each["recall_macro"]),
         "F1, macro": lambda each: _share(each["f1_macro"]),
         "loss (cross-entropy)": lambda each: "–" if each["loss"] is None else f"{each['loss']:.4f}",
-        f"calibration error ({summaries[0]['ece_bins']} bins)": lambda each: _share(each["ece"]),
+        "Brier score": lambda each: "–" if each["brier"] is None else f"{each['brier']:.4f}",
+        f"calibration error ({summaries[0]['ece_bins']} bins)": lambda each: _share(each["ece"], each["ece_interval"]),
         "temperature": lambda each: f"{each['temperature']:.3f}",
     }
     if top == 1 or top == summaries[0]["classes"]:
@@ -68,8 +71,12 @@ def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
     return table
 
 
-def _heading(summary: dict[str, Any], evaluation: Evaluation) -> Text:
-    text = f"{summary['count']:,} pictures of {summary['classes_with_pictures']} classes, {evaluation.protocol}"
+def _heading(summary: dict[str, Any], evaluation: Evaluation, names: Sequence[str]) -> Text:
+    protocols = [model.protocol for model in evaluation.models]
+    how = evaluation.protocol
+    if len(set(protocols)) > 1:
+        how = "; ".join(f"{name}: {protocol}" for name, protocol in zip(names, protocols, strict=True))
+    text = f"{summary['count']:,} images of {summary['classes_with_pictures']} classes, {how}"
     for key, words in (("unlabelled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
             text += f"; not counted: {summary[key]:,} {words}"

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnets.data import shards
 from resnets.data import split as splits
 from resnets.data.hashing import sha256
 from resnets.data.lineage import Lineage, digest_of
@@ -112,6 +113,31 @@ def choose(
             "of the training."
         )
     return Part(part, source.part(part), origin)
+
+
+def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
+    """How many of the images chose the epoch and the temperature of the model at `checkpoint`.
+
+    These are the images of the val split of the run in whose folder the file lies. They are found by their content,
+    wherever they are now; images that cannot be read do not count.
+    """
+    run = checkpoint.parent.parent
+    if isinstance(samples, Stored):
+        # The digest of stored images begins with that of their manifest, of which the run has kept a copy.
+        own = (run / shards.MANIFEST).is_file() and samples.digest.startswith(sha256(str(run / shards.MANIFEST)))
+        return sum(sample.split == "val" for sample in samples) if own else 0
+    if not (run / SPLIT_FILE).is_file():
+        return 0
+    with (run / SPLIT_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
+    return sum((sample.sha256 or _content(sample.path)) in val for sample in samples) if val else 0
+
+
+def _content(path: str) -> str | None:
+    try:
+        return sha256(path)
+    except OSError:
+        return None
 
 
 def _divided(

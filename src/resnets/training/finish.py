@@ -45,6 +45,9 @@ def finish(
         notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
             some of the images; sentences for `metrics.json` and the report.
 
+        notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
+            some of the images; sentences for `metrics.json` and the report.
+
     Returns:
         The metrics as they stand in `metrics.json`; empty with neither `val` nor `test`.
     """
