@@ -194,7 +194,7 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     capsys.readouterr()
     assert app.main(["evaluate", "whole/run", "shards", "--json"]) == 0
     metrics = json.loads(Path("whole/run/metrics.json").read_text())
-    assert json.loads(capsys.readouterr().out)["metrics"]["top1"] == metrics["top1"]
+    assert json.loads(capsys.readouterr().out)["metrics"]["top1"] == metrics["selected"]["top1"]
     assert metrics["count"] == 8
 
     assert app.main([*train, "--set", "data.group_by=folder"]) == 2
