@@ -6,6 +6,7 @@ import os
 import warnings
 
 from resnets import limits
+from resnets.errors import UserError
 
 
 def rank() -> int:
@@ -49,6 +50,22 @@ def fault() -> str | None:
     if needed and not os.environ["MASTER_PORT"].isdecimal():
         return f"MASTER_PORT is '{os.environ['MASTER_PORT']}', which is no number"
     return None
+
+
+def patience() -> float:
+    """Seconds after which a process that does not answer counts as stuck: RESNETS_TIMEOUT_MINUTES, or 15 minutes.
+
+    Raises:
+        UserError: the variable is no number above 0.
+    """
+    text = os.environ.get("RESNETS_TIMEOUT_MINUTES", "").strip() or "15"
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise UserError(f"RESNETS_TIMEOUT_MINUTES is '{text}'; it is a number of minutes above 0, such as 15.")
+    return 60 * minutes
 
 
 def _number(name: str, default: int) -> int:

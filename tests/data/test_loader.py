@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,8 +154,7 @@ def test_a_picture_that_vanished_is_named(pictures, workers):
 def test_workers_leave_an_interrupt_to_the_main_process(pictures):
     batches = loader.varied(pictures, Plan(13, 4, seed=5), VARY, workers=1)
     next(batches)
-    children = [int(pid) for pid in os.popen(f"pgrep -P {os.getpid()}").read().split()]
-    workers = [pid for pid in children if "python" in Path(f"/proc/{pid}/comm").read_text()]
+    workers = [each.pid for each in multiprocessing.active_children()]
     for pid in workers:
         os.kill(pid, signal.SIGINT)
     assert workers
@@ -187,3 +190,61 @@ def test_evaluation_that_happens_once_keeps_nothing(pictures):
     Path(pictures.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
         list(evaluation)
+
+
+def _stuck(picture: torch.Tensor) -> torch.Tensor:
+    """In a worker, a read that never ends."""
+    time.sleep(1e6)
+    return picture
+
+
+def test_a_stuck_worker_ends_with_an_error_and_is_killed(pictures, monkeypatch):
+    monkeypatch.setattr(loader, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
+    before = multiprocessing.active_children()
+    with pytest.raises(loader.WorkerError, match=r"No images have come for 0\.001 minutes"):
+        next(loader.varied(pictures, Plan(13, 4, seed=5), _stuck, workers=2))
+    assert multiprocessing.active_children() == before
+
+
+def test_the_wait_for_a_batch_can_be_ended(pictures, monkeypatch):
+    monkeypatch.setattr(loader, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(loader.varied(pictures, Plan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
+
+
+def test_a_killed_worker_is_one_line(pictures):
+    batches = loader.varied(pictures, Plan(13, 4, seed=5), VARY, workers=1)
+    before = {process.pid for process in multiprocessing.active_children()}
+    next(batches)
+    (worker,) = [each for each in multiprocessing.active_children() if each.pid not in before]
+    worker.kill()
+    with pytest.raises(RuntimeError) as caught:  # in a signal handler, or where a batch is awaited
+        list(batches)
+    assert isinstance(caught.value, loader.WorkerError) or loader.died(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/shm").exists(), reason="needs to mount")
+def test_a_small_shared_memory_changes_nothing(tmp_path):
+    """Docker gives 64 MB, which is too little for a few large batches."""
+    code = """
+import functools, itertools, sys, numpy as np, torch
+from PIL import Image
+from resnets.data import augment, cache, loader
+Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(sys.argv[1])
+pictures = cache.Decoded([sys.argv[1]] * 24, functools.partial(cache.shrunken, min_side=1000))
+batches = loader.varied(pictures, loader.Plan(24, 8, seed=0), augment.per_picture(64, crop="none"), workers=2)
+print([tuple(each.pictures.shape) for each in itertools.islice(batches, 12)] == [(8, 3, 64, 64)] * 12)
+"""
+    words = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", words, "sh", sys.executable, "-c", code, tmp_path / "a.png"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if "ermission denied" in done.stderr or "not permitted" in done.stderr:
+        pytest.skip("may not mount")
+    assert done.stdout == "True\n", done.stderr

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from resnets.cli.app import main
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.recipes import job
 from resnets.training import build, distributed, resume, validate
 from resnets.training.interrupt import Stopped
@@ -317,3 +317,41 @@ def _refused(words: list[str]) -> int:
 def test_a_batch_that_cannot_be_shared_out_is_refused(pictures, tmp_path):
     said = together(tmp_path, 3, _refused, ["train", str(pictures), *QUICK, "--batch", "8", "--dry-run"])
     assert "8 cannot be shared out to 3" in said[0]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+def test_a_stuck_process_is_noticed_after_the_stated_time(tmp_path):
+    said = together(tmp_path, 2, _stuck_beside, str(tmp_path / "pid"))
+    assert "has not answered for 0.05 minutes" in said[0]
+
+
+def _stuck_beside(pid: str) -> int:
+    os.environ["RESNETS_TIMEOUT_MINUTES"] = "0.05"
+    first = os.environ["RANK"] == "0"
+    try:
+        with distributed.joined():
+            if not first:
+                Path(pid).write_text(str(os.getpid()))
+            distributed.total(1.0)
+            if not first:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                return 0
+            distributed.total(1.0)
+    except JobError as error:
+        print(error, flush=True)
+    finally:
+        if first:
+            os.kill(int(Path(pid).read_text()), signal.SIGCONT)
+    return 0
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_one_gpu_for_several_processes_is_refused(device, monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="is one GPU for 2 processes"):
+        distributed.own(device)
+    assert distributed.own("cpu") == "cpu"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # one on each of two machines
+    assert distributed.own(device) == device

@@ -8,14 +8,17 @@ comes several times in an epoch is augmented anew each time.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from resnets import processes
 from resnets.data.augment import as_tensor, seed_of, seeded
@@ -23,6 +26,12 @@ from resnets.data.cache import Pictures
 from resnets.data.decode import DecodeError
 from resnets.data.parallel import in_order
 from resnets.errors import JobError
+
+POLL_SECONDS = 5.0  # of waiting for a batch, after which it is looked whether to wait on
+END_SECONDS = 5.0  # for a killed process to end; one that the kernel holds in a read of a lost disk does not
+DIED = (
+    "A process that prepares images was killed or has ended; memory may be short. Use fewer `workers`, or `workers=0`."
+)
 
 WINDOW = 2000  # consecutive pictures of a stream that are shuffled among themselves
 
@@ -139,7 +148,25 @@ def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
             return str(picture)  # an exception of its own kind would not survive the way back from a worker
     (epoch, step, _, _), _ = items[0]
     places, numbers = (torch.tensor([key[place] for key, _ in items]) for place in (2, 3))
-    return Batch(epoch, step, numbers, places, torch.stack([each for _, each in items]))  # type: ignore[misc]
+    batch = Batch(epoch, step, numbers, places, torch.stack([each for _, each in items]))  # type: ignore[misc]
+    return batch if get_worker_info() is None else _portable(batch)
+
+
+def _portable(batch: Batch) -> Batch:
+    """The batch as it travels from a worker: its images in shared memory, or as an array through a pipe where that is full.
+
+    Shared here and not by the queue, whose thread would print the error, drop the batch, and leave the main process waiting.
+    """
+    try:
+        for tensor in batch[2:]:
+            tensor.share_memory_()
+    except (RuntimeError, OSError):
+        return _each(batch, Tensor, lambda tensor: tensor.numpy())
+    return batch
+
+
+def _each(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
+    return Batch(*(change(each) if isinstance(each, kind) else each for each in batch))  # type: ignore[arg-type]
 
 
 def _start_worker(_: int) -> None:
@@ -158,12 +185,13 @@ def varied(
     start: Place = Place(),
     workers: int = 0,
     pinned: bool = False,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
     """Endless training batches of pictures that are varied one by one, from `start` on; `pinned` in memory from which a
-    GPU can copy while it computes.
+    GPU can copy while it computes. `waiting` is called now and then while no batch comes, and may raise to end that.
 
     Raises:
-        JobError: a picture that can no longer be read, named.
+        JobError: a picture that can no longer be read, named; a worker that has died, or is stuck.
     """
     loader = DataLoader(
         _Varied(pictures, vary, plan.seed),
@@ -173,12 +201,63 @@ def varied(
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=pinned,
+        timeout=POLL_SECONDS if workers else 0,
         generator=torch.Generator(),  # without its own, the loader would draw from the run's random state
     )
-    for batch in loader:
-        if isinstance(batch, str):
-            raise JobError(f"{batch} It could be read when the run began.")
-        yield batch
+    others = multiprocessing.active_children()
+    iterator = iter(loader)
+    started = [each for each in multiprocessing.active_children() if each not in others]
+    try:
+        while True:
+            batch = _next(iterator, waiting)
+            if isinstance(batch, str):
+                raise JobError(f"{batch} It could be read when the run began.")
+            yield _each(batch, np.ndarray, torch.from_numpy)
+    finally:
+        if started:
+            _end(iterator, started)
+
+
+class WorkerError(JobError):
+    """The processes that prepare images have died, or give none any more."""
+
+
+def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch | str:
+    """The next batch, for which `waiting` is called every few seconds.
+
+    Raises:
+        JobError: none has come for the patience of this process.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            return next(iterator)
+        except RuntimeError as error:
+            if "timed out" not in str(error):
+                raise WorkerError(DIED) if died(error) else error from error
+            waiting()
+            if time.monotonic() - begun > processes.patience():
+                raise WorkerError(
+                    f"No images have come for {processes.patience() / 60:g} minutes: a process that prepares them is stuck, "
+                    "perhaps on storage that does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer."
+                ) from error
+
+
+def died(error: BaseException) -> bool:
+    """Whether it is torch's word that a worker has ended before its time; it comes at any moment, from a signal handler."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def _end(iterator: Any, workers: Sequence[Any]) -> None:
+    """End the worker processes; one that does not listen, such as in a read that never ends, is killed.
+
+    torch sends SIGTERM, which they ignore, and Python would wait for them at its end.
+    """
+    iterator._shutdown_workers()
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+            worker.join(END_SECONDS)
 
 
 def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Iterator[Batch]:

@@ -28,11 +28,6 @@ from resnets.training import lock
 
 Made = TypeVar("Made")
 
-# The others wait so long for the first one, which may decode all pictures of a run meanwhile. That a process has died
-# gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the others.
-PATIENCE = timedelta(hours=2)
-
-
 _jobs = itertools.count()  # a script may train several times, one job after the other
 
 
@@ -77,7 +72,7 @@ def joined() -> Iterator[Attempt]:
     try:
         own = dist.PrefixStore(_met(store, rank, size), store)
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=own, rank=rank, world_size=size, timeout=PATIENCE
+            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=own, rank=rank, world_size=size, timeout=_patience()
         )
         yield Attempt(store, next(_jobs))
     except JobError:
@@ -85,7 +80,8 @@ def joined() -> Iterator[Attempt]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "peer", "NCCL")):
             raise JobError(
-                f"Process {rank} lost the others: one of them has ended, and its own message says why. "
+                f"Process {rank} lost the others: one of them has ended, and its own message says why, or has not answered for "
+                f"{processes.patience() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
                 f"({str(error).splitlines()[0][:200]})"
             ) from error
         raise
@@ -94,10 +90,19 @@ def joined() -> Iterator[Attempt]:
             dist.destroy_process_group()
 
 
+def _patience() -> timedelta:
+    """How long the others are waited for, in one step or while images are read before the first.
+
+    That a process has died gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the
+    others. One that is stopped or stuck is noticed by this time only.
+    """
+    return timedelta(seconds=processes.patience())
+
+
 @functools.cache
 def _launcher_store() -> dist.Store:
     """The launcher's store, or the first process' own; kept, so that the next job of a script finds it still there."""
-    return next(dist.rendezvous("env://", timeout=PATIENCE))[0]
+    return next(dist.rendezvous("env://", timeout=_patience()))[0]
 
 
 def _met(store: dist.Store, rank: int, size: int) -> str:
@@ -110,7 +115,7 @@ def _met(store: dist.Store, rank: int, size: int) -> str:
     mine, name = uuid.uuid4().hex, ""
     known: list[str] = []
     store.set(f"resnets/here/{rank}", mine)
-    deadline = time.monotonic() + PATIENCE.total_seconds()
+    deadline = time.monotonic() + processes.patience()
     while time.monotonic() < deadline:
         if rank == 0:
             words = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
@@ -189,10 +194,24 @@ def any_of(mine: bool) -> bool:
 
 
 def own(device: str) -> str:
-    """The device of this process: of several GPUs the one that has its number."""
-    if device != "cuda" or processes.size() == 1:
+    """The device of this process: of several GPUs the one that has its number.
+
+    Raises:
+        UserError: one GPU was asked for, which several processes cannot use together, or there are too few.
+    """
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or processes.size() == 1:
         return device
-    return f"cuda:{processes.local_rank() % torch.cuda.device_count()}"
+    here = processes.local_size()
+    if number and here > 1:
+        raise UserError(
+            f"`device={device}` is one GPU for {here} processes: leave `device` out, so that each takes the GPU of its number, "
+            "or name the GPUs in CUDA_VISIBLE_DEVICES."
+        )
+    count = torch.cuda.device_count()
+    if here > count > 0:
+        raise UserError(f"There are {count} GPUs here for {here} processes: start as many processes as there are GPUs.")
+    return device if number else f"cuda:{processes.local_rank()}"
 
 
 def shared(net: nn.Module) -> nn.Module:

@@ -100,7 +100,7 @@ class PooledFeed:
     def paths(self) -> Sequence[str]:
         return self.feed.paths
 
-    def batches(self, start: Place) -> Iterator[Batch]:
+    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Iterator[Batch]:
         """As `Feed.batches`."""
         self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
         for epoch, step, numbers in self.plan.batches(start):
@@ -110,7 +110,7 @@ class PooledFeed:
             numbers, rows = self._rows(epoch, step, numbers)
             vectors = self.vectors[epoch % len(self.vectors)][rows]
             yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
-        for batch in self.feed.batches(Place(epoch, step)):
+        for batch in self.feed.batches(Place(epoch, step), waiting):
             self.epoch = batch.epoch
             yield batch
 

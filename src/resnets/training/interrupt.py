@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a run after its step instead of in the middle of it."""
+"""Ctrl-C, SIGTERM and SIGHUP, which end a run after its step instead of in the middle of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stopped(Exception):  # noqa: N818 - no error, as StopIteration is none
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of ending at once; a second Ctrl-C ends at once after all."""
+    """Collect SIGINT, SIGTERM and SIGHUP instead of ending at once; a second Ctrl-C ends at once after all."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may set handlers
@@ -40,7 +40,10 @@ def signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        taken.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in taken}
     try:
         yield received
     finally:

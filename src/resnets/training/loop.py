@@ -6,9 +6,10 @@ on. It is saved at the end of each epoch, every `save.every` on the way, and on 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from resnets import atomic
-from resnets.data.loader import Batch
+from resnets import atomic, processes
+from resnets.data.loader import DIED, Batch, Place, WorkerError, died
 from resnets.errors import JobError
 from resnets.progress import say, track
 from resnets.training import distributed, freeze, journal, optim, remarks, resume, selection, speed
@@ -34,13 +35,14 @@ def run(parts: Parts, state: State, folder: Path) -> State:
         JobError: the loss is no finite number, a picture went missing, the disk is full.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state and the last weights have been saved.
     """
-    batches = parts.feed.batches(state.place(parts.feed.plan.steps_per_epoch))
     interval = Interval.read(parts.recipe.save.every)
-    with signals() as received:
+    place = state.place(parts.feed.plan.steps_per_epoch)
+    with signals() as received, contextlib.closing(_batches(parts, place, received)) as batches:
         while not state.finished:
             interval.start(state.total_step)
-            last = _epoch(parts, state, batches, folder, interval, received)
             try:
+                with _workers_watched(folder):
+                    last = _epoch(parts, state, batches, folder, interval, received)
                 row, logits = measured(parts, state, last, received)
             except Stopped:
                 received.extend([] if received else [0])
@@ -54,6 +56,30 @@ def run(parts: Parts, state: State, folder: Path) -> State:
         say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with --resume {folder}")
         raise KeyboardInterrupt
     return state
+
+
+@contextlib.contextmanager
+def _workers_watched(folder: Path) -> Iterator[None]:
+    """When a worker process is lost within the block, the error says how the run goes on."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, WorkerError) and not died(error):
+            raise
+        with resume.standing(folder):
+            raise (error if isinstance(error, WorkerError) else WorkerError(DIED)) from error
+
+
+def _batches(parts: Parts, place: Place, received: list[int]) -> Generator[Batch, None, None]:
+    """The batches; a signal ends the wait for one that does not come."""
+
+    def waiting() -> None:
+        if received and processes.size() > 1:
+            raise KeyboardInterrupt  # the others wait for this step, and could not save with this process
+        if received:
+            raise Stopped
+
+    yield from parts.feed.batches(place, waiting)
 
 
 def _epoch(

@@ -84,12 +84,14 @@ class Feed:
         counted = rarity if balance == "loss" else own
         return (counted / counted.mean()).float(), None
 
-    def batches(self, start: Place) -> Iterator[Batch]:
-        """Endless batches of uint8 pictures from `start` on."""
+    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Iterator[Batch]:
+        """Endless batches of uint8 pictures from `start` on; `waiting` as in `loader.varied`."""
         if self.stack is not None:
             return loader.stacked(self.stack, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
-        return loader.varied(self.pictures, self.plan, self.each(), start=start, workers=workers, pinned=pinned)
+        return loader.varied(
+            self.pictures, self.plan, self.each(), start=start, workers=workers, pinned=pinned, waiting=waiting
+        )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """The pictures (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
