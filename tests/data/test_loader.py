@@ -5,8 +5,6 @@ import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -228,23 +226,3 @@ def test_a_killed_worker_is_one_line(pictures):
     with pytest.raises(RuntimeError) as caught:  # in a signal handler, or where a batch is awaited
         list(batches)
     assert isinstance(caught.value, loader.WorkerError) or loader.died(caught.value)
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/shm").exists(), reason="needs to mount")
-def test_a_small_shared_memory_changes_nothing(tmp_path):
-    """Docker gives 64 MB, which is too little for a few large batches."""
-    code = """
-import functools, itertools, sys, numpy as np, torch
-from PIL import Image
-from resnets.data import augment, cache, loader
-Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(sys.argv[1])
-pictures = cache.Decoded([sys.argv[1]] * 24, functools.partial(cache.shrunken, min_side=1000))
-batches = loader.varied(pictures, loader.Plan(24, 8, seed=0), augment.per_picture(64, crop="none"), workers=2)
-print([tuple(each.pictures.shape) for each in itertools.islice(batches, 12)] == [(8, 3, 64, 64)] * 12)
-"""
-    words = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
-    command = ["unshare", "-m", "sh", "-c", words, "sh", sys.executable, "-c", code, tmp_path / "a.png"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if "ermission denied" in done.stderr or "not permitted" in done.stderr:
-        pytest.skip("may not mount")
-    assert done.stdout == "True\n", done.stderr

@@ -50,9 +50,12 @@ def check(
     """
     import sys
 
+    from resnets import atomic
     from resnets.data import check as doctor
     from resnets.data import check_page, check_text, sources
 
+    if html:
+        atomic.check_file(html)
     report = doctor.check(sources.read(data, closed="skip"), workers=workers)
     if as_json:
         typer.echo(report.to_json(), nl=False)
@@ -83,9 +86,11 @@ def split(
 
     Example: resnets data split photos --test-fraction 0.1 --out split.csv
     """
+    from resnets import atomic
     from resnets.data import sources
     from resnets.data import split as splits
 
+    atomic.check_file(out)
     done = splits.split(
         sources.read(data),
         val_fraction=val_fraction,

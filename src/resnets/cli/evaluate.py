@@ -67,6 +67,8 @@ def evaluate(
     from resnets.tasks import evaluation, overview, views
     from resnets.training import speed
 
+    if out is not None:
+        evaluation.check_place(out)
     found = evaluation.run(
         checkpoints,
         data,
@@ -85,10 +87,11 @@ def evaluate(
         precision=precision,
         on_bad=on_bad,
     )
-    if out is not None:
-        for folder, predictions in evaluation.write(found, out):
-            drawings.draw_all(folder, predictions)
+    # Shown before it is written, so that a full disk takes nothing away.
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
         overview.show(found)
+    if out is not None:
+        for folder, predictions in evaluation.write(found, out):
+            drawings.draw_all(folder, predictions)

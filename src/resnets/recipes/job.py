@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnets import processes
+from resnets import atomic, processes
 from resnets.data import builtin, sources, walk
 from resnets.data import lineage as ancestry
 from resnets.data.lineage import Lineage
@@ -164,8 +164,11 @@ def lr_find(
         )
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
+    atomic.check_file(out)
     draft, source, parent = _prepared(data, model, weights, recipe, _given(values), overrides)
     found = range_test.find(build.parts(draft.recipe, source, parent, {}), low=low, high=high, steps=steps)
+    if found.suggestion is not None:
+        say(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
     lr_curve.draw(found.rates, found.losses, found.suggestion, Path(out))
     say(f"curve: {out}")
     if found.suggestion is None:

@@ -149,6 +149,18 @@ def run(
     )
 
 
+def check_place(out: str | Path) -> None:
+    """Refuse a folder that `write` could not use, before the work.
+
+    Raises:
+        UserError: it is the folder of a training run, whose own files would be replaced.
+        JobError: it cannot be written to.
+    """
+    if (Path(out) / "recipe.toml").exists():
+        raise UserError(f"'{out}' is a run folder with results of its own. Choose another `out`, such as {out}/test.")
+    atomic.check_folder(out)
+
+
 def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictions]]:
     """Write `metrics.json`, `per_class.csv` and `predictions.csv`; two models have the folders `a` and `b` in `out`.
 
@@ -159,9 +171,8 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
         UserError: `out` is the folder of a training run, whose own files would be replaced.
         JobError: `out` cannot be written to.
     """
+    check_place(out)
     out = Path(out)
-    if (out / "recipe.toml").exists():
-        raise UserError(f"'{out}' is a run folder with results of its own. Choose another --out, such as {out}/test.")
     folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
     for folder, model in zip(folders, evaluation.models, strict=True):
         how = {"split": evaluation.part.name, "data": evaluation.data, "protocol": model.protocol, **evaluation._how}

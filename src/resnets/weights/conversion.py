@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from resnets import atomic
 from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
@@ -85,6 +86,7 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     request = request or Request()
     if to not in TARGETS:
         raise UserError(f"`to` is one of {', '.join(TARGETS)}; received '{to}'.{suggestion(to, TARGETS)}")
+    atomic.check_folder(Path(out).parent)
     source = load(path, request)
     checkpoint, notes = adaptation.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
     lines = [*source.notes, *notes]
