@@ -79,3 +79,19 @@ def test_a_verb_has_no_logic_of_its_own() -> None:
         if path.name not in ("app.py", "aliases.py"):
             loops = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.While)]
             assert loops == [], f"{path.name} works in a loop"
+
+
+LIBRARY = sorted(path for path in CLI.parent.rglob("*.py") if path.parent != CLI)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(CLI.parent)))
+def test_errors_of_the_library_name_arguments_and_no_flags(path: Path) -> None:
+    """They are raised in Python programs, too, which have no flags. A whole command of `resnets` may be named."""
+    for raised in ast.walk(ast.parse(path.read_text())):
+        if isinstance(raised, ast.Raise) and raised.exc is not None:
+            parts = [
+                each for each in ast.walk(raised.exc) if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            ]
+            parts.sort(key=lambda each: (each.lineno, each.col_offset))
+            message = "".join(each.value for each in parts)
+            assert not re.search(r"--[a-z]", re.sub(r"(resnets|pip|git) [a-z].*", "", message)), f"line {raised.lineno}"

@@ -69,10 +69,10 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
     [
         ("digts", {}, "No built-in data 'digts'. Did you mean 'digits'?"),
         ("digits", {"size": 7}, "size of the digits is 7"),
-        ("digits", {"count": 10}, "digits is a fixed set of 1,797 pictures; --count is for shapes"),
-        ("digits", {"seed": 0}, "--seed is for shapes"),
+        ("digits", {"count": 10}, "digits is a fixed set of 1,797 pictures; `count` is for shapes"),
+        ("digits", {"seed": 0}, "`seed` is for shapes"),
         ("shapes", {"size": 8}, "--size is 8"),
-        ("shapes", {"count": 5}, "--count is 5"),
+        ("shapes", {"count": 5}, "`count` is 5"),
         ("shapes", {"objects": 0}, "--objects is 0"),
     ],
 )

@@ -109,13 +109,13 @@ def test_an_extension_that_was_killed_goes_on_with_or_without_the_same_words(tra
 
 OTHER = [
     ({"lr": 0.2}, "with optim.lr = 0.1, received 0.2"),
-    ({"epochs": 9}, "--epochs +N adds epochs"),
+    ({"epochs": 9}, "`epochs=+N` adds epochs"),
     ({"overrides": ["loss.label_smoothing=0.3"]}, "loss.label_smoothing = 0.1, received 0.3"),
     ({"data": "nowhere"}, "No data at 'nowhere'"),
     ({"model": "resnet18"}, "model.name = tiny, received resnet18"),
     ({"recipe": "he2015_cifar"}, "received he2015_cifar"),
-    ({"name": "other"}, "leave out --name other"),
-    ({"dry_run": True}, "--dry-run plans a new run"),
+    ({"name": "other"}, "leave out `name=other`"),
+    ({"dry_run": True}, "`dry_run` plans a new run"),
     ({"epochs": "+0"}, "stop.epochs must be at least 1"),
     ({"save_every": "often"}, "received 'often'"),
 ]

@@ -131,7 +131,7 @@ def test_what_is_chosen_is_printed_with_its_reason(colours, capsys):
     assert "data.imgsz = 32  (the least that the network can take)" in printed
     assert "data.batch = 16  (there are only 58 training pictures)" in printed
     assert "optim.lr = 0.02  (0.04 for a batch of 32, scaled linearly)" in printed
-    assert "--stem cifar" in printed
+    assert "`stem=cifar`" in printed
     assert not (colours.parent / "runs").exists()
 
 
@@ -283,7 +283,7 @@ def test_weights_of_the_same_classes_keep_their_head(colours, capsys):
 
 def test_weights_of_another_network_are_refused(colours):
     parent, _, _ = _learn(colours, epochs=1)
-    with pytest.raises(UserError, match="The weights are of tiny; received --model resnet18"):
+    with pytest.raises(UserError, match="The weights are of tiny; received `model=resnet18`"):
         job.train(colours, recipe="finetune", weights=parent, model="resnet18", out=colours.parent / "runs")
 
 
@@ -438,13 +438,13 @@ def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):
         ({"lr": -1.0}, "optim.lr must be more than 0"),
         ({"lrate": 0.1}, "no argument 'lrate'"),
         ({"device": "cuda:9"}, "no device 'cuda:9'"),
-        ({"freeze": "9"}, "received --freeze 9"),
+        ({"freeze": "9"}, "received `freeze=9`"),
         ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
-        ({"imgsz": 2, "stem": "valid"}, "needs pictures of 11 pixels at least; received --imgsz 2"),
+        ({"imgsz": 2, "stem": "valid"}, "needs pictures of 11 pixels at least; received `imgsz=2`"),
         ({"name": "a/b"}, "one folder name"),
         ({"resume": "runs/x", "epochs": 3}, "There is no run 'runs/x'"),
-        ({"epochs": "+3"}, "name it with --resume"),
-        ({"save_every": "5m"}, "--save-every takes steps, such as 200, or seconds, such as 60s"),
+        ({"epochs": "+3"}, "name it with `resume`"),
+        ({"save_every": "5m"}, "`save_every` takes steps, such as 200, or seconds, such as 60s"),
         ({"save_every": "0"}, "above 0; received '0'"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"group_by": "patient"}, "patient"),

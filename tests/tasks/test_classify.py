@@ -107,12 +107,12 @@ def test_whole_pictures_at_several_scales(world) -> None:
 @pytest.mark.parametrize(
     ("values", "shows"),
     [
-        ({"crops": 7}, "--crops is 1 or 10; received 7"),
+        ({"crops": 7}, "`crops` is 1 or 10; received 7"),
         ({"crops": 10, "scales": (64,)}, "give one of them"),
-        ({"scales": (1,)}, "--scales 1 is less than this network can take"),
+        ({"scales": (1,)}, "`scales=1` is less than this network can take"),
         ({"on_bad": "ignore"}, "received 'ignore'"),
-        ({"batch": 0}, "--batch must be 1 or more; received 0"),
-        ({"workers": -2}, "--workers must be 0 or more; received -2"),
+        ({"batch": 0}, "`batch` must be 1 or more; received 0"),
+        ({"workers": -2}, "`workers` must be 0 or more; received -2"),
     ],
 )
 def test_what_cannot_be_asked_for(values: dict, shows: str, world) -> None:

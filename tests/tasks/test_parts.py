@@ -57,7 +57,7 @@ def test_a_model_is_judged_by_the_split_of_its_own_run(world, run: Path) -> None
 def test_pictures_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(world.data, tmp_path / "changed")
     shutil.copy(changed / "red" / "0.png", changed / "red" / "1.png")
-    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With --split all, every picture is taken"):
+    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With `split=all`, every picture is taken"):
         choose(sources.read(changed), run)
     assert len(choose(sources.read(changed), run, part="all").samples) == 18
 

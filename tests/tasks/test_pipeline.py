@@ -22,7 +22,7 @@ def test_many_unreadable_pictures_do_not_pile_up() -> None:
 
 
 def test_no_batch_and_no_number_of_threads_below_what_makes_sense() -> None:
-    with pytest.raises(UserError, match="--batch must be 1 or more; received 0"):
+    with pytest.raises(UserError, match="`batch` must be 1 or more; received 0"):
         check_sizes(0, None)
-    with pytest.raises(UserError, match="--workers must be 0 or more; received -1"):
+    with pytest.raises(UserError, match="`workers` must be 0 or more; received -1"):
         check_sizes(1, -1)

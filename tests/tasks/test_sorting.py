@@ -56,7 +56,7 @@ def test_a_second_run_adds_nothing(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_text("one")
     (tmp_path / "file").write_text("")
-    with pytest.raises(JobError, match="--sort-into"):
+    with pytest.raises(JobError, match="`sort_into`"):
         copy(tmp_path / "1.jpg", "cat", tmp_path / "file")
 
 

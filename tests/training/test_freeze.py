@@ -113,5 +113,5 @@ def test_a_frozen_network_can_be_pickled(tmp_path):
 
 
 def test_more_stages_than_there_are_is_an_error():
-    with pytest.raises(UserError, match="received --freeze 9"):
+    with pytest.raises(UserError, match="received `freeze=9`"):
         freeze.apply(zoo.create("tiny", classes=3), Freeze(part="9"))

@@ -90,7 +90,7 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
         parts.val.batch = 4  # so that the signal comes between two of the batches
     with pytest.raises(KeyboardInterrupt):
         loop.run(parts, State(), tmp_path)
-    assert f"stopped after step {step} of 8; go on with --resume {tmp_path}" in capsys.readouterr().err
+    assert f"stopped after step {step} of 8; go on with `resume={tmp_path}`" in capsys.readouterr().err
     assert (tmp_path / "weights" / "last.safetensors").exists()
     state = states.read(tmp_path)
     assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)

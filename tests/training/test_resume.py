@@ -123,6 +123,6 @@ def test_tensors_of_any_kind_and_shape_come_back(tmp_path, dtype):
 
 
 def test_an_error_within_says_what_stands(two_states):
-    words = r"^Cannot write x\. The state after step 9 is whole; go on with --resume "
+    words = r"^Cannot write x\. The state after step 9 is whole; go on with `resume="
     with pytest.raises(JobError, match=words), resume.standing(two_states.parent):
         raise JobError("Cannot write x.")

@@ -115,7 +115,7 @@ def test_more_channels_begin_as_zero(channels: int, file: Path, theirs: torch.nn
 
 
 def test_two_channels_are_refused(file: Path) -> None:
-    with pytest.raises(UserError, match="--in-channels 2"):
+    with pytest.raises(UserError, match="`in_channels=2`"):
         convert(file, to="resnets", out="x", request=Request(in_channels=2))
 
 

@@ -51,7 +51,7 @@ def write(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
     if name == "digits":
-        fixed = {"--count": count, "--seed": seed, "--objects": objects}
+        fixed = {"`count`": count, "`seed`": seed, "`objects`": objects}
         given = [flag for flag, value in fixed.items() if value is not None]
         if given:
             raise UserError(f"digits is a fixed set of 1,797 pictures; {given[0]} is for shapes.")

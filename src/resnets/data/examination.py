@@ -99,7 +99,7 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
     try:
         yield from track(pool.map(work, paths, chunksize=CHUNK), **shown)  # type: ignore[arg-type]
     except BrokenProcessPool as error:
-        raise JobError("A process that reads pictures was killed; memory may be short. Use --workers 1.") from error
+        raise JobError("A process that reads pictures was killed; memory may be short. Use `workers=1`.") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -55,7 +55,7 @@ def write(
     out = Path(out)
     _check_place(out)
     if size_mb <= 0:
-        raise UserError(f"--size-mb is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
+        raise UserError(f"`size_mb` is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
     if resize is not None and resize < 1:
         raise UserError(f"`resize` is {resize}; it is a shorter side in pixels, such as 256.")
     shards: list[dict[str, Any]] = []

@@ -163,11 +163,11 @@ def _check_stored(source: Source) -> None:
 
 
 def _check_fractions(val: float, test: float) -> None:
-    for flag, fraction in (("--val-fraction", val), ("--test-fraction", test)):
+    for flag, fraction in (("`val_fraction`", val), ("`test_fraction`", test)):
         if not 0 <= fraction < 1:
             raise UserError(f"{flag} is {fraction:g}; it is a share between 0 and 1, such as 0.2.")
     if val + test >= 1:
-        raise UserError(f"--val-fraction {val:g} and --test-fraction {test:g} leave nothing to train on.")
+        raise UserError(f"`val_fraction={val:g}` and `test_fraction={test:g}` leave nothing to train on.")
 
 
 def _check_folds(folds: int | None, fold: int | None) -> None:
@@ -175,10 +175,10 @@ def _check_folds(folds: int | None, fold: int | None) -> None:
         return
     if folds is None or folds < 2:
         received = "missing" if folds is None else folds
-        raise UserError(f"--folds is {received}; at least 2 folds are needed, such as --folds 5 --fold 1.")
+        raise UserError(f"`folds` is {received}; at least 2 folds are needed, such as `folds=5` `fold=1`.")
     if fold is None or not 1 <= fold <= folds:
         received = "missing" if fold is None else fold
-        raise UserError(f"--fold is {received}; choose which of the {folds} folds is val, from 1 to {folds}.")
+        raise UserError(f"`fold` is {received}; choose which of the {folds} folds is val, from 1 to {folds}.")
 
 
 def _check_classes(source: Source) -> None:
@@ -229,7 +229,7 @@ def _wanted(source: Source, val: float, test: float, folds: int | None) -> dict[
         if undecided:
             raise UserError(f"'{source.root}' has a val part, but {listed(undecided, 3)} has no part. Give each one.")
         if folds:
-            raise UserError(f"'{source.root}' has its own val part; --folds would mix it with train.")
+            raise UserError(f"'{source.root}' has its own val part; `folds` would mix it with train.")
     fractions = {"val": val, "test": test}
     return {part: share for part, share in fractions.items() if share and part not in source.parts}
 

@@ -60,8 +60,8 @@ def recipe_of(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> 
     changes = {key: value for key, value in keys(wanted).items() if value not in (before[key], None, "auto")}
     if others := [f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in FREE]:
         raise UserError(
-            f"--resume goes on with '{run}' as it was begun, with {'; '.join(others)}: leave that out, or begin a new "
-            "run. --epochs +N adds epochs to a finished one."
+            f"`resume` goes on with '{run}' as it was begun, with {'; '.join(others)}: leave that out, or begin a new "
+            "run. `epochs=+N` adds epochs to a finished one."
         )
     if "speed.device" in changes:
         changes["speed.device"] = speed.device(changes["speed.device"]).value
@@ -174,8 +174,8 @@ def extended(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Reci
     start = state.total_step if state.finished else state.extended_at
     if start is None:
         raise UserError(
-            f"--epochs +{more} adds epochs to a finished run; '{run}' has done {state.epoch} of its own: "
-            "go on without --epochs first."
+            f"`epochs=+{more}` adds epochs to a finished run; '{run}' has done {state.epoch} of its own: "
+            "go on without `epochs` first."
         )
     longer = assign(recipe, "stop.epochs", state.epoch + more)
     if recipe.stop.steps is not None:
@@ -185,7 +185,7 @@ def extended(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Reci
     if not state.finished and longer != recipe:
         raise UserError(
             f"'{run}' was extended before and has not reached its end yet, after epoch {state.epoch}: "
-            "go on without --epochs first."
+            "go on without `epochs` first."
         )
     return longer
 

@@ -113,9 +113,9 @@ def train(
             asked = _asked(Path(resume), data, model, weights, recipe, name, dry_run)
             return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
         if more:
-            raise UserError(f"--epochs +{more} adds epochs to a finished run: name it with --resume RUN.")
+            raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
         if data is None:
-            raise UserError("Name the pictures to train on: resnets train DATA (or go on with --resume RUN).")
+            raise UserError("Name the pictures to train on: resnets train DATA (or go on with `resume` RUN).")
         draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
         if dry_run:
             say(build.outline(draft.recipe, source))
@@ -172,7 +172,7 @@ def lr_find(
     lr_curve.draw(found.rates, found.losses, found.suggestion, Path(out))
     say(f"curve: {out}")
     if found.suggestion is None:
-        raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with --low and --high.")
+        raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
     return found.suggestion
 
 
@@ -325,7 +325,7 @@ def _run(
         if more and state.finished:
             continuation.extend(run, parts, state)
         if state.finished:
-            say(f"the run had ended after step {state.total_step}: nothing is left to train; --epochs +N adds epochs")
+            say(f"the run had ended after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
         else:
             say(f"going on after step {state.total_step} of {parts.total_steps}")
     features.pool(parts, state.epoch, run)
@@ -381,9 +381,9 @@ def _asked(
 ) -> dict[str, Any]:
     """What else was said about a run that is to go on, by dotted key, to be compared with its recipe."""
     if dry_run:
-        raise UserError("--dry-run plans a new run; the plan of one that goes on stands in its recipe.toml.")
+        raise UserError("`dry_run` plans a new run; the plan of one that goes on stands in its recipe.toml.")
     if name not in (None, run.resolve().name):
-        raise UserError(f"--resume goes on with '{run}' under its own name; leave out --name {name}.")
+        raise UserError(f"`resume` goes on with '{run}' under its own name; leave out `name={name}`.")
     asked = {"data.location": None if data is None else str(data), "model.name": model}
     asked["model.weights"] = (
         None if weights in (None, "none") else published.chosen(words.meaning(weights, model), model)

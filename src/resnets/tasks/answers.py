@@ -48,10 +48,10 @@ def run(
         JobError: what was asked for cannot be written; or, after all is done, some images or folders could not be read.
     """
     if csv == jsonl == STDOUT:
-        raise UserError("--csv - and --jsonl - both write to stdout; give one of them a file.")
+        raise UserError("`csv=-` and `jsonl=-` both write to stdout; give one of them a file.")
     classifier = classify.load(checkpoint, device=device, engine=engine, precision=precision)
     if top_k is not None and top_k > len(classifier.classes):
-        raise UserError(f"--top-k {top_k} is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
+        raise UserError(f"`top_k={top_k}` is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
     unused = NotUsed()
     found = listing.pictures(words, sys.stdin, unused)
@@ -117,7 +117,7 @@ def _folder(path: str) -> Path:
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise JobError(f"Cannot write to '{path}': {error.strerror}. Choose another place with --sort-into.") from error
+        raise JobError(f"Cannot write to '{path}': {error.strerror}. Choose another place with `sort_into`.") from error
     return Path(path)
 
 

@@ -107,7 +107,7 @@ class Classifier:
         count = len(pictures) if isinstance(pictures, Sized) else None
         job = self.runner.job(count, batch, temperature=self.temperature)
         if top_k < 1:
-            raise UserError(f"--top-k must be 1 or more; received {top_k}.")
+            raise UserError(f"`top_k` must be 1 or more; received {top_k}.")
         ready = in_order(self._prepared, enumerate(pictures), workers=workers, ahead=2 * batch)
         for chunk in chunks(ready, batch):
             logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None], job))

@@ -103,10 +103,10 @@ def run(
         JobError: pictures cannot be read; all of them are named.
     """
     if pairwise and len(models) != 2:
-        raise UserError(f"--compare needs two checkpoints before the data; received {len(models)}.")
+        raise UserError(f"`compare` needs two checkpoints before the data; received {len(models)}.")
     if calibrate and (len(models) != 1 or crops != 1 or scales):
         raise UserError(
-            "--calibrate fits the temperature of one checkpoint on plain pictures: no --crops, no --scales."
+            "`calibrate` fits the temperature of one checkpoint on plain pictures: no `crops`, no `scales`."
         )
     files = [checkpoints.locate(model) for model in models]
     if calibrate:
@@ -233,8 +233,8 @@ def _tell(part: Part, asked: str | None, calibrate: bool) -> None:
     if calibrate and part.name != "val":
         if asked is None:
             raise UserError(
-                "--calibrate needs pictures that the model was not trained on, and there is no val part. Name the part "
-                "with --split, or with --split all where all are new to the model."
+                "`calibrate` needs pictures that the model was not trained on, and there is no val part. Name the part "
+                "with `split`, or with `split=all` where all are new to the model."
             )
         say(f"warning: a temperature fitted on '{part.name}' makes the figures on the same pictures look better")
 

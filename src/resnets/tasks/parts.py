@@ -83,7 +83,7 @@ def choose(
         UserError: there is no such part, or the split does not fit the pictures.
     """
     if part is not None and part not in (*PARTS, ALL):
-        raise UserError(f"--split is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
+        raise UserError(f"`split` is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
     if split_file is not None and val_fraction is not None:
         raise UserError("`split_file` and `val_fraction` both say how to split; give one of them.")
     if seed is not None and val_fraction is None:
@@ -109,7 +109,7 @@ def choose(
     if part not in source.parts:
         there = f"only {', '.join(source.parts)}" if source.parts else "it is not split"
         raise UserError(
-            f"'{source.root}' has no part '{part}': {there}. Take --split all, --val-fraction 0.2, or the --split-file "
+            f"'{source.root}' has no part '{part}': {there}. Take `split=all`, `val_fraction=0.2`, or the `split_file` "
             "of the training."
         )
     return Part(part, source.part(part), origin)
@@ -157,7 +157,7 @@ def _divided(
         try:
             return splits.read(own, source), f"{own}, by which the model was trained"
         except UserError as error:
-            raise UserError(f"{error} With --split all, every picture is taken.") from None
+            raise UserError(f"{error} With `split=all`, every picture is taken.") from None
     return source, f"as '{source.root}' has it"
 
 

@@ -39,6 +39,6 @@ def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
 def check_sizes(batch: int, workers: int | None) -> None:
     """Raises UserError for a batch without pictures, or a number of threads below 0."""
     if batch < 1:
-        raise UserError(f"--batch must be 1 or more; received {batch}.")
+        raise UserError(f"`batch` must be 1 or more; received {batch}.")
     if workers is not None and workers < 0:
-        raise UserError(f"--workers must be 0 or more; received {workers}.")
+        raise UserError(f"`workers` must be 0 or more; received {workers}.")

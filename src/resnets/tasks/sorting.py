@@ -48,7 +48,7 @@ def copy(picture: str | Path, label: str, out: str | Path) -> Path:
             break
     except OSError as error:
         raise JobError(
-            f"Cannot write to '{folder}': {error.strerror}. Choose another place with --sort-into."
+            f"Cannot write to '{folder}': {error.strerror}. Choose another place with `sort_into`."
         ) from error
     _fill(picture, target)
     return target

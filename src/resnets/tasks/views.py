@@ -32,27 +32,27 @@ def scales(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")] if text else []
     for word in words:
         if not (word.isascii() and word.isdigit() and int(word) > 0):
-            raise UserError(f"--scales is a list of sides in pixels, such as 224,256,384; received '{word}'.")
+            raise UserError(f"`scales` is a list of sides in pixels, such as 224,256,384; received '{word}'.")
     return tuple(map(int, words))
 
 
 def check(net: ResNet, preprocess: Preprocess, crops: int, sides: Sequence[int]) -> None:
     """Raises UserError for views that this network and its preprocessing do not allow."""
     if crops not in CROPS:
-        raise UserError(f"--crops is 1 or 10; received {crops}.")
+        raise UserError(f"`crops` is 1 or 10; received {crops}.")
     if crops > 1 and sides:
-        raise UserError("--crops and --scales are two ways of looking at a picture; give one of them.")
+        raise UserError("`crops` and `scales` are two ways of looking at a picture; give one of them.")
     if crops > 1 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):
         raise UserError(
-            f"--crops 10 takes crops of a larger picture; this model brings each one to {_size(preprocess)} as a whole. "
-            "Use --scales."
+            f"`crops=10` takes crops of a larger picture; this model brings each one to {_size(preprocess)} as a whole. "
+            "Use `scales`."
         )
     if sides and net.only_side:
         raise UserError(
-            f"--scales needs a network for pictures of any size; this one takes {net.only_side} pixels only."
+            f"`scales` needs a network for pictures of any size; this one takes {net.only_side} pixels only."
         )
     if sides and min(sides) < net.min_side:
-        raise UserError(f"--scales {min(sides)} is less than this network can take, {net.min_side} pixels.")
+        raise UserError(f"`scales={min(sides)}` is less than this network can take, {net.min_side} pixels.")
 
 
 def take(preprocess: Preprocess, path: str, crops: int, sides: Sequence[int]) -> list[Tensor]:

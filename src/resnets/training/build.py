@@ -152,9 +152,9 @@ def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | N
         spec = replace(spec, imgsz=side)
     net = _outline_of(spec)
     if side < net.min_side:
-        smaller = "" if "cifar" in spec.stem else "; or --stem cifar, which does not shrink them at once"
+        smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which does not shrink them at once"
         raise UserError(
-            f"{spec.name} needs pictures of {net.min_side} pixels at least; received --imgsz {side}{smaller}."
+            f"{spec.name} needs pictures of {net.min_side} pixels at least; received `imgsz={side}`{smaller}."
         )
     freeze.apply(net, recipe.freeze)
     return spec
@@ -164,7 +164,7 @@ def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     if parent is None:
         return zoo.spec(recipe.model.name or "", classes=len(classes), **_settings(recipe))
     if recipe.model.name != parent.spec.name:
-        raise UserError(f"The weights are of {parent.spec.name}; received --model {recipe.model.name}.")
+        raise UserError(f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`.")
     return replace(parent.spec, classes=len(classes), **_settings(recipe))
 
 
@@ -274,10 +274,10 @@ def warn(recipe: Recipe) -> None:
     if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
         say(
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of a picture of {side} pixels; "
-            "--stem cifar keeps its detail"
+            "`stem=cifar` keeps its detail"
         )
     if recipe.freeze.part == "body" and recipe.model.weights == "none":
-        say("warning: the body is frozen at random weights; --weights FILE gives it trained ones")
+        say("warning: the body is frozen at random weights; `weights` FILE gives it trained ones")
 
 
 def counts(source: Source) -> str:
@@ -295,7 +295,7 @@ def outline(recipe: Recipe, source: Source) -> str:
     total = total_steps(recipe, steps)
     return (
         f"{len(source.classes)} classes; {train} training and {val} validation pictures; {steps} steps an epoch, "
-        f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (--dry-run)"
+        f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (`dry_run`)"
     )
 
 

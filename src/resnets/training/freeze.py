@@ -39,7 +39,7 @@ def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
     else:
         still = int(part.part)
     if still > len(stages):
-        raise UserError(f"The network has {len(stages)} stages; received --freeze {still}.")
+        raise UserError(f"The network has {len(stages)} stages; received `freeze={still}`.")
     whole = [net.stem, *stages[:still]]
     if still == len(stages):  # the last norm of a pre-activation net stands between its stages and its head
         whole = [child for name, child in net.named_children() if name != "head"]

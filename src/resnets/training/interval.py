@@ -32,7 +32,7 @@ class Interval:
             value = math.nan
         if not 0 < value < math.inf:
             raise UserError(
-                f"--save-every takes steps, such as 200, or seconds, such as 60s, above 0; received '{text}'."
+                f"`save_every` takes steps, such as 200, or seconds, such as 60s, above 0; received '{text}'."
             )
         return cls(seconds=value) if word.endswith("s") else cls(steps=int(value))
 

@@ -44,7 +44,7 @@ def create(out: Path, name: str) -> Path:
         JobError: the folder cannot be made.
     """
     if name != Path(name).name or name in ("", ".", ".."):
-        raise UserError(f"A run's name is one folder name; received '{name}'. Where it goes is set by --out.")
+        raise UserError(f"A run's name is one folder name; received '{name}'. Where it goes is set by `out`.")
     number = 1
     while True:
         run = out / (name if number == 1 else f"{name}-{number}")
@@ -53,11 +53,11 @@ def create(out: Path, name: str) -> Path:
             (run / "weights").mkdir()
         except FileExistsError:
             if out.exists() and not out.is_dir():
-                raise UserError(f"'{out}' is a file; --out is the folder for runs.") from None
+                raise UserError(f"'{out}' is a file; `out` is the folder for runs.") from None
             number += 1
         except OSError as error:
             raise JobError(
-                f"Cannot make the run folder '{run}': {error.strerror}. Choose another with --out."
+                f"Cannot make the run folder '{run}': {error.strerror}. Choose another with `out`."
             ) from error
         else:
             return run

@@ -53,7 +53,7 @@ def run(parts: Parts, state: State, folder: Path) -> State:
                 gained = _close_epoch(parts, state, folder, row, logits)
             remarks.epoch(parts, state, row, gained=gained)
     if received:
-        say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with --resume {folder}")
+        say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with `resume={folder}`")
         raise KeyboardInterrupt
     return state
 

@@ -169,7 +169,7 @@ def _shared_out(batch: int) -> int:
     """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
     size = processes.size()
     if batch < size:
-        raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger --batch.")
+        raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger `batch`.")
     return batch // size * size
 
 
@@ -188,7 +188,7 @@ def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
     )
     if part.normalize == "weights":
         if parent is None:
-            raise UserError("data.normalize=weights needs --weights; without them take imagenet or channel.")
+            raise UserError("data.normalize=weights needs `weights`; without them take imagenet or channel.")
         model = parent.at(side)
     elif part.normalize in ("caffe", "tf"):
         model = Preprocess.caffe(side) if part.normalize == "caffe" else Preprocess.tf(side)

@@ -24,7 +24,7 @@ def epoch(parts: Parts, state: State, row: dict[str, Any], *, gained: bool) -> N
     """The numbers of the epoch that has just been saved, and what to make of them."""
     say(_line(row, gained))
     if state.epoch == 1 and row["data_share"] > HIGH_DATA_SHARE:
-        say(f"{row['data_share']:.0%} of the time goes into pictures: more --workers, or --cache ram, may help")
+        say(f"{row['data_share']:.0%} of the time goes into pictures: more `workers`, or `cache=ram`, may help")
     if state.finished and state.total_step < parts.total_steps:
         patience = parts.recipe.stop.patience_epochs
         say(f"stopped early: no gain in {patience} epochs; the best was epoch {state.best_epoch}")
@@ -59,6 +59,6 @@ def not_finite(parts: Parts, step: int, batch: Batch | None, what: str) -> str:
     files = ", ".join(parts.feed.paths[index] for index in batch.indices.tolist()) if batch else "none"
     number = (step - 1) // parts.feed.plan.steps_per_epoch + 1
     return (
-        f"{what} at step {step} (epoch {number}, lr {rate:g}); try a lower --lr or --set optim.clip_norm=1. "
+        f"{what} at step {step} (epoch {number}, lr {rate:g}); try a lower `lr` or `optim.clip_norm=1`. "
         f"The pictures of that batch: {files}"
     )

@@ -108,7 +108,7 @@ def standing(run: Path) -> Iterator[None]:
     except JobError as error:
         there = states(run / "state")
         what = f"The state after step {int(there[-1].stem)} is whole" if there else "No state was saved before"
-        raise JobError(f"{error} {what}; go on with --resume {run}") from error
+        raise JobError(f"{error} {what}; go on with `resume={run}`") from error
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ def with_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, st
     spec = checkpoint.spec
     if spec.in_channels != 3 or channels in (2, 3) or channels < 1:
         raise UserError(f"Weights for 3 channels become such for 1 or for 4 and more; received {spec.in_channels} channels "
-                        f"and --in-channels {channels}.")  # fmt: skip
+                        f"and `in_channels={channels}`.")  # fmt: skip
     name = next(name for name in FIRST if name in checkpoint.tensors)
     kernel = checkpoint.tensors[name]  # (out, 3, k, k)
     preprocess = checkpoint.preprocess

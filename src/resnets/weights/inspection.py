@@ -83,7 +83,7 @@ class Inspection:
         """For a person, a line each."""
         if not self.guesses:
             names = some(self.foreign.tensors if self.foreign else (), 12)
-            return [f"{self.path}: of no format that resnets knows", f"tensors: {names}", "convert it with --map"]
+            return [f"{self.path}: of no format that resnets knows", f"tensors: {names}", "convert it with `map`"]
         first = self.guesses[0]
         specs = [guess.spec for guess in self.guesses]
         shown = {
