@@ -94,4 +94,4 @@ def test_errors_of_the_library_name_arguments_and_no_flags(path: Path) -> None:
             ]
             parts.sort(key=lambda each: (each.lineno, each.col_offset))
             message = "".join(each.value for each in parts)
-            assert not re.search(r"--[a-z]", re.sub(r"(resnets|pip|git) [a-z].*", "", message)), f"line {raised.lineno}"
+            assert not re.search("--", re.sub(r"(resnets|pip|git) [a-z].*", "", message)), f"line {raised.lineno}"

@@ -71,9 +71,9 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
         ("digits", {"size": 7}, "size of the digits is 7"),
         ("digits", {"count": 10}, "digits is a fixed set of 1,797 pictures; `count` is for shapes"),
         ("digits", {"seed": 0}, "`seed` is for shapes"),
-        ("shapes", {"size": 8}, "--size is 8"),
+        ("shapes", {"size": 8}, "`size` is 8"),
         ("shapes", {"count": 5}, "`count` is 5"),
-        ("shapes", {"objects": 0}, "--objects is 0"),
+        ("shapes", {"objects": 0}, "`objects` is 0"),
     ],
 )
 def test_what_cannot_be_written(tmp_path: Path, name: str, settings: dict[str, int], message: str) -> None:

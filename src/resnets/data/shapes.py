@@ -56,7 +56,7 @@ def settings(**given: int | None) -> Settings:
     for name, low, high in (("size", 16, 4096), ("count", len(CLASSES) * len(PARTS), 10**7), ("objects", 1, 100)):
         value = getattr(made, name)
         if not low <= value <= high:
-            raise UserError(f"--{name} is {value}; shapes can be written with {low} to {high:,}.")
+            raise UserError(f"`{name}` is {value}; shapes can be written with {low} to {high:,}.")
     return made
 
 
