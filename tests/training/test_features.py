@@ -289,3 +289,15 @@ def test_the_best_weights_are_judged_by_the_kept_vectors(
     assert asked == []
     job.train(str(pictures), name="whole", **given)
     assert asked == [1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_frozen_body_is_run_for_images_that_are_augmented_one_by_one(
+    workers: int, pictures: Path, tmp_path: Path
+) -> None:
+    """The images of each view come from a plan that ends, through processes or not."""
+    settings = "augment.crop=random_resized", "augment.flip=0.5", f"data.workers={workers}"
+    made = parts(pictures, *settings)
+    assert made.feed.stack is None
+    features.pool(made, 0, tmp_path)
+    assert made.reads_vectors

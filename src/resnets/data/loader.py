@@ -187,8 +187,8 @@ def varied(
     pinned: bool = False,
     waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
-    """Endless training batches of pictures that are varied one by one, from `start` on; `pinned` in memory from which a
-    GPU can copy while it computes. `waiting` is called now and then while no batch comes, and may raise to end that.
+    """Training batches of pictures that are varied one by one, from `start` to the end of the plan, if it has one; `pinned`
+    in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch comes, and may raise to end that.
 
     Raises:
         JobError: a picture that can no longer be read, named; a worker that has died, or is stuck.
@@ -210,6 +210,8 @@ def varied(
     try:
         while True:
             batch = _next(iterator, waiting)
+            if batch is None:
+                return
             if isinstance(batch, str):
                 raise JobError(f"{batch} It could be read when the run began.")
             yield _each(batch, np.ndarray, torch.from_numpy)
@@ -222,8 +224,8 @@ class WorkerError(JobError):
     """The processes that prepare images have died, or give none any more."""
 
 
-def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch | str:
-    """The next batch, for which `waiting` is called every few seconds.
+def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch | str | None:
+    """The next batch, for which `waiting` is called every few seconds; None at the end of a plan that ends.
 
     Raises:
         JobError: none has come for the patience of this process.
@@ -231,7 +233,7 @@ def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch
     begun = time.monotonic()
     while True:
         try:
-            return next(iterator)
+            return next(iterator, None)
         except RuntimeError as error:
             if "timed out" not in str(error):
                 raise WorkerError(DIED) if died(error) else error from error
