@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_copies_are_on_one_side_and_two_labels_are_said(tmp_path: Path, capsys: 
         sides.setdefault(str(sample.sha256), set()).add(str(sample.split))
     assert {len(side) for side in sides.values()} == {1}
     said = capsys.readouterr().err
-    assert "6 pictures under two labels" in said
+    assert "6 images under two labels" in said
     assert "copy" in said
 
 
@@ -98,7 +99,7 @@ def test_copies_in_two_given_parts_are_said(tmp_path: Path, capsys: pytest.Captu
     data = source(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2, "bee": 2}})
     shutil.copy(tmp_path / "train" / "ant" / "0.png", tmp_path / "val" / "ant" / "0.png")
     splits.split(data)
-    assert "1 picture in two parts" in capsys.readouterr().err
+    assert "1 image in two parts" in capsys.readouterr().err
 
 
 def test_groups_from_any_column_stay_together(tmp_path: Path) -> None:
@@ -125,6 +126,79 @@ def test_a_group_column_counts_without_being_asked_for(tmp_path: Path) -> None:
     val = {sample.group for sample in done.part("val")}
     assert val
     assert not val & {sample.group for sample in done.part("train")}
+
+
+@pytest.mark.parametrize(("new", "to_train"), [(0, 0), (1, 1), (2, 1)])
+def test_a_split_is_inherited_with_few_new_images_or_none(
+    tmp_path: Path, new: int, to_train: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = splits.split(source(tmp_path))
+    capsys.readouterr()
+    now = splits.inherited(source(tmp_path, {None: {"ant": 20 + new, "bee": 15, "wasp": 10}}), by_content(before))
+    assert now is not None
+    assert by_content(before).items() <= by_content(now).items()
+    assert len(now.part("train")) == len(before.part("train")) + to_train
+    said = capsys.readouterr().err
+    assert ("1 new image to train, too few to divide" in said) == (new == 1)
+    assert ("2 new images split anew" in said) == (new == 2)
+
+
+def test_new_images_of_which_none_can_be_spared_are_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = splits.split(source(tmp_path))
+    now = splits.inherited(source(tmp_path, {None: {"ant": 21, "bee": 16, "wasp": 10}}), by_content(before))
+    assert now is not None
+    assert len(now.part("train")) == len(before.part("train")) + 2
+    assert "2 new images to train" in capsys.readouterr().err
+
+
+def test_an_inherited_split_leaves_the_users_own_test_images_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = source(tmp_path)
+    first, second, third = (data.samples[number].path for number in (0, 1, 2))
+    samples = [
+        replace(
+            each,
+            split="test" if each.path == first else None,
+            group="one" if each.path in (first, second) else "two" if each.path == third else None,
+        )
+        for each in data.samples
+    ]
+    known = {hashlib.sha256(Path(each.path).read_bytes()).hexdigest(): "train" for each in samples[1:40]}
+    known |= {hashlib.sha256(Path(each.path).read_bytes()).hexdigest(): "val" for each in samples[40:]}
+    now = splits.inherited(assemble(tmp_path, samples), known)
+    assert now is not None
+    assert {each.path: each.split for each in now.samples[:3]} == {first: "test", second: "train", third: "train"}
+    assert "warning: 1 group with images in more than one split (one)" in capsys.readouterr().err
+
+
+def test_new_images_of_an_inherited_split_are_grouped_by_the_column(tmp_path: Path) -> None:
+    before = splits.split(source(tmp_path))
+    data = source(tmp_path, {None: {"ant": 40, "bee": 35, "wasp": 10}})
+    known = by_content(before)
+    samples = [
+        replace(each, columns={"patient": Path(each.path).stem if int(Path(each.path).stem) >= 20 else each.path})
+        for each in data.samples
+    ]
+    now = splits.inherited(assemble(tmp_path, samples), known, group_by="patient")
+    assert now is not None
+    sides: dict[str | None, set[str]] = {}
+    for sample in now.samples:
+        sides.setdefault(sample.group, set()).add(str(sample.split))
+    assert all(len(side) == 1 for side in sides.values())
+    assert len(now.part("val")) > len(before.part("val"))
+
+
+def test_what_was_hashed_before_is_not_read_again(tmp_path: Path) -> None:
+    before = splits.split(source(tmp_path))
+    for sample in before.samples:
+        Path(sample.path).unlink()
+    undivided = replace(before, samples=tuple(replace(each, split=None) for each in before.samples))
+    now = splits.inherited(undivided, by_content(before))
+    assert now is not None
+    assert by_content(now) == by_content(before)
 
 
 def test_every_picture_is_in_val_of_one_fold(tmp_path: Path) -> None:
@@ -155,7 +229,7 @@ def test_a_class_of_one_picture_is_in_train_and_said(tmp_path: Path, capsys: pyt
         (None, {"fold": 1}, "at least 2 folds"),
         (None, {"folds": 1, "fold": 1}, "`folds` is 1"),
         ({None: {"ant": 10}}, {}, "a single class, 'ant'"),
-        ({None: {"ant": 1, "bee": 1}}, {}, "too few pictures for a part 'val'"),
+        ({None: {"ant": 1, "bee": 1}}, {}, "too few images for a part 'val'"),
         ({"train": {"ant": 5, "bee": 5}, "val": {"ant": 1, "wasp": 1}}, {}, "'val' of .* that train has not: 'wasp'"),
         ({"train": {"ant": 9, "bee": 9}, "test": {"wasp": 1}}, {}, "'test' of .* that train has not: 'wasp'"),
         ({"val": {"ant": 5, "bee": 5}}, {}, "no train part, only 'val'"),

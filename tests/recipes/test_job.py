@@ -227,6 +227,38 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colours, capsys):
     assert set(json.loads((third / "lineage.json").read_text())["train"]) == after["train"]
 
 
+@pytest.mark.parametrize("new", [0, 1])
+def test_a_run_goes_on_from_weights_with_an_unchanged_folder_or_one_more_image(colours, new, capsys):
+    first, _, _ = _learn(colours, epochs=1)
+    before = split.split(sources.read(colours))
+    split.write(first / "split.csv", before)
+    if new:
+        Image.new("RGB", (40, 40), (250, 3, 7)).save(colours / "red" / "new.png")
+    job.train(colours, weights=first, dry_run=True)
+    said = capsys.readouterr().err
+    assert f"{len(before.part('train')):,} stay in train, {len(before.part('val')):,} stay in val" in said
+    assert ("1 new image to train" in said) == bool(new)
+
+
+def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colours):
+    first, _, _ = _learn(colours, epochs=1)
+    split.write(first / "split.csv", split.split(sources.read(colours)))
+    for path in sorted(colours.rglob("*.png")):  # eight images in each of three new folders of a class
+        for number in range(2):
+            place = path.parent / f"day {path.stem[-1]}" / f"{number} {path.name}"
+            place.parent.mkdir(exist_ok=True)
+            image = Image.open(path).convert("RGB")
+            image.putpixel((0, 0), (number, 1, 2))
+            image.save(place)
+    recipe = override(_small("finetune"), "data.group_by=folder")
+    recipe = replace(recipe, model=replace(recipe.model, name=None))
+    draft, source, _ = job._prepared(colours, None, str(first), recipe, {}, [])
+    groups = {sample.group for sample in source.samples if sample.group}
+    sides = {(sample.group, sample.split) for sample in source.samples if sample.group}
+    assert draft.recipe.data.group_by == "folder"
+    assert len(sides) == len(groups) > 3
+
+
 def test_weights_outside_of_a_run_leave_open_what_they_learned_from(colours, capsys):
     first, _, _ = _learn(colours, epochs=1)
     weights = colours.parent / "moved.safetensors"

@@ -156,7 +156,7 @@ def _mend(pool: Sequence[Unit], given: dict[str, str], wanted: Sequence[str]) ->
                 break
         else:
             raise UserError(
-                f"There are too few pictures for a part '{bin_}': copies and groups stay together, which leaves "
+                f"There are too few images for a part '{bin_}': copies and groups stay together, which leaves "
                 f"{len(pool):,} to divide, and every class needs some in train."
             )
 

@@ -18,6 +18,7 @@ from resnets.data.samples import PARTS, Sample, Source, Stored, composed, counte
 from resnets.errors import UserError
 from resnets.progress import say
 
+HELD_OUT = ("val", "test")
 COLUMNS = ("path", "sha256", "label", "split", "group")
 
 
@@ -56,9 +57,7 @@ def split(
     _check_classes(source)
     source = _grouped(source, group_by)
     fractions = _wanted(source, 0.0 if folds else val_fraction, test_fraction, folds)
-    unknown = [sample.path for sample in source.samples if sample.sha256 is None]
-    digests = dict(zip(unknown, hashes(unknown), strict=True))
-    samples = [replace(each, sha256=each.sha256 or digests[each.path]) for each in source.samples]
+    samples = _hashed(source.samples)
     if fractions or folds:
         samples = _cut(samples, fractions, seed, folds, fold)
     else:
@@ -70,46 +69,82 @@ def split(
 
 
 def inherited(
-    source: Source, splits: Mapping[str, str], *, val_fraction: float = 0.2, seed: int = 123
+    source: Source,
+    splits: Mapping[str, str],
+    *,
+    val_fraction: float = 0.2,
+    seed: int = 123,
+    group_by: str | bool | None = None,
 ) -> Source | None:
     """Every image that was in a split before stays there, by its content; the others are split as `split` would.
 
-    Groups stay together: one of which an image was in train is in train altogether.
+    Groups stay together: one of which an image was in train is in train altogether, except for images that the source
+    itself has in val or test. Where the new images are too few to divide, they are all in train.
 
     Args:
         splits: the split of each image by the SHA-256 of its file, as another run had it.
+        group_by: as for `split`.
 
     Returns:
         None where nothing was in a split before, or where there would be no train or val images.
     """
     _check_stored(source)
     _check_classes(source)
-    digests = hashes([sample.path for sample in source.samples])
-    samples = [replace(each, sha256=digest) for each, digest in zip(source.samples, digests, strict=True)]
-    known = [each.split if each.split == "test" else splits.get(str(each.sha256)) for each in samples]
-    if not any(digest in splits for digest in digests):
+    source = _grouped(source, group_by)
+    samples = _hashed(source.samples)
+    if not any(each.sha256 in splits for each in samples):
         return None
-    groups: dict[str, str] = {}
-    for sample, part in zip(samples, known, strict=True):
-        if sample.group and part and groups.get(sample.group) != "train":
-            groups[sample.group] = part
-    parts = [groups.get(each.group or "", part) for each, part in zip(samples, known, strict=True)]
+    parts = _kept(samples, splits)
     new = [number for number, part in enumerate(parts) if part is None]
-    cut = _cut([replace(samples[number], split=None) for number in new], {"val": val_fraction}, seed, None, None)
-    fresh = dict(zip(new, cut, strict=True))
-    done = [fresh.get(number) or replace(each, split=parts[number]) for number, each in enumerate(samples)]
+    kept = {part: parts.count(part) for part in PARTS if part in parts}
+    fresh, how = _cut_new([replace(samples[number], split=None) for number in new], val_fraction, seed)
+    cut = dict(zip(new, fresh, strict=True))
+    done = [cut.get(number) or replace(each, split=parts[number]) for number, each in enumerate(samples)]
     made = replace(source, samples=tuple(done))
     if not made.part("train") or not made.part("val"):
         return None
     _check_train_knows_all(made)
     _say_what_is_odd(made)
-    kept = {part: parts.count(part) for part in PARTS if part in parts}
+    _say_torn_groups(made)
     say(
         "the split is that of the weights, by the content of the images: "
         + ", ".join(f"{count:,} stay in {part}" for part, count in kept.items())
-        + f"; {counted(len(new), 'new image')} split anew"
+        + how
     )
     return made
+
+
+def _kept(samples: Sequence[Sample], splits: Mapping[str, str]) -> list[str | None]:
+    """The split of each image that has one by its source, by another run, or by its group; None for the others."""
+    known = [each.split if each.split in HELD_OUT else splits.get(str(each.sha256)) for each in samples]
+    groups: dict[str, str] = {}
+    for part in PARTS:  # train first
+        groups |= {
+            each.group: part
+            for each, its in zip(samples, known, strict=True)
+            if its == part and each.group and each.group not in groups
+        }
+
+    def kept(sample: Sample, part: str | None) -> str | None:
+        of_group = groups.get(sample.group or "")
+        if sample.split in HELD_OUT or of_group is None:
+            return part
+        if part is None:
+            return None if sample.split == "train" and of_group == "test" else of_group
+        return "train" if of_group == "train" else part
+
+    return [kept(sample, part) for sample, part in zip(samples, known, strict=True)]
+
+
+def _cut_new(samples: list[Sample], val_fraction: float, seed: int) -> tuple[list[Sample], str]:
+    """The images that were in no split before, each with its split, and in words how they were split."""
+    if not samples:
+        return [], ""
+    many = counted(len(samples), "new image")
+    try:
+        return _cut(samples, {"val": val_fraction}, seed, None, None), f"; {many} split anew"
+    except UserError:  # they are too few for a val of their own, and there is one already
+        return [replace(each, split="train") for each in samples], f"; {many} to train, too few to divide"
 
 
 def write(path: str | Path, source: Source) -> None:
@@ -152,6 +187,13 @@ def read(path: str | Path, source: Source) -> Source:
         for key in both
     )
     return replace(source, samples=samples)
+
+
+def _hashed(samples: Sequence[Sample]) -> list[Sample]:
+    """The images with the SHA-256 of their files; only those that lack it are read."""
+    unknown = [sample.path for sample in samples if sample.sha256 is None]
+    digests = dict(zip(unknown, hashes(unknown), strict=True))
+    return [replace(each, sha256=each.sha256 or digests[each.path]) for each in samples]
 
 
 def _check_stored(source: Source) -> None:
@@ -258,10 +300,22 @@ def _say_what_is_odd(source: Source) -> None:
     several = [each for each in copies.values() if len(each) > 1]
     torn = [each for each in several if len({sample.label for sample in each}) > 1]
     if torn:
-        say(f"{counted(len(torn), 'picture')} under two labels, such as {_pair(torn[0])}: see `resnets data check`")
+        say(f"{counted(len(torn), 'image')} under two labels, such as {_pair(torn[0])}: see `resnets data check`")
     leaks = [each for each in several if len({sample.split for sample in each}) > 1]
     if leaks:
-        say(f"{counted(len(leaks), 'picture')} in two parts, such as {_pair(leaks[0])}: results will look too good")
+        say(f"{counted(len(leaks), 'image')} in two parts, such as {_pair(leaks[0])}: results will look too good")
+
+
+def _say_torn_groups(source: Source) -> None:
+    splits: dict[str, set[str | None]] = defaultdict(set)
+    for sample in source.samples:
+        if sample.group:
+            splits[sample.group].add(sample.split)
+    if torn := sorted(group for group, found in splits.items() if len(found) > 1):
+        say(
+            f"warning: {counted(len(torn), 'group')} with images in more than one split ({listed(torn, 3)}): each stays where "
+            "the data or the weights have it, so that results may look too good"
+        )
 
 
 def _pair(copies: Sequence[Sample]) -> str:

@@ -76,8 +76,10 @@ def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = N
     source = readable(source, part.on_bad)
     if (part.folds is None) != (part.fold is None):
         raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
-    if before and part.val_fraction and "val" not in source.parts:
-        inherited = split.inherited(source, before, val_fraction=part.val_fraction, seed=part.split_seed)
+    if before and part.val_fraction and part.folds is None and "val" not in source.parts:
+        inherited = split.inherited(
+            source, before, val_fraction=part.val_fraction, seed=part.split_seed, group_by=part.group_by
+        )
         if inherited is not None:
             return inherited
     return split.split(
