@@ -171,7 +171,7 @@ def test_an_inherited_split_leaves_the_users_own_test_images_there(
     now = splits.inherited(assemble(tmp_path, samples), known)
     assert now is not None
     assert {each.path: each.split for each in now.samples[:3]} == {first: "test", second: "train", third: "train"}
-    assert "warning: 1 group with images in more than one split (one)" in capsys.readouterr().err
+    assert "warning: 1 group with images in more than one split ('one')" in capsys.readouterr().err
 
 
 def test_new_images_of_an_inherited_split_are_grouped_by_the_column(tmp_path: Path) -> None:
