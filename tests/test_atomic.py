@@ -246,6 +246,16 @@ def test_a_place_that_cannot_be_written_is_known_before(place: str, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "round"]
 
 
+def test_a_folder_may_hold_anything_already(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    atomic.check_folder(tmp_path)
+    atomic.check_folder(tmp_path / "new" / "deeper")
+    assert list(tmp_path.iterdir()) == [tmp_path / "x"]
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(JobError, match=r"Cannot write '.*dangling'"):
+        atomic.check_folder(tmp_path / "dangling")
+
+
 @pytest.mark.parametrize("library", ["safetensors", "torch", "numpy", "pillow", "h5py", "zip"])
 def test_a_full_disk_is_one_line_whichever_library_writes(library: str, tmp_path: Path) -> None:
     """As in the test of a full disk above."""

@@ -148,8 +148,12 @@ def check_file(path: str | Path) -> None:
 
 
 def check_folder(path: str | Path) -> None:
-    """As `check_file`, for a folder into which files are to go."""
-    check_file(Path(path) / "x")
+    """As `check_file`, for a folder into which files are to go; what already lies in it does not matter."""
+    folder = path = Path(path)
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    with _as_job_error(path):
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def _final(path: Path) -> Path | None:

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
-from resnets.errors import UserError
-from resnets.weights import sandbox
+from resnets.errors import JobError, UserError
+from resnets.weights import sandbox, sandbox_child
 from resnets.weights.foreign import read
 
 
@@ -272,3 +273,21 @@ def test_the_published_cifar_network(shared):
     found = read(shared("data/weights/resnet20-12fca82f.th"))
     assert found.attributes == {"wrapper": "state_dict", "beside_wrapper": ["best_prec1"]}
     assert found.tensors["module.conv1.weight"].shape == (16, 3, 3, 3)
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_file(tmp_path, real_sandbox, monkeypatch):
+    """A limit on the size of files stands in for the full disk."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+    monkeypatch.setattr(sandbox, "_PROGRAM", limited + sandbox._PROGRAM)
+    torch.save({"a": torch.randn(2000)}, tmp_path / "a.pt")
+    with pytest.raises(JobError, match=r"temporary folder '.*', which may be full.* TMPDIR") as caught:
+        read(tmp_path / "a.pt")
+    assert "damaged" not in str(caught.value)
+
+
+def test_more_than_a_file_can_hold_is_its_own_fault(tmp_path):
+    out = tmp_path / "out.safetensors"
+    with (tmp_path / "a").open("wb+") as file:
+        sandbox_child.answer(lambda *_: ({"a": torch.zeros(100)}, {}), file, "a", out, most=399)
+    with safe_open(out, framework="pt") as found:
+        assert "far more tensors" in found.metadata()[sandbox_child.REFUSED]

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from resnets.errors import JobError, UserError
-from resnets.weights.sandbox_child import DESCRIPTION, REFUSED
+from resnets.weights.sandbox_child import DESCRIPTION, REFUSED, UNWRITTEN
 
 SECONDS = 10  # of processor time, beside what the imports take
 BYTES_A_SECOND = 20 * 2**20  # slower than any disk with gzip
@@ -38,7 +38,7 @@ def read(opened: IO[bytes], path: Path, reader: str) -> tuple[dict[str, Tensor],
 
     Raises:
         UserError: the file is refused, or exceeds the limits.
-        JobError: the process cannot be started.
+        JobError: the process cannot be started, or there is no room for temporary files.
     """
     size = os.fstat(opened.fileno()).st_size
     seconds = SECONDS + size // BYTES_A_SECOND
@@ -62,12 +62,17 @@ def read(opened: IO[bytes], path: Path, reader: str) -> tuple[dict[str, Tensor],
 def _run(opened: IO[bytes], path: Path, arguments: list[str], timeout: float) -> None:
     opened.seek(0)
     try:
-        subprocess.run([sys.executable, "-P", "-c", _PROGRAM, *arguments], stdin=opened, stdout=subprocess.DEVNULL,
+        done = subprocess.run([sys.executable, "-P", "-c", _PROGRAM, *arguments], stdin=opened, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, env=_environment(os.environ), timeout=timeout, check=False)  # fmt: skip
     except subprocess.TimeoutExpired:
         raise UserError(f"'{path}' {_OVER}") from None
     except OSError as error:
         raise JobError(f"The process that reads '{path}' cannot be started: {error.strerror}.") from None
+    if done.returncode == UNWRITTEN:
+        raise JobError(
+            f"What '{path}' holds cannot be written into the temporary folder '{tempfile.gettempdir()}', which may be full. "
+            "Free some space there, or set TMPDIR to another folder."
+        )
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -15,10 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from resnets import atomic
+
+UNWRITTEN = 73  # exit code: the result cannot be written
 DESCRIPTION, REFUSED = "description", "refused"  # keys of the metadata
 MEMORY = 2**30  # bytes of addresses beside those of the imports and six times the size of the file
 RATIO = 20  # bytes of tensors for one byte of the file; trained weights compress by 1.1, freshly made ones by more
 SLACK = 32 * 2**20  # bytes that the result may have beside the tensors
+
+
+class UnwrittenError(Exception):
+    """The system does not take the result: its disk is full, or a limit of its own is reached."""
 
 
 class RefusedError(Exception):
@@ -29,20 +36,35 @@ def main() -> None:
     reader, path, out, size, seconds = sys.argv[1:]
     read = _reader(reader)
     _limit(int(size), int(seconds))
-    with open(0, "rb", closefd=False) as file:
-        answer(read, file, path, Path(out))
+    try:
+        with open(0, "rb", closefd=False) as file:
+            answer(read, file, path, Path(out), most=_most(int(size)))
+    except UnwrittenError:
+        os._exit(UNWRITTEN)
     os._exit(0)  # libhdf5 may crash while it tidies up after a damaged file; all has been said
 
 
 def answer(read: Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]], file: BinaryIO, path: str, out: Path,
-           ) -> None:  # fmt: skip
-    """Write what `read` finds in `file`, or why it is refused."""
+           most: float = float("inf")) -> None:  # fmt: skip
+    """Write what `read` finds in `file`, or why it is refused.
+
+    Args:
+        most: bytes that the result may have.
+
+    Raises:
+        UnwrittenError: nothing can be written at `out`, which says nothing of the file.
+    """
     try:
         tensors, description = read(file, path)
         values = {str(number): value for number, value in enumerate(tensors.values())}
-        _write(out, values, {DESCRIPTION: json.dumps({**description, "names": list(tensors)})})
+        words = json.dumps({**description, "names": list(tensors)})
+        if sum(value.nbytes for value in values.values()) + len(words) > most:
+            raise RefusedError("is damaged: it claims far more tensors than a file of its size holds. Fetch it again.")
+        _write(out, values, {DESCRIPTION: words})
     except RefusedError as error:
         _write(out, {}, {REFUSED: str(error)})
+    except UnwrittenError:
+        raise
     except Exception as error:  # the libraries raise nearly every kind over a damaged file
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         _write(out, {}, {REFUSED: f"is damaged ({_printable(reason)}). Fetch it again."})
@@ -68,7 +90,7 @@ def _limit(size: int, seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     limits = {
         resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + 1 + seconds,
-        resource.RLIMIT_FSIZE: RATIO * size + SLACK,
+        resource.RLIMIT_FSIZE: _most(size) + SLACK,
         resource.RLIMIT_CORE: 0,
     }
     with contextlib.suppress(OSError):  # Linux alone says how many addresses are in use
@@ -80,10 +102,20 @@ def _limit(size: int, seconds: int) -> None:
         resource.setrlimit(limit, (value, value))
 
 
+def _most(size: int) -> int:
+    """Bytes of tensors that a file of `size` bytes may hold."""
+    return RATIO * size + SLACK
+
+
 def _write(out: Path, values: dict[str, Any], metadata: dict[str, str]) -> None:
     torch_like = any(type(value).__module__ != "numpy" for value in values.values())
     library = importlib.import_module("safetensors.torch" if torch_like else "safetensors.numpy")
-    library.save_file(values, out, metadata)
+    try:
+        library.save_file(values, out, metadata)
+    except Exception as error:
+        if reason := atomic.failed_write(error):
+            raise UnwrittenError(reason) from error
+        raise
 
 
 def _printable(text: str) -> str:
