@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnets import processes
+from resnets import limits, processes
 
 WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
@@ -16,13 +16,22 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"RANK": "", "WORLD_SIZE": ""}, {"RANK": "0", "WORLD_SIZE": "1"}, {"LOCAL_RANK": "x"}]
+    "given",
+    [
+        {},
+        {"RANK": "", "WORLD_SIZE": ""},
+        {"RANK": "0", "WORLD_SIZE": "1"},
+        {"LOCAL_RANK": "x"},
+        {"LOCAL_WORLD_SIZE": "64"},
+        {"LOCAL_RANK": "3", "WORLD_SIZE": "1"},
+    ],
 )
 def test_alone(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert processes.fault() is None
     assert (processes.rank(), processes.size(), processes.local_rank(), processes.local_size()) == (0, 1, 0, 1)
+    assert processes.cores() == limits.processors()
 
 
 def test_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +62,19 @@ def test_stray_variables_are_named_and_count_as_none(
         monkeypatch.setenv(name, value)
     assert fault in str(processes.fault())
     assert (processes.rank(), processes.size()) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "lost"),
+    [
+        ("[../gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4", True),
+        ("ProcessGroupNCCL.cpp:1 unhandled system error", True),
+        ("NCCL error in: x.cpp", True),
+        ("Connection reset by peer", True),
+        ("cannot read 'data/gloo/peer.jpg'", False),
+        ("can't read 'gloo', can't", False),
+        ("no images in data/igloo/speer", False),
+    ],
+)
+def test_lost_processes_are_told_from_names_of_files(said: str, lost: bool) -> None:
+    assert processes.lost(RuntimeError(said)) == lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 
 from resnets import limits
@@ -21,12 +22,12 @@ def size() -> int:
 
 def local_rank() -> int:
     """The number of this process among those of this machine, from 0: that of its GPU."""
-    return max(_number("LOCAL_RANK", 0), 0)
+    return _number("LOCAL_RANK", 0) if size() > 1 else 0
 
 
 def local_size() -> int:
-    """How many of the processes share this machine."""
-    return max(_number("LOCAL_WORLD_SIZE", 1), 1)
+    """How many of the processes share this machine; a variable left over from another program does not make one more."""
+    return min(max(_number("LOCAL_WORLD_SIZE", 1), 1), size())
 
 
 def fault() -> str | None:
@@ -66,6 +67,23 @@ def patience() -> float:
     if not 0 < minutes < 1e6:
         raise UserError(f"RESNETS_TIMEOUT_MINUTES is '{text}'; it is a number of minutes above 0, such as 15.")
     return 60 * minutes
+
+
+# In quotes stand the names of files, which may hold any word; an apostrophe within a word is none.
+_QUOTED = re.compile(r"(?<!\w)'[^']*'|\"[^\"]*\"")
+_LOST = re.compile(
+    r"\b(ProcessGroup)?([Gg]loo|NCCL)\b|\bc10d\b|\b(by|with|from) (remote )?peer\b|\brendezvous\b", re.ASCII
+)
+
+
+def unquoted(text: str) -> str:
+    """The words of a library's message without what it quotes, such as names of files."""
+    return _QUOTED.sub("''", text)
+
+
+def lost(error: BaseException) -> bool:
+    """Whether a library says that the processes of a job cannot reach each other any more."""
+    return not isinstance(error, OSError) and _LOST.search(unquoted(str(error))) is not None
 
 
 def _number(name: str, default: int) -> int:

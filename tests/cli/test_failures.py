@@ -37,6 +37,10 @@ def raised(make: Callable[[], object]) -> Exception:
         (safetensors.SafetensorError("header too small"), "safetensors could not go on"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many files are open"),
         (RuntimeError("can't start new thread"), "No more threads"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "No more threads"),
+        (PermissionError(errno.EACCES, "Permission denied", "igloo/1.jpg"), "Permission denied: 'igloo/1.jpg'. Choose"),
+        (PermissionError(errno.EACCES, "Permission denied", "out of memory.jpg"), "Permission denied: 'out of memory"),
+        (zipfile.BadZipFile("not a zip: 'gloo/shared memory.zip'"), "zipfile could not go on"),
         (ModuleNotFoundError("No module named 'webdataset'", name="webdataset"), "pip install webdataset"),
     ],
 )  # fmt: skip

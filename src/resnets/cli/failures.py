@@ -8,32 +8,29 @@ import re
 import sysconfig
 import traceback
 
-from resnets import atomic
+from resnets import atomic, processes
 from resnets.cli.flags import as_flags
 from resnets.errors import JobError, UserError
 
+MACHINE = "The memory of this machine is used up"
 MEMORY = "Use a smaller --batch, --imgsz or model."
 _WANTED = re.compile(r"[Tt]ried to allocate (\d[\d.]* ?\w+)|allocate (\d+ bytes)")
+
+FILES = "Too many files are open at once. Use fewer --workers, or raise `ulimit -n`."
+THREADS = "No more threads or processes may be started. Use fewer --workers."
 
 # What libraries say, and what it means. The first that is found in the words of an error is taken.
 KNOWN = (
     (
-        r"DataLoader worker|process pool was terminated",
+        r"DataLoader worker \(pid|process pool was terminated",
         "A process that prepares images has ended before its time; memory may be short. Use fewer --workers, or 0.",
     ),
     (
         r"shared memory|/dev/shm|torch_shm_manager",
         "The shared memory of this machine (/dev/shm) is used up. Use --workers 0, or give a container more with --shm-size.",
     ),
-    (r"[Gg]loo|NCCL|c10d|Connection reset by peer|rendezvous", "The processes of this job have lost each other"),
-    (
-        r"Too many open files|received 0 items of ancdata",
-        "Too many files are open at once. Use fewer --workers, or raise `ulimit -n`.",
-    ),
-    (
-        r"can't start new thread|Resource temporarily unavailable",
-        "No more threads or processes may be started. Use fewer --workers.",
-    ),
+    (r"Too many open files|received 0 items of ancdata", FILES),
+    (r"can't start new thread|Resource temporarily unavailable", THREADS),
 )
 
 
@@ -43,14 +40,16 @@ def explained(error: BaseException) -> tuple[str, int]:
         return as_flags(str(error)), 2
     if isinstance(error, JobError):
         return as_flags(str(error)), 1
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_the_system(error), 1
     if memory := _memory(error):
         return memory, 1
     text = " ".join(str(error).split())
+    if processes.lost(error):
+        return f"The processes of this job have lost each other: {text[:200]}", 1
     for pattern, meaning in KNOWN:
-        if re.search(pattern, str(error)):
-            return meaning if meaning.endswith(".") else f"{meaning}: {text[:200]}", 1
-    if isinstance(error, OSError) and error.errno is not None:
-        return _of_the_system(error), 1
+        if re.search(pattern, processes.unquoted(str(error))):
+            return meaning, 1
     if not isinstance(error, OSError) and (reason := atomic.failed_write(error)):
         return f"A file could not be written: {reason}. Free some space, or choose another place.", 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("resnets"):
@@ -66,7 +65,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 def _memory(error: BaseException) -> str | None:
     """The memory that is used up, of a GPU or of the machine; None for another error."""
-    text = str(error)
+    text = processes.unquoted(str(error))
     found = _WANTED.search(text)
     wanted = f" ({found[1] or found[2]} more were asked for)" if found else ""
     on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search(
@@ -74,13 +73,22 @@ def _memory(error: BaseException) -> str | None:
     )
     if on_gpu:
         return f"The memory of the GPU is used up{wanted}. {MEMORY}"
-    is_full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    if is_full or re.search(r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory", text):
-        return f"The memory of this machine is used up{wanted}. {MEMORY}"
+    if isinstance(error, MemoryError) or re.search(
+        r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory", text
+    ):
+        return f"{MACHINE}{wanted}. {MEMORY}"
     return None
 
 
 def _of_the_system(error: OSError) -> str:
+    known = {
+        errno.ENOMEM: f"{MACHINE}. {MEMORY}",
+        errno.EMFILE: FILES,
+        errno.ENFILE: FILES,
+        errno.EAGAIN: THREADS,
+    }.get(error.errno or 0)
+    if known is not None:
+        return known
     where = f": '{os.fsdecode(error.filename)}'" if isinstance(error.filename, (str, bytes)) and error.filename else ""
     other = "hoose another place with --out." if where else "hoose another place."  # without a name it is stdout
     advice = {

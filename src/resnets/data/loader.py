@@ -235,7 +235,7 @@ def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch
         try:
             return next(iterator, None)
         except RuntimeError as error:
-            if "timed out" not in str(error):
+            if "DataLoader timed out" not in str(error):
                 raise WorkerError(DIED) if died(error) else error from error
             waiting()
             if time.monotonic() - begun > processes.patience():
@@ -247,7 +247,7 @@ def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch
 
 def died(error: BaseException) -> bool:
     """Whether it is torch's word that a worker has ended before its time; it comes at any moment, from a signal handler."""
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
 def _end(iterator: Any, workers: Sequence[Any]) -> None:

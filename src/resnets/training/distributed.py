@@ -78,7 +78,7 @@ def joined() -> Iterator[Attempt]:
     except JobError:
         raise
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "peer", "NCCL")):
+        if isinstance(error, dist.DistError) or processes.lost(error):
             raise JobError(
                 f"Process {rank} lost the others: one of them has ended, and its own message says why, or has not answered for "
                 f"{processes.patience() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
