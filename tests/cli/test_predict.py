@@ -122,7 +122,9 @@ def test_sorted_into_folders(trained: Path, capsys: pytest.CaptureFixture[str]) 
         (label, (trained / path).read_bytes()) for path, label in answers(trained).items() if "empty" not in path
     }
     shown = capsys.readouterr()
+    assert "not sorted: 'data/ant/empty.png' is empty (0 bytes)" in shown.err
     assert "sorted into 'sorted': " in shown.err
+    assert "; 1 image not sorted, listed above\n" in shown.err
     assert shown.out == ""
 
 

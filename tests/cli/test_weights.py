@@ -34,7 +34,7 @@ def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_convert_and_verify(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "names.txt").write_text("\n".join("abcdefg"))
+    (tmp_path / "names.txt").write_text("\n".join("abcdefg"), "utf-8-sig")  # as an editor of Windows saves it
     out = tmp_path / "o.safetensors"
     assert run("convert", file, "--to", "resnets", "--out", out, "--class-names", tmp_path / "names.txt") == 0
     assert "each used once" in capsys.readouterr().out

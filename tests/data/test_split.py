@@ -277,6 +277,15 @@ def test_the_file_gives_the_split_back(tmp_path: Path) -> None:
     assert splits.read(tmp_path / "split.csv", source(tmp_path / "data")) == done
 
 
+def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    """It begins with a byte order mark, and its lines end as on Windows."""
+    done = splits.split(source(tmp_path / "data"))
+    splits.write(tmp_path / "split.csv", done)
+    content = (tmp_path / "split.csv").read_bytes()
+    (tmp_path / "split.csv").write_bytes(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"))
+    assert splits.read(tmp_path / "split.csv", source(tmp_path / "data")) == done
+
+
 def test_the_file_holds_after_the_data_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits.write(tmp_path / "split.csv", splits.split(source(tmp_path / "data")))
     (tmp_path / "data").rename(tmp_path / "moved")

@@ -112,7 +112,7 @@ NAMES = '[names]\n"a.{...}" = "stem.conv.{...}"\n'
 
 def test_what_a_map_may_hold(tmp_path: Path) -> None:
     found = usermap.read(
-        written(tmp_path / "m.toml", f'counters = false\n{NAMES}"b" = {{ours = "c", layout = "dense"}}')
+        written(tmp_path / "m.toml", f'\ufeffcounters = false\n{NAMES}"b" = {{ours = "c", layout = "dense"}}')
     )
     assert found.rules[1] == usermap.Rule("b", "c", "dense")
     assert not found.counters

@@ -131,6 +131,7 @@ def shard(
     from resnets.training import build
     from resnets.training.recipe import Data, Recipe
 
+    sharding.check_place(out)
     wanted = {"val_fraction": val_fraction, "split_seed": seed, "split_file": split_file, "group_by": group_by}
     source = build.divided(sources.read(data, closed=on_bad), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]
     written = sharding.write(out, source, seed=seed, size_mb=size_mb, resize=resize)

@@ -41,6 +41,10 @@ def summary(
     from resnets.models import zoo
     from resnets.progress import say
 
+    if draw:
+        from resnets.models import drawing
+
+        drawing.check_place(draw)
     size = _size(imgsz) if imgsz else (zoo.find(name).imgsz,) * 2
     settings = {"classes": classes, "in_channels": in_channels} | dict(map(_setting, assignments or ()))
     if size[0] == size[1]:
@@ -52,15 +56,14 @@ def summary(
     except ValueError as error:  # too small a picture
         raise UserError(str(error)) from error
     totals = layers.totals(net)
-    if draw:
-        from resnets.models import drawing
-
-        drawing.draw(net, draw, size, title=name)
-        say(f"drawn: {draw}")
+    # Shown before it is drawn, so that a full disk takes nothing away.
     if as_json:
         typer.echo(json.dumps({"name": name, **layers.document(rows, totals, imgsz=size)}, indent=2))
     else:
         typer.echo(layers.table(rows, totals, width=_width()), nl=False)
+    if draw:
+        drawing.draw(net, draw, size, title=name)
+        say(f"drawn: {draw}")
 
 
 def _size(text: str) -> tuple[int, int]:

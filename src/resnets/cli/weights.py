@@ -247,6 +247,6 @@ def _lines(path: str | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        return tuple(line.strip() for line in Path(path).read_text("utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in Path(path).read_text("utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is no text file of class names: {error}.") from None

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from resnets.atomic import replacing, write_text
+from resnets.atomic import check_folder, replacing, write_text
 from resnets.data.check import within
 from resnets.data.decode import ALL_SUFFIXES, DecodeError, decode_image, inspect
 from resnets.data.files import opened
@@ -53,7 +53,7 @@ def write(
         JobError: a picture can no longer be read, or `out` cannot be written.
     """
     out = Path(out)
-    _check_place(out)
+    check_place(out)
     if size_mb <= 0:
         raise UserError(f"`size_mb` is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
     if resize is not None and resize < 1:
@@ -88,7 +88,9 @@ def write(
     return {part: sum(shard["part"] == part for shard in shards) for part in source.parts}
 
 
-def _check_place(out: Path) -> None:
+def check_place(out: str | Path) -> None:
+    """Refuse a folder that `write` could not use, before the work; UserError or JobError as there."""
+    out = Path(out)
     try:
         import webdataset  # noqa: F401
     except ModuleNotFoundError as error:
@@ -101,6 +103,7 @@ def _check_place(out: Path) -> None:
         raise UserError(f"'{out}' holds the shards of a writing that did not end. Remove it, or choose a new folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
+    check_folder(out)
 
 
 @dataclass

@@ -331,7 +331,7 @@ def _key(source: Source, sample: Sample) -> str:
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:
     try:
-        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"Cannot read the split '{path}': {error.strerror}.") from error
     try:

@@ -58,7 +58,7 @@ def run(
     answers = classifier.stream(found, top_k=top_k, batch=batch, workers=workers)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into)
     counts: Counter[str] = Counter()
-    bad: list[str] = []
+    bad: list[Prediction] = []
     start = time.monotonic()
     # The progress bar puts itself in the place of `sys.stdout`, so the sinks are given the real one before.
     with contextlib.ExitStack() as stack:
@@ -66,15 +66,16 @@ def run(
         shown = answers if to_stdout and sys.stdout.isatty() else _tracked(answers, len(found))
         for answer in shown:
             if answer.label is None:
-                bad.append(answer.path)
+                bad.append(answer)
             else:
                 counts[answer.label] += 1
             for sink in sinks:
                 sink(answer)
     say(f"{len(found):,} picture{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
     if sort_into:
-        _tell_sorted(counts, sort_into)
-    failed = [f"{len(bad):,} of {len(found):,} images could not be read: {listed(bad, 5)}"] if bad else []
+        _tell_sorted(counts, bad, sort_into)
+    names = listed([answer.path for answer in bad], 5)
+    failed = [f"{len(bad):,} of {len(found):,} images could not be read: {names}"] if bad else []
     if closed := unused.closed:
         reasons = ", ".join(sorted(set(closed.values())))
         failed.append(
@@ -105,19 +106,14 @@ def _opened(path: str, stdout: TextIO) -> Iterator[TextIO]:
     if path == STDOUT:
         yield stdout
         return
-    with (
-        atomic.replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
+    with atomic.text(path) as file:
         yield file
 
 
 def _folder(path: str) -> Path:
     """Made now, so that a place that cannot be written to is found before the work."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise JobError(f"Cannot write to '{path}': {error.strerror}. Choose another place with `sort_into`.") from error
+    atomic.check_folder(path)
+    os.makedirs(path, exist_ok=True)
     return Path(path)
 
 
@@ -125,7 +121,10 @@ def _tracked(answers: Iterable[Prediction], total: int) -> Iterator[Prediction]:
     return track(answers, what="predicting", total=total, unit="pictures")
 
 
-def _tell_sorted(counts: Counter[str], folder: str) -> None:
+def _tell_sorted(counts: Counter[str], bad: Sequence[Prediction], folder: str) -> None:
+    for answer in bad:
+        say(f"not sorted: '{answer.path}' {answer.error}")
     shown = ", ".join(f"{printable(label)} {number:,}" for label, number in counts.most_common(10))
     more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
-    say(f"sorted into '{folder}': {shown}{more}")
+    left = f"; {counted(len(bad), 'image')} not sorted, listed above" if bad else ""
+    say(f"sorted into '{folder}': {shown or 'none'}{more}{left}")

@@ -128,7 +128,7 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
         return sum(sample.split == "val" for sample in samples) if own else 0
     if not (run / SPLIT_FILE).is_file():
         return 0
-    with (run / SPLIT_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
     return sum((sample.sha256 or _content(sample.path)) in val for sample in samples) if val else 0
 
@@ -166,7 +166,7 @@ def _shared(split_file: Path, source: Source) -> tuple[int, bool]:
 
     Where none has, the model is used on other pictures, since the files of another folder may have the same names.
     """
-    with split_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with split_file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         named = {row.get("path"): row.get("sha256") for row in csv.DictReader(file)}
     root = os.path.abspath(source.root)
     alike = 0

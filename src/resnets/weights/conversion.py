@@ -15,7 +15,18 @@ from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adaptation, folding, formats, huggingface, imagenet, inspection, location, subtrees, usermap
+from resnets.weights import (
+    adaptation,
+    folding,
+    formats,
+    huggingface,
+    imagenet,
+    inspection,
+    location,
+    subtrees,
+    timm,
+    usermap,
+)
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.checkpoint import Checkpoint
@@ -86,7 +97,7 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     request = request or Request()
     if to not in TARGETS:
         raise UserError(f"`to` is one of {', '.join(TARGETS)}; received '{to}'.{suggestion(to, TARGETS)}")
-    atomic.check_folder(Path(out).parent)
+    _check_place(out, to)
     source = load(path, request)
     checkpoint, notes = adaptation.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
     lines = [*source.notes, *notes]
@@ -100,6 +111,14 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     head = "" if top else " without its top"
     lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors of ours, each used once")
     return [*lines, *_changed(module, out, checkpoint, top=top)]
+
+
+def _check_place(out: str | Path, to: str) -> None:
+    folder = to == "huggingface" or (to == "timm" and not timm.is_file(out))
+    if not folder:
+        atomic.check_file(out)
+    elif not Path(out).is_file():  # of which the format itself says more
+        atomic.check_folder(out)
 
 
 def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:

@@ -63,7 +63,7 @@ def read(path: str | Path) -> UserMap:
         UserError: it cannot be read, has a key that a map has not, or a rule that is not well formed.
     """
     try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
+        content = tomllib.loads(Path(path).read_text("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"There is no map '{path}'.") from None
     except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
