@@ -52,9 +52,9 @@ def _root(
     if version:
         from resnets import __version__
 
-        typer.echo(f"resnets {__version__}")
+        streams.echo(f"resnets {__version__}")
     elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        streams.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

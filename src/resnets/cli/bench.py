@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnets.cli import streams
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -178,7 +180,7 @@ def _digits(value: float) -> str:
 def _echo(text: str) -> None:
     """Lines of at most 79 characters, at once."""
     for line in [text] if len(text) <= WIDTH else textwrap.wrap(text, WIDTH, subsequent_indent="  "):
-        typer.echo(line)
+        streams.echo(line)
 
 
 def _print_json(facts: dict[str, Any], measured: Iterable[Row]) -> None:
@@ -188,13 +190,13 @@ def _print_json(facts: dict[str, Any], measured: Iterable[Row]) -> None:
 
     rows: list[Row] = []
     complete = False
-    typer.echo(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "rows": [', nl=False)
+    streams.echo(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "rows": [', end="")
     try:
         for row in measured:
-            typer.echo(",\n" if rows else "\n", nl=False)
+            streams.echo(",\n" if rows else "\n", end="")
             rows.append(row)
-            typer.echo(textwrap.indent(json.dumps(row.to_dict(), indent=2), "    "), nl=False)
+            streams.echo(textwrap.indent(json.dumps(row.to_dict(), indent=2), "    "), end="")
         complete = True
     finally:
         end = {"complete": complete, "advice": [as_flags(each) for each in advice(rows)]}
-        typer.echo("\n  ],\n" + json.dumps(end, indent=2).removeprefix("{\n"))
+        streams.echo("\n  ],\n" + json.dumps(end, indent=2).removeprefix("{\n"))

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli import streams
+
 app = typer.Typer(help="Get example pictures, find what is wrong with yours, split them, write shards.")
 
 DATA = "Folder of class folders, split folder, shards, .csv, .jsonl, digits or shapes."
@@ -32,7 +34,7 @@ def get(
 
     source = sources.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
     parts = ", ".join(f"{part} {len(source.part(part)):,}" for part in source.parts)
-    typer.echo(f"{folder}: {len(source.samples):,} pictures in {len(source.classes)} classes ({parts})")
+    streams.echo(f"{folder}: {len(source.samples):,} pictures in {len(source.classes)} classes ({parts})")
 
 
 @app.command()
@@ -58,7 +60,7 @@ def check(
         atomic.check_file(html)
     report = doctor.check(sources.read(data, closed="skip"), workers=workers)
     if as_json:
-        typer.echo(report.to_json(), nl=False)
+        streams.echo(report.to_json(), end="")
     else:
         check_text.show(report, sys.stdout)
     if html:
@@ -101,7 +103,7 @@ def split(
         fold=fold,
     )
     splits.write(out, done)
-    typer.echo(f"{out}: " + ", ".join(f"{part} {len(done.part(part)):,}" for part in done.parts))
+    streams.echo(f"{out}: " + ", ".join(f"{part} {len(done.part(part)):,}" for part in done.parts))
 
 
 @app.command()
@@ -136,4 +138,4 @@ def shard(
     source = build.divided(sources.read(data, closed=on_bad), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]
     written = sharding.write(out, source, seed=seed, size_mb=size_mb, resize=resize)
     parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
-    typer.echo(f"{out}: " + ", ".join(parts))
+    streams.echo(f"{out}: " + ", ".join(parts))

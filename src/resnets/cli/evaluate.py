@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli import streams
+
 WHICH, HOW, MACHINE = "Which pictures", "How", "Machine"
 
 
@@ -89,7 +91,7 @@ def evaluate(
     )
     # Shown before it is written, so that a full disk takes nothing away.
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        streams.echo(json.dumps(found.to_dict(), indent=2))
     else:
         overview.show(found)
     if out is not None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli import streams
+
 
 def lr_find(
     data: Annotated[str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")],
@@ -52,4 +54,4 @@ def lr_find(
         workers=workers,
         seed=seed,
     )
-    typer.echo(f"{suggestion:.2g}")
+    streams.echo(f"{suggestion:.2g}")

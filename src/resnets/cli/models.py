@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnets.cli import streams
 from resnets.errors import UserError, suggestion
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def models(
         hint = suggestion(pattern.strip("*?"), zoo.names()) or " `resnets models` without a pattern lists them all."
         raise UserError(f"No network is called '{pattern}'.{hint}")
     if as_json:
-        typer.echo(json.dumps([_values(name, entry) for name, entry in entries.items()], indent=2))
+        streams.echo(json.dumps([_values(name, entry) for name, entry in entries.items()], indent=2))
         return
 
     from rich.console import Console

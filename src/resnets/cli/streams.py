@@ -37,6 +37,14 @@ def prepare() -> bool:
     return "stdout" not in missing
 
 
+def echo(text: object, end: str = "\n") -> None:
+    """Print a result to stdout at once.
+
+    Not by `typer.echo`, which takes a stdout in ASCII for a mistake and writes UTF-8 to it.
+    """
+    print(text, end=end, flush=True)
+
+
 def settle() -> None:
     """Flush both streams; what cannot be written any more is given up, so that Python does not fail over it at its end."""
     for stream in (sys.stdout, sys.stderr):

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from resnets.cli import streams
 from resnets.errors import UserError
 
 
@@ -58,9 +59,9 @@ def summary(
     totals = layers.totals(net)
     # Shown before it is drawn, so that a full disk takes nothing away.
     if as_json:
-        typer.echo(json.dumps({"name": name, **layers.document(rows, totals, imgsz=size)}, indent=2))
+        streams.echo(json.dumps({"name": name, **layers.document(rows, totals, imgsz=size)}, indent=2))
     else:
-        typer.echo(layers.table(rows, totals, width=_width()), nl=False)
+        streams.echo(layers.table(rows, totals, width=_width()), end="")
     if draw:
         drawing.draw(net, draw, size, title=name)
         say(f"drawn: {draw}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli import streams
+
 PICTURES, LEARNING, MACHINE = "Pictures", "Learning", "Machine"
 
 
@@ -149,4 +151,4 @@ def train(
         sync_bn=sync_bn or None,
     )
     if result is not None and processes.rank() == 0:
-        typer.echo(result.run)
+        streams.echo(result.run)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnets.cli import streams
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -41,7 +43,7 @@ def inspect(
     from resnets.weights import inspection
 
     for line in inspection.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ()).lines():
-        typer.echo(as_flags(line))
+        streams.echo(as_flags(line))
 
 
 @app.command()
@@ -97,7 +99,7 @@ def convert(
         commands = ", or ".join(f"{typed} --model {name} ({what})" for name, what in error.models.items())
         raise UserError(f"{error} Type {commands}." if commands else str(error)) from None
     for line in lines:
-        typer.echo(as_flags(line))
+        streams.echo(as_flags(line))
 
 
 @app.command()
@@ -134,9 +136,9 @@ def verify(
     )  # fmt: skip
     found = verification.verify(first, second, pictures=tuple(pictures or ()), request=request, imgsz=imgsz)
     for line in (*found.comparisons, *found.notes):
-        typer.echo(str(line))
+        streams.echo(str(line))
     if not found.within(tolerance):
-        typer.echo(
+        streams.echo(
             f"they differ by more than {tolerance / 100:g} of the largest logit or {tolerance:g} of a probability"
         )
         raise typer.Exit(1)
@@ -166,7 +168,7 @@ def list_(
         raise UserError(f"No published weights are called '{pattern}'.{hint}")
     if as_json:
         rows = [_values(entry) for entry in found]
-        typer.echo(json.dumps(rows, indent=2))
+        streams.echo(json.dumps(rows, indent=2))
         return
     console = Console(width=console_width(), highlight=False)
     console.print(_table(found, wide=console.width >= WIDE))

@@ -204,6 +204,8 @@ def varied(
         timeout=POLL_SECONDS if workers else 0,
         generator=torch.Generator(),  # without its own, the loader would draw from the run's random state
     )
+    if workers:
+        _check_queues(workers)
     others = multiprocessing.active_children()
     iterator = iter(loader)
     started = [each for each in multiprocessing.active_children() if each not in others]
@@ -218,6 +220,23 @@ def varied(
     finally:
         if started:
             _end(iterator, started)
+
+
+def _check_queues(workers: int) -> None:
+    """Make the queues that torch will make, whose locks take shared memory; torch's loader would print a traceback.
+
+    Raises:
+        JobError: there is no room for them.
+    """
+    try:
+        queues: list[Any] = [multiprocessing.Queue() for _ in range(workers + 2)]
+        for queue in queues:
+            queue.close()
+    except OSError as error:
+        raise JobError(
+            f"No process that prepares images can be started: {error.strerror} (the shared memory of this machine, /dev/shm, or "
+            "the number of open files). Use `workers=0`."
+        ) from error
 
 
 class WorkerError(JobError):

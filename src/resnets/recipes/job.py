@@ -116,6 +116,8 @@ def train(
             raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
         if data is None:
             raise UserError("Name the pictures to train on: resnets train DATA (or go on with `resume` RUN).")
+        if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
+            distributed.by_first(lambda: atomic.check_folder(out))
         draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
         if dry_run:
             say(build.outline(draft.recipe, source))

@@ -1,0 +1,143 @@
+"""Runs verbs of the command line in processes forked from one that has imported everything, each with its own fault.
+
+Each line of stdin is a JSON object: `words`, `folder` (the working one), `env` (null removes a variable), `stdout` and
+`stderr` ("", "closed", "none", "full" or an encoding), `bytes` (the most that a file may hold), `shm` (bytes of /dev/shm),
+`passwd` (false for none), `kill` (the first process that it starts). The answer is a line with the exit code and what was
+printed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000  # sched.h, mount.h
+SECONDS = 120
+NOT_PERMITTED = 77  # the fault cannot be made here
+
+
+def serve() -> None:
+    import matplotlib.pyplot  # noqa: F401
+    import torch  # noqa: F401
+    import webdataset  # noqa: F401
+
+    import resnets.cli.app
+    import resnets.data.check
+    import resnets.recipes.job
+    import resnets.report.run
+    import resnets.tasks.answers
+    import resnets.tasks.evaluation
+    import resnets.weights.conversion
+    import resnets.weights.verification  # noqa: F401
+
+    assert threading.active_count() == 1
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(forked(json.loads(line))), flush=True)
+
+
+def forked(case: dict[str, Any]) -> dict[str, Any]:
+    pipes = [os.pipe() for _ in range(2)]
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.alarm(SECONDS)
+            code = run(case, [write for _, write in pipes])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    printed = []
+    for read, write in pipes:
+        os.close(write)
+        os.set_blocking(read, False)  # a process that is left over may hold the other end
+        parts = []
+        try:
+            while part := os.read(read, 65536):
+                parts.append(part)
+        except BlockingIOError:
+            parts.append(b"[a process is left over]")
+        os.close(read)
+        printed.append(b"".join(parts).decode("latin-1"))
+    return {"code": os.waitstatus_to_exitcode(status), "out": printed[0], "err": printed[1]}
+
+
+def run(case: dict[str, Any], ends: list[int]) -> int:
+    from resnets.cli import app
+
+    for name, value in case["env"].items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    os.chdir(case["folder"])
+    if case["shm"] and not mounted(b"tmpfs", "/dev/shm", f"size={case['shm']}"):
+        return NOT_PERMITTED
+    if not case["passwd"]:
+        for file in ("/etc/passwd", "/etc/nsswitch.conf"):  # the second one may name other sources
+            mounted(b"/dev/null", file)
+        if os.path.expanduser("~") != "~":
+            return NOT_PERMITTED
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.stdout, sys.stderr = (
+        opened(number, case[name], ends[number - 1]) for number, name in ((1, "stdout"), (2, "stderr"))
+    )
+    if case["kill"]:
+        threading.Thread(target=kill_first, daemon=True).start()
+    if case["bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (case["bytes"], case["bytes"]))
+    try:
+        return app.main(case["words"])
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        for process in multiprocessing.active_children():
+            process.join()  # as Python does at its end
+
+
+def opened(number: int, fault: str, end: int) -> Any:
+    """The stream as Python sets it up at its start."""
+    if fault == "closed":
+        os.close(number)
+        return None
+    os.dup2(os.open("/dev/full", os.O_WRONLY) if fault == "full" else end, number)
+    if fault == "none":
+        return None
+    encoding = fault if fault not in ("", "full") else "utf-8"
+    file = open(number, "wb", buffering=0 if number == 2 else -1, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(file, encoding, "backslashreplace" if number == 2 else "strict", write_through=number == 2)
+
+
+def kill_first() -> None:
+    while not (children := multiprocessing.active_children()):
+        time.sleep(0.001)
+    os.kill(int(children[0].pid or 0), signal.SIGKILL)
+
+
+def mounted(source: bytes, place: str, options: str = "") -> bool:
+    """Mount a new tmpfs, or another file, at `place`, for this process alone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    kind, flag = (b"tmpfs", 0) if source == b"tmpfs" else (None, MS_BIND)
+    return (
+        libc.unshare(CLONE_NEWNS) == 0
+        and libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+        and libc.mount(source, place.encode(), kind, flag, options.encode()) == 0
+    )
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,270 @@
+"""Each place where the program meets the system, with each fault of it, over the verbs that have it.
+
+What is expected of all: one line that says what to do and no traceback, exit code 1 or 2, what stood at the place of the
+output as it was, and nothing half written beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.data.preprocess import Preprocess
+from resnets.models import zoo
+from resnets.models.spec import build
+from resnets.weights import checkpoint as checkpoints
+
+CLASSES = ("ant", "größe")
+TRAIN = "train {data} --model tiny --weights none --imgsz 32 --batch 4 --epochs 1 --device cpu"
+FORKED = Path(__file__).with_name("forked_verbs.py")
+NOT_PERMITTED = 77
+
+# Each verb that writes a file or a folder, with the place as {out}.
+FILES = {
+    "predict csv": "predict {net} {data} --csv {out}.csv",
+    "predict jsonl": "predict {net} {data} --jsonl {out}.jsonl",
+    "lr-find": "lr-find {data} --model tiny --imgsz 32 --batch 4 --steps 20 --device cpu --out {out}.png",
+    "check": "data check {data} --html {out}.html",
+    "split": "data split {data} --out {out}.csv",
+    "summary svg": "summary tiny --draw {out}.svg",
+    "convert": "weights convert {net} --to resnets --out {out}.safetensors",
+    "convert pth": "weights convert {theirs} --to torchvision --out {out}.pth",
+}
+FOLDERS = {
+    "predict sort-into": "predict {net} {data} --sort-into {out}",
+    "evaluate": "evaluate {net} {data} --split all --out {out}",
+    "get": "data get shapes {out} --count 30",
+    "shard": "data shard {data} {out}",
+    "convert timm": "weights convert {theirs} --to timm --out {out}",
+    "convert huggingface": "weights convert {theirs} --to huggingface --out {out}",
+    "train": TRAIN + " --out {out}",
+}
+# Each verb that prints a result.
+PRINTED = {
+    "models": "models",
+    "summary": "summary tiny",
+    "predict": "predict {net} {data}",
+    "predict csv": "predict {net} {data} --csv -",
+    "evaluate": "evaluate {net} {data} --split all",
+    "check": "data check {data}",
+    "split": "data split {data} --out s.csv",
+    "get": "data get shapes new --count 30",
+    "inspect": "weights inspect {net}",
+    "list": "weights list",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Data and weights that all cases read."""
+    folder = tmp_path_factory.mktemp("made")
+    random = np.random.default_rng(0)
+    for index, label in enumerate(CLASSES):
+        (folder / "data" / label).mkdir(parents=True)
+        for number in range(6):
+            pixels = random.normal(90 + 60 * index, 50, (34, 40, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "data" / label / f"{number}.png")
+    paths = {"data": str(folder / "data")}
+    for key, name in (("net", "tiny"), ("theirs", "resnet18")):
+        spec = zoo.spec(name, classes=len(CLASSES))
+        paths[key] = str(folder / f"{key}.safetensors")
+        tensors = build(spec).state_dict()
+        checkpoints.save(paths[key], checkpoints.Checkpoint(spec, Preprocess.imagenet(32), CLASSES, tensors))
+    return paths
+
+
+class Verbs:
+    """The process from which each case is forked."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "RESNETS_OFFLINE": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(FORKED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def __call__(self, words: str, made: dict[str, str], folder: Path | str, **fault: Any) -> tuple[int, str, str]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        case: dict[str, Any] = {
+            "stdout": "",
+            "stderr": "",
+            "env": {},
+            "bytes": 0,
+            "shm": 0,
+            "passwd": True,
+            "kill": False,
+        }
+        case |= fault | {"words": [word.format(**made) for word in words.split()], "folder": str(folder)}
+        print(json.dumps(case), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        if answer["code"] == NOT_PERMITTED:
+            pytest.skip("this machine does not permit that fault")
+        assert "a process is left over" not in answer["out"] + answer["err"]
+        return answer["code"], answer["out"], answer["err"].encode("latin-1").decode()
+
+
+@pytest.fixture(scope="module")
+def verbs() -> Iterator[Verbs]:
+    verbs = Verbs()
+    yield verbs
+    assert verbs.process.stdin is not None
+    verbs.process.stdin.close()
+    assert verbs.process.wait(60) == 0
+
+
+def one_line(err: str) -> str:
+    """The error that ends what was printed."""
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, err
+    assert err.splitlines()[-1] == errors[0], err
+    for word in ("Traceback", "bug in resnets", "could not go on"):
+        assert word not in err
+    return errors[0]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize("verb", [*FILES, *FOLDERS])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, out, err = verbs((FILES | FOLDERS)[verb], made | {"out": "file/x"}, tmp_path)
+    assert code in (1, 2)
+    assert "file" in one_line(err)
+    assert err.count("\n") == 1  # nothing was begun
+    assert out == ""
+    assert tree(tmp_path) == {"file": b""}
+
+
+@pytest.mark.parametrize("verb", FILES)
+def test_a_folder_in_the_place_of_a_file_stays(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    words = FILES[verb].replace("{out}", "out")
+    place = words.split()[-1]
+    (tmp_path / place).mkdir()
+    code, _, err = verbs(words, made, tmp_path)
+    assert code in (1, 2)
+    assert f"'{place}'" in one_line(err)
+    assert tree(tmp_path) == {place: b""}
+
+
+@pytest.mark.parametrize("verb", FILES)
+def test_a_full_disk_leaves_the_older_file(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    words = FILES[verb].replace("{out}", "out")
+    place = words.split()[-1]
+    (tmp_path / place).write_text("old")
+    code, _, err = verbs(words, made, tmp_path, bytes=100)
+    assert code == 1
+    assert f"Cannot write '{place}'" in one_line(err)
+    assert tree(tmp_path) == {place: b"old"}
+
+
+@pytest.mark.parametrize("verb", FOLDERS)
+def test_a_full_disk_leaves_nothing_half_written(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    code, _, err = verbs(FOLDERS[verb], made | {"out": "out"}, tmp_path, bytes=100)
+    assert code == 1
+    assert "out" in one_line(err)
+    assert not [path for path in tree(tmp_path) if ".writing-" in path]
+
+
+@pytest.mark.parametrize("verb", PRINTED)
+def test_stdout(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    done = {}
+    for fault in ("utf-8", "ascii", "closed", "none", "full"):
+        (tmp_path / fault).mkdir()
+        code, out, err = verbs(PRINTED[verb], made, tmp_path / fault, stdout=fault)
+        done[fault] = tree(tmp_path / fault)
+        if fault == "full":
+            assert code == 1
+            assert one_line(err).startswith("error: No space left on device")
+            continue
+        assert (code, "error" in err) == (0, False), err
+        assert ("stdout is closed" in err) == (fault in ("closed", "none"))
+        assert bool(out) == (fault in ("utf-8", "ascii"))
+        assert out.isascii() or fault == "utf-8"
+        assert done[fault].keys() == done["utf-8"].keys()
+
+
+@pytest.mark.parametrize("fault", ["closed", "none", "full", "ascii"])
+def test_stderr(fault: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    for words, code in (
+        ("predict {net} {data}", 0),
+        ("predict {net} gone-größe.png", 1),
+        ("predict {net} {data} --csv {net}/x", 1),
+        ("predict nonsense {data}", 2),
+    ):
+        found, out, err = verbs(words, made, tmp_path, stderr=fault)
+        assert found == code, err
+        assert bool(out) == (code == 0 or "gone" in words)
+        assert bool(err) == (fault == "ascii")
+        assert err.isascii()
+    assert tree(tmp_path) == {}
+
+
+STRAY = [{"RANK": "1"}, {"WORLD_SIZE": "4"}, {"RANK": "x", "WORLD_SIZE": "2"}, {"RANK": "3", "WORLD_SIZE": "2"}]
+
+
+@pytest.mark.parametrize("stray", STRAY, ids=str)
+def test_variables_of_a_launcher_that_were_left_behind(
+    stray: dict[str, str], verbs: Verbs, made: dict[str, str], tmp_path: Path
+) -> None:
+    for words in ("predict {net} {data}", "data check {data}", "weights inspect {net}"):
+        code, out, err = verbs(words, made, tmp_path, env=stray)
+        assert (code, bool(out), "error" in err) == (0, True, False), err
+    code, _, err = verbs(TRAIN, made, tmp_path, env=stray)
+    assert code == 2
+    assert "`unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE`" in one_line(err)
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("fault", ["a home that is no folder", "no home"])
+def test_without_a_home(fault: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    """As of a service, and of a user of a container who is in no /etc/passwd."""
+    unset = {"RESNETS_HOME": None, "XDG_CACHE_HOME": None}
+    if fault == "no home":
+        how: dict[str, Any] = {"env": unset | {"HOME": None}, "passwd": False}
+    else:
+        how = {"env": unset | {"HOME": "/dev/null"}}
+    plan = TRAIN.replace("--model tiny --weights none", "--model resnet18") + " --dry-run"
+    for words in ("models", "weights list", "predict {net} {data}", plan):
+        code, _, err = verbs(words, made, tmp_path, **how)
+        assert code == 0, err
+    code, _, err = verbs("train digits --model tiny --dry-run", made, tmp_path, **how)
+    assert code in (1, 2)
+    assert "RESNETS_HOME" in one_line(err)
+
+
+def test_a_killed_worker_ends_a_training(verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    code, _, err = verbs(f"{TRAIN} --epochs 9999 --cache off --workers 1", made, tmp_path, kill=True)
+    assert code == 1
+    assert "A process that prepares images" in one_line(err)
+    assert not [path for path in tree(tmp_path) if ".writing-" in path]
+
+
+def test_a_training_needs_little_shared_memory(verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    """Its images go through pipes then; only the locks of the queues need some."""
+    code, _, err = verbs(f"{TRAIN} --cache off --workers 1", made, tmp_path, shm=2**16)
+    assert code == 0, err
+
+
+def test_no_shared_memory_at_all(verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    code, _, err = verbs(f"{TRAIN} --cache off --workers 1", made, tmp_path, shm=4096)
+    assert code == 1
+    assert "/dev/shm" in one_line(err)
+    assert "--workers 0" in one_line(err)
