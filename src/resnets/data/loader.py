@@ -187,8 +187,9 @@ def varied(
     pinned: bool = False,
     waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
-    """Training batches of pictures that are varied one by one, from `start` to the end of the plan, if it has one; `pinned`
-    in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch comes, and may raise to end that.
+    """Training batches of pictures that are varied one by one, from `start` to the end of the plan, if it has one;
+    `pinned` in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch
+    comes, and may raise to end that.
 
     Raises:
         JobError: a picture that can no longer be read, named; a worker that has died, or is stuck.
@@ -253,6 +254,10 @@ def _next(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch
     while True:
         try:
             return next(iterator, None)
+        except (EOFError, ConnectionError, FileNotFoundError) as error:
+            if "DataLoader worker" in str(error):  # raised within the worker, by its work
+                raise
+            raise WorkerError(DIED) from error  # it died while a batch was fetched from it
         except RuntimeError as error:
             if "DataLoader timed out" not in str(error):
                 raise WorkerError(DIED) if died(error) else error from error
