@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnets.data.allotment import allot, units
+from resnets.data.allotment import allot, numbered, units
+from resnets.data.samples import Sample
 from resnets.errors import UserError
 
 
@@ -167,3 +168,12 @@ def test_one_group_cannot_be_divided() -> None:
         allot(units(single(labels), labels, ["all"] * 10), {"val": 0.2}, seed=0)
     with pytest.raises(UserError, match="'fold 1'"):
         allot(units(single(["a", "b"]), ["a", "b"], [None, None]), {}, seed=0, folds=2)
+
+
+def test_copies_and_groups_have_one_number() -> None:
+    given = [("a", None), ("b", "one"), ("a", None), ("c", "one"), (None, None), (None, None), ("c", None)]
+    samples = [Sample(f"{place}.png", "red", group=group, sha256=digest) for place, (digest, group) in enumerate(given)]
+    found = numbered(samples).tolist()
+    assert found[0] == found[2]
+    assert found[1] == found[3] == found[6]
+    assert len(set(found)) == 4

@@ -97,6 +97,7 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colours, capsys):
     assert "cross-fitted over the val split: each of 5 folds" in found["protocol"]
     assert "these images chose the epoch and the temperature" in selected["protocol"]
     assert len(found["folds"]["epochs"]) == 5
+    assert (found["backend"], found["precision"], found["ece_interval"]) == ("torch", "fp32", None)
     best = checkpoints.read(result.run / "weights" / "best.safetensors")
     assert best.temperature == found["temperature"] == selected["temperature"]
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))

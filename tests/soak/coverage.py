@@ -59,14 +59,14 @@ class Trial(NamedTuple):
     printed: tuple[float, float]
 
 
-def trial(random: np.random.Generator, kind: str, count: int) -> Trial:
-    """One run of `EPOCHS` epochs with a val split of `count` images."""
+def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -> Trial:
+    """One run of `EPOCHS` epochs with a val split of `count` different images, each of them `copies` times."""
     share, chances = random.uniform(0.6, 0.95), KINDS[kind](random)
     contested = random.random(count) < CONTESTED
     steady = random.random(count) < share
     labels = torch.from_numpy(random.integers(0, CLASSES, count))
     rows = torch.arange(count)
-    folds = crossfit.begun(labels)
+    folds = crossfit.begun(labels.repeat(copies), np.tile(np.arange(count), copies))
     assert folds is not None
     best, best_epoch, rights = selection.NOTHING, -1, []
     for epoch, chance in enumerate(chances):
@@ -74,7 +74,7 @@ def trial(random: np.random.Generator, kind: str, count: int) -> Trial:
         answers = (labels + torch.from_numpy(np.where(right, 0, random.integers(1, CLASSES, count)))) % CLASSES
         logits = torch.from_numpy(random.normal(0, 1, (count, CLASSES)).astype(np.float32))
         logits[rows, answers] = logits.amax(dim=1) + torch.from_numpy(random.exponential(2, count).astype(np.float32))
-        folds.take(epoch + 1, logits, labels)
+        folds.take(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
         score = selection.score(float(right.mean()), loss)
         if selection.gained(score, best):
@@ -107,10 +107,10 @@ class Result(NamedTuple):
     headline_width: float
 
 
-def simulate(kind: str, count: int, trials: int, seed: int = 0) -> Result:
+def simulate(kind: str, count: int, trials: int, seed: int = 0, copies: int = 1) -> Result:
     """`trials` runs, always the same ones for the same arguments."""
     random = np.random.default_rng([seed, count, list(KINDS).index(kind)])
-    made = [trial(random, kind, count) for _ in range(trials)]
+    made = [trial(random, kind, count, copies) for _ in range(trials)]
     true = np.array([each.true for each in made])
     found = []
     for share, interval in (("selected", "plain"), ("headline", "printed")):
@@ -125,15 +125,16 @@ def main() -> int:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000, help="for each kind and count")
-    parser.add_argument("--counts", default="60,360,734", help="images of the val split")
+    parser.add_argument("--counts", default="60,360,734", help="different images of the val split")
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--copies", type=int, default=1, help="of each image")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     good = True
     for kind in asked.kinds.split(","):
         for count in map(int, asked.counts.split(",")):
             start = time.monotonic()
-            found = simulate(kind, count, asked.trials, asked.seed)
+            found = simulate(kind, count, asked.trials, asked.seed, asked.copies)
             good = good and LEAST <= found.headline <= MOST
             print(
                 f"{kind:9} {count:4} images: on the choosing images {found.plain:.1%} covered, {found.plain_bias:+.2%} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from resnets.tasks.intervals import paired_difference, wilson
+from resnets.tasks.intervals import design_effect, paired_difference, wilson
 
 
 def test_a_share_as_in_published_tables() -> None:
@@ -14,6 +14,31 @@ def test_a_share_as_in_published_tables() -> None:
     assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
     assert wilson(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
     assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+def test_the_design_effect_is_by_how_much_fewer_independent_images_there_are() -> None:
+    random = np.random.default_rng(0)
+    right, alone = random.random(200) < 0.8, np.arange(200)
+    assert design_effect(right, alone) == 1.0
+    assert design_effect(np.repeat(right, 5), np.repeat(alone, 5)) == pytest.approx(5.0)
+    assert design_effect(np.ones(10, dtype=bool), np.arange(10) // 5) == 5.0
+    assert design_effect(right, np.zeros(200, dtype=np.int64)) == 200.0
+    assert design_effect(right, alone // 4) < 1.5  # of groups whose images have nothing in common
+
+
+def test_the_interval_of_groups_holds_the_true_share_95_times_in_100() -> None:
+    """40 groups of 1 to 16 images, whose shares vary from group to group."""
+    random, held, plain = np.random.default_rng(0), [], []
+    for _ in range(1000):
+        shares = random.beta(4, 1, 40)  # 0.8 on the average
+        units = np.repeat(np.arange(40), random.integers(1, 17, 40))
+        right = random.random(len(units)) < shares[units]
+        effect = design_effect(right, units)
+        for found, each in ((held, effect), (plain, 1.0)):
+            low, high = wilson(right.sum() / each, len(right) / each)
+            found.append(low <= 0.8 <= high)
+    assert np.mean(plain) < 0.85
+    assert 0.93 <= np.mean(held) <= 0.98
 
 
 def test_nothing_counted_is_nothing_known() -> None:

@@ -32,7 +32,7 @@ def _history(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _after(logits: torch.Tensor, labels: torch.Tensor) -> Crossfit:
-    folds = crossfit.begun(labels)
+    folds = crossfit.begun(labels, np.arange(len(labels)))
     assert folds is not None
     for epoch, each in enumerate(logits, start=1):
         folds.take(epoch, each, labels)
@@ -84,18 +84,18 @@ def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
 
 def test_every_class_is_in_every_fold_and_the_folds_are_of_one_size() -> None:
     labels = torch.arange(100) % 10
-    folds = crossfit.begun(labels)
+    folds = crossfit.begun(labels, np.arange(len(labels)))
     assert folds is not None
     for fold in range(crossfit.FOLDS):
         assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [2] * 10
-    again = crossfit.begun(labels)
+    again = crossfit.begun(labels, np.arange(len(labels)))
     assert again is not None
     assert (again.folds == folds.folds).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_there_are_no_folds_of_less_than_two_images(count: int) -> None:
-    assert crossfit.begun(torch.zeros(count, dtype=torch.int64)) is None
+    assert crossfit.begun(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
@@ -114,6 +114,33 @@ def test_the_interval_is_wider_the_more_the_chosen_epochs_differ() -> None:
     assert widths == sorted(widths)
     assert widths[1] == pytest.approx(widths[0] / 0.9**0.5, rel=0.02)
     assert cross_fitted(100, np.ones((5, 100), dtype=bool))[1] == 1.0
+
+
+def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
+    """They are in one fold, so that the choice and the intervals are those of the images themselves."""
+    logits, labels = _history()
+    once, copies = _after(logits, labels), 5
+    units = np.tile(np.arange(COUNT), copies)
+    often = crossfit.begun(labels.repeat(copies), units)
+    assert often is not None
+    for epoch, each in enumerate(logits, start=1):
+        often.take(epoch, each.repeat(copies, 1), labels.repeat(copies))
+    assert all(len(set(often.folds[units == unit])) == 1 for unit in range(COUNT))
+    assert often.epochs == once.epochs
+    one, other = once.figures(CLASSES), often.figures(CLASSES)
+    for name in ("top1", "top1_interval", "top5_interval"):
+        assert other[name] == pytest.approx(one[name])
+    assert (other["count"], other["units"], one["units"]) == (COUNT * copies, COUNT, COUNT)
+    assert crossfit.begun(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
+
+
+def test_groups_are_dealt_as_wholes_class_by_class() -> None:
+    labels, units = torch.arange(60) // 30, np.arange(60) // 3
+    folds = crossfit.begun(labels, units)
+    assert folds is not None
+    for fold in range(crossfit.FOLDS):
+        assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [6, 6]
+    assert all(len(set(folds.folds[units == unit])) == 1 for unit in range(20))
 
 
 def _simulation() -> ModuleType:
@@ -138,7 +165,7 @@ def test_the_printed_interval_holds_the_truth_where_the_plain_one_does_not() -> 
 def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     """What stays of an epoch is a few numbers for each image, whatever the number of classes."""
     labels = torch.arange(20)
-    folds = crossfit.begun(labels)
+    folds = crossfit.begun(labels, np.arange(len(labels)))
     assert folds is not None
     folds.take(1, torch.zeros(20, 10_000), labels)
     tensors, _ = folds.saved()

@@ -7,6 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from resnets.data.samples import Sample, Stored
 from resnets.errors import UserError
 
 TRAIN = "train"
@@ -46,6 +49,19 @@ def units(hashes: Sequence[str], labels: Sequence[str], groups: Sequence[str | N
         )
         for together in members.values()
     ]
+
+
+def numbered(samples: Sequence[Sample]) -> np.ndarray:
+    """int64 (N,), the number of the unit of each image; stored images, of which neither is known, are one each."""
+    if isinstance(samples, Stored):
+        return np.arange(len(samples))
+    marks = [each.sha256 or f"path {each.path}" for each in samples]
+    numbers = np.empty(len(samples), dtype=np.int64)
+    for number, unit in enumerate(
+        units(marks, [str(each.label) for each in samples], [each.group for each in samples])
+    ):
+        numbers[list(unit.members)] = number
+    return numbers
 
 
 def allot(pool: Sequence[Unit], fractions: Mapping[str, float], *, seed: int, folds: int = 0) -> dict[int, str]:

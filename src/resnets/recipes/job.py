@@ -344,6 +344,7 @@ def _run(
         test=source.part("test") if "test" in source.parts else [],
         notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
+        precision=parts.precision,
         folds=folds if folds is not None and folds.taken == state.epoch else None,  # a run of an older version has none
         pooled=features.of_validation(parts, state.best_epoch, run),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 LEVEL = 0.95
 _DEVIATIONS = float(norm.ppf((1 + LEVEL) / 2))
@@ -25,7 +25,7 @@ def wilson(right: float, count: float) -> tuple[float, float]:
     return (0.0 if right == 0 else low), (1.0 if right == count else high)
 
 
-def cross_fitted(right: int, choices: np.ndarray) -> tuple[float, float]:
+def cross_fitted(right: float, choices: np.ndarray, effect: float = 1.0) -> tuple[float, float]:
     """The interval of the accuracy of a cross-fitted choice: Wilson's, widened for what ties the folds to each other.
 
     The images of one fold are judged by weights that the other folds have chosen, so that the accuracy over all folds
@@ -44,13 +44,38 @@ def cross_fitted(right: int, choices: np.ndarray) -> tuple[float, float]:
     Args:
         right: how many images are right, each by what the other folds chose.
         choices: bool (F, N), which images are right by the choice of each fold; equal rows are the same choice.
+        effect: by how much fewer independent images there are (`design_effect`). The answers that differ from epoch to
+            epoch are assumed to be tied to each other within a unit as much as the right ones are.
     """
-    count = choices.shape[1]
+    count, right = choices.shape[1] / effect, right / effect
     variance = (right + 2) * (count - right + 2) / (count + 4) ** 2  # never 0 (Agresti and Coull, 1998)
     rows = np.unique(choices, axis=0)
     pairs = [np.mean(rows[one] != rows[other]) for one in range(len(rows)) for other in range(one)]
     widening = 1 / 0.9 + (float(np.mean(pairs)) / 2 / variance if pairs else 0.0)
     return wilson(right / widening, count / widening)
+
+
+def design_effect(right: np.ndarray, units: np.ndarray) -> float:
+    """By how much the variance of a share is larger than that of as many independent images (Kish, Survey Sampling, 1965).
+
+    Assumed is that the units are drawn independently, and nothing of the images within one. The variance is that of a
+    ratio of sums over units (cluster-robust); with few units it is raised by the square of Student's quantile over the
+    normal one. It is at least 1, and at most what it would be if each unit were a single image, many times
+    (sum of the squared sizes over the number of images): 5 for units of 5 exact copies. That is taken where the share is 0
+    or 1, from which no variance can be estimated. With one image in each unit it is 1.
+
+    Args:
+        right: bool (N,).
+        units: int64 (N,), the same number for images of the same unit.
+    """
+    _, members, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    most, share, number = float(np.square(sizes).sum() / len(right)), right.mean(), len(sizes)
+    if number < 2 or share in (0.0, 1.0):
+        return most
+    gaps = np.bincount(members, right - share)
+    estimated = number / (number - 1) * float(np.square(gaps).sum()) / (len(right) * share * (1 - share))
+    few = (float(t.ppf((1 + LEVEL) / 2, number - 1)) / _DEVIATIONS) ** 2
+    return min(max(estimated, 1.0) * few, most)
 
 
 def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from resnets import processes
-from resnets.data import cache, check, sources, split
+from resnets.data import allotment, cache, check, sources, split
 from resnets.data.decode import DecodeError, inspect
 from resnets.data.samples import SHOWN, Source, Stored, counted, listed
 from resnets.errors import UserError
@@ -263,6 +263,7 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
         total_steps=total,
         val=feed.evaluation(val) if val else None,
         val_labels=feed.labels_of(val),
+        val_units=allotment.numbered(val),
         save_weights=save_weights,
         device=device,
         precision=recipe.speed.precision,

@@ -2,9 +2,10 @@
 
 The epoch whose weights are kept, and their temperature, are chosen by the images of the val split, so that the accuracy
 on these images is flattered: by 1 to 4 points where a tenth of them are answered differently from epoch to epoch. So the
-val split is divided into five folds. For each fold the other four choose an epoch, by the rule of the run itself
-(`selection`), and fit a temperature to the logits of that epoch (`calibration.fit_temperature`). The images of the fold
-chose neither, and are judged by both. All folds together are the headline of the run.
+val split is divided into five folds; exact copies of an image, and the images of one group, are in the same one. For each
+fold the other four choose an epoch, by the rule of the run itself (`selection`), and fit a temperature to the logits of
+that epoch (`calibration.fit_temperature`). The images of the fold chose neither, and are judged by both. All folds together
+are the headline of the run.
 
 The choice is made while the run goes on, as that of the best weights is: what stands here is, for each fold, what would
 have been kept if the run ended now. So no epoch has to be remembered: the memory is a few numbers for each image, whatever
@@ -28,7 +29,7 @@ from torch.nn.functional import cross_entropy
 
 from resnets.tasks import metrics, outcomes
 from resnets.tasks.calibration import fit_temperature
-from resnets.tasks.intervals import cross_fitted
+from resnets.tasks.intervals import cross_fitted, design_effect
 from resnets.tasks.outcomes import Outcomes
 from resnets.training import selection
 from resnets.training.selection import Score
@@ -41,6 +42,7 @@ class Crossfit:
     """What each fold's images are worth by the choice of the others, after the epochs that were taken in.
 
     folds: int64 (N,), the fold of each image of the val split.
+    units: int64 (N,), the same number for images that are copies of each other or of one group.
     best, epochs, temperatures: for each fold, the score that the images of the other folds gave to the epoch that they
         chose, its number from 1, and the temperature that they fitted.
     right: bool (F, N), which images are right in the epoch that was chosen for each fold.
@@ -49,6 +51,7 @@ class Crossfit:
     """
 
     folds: np.ndarray
+    units: np.ndarray
     best: list[Score]
     epochs: list[int]
     temperatures: list[float]
@@ -79,39 +82,50 @@ class Crossfit:
     def figures(self, classes: int) -> dict[str, Any]:
         """As `metrics.summarize`, of all folds together; the intervals of the shares are those of `cross_fitted`.
 
-        `temperature` is the mean over the folds, and `folds` says what each of them chose.
+        `top5_interval` is widened by the disagreement of the top-1 answers of the chosen epochs, which is the larger one in
+        almost every case: top-5 answers are not remembered. There is no `ece_interval`, since what ties the folds to each
+        other would widen it by an amount that is not known. `temperature` is the mean over the folds, `units` is the number
+        of units, and `folds` says what each fold chose.
         """
         found = metrics.figures(self.held, classes, float(np.mean(self.temperatures)))
-        for name in ("top1", "top5"):
-            right = round(found[name] * found["count"])
-            found[f"{name}_interval"] = list(cross_fitted(right, self.right))
+        found |= {"ece_interval": None, "units": len(np.unique(self.units))}
+        for name, first in (("top1", 1), ("top5", found["top5_of"])):
+            right = self.held.place < first
+            effect = design_effect(right, self.units)
+            found[f"{name}_interval"] = list(cross_fitted(int(right.sum()), self.right, effect))
         return found | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
 
     def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and as JSON can hold it; the inverse of `restored`."""
-        arrays = {"folds": self.folds, "right": self.right}
+        arrays = {"folds": self.folds, "units": self.units, "right": self.right}
         arrays |= {f"held.{each.name}": getattr(self.held, each.name) for each in fields(Outcomes)}
         facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures, "taken": self.taken}
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
 
 
-def begun(labels: Tensor) -> Crossfit | None:
-    """Folds for the images of the val split, whose classes are `labels` (N,), before the first epoch; None for fewer than 2.
+def begun(labels: Tensor, units: np.ndarray) -> Crossfit | None:
+    """Folds for the images of the val split, before the first epoch; None for fewer than 2 units.
 
-    Each class is shared out evenly, so that it is in all folds if it has enough images; the same labels give the same
-    folds.
+    Whole units are dealt to the folds, class by class (the class of a unit is that of its first image) and the larger ones
+    first, so that each class is in all folds if it has enough units. The same arguments give the same folds.
+
+    Args:
+        labels: int64 (N,), the classes.
+        units: int64 (N,), the same number for images that must not be torn apart, such as exact copies.
     """
     count = len(labels)
-    if count < 2:
+    _, firsts, members, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    if len(firsts) < 2:
         return None
-    order = np.random.default_rng(0).permutation(count)
-    order = order[np.argsort(labels.numpy()[order], kind="stable")]
-    number = min(FOLDS, count)
-    folds = np.empty(count, dtype=np.int64)
-    folds[order] = np.arange(count) % number
+    order = np.random.default_rng(0).permutation(len(firsts))
+    order = order[np.lexsort((-sizes[order], labels.numpy()[firsts][order]))]
+    number = min(FOLDS, len(firsts))
+    fold_of_unit = np.empty(len(firsts), dtype=np.int64)
+    fold_of_unit[order] = np.arange(len(firsts)) % number
+    folds = fold_of_unit[members]
     nothing = outcomes.measured(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
     right = np.zeros((number, count), dtype=bool)
-    return Crossfit(folds, [selection.NOTHING] * number, [0] * number, [1.0] * number, right, nothing)
+    return Crossfit(folds, units, [selection.NOTHING] * number, [0] * number, [1.0] * number, right, nothing)
 
 
 def restored(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Crossfit:
@@ -120,4 +134,4 @@ def restored(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Crossfi
     held = Outcomes(*(arrays[f"held.{each.name}"] for each in fields(Outcomes)))
     best = [(accuracy, loss) for accuracy, loss in facts["best"]]
     lists = list(facts["epochs"]), list(facts["temperatures"])
-    return Crossfit(arrays["folds"], best, *lists, arrays["right"], held, facts["taken"])
+    return Crossfit(arrays["folds"], arrays["units"], best, *lists, arrays["right"], held, facts["taken"])

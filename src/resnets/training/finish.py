@@ -28,6 +28,7 @@ def finish(
     test: Sequence[Sample] = (),
     device: str,
     folds: Crossfit | None = None,
+    precision: str = "fp32",
     pooled: Tensor | None = None,
     notices: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -41,10 +42,8 @@ def finish(
 
     Args:
         folds: what the cross-fitting of all epochs has made of `val`.
+        precision: in which the logits were computed that `folds` took in, that of the training.
         pooled: float32 (N, features), what the backbone of the best weights makes of each image in `val`, if it is known.
-        notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
-            some of the images; sentences for `metrics.json` and the report.
-
         notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
             some of the images; sentences for `metrics.json` and the report.
 
@@ -71,6 +70,7 @@ def finish(
         headline = _figures(predictions, "test", f"{view}; the test split: these images chose nothing")
     elif folds is not None:
         headline = folds.figures(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
+        headline |= {"backend": "torch", "precision": precision}
         headline["protocol"] = (
             f"{view}; cross-fitted over the val split: each of {len(folds.best)} folds is judged by the epoch and the "
             "temperature that the other folds chose"

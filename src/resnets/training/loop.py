@@ -164,7 +164,7 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any], 
     if gained:
         state.best, state.best_epoch = score, state.epoch
     if logits is not None and distributed.first():
-        state.take(logits, parts.val_labels)
+        state.take(logits, parts.val_labels, parts.val_units)
     if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
         say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
     patience = parts.recipe.stop.patience_epochs

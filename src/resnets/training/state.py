@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -50,6 +51,7 @@ class Parts:
     total_steps: int
     val: Evaluation | None
     val_labels: Tensor
+    val_units: np.ndarray  # int64, which images of the val split are copies or of one group: these have the same number
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
     device: str = "cpu"
     precision: str = "fp32"
@@ -91,9 +93,9 @@ class State:
     extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
     crossfit: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
 
-    def take(self, logits: Tensor, labels: Tensor) -> None:
+    def take(self, logits: Tensor, labels: Tensor, units: np.ndarray) -> None:
         """Let the folds of the val split choose anew, after the epoch whose logits (N, K) these are."""
-        self.crossfit = self.crossfit or crossfit.begun(labels)
+        self.crossfit = self.crossfit or crossfit.begun(labels, units)
         if self.crossfit is not None:
             self.crossfit.take(self.epoch, logits, labels)
 
