@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -53,3 +54,12 @@ def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: P
 
 def test_no_weights_have_learned_from_nothing() -> None:
     assert Lineage().notice(images("aa"), "it", "val") == ""
+
+
+def test_what_was_hashed_once_is_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(b"content")
+    hashed = lineage.hashed([Sample(str(tmp_path / "image.png")), Sample(str(tmp_path / "none.png"))])
+    (tmp_path / "image.png").unlink()
+    assert hashed[1].sha256 is None
+    assert Lineage(frozenset({hashlib.sha256(b"content").hexdigest()})).seen(hashed) == 1
+    assert lineage.hashed(hashed) == hashed

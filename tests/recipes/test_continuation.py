@@ -200,6 +200,9 @@ def test_changed_weights_and_a_changed_split_are_refused(train, colours):
         colours, recipe=tiny(book.find("finetune")), weights=weights, epochs=1, out=colours.parent / "runs"
     )
     assert child is not None
+    for asked in ("none", False):
+        with pytest.raises(UserError, match=r"with model\.weights = .*, received none"):
+            job.train(resume=child.run, weights=asked)
     weights.write_bytes(_weights(train("another", epochs=1, seed=5))[1])
     with pytest.raises(UserError, match=r"weights.safetensors' were changed since the run began from them"):
         job.train(resume=child.run)

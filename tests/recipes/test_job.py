@@ -169,6 +169,23 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
 
 
 @pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"overrides": ["model.drop_path_rate=0.1"]}, "downloads are switched off; with"),
+        ({"overrides": ["model.hidden=8"]}, "downloads are switched off; with"),
+        ({"overrides": ["model.shortcut=A"]}, "`model.shortcut=A` makes another network"),
+        ({"overrides": ["model.stem=cifar"]}, "`model.stem=cifar` makes another network"),
+        ({"stem": "cifar"}, "`stem=cifar` makes another network"),
+        ({"model": "cifar_resnet20"}, "cifar_resnet20 is for small images"),
+    ],
+    ids=str,
+)
+def test_why_the_weights_are_random_is_always_said(colours, values, reason, capsys):
+    job.train(colours, dry_run=True, **values)
+    assert f"model.weights = none  (random weights because {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"batch": 1}, "`batch=1` leaves a single image to a step"),

@@ -13,6 +13,7 @@ from PIL import Image
 from resnets.data import sources, split
 from resnets.data.loader import Place
 from resnets.engine import choice, machine
+from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.recipes import job
 from resnets.tasks import classify
@@ -64,6 +65,14 @@ AUGMENTED = {
     "one by one": ("augment.crop=random_resized", "augment.flip=0.5", "augment.jitter=0.2"),
     "not at all": ("augment.crop=none", "augment.flip=0"),
 }
+
+
+def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(pictures: Path, tmp_path: Path) -> None:
+    stages = len(zoo.spec("tiny").depths)
+    for count, reads_vectors in ((stages, True), (stages - 1, False)):
+        made = parts(pictures, *AUGMENTED["not at all"], f"freeze.part={count}")
+        features.pool(made, 0, tmp_path / str(count))
+        assert made.reads_vectors == reads_vectors
 
 
 @pytest.mark.parametrize("kind", AUGMENTED)

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,13 @@ def facts(run: Path) -> dict[str, Any]:
         return dict(json.loads((run / LINEAGE_FILE).read_text("utf-8"))["weights"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def hashed(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The images with the SHA-256 of their files filled in, so that nothing reads these again for it."""
+    if isinstance(samples, Stored):
+        return samples
+    return tuple(each if each.sha256 else replace(each, sha256=digest_of(each)) for each in samples)
 
 
 def digest_of(sample: Sample) -> str | None:

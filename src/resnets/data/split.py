@@ -172,7 +172,7 @@ def read(path: str | Path, source: Source) -> Source:
     if rows and not rows.keys() & present.keys():
         raise UserError(f"None of the {len(rows):,} pictures of '{path}' is in '{source.root}'. Is it of other data?")
     both = [key for key in present if key in rows]
-    digests = dict(zip(both, hashes([present[key].path for key in both]), strict=True))
+    digests = {key: str(each.sha256) for key, each in zip(both, _hashed([present[key] for key in both]), strict=True)}
     differences = {
         "changed": [key for key in both if digests[key] != rows[key]["sha256"]],
         "missing": [key for key in rows if key not in present],

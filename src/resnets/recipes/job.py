@@ -32,6 +32,7 @@ from resnets.weights import published, words
 from resnets.weights.checkpoint import Checkpoint
 
 PART_NAMES = {"val": "validation", "test": "test"}
+SAME_TENSORS = ("drop_path_rate", "hidden", "pool")  # of `model`: published weights fit with any; the head is a new one
 MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
 
 # What the arguments of `train` are called in a recipe.
@@ -245,9 +246,11 @@ def _draft(
     """The recipe with everything that the user set, each with its origin."""
     model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
     weights, overrides = _taken("model.weights", weights, overrides)
-    published_name, reason = None, ""
-    if weights is None and recipe is None and _may_be_pretrained(data, model, given, overrides):
-        published_name, reason = distributed.by_first(lambda: published.obtained(model or "resnet18"))
+    published_name, reason, unfit = None, "", ""
+    if weights is None and recipe is None:
+        unfit = _unfit(data, model, given, overrides)
+        if not unfit:
+            published_name, reason = distributed.by_first(lambda: published.obtained(model or "resnet18"))
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
     draft = Draft(chosen if isinstance(chosen, Recipe) else book.find(chosen, model))
@@ -269,7 +272,9 @@ def _draft(
         remedy = "with a network connection `weights=imagenet` gets published ones"
         if reason.startswith("nobody"):
             remedy = "`model=resnet18` has published ones"
-        draft.set("model.weights", "none", f"chosen: {reason}, so the weights are random; {remedy}")
+        draft.set("model.weights", "none", f"chosen: random weights because {reason}; {remedy}")
+    elif unfit:
+        draft.set("model.weights", "none", f"chosen: random weights because {unfit}")
     for key, value in given.items():
         draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
@@ -277,12 +282,23 @@ def _draft(
     return draft
 
 
-def _may_be_pretrained(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> bool:
-    """Whether published weights fit the job: images of the user's own and a network as published, for large images."""
-    changed = "stem" in given or any(each.strip().startswith("model.") for each in overrides)
-    known = model is None or model in zoo.entries()
-    small = known and zoo.spec(model or "resnet18").stem == "cifar"
-    return data not in builtin.NAMES and known and not changed and not small
+def _unfit(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:
+    """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
+    published; empty where they do.
+    """
+    if data in builtin.NAMES:
+        return f"published weights are not for the built-in '{data}'"
+    if model is not None and model not in zoo.entries():
+        return f"there are no published weights of '{model}'"
+    if zoo.spec(model or "resnet18").stem == "cifar":
+        return f"{model} is for small images, and published weights for large ones"
+    changed = [f"stem={given['stem']}"] if "stem" in given else []
+    changed += [each.strip() for each in overrides if _changes_tensors(each.partition("=")[0].strip())]
+    return f"`{changed[0]}` makes another network than the published ones" if changed else ""
+
+
+def _changes_tensors(key: str) -> bool:
+    return key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS
 
 
 def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -388,9 +404,8 @@ def _asked(
     if name not in (None, run.resolve().name):
         raise UserError(f"`resume` goes on with '{run}' under its own name; leave out `name={name}`.")
     asked = {"data.location": None if data is None else str(data), "model.name": model}
-    asked["model.weights"] = (
-        None if weights in (None, "none") else published.chosen(words.meaning(weights, model), model)
-    )
+    if weights is not None:  # False and "none" ask for random ones
+        asked["model.weights"] = published.chosen(words.meaning(weights, model), model)
     asked["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
     return {key: value for key, value in asked.items() if value is not None}
 

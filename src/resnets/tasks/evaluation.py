@@ -120,12 +120,16 @@ def run(
         (str(model), lineage.of(file, each.provenance))
         for model, file, each in zip(models, files, classifiers, strict=True)
     ]
-    part = None
-    if len(files) > 1 and split is None and split_file is None and val_fraction is None:
+    part, known = None, any(each.train for _, each in lineages)  # otherwise nothing asks for the images' content
+    if known and len(files) > 1 and split is None and split_file is None and val_fraction is None:
+        if not {"test", "val"} & set(source.parts):
+            source = replace(source, samples=lineage.hashed(source.samples))
         part = parts.unseen(source, lineages)
     part = part or parts.choose(
         source, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
     )
+    if known:
+        part = replace(part, samples=lineage.hashed(part.samples))
     _tell(part, split, calibrate)
     notices = _seen(lineages, part)
     groups = [[each] for each in classifiers] if pairwise else [classifiers]

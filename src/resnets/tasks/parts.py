@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,14 +129,7 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
         return 0
     with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
-    return sum((sample.sha256 or _content(sample.path)) in val for sample in samples) if val else 0
-
-
-def _content(path: str) -> str | None:
-    try:
-        return sha256(path)
-    except OSError:
-        return None
+    return sum(digest_of(sample) in val for sample in samples) if val else 0
 
 
 def _divided(
@@ -170,11 +162,12 @@ def _shared(split_file: Path, source: Source) -> tuple[int, bool]:
         named = {row.get("path"): row.get("sha256") for row in csv.DictReader(file)}
     root = os.path.abspath(source.root)
     alike = 0
-    for path in (os.path.abspath(sample.path) for sample in source.samples):
+    for sample in source.samples:
+        path = os.path.abspath(sample.path)
         name = path if path in named else Path(os.path.relpath(path, root)).as_posix()
         if name in named:
             alike += 1
-            with suppress(OSError):
-                if named[name] in (None, "", sha256(path)):  # a list without hashes is one that a user wrote
-                    return alike, True
+            digest = digest_of(sample)
+            if digest is not None and named[name] in (None, "", digest):  # a user's own list may have no hashes
+                return alike, True
     return alike, False

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.training import freeze
 from resnets.training.plan import Draft
 from resnets.training.recipe import Recipe, keys, total_steps
 
@@ -68,7 +70,8 @@ def _crops(crop: str) -> Callable[[Recipe], bool]:
 
 
 def _backbone_learns(recipe: Recipe) -> bool:
-    return recipe.freeze.part != "body"
+    known = zoo.entries().get(recipe.model.name or "")
+    return not freeze.whole(recipe.freeze, len(known.spec.depths) if known else None)
 
 
 def _warms_up(recipe: Recipe) -> bool:
@@ -121,7 +124,7 @@ def settle(draft: Draft) -> None:
         _clear(draft, "schedule.factors", (), "schedule.factor")
     if _wins(draft, "optim.lr"):
         _clear(draft, "optim.lr_batch", None, "optim.lr")
-    if draft.recipe.freeze.part == "body":
+    if not _backbone_learns(draft.recipe):
         _clear(draft, "freeze.head_epochs", 0, "freeze.part")
     if draft.recipe.augment.crop == "auto":
         for key, crop in CROP_OF.items():

@@ -26,6 +26,7 @@ from resnets.data.loader import Batch, Evaluation, Place, Plan
 from resnets.data.loader import order as order_of
 from resnets.engine.runner import Runner
 from resnets.progress import say, track
+from resnets.training import freeze
 from resnets.training.pictures import EVALUATION_BATCH, Feed
 from resnets.training.recipe import Recipe
 from resnets.training.state import Parts
@@ -177,7 +178,7 @@ class _Whole(Plan):
 def _frozen_epochs(parts: Parts) -> int:
     part, steps = parts.recipe.freeze, parts.feed.plan.steps_per_epoch
     epochs = -(-parts.total_steps // steps)
-    return epochs if part.part == "body" else min(part.head_epochs, epochs)
+    return epochs if freeze.whole(part, len(parts.net.stages)) else min(part.head_epochs, epochs)
 
 
 def _unfit(parts: Parts) -> str:

@@ -30,6 +30,11 @@ def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
     return f"frozen: {tensors} tensors, {len(held)} BN in eval" if tensors or held else ""
 
 
+def whole(part: recipe.Freeze, stages: int | None) -> bool:
+    """Whether the backbone is frozen as a whole for the whole run; `stages` of it, None where that is not known."""
+    return part.part == "body" or (stages is not None and part.part.isdigit() and int(part.part) == stages)
+
+
 def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
     stages = list(net.stages.values())
     if part.part == "body" or epoch < part.head_epochs:
