@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from resnets.data.parallel import in_order
+from resnets.errors import JobError, UserError
 
 
 @pytest.mark.parametrize("workers", [None, 0, 1, 4])
@@ -61,3 +67,44 @@ def test_an_error_reaches_the_caller_at_its_place() -> None:
     assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+@pytest.mark.parametrize(
+    "items", [["a.jpg", "dead.jpg"], [Path("a.jpg"), Path("dead.jpg")], [(0, "a.jpg"), (1, "dead.jpg")]]
+)
+def test_an_item_that_never_ends_is_named(items: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.002")
+    never = threading.Event()
+    results = in_order(lambda item: "dead" in str(item) and never.wait(), items, workers=2, ahead=4)
+    assert next(results) is False
+    with pytest.raises(JobError, match=r"^'dead.jpg' could not be read within 0.002 minutes.*RESNETS_TIMEOUT_MINUTES"):
+        next(results)
+    never.set()
+
+
+def test_a_disk_that_gives_up_says_so_itself() -> None:
+    def work(_: int) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with pytest.raises(TimeoutError, match="Connection timed out"):
+        next(in_order(work, range(3), workers=1, ahead=1))
+
+
+def test_the_end_of_the_program_does_not_wait_for_a_stuck_file(tmp_path: Path) -> None:
+    """A pipe that nobody writes into stands in for the file on a lost disk."""
+    os.mkfifo(tmp_path / "stuck")
+    code = """
+import sys
+from resnets.data.parallel import in_order
+list(in_order(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
+"""
+    command = [sys.executable, "-c", code, tmp_path / "stuck"]
+    environment = {**os.environ, "RESNETS_TIMEOUT_MINUTES": "0.001"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert "stuck' could not be read within" in done.stderr
+
+
+def test_a_wrong_patience_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "soon")
+    with pytest.raises(UserError, match="RESNETS_TIMEOUT_MINUTES is 'soon'"):
+        next(in_order(str, range(3), workers=1, ahead=1))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import signal
 import textwrap
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,25 +62,7 @@ def bench(
     measured = itertools.chain.from_iterable(
         measure.rows(net, pictures, wanted=wanted, precisions=precisions, batch=size, seconds=seconds) for size in sizes
     )
-    with _ended_by_sigterm():
-        (_print_json if as_json else _print_table)(facts, measured)
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that what was measured is shown to its end."""
-
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    (_print_json if as_json else _print_table)(facts, measured)
 
 
 def _sizes(text: str) -> list[int]:

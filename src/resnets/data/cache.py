@@ -62,7 +62,8 @@ class InMemory:
         failures: list[DecodeError] = []
         self.whole = None if size is None else np.empty((len(source), *size, 3), np.uint8)
 
-        def load(index: int) -> np.ndarray | None:
+        def load(numbered: tuple[int, str]) -> np.ndarray | None:
+            index, _ = numbered
             try:
                 picture = source[index]
             except DecodeError as error:
@@ -73,7 +74,7 @@ class InMemory:
                 return None
             return picture
 
-        made = in_order(load, range(len(source)), workers=None, ahead=AHEAD)
+        made = in_order(load, enumerate(source.paths), workers=None, ahead=AHEAD)
         pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
         if failures:
             raise JobError(f"{failed(failures, advice='')}. They could be read when the run began.")

@@ -194,6 +194,7 @@ def varied(
     Raises:
         JobError: a picture that can no longer be read, named; a worker that has died, or is stuck.
     """
+    processes.patience()  # so that a wrong one is refused before it is needed
     loader = DataLoader(
         _Varied(pictures, vary, plan.seed),
         batch_sampler=_Keys(plan, start),

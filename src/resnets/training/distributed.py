@@ -62,6 +62,7 @@ def joined() -> Iterator[Attempt]:
             f"{fault}: a launcher sets all of them. Start the job with torchrun; if another program has left them behind, "
             "`unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE`."
         )
+    processes.patience()  # so that a wrong one is refused before it is needed
     if not processes.launched():
         yield Attempt(None, 0)
         return
