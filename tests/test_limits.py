@@ -127,8 +127,6 @@ def test_whatever_the_files_hold_there_is_an_answer(texts: list[str], tmp_path: 
 def test_the_real_machine() -> None:
     assert 10**7 < limits.free_memory() < 10**14
     assert 1 <= limits.processors() <= (os.cpu_count() or 1)
-    assert limits.shared_memory("/nowhere") is None
-    assert (limits.shared_memory("/tmp") or 0) > 0
 
 
 def test_whoever_asks_for_processors_or_memory_asks_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -87,11 +87,13 @@ def text(path: str | Path) -> Iterator[TextIO]:
     path = Path(path)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_as_job_error(path))
-        if _final(path) is None:
-            place: object = os.dup(stack.enter_context(_stream(path)).fileno())
+        place: int | Path
+        if streamed := _final(path) is None:
+            place = os.dup(stack.enter_context(_stream(path)).fileno())
         else:
             place = stack.enter_context(replacing(path))
-        with open(place, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # type: ignore[call-overload]
+        buffering = 1 if streamed else -1  # 1: each line is written when it ends
+        with open(place, "w", buffering, encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
 
 

@@ -36,18 +36,6 @@ def free_memory(root: Path | None = None) -> int:
     return max(min((_machine_memory(root), *(_room(folder) for folder in groups("memory", root)))), 0)
 
 
-def shared_memory(path: str | os.PathLike[str] = "/dev/shm") -> int | None:
-    """Free bytes where the tensors of loader processes lie; None where the system has no such place.
-
-    Docker gives a container 64 MB of it unless `--shm-size` says otherwise.
-    """
-    try:
-        found = os.statvfs(path)
-    except (OSError, AttributeError):
-        return None
-    return found.f_bavail * found.f_frsize
-
-
 def groups(controller: str, root: Path | None = None) -> list[Path]:
     """The folders of the cgroups that `controller` limits this process by, the innermost first, each with its parents.
 

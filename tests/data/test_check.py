@@ -16,9 +16,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from resnets.data import check_page, check_text, sources
-from resnets.data.check import CheckReport, check, in_words, quick
+from resnets.data.check import CheckReport, check, in_words, judged
+from resnets.data.decode import DecodeError
 from resnets.data.faults import KINDS
-from resnets.data.samples import Sample, assemble
+from resnets.data.samples import Sample, Source, assemble
 
 CLASSES = ("ant", "bee", "wasp")
 ORIENTATION = 0x0112  # the EXIF tag
@@ -289,6 +290,10 @@ def test_what_fails_when_it_is_decoded_is_found_before(tmp_path: Path) -> None:
     late(tmp_path / "ant")
     expected = {path.name for path in (tmp_path / "ant").iterdir() if not path.name.startswith("0")}
     assert {Path(error.path).name for error in quick(sources.read(tmp_path))} == expected
+
+
+def quick(source: Source) -> list[DecodeError]:
+    return [error for _, error in judged(source.samples) if error]
 
 
 def test_the_quick_look_believes_a_picture_with_something_behind_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from resnets.models.resnet import ResNet
 
 
 def measured(net: ResNet, pictures: Tensor, *wanted: str) -> list[bench.Row]:
-    return bench.run(net, pictures, wanted=wanted, precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+    return list(bench.rows(net, pictures, wanted=wanted, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
 
 
 def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, pictures: Tensor) -> None:
@@ -64,7 +64,7 @@ def test_names_of_engines() -> None:
 
 def test_a_batch_larger_than_the_pictures(net: ResNet, pictures: Tensor) -> None:
     with pytest.raises(UserError, match="received 9"):
-        bench.run(net, pictures, wanted=(), precisions=("fp32",), batch=9, seconds=0.0)
+        next(bench.rows(net, pictures, wanted=(), precisions=("fp32",), batch=9, seconds=0.0))
 
 
 def test_random_weights_are_settled(pictures: Tensor) -> None:

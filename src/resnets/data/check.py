@@ -89,11 +89,6 @@ def check(source: Source, *, workers: int | None = None) -> CheckReport:
     )
 
 
-def quick(source: Source) -> list[DecodeError]:
-    """Every image of `source` that cannot be read, in order; see `judged`."""
-    return [error for _, error in judged(source.samples) if error]
-
-
 def judged(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
     """The SHA-256 of each image, and why it cannot be read: the part of `check` that training does by itself.
 

@@ -82,13 +82,6 @@ def names(text: str, device: torch.device) -> list[str]:
     return list(dict.fromkeys(word for word in words if word != REFERENCE))
 
 
-def run(
-    net: ResNet, pictures: Tensor, *, wanted: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
-) -> list[Row]:
-    """All rows of `rows`."""
-    return list(rows(net, pictures, wanted=wanted, precisions=precisions, batch=batch, seconds=seconds))
-
-
 def rows(
     net: ResNet, pictures: Tensor, *, wanted: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
 ) -> Iterator[Row]:

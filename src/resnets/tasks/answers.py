@@ -102,7 +102,7 @@ def _sinks(
 
 @contextlib.contextmanager
 def _opened(path: str, stdout: TextIO) -> Iterator[TextIO]:
-    """A text file that appears whole when all is written, or stdout."""
+    """A text file that appears whole when all is written (a pipe gets each line as it comes), or stdout."""
     if path == STDOUT:
         yield stdout
         return
