@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from resnets.tasks.calibration import BINS, bins, ece, expected_error, fit_temperature
+from resnets.tasks.calibration import BINS, bins, ece, expected_error, fit_temperature, fit_temperatures
 from resnets.tasks.predictions import Predictions, log_softmax
 
 
@@ -76,3 +76,26 @@ def test_where_nothing_can_be_learned_it_stays_one() -> None:
     assert fit_temperature(logits, np.full(50, -1)) == 1.0
     assert fit_temperature(logits[:0], true[:0]) == 1.0
     assert fit_temperature(logits[:, :1], np.zeros(50, dtype=int)) == 1.0
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 8.0, 100.0])
+@pytest.mark.parametrize("count", [10, 500])
+def test_the_temperatures_of_all_folds_are_those_of_each_alone(scale: float, count: int) -> None:
+    random = np.random.default_rng(0)
+    true, folds = random.integers(0, 4, count), random.permutation(count) % 5
+    logits = random.normal(0, 1, (count, 4)).astype(np.float32)
+    logits[np.arange(count), true] += 1
+    found = fit_temperatures(logits * np.float32(scale), true, folds, 5)
+    alone = [fit_temperature(logits * np.float32(scale), np.where(folds == fold, -1, true)) for fold in range(5)]
+    assert found == pytest.approx(alone, rel=1e-6)
+
+
+def test_the_folds_share_the_passes_over_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    random, passes = np.random.default_rng(0), []
+    true = random.integers(0, 4, 500)
+    logits = random.normal(0, 1, (500, 4)).astype(np.float32)
+    logits[np.arange(500), true] += 1
+    through = torch.Tensor.logsumexp
+    monkeypatch.setattr(torch.Tensor, "logsumexp", lambda rows, axis: passes.append(1) or through(rows, axis))
+    fit_temperatures(logits, true, np.arange(500) % 5, 5)
+    assert len(passes) <= 25

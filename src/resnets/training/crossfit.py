@@ -4,13 +4,13 @@ The epoch whose weights are kept, and their temperature, are chosen by the image
 on these images is flattered: by 1 to 4 points where a tenth of them are answered differently from epoch to epoch. So the
 val split is divided into five folds; exact copies of an image, and the images of one group, are in the same one. For each
 fold the other four choose an epoch, by the rule of the run itself (`selection`), and fit a temperature to the logits of
-that epoch (`calibration.fit_temperature`). The images of the fold chose neither, and are judged by both. All folds together
+that epoch (`calibration.fit_temperatures`). The images of the fold chose neither, and are judged by both. All folds together
 are the headline of the run.
 
 The choice is made while the run goes on, as that of the best weights is: what stands here is, for each fold, what would
 have been kept if the run ended now. So no epoch has to be remembered: the memory is a few numbers for each image, whatever
 the number of epochs and classes, and the logits of an epoch are needed only while it is taken in. Where no fold chooses an
-epoch it costs next to nothing, and otherwise the fitting of up to five temperatures.
+epoch it costs next to nothing, and otherwise some twenty passes over its logits for the temperatures.
 
 What is judged is the way by which the delivered weights came about, with four fifths of the val split in the place of
 all of it; when to stop the training (patience) was decided with all of it.
@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from resnets.tasks import metrics, outcomes
-from resnets.tasks.calibration import fit_temperature
+from resnets.tasks.calibration import fit_temperatures
 from resnets.tasks.intervals import cross_fitted, design_effect
 from resnets.tasks.outcomes import Outcomes
 from resnets.training import selection
@@ -67,12 +67,11 @@ class Crossfit:
         losses = cross_entropy(logits, labels, reduction="none").double().numpy()
         of_each = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), right, losses)]
         counts, rights, lost = (values.sum() - values for values in of_each)  # of the other folds
-        for fold in range(len(self.best)):
-            score = selection.score(rights[fold] / counts[fold], lost[fold] / counts[fold])
-            if not selection.gained(score, self.best[fold]):
-                continue
-            own = self.folds == fold
-            temperature = fit_temperature(answers, np.where(own, -1, true))
+        scores = [selection.score(*of_fold) for of_fold in zip(rights / counts, lost / counts, strict=True)]
+        gained = [fold for fold, score in enumerate(scores) if selection.gained(score, self.best[fold])]
+        temperatures = fit_temperatures(answers, true, self.folds, len(self.best)) if gained else []
+        for fold in gained:
+            own, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
             self.best[fold], self.epochs[fold], self.temperatures[fold] = score, epoch, temperature
             self.right[fold] = right
             found = outcomes.measured(answers[own], true[own], temperature)
