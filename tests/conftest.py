@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib.util
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ os.environ.setdefault("RESNETS_OFFLINE", "1")
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
 
+SOAK = Path(__file__).parent / "soak"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
@@ -37,6 +41,36 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], ModuleType]:
+    """Give a function from the name of a program under `tests/soak` to its module."""
+
+    def load(name: str) -> ModuleType:
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, SOAK / f"{name}.py")
+            assert spec is not None
+            assert spec.loader is not None
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        return sys.modules[name]
+
+    return load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
+    """The processes that read foreign files are forked from one that has torch ready, which saves seconds a file.
+
+    In `tests/weights` the fixture `real_sandbox` starts one in earnest; commands in processes of their own do so too.
+    """
+    from resnets.weights import sandbox
+
+    run = sandbox._run
+    sandbox._run = program("forked_reader").Forked.run
+    yield
+    sandbox._run = run
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,27 +10,13 @@ import pytest
 
 from resnets.weights import sandbox
 
-RUN = sandbox._run
+RUN = sandbox._run  # before any test begins
 
 
 @pytest.fixture(scope="session")
-def fuzz_readers() -> ModuleType:
+def fuzz_readers(program: Callable[[str], ModuleType]) -> ModuleType:
     """The program of that name under `tests/soak`."""
-    path = Path(__file__).parents[1] / "soak" / "fuzz_readers.py"
-    spec = importlib.util.spec_from_file_location("fuzz_readers", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_readers"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session", autouse=True)
-def forked_readers(fuzz_readers: ModuleType) -> Iterator[None]:
-    """The processes that read files are forked from one that has torch ready; `real_sandbox` starts one in earnest."""
-    yield fuzz_readers.fork()
-    sandbox._run = RUN
+    return program("fuzz_readers")
 
 
 @pytest.fixture
