@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from resnets.errors import UserError, suggestion
 from resnets.models import branches, gates, layers, shortcuts, stems
@@ -244,6 +243,10 @@ def _block(spec: ResNetSpec, place: _Place, conv: Convolution, norm: Norm) -> Bl
     if spec.drop_path_rate:
         # Huang et al. 2016, equation 4: the chance grows linearly from the first block to the last.
         rate = spec.drop_path_rate * (place.number + 1) / place.blocks
+        from torchvision.ops import (
+            StochasticDepth,  # only here, since it imports Triton, which TensorFlow does not bear
+        )
+
         branch = nn.Sequential(OrderedDict(branch=branch, drop=StochasticDepth(rate, "row")))
     if spec.meeting == "highway":
         return Highway(branch, conv(channels, channels, 3, bias=True), spec.gate_bias, channels)

@@ -105,7 +105,7 @@ def named(foreign: Foreign) -> Foreign:
             return foreign  # a layer that no residual network here has
         for name, tensor in zip(names, given, strict=False):
             tensors[f"{layer['name']}/{name}"] = tensor
-    return replace(foreign, tensors=tensors)
+    return replace(foreign, tensors=tensors, sets={"": tensors})
 
 
 def guesses(foreign: Foreign) -> list[Guess]:
