@@ -70,8 +70,11 @@ class Backbone(nn.Sequential):
         stem: Stem
         pool: nn.Module
     only_side: int | None
-    frozen_norms: tuple[str, ...]
-    __jit_unused_properties__ = ["stages"]  # noqa: RUF012  # read by torch.jit.script
+    if TYPE_CHECKING:
+        frozen_norms: tuple[str, ...]
+    # Read by torch.jit.script, which has no type for an empty tuple and no use for these.
+    __jit_unused_properties__ = ["stages"]  # noqa: RUF012
+    __jit_ignored_attributes__ = ["frozen_norms"]  # noqa: RUF012
 
     def __init__(
         self, stem: Stem, stages: Mapping[str, Stage], final: nn.Module | None = None, pool: nn.Module | None = None

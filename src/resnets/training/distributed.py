@@ -239,6 +239,8 @@ def synchronise(net: nn.Module, device: str) -> nn.Module:
     """Let every BN take its statistics over the whole batch instead of over the share of its process."""
     if device.startswith("cuda"):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    if isinstance(net, nn.BatchNorm2d):
+        return SynchronisedNorm.of(net)
     for path, module in list(net.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
             net.set_submodule(path, SynchronisedNorm.of(module))
