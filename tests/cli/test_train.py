@@ -152,7 +152,7 @@ def test_stdout_has_the_run_folder_and_nothing_else(pictures, tmp_path, capsys):
 def test_a_place_that_cannot_be_written_to_is_one_line(pictures, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(_words(pictures, tmp_path / "file" / "runs")) in (1, 2)
-    assert "run folder" in capsys.readouterr().err.splitlines()[-1]
+    assert "Not a directory" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_data_that_has_changed_is_not_resumed(whole, pictures, capsys):
