@@ -71,7 +71,7 @@ def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...])
     spec, metrics, provenance = checkpoint.spec, checkpoint.metrics, checkpoint.provenance
     lines = [f"# {spec.name}, {spec.classes} classes", ""]
     lines += [
-        f"`{name}`, written by [resnets](https://pypi.org/project/resnets/) from a checkpoint of `{spec.name}`.",
+        f"`{name}`, written by resnets from a checkpoint of `{spec.name}`.",
         "",
     ]
     lines += ["```python", usage.strip(), "```", ""]
