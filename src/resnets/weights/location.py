@@ -64,6 +64,11 @@ def _in_folder(path: Path) -> Path:
     for candidate in (path / BEST, path / BEST.name):
         if candidate.is_file():
             return candidate
+    if (path / "config.json").is_file():
+        raise UserError(
+            f"'{path}' is a folder of another library. Make it ours: resnets weights convert '{path}' --to resnets "
+            "--out NAME.safetensors"
+        )
     found = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
     there = f" In it: {', '.join(found[:5])}." if found else ""
     raise UserError(f"'{path}' is a folder without {BEST}, so not one of a finished run. Name the file itself.{there}")
