@@ -15,5 +15,5 @@ def test_a_folder_of_another_library_is_told_from_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not one of a finished run"):
         location.locate(tmp_path)
     (tmp_path / "config.json").touch()
-    with pytest.raises(UserError, match="resnets weights convert '.*' --to resnets"):
+    with pytest.raises(UserError, match=r"resnets weights convert '.*' --to resnets"):
         location.locate(tmp_path)
