@@ -169,7 +169,9 @@ def refused(path: Path, *shows: str) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "beast.safetensors").write_bytes(b"")
-    refused(tmp_path / "best.safetensors", "There is no checkpoint", "Did you mean 'beast.safetensors'?")
+    refused(
+        tmp_path / "best.safetensors", "There is no checkpoint", f"Did you mean '{tmp_path / 'beast.safetensors'}'?"
+    )
     refused(tmp_path / "resnet50", "'resnet50' is the name of a network, not of trained weights")
     refused(tmp_path / "beast.safetensors" / "inside", "There is no checkpoint")
 
