@@ -165,8 +165,8 @@ def test_images_that_chose_the_epoch_are_said_to_have_done_so(
     assert evaluate("run", "data", "--out", "results") == 0
     shown = capsys.readouterr()
     words = "these images chose the epoch and the temperature of 'run/weights/best.safetensors'"
-    assert f"note: {words}" in shown.err
     assert f"Note: {words}" in " ".join(shown.out.split())
+    assert "chose the epoch" not in shown.err  # said once
     found = json.loads((trained / "results" / "metrics.json").read_text())
     assert found["in_sample"] is True
     assert words in " ".join(found["notices"])
@@ -235,7 +235,6 @@ def test_unreadable_pictures(trained: Path, capsys: pytest.CaptureFixture[str]) 
         ("one.safetensors data --scales 224,big", "received 'big'"),
         ("one.safetensors data --split tset", "Did you mean 'test'?"),
         ("one.safetensors", "DATA"),
-        ("data one.safetensors", "'data' is a folder without weights/best.safetensors"),
     ],
 )
 def test_wrong_words(words: str, shows: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,3 +265,45 @@ def test_evaluation_is_in_fp32_whatever_its_length_unless_a_precision_is_asked_f
     assert (half["backend"], half["precision"]) == ("torch", "bf16")
     assert evaluate(ONE, "data") == 0
     assert "computed in fp32 by the backend: reference" in capsys.readouterr().out
+
+
+def test_a_winner_by_images_that_chose_only_its_epoch_is_not_declared(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, file in (("a", ONE), ("b", TWO)):
+        (trained / name / "weights").mkdir(parents=True)
+        shutil.copy(file, f"{name}/weights/best.safetensors")
+    split.write("b/split.csv", split.split(sources.read("data"), val_fraction=0.4))
+    assert evaluate("a", "b", "data", "--compare", "--json", "--split-file", "b/split.csv") == 0
+    found = printed(capsys)["comparison"]
+    assert (found["known_a"], found["known_b"]) == (0, found["count"])
+    assert f"{found['count']} did so for b" in found["statement"]
+
+
+def test_runs_are_called_by_their_names(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, file in enumerate((ONE, TWO)):
+        folder = trained / "runs" / f"run{number}" / "weights"
+        folder.mkdir(parents=True)
+        shutil.copy(file, folder / "best.safetensors")
+        shutil.copy(file, folder / "last.safetensors")
+    assert evaluate("runs/run0", "runs/run1/weights/last.safetensors", "data", "--compare") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "between run0 and run1, last was shown" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("data one.safetensors", "The images come last: resnets evaluate one.safetensors data"),
+        ("one.safetensors data data", "judged on one dataset at a time: resnets evaluate one.safetensors data"),
+        ("data data", "resnets evaluate CHECKPOINT data"),
+        ("one.safetensors two.safetensors", "resnets evaluate one.safetensors two.safetensors DATA"),
+    ],
+)
+def test_words_in_another_order_are_put_in_order(
+    words: str, said: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(*words.split()) == 2
+    assert said in capsys.readouterr().err
+    assert app.main(["predict", "data", ONE]) == 2
+    assert "'data' is a folder of images, where a checkpoint or run folder is wanted" in capsys.readouterr().err

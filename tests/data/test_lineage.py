@@ -47,6 +47,19 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     assert "is not known: the run began from other weights" in lineage.of(without).notice(images("bb"), "it", "val")
 
 
+def test_weights_without_a_run_are_called_what_they_are(tmp_path: Path) -> None:
+    beside = run(tmp_path / "run", {"aa": "train"}, parent_sha256="1").with_name("converted.safetensors")
+    for origin, said in (
+        ({"converted_from": "net.pth", "parent_sha256": "2"}, "they were converted from 'net.pth'"),
+        ({"published": "resnet18.tv", "parent_sha256": "2"}, "they are the published weights resnet18.tv"),
+    ):
+        for path in (beside, tmp_path / "net.safetensors"):
+            assert lineage.of(path, origin).gap.startswith(said)
+            assert lineage.of(path, origin).seen(images("aa")) is None
+    shipped = Path(lineage.__file__).parents[1] / "weights" / "shipped" / "net.safetensors"
+    assert lineage.of(shipped, {"split_sha256": "0"}).gap.startswith("they came with the package")
+
+
 def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
     path = run(tmp_path / "other", {"aa": "train"})
     assert "is not the one by which" in lineage.of(path, {"split_sha256": "0"}).gap

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from resnets.errors import UserError
-from resnets.tasks.comparison import compare
+from resnets.tasks.comparison import SIGNIFICANCE, Comparison, compare
+from resnets.tasks.intervals import paired_difference
 from resnets.tasks.predictions import Predictions
 
 
@@ -40,7 +41,7 @@ def test_the_result_in_words() -> None:
     better = compare(*pair(70, 5, 18, 7)).in_words("old", "new")
     assert better.startswith("new is better than old by 13.0 points [")
     assert "p = 0.011" in better
-    assert "18 pictures only new has right, 5 only old, of 100" in better
+    assert "18 images only new has right, 5 only old, of 100" in better
     worse = compare(*pair(70, 18, 5, 7)).in_words("old", "new")
     assert worse.startswith("old is better than new by 13.0 points [")
     assert better.split("[")[1].split("]")[0] == worse.split("[")[1].split("]")[0]
@@ -49,6 +50,46 @@ def test_the_result_in_words() -> None:
         .in_words()
         .startswith("No difference between A and B was shown: top-1 of B minus top-1 of A is +3.0 points")
     )
+
+
+def test_the_statement_and_the_interval_agree_on_every_small_table() -> None:
+    for discordant in range(1, 31):
+        for only_a in range(discordant + 1):
+            only_b = discordant - only_a
+            shown = binomtest(only_b, discordant).pvalue < SIGNIFICANCE
+            for agreed in range(31 - discordant):
+                for both in range(agreed + 1):
+                    low, high = paired_difference(both, only_a, only_b, agreed - both)
+                    assert (low > 0 or high < 0) == shown, (both, only_a, only_b, agreed - both)
+                    assert low <= (only_b - only_a) / (discordant + agreed) <= high
+
+
+def test_few_images_show_no_difference_and_no_interval_without_0() -> None:
+    words = compare(*pair(0, 0, 5, 0)).in_words()
+    assert words.startswith("No difference")
+    assert "[-4.4, 100.0], p = 0.062" in words
+
+
+def test_an_end_of_the_interval_that_is_not_0_is_not_shown_as_0() -> None:
+    found = Comparison(9000, 100, 140, 760, 0.004, (0.0003, 0.0077), 0.011)
+    assert "[0.03, 0.8]" in found.in_words()
+
+
+def test_images_that_favor_the_better_one_decide_nothing() -> None:
+    pictures = pair(70, 5, 18, 7)
+    assert compare(*pictures).better == "b"
+    favored = compare(*pictures, known=(0, 40))
+    assert favored.better is None
+    assert favored.in_words("old", "new").startswith(
+        "Neither old nor new is called better, since these images favor one"
+    )
+    assert "40 did so for new" in favored.in_words("old", "new")
+    for known in ((40, 40), (40, 0)):  # alike, or in favor of the other
+        words = compare(*pictures, known=known).in_words("old", "new")
+        assert words.startswith("new is better than old")
+        assert "compare the two on images that are new to both" in words
+    assert favored.to_dict()["better"] is None
+    assert favored.to_dict()["statement"] == favored.in_words("a", "b")
 
 
 def test_equal_models_do_not_differ() -> None:
@@ -65,7 +106,7 @@ def test_classes_may_stand_in_another_order() -> None:
 def test_other_pictures_or_labels_cannot_be_compared() -> None:
     a, b = pair(3, 1, 1, 1)
     for other in (replace(b, paths=b.paths[::-1]), replace(b, true=1 - b.true)):
-        with pytest.raises(UserError, match="same pictures"):
+        with pytest.raises(UserError, match="same images"):
             compare(a, other)
     without = [replace(each, true=np.full(6, -1)) for each in (a, b)]
     with pytest.raises(UserError, match="there are none"):

@@ -75,4 +75,4 @@ def test_the_paired_interval_holds_the_true_difference_95_times_in_100(cells: tu
     draws = np.random.default_rng(1).multinomial(120, cells, size=1500)
     truth = cells[2] - cells[1]
     covered = np.mean([low <= truth <= high for low, high in (paired_difference(*map(int, draw)) for draw in draws)])
-    assert 0.93 <= covered <= 0.99  # wider than need be where few pictures differ
+    assert 0.93 <= covered <= 0.998  # an exact test of the 5 images that differ leaves 0 out in 1 of 200 cases

@@ -18,6 +18,7 @@ from resnets.atomic import write_text
 from resnets.data.hashing import sha256
 from resnets.data.samples import Sample, Stored
 
+PACKAGE = Path(__file__).resolve().parents[1]
 SPLIT_FILE, LINEAGE_FILE = "split.csv", "lineage.json"
 
 
@@ -65,8 +66,8 @@ def of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> Lineage
     """
     run = checkpoint.parent.parent
     path, origin = run / SPLIT_FILE, provenance or {}
-    if not path.is_file():
-        return Lineage(gap=_reason(run, origin))
+    if not path.is_file() or (origin and "split_sha256" not in origin):  # another file may lie in a run folder
+        return Lineage(gap=_reason(checkpoint, origin))
     content = path.read_bytes()
     if origin.get("split_sha256", hashlib.sha256(content).hexdigest()) != hashlib.sha256(content).hexdigest():
         return Lineage(gap=f"'{path}' is not the one by which these weights were trained")
@@ -77,7 +78,16 @@ def of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> Lineage
     return Lineage(frozenset(train), splits, before.gap)
 
 
-def _reason(run: Path, origin: Mapping[str, Any]) -> str:
+def _reason(checkpoint: Path, origin: Mapping[str, Any]) -> str:
+    run = checkpoint.parent.parent
+    if checkpoint.resolve().is_relative_to(PACKAGE):
+        return "they came with the package, without a list of their training images"
+    if "published" in origin:
+        return (
+            f"they are the published weights {origin['published']}, which come without a list of their training images"
+        )
+    if "converted_from" in origin:
+        return f"they were converted from '{origin['converted_from']}', which has no list of its training images"
     if (run / "shards.json").is_file():
         return "they were trained on images in shards, which are not known one by one"
     if "split_sha256" in origin:

@@ -9,7 +9,7 @@ from resnets.data import builtin, shards, walk
 from resnets.data.decode import ALL_SUFFIXES
 from resnets.data.folders import read_folder
 from resnets.data.manifests import MANIFESTS, read_manifest
-from resnets.data.samples import Sample, Source, bind
+from resnets.data.samples import NotUsed, Sample, Source, bind
 from resnets.errors import UserError, suggestion
 from resnets.progress import say
 
@@ -68,6 +68,14 @@ def _read(location: str | Path) -> Source:
 def builtin_set(location: str | Path) -> bool:
     """Whether `read` would take `location` as the name of a built-in set, since nothing stands there."""
     return str(location) in builtin.NAMES and not Path(location).expanduser().exists()
+
+
+def holds_images(location: str | Path) -> bool:
+    """Whether there is a list, or a folder with an image at any depth."""
+    path = Path(location).expanduser()
+    if path.is_file():
+        return path.suffix.lower() in MANIFESTS
+    return path.is_dir() and any(True for _ in walk.walk(path, NotUsed()))
 
 
 def _elsewhere(location: str) -> str:

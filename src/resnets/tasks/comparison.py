@@ -1,4 +1,4 @@
-"""Which of two models is better on the same pictures, and how sure one can be of that."""
+"""Which of two models is better on the same images, and how sure one can be of that."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """Top-1 of two models, a and b, picture by picture.
+    """Top-1 of two models, a and b, image by image.
 
-    `difference` is (top-1 of b) - (top-1 of a), a share of 1, with its 95 % interval (Newcombe's method 10). `p` is
-    that of McNemar's exact test: how often chance alone would divide the pictures that only one of them has right as
-    unevenly as this.
+    `difference` is (top-1 of b) - (top-1 of a), a share of 1, with its 95 % interval (`intervals.paired_difference`). `p` is
+    that of McNemar's exact test: how often chance alone would divide the images that only one of them has right as
+    unevenly as this. `p` is below 0.05 exactly where the interval does not hold 0. `known_a` and `known_b` count the
+    images that a model learned from or that chose its epoch.
     """
 
     both: int
@@ -31,39 +32,66 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p: float
+    known_a: int = 0
+    known_b: int = 0
 
     @property
     def count(self) -> int:
         return self.both + self.only_a + self.only_b + self.neither
 
+    @property
+    def better(self) -> str | None:
+        """ "a" or "b"; None where no difference was shown, or where the images favor the model that looks better."""
+        if self.p >= SIGNIFICANCE:
+            return None
+        favored = self.known_b - self.known_a if self.difference > 0 else self.known_a - self.known_b
+        return None if favored > 0 else "b" if self.difference > 0 else "a"
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "count": self.count, "interval": list(self.interval)}
+        found = {**asdict(self), "count": self.count, "interval": list(self.interval)}
+        return {**found, "better": self.better, "statement": self.in_words("a", "b")}
 
     def in_words(self, a: str = "A", b: str = "B") -> str:
-        """`B is better than A by 2.1 points [0.4, 3.8], p = 0.02.`, or that no difference was shown."""
+        """`B is better than A by 2.1 points [0.4, 3.8], p = 0.02.`, or that no difference was shown, or why none is named."""
         chance = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}" if self.p < 0.1 else f"p = {self.p:.2f}"
-        counts = f"{self.only_b} pictures only {b} has right, {self.only_a} only {a}, of {self.count}"
-        low, high = self.interval
-        if self.p < SIGNIFICANCE:
-            better, worse, sign = (b, a, 1) if self.difference > 0 else (a, b, -1)
-            ends = sorted((100 * sign * low, 100 * sign * high))
-            points = f"{100 * abs(self.difference):.1f} points [{ends[0]:.1f}, {ends[1]:.1f}]"
-            return f"{better} is better than {worse} by {points}, {chance} ({counts})."
-        points = f"{100 * self.difference:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
-        return f"No difference between {a} and {b} was shown: top-1 of {b} minus top-1 of {a} is {points}, {chance} ({counts})."
+        chance += f" ({self.only_b} images only {b} has right, {self.only_a} only {a}, of {self.count})"
+        low, high = (100 * end for end in self.interval)
+        if self.better is not None:
+            better, worse, sign = (b, a, 1) if self.better == "b" else (a, b, -1)
+            ends = sorted((sign * low, sign * high))
+            points = f"{100 * abs(self.difference):.1f} points [{_end(ends[0])}, {_end(ends[1])}]"
+            return f"{better} is better than {worse} by {points}, {chance}.{self._caution(a, b)}"
+        points = f"top-1 of {b} minus top-1 of {a} is {100 * self.difference:+.1f} points [{_end(low)}, {_end(high)}]"
+        if self.p >= SIGNIFICANCE:
+            return f"No difference between {a} and {b} was shown: {points}, {chance}.{self._caution(a, b)}"
+        return f"Neither {a} nor {b} is called better, since these images favor one: {points}, {chance}.{self._caution(a, b)}"
+
+    def _caution(self, a: str, b: str) -> str:
+        if not self.known_a and not self.known_b:
+            return ""
+        counts = f"{self.known_a} of these images trained {a} or chose its epoch, {self.known_b} did so for {b}"
+        return f" Note: {counts}; compare the two on images that are new to both."
 
 
-def compare(a: Predictions, b: Predictions) -> Comparison:
-    """Compare two models on the labelled pictures of one set.
+def _end(points: float) -> str:
+    """One decimal; more where an end that is not 0 would be shown as 0."""
+    return next((text for digits in (1, 2, 3) if float(text := f"{points:.{digits}f}") or not points), f"{points:.1g}")
+
+
+def compare(a: Predictions, b: Predictions, known: tuple[int, int] = (0, 0)) -> Comparison:
+    """Compare two models on the labelled images of one set.
+
+    Args:
+        known: how many of the images a and b learned from or were chosen by.
 
     Raises:
         UserError: the two were not made on the same pictures with the same labels, or none has a label.
     """
     a, b = a.with_labels(), b.with_labels()
     if a.paths != b.paths or [a.classes[index] for index in a.true] != [b.classes[index] for index in b.true]:
-        raise UserError("Two models are compared on the same pictures with the same labels; these are different ones.")
+        raise UserError("Two models are compared on the same images with the same labels; these are different ones.")
     if not len(a):
-        raise UserError("Two models are compared on pictures with labels; there are none here.")
+        raise UserError("Two models are compared on images with labels; there are none here.")
     right_a, right_b = a.correct, b.correct
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
@@ -76,4 +104,6 @@ def compare(a: Predictions, b: Predictions) -> Comparison:
         difference=float(np.mean(right_b)) - float(np.mean(right_a)),
         interval=paired_difference(both, only_a, only_b, neither),
         p=float(binomtest(only_b, discordant).pvalue) if discordant else 1.0,
+        known_a=known[0],
+        known_b=known[1],
     )

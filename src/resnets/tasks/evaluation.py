@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from resnets.tasks.comparison import Comparison, compare
 from resnets.tasks.parts import Part
 from resnets.tasks.predictions import Predictions
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import location
 
 CHOSE_BOTH = "these images chose the epoch and the temperature"
 
@@ -108,6 +110,7 @@ def run(
         raise UserError(
             "`calibrate` fits the temperature of one checkpoint on plain pictures: no `crops`, no `scales`."
         )
+    _check_order(models, data)
     files = [checkpoints.locate(model) for model in models]
     if calibrate:
         calibration.check(files[0])
@@ -141,12 +144,16 @@ def run(
         made = [_calibrated(files[0], made[0], data, part)]
     names = [(str(file),) for file in files] if pairwise else [tuple(map(str, files))]
     protocols = [_together([views.protocol(each.preprocess, crops, scales) for each in group]) for group in groups]
-    chosen = _in_sample(files, part, calibrate)
+    selected = [parts.selected(file, part.samples) for file in files]
+    chosen = _in_sample(files, selected, part, calibrate)
+    learned = [each.seen(part.samples) or 0 for _, each in lineages]
     return Evaluation(
         data=data,
         part=part,
         models=tuple(Model(*each) for each in zip(names, made, protocols, strict=True)),
-        comparison=compare(*made) if pairwise else None,
+        comparison=compare(made[0], made[1], (learned[0] + selected[0], learned[1] + selected[1]))
+        if pairwise
+        else None,
         not_used=walk.line(source.unused, len(made[0].skipped)),
         in_sample=bool(chosen),
         notices=(*notices, *chosen),
@@ -191,12 +198,30 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
 
 
 def _seen(models: Sequence[tuple[str, Lineage]], part: Part) -> list[str]:
-    """Say which models learned from images that judge them, or where that is not known: a sentence each."""
+    """Which models learned from images that judge them, or where that is not known: a sentence each."""
     what = "" if part.name == parts.ALL else f"'{part.name}'"
     found = [each.notice(part.samples, f"'{name}'", what).replace("  ", " ") for name, each in models]
-    for notice in filter(None, found):
-        say(f"note: {notice}")
     return [notice for notice in found if notice]
+
+
+def _check_order(models: Sequence[str], data: str) -> None:
+    """Refuse data in the place of a checkpoint, and a checkpoint in the place of the data."""
+    images = [str(each) for each in models if not location.is_weights(each) and sources.holds_images(each)]
+    swapped = location.is_weights(data)
+    files = [str(each) for each in models if str(each) not in images] + [data] * swapped
+    shown = " ".join(map(shlex.quote, files)) or "CHECKPOINT"
+    if not images and swapped:
+        raise UserError(f"'{data}' holds weights, not images. Name the images last: resnets evaluate {shown} DATA")
+    if images and swapped:
+        first = shlex.quote(images[0])
+        raise UserError(
+            f"The images come last: resnets evaluate {shown} {first}; received '{images[0]}' before '{data}'."
+        )
+    if images:
+        raise UserError(
+            f"'{images[0]}' is a folder of images, and so is the last word '{data}'. Checkpoints are judged on one dataset at "
+            f"a time: resnets evaluate {shown} {shlex.quote(images[0])}"
+        )
 
 
 def _check_named(file: Path, classifier: classify.Classifier, data: str) -> None:
@@ -213,11 +238,10 @@ def _together(protocols: Sequence[str]) -> str:
     return " and ".join(dict.fromkeys(protocols))
 
 
-def _in_sample(files: Sequence[Path], part: Part, calibrate: bool) -> list[str]:
+def _in_sample(files: Sequence[Path], selected: Sequence[int], part: Part, calibrate: bool) -> list[str]:
     """What the images have chosen of the models that they are to judge, a sentence each."""
     total, said = len(part.samples), []
-    for file in files:
-        count = parts.selected(file, part.samples)
+    for file, count in zip(files, selected, strict=True):
         which = CHOSE_BOTH if count == total else CHOSE_BOTH.replace("these", f"{count:,} of these {total:,}")
         if count:
             said.append(f"{which} of '{file}'; its figures are in-sample: expect less on other images")
@@ -225,8 +249,6 @@ def _in_sample(files: Sequence[Path], part: Part, calibrate: bool) -> list[str]:
         said.append(
             f"the temperature of '{files[0]}' is fitted on these images: expect a larger calibration error on others"
         )
-    for notice in said:
-        say(f"note: {notice}")
     return said
 
 

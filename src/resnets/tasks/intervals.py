@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import beta, norm, t
 
 LEVEL = 0.95
 _DEVIATIONS = float(norm.ppf((1 + LEVEL) / 2))
@@ -79,10 +79,13 @@ def design_effect(right: np.ndarray, units: np.ndarray) -> float:
 
 
 def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
-    """The interval of (share of b) - (share of a), both measured on the same pictures.
+    """The interval of (share of b) - (share of a), both measured on the same images; it holds 0 exactly where McNemar's
+    exact test finds no difference.
 
-    Method 10 of Newcombe, Statistics in Medicine 17, 2635-2650 (1998): Wilson's intervals of the two shares, joined
-    with their correlation.
+    The smallest interval that contains two: method 10 of Newcombe, Statistics in Medicine 17, 2635-2650 (1998), Wilson's
+    intervals of the two shares, joined with their correlation; and the exact one of the images that only one of the two has
+    right, their number taken as fixed (Clopper and Pearson, Biometrika 26, 1934), which inverts McNemar's exact test. For few
+    such images the first alone leaves out 0 where the test shows nothing.
 
     Args:
         both: pictures that both have right.
@@ -100,7 +103,17 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tupl
     below = _joined(share_b - low_b, high_a - share_a, phi)
     above = _joined(high_b - share_b, share_a - low_a, phi)
     difference = share_b - share_a
-    return difference - below, difference + above
+    low, high = _exact(only_a, only_b)
+    discordant = (only_a + only_b) / count
+    return min(difference - below, low * discordant), max(difference + above, high * discordant)
+
+
+def _exact(only_a: int, only_b: int) -> tuple[float, float]:
+    """The exact interval of 2 theta - 1, theta being the share of b among the images that only one has right."""
+    tail = (1 - LEVEL) / 2
+    low = float(beta.ppf(tail, only_b, only_a + 1)) if only_b else 0.0
+    high = float(beta.ppf(1 - tail, only_b + 1, only_a)) if only_a else 1.0
+    return 2 * low - 1, 2 * high - 1
 
 
 def _joined(one: float, other: float, phi: float) -> float:

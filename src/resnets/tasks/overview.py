@@ -13,6 +13,7 @@ from rich.text import Text
 
 from resnets.tasks.evaluation import Evaluation
 from resnets.tasks.prediction import printable
+from resnets.weights.location import BEST
 
 MOST_CLASSES = 40  # rows on a terminal; beyond that, those that are recognised worst
 PLAIN_WIDTH = 120  # characters, where stdout is no terminal
@@ -40,11 +41,17 @@ def _names(evaluation: Evaluation) -> list[str]:
     if evaluation.comparison is None:
         files = evaluation.models[0].checkpoints
         return [printable(files[0]) if len(files) == 1 else f"ensemble of {len(files)}"]
-    paths = [Path(model.checkpoints[0]) for model in evaluation.models]
-    for short in ([path.stem for path in paths], [path.parent.parent.name for path in paths]):
-        if all(short) and short[0] != short[1]:
-            return [printable(name) for name in short]
-    return ["A", "B"]
+    whole = [model.checkpoints[0] for model in evaluation.models]
+    short = [_short(Path(file)) for file in whole]
+    return [printable(name) for name in (short if short[0] != short[1] else whole)]
+
+
+def _short(file: Path) -> str:
+    """The name of a file without its suffix or, within a run folder, of the run."""
+    run = file.resolve().parent.parent
+    if not (run / "recipe.toml").is_file() and file.parent.name != BEST.parent.name:
+        return file.stem
+    return run.name if file.name == BEST.name else f"{run.name}, {file.stem}"
 
 
 def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:

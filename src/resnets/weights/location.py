@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from resnets.data.sources import holds_images
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.weights import catalog, shipped
@@ -42,6 +43,13 @@ def locate(path: str | Path) -> Path:
     return path
 
 
+def is_weights(path: str | Path) -> bool:
+    """Whether `path` stands for weights or for a run, by its looks: nothing is read or fetched."""
+    path = Path(path)
+    marks = (BEST, BEST.name, "recipe.toml", "config.json")
+    return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks)
+
+
 def packaged(path: str | Path) -> Path:
     """`path`, or the file in the package of that name where nothing stands at `path`."""
     return Path(path) if os.path.lexists(path) else shipped.place(str(path)) or Path(path)
@@ -68,6 +76,11 @@ def _in_folder(path: Path) -> Path:
         raise UserError(
             f"'{path}' is a folder of another library. Make it ours: resnets weights convert '{path}' --to resnets "
             "--out NAME.safetensors"
+        )
+    if holds_images(path) and not is_weights(path):
+        raise UserError(
+            f"'{path}' is a folder of images, where a checkpoint or run folder is wanted: resnets predict RUN IMAGES…, "
+            "resnets evaluate RUN DATA, resnets train DATA --weights RUN."
         )
     found = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
     there = f" In it: {', '.join(found[:5])}." if found else ""
