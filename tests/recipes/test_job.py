@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ import torch
 from PIL import Image
 
 from resnets.data import loader, sources, split
+from resnets.data.preprocess import Preprocess
 from resnets.errors import JobError, UserError
+from resnets.models import zoo
+from resnets.models.spec import build as build_network
 from resnets.recipes import book, job
 from resnets.tasks import classify
 from resnets.training import build, journal, loop
 from resnets.training.recipe import override, tiny
 from resnets.training.state import Parts, State
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import modelcard
+from resnets.weights.checkpoint import Checkpoint
 
 FILES = [
     *("recipe.toml", "environment.json", "split.csv", "metrics.jsonl", "results.csv", "metrics.json"),
@@ -243,6 +249,47 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colours, capsys):
     assert "validation images that were not trained on" not in report
     assert "validation pictures that were not trained on" not in report
     assert set(json.loads((third / "lineage.json").read_text())["train"]) == after["train"]
+
+
+@pytest.mark.parametrize(
+    ("freeze", "words"),
+    [
+        ("body", "the backbone is"),
+        ("3", "the backbone is"),
+        ("2", "the stem with the first 2 stages is"),
+        ("none", None),
+    ],
+)
+def test_a_backbone_frozen_at_random_weights_is_warned_of(colours, freeze, words, capsys):
+    job.train(colours, model="tiny", recipe="scratch", dry_run=True, overrides=[f"freeze.part={freeze}"])
+    said = capsys.readouterr().err
+    assert (f"warning: {words} frozen at random weights" in said) if words else ("frozen at random" not in said)
+
+
+def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colours):
+    """Over two runs, the second of which goes on after the file of its weights is gone."""
+    spec = zoo.spec("tiny", classes=3)
+    facts = {
+        "published": "tiny.somebodys",
+        "address": "https://huggingface.co/some/tiny/resolve/main/a",
+        "licence": "mit",
+    }
+    parent = Checkpoint(spec, Preprocess.imagenet(32), (), build_network(spec).state_dict(), provenance=facts)
+    checkpoints.save(colours.parent / "parent.safetensors", parent)
+    values = {"recipe": tiny(book.find("finetune")), "epochs": 1}
+    first = _train(colours, name="first", weights=colours.parent / "parent.safetensors", **values).run
+    second = _train(colours, name="second", weights=first, **values).run
+    found = checkpoints.read(second).provenance
+    assert found["parent"]["parent"] == facts
+    assert found["train_images"] == len(_splits(second)["train"])
+    shutil.rmtree(first)
+    job.train(resume=second, epochs="+1")
+    assert checkpoints.read(second).provenance == found
+    card = modelcard.text(checkpoints.read(second), library="timm", name="tiny", usage="")
+    assert 'license: "mit"' in card
+    assert 'base_model: "some/tiny"' in card
+    assert "- license: mit (that of the weights at the beginning of the training)" in card
+    assert f"- {found['train_images']:,} training images; SHA-256 of the split: {found['split_sha256']}" in card
 
 
 @pytest.mark.parametrize("new", [0, 1])

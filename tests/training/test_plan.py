@@ -44,7 +44,10 @@ def test_what_was_given_stays() -> None:
 
 @pytest.mark.parametrize(
     ("freeze", "features", "rate"),
-    [("body", 64, 2.7 / 64), ("body", 512, 2.7 / 512), ("none", 64, 0.9 / 64), ("none", 2048, 1e-3)],
+    [
+        *[("body", 64, 2.7 / 64), ("body", 512, 2.7 / 512), ("4", 64, 2.7 / 64)],
+        *[("none", 64, 0.9 / 64), ("none", 2048, 1e-3), ("0", 64, 0.9 / 64), ("3", 64, 0.9 / 64)],
+    ],
 )
 def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
     freeze: str, features: int, rate: float
@@ -52,6 +55,7 @@ def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
     facts = Facts(train_count=640, shorter_sides=(224,), model_side=224, features=features)
     for given in (None, 0.5):
         draft = Draft(book.find("finetune", "resnet18"))
+        draft.set("model.name", "resnet18", "chosen: the network of the weights")
         draft.set("model.weights", "some.safetensors", "given: --weights")
         draft.set("freeze.part", freeze, "given: --freeze")
         if given is not None:

@@ -23,6 +23,7 @@ from resnets.training import state as states
 from resnets.training.recipe import Recipe, assign, keys, override
 from resnets.training.state import Parts, State
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
 
 FREE = (
@@ -32,6 +33,7 @@ FREE = (
     "save.every",
     "speed.device",
 )  # what may differ from the run's own recipe
+ORIGIN = "provenance"  # key of the facts about the weights at the beginning
 LITTLE = 0.1  # of the highest rate; added epochs that begin below it hardly change the weights
 MORE = re.compile(r"\+([1-9]\d*)")
 
@@ -110,9 +112,14 @@ def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
     return source, _parent(run, recipe)
 
 
-def begun_from(parent: Checkpoint) -> dict[str, Any]:
-    """What a run that goes on needs of the weights that it began from; their tensors are in its state."""
-    return {"spec": parent.spec.to_dict(), "preprocess": parent.preprocess.to_dict(), "classes": list(parent.classes)}
+def begun_from(parent: Checkpoint, path: Path) -> dict[str, Any]:
+    """What a run that goes on needs of the weights at `path` that it began from; their tensors are in its state."""
+    return {
+        "spec": parent.spec.to_dict(),
+        "preprocess": parent.preprocess.to_dict(),
+        "classes": list(parent.classes),
+        ORIGIN: origins.inherited(origins.of_file(parent.provenance, path)),
+    }
 
 
 def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
@@ -148,6 +155,8 @@ def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
         known = journal.read_environment(run).get("parent_sha256")
         there = known is None or Path(recipe.model.weights).exists()
         facts["parent_sha256"] = checkpoints.fingerprint(checkpoints.locate(recipe.model.weights)) if there else known
+        if origin := ancestry.facts(run).get(ORIGIN):
+            facts[origins.PARENT] = origin
     return facts
 
 

@@ -132,7 +132,8 @@ def train(
             if distributed.first():
                 continuation.keep_parts(run, source)
                 if parent is not None:
-                    ancestry.write(run, _lineage(draft.recipe, parent), continuation.begun_from(parent))
+                    path = checkpoints.locate(draft.recipe.model.weights)
+                    ancestry.write(run, _lineage(draft.recipe, parent), continuation.begun_from(parent, path))
                 journal.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
             attempt.remember(run)
             return _run(run, draft.recipe, source, parent)
@@ -326,6 +327,7 @@ def _run(
     """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
     say(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
     provenance = distributed.by_first(lambda: continuation.provenance(run, recipe))
+    provenance["train_images"] = len(source.part("train"))
     parts = build.parts(recipe, source, parent, provenance)
     if distributed.first():
         begun = journal.read_environment(run)

@@ -279,8 +279,10 @@ def warn(recipe: Recipe) -> None:
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of a picture of {side} pixels; "
             "`stem=cifar` keeps its detail"
         )
-    if recipe.freeze.part == "body" and recipe.model.weights == "none":
-        say("warning: the body is frozen at random weights; `weights` FILE gives it trained ones")
+    if recipe.freeze.part != "none" and recipe.model.weights == "none":
+        whole = freeze.whole_by(recipe)
+        part = "backbone is" if whole else f"stem with the first {counted(int(recipe.freeze.part), 'stage')} is"
+        say(f"warning: the {part} frozen at random weights; `weights` gives it trained ones")
 
 
 def counts(source: Source) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from resnets.errors import UserError
-from resnets.models import zoo
 from resnets.training import freeze
 from resnets.training.plan import Draft
 from resnets.training.recipe import Recipe, keys, total_steps
@@ -70,8 +69,7 @@ def _crops(crop: str) -> Callable[[Recipe], bool]:
 
 
 def _backbone_learns(recipe: Recipe) -> bool:
-    known = zoo.entries().get(recipe.model.name or "")
-    return not freeze.whole(recipe.freeze, len(known.spec.depths) if known else None)
+    return not freeze.whole_by(recipe)
 
 
 def _warms_up(recipe: Recipe) -> bool:

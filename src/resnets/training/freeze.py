@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from resnets.errors import UserError
+from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.training import recipe
 
@@ -32,7 +33,13 @@ def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
 
 def whole(part: recipe.Freeze, stages: int | None) -> bool:
     """Whether the backbone is frozen as a whole for the whole run; `stages` of it, None where that is not known."""
-    return part.part == "body" or (stages is not None and part.part.isdigit() and int(part.part) == stages)
+    return part.part == "body" or (stages is not None and part.part != "none" and int(part.part) == stages)
+
+
+def whole_by(whole_recipe: recipe.Recipe) -> bool:
+    """The same for a recipe, whose network may not be chosen yet."""
+    known = zoo.entries().get(whole_recipe.model.name or "")
+    return whole(whole_recipe.freeze, len(known.spec.depths) if known else None)
 
 
 def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:

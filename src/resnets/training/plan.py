@@ -13,7 +13,7 @@ from typing import Any
 from resnets import processes
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.training import speed
+from resnets.training import freeze, speed
 from resnets.training.recipe import Recipe, assign, keys
 
 SMALL_SIDE = 64  # pictures up to this side are small: they are cropped from a padded picture, and want a 3x3 stem
@@ -167,7 +167,8 @@ def _rate(draft: Draft, facts: Facts) -> None:
     own = draft.given("optim.name") or draft.given("optim.lr")
     tuned = draft.recipe.model.weights != "none" and part.name != "sgd" and not own
     if tuned and facts.features and part.lr_batch is not None and batch is not None:
-        share = FROZEN_RATE_FEATURES if draft.recipe.freeze.part == "body" else FINETUNED_RATE_FEATURES
+        frozen = freeze.whole_by(draft.recipe)
+        share = FROZEN_RATE_FEATURES if frozen else FINETUNED_RATE_FEATURES
         rate = max(share / facts.features, part.lr)
         scaled = rate * math.sqrt(batch / part.lr_batch)
         why = f"{rate:.2g} for {facts.features} features and a batch of {part.lr_batch}, scaled as a root"

@@ -211,7 +211,7 @@ class Recipe:
     save: Save = Save()
 
     def __post_init__(self) -> None:
-        if self.freeze.part not in ("none", "body") and not self.freeze.part.isdigit():
+        if self.freeze.part not in ("none", "body") and not self.freeze.part.isdecimal():
             raise UserError(f"freeze.part is 'none', 'body' or a number of stages; received '{self.freeze.part}'.")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be 0 or more; received {self.seed}.")

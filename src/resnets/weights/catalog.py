@@ -149,6 +149,13 @@ def find(name: str) -> Published:
     return entries()[name]
 
 
+def of_digest(sha256: str) -> Published | None:
+    """The weights whose file has this SHA-256; None where the table has no such file."""
+    given = f"sha256:{sha256}"
+    hashed = [entry for entry in entries().values() if entry.digest.startswith("sha256:")]
+    return next((entry for entry in hashed if given.startswith(entry.digest)), None)
+
+
 def best(model: str) -> Published:
     """The published weights with the highest top-1 for a network of the zoo, which `--weights imagenet` stands for.
 

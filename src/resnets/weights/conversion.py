@@ -17,6 +17,7 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import (
     adaptation,
+    catalog,
     folding,
     formats,
     huggingface,
@@ -29,6 +30,7 @@ from resnets.weights import (
 )
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
+from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
@@ -159,7 +161,9 @@ def load(path: str | Path, request: Request | None = None) -> Source:
             raise UserError(
                 f"'{path}' is a checkpoint of resnets, which says itself what it is; leave `model`, `map` away."
             )
-        checkpoint = _described(checkpoints.read(path), request)
+        checkpoint = checkpoints.read(path)
+        known = origins.of_file(checkpoint.provenance, checkpoints.locate(path))
+        checkpoint = _described(dataclasses.replace(checkpoint, provenance=known), request)
         return Source(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
     if request.map:
         return _mapped(path, usermap.read(request.map), request)
@@ -299,9 +303,12 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:
     file = inspection.main_file(path)
+    digest = checkpoints.fingerprint(file)
+    published = catalog.of_digest(digest)
     return {
+        **(origins.of_published(published) if published else {}),
         "converted_from": file.name,
         "format": format_,
-        "parent_sha256": checkpoints.fingerprint(file),
+        "parent_sha256": digest,
         "network": spec.name,
     }

@@ -173,16 +173,13 @@ def _guesses(foreign: Foreign) -> list[Guess]:
 
 def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
     """The guess that the file's hash confirms, when it is one of the catalogue's; else none."""
-    digest = f"sha256:{checkpoints.fingerprint(main_file(path))}"
-    for published in catalog.entries().values():
-        if published.digest.startswith("sha256:") and digest.startswith(published.digest):
-            spec = published.spec()
-            for guess in guesses:
-                if torchvision.same(guess.spec, spec):
-                    reason = f"its sha256 is that of {published.name}"
-                    preprocess = published.preprocess()
-                    return [dataclasses.replace(guess, reasons=(reason, *guess.reasons), doubts=(), assumed=(),
-                                                preprocess=preprocess)]  # fmt: skip
+    if (published := catalog.of_digest(checkpoints.fingerprint(main_file(path)))) is None:
+        return []
+    for guess in guesses:
+        if torchvision.same(guess.spec, published.spec()):
+            reasons = (f"its sha256 is that of {published.name}", *guess.reasons)
+            preprocess = published.preprocess()
+            return [dataclasses.replace(guess, reasons=reasons, doubts=(), assumed=(), preprocess=preprocess)]
     return []
 
 

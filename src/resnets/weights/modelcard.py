@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.provenance import PARENT, ancestors, base_model, license_, training_data
 
 FILE = "README.md"
 # What the Hub calls the licenses that the catalog and people name otherwise; it takes others as "other" with a name.
@@ -31,14 +32,6 @@ def text(checkpoint: Checkpoint, *, library: str, name: str, usage: str, notes: 
     return "\n".join((*_head(checkpoint, library, name), *_body(checkpoint, name, usage, notes))) + "\n"
 
 
-def license_(provenance: Mapping[str, Any]) -> str:
-    """As the checkpoint gives it, or "unknown"."""
-    for key in ("license", "licence"):
-        if isinstance(given := provenance.get(key), str) and given:
-            return given
-    return "unknown"
-
-
 def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
     given = license_(checkpoint.provenance)
     values: dict[str, Any] = {"license": given.lower() if given.lower() in HUB else "other"}
@@ -49,7 +42,7 @@ def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "resnet", "resnets"],
     }
-    if parent := _parent(checkpoint.provenance):
+    if parent := base_model(checkpoint.provenance):
         values["base_model"] = parent
     results = [
         {"type": kind, "value": value, "name": label}
@@ -88,22 +81,22 @@ def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...])
         lines += [f"| {_plain(key)} | {value:.6g} |" for key, value in facts.items()]
     else:
         lines.append("The checkpoint states no figures.")
-    lines += ["", "## Provenance", "", f"- license: {_plain(license_(provenance))}"]
-    lines += [
-        f"- {_plain(key)}: {_plain(_flat(value))}"
-        for key, value in provenance.items()
-        if key not in ("license", "licence")
-    ]
+    lines += ["", "## Training data", "", *(f"- {_plain(line)}" for line in training_data(provenance))]
+    lines += ["", "## Provenance", "", *_license(provenance), *_facts(provenance)]
+    for each in ancestors(provenance):
+        lines += ["", "The weights at the beginning of that training:", "", *_facts(each, hidden=(PARENT,))]
     return lines
 
 
-def _parent(provenance: Mapping[str, Any]) -> str | None:
-    """The Hub's name of the parent weights, where they lie there: "microsoft/resnet-50"."""
-    address = provenance.get("address")
-    if not isinstance(address, str) or "huggingface.co/" not in address:
-        return None
-    parts = address.partition("huggingface.co/")[2].split("/")
-    return "/".join(parts[:2]) if len(parts) >= 2 else None
+def _license(provenance: Mapping[str, Any]) -> list[str]:
+    given = license_(provenance)
+    own = {**provenance, PARENT: None}
+    taken = " (that of the weights at the beginning of the training)" if license_(own) != given else ""
+    return [f"- license: {_plain(given)}{taken}"]
+
+
+def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", "licence", PARENT)) -> list[str]:
+    return [f"- {_plain(key)}: {_plain(_flat(value))}" for key, value in provenance.items() if key not in hidden]
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:

@@ -13,7 +13,18 @@ from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import say
-from resnets.weights import adaptation, catalog, conversion, fetch, formats, huggingface, imagenet, keras, words
+from resnets.weights import (
+    adaptation,
+    catalog,
+    conversion,
+    fetch,
+    formats,
+    huggingface,
+    imagenet,
+    keras,
+    provenance,
+    words,
+)
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import foreign as foreigners
 from resnets.weights.catalog import Published
@@ -170,9 +181,7 @@ def _converted(entry: Published, path: Path) -> Checkpoint:
         tensors={name: _single(tensor) for name, tensor in tensors.items()},
         metrics=_metrics(entry),
         provenance={
-            "published": entry.name,
-            "address": entry.address,
-            "licence": entry.licence,
+            **provenance.of_published(entry),
             "format": entry.format,
             "parent_sha256": fetch.sha256(path),
             **({} if top else {"head": checkpoints.UNTRAINED}),

@@ -22,7 +22,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import folding, modelcard, torchvision, traits
+from resnets.weights import folding, modelcard, provenance, torchvision, traits
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.foreign import Foreign
 from resnets.weights.guess import Guess
@@ -277,7 +277,7 @@ def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, 
         "first_conv": ("stem.conv1" if spec.stem == "deep" else "stem.conv") if spec.preactivation
         else "conv1.0" if spec.stem == "deep" else "conv1",
         "classifier": LAST[spec.preactivation],
-        "license": modelcard.license_(checkpoint.provenance),
+        "license": provenance.license_(checkpoint.provenance),
     }  # fmt: skip
     return described
 

@@ -1,0 +1,77 @@
+"""Where weights come from: what a checkpoint says of it, and what a run that begins from weights takes over.
+
+A run keeps the facts of the weights that it began from under "parent", which has a "parent" of its own where they came from a
+run, too. So the license and the published name reach the model card of the last of several runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from resnets.weights import shipped
+from resnets.weights.catalog import Published
+
+PARENT = "parent"
+UNKNOWN = "unknown"
+_INHERITED = ("published", "address", "license", "licence", "converted_from", "format", "parent_sha256", "recipe",
+              "split_sha256", "train_images", PARENT)  # fmt: skip
+
+
+def of_published(entry: Published) -> dict[str, Any]:
+    """The facts about published weights; without a license where the publisher gives none."""
+    given = {"licence": entry.licence} if entry.licence else {}
+    return {"published": entry.name, "address": entry.address, **given}
+
+
+def of_file(provenance: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint, with those of the files that come with the package."""
+    name = path.name.removesuffix(shipped.SUFFIX)
+    if shipped.place(name) != path:
+        return dict(provenance)
+    return {"published": name, "licence": shipped.LICENCE, **provenance}
+
+
+def inherited(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run keeps of the facts of the weights that it begins from."""
+    return {key: provenance[key] for key in _INHERITED if provenance.get(key)}
+
+
+def ancestors(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The facts of the weights that these began from, the nearest first."""
+    while isinstance(provenance := provenance.get(PARENT) or {}, Mapping) and provenance:
+        yield provenance
+
+
+def license_(provenance: Mapping[str, Any]) -> str:
+    """As the checkpoint gives it, or else as the nearest weights that it began from; "unknown" where none does."""
+    for facts in (provenance, *ancestors(provenance)):
+        for key in ("license", "licence"):
+            if isinstance(given := facts.get(key), str) and given:
+                return given
+    return UNKNOWN
+
+
+def base_model(provenance: Mapping[str, Any]) -> str | None:
+    """The Hub's name of the nearest weights that lie there: "microsoft/resnet-50"."""
+    for facts in (provenance, *ancestors(provenance)):
+        address = facts.get("address")
+        if isinstance(address, str) and "huggingface.co/" in address:
+            parts = address.partition("huggingface.co/")[2].split("/")
+            if len(parts) >= 2:
+                return "/".join(parts[:2])
+    return None
+
+
+def training_data(provenance: Mapping[str, Any]) -> list[str]:
+    """What is known of the images that the weights learned from, a sentence for each training, the last one first."""
+    lines = []
+    for facts in (provenance, *ancestors(provenance)):
+        if "published" in facts:
+            lines.append(f"the published weights {facts['published']}: see what their publisher says")
+        elif "train_images" in facts:
+            lines.append(f"{facts['train_images']:,} training images; SHA-256 of the split: {facts['split_sha256']}")
+        elif "converted_from" in facts:
+            lines.append(f"a file of another program, {facts['converted_from']}, which does not say")
+    return lines or [UNKNOWN]
