@@ -155,11 +155,16 @@ def test_split_by_groups_and_in_folds(insects: Path, capsys: pytest.CaptureFixtu
         (["split", "insects", "--val-fraction", "2"], "--val-fraction is 2"),
         (["split", "insects", "--folds", "3"], "choose which of the 3 folds"),
         (["split", "insects", "--group-by", "patient"], "no column 'patient'"),
+        (["split", "divided", "--val-fraction", "0.5"], "--val-fraction 0.5 has no effect"),
+        (["shard", "divided", "out", "--val-fraction", "0.5"], "--val-fraction 0.5 has no effect"),
+        (["shard", "insects", "out", "--val-fraction", "0.5", "--split-file", "x"], "exclude each other"),
     ],
 )
 def test_wrong_words_end_in_one_line(
     insects: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for part in ("train", "val"):
+        shutil.copytree(insects, insects.parent / "divided" / part)
     assert app.main(["data", *words]) == (1 if "Cannot write" in message else 2)
     shown = capsys.readouterr().err.splitlines()
     assert shown[-1].startswith("error: ")
@@ -197,6 +202,8 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     assert json.loads(capsys.readouterr().out)["metrics"]["top1"] == metrics["selected"]["top1"]
     assert metrics["count"] == 8
 
+    assert app.main(["data", "shard", "shards", "again", "--val-fraction", "0.4"]) == 2
+    assert "--val-fraction 0.4 has no effect: shards were divided" in capsys.readouterr().err
     assert app.main([*train, "--set", "data.group_by=folder"]) == 2
     assert "divided when they were written" in capsys.readouterr().err
     shutil.rmtree("shards")

@@ -5,6 +5,9 @@ import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -226,3 +229,24 @@ def test_a_killed_worker_is_one_line(pictures):
     with pytest.raises(RuntimeError) as caught:  # in a signal handler, or where a batch is awaited
         list(batches)
     assert isinstance(caught.value, loader.WorkerError) or loader.died(caught.value)
+
+
+def test_batches_that_a_program_leaves_open_do_not_hang_its_end():
+    code = """
+import numpy as np
+from torch import nn
+from resnets.data.loader import Plan, varied
+batches = varied([np.zeros((4, 4, 3), np.uint8)] * 8, Plan(8, 2, 0), nn.Identity(), workers=1)
+print(next(batches).pictures.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "torch.Size([2, 3, 4, 4])\n", "")
+
+
+def test_a_stuck_read_without_workers_is_named(pictures, monkeypatch):
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
+    never = threading.Event()
+    stuck = cache.Decoded(pictures.paths[:1], lambda path: never.wait() and np.empty(0))
+    with pytest.raises(JobError, match=r"00\.png' could not be read within 0\.001 minutes"):
+        next(loader.varied(stuck, Plan(1, 1, seed=5), VARY, workers=0))
+    never.set()

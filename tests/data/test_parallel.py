@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,13 +70,14 @@ def test_an_error_reaches_the_caller_at_its_place() -> None:
         next(results)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     "items", [["a.jpg", "dead.jpg"], [Path("a.jpg"), Path("dead.jpg")], [(0, "a.jpg"), (1, "dead.jpg")]]
 )
-def test_an_item_that_never_ends_is_named(items: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_that_never_ends_is_named(items: list[object], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.002")
     never = threading.Event()
-    results = in_order(lambda item: "dead" in str(item) and never.wait(), items, workers=2, ahead=4)
+    results = in_order(lambda item: "dead" in str(item) and never.wait(), items, workers=workers, ahead=4)
     assert next(results) is False
     with pytest.raises(JobError, match=r"^'dead.jpg' could not be read within 0.002 minutes.*RESNETS_TIMEOUT_MINUTES"):
         next(results)
@@ -108,3 +110,24 @@ def test_a_wrong_patience_is_refused_before_the_work(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "soon")
     with pytest.raises(UserError, match="RESNETS_TIMEOUT_MINUTES is 'soon'"):
         next(in_order(str, range(3), workers=1, ahead=1))
+
+
+def test_a_longer_piece_of_work_is_waited_for_while_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
+    never, item = threading.Event(), SimpleNamespace(path="a.jpg")
+
+    class Counted:
+        """Another path each time that it is asked for, until the fifth."""
+
+        asked = 0
+
+        @property
+        def path(self) -> str:
+            self.asked += 1
+            return f"{min(self.asked, 5)}.jpg"
+
+    with pytest.raises(JobError, match=r"^'5\.jpg' could not be read"):
+        list(in_order(lambda _: never.wait(), [Counted()], workers=1, ahead=1))
+    with pytest.raises(JobError, match=r"^'a\.jpg' could not be read"):
+        list(in_order(lambda _: never.wait(), [item], workers=1, ahead=1))
+    never.set()

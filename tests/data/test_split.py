@@ -61,7 +61,7 @@ def test_it_follows_the_content_and_not_the_names(tmp_path: Path) -> None:
 
 def test_parts_that_are_there_stay(tmp_path: Path) -> None:
     data = source(tmp_path, {"train": {"ant": 9, "bee": 9}, "val": {"ant": 3}, "test": {"bee": 2}})
-    done = splits.split(data, val_fraction=0.5, test_fraction=0.3)
+    done = splits.split(data)
     assert [sample.split for sample in done.samples] == [sample.split for sample in data.samples]
 
 
@@ -217,6 +217,9 @@ def test_a_class_of_one_picture_is_in_train_and_said(tmp_path: Path, capsys: pyt
     assert "val has no picture of 'wasp'" in capsys.readouterr().err
 
 
+OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val": {"ant": 1}}
+
+
 @pytest.mark.parametrize(
     ("parts", "settings", "message"),
     [
@@ -234,6 +237,11 @@ def test_a_class_of_one_picture_is_in_train_and_said(tmp_path: Path, capsys: pyt
         ({"train": {"ant": 9, "bee": 9}, "test": {"wasp": 1}}, {}, "'test' of .* that train has not: 'wasp'"),
         ({"val": {"ant": 5, "bee": 5}}, {}, "no train part, only 'val'"),
         ({"train": {"ant": 9, "bee": 9}, "val": {"ant": 1}}, {"folds": 2, "fold": 1}, "would mix it with train"),
+        (OWN_VAL, {"val_fraction": 0.5}, "`val_fraction=0.5` has no effect: .* a val split of its own"),
+        (OWN_VAL, {"val_fraction": 0.0}, "`val_fraction=0` has no effect"),
+        (OWN_VAL, {"seed": 1}, "`seed=1` has no effect"),
+        ({"train": {"ant": 9, "bee": 9}, "test": {"ant": 1}}, {"test_fraction": 0.1}, "a test split of its own"),
+        (None, {"folds": 3, "fold": 1, "val_fraction": 0.3}, "`folds=3` and `val_fraction=0.3` exclude each other"),
     ],
 )
 def test_what_cannot_be_split_is_said(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -94,6 +95,12 @@ def test_the_best_weights_say_what_the_run_says(colours):
     best = checkpoints.read(result.run / "weights" / "best.safetensors")
     assert best.temperature == result.metrics["temperature"]
     assert best.provenance["recipe"] == "scratch"
+
+
+def test_the_backend_that_computed_what_a_frozen_backbone_gives_is_named(colours):
+    found = _train(colours, epochs=1, freeze="body", overrides=["freeze.norm=eval"]).metrics
+    for figures in (found, found["selected"]):
+        assert (figures["backend"], figures["precision"]) == ("reference", "fp32")
 
 
 def test_without_a_test_split_the_headline_is_cross_fitted(colours, capsys):
@@ -564,3 +571,14 @@ def test_a_range_test_suggests_a_rate_and_draws_it(colours):
     assert out.is_file()
     with pytest.raises(UserError, match="from a low to a high"):
         job.lr_find(colours, recipe=_small(), low=1.0, high=0.1)
+    with pytest.raises(UserError, match=r"`lr=0.1` has no effect on a range test"):
+        job.lr_find(colours, recipe=_small(), lr=0.1, out=out)
+
+
+def test_a_range_test_clips_the_gradient_as_the_run_would(colours, monkeypatch):
+    seen = []
+    monkeypatch.setattr(job.lr_curve, "draw", lambda rates, losses, *_: seen.append(losses))
+    for overrides in ([], ["optim.clip_norm=1e-6"]):
+        with contextlib.suppress(JobError):  # of a loss that never falls
+            job.lr_find(colours, recipe=_small(), steps=20, overrides=overrides, out=colours.parent / "curve.png")
+    assert seen[0][:2] != seen[1][:2]

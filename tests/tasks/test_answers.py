@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from resnets.errors import UserError
 from resnets.tasks import answers
 
 
@@ -28,3 +29,8 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
         file.write("first\r\n")
         assert not (tmp_path / "a.csv").exists()
     assert (tmp_path / "a.csv").read_bytes() == b"first\r\n"
+
+
+def test_classes_that_nothing_shows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`top_k=3` has no effect with `sort_into` alone"):
+        answers.run("x", ["y"], sort_into=str(tmp_path / "sorted"), top_k=3)

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from resnets.data.preprocess import Preprocess
+from resnets.data.samples import Sample
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classifier import Classifier
-from resnets.tasks.classify import load
+from resnets.tasks.classify import evaluate, load
 
 
 @pytest.fixture
@@ -181,3 +182,9 @@ def test_pictures_of_any_size_where_nothing_is_resized(world) -> None:
 def test_double_precision_networks_are_fed_doubles(world) -> None:
     classifier = Classifier(zoo.create("tiny", classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
+    found = evaluate([classifier], [Sample(world.paths[0], "a")])
+    assert found.computed == {"backend": "reference", "precision": "fp64"}
+    for asked in ({"precision": "bf16"}, {"engine": "torch"}):
+        (word,) = asked.items()
+        with pytest.raises(UserError, match=f"in fp64, which only the reference computes; received `{'='.join(word)}`"):
+            Classifier(classifier.net, Preprocess.imagenet(32), ("a", "b"), **asked)

@@ -37,6 +37,8 @@ def test_test_goes_before_val_and_val_before_all(world, tmp_path: Path) -> None:
     assert len(choose(two, NOWHERE, part="all").samples) == 36
     with pytest.raises(UserError, match="no part 'test': only train, val"):
         choose(two, NOWHERE, part="test")
+    with pytest.raises(UserError, match=r"`val_fraction=0.2` has no effect with `split=all`"):
+        choose(sources.read(world.data), NOWHERE, part="all", val_fraction=0.2)
 
 
 def test_a_flat_folder_of_new_pictures_is_taken_whole(world) -> None:

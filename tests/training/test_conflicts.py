@@ -170,3 +170,12 @@ def test_no_recipe_excludes_itself(name: str) -> None:
     draft = Draft(book.find(name))
     conflicts.settle(draft)
     assert draft.recipe == book.find(name) or draft.recipe.freeze.part == "body"
+
+
+@pytest.mark.parametrize("given", ["--lr=0.1", "optim.lr_batch=8", "--epochs=3", "schedule.name=step", "ema.decay=0.9"])
+def test_what_a_range_test_does_not_do_is_refused(given: str) -> None:
+    draft = drafted("scratch", given)
+    with pytest.raises(UserError, match="has no effect on a range test") as caught:
+        conflicts.check_range_test(draft)
+    assert given.removeprefix("--") in str(caught.value)
+    conflicts.check_range_test(drafted("scratch", "optim.clip_norm=1"))

@@ -13,6 +13,7 @@ from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.conversion import Request, convert, distinct, load
+from resnets.weights.verification import verify
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,29 @@ def test_words_that_are_wrong(file: Path) -> None:
         load(file, Request(settings={"strides_at": "1x1"}))
     with pytest.raises(UserError, match="imagenet, caffe, tf"):
         load(file, Request(preprocess="torch"))
+
+
+@pytest.mark.parametrize(
+    ("to", "request_", "words"),
+    [
+        ("resnets", Request(classes=3, class_names=("a", "b", "c")), "`class_names` has no effect with `classes`"),
+        ("torchvision", Request(classes=3, no_top=True), "`classes` has no effect with `no_top`"),
+        ("torchvision", Request(class_names=("a",), no_top=True), "`class_names` has no effect with `no_top`"),
+    ],
+)
+def test_a_request_without_effect_is_refused(
+    to: str, request_: Request, words: str, file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        convert(file, to=to, out=tmp_path / "out.pth", request=request_)
+
+
+def test_what_a_checkpoint_of_ours_does_not_take_is_refused(file: Path, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.safetensors"
+    convert(file, to="resnets", out=ours)
+    with pytest.raises(UserError, match="`no_top` has no effect"):
+        convert(ours, to="resnets", out=tmp_path / "out.safetensors", request=Request(no_top=True))
+    with pytest.raises(UserError, match="leave `wrapper`, `ignore` away"):
+        convert(ours, to="resnets", out=tmp_path / "out.safetensors", request=Request(wrapper="x", ignore=("a*",)))
+    with pytest.raises(UserError, match="leave the rest away"):
+        verify(ours, ours, request=Request(model="resnet18"))

@@ -73,9 +73,13 @@ def check(
 def split(
     data: Annotated[str, typer.Argument(help=DATA)],
     out: Annotated[str, typer.Option(help="The file to write; --split-file reads it.")] = "split.csv",
-    val_fraction: Annotated[float, typer.Option(help="Share of val, where the data has none.")] = 0.2,
-    test_fraction: Annotated[float, typer.Option(help="Share of test, where the data has none.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Another seed is another split.")] = 123,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Share of val, where the data has none.  [default: 0.2]")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share of test, where the data has none.  [default: 0]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed is another split.  [default: 123]")] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
     ] = None,
@@ -115,7 +119,9 @@ def shard(
         int | None, typer.Option(help="Bring larger images to this shorter side, pixels; none is enlarged.")
     ] = None,
     split_file: Annotated[str | None, typer.Option(help="A split that `resnets data split` wrote.")] = None,
-    val_fraction: Annotated[float, typer.Option(help="Share of val, where the data has none.")] = 0.2,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Share of val, where the data has none.  [default: 0.2]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, and of the order of the training pictures.")] = 123,
     group_by: Annotated[
         str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
@@ -130,12 +136,20 @@ def shard(
     Example: resnets data shard photos shards
     """
     from resnets.data import sharding, sources
-    from resnets.training import build
+    from resnets.data.samples import Stored
+    from resnets.training import build, conflicts
+    from resnets.training.plan import Draft
     from resnets.training.recipe import Data, Recipe
 
     sharding.check_place(out)
-    wanted = {"val_fraction": val_fraction, "split_seed": seed, "split_file": split_file, "group_by": group_by}
-    source = build.divided(sources.read(data, closed=on_bad), Recipe(data=Data(location=data, on_bad=on_bad, **wanted)))  # type: ignore[arg-type]
+    draft = Draft(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))
+    for key, value in (("val_fraction", val_fraction), ("split_file", split_file), ("group_by", group_by)):
+        if value is not None:
+            draft.set(f"data.{key}", value, f"given: --{key.replace('_', '-')}")
+    conflicts.settle(draft)
+    source = sources.read(data, closed=on_bad)
+    conflicts.check_source(draft, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
+    source = build.divided(source, draft.recipe)
     written = sharding.write(out, source, seed=seed, size_mb=size_mb, resize=resize)
     parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
     streams.echo(f"{out}: " + ", ".join(parts))

@@ -147,11 +147,13 @@ def decide(asked: str, source: Decoded, *, available: int | None = None, advice:
 
 def _estimate(source: Decoded) -> int:
     """Bytes of all prepared pictures, from some of them spread over the whole list."""
-    step = max(len(source) // ESTIMATE_PICTURES, 1)
-    sizes = []
-    for index in range(0, len(source), step):
+
+    def of_one(path: str) -> int | None:
         try:
-            sizes.append(source[index].nbytes)
+            return source.prepare(path).nbytes
         except DecodeError:  # the loader names it when it is needed
-            continue
+            return None
+
+    some = source.paths[:: max(len(source) // ESTIMATE_PICTURES, 1)]
+    sizes = [size for size in in_order(of_one, some, workers=None, ahead=AHEAD) if size]
     return round(len(source) * float(np.mean(sizes))) if sizes else 0

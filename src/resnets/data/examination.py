@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import chain
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from resnets import processes
 from resnets.data import likeness
 from resnets.data.decode import DecodeError, PictureInfo, decode, decode_image, inspect
 from resnets.data.files import opened, short
+from resnets.data.parallel import in_order
 from resnets.errors import JobError
 from resnets.progress import track
 
@@ -23,6 +27,7 @@ Result = TypeVar("Result")
 
 JUDGED_SIDE = 64  # a JPEG is read to its end at any scale, and a small one is made faster
 CHUNK = 16  # pictures that a process takes at a time
+AHEAD = 4  # chunks for each process that wait for the one before them
 
 
 @dataclass(frozen=True)
@@ -89,21 +94,63 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
     """The result of `work` for every path, in order, computed by so many processes; progress is shown.
 
     Raises:
-        JobError: a process was killed, most likely because memory ran out.
+        JobError: a process was killed, most likely because memory ran out; or a file cannot be read to its end after the
+            patience of this process, and is named.
     """
     shown = {"what": what, "total": len(paths), "unit": "pictures"}
     if workers <= 1 or len(paths) <= 2 * CHUNK:
-        yield from track(map(work, paths), **shown)  # type: ignore[arg-type]
+        yield from track(in_order(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
         return
-    pool = ProcessPoolExecutor(workers, initializer=_start)
+    places = RawArray("q", -(-len(paths) // CHUNK))
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(places,))
+    chunks = (_Chunk(pool, work, paths, places, number) for number in range(len(places)))
+    results = in_order(_Chunk.results, chunks, workers=1, ahead=AHEAD * workers)  # one thread waits for the processes
+    whole = False
     try:
-        yield from track(pool.map(work, paths, chunksize=CHUNK), **shown)  # type: ignore[arg-type]
+        yield from track(chain.from_iterable(results), **shown)  # type: ignore[arg-type]
+        whole = True
     except BrokenProcessPool as error:
         raise JobError("A process that reads pictures was killed; memory may be short. Use `workers=1`.") from error
     finally:
+        if not whole:  # they only read, and one may be stuck in it
+            results.close()
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
         pool.shutdown(cancel_futures=True)
 
 
-def _start() -> None:
+class _Chunk:
+    """Paths that a process works through; `path` is the one that it is at."""
+
+    def __init__(
+        self, pool: Executor, work: Callable[[str], Result], paths: Sequence[str], places: Any, number: int
+    ) -> None:
+        self.paths, self.places, self.number = paths[number * CHUNK : (number + 1) * CHUNK], places, number
+        self.future = pool.submit(_worked, work, self.paths, number)
+
+    @property
+    def path(self) -> str:
+        return self.paths[min(self.places[self.number], len(self.paths) - 1)]
+
+    def results(self) -> list[Any]:
+        return self.future.result()
+
+
+_places: Any = None  # in a process of the pool: how many paths of each chunk are done
+
+
+def _worked(work: Callable[[str], Result], paths: Sequence[str], number: int) -> list[Result]:
+    made = []
+    for path in paths:
+        made.append(work(path))
+        _places[number] += 1
+    return made
+
+
+def _start(places: Any) -> None:
+    global _places
+    _places = places
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
     processes.ignore_image_remarks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from resnets.data.parallel import in_order
 from resnets.data.samples import SHOWN, counted
@@ -13,6 +14,26 @@ from resnets.progress import track
 
 THREADS = 8  # reading waits for the disk, and hashing lets other threads run
 CHUNK = 32  # files at a time, since to hand one over takes longer than to hash a small one
+
+
+@dataclass
+class _Chunk:
+    """Files that a thread hashes one after the other; `path` is the one that it is at."""
+
+    paths: Sequence[str]
+    failures: list[str]
+    path: str = ""
+
+    def hashes(self) -> list[str]:
+        return [self._hash(path) for path in self.paths]
+
+    def _hash(self, path: str) -> str:
+        self.path = path
+        try:
+            return sha256(path)
+        except OSError as error:
+            self.failures.append(f"'{path}': {error.strerror}")
+            return ""
 
 
 def sha256(path: str) -> str:
@@ -32,16 +53,8 @@ def hashes(paths: Sequence[str]) -> list[str]:
         JobError: files cannot be read; each is named (the first twenty of them).
     """
     failures: list[str] = []
-
-    def hashed(path: str) -> str:
-        try:
-            return sha256(path)
-        except OSError as error:
-            failures.append(f"'{path}': {error.strerror}")
-            return ""
-
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    made = in_order(lambda chunk: [hashed(path) for path in chunk], chunks, workers=THREADS, ahead=2 * THREADS)
+    chunks = [_Chunk(paths[start : start + CHUNK], failures) for start in range(0, len(paths), CHUNK)]
+    made = in_order(_Chunk.hashes, chunks, workers=THREADS, ahead=2 * THREADS)
     found = list(track(itertools.chain.from_iterable(made), what="hashing", total=len(paths), unit="files"))
     if failures:
         more = f"; and {len(failures) - SHOWN:,} more" if len(failures) > SHOWN else ""

@@ -9,17 +9,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from resnets.atomic import write_text
-from resnets.data.hashing import sha256
+from resnets.data.hashing import THREADS, sha256
+from resnets.data.parallel import guarded, in_order
 from resnets.data.samples import Sample, Stored
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SPLIT_FILE, LINEAGE_FILE = "split.csv", "lineage.json"
+AHEAD = 64  # files that are hashed before they are asked for
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Lineage:
         """
         if isinstance(samples, Stored) or (self.gap and not self.train):
             return None
-        return sum(digest_of(sample) in self.train for sample in samples) if self.train else 0
+        return sum(digest in self.train for digest in digests(samples)) if self.train else 0
 
     def notice(self, samples: Sequence[Sample], who: str, what: str) -> str:
         """A sentence on how many of the images `who` has learned from; empty where it is none of them, and that is known."""
@@ -130,11 +132,25 @@ def hashed(samples: Sequence[Sample]) -> Sequence[Sample]:
     """The images with the SHA-256 of their files filled in, so that nothing reads these again for it."""
     if isinstance(samples, Stored):
         return samples
-    return tuple(each if each.sha256 else replace(each, sha256=digest_of(each)) for each in samples)
+    return tuple(
+        each if each.sha256 == digest else replace(each, sha256=digest)
+        for each, digest in zip(samples, digests(samples), strict=True)
+    )
+
+
+def digests(samples: Sequence[Sample]) -> Iterator[str | None]:
+    """The SHA-256 of each image's file, in order; None where it cannot be read. Only what is not known is read."""
+    if all(sample.sha256 for sample in samples):
+        return (sample.sha256 for sample in samples)
+    return in_order(_digest, samples, workers=THREADS, ahead=AHEAD)
 
 
 def digest_of(sample: Sample) -> str | None:
-    """The SHA-256 of an image's file; None when it cannot be read."""
+    """As `digests`, of one image."""
+    return sample.sha256 or guarded(_digest, sample)
+
+
+def _digest(sample: Sample) -> str | None:
     try:
         return sample.sha256 or sha256(sample.path)
     except OSError:

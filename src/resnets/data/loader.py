@@ -7,12 +7,15 @@ comes several times in an epoch is augmented anew each time.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import multiprocessing
+import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from resnets import processes
 from resnets.data.augment import as_tensor, seed_of, seeded
-from resnets.data.cache import Pictures
+from resnets.data.cache import Decoded, Pictures
 from resnets.data.decode import DecodeError
 from resnets.data.parallel import in_order
 from resnets.errors import JobError
@@ -132,14 +135,29 @@ class _Varied(Dataset):
     def __init__(self, pictures: Pictures, vary: Callable[[Tensor], Tensor], seed: int) -> None:
         self.pictures, self.vary, self.seed = pictures, vary, seed
 
-    def __getitem__(self, key: Key) -> tuple[Key, Tensor | DecodeError]:
-        epoch, _, position, number = key
-        try:
-            picture = as_tensor(self.pictures[number])
-        except DecodeError as error:
-            return key, error
+    def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Tensor | DecodeError]]:
+        found = zip(keys, self._read([number for *_, number in keys]), strict=True)
+        return [(key, each if isinstance(each, DecodeError) else self._varied(key, each)) for key, each in found]
+
+    def _read(self, numbers: list[int]) -> Iterator[np.ndarray | DecodeError]:
+        if (
+            isinstance(self.pictures, Decoded) and get_worker_info() is None
+        ):  # else the main process minds how long it takes
+            paths = [self.pictures.paths[number] for number in numbers]
+            return in_order(partial(_or_error, self.pictures.prepare), paths, workers=0, ahead=0)
+        return map(partial(_or_error, self.pictures.__getitem__), numbers)
+
+    def _varied(self, key: Key, picture: np.ndarray) -> Tensor:
+        epoch, _, position, _ = key
         with seeded(self.seed, epoch, position):
-            return key, self.vary(picture)
+            return self.vary(as_tensor(picture))
+
+
+def _or_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray | DecodeError:
+    try:
+        return read(which)
+    except DecodeError as error:
+        return error
 
 
 def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
@@ -186,7 +204,7 @@ def varied(
     workers: int = 0,
     pinned: bool = False,
     waiting: Callable[[], None] = lambda: None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Training batches of pictures that are varied one by one, from `start` to the end of the plan, if it has one;
     `pinned` in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch
     comes, and may raise to end that.
@@ -209,8 +227,11 @@ def varied(
     if workers:
         _check_queues(workers)
     others = multiprocessing.active_children()
-    iterator = iter(loader)
+    iterator: Any = iter(loader)
     started = [each for each in multiprocessing.active_children() if each not in others]
+    # Batches that a program leaves open would else hang its end, since Python waits for the workers.
+    kill = partial(_kill, started, os.getpid())
+    atexit.register(kill)
     try:
         while True:
             batch = _next(iterator, waiting)
@@ -220,8 +241,10 @@ def varied(
                 raise JobError(f"{batch} It could be read when the run began.")
             yield _each(batch, np.ndarray, torch.from_numpy)
     finally:
+        atexit.unregister(kill)
         if started:
-            _end(iterator, started)
+            iterator._shutdown_workers()
+            kill()
 
 
 def _check_queues(workers: int) -> None:
@@ -275,19 +298,21 @@ def died(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
-def _end(iterator: Any, workers: Sequence[Any]) -> None:
-    """End the worker processes; one that does not listen, such as in a read that never ends, is killed.
+def _kill(workers: Sequence[Any], owner: int) -> None:
+    """End the worker processes, also one that does not listen, such as in a read that never ends.
 
     torch sends SIGTERM, which they ignore, and Python would wait for them at its end.
+
+    Args:
+        owner: the process that started them; of a forked one they are no children.
     """
-    iterator._shutdown_workers()
-    for worker in workers:
+    for worker in workers if os.getpid() == owner else ():
         if worker.is_alive():
             worker.kill()
             worker.join(END_SECONDS)
 
 
-def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Iterator[Batch]:
+def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Generator[Batch, None, None]:
     """Endless training batches out of one tensor (N, 3, h, w); they are varied as whole batches afterwards."""
     for epoch, step, numbers in plan.batches(start):
         yield Batch(epoch, step, numbers, plan.positions(step), pictures[numbers])

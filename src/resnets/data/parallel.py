@@ -6,13 +6,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from resnets import processes
-from resnets.errors import JobError
+from resnets.errors import JobError, printable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,22 +22,24 @@ END_SECONDS = 5.0  # for what was begun to end, when the caller stops early
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in the order of the items.
 
     Memory stays flat: `items` is read at most `ahead` further than what was yielded.
 
     Args:
-        workers: threads; None for one a processor, 0 to work in the calling thread, which waits without end. Threads suffice
-            since decoding does not hold Python's lock.
+        items: an item, or the last part of it where it is a tuple, is named in an error: a path, or something with a `path`.
+            A longer piece of work changes its `path` as it gets on, and is waited for as long as it does.
+        workers: threads; None for one a processor, 0 to begin an item only when it is asked for. Threads suffice since
+            decoding does not hold Python's lock; and even a single item is the work of one, since a read from a disk that
+            does not answer cannot be ended.
 
     Raises:
         JobError: an item is not done after the patience of this process (RESNETS_TIMEOUT_MINUTES).
     """
     workers = processes.cores() if workers is None else workers
     if workers == 0:
-        yield from map(function, items)
-        return
+        workers, ahead = 1, 0
     patience = processes.patience()
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     threads = _Threads(function, workers)
@@ -61,19 +63,31 @@ class _StuckError(JobError):
     """An item whose work does not end."""
 
 
+def guarded(function: Callable[[Item], Result], item: Item) -> Result:
+    """`function(item)`, which reads the file `item`. Raises JobError as `in_order`."""
+    return next(in_order(function, [item], workers=0, ahead=0))
+
+
 def _result(item: Any, future: Future[Result], patience: float) -> Result:
-    try:
-        return future.result(patience)
-    except TimeoutError as error:
-        if future.done():
-            return future.result()  # done at the last moment, or the error of a disk that gave up by itself
-        named = item[-1] if isinstance(item, tuple) else item  # (number, path)
-        path = getattr(named, "path", named)
-        name = f"'{os.fspath(path)}'" if isinstance(path, (str, os.PathLike)) else "A file"
-        raise _StuckError(
-            f"{name} could not be read within {patience / 60:g} minutes: it may lie on storage that does not answer. "
-            "Look after the storage, or set RESNETS_TIMEOUT_MINUTES to wait longer."
-        ) from error
+    while True:
+        path = _path(item)
+        try:
+            return future.result(patience)
+        except TimeoutError as error:
+            if future.done():
+                return future.result()  # done at the last moment, or the error of a disk that gave up by itself
+            if _path(item) != path:
+                continue
+            name = f"'{printable(os.fspath(path))}'" if isinstance(path, (str, os.PathLike)) else "A file"
+            raise _StuckError(
+                f"{name} could not be read within {patience / 60:g} minutes: it may lie on storage that does not answer. "
+                "Look after the storage, or set RESNETS_TIMEOUT_MINUTES to wait longer."
+            ) from error
+
+
+def _path(item: Any) -> Any:
+    named = item[-1] if isinstance(item, tuple) else item  # (number, path)
+    return getattr(named, "path", named)
 
 
 class _Threads(Generic[Item, Result]):

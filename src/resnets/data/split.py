@@ -14,20 +14,22 @@ from resnets.atomic import write_bytes
 from resnets.data import examination
 from resnets.data.allotment import allot, units
 from resnets.data.hashing import hashes
+from resnets.data.parallel import in_order
 from resnets.data.samples import PARTS, Sample, Source, Stored, composed, counted, listed
 from resnets.errors import UserError
 from resnets.progress import say
 
 HELD_OUT = ("val", "test")
+VAL_FRACTION, SEED = 0.2, 123  # where none is given
 COLUMNS = ("path", "sha256", "label", "split", "group")
 
 
 def split(
     source: Source,
     *,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.0,
-    seed: int = 123,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    seed: int | None = None,
     group_by: str | bool | None = None,
     folds: int | None = None,
     fold: int | None = None,
@@ -39,9 +41,9 @@ def split(
     groups; otherwise every class is cut by the same fractions. A class of a single picture is in train.
 
     Args:
-        val_fraction: share of all pictures that could be cut from, 0 … 1.
-        test_fraction: likewise.
-        seed: another one is another split.
+        val_fraction: share of all pictures that could be cut from, 0 … 1; None for 0.2, where the source has no val.
+        test_fraction: likewise; None for 0.
+        seed: another one is another split; None for 123.
         group_by: column of the list whose equal values form a group (`True` is the column `group`, which counts without
             being asked for, too); `folder` for the folders within the class folders.
         folds: cut what is not test into so many equal folds, instead of by `val_fraction`.
@@ -49,17 +51,21 @@ def split(
 
     Raises:
         UserError: the source cannot be trained on (a class without pictures, a single class, a class that only val or
-            test has), or cannot be split so.
+            test has), or cannot be split so; a given value would have no effect.
     """
     _check_stored(source)
-    _check_fractions(val_fraction, test_fraction)
     _check_folds(folds, fold)
+    _check_effect(source, val_fraction, test_fraction, folds)
+    val = (0.0 if folds else VAL_FRACTION) if val_fraction is None else val_fraction
+    _check_fractions(val, test_fraction or 0.0)
     _check_classes(source)
     source = _grouped(source, group_by)
-    fractions = _wanted(source, 0.0 if folds else val_fraction, test_fraction, folds)
+    fractions = _wanted(source, val, test_fraction or 0.0, folds)
+    if seed is not None and not fractions and not folds:
+        raise UserError(f"`seed={seed}` has no effect: there is nothing to divide. Leave it out.")
     samples = _hashed(source.samples)
     if fractions or folds:
-        samples = _cut(samples, fractions, seed, folds, fold)
+        samples = _cut(samples, fractions, SEED if seed is None else seed, folds, fold)
     else:
         samples = [replace(each, split=each.split or "train") for each in samples]
     done = replace(source, samples=tuple(samples))
@@ -176,7 +182,7 @@ def read(path: str | Path, source: Source) -> Source:
     differences = {
         "changed": [key for key in both if digests[key] != rows[key]["sha256"]],
         "missing": [key for key in rows if key not in present],
-        "added": [key for key in present if key not in rows and not examination.judge(present[key].path)[1]],
+        "added": _readable([key for key in present if key not in rows], present),
         "of another class": [key for key in both if present[key].label != rows[key]["label"]],
     }
     found = [f"{len(keys):,} {what} ({listed(keys, 5)})" for what, keys in differences.items() if keys]
@@ -187,6 +193,11 @@ def read(path: str | Path, source: Source) -> Source:
         for key in both
     )
     return replace(source, samples=samples)
+
+
+def _readable(keys: Sequence[str], present: Mapping[str, Sample]) -> list[str]:
+    judged = in_order(examination.judge, (present[key].path for key in keys), workers=None, ahead=64)
+    return [key for key, (_, error) in zip(keys, judged, strict=True) if error is None]
 
 
 def _hashed(samples: Sequence[Sample]) -> list[Sample]:
@@ -210,6 +221,16 @@ def _check_fractions(val: float, test: float) -> None:
             raise UserError(f"{flag} is {fraction:g}; it is a share between 0 and 1, such as 0.2.")
     if val + test >= 1:
         raise UserError(f"`val_fraction={val:g}` and `test_fraction={test:g}` leave nothing to train on.")
+
+
+def _check_effect(source: Source, val: float | None, test: float | None, folds: int | None) -> None:
+    for name, given in (("val", val), ("test", test)):
+        if given is not None and name in source.parts:
+            raise UserError(
+                f"`{name}_fraction={given:g}` has no effect: '{source.root}' has a {name} split of its own. Leave it out."
+            )
+    if folds is not None and val is not None:
+        raise UserError(f"`folds={folds}` and `val_fraction={val:g}` exclude each other: each says what val is.")
 
 
 def _check_folds(folds: int | None, fold: int | None) -> None:

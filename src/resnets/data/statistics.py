@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from resnets.data.cache import Pictures
+from resnets.data.cache import AHEAD, Decoded, Pictures
+from resnets.data.parallel import in_order
 from resnets.progress import track
 
 DIGITS = 6  # after the point, of 0..1; finer than a 255th by far, and short in the header of a checkpoint
@@ -32,7 +35,9 @@ def mean_picture(pictures: Pictures) -> tuple[float, ...]:
     return _rounded(total.transpose(2, 0, 1) / (255 * len(pictures)))
 
 
-def _each(pictures: Pictures):
+def _each(pictures: Pictures) -> Iterator[np.ndarray]:
+    if isinstance(pictures, Decoded):
+        return in_order(pictures.prepare, pictures.paths, workers=None, ahead=AHEAD)
     return (pictures[number] for number in range(len(pictures)))
 
 

@@ -21,6 +21,7 @@ STREAM = 8  # pictures of a batch at least for each stream of OpenVINO
 PART_PIXELS = (
     4 * 224 * 224
 )  # of the pictures that a stream takes at a time: with small parts none waits long for another
+OF_TENSORS = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 Compute = Callable[[Tensor], Tensor]
@@ -31,7 +32,7 @@ class Engine:
 
     Attributes:
         name: one of `NAMES`, or "reference".
-        precision: "fp32" or "bf16".
+        precision: "fp32" or "bf16"; of the reference, that of the network's tensors, such as "fp64".
         batch: the number that goes through together, the last ones filled up with zeros; 0 where any number does.
         layout: in which `compute` gets them.
     """
@@ -66,9 +67,14 @@ class Engine:
 
 
 def reference(net: ResNet) -> Engine:
-    """The network as it is, in fp32: what every other engine is compared with."""
+    """The network as it is, mostly in fp32: what every other engine is compared with."""
     body = Body(net).eval()
-    return Engine("reference", "fp32", 0, _device(net), body)
+    return Engine("reference", precision_of(net), 0, _device(net), body)
+
+
+def precision_of(net: ResNet) -> str:
+    """What the tensors of the network are: "fp32", "fp64", "bf16" or "fp16"."""
+    return OF_TENSORS[next(net.parameters()).dtype]
 
 
 def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:

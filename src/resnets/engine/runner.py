@@ -9,7 +9,7 @@ from resnets.engine import choice, engines, machine
 from resnets.engine.choice import REFERENCE, Choice
 from resnets.engine.engines import Engine
 from resnets.engine.folding import classify
-from resnets.errors import JobError
+from resnets.errors import JobError, UserError
 from resnets.models.resnet import ResNet
 from resnets.progress import say
 
@@ -32,8 +32,14 @@ class Runner:
         parameter = next(net.parameters())
         choice.check(engine, precision, parameter.device)
         self.net, self.engine, self.precision = net, engine, precision
-        self.single = parameter.dtype == torch.float32
         self.reference = engines.reference(net)
+        self.single = self.reference.precision == "fp32"
+        if not self.single and (engine != "auto" or precision == "bf16" != self.reference.precision):
+            asked = f"`engine={engine}`" if engine != "auto" else f"`precision={precision}`"
+            raise UserError(
+                f"The network is in {self.reference.precision}, which only the reference computes; received {asked}. "
+                "`net.float()` brings it to fp32."
+            )
         self.made: dict[tuple[Choice, tuple[int, ...]], Engine | str] = {}
 
     def job(

@@ -154,7 +154,7 @@ def lr_find(
 ) -> float:
     """The learning rate that a range test suggests for this job; its curve is drawn to `out`.
 
-    The other arguments are those of `train`.
+    The other arguments are those of `train`, but for what a range test does not do: rates, schedules, the end of a run.
 
     Raises:
         UserError: `low` is not below `high`, or the job is not possible as asked.
@@ -169,7 +169,7 @@ def lr_find(
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
     atomic.check_file(out)
-    draft, source, parent = _prepared(data, model, weights, recipe, _given(values), overrides)
+    draft, source, parent = _prepared(data, model, weights, recipe, _given(values), overrides, for_range_test=True)
     found = range_test.find(build.parts(draft.recipe, source, parent, {}), low=low, high=high, steps=steps)
     if found.suggestion is not None:
         say(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
@@ -187,11 +187,15 @@ def _prepared(
     recipe: str | Recipe | None,
     given: dict[str, Any],
     overrides: Sequence[str],
+    *,
+    for_range_test: bool = False,
 ) -> tuple[Draft, Source, Checkpoint | None]:
     """The complete recipe, the divided and checked images, and the weights to begin with."""
     draft = _draft(
         str(data), model, None if weights is None else words.meaning(weights, model), recipe, given, overrides
     )
+    if for_range_test:
+        conflicts.check_range_test(draft)
     source = sources.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
     parent = None if draft.recipe.model.weights == "none" else checkpoints.read(draft.recipe.model.weights)
     if parent is not None and draft.recipe.model.name is None:

@@ -49,6 +49,8 @@ def run(
     """
     if csv == jsonl == STDOUT:
         raise UserError("`csv=-` and `jsonl=-` both write to stdout; give one of them a file.")
+    if top_k is not None and sort_into and not (csv or jsonl):
+        raise UserError(f"`top_k={top_k}` has no effect with `sort_into` alone: write a table with `csv` or `jsonl`.")
     classifier = classify.load(checkpoint, device=device, engine=engine, precision=precision)
     if top_k is not None and top_k > len(classifier.classes):
         raise UserError(f"`top_k={top_k}` is more than the {len(classifier.classes)} classes of '{checkpoint}'.")

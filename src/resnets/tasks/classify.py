@@ -131,8 +131,12 @@ def evaluate(
     )
 
 
-def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor) -> Predictions:
-    """As `evaluate`, where what the body makes of each picture is at hand: pooled vectors (N, features), float32."""
+def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor, *, backend: str) -> Predictions:
+    """As `evaluate`, where what the body makes of each picture is at hand: pooled vectors (N, features), float32.
+
+    Args:
+        backend: the name of what computed the vectors; the last layer is computed by torch.
+    """
     assert len(pooled) == len(samples), (len(pooled), len(samples))
     head = classifier.net.head
     with torch.inference_mode():
@@ -145,7 +149,7 @@ def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: T
         logits=logits.numpy(),
         classes=classifier.classes,
         temperature=classifier.temperature,
-        backend="pooled vectors",
+        backend=backend,
         precision="fp32",
     )
 

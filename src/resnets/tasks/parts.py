@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnets.data import lineage as lineages
 from resnets.data import shards
 from resnets.data import split as splits
 from resnets.data.hashing import sha256
@@ -40,7 +41,7 @@ def unseen(source: Source, models: Sequence[tuple[str, Lineage]]) -> Part | None
     """
     if isinstance(source.samples, Stored) or {"test", "val"} & set(source.parts):
         return None
-    digests = [digest_of(sample) for sample in source.samples]
+    digests = list(lineages.digests(source.samples))
     if not any(digest in lineage.train for _, lineage in models for digest in digests):
         return None
     trained = [(name, sum(digest in lineage.train for digest in digests)) for name, lineage in models]
@@ -89,6 +90,8 @@ def choose(
         raise UserError(f"`seed={seed}` is that of a new split, so that it has no effect without `val_fraction`.")
     if val_fraction is not None and "val" in source.parts:
         raise UserError(f"`val_fraction={val_fraction:g}` has no effect: '{source.root}' has a val part of its own.")
+    if val_fraction is not None and part == ALL:
+        raise UserError(f"`val_fraction={val_fraction:g}` has no effect with `split=all`. Leave one of them out.")
     own = checkpoint.parent.parent / SPLIT_FILE  # by which a model in a run folder was trained
     divided = source.parts or split_file is not None or val_fraction is not None
     alike, same = (0, False) if divided or not own.is_file() else _shared(own, source)
@@ -129,7 +132,7 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
         return 0
     with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
-    return sum(digest_of(sample) in val for sample in samples) if val else 0
+    return sum(digest in val for digest in lineages.digests(samples)) if val else 0
 
 
 def _divided(

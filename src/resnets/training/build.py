@@ -14,6 +14,7 @@ from torch import nn
 from resnets import processes
 from resnets.data import allotment, cache, check, sources, split
 from resnets.data.decode import DecodeError, inspect
+from resnets.data.parallel import in_order
 from resnets.data.samples import SHOWN, Source, Stored, counted, listed
 from resnets.errors import UserError
 from resnets.models import spec as specs
@@ -35,13 +36,8 @@ SHAPE_SAMPLE = 200  # pictures whose headers are read to learn how large they ar
 def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
     """What the choices of `resnets.training.plan` depend on."""
     samples = source.part("train")
-    sides = []
-    for sample in samples[:: max(len(samples) // SHAPE_SAMPLE, 1)]:
-        try:
-            info = inspect(sample.path)
-        except DecodeError:  # named when the pictures are checked
-            continue
-        sides.append(min(info.width, info.height))
+    some = (sample.path for sample in samples[:: max(len(samples) // SHAPE_SAMPLE, 1)])
+    sides = [side for side in in_order(_shorter_side, some, workers=None, ahead=SHAPE_SAMPLE) if side]
     spec = _wanted(recipe, source.classes, parent)
     outline = _outline_of(spec)
     return Facts(
@@ -53,6 +49,14 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
         weights_side=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and sources.builtin_set(recipe.data.location),
     )
+
+
+def _shorter_side(path: str) -> int | None:
+    try:
+        info = inspect(path)
+    except DecodeError:  # named when the pictures are checked
+        return None
+    return min(info.width, info.height)
 
 
 def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
@@ -82,10 +86,11 @@ def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = N
         )
         if inherited is not None:
             return inherited
+    own_val = "val" in source.parts  # then there is nothing to divide: a given value was refused by `conflicts`
     return split.split(
         source,
-        val_fraction=part.val_fraction,
-        seed=part.split_seed,
+        val_fraction=None if own_val or part.folds is not None else part.val_fraction,
+        seed=part.split_seed if not own_val and (part.val_fraction or part.folds is not None) else None,
         group_by=part.group_by,
         folds=part.folds,
         fold=part.fold,

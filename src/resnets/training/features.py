@@ -8,7 +8,7 @@ another order. Where a recipe releases the body later, its images take over from
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -37,8 +37,11 @@ FILE = "pooled.safetensors"
 
 
 class Vectors(NamedTuple):
+    """What the frozen body makes of the images, in fp32, and the names of the backends that computed it."""
+
     train: Tensor  # (views, N, features), by the position in the epoch; by the number of the image where nothing is augmented
     val: Tensor  # (M, features)
+    backend: str
 
 
 def pool(parts: Parts, epoch: int, run: Path) -> None:
@@ -66,20 +69,22 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
     feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
     if parts.val is not None:
-        parts.val = PooledEvaluation(parts.val, vectors.val, lambda: feed.epoch < frozen)  # type: ignore[assignment]
+        parts.val = PooledEvaluation(  # type: ignore[assignment]
+            parts.val, vectors.val, lambda: feed.epoch < frozen, vectors.backend
+        )
     parts.reads_vectors = True
 
 
-def of_validation(parts: Parts, epoch: int, run: Path) -> Tensor | None:
-    """The vectors (M, features) of the validation pictures that epoch `epoch` (from 1) was judged by; None where it was
-    judged by pictures.
+def of_validation(parts: Parts, epoch: int, run: Path) -> tuple[Tensor, str] | None:
+    """The vectors (M, features) of the validation pictures that epoch `epoch` (from 1) was judged by, and the backend that
+    computed them; None where it was judged by pictures.
     """
     if parts.val is None or not 1 <= epoch <= _frozen_epochs(parts) or _unfit(parts):
         return None
     if isinstance(parts.val, PooledEvaluation):
-        return parts.val.vectors
+        return parts.val.vectors, parts.val.backend
     vectors = _read(run / "state" / FILE, _key(parts))  # the run had ended before
-    return None if vectors is None else vectors.val
+    return None if vectors is None else (vectors.val, vectors.backend)
 
 
 @dataclass
@@ -101,7 +106,7 @@ class PooledFeed:
     def paths(self) -> Sequence[str]:
         return self.feed.paths
 
-    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Iterator[Batch]:
+    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """As `Feed.batches`."""
         self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
         for epoch, step, numbers in self.plan.batches(start):
@@ -151,6 +156,7 @@ class PooledEvaluation:
     pictures: Evaluation
     vectors: Tensor  # (M, features)
     still_frozen: Callable[[], bool]
+    backend: str = ""  # that computed the vectors
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -230,7 +236,7 @@ def _computed(parts: Parts, views: int) -> Vectors:
         for start, pictures in parts.val.once():
             val[start : start + len(pictures)] = job.embed(pictures).cpu()
     parts.net.train(was_training)
-    return Vectors(train, val)
+    return Vectors(train, val, ", ".join(dict.fromkeys(used.engine for used in job.used)))
 
 
 def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -266,11 +272,11 @@ def _read(path: Path, key: str) -> Vectors | None:
     """None when there is no such file, or when it is damaged or of other pictures."""
     try:
         with safe_open(path, framework="pt") as file:
-            wanted, _, content = (file.metadata() or {}).get("of", "").partition(" ")
-            if wanted != key:
+            wanted, content, backend = (*(file.metadata() or {}).get("of", "").split(" ", 2), "", "", "")[:3]
+            if wanted != key or not backend:
                 return None
             # Copied, since in a file they begin anywhere: how a product is rounded depends on where its factors lie.
-            vectors = Vectors(file.get_tensor("train").clone(), file.get_tensor("val").clone())
+            vectors = Vectors(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)
     except (OSError, SafetensorError):
         return None
     return vectors if content == _digest(vectors) else None
@@ -279,12 +285,12 @@ def _read(path: Path, key: str) -> Vectors | None:
 def _write(path: Path, key: str, vectors: Vectors) -> None:
     with replacing(path) as temporary:
         # One entry: the library writes several in an order that changes from run to run.
-        metadata = {"of": f"{key} {_digest(vectors)}"}
-        safetensors.torch.save_file(vectors._asdict(), temporary, metadata=metadata)
+        metadata = {"of": f"{key} {_digest(vectors)} {vectors.backend}"}
+        safetensors.torch.save_file({"train": vectors.train, "val": vectors.val}, temporary, metadata=metadata)
 
 
 def _digest(vectors: Vectors) -> str:
     made = hashlib.sha256()
-    for tensor in vectors:
+    for tensor in (vectors.train, vectors.val):
         made.update(tensor.numpy().data)
     return made.hexdigest()

@@ -29,7 +29,7 @@ def finish(
     device: str,
     folds: Crossfit | None = None,
     precision: str = "fp32",
-    pooled: Tensor | None = None,
+    pooled: tuple[Tensor, str] | None = None,
     notices: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Judge the best weights of `run`, store the temperature fitted on `val`, write tables, images and report.
@@ -43,7 +43,8 @@ def finish(
     Args:
         folds: what the cross-fitting of all epochs has made of `val`.
         precision: in which the logits were computed that `folds` took in, that of the training.
-        pooled: float32 (N, features), what the backbone of the best weights makes of each image in `val`, if it is known.
+        pooled: float32 (N, features), what the backbone of the best weights makes of each image in `val`, if it is known,
+            and the backend that computed it.
         notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
             some of the images; sentences for `metrics.json` and the report.
 
@@ -60,7 +61,7 @@ def finish(
         predictions = (
             classify.evaluate([best], val, batch=BATCH)
             if pooled is None
-            else classify.evaluate_pooled(best, val, pooled)
+            else classify.evaluate_pooled(best, val, pooled[0], backend=pooled[1])
         )
         predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
         summary = _figures(predictions, "val", f"{view}; the val split: {CHOSE_BOTH}") | {"in_sample": True}
@@ -70,7 +71,9 @@ def finish(
         headline = _figures(predictions, "test", f"{view}; the test split: these images chose nothing")
     elif folds is not None:
         headline = folds.figures(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
-        headline |= {"backend": "torch", "precision": precision}
+        headline |= {"backend": "torch" if pooled is None else pooled[1], "precision": precision}
+        if pooled is not None and precision != "fp32":
+            headline["precision"] = f"fp32, the last layer {precision}"
         headline["protocol"] = (
             f"{view}; cross-fitted over the val split: each of {len(folds.best)} folds is judged by the epoch and the "
             "temperature that the other folds chose"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import atomic, processes
@@ -127,8 +127,23 @@ def _epoch(
 
 def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     """One step of the optimizer; the loss before it, and how many pictures were classified rightly."""
-    recipe, trained = parts.recipe, parts.called(parts.net) if parts.trained is None else parts.trained
+    trained = parts.called(parts.net) if parts.trained is None else parts.trained
     optim.set_share(parts.optimizer, parts.pace.share(state.total_step))
+    total, right = backward(parts, trained, batch)
+    if not math.isfinite(total):
+        return total, right
+    parts.optimizer.step()
+    if parts.ema is not None:
+        parts.ema.update_parameters(parts.net)
+    return total, right
+
+
+def backward(parts: Parts, trained: nn.Module, batch: Batch) -> tuple[float, int]:
+    """Leave the gradient of a batch, clipped as the recipe says, in the network; its loss, and how many images were right.
+
+    A loss that is not finite leaves a gradient that must not be used.
+    """
+    recipe = parts.recipe
     pictures, targets = parts.feed.vary(batch)
     parts.optimizer.zero_grad(set_to_none=True)
     total, right = torch.zeros(()), 0
@@ -141,13 +156,8 @@ def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
             loss.backward()
         total = total + loss.detach().cpu()
         right += int((logits.argmax(1) == wanted.argmax(1)).sum())
-    if not torch.isfinite(total):
-        return float(total), right
-    if recipe.optim.clip_norm is not None:
+    if recipe.optim.clip_norm is not None and torch.isfinite(total):
         torch.nn.utils.clip_grad_norm_(parts.net.parameters(), recipe.optim.clip_norm)
-    parts.optimizer.step()
-    if parts.ema is not None:
-        parts.ema.update_parameters(parts.net)
     return float(total), right
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import NamedTuple
 
 import numpy as np
-from torch.nn.functional import cross_entropy
 
 from resnets.data.loader import Place
 from resnets.progress import track
-from resnets.training import freeze, speed
+from resnets.training import freeze, loop
 from resnets.training.state import Parts
 
 SMOOTHING = 0.9
@@ -27,25 +27,19 @@ def find(parts: Parts, *, low: float, high: float, steps: int) -> RangeTest:
     """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
     freeze.apply(parts.net, parts.recipe.freeze, epoch=parts.recipe.freeze.head_epochs)
     parts.net.train()
-    batches = parts.feed.batches(Place())
     rates: list[float] = []
     losses: list[float] = []
-    for step in track(range(steps), what="range test", total=steps, unit="batches"):
-        rate = low * (high / low) ** (step / max(steps - 1, 1))
-        for group in parts.optimizer.param_groups:
-            group["lr"] = rate * group["base_lr"] / parts.recipe.optim.lr
-        pictures, targets = parts.feed.vary(next(batches))
-        with speed.autocast(parts.precision, parts.device):
-            logits = parts.net(pictures)
-        loss = cross_entropy(logits.float(), targets)
-        value = float(loss.detach())
-        if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
-            break
-        parts.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parts.optimizer.step()
-        rates.append(rate)
-        losses.append(value)
+    with contextlib.closing(parts.feed.batches(Place())) as batches:
+        for step in track(range(steps), what="range test", total=steps, unit="batches"):
+            rate = low * (high / low) ** (step / max(steps - 1, 1))
+            for group in parts.optimizer.param_groups:
+                group["lr"] = rate * group["base_lr"] / parts.recipe.optim.lr
+            value, _ = loop.backward(parts, parts.net, next(batches))
+            if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
+                break
+            parts.optimizer.step()
+            rates.append(rate)
+            losses.append(value)
     return RangeTest(rates, losses, suggest(rates, losses))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -84,7 +84,7 @@ class Feed:
         counted = rarity if balance == "loss" else own
         return (counted / counted.mean()).float(), None
 
-    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Iterator[Batch]:
+    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """Endless batches of uint8 pictures from `start` on; `waiting` as in `loader.varied`."""
         if self.stack is not None:
             return loader.stacked(self.stack, self.plan, start=start)

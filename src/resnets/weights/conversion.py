@@ -99,8 +99,13 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     request = request or Request()
     if to not in TARGETS:
         raise UserError(f"`to` is one of {', '.join(TARGETS)}; received '{to}'.{suggestion(to, TARGETS)}")
+    _check_request(request, to)
     _check_place(out, to)
     source = load(path, request)
+    if to == "resnets" and request.no_top and source.checkpoint.provenance.get("head") != checkpoints.UNTRAINED:
+        raise UserError(
+            f"`no_top` has no effect on '{path}' with `to=resnets`: `classes=10` gives it a new head, of 10 classes."
+        )
     checkpoint, notes = adaptation.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
     lines = [*source.notes, *notes]
     if to == "resnets":
@@ -113,6 +118,16 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     head = "" if top else " without its top"
     lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors of ours, each used once")
     return [*lines, *_changed(module, out, checkpoint, top=top)]
+
+
+def _check_request(request: Request, to: str) -> None:
+    """Refuse what would have no effect beside the rest."""
+    if request.classes is not None and request.class_names:
+        raise UserError("`class_names` has no effect with `classes`: a new, untrained head has no names.")
+    if request.no_top and to != "resnets":
+        for name in ("classes", "class_names"):
+            if getattr(request, name):
+                raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
 
 
 def _check_place(out: str | Path, to: str) -> None:
@@ -157,9 +172,11 @@ def load(path: str | Path, request: Request | None = None) -> Source:
     """The weights at `path`, of any format, as a checkpoint of ours. Raises UserError as `convert` does."""
     request, path = request or Request(), location.packaged(path)
     if inspection.is_ours(path):
-        if request.map or request.model or request.settings:
+        told = ("model", "settings", "map", "wrapper", "prefix", "ignore")
+        # `settings` is typed as --set KEY=VALUE, so that it is named without being an argument.
+        if needless := [name if name == "settings" else f"`{name}`" for name in told if getattr(request, name)]:
             raise UserError(
-                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave `model`, `map` away."
+                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave {', '.join(needless)} away."
             )
         checkpoint = checkpoints.read(path)
         known = origins.of_file(checkpoint.provenance, checkpoints.locate(path))

@@ -25,6 +25,7 @@ from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import formats
 from resnets.weights.conversion import Request, Source, load
+from resnets.weights.inspection import is_ours
 
 TOLERANCE = (
     1e-2  # of a probability, where two libraries prepare an image: transformers' resize rounds to one level in 256
@@ -111,6 +112,10 @@ def verify(
     Raises:
         UserError: a file cannot be read, the two differ in classes or channels, or there are no images.
     """
+    if request and request != Request() and all(is_ours(Path(path)) for path in (a, b)):
+        raise UserError(
+            "Both files are checkpoints of resnets, which say themselves what they are: leave the rest away."
+        )
     sources = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
     _check_alike(
         [(path, source.checkpoint.spec.in_channels, source.checkpoint.spec.classes) for path, source in sources]
@@ -146,8 +151,6 @@ def _check_alike(shapes: Sequence[tuple[Path, int, int]]) -> None:
 
 
 def _without_description(request: Request | None, path: str | Path) -> Request | None:
-    from resnets.weights.inspection import is_ours
-
     return None if is_ours(Path(path)) else request
 
 
