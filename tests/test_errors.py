@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnets.errors import JobError, UserError, suggestion
+from resnets.errors import ImageError, JobError, UserError, suggestion
 
 
 def test_a_near_name_is_suggested() -> None:
@@ -18,3 +18,4 @@ def test_the_errors_are_those_that_python_programs_expect() -> None:
     assert issubclass(UserError, ValueError)
     assert issubclass(JobError, RuntimeError)
     assert not issubclass(UserError, JobError)
+    assert issubclass(ImageError, UserError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from resnets.errors import JobError, UserError
+from resnets.errors import ImageError, JobError, UserError
 
 if TYPE_CHECKING:
     from resnets.data.preprocess import Preprocess
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Classifier",
+    "ImageError",
     "JobError",
     "Prediction",
     "Preprocess",

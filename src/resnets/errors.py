@@ -1,4 +1,4 @@
-"""The two ways in which a job ends badly for a reason that its user can understand."""
+"""The ways in which a job ends badly for a reason that its user can understand."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ class UserError(ValueError):
     The message is one line that names what was received and says what to do. The command line prints it without a
     traceback and ends with exit code 2.
     """
+
+
+class ImageError(UserError):
+    """An image cannot be used: its file cannot be read, or it is smaller than what is asked for can take.
+
+    Attributes:
+        reason: what is wrong with it and what to do, without its name.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.reason = message
 
 
 class JobError(RuntimeError):

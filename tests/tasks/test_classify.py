@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample
-from resnets.errors import JobError, UserError
+from resnets.errors import ImageError, JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classifier import Classifier
 from resnets.tasks.classify import evaluate, load
@@ -189,3 +190,14 @@ def test_damaged_weights_give_no_figures(world) -> None:
         classifier.net.head.fc.weight[1] = float("nan")
     with pytest.raises(JobError, match=r"0\.png' is not a number"):
         evaluate([classifier], world.samples)
+
+
+def test_an_image_too_small_for_ten_crops_is_left_out_like_an_unreadable_one(world, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
+    classifier = load(world.checkpoint)
+    classifier.preprocess = replace(classifier.preprocess, resize="none", resize_to=None)
+    samples = [world.samples[0], Sample(str(tmp_path / "small.png"), "red")]
+    found = evaluate([classifier], samples, crops=10, on_bad="skip")
+    assert found.skipped == (str(tmp_path / "small.png"),)
+    with pytest.raises(ImageError, match="Ten crops of 32x32 need a larger picture"):
+        classifier.preprocess.views(np.zeros((20, 20, 3), np.uint8), crops=10)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from resnets.data.samples import printable
-from resnets.errors import UserError
+from resnets.errors import ImageError
 
 _ADDRESS = re.compile(r"(?P<tar>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)[/\\](?P<member>[^/\\]+)", re.DOTALL)
 
 
-class DecodeError(UserError):
+class DecodeError(ImageError):
     """A picture that cannot be read.
 
     Attributes:

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from resnets.data.decode import MAX_PIXELS, decode, decode_image, upright
-from resnets.errors import UserError, suggestion
+from resnets.errors import ImageError, UserError, suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -200,7 +200,7 @@ class Preprocess:
         image = self._resized(_image(self._checked(picture)))
         if image.height < self.size[0] or image.width < self.size[1]:
             needed = f"{self.size[1]}x{self.size[0]}"
-            raise UserError(f"Ten crops of {needed} need a larger picture; received {image.width}x{image.height}.")
+            raise ImageError(f"Ten crops of {needed} need a larger picture; received {image.width}x{image.height}.")
         mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return self.normalize(torch.stack([_planes(crop) for side in (image, mirrored) for crop in self._five(side)]))
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.decode import DecodeError, upright
+from resnets.data.decode import upright
 from resnets.data.parallel import in_order
 from resnets.data.preprocess import Preprocess
 from resnets.engine.runner import Job, Runner
-from resnets.errors import JobError, UserError
+from resnets.errors import ImageError, JobError, UserError
 from resnets.models.resnet import ResNet, check_side
 from resnets.models.spec import ResNetSpec
 from resnets.tasks.pipeline import Prepared, check_sizes, chunks
@@ -143,8 +143,11 @@ class Classifier:
         return out
 
     def check_side(self, view: Tensor) -> None:
-        """Raises ValueError for an input (C, h, w) of a size that the network cannot take."""
-        check_side(view, self.net.min_side, self.net.only_side)
+        """Raises ImageError for an input (C, h, w) of a size that the network cannot take."""
+        try:
+            check_side(view, self.net.min_side, self.net.only_side)
+        except ValueError as error:
+            raise ImageError(str(error)) from error
 
     def _prepared(self, numbered: tuple[int, Picture]) -> Prepared:
         number, picture = numbered
@@ -152,12 +155,8 @@ class Classifier:
         try:
             ready = self._input(picture, name)
             self.check_side(ready)
-        except DecodeError as error:
+        except ImageError as error:
             return Prepared(name, [], error.reason)
-        except UserError:  # a ValueError too, but not one of the picture
-            raise
-        except ValueError as error:  # smaller than the network can take
-            return Prepared(name, [], str(error))
         return Prepared(name, [[ready]])
 
     def _input(self, picture: Picture, name: str) -> Tensor:

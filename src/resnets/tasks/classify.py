@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnets.data.decode import DecodeError
 from resnets.data.parallel import in_order
 from resnets.data.samples import Sample, listed
 from resnets.engine.folding import classify
 from resnets.engine.runner import Job
-from resnets.errors import JobError, UserError, suggestion
+from resnets.errors import ImageError, JobError, UserError, suggestion
 from resnets.progress import say, track
 from resnets.tasks import views
 from resnets.tasks.classifier import Classifier, check_finite
@@ -195,12 +194,8 @@ def _look(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], 
                 taken[each.preprocess] = views.take(each.preprocess, sample.path, crops, scales)
             for view in taken[each.preprocess]:
                 each.check_side(view)
-    except DecodeError as error:
+    except ImageError as error:
         return Prepared(sample.path, [], error.reason)
-    except UserError:  # a ValueError too, but not one of the picture
-        raise
-    except ValueError as error:  # smaller than the crops, or than the network can take
-        return Prepared(sample.path, [], str(error))
     return Prepared(sample.path, [taken[each.preprocess] for each in classifiers])
 
 
