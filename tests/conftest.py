@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ os.environ.setdefault("RESNETS_OFFLINE", "1")
 # pytest imports readline, which tells the processes that pytest-xdist starts a width of the terminal that nobody has.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
+
+# A shell starts what runs in the background with interrupts ignored, and every process started by a test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOAK = Path(__file__).parent / "soak"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
