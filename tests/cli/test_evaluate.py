@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from resnets.cli import app
-from resnets.data import sources, split
+from resnets.data import sharding, sources, split
 from resnets.engine import choice, engines, machine
 from resnets.tasks import metrics
 from resnets.tasks.classify import evaluate as evaluate_samples
@@ -131,6 +131,14 @@ def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureF
     assert printed(capsys)["metrics"]["count"] == 15
     assert evaluate(ONE, "data", "--json", "--split-file", "run/split.csv", "--split", "train") == 0
     assert printed(capsys)["metrics"]["count"] == 12
+
+
+def test_shards_of_smaller_images_than_the_model_sees_are_said(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sharding.write("shards", split.split(sources.read("data")), resize=16)
+    assert evaluate(ONE, "shards", "--json") == 0
+    assert "shorter side of 16 pixels, and 37 are wanted" in printed(capsys)["notices"][0]
 
 
 def test_two_are_compared_on_images_that_none_of_them_learned_from(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnets.data.allotment import allot, numbered, units
+from resnets.data.allotment import _joined, allot, numbered, units
 from resnets.data.samples import Sample
 from resnets.errors import UserError
 
@@ -177,3 +178,11 @@ def test_copies_and_groups_have_one_number() -> None:
     assert found[0] == found[2]
     assert found[1] == found[3] == found[6]
     assert len(set(found)) == 4
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, "1", "2", "3"])), min_size=1))
+def test_many_images_are_joined_as_a_few_are(given_: list[tuple[str, str | None]]) -> None:
+    contents, groups = (np.array(each) for each in zip(*[(a, int(b or 0)) for a, b in given_], strict=True))
+    samples = [Sample("x", "red", group=group, sha256=digest) for digest, group in given_]
+    few, many = numbered(samples).tolist(), _joined(contents, groups).tolist()
+    assert [few.index(each) for each in few] == [many.index(each) for each in many]

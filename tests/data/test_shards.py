@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from resnets.data import check, examination, loader, samples, sharding, shards, sources, split
+from resnets.data import check, examination, hashing, lineage, loader, samples, sharding, shards, sources, split
+from resnets.data.allotment import numbered
 from resnets.data.decode import DecodeError, decode, inspect
 from resnets.data.loader import Place, Plan
 from resnets.data.preprocess import Preprocess
@@ -24,6 +25,7 @@ from resnets.data.samples import Sample, Source, Stored
 from resnets.errors import JobError, UserError
 
 COUNT = 60
+OLD_ROW = np.dtype([("offset", "<i8"), ("size", "<u4"), ("label", "<i4"), ("weight", "<f4"), ("suffix", "u1")])
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,9 @@ def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: 
     assert [examination.examine(after[k].path).sha256 for k in (2, 3)] == [
         examination.examine(found[k].path).sha256 for k in (2, 3)
     ]
+    assert [each.sha256 for each in after] == [hashing.sha256(each.path) for each in found]
+    assert shards.enlarged(sources.read(tmp_path / "out"), 64) == ""
+    assert "shorter side of 64 pixels, and 73 are wanted" in shards.enlarged(sources.read(tmp_path / "out"), 73)
     preprocess = Preprocess(size=(56, 56), resize_to=64, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
     for old, new in zip(before.samples, after, strict=True):
         difference = (preprocess.load(old.path) - preprocess.load(new.path)).abs()
@@ -196,6 +201,36 @@ def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:
         sources.read(copied)
     with pytest.raises(DecodeError, match="does not exist"):
         decode(last.path)
+
+
+def test_copies_and_groups_are_known_and_copied_along(divided: Source, tmp_path: Path) -> None:
+    """Four of the images are of two groups, and one is the copy of another."""
+    groups = {0: "patient 1", 1: "patient 2", 2: "patient 1", 3: "patient 2"}
+    found = [replace(each, group=groups.get(place)) for place, each in enumerate(divided.part("val")[:6])]
+    shutil.copy(found[0].path, tmp_path / "copy.png")
+    found.append(replace(found[5], path=str(tmp_path / "copy.png")))
+    sharding.write(tmp_path / "out", replace(divided, samples=tuple(found)), resize=16)
+    sharding.write(tmp_path / "again", sources.read(tmp_path / "out"))
+    for place in ("out", "again"):
+        after = sources.read(tmp_path / place).samples
+        units = numbered(after).tolist()
+        assert [units.index(each) for each in units] == [0, 1, 0, 1, 4, 5, 0]
+        assert [each.sha256 for each in after] == [hashing.sha256(each.path) for each in found]
+        assert [each.group is None for each in after] == [False] * 4 + [True] * 3
+        weights = lineage.Lineage(frozenset(hashing.sha256(each.path) for each in found[:2]))
+        assert weights.seen(after) == 3
+
+
+def test_shards_of_an_earlier_version_are_read(copied: Path) -> None:
+    rows = np.load(copied / "index.npy")
+    np.save(copied / "index.npy", rows[["offset", "size", "label", "weight", "suffix"]].astype(OLD_ROW))
+    facts = json.loads((copied / "shards.json").read_text())
+    facts["index_sha256"] = hashing.sha256(str(copied / "index.npy"))
+    (copied / "shards.json").write_text(json.dumps(facts))
+    stored = sources.read(copied).samples
+    assert stored[0].sha256 is stored[0].group is None
+    assert numbered(stored).tolist() == list(range(COUNT))
+    assert "earlier version" in lineage.Lineage(frozenset("a")).notice(stored, "x", "val")
 
 
 def test_changed_files_are_refused(copied: Path) -> None:

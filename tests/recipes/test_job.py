@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data import loader, sources, split
+from resnets.data import loader, sharding, sources, split
 from resnets.data.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
@@ -582,3 +582,12 @@ def test_a_range_test_clips_the_gradient_as_the_run_would(colours, monkeypatch):
         with contextlib.suppress(JobError):  # of a loss that never falls
             job.lr_find(colours, recipe=_small(), steps=20, overrides=overrides, out=colours.parent / "curve.png")
     assert seen[0][:2] != seen[1][:2]
+
+
+def test_shards_that_are_too_small_for_the_network_are_said(colours, capsys):
+    out = colours.parent / "shards"
+    sharding.write(out, split.split(sources.read(colours)), resize=16)
+    job.train(out, recipe=_small(), imgsz=32, dry_run=True)
+    assert "shorter side of 16 pixels, and 32 are wanted: they are enlarged" in capsys.readouterr().err
+    job.train(out, recipe=_small(), imgsz=16, dry_run=True)
+    assert "enlarged" not in capsys.readouterr().err

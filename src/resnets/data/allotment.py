@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from resnets.data.samples import Sample, Stored
 from resnets.errors import UserError
@@ -52,9 +54,10 @@ def units(hashes: Sequence[str], labels: Sequence[str], groups: Sequence[str | N
 
 
 def numbered(samples: Sequence[Sample]) -> np.ndarray:
-    """int64 (N,), the number of the unit of each image; stored images, of which neither is known, are one each."""
+    """int64 (N,), the number of the unit of each image; stored images of which nothing is known are one each."""
     if isinstance(samples, Stored):
-        return np.arange(len(samples))
+        known = samples.contents()
+        return np.arange(len(samples)) if known is None else _joined(*known)
     marks = [each.sha256 or f"path {each.path}" for each in samples]
     numbers = np.empty(len(samples), dtype=np.int64)
     for number, unit in enumerate(
@@ -62,6 +65,17 @@ def numbered(samples: Sequence[Sample]) -> np.ndarray:
     ):
         numbers[list(unit.members)] = number
     return numbers
+
+
+def _joined(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """As `units`, for so many images that each is a number only."""
+    count, (grouped,) = len(contents), np.nonzero(groups)
+    files, groups_in_order = (np.unique(each, return_inverse=True)[1] for each in (contents, groups[grouped]))
+    # A graph of the images, their contents and their groups.
+    images = np.concatenate([np.arange(count), grouped])
+    marks = count + np.concatenate([files, count + groups_in_order])
+    edges = coo_array((np.ones(len(images), dtype=bool), (images, marks)), shape=(3 * count, 3 * count))
+    return connected_components(edges, directed=False)[1][:count].astype(np.int64)
 
 
 def allot(pool: Sequence[Unit], fractions: Mapping[str, float], *, seed: int, folds: int = 0) -> dict[int, str]:

@@ -42,7 +42,7 @@ class Lineage:
 
         Images that cannot be read do not count.
         """
-        if isinstance(samples, Stored) or (self.gap and not self.train):
+        if (isinstance(samples, Stored) and samples.digests() is None) or (self.gap and not self.train):
             return None
         return sum(digest in self.train for digest in digests(samples)) if self.train else 0
 
@@ -55,7 +55,7 @@ class Lineage:
                 f"{who} learned from {count:,} of the {len(samples):,} {what} images{sure}: expect less on other images"
             )
         if count is None or self.gap:
-            why = self.gap or "images in shards are not known one by one"
+            why = self.gap or "shards of an earlier version do not say from which files they were made"
             return f"whether {who} learned from some of the {what} images is not known: {why}"
         return ""
 
@@ -140,6 +140,8 @@ def hashed(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 def digests(samples: Sequence[Sample]) -> Iterator[str | None]:
     """The SHA-256 of each image's file, in order; None where it cannot be read. Only what is not known is read."""
+    if isinstance(samples, Stored):
+        return samples.digests() or iter([None] * len(samples))
     if all(sample.sha256 for sample in samples):
         return (sample.sha256 for sample in samples)
     return in_order(_digest, samples, workers=THREADS, ahead=AHEAD)

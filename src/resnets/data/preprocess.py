@@ -146,6 +146,11 @@ class Preprocess:
         )
         return red, green, blue
 
+    @property
+    def shorter_side(self) -> int | None:
+        """That an image is brought to before it is cropped, pixels; None where its own size stays."""
+        return {"shorter": self.resize_to, "none": None}.get(self.resize, max(self.size))
+
     def described(self) -> str:
         """In words, for a line of text: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
         size = f"{self.size[0]}x{self.size[1]}"
@@ -246,8 +251,8 @@ class Preprocess:
     @property
     def _enough(self) -> int | None:
         """The shorter side that a JPEG must keep when it is decoded at a smaller scale; None for its full size."""
-        needed = self.resize_to if self.resize == "shorter" else max(self.size)
-        if not self.draft or not self.antialias or self.resize == "none" or needed is None:
+        needed = self.shorter_side
+        if not self.draft or not self.antialias or needed is None:
             return None
         return max(_DRAFT_MARGIN * needed, _DRAFT_SIDE)
 

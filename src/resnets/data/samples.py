@@ -87,6 +87,19 @@ class Stored(Sequence[Sample]):
         """float64 (N,)."""
 
     @abstractmethod
+    def contents(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """What each image was made from, (N,), and its group, (N,), 0 for none; equal values are the same. None: not known."""
+
+    @abstractmethod
+    def digests(self) -> Iterator[str] | None:
+        """The SHA-256 of the file that each image was made from, in order; None where that is not known."""
+
+    @property
+    @abstractmethod
+    def side(self) -> int | None:
+        """The shorter side in pixels to which larger images were brought when they were stored; None: they were not."""
+
+    @abstractmethod
     def renamed(self, names: Mapping[str, str]) -> Stored:
         """With other names for the classes."""
 

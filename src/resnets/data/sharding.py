@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from resnets.data.decode import ALL_SUFFIXES, DecodeError, decode_image, inspect
 from resnets.data.files import opened
 from resnets.data.parallel import in_order
 from resnets.data.samples import Sample, Source
-from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, sha256, unfinished
+from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, sha256, unfinished
 from resnets.errors import JobError, UserError
 from resnets.progress import say, track
 
@@ -128,20 +129,22 @@ class _Member(NamedTuple):
     suffix: str
     content: bytes
     resized: bool
+    digest: bytes  # SHA-256 of the file before it was made smaller
 
 
 def _read(sample: Sample, *, resize: int | None) -> _Member:
     with opened(sample.path) as file:
         content = file.read()
+    digest = bytes.fromhex(sample.sha256) if sample.sha256 else hashlib.sha256(content).digest()
     if resize is None or min(inspect(content, name=sample.path)[2:4]) <= resize:
-        return _Member(sample, _suffix(sample.path), content, False)
+        return _Member(sample, _suffix(sample.path), content, False, digest)
     image = decode_image(content, name=sample.path, min_side=2 * resize)  # a margin as that of Preprocess
     longer = resize * max(image.size) // min(image.size)
     size = (resize, longer) if image.width < image.height else (longer, resize)
     kind = "JPEG" if inspect(content, name=sample.path).format in _LOSSY else "PNG"
     file = io.BytesIO()
     image.resize(size, Image.Resampling.BILINEAR).save(file, kind, **(_JPEG if kind == "JPEG" else {}))
-    return _Member(sample, ".jpg" if kind == "JPEG" else ".png", file.getvalue(), True)
+    return _Member(sample, ".jpg" if kind == "JPEG" else ".png", file.getvalue(), True, digest)
 
 
 def _tars(
@@ -156,16 +159,17 @@ def _tars(
     count = 0
     while following is not None:
         path, count = out / f"{part}-{count:06d}.tar", count + 1
-        rows: list[tuple[int, float, int]] = []
+        rows: list[tuple[Any, ...]] = []
         resized = 0
         with _tar(path) as (tar, file):
             while following is not None and (not rows or file.tell() < size):
-                sample, suffix, content, smaller = following
+                sample, suffix, content, smaller, digest = following
                 label, resized = labels[sample.label or ""], resized + smaller
                 said = {"label": sample.label, "path": within(str(source.root), sample.path)}
                 entry = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
                 tar.write({"__key__": f"{number:08d}", **entry})
-                rows.append((label, sample.weight, _SUFFIXES.index(suffix)))
+                group = number_of_group(sample.group)
+                rows.append((label, sample.weight, _SUFFIXES.index(suffix), digest, group))
                 following, number = next(waiting, None), number + 1
         yield path, _packed(path, rows), resized
 
@@ -191,8 +195,8 @@ def _suffix(path: str) -> str:
     return found if found in ALL_SUFFIXES else ".jpg"
 
 
-def _packed(path: Path, rows: Sequence[tuple[int, float, int]]) -> np.ndarray:
-    """The index of a tar: where its headers say that the pictures lie."""
+def _packed(path: Path, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """The index of a tar: where its headers say that the pictures lie, and the other fields of ROW in `rows`."""
     places = []
     with tarfile.open(path, "r:") as tar:
         for member in tar:
@@ -201,5 +205,6 @@ def _packed(path: Path, rows: Sequence[tuple[int, float, int]]) -> np.ndarray:
             tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
     packed = np.zeros(len(rows), ROW)
     packed["offset"], packed["size"] = np.array(places, dtype=np.int64).T
-    packed["label"], packed["weight"], packed["suffix"] = zip(*rows, strict=True)
+    for name, values in zip(("label", "weight", "suffix", "sha256", "group"), zip(*rows, strict=True), strict=True):
+        packed[name] = values
     return packed

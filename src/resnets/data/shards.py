@@ -1,10 +1,11 @@
 """Pictures that outgrow a folder: WebDataset tars, written once and read as a stream, with an index of where each lies.
 
     shards/train-000000.tar   00000000.jpg, 00000000.cls (number of the class), 00000000.json (label, path), 00000001.jpg …
-    shards/index.npy          a row for each picture: offset and size of its bytes within its tar, class, suffix, weight
+    shards/index.npy          a row for each picture: offset and size of its bytes within its tar, class, suffix, weight, the
+                              SHA-256 of the file that it was made from, and a number for its group
     shards/shards.json        classes, and the part, count, size and SHA-256 of each file; written last
 
-Of each picture, memory holds a row of the index only, 21 bytes; everything else is made when it is asked for.
+Of each picture, memory holds a row of the index only, 61 bytes; everything else is made when it is asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,18 @@ from resnets.data.samples import PARTS, Sample, Source, Stored
 from resnets.errors import UserError
 
 MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-1"
-ROW = np.dtype([("offset", "<i8"), ("size", "<u4"), ("label", "<i4"), ("weight", "<f4"), ("suffix", "u1")])
+# Shards that were written by earlier versions lack the last two; `group` is 0 where there is none.
+ROW = np.dtype(
+    [
+        ("offset", "<i8"),
+        ("size", "<u4"),
+        ("label", "<i4"),
+        ("weight", "<f4"),
+        ("suffix", "u1"),
+        ("sha256", "S32"),
+        ("group", "<u8"),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Shelf:
     ends: tuple[int, ...]  # the number after the last picture of each tar
     index: np.ndarray  # of ROW
     digest: str  # of shards.json, which holds those of everything else
+    side: int | None = None  # the shorter side to which larger images were brought, if they were
 
     def sample(self, number: int) -> Sample:
         row = self.index[number]
@@ -51,7 +64,16 @@ class Shelf:
             int(row["size"]),
             f"{number:08d}{self.suffixes[row['suffix']]}",
         )
-        return Sample(place, self.classes[row["label"]], self.parts[shard], weight=float(row["weight"]))
+        digest, group = None, None
+        if self.knows_content:
+            digest, group = _hex(row["sha256"]), f"{row['group']:016x}" if row["group"] else None
+        label, weight = self.classes[row["label"]], float(row["weight"])
+        return Sample(place, label, self.parts[shard], group, weight, digest)
+
+    @property
+    def knows_content(self) -> bool:
+        """Whether the index has the SHA-256 and the group of each image."""
+        return "sha256" in (self.index.dtype.names or ())
 
 
 class Shelved(Stored):
@@ -103,6 +125,16 @@ class Shelved(Stored):
     def weights(self) -> np.ndarray:
         return self._rows["weight"].astype(np.float64)
 
+    def contents(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return (self._rows["sha256"], self._rows["group"]) if self.shelf.knows_content else None
+
+    def digests(self) -> Iterator[str] | None:
+        return map(_hex, self._rows["sha256"]) if self.shelf.knows_content else None
+
+    @property
+    def side(self) -> int | None:
+        return self.shelf.side
+
     def renamed(self, names: Mapping[str, str]) -> Shelved:
         classes = tuple(names[name] for name in self.shelf.classes)
         return Shelved(replace(self.shelf, classes=classes), self.numbers)
@@ -110,6 +142,17 @@ class Shelved(Stored):
     @property
     def _rows(self) -> np.ndarray:
         return self.shelf.index[self.numbers.start : self.numbers.stop : self.numbers.step]
+
+
+def _hex(digest: bytes) -> str:
+    return digest.ljust(32, b"\0").hex()  # numpy gives it without zeros at its end
+
+
+def number_of_group(name: str | None) -> int:
+    """What stands in the index for a group: above 0, the same for the same name, and another one for another."""
+    return (
+        int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little") or 1 if name else 0
+    )
 
 
 def read(root: Path) -> Source:
@@ -138,8 +181,20 @@ def read(root: Path) -> Source:
     if wrong:
         more = f"; and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
         raise UserError(f"'{root}' is no longer what was written: {'; '.join(wrong[:5])}{more}. Copy it there again.")
-    shelf = Shelf(root, classes, suffixes, tars, parts, ends, index, hashlib.sha256(text).hexdigest())
+    side = facts.get("resize")
+    shelf = Shelf(root, classes, suffixes, tars, parts, ends, index, hashlib.sha256(text).hexdigest(), side)
     return Source(root, Shelved(shelf, range(ends[-1])), tuple(sorted(classes)))
+
+
+def enlarged(source: Source, side: int | None) -> str:
+    """A sentence where images that were made smaller than `side` pixels are to be brought to it; else empty."""
+    stored = source.samples.side if isinstance(source.samples, Stored) else None
+    if stored is None or side is None or side <= stored:
+        return ""
+    return (
+        f"'{source.root}' holds images that were brought to a shorter side of {stored} pixels, and {side} are wanted: they are "
+        f"enlarged and lack detail. Write the shards anew with `resize={side}`"
+    )
 
 
 def unfinished(root: Path) -> bool:

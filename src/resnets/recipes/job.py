@@ -213,7 +213,7 @@ def _prepared(
     spec = build.specification(draft.recipe, source.classes, parent)
     build.check_batch_norm(draft.recipe, spec, processes.size())
     plan.tell(draft)
-    build.warn(draft.recipe)
+    build.warn(draft.recipe, source, parent)
     if parent is not None:
         _tell_seen(past, source)
     return draft, source, parent

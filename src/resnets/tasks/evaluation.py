@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets import atomic
-from resnets.data import lineage, sources, walk
+from resnets.data import lineage, shards, sources, walk
 from resnets.data.lineage import Lineage
 from resnets.errors import UserError
 from resnets.progress import say
@@ -134,7 +134,11 @@ def run(
     if known:
         part = replace(part, samples=lineage.hashed(part.samples))
     _tell(part, split, calibrate)
-    notices = _seen(lineages, part)
+    wanted = max(scales, default=0) or max(each.preprocess.shorter_side or 0 for each in classifiers)
+    notices = [notice] if (notice := shards.enlarged(source, wanted)) else []
+    for notice in notices:
+        say(f"note: {notice}")
+    notices += _seen(lineages, part)
     groups = [[each] for each in classifiers] if pairwise else [classifiers]
     made = [
         classify.evaluate(group, part.samples, batch=batch, workers=workers, crops=crops, scales=scales, on_bad=on_bad)

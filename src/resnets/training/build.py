@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from resnets import processes
-from resnets.data import allotment, cache, check, sources, split
+from resnets.data import allotment, cache, check, shards, sources, split
 from resnets.data.decode import DecodeError, inspect
 from resnets.data.parallel import in_order
 from resnets.data.samples import SHOWN, Source, Stored, counted, listed
@@ -275,9 +275,12 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     )
 
 
-def warn(recipe: Recipe) -> None:
+def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
     """Say what will probably hurt."""
     side = recipe.data.imgsz or 0
+    wanted = framing(recipe, None if parent is None else parent.preprocess).shorter_side
+    if notice := shards.enlarged(source, wanted):
+        say(f"warning: {notice}, or take a smaller `imgsz`")
     stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
     if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
         say(
