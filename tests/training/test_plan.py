@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from resnets.recipes import book
@@ -77,3 +79,24 @@ def test_a_short_run_leaves_half_of_its_epochs_to_the_backbone() -> None:
     draft.set("stop.epochs", 2, "given: --epochs")
     plan.complete(draft, Facts(train_count=640, shorter_sides=(224,), model_side=224))
     assert draft.recipe.freeze.head_epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("shorter", "least", "said"),
+    [
+        (32, 32, "`imgsz=64` takes about 1/12"),
+        (100, 32, "`imgsz=100` takes about 1/5"),
+        (32, 8, "`imgsz=32` takes about 1/49"),
+    ],
+)
+def test_small_images_for_weights_of_large_ones_keep_the_size_and_what_it_costs_is_said(
+    shorter: int, least: int, said: str
+) -> None:
+    draft = Draft(book.find("finetune", "resnet18"))
+    facts = Facts(train_count=640, shorter_sides=(shorter,), model_side=224, weights_side=224, least_side=least)
+    plan.complete(draft, facts)
+    assert draft.recipe.data.imgsz == 224
+    assert f"have a shorter side of {shorter}: {said}" in draft.origins["data.imgsz"]
+    usual = Draft(book.find("finetune", "resnet18"))
+    plan.complete(usual, replace(facts, shorter_sides=(200,)))
+    assert usual.origins["data.imgsz"].endswith("the size at which the weights were trained")
