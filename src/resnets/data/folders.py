@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnets.data.decode import HEIC_ADVICE, HEIC_SUFFIXES
+from resnets.data.image_formats import HEIC_ADVICE, HEIC_SUFFIXES
 from resnets.data.samples import NotUsed, Sample, Source, assemble, counted, listed, part_of
 from resnets.data.walk import Listing, listing, refuse_closed, walk
 from resnets.errors import UserError

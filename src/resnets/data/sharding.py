@@ -20,8 +20,9 @@ from PIL import Image
 
 from resnets.atomic import check_folder, replacing, write_text
 from resnets.data.check import within
-from resnets.data.decode import ALL_SUFFIXES, DecodeError, decode_image, inspect
+from resnets.data.decode import DecodeError, decode_image, inspect
 from resnets.data.files import opened
+from resnets.data.image_formats import ALL_SUFFIXES
 from resnets.data.parallel import in_order
 from resnets.data.samples import Sample, Source
 from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, sha256, unfinished

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from resnets.data import builtin, shards, walk
-from resnets.data.decode import ALL_SUFFIXES
 from resnets.data.folders import read_folder
+from resnets.data.image_formats import ALL_SUFFIXES
 from resnets.data.manifests import MANIFESTS, read_manifest
 from resnets.data.samples import NotUsed, Sample, Source, bind
 from resnets.errors import UserError, suggestion

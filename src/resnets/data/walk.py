@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnets.data.decode import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES, is_image
+from resnets.data.image_formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES, is_image
 from resnets.data.samples import NotUsed, counted, listed
 from resnets.errors import UserError
 

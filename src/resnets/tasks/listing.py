@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from resnets.data import walk
-from resnets.data.decode import is_image_head
+from resnets.data.image_formats import is_image_head
 from resnets.data.samples import NotUsed
 from resnets.errors import UserError
 from resnets.progress import say

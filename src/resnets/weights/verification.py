@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.decode import SUFFIXES
+from resnets.data.image_formats import SUFFIXES
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
