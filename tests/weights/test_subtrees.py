@@ -94,6 +94,10 @@ WITH_HEAD = {
                                         "classifier.bias": net.fc.bias},
     "two dicts": lambda net: {"model": {"backbone": body(net.state_dict()), "fc": net.fc.state_dict()}},
     "children": lambda net: children(net),
+    "OpenMMLab": lambda net: {"meta": {"time": "now"}, "state_dict": outer_head(net.state_dict(), "backbone.", "head.fc")},
+    "activation checkpointing": lambda net: {
+        name.replace("layer1.0.", "layer1.0._checkpoint_wrapped_module."): tensor for name, tensor in net.state_dict().items()},
+    "all tensors as floats": lambda net: {name: tensor.float() for name, tensor in net.state_dict().items()},
     "a whole module": lambda net: nn.DataParallel(net),
     "a whole module in a dict": lambda net: {"epoch": 3, "model": net},
     "lightning EMA": lambda net: {"state_dict": {**under("model.", net.state_dict()),
@@ -184,6 +188,14 @@ def test_names_that_may_change_the_answers_are_left_out_only_when_asked(net: nn.
     path = saved(tmp_path / "d.pth", {**outer_head(net.state_dict(), "backbone.", "fc"), "neck.weight": torch.zeros(3)})
     with pytest.raises(UserError, match=r"left over: neck\.weight"):
         load(path)
+    pruned = {
+        **body(net.state_dict()),
+        "fc.weight_orig": net.fc.weight,
+        "fc.weight_mask": net.fc.weight,
+        "fc.bias": net.fc.bias,
+    }
+    with pytest.raises(UserError, match=r"a weight in parts, fc\.weight_orig, fc\.weight_mask.*prune\.remove"):
+        load(saved(tmp_path / "p.pth", pruned))
     layers = {**body(net.state_dict()), "fc.0.weight": torch.zeros(8, 512), "fc.0.bias": torch.zeros(8),
               "fc.2.weight": torch.zeros(5, 8), "fc.2.bias": torch.zeros(5)}  # fmt: skip
     path = saved(tmp_path / "e.pth", layers)

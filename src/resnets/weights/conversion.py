@@ -233,6 +233,7 @@ def _refuse_unknown(path: Path, found: inspection.Inspection, guess: Guess, top:
         # Nothing that stands after the body changes it; what stands in it might.
         last = [name for name in odd if _of_head(name)]
         if last and not cut.self_supervised and not inspection.has_top(found.foreign):
+            _refuse_split(path, last)
             raise UserError(
                 f"'{path}' has no last layer that {guess.format} knows: {inspection.some(last)}. `map` names it; "
                 f"`ignore='{last[0].partition('.')[0]}*'` leaves it out and gives the network a new, untrained head."
@@ -244,10 +245,24 @@ def _refuse_unknown(path: Path, found: inspection.Inspection, guess: Guess, top:
     keymap = formats.find(guess.format).keymap
     needed = [name for name, _ in (keymap(guess.spec) if top else keymap(guess.spec, top=False)).pairs.values()]
     missing = [name for name in needed if name not in found.foreign.tensors and not name.endswith(COUNTER)]
+    _refuse_split(path, odd)
     if odd and not missing:  # else the message lists both
         raise UserError(
             f"'{path}' has tensors that {guess.format} has no names for; left over: {inspection.some(odd)}. If the network "
             f"does without them, `ignore='{odd[0]}'` leaves them out; else `map` names them."
+        )
+
+
+# The parts of a weight that torch.nn.utils computes anew in each step: pruning, weight norm, spectral norm.
+_PARTS = re.compile(r"(.*)(_orig|_mask|_g|_v|\.original\d*)$")
+
+
+def _refuse_split(path: Path, names: Sequence[str]) -> None:
+    """Raise UserError for weights that are stored in parts."""
+    if parts := [name for name in names if _PARTS.match(name)]:
+        raise UserError(
+            f"'{path}' has a weight in parts, {inspection.some(parts)}, as pruning and weight norm keep it. Call "
+            "prune.remove or remove_parametrizations of torch.nn.utils on the network, and save its state_dict again."
         )
 
 

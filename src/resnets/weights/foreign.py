@@ -6,6 +6,7 @@ Reading runs no code from a file, takes memory in proportion to its size, and en
 from __future__ import annotations
 
 import importlib.util
+import io
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import IO, Any
 from torch import Tensor
 
 from resnets.errors import UserError, suggestion
-from resnets.weights import documents, hdf5, kinds, pickles, safetensor, sandbox
+from resnets.weights import contents, documents, hdf5, kinds, opcodes, pickles, safetensor, sandbox
 
 CONFIG = "config.json"
 FOLDER = (
@@ -134,7 +135,7 @@ def _sets(tensors: dict[str, Tensor], described: dict[str, Any]) -> tuple[dict[s
     """The tensors of a pickle by their containers, and the attributes with the likeliest of them as `wrapper`."""
     sets: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        container, _, own = name.partition(pickles.BETWEEN)
+        container, _, own = name.partition(contents.BETWEEN)
         sets.setdefault(container, {})[own] = tensor
 
     def rank(container: str) -> tuple[int, int]:
@@ -157,7 +158,7 @@ def _unknown(file: Path, opened: IO[bytes], head: bytes) -> tuple[str, dict[str,
         raise UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
     # The oldest pickles begin with any letter; one that calls something is worth a warning.
     opened.seek(0)
-    if file.suffix in PICKLE_SUFFIXES and (calls := pickles.shown(pickles.wanted(opened.read(2**20)))):
+    if file.suffix in PICKLE_SUFFIXES and (calls := pickles.shown(opcodes.wanted(io.BytesIO(opened.read(2**20)))[0])):
         raise UserError(f"'{file}' {pickles.refusal(calls[0])}")
     kind = kinds.describe(file)
     if kind.startswith("no safetensors"):

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from resnets.errors import UserError
 from resnets.weights import documents
-from resnets.weights.sandbox_child import RATIO, RefusedError
+from resnets.weights.refusal import RATIO, RefusedError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 SLACK = 2**20  # bytes of tensors that even a tiny file may hold

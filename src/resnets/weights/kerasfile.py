@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from resnets.errors import UserError
 from resnets.weights import documents, hdf5
-from resnets.weights.sandbox_child import RATIO, RefusedError
+from resnets.weights.refusal import RATIO, RefusedError
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 

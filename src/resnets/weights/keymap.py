@@ -82,7 +82,10 @@ class Keymap:
         for name, want in self.wanted.items():
             their, layout = self.pairs.get(name, ("", "same"))
             if their in theirs:
-                tensor = found[name] = _turned(theirs[their], layout)
+                tensor = _turned(theirs[their], layout)
+                if name.endswith(COUNTER):  # a program that turns every tensor to half precision turns it, too
+                    tensor = tensor.to(torch.int64)
+                found[name] = tensor
                 if tensor.shape != want.shape:
                     right = LAYOUTS[layout][1](want).shape
                     shapes.append(f"{their} {list(theirs[their].shape)} for {list(right)}")

@@ -16,20 +16,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from resnets import atomic
+from resnets.weights.refusal import RATIO, RefusedError
 
 UNWRITTEN = 73  # exit code: the result cannot be written
 DESCRIPTION, REFUSED = "description", "refused"  # keys of the metadata
 MEMORY = 2**30  # bytes of addresses beside those of the imports and six times the size of the file
-RATIO = 20  # bytes of tensors for one byte of the file; trained weights compress by 1.1, freshly made ones by more
 SLACK = 32 * 2**20  # bytes that the result may have beside the tensors
 
 
 class UnwrittenError(Exception):
     """The system does not take the result: its disk is full, or a limit of its own is reached."""
-
-
-class RefusedError(Exception):
-    """The file does what no file of weights does; the message continues `'FILE' `."""
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ _FIRST = re.compile(
 )
 _NUMBERED = re.compile(r"(?P<prefix>(?:.*\.)?)(?P<stage>\d+)\.0\.conv1\.weight")
 HEADS = ("fc", "classifier", "head", "linear", "last_linear", "logits", "output", "out", "cls", "predictions")
+# What wraps blocks within a network: activation checkpointing and FSDP.
+_INNER = re.compile(r"(?<=\.)(_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
 # Self-supervised learning trains a last layer that classifies nothing.
 _SELF = re.compile(r"(^|[._])(encoder_[qk]|student|teacher|online|target|momentum|projector|projection|predictor"
                    r"|proj|queue|prototypes?)")  # fmt: skip
@@ -98,7 +100,7 @@ def find(
     sets = foreign.sets or {"": foreign.tensors}
     if wrapper is not None:
         sets = {wrapper: _chosen(foreign, sets, wrapper)}
-    kept = {place: {name: each for name, each in (tensors | _head_beside(foreign.sets, place)).items()
+    kept = {place: {_INNER.sub("", name): each for name, each in (tensors | _head_beside(foreign.sets, place)).items()
                     if not any(fnmatchcase(name, pattern) for pattern in ignore)}
             for place, tensors in sets.items()}  # fmt: skip
     if prefix is not None:
@@ -221,7 +223,7 @@ def _with_head(inner: dict[str, Tensor], tensors: Mapping[str, Tensor], prefix: 
     while True:
         for stem in HEADS:
             own = {name: each for name, each in tensors.items() if name.startswith(f"{outer}{stem}.")}
-            weights = [name for name in own if re.fullmatch(r"(\d+\.)?weight", name[len(outer) + len(stem) + 1 :])]
+            weights = [name for name in own if re.fullmatch(r"((\d+|fc)\.)?weight", name[len(outer) + len(stem) + 1 :])]
             if len(own) == 2 and len(weights) == 1 and (bias := f"{weights[0][:-6]}bias") in own:
                 weight = own[weights[0]]
                 if weight.dim() == 2 and weight.shape[1] == features:

@@ -1,0 +1,58 @@
+"""What stands in a pickle's result for objects of other programs: classes that keep the state and do nothing."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor
+
+
+class Inert:
+    """What stands for an object of a class that torch does not know: it keeps the state and does nothing."""
+
+    state: Any = None
+
+    def __new__(cls, *arguments: Any, **_: Any) -> Any:
+        made = object.__new__(cls)
+        made.state = arguments[0] if len(arguments) == 1 else None
+        return made
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """All is done."""
+
+    def __setstate__(self, state: Any) -> None:
+        # With __slots__ the state is a pair of dicts.
+        pair = isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict)
+        self.state = {**(state[0] or {}), **state[1]} if pair and isinstance(state[0] or {}, dict) else state
+
+
+class InertList(list[Any]):
+    """The same for what is appended to, such as a deque."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return list.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        """Left out."""
+
+
+class InertDict:
+    """The same for what gets keys, such as a defaultdict; torch gives keys to plain dicts only."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return OrderedDict()
+
+
+class InertGetter:
+    """For `getattr`, by which a pickle finds a class within a class."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return Inert
+
+
+class InertTensor(Tensor):
+    """For a class of tensors that is not torch's own."""
