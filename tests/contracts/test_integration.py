@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -121,17 +122,40 @@ def test_images_of_28_pixels_are_taken(name):
 
 def test_a_layer_of_another_name_is_refused_and_the_classifier_can_be_replaced():
     net = copy.deepcopy(made("resnet18"))
-    for name in ("fc", "classifier", "neck"):
-        with pytest.raises(AttributeError, match=rf"no layer '{name}'.* replace `net\.head\.fc`"):
+    for name in ("conv1", "classifier", "neck"):
+        with pytest.raises(AttributeError, match=rf"no layer '{name}'.* replace `net\.fc`"):
             setattr(net, name, nn.Linear(512, 3))
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}'; its layers are stem, stage1"):
+            getattr(net, name)
     x = images(net)
     net.head.fc = nn.Linear(512, 5)
     assert net(x).shape == (1, 5)
+    net.fc = nn.Linear(net.fc.in_features, 3)  # as torchvision calls it
+    assert net(x).shape == (1, 3)
+    assert net.fc is net.head.fc
+    assert "fc.weight" not in net.state_dict()
+    assert torch.equal(torch.jit.script(net)(x), net(x))
     net.head = nn.Linear(512, 7)
+    assert net.fc is net.head
     assert net(x).shape == (1, 7)
     net.head = nn.Identity()
     assert torch.equal(net(x), net.embed(x))
     net.remark = "anything else is an attribute"
+
+
+def test_a_slice_is_a_sequence_of_layers():
+    net = made("tiny")
+    assert torch.equal(net[:-2](images(net)), net.maps(images(net)))
+
+
+def test_tensors_by_the_names_of_another_library_are_told_from_missing_ones():
+    tensors = torchvision.models.resnet18().state_dict()
+    with pytest.raises(
+        RuntimeError, match=r"other names than this network's, such as 'conv1\.weight'.*weights convert"
+    ):
+        made("resnet18").load_state_dict(tensors)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        made("resnet18").load_state_dict({"head.fc.bias": made("resnet18").head.fc.bias})
 
 
 def test_annotations_are_types_and_no_strings():

@@ -41,6 +41,41 @@ def test_a_network_without_weights(arguments):
     assert resnets.create("tiny", num_classes=7, in_chans=1, **arguments)(torch.rand(1, 1, 32, 32)).shape == (1, 7)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"weights": "ResNet50_Weights.DEFAULT"}, "are of 'resnet50'; received the network 'resnet18'"),
+        ({"weights": "IMAGENET1K_V9"}, "no IMAGENET1K_V9 for 'resnet18'; there are resnet18.tv_in1k_v1"),
+        ({"weights": "resnet50.a1_in1k"}, "of resnet50; received 'resnet18'"),  # before anything is downloaded
+        ({"weights": "https://example.invalid/a.pth"}, "download the file"),
+        ({"weights": "imagenet21k"}, "`resnets weights list`"),
+        ({"weights": 7}, "`weights` is a name, a path, True or None; received 7"),
+        ({"num_classes": 5, "classes": 6}, "`classes` was given twice"),
+        ({"in_chans": 1, "in_channels": 4}, "`in_channels` was given twice"),
+        ({"nb_classes": 5}, "`nb_classes` is called `classes` here"),
+        ({"img_size": 64}, "`img_size` is called `imgsz` here"),
+        ({"global_pool": ""}, "no argument `global_pool`: `include_top=False`"),
+        ({"drop_rate": 0.1}, "no argument `drop_rate`: .*nn.Dropout"),
+        ({"device": "cpu"}, r"call `\.to\(device\)`"),
+        ({"checkpoint_path": "a.pth"}, "`weights` takes a checkpoint"),
+    ],
+)
+def test_words_of_other_libraries_are_answered_with_ours(arguments, said):
+    with pytest.raises(UserError, match=said):
+        resnets.create("resnet18", **arguments)
+
+
+def test_values_that_ask_for_nothing_are_passed_over():
+    net = resnets.create("tiny", global_pool="avg", drop_rate=0.0, norm_layer=None, scriptable=True, weights="random")
+    assert isinstance(net, ResNet)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:timm/resnet50.a1_in1k", "hf_hub:timm/resnet50.a1_in1k"])
+def test_an_address_of_the_hub_is_the_name_of_published_weights(name):
+    with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet50\.a1_in1k is not here"):
+        resnets.create(name)
+
+
 def test_no_classes_are_pooled_vectors():
     net = resnets.create("tiny", num_classes=0)
     assert not isinstance(net, ResNet)

@@ -101,6 +101,28 @@ class Backbone(nn.Sequential):
             raise AttributeError(f"This network has no layer '{name}'; {self._advice()}")
         super().__setattr__(name, value)
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            raise AttributeError(str(error) if name.startswith("_") else f"{error}; {self._advice()}") from None
+
+    def __getitem__(self, index: Any) -> Any:
+        """A layer; for a slice an nn.Sequential of layers, as of torchvision's children."""
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
+        return super().__getitem__(index)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's; tensors by another library's names are told from missing ones."""
+        if strict and not state_dict.keys() & self.state_dict().keys() and state_dict:
+            raise RuntimeError(
+                f"These tensors have other names than this network's, such as '{next(iter(state_dict))}'. Save them with "
+                "torch.save, let 'resnets weights convert FILE --to resnets --out NEW.safetensors' rename them, and give the "
+                "new file as `weights`."
+            )
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for path in self.frozen_norms:
@@ -172,7 +194,21 @@ class ResNet(Backbone):
         self.min_side = only_side or self.min_side
 
     def _advice(self) -> str:
-        return f"{super()._advice()} For other classes replace `net.head.fc`, which gives the logits, or `net.head`."
+        return f"{super()._advice()} For other classes replace `net.fc`, which gives the logits, or `net.head`."
+
+    # torchvision's name of the last layer, which programs read and replace: `net.fc = nn.Linear(net.fc.in_features, 5)`.
+    def __getattr__(self, name: str) -> Any:
+        if name == "fc":
+            return self.head.fc if isinstance(self.head, Head) else self.head
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "fc":
+            super().__setattr__(name, value)
+        elif isinstance(self.head, Head):
+            self.head.fc = value
+        else:
+            self.head = value
 
     def embed(self, x: Tensor) -> Tensor:
         """The pooled vector, (N, head.features); raises as `features` does."""

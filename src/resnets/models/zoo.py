@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -74,10 +75,33 @@ def names(pattern: str = "*") -> list[str]:
 
 def find(name: str) -> Entry:
     """The network of that name; an unknown one is a UserError that suggests the nearest."""
+    if not isinstance(name, str):
+        raise UserError(f"A network is named by a text such as 'resnet50'; received {name!r}.")
     if name not in entries():
-        hint = suggestion(name.lower(), entries()) or " `resnets models` lists them all."
-        raise UserError(f"There is no network '{name}'.{hint}")
+        near = _near(name)
+        hint = f" Did you mean '{near}'?" if near else suggestion(name.lower(), entries())
+        raise UserError(f"There is no network '{name}'.{hint or ' `resnets models` lists them all.'}")
     return entries()[name]
+
+
+_LIBRARY = re.compile(r"(.*[/:])?((torchvision|timm|keras|models|applications|resnet)\.)*((gluon|tv|tf|fb)_)?")
+_V1_5 = re.compile(r"_?v1[.]?5|_?v1b")  # as NVIDIA and Gluon call what torchvision's networks are
+
+
+def _near(name: str) -> str | None:
+    """The network that other programs call `name`: "torchvision.models.resnet50", "ResNet-50", "resnet20", "resnetv2_50"."""
+    word = _LIBRARY.sub("", _V1_5.sub("", name.lower()), count=1).partition(".")[0]
+    word, preactivated = _letters(word), bool(re.search("preact|v2", word))
+    plain = {_letters(each): each for each in entries()}
+    second = re.sub(r"(?:preact)?resnet(?:v2)?(\d+)(?:v2)?", r"resnet\1v2", word) if preactivated else word
+    for each in (word, second, f"cifar{word.replace('cifar', '')}"):
+        if each in plain:
+            return plain[each]
+    return next((plain[each] for each in plain if len(word) > len("resnet") and each.startswith(word)), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name)
 
 
 def spec(name: str, *, classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNetSpec:

@@ -182,6 +182,7 @@ def best(model: str) -> Published:
 
 
 def _canonical(name: str) -> str:
+    name = re.sub(r"^(hf[-_]hub:|hf://)", "", name)
     if repository := re.fullmatch(r"microsoft/resnet-(\d+)", name):
         return f"resnet{repository[1]}.microsoft"
     stem, dot, end = name.removeprefix("timm/").rpartition(".")

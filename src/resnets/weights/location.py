@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -63,9 +64,14 @@ def _missing_hint(path: Path) -> str:
         )
     if path.name == catalog.BEST:
         return " Name the published weights themselves; `resnets weights list` shows them."
+    if re.match(r"https?:/", str(path)):
+        return " Weights from an address are not fetched: download the file, and give its path."
     places = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
     beside = {entry.name: str(entry) for folder in reversed(places) for entry in folder.iterdir()}
-    return suggestion(path.name, beside, shown=beside) or suggestion(path.name, [*shipped.names(), *catalog.entries()])
+    return suggestion(path.name, beside, shown=beside) or (
+        suggestion(path.name, [*shipped.names(), *catalog.entries()])
+        or " `resnets weights list` shows weights that have a name."
+    )
 
 
 def _in_folder(path: Path) -> Path:

@@ -128,13 +128,16 @@ def create(
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
     overrides = words.arguments(overrides)
+    for key, given in (("classes", classes is not None), ("in_channels", in_channels != 3)):
+        if key in overrides and given:
+            raise UserError(f"`{key}` was given twice, once as another library calls it.")
     pretrained = overrides.pop("pretrained", None)
     classes, in_channels = overrides.pop("classes", classes), overrides.pop("in_channels", in_channels)
     if pretrained is not None and weights != "none":
         raise UserError("`pretrained` and `weights` say two things of one value; leave one of them out.")
     if pretrained is not None:
         weights = pretrained
-    if catalog.known(name) and name not in zoo.entries():
+    if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
         name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
     weights = words.meaning(weights, name)
     if classes == 0:
@@ -156,7 +159,10 @@ def _whole(
     if overrides:
         raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
     zoo.find(name)
-    found = checkpoints.read(chosen(str(weights), name))
+    given = str(weights)
+    if catalog.known(given) and not Path(given).exists() and (other := catalog.find(given).model) != name:
+        raise UserError(f"The weights '{given}' are of {other}; received '{name}'.")
+    found = checkpoints.read(chosen(given, name))
     if found.spec.name != name:
         raise UserError(f"The weights are of {found.spec.name}; received '{name}'.")
     others = classes if classes != found.spec.classes else None

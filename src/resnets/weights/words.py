@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from resnets.errors import UserError
 from resnets.weights import catalog
 
-NONE = ("none", "false", "null", "")
-DEFAULT = ("default", "true", catalog.BEST)
+NONE = ("none", "false", "null", "random", "")
+DEFAULT = ("default", "true", "pretrained", catalog.BEST)
+# Arguments of the same libraries that have no counterpart in a specification, with what to do instead; and values that ask for
+# nothing, which are passed over.
+INSTEAD = {
+    "global_pool": "`include_top=False` with `pooling` of None, 'avg' or 'max' gives maps or pooled vectors",
+    "drop_rate": "a dropout before the last layer is `net.head.fc = nn.Sequential(nn.Dropout(0.2), net.head.fc)`",
+    "norm_layer": "torch.nn.SyncBatchNorm.convert_sync_batchnorm and the like change the norms of a network",
+    "act_layer": "the networks have ReLU",
+    "output_stride": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
+    "replace_stride_with_dilation": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
+    "width_per_group": "`inner_widths` are those of the convolutions within the blocks",
+    "checkpoint_path": "`weights` takes a checkpoint",
+    "device": "call `.to(device)` on the network",
+    "dtype": "call `.to(dtype)` on the network",
+    "input_shape": "`in_channels` is the number of channels; any height and width is taken",
+    "classifier_activation": "the networks give logits",
+    "pretrained_cfg": "`weights` names published weights or a file",
+    "scriptable": "torch.jit.script takes every network as it is",
+    "exportable": "torch.export takes every network as it is",
+}
+NOTHING = {"global_pool": "avg", "drop_rate": 0, "scriptable": True, "exportable": True}
+CALLED = {"nb_classes": "classes", "n_classes": "classes", "num_labels": "classes", "input_channels": "in_channels",
+          "num_channels": "in_channels", "img_size": "imgsz", "image_size": "imgsz"}  # fmt: skip
 ARGUMENTS = {"num_classes": "classes", "in_chans": "in_channels", "in_chan": "in_channels"}
 
 
@@ -24,18 +47,31 @@ def meaning(weights: object, model: str | None) -> str:
     """
     owner, member = type(weights).__name__, getattr(weights, "name", None)
     if owner.endswith("_Weights") and isinstance(member, str):  # torchvision is not imported for it
-        network = owner.removesuffix("_Weights").lower()
-        if model is not None and network != model:
-            raise UserError(f"The weights {owner}.{member} are of '{network}'; received the network '{model}'.")
-        weights, model = member, network
+        weights = f"{owner}.{member}"
+    if not (weights is None or isinstance(weights, bool | str | os.PathLike)):
+        raise UserError(f"`weights` is a name, a path, True or None; received {weights!r}.")
+    if enum := re.fullmatch(r"(\w+)_Weights\.(\w+)", str(weights)):
+        weights = _of_enum(enum[1].lower(), enum[2], str(weights), model)
+        model = enum[1].lower()
     text = "none" if weights is None or weights is False else str(weights)
     if text.lower() in NONE:
         return "none"
     if text.lower() in DEFAULT:
         return catalog.BEST
     if version := re.fullmatch(r"IMAGENET1K_(V\d)", text, re.IGNORECASE):
-        return f"{model or 'resnet18'}.tv_in1k_{version[1].lower()}"
+        name = f"{model or 'resnet18'}.tv_in1k_{version[1].lower()}"
+        if not catalog.known(name):
+            there = catalog.matching(f"{model or 'resnet18'}.*", catalog.entries())
+            others = f"there are {', '.join(there[:6])}" if there else "there are none"
+            raise UserError(f"torchvision has published no {text} for '{model or 'resnet18'}'; {others}.")
+        return name
     return text
+
+
+def _of_enum(network: str, member: str, given: str, model: str | None) -> str:
+    if model is not None and network != model:
+        raise UserError(f"The weights {given} are of '{network}'; received the network '{model}'.")
+    return member
 
 
 def arguments(given: dict[str, Any]) -> dict[str, Any]:
@@ -51,8 +87,14 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
         )
     made: dict[str, Any] = {}
     for key, value in given.items():
-        if key in ("features_only", "progress"):
+        if key in ("features_only", "progress", "cache_dir") or (
+            key in INSTEAD and value in (None, False, NOTHING.get(key))
+        ):
             continue  # downloads always show their progress
+        if key in INSTEAD:
+            raise UserError(f"There is no argument `{key}`: {INSTEAD[key]}.")
+        if key in CALLED:
+            raise UserError(f"`{key}` is called `{CALLED[key]}` here.")
         ours = ARGUMENTS.get(key, key)
         if ours in made or (ours != key and ours in given):
             raise UserError(f"`{key}` is called `{ours}` here; received both.")
