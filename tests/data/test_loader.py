@@ -5,10 +5,7 @@ import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +15,8 @@ import torch
 from PIL import Image
 
 from resnets.data import augment, cache, loader
-from resnets.data.loader import Place, Plan
+from resnets.data.order import Place, Plan
+from resnets.data.workers import Batch, start_worker
 from resnets.errors import JobError
 
 # Not a function of this file, which a spawned process could not import.
@@ -38,39 +36,12 @@ def pictures(tmp_path: Path) -> cache.Decoded:
 VARY = augment.per_picture(16, crop="random_resized", jitter=0.3, erase=0.5)
 
 
-def _some(pictures: cache.Pictures, count: int, **values: object) -> list[loader.Batch]:
+def _some(pictures: cache.Pictures, count: int, **values: object) -> list[Batch]:
     return list(itertools.islice(loader.varied(pictures, Plan(13, 4, seed=5), VARY, **values), count))
 
 
-def _same(a: loader.Batch, b: loader.Batch) -> bool:
+def _same(a: Batch, b: Batch) -> bool:
     return a[:2] == b[:2] and torch.equal(a.indices, b.indices) and torch.equal(a.pictures, b.pictures)
-
-
-def test_an_order_is_a_permutation_that_depends_on_seed_and_epoch_alone():
-    torch.manual_seed(1)
-    first = loader.order(50, seed=0, epoch=3)
-    torch.manual_seed(2)
-    assert torch.equal(first, loader.order(50, seed=0, epoch=3))
-    assert sorted(first.tolist()) == list(range(50))
-    assert not torch.equal(first, loader.order(50, seed=0, epoch=4))
-    assert not torch.equal(first, loader.order(50, seed=1, epoch=3))
-
-
-def test_weights_draw_the_rare_as_often_as_the_common():
-    weights = torch.tensor([1 / 90] * 90 + [1 / 10] * 10)
-    drawn = torch.cat([loader.order(100, seed=0, epoch=epoch, weights=weights) for epoch in range(40)])
-    assert 0.46 < float((drawn >= 90).double().mean()) < 0.54
-
-
-def test_more_weights_than_torch_can_draw_by():
-    weights = torch.ones(2**24 + 1)
-    drawn = loader.drawn(weights, 1000, torch.Generator().manual_seed(0))
-    assert drawn.dtype == torch.int64
-    assert 0 <= int(drawn.min()) < 2**20
-    assert 2**24 - 2**20 < int(drawn.max()) <= 2**24
-    few = loader.drawn(torch.tensor([0.0, 1.0, 0.0, 3.0, 0.0]), 4000, torch.Generator().manual_seed(0))
-    assert few.unique().tolist() == [1, 3]
-    assert 0.72 < float((few == 3).double().mean()) < 0.78
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -117,7 +88,7 @@ def test_spawned_workers_change_nothing(pictures, monkeypatch):
         batch_sampler=loader._Keys(Plan(13, 4, seed=5), Place()),
         num_workers=1,
         collate_fn=loader._collate,
-        worker_init_fn=loader._start_worker,
+        worker_init_fn=start_worker,
         multiprocessing_context="spawn",
     )
     spawned = list(itertools.islice(made, 2))
@@ -191,56 +162,6 @@ def test_evaluation_that_happens_once_keeps_nothing(pictures):
     Path(pictures.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
         list(evaluation)
-
-
-def _stuck(picture: torch.Tensor) -> torch.Tensor:
-    """In a worker, a read that never ends."""
-    time.sleep(1e6)
-    return picture
-
-
-def test_a_stuck_worker_ends_with_an_error_and_is_killed(pictures, monkeypatch):
-    monkeypatch.setattr(loader, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
-    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
-    before = multiprocessing.active_children()
-    with pytest.raises(loader.WorkerError, match=r"No images have come for 0\.001 minutes"):
-        next(loader.varied(pictures, Plan(13, 4, seed=5), _stuck, workers=2))
-    assert multiprocessing.active_children() == before
-
-
-def test_the_wait_for_a_batch_can_be_ended(pictures, monkeypatch):
-    monkeypatch.setattr(loader, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        next(loader.varied(pictures, Plan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
-
-
-def test_a_killed_worker_is_one_line(pictures):
-    batches = loader.varied(pictures, Plan(13, 4, seed=5), VARY, workers=1)
-    before = {process.pid for process in multiprocessing.active_children()}
-    next(batches)
-    (worker,) = [each for each in multiprocessing.active_children() if each.pid not in before]
-    worker.kill()
-    with pytest.raises(RuntimeError) as caught:  # in a signal handler, or where a batch is awaited
-        list(batches)
-    assert isinstance(caught.value, loader.WorkerError) or loader.died(caught.value)
-
-
-def test_batches_that_a_program_leaves_open_do_not_hang_its_end():
-    code = """
-import numpy as np
-from torch import nn
-from resnets.data.loader import Plan, varied
-batches = varied([np.zeros((4, 4, 3), np.uint8)] * 8, Plan(8, 2, 0), nn.Identity(), workers=1)
-print(next(batches).pictures.shape)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "torch.Size([2, 3, 4, 4])\n", "")
 
 
 def test_a_stuck_read_without_workers_is_named(pictures, monkeypatch):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import webdataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from resnets.data import check, examination, hashing, lineage, loader, samples, sharding, shards, sources, split
+from resnets.data import check, examination, hashing, lineage, samples, sharding, shards, sources, split
 from resnets.data.allotment import numbered
 from resnets.data.decode import DecodeError, decode, inspect
-from resnets.data.loader import Place, Plan
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample, Source, Stored
 from resnets.errors import JobError, UserError
@@ -272,53 +267,3 @@ def test_a_file_whose_name_looks_like_an_address_is_a_file(divided: Source, tmp_
     folder.mkdir()
     path = shutil.copy(divided.samples[0].path, folder / "a.png")
     assert decode(path).shape == (20, 24, 3)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    blocks=st.lists(st.integers(1, 1500), min_size=1, max_size=12),
-    seed=st.integers(0, 9),
-    epoch=st.integers(0, 5),
-)
-def test_an_epoch_has_each_picture_once_and_reads_few_files_at_a_time(blocks, seed, epoch) -> None:
-    count = sum(blocks)
-    order = loader.order(count, seed=seed, epoch=epoch, blocks=blocks)
-    assert torch.equal(order.sort().values, torch.arange(count))
-    assert torch.equal(order, loader.order(count, seed=seed, epoch=epoch, blocks=blocks))
-    file_of = torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor(blocks))
-    seen: dict[int, list[int]] = {}
-    for number, part in enumerate(order.split(loader.WINDOW)):
-        for file in set(file_of[part].tolist()):
-            seen.setdefault(file, []).append(number)
-    for file, windows in seen.items():  # a file's pictures come one window after the other
-        assert windows == list(range(windows[0], windows[-1] + 1))
-        assert len(windows) <= -(-blocks[file] // loader.WINDOW) + 1
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    blocks=st.lists(st.integers(1, 40), min_size=1, max_size=8),
-    shares=st.integers(1, 3),
-    start=st.integers(0, 5),
-)
-def test_processes_share_an_epoch_out_and_any_step_can_be_taken_up(blocks, shares, start) -> None:
-    count, batch = sum(blocks), 2 * shares
-    if count < batch:
-        return
-    plans = [Plan(count, batch, 3, share=share, shares=shares, blocks=blocks) for share in range(shares)]
-    steps = plans[0].steps_per_epoch
-    taken = [[next_ for next_, _ in zip(plan.batches(Place()), range(steps), strict=False)] for plan in plans]
-    numbers = [number for batches in taken for _, _, part in batches for number in part.tolist()]
-    assert len(numbers) == len(set(numbers)) == steps * batch
-    place = Place(0, start % steps)
-    for plan, batches in zip(plans, taken, strict=True):
-        epoch, step, part = next(plan.batches(place))
-        assert (epoch, step) == place
-        assert torch.equal(part, batches[place.step][2])
-
-
-def test_epochs_and_seeds_have_other_orders() -> None:
-    blocks = [random.Random(0).randint(1, 900) for _ in range(9)]
-    orders = [loader.order(sum(blocks), seed=s, epoch=e, blocks=blocks) for s, e in ((0, 0), (0, 1), (1, 0))]
-    assert not torch.equal(orders[0], orders[1])
-    assert not torch.equal(orders[0], orders[2])

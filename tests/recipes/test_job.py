@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data import loader, sharding, sources, split
+from resnets.data import order, sharding, sources, split
 from resnets.data.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
@@ -496,7 +496,7 @@ def test_balancing_lets_a_rare_class_count_as_much(colours, balance):
         torch.testing.assert_close(sums, torch.full((3,), len(feed.labels) / 3))
     else:
         drawn = torch.cat(
-            [loader.order(len(feed.labels), seed=0, epoch=e, weights=feed.plan.weights) for e in range(60)]
+            [order.order(len(feed.labels), seed=0, epoch=e, weights=feed.plan.weights) for e in range(60)]
         )
         shares = torch.bincount(feed.labels[drawn], minlength=3) / len(drawn)
         torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.03, rtol=0)

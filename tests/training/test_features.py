@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from resnets.data import sources, split
-from resnets.data.loader import Place
+from resnets.data.order import Place
 from resnets.engine import choice, machine
 from resnets.models import zoo
 from resnets.models.resnet import ResNet

@@ -22,8 +22,10 @@ from torchvision.ops import StochasticDepth
 from resnets import processes
 from resnets.atomic import replacing
 from resnets.data import cache, loader
-from resnets.data.loader import Batch, Evaluation, Place, Plan
-from resnets.data.loader import order as order_of
+from resnets.data.loader import Evaluation
+from resnets.data.order import Place, Plan
+from resnets.data.order import order as order_of
+from resnets.data.workers import Batch
 from resnets.engine.runner import Runner
 from resnets.progress import say, track
 from resnets.training import freeze

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import atomic, processes
-from resnets.data.loader import DIED, Batch, Place, WorkerError, died
+from resnets.data.order import Place
+from resnets.data.workers import DIED, Batch, WorkerError, died
 from resnets.errors import JobError
 from resnets.progress import say, track
 from resnets.training import distributed, freeze, journal, optim, remarks, resume, selection, speed

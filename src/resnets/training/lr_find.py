@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnets.data.loader import Place
+from resnets.data.order import Place
 from resnets.progress import track
 from resnets.training import freeze, loop
 from resnets.training.state import Parts

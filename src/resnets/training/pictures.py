@@ -14,9 +14,11 @@ from torch.nn.functional import one_hot
 
 from resnets import processes
 from resnets.data import augment, cache, loader, statistics
-from resnets.data.loader import Batch, Evaluation, Place, Plan
+from resnets.data.loader import Evaluation
+from resnets.data.order import Place, Plan
 from resnets.data.preprocess import Preprocess
 from resnets.data.samples import Sample, Stored, labels, paths, weights
+from resnets.data.workers import Batch
 from resnets.errors import UserError
 from resnets.progress import say
 from resnets.training.recipe import Augment, Data, Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resnets.data.loader import Batch
+from resnets.data.workers import Batch
 from resnets.progress import say
 from resnets.training.state import Parts, State
 

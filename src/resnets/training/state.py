@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from resnets import processes
-from resnets.data.loader import Evaluation, Place
+from resnets.data.loader import Evaluation
+from resnets.data.order import Place
 from resnets.models.resnet import ResNet
 from resnets.progress import say
 from resnets.training import crossfit, distributed, resume, selection

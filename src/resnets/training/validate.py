@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import processes
-from resnets.data.loader import Batch
+from resnets.data.workers import Batch
 from resnets.errors import JobError
 from resnets.training import distributed, remarks, speed
 from resnets.training.interrupt import Stopped, until
