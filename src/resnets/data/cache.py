@@ -12,7 +12,7 @@ from resnets import processes
 from resnets.data.augment import as_tensor
 from resnets.data.decode import DecodeError, decode
 from resnets.data.parallel import in_order
-from resnets.data.preprocess import middle
+from resnets.data.resizing import middle
 from resnets.data.samples import counted, listed
 from resnets.errors import JobError
 from resnets.limits import free_memory

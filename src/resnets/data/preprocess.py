@@ -1,8 +1,6 @@
 """How a picture becomes a network's input: one frozen value, stored with the weights and used wherever a file is read.
 
-A picture is resized and cropped as 8-bit RGB and then normalised as float. Resizing is Pillow's, and lengths are rounded as
-torchvision rounds them (torchvision/transforms/v2/functional/_geometry.py): the result equals its own transforms on the same
-file. It is not asked to do it itself because importing its transforms takes as long as importing torch.
+A picture is resized and cropped as 8-bit RGB (`resizing`) and then normalised as float.
 """
 
 from __future__ import annotations
@@ -20,12 +18,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.decode import MAX_PIXELS, decode, decode_image, upright
+from resnets.data import resizing
+from resnets.data.decode import decode, decode_image, upright
 from resnets.errors import ImageError, UserError, suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-_METHODS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 COLOURS = ("rgb", "bgr", "grey")
 # ImageNet's mean and standard deviation as torchvision and timm use them, for values of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -77,7 +74,7 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         _one_of("resize", self.resize, RESIZES)
-        _one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        _one_of("interpolation", self.interpolation, resizing.INTERPOLATIONS)
         _one_of("colour", self.colour, COLOURS)
         _one_of("crop", self.crop, ("center", "none"))
         for key, kind in (("size", int), ("background", int), ("mean", float), ("std", float)):
@@ -202,12 +199,13 @@ class Preprocess:
             return self(picture)[None]
         if crops != 10:
             raise UserError(f"crops is 1 or 10; received {crops}.")
-        image = self._resized(_image(self._checked(picture)))
+        image = self._resized(self._checked(picture))
         if image.height < self.size[0] or image.width < self.size[1]:
             needed = f"{self.size[1]}x{self.size[0]}"
             raise ImageError(f"Ten crops of {needed} need a larger picture; received {image.width}x{image.height}.")
         mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return self.normalize(torch.stack([_planes(crop) for side in (image, mirrored) for crop in self._five(side)]))
+        frames = [crop for side in (image, mirrored) for crop in resizing.five(side, self.size)]
+        return self.normalize(torch.stack([resizing.planes(frame) for frame in frames]))
 
     def framed(self, picture: np.ndarray | Image.Image) -> np.ndarray:
         """Resized and cropped, not yet normalised: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
@@ -272,65 +270,22 @@ class Preprocess:
         """Resized and cropped, (3, height, width): uint8, or float without antialias."""
         if not self.antialias:
             mode, corners = ("bilinear", False) if self.interpolation == "bilinear" else ("nearest-exact", None)
-            floats = _planes(picture).float()[None]
+            floats = resizing.planes(picture).float()[None]
             return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
-        image = self._resized(_image(picture))
+        image = self._resized(picture)
         if self.crop == "center" and (image.height, image.width) != self.size:
-            image = self._center(image)
-        return _planes(image)
+            image = resizing.center(image, self.size)
+        return resizing.planes(image)
 
-    def _resized(self, image: Image.Image) -> Image.Image:
-        method = _METHODS[self.interpolation]
-        height, width = self.size
+    def _resized(self, picture: np.ndarray | Image.Image) -> Image.Image:
+        image, method = resizing.image_of(picture), resizing.METHODS[self.interpolation]
         if self.resize == "shorter":
-            shorter = self.resize_to or 0
-            image = image.crop(middle(image.size, shorter))
-            longer = shorter * max(image.size) // min(image.size)
-            return image.resize((shorter, longer) if image.width < image.height else (longer, shorter), method)
+            return resizing.to_shorter_side(image, self.resize_to or 0, method)
         if self.resize == "stretch":
-            return image.resize((width, height), method)
+            return image.resize(self.size[::-1], method)
         if self.resize == "pad":
-            ratio = min(height / image.height, width / image.width)
-            inner = [max(round(side * ratio), 1) for side in (image.height, image.width)]
-            canvas = Image.new("RGB", (width, height), self.background)
-            canvas.paste(image.resize(inner[::-1], method), ((width - inner[1]) // 2, (height - inner[0]) // 2))
-            return canvas
+            return resizing.padded(image, self.size, method, self.background)
         return image
-
-    def _center(self, image: Image.Image) -> Image.Image:
-        """The middle, on black where the picture is smaller. Odd margins: round half to even, as torchvision."""
-        height, width = self.size
-        missing = max(width - image.width, 0) // 2, max(height - image.height, 0) // 2
-        left = -missing[0] if width > image.width else round((image.width - width) / 2)
-        top = -missing[1] if height > image.height else round((image.height - height) / 2)
-        return image.crop((left, top, left + width, top + height))
-
-    def _five(self, image: Image.Image) -> list[Image.Image]:
-        """The corners from the upper left to the lower right, and the centre."""
-        (height, width), right, below = self.size, image.width - self.size[1], image.height - self.size[0]
-        corners = [(0, 0), (right, 0), (0, below), (right, below)]
-        return [*(image.crop((x, y, x + width, y + height)) for x, y in corners), self._center(image)]
-
-
-def middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
-    """The box of an image of (width, height) that may be resized to a shorter side of `side`: the whole of nearly every one.
-
-    One pixel high and a million wide is a small image until its shorter side is brought to 256. Of such a strip it is the
-    middle, as long as MAX_PIXELS allow.
-    """
-    width, height = size
-    longest = max(MAX_PIXELS // side**2, 1) * min(size)
-    left, top = max(width - longest, 0) // 2, max(height - longest, 0) // 2
-    return left, top, left + min(width, longest), top + min(height, longest)
-
-
-def _image(picture: np.ndarray | Image.Image) -> Image.Image:
-    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-
-
-def _planes(picture: np.ndarray | Image.Image) -> Tensor:
-    """(H, W, 3) -> (3, H, W)."""
-    return torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1).contiguous()
 
 
 def _numbers(key: str, value: Any, kind: type) -> tuple[Any, ...]:

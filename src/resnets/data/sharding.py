@@ -24,6 +24,7 @@ from resnets.data.decode import DecodeError, decode_image, inspect
 from resnets.data.files import opened
 from resnets.data.image_formats import ALL_SUFFIXES
 from resnets.data.parallel import in_order
+from resnets.data.resizing import to_shorter_side
 from resnets.data.samples import Sample, Source
 from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, sha256, unfinished
 from resnets.errors import JobError, UserError
@@ -140,11 +141,9 @@ def _read(sample: Sample, *, resize: int | None) -> _Member:
     if resize is None or min(inspect(content, name=sample.path)[2:4]) <= resize:
         return _Member(sample, _suffix(sample.path), content, False, digest)
     image = decode_image(content, name=sample.path, min_side=2 * resize)  # a margin as that of Preprocess
-    longer = resize * max(image.size) // min(image.size)
-    size = (resize, longer) if image.width < image.height else (longer, resize)
     kind = "JPEG" if inspect(content, name=sample.path).format in _LOSSY else "PNG"
     file = io.BytesIO()
-    image.resize(size, Image.Resampling.BILINEAR).save(file, kind, **(_JPEG if kind == "JPEG" else {}))
+    to_shorter_side(image, resize, Image.Resampling.BILINEAR).save(file, kind, **(_JPEG if kind == "JPEG" else {}))
     return _Member(sample, ".jpg" if kind == "JPEG" else ".png", file.getvalue(), True, digest)
 
 
