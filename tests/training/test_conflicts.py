@@ -69,6 +69,7 @@ EXCLUDES = [
     ("scratch", "data.resize=none data.antialias=true", "data.antialias=true", "data.resize=none"),
     ("scratch", "data.val_fraction=0 data.split_seed=5", "data.split_seed=5", "data.val_fraction=0"),
     ("scratch", "data.val_fraction=0 data.group_by=day", "data.group_by=day", "data.val_fraction=0"),
+    ("scratch", "augment.crop=pad augment.pad_pixels=0 augment.pad_mode=edge", "pad_mode=edge", "pad_pixels=0"),
     ("scratch", "optim.name=adamw optim.nesterov=true", "optim.nesterov=true", "optim.name=adamw"),
     ("scratch", "optim.momentum=0 optim.nesterov=true", "optim.nesterov=true", "optim.momentum=0"),
     ("scratch", "optim.weight_decay=0 optim.decay_norm_and_bias=true", "decay_norm_and_bias", "weight_decay=0"),
@@ -111,6 +112,11 @@ SIZES = [
     ("scratch", "data.batch=16 --epochs=2 freeze.head_epochs=2", "`freeze.head_epochs=2` leaves nothing for the backbone"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_epochs=4", "reaches beyond a run of 12"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_steps=12", "reaches beyond a run of 12 steps"),
+    ("scratch", "data.batch=16 --epochs=4 stop.patience_epochs=4", "`stop.patience_epochs=4` reaches beyond a run of 12"),
+    ("scratch", "data.batch=16 --epochs=4 schedule.plateau_epochs=9", "`schedule.plateau_epochs=9` reaches beyond a run of"),
+    ("scratch", "data.batch=16 --epochs=4 schedule.warmup_until_error=0.8", "is judged by 100 steps and would never end in"),
+    ("scratch", "data.batch=16 schedule.name=step", "`schedule.name=step` needs `schedule.milestones_epochs`"),
+    ("scratch", "data.batch=16 schedule.name=step schedule.milestones_epochs=1,2 schedule.factors=0.1", "1 numbers for 2"),
 ]  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_each_milestone_can_have_its_own_factor():
     assert [curve(0), curve(10), curve(20)] == pytest.approx([1, 0.5, 0.05])
     with pytest.raises(UserError, match="2 numbers for 1 milestones"):
         build(Schedule(name="step", milestones_epochs=(1.0,), factors=(0.5, 0.1)), total_steps=9, steps_per_epoch=1)
-    with pytest.raises(UserError, match=r"needs schedule\.milestones_epochs"):
+    with pytest.raises(UserError, match=r"needs `schedule\.milestones_epochs"):
         build(Schedule(name="step"), total_steps=9, steps_per_epoch=1)
 
 

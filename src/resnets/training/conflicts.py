@@ -13,6 +13,8 @@ from resnets.errors import UserError
 from resnets.training import freeze
 from resnets.training.plan import Draft
 from resnets.training.recipe import Recipe, keys, total_steps
+from resnets.training.schedule import ERROR_WINDOW_STEPS
+from resnets.training.schedule import build as build_curve
 
 # Two keys for one thing: whichever is given, the recipe's own value of the other is cleared to the value that stands
 # behind it.
@@ -82,6 +84,7 @@ NEEDS = (
     Needs("data.split_seed", "data.val_fraction", _held_out),
     Needs("data.group_by", "data.val_fraction", _held_out),
     *(Needs(key, "augment.crop", _crops(crop)) for key, crop in CROP_OF.items()),
+    Needs("augment.pad_mode", "augment.pad_pixels", lambda recipe: recipe.augment.pad_pixels != 0),
     Needs("optim.nesterov", "optim.name", lambda recipe: recipe.optim.name == "sgd"),
     Needs("optim.nesterov", "optim.momentum", lambda recipe: recipe.optim.momentum > 0),
     Needs("optim.decay_norm_and_bias", "optim.weight_decay", lambda recipe: recipe.optim.weight_decay > 0),
@@ -184,7 +187,14 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
         ("schedule.milestones_steps", any(each >= total for each in schedule.milestones_steps), late),
         ("schedule.plateau_epochs", not val_count and schedule.plateau_epochs is not None, unseen),
         ("stop.patience_epochs", not val_count and recipe.stop.patience_epochs is not None, unseen),
+        *((key, val_count and draft.given(key) and (keys(recipe)[key] or 0) * steps >= total, late) for key in WAITING),
+        (
+            "schedule.warmup_until_error",
+            schedule.warmup_until_error is not None and total <= ERROR_WINDOW_STEPS,
+            f"is judged by {ERROR_WINDOW_STEPS} steps and would never end in {end}",
+        ),
     ]
+    build_curve(schedule, total_steps=total, steps_per_epoch=steps)  # which says what a step schedule lacks
     broken = [(key, words) for key, is_broken, words in rules if is_broken]
     _raise([f"{_named(draft, key)} {words}" for key, words in broken if draft.given(key)], "Give another value.")
     draft.notes += [
@@ -198,9 +208,12 @@ NOTED = (
     "schedule.milestones_epochs",
     "schedule.milestones_steps",
     "schedule.plateau_epochs",
+    "schedule.warmup_until_error",
     "stop.patience_epochs",
 )
 
+
+WAITING = ("schedule.plateau_epochs", "stop.patience_epochs")  # the epochs of which would be more than there are
 
 ZERO_COUNTS = ("data.val_fraction", "data.split_seed", "schedule.warmup_share", "augment.pad_pixels")
 

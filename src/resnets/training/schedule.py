@@ -115,10 +115,12 @@ def _step(part: recipe.Schedule, steps_per_epoch: int, offset: int) -> Step:
     """Milestones count from the beginning of the run, whatever comes before."""
     milestones = part.milestones_steps or tuple(round(each * steps_per_epoch) for each in part.milestones_epochs)
     if not milestones:
-        raise UserError("schedule.name=step needs schedule.milestones_epochs (or _steps), such as 30,60")
+        raise UserError(
+            "`schedule.name=step` needs `schedule.milestones_epochs` or `schedule.milestones_steps`, such as 30,60."
+        )
     factors = part.factors or (part.factor,) * len(milestones)
     if len(factors) != len(milestones):
-        raise UserError(f"schedule.factors has {len(factors)} numbers for {len(milestones)} milestones.")
+        raise UserError(f"`schedule.factors` has {len(factors)} numbers for {len(milestones)} milestones.")
     return Step(tuple(each - offset for each in milestones), factors)
 
 
