@@ -97,6 +97,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
         ("bench tiny --engines tensorrt", "no engine 'tensorrt'"),
         ("bench tiny --batch two", "received 'two'"),
         ("bench tiny --precision fp16", "received 'fp16'"),
+        ("bench tiny --engines reference --precision bf16", "--precision bf16 has no effect with --engines reference"),
         ("bench tutorial_resnet50 --imgsz 8", "least side"),
         ("predict one.safetensors data --precision int8", "received 'int8'"),
         ("evaluate one.safetensors data --engine opnvino", "Did you mean 'openvino'?"),

@@ -118,6 +118,7 @@ OTHER = [
     ({"dry_run": True}, "`dry_run` plans a new run"),
     ({"epochs": "+0"}, "stop.epochs must be at least 1"),
     ({"save_every": "often"}, "received 'often'"),
+    ({"out": "elsewhere"}, "leave out `out=elsewhere`"),
 ]
 
 

@@ -94,6 +94,8 @@ def test_a_file_of_ours_says_itself_what_it_is(tmp_path: Path) -> None:
     found = inspect(tmp_path / "c.safetensors")
     assert (found.container, found.only().spec) == ("resnets", spec)
     assert found.lines()[0] == "format:   resnets (resnets)"
+    with pytest.raises(UserError, match="leave `prefix`, `ignore` away"):
+        inspect(tmp_path / "c.safetensors", prefix="module.", ignore=["a*"])
 
 
 def test_names_that_no_format_has(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def bench(
 
     from resnets.engine import bench as measure
     from resnets.engine import machine
+    from resnets.errors import UserError
     from resnets.training import speed
 
     if threads is not None:
@@ -57,6 +58,8 @@ def bench(
     name = str(speed.device(device).value)
     sizes, precisions = _sizes(batch), _precisions(precision)
     wanted = measure.names(engines, torch.device(name))
+    if precision == "bf16" and not wanted:
+        raise UserError(f"`precision=bf16` has no effect with `engines={engines}`: the reference computes in fp32.")
     net, pictures, origin = _loaded(model, imgsz, max(PICTURES, *sizes), name)
     facts = {"model": model, "weights": origin, "imgsz": pictures.shape[-1], **machine.identity(torch.device(name))}
     measured = itertools.chain.from_iterable(

@@ -33,7 +33,7 @@ def train(
         str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
-    out: Annotated[str, typer.Option(help="Where run folders go.")] = "runs",
+    out: Annotated[str | None, typer.Option(help="Where run folders go.  [default: runs]")] = None,
     resume: Annotated[str | None, typer.Option(help="Go on with this run folder.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the whole plan with its reasons, and stop.")

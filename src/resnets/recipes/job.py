@@ -76,7 +76,7 @@ def train(
     model: str | None = None,
     weights: str | Path | None = None,
     recipe: str | Recipe | None = None,
-    out: str | Path = "runs",
+    out: str | Path | None = None,
     name: str | None = None,
     resume: str | Path | None = None,
     overrides: Sequence[str] = (),
@@ -93,6 +93,7 @@ def train(
             published ones of `model`. A head for other classes is replaced, and reported. None, without a recipe: the
             best published ones where they can be had, or else random weights, which is told with the reason.
         recipe: a name of `resnets.recipes.book`, or a `Recipe`; without it "scratch", or "finetune" with weights.
+        out: where run folders go; None for "runs".
         name: of the run folder; a number is added when it exists, since no run is written over.
         resume: a run folder whose run goes on from its last saved state, with its own data and recipe. Then `epochs` may
             be "+20", which adds as many epochs to a finished run.
@@ -111,12 +112,13 @@ def train(
     given = _given(values | {"epochs": None} if more else values)
     with distributed.joined() as attempt:
         if resume is not None:
-            asked = _asked(Path(resume), data, model, weights, recipe, name, dry_run)
+            asked = _asked(Path(resume), data, model, weights, recipe, name, out, dry_run)
             return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
         if more:
             raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
         if data is None:
             raise UserError("Name the pictures to train on: resnets train DATA (or go on with `resume` RUN).")
+        out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.by_first(lambda: atomic.check_folder(out))
         draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
@@ -154,7 +156,7 @@ def lr_find(
 ) -> float:
     """The learning rate that a range test suggests for this job; its curve is drawn to `out`.
 
-    The other arguments are those of `train`, but for what a range test does not do: rates, schedules, the end of a run.
+    The other arguments are those of `train`, but for `lr`; what has no effect on a range test is said.
 
     Raises:
         UserError: `low` is not below `high`, or the job is not possible as asked.
@@ -402,6 +404,7 @@ def _asked(
     weights: str | Path | None,
     recipe: object,
     name: str | None,
+    out: str | Path | None,
     dry_run: bool,
 ) -> dict[str, Any]:
     """What else was said about a run that is to go on, by dotted key, to be compared with its recipe."""
@@ -409,6 +412,8 @@ def _asked(
         raise UserError("`dry_run` plans a new run; the plan of one that goes on stands in its recipe.toml.")
     if name not in (None, run.resolve().name):
         raise UserError(f"`resume` goes on with '{run}' under its own name; leave out `name={name}`.")
+    if out is not None and Path(out).resolve() != run.resolve().parent:
+        raise UserError(f"`resume` goes on with '{run}' where it is; leave out `out={out}`.")
     asked = {"data.location": None if data is None else str(data), "model.name": model}
     if weights is not None:  # False and "none" ask for random ones
         asked["model.weights"] = published.chosen(words.meaning(weights, model), model)

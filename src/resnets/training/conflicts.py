@@ -149,15 +149,21 @@ def check_source(draft: Draft, own_val: bool, stored: bool) -> None:
     _raise([f"{_named(draft, key)} has no effect: {why}" for key in given], "Leave it out.")
 
 
-# What a range test does not do: it has rates of its own, ends after its steps, judges nothing and keeps nothing.
-_NOT_IN_RANGE_TEST = ("optim.lr", "optim.lr_batch", "schedule.", "stop.", "save.", "ema.", "speed.sync_bn")
+# What a range test does not do: it ends after its steps, judges nothing and keeps nothing.
+_NOT_IN_RANGE_TEST = ("schedule.", "stop.", "save.", "ema.", "speed.sync_bn")
 
 
 def check_range_test(draft: Draft) -> None:
-    """Raises UserError where a value was given that has no effect on a range test."""
-    given = [key for key in draft.origins if draft.given(key) and key.startswith(_NOT_IN_RANGE_TEST)]
-    why = "has no effect on a range test, whose rate goes from `low` to `high` in `steps` steps"
-    _raise([f"{_named(draft, key)} {why}" for key in given], "Leave it out.")
+    """Note the given values that have no effect on a range test, which takes those of a training.
+
+    Raises:
+        UserError: a rate was given, while the test has its own.
+    """
+    given = [key for key in draft.origins if draft.given(key)]
+    why = "has no effect on a range test"
+    rates = [f"{_named(draft, key)} {why}" for key in given if key in ("optim.lr", "optim.lr_batch")]
+    _raise(rates, "Its rate goes from `low` to `high`.")
+    draft.notes += [f"{_named(draft, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)]
 
 
 def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) -> None:

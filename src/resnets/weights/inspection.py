@@ -155,6 +155,11 @@ def inspect(
     """
     path = location.packaged(path)
     if is_ours(path):
+        told = {"wrapper": wrapper, "prefix": prefix, "ignore": ignore}
+        if needless := [f"`{name}`" for name, value in told.items() if value]:
+            raise UserError(
+                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave {', '.join(needless)} away."
+            )
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)
         return Inspection(path, "resnets", None, "", (Guess(checkpoint.spec, "resnets", reasons),))
