@@ -48,5 +48,8 @@ def suggestion(received: str, known: Iterable[str], shown: Mapping[str, str] | N
 
 
 def printable(text: str) -> str:
-    r"""One line for a terminal: what would steer it, such as an escape or a line break in a file name, as `\x1b`, `\n`."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    r"""One line for a terminal: what would steer it, such as an escape or a line break in a file name, as `\x1b`, `\n`.
+
+    Bytes of a file name that are no text stand in it as surrogates; they stay as they are, and the stream writes the bytes.
+    """
+    return "".join(each if each.isprintable() or "\udc80" <= each <= "\udcff" else ascii(each)[1:-1] for each in text)

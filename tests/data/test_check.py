@@ -373,6 +373,16 @@ def test_the_lines_name_problems_cases_and_verdict(faulty: tuple[CheckReport, di
     assert "\x1b" not in text
 
 
+def test_names_of_files_and_classes_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    pictures(tmp_path, ("ant\x1b[31m", "bee"), count=2)
+    (tmp_path / "bee" / "a\x1b]0;b\x07.jpg").write_bytes(b"text")
+    file = io.StringIO()
+    check_text.show(check(sources.read(tmp_path), workers=1), file)
+    assert not {"\x1b", "\x07"} & set(file.getvalue())
+    assert r"bee/a\x1b]0;b\x07.jpg" in file.getvalue()
+    assert r"ant\x1b[31m" in file.getvalue()
+
+
 def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path) -> None:
     pictures(tmp_path, ("ant",), count=1)
     path = str(tmp_path / "ant" / "00.jpg")

@@ -435,7 +435,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colours, capsys):
     for path in (colours / "red").iterdir():
         path.write_text("this is a text")
     (colours / "void").mkdir()
-    with pytest.raises(UserError, match=r"no image of 'red' is left\n  besides, .* without images: 'void'"):
+    with pytest.raises(UserError, match=r"no image of 'red' is left\. Besides, .* without images: 'void'"):
         job.train(colours, dry_run=True)  # all that is known is said at once
     (colours / "void").rmdir()
     _, parts, _ = _learn(colours, epochs=1, on_bad="skip")

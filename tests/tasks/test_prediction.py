@@ -13,7 +13,7 @@ def test_a_line_a_picture() -> None:
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:
-    assert str(Prediction("\x1b[2Ja\nb.jpg", "c\rd", 1.0, (("c\rd", 1.0),))) == "?[2Ja?b.jpg  c?d 100.0 %"
+    assert str(Prediction("\x1b[2Ja\nb.jpg", "c\rd", 1.0, (("c\rd", 1.0),))) == r"\x1b[2Ja\nb.jpg  c\rd 100.0 %"
 
 
 def test_a_name_that_is_no_text_leaves_as_it_came() -> None:

@@ -157,7 +157,9 @@ def _usage(error: Any, words: Sequence[str]) -> str:
         received = _received(error.param.opts, words)
         message = f"'{received}' is not possible: {error.message.partition(',')[0]}.{aliases.decimal_hint(received)}"
     else:
-        message = " ".join(error.format_message().split()) + aliases.blank_hint(words)
+        message = " ".join(error.format_message().split())
+        if hint := aliases.blank_hint(words):
+            message = f"{message}.{hint}"
     return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
 
 

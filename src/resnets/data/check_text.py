@@ -11,6 +11,7 @@ from rich.text import Text
 from resnets.data.check import CheckReport, in_words, within
 from resnets.data.faults import Finding, Problem
 from resnets.data.samples import counted
+from resnets.errors import printable
 
 SHOWN_CASES = 3  # of a kind of problem
 SHOWN_COPIES = 4  # of one picture
@@ -34,11 +35,12 @@ def show(report: CheckReport, file: TextIO) -> None:
 
 def _heading(report: CheckReport) -> str:
     classes = f"{len(report.classes):,} class{'' if len(report.classes) == 1 else 'es'}"
-    return f"{report.root}: {counted(report.pictures, 'picture')} in {classes}, {in_words(report.bytes)}"
+    return f"{printable(report.root)}: {counted(report.pictures, 'picture')} in {classes}, {in_words(report.bytes)}"
 
 
 def _classes(report: CheckReport) -> Iterator[Text]:
-    totals = {name: sum(counts.values()) for name, counts in report.classes.items()}
+    classes = {printable(name): counts for name, counts in report.classes.items()}
+    totals = {name: sum(counts.values()) for name, counts in classes.items()}
     names = list(totals)
     left_out = len(names) - SHOWN_CLASSES
     if left_out > 0:  # the largest and the smallest tell more than the first ones
@@ -48,7 +50,7 @@ def _classes(report: CheckReport) -> Iterator[Text]:
     for place, name in enumerate(names):
         if left_out > 0 and place == SHOWN_CLASSES // 2:
             yield Text(f"  … {left_out:,} more …", style="dim")
-        parts = report.classes[name]
+        parts = classes[name]
         counts = "" if list(parts) == [""] else "  " + "  ".join(f"{part} {count:,}" for part, count in parts.items())
         bar = "▇" * round(BAR * totals[name] / max(max(totals.values()), 1))
         bar = f"{bar:<{BAR}}" if counts else bar
@@ -69,4 +71,4 @@ def _finding(root: str, finding: Finding) -> str:
     paths = " = ".join(within(root, path) for path in finding.paths[:SHOWN_COPIES])
     if len(finding.paths) > SHOWN_COPIES:
         paths += f" = {len(finding.paths) - SHOWN_COPIES:,} more"
-    return f"{paths}: {finding.note}" if paths and finding.note else paths or finding.note
+    return printable(f"{paths}: {finding.note}" if paths and finding.note else paths or finding.note)

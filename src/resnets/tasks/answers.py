@@ -13,10 +13,10 @@ from typing import TextIO
 
 from resnets import atomic
 from resnets.data.samples import NotUsed, counted, listed
-from resnets.errors import JobError, UserError
+from resnets.errors import JobError, UserError, printable
 from resnets.progress import say, track
 from resnets.tasks import classify, listing, sorting
-from resnets.tasks.prediction import Prediction, printable
+from resnets.tasks.prediction import Prediction
 from resnets.tasks.tables import CsvRows, JsonRows
 
 TOP_K = 5

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from resnets.errors import printable
 from resnets.tasks.evaluation import Evaluation
-from resnets.tasks.prediction import printable
 from resnets.weights.location import BEST
 
 MOST_CLASSES = 40  # rows on a terminal; beyond that, those that are recognised worst

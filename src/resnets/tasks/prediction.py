@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from resnets.errors import printable
+
 LEAST_SHOWN = 0.0005  # what would be printed as 0.0 % is left out
 
 
@@ -35,8 +37,3 @@ class Prediction:
         first, *others = [f"{label} {100 * probability:.1f} %" for label, probability in self.top]
         shown = [text for text, (_, probability) in zip(others, self.top[1:], strict=True) if probability > LEAST_SHOWN]
         return printable(f"{self.path}  {first}" + (f"  ({', '.join(shown)})" if shown else ""))
-
-
-def printable(text: str) -> str:
-    """Without characters that would steer the terminal; bytes that are no text (surrogates) leave as they came."""
-    return "".join(char if char.isprintable() or "\udc80" <= char <= "\udcff" else "?" for char in text)

@@ -119,8 +119,8 @@ def readable(source: Source, on_bad: str) -> Source:
     if failures and on_bad == "error":
         left = {sample.label for sample, (_, error) in zip(source.samples, judged, strict=True) if error is None}
         lost = sorted(set(source.classes) - {str(label) for label in left})
-        also = f"\n  without these no image of {listed(lost)} is left" if lost else ""
-        also += f"\n  besides, there are class folders without images: {listed(source.empty)}" if source.empty else ""
+        also = f" Without these no image of {listed(lost)} is left." if lost else ""
+        also += f" Besides, there are class folders without images: {listed(source.empty)}." if source.empty else ""
         raise UserError(cache.failed(failures) + also)
     kept = tuple(
         replace(sample, sha256=digest)
