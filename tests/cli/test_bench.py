@@ -34,7 +34,9 @@ def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFi
     assert app.main(["bench", "tiny", *SHORT, "--imgsz", "40", "--precision", "fp32", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
     assert "tiny with random weights, pictures of 40x40" in shown
-    table, _, sentences = shown.partition("x ref: times")
+    table, _, sentences = shown.partition("images/s: by")
+    speed, other, ratio = map(float, table.splitlines()[-1].split()[3:6])
+    assert ratio == pytest.approx(speed / other, rel=0.02, abs=0.02)  # what is printed hangs together
     assert table.count("fp32") == 2
     assert table.count("100.0%") == 2
     assert "Batch 16: " in sentences
@@ -51,14 +53,14 @@ def test_no_figure_is_cut_off(
         monkeypatch.setenv("COLUMNS", columns)
     near = Agreement(32, 1.0, 12.5, 0.1234)
     rows = [
-        Row("reference", "fp32", 4096, 123.456, 1234567.8, 1.0, 12345678.9, 99999.9, 1.0, agreement=near),
+        Row("reference", "fp32", 4096, 1234.56, 1234567.8, 1234567.8, 12.34, (12.34, 45.67), agreement=near),
         Row("compile", "bf16", 16, failure="no C++ compiler " * 9),
     ]
     facts = {"model": "tiny", "weights": "random", "imgsz": 32, "device": f"cpu {'long name ' * 9}", "threads": 2}
     bench._print_table(facts, rows)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 79
-    for figure in ("4096", "1234568", "12345679", "100000", "123.5", "100.0%", "0.1234"):
+    for figure in ("4096", "1234568", "12.34-45.67", "1235", "100.0%", "0.1234"):
         assert figure in shown
     assert "…" not in shown
 

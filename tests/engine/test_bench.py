@@ -92,31 +92,37 @@ def test_a_row_comes_before_the_next_engine_is_made(
     assert "3 of 3: torch bf16, batch 2" in capsys.readouterr().err
 
 
-def test_slow_batches_end_a_row_before_there_are_twenty(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench, "MOST_SECONDS", 0.0)
-    measured = bench._Measured(net, bench.REFERENCE, "fp32", pictures, 2)
-    measured.run(0.0, 20, 0.0)
-    assert measured.times == []
-    measured.run(1e-9, 20, 0.0)
-    assert len(measured.times) == 1
+def test_a_short_measurement_takes_one_batch_in_each_round(net: ResNet, pictures: Tensor) -> None:
+    for row in measured(net, pictures, "torch"):
+        assert row.runs == bench.ROUNDS
 
 
-def row(engine: str, precision: str, times: float, moved: float | None = 0.0, batch: int = 16) -> bench.Row:
+def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, pictures: Tensor) -> None:
+    for row in measured(net, pictures, "torch"):
+        assert row.times_reference == pytest.approx(row.pictures_per_second / row.reference_per_second)
+        assert row.pictures_per_second == pytest.approx(1000 * row.batch / row.p50_ms)
+        assert row.spread[0] <= row.times_reference <= row.spread[1]
+
+
+def row(
+    engine: str, precision: str, times: float, moved: float | None = 0.0, batch: int = 16, spread: float = 0.0
+) -> bench.Row:
     near = None if moved is None else bench.Agreement(32, 1.0, moved, moved)
-    return bench.Row(engine, precision, batch, times_reference=times, agreement=near)
+    ends = (times - spread, times + spread)
+    return bench.Row(engine, precision, batch, times_reference=times, spread=ends, agreement=near)
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["take openvino fp32: 4.4 times", "`engine=openvino`"]),
+        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["take openvino fp32: 4.4 [4.4,", "`engine=openvino`"]),
         ([row("torch", "fp32", 1.02)], ["stay with the reference"]),
+        ([row("torch", "fp32", 1.4, spread=0.5)], ["beyond the spread of the rounds (torch fp32: 1.4 [0.9, 1.9] times"]),
+        ([row("torch", "fp32", 1.9, spread=1.0), row("openvino", "fp32", 1.5)], ["no worse within the spread: torch"]),
         ([row("compile", "fp32", 0.0, None)], ["stay with the reference"]),
         (
             [row("openvino", "bf16", 5.1, 0.03), row("openvino", "fp32", 2.0)],
-            ["take openvino fp32: 2.0 times", "openvino bf16 is faster (5.1 times), but moves a probability by up to 0.030"],
+            ["take openvino fp32: 2.0", "openvino bf16 is faster (5.1 times), but moves a probability by up to 0.030"],
         ),
         ([row("openvino", "bf16", 5.1, 0.03)], ["stay with the reference", "openvino bf16 is faster"]),
     ],

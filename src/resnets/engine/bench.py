@@ -24,9 +24,8 @@ from resnets.models.resnet import ResNet
 from resnets.progress import say, track
 
 REFERENCE = "reference"
-ROUNDS = 5
-LEAST_RUNS = 20  # of each engine, so that a 95th percentile means something
-MOST_SECONDS = 20.0  # for these runs: emulated bf16 may take seconds for a batch
+ROUNDS = 5  # in each at least one batch of the engine and one of the reference, however long they take
+SLOW = {"compile": " (compiling takes a minute or so)"}
 GAIN = 1.1  # an engine is advised from this multiple of the reference's speed on
 
 
@@ -35,9 +34,12 @@ class Row:
     """One engine at one batch size.
 
     Attributes:
-        pictures_per_second: all pictures by all time.
-        times_reference: the reference's median time for a batch by this one's, from batches of both that took turns.
-        p50_ms, p95_ms, p99_ms: how long a batch takes.
+        pictures_per_second: by the median time of a batch.
+        reference_per_second: images of the reference per second, by its batches of the same rounds.
+        times_reference: the first by the second.
+        spread: the lowest and the highest of this ratio in one round.
+        p50_ms, p95_ms, p99_ms: how long a batch takes; p50 is the median over the rounds of the median of a round.
+        runs: batches that were timed.
         memory_mib: the highest that the GPU's memory rose above what it held before the engine was made. None on the CPU:
             a process that keeps freed memory for the next engine shows only what the first one needed.
         agreement: with the reference, on the pictures of the measurement.
@@ -49,10 +51,13 @@ class Row:
     batch: int
     build_seconds: float = 0.0
     pictures_per_second: float = 0.0
+    reference_per_second: float = 0.0
     times_reference: float = 0.0
+    spread: tuple[float, float] = (0.0, 0.0)
     p50_ms: float = 0.0
     p95_ms: float = 0.0
     p99_ms: float = 0.0
+    runs: int = 0
     memory_mib: float | None = None
     agreement: Agreement | None = None
     failure: str = ""
@@ -90,7 +95,8 @@ def rows(
     Args:
         net: in eval mode.
         pictures: float32 (n, C, h, w), n >= batch; all of them are compared.
-        seconds: for each engine, at least; 20 batches are run in any case, unless they take longer than 20 seconds.
+        seconds: of measuring for each row, half as much again for the reference in between; five batches of both are run in
+            any case. Making an engine ready comes on top.
 
     Raises:
         UserError: there are not enough pictures for a batch.
@@ -101,20 +107,18 @@ def rows(
     reference: _Measured | None = None
     logits = torch.empty(0)
     for number, (name, precision) in enumerate(cases, start=1):
-        say(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready ...")
+        say(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready{SLOW.get(name, '')} ...")
         measured = _Measured(net, name, precision, pictures, batch)
-        against: list[
-            float
-        ] = []  # times of the reference in between, so that whatever else the machine does meets both
+        against: list[float] = []  # the reference in the same rounds: whatever else the machine does meets both
         if measured.engine is not None:
             what = f"{name} {precision}, batch {batch}"
             for _ in track(range(ROUNDS), what=what, total=ROUNDS, unit="rounds"):
-                measured.run(seconds / ROUNDS, -(-LEAST_RUNS // ROUNDS), MOST_SECONDS / ROUNDS)
+                measured.round(seconds / ROUNDS)
                 if reference is not None:
-                    against.append(reference.once())
+                    against.append(reference.round(seconds / ROUNDS / 2))
         if reference is None:
             reference, logits = measured, measured.logits()
-        yield measured.row(logits, against or measured.times)
+        yield measured.row(logits, against or measured.rounds)
 
 
 def advice(rows: Sequence[Row]) -> list[str]:
@@ -125,17 +129,29 @@ def advice(rows: Sequence[Row]) -> list[str]:
 def _advice(rows: Sequence[Row]) -> str:
     """Of the rows of one batch size."""
     others = [row for row in rows if row.engine != REFERENCE and row.agreement is not None]
-    best = max((row for row in others if row.near), key=lambda row: row.times_reference, default=None)
-    gain = best.times_reference if best else 1.0
-    if best is None or gain < GAIN:
-        text, gain = "stay with the reference, nothing else was a tenth faster with its answers", 1.0
+    near = [row for row in others if row.near and row.times_reference >= GAIN]
+    sure = [row for row in near if row.spread[0] > 1]
+    best = max(sure or near, key=lambda row: row.times_reference, default=None)
+    gain = best.times_reference if sure and best else 1.0
+    if best is None:
+        text = "stay with the reference, nothing else was a tenth faster with its answers"
+    elif not sure:
+        text = f"nothing was faster than the reference beyond the spread of the rounds ({_ratio(best)} is the most): stay with "
+        text += "it, or measure again with more `seconds` while nothing else runs"
     else:
-        text = f"take {best}: {gain:.1f} times the reference (`engine={best.engine}` `precision={best.precision}`)"
+        text = f"take {_ratio(best)} the reference (`engine={best.engine}` `precision={best.precision}`)"
+        if alike := [f"{row}" for row in near if row is not best and row.spread[1] >= best.spread[0]]:
+            text += f"; no worse within the spread: {', '.join(alike)}"
     moved = max((row for row in others if not row.near), key=lambda row: row.times_reference, default=None)
     if moved is not None and moved.agreement is not None and moved.times_reference > GAIN * gain:
         text += f"; {moved} is faster ({moved.times_reference:.1f} times), but moves a probability by up to "
         text += f"{moved.agreement.probability:.3f}"
     return f"Batch {rows[0].batch}: {text}."
+
+
+def _ratio(row: Row) -> str:
+    low, high = row.spread
+    return f"{row}: {row.times_reference:.1f} [{low:.1f}, {high:.1f}] times"
 
 
 class _Measured:
@@ -144,6 +160,7 @@ class _Measured:
     def __init__(self, net: ResNet, name: str, precision: str, pictures: Tensor, batch: int) -> None:
         self.net, self.name, self.precision, self.pictures, self.batch = net, name, precision, pictures, batch
         self.times: list[float] = []
+        self.rounds: list[float] = []  # the median time of each
         self.engine: Engine | None = None
         self.failure = ""
         self.build_seconds = 0.0
@@ -179,13 +196,14 @@ class _Measured:
             classify(self.net.head, pooled).cpu()  # waits for a GPU
         return time.perf_counter() - start
 
-    def run(self, seconds: float, least: int, most_seconds: float) -> None:
-        took = 0.0
-        done = 0
-        while took < seconds or (done < least and took < most_seconds):
-            self.times.append(self.once())
-            took += self.times[-1]
-            done += 1
+    def round(self, seconds: float) -> float:
+        """The median time of a batch over so many seconds, at least one batch."""
+        times = [self.once()]
+        while sum(times) < seconds:
+            times.append(self.once())
+        self.times += times
+        self.rounds.append(float(np.median(times)))
+        return self.rounds[-1]
 
     def logits(self) -> Tensor:
         assert self.engine is not None
@@ -196,17 +214,22 @@ class _Measured:
     def row(self, wanted: Tensor, against: Sequence[float]) -> Row:
         if self.engine is None:
             return Row(self.name, self.precision, self.batch, failure=self.failure)
-        p50, p95, p99 = (float(each) * 1000 for each in np.percentile(self.times, [50, 95, 99]))
+        middle, other = float(np.median(self.rounds)), float(np.median(against))
+        ratios = [theirs / own for own, theirs in zip(self.rounds, against, strict=True)]
+        p95, p99 = (float(each) * 1000 for each in np.percentile(self.times, [95, 99]))
         return Row(
             self.name,
             self.precision,
             self.batch,
             build_seconds=self.build_seconds,
-            pictures_per_second=self.batch * len(self.times) / sum(self.times),
-            times_reference=float(np.median(against)) * 1000 / p50,
-            p50_ms=p50,
+            pictures_per_second=self.batch / middle,
+            reference_per_second=self.batch / other,
+            times_reference=other / middle,
+            spread=(min(ratios), max(ratios)),
+            p50_ms=middle * 1000,
             p95_ms=p95,
             p99_ms=p99,
+            runs=len(self.times),
             memory_mib=self.memory_mib,
             agreement=agreement(self.logits(), wanted),
         )
