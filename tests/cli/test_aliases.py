@@ -24,3 +24,8 @@ def test_what_is_no_flag_of_train_stays():
     assert aliases.canonical(["predict", "run", "--", "--weights", "b"], VERBS)[1] == "run"
     assert aliases.canonical(["predict", "--weights"], VERBS) == ["predict", "--weights"]
     assert aliases.canonical(["train", "data", "--weights", "w"], VERBS) == ["train", "data", "--weights", "w"]
+
+
+@pytest.mark.parametrize("flag", ["--test-fraction", "--test-size"])
+def test_a_test_split_is_made_by_another_command(flag):
+    assert "resnets data split DATA --test-fraction 0.15" in aliases.flag_hint(flag, ["--val-fraction"])

@@ -80,6 +80,8 @@ def test_the_folder_is_data_and_so_is_the_list(tmp_path: Path) -> None:
     builtin.write("shapes", tmp_path, count=60, size=32, objects=3)
     folder, listed = sources.read(tmp_path), sources.read(tmp_path / "labels.jsonl")
     assert folder.classes == listed.classes == CLASSES
+    assert not folder.unused.files  # what describes the shapes is ours
+    assert not folder.unused.folders
     assert Counter(sample.split for sample in folder.samples) == {"train": 36, "val": 12, "test": 12}
     assert {(sample.path, sample.label, sample.split) for sample in folder.samples} == {
         (sample.path, sample.label, sample.split) for sample in listed.samples

@@ -154,7 +154,7 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
     assert _rows(run) == _rows(whole)
     moved = colours.rename(tmp_path / "moved")
     run = run.rename(tmp_path / "moved run")
-    with pytest.raises(UserError, match="No data at"):
+    with pytest.raises(UserError, match=r"no longer at 'colours'.*: resnets train DATA `resume='.*/moved run'`$"):
         job.train(resume=run)
     resume.states(run / "state")[-1].unlink()
     job.train(moved, resume=run)

@@ -184,18 +184,26 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"overrides": ["model.drop_path_rate=0.1"]}, "downloads are switched off; with"),
-        ({"overrides": ["model.hidden=8"]}, "downloads are switched off; with"),
+        (
+            {"overrides": ["model.drop_path_rate=0.1"]},
+            "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
+        ),
+        ({"overrides": ["model.hidden=8"]}, "RESNETS_OFFLINE is set and the published ones are not on this machine; "),
         ({"overrides": ["model.shortcut=A"]}, "`model.shortcut=A` makes another network"),
         ({"overrides": ["model.stem=cifar"]}, "`model.stem=cifar` makes another network"),
         ({"stem": "cifar"}, "`stem=cifar` makes another network"),
-        ({"model": "cifar_resnet20"}, "cifar_resnet20 is for small images"),
+        ({"model": "cifar_resnet20"}, "cifar_resnet20 is for small images)"),
     ],
     ids=str,
 )
 def test_why_the_weights_are_random_is_always_said(colours, values, reason, capsys):
     job.train(colours, dry_run=True, **values)
-    assert f"model.weights = none  (random weights because {reason}" in capsys.readouterr().err
+    assert f"model.weights = none  (random, since {reason}" in capsys.readouterr().err
+
+
+def test_published_weights_that_cannot_be_had_are_an_error_that_names_what_else_there_is(colours):
+    with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet18.* `weights=none`;.*`weights=FILE`"):
+        job.train(colours, weights="imagenet", dry_run=True)
 
 
 @pytest.mark.parametrize(

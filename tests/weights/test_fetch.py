@@ -317,7 +317,7 @@ def test_a_refusal_is_named_and_not_repeated(server: Any, code: int, words: str)
         fetch.fetch(published(server))
     assert len(server.asked) == 1
     assert "RESNETS_MIRROR" in str(error.value)
-    assert "0 of an unknown number of bytes" in str(error.value)
+    assert "nothing came from 127.0.0.1" in str(error.value)
 
 
 def test_too_many_requests_are_waited_for(server: Any) -> None:
@@ -337,11 +337,13 @@ def test_a_long_wait_is_told_and_not_taken(server: Any) -> None:
     assert len(server.asked) == 1
 
 
-def test_nobody_listens(server: Any) -> None:
+def test_nobody_listens(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(transfer, "PAUSES", (0.01,) * 4)
     entry = published(server)
     entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
     with pytest.raises(JobError, match="Connection refused"):
         fetch.fetch(entry)
+    assert capsys.readouterr().err.count("trying again in 0.01 s") == transfer.SILENT_TRIES - 1
 
 
 def test_a_server_that_falls_silent(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,16 +277,17 @@ def test_the_best_weights_are_downloaded_or_already_here(only: Published, monkey
 
 def test_why_the_best_weights_cannot_be_had(only: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "PROBE_SECONDS", 0.2)
+    switched = "is set and the published ones are not on this machine"
     assert published.obtained("tiny") == (None, "nobody published ImageNet weights for tiny")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
         monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert published.obtained("resnet18") == (None, "downloads are switched off")
+        assert published.obtained("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
         monkeypatch.setenv("RESNETS_OFFLINE", "0")
         assert published.obtained("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
     assert published.obtained("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
     monkeypatch.delenv("RESNETS_OFFLINE")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert published.obtained("resnet18") == (None, "downloads are switched off")
+    assert published.obtained("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
 
 
 def test_an_automatic_run_begins_from_published_weights(

@@ -50,11 +50,17 @@ FLAGS = {
     "--tta": "--crops",
 }
 
+TEST_SPLIT = (
+    "A test split is made first: resnets data split DATA --test-fraction 0.15 --out split.csv; then "
+    "resnets train DATA --split-file split.csv."
+)
+
 # What stands as a plain word here, elsewhere behind a flag.
 WORDS = {
     "--data": "The data is the first word after the verb: resnets train DATA.",
     "--data-dir": "The data is the first word after the verb: resnets train DATA.",
     "--train-dir": "The data is the first word after the verb: resnets train DATA.",
+    **dict.fromkeys(("--test-fraction", "--test-split", "--test-size"), TEST_SPLIT),
     # No option of `predict` and `evaluate`; verbs that have it never ask.
     "--model": "The checkpoint or run folder is the first word after the verb: resnets predict runs/NAME IMAGE….",
     "--source": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from resnets.data import shapes
 from resnets.data.image_formats import HEIC_ADVICE, HEIC_SUFFIXES
 from resnets.data.samples import NotUsed, Sample, Source, assemble, counted, listed, part_of
 from resnets.data.walk import Listing, listing, refuse_closed, walk
@@ -55,6 +56,9 @@ def read_folder(root: Path) -> Source:
     if not samples:
         refuse_closed(unused)
         raise UserError(_without_images(root, names, unused.files))
+    for path in shapes.beside(root):  # ours, and of no use to this task
+        unused.files = [each for each in unused.files if each != path]
+        unused.folders = [each for each in unused.folders if each != path]
     return assemble(root, samples, folders=names, unused=unused, doubts=layout.doubts)
 
 

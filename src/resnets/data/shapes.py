@@ -92,6 +92,17 @@ def write(folder: Path, chosen: Settings) -> None:
     (folder / "labels.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
+def beside(folder: Path) -> tuple[str, ...]:
+    """What `write` has put beside the images in `folder`; empty where it was not written by it."""
+    known = folder / "labels.jsonl"
+    try:
+        with known.open(encoding="utf-8") as file:
+            ours = '"mask": "annotations/masks/' in file.readline(2000)
+    except (OSError, ValueError):
+        return ()
+    return (str(known), str(folder / "annotations")) if ours else ()
+
+
 def draw(index: int, chosen: Settings) -> Picture:
     """Picture number `index`."""
     # Python promises that this generator gives the same numbers in every version; numpy does not.

@@ -82,7 +82,14 @@ def _place_of_data(run: Path, location: str) -> str:
         return location  # as it was typed: the paths in the files of the run begin with it
     above = [folder / location for folder in run.resolve().parents] if not Path(location).is_absolute() else []
     tried = [*([Path(str(before))] if before else []), Path(location), *above]
-    return str(next((path for path in tried if path.exists()), location))
+    if found := next((path for path in tried if path.exists()), None):
+        return str(found)
+    if sources.builtin_set(location):
+        return location
+    raise UserError(
+        f"The images of '{run}' are no longer at '{location}'. Say where they are now: resnets train DATA "
+        f"`resume={shlex.quote(str(run))}`"
+    )
 
 
 def facts_of_places(recipe: Recipe) -> dict[str, str]:

@@ -27,8 +27,8 @@ from resnets.training import state as states
 from resnets.training.interval import Interval
 from resnets.training.plan import Draft
 from resnets.training.recipe import Recipe, keys, override
+from resnets.weights import catalog, published, words
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import published, words
 from resnets.weights.checkpoint import Checkpoint
 
 PART_NAMES = {"val": "validation", "test": "test"}
@@ -199,7 +199,7 @@ def _prepared(
     if for_range_test:
         conflicts.check_range_test(draft)
     source = sources.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
-    parent = None if draft.recipe.model.weights == "none" else checkpoints.read(draft.recipe.model.weights)
+    parent = _weights(draft.recipe.model.weights)
     if parent is not None and draft.recipe.model.name is None:
         draft.set("model.name", parent.spec.name, "chosen: the network of the weights")
     conflicts.settle(draft)
@@ -219,6 +219,20 @@ def _prepared(
     if parent is not None:
         _tell_seen(past, source)
     return draft, source, parent
+
+
+def _weights(name: str) -> Checkpoint | None:
+    """The weights to begin with; an error about published ones says what else there is."""
+    if name == "none":
+        return None
+    try:
+        return checkpoints.read(name)
+    except (JobError, UserError) as error:
+        if not catalog.known(name) or Path(name).exists():
+            raise
+        raise type(error)(
+            f"{error} Without them: `weights=none`; with others on this machine: `weights=FILE`."
+        ) from error
 
 
 def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
@@ -276,12 +290,12 @@ def _draft(
             "chosen: published ImageNet weights; `weights=none` begins from random ones",
         )
     elif reason:
-        remedy = "with a network connection `weights=imagenet` gets published ones"
+        remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
         if reason.startswith("nobody"):
             remedy = "`model=resnet18` has published ones"
-        draft.set("model.weights", "none", f"chosen: random weights because {reason}; {remedy}")
+        draft.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
     elif unfit:
-        draft.set("model.weights", "none", f"chosen: random weights because {unfit}")
+        draft.set("model.weights", "none", f"chosen: random, since {unfit}")
     for key, value in given.items():
         draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
@@ -294,11 +308,11 @@ def _unfit(data: str, model: str | None, given: dict[str, Any], overrides: Seque
     published; empty where they do.
     """
     if data in builtin.NAMES:
-        return f"published weights are not for the built-in '{data}'"
+        return f"'{data}' is built in"
     if model is not None and model not in zoo.entries():
         return f"there are no published weights of '{model}'"
     if zoo.spec(model or "resnet18").stem == "cifar":
-        return f"{model} is for small images, and published weights for large ones"
+        return f"{model} is for small images"
     changed = [f"stem={given['stem']}"] if "stem" in given else []
     changed += [each.strip() for each in overrides if _changes_tensors(each.partition("=")[0].strip())]
     return f"`{changed[0]}` makes another network than the published ones" if changed else ""

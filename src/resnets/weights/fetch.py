@@ -62,7 +62,7 @@ def unreachable(entry: Published) -> str:
     """Why the file of these weights cannot be downloaded now; "" where its host answers within `PROBE_SECONDS`."""
     origin = source(entry.address)
     if offline() and urlsplit(origin).scheme != "file":
-        return "downloads are switched off"
+        return f"{_switch()} is set and the published ones are not on this machine"
     if urlsplit(origin).scheme == "file":
         return ""
     try:
@@ -81,6 +81,11 @@ def offline() -> bool:
     return any(
         os.environ.get(name, "0").lower() not in ("", "0", "false") for name in ("RESNETS_OFFLINE", "HF_HUB_OFFLINE")
     )
+
+
+def _switch() -> str:
+    """The variable that switches downloads off."""
+    return "RESNETS_OFFLINE" if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") else "HF_HUB_OFFLINE"
 
 
 def sha256(path: Path) -> str:
@@ -121,8 +126,7 @@ def _download(address: str, final: Path, digest: str, what: str) -> bool:
     """Bring the file to its place, and say whether a hash of the publisher proved it."""
     origin = source(address)
     if offline() and urlsplit(origin).scheme != "file":
-        name = "RESNETS_OFFLINE" if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") else "HF_HUB_OFFLINE"
-        raise UserError(f"{name} is set and {what} is not here. Put {address} at '{final}'.")
+        raise UserError(f"{_switch()} is set and {what} is not here. Put {address} at '{final}'.")
     transfer = Transfer(what, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
     transfer.run()
     wrong = _difference(transfer, digest)

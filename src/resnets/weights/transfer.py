@@ -23,8 +23,10 @@ from resnets.progress import say, track
 MIB = 2**20
 BLOCK = 2**16  # bytes that are written at once, so that little is lost when the connection ends
 LARGEST = 4 * 2**30  # bytes of a file whose size was not announced; published weights have less than 1 GiB
-TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two blocks
+TIMEOUT = (5.0, 60.0)  # seconds to connect, and between two blocks
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each new try, as long as nothing comes
+FIRST = 15.0  # seconds for the first answer of a host
+SILENT_TRIES = 2  # of a host that has not answered once
 LONGEST_WAIT = 120.0  # seconds that a server may ask us to wait before we give up
 BUSY = (429, 500, 502, 503, 504)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -65,6 +67,7 @@ class Transfer:
     digest: str = ""
     resumed: bool = False
     _announced: bool = False
+    _answered: bool = False
 
     def run(self) -> None:
         """Bring the whole file into `part`.
@@ -84,12 +87,12 @@ class Transfer:
                 except CutOffError as cut:
                     tries = 1 if self.come > most else tries + 1
                     most = max(most, self.come)
-                    if tries > len(PAUSES):
+                    if tries > len(PAUSES) or (not self._answered and tries >= SILENT_TRIES):
                         self._give_up(str(cut))
                     pause = PAUSES[tries - 1] if cut.pause is None else cut.pause
                     if pause > LONGEST_WAIT:
                         self._give_up(f"{cut}; it asks to wait {pause:.0f} s")
-                    say(f"{self.what}: {cut}; going on in {pause:g} s")
+                    say(f"{self.what}: {cut}; trying again in {pause:g} s")
                     time.sleep(pause)
 
     @property
@@ -115,8 +118,10 @@ class Transfer:
             headers["Range"] = f"bytes={self.come}-"
             if version:
                 headers["If-Range"] = version
+        timeout = (TIMEOUT[0], TIMEOUT[1] if self._answered else min(TIMEOUT[1], FIRST))
         try:
-            with session.get(self.address, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            with session.get(self.address, headers=headers, stream=True, timeout=timeout) as response:
+                self._answered = True
                 self._receive(response)
         except requests.exceptions.Timeout as error:
             raise CutOffError("nothing came for a while") from error
@@ -261,12 +266,16 @@ class Transfer:
             404: "It has no such file; the publisher may have moved it.",
             407: "The proxy asks for a login; HTTPS_PROXY takes http://user:password@host:port.",
         }.get(response.status_code, "")
-        self._give_up(f"HTTP {response.status_code} for {response.url}; {advice}".rstrip("; "))
+        self._give_up(f"HTTP {response.status_code} for {response.url}. {advice}".rstrip(". "))
 
     def _give_up(self, reason: str) -> NoReturn:
         kept = "What came is kept: run the same command again to go on, or" if self.come else "Try again later, or"
+        host = urlsplit(self.address).netloc
+        came = (
+            f"{self._counted()} came from {host}" if self.come or self.size is not None else f"nothing came from {host}"
+        )
         raise JobError(
-            f"{self.what}: {self._counted()} came from {urlsplit(self.address).netloc}: {reason.rstrip('.')}. {kept} set "
+            f"{self.what}: {came}: {reason.rstrip('.')}. {kept} set "
             f"RESNETS_MIRROR, or put {self.address} at '{self.final}' yourself."
         )
 

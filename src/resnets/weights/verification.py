@@ -30,6 +30,7 @@ from resnets.weights.inspection import is_ours
 TOLERANCE = (
     1e-2  # of a probability, where two libraries prepare an image: transformers' resize rounds to one level in 256
 )
+EXPLAINED = 10  # times the tolerance, where a library is known to prepare images otherwise than we do
 EXACT = 1e-4  # of the largest logit, where both networks see the same tensors, in float32
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
@@ -50,6 +51,7 @@ class Comparison:
         agreement: share of images whose best class is the same.
         pictures: how many.
         same_input: whether both networks saw the same tensors, so that the logits must agree, too.
+        reason: why the second is known to prepare images otherwise, although its format carries our preprocessing; or "".
     """
 
     first: str
@@ -59,18 +61,34 @@ class Comparison:
     agreement: float
     pictures: int
     same_input: bool = True
+    reason: str = ""
 
     def within(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether the probabilities differ by at most `tolerance` and, where both saw the same tensors, the logits by at most
-        a hundredth of it, as a share of the largest. What is no number is not."""
-        return self.difference <= tolerance and (not self.same_input or self.relative <= tolerance * EXACT / TOLERANCE)
+        """Whether nothing is beyond its bound; see `excess`."""
+        return not self.excess(tolerance)
+
+    def excess(self, tolerance: float = TOLERANCE) -> str:
+        """What is beyond its bound, in words with both figures; "" where nothing is. What is no number is beyond all.
+
+        Where both networks saw the same tensors, no logit may differ by more than a hundredth of `tolerance`, as a share of
+        the largest, and no probability by more than `tolerance`; where each side prepared the images itself, only the
+        probabilities count, with ten times the bound where the `reason` is known.
+        """
+        exact, most = tolerance * EXACT / TOLERANCE, tolerance * (1 if self.same_input or not self.reason else EXPLAINED)
+        if self.same_input and not self.relative <= exact:
+            return f"the networks differ: a logit by {self.relative:.2g} of the largest, the bound is {exact:.2g}"
+        if not self.difference <= most:
+            what = "the networks differ" if self.same_input else "the preprocessing differs"
+            return f"{what}: a probability by {self.difference:.3g}, the bound is {most:.3g}"
+        return ""
 
     def __str__(self) -> str:
-        logits = "" if self.same_input else ", each with its own preprocessing"
+        how = "" if self.same_input else ", each with its own preprocessing"
+        why = f"; {self.reason}" if self.reason and not self.same_input else ""
         return (
             f"{self.first} against {self.second}: largest difference of probabilities {self.difference:.2e}, "
-            f"of logits {self.relative:.1e} of the largest{logits}; "
-            f"top-1 agrees on {self.agreement:.2%} of {self.pictures:,} pictures"
+            f"of logits {self.relative:.1e} of the largest{how}; "
+            f"top-1 agrees on {self.agreement:.2%} of {self.pictures:,} images{why}"
         )
 
 
@@ -92,6 +110,7 @@ class _Way:
     prepare: Prepare
     network: Callable[[Tensor], Tensor]
     temperature: float = 1.0
+    reason: str = ""  # see `Comparison`
 
 
 def verify(
@@ -135,9 +154,7 @@ def verify(
         prepare = _prepared(preprocess, channels)
         net = checkpoints.network(source.checkpoint).float()
         ways.append(_Way(f"{path.name} by resnets", prepare, net, source.checkpoint.temperature))
-        original = _original(path, source, prepare, notes, own=imgsz is None)
-        if original is not None:
-            ways.append(original)
+        ways += _originals(path, source, prepare, notes, own=imgsz is None)
     with _image_files(pictures, max(sources[0][1].checkpoint.preprocess.size)) as files:
         comparisons = _compared(ways, files)
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
@@ -176,11 +193,11 @@ def _prepared(preprocess: Preprocess, channels: int) -> Prepare:
     return prepare
 
 
-def _original(path: Path, source: Source, prepare: Prepare, notes: list[str], *, own: bool) -> _Way | None:
-    """The library's own network and, where the file carries one and `own` is asked for, its own preprocessing; None, and a
-    note, where it could not be had."""
+def _originals(path: Path, source: Source, prepare: Prepare, notes: list[str], *, own: bool) -> list[_Way]:
+    """The library's own network on our tensors and, where the file carries one and `own` is asked for, behind the library's own
+    preprocessing, so that what the two do differently is told apart. None, and a note, where it could not be had."""
     if source.foreign is None or source.format not in LIBRARIES:
-        return None
+        return []
     library, module = LIBRARIES[source.format], formats.find(source.format)
     try:
         net = module.original(source.foreign, source.checkpoint.spec)
@@ -189,12 +206,16 @@ def _original(path: Path, source: Source, prepare: Prepare, notes: list[str], *,
         notes.insert(
             0, f"{library} is not installed, so its own network was not run beside ours: pip install {library}"
         )
-        return None
+        return []
     except UserError as error:
         notes.insert(0, f"{library}'s own network was not run: {error}")
-        return None
-    how = " with its own preprocessing" if theirs else ""
-    return _Way(f"{path.name} by {library} {importlib.metadata.version(library)}{how}", theirs or prepare, net)
+        return []
+    name = f"{path.name} by {library} {importlib.metadata.version(library)}"
+    ways = [_Way(name, prepare, net)]
+    if theirs:
+        known = module.remarks(source.checkpoint.preprocess) if hasattr(module, "remarks") else []
+        ways.append(_Way(f"{name} with its own preprocessing", theirs, net, reason="; ".join(known)))
+    return ways
 
 
 def _compared(ways: Sequence[_Way], files: Sequence[Path]) -> tuple[Comparison, ...]:
@@ -214,20 +235,21 @@ def _compared(ways: Sequence[_Way], files: Sequence[Path]) -> tuple[Comparison, 
                     raise UserError(f"{way.name}: {error}") from None
     first, *others = (torch.cat(parts) for parts in logits)
     return tuple(
-        _comparison(ways[0].name, first, way.name, found, same_input)
+        _comparison(ways[0].name, first, way, found, same_input)
         for way, found, same_input in zip(ways[1:], others, same[1:], strict=True)
     )
 
 
-def _comparison(first: str, wanted: Tensor, second: str, found: Tensor, same_input: bool) -> Comparison:
+def _comparison(first: str, wanted: Tensor, way: _Way, found: Tensor, same_input: bool) -> Comparison:
     return Comparison(
         first,
-        second,
+        way.name,
         (wanted.softmax(1) - found.softmax(1)).abs().max().item(),
         ((wanted - found).abs().max() / wanted.abs().max()).item(),
         (wanted.argmax(1) == found.argmax(1)).float().mean().item(),
         len(wanted),
         same_input,
+        way.reason,
     )
 
 
@@ -237,7 +259,7 @@ def _image_files(given: Sequence[str], side: int) -> Iterator[list[Path]]:
     if given:
         found = [path for name in given for path in _files(Path(name))]
         if not found:
-            raise UserError(f"There are no pictures in {', '.join(given)}.")
+            raise UserError(f"There are no images in {', '.join(given)}.")
         yield found
         return
     random = np.random.default_rng(0)
