@@ -30,6 +30,14 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then(
     assert "\x1b" not in shown.err
 
 
+def test_what_was_done_before_counts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0.0)
+    assert list(progress.track(["a", "b"], what="epoch 3", total=8, before=6)) == ["a", "b"]
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("epoch 3: 7 of 8, ")
+    assert last.startswith("epoch 3: 8 of 8, 0 s left")
+
+
 def test_short_work_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     list(progress.track(range(100), what="checking"))
     assert capsys.readouterr().err == ""

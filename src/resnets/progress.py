@@ -46,26 +46,29 @@ def _on_terminal() -> bool:
     return False
 
 
-def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+def track(
+    items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it", before: int = 0
+) -> Iterator[Item]:
     """Yield the items and show the progress: count, share, rate in `unit` per second and time left.
 
     Args:
         items: what is worked through.
         what: the work in a word or two, such as "checking".
-        total: number of items; taken from `len(items)` when it has one.
+        total: number of items, with those before; taken from `len(items)` when it has one.
         unit: what an item is, in the plural, such as "pictures".
+        before: items that were done at another time; they count, and take no part in the rate.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if processes.rank() > 0:
         yield from items
     elif _on_terminal():
-        yield from _bar(items, what, total, unit)
+        yield from _bar(items, what, total, unit, before)
     else:
-        yield from _lines(items, what, total, unit)
+        yield from _lines(items, what, total, unit, before)
 
 
-def _bar(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+def _bar(items: Iterable[Item], what: str, total: int | None, unit: str, before: int) -> Iterator[Item]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -77,7 +80,7 @@ def _bar(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iter
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task(what, total=total, rate="")
+        task = progress.add_task(what, total=total, completed=before, rate="")
         start = time.monotonic()
         for done, item in enumerate(items, start=1):
             yield item
@@ -85,7 +88,7 @@ def _bar(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iter
             progress.update(task, advance=1, rate=f"{rate:,.1f} {unit}/s")
 
 
-def _lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+def _lines(items: Iterable[Item], what: str, total: int | None, unit: str, before: int) -> Iterator[Item]:
     start = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
@@ -93,5 +96,5 @@ def _lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> It
         if now - last >= PLAIN_LINE_SECONDS:
             last = now
             rate = done / (now - start)
-            left = f" of {total}, {(total - done) / rate:.0f} s left" if total else ""
-            say(f"{what}: {done}{left}, {rate:.1f} {unit}/s")
+            left = f" of {total}, {(total - before - done) / rate:.0f} s left" if total else ""
+            say(f"{what}: {before + done}{left}, {rate:.1f} {unit}/s")

@@ -27,6 +27,8 @@ def run(*words: str | Path) -> int:
 
 
 def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("inspect", "cifar_resnet20.cifar10") == 0
+    assert "figures:  top-1 91.68%" in capsys.readouterr().out
     assert run("inspect", file) == 0
     shown = capsys.readouterr().out
     for words in ("torchvision (pickle)", "resnet18", "because:", "assumed:"):
@@ -40,12 +42,12 @@ def test_convert_and_verify(file: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "each used once" in capsys.readouterr().out
     assert checkpoints.read(out).classes == tuple("abcdefg")
     assert run("verify", file, out, "--imgsz", "64") == 0
-    assert "top-1 agrees on 100.00% of 8 pictures" in capsys.readouterr().out
+    assert "top-1 agrees on 100.00% of 8 images" in capsys.readouterr().out
     state = torch.load(file, weights_only=True)
     state["conv1.weight"] *= 2
     torch.save(state, tmp_path / "other.pth")
     assert run("verify", file, tmp_path / "other.pth", "--imgsz", "64") == 1
-    assert "differ by more than 0.0001" in capsys.readouterr().out
+    assert "the bound is 0.0001" in capsys.readouterr().out
     assert run("verify", file, tmp_path / "other.pth", "--imgsz", "64", "--tolerance", "1e9") == 0
 
 

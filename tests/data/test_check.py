@@ -393,6 +393,15 @@ def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path
     assert "… 980 more …" in file.getvalue()
 
 
+def test_what_is_not_shown_is_counted_and_said_to_be_elsewhere(tmp_path: Path) -> None:
+    pictures(tmp_path, ("ant",), count=1)
+    for number in range(check_text.SHOWN_CASES + 1):
+        (tmp_path / "ant" / f"text{number}.jpg").write_text("this is no image")
+    file = io.StringIO()
+    check_text.show(check(sources.read(tmp_path), workers=1), file)
+    assert "and 1 more: `html` and `json` have all" in file.getvalue()
+
+
 def test_every_kind_of_fault_is_planted_somewhere() -> None:
     text = Path(__file__).read_text()
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []

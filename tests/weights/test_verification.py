@@ -82,7 +82,7 @@ def test_pictures_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Pa
     with pytest.raises(UserError, match="no folder"):
         verify(file, file, pictures=[str(tmp_path / "nowhere")])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         verify(file, file, pictures=[str(tmp_path / "empty")])
 
 
@@ -120,3 +120,25 @@ def test_another_preprocessing_beside_the_same_tensors_is_found(file: Path, tmp_
     found = verify(tmp_path / "o.safetensors", tmp_path / "timm")
     assert not found.within()
     assert any("with its own preprocessing" in each.second for each in found.comparisons)
+
+
+def test_a_known_difference_of_the_preprocessing_is_told_apart_from_that_of_the_networks(
+    file: Path, tmp_path: Path
+) -> None:
+    convert(file, to="resnets", out=tmp_path / "o.safetensors")
+    # Three rows and columns are cut off, by transformers others than by us.
+    preprocess = replace(Preprocess.imagenet(64), resize_to=67)
+    checkpoint = replace(checkpoints.read(tmp_path / "o.safetensors"), preprocess=preprocess, temperature=0.3)
+    checkpoints.save(tmp_path / "o.safetensors", checkpoint)
+    convert(tmp_path / "o.safetensors", to="huggingface", out=tmp_path / "hf")
+    found = verify(tmp_path / "o.safetensors", tmp_path / "hf")
+    _, network, path = found.comparisons
+    assert network.same_input
+    assert network.relative < 1e-4
+    assert not path.same_input
+    assert "transformers crops every image up to one pixel" in str(path)
+    assert 0.01 < path.difference < 0.1
+    assert found.within()
+    assert not replace(path, reason="").within()
+    assert replace(path, difference=0.2).excess() == "the preprocessing differs: a probability by 0.2, the bound is 0.1"
+    assert "the networks differ: a logit by" in replace(network, relative=0.5).excess()

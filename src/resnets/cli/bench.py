@@ -150,8 +150,15 @@ def _line(row: Row) -> str:
     if row.agreement is None:
         return f"{start}  {row.failure}"
     speed, other = map(_digits, (row.pictures_per_second, row.reference_per_second))
-    cells = (speed, other, f"{row.times_reference:.2f}", "-".join(f"{end:.2f}" for end in row.spread))
-    cells = (*cells, _digits(row.build_seconds), f"{row.agreement.same:.1%}", f"{row.agreement.probability:.4f}")
+    ratios = (f"{row.times_reference:.2f}", "-".join(f"{end:.2f}" for end in row.spread))
+    cells = (
+        speed,
+        other,
+        *ratios,
+        _digits(row.build_seconds),
+        f"{row.agreement.same:.1%}",
+        f"{row.agreement.probability:.4f}",
+    )
     return start + "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 
 

@@ -42,9 +42,9 @@ def train(
         str | None,
         typer.Option(
             parser=_epochs,
-            metavar="INTEGER",
+            metavar="N|+N",
             rich_help_panel=LEARNING,
-            help="Times that each picture is seen; with --resume, +20 adds 20 to a finished run.",
+            help="Times that each image is seen; with --resume of a finished run, +20 adds 20.  [default: the recipe's]",
         ),
     ] = None,
     batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Pictures in a step.")] = None,

@@ -40,9 +40,10 @@ def inspect(
     Example: resnets weights inspect resnet50-0676ba61.pth
     """
     from resnets.cli.flags import as_flags
-    from resnets.weights import inspection
+    from resnets.weights import inspection, runs
 
-    for line in inspection.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ()).lines():
+    found = inspection.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ())
+    for line in (*found.lines(), *(runs.lines(path) if found.container == "resnets" else ())):
         streams.echo(as_flags(line))
 
 
@@ -129,6 +130,7 @@ def verify(
 
     Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
     """
+    from resnets.cli.flags import as_flags
     from resnets.weights import conversion, verification
 
     request = conversion.Request(
@@ -137,7 +139,7 @@ def verify(
     )  # fmt: skip
     found = verification.verify(first, second, pictures=tuple(pictures or ()), request=request, imgsz=imgsz)
     for line in (*found.comparisons, *found.notes):
-        streams.echo(str(line))
+        streams.echo(as_flags(str(line)))
     if not found.within(tolerance):
         for each in found.comparisons:
             if excess := each.excess(tolerance):

@@ -8,6 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from resnets import progress
 from resnets.data.check import CheckReport, in_words, within
 from resnets.data.faults import Finding, Problem
 from resnets.data.samples import counted
@@ -64,7 +65,8 @@ def _problem(root: str, problem: Problem) -> Iterator[Text]:
     for finding in problem.findings[:SHOWN_CASES]:
         yield Text(" " * INDENT + _finding(root, finding))
     if len(problem.findings) > SHOWN_CASES:
-        yield Text(f"{' ' * INDENT}and {len(problem.findings) - SHOWN_CASES:,} more", style="dim")
+        more = f"and {len(problem.findings) - SHOWN_CASES:,} more: `html` and `json` have all"
+        yield Text(" " * INDENT + progress.rephrase(more), style="dim")
 
 
 def _finding(root: str, finding: Finding) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from resnets.data import likeness
+from resnets.data.decode import HEIC_SUFFIXES
 from resnets.data.examination import Examination
 from resnets.data.faults import FEW, IMBALANCE, KINDS, LEVELS, LONG_ASPECT, TINY_SIDE, Finding, Problem, problem
 from resnets.data.samples import Sample, Source
@@ -73,7 +74,9 @@ def _plain(kind: str) -> str:
 
 
 def _named_format(path: str) -> str | None:
-    return Image.registered_extensions().get(Path(path).suffix.lower())
+    suffix = Path(path).suffix.lower()
+    # Pillow knows these only once their library was needed.
+    return "HEIF" if suffix in HEIC_SUFFIXES else Image.registered_extensions().get(suffix)
 
 
 def _grey_among_coloured(found: Sequence[Examination]) -> list[Finding]:

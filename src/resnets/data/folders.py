@@ -56,9 +56,9 @@ def read_folder(root: Path) -> Source:
     if not samples:
         refuse_closed(unused)
         raise UserError(_without_images(root, names, unused.files))
-    for path in shapes.beside(root):  # ours, and of no use to this task
-        unused.files = [each for each in unused.files if each != path]
-        unused.folders = [each for each in unused.folders if each != path]
+    ours = shapes.beside(root)  # of no use to this task
+    unused.files = [each for each in unused.files if each not in ours]
+    unused.folders = [each for each in unused.folders if each not in ours]
     return assemble(root, samples, folders=names, unused=unused, doubts=layout.doubts)
 
 

@@ -97,7 +97,8 @@ def _epoch(
         parts.share_gradients()
     parts.net.train()
     steps = min(parts.feed.plan.steps_per_epoch - state.step, parts.total_steps - state.total_step)
-    for _ in track(range(steps), what=f"epoch {state.epoch + 1}", total=steps, unit="batches"):
+    what, before = f"epoch {state.epoch + 1}", state.step
+    for _ in track(range(steps), what=what, total=before + steps, unit="batches", before=before):
         start = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - start

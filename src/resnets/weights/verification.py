@@ -74,7 +74,10 @@ class Comparison:
         the largest, and no probability by more than `tolerance`; where each side prepared the images itself, only the
         probabilities count, with ten times the bound where the `reason` is known.
         """
-        exact, most = tolerance * EXACT / TOLERANCE, tolerance * (1 if self.same_input or not self.reason else EXPLAINED)
+        exact, most = (
+            tolerance * EXACT / TOLERANCE,
+            tolerance * (1 if self.same_input or not self.reason else EXPLAINED),
+        )
         if self.same_input and not self.relative <= exact:
             return f"the networks differ: a logit by {self.relative:.2g} of the largest, the bound is {exact:.2g}"
         if not self.difference <= most:
@@ -213,7 +216,8 @@ def _originals(path: Path, source: Source, prepare: Prepare, notes: list[str], *
     name = f"{path.name} by {library} {importlib.metadata.version(library)}"
     ways = [_Way(name, prepare, net)]
     if theirs:
-        known = module.remarks(source.checkpoint.preprocess) if hasattr(module, "remarks") else []
+        # Those of timm are advice, which is followed here; timm prepares images as we do.
+        known = module.remarks(source.checkpoint.preprocess) if source.format == "huggingface" else []
         ways.append(_Way(f"{name} with its own preprocessing", theirs, net, reason="; ".join(known)))
     return ways
 
