@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from resnets.data import likeness
-from resnets.data.decode import HEIC_SUFFIXES
 from resnets.data.examination import Examination
 from resnets.data.faults import FEW, IMBALANCE, KINDS, LEVELS, LONG_ASPECT, TINY_SIDE, Finding, Problem, problem
+from resnets.data.image_formats import HEIC_SUFFIXES
 from resnets.data.samples import Sample, Source
 
 Pair = tuple[Sample, Examination]
