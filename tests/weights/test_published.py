@@ -189,7 +189,7 @@ def test_create_with_weights(publish: Publish, theirs: torch.nn.Module, capsys: 
         net.state_dict()["stem.conv.weight"], theirs.state_dict()["conv1.weight"].sum(1, keepdim=True)
     )
     assert "new, untrained head of 5 classes" in capsys.readouterr().err
-    with pytest.raises(UserError, match="The weights are of resnet18; received 'resnet34'"):
+    with pytest.raises(UserError, match="are of resnet18; received 'resnet34'"):
         resnets.create("resnet34", weights=entry.name)
     with pytest.raises(UserError, match="leave out stem"):
         resnets.create("resnet18", weights=entry.name, stem="cifar")
