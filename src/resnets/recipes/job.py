@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from resnets import atomic, processes
-from resnets.data import builtin, sources, walk
 from resnets.data import lineage as ancestry
+from resnets.data import sources, walk
 from resnets.data.lineage import Lineage
 from resnets.data.samples import Stored
 from resnets.data.sources import Source
-from resnets.errors import JobError, UserError, suggestion
-from resnets.models import zoo
+from resnets.errors import JobError, UserError
 from resnets.progress import say
-from resnets.recipes import book, continuation
+from resnets.recipes import continuation
+from resnets.recipes import draft as drafts
 from resnets.report import lr_curve
 from resnets.training import build, conflicts, distributed, features, finish, journal, loop, plan, remarks
 from resnets.training import lr_find as range_test
@@ -26,40 +26,13 @@ from resnets.training import resume as resume_file
 from resnets.training import state as states
 from resnets.training.interval import Interval
 from resnets.training.plan import Draft
-from resnets.training.recipe import Recipe, keys, override
+from resnets.training.recipe import Recipe
 from resnets.weights import catalog, published, words
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
 PART_NAMES = {"val": "validation", "test": "test"}
-SAME_TENSORS = ("drop_path_rate", "hidden", "pool")  # of `model`: published weights fit with any; the head is a new one
 MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
-
-# What the arguments of `train` are called in a recipe.
-KEYS = {
-    "epochs": "stop.epochs",
-    "batch": "data.batch",
-    "lr": "optim.lr",
-    "imgsz": "data.imgsz",
-    "workers": "data.workers",
-    "device": "speed.device",
-    "seed": "seed",
-    "patience": "stop.patience_epochs",
-    "freeze": "freeze.part",
-    "precision": "speed.precision",
-    "deterministic": "speed.deterministic",
-    "cache": "data.cache",
-    "on_bad": "data.on_bad",
-    "balance": "data.balance",
-    "split_file": "data.split_file",
-    "val_fraction": "data.val_fraction",
-    "group_by": "data.group_by",
-    "folds": "data.folds",
-    "fold": "data.fold",
-    "stem": "model.stem",
-    "save_every": "save.every",
-    "sync_bn": "speed.sync_bn",
-}
 
 
 @dataclass(frozen=True)
@@ -109,11 +82,13 @@ def train(
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     more = continuation.more_epochs(values.get("epochs"))
-    given = _given(values | {"epochs": None} if more else values)
+    given = drafts.arguments(values | {"epochs": None} if more else values)
     with distributed.joined() as attempt:
         if resume is not None:
             asked = _asked(Path(resume), data, model, weights, recipe, name, out, dry_run)
-            return _resume(Path(resume), asked | {KEYS[key]: value for key, value in given.items()}, overrides, more)
+            return _resume(
+                Path(resume), asked | {drafts.KEYS[key]: value for key, value in given.items()}, overrides, more
+            )
         if more:
             raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
         if data is None:
@@ -171,7 +146,9 @@ def lr_find(
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
     atomic.check_file(out)
-    draft, source, parent = _prepared(data, model, weights, recipe, _given(values), overrides, for_range_test=True)
+    draft, source, parent = _prepared(
+        data, model, weights, recipe, drafts.arguments(values), overrides, for_range_test=True
+    )
     found = range_test.find(build.parts(draft.recipe, source, parent, {}), low=low, high=high, steps=steps)
     if found.suggestion is not None:
         say(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
@@ -193,7 +170,7 @@ def _prepared(
     for_range_test: bool = False,
 ) -> tuple[Draft, Source, Checkpoint | None]:
     """The complete recipe, the divided and checked images, and the weights to begin with."""
-    draft = _draft(
+    draft = drafts.draft(
         str(data), model, None if weights is None else words.meaning(weights, model), recipe, given, overrides
     )
     if for_range_test:
@@ -246,99 +223,6 @@ def _tell_seen(past: Lineage, source: Source) -> None:
     for part in ("val", "test"):
         if part in source.parts and (notice := past.notice(source.part(part), "the weights", PART_NAMES[part])):
             say(f"warning: {notice}" if past.seen(source.part(part)) else notice)
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    unknown = [key for key in values if key not in KEYS]
-    if unknown:
-        known = (*KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
-        raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], known)}")
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _draft(
-    data: str,
-    model: str | None,
-    weights: str | None,
-    recipe: str | Recipe | None,
-    given: dict[str, Any],
-    overrides: Sequence[str],
-) -> Draft:
-    """The recipe with everything that the user set, each with its origin."""
-    model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
-    weights, overrides = _taken("model.weights", weights, overrides)
-    published_name, reason, unfit = None, "", ""
-    if weights is None and recipe is None:
-        unfit = _unfit(data, model, given, overrides)
-        if not unfit:
-            published_name, reason = distributed.by_first(lambda: published.obtained(model or "resnet18"))
-    weights = weights or "none"
-    chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
-    draft = Draft(chosen if isinstance(chosen, Recipe) else book.find(chosen, model))
-    draft.set("data.location", data, "given")
-    if model is not None:
-        draft.set("model.name", model, "given: --model")
-    if weights != "none":
-        name = published.chosen(weights, draft.recipe.model.name)
-        draft.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
-        if model is None and chosen == "scratch":
-            draft.set("model.name", None, "chosen: the network of the weights")
-    elif published_name is not None:
-        draft.set(
-            "model.weights",
-            published_name,
-            "chosen: published ImageNet weights; `weights=none` begins from random ones",
-        )
-    elif reason:
-        remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
-        if reason.startswith("nobody"):
-            remedy = "`model=resnet18` has published ones"
-        draft.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
-    elif unfit:
-        draft.set("model.weights", "none", f"chosen: random, since {unfit}")
-    for key, value in given.items():
-        draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
-    for assignment in overrides:
-        _override(draft, assignment)
-    return draft
-
-
-def _unfit(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:
-    """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
-    published; empty where they do.
-    """
-    if data in builtin.NAMES:
-        return f"'{data}' is built in"
-    if model is not None and model not in zoo.entries():
-        return f"there are no published weights of '{model}'"
-    if zoo.spec(model or "resnet18").stem == "cifar":
-        return f"{model} is for small images"
-    changed = [f"stem={given['stem']}"] if "stem" in given else []
-    changed += [each.strip() for each in overrides if _changes_tensors(each.partition("=")[0].strip())]
-    return f"`{changed[0]}` makes another network than the published ones" if changed else ""
-
-
-def _changes_tensors(key: str) -> bool:
-    return key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS
-
-
-def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """The value of an argument that an override may give as well, and the other overrides."""
-    found = next((each for each in overrides if each.partition("=")[0].strip() == key), None)
-    if given is not None or found is None:
-        return given, overrides
-    return found.partition("=")[2].strip(), [each for each in overrides if each is not found]
-
-
-def _override(draft: Draft, assignment: str) -> None:
-    """Take over `key=value`; raises UserError where the same key was given before, with another value."""
-    key = assignment.partition("=")[0].strip()
-    before, draft.recipe = draft.recipe, override(draft.recipe, assignment)
-    if draft.given(key) and draft.recipe != before:
-        origin, was = draft.origins[key].removeprefix("given").removeprefix(": --"), keys(before)[key]
-        earlier = f"`{origin.replace('-', '_')}={was}`" if origin not in ("", "set") else f"{key}={was}"
-        raise UserError(f"`{assignment}` and {earlier} say two things of one value. Leave one of them out.")
-    draft.origins[key] = "given: --set"
 
 
 def _run(

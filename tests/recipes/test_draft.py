@@ -1,0 +1,38 @@
+"""What the user sets is taken into the recipe with its origin, and no value is given twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from resnets.errors import UserError
+from resnets.recipes import draft
+from resnets.training.recipe import keys
+
+
+def test_each_value_has_its_origin() -> None:
+    made = draft.draft("shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"])
+    values = keys(made.recipe)
+    assert (values["stop.epochs"], values["freeze.part"], values["optim.momentum"]) == (3, "1", 0.5)
+    given = {key: origin for key, origin in made.origins.items() if origin.startswith("given")}
+    assert given == {"data.location": "given", "model.name": "given: --model", "stop.epochs": "given: --epochs",
+                     "freeze.part": "given: --freeze", "optim.momentum": "given: --set"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "words"),
+    [
+        ({"epochs": 3}, ["stop.epochs=4"], "`stop.epochs=4` and `epochs=3` say two things"),
+        ({}, ["optim.lr=1", "optim.lr=2"], "`optim.lr=2` and optim.lr=1.0 say two things"),
+        ({}, ["optim.lrr=1"], "no value 'optim.lrr'"),
+    ],
+)
+def test_a_value_is_given_once(given: dict[str, object], overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        draft.draft("shapes", "tiny", "none", "scratch", given, overrides)
+    assert words in str(caught.value)
+
+
+def test_arguments_that_there_are_not_are_named() -> None:
+    assert draft.arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
+    with pytest.raises(UserError, match=r"no argument 'epoch'\. Did you mean 'epochs'\?"):
+        draft.arguments({"epoch": 3})
