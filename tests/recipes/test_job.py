@@ -554,7 +554,7 @@ def test_class_names_of_any_kind_and_one_picture_of_another_size(colours):
         ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
         ({"imgsz": 2, "stem": "valid"}, "needs pictures of 11 pixels at least; received `imgsz=2`"),
         ({"name": "a/b"}, "one folder name"),
-        ({"resume": "runs/x", "epochs": 3}, "There is no run 'runs/x'"),
+        ({"resume": "runs/x", "epochs": 3, "out": "runs"}, "There is no run 'runs/x'"),
         ({"epochs": "+3"}, "name it with `resume`"),
         ({"save_every": "5m"}, "`save_every` takes steps, such as 200, or seconds, such as 60s"),
         ({"save_every": "0"}, "above 0; received '0'"),
