@@ -465,6 +465,14 @@ def test_a_file_that_rots_is_noticed_although_no_hash_is_published(server: Any) 
         fetch.fetch(entry)
 
 
+def test_the_sha256_of_what_came_is_compared_beside_an_md5(server: Any, home: Path) -> None:
+    entry = published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")
+    path = fetch.fetch(entry)
+    path.with_name(f"{path.name}.sha256").write_text("0" * 64)
+    with pytest.raises(JobError, match="its sha256 is"):
+        fetch.fetch(entry)
+
+
 def test_a_mirror_over_http(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = dataclasses.replace(published(server), address=f"https://weights.invalid{FILE}")
     server.files[f"/copies/weights.invalid{FILE}"] = CONTENT

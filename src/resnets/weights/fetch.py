@@ -170,12 +170,15 @@ def _mismatch(path: Path, digest: str) -> str:
 
 
 def _check(final: Path, digest: str, what: str) -> None:
-    """The file at hand, with the publisher's hash, or else with that of the day when it was fetched."""
-    if not digest:
-        beside = final.with_name(final.name + SUM)
-        noted = beside.read_text("utf-8").strip() if beside.is_file() else ""
-        digest = f"sha256:{noted}" if re.fullmatch("[0-9a-f]{64}", noted) else ""
-    if wrong := _mismatch(final, digest):
+    """The file at hand, with the publisher's hash and with the sha256 of the day when it was fetched.
+
+    The second is worth more where the publisher gives the first digits, or md5 as Keras does for want of another: md5 finds
+    damage, and not a file that was made to have it.
+    """
+    beside = final.with_name(final.name + SUM)
+    noted = beside.read_text("utf-8").strip() if beside.is_file() else ""
+    own = f"sha256:{noted}" if re.fullmatch("[0-9a-f]{64}", noted) else ""
+    if wrong := _mismatch(final, digest) or (_mismatch(final, own) if own != digest else ""):
         raise JobError(f"'{final}' is not {what}: {wrong}. Remove it, and it is fetched again.")
 
 
