@@ -68,8 +68,8 @@ import numpy as np
 from torch import nn
 from resnets.data.loader import varied
 from resnets.data.order import Plan
-batches = varied([np.zeros((4, 4, 3), np.uint8)] * 8, Plan(8, 2, 0), nn.Identity(), workers=1)
+batches = varied([np.zeros((4, 4, 3), np.uint8)] * 8, Plan(8, 2, 0), nn.Identity(), workers=3)
 print(next(batches).pictures.shape)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "torch.Size([2, 3, 4, 4])\n", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -102,7 +101,6 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
         yield from track(in_order(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
         return
     places = RawArray("q", -(-len(paths) // CHUNK))
-    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(places,))
     chunks = (_Chunk(pool, work, paths, places, number) for number in range(len(places)))
     results = in_order(_Chunk.results, chunks, workers=1, ahead=AHEAD * workers)  # one thread waits for the processes
@@ -114,10 +112,9 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
         raise JobError("A process that reads pictures was killed; memory may be short. Use `workers=1`.") from error
     finally:
         if not whole:  # they only read, and one may be stuck in it
+            for process in list((pool._processes or {}).values()):
+                process.kill()
             results.close()
-            for process in multiprocessing.active_children():
-                if process not in others:
-                    process.kill()
         pool.shutdown(cancel_futures=True)
 
 

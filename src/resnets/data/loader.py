@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import multiprocessing
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from resnets.data.cache import Decoded, Pictures
 from resnets.data.decode import DecodeError
 from resnets.data.order import Place, Plan
 from resnets.data.parallel import in_order
-from resnets.data.workers import Batch, changed, check_queues, kill, next_of, portable, start_worker
+from resnets.data.workers import Batch, changed, check_queues, kill, kill_at_exit, next_of, portable, start_worker
 from resnets.errors import JobError
 
 Key = tuple[int, int, int, int]
@@ -113,11 +112,10 @@ def varied(
     )
     if workers:
         check_queues(workers)
-    others = multiprocessing.active_children()
     iterator: Any = iter(loader)
-    started = [each for each in multiprocessing.active_children() if each not in others]
+    started = list(iterator._workers) if workers else []
     # Batches that a program leaves open would else hang its end, since Python waits for the workers.
-    end = partial(kill, started, os.getpid())
+    end = partial(kill_at_exit, started, os.getpid())
     atexit.register(end)
     try:
         while True:
@@ -131,7 +129,7 @@ def varied(
         atexit.unregister(end)
         if started:
             iterator._shutdown_workers()
-            end()
+            kill(started, os.getpid())
 
 
 def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Generator[Batch, None, None]:

@@ -50,7 +50,7 @@ def in_order(
                 yield _result(*waiting.popleft(), patience)
         while waiting:
             yield _result(*waiting.popleft(), patience)
-    except _StuckError:
+    except (_StuckError, KeyboardInterrupt):
         threads.most_seconds = 0
         raise
     finally:  # the caller stopped early, or a picture failed: what was not begun is not waited for

@@ -167,6 +167,7 @@ def read(root: Path) -> Source:
         if facts["format"] != FORMAT:
             raise ValueError(f"its format is {facts['format']}, not {FORMAT}")
         classes, suffixes, shards = tuple(facts["classes"]), tuple(facts["suffixes"]), facts["shards"]
+        side = None if facts.get("resize") is None else int(facts["resize"])
         tars = tuple(Path(shard["file"]).name for shard in shards)
         parts = tuple(shard["part"] for shard in shards)
         ends = tuple(accumulate(shard["count"] for shard in shards))
@@ -181,7 +182,6 @@ def read(root: Path) -> Source:
     if wrong:
         more = f"; and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
         raise UserError(f"'{root}' is no longer what was written: {'; '.join(wrong[:5])}{more}. Copy it there again.")
-    side = facts.get("resize")
     shelf = Shelf(root, classes, suffixes, tars, parts, ends, index, hashlib.sha256(text).hexdigest(), side)
     return Source(root, Shelved(shelf, range(ends[-1])), tuple(sorted(classes)))
 

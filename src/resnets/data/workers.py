@@ -114,7 +114,17 @@ def kill(workers: Sequence[Any], owner: int) -> None:
     Args:
         owner: the process that started them; of a forked one they are no children.
     """
-    for worker in workers if os.getpid() == owner else ():
+    if os.getpid() != owner:
+        return
+    for worker in workers:
         if worker.is_alive():
             worker.kill()
-            worker.join(END_SECONDS)
+    for worker in workers:
+        worker.join(END_SECONDS)
+
+
+def kill_at_exit(workers: Sequence[Any], owner: int) -> None:
+    """The same at the end of the program, where torch's handler of SIGCHLD would raise an error for each that is killed."""
+    if os.getpid() == owner:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    kill(workers, owner)
