@@ -65,7 +65,7 @@ def test_each_milestone_can_have_its_own_factor():
     part = Schedule(name="step", milestones_epochs=(1.0, 2.0), factors=(0.5, 0.1))
     curve = build(part, total_steps=30, steps_per_epoch=10)
     assert [curve(0), curve(10), curve(20)] == pytest.approx([1, 0.5, 0.05])
-    with pytest.raises(UserError, match="2 numbers for 1 milestones"):
+    with pytest.raises(UserError, match=r"2 numbers for 1 milestone\."):
         build(Schedule(name="step", milestones_epochs=(1.0,), factors=(0.5, 0.1)), total_steps=9, steps_per_epoch=1)
     with pytest.raises(UserError, match=r"needs `schedule\.milestones_epochs"):
         build(Schedule(name="step"), total_steps=9, steps_per_epoch=1)

@@ -12,6 +12,7 @@ import resnets
 from resnets.data.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import conversion
 from resnets.weights.conversion import Request, convert, distinct, load
 from resnets.weights.verification import verify
 
@@ -183,7 +184,19 @@ def test_what_a_checkpoint_of_ours_does_not_take_is_refused(file: Path, tmp_path
     convert(file, to="resnets", out=ours)
     with pytest.raises(UserError, match="`no_top` has no effect"):
         convert(ours, to="resnets", out=tmp_path / "out.safetensors", request=Request(no_top=True))
-    with pytest.raises(UserError, match="leave `wrapper`, `ignore` away"):
+    with pytest.raises(UserError, match="leave out `wrapper`, `ignore`"):
         convert(ours, to="resnets", out=tmp_path / "out.safetensors", request=Request(wrapper="x", ignore=("a*",)))
     with pytest.raises(UserError, match="leave the rest away"):
         verify(ours, ours, request=Request(model="resnet18"))
+
+
+PARTS = ["fc.weight_orig", "fc.bias_mask", "conv1.weight_g", "weight_v", "fc.parametrizations.weight.original0",
+         "parametrizations.weight.original"]  # fmt: skip
+WHOLE = ["attn.rel_pos_v", "fc.key_v", "token_mask", "gamma_g", "layer1.original", "fc.my_weight_g", "weight_mask.x"]
+
+
+def test_weights_in_parts_are_told_from_names_that_look_alike() -> None:
+    for name in PARTS:
+        with pytest.raises(UserError, match=f"a weight in parts, {name},"):
+            conversion._refuse_split(Path("a.pth"), [*WHOLE, name])
+    conversion._refuse_split(Path("a.pth"), WHOLE)

@@ -24,7 +24,7 @@ import torch
 from safetensors import safe_open
 
 from resnets.errors import JobError, UserError
-from resnets.weights import sandbox, sandbox_child
+from resnets.weights import pickles, sandbox, sandbox_child
 from resnets.weights.foreign import read
 
 
@@ -291,3 +291,37 @@ def test_more_than_a_file_can_hold_is_its_own_fault(tmp_path):
         sandbox_child.answer(lambda *_: ({"a": torch.zeros(100)}, {}), file, "a", out, most=399)
     with safe_open(out, framework="pt") as found:
         assert "far more tensors" in found.metadata()[sandbox_child.REFUSED]
+
+
+@pytest.mark.parametrize("name", [
+    "torch.hub.load", "torch.ops.load_library", "torch.utils.cpp_extension.load_inline", "builtins.setattr", "torch.load",
+    "collections.OrderedDict.fromkeys", "torch.storage.os.system",
+])  # fmt: skip
+def test_dangerous_functions_beside_harmless_ones_are_named(tmp_path, name):
+    module, _, function = name.rpartition(".")
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"\x80\x02c" + f"{module}\n{function}\n".encode() + b"K\x01\x85R.")
+    assert f"tries to call '{name}'" in refused(path)
+
+
+def test_the_names_that_torch_takes_itself_need_no_warning():
+    kept = ("torch.FloatStorage", "torch.cuda.HalfStorage", "torch.Size", "torch.device", "torch.float8_e5m2", "builtins.set",
+            "torch._utils._rebuild_tensor_v2", "torch.storage.UntypedStorage", "torch.nn.parameter.Parameter",
+            "torch.per_tensor_affine", "torch.sparse.FloatTensor")  # fmt: skip
+    assert pickles.shown(kept) == []
+
+
+@pytest.mark.parametrize("value", [Calls(eval, "1"), {"x": Calls(eval, "1")}])
+def test_a_file_without_tensors_that_calls_something_is_named_so(tmp_path, value):
+    torch.save(value, tmp_path / "a.pth")
+    assert "holds no tensors by name, but a Python pickle that tries to call 'builtins.eval'" in refused(
+        tmp_path / "a.pth"
+    )
+
+
+def test_what_would_fill_the_memory_is_said(tmp_path):
+    torch.save({"state_dict": {"a": torch.ones(2)}, "x": Calls(bytearray, 2**40)}, tmp_path / "a.pth")
+    message = refused(tmp_path / "a.pth")
+    assert "asks for more memory" in message
+    assert "()" not in message
+    assert "Download" not in message

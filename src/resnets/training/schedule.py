@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from resnets.data.samples import counted
 from resnets.errors import UserError
 from resnets.training import recipe
 
@@ -120,7 +121,9 @@ def _step(part: recipe.Schedule, steps_per_epoch: int, offset: int) -> Step:
         )
     factors = part.factors or (part.factor,) * len(milestones)
     if len(factors) != len(milestones):
-        raise UserError(f"`schedule.factors` has {len(factors)} numbers for {len(milestones)} milestones.")
+        raise UserError(
+            f"`schedule.factors` has {counted(len(factors), 'number')} for {counted(len(milestones), 'milestone')}."
+        )
     return Step(tuple(each - offset for each in milestones), factors)
 
 

@@ -123,4 +123,4 @@ def _plain(value: Any) -> bool:
 def held(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(str(key)[:40] for key in list(value)[:6])}" if value else "an empty dict"
-    return f"a {type(value).__name__}"
+    return f"an object of the class '{type(value).__name__}'"

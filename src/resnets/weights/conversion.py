@@ -176,7 +176,7 @@ def load(path: str | Path, request: Request | None = None) -> Source:
         # `settings` is typed as --set KEY=VALUE, so that it is named without being an argument.
         if needless := [name if name == "settings" else f"`{name}`" for name in told if getattr(request, name)]:
             raise UserError(
-                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave {', '.join(needless)} away."
+                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path)
         known = origins.of_file(checkpoint.provenance, checkpoints.locate(path))
@@ -254,12 +254,12 @@ def _refuse_unknown(path: Path, found: inspection.Inspection, guess: Guess, top:
 
 
 # The parts of a weight that torch.nn.utils computes anew in each step: pruning, weight norm, spectral norm.
-_PARTS = re.compile(r"(.*)(_orig|_mask|_g|_v|\.original\d*)$")
+_PARTS = re.compile(r"(^|\.)((weight|bias)_(orig|mask|g|v)|parametrizations\..*\.original\d*)$")
 
 
 def _refuse_split(path: Path, names: Sequence[str]) -> None:
     """Raise UserError for weights that are stored in parts."""
-    if parts := [name for name in names if _PARTS.match(name)]:
+    if parts := [name for name in names if _PARTS.search(name)]:
         raise UserError(
             f"'{path}' has a weight in parts, {inspection.some(parts)}, as pruning and weight norm keep it. Call "
             "prune.remove or remove_parametrizations of torch.nn.utils on the network, and save its state_dict again."

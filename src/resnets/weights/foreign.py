@@ -24,6 +24,9 @@ FOLDER = (
     "pytorch_model.bin",
 )  # what Hugging Face calls the weights; the first counts
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".th", ".tar", ".pkl", ".ckpt")
+# How far a file of unknown kind is searched for names, outside of the sandbox.
+SEARCHED = 2**20  # bytes
+INSTRUCTIONS = 100_000
 # Containers at the top that programs name so, the commonest first; where several hold as many tensors, the first counts.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "module", "backbone",
             "params", "state_dict_ema", "model_ema", "ema", "params_ema")  # fmt: skip
@@ -156,10 +159,14 @@ def _sets(tensors: dict[str, Tensor], described: dict[str, Any]) -> tuple[dict[s
 def _unknown(file: Path, opened: IO[bytes], head: bytes) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     if head[257:262] == b"ustar":
         raise UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
+    if head.startswith(pickles.OLD_START):
+        raise UserError(f"'{file}' {pickles.OLD}")
     # The oldest pickles begin with any letter; one that calls something is worth a warning.
     opened.seek(0)
-    if file.suffix in PICKLE_SUFFIXES and (calls := pickles.shown(opcodes.wanted(io.BytesIO(opened.read(2**20)))[0])):
-        raise UserError(f"'{file}' {pickles.refusal(calls[0])}")
+    if file.suffix in PICKLE_SUFFIXES:
+        names = opcodes.first_names(io.BytesIO(opened.read(SEARCHED)), INSTRUCTIONS)
+        if calls := pickles.shown(names):
+            raise UserError(f"'{file}' {pickles.refusal(calls[0])}")
     kind = kinds.describe(file)
     if kind.startswith("no safetensors"):
         kind = "of a kind that resnets does not know, or damaged"

@@ -54,5 +54,24 @@ class InertGetter:
         return Inert
 
 
+class InertPartial:
+    """For `functools.partial`, by which protocols 2 and 3 make an object that has `__getnewargs_ex__`.
+
+    torch calls only what it was given by name, so all of them are one object, `PARTIAL`.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return PARTIAL
+
+    def __call__(self, *_: Any, **__: Any) -> Inert:
+        return Inert()
+
+    def __setstate__(self, state: Any) -> None:
+        """Left out."""
+
+
+PARTIAL: InertPartial = object.__new__(InertPartial)
+
+
 class InertTensor(Tensor):
     """For a class of tensors that is not torch's own."""

@@ -8,15 +8,30 @@ class beside the class; both have the same meaning in older instructions.
 from __future__ import annotations
 
 import _compat_pickle
+import itertools
 import pickle
 import pickletools
 import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from resnets.weights.inert import Inert, InertDict, InertGetter, InertList, InertTensor
+from resnets.weights.inert import Inert, InertDict, InertGetter, InertList, InertPartial, InertTensor
+
+LONGEST = 1000  # letters of a module or a name; one text may be part of many names, which are all written out
 
 _MODULE = "module"  # the first of the four parts of a reference to a class with its source
-_DAMAGED = (ValueError, IndexError, KeyError, EOFError, OverflowError, TypeError, struct.error)
+_DAMAGED = (
+    ValueError,
+    IndexError,
+    KeyError,
+    EOFError,
+    OverflowError,
+    TypeError,
+    struct.error,
+    RecursionError,
+    MemoryError,
+)
+_STAND_INS = {"builtins.getattr": InertGetter, "functools.partial": InertPartial}
 _SIMPLE = {"FRAME": b"", "EMPTY_SET": pickle.EMPTY_LIST, "ADDITEMS": pickle.APPENDS, "FROZENSET": pickle.TUPLE}
 
 
@@ -48,13 +63,38 @@ def wanted(file: BinaryIO, pickles: int = 1) -> tuple[dict[Name, type], bytes]:
     return found, made
 
 
+def first_names(file: BinaryIO, most: int) -> Iterator[str]:
+    """The globals among the first `most` instructions of a pickle of protocol 0 or 1, which writes each name out.
+
+    No stack is followed, so this takes time and memory in proportion to what is read, whatever the file holds.
+    """
+    try:
+        for code, argument, _ in itertools.islice(pickletools.genops(file), most):
+            if code.name in ("GLOBAL", "INST"):
+                yield _today(*str(argument).split(" ", 1))
+    except _DAMAGED:
+        return
+
+
+def is_old(text: bytes) -> bool:
+    """Whether this is an undamaged pickle of protocol 0 or 1, which torch does not read."""
+    if text.startswith(pickle.PROTO):
+        return False
+    try:
+        return sum(1 for _ in pickletools.genops(text)) > 1
+    except _DAMAGED:
+        return False
+
+
 class _Rewriting:
     """One pickle, instruction for instruction.
 
     Attributes:
         starts: for each object on the stack, the place in `made` of the first instruction that makes it. What is not needed is
             cut off there, since torch knows no instruction that takes an object away.
+        places: in `made`, where the memo gets a number, in ascending order.
         lost: what was cut off and has a number in the memo.
+        marks: where on the stack there are marks; to look for the last would take time in proportion to the stack.
     """
 
     def __init__(self, found: dict[Name, type]) -> None:
@@ -63,8 +103,9 @@ class _Rewriting:
         self.stack: list[Any] = []
         self.memo: dict[Any, Any] = {}
         self.starts: list[int] = []
-        self.places: dict[Any, int] = {}  # in `made`, where the memo gets a number
+        self.places: dict[Any, int] = {}
         self.lost: dict[Any, Any] = {}
+        self.marks: list[int] = []
 
     def of(self, file: BinaryIO) -> bytes:
         start = file.tell()
@@ -77,7 +118,7 @@ class _Rewriting:
         for (code, argument, at), stop in zip(listed, ends, strict=True):
             before = len(self.made)
             self._write(code.name, argument, text[(at or 0) - offset : stop])
-            _step(code, argument, self.stack, self.memo, self.found)
+            self._step(code, argument)
             if len(self.stack) > len(self.starts):
                 self.starts.append(before)
             else:
@@ -88,11 +129,13 @@ class _Rewriting:
         """Add an instruction, or older ones with the same effect."""
         if word in ("MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT"):
             number = len(self.memo) if word == "MEMOIZE" else argument
-            self.places[number] = len(self.made)
+            self.lost.pop(number, None)
+            self._placed(number)
             self.made += pickle.LONG_BINPUT + struct.pack("<I", number) if word == "MEMOIZE" else text
         elif word in ("BINGET", "LONG_BINGET", "GET") and argument in self.lost:
-            self.places[argument] = len(self.made)
-            self.made += _made_anew(self.lost.pop(argument)) + pickle.LONG_BINPUT + struct.pack("<I", argument)
+            self.made += _made_anew(self.lost.pop(argument))
+            self._placed(argument)
+            self.made += pickle.LONG_BINPUT + struct.pack("<I", argument)
         elif word == "STACK_GLOBAL":
             module, name = self.stack[-2:]
             self._cut(2)
@@ -115,9 +158,59 @@ class _Rewriting:
         """Take the instructions out that made the last `count` objects on the stack."""
         at = self.starts[-count]
         del self.made[at:]
-        for number in [number for number, place in self.places.items() if place >= at]:
-            del self.places[number]
+        while self.places:
+            number, place = self.places.popitem()
+            if place < at:
+                self.places[number] = place
+                break
             self.lost[number] = self.memo[number]
+
+    def _placed(self, number: Any) -> None:
+        self.places.pop(number, None)  # so that the order stays that of the places
+        self.places[number] = len(self.made)
+
+    def _step(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
+        """Let the stack and the memo follow one instruction, as far as the globals in `found` are concerned."""
+        word, stack, memo, found = code.name, self.stack, self.memo, self.found
+        if word in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
+            memo[len(memo) if word == "MEMOIZE" else argument] = stack[-1]
+            return
+        if word in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[argument])
+            return
+        before, items = code.stack_before, []
+        if pickletools.stackslice in before:
+            at = self.marks.pop()
+            items = stack[at + 1 :]
+            del stack[at:]
+            before = before[: before.index(pickletools.markobject)]
+        taken = [stack.pop() for _ in before][::-1]
+        while self.marks and self.marks[-1] >= len(stack):  # POP takes a mark away, too
+            self.marks.pop()
+        if word in ("GLOBAL", "INST", "STACK_GLOBAL"):
+            module, name = taken if word == "STACK_GLOBAL" else argument.split(" ", 1)
+            full = Name(_today(module, name))
+            full.parts = (module, name)
+            found.setdefault(full, _STAND_INS.get(full, Inert))
+            stack.append(full)
+        elif word in ("APPEND", "APPENDS", "SETITEM", "SETITEMS"):
+            if isinstance(taken[0], Name) and taken[0] not in _STAND_INS:
+                found[taken[0]] = InertList if word.startswith("APPEND") else InertDict
+            stack.append(taken[0])
+        elif word in ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"):
+            if taken[0] == "torch._tensor._rebuild_from_type_v2" and isinstance(kind := taken[1][1], Name):
+                found[kind] = InertTensor
+            stack.append(taken[0])
+        elif word == "BINPERSID" and isinstance(taken[0], tuple) and taken[0][:1] == (_MODULE,):
+            stack.append(taken[0][1])
+        elif word.startswith("TUPLE"):
+            stack.append(tuple(items or taken))
+        elif code.stack_after == [pickletools.pyunicode]:
+            stack.append(argument)
+        else:
+            if word == "MARK":
+                self.marks.append(len(stack))
+            stack += [each if each is pickletools.markobject else None for each in code.stack_after]
 
 
 def _made_anew(value: Any) -> bytes:
@@ -134,51 +227,14 @@ def _text(value: str) -> bytes:
     return pickle.BINUNICODE + struct.pack("<I", len(content)) + content
 
 
-def _global(module: str, name: str) -> bytes:
+def _global(module: Any, name: Any) -> bytes:
+    if not (isinstance(module, str) and isinstance(name, str)):
+        raise ValueError("a name that is no text")
+    if max(len(module), len(name)) > LONGEST:
+        raise ValueError("a long name")
     if "\n" in module or "\n" in name:
         raise ValueError("a name of two lines")
     return pickle.GLOBAL + f"{module}\n{name}\n".encode()
-
-
-def _step(code: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo: dict[Any, Any], found: dict[Name, type],
-          ) -> None:  # fmt: skip
-    """Let `stack` and `memo` follow one instruction, as far as the globals in `found` are concerned."""
-    word = code.name
-    if word in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
-        memo[len(memo) if word == "MEMOIZE" else argument] = stack[-1]
-        return
-    if word in ("BINGET", "LONG_BINGET", "GET"):
-        stack.append(memo[argument])
-        return
-    before, items = code.stack_before, []
-    if pickletools.stackslice in before:
-        at = len(stack) - 1 - stack[::-1].index(pickletools.markobject)
-        items = stack[at + 1 :]
-        del stack[at:]
-        before = before[: before.index(pickletools.markobject)]
-    taken = [stack.pop() for _ in before][::-1]
-    if word in ("GLOBAL", "STACK_GLOBAL"):
-        raw = argument.split(" ", 1) if word == "GLOBAL" else list(map(str, taken))
-        name = Name(_today(*raw))
-        name.parts = (raw[0], raw[1])
-        found.setdefault(name, InertGetter if name == "builtins.getattr" else Inert)
-        stack.append(name)
-    elif word in ("APPEND", "APPENDS", "SETITEM", "SETITEMS"):
-        if isinstance(taken[0], Name) and found[taken[0]] is not InertGetter:
-            found[taken[0]] = InertList if word.startswith("APPEND") else InertDict
-        stack.append(taken[0])
-    elif word in ("REDUCE", "NEWOBJ", "BUILD"):
-        if taken[0] == "torch._tensor._rebuild_from_type_v2" and isinstance(kind := taken[1][1], Name):
-            found[kind] = InertTensor
-        stack.append(taken[0])
-    elif word == "BINPERSID" and isinstance(taken[0], tuple) and taken[0][:1] == (_MODULE,):
-        stack.append(taken[0][1])
-    elif word.startswith("TUPLE"):
-        stack.append(tuple(items or taken))
-    elif code.stack_after == [pickletools.pyunicode]:
-        stack.append(argument)
-    else:
-        stack += [each if each is pickletools.markobject else None for each in code.stack_after]
 
 
 def _today(module: str, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ import torch
 
 from resnets.weights import opcodes
 from resnets.weights.contents import BETWEEN, Contents, held
+from resnets.weights.inert import PARTIAL
 from resnets.weights.opcodes import Name
 from resnets.weights.refusal import RefusedError
 
@@ -24,9 +26,19 @@ PICKLE = 64 * 2**20  # bytes of one pickle; that of ResNet-152 has 150 kB
 COPIES = 4  # times the size of the file that the tensors may have, since several names may share one storage
 
 _BLOCKED = ("os", "posix", "nt", "sys")  # modules from which torch takes no name at all
-_PLAIN = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set", "builtins.bytearray",
-          "builtins.complex")  # fmt: skip
+# Names that do nothing but make tensors and plain containers; whole names, since torch and builtins have dangerous ones too.
+_PLAIN = re.compile(
+    r"collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)|torch\._utils\._rebuild_\w+|"
+    r"torch\._tensor\._rebuild_from_type_v2|torch\.storage\.(_load_from_bytes|\w+Storage)|torch\.serialization\._get_layout|"
+    r"torch\.(cuda\.)?(sparse\.)?\w*(Tensor|Storage)|torch\.(Size|device)|torch\.nn\.parameter\.(Parameter|Buffer)"
+)
+_KINDS = {f"torch.{name}" for name, each in vars(torch).items() if isinstance(each, torch.dtype | torch.qscheme)}
 _STDIN = "/dev/fd/0"
+OLD_START = f"L{torch.serialization.MAGIC_NUMBER}L\n".encode()  # of a file in protocol 0 or 1
+OLD = (
+    "is a pickle of protocol 0 or 1, which torch.load(weights_only=True) does not read. If you trust its source, load it with "
+    "its own program and save the state_dict again by torch.save with pickle_protocol=2."
+)
 _MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
 _PICKLES = 5  # in a file that is no zip archive: two marks, the machine, the object, the names of the storages
 
@@ -53,13 +65,19 @@ def read(file: BinaryIO, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
             raise RefusedError(_plain_pickle(kinds))
     content = file if made == before else _with(file, made, zipped)
     file.seek(0)
+    _refuse_blocked(kinds)
+    if zipped and opcodes.is_old(before):
+        raise RefusedError(OLD)
     return _described(_load(content, path, zipped, kinds), size, shown(kinds))
 
 
 def _plain_pickle(kinds: Iterable[str]) -> str:
     if called := shown(kinds):
         return refusal(called[0])
-    return "is a pickle that torch.save did not write. Load it with its own program and save its state_dict with torch.save."
+    return (
+        "is a pickle that torch.save did not write. If you trust its source, load it with its own program and "
+        "save its state_dict with torch.save."
+    )
 
 
 def _with(file: BinaryIO, made: bytes, zipped: bool) -> BinaryIO:
@@ -98,7 +116,7 @@ def _pickle_of(file: BinaryIO) -> bytes:
 
 def shown(names: Iterable[str]) -> list[str]:
     """Those that are neither torch's parts of a tensor nor plain containers, as people know and can print them."""
-    words = [name for name in names if not name.startswith(_PLAIN) or name.startswith("torch.nn.modules")]
+    words = [name for name in names if not _PLAIN.fullmatch(name) and name not in _KINDS]
     known = [f"os{name[name.index('.') :]}" if name.startswith(("posix.", "nt.")) else name for name in words]
     return ["".join(letter if letter.isprintable() else "?" for letter in name[:120]) for name in known]
 
@@ -115,20 +133,31 @@ def refusal(name: str) -> str:
     )
 
 
-def _load(file: BinaryIO, path: str, zipped: bool, kinds: Mapping[Name, type]) -> Any:
+def _refuse_blocked(kinds: Iterable[str]) -> None:
     if blocked := [name for name in kinds if name.split(".")[0] in _BLOCKED]:
         raise RefusedError(refusal(shown(blocked)[0]))
+
+
+def _load(file: BinaryIO, path: str, zipped: bool, kinds: Mapping[Name, type]) -> Any:
     # The very file that was opened, whatever stands at the path by now.
     place = _STDIN if os.path.exists(_STDIN) else path
     mapped = zipped and not isinstance(file, io.BytesIO)
     # torch knows fewer names of Python 2 than Python does, and takes no subclass of str.
     inert: list[Any] = [(kind, str(each)) for name, kind in kinds.items() for each in {name, name.raw}]
+    inert.append((PARTIAL, f"{__name__}.PARTIAL"))  # under any name, since torch calls what it was given only
     with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
         warnings.simplefilter("ignore")  # of protocols and of storages in old files
         try:
             return torch.load(place if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
+        except MemoryError:
+            raise RefusedError(
+                "asks for more memory than a file of its size can need, so it is refused: what it holds is damaged or made to "
+                "fill the memory."
+            ) from None
         except Exception as error:  # torch raises what its parts raise
-            reason = " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())[:120]
+            reason = (
+                " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())[:120] or type(error).__name__
+            )
             raise RefusedError(
                 f"is no file of tensors by torch.save, or a damaged one: torch cannot read it ({reason}). "
                 "Download the file again."
@@ -143,6 +172,8 @@ def _described(value: Any, size: int, inert: list[str]) -> tuple[dict[str, Any],
     if found.unread and not any(sound.values()):
         name, what = next(iter(found.unread.values()))
         raise RefusedError(f"has weights that are no plain numbers: '{name}' {what} in its place.")
+    if not found.tensors and inert:
+        raise RefusedError(f"holds no tensors by name, but {refusal(inert[0]).removeprefix('is ')}")
     if not found.tensors:
         raise RefusedError(f"holds no tensors by name, but {held(value)}. Name a file with a state_dict.")
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in found.tensors.values())
