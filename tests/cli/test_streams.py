@@ -106,3 +106,8 @@ sys.exit(app.main(["models"]))
     ignored = ["sh", "-c", f'trap "" {name.removeprefix("SIG")}; exec "$@"', "sh", sys.executable, "-c", wrapper]
     done = subprocess.run(ignored, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_line_of_a_result_does_not_steer_the_terminal(capsys) -> None:
+    streams.tell("`batch=8` of \x1b[2J'a\nb'")
+    assert capsys.readouterr().out == "--batch 8 of \\x1b[2J'a\\nb'\n"

@@ -267,3 +267,27 @@ def test_a_file_whose_name_looks_like_an_address_is_a_file(divided: Source, tmp_
     folder.mkdir()
     path = shutil.copy(divided.samples[0].path, folder / "a.png")
     assert decode(path).shape == (20, 24, 3)
+
+
+def test_weights_trained_on_shards_have_learned_from_their_images(
+    divided: Source, copied: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / "weights").mkdir(parents=True)
+    (run / "recipe.toml").write_text(f"[data]\nlocation = {json.dumps(str(copied))}\n")
+    shutil.copy(copied / "shards.json", run)
+    best, origin = run / "weights" / "best.safetensors", {"split_sha256": hashing.sha256(run / "shards.json")}
+    found = lineage.of(best, origin)
+    assert (found.gap, found.seen(divided.samples), found.seen(divided.part("val"))) == (
+        "",
+        len(divided.part("train")),
+        0,
+    )
+    assert found.seen(sources.read(copied).samples) == len(divided.part("train"))
+    assert "is not the one by which" in lineage.of(best, {"split_sha256": "0"}).gap
+    facts = json.loads((copied / "shards.json").read_text())
+    (copied / "shards.json").write_text(json.dumps(facts, indent=1))
+    assert "are no longer those that they were trained on" in lineage.of(best, origin).gap
+    shutil.rmtree(copied)
+    assert lineage.of(best, origin).gap == "the shards that they were trained on are not where they were"
+    assert lineage.of(best, origin).seen(divided.samples) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from resnets.errors import UserError
@@ -36,3 +38,16 @@ def test_arguments_that_there_are_not_are_named() -> None:
     assert draft.arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
     with pytest.raises(UserError, match=r"no argument 'epoch'\. Did you mean 'epochs'\?"):
         draft.arguments({"epoch": 3})
+
+
+@pytest.mark.parametrize("word", ["None", "False", "random", "none"])
+def test_no_weights_in_the_words_of_other_libraries_are_a_run_from_scratch(word: str) -> None:
+    made = draft.draft("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
+    assert (made.recipe.name, made.recipe.model.weights) == ("scratch", "none")
+
+
+def test_a_folder_with_the_name_of_a_built_in_set_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is built in" in draft.draft("digits", "resnet18", None, None, {}, []).origins["model.weights"]
+    (tmp_path / "digits").mkdir()
+    assert "is built in" not in draft.draft("digits", "resnet18", None, None, {}, []).origins["model.weights"]

@@ -64,6 +64,17 @@ def test_the_statement_and_the_interval_agree_on_every_small_table() -> None:
                     assert low <= (only_b - only_a) / (discordant + agreed) <= high
 
 
+def test_they_agree_on_larger_tables() -> None:
+    for both, neither in ((100, 5000), (5000, 100), (5000, 5000), (0, 5000), (500, 10)):
+        for only_a in range(13):
+            for only_b in (*range(only_a, only_a + 20), 60):
+                shown = only_a + only_b > 0 and binomtest(only_b, only_a + only_b).pvalue < SIGNIFICANCE
+                for table in ((both, only_a, only_b, neither), (both, only_b, only_a, neither)):
+                    low, high = paired_difference(*table)
+                    assert (low > 0 or high < 0) == shown, table
+                    assert low <= (table[2] - table[1]) / sum(table) <= high, table
+
+
 def test_few_images_show_no_difference_and_no_interval_without_0() -> None:
     words = compare(*pair(0, 0, 5, 0)).in_words()
     assert words.startswith("No difference")
@@ -111,3 +122,26 @@ def test_other_pictures_or_labels_cannot_be_compared() -> None:
     without = [replace(each, true=np.full(6, -1)) for each in (a, b)]
     with pytest.raises(UserError, match="there are none"):
         compare(*without)
+
+
+def test_a_few_images_that_favor_the_better_one_leave_it_better() -> None:
+    found = Comparison(40_000, 900, 1500, 7600, 600 / 50_000, (0.01, 0.014), 1e-9, known_a=0, known_b=1)
+    assert found.better == "b"
+    assert "0 of these images trained A or chose its epoch, 1 did so for B" in found.in_words()
+    assert replace(found, known_b=501).better == "b"  # 999 of 1899: p = 0.02
+    assert replace(found, known_b=520).better is None
+    turned = replace(found, only_a=1500, only_b=900, difference=-600 / 50_000, known_a=520, known_b=0)
+    assert (turned.better, replace(turned, known_a=1).better) == (None, "a")
+
+
+def test_what_is_not_known_is_not_counted_as_0() -> None:
+    found = compare(*pair(70, 5, 18, 7), known=(None, 0))
+    assert found.better == "b"
+    assert found.to_dict()["known_a"] is None
+    assert "Note: whether some of these images trained old is not known; compare" in found.in_words("old", "new")
+    found = compare(*pair(70, 5, 18, 7), known=(None, 40))
+    assert found.better is None
+    words = (
+        "Note: 40 of these images trained new or chose its epoch; whether some of these images trained old is not known"
+    )
+    assert words in found.in_words("old", "new")

@@ -112,7 +112,6 @@ SIZES = [
     ("scratch", "data.batch=16 --epochs=2 freeze.head_epochs=2", "`freeze.head_epochs=2` leaves nothing for the backbone"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_epochs=4", "reaches beyond a run of 12"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_steps=12", "reaches beyond a run of 12 steps"),
-    ("scratch", "data.batch=16 --epochs=4 stop.patience_epochs=4", "`stop.patience_epochs=4` reaches beyond a run of 12"),
     ("scratch", "data.batch=16 --epochs=4 schedule.plateau_epochs=9", "`schedule.plateau_epochs=9` reaches beyond a run of"),
     ("scratch", "data.batch=16 --epochs=4 schedule.warmup_until_error=0.8", "is judged by 100 steps and would never end in"),
     ("scratch", "data.batch=16 schedule.name=step", "`schedule.name=step` needs `schedule.milestones_epochs`"),
@@ -190,3 +189,10 @@ def test_what_a_range_test_does_not_do_is_said() -> None:
     conflicts.check_range_test(draft)
     named = ("epochs=3", "schedule.name=step", "ema.decay=0.9")
     assert draft.notes == [f"`{each}` has no effect on a range test" for each in named]
+
+
+def test_a_short_trial_of_a_long_run_starts_with_its_patience() -> None:
+    draft = drafted("scratch", "data.batch=16 --epochs=4 stop.patience_epochs=4")
+    conflicts.settle(draft)
+    conflicts.check_sizes(draft, train_count=48, val_count=12)
+    assert "`stop.patience_epochs=4` reaches beyond a run of 12 steps (4 epochs)" in draft.notes

@@ -47,3 +47,31 @@ def test_a_file_alone_is_told_with_its_figures_and_origin(tmp_path: Path) -> Non
     path = save(tmp_path / "net.safetensors", metrics={"top1": 0.9}, provenance={"converted_from": "net.pth"})
     assert {"figures:  top-1 90.00%", "origin:   converted from net.pth"} < set(runs.lines(path))
     assert len(runs.lines(save(tmp_path / "bare.safetensors"))) == 2
+
+
+def test_figures_of_the_run_are_those_of_its_best_weights_only(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "weights").mkdir(parents=True)
+    (run / "split.csv").write_text("path,sha256,label,split,group\n")
+    (run / "recipe.toml").write_text('name = "finetune"\n')
+    (run / "metrics.json").write_text('{"top1": 0.93}')
+    own = {"split_sha256": checkpoints.fingerprint(run / "split.csv")}
+    for name, origin, figures in (
+        ("best", own, "figures:  top-1 93.00%"),
+        ("last", own, "figures:  top-1 50.00%"),
+        ("best", {"split_sha256": "0" * 64}, "figures:  top-1 50.00%"),
+        ("best", {"published": "resnet18.a1_in1k"}, "figures:  top-1 50.00%"),
+    ):
+        path = save(run / "weights" / f"{name}.safetensors", metrics={"top1": 0.5}, provenance=origin)
+        assert figures in runs.lines(path), (name, origin)
+
+
+def test_nothing_in_a_checkpoint_or_recipe_steers_the_terminal(tmp_path: Path) -> None:
+    evil = "\x1b]0;title\x07\x1b[2Jb\nc"
+    alone = save(tmp_path / "a.safetensors", provenance={"converted_from": evil, "license": evil, "recipe": evil})
+    run = tmp_path / "run"
+    save(run / "weights" / "best.safetensors")
+    (run / "recipe.toml").write_text(f"name = {json.dumps(evil)}\n[data]\nlocation = {json.dumps(evil)}\n")
+    for told in (runs.lines(alone), runs.lines(run)):
+        assert all(line.isprintable() for line in told)
+        assert any("\\x1b[2Jb\\nc" in line for line in told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from torch import nn
 from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 import resnets
@@ -56,7 +57,7 @@ def test_a_network_without_weights(arguments):
         ({"img_size": 64}, "`img_size` is called `imgsz` here"),
         ({"global_pool": ""}, "no argument `global_pool`: `include_top=False`"),
         ({"drop_rate": 0.1}, "no argument `drop_rate`: .*nn.Dropout"),
-        ({"device": "cpu"}, r"call `\.to\(device\)`"),
+        ({"device": "cuda"}, r"call `\.to\(device\)`"),
         ({"checkpoint_path": "a.pth"}, "`weights` takes a checkpoint"),
     ],
 )
@@ -101,3 +102,33 @@ def test_words_that_have_another_way_here_name_it():
 
 def test_torchvision_still_has_the_enums_that_are_understood():
     assert type(torchvision.models.get_weight("ResNet50_Weights.DEFAULT")).__name__ == "ResNet50_Weights"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"norm_layer": nn.BatchNorm2d}, {"act_layer": nn.ReLU}, {"act_layer": "relu"}, {"output_stride": 32},
+     {"replace_stride_with_dilation": [False] * 3}, {"replace_stride_with_dilation": (False, False, False)},
+     {"classifier_activation": "linear"}, {"device": "cpu"}, {"device": torch.device("cpu")}, {"dtype": torch.float32},
+     {"width_per_group": 64}, {"drop_rate": 0}],
+    ids=str,
+)  # fmt: skip
+def test_what_a_network_has_anyway_may_be_asked_for(asked):
+    assert words.arguments(asked, "resnet18") == {}
+
+
+def test_the_width_of_a_group_is_that_of_the_network():
+    for model, width in (("resnet50", 64), ("wide_resnet50_2", 128), ("resnext50_32x4d", 4), ("resnet50.a1_in1k", 64)):
+        assert words.arguments({"width_per_group": width}, model) == {}
+        with pytest.raises(UserError, match="`inner_widths`"):
+            words.arguments({"width_per_group": 65}, model)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"norm_layer": nn.GroupNorm}, {"act_layer": "gelu"}, {"output_stride": 16}, {"dtype": torch.float16},
+     {"replace_stride_with_dilation": [False, True, True]}, {"classifier_activation": "softmax"}],
+    ids=str,
+)  # fmt: skip
+def test_what_a_network_does_not_have_is_refused(asked):
+    with pytest.raises(UserError, match=f"no argument `{next(iter(asked))}`"):
+        words.arguments(asked, "resnet18")

@@ -170,7 +170,7 @@ def _digits(value: float) -> str:
 def _echo(text: str) -> None:
     """Lines of at most 79 characters, at once."""
     for line in [text] if len(text) <= WIDTH else textwrap.wrap(text, WIDTH, subsequent_indent="  "):
-        streams.echo(line)
+        streams.tell(line)
 
 
 def _print_json(facts: dict[str, Any], measured: Iterable[Row]) -> None:

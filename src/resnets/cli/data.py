@@ -34,7 +34,7 @@ def get(
 
     source = sources.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
     parts = ", ".join(f"{part} {len(source.part(part)):,}" for part in source.parts)
-    streams.echo(f"{folder}: {len(source.samples):,} pictures in {len(source.classes)} classes ({parts})")
+    streams.tell(f"{folder}: {len(source.samples):,} pictures in {len(source.classes)} classes ({parts})")
 
 
 @app.command()
@@ -107,7 +107,7 @@ def split(
         fold=fold,
     )
     splits.write(out, done)
-    streams.echo(f"{out}: " + ", ".join(f"{part} {len(done.part(part)):,}" for part in done.parts))
+    streams.tell(f"{out}: " + ", ".join(f"{part} {len(done.part(part)):,}" for part in done.parts))
 
 
 @app.command()
@@ -152,4 +152,4 @@ def shard(
     source = build.divided(source, draft.recipe)
     written = sharding.write(out, source, seed=seed, size_mb=size_mb, resize=resize)
     parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
-    streams.echo(f"{out}: " + ", ".join(parts))
+    streams.tell(f"{out}: " + ", ".join(parts))

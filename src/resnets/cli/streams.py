@@ -8,6 +8,9 @@ import io
 import os
 import sys
 
+from resnets.cli.flags import as_flags
+from resnets.errors import printable
+
 # Letters of our own lines and tables, and what stands for them where an encoding lacks them; a column stays as wide.
 PLAIN = dict.fromkeys("–—−─━", "-") | dict.fromkeys("█▉▊▋▌▍▎▏▇▆▅▄▃▂▁", "#") | dict.fromkeys("…≈±", "~")
 PLAIN |= {"×": "x", "·": ".", "→": ">", "’": "'", "≥": ">", "≤": "<", "│": "|"}
@@ -43,6 +46,14 @@ def echo(text: object, end: str = "\n") -> None:
     Not by `typer.echo`, which takes a stdout in ASCII for a mistake and writes UTF-8 to it.
     """
     print(text, end=end, flush=True)
+
+
+def tell(text: object) -> None:
+    """Print a line of a result for a person: arguments as flags, and nothing of it steers the terminal.
+
+    Names and notes within it come from checkpoints, recipes and folders that others have made.
+    """
+    echo(printable(as_flags(str(text))))
 
 
 def settle() -> None:

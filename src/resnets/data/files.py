@@ -12,8 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from resnets.data.samples import printable
-from resnets.errors import ImageError
+from resnets.errors import ImageError, printable
 
 _ADDRESS = re.compile(r"(?P<tar>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)[/\\](?P<member>[^/\\]+)", re.DOTALL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class _Chunk:
             return ""
 
 
-def sha256(path: str) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of the bytes of a file, as 64 hexadecimal digits.
 
     Raises:

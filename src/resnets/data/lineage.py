@@ -9,15 +9,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from resnets.atomic import write_text
+from resnets.data import shards
 from resnets.data.hashing import THREADS, sha256
 from resnets.data.parallel import guarded, in_order
-from resnets.data.samples import Sample, Stored
+from resnets.data.samples import PARTS, Sample, Stored
+from resnets.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SPLIT_FILE, LINEAGE_FILE = "split.csv", "lineage.json"
@@ -68,20 +71,51 @@ def of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> Lineage
     """
     run = checkpoint.parent.parent
     path, origin = run / SPLIT_FILE, provenance or {}
+    if not path.is_file() and (run / shards.MANIFEST).is_file():
+        path = run / shards.MANIFEST
     if not path.is_file() or (origin and "split_sha256" not in origin):  # another file may lie in a run folder
         return Lineage(gap=_reason(checkpoint, origin))
     content = path.read_bytes()
     if origin.get("split_sha256", hashlib.sha256(content).hexdigest()) != hashlib.sha256(content).hexdigest():
         return Lineage(gap=f"'{path}' is not the one by which these weights were trained")
-    rows = csv.DictReader(content.decode("utf-8", errors="surrogateescape").splitlines())
-    splits = {row["sha256"]: row["split"] for row in rows if row.get("sha256") and row.get("split")}
+    if path.name == shards.MANIFEST:
+        splits, gap = _of_shards(run)
+    else:
+        rows = csv.DictReader(content.decode("utf-8", errors="surrogateescape").splitlines())
+        splits, gap = {row["sha256"]: row["split"] for row in rows if row.get("sha256") and row.get("split")}, ""
     before = read(run, begun_from_weights="parent_sha256" in (origin or _environment(run)))
     train = {digest for digest, split in splits.items() if split == "train"} | before.train
-    return Lineage(frozenset(train), splits, before.gap)
+    return Lineage(frozenset(train), splits, gap or before.gap)
+
+
+def _of_shards(run: Path) -> tuple[dict[str, str], str]:
+    """The split of each image, by its SHA-256, of the shards that a run read, and why that is not known, if so.
+
+    The run keeps a copy of their shards.json; the hashes of the images stand in their own index, wherever they are now.
+    """
+    try:
+        recipe = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
+        root = Path(_environment(run).get("data") or recipe["data"]["location"]).expanduser()
+        same = (root / shards.MANIFEST).read_bytes() == (run / shards.MANIFEST).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, "the shards that they were trained on are not where they were"
+    if not same:
+        return {}, f"the shards in '{root}' are no longer those that they were trained on"
+    try:
+        samples = shards.read(root).samples
+    except UserError as error:
+        return {}, f"the shards that they were trained on cannot be read: {str(error).rstrip('.')}"
+    assert isinstance(samples, Stored)
+    splits: dict[str, str] = {}
+    for part in reversed(PARTS):  # an image that is in several is one of train
+        digests = samples.part(part).digests()
+        if digests is None:
+            return {}, "shards of an earlier version do not say from which files they were made"
+        splits |= dict.fromkeys(digests, part)
+    return splits, ""
 
 
 def _reason(checkpoint: Path, origin: Mapping[str, Any]) -> str:
-    run = checkpoint.parent.parent
     if checkpoint.resolve().is_relative_to(PACKAGE):
         return "they came with the package, without a list of their training images"
     if "published" in origin:
@@ -90,8 +124,6 @@ def _reason(checkpoint: Path, origin: Mapping[str, Any]) -> str:
         )
     if "converted_from" in origin:
         return f"they were converted from '{origin['converted_from']}', which has no list of its training images"
-    if (run / "shards.json").is_file():
-        return "they were trained on images in shards, which are not known one by one"
     if "split_sha256" in origin:
         return "the file lies outside of its run folder, whose split.csv would tell"
     return "they come from elsewhere"

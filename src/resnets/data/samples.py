@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError, printable, suggestion
 
 PARTS = ("train", "val", "test")
 _PART_OF = {
@@ -247,8 +247,3 @@ def listed(names: Sequence[object], shown: int = SHOWN) -> str:
 def counted(number: int, what: str) -> str:
     """`1 picture`, `1,200 pictures`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def printable(name: str) -> str:
-    """The name on one line, and with no character that a terminal would obey."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)

@@ -22,11 +22,12 @@ from resnets.atomic import check_folder, replacing, write_text
 from resnets.data.check import within
 from resnets.data.decode import DecodeError, decode_image, inspect
 from resnets.data.files import opened
+from resnets.data.hashing import sha256
 from resnets.data.image_formats import ALL_SUFFIXES
 from resnets.data.parallel import in_order
 from resnets.data.resizing import to_shorter_side
 from resnets.data.samples import Sample, Source
-from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, sha256, unfinished
+from resnets.data.shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, unfinished
 from resnets.errors import JobError, UserError
 from resnets.progress import say, track
 

@@ -23,6 +23,7 @@ from typing import Any, overload
 import numpy as np
 
 from resnets.data.files import address
+from resnets.data.hashing import sha256
 from resnets.data.samples import PARTS, Sample, Source, Stored
 from resnets.errors import UserError
 
@@ -224,11 +225,6 @@ def same(kept: Path, source: Source) -> None:
             found.append(f"'{name}' has another content ({size})")
     what = "; ".join(found[:5]) or "its classes or its index differ"
     raise UserError(f"'{source.root}' is no longer what the run was begun with: {what}.")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _other_sizes(root: Path, shards: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from resnets.data import builtin
+from resnets.data import sources
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.recipes import book
 from resnets.training import distributed
 from resnets.training.plan import Draft
 from resnets.training.recipe import Recipe, keys, override
-from resnets.weights import published
+from resnets.weights import published, words
 
 SAME_TENSORS = ("drop_path_rate", "hidden", "pool")  # of `model`: published weights fit with any; the head is a new one
 
@@ -63,6 +63,7 @@ def draft(
     """The recipe with everything that the user set, each with its origin."""
     model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
     weights, overrides = _taken("model.weights", weights, overrides)
+    weights = None if weights is None else words.meaning(weights, model)
     published_name, reason, unfit = None, "", ""
     if weights is None and recipe is None:
         unfit = _unfit(data, model, given, overrides)
@@ -103,7 +104,7 @@ def _unfit(data: str, model: str | None, given: dict[str, Any], overrides: Seque
     """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
     published; empty where they do.
     """
-    if data in builtin.NAMES:
+    if sources.builtin_set(data):
         return f"'{data}' is built in"
     if model is not None and model not in zoo.entries():
         return f"there are no published weights of '{model}'"

@@ -22,7 +22,7 @@ class Comparison:
     `difference` is (top-1 of b) - (top-1 of a), a share of 1, with its 95 % interval (`intervals.paired_difference`). `p` is
     that of McNemar's exact test: how often chance alone would divide the images that only one of them has right as
     unevenly as this. `p` is below 0.05 exactly where the interval does not hold 0. `known_a` and `known_b` count the
-    images that a model learned from or that chose its epoch.
+    images that a model learned from or that chose its epoch; None: that is not known.
     """
 
     both: int
@@ -32,8 +32,8 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p: float
-    known_a: int = 0
-    known_b: int = 0
+    known_a: int | None = 0
+    known_b: int | None = 0
 
     @property
     def count(self) -> int:
@@ -41,11 +41,21 @@ class Comparison:
 
     @property
     def better(self) -> str | None:
-        """ "a" or "b"; None where no difference was shown, or where the images favor the model that looks better."""
+        """ "a" or "b"; None where no difference was shown, or where the images that the better one alone knew may explain it.
+
+        These images are taken off those that only it has right, as if it had each of them right for that alone. Images of
+        which it is not known whether a model knew them are not taken off; `in_words` says so.
+        """
         if self.p >= SIGNIFICANCE:
             return None
-        favored = self.known_b - self.known_a if self.difference > 0 else self.known_a - self.known_b
-        return None if favored > 0 else "b" if self.difference > 0 else "a"
+        known_a, known_b = self.known_a or 0, self.known_b or 0
+        favored, won, lost = known_a - known_b, self.only_a, self.only_b
+        if self.difference > 0:
+            favored, won, lost = -favored, lost, won
+        left = won - max(favored, 0)
+        if left <= lost or binomtest(left, left + lost).pvalue >= SIGNIFICANCE:
+            return None
+        return "b" if self.difference > 0 else "a"
 
     def to_dict(self) -> dict[str, Any]:
         found = {**asdict(self), "count": self.count, "interval": list(self.interval)}
@@ -67,10 +77,16 @@ class Comparison:
         return f"Neither {a} nor {b} is called better, since these images favor one: {points}, {chance}.{self._caution(a, b)}"
 
     def _caution(self, a: str, b: str) -> str:
-        if not self.known_a and not self.known_b:
+        if self.known_a == 0 and self.known_b == 0:
             return ""
-        counts = f"{self.known_a} of these images trained {a} or chose its epoch, {self.known_b} did so for {b}"
-        return f" Note: {counts}; compare the two on images that are new to both."
+        if self.known_a is not None and self.known_b is not None:
+            said = f"{self.known_a} of these images trained {a} or chose its epoch, {self.known_b} did so for {b}"
+        else:
+            pairs = ((self.known_a, a), (self.known_b, b))
+            known = [f"{count} of these images trained {name} or chose its epoch; " for count, name in pairs if count]
+            unknown = " or ".join(name for count, name in pairs if count is None)
+            said = f"{''.join(known)}whether some of these images trained {unknown} is not known"
+        return f" Note: {said}; compare the two on images that are new to both."
 
 
 def _end(points: float) -> str:
@@ -78,11 +94,11 @@ def _end(points: float) -> str:
     return next((text for digits in (1, 2, 3) if float(text := f"{points:.{digits}f}") or not points), f"{points:.1g}")
 
 
-def compare(a: Predictions, b: Predictions, known: tuple[int, int] = (0, 0)) -> Comparison:
+def compare(a: Predictions, b: Predictions, known: tuple[int | None, int | None] = (0, 0)) -> Comparison:
     """Compare two models on the labelled images of one set.
 
     Args:
-        known: how many of the images a and b learned from or were chosen by.
+        known: how many of the images a and b learned from or were chosen by; None where that is not known.
 
     Raises:
         UserError: the two were not made on the same pictures with the same labels, or none has a label.

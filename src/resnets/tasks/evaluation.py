@@ -79,7 +79,7 @@ class Evaluation:
 
 def run(
     models: Sequence[str],
-    data: str,
+    data: str | Path,
     *,
     split: str | None = None,
     split_file: str | None = None,
@@ -110,6 +110,7 @@ def run(
         raise UserError(
             "`calibrate` fits the temperature of one checkpoint on plain pictures: no `crops`, no `scales`."
         )
+    data = str(data)
     _check_order(models, data)
     files = [checkpoints.locate(model) for model in models]
     if calibrate:
@@ -136,8 +137,6 @@ def run(
     _tell(part, split, calibrate)
     wanted = max(scales, default=0) or max(each.preprocess.shorter_side or 0 for each in classifiers)
     notices = [notice] if (notice := shards.enlarged(source, wanted)) else []
-    for notice in notices:
-        say(f"note: {notice}")
     notices += _seen(lineages, part)
     groups = [[each] for each in classifiers] if pairwise else [classifiers]
     made = [
@@ -150,14 +149,15 @@ def run(
     protocols = [_together([views.protocol(each.preprocess, crops, scales) for each in group]) for group in groups]
     selected = [parts.selected(file, part.samples) for file in files]
     chosen = _in_sample(files, selected, part, calibrate)
-    learned = [each.seen(part.samples) or 0 for _, each in lineages]
+    known_by = [
+        None if seen is None and not chose else (seen or 0) + chose
+        for seen, chose in zip((each.seen(part.samples) for _, each in lineages), selected, strict=True)
+    ]
     return Evaluation(
         data=data,
         part=part,
         models=tuple(Model(*each) for each in zip(names, made, protocols, strict=True)),
-        comparison=compare(made[0], made[1], (learned[0] + selected[0], learned[1] + selected[1]))
-        if pairwise
-        else None,
+        comparison=compare(made[0], made[1], (known_by[0], known_by[1])) if pairwise else None,
         not_used=walk.line(source.unused, len(made[0].skipped)),
         in_sample=bool(chosen),
         notices=(*notices, *chosen),
@@ -208,7 +208,7 @@ def _seen(models: Sequence[tuple[str, Lineage]], part: Part) -> list[str]:
     return [notice for notice in found if notice]
 
 
-def _check_order(models: Sequence[str], data: str) -> None:
+def _check_order(models: Sequence[str | Path], data: str) -> None:
     """Refuse data in the place of a checkpoint, and a checkpoint in the place of the data."""
     images = [str(each) for each in models if not location.is_weights(each) and sources.holds_images(each)]
     swapped = location.is_weights(data)

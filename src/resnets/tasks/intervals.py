@@ -85,7 +85,8 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tupl
     The smallest interval that contains two: method 10 of Newcombe, Statistics in Medicine 17, 2635-2650 (1998), Wilson's
     intervals of the two shares, joined with their correlation; and the exact one of the images that only one of the two has
     right, their number taken as fixed (Clopper and Pearson, Biometrika 26, 1934), which inverts McNemar's exact test. For few
-    such images the first alone leaves out 0 where the test shows nothing.
+    such images the first alone leaves out 0 where the test shows nothing; where the second leaves out 0 and the first does not,
+    the end of the second is taken.
 
     Args:
         both: pictures that both have right.
@@ -105,7 +106,9 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tupl
     difference = share_b - share_a
     low, high = _exact(only_a, only_b)
     discordant = (only_a + only_b) / count
-    return min(difference - below, low * discordant), max(difference + above, high * discordant)
+    low, high = low * discordant, high * discordant
+    least, most = min(difference - below, low), max(difference + above, high)
+    return (low if least <= 0 < low else least), (high if high < 0 <= most else most)
 
 
 def _exact(only_a: int, only_b: int) -> tuple[float, float]:

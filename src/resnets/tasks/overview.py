@@ -26,7 +26,7 @@ def show(evaluation: Evaluation) -> None:
     figures = [model.figures() for model in evaluation.models]
     console.print(_heading(figures[0]["metrics"], evaluation, names))
     for notice in evaluation.notices:
-        console.print(Text(f"Note: {notice}."))
+        console.print(Text(printable(f"Note: {notice}.")))
     first = evaluation.models[0].predictions
     console.print(f"computed in {first.precision} by the backend: {first.backend}")
     console.print(_whole([each["metrics"] for each in figures], names))

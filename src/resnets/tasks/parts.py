@@ -126,7 +126,7 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
     run = checkpoint.parent.parent
     if isinstance(samples, Stored):
         # The digest of stored images begins with that of their manifest, of which the run has kept a copy.
-        own = (run / shards.MANIFEST).is_file() and samples.digest.startswith(sha256(str(run / shards.MANIFEST)))
+        own = (run / shards.MANIFEST).is_file() and samples.digest.startswith(sha256(run / shards.MANIFEST))
         return sum(sample.split == "val" for sample in samples) if own else 0
     if not (run / SPLIT_FILE).is_file():
         return 0

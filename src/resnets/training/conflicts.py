@@ -180,6 +180,10 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
     unseen, late = "has no effect without validation images", f"reaches beyond {end}"
     head = recipe.freeze.head_epochs * steps if _backbone_learns(recipe) else 0
     slices = f"has more slices than {_named(draft, 'data.batch')} has images"
+
+    def given_late(key: str) -> bool:
+        return draft.given(key) and (keys(recipe)[key] or 0) * steps >= total
+
     rules = [
         ("data.batch", batch > train_count, f"is more than the {train_count:,} training images"),
         ("optim.accumulate", recipe.optim.accumulate > batch // ranks, slices),
@@ -193,7 +197,7 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
         ("schedule.milestones_steps", any(each >= total for each in schedule.milestones_steps), late),
         ("schedule.plateau_epochs", not val_count and schedule.plateau_epochs is not None, unseen),
         ("stop.patience_epochs", not val_count and recipe.stop.patience_epochs is not None, unseen),
-        *((key, val_count and draft.given(key) and (keys(recipe)[key] or 0) * steps >= total, late) for key in WAITING),
+        ("schedule.plateau_epochs", val_count and given_late("schedule.plateau_epochs"), late),
         (
             "schedule.warmup_until_error",
             schedule.warmup_until_error is not None and total <= ERROR_WINDOW_STEPS,
@@ -206,6 +210,8 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
     draft.notes += [
         f"`{key}={_text(keys(recipe)[key])}` of the recipe {words}" for key, words in broken if key in NOTED
     ]
+    if val_count and given_late("stop.patience_epochs"):  # a short trial of a command for a long run
+        draft.notes.append(f"{_named(draft, 'stop.patience_epochs')} {late}")
 
 
 # What a recipe's own value loses changes the result, so that it is said; the other rules are for given values only.
@@ -218,8 +224,6 @@ NOTED = (
     "stop.patience_epochs",
 )
 
-
-WAITING = ("schedule.plateau_epochs", "stop.patience_epochs")  # the epochs of which would be more than there are
 
 ZERO_COUNTS = ("data.val_fraction", "data.split_seed", "schedule.warmup_share", "augment.pad_pixels")
 

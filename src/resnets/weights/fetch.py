@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from resnets import atomic
 from resnets.data.builtin import cache_home
+from resnets.data.hashing import sha256
 from resnets.errors import JobError, UserError
 from resnets.progress import say
 from resnets.weights import kinds
@@ -86,11 +87,6 @@ def offline() -> bool:
 def _switch() -> str:
     """The variable that switches downloads off."""
     return "RESNETS_OFFLINE" if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") else "HF_HUB_OFFLINE"
-
-
-def sha256(path: Path) -> str:
-    """Of the whole file, as 64 digits."""
-    return _hash(path, "sha256")
 
 
 def source(address: str) -> str:

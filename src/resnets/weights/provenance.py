@@ -68,10 +68,13 @@ def training_data(provenance: Mapping[str, Any]) -> list[str]:
     """What is known of the images that the weights learned from, a sentence for each training, the last one first."""
     lines = []
     for facts in (provenance, *ancestors(provenance)):
-        if "published" in facts:
-            lines.append(f"the published weights {facts['published']}: see what their publisher says")
-        elif "train_images" in facts:
-            lines.append(f"{facts['train_images']:,} training images; SHA-256 of the split: {facts['split_sha256']}")
-        elif "converted_from" in facts:
-            lines.append(f"a file of another program, {facts['converted_from']}, which does not say")
+        count, split, published = (facts.get(key) for key in ("train_images", "split_sha256", "published"))
+        own = [f"{count:,} training images"] if isinstance(count, int) else []
+        own += [f"SHA-256 of the split: {split}"] if split else []
+        if own:
+            lines.append("; ".join(own))
+        if published:  # such a file may have been trained further
+            lines.append(f"the published weights {published}: see what their publisher says")
+        elif not own and (file := facts.get("converted_from")):
+            lines.append(f"a file of another program, {file}, which does not say")
     return lines or [UNKNOWN]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from resnets.data.hashing import sha256
 from resnets.data.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
@@ -127,7 +128,7 @@ def create(
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
-    overrides = words.arguments(overrides)
+    overrides = words.arguments(overrides, name)
     for key, given in (("classes", classes is not None), ("in_channels", in_channels != 3)):
         if key in overrides and given:
             raise UserError(f"`{key}` was given twice, once as another library calls it.")
@@ -189,7 +190,7 @@ def _converted(entry: Published, path: Path) -> Checkpoint:
         provenance={
             **provenance.of_published(entry),
             "format": entry.format,
-            "parent_sha256": fetch.sha256(path),
+            "parent_sha256": sha256(path),
             **({} if top else {"head": checkpoints.UNTRAINED}),
         },
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import tomllib
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.data.samples import listed
+from resnets.errors import printable
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import location
 
@@ -30,12 +32,22 @@ def lines(path: str | Path) -> list[str]:
     if checkpoint.classes:
         facts["names"] = listed(checkpoint.classes, SHOWN_CLASSES)
     run = file.resolve().parent.parent
-    if file.parent.name == location.BEST.parent.name and (run / "recipe.toml").is_file():
+    if _is_best(file, run, checkpoint.provenance):
         facts |= dict(_of_run(run))
     else:
         facts |= {"figures": figures} if (figures := _figures(checkpoint.metrics)) else {}
         facts |= {"origin": origin} if (origin := _origin(checkpoint.provenance)) else {}
-    return [f"{name + ':':10}{value}" for name, value in facts.items()]
+    return [f"{name + ':':10}{printable(value)}" for name, value in facts.items()]
+
+
+def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether this file holds the weights that the run's figures are of: others may lie beside it, or be called like it."""
+    if file.parts[-2:] != location.BEST.parts or not (run / "recipe.toml").is_file():
+        return False
+    parts = run / ("shards.json" if (run / "shards.json").is_file() else "split.csv")
+    if not provenance or not parts.is_file():
+        return not provenance
+    return bool(provenance.get("split_sha256") == hashlib.sha256(parts.read_bytes()).hexdigest())
 
 
 def _of_run(run: Path) -> Iterator[tuple[str, str]]:

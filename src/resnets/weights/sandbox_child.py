@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from resnets import atomic
+from resnets.errors import printable
 from resnets.weights.refusal import RATIO, RefusedError
 
 UNWRITTEN = 73  # exit code: the result cannot be written
@@ -63,7 +64,7 @@ def answer(read: Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]
         raise
     except Exception as error:  # the libraries raise nearly every kind over a damaged file
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        _write(out, {}, {REFUSED: f"is damaged ({_printable(reason)}). Fetch it again."})
+        _write(out, {}, {REFUSED: f"is damaged ({printable(reason)}). Fetch it again."})
 
 
 def _reader(name: str) -> Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]]:
@@ -112,7 +113,3 @@ def _write(out: Path, values: dict[str, Any], metadata: dict[str, str]) -> None:
         if reason := atomic.failed_write(error):
             raise UnwrittenError(reason) from error
         raise
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -6,7 +6,11 @@ import os
 import re
 from typing import Any
 
+import torch
+from torch import nn
+
 from resnets.errors import UserError
+from resnets.models import zoo
 from resnets.weights import catalog
 
 NONE = ("none", "false", "null", "random", "")
@@ -30,7 +34,19 @@ INSTEAD = {
     "scriptable": "torch.jit.script takes every network as it is",
     "exportable": "torch.export takes every network as it is",
 }
-NOTHING = {"global_pool": "avg", "drop_rate": 0, "scriptable": True, "exportable": True}
+NOTHING: dict[str, tuple[object, ...]] = {
+    "global_pool": ("avg",),
+    "drop_rate": (0,),
+    "norm_layer": (nn.BatchNorm2d,),
+    "act_layer": (nn.ReLU, "relu"),
+    "output_stride": (32,),
+    "replace_stride_with_dilation": ([False] * 3, (False,) * 3),
+    "device": ("cpu", torch.device("cpu")),
+    "dtype": (torch.float32,),
+    "classifier_activation": ("linear",),
+    "scriptable": (True,),
+    "exportable": (True,),
+}
 CALLED = {"nb_classes": "classes", "n_classes": "classes", "num_labels": "classes", "input_channels": "in_channels",
           "num_channels": "in_channels", "img_size": "imgsz", "image_size": "imgsz"}  # fmt: skip
 ARGUMENTS = {"num_classes": "classes", "in_chans": "in_channels", "in_chan": "in_channels"}
@@ -74,8 +90,21 @@ def _of_enum(network: str, member: str, given: str, model: str | None) -> str:
     return member
 
 
-def arguments(given: dict[str, Any]) -> dict[str, Any]:
+def _asks_for_nothing(key: str, value: object, model: object) -> bool:
+    """Whether this is what a network has anyway."""
+    known: tuple[object, ...] = (None, False, *NOTHING.get(key, ()))
+    if key == "width_per_group" and isinstance(model, str):
+        model = catalog.find(model).model if catalog.known(model) and model not in zoo.entries() else model
+        spec = zoo.find(model).spec
+        known += (spec.inner_widths[0] // spec.groups if spec.inner_widths else 64,)
+    return any(bool(value == each) for each in known)
+
+
+def arguments(given: dict[str, Any], model: object = None) -> dict[str, Any]:
     """Keyword arguments with timm's and torchvision's names in place of ours renamed.
+
+    Args:
+        model: the name of the network, or of published weights.
 
     Raises:
         UserError: an argument is given under both names, or asks for what has another way here.
@@ -88,7 +117,7 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in given.items():
         if key in ("features_only", "progress", "cache_dir") or (
-            key in INSTEAD and value in (None, False, NOTHING.get(key))
+            key in INSTEAD and _asks_for_nothing(key, value, model)
         ):
             continue  # downloads always show their progress
         if key in INSTEAD:
