@@ -160,6 +160,10 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
     job.train(moved, resume=run)
     assert _rows(run) == _rows(whole)
     assert job.train(resume=run) is not None  # it is known by now where they are
+    moved = moved.rename(tmp_path / "moved again")
+    with pytest.raises(UserError, match=r"no longer at 'colours'.*: resnets train DATA `resume="):
+        job.train(resume=run)
+    job.train(moved, resume=run)
     (moved / "red" / "00.png").write_bytes((moved / "red" / "01.png").read_bytes())
     with pytest.raises(UserError, match=r"1 changed \('red/00\.png'\)"):
         job.train(moved, resume=run)

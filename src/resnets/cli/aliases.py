@@ -46,6 +46,9 @@ FLAGS = {
     "--config": "--recipe",
     "--num-classes": "--classes",
     "--validation-split": "--val-fraction",
+    "--val-split": "--val-fraction",
+    "--amp": "--precision bf16",
+    "--half": "--precision bf16",
     "--topk": "--top-k",
     "--tta": "--crops",
 }
@@ -55,12 +58,18 @@ TEST_SPLIT = (
     "resnets train DATA --split-file split.csv."
 )
 
+FOLDS = (
+    "Folds are made first: resnets data split DATA --folds 5 --fold 1 --out split.csv; then "
+    "resnets train DATA --split-file split.csv."
+)
+
 # What stands as a plain word here, elsewhere behind a flag.
 WORDS = {
     "--data": "The data is the first word after the verb: resnets train DATA.",
     "--data-dir": "The data is the first word after the verb: resnets train DATA.",
     "--train-dir": "The data is the first word after the verb: resnets train DATA.",
     **dict.fromkeys(("--test-fraction", "--test-split", "--test-size"), TEST_SPLIT),
+    **dict.fromkeys(("--folds", "--fold", "--k-folds", "--kfold"), FOLDS),
     # No option of `predict` and `evaluate`; verbs that have it never ask.
     "--model": "The checkpoint or run folder is the first word after the verb: resnets predict runs/NAME IMAGE….",
     "--source": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
@@ -80,6 +89,12 @@ VERBS = {
     "info": "summary",
     "ls": "models",
     "list": "models",
+    "export": "weights convert",
+    "convert": "weights convert",
+    "verify": "weights verify",
+    "inspect": "weights inspect",
+    "split": "data split",
+    "check": "data check",
     "zoo": "models",
     "find-lr": "lr-find",
 }

@@ -124,8 +124,8 @@ def verify(
 ) -> None:
     """Put the same image files through both, and through the library of each where it is installed, preprocessing included.
 
-    The exit code is 1 when a probability differs by more than the tolerance (ten times it where a library is known to prepare
-    images otherwise, which is said) or, where both networks see the same tensors, a logit by more than a hundredth of it, as a
+    The exit code is 1 when a probability differs by more than the tolerance (after what a library is known to do otherwise,
+    which is said) or, where both networks see the same tensors, a logit by more than a hundredth of it, as a
     share of the largest.
 
     Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors

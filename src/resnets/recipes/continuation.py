@@ -78,7 +78,8 @@ def _place_of_data(run: Path, location: str) -> str:
     started, or at the same relative path from here or from a folder above the run.
     """
     before = journal.read_environment(run).get("data")
-    if before == str(Path(location).expanduser().absolute()):
+    here = Path(location).expanduser()
+    if before == str(here.absolute()) and here.exists():
         return location  # as it was typed: the paths in the files of the run begin with it
     above = [folder / location for folder in run.resolve().parents] if not Path(location).is_absolute() else []
     tried = [*([Path(str(before))] if before else []), Path(location), *above]

@@ -105,6 +105,8 @@ def train(
             say(f"this job was begun anew: its run '{begun}' goes on")
             return _resume(begun, {}, (), None)
         run = distributed.by_first(lambda: journal.create(*place))
+        if name and run.name != name:
+            say(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
         with distributed.holding(run):
             if distributed.first():
                 continuation.keep_parts(run, source)

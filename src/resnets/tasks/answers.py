@@ -57,6 +57,8 @@ def run(
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
     unused = NotUsed()
     found = listing.pictures(words, sys.stdin, unused)
+    if sort_into:
+        _check_apart(sort_into, words, found)
     answers = classifier.stream(found, top_k=top_k, batch=batch, workers=workers)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into)
     counts: Counter[str] = Counter()
@@ -85,6 +87,17 @@ def run(
         )
     if failed:
         raise JobError(f"{'; '.join(failed)}.")
+
+
+def _check_apart(sort_into: str, words: Sequence[str], found: Sequence[str]) -> None:
+    """Raises UserError where the copies would come among the images that are read: labeled ones would be mixed with guesses."""
+    out = Path(sort_into).resolve()
+    sources = [Path(word).resolve() for word in words if Path(word).is_dir()]
+    folders = {Path(folder).resolve() for folder in {os.path.dirname(path) for path in found}}
+    if any(out.is_relative_to(each) for each in sources) or any(each.is_relative_to(out) for each in folders):
+        raise UserError(
+            f"`sort_into={sort_into}` would put copies among the images that are read. Choose a folder apart from them."
+        )
 
 
 def _sinks(

@@ -129,10 +129,13 @@ class Classifier:
         job = job or self.runner.job(None, max(len(pictures), 1), precision="fp32")
         groups: dict[torch.Size, list[int]] = defaultdict(list)
         for index, picture in enumerate(pictures):
-            if not isinstance(picture, Tensor):
-                kind = type(picture).__name__
+            if not isinstance(picture, Tensor) or picture.ndim != 3:
+                kind = (
+                    f"tensor of shape {tuple(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
+                )
                 raise UserError(
-                    f"`logits` takes prepared tensors (C, h, w), as `preprocess.load(path)` gives them; received a {kind}."
+                    "`logits` takes a list of prepared tensors (C, h, w), as `preprocess.load(path)` gives them, or one tensor "
+                    f"(N, C, h, w); received in it a {kind}."
                 )
             groups[picture.shape].append(index)
         out = torch.empty(len(pictures), len(self.classes))

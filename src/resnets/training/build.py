@@ -171,7 +171,9 @@ def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     if parent is None:
         return zoo.spec(recipe.model.name or "", classes=len(classes), **_settings(recipe))
     if recipe.model.name != parent.spec.name:
-        raise UserError(f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`.")
+        raise UserError(
+            f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`. Leave `model` out."
+        )
     return replace(parent.spec, classes=len(classes), **_settings(recipe))
 
 

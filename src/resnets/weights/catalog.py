@@ -175,8 +175,8 @@ def best(model: str) -> Published:
         if entry.model == model and entry.classes and RESTRICTED not in entry.licence
     ]
     if not found:
-        known = list(dict.fromkeys(entry.model for entry in entries().values()))
-        near = suggestion(model, known) or " `resnets weights list` shows what there is."
+        others = [entry.name for entry in entries().values() if entry.model == model]
+        near = f" Others are: {', '.join(others)}." if others else " `resnets weights list` shows what there is."
         raise UserError(f"There are no published ImageNet weights for '{model}'.{near}")
     return max(found, key=lambda entry: (not entry.overrides, entry.comparable, entry.top1 or 0.0))
 

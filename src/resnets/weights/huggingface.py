@@ -281,6 +281,19 @@ def remarks(preprocess: Preprocess) -> list[str]:
     ]
 
 
+def cropped(preprocess: Preprocess) -> Callable[[Path], Tensor]:
+    """Our way from an image file to the tensor (C, h, w), but with transformers' crop; see `remarks`."""
+    whole = replace(preprocess, crop="none")
+    height, width = preprocess.size
+
+    def prepare(file: Path) -> Tensor:
+        image = whole.load(file)
+        top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+        return image[..., top : top + height, left : left + width]
+
+    return prepare
+
+
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     """Write the folder that `from_pretrained` reads, and return the class that does so: `ResNetForImageClassification`, or
     `ResNetModel` without `top`. The temperature is folded into the classifier, BGR into the first convolution."""

@@ -83,6 +83,9 @@ def _in_folder(path: Path) -> Path:
             f"'{path}' is a folder of another library. Make it ours: resnets weights convert '{path}' --to resnets "
             "--out NAME.safetensors"
         )
+    if runs := sorted(entry.parent.parent.name for entry in path.glob(f"*/{BEST}")):
+        more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+        raise UserError(f"'{path}' holds several runs; name one of them: {', '.join(runs[:5])}{more}.")
     if holds_images(path) and not is_weights(path):
         raise UserError(
             f"'{path}' is a folder of images, where a checkpoint or run folder is wanted: resnets predict RUN IMAGES…, "

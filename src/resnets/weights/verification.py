@@ -11,7 +11,7 @@ import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,6 @@ from resnets.weights.inspection import is_ours
 TOLERANCE = (
     1e-2  # of a probability, where two libraries prepare an image: transformers' resize rounds to one level in 256
 )
-EXPLAINED = 10  # times the tolerance, where a library is known to prepare images otherwise than we do
 EXACT = 1e-4  # of the largest logit, where both networks see the same tensors, in float32
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
@@ -52,6 +51,7 @@ class Comparison:
         pictures: how many.
         same_input: whether both networks saw the same tensors, so that the logits must agree, too.
         reason: why the second is known to prepare images otherwise, although its format carries our preprocessing; or "".
+        unexplained: the largest between two probabilities when our preprocessing does what `reason` says; None without one.
     """
 
     first: str
@@ -62,6 +62,7 @@ class Comparison:
     pictures: int
     same_input: bool = True
     reason: str = ""
+    unexplained: float | None = None
 
     def within(self, tolerance: float = TOLERANCE) -> bool:
         """Whether nothing is beyond its bound; see `excess`."""
@@ -72,22 +73,21 @@ class Comparison:
 
         Where both networks saw the same tensors, no logit may differ by more than a hundredth of `tolerance`, as a share of
         the largest, and no probability by more than `tolerance`; where each side prepared the images itself, only the
-        probabilities count, with ten times the bound where the `reason` is known.
+        probabilities count, after what is known to differ.
         """
-        exact, most = (
-            tolerance * EXACT / TOLERANCE,
-            tolerance * (1 if self.same_input or not self.reason else EXPLAINED),
-        )
+        exact = tolerance * EXACT / TOLERANCE
+        difference = self.difference if self.unexplained is None else self.unexplained
         if self.same_input and not self.relative <= exact:
             return f"the networks differ: a logit by {self.relative:.2g} of the largest, the bound is {exact:.2g}"
-        if not self.difference <= most:
+        if not difference <= tolerance:
             what = "the networks differ" if self.same_input else "the preprocessing differs"
-            return f"{what}: a probability by {self.difference:.3g}, the bound is {most:.3g}"
+            how = f", {difference:.3g} of which is not explained" if self.unexplained is not None else ""
+            return f"{what}: a probability by {self.difference:.3g}{how}, the bound is {tolerance:.3g}"
         return ""
 
     def __str__(self) -> str:
         how = "" if self.same_input else ", each with its own preprocessing"
-        why = f"; {self.reason}" if self.reason and not self.same_input else ""
+        why = f"; {self.reason}, without which it is {self.unexplained:.2e}" if self.unexplained is not None else ""
         return (
             f"{self.first} against {self.second}: largest difference of probabilities {self.difference:.2e}, "
             f"of logits {self.relative:.1e} of the largest{how}; "
@@ -114,6 +114,7 @@ class _Way:
     network: Callable[[Tensor], Tensor]
     temperature: float = 1.0
     reason: str = ""  # see `Comparison`
+    explained: _Way | None = None  # ours, with the preprocessing that `reason` describes
 
 
 def verify(
@@ -157,7 +158,7 @@ def verify(
         prepare = _prepared(preprocess, channels)
         net = checkpoints.network(source.checkpoint).float()
         ways.append(_Way(f"{path.name} by resnets", prepare, net, source.checkpoint.temperature))
-        ways += _originals(path, source, prepare, notes, own=imgsz is None)
+        ways += _originals(path, source, ways[-1], notes, own=imgsz is None)
     with _image_files(pictures, max(sources[0][1].checkpoint.preprocess.size)) as files:
         comparisons = _compared(ways, files)
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
@@ -166,7 +167,7 @@ def verify(
 def _check_alike(shapes: Sequence[tuple[Path, int, int]]) -> None:
     (a, *one), (b, *two) = shapes
     if one != two:
-        words = " and ".join(f"{channels} channels, {classes} classes" for channels, classes in sorted((one, two)))
+        words = " and ".join(f"{channels} channels, {classes} classes" for channels, classes in (one, two))
         raise UserError(f"'{a}' and '{b}' cannot be compared: {words}.")
 
 
@@ -196,9 +197,10 @@ def _prepared(preprocess: Preprocess, channels: int) -> Prepare:
     return prepare
 
 
-def _originals(path: Path, source: Source, prepare: Prepare, notes: list[str], *, own: bool) -> list[_Way]:
-    """The library's own network on our tensors and, where the file carries one and `own` is asked for, behind the library's own
-    preprocessing, so that what the two do differently is told apart. None, and a note, where it could not be had."""
+def _originals(path: Path, source: Source, ours: _Way, notes: list[str], *, own: bool) -> list[_Way]:
+    """Beside `ours`, the library's own network on our tensors and, where the file carries one and `own` is asked for, behind
+    the library's own preprocessing, so that what the two do differently is told apart. None, and a note, where it could not
+    be had."""
     if source.foreign is None or source.format not in LIBRARIES:
         return []
     library, module = LIBRARIES[source.format], formats.find(source.format)
@@ -214,47 +216,58 @@ def _originals(path: Path, source: Source, prepare: Prepare, notes: list[str], *
         notes.insert(0, f"{library}'s own network was not run: {error}")
         return []
     name = f"{path.name} by {library} {importlib.metadata.version(library)}"
-    ways = [_Way(name, prepare, net)]
+    ways = [_Way(name, ours.prepare, net)]
     if theirs:
         # Those of timm are advice, which is followed here; timm prepares images as we do.
         known = module.remarks(source.checkpoint.preprocess) if source.format == "huggingface" else []
-        ways.append(_Way(f"{name} with its own preprocessing", theirs, net, reason="; ".join(known)))
+        explained = replace(ours, prepare=module.cropped(source.checkpoint.preprocess)) if known else None
+        ways.append(_Way(f"{name} with its own preprocessing", theirs, net, 1.0, "; ".join(known), explained))
     return ways
 
 
 def _compared(ways: Sequence[_Way], files: Sequence[Path]) -> tuple[Comparison, ...]:
     """Each way but the first with the first."""
-    logits: list[list[Tensor]] = [[] for _ in ways]
-    same = [True] * len(ways)
+    inputs_of_first, first = _run(ways[0], files)
+    made = []
+    for way in ways[1:]:
+        inputs, found = _run(way, files)
+        same = all(
+            one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+            for one, other in zip(inputs_of_first, inputs, strict=True)
+        )
+        unexplained = None if same or way.explained is None else _difference(_run(way.explained, files)[1], found)
+        made.append(
+            Comparison(
+                ways[0].name,
+                way.name,
+                _difference(first, found),
+                ((first - found).abs().max() / first.abs().max()).item(),
+                (first.argmax(1) == found.argmax(1)).float().mean().item(),
+                len(first),
+                same,
+                way.reason,
+                unexplained,
+            )
+        )
+    return tuple(made)
+
+
+def _run(way: _Way, files: Sequence[Path]) -> tuple[list[Tensor], Tensor]:
+    """What the network sees, in batches, and its logits over the temperature, (N, classes)."""
+    inputs, logits = [], []
     for start in range(0, len(files), BATCH):
-        inputs: list[Tensor] = []
-        for number, way in enumerate(ways):
-            inputs.append(torch.stack([way.prepare(path) for path in files[start : start + BATCH]]))
-            one, other = inputs[0], inputs[-1]
-            same[number] &= one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
-            with torch.inference_mode():
-                try:
-                    logits[number].append(way.network(inputs[-1]).float() / way.temperature)
-                except ValueError as error:  # an image that is too small for the network
-                    raise UserError(f"{way.name}: {error}") from None
-    first, *others = (torch.cat(parts) for parts in logits)
-    return tuple(
-        _comparison(ways[0].name, first, way, found, same_input)
-        for way, found, same_input in zip(ways[1:], others, same[1:], strict=True)
-    )
+        inputs.append(torch.stack([way.prepare(path) for path in files[start : start + BATCH]]))
+        with torch.inference_mode():
+            try:
+                logits.append(way.network(inputs[-1]).float() / way.temperature)
+            except ValueError as error:  # an image that is too small for the network
+                raise UserError(f"{way.name}: {error}") from None
+    return inputs, torch.cat(logits)
 
 
-def _comparison(first: str, wanted: Tensor, way: _Way, found: Tensor, same_input: bool) -> Comparison:
-    return Comparison(
-        first,
-        way.name,
-        (wanted.softmax(1) - found.softmax(1)).abs().max().item(),
-        ((wanted - found).abs().max() / wanted.abs().max()).item(),
-        (wanted.argmax(1) == found.argmax(1)).float().mean().item(),
-        len(wanted),
-        same_input,
-        way.reason,
-    )
+def _difference(one: Tensor, other: Tensor) -> float:
+    """The largest between two probabilities."""
+    return (one.softmax(1) - other.softmax(1)).abs().max().item()
 
 
 @contextlib.contextmanager
