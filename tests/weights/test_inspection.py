@@ -13,7 +13,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import inspection, timm, torchvision
+from resnets.weights import conversion, inspection, timm, torchvision
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.inspection import chosen, inspect
 from resnets.weights.keymap import wanted
@@ -94,7 +94,7 @@ def test_a_file_of_ours_says_itself_what_it_is(tmp_path: Path) -> None:
     found = inspect(tmp_path / "c.safetensors")
     assert (found.container, found.only().spec) == ("resnets", spec)
     assert found.lines()[0] == "format:   resnets (resnets)"
-    with pytest.raises(UserError, match="leave `prefix`, `ignore` away"):
+    with pytest.raises(UserError, match="leave out `prefix`, `ignore`"):
         inspect(tmp_path / "c.safetensors", prefix="module.", ignore=["a*"])
 
 
@@ -114,11 +114,21 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
 def test_a_file_that_the_catalogue_knows_by_its_hash_needs_no_name(tmp_path: Path, monkeypatch) -> None:
     path = saved(tmp_path / "r.pth", zeros("resnet50", classes=1000))
     entries = inspection.catalog.entries()
-    known = dataclasses.replace(entries["resnet50.tv_in1k_v1"], digest=f"sha256:{checkpoints.fingerprint(path)[:8]}")
+    size, digest = round(path.stat().st_size / 2**20, 3), f"sha256:{checkpoints.fingerprint(path)}"
+    known = dataclasses.replace(entries["resnet50.tv_in1k_v1"], digest=digest[: len("sha256:") + 8], megabytes=size)
     monkeypatch.setattr(inspection.catalog, "entries", lambda: {known.name: known})
     guess = inspect(path).only()
     assert guess.spec == zoo.spec("resnet50")
-    assert "resnet50.tv_in1k_v1" in guess.reasons[0]
+    assert "the first 8 digits of its sha256" in guess.reasons[0]
+    assert "are those of resnet50.tv_in1k_v1" in guess.reasons[0]
+    assert inspection.catalog.of_digest(checkpoints.fingerprint(path), path.stat().st_size + 2000) is None
+    assert (
+        conversion._provenance(path, "torchvision", guess.spec).keys().isdisjoint({"licence", "published", "address"})
+    )
+    whole = dataclasses.replace(known, digest=digest)
+    monkeypatch.setattr(inspection.catalog, "entries", lambda: {known.name: whole})
+    assert inspect(path).only().reasons[0] == "its sha256 is that of resnet50.tv_in1k_v1"
+    assert conversion._provenance(path, "torchvision", guess.spec)["licence"] == "bsd-3-clause"
 
 
 def test_a_safetensors_file_whose_first_byte_is_that_of_a_pickle(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ class Published:
     megabytes: float | None
 
     @property
+    def whole_digest(self) -> bool:
+        """Whether the publisher gives all 64 digits of the SHA-256, and not the first few."""
+        return len(self.digest) == len("sha256:") + 64
+
+    @property
     def file_name(self) -> str:
         """The publisher's name of the file."""
         return urlsplit(self.address).path.rpartition("/")[2]
@@ -149,11 +154,15 @@ def find(name: str) -> Published:
     return entries()[name]
 
 
-def of_digest(sha256: str) -> Published | None:
-    """The weights whose file has this SHA-256; None where the table has no such file."""
-    given = f"sha256:{sha256}"
+def of_digest(sha256: str, size: int) -> Published | None:
+    """The weights whose file has this SHA-256 and this size in bytes; None where the table has no such file.
+
+    Where the publisher gives only the first digits, a file can be made that has the same: see `Published.whole_digest`.
+    """
+    given, megabytes = f"sha256:{sha256}", round(size / 2**20, 3)
     hashed = [entry for entry in entries().values() if entry.digest.startswith("sha256:")]
-    return next((entry for entry in hashed if given.startswith(entry.digest)), None)
+    fitting = [entry for entry in hashed if entry.megabytes in (None, megabytes)]
+    return next((entry for entry in fitting if given.startswith(entry.digest)), None)
 
 
 def best(model: str) -> Published:

@@ -336,9 +336,10 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:
     file = inspection.main_file(path)
     digest = checkpoints.fingerprint(file)
-    published = catalog.of_digest(digest)
+    published = catalog.of_digest(digest, file.stat().st_size)
     return {
-        **(origins.of_published(published) if published else {}),
+        # A license needs more than the first digits of a hash, which other files can have as well.
+        **(origins.of_published(published) if published and published.whole_digest else {}),
         "converted_from": file.name,
         "format": format_,
         "parent_sha256": digest,

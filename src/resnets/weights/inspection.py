@@ -158,7 +158,7 @@ def inspect(
         told = {"wrapper": wrapper, "prefix": prefix, "ignore": ignore}
         if needless := [f"`{name}`" for name, value in told.items() if value]:
             raise UserError(
-                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave {', '.join(needless)} away."
+                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)
@@ -178,11 +178,16 @@ def _guesses(foreign: Foreign) -> list[Guess]:
 
 def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
     """The guess that the file's hash confirms, when it is one of the catalogue's; else none."""
-    if (published := catalog.of_digest(checkpoints.fingerprint(main_file(path)))) is None:
+    file = main_file(path)
+    if (published := catalog.of_digest(checkpoints.fingerprint(file), file.stat().st_size)) is None:
         return []
+    digits = len(published.digest.removeprefix("sha256:"))
+    same = f"its sha256 is that of {published.name}"
+    if not published.whole_digest:
+        same = f"its size, and the first {digits} digits of its sha256 (no more are published), are those of {published.name}"
     for guess in guesses:
         if torchvision.same(guess.spec, published.spec()):
-            reasons = (f"its sha256 is that of {published.name}", *guess.reasons)
+            reasons = (same, *guess.reasons)
             preprocess = published.preprocess()
             return [dataclasses.replace(guess, reasons=reasons, doubts=(), assumed=(), preprocess=preprocess)]
     return []
