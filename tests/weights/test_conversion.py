@@ -186,7 +186,7 @@ def test_what_a_checkpoint_of_ours_does_not_take_is_refused(file: Path, tmp_path
         convert(ours, to="resnets", out=tmp_path / "out.safetensors", request=Request(no_top=True))
     with pytest.raises(UserError, match="leave out `wrapper`, `ignore`"):
         convert(ours, to="resnets", out=tmp_path / "out.safetensors", request=Request(wrapper="x", ignore=("a*",)))
-    with pytest.raises(UserError, match="leave the rest away"):
+    with pytest.raises(UserError, match="leave out the rest"):
         verify(ours, ours, request=Request(model="resnet18"))
 
 

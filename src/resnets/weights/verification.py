@@ -137,7 +137,7 @@ def verify(
     """
     if request and request != Request() and all(is_ours(Path(path)) for path in (a, b)):
         raise UserError(
-            "Both files are checkpoints of resnets, which say themselves what they are: leave the rest away."
+            "Both files are checkpoints of resnets, which say themselves what they are: leave out the rest."
         )
     sources = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
     _check_alike(
