@@ -13,7 +13,8 @@ import pytest
 from resnets.cli import app
 from resnets.data import sharding, sources, split
 from resnets.engine import choice, engines, machine
-from resnets.tasks import metrics
+from resnets.errors import UserError
+from resnets.tasks import evaluation, metrics
 from resnets.tasks.classify import evaluate as evaluate_samples
 from resnets.tasks.classify import load
 from resnets.weights import checkpoint as checkpoints
@@ -317,6 +318,13 @@ def test_words_in_another_order_are_put_in_order(
     assert said in capsys.readouterr().err
     assert app.main(["predict", "data", ONE]) == 2
     assert "'data' is a folder of images, where a checkpoint or run folder is wanted" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_with_a_config_is_data_and_paths_are_taken(trained: Path) -> None:
+    (trained / "data" / "config.json").write_text("{}")
+    assert evaluation.run([trained / ONE], trained / "data").data == str(trained / "data")
+    with pytest.raises(UserError, match="The images come last"):
+        evaluation.run([trained / "data"], trained / ONE)
 
 
 def test_weights_of_unknown_training_are_not_said_to_know_no_image(

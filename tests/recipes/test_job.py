@@ -272,6 +272,7 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colours, capsys):
         ("body", "the backbone is"),
         ("3", "the backbone is"),
         ("2", "the stem with the first 2 stages is"),
+        ("0", "the stem is"),
         ("none", None),
     ],
 )

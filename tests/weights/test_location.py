@@ -25,3 +25,14 @@ def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
         (tmp_path / name / "weights" / "best.safetensors").touch()
     with pytest.raises(UserError, match="holds several runs; name one of them: first, second"):
         location.locate(tmp_path)
+
+
+def test_a_config_beside_images_does_not_make_them_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    assert not location.is_weights(tmp_path)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").touch()
+    with pytest.raises(UserError, match="is a folder of images"):
+        location.locate(tmp_path)
+    (tmp_path / "pytorch_model.bin").touch()
+    assert location.is_weights(tmp_path)

@@ -39,12 +39,11 @@ def inspect(
 
     Example: resnets weights inspect resnet50-0676ba61.pth
     """
-    from resnets.cli.flags import as_flags
     from resnets.weights import inspection, runs
 
     found = inspection.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ())
     for line in (*found.lines(), *(runs.lines(path) if found.container == "resnets" else ())):
-        streams.echo(as_flags(line))
+        streams.tell(line)
 
 
 @app.command()
@@ -76,7 +75,6 @@ def convert(
     """
     import shlex
 
-    from resnets.cli.flags import as_flags
     from resnets.errors import UserError
     from resnets.weights import conversion, inspection
 
@@ -100,7 +98,7 @@ def convert(
         commands = ", or ".join(f"{typed} --model {name} ({what})" for name, what in error.models.items())
         raise UserError(f"{error} Type {commands}." if commands else str(error)) from None
     for line in lines:
-        streams.echo(as_flags(line))
+        streams.tell(line)
 
 
 @app.command()
@@ -130,7 +128,6 @@ def verify(
 
     Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
     """
-    from resnets.cli.flags import as_flags
     from resnets.weights import conversion, verification
 
     request = conversion.Request(
@@ -139,11 +136,11 @@ def verify(
     )  # fmt: skip
     found = verification.verify(first, second, pictures=tuple(pictures or ()), request=request, imgsz=imgsz)
     for line in (*found.comparisons, *found.notes):
-        streams.echo(as_flags(str(line)))
+        streams.tell(line)
     if not found.within(tolerance):
         for each in found.comparisons:
             if excess := each.excess(tolerance):
-                streams.echo(f"beyond the bound, {each.first} against {each.second}: {excess}")
+                streams.tell(f"beyond the bound, {each.first} against {each.second}: {excess}")
         raise typer.Exit(1)
 
 

@@ -290,9 +290,11 @@ def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
             "`stem=cifar` keeps its detail"
         )
     if recipe.freeze.part != "none" and recipe.model.weights == "none":
-        whole = freeze.whole_by(recipe)
-        part = "backbone is" if whole else f"stem with the first {counted(int(recipe.freeze.part), 'stage')} is"
-        say(f"warning: the {part} frozen at random weights; `weights` gives it trained ones")
+        part = "backbone"
+        if not freeze.whole_by(recipe):
+            stages = int(recipe.freeze.part)
+            part = f"stem with the first {counted(stages, 'stage')}" if stages else "stem"
+        say(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
 
 
 def counts(source: Source) -> str:

@@ -14,6 +14,8 @@ from resnets.weights import catalog, shipped
 
 SUFFIX = shipped.SUFFIX
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run folder
+# Beside the config.json of Hugging Face and timm.
+LIBRARY_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
 def locate(path: str | Path) -> Path:
@@ -47,8 +49,14 @@ def locate(path: str | Path) -> Path:
 def is_weights(path: str | Path) -> bool:
     """Whether `path` stands for weights or for a run, by its looks: nothing is read or fetched."""
     path = Path(path)
-    marks = (BEST, BEST.name, "recipe.toml", "config.json")
-    return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks)
+    marks = (BEST, BEST.name, "recipe.toml")
+    return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks) or _of_library(path)
+
+
+def _of_library(folder: Path) -> bool:
+    """Whether this looks like a folder of Hugging Face or timm. A config.json alone may lie in a folder of images, too."""
+    there = any((folder / name).is_file() for name in LIBRARY_FILES)
+    return there and (folder / "config.json").is_file()
 
 
 def packaged(path: str | Path) -> Path:
@@ -78,7 +86,7 @@ def _in_folder(path: Path) -> Path:
     for candidate in (path / BEST, path / BEST.name):
         if candidate.is_file():
             return candidate
-    if (path / "config.json").is_file():
+    if _of_library(path):
         raise UserError(
             f"'{path}' is a folder of another library. Make it ours: resnets weights convert '{path}' --to resnets "
             "--out NAME.safetensors"
