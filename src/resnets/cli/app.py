@@ -149,12 +149,9 @@ def _usage(error: Any, words: Sequence[str]) -> str:
         hint = f" If '{files[0]}' is a file, write './{files[0]}'." if files else hint
         message = f"'{path}' has no option '{error.option_name}'.{hint}"
     elif kind == "MissingParameter":
-        missing = [error.param] if error.param is not None else context.command.params
-        wanted = " ".join(
-            each.name.upper() if each.param_type_name == "argument" else each.opts[0]
-            for each in missing
-            if each.param_type_name == "argument" or each.required
-        )
+        arguments = [each for each in context.command.params if each.param_type_name == "argument"]
+        option = error.param is not None and error.param.param_type_name == "option"
+        wanted = error.param.opts[0] if option else " ".join(each.name.upper() for each in arguments)
         message = f"'{path}' needs {wanted}; received {shlex.join(words[1:]) or 'nothing'}."
     elif kind == "BadParameter" and error.param is not None:
         received = _received(error.param.opts, words)
