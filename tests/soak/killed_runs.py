@@ -43,7 +43,7 @@ JOBS = {
     "he2015": "--workers 0 --recipe he2015_cifar --set stop.steps=20 --set schedule.milestones_steps=8,14 "
     "--set schedule.warmup_until_error=0.9 --set data.balance=sampler",
 }
-BEGINS, ENDS = "prepared pictures are kept", "\nepoch 3:"  # lines between which a run trains
+BEGINS, ENDS = "prepared images are kept", "\nepoch 3:"  # lines between which a run trains
 MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
 PLACES = {"a state": "state", "weights": "weights", "the journal or the report": "."}
 SAME = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json", "per_class.csv")
@@ -157,8 +157,9 @@ def whole_run(folder: Path, words: list[str]) -> tuple[float, float]:
     process.start()
     begin, end = _await(BEGINS, log, process), _await(ENDS, log, process)
     process.join(PATIENCE)
-    if process.exitcode != 0:
-        raise SystemExit(log.read_text())
+    text = log.read_text()
+    if process.exitcode != 0 or BEGINS not in text or ENDS not in text:
+        raise SystemExit(f"This whole run did not print {BEGINS!r} and {ENDS!r}:\n{text}")
     return end - begin, time.monotonic() - start
 
 
