@@ -48,7 +48,7 @@ class Job:
     title: str
     unit: str
     contenders: tuple[Contender, ...]
-    prepare: Callable[[], object] = lambda: None  # makes the pictures and weights, before any clock runs
+    prepare: Callable[[], object] = lambda: None  # makes the images and weights, before any clock runs
     limit: bool = False  # the ratio wanted is one to stay below, as of memory
     points: float | None = None  # how far apart the accuracies may be, in points of a hundred
     first: bool = False  # ours remembers something from run to run: its first one, before the rounds, is timed apart

@@ -1,4 +1,4 @@
-"""What is compared with what, on which pictures, and which ratio is aimed at."""
+"""What is compared with what, on which images, and which ratio is aimed at."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _predict(count: int) -> Job:
         materials.checkpoint(weights, "resnet50", classes=5)
 
     return Job(
-        "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "pictures/s",
+        "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "images/s",
         (
             Contender("resnets", _with(OURS, "resnets_predict.py", folder, weights, WORK / "answers.csv")),
             Contender("torchvision script, fp32", _with(OURS, "torch_predict.py", folder, "torchvision"), 5.0),
@@ -77,7 +77,7 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
 
     settings = ("--recipe", "tutorial_transfer", "--weights", weights, "--epochs", epochs)
     return Job(
-        "transfer", f"a frozen resnet50 at 180x180 in fp32 and a new head, {kind} pictures, epochs: {epochs}", "jobs/s",
+        "transfer", f"a frozen resnet50 at 180x180 in fp32 and a new head, {kind} images, epochs: {epochs}", "jobs/s",
         (
             Contender("resnets", _with(OURS, "resnets_train_whole.py", WORK / "runs", split, *settings)),
             Contender(
@@ -93,7 +93,7 @@ def _train(count: int, steps: int) -> Job:
     folder = WORK / f"photographs-{count}"
     settings = ("--model", "resnet50", "--imgsz", 224, "--batch", 16, "--epochs", 2, "--val-fraction", 0)
     return Job(
-        "train_resnet50", "train resnet50 at 224, batch 16", "pictures/s",
+        "train_resnet50", "train resnet50 at 224, batch 16", "images/s",
         (
             Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
             Contender("torchvision script, fp32", _with(OURS, "torch_train.py", folder, 16, steps, "torchvision"), 2.6),
@@ -111,7 +111,7 @@ def _cifar(count: int) -> Job:
     steps = 3 * (count * 9 // 10 // 128)  # three epochs
     settings = ("--recipe", "he2015_cifar", "--model", "cifar_resnet20", "--set", f"stop.steps={steps}")
     return Job(
-        "train_cifar", "train cifar_resnet20, batch 128, with augmentation", "pictures/s",
+        "train_cifar", "train cifar_resnet20, batch 128, with augmentation", "images/s",
         (
             Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
             Contender("torchvision-style script, fp32", _with(OURS, "cifar_script.py", folder / "train"), 3.0),
@@ -123,7 +123,7 @@ def _cifar(count: int) -> Job:
 def _decode(count: int) -> Job:
     folder = WORK / f"large-{count}"
     return Job(
-        "decode", "12-megapixel JPEGs to 224 tensors, on one core", "pictures/s",
+        "decode", "12-megapixel JPEGs to 224 tensors, on one core", "images/s",
         (
             Contender("resnets", _with(OURS, "resnets_decode.py", folder)),
             Contender("Pillow and torchvision, decoded whole", _with(OURS, "pillow_decode.py", folder), 6.0),
@@ -141,9 +141,9 @@ def _memory(count: int) -> Job:
         materials.small(many, 10 * count)
 
     return Job(
-        "memory", f"peak memory of predict at {10 * count:,} pictures and at {count:,}", "bytes",
+        "memory", f"peak memory of predict at {10 * count:,} images and at {count:,}", "bytes",
         (
-            Contender("resnets, ten times the pictures", _with(OURS, "resnets_memory.py", many, weights)),
+            Contender("resnets, ten times the images", _with(OURS, "resnets_memory.py", many, weights)),
             Contender("itself", _with(OURS, "resnets_memory.py", few, weights), 1.05),
         ),
         prepare, limit=True,

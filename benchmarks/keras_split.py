@@ -1,4 +1,4 @@
-"""Write down how Keras divides a folder with `validation_split=0.2, seed=123`, so that others learn on the same pictures.
+"""Write down how Keras divides a folder with `validation_split=0.2, seed=123`, so that others learn on the same images.
 
 python benchmarks/keras_split.py FOLDER OUT.csv
 """
@@ -20,8 +20,8 @@ with Path(out).open("w", newline="") as file:
     table = csv.writer(file)
     table.writerow(["path", "label", "split"])
     for part, subset in (("train", "training"), ("val", "validation")):
-        pictures = keras.utils.image_dataset_from_directory(
+        images = keras.utils.image_dataset_from_directory(
             folder, validation_split=0.2, subset=subset, seed=123, image_size=(180, 180), batch_size=32, verbose=False
         )
-        for path in pictures.file_paths:
+        for path in images.file_paths:
             table.writerow([str(Path(path).resolve()), Path(path).parent.name, part])

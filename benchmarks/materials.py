@@ -1,4 +1,4 @@
-"""Pictures and weights for the benchmarks: made from seeds, so that everyone measures the same files."""
+"""Images and weights for the benchmarks: made from seeds, so that everyone measures the same files."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def checkpoint(path: Path, name: str, *, classes: int) -> Path:
     return path
 
 
-def trained(path: Path, name: str, pictures: Path, *, epochs: int) -> Path:
-    """Write weights of a network of the zoo that has learnt from small raw pictures (0 to 255); kept if they are there.
+def trained(path: Path, name: str, images: Path, *, epochs: int) -> Path:
+    """Write weights of a network of the zoo that has learned from small raw images (0 to 255); kept if they are there.
 
-    Random ones will not do where a precision is judged: what tells one picture from another is so small a part of their
+    Random ones will not do where a precision is judged: what tells one image from another is so small a part of their
     vectors that the rounding of bf16 hides it, and the engine is refused.
     """
     import resnets
@@ -66,9 +66,7 @@ def trained(path: Path, name: str, pictures: Path, *, epochs: int) -> Path:
     if not path.exists():
         settings = ("data.normalize=raw", "data.resize=stretch")
         with tempfile.TemporaryDirectory() as folder:
-            run = resnets.train(
-                pictures, model=name, imgsz=64, epochs=epochs, out=folder, name="run", overrides=settings
-            )
+            run = resnets.train(images, model=name, imgsz=64, epochs=epochs, out=folder, name="run", overrides=settings)
             save(path, read(run.run / "weights" / "last.safetensors"))
     return path
 

@@ -18,7 +18,7 @@ from harness import HERE, RESULTS, compare
 from jobs import WORK, jobs
 
 FLOWERS = HERE.parent / "data" / "flower_photos"
-PICTURE = HERE.parent / "docs" / "images" / "speed_ratios.png"
+FIGURE = HERE.parent / "docs" / "images" / "speed_ratios.png"
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no job '{unknown[0]}'; there is {', '.join(known)}")
     if not flowers and not options.tiny and (not options.names or "transfer" in options.names):
-        print("transfer: no flowers are there, so it runs on synthetic pictures", file=sys.stderr)
+        print("transfer: no flowers are there, so it runs on synthetic images", file=sys.stderr)
     results = WORK / "tiny" if options.tiny else RESULTS
     whole = True
     for name in options.names or known:
@@ -52,7 +52,7 @@ def main() -> int:
             whole = False
     print(table.text(results))
     if not options.tiny:
-        table.draw(results, PICTURE)
+        table.draw(results, FIGURE)
     return 0 if whole else 1
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/step.py [MODEL] [--batch 16] [--imgsz 224] [--steps 4]
 
-The network, the layout and the precision are those of `resnets train` as it comes; the pictures are noise.
+The network, the layout and the precision are those of `resnets train` as it comes; the images are noise.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def main() -> None:
     precision = str(speed.precision("auto", "cpu").value)
     net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
     optimizer = optim.build(net, Optim(), lr=0.1, body_lr_share=1.0)
-    pictures = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (options.batch,))
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with speed.autocast(precision, "cpu"):
-            logits = net(pictures)
+            logits = net(images)
         cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
@@ -50,7 +50,7 @@ def main() -> None:
         step()
     took = (time.perf_counter() - start) / options.steps
     print(
-        f"{options.model}, {precision}, batch {options.batch}: {took:.3f} s a step, {options.batch / took:.1f} pictures/s"
+        f"{options.model}, {precision}, batch {options.batch}: {took:.3f} s a step, {options.batch / took:.1f} images/s"
     )
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(options.steps):

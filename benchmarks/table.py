@@ -1,4 +1,4 @@
-"""The results as a table for a terminal and as a picture for the documentation."""
+"""The results as a table for a terminal and as an image for the documentation."""
 
 from __future__ import annotations
 

@@ -3,12 +3,12 @@
     python examples/flowers_transfer.py flower_photos --weights resnet50_notop.weights.h5
 
 This is a widely copied tutorial for Keras with `resnets.keras.ResNet50` in place of that of keras.applications. The folder
-has one folder of pictures per class; the tutorial's is flower_photos of TensorFlow's example images. The weights are a
+has one folder of images per class; the tutorial's is flower_photos of TensorFlow's example images. The weights are a
 local file, of Keras without its top or a checkpoint of ours of `keras_resnet50`; without one the body keeps random numbers.
 
 What the tutorial gets wrong and is right here: Adam's rate is `learning_rate`, whole numbers as labels want the sparse loss,
 the history calls the held-out accuracy `val_accuracy`, the sizes of the head follow the folder, the names of the classes and
-the picture at the end exist, and that picture is read as RGB like all others.
+the image at the end exist, and that image is read as RGB like all others.
 
 The tutorial gives the network raw pixels, although these weights were trained on BGR with a mean subtracted.
 `--preprocess` does what they expect.
@@ -28,7 +28,7 @@ import resnets.keras  # before Keras: it takes the torch backend where nothing e
 
 # isort: split
 import keras
-from pictures import Pictures, picture, split
+from image_folder import Images, image, split
 
 
 def arguments() -> argparse.Namespace:
@@ -53,12 +53,12 @@ def network(classes: int, side: int, weights: Path | None) -> keras.Model:
     return model
 
 
-def show_samples(pictures: Pictures, path: Path) -> None:
+def show_samples(images: Images, path: Path) -> None:
     plt.figure(figsize=(10, 10))
-    for place, index in enumerate(pictures.order[:6], start=1):
+    for place, index in enumerate(images.order[:6], start=1):
         plt.subplot(3, 3, place)
-        plt.imshow(picture(pictures.paths[index], pictures.side).astype("uint8"))
-        plt.title(pictures.names[pictures.labels[index]])
+        plt.imshow(image(images.paths[index], images.side).astype("uint8"))
+        plt.title(images.names[images.labels[index]])
         plt.axis("off")
     plt.savefig(path)
     plt.close()
@@ -93,7 +93,7 @@ def main() -> None:
 
     pixels, labels = validation[0]
     best = model.predict(pixels[:1], verbose=0).argmax()
-    print(f"{validation.paths[0]}: predicted {train.names[best]}, labelled {train.names[labels[0]]}")
+    print(f"{validation.paths[0]}: predicted {train.names[best]}, labeled {train.names[labels[0]]}")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     resnets data get shapes shapes
     python examples/notes_resnet.py shapes/train --model notes_resnet50 --epochs 5
 
-`notes_resnet50` is the notes' list of stages (bottlenecks, pictures of 64 x 64), `notes_basic_resnet` their code (blocks of
-two 3x3, pictures of 224 x 224).
+`notes_resnet50` is the notes' list of stages (bottlenecks, images of 64 x 64), `notes_basic_resnet` their code (blocks of
+two 3x3, images of 224 x 224).
 
-The notes name Adam, L2, varied pictures, a schedule, a plateau rule and a checkpoint and leave out the numbers; these are of
+The notes name Adam, L2, varied images, a schedule, a plateau rule and a checkpoint and leave out the numbers; these are of
 Keras' own example for CIFAR-10, which has the same imports. Its schedule sets the rate anew in every epoch and so undoes the
 plateau rule; here both lower the rate there is. The best model is a file that `resnets weights convert` reads.
 """
@@ -21,14 +21,14 @@ import resnets.keras  # before Keras: it takes the torch backend where nothing e
 
 # isort: split
 import keras
-from pictures import split
+from image_folder import split
 
 FACTORS = {81: 0.1, 121: 0.1, 161: 0.1, 181: 0.5}  # epoch, from 0 on -> what the rate is multiplied by
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="one folder of pictures per class")
+    parser.add_argument("folder", type=Path, help="one folder of images per class")
     parser.add_argument("--model", choices=["notes_resnet50", "notes_basic_resnet"], default="notes_resnet50")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
@@ -61,7 +61,7 @@ def main() -> None:
     scale = keras.layers.Rescaling(1 / 255)
     flip = keras.layers.RandomFlip("horizontal")
     shift = keras.layers.RandomTranslation(0.1, 0.1, fill_mode="nearest")
-    train.change = lambda pictures: shift(flip(scale(pictures), training=True), training=True)
+    train.change = lambda images: shift(flip(scale(images), training=True), training=True)
     validation.change = scale
 
     model = network(args.model, len(train.names))

@@ -4,7 +4,7 @@
     python examples/tutorial_resnet50.py shapes/train --side 64 --epochs 5
 
 Its stem has no padding, all its convolutions have a bias, and the head takes the maximum over all places. Without a folder,
-the table of layers is printed for 1000 classes and pictures of 224 x 224, as in that text: 25,636,712 parameters.
+the table of layers is printed for 1000 classes and images of 224 x 224, as in that text: 25,636,712 parameters.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import resnets.keras  # before Keras: it takes the torch backend where nothing e
 
 # isort: split
 import keras
-from pictures import split
+from image_folder import split
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", help="one folder of pictures per class; none: the table only")
+    parser.add_argument("folder", type=Path, nargs="?", help="one folder of images per class; none: the table only")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=224)

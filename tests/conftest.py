@@ -36,7 +36,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 @pytest.fixture
 def shared() -> Callable[[str], Path]:
-    """Give a function from a name to the path of a developer's real pictures or weights; it skips without them."""
+    """Give a function from a name to the path of a developer's real images or weights; it skips without them."""
 
     def find(relative: str) -> Path:
         path = SHARED / relative

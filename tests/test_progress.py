@@ -22,11 +22,11 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0.0)
-    list(progress.track(["a", "b"], what="checking", unit="pictures"))
+    list(progress.track(["a", "b"], what="checking", unit="images"))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("checking: 1 of 2, ")
-    assert "pictures/s" in shown.err
+    assert "images/s" in shown.err
     assert "\x1b" not in shown.err
 
 
@@ -51,7 +51,7 @@ def test_say_speaks_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 def test_on_a_terminal_there_is_a_bar_and_stdout_stays_clean() -> None:
     code = """
 from resnets.progress import track
-for item in track(range(5), what="checking", unit="pictures"):
+for item in track(range(5), what="checking", unit="images"):
     pass
 print("result")
 """
@@ -67,5 +67,5 @@ print("result")
     assert done.stdout == "result\n"
     text = shown.decode()
     assert "checking" in text
-    assert "pictures/s" in text
+    assert "images/s" in text
     assert "5/5" in text or "4/5" in text

@@ -52,8 +52,8 @@ transform = transforms.Compose(
     ]
 )
 files = torchvision.datasets.ImageFolder(sys.argv[1])
-# torchvision's CIFAR10 holds its pictures decoded in memory, too.
-dataset = [(picture.copy(), label) for picture, label in files]
+# torchvision's CIFAR10 holds its images decoded in memory, too.
+dataset = [(image.copy(), label) for image, label in files]
 
 
 class Varied(torch.utils.data.Dataset):
@@ -61,8 +61,8 @@ class Varied(torch.utils.data.Dataset):
         return len(dataset)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
-        picture, label = dataset[number]
-        return transform(picture), label
+        image, label = dataset[number]
+        return transform(image), label
 
 
 loader = torch.utils.data.DataLoader(
@@ -72,10 +72,10 @@ model = resnet20()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
 start, done = 0.0, 0
 for epoch in range(2):
-    for number, (pictures, labels) in enumerate(loader):
+    for number, (images, labels) in enumerate(loader):
         if epoch == 1 and number == 0:  # its workers have begun
             start = time.perf_counter()
-        loss = nn.functional.cross_entropy(model(pictures), labels)
+        loss = nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -18,6 +18,6 @@ dataset = keras.utils.image_dataset_from_directory(
     sys.argv[1], image_size=(224, 224), batch_size=32, shuffle=False, verbose=False
 )
 preprocess = keras.applications.resnet50.preprocess_input
-dataset = dataset.map(lambda pictures, labels: preprocess(pictures)).prefetch(2)
+dataset = dataset.map(lambda images, labels: preprocess(images)).prefetch(2)
 model = keras.applications.ResNet50(weights=None, classes=5)
 report(len(model.predict(dataset, verbose=0)), None)

@@ -1,4 +1,4 @@
-"""ONNX Runtime by itself at fp32, on tensors that lie ready in memory: what the processor can do without any picture."""
+"""ONNX Runtime by itself at fp32, on tensors that lie ready in memory: what the processor can do without any image."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ program = torch.onnx.export(model, (torch.zeros(batch, 3, 224, 224),), dynamo=Tr
 program.save(str(file))
 session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 name = session.get_inputs()[0].name
-pictures = np.random.default_rng(0).normal(size=(batch, 3, 224, 224)).astype(np.float32)
+images = np.random.default_rng(0).normal(size=(batch, 3, 224, 224)).astype(np.float32)
 for _ in range(2):
-    session.run(None, {name: pictures})
+    session.run(None, {name: images})
 start = time.perf_counter()
 for _ in range(count // batch):
-    session.run(None, {name: pictures})
+    session.run(None, {name: images})
 report(count // batch * batch, time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""OpenVINO by itself at bf16, on tensors that lie ready in memory: what the processor can do without any picture."""
+"""OpenVINO by itself at bf16, on tensors that lie ready in memory: what the processor can do without any image."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ compiled = openvino.compile_model(
     converted, "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "THROUGHPUT"}
 )
 queue = openvino.AsyncInferQueue(compiled)
-pictures = np.random.default_rng(0).normal(size=(batch, 3, 224, 224)).astype(np.float32)
+images = np.random.default_rng(0).normal(size=(batch, 3, 224, 224)).astype(np.float32)
 for _ in range(4):
-    queue.start_async({0: pictures})
+    queue.start_async({0: images})
 queue.wait_all()
 start = time.perf_counter()
 for _ in range(count // batch):
-    queue.start_async({0: pictures})
+    queue.start_async({0: images})
 queue.wait_all()
 report(count // batch * batch, time.perf_counter() - start)

@@ -28,6 +28,6 @@ create = timm.create_model if library == "timm" else torchvision.models.get_mode
 model = create("resnet50", num_classes=5).eval()
 answers = []
 with torch.no_grad():
-    for pictures, _ in loader:
-        answers += model(pictures).softmax(1).argmax(1).tolist()
+    for images, _ in loader:
+        answers += model(images).softmax(1).argmax(1).tolist()
 report(len(answers), None)

@@ -33,12 +33,12 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_de
 criterion = torch.nn.CrossEntropyLoss()
 start, done = 0.0, 0
 for epoch in range(2):
-    for number, (pictures, labels) in enumerate(loader):
+    for number, (images, labels) in enumerate(loader):
         if number == steps:
             break
         if epoch == 1 and number == 0:
             start = time.perf_counter()
-        loss = criterion(model(pictures), labels)
+        loss = criterion(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

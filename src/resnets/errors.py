@@ -32,7 +32,7 @@ class ImageError(UserError):
 
 
 class JobError(RuntimeError):
-    """The job was started and failed: a loss that became NaN, a full disk, unreadable pictures.
+    """The job was started and failed: a loss that became NaN, a full disk, unreadable images.
 
     The command line prints the message without a traceback and ends with exit code 1.
     """

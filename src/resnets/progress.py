@@ -55,7 +55,7 @@ def track(
         items: what is worked through.
         what: the work in a word or two, such as "checking".
         total: number of items, with those before; taken from `len(items)` when it has one.
-        unit: what an item is, in the plural, such as "pictures".
+        unit: what an item is, in the plural, such as "images".
         before: items that were done at another time; they count, and take no part in the rate.
     """
     if total is None and hasattr(items, "__len__"):

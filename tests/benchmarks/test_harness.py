@@ -32,7 +32,7 @@ def measured(amount: float, seconds: float | None = 1.0, **more: object) -> str:
 
 
 def job(*contenders: Contender, **more: object) -> Job:
-    return Job("one", "the one job", "pictures/s", contenders, **more)
+    return Job("one", "the one job", "images/s", contenders, **more)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def mixed(tmp_path_factory):
     """Ours, a peer, one that fails, one that is not installed and one that lacks a module: two rounds of them."""
     folder = tmp_path_factory.mktemp("mixed")
     log = folder / "turns"
-    said = f"wrote {folder}/weights.bin at 3 pictures/s"
+    said = f"wrote {folder}/weights.bin at 3 images/s"
     contenders = (
         Contender("ours", says(measured(30, accuracy=0.9, said=said), log=log, name="A")),
         Contender("peer", says(measured(10, accuracy=0.87), log=log, name="B"), 2.0),
@@ -82,7 +82,7 @@ def test_the_file_holds_the_machine_and_versions_but_no_folders(mixed):
     text = (folder / "results" / "one.json").read_text()
     kept = json.loads(text)
     assert str(folder) not in text
-    assert kept["runs"]["ours"][0]["said"] == "wrote weights.bin at 3 pictures/s"
+    assert kept["runs"]["ours"][0]["said"] == "wrote weights.bin at 3 images/s"
     assert kept["machine"]["cores"] >= 1
     assert kept["machine"]["memory_bytes"] > 2**20
     assert kept["versions"]["ours"]["torch"]
@@ -99,7 +99,7 @@ def test_the_table_names_everyone(mixed):
     assert any("90.00%, peer 87.00%: +3.00 points (NOT within 1 as wanted)" in line for line in lines)
 
 
-def test_the_picture_is_drawn(mixed, tmp_path):
+def test_the_image_is_drawn(mixed, tmp_path):
     table.draw(mixed[1] / "results", tmp_path / "images" / "ratios.png")
     assert (tmp_path / "images" / "ratios.png").read_bytes().startswith(b"\x89PNG")
 

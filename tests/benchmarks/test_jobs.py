@@ -42,7 +42,7 @@ def test_the_sizes_are_those_of_the_table(tmp_path):
     assert str(tmp_path) in made["transfer"].contenders[1].command
     assert made["transfer"].contenders[1].command[-1] == "10"
     assert "flowers" in made["transfer"].title
-    assert "10,000 pictures and at 1,000" in made["memory"].title
+    assert "10,000 images and at 1,000" in made["memory"].title
 
 
 def test_the_other_peers_take_part():

@@ -1,4 +1,4 @@
-"""A network and pictures for the commands that use a trained one."""
+"""A network and images for the commands that use a trained one."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ def test_a_checkpoint_as_json(trained: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert found["complete"]
     assert [sentence.partition(":")[0] for sentence in found["advice"]] == ["Batch 1", "Batch 4"]
-    assert all(row["pictures_per_second"] > 0 and row["agreement"]["pictures"] == 32 for row in found["rows"])
+    assert all(row["images_per_second"] > 0 and row["agreement"]["images"] == 32 for row in found["rows"])
 
 
 def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["bench", "tiny", *SHORT, "--imgsz", "40", "--precision", "fp32", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "tiny with random weights, pictures of 40x40" in shown
+    assert "tiny with random weights, images of 40x40" in shown
     table, _, sentences = shown.partition("images/s: by")
     speed, other, ratio = map(float, table.splitlines()[-1].split()[3:6])
     assert ratio == pytest.approx(speed / other, rel=0.02, abs=0.02)  # what is printed hangs together
@@ -74,7 +74,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
     shown: list[str] = []
 
     def measured() -> Iterator[Row]:
-        yield Row("reference", "fp32", 16, pictures_per_second=10.0, agreement=Agreement(32, 1.0, 0.0, 0.0))
+        yield Row("reference", "fp32", 16, images_per_second=10.0, agreement=Agreement(32, 1.0, 0.0, 0.0))
         shown.append(capsys.readouterr().out)
         assert "reference" in shown[0]
         if end is KeyboardInterrupt:

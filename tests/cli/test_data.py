@@ -18,7 +18,7 @@ from resnets.cli import app
 
 @pytest.fixture
 def insects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A good folder of two classes of ten pictures, in the working directory."""
+    """A good folder of two classes of ten images, in the working directory."""
     monkeypatch.chdir(tmp_path)
     for seed in range(20):
         place = tmp_path / "insects" / ("ant" if seed % 2 else "bee")
@@ -28,7 +28,7 @@ def insects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "insects"
 
 
-def test_get_writes_pictures_that_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_writes_images_that_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "data",
         "get",
@@ -44,7 +44,7 @@ def test_get_writes_pictures_that_can_be_read(tmp_path: Path, capsys: pytest.Cap
         "2",
     ]
     assert app.main(words) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 's'}: 60 pictures in 6 classes (train 36, val 12, test 12)\n"
+    assert capsys.readouterr().out == f"{tmp_path / 's'}: 60 images in 6 classes (train 36, val 12, test 12)\n"
     assert app.main(["data", "check", str(tmp_path / "s")]) == 0
 
 
@@ -55,14 +55,14 @@ def test_get_leaves_a_folder_alone_that_is_not_empty(insects: Path, capsys: pyte
     )
 
 
-def test_check_of_good_pictures(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_of_good_images(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["data", "check", "insects"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("insects: 20 pictures in 2 classes, ")
+    assert lines[0].startswith("insects: 20 images in 2 classes, ")
     assert lines[-1] == "Fit for training."
 
 
-def test_check_of_bad_pictures_ends_with_1(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_of_bad_images_ends_with_1(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (insects / "ant" / "text.jpg").write_text("this is text")
     words = ["data", "check", "insects", "--html", "out/check.html", "--workers", "2"]
     assert app.main(words) == 1
@@ -75,14 +75,14 @@ def test_check_of_bad_pictures_ends_with_1(insects: Path, capsys: pytest.Capture
 
 def test_check_as_json_on_stdout_is_json_only(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["data", "check", "insects", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["pictures"] == 20
+    assert json.loads(capsys.readouterr().out)["images"] == 20
     (insects / "ant" / "text.jpg").write_text("this is text")
     assert app.main(["data", "check", "insects", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["problems"][0]["kind"] == "not-a-picture"
+    assert json.loads(capsys.readouterr().out)["problems"][0]["kind"] == "not-an-image"
 
 
 def test_check_in_a_pipe(insects: Path) -> None:
-    """Without a terminal no line is cut, coloured or drawn over."""
+    """Without a terminal no line is cut, colored or drawn over."""
     shutil.copy(insects / "ant" / "1.png", insects / "ant" / f"{'long' * 50}.png")
     command = [sys.executable, "-m", "resnets", "data", "check", "insects"]
     done = subprocess.run(command, cwd=insects.parent, capture_output=True, text=True)

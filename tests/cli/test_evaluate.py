@@ -39,7 +39,7 @@ def test_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"{100 * found['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in shown.out
     assert "15 images of 3 classes, one view of 32x32; in brackets 95 % intervals" in " ".join(shown.out.split())
     assert "größe" in shown.out
-    assert "judged on all pictures, 15 (there is no split)" in shown.err
+    assert "judged on all images, 15 (there is no split)" in shown.err
 
 
 def test_json_for_machines(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,9 +67,7 @@ def test_several_are_an_ensemble(trained: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "protocol"), [("--crops 10", "10 crops of 32x32"), ("--scales 32,48", "sides of 32, 48")]
 )
-def test_more_looks_at_each_picture(
-    words: str, protocol: str, trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_more_looks_at_each_image(words: str, protocol: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, "data", "--json", *words.split()) == 0
     found = printed(capsys)
     assert protocol in found["protocol"]
@@ -107,8 +105,8 @@ def test_a_folder_of_results(trained: Path, capsys: pytest.CaptureFixture[str]) 
     ]
     found = json.loads((out / "metrics.json").read_text())
     assert (found["count"], found["split"], found["protocol"]) == (15, "all", "one view of 32x32")
-    for picture in ("confusion_matrix.png", "reliability.png", "top_losses.png", "report.html"):
-        assert (out / picture).stat().st_size > 1000
+    for image in ("confusion_matrix.png", "reliability.png", "top_losses.png", "report.html"):
+        assert (out / image).stat().st_size > 1000
 
 
 def test_results_do_not_replace_those_of_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,14 +205,14 @@ def test_the_temperature_is_fitted_on_val_and_stored(trained: Path, capsys: pyte
     found = json.loads(shown.out)
     stored = checkpoints.read(ONE)
     assert stored.temperature == found["metrics"]["temperature"] != 1.0
-    assert stored.provenance["calibration"] == {"data": "data", "split": "val", "pictures": 6}
+    assert stored.provenance["calibration"] == {"data": "data", "split": "val", "images": 6}
     assert f"temperature {stored.temperature:.3f} stored in '{ONE}' (was 1.000): loss " in shown.err
     before, after = (float(word) for word in shown.err.split("loss ")[1].split(",")[0].split(" -> "))
     assert after <= before
     assert load(ONE).temperature == stored.temperature
 
 
-def test_a_temperature_needs_pictures_that_are_new_to_the_model(
+def test_a_temperature_needs_images_that_are_new_to_the_model(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(ONE, "data", "--calibrate") == 2
@@ -229,14 +227,14 @@ def test_the_weights_of_the_package_are_not_changed(trained: Path, capsys: pytes
     assert "belongs to the package and is not changed. Calibrate a copy: resnets weights" in capsys.readouterr().err
 
 
-def test_unreadable_pictures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_images(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "data" / "ant" / "empty.png").touch()
     assert evaluate(ONE, "data") == 1
     assert "empty.png" in capsys.readouterr().err
     assert evaluate(ONE, "data", "--on-bad", "skip", "--json") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["metrics"]["skipped"] == 1
-    assert "left out: 1 of 16 pictures" in shown.err
+    assert "left out: 1 of 16 images" in shown.err
 
 
 @pytest.mark.parametrize(

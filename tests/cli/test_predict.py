@@ -1,4 +1,4 @@
-"""`resnets predict`: pictures in; lines, tables or folders out."""
+"""`resnets predict`: images in; lines, tables or folders out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESNETS = [sys.executable, "-m", "resnets"]
 
 
 def answers(folder: Path) -> dict[str, str]:
-    """What the classifier itself says about each picture, by path."""
+    """What the classifier itself says about each image, by path."""
     paths = sorted(str(path.relative_to(folder)) for path in (folder / "data").rglob("*.png"))
     return {answer.path: str(answer.label) for answer in load(folder / NET).predict(paths)}
 
@@ -32,7 +32,7 @@ def predict(*words: str) -> int:
     return app.main(["predict", NET, *words])
 
 
-def test_a_line_a_picture(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_a_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict("data") == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
@@ -41,7 +41,7 @@ def test_a_line_a_picture(trained: Path, capsys: pytest.CaptureFixture[str]) -> 
     for line, label in zip(lines, wanted.values(), strict=True):
         assert line.split("  ")[1].startswith(f"{label} ")
         assert line.endswith(" %)")
-    assert shown.err.startswith("15 pictures in ")
+    assert shown.err.startswith("15 images in ")
 
 
 def test_a_run_folder_files_patterns_and_a_list(
@@ -71,9 +71,9 @@ def test_json_lines_on_stdout(trained: Path, capsys: pytest.CaptureFixture[str])
     assert len((trained / "answers.csv").read_text().splitlines()) == 16
 
 
-def test_pictures_that_cannot_be_read(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_that_cannot_be_read(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "data" / "ant" / "empty.jpg").touch()
-    (trained / "data" / "bee" / "text.png").write_text("no picture")
+    (trained / "data" / "bee" / "text.png").write_text("no image")
     assert predict("data", "missing.jpg", "--csv", "-") == 1
     shown = capsys.readouterr()
     rows = list(csv.DictReader(shown.out.splitlines()))

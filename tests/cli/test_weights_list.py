@@ -49,7 +49,7 @@ def test_a_narrow_terminal_folds_everything_but_names(
         *catalog.entries(),
     ]
     assert ("Top-5" in "".join(lines[:begin])) == (width == 120)
-    assert {"Licence", "Here"} <= set("".join(lines[:begin]).split())
+    assert {"License", "Here"} <= set("".join(lines[:begin]).split())
     if width == 80:
         assert len(lines) == begin + 1 + len(shipped.entries()) + len(catalog.entries()), "no network is folded"
     assert "…" not in "".join(lines)

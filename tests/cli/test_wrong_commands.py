@@ -38,7 +38,7 @@ class Wrong:
         return self.words
 
 
-def picture(path: Path, seed: int) -> None:
+def image(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -72,20 +72,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     for label in ("ant", "bee"):
         for number in range(8):
-            picture(root / "insects" / label / f"{number}.png", number)
-            picture(root / "parted" / ("train" if number < 6 else "val") / label / f"{number}.png", number)
-            picture(root / "no_val" / "train" / label / f"{number}.png", number)
-            picture(root / "unknown_label" / ("train" if number < 6 else "val") / label / f"{number}.png", number)
-        picture(root / "one_class" / "ant" / f"{label}.png", 1)
-        picture(root / "text_inside" / label / "1.png", 2)
-    picture(root / "unknown_label" / "val" / "wasp" / "1.png", 3)
+            image(root / "insects" / label / f"{number}.png", number)
+            image(root / "parted" / ("train" if number < 6 else "val") / label / f"{number}.png", number)
+            image(root / "no_val" / "train" / label / f"{number}.png", number)
+            image(root / "unknown_label" / ("train" if number < 6 else "val") / label / f"{number}.png", number)
+        image(root / "one_class" / "ant" / f"{label}.png", 1)
+        image(root / "text_inside" / label / "1.png", 2)
+    image(root / "unknown_label" / "val" / "wasp" / "1.png", 3)
     (root / "empty").mkdir()
     (root / "two words").mkdir()
     (root / "models" / "ant-tiny").mkdir(parents=True)
     (root / "empty_classes" / "ant").mkdir(parents=True)
     (root / "empty_classes" / "bee").mkdir(parents=True)
     shutil.copytree(root / "insects", root / "text_named_jpg")
-    (root / "text_named_jpg" / "ant" / "note.jpg").write_text("this is no picture\n")
+    (root / "text_named_jpg" / "ant" / "note.jpg").write_text("this is no image\n")
     shutil.copytree(root / "insects", root / "zero_bytes")
     (root / "zero_bytes" / "bee" / "nothing.png").write_bytes(b"")
     checkpoint(root / "insects.safetensors", ("ant", "bee"))
@@ -204,7 +204,7 @@ WRONG = [
 
 
 def check(row: Wrong, code: int, out: str, error: str) -> None:
-    # Notes on choices (the device, the threads) may come before. A list, of all bad pictures, may be part of the message.
+    # Notes on choices (the device, the threads) may come before. A list, of all bad images, may be part of the message.
     lines = error.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     assert len(starts) == 1, error

@@ -42,7 +42,7 @@ TEMPERATURE = 0.5
 SIDE = 64
 
 
-def randomised(net: nn.Module) -> nn.Module:
+def randomized(net: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in net.modules():
@@ -58,10 +58,10 @@ def made(spec: ResNetSpec, preprocess: Preprocess | None = None) -> Checkpoint:
     """A checkpoint with classes and a temperature whose probabilities depend on the image."""
     spec = dataclasses.replace(spec, classes=len(NAMES))
     torch.manual_seed(0)
-    net = randomised(build(spec))
+    net = randomized(build(spec))
     side = net.only_side or max(SIDE, net.min_side)
     preprocess = preprocess or Preprocess.imagenet(side)
-    provenance = {"split_sha256": "12" * 32, "parent_sha256": "ab" * 32, "licence": "apache-2.0"}
+    provenance = {"split_sha256": "12" * 32, "parent_sha256": "ab" * 32, "license": "apache-2.0"}
     metrics = {"top1": 0.9, "count": 60, "split": "test", "protocol": "60 images of the test split"}
     first = Checkpoint(spec, preprocess, NAMES, net.state_dict(), metrics=metrics, provenance=provenance)
     with torch.inference_mode():  # logits that neither agree on all images nor saturate

@@ -1,6 +1,6 @@
 """Every command and every piece of Python in README.md and docs/ does what the page says.
 
-The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but a `picture.jpg`.
+The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`.
 A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 
@@ -90,7 +90,7 @@ def run_command(command: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(tmp_path / "picture.jpg")
+    Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(tmp_path / "image.jpg")
     names: dict[str, object] = {}
     with contextlib.chdir(tmp_path):
         for block in blocks(page.read_text()):

@@ -52,7 +52,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     keras_library.utils.clear_session()
 
 
-def randomised(net: nn.Module) -> nn.Module:
+def randomized(net: nn.Module) -> nn.Module:
     """Random weights and statistics, in float32."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -70,15 +70,15 @@ def randomised(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-def answers(model: keras_library.Model, pictures: Tensor) -> Tensor:
-    found = model(pictures.permute(0, 2, 3, 1).numpy(), training=False)
+def answers(model: keras_library.Model, images: Tensor) -> Tensor:
+    found = model(images.permute(0, 2, 3, 1).numpy(), training=False)
     return torch.as_tensor(np.asarray(found.detach()))
 
 
 def agree(ours: nn.Module, theirs: Callable[[Tensor], Tensor], size: tuple[int, int], bound: float = 1e-9) -> None:
-    pictures = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.inference_mode():
-        found, wanted = ours.double()(pictures), theirs(pictures)
+        found, wanted = ours.double()(images), theirs(images)
     assert found.shape == wanted.shape
     assert wanted.abs().max() > 1e-3
     assert (found - wanted).abs().max() < bound * wanted.abs().max()
@@ -140,22 +140,22 @@ def test_logits_of_a_file_are_those_of_keras(name: str, tmp_path: Path) -> None:
     wide = getattr(keras_library.applications, keras.APPLICATIONS[name])(weights=None, classifier_activation=None)
     wide.set_weights([each.astype("float64") for each in model.get_weights()])
     ours = checkpoints.network(checkpoints.read(tmp_path / "ours.safetensors"))
-    agree(ours, lambda pictures: answers(wide, pictures), (224, 224))
+    agree(ours, lambda images: answers(wide, images), (224, 224))
     body = keras_library.Model(wide.input, wide.get_layer("avg_pool").output)
     odd = getattr(keras_library.applications, keras.APPLICATIONS[name])(
         weights=None, include_top=False, pooling="avg", input_shape=(None, None, 3)
     )
     odd.set_weights(body.get_weights())
-    pictures = torch.randn(1, 3, 97, 65, dtype=torch.float64)
+    images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     with torch.inference_mode():
-        found, wanted = ours.double().embed(pictures), answers(odd, pictures)
+        found, wanted = ours.double().embed(images), answers(odd, images)
     assert (found - wanted).abs().max() < 1e-9 * wanted.abs().max()
 
 
 def shallow(name: str) -> tuple[ResNetSpec, ResNet]:
     spec = zoo.spec(name, classes=5)
     spec = dataclasses.replace(spec, depths=tuple(min(depth, 2) for depth in spec.depths))
-    return spec, randomised(build(spec))
+    return spec, randomized(build(spec))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -167,7 +167,7 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
     model = resnets.keras.load(tmp_path / "net.safetensors")
     assert model.name == name
     size = (net.only_side, net.only_side) if net.only_side else (max(net.min_side, 65), max(net.min_side, 65) + 8)
-    agree(net, lambda pictures: answers(model, pictures), size)
+    agree(net, lambda images: answers(model, images), size)
     trained = sum(np.prod(each.shape) for each in model.trainable_weights)
     assert trained == sum(parameter.numel() for parameter in net.parameters())
 
@@ -175,12 +175,12 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["resnet18", "se_resnet50", "cifar_highway20"])
 def test_a_model_of_ours_survives_keras_own_file(name: str, tmp_path: Path) -> None:
     spec = zoo.spec(name, classes=5)
-    net = randomised(build(spec))
+    net = randomized(build(spec))
     checkpoint = Checkpoint(spec, Preprocess.imagenet(64), ("a", "b", "c", "d", "e"), net.state_dict())
     checkpoints.save(tmp_path / "net.safetensors", checkpoint)
     conversion.convert(tmp_path / "net.safetensors", to="keras", out=tmp_path / "net.keras")
     loaded = keras_library.saving.load_model(tmp_path / "net.keras")
-    agree(net.float(), lambda pictures: answers(loaded, pictures.float()).double(), (65, 65), bound=1e-4)
+    agree(net.float(), lambda images: answers(loaded, images.float()).double(), (65, 65), bound=1e-4)
     conversion.convert(tmp_path / "net.keras", to="resnets", out=tmp_path / "again.safetensors")
     again = checkpoints.read(tmp_path / "again.safetensors")
     assert again.spec == spec

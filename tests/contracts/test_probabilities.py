@@ -33,7 +33,7 @@ def photograph(height: int, width: int, seed: int) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
-    """Pictures of several shapes, as PNG and as large JPEGs."""
+    """Images of several shapes, as PNG and as large JPEGs."""
     folder = tmp_path_factory.mktemp("files")
     made: dict[str, list[Path]] = {"png": [], "jpg": []}
     for number, (height, width) in enumerate([(300, 400), (224, 224), (500, 260), (97, 640)]):
@@ -72,7 +72,7 @@ def _names(checkpoint: Path) -> tuple[str, ...]:
 
 
 def lively(net: nn.Module) -> nn.Module:
-    """Random weights whose probabilities depend strongly on the picture, as those of a trained network do."""
+    """Random weights whose probabilities depend strongly on the image, as those of a trained network do."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in net.modules():
@@ -133,7 +133,7 @@ def test_torchvision_scaled_jpeg(of_torchvision, files, capsys):
     ids=["caffe", "tf"],
 )
 def test_keras_png(function, module, files, tmp_path, capsys):
-    """Both resize with Pillow here: what is compared is the order of colours, the range and the network."""
+    """Both resize with Pillow here: what is compared is the order of colors, the range and the network."""
     keras.utils.set_random_seed(0)
     model = getattr(keras.applications, function)(weights=None)
     random = np.random.default_rng(0)
@@ -144,8 +144,8 @@ def test_keras_png(function, module, files, tmp_path, capsys):
     model.save_weights(tmp_path / "net.weights.h5")
     out = converted(tmp_path / "net.weights.h5", tmp_path / "net.safetensors")
     capsys.readouterr()
-    pictures = [Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR) for path in files["png"]]
-    batch = module.preprocess_input(np.stack([np.asarray(each) for each in pictures]).astype("float32"))
+    images = [Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR) for path in files["png"]]
+    batch = module.preprocess_input(np.stack([np.asarray(each) for each in images]).astype("float32"))
     wanted = keras.ops.convert_to_numpy(model(batch, training=False))
     assert np.ptp(wanted, axis=0).max() > 1e-3
     assert np.abs(predicted(out, files["png"], capsys) - wanted).max() < 1e-5

@@ -25,7 +25,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.conversion import Request, load
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
-PICTURE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 BASIC = {"layer_type": "basic", "depths": (2, 2, 2, 2), "hidden_sizes": (64, 128, 256, 512), "num_labels": 5}
 
 
@@ -118,14 +118,14 @@ def by_keras(path: Path, _: str) -> nn.Module:
 
 
 class Channels(nn.Module):
-    """A Keras model for pictures with their channels first."""
+    """A Keras model for images with their channels first."""
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.model(pictures.permute(0, 2, 3, 1), training=False)
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images.permute(0, 2, 3, 1), training=False)
 
 
 READERS = {
@@ -139,7 +139,7 @@ READERS = {
 
 def logits(net: nn.Module) -> Tensor:
     with torch.inference_mode():
-        found = net.eval()(PICTURE)
+        found = net.eval()(IMAGE)
     return found if isinstance(found, Tensor) else found.logits
 
 

@@ -1,6 +1,6 @@
 """Every published family: a file that the library itself wrote gives its logits here, and what we write it loads again.
 
-Random weights and random statistics of normalisations, in float32 files as the libraries publish them; both networks then
+Random weights and random statistics of normalizations, in float32 files as the libraries publish them; both networks then
 compute in float64, and must agree to 1e-9 of the largest logit. Every family and depth is compared at 65x97, which no
 stride divides, and the shallowest of each family at 224x224 too (the stages differ only in how often a block is repeated).
 The three networks of more than 80 million parameters compute in float32, to 1e-4, at 33x65. What is written back must be
@@ -34,7 +34,7 @@ EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 
 
 def blank(make) -> nn.Module:
-    """A network of a library with random weights, quickly: nothing is initialised twice."""
+    """A network of a library with random weights, quickly: nothing is initialized twice."""
     with torch.device("meta"):
         net = make()
     net = net.to_empty(device="cpu").eval()
@@ -68,10 +68,10 @@ def agree(ours: nn.Module, theirs: nn.Module, *, shallow: bool) -> None:
 
 def near(ours: nn.Module, theirs: nn.Module, sizes: list[tuple[int, int]], tolerance: float) -> None:
     for size in sizes:
-        picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
-        picture = picture.to(next(ours.parameters()).dtype)
+        image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
+        image = image.to(next(ours.parameters()).dtype)
         with torch.inference_mode():
-            found, wanted = ours(picture), theirs(picture)
+            found, wanted = ours(image), theirs(image)
         wanted = wanted if isinstance(wanted, Tensor) else wanted.logits
         largest = wanted.abs().max()
         assert largest > 1e-3
@@ -168,10 +168,10 @@ def test_transformers_body_without_a_head(tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path / "theirs")
     source = conversion.load(tmp_path / "theirs", Request(no_top=True))
     ours = checkpoints.network(source.checkpoint).double()
-    picture = torch.randn(1, 3, 65, 97).double()
+    image = torch.randn(1, 3, 65, 97).double()
     with torch.inference_mode():
-        wanted = theirs.double()(picture).pooler_output.flatten(1)
-        assert (ours.embed(picture) - wanted).abs().max() < 1e-9 * wanted.abs().max()
+        wanted = theirs.double()(image).pooler_output.flatten(1)
+        assert (ours.embed(image) - wanted).abs().max() < 1e-9 * wanted.abs().max()
     huggingface.write(tmp_path / "back", source.checkpoint, top=False)
     _, report = ResNetModel.from_pretrained(tmp_path / "back", output_loading_info=True)
     assert not any(report.values())
@@ -180,10 +180,10 @@ def test_transformers_body_without_a_head(tmp_path: Path) -> None:
 def test_the_same_weights_differ_between_v1_and_v15(tmp_path: Path) -> None:
     theirs = blank(lambda: torchvision_library.models.resnet50(num_classes=5))
     torch.save(theirs.state_dict(), tmp_path / "r50.pth")
-    picture = torch.randn(1, 3, 65, 97)
+    image = torch.randn(1, 3, 65, 97)
     logits = {}
     for name in ("resnet50", "resnet50_v1"):
         checkpoint = conversion.load(tmp_path / "r50.pth", Request(model=name)).checkpoint
         with torch.inference_mode():
-            logits[name] = checkpoints.network(checkpoint)(picture)
+            logits[name] = checkpoints.network(checkpoint)(image)
     assert (logits["resnet50"] - logits["resnet50_v1"]).abs().max() > 0.05 * logits["resnet50"].abs().max()

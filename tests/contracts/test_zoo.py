@@ -16,7 +16,7 @@ from resnets.models import spec, summary, zoo
 from resnets.models.resnet import ResNet
 
 NAMES = zoo.names()
-WINDOW = [name for name in NAMES if zoo.spec(name).pool == "window"]  # made for pictures of one size
+WINDOW = [name for name in NAMES if zoo.spec(name).pool == "window"]  # made for images of one size
 ANY_SIZE = [name for name in NAMES if name not in WINDOW]
 
 # Read off torchvision 0.29, timm 1.0.31 and Keras 3.15.1, or computed from the papers' layer tables: name -> parameters and
@@ -153,7 +153,7 @@ def test_any_channels(name, in_channels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_picture_below_the_least_side_is_refused_with_its_size(name):
+def test_a_image_below_the_least_side_is_refused_with_its_size(name):
     net = outline(name)
     least = net.min_side
     net(torch.empty(1, 3, least, least, device="meta"))
@@ -197,18 +197,18 @@ def test_every_parameter_learns(name):
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
-    # A bias before a normalisation has a gradient of zero, but no weight has.
+    # A bias before a normalization has a gradient of zero, but no weight has.
     weights = {key: value for key, value in net.named_parameters() if key.endswith("weight")}
     assert [key for key, weight in weights.items() if not weight.grad.any()] == []
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_an_answer_depends_on_its_picture_alone(name):
+def test_an_answer_depends_on_its_image_alone(name):
     net = made(name)
     side = net.only_side or max(net.min_side, 37)
     x = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        together, alone = net(x), torch.cat([net(picture[None]) for picture in x])
+        together, alone = net(x), torch.cat([net(image[None]) for image in x])
         last = net.features(x)[list(net.channels)[-1]]
         scale = together.abs().max()
         assert (together - alone).abs().max() < 1e-4 * scale

@@ -1,4 +1,4 @@
-"""Shares of pictures: exact for single ones, whole for copies and groups, and no class without anything to learn."""
+"""Shares of images: exact for single ones, whole for copies and groups, and no class without anything to learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnets.errors import UserError
 
 
 def labels_of(low: int) -> st.SearchStrategy[list[str]]:
-    """Labels of 2 to 5 classes with at least `low` pictures each."""
+    """Labels of 2 to 5 classes with at least `low` images each."""
     sizes = st.lists(st.integers(low, 40), min_size=2, max_size=5)
     return sizes.map(
         lambda counts: [label for label, count in zip("abcde", counts, strict=False) for _ in range(count)]
@@ -40,7 +40,7 @@ def divided(labels: list[str]) -> Counter[str]:
 
 
 @given(labels_of(1), st.floats(0.05, 0.45), st.floats(0, 0.45), st.integers(0, 1000))
-def test_single_pictures_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
+def test_single_images_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
     fractions = {part: share for part, share in {"val": val, "test": test}.items() if share > 0.01}
     try:
         given_ = allot(units(single(labels), labels, [None] * len(labels)), fractions, seed=seed)
@@ -53,7 +53,7 @@ def test_single_pictures_are_shared_out_exactly(labels: list[str], val: float, t
     assert set(train) == set(labels)
     for part, share in fractions.items():
         for label, count in Counter(labels).items():
-            # The rule that train keeps one picture takes from classes of a few pictures only.
+            # The rule that train keeps one image takes from classes of a few images only.
             if count > 10:
                 assert abs(parts[part][label] - share * count) < 1.001
         if min(Counter(labels).values()) > 10:
@@ -104,7 +104,7 @@ def test_folds_are_as_large_as_each_other_in_every_class(labels: list[str], fold
 
 
 @given(GROUPED, st.integers(0, 1000), st.randoms())
-def test_the_order_of_the_pictures_and_the_names_of_groups_do_not_matter(
+def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
     rows: list[tuple[str, int, str | None]], seed: int, shuffler: random.Random
 ) -> None:
     def parts(order: list[int], prefix: str) -> dict[int, str] | str:
@@ -130,14 +130,14 @@ def test_another_seed_is_another_split() -> None:
     assert allot(pool, {"val": 0.2}, seed=1) != allot(pool, {"val": 0.2}, seed=2)
 
 
-def test_a_class_of_one_picture_is_in_train() -> None:
+def test_a_class_of_one_image_is_in_train() -> None:
     labels = ["a"] * 10 + ["b"]
     for folds in (0, 3):
         bins = allot(units(single(labels), labels, [None] * 11), {} if folds else {"val": 0.5}, seed=0, folds=folds)
         assert bins[10] == "train"
 
 
-def test_a_thousand_classes_of_two_pictures_give_a_val_of_a_fifth() -> None:
+def test_a_thousand_classes_of_two_images_give_a_val_of_a_fifth() -> None:
     labels = [f"class {number // 2}" for number in range(2000)]
     bins = allot(units(single(labels), labels, [None] * 2000), {"val": 0.2}, seed=5)
     assert Counter(bins.values()) == {"train": 1600, "val": 400}

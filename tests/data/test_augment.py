@@ -9,7 +9,7 @@ from resnets.data import augment
 from resnets.data.preprocess import Preprocess
 
 
-def _picture(height: int = 40, width: int = 50) -> torch.Tensor:
+def _image(height: int = 40, width: int = 50) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8))
 
 
@@ -42,28 +42,28 @@ def test_within_a_seed_nothing_outside_counts_and_nothing_is_left_behind():
     ],
     ids=lambda values: "+".join(values),
 )
-def test_what_comes_out_is_a_varied_picture_of_the_asked_size(values):
-    vary = augment.per_picture(32, **values)
+def test_what_comes_out_is_a_varied_image_of_the_asked_size(values):
+    vary = augment.per_image(32, **values)
     with augment.seeded(0):
-        first = vary(_picture())
+        first = vary(_image())
     with augment.seeded(1):
-        second = vary(_picture())
+        second = vary(_image())
     with augment.seeded(0):
-        again = vary(_picture())
+        again = vary(_image())
     assert first.shape == (3, 32, 32)
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
 
 
-def test_pad_crops_from_the_padded_picture():
-    vary = augment.per_picture(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
-    picture = _picture(8, 8)
-    padded = torch.nn.functional.pad(picture.float(), [2] * 4, mode="replicate").to(torch.uint8)
+def test_pad_crops_from_the_padded_image():
+    vary = augment.per_image(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
+    image = _image(8, 8)
+    padded = torch.nn.functional.pad(image.float(), [2] * 4, mode="replicate").to(torch.uint8)
     crops = [padded[:, top : top + 8, left : left + 8] for top in range(5) for left in range(5)]
     for seed in range(20):
         with augment.seeded(seed):
-            made = vary(picture)
+            made = vary(image)
         assert any(torch.equal(made, crop) for crop in crops)
 
 
@@ -72,16 +72,16 @@ def test_the_shorter_side_is_drawn_from_its_whole_range():
     sides = set()
     for seed in range(300):
         with augment.seeded(seed):
-            sides.add(min(resize(_picture()).shape[1:]))
+            sides.add(min(resize(_image()).shape[1:]))
     assert sides == set(range(36, 61))
 
 
-def test_principal_colours_shift_the_whole_picture_by_one_colour():
-    grey = torch.full((3, 6, 6), 128, dtype=torch.uint8)
+def test_principal_colors_shift_the_whole_image_by_one_color():
+    gray = torch.full((3, 6, 6), 128, dtype=torch.uint8)
     shifts = []
     for seed in range(400):
         with augment.seeded(seed):
-            made = augment._PrincipalColours(0.1)(grey)
+            made = augment._PrincipalColors(0.1)(gray)
         assert all(len(made[channel].unique()) == 1 for channel in range(3))
         shifts.append(made[:, 0, 0].double() - 128)
     spread = torch.stack(shifts).std(0)
@@ -90,14 +90,14 @@ def test_principal_colours_shift_the_whole_picture_by_one_colour():
     torch.testing.assert_close(spread.float(), (0.1 * 255 * vectors * values).norm(dim=1), rtol=0.15, atol=0.1)
 
 
-def test_nothing_to_vary_leaves_the_picture():
-    assert torch.equal(augment.per_picture(40, crop="none", flip=0.0)(_picture()), _picture())
+def test_nothing_to_vary_leaves_the_image():
+    assert torch.equal(augment.per_image(40, crop="none", flip=0.0)(_image()), _image())
 
 
-def test_erased_patches_have_the_mean_colour():
+def test_erased_patches_have_the_mean_color():
     with augment.seeded(0):
-        made = augment.per_picture(40, crop="none", flip=0.0, erase=1.0)(_picture())
-    changed = (made != _picture()).any(0)
+        made = augment.per_image(40, crop="none", flip=0.0, erase=1.0)(_image())
+    changed = (made != _image()).any(0)
     assert changed.any()
     assert made[:, changed].unique(dim=1).T.tolist() == [augment.ERASED]
 
@@ -106,12 +106,12 @@ def _whole(**values: object) -> augment.WholeBatch:
     return augment.WholeBatch(50, **{"seed": 1, "pad_pixels": 4, "flip": 0.5, **values})
 
 
-def test_a_whole_batch_is_cropped_and_flipped_as_each_picture_would_be():
-    pictures = torch.randn(50, 3, 8, 8)
+def test_a_whole_batch_is_cropped_and_flipped_as_each_image_would_be():
+    images = torch.randn(50, 3, 8, 8)
     numbers = torch.randperm(50)[:20]
     whole = _whole()
-    made = whole(pictures[numbers], numbers, epoch=3)
-    padded = torch.nn.functional.pad(pictures, [4] * 4)
+    made = whole(images[numbers], numbers, epoch=3)
+    padded = torch.nn.functional.pad(images, [4] * 4)
     for row, number in enumerate(numbers.tolist()):
         top, left = int(whole._top[number]), int(whole._left[number])
         crop = padded[number, :, top : top + 8, left : left + 8]
@@ -121,26 +121,26 @@ def test_a_whole_batch_is_cropped_and_flipped_as_each_picture_would_be():
 
 
 def test_an_image_is_varied_by_its_position_in_the_epoch():
-    pictures = torch.randn(1, 3, 8, 8).expand(50, 3, 8, 8)
-    together = _whole()(pictures, torch.arange(50), epoch=2)
-    alone = _whole()(pictures[7:8], torch.tensor([7]), epoch=2)
+    images = torch.randn(1, 3, 8, 8).expand(50, 3, 8, 8)
+    together = _whole()(images, torch.arange(50), epoch=2)
+    alone = _whole()(images[7:8], torch.tensor([7]), epoch=2)
     assert torch.equal(together[7:8], alone)
     assert len({each.numpy().tobytes() for each in together}) > 25  # of 162 that there are
-    assert not torch.equal(_whole()(pictures, torch.arange(50), epoch=3), together)
+    assert not torch.equal(_whole()(images, torch.arange(50), epoch=3), together)
 
 
 def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
     preprocess = Preprocess.imagenet(8)
     black = torch.zeros(3, 8, 8, dtype=torch.uint8)
     with augment.seeded(0):
-        one = augment.per_picture(8, crop="pad", fill=preprocess.mean_color, flip=0.0)(black)
+        one = augment.per_image(8, crop="pad", fill=preprocess.mean_color, flip=0.0)(black)
     border = preprocess.normalize(one)[:, (one != 0).any(0)]
     assert border.shape[1] > 0
     assert border.abs().max() < 0.01  # half a step of 255
     for values, color in (
         (Preprocess.caffe(8), (124, 117, 104)),
         (Preprocess(scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3), (0, 0, 0)),
-        (Preprocess(colour="grey", mean=(0.5,), std=(1.0,)), (128, 128, 128)),
+        (Preprocess(color="gray", mean=(0.5,), std=(1.0,)), (128, 128, 128)),
         (Preprocess(size=(2, 2), mean=(0.1, 0.3) * 2 + (0.4,) * 8, std=(1.0,) * 3), (51, 102, 102)),
     ):
         assert values.mean_color == color
@@ -157,16 +157,16 @@ def test_all_places_are_drawn_and_half_are_flipped():
     "values", [{"mixup_alpha": 0.4, "cutmix_alpha": 0.0}, {"mixup_alpha": 0.0, "cutmix_alpha": 1.0}]
 )
 def test_mixing_keeps_the_sum_of_the_targets(values):
-    pictures, targets = torch.randn(8, 3, 16, 16), torch.eye(4).repeat(2, 1)
+    images, targets = torch.randn(8, 3, 16, 16), torch.eye(4).repeat(2, 1)
     with augment.seeded(2):
-        mixed, wanted = augment.mix(pictures, targets, **values)
+        mixed, wanted = augment.mix(images, targets, **values)
     torch.testing.assert_close(wanted.sum(1), torch.ones(8))
-    assert not torch.equal(mixed, pictures)
+    assert not torch.equal(mixed, images)
     assert ((wanted > 0).sum(1) == 2).all()
 
 
 def test_without_mixing_a_batch_is_left_alone():
-    pictures, targets = torch.randn(2, 3, 4, 4), torch.eye(2)
-    mixed, wanted = augment.mix(pictures, targets, mixup_alpha=0.0, cutmix_alpha=0.0)
-    assert mixed is pictures
+    images, targets = torch.randn(2, 3, 4, 4), torch.eye(2)
+    mixed, wanted = augment.mix(images, targets, mixup_alpha=0.0, cutmix_alpha=0.0)
+    assert mixed is images
     assert wanted is targets

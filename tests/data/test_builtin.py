@@ -32,15 +32,15 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
     source = sources.read(builtin.write("digits", tmp_path / "digits"))
     assert len(source.samples) == 1797
     assert {part: len(source.part(part)) for part in source.parts} == {"train": 1078, "val": 360, "test": 359}
-    pictures, labels = load_digits(return_X_y=True)
+    images, labels = load_digits(return_X_y=True)
     assert sorted(int(Path(sample.path).stem) for sample in source.samples) == list(range(1797))
     for sample in source.samples[::97]:
         index = int(Path(sample.path).stem)
         assert sample.label == str(labels[index])
-        with Image.open(sample.path) as picture:
-            assert (picture.size, picture.mode) == ((32, 32), "L")
-            back = np.asarray(picture.resize((8, 8), Image.Resampling.BOX), dtype=float) * 16 / 255
-        assert np.corrcoef(back.ravel(), pictures[index])[0, 1] > 0.97
+        with Image.open(sample.path) as image:
+            assert (image.size, image.mode) == ((32, 32), "L")
+            back = np.asarray(image.resize((8, 8), Image.Resampling.BOX), dtype=float) * 16 / 255
+        assert np.corrcoef(back.ravel(), images[index])[0, 1] > 0.97
 
 
 def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -
 
 def test_digits_of_another_size(tmp_path: Path) -> None:
     builtin.write("digits", tmp_path, size=8)
-    with Image.open(next(tmp_path.glob("train/0/*.png"))) as picture:
-        assert picture.size == (8, 8)
-        assert set(np.asarray(picture).ravel()) <= {round(value * 255 / 16) for value in range(17)}
+    with Image.open(next(tmp_path.glob("train/0/*.png"))) as image:
+        assert image.size == (8, 8)
+        assert set(np.asarray(image).ravel()) <= {round(value * 255 / 16) for value in range(17)}
 
 
 def test_the_same_bytes_every_time(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
     [
         ("digts", {}, "No built-in data 'digts'. Did you mean 'digits'?"),
         ("digits", {"size": 7}, "size of the digits is 7"),
-        ("digits", {"count": 10}, "digits is a fixed set of 1,797 pictures; `count` is for shapes"),
+        ("digits", {"count": 10}, "digits is a fixed set of 1,797 images; `count` is for shapes"),
         ("digits", {"seed": 0}, "`seed` is for shapes"),
         ("shapes", {"size": 8}, "`size` is 8"),
         ("shapes", {"count": 5}, "`count` is 5"),

@@ -24,14 +24,14 @@ def source(tmp_path: Path) -> cache.Decoded:
     return cache.Decoded(paths, partial(cache.shrunken, min_side=40))
 
 
-def test_kept_pictures_equal_decoded_ones_to_the_bit(source):
+def test_kept_images_equal_decoded_ones_to_the_bit(source):
     kept = cache.InMemory(source)
     assert len(kept) == len(source) == 4
     assert kept.whole is None
     assert all(np.array_equal(kept[number], source[number]) for number in range(4))
 
 
-def test_pictures_of_one_size_lie_in_one_piece(source):
+def test_images_of_one_size_lie_in_one_piece(source):
     squares = cache.Decoded(source.paths, lambda path: cache.shrunken(path, min_side=40)[:40, :40])
     kept = cache.InMemory(squares, size=(40, 40))
     assert all(np.array_equal(kept[number], squares[number]) for number in range(4))
@@ -41,17 +41,17 @@ def test_pictures_of_one_size_lie_in_one_piece(source):
     assert len(pickle.dumps(kept)) < 1.5 * kept.whole.nbytes  # for a worker that is spawned
 
 
-def test_pictures_are_shrunken_to_the_side_that_is_needed(source):
+def test_images_are_shrunken_to_the_side_that_is_needed(source):
     assert [min(source[number].shape[:2]) for number in range(4)] == [40, 40, 40, 40]
     assert source[0].shape == (40, 60, 3)
     assert source[3].dtype == np.uint8
 
 
-def test_a_smaller_picture_is_left_as_it_is(source):
+def test_a_smaller_image_is_left_as_it_is(source):
     assert cache.shrunken(source.paths[2], min_side=100).shape == (64, 64, 3)
 
 
-def test_shrinking_keeps_the_picture(source):
+def test_shrinking_keeps_the_image(source):
     full = np.asarray(Image.open(source.paths[3]).resize((60, 40), Image.Resampling.BOX), dtype=float)
     assert np.abs(full - source[3]).mean() < 4
 
@@ -71,7 +71,7 @@ def test_what_is_asked_for_is_done(source):
     assert cache.decide("off", source, available=10**12).where == "off"
 
 
-def test_every_unreadable_picture_is_named_at_once(source):
+def test_every_unreadable_image_is_named_at_once(source):
     for number in (1, 3):
         path = Path(source.paths[number])
         path.write_bytes(path.read_bytes()[:200])

@@ -26,12 +26,12 @@ ORIENTATION = 0x0112  # the EXIF tag
 
 
 def noise(seed: int, width: int = 64, height: int = 64) -> Image.Image:
-    """A picture of soft random colours that is like no other."""
+    """An image of soft random colors that is like no other."""
     coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def pictures(root: Path, classes: tuple[str, ...] = CLASSES, count: int = 12, first: int = 0) -> None:
+def images(root: Path, classes: tuple[str, ...] = CLASSES, count: int = 12, first: int = 0) -> None:
     for number, label in enumerate(classes):
         (root / label).mkdir(parents=True)
         for place in range(count):
@@ -49,7 +49,7 @@ def bomb(path: Path) -> None:
 
 
 def plant(root: Path) -> dict[str, set[str]]:
-    """Plant a fault of every kind in `root/CLASS/*.jpg`, three classes of at least 12 pictures.
+    """Plant a fault of every kind in `root/CLASS/*.jpg`, three classes of at least 12 images.
 
     Returns kind -> the file that must be named by one of its findings, or the whole note.
     """
@@ -57,7 +57,7 @@ def plant(root: Path) -> dict[str, set[str]]:
     whole = [sorted(folder.glob("*.jpg")) for folder in (one, two, three)]
 
     (one / "empty.jpg").write_bytes(b"")
-    (one / "text.jpg").write_text("this is no picture")
+    (one / "text.jpg").write_text("this is no image")
     content = whole[0][0].read_bytes()
     (two / "cut.jpg").write_bytes(content[: len(content) // 2])
     noise(7001).save(two / "damaged.png")
@@ -70,10 +70,10 @@ def plant(root: Path) -> dict[str, set[str]]:
 
     shutil.copy(whole[0][2], one / "copy.jpg")
     shutil.copy(whole[0][3], two / "copied.jpg")
-    with Image.open(whole[2][4]) as picture:
-        picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).save(three / "smaller.jpg", quality=60)
-    with Image.open(whole[2][5]) as picture:
-        picture.point(lambda value: value * 3 // 4).save(one / "darker.jpg", quality=80)
+    with Image.open(whole[2][4]) as image:
+        image.resize((image.width * 2 // 3, image.height * 2 // 3)).save(three / "smaller.jpg", quality=60)
+    with Image.open(whole[2][5]) as image:
+        image.point(lambda value: value * 3 // 4).save(one / "darker.jpg", quality=80)
 
     Image.new("RGB", (90, 80), (40, 90, 10)).save(one / "green.png")
     noise(7002, 24, 40).save(one / "small.png")
@@ -99,7 +99,7 @@ def plant(root: Path) -> dict[str, set[str]]:
             noise(8000 + 20 * place + number).save(root / name / f"{number}.png")
     return {
         "empty": {"empty.jpg"},
-        "not-a-picture": {"text.jpg"},
+        "not-an-image": {"text.jpg"},
         "truncated": {"cut.jpg", "damaged.png"},
         "missing": {"link.jpg"},
         "bomb": {"bomb.png"},
@@ -117,13 +117,13 @@ def plant(root: Path) -> dict[str, set[str]]:
         "16-bit": {"deep.png"},
         "alpha": {"glass.png"},
         "palette": {"moving.gif", "sixteen.png"},
-        "grey": {"deep.png", "ash.png"},
+        "gray": {"deep.png", "ash.png"},
         "rotated": {"turned.jpg"},
         "ignored": {"notes.txt"},
         "empty-class": {"nothing here"},
         "alike-class-names": {f"'{twin}' = '{one.name}'"},
         "unicode-forms": {"'cafe\\u0301' = 'caf\\xe9'"},
-        "few-pictures": {"few: 2"},
+        "few-images": {"few: 2"},
     }
 
 
@@ -137,8 +137,8 @@ def found(report: CheckReport) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[CheckReport, dict[str, set[str]], Path]:
-    root = tmp_path_factory.mktemp("faulty") / "pictures"
-    pictures(root)
+    root = tmp_path_factory.mktemp("faulty") / "images"
+    images(root)
     planted = plant(root)
     return check(sources.read(root), workers=2), planted, root
 
@@ -173,11 +173,11 @@ def test_the_same_in_a_copy_of_real_flowers(tmp_path: Path, shared: Callable[[st
 
 
 def test_faults_between_the_parts_are_found(tmp_path: Path) -> None:
-    pictures(tmp_path / "train")
-    pictures(tmp_path / "val", ("ant", "bee", "hornet"), first=1000)
+    images(tmp_path / "train")
+    images(tmp_path / "val", ("ant", "bee", "hornet"), first=1000)
     shutil.copy(tmp_path / "train" / "ant" / "03.jpg", tmp_path / "val" / "ant" / "same.jpg")
-    with Image.open(tmp_path / "train" / "bee" / "04.jpg") as picture:
-        picture.resize((80, 70)).save(tmp_path / "val" / "bee" / "alike.jpg", quality=70)
+    with Image.open(tmp_path / "train" / "bee" / "04.jpg") as image:
+        image.resize((80, 70)).save(tmp_path / "val" / "bee" / "alike.jpg", quality=70)
     report = check(sources.read(tmp_path), workers=1)
     assert found(report) == {
         "unknown-class": {"hornet (in val)"},
@@ -190,19 +190,19 @@ def test_faults_between_the_parts_are_found(tmp_path: Path) -> None:
 
 
 def test_groups_in_two_parts_are_found(tmp_path: Path) -> None:
-    pictures(tmp_path, count=10)
+    images(tmp_path, count=10)
     rows = ["path,label,split,group"]
     for path in sorted(tmp_path.glob("*/*.jpg")):
         part = "val" if path.stem > "07" else "train"
         rows.append(f"{path.relative_to(tmp_path)},{path.parent.name},{part},{path.parent.name}{int(path.stem) % 8}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     problems = check(sources.read(tmp_path / "list.csv"), workers=1).problems
-    assert [problem.kind for problem in problems] == ["group-across-parts", "few-pictures"]
+    assert [problem.kind for problem in problems] == ["group-across-parts", "few-images"]
     assert "ant0: 1 train, 1 val" in {case.note for case in problems[0].findings}
 
 
 def test_a_single_class_and_unequal_ones_are_found(tmp_path: Path) -> None:
-    pictures(tmp_path / "one", ("ant",))
+    images(tmp_path / "one", ("ant",))
     assert found(check(sources.read(tmp_path / "one"), workers=1)) == {"single-class": {"ant"}}
     sample = Sample(str(tmp_path / "one" / "ant" / "00.jpg"))
     counts = {"ant": 200, "bee": 20}
@@ -211,11 +211,11 @@ def test_a_single_class_and_unequal_ones_are_found(tmp_path: Path) -> None:
     assert found(report)["imbalance"] == {"ant: 200, but bee: 20"}
 
 
-def test_good_pictures_are_fit_for_training(tmp_path: Path) -> None:
-    pictures(tmp_path)
+def test_good_images_are_fit_for_training(tmp_path: Path) -> None:
+    images(tmp_path)
     report = check(sources.read(tmp_path))
     assert (report.problems, report.serious, report.verdict) == ((), False, "Fit for training.")
-    assert report.pictures == 36
+    assert report.images == 36
     assert report.modes == {"RGB": 36}
     assert report.formats == {"JPEG": 36}
     assert report.sides["64 to 127"] == 36
@@ -223,8 +223,8 @@ def test_good_pictures_are_fit_for_training(tmp_path: Path) -> None:
     assert report.bytes == sum(path.stat().st_size for path in tmp_path.glob("*/*"))
 
 
-def test_a_turned_picture_has_the_size_that_is_seen(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant", "bee"), count=10)
+def test_a_turned_image_has_the_size_that_is_seen(tmp_path: Path) -> None:
+    images(tmp_path, ("ant", "bee"), count=10)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     noise(1, 300, 40).save(tmp_path / "ant" / "turned.jpg", exif=exif)
@@ -239,7 +239,7 @@ def test_errors_are_serious_and_warnings_are_not(
     assert [problem.level for problem in report.problems] == sorted(
         (problem.level for problem in report.problems), key=["error", "warning", "note"].index
     )
-    pictures(tmp_path)
+    images(tmp_path)
     noise(5, 20, 20).save(tmp_path / "ant" / "tiny.png")
     mild = check(sources.read(tmp_path), workers=1)
     assert found(mild) == {"tiny": {"tiny.png"}}
@@ -256,7 +256,7 @@ def test_the_result_is_the_same_with_any_number_of_processes(
 
 def test_training_looks_as_closely_as_the_check(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
     report, _, root = faulty
-    kinds = {"empty", "not-a-picture", "truncated", "missing", "bomb", "unsupported"}
+    kinds = {"empty", "not-an-image", "truncated", "missing", "bomb", "unsupported"}
     named = {case.paths[0] for problem in report.problems if problem.kind in kinds for case in problem.findings}
     assert {error.path for error in quick(sources.read(root))} == named
     assert {"damaged.png", "numbers.tiff", "cut.jpg"} <= {Path(path).name for path in named}
@@ -286,7 +286,7 @@ def late(folder: Path) -> None:
 
 
 def test_what_fails_when_it_is_decoded_is_found_before(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant", "bee"), count=2)
+    images(tmp_path, ("ant", "bee"), count=2)
     late(tmp_path / "ant")
     expected = {path.name for path in (tmp_path / "ant").iterdir() if not path.name.startswith("0")}
     assert {Path(error.path).name for error in quick(sources.read(tmp_path))} == expected
@@ -296,9 +296,9 @@ def quick(source: Source) -> list[DecodeError]:
     return [error for _, error in judged(source.samples) if error]
 
 
-def test_the_quick_look_believes_a_picture_with_something_behind_it(tmp_path: Path) -> None:
-    """Phones put a film behind the picture, and some programs leave out the last two bytes of a JPEG."""
-    pictures(tmp_path, ("ant", "bee"), count=2)
+def test_the_quick_look_believes_a_image_with_something_behind_it(tmp_path: Path) -> None:
+    """Phones put a film behind the image, and some programs leave out the last two bytes of a JPEG."""
+    images(tmp_path, ("ant", "bee"), count=2)
     path = tmp_path / "ant" / "00.jpg"
     path.write_bytes(path.read_bytes() + bytes(100_000))
     assert quick(sources.read(tmp_path)) == []
@@ -332,7 +332,7 @@ class _Links(html.parser.HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_shows_the_pictures_and_loads_nothing(
+def test_the_page_shows_the_images_and_loads_nothing(
     faulty: tuple[CheckReport, dict[str, set[str]], Path], tmp_path: Path
 ) -> None:
     report, _, _ = faulty
@@ -349,7 +349,7 @@ def test_the_page_shows_the_pictures_and_loads_nothing(
 
 
 def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant", "<script>alert(1)<", "bee\u202egpj"), count=9)
+    images(tmp_path, ("ant", "<script>alert(1)<", "bee\u202egpj"), count=9)
     odd = tmp_path / "ant" / "\udcff<b>.jpg"
     odd.write_bytes(b"")
     check_page.write(tmp_path / "check.html", check(sources.read(tmp_path), workers=1))
@@ -365,7 +365,7 @@ def test_the_lines_name_problems_cases_and_verdict(faulty: tuple[CheckReport, di
     file = io.StringIO()
     check_text.show(report, file)
     text = file.getvalue()
-    assert text.splitlines()[0].startswith(f"{root}: {report.pictures} pictures in 7 classes, ")
+    assert text.splitlines()[0].startswith(f"{root}: {report.images} images in 7 classes, ")
     for problem in report.problems:
         assert problem.title in text
     assert "ant/03.jpg = bee/copied.jpg: 1 ant, 1 bee" in text
@@ -374,7 +374,7 @@ def test_the_lines_name_problems_cases_and_verdict(faulty: tuple[CheckReport, di
 
 
 def test_names_of_files_and_classes_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant\x1b[31m", "bee"), count=2)
+    images(tmp_path, ("ant\x1b[31m", "bee"), count=2)
     (tmp_path / "bee" / "a\x1b]0;b\x07.jpg").write_bytes(b"text")
     file = io.StringIO()
     check_text.show(check(sources.read(tmp_path), workers=1), file)
@@ -384,7 +384,7 @@ def test_names_of_files_and_classes_cannot_steer_the_terminal(tmp_path: Path) ->
 
 
 def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant",), count=1)
+    images(tmp_path, ("ant",), count=1)
     path = str(tmp_path / "ant" / "00.jpg")
     samples = [Sample(path, f"class {number:04}") for number in range(1000) for _ in range(1 + (number == 7))]
     file = io.StringIO()
@@ -394,7 +394,7 @@ def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path
 
 
 def test_what_is_not_shown_is_counted_and_said_to_be_elsewhere(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant",), count=1)
+    images(tmp_path, ("ant",), count=1)
     for number in range(check_text.SHOWN_CASES + 1):
         (tmp_path / "ant" / f"text{number}.jpg").write_text("this is no image")
     file = io.StringIO()
@@ -415,8 +415,8 @@ def test_bytes_in_words(size: int, words: str) -> None:
     assert in_words(size) == words
 
 
-def test_a_folder_in_a_list_is_no_picture(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant", "bee"), count=10)
+def test_a_folder_in_a_list_is_no_image(tmp_path: Path) -> None:
+    images(tmp_path, ("ant", "bee"), count=10)
     samples = [*sources.read(tmp_path).samples, Sample(str(tmp_path / "ant"), "ant")]
     report = check(assemble(tmp_path, samples), workers=1)
     assert found(report) == {"directory": {"ant"}}
@@ -425,6 +425,6 @@ def test_a_folder_in_a_list_is_no_picture(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
-    pictures(tmp_path, ("ant", "bee"), count=10)
+    images(tmp_path, ("ant", "bee"), count=10)
     os.mkfifo(tmp_path / "ant" / "pipe.jpg")
     assert found(check(sources.read(tmp_path), workers=1)) == {"unsupported": {"pipe.jpg"}}

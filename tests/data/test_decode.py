@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageFile, ImageOps
 
-from resnets.data.decode import MAX_PIXELS, DecodeError, PictureInfo, decode, decode_image, inspect
+from resnets.data.decode import MAX_PIXELS, DecodeError, ImageInfo, decode, decode_image, inspect
 from resnets.errors import UserError
 
 
@@ -25,19 +25,19 @@ def scene(width: int = 48, height: int = 32) -> np.ndarray:
     return np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 90)], axis=-1).astype(np.uint8)
 
 
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
-def png(width: int, height: int, *, depth: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
+def png(width: int, height: int, *, depth: int, color: int, rows: bytes, extra: bytes = b"") -> bytes:
     """A PNG put together by hand, for what Pillow does not write."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -49,7 +49,7 @@ SOFT = {"quality": 100, "subsampling": 0}
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP", "JPEG"])
 def test_every_kind_is_read_by_its_content(kind, tmp_path):
     options = {"WEBP": {"lossless": True}, "JPEG": SOFT}.get(kind, {})
-    path = tmp_path / "picture.txt"  # the name says nothing
+    path = tmp_path / "image.txt"  # the name says nothing
     path.write_bytes(saved(RGB, kind, **options))
     pixels = decode(path)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 48, 3))
@@ -58,7 +58,7 @@ def test_every_kind_is_read_by_its_content(kind, tmp_path):
     off = np.abs(pixels.astype(int) - SCENE)
     assert off.max() <= {"JPEG": 4, "GIF": 80}.get(kind, 0)
     assert np.array_equal(decode(path.read_bytes(), name="bytes"), pixels)
-    assert inspect(path) == PictureInfo(kind, "P" if kind == "GIF" else "RGB", 48, 32, 1, 1)
+    assert inspect(path) == ImageInfo(kind, "P" if kind == "GIF" else "RGB", 48, 32, 1, 1)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -109,10 +109,10 @@ def test_cmyk_in_a_tiff():
     assert np.abs(decode(saved(cmyk, "TIFF")).astype(float) - wanted).max() <= 1
 
 
-def test_grey_and_one_bit_become_rgb():
-    grey = Image.fromarray(SCENE[..., 0])
-    assert np.array_equal(decode(saved(grey, "PNG")), np.repeat(SCENE[..., :1], 3, axis=2))
-    bits = grey.convert("1")
+def test_gray_and_one_bit_become_rgb():
+    gray = Image.fromarray(SCENE[..., 0])
+    assert np.array_equal(decode(saved(gray, "PNG")), np.repeat(SCENE[..., :1], 3, axis=2))
+    bits = gray.convert("1")
     assert np.array_equal(decode(saved(bits, "PNG")), np.asarray(bits.convert("RGB")))
 
 
@@ -125,28 +125,28 @@ def test_what_is_transparent_shows_the_background(background):
     wanted = SCENE * share + np.array(background) * (1 - share)
     assert np.abs(decode(saved(rgba, "PNG"), background=background) - wanted).max() <= 1
     assert np.abs(decode(saved(rgba, "WEBP", lossless=True, exact=True), background=background) - wanted).max() <= 1
-    grey = Image.fromarray(np.dstack([SCENE[..., 0], alpha]))
+    gray = Image.fromarray(np.dstack([SCENE[..., 0], alpha]))
     wanted = SCENE[..., :1] * share + np.array(background) * (1 - share)
-    assert np.abs(decode(saved(grey, "PNG"), background=background) - wanted).max() <= 1
+    assert np.abs(decode(saved(gray, "PNG"), background=background) - wanted).max() <= 1
 
 
-def test_a_palette_with_a_transparent_colour():
+def test_a_palette_with_a_transparent_color():
     palette = Image.new("P", (4, 2), 0)
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     palette.putdata([0, 1, 2, 0, 1, 2, 0, 1])
-    colours = {0: (255, 0, 0), 1: (9, 8, 7), 2: (0, 0, 255)}
-    wanted = np.array([colours[each] for each in (0, 1, 2, 0, 1, 2, 0, 1)], np.uint8).reshape(2, 4, 3)
+    colors = {0: (255, 0, 0), 1: (9, 8, 7), 2: (0, 0, 255)}
+    wanted = np.array([colors[each] for each in (0, 1, 2, 0, 1, 2, 0, 1)], np.uint8).reshape(2, 4, 3)
     for kind in ("PNG", "GIF"):
         assert np.array_equal(decode(saved(palette, kind, transparency=1), background=(9, 8, 7)), wanted), kind
-    half = saved(palette, "PNG", transparency=bytes([255, 51, 255]))  # an alpha for each colour
+    half = saved(palette, "PNG", transparency=bytes([255, 51, 255]))  # an alpha for each color
     mixed = [0.2 * own + 0.8 * behind for own, behind in zip((0, 255, 0), (9, 8, 7), strict=True)]
     assert np.abs(decode(half, background=(9, 8, 7))[0, 1] - mixed).max() <= 1
 
 
-def test_a_transparent_colour_without_alpha():
-    picture = Image.new("RGB", (2, 1), (1, 2, 3))
-    picture.putpixel((1, 0), (40, 50, 60))
-    assert decode(saved(picture, "PNG", transparency=(1, 2, 3)), background=(7, 7, 7)).tolist() == [
+def test_a_transparent_color_without_alpha():
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    image.putpixel((1, 0), (40, 50, 60))
+    assert decode(saved(image, "PNG", transparency=(1, 2, 3)), background=(7, 7, 7)).tolist() == [
         [[7] * 3, [40, 50, 60]]
     ]
 
@@ -161,9 +161,9 @@ def test_sixteen_bits_are_scaled_and_rounded_not_clipped():
     assert np.abs(decode(maximum)[..., 0].astype(int) - wanted).max() <= 1
 
 
-def test_sixteen_bit_colour_keeps_its_upper_half():
+def test_sixteen_bit_color_keeps_its_upper_half():
     values = np.array([[[0, 0x12FF, 0xFFFF]]], ">u2")
-    content = png(1, 1, depth=16, colour=2, rows=b"\0" + values.tobytes())
+    content = png(1, 1, depth=16, color=2, rows=b"\0" + values.tobytes())
     assert np.abs(decode(content)[0, 0].astype(int) - (0, 0x12, 0xFF)).max() <= 1
 
 
@@ -176,7 +176,7 @@ def test_numbers_without_a_stated_range_are_refused(values):
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_the_first_frame_counts(kind):
-    frames = [Image.new("RGB", (20, 10), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+    frames = [Image.new("RGB", (20, 10), color) for color in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
     options = {"WEBP": {"lossless": True}}.get(kind, {})
     content = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert inspect(content).frames == 3
@@ -197,7 +197,7 @@ def test_a_jpeg_is_decoded_at_the_smallest_scale_that_suffices():
     assert decode(saved(Image.fromarray(scene(1600, 800)), "PNG"), min_side=100).shape == (800, 1600, 3)
 
 
-def test_a_pillow_picture_on_request():
+def test_a_pillow_image_on_request():
     image = decode_image(saved(RGB, "PNG"))
     assert (image.mode, image.size) == ("RGB", (48, 32))
 
@@ -262,7 +262,7 @@ def test_errors_travel_between_processes():
 
 
 BOMBS = {
-    "png": png(60_000, 60_000, depth=8, colour=2, rows=b"\0" * 1000),
+    "png": png(60_000, 60_000, depth=8, color=2, rows=b"\0" * 1000),
     "gif": b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + saved(RGB, "GIF")[10:],
     "bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 54, 40, 100_000, 100_000, 1, 24, 0, 0, 0, 0, 0, 0),
     "ppm": b"P6 100000 100000 255\n" + bytes(100),
@@ -279,12 +279,12 @@ def test_a_header_that_claims_too_much_is_refused(kind, read):
     assert f"at most {MAX_PIXELS:,} are read" in caught.value.reason
 
 
-def grey_png(side: int) -> bytes:
+def gray_png(side: int) -> bytes:
     """A black square, whole and sound: a thousandth of its pixels in bytes."""
     deflate = zlib.compressobj(9)
     body = b"".join(deflate.compress(bytes(side + 1)) for _ in range(side)) + deflate.flush()
     chunk = struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
-    return png(side, side, depth=8, colour=0, rows=b"")[:33] + chunk + bytes(4) + b"IEND\xaeB`\x82"
+    return png(side, side, depth=8, color=0, rows=b"")[:33] + chunk + bytes(4) + b"IEND\xaeB`\x82"
 
 
 # In a process of its own, since the greatest memory of this one may be another test's. Linux: VmHWM is of this program
@@ -316,7 +316,7 @@ def alone(*cases: tuple[str, bytes, int]) -> list[list[str]]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_bomb_costs_no_memory():
-    cases = [*BOMBS.items(), ("whole", grey_png(20_000))]
+    cases = [*BOMBS.items(), ("whole", gray_png(20_000))]
     found = alone(*((name, content, 0) for name, content in cases))
     assert len(found) == len(cases)
     for kind, grown, message in found:
@@ -325,9 +325,9 @@ def test_a_bomb_costs_no_memory():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_that_ends_is_an_error_of_the_picture():
-    """81 megapixels are within the limit: Pillow's picture fits here, and its copy of a quarter of a gigabyte does not."""
-    [[kind, _, message]] = alone(("large.png", grey_png(9_000), 450 << 20))
+def test_memory_that_ends_is_an_error_of_the_image():
+    """81 megapixels are within the limit: Pillow's image fits here, and its copy of a quarter of a gigabyte does not."""
+    [[kind, _, message]] = alone(("large.png", gray_png(9_000), 450 << 20))
     assert kind == "bomb"
     assert message == "'large.png' needs more memory than there is; make it smaller."
 

@@ -15,29 +15,29 @@ from resnets.data.decode import DecodeError, decode, inspect
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks on odd metadata
 
 MOST = 1_000_000  # pixels, so that no case takes long
-KINDS = {"empty", "not-a-picture", "truncated", "bomb", "unsupported"}
+KINDS = {"empty", "not-an-image", "truncated", "bomb", "unsupported"}
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _sound() -> dict[str, bytes]:
     random = np.random.default_rng(0)
-    picture = Image.fromarray(random.integers(0, 256, (24, 30, 3), dtype=np.uint8))
+    image = Image.fromarray(random.integers(0, 256, (24, 30, 3), dtype=np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
     made = {
-        "jpeg": (picture, "JPEG", {"exif": exif}),
-        "progressive": (picture, "JPEG", {"progressive": True}),
-        "cmyk": (picture.convert("CMYK"), "JPEG", {}),
-        "png": (picture, "PNG", {"exif": exif}),
-        "palette": (picture.convert("P"), "PNG", {"transparency": 3}),
+        "jpeg": (image, "JPEG", {"exif": exif}),
+        "progressive": (image, "JPEG", {"progressive": True}),
+        "cmyk": (image.convert("CMYK"), "JPEG", {}),
+        "png": (image, "PNG", {"exif": exif}),
+        "palette": (image.convert("P"), "PNG", {"transparency": 3}),
         "sixteen": (Image.fromarray(random.integers(0, 65536, (24, 30), dtype=np.uint16)), "PNG", {}),
-        "rgba": (picture.convert("RGBA"), "PNG", {}),
-        "gif": (picture, "GIF", {"save_all": True, "append_images": [picture.rotate(90)]}),
-        "webp": (picture, "WEBP", {"lossless": True}),
-        "tiff": (picture, "TIFF", {"compression": "tiff_lzw"}),
-        "tiff_deflate": (picture, "TIFF", {"compression": "tiff_adobe_deflate", "exif": exif}),
-        "bmp": (picture, "BMP", {}),
-        "ppm": (picture, "PPM", {}),
+        "rgba": (image.convert("RGBA"), "PNG", {}),
+        "gif": (image, "GIF", {"save_all": True, "append_images": [image.rotate(90)]}),
+        "webp": (image, "WEBP", {"lossless": True}),
+        "tiff": (image, "TIFF", {"compression": "tiff_lzw"}),
+        "tiff_deflate": (image, "TIFF", {"compression": "tiff_adobe_deflate", "exif": exif}),
+        "bmp": (image, "BMP", {}),
+        "ppm": (image, "PPM", {}),
     }
     found = {}
     for name, (image, kind, options) in made.items():

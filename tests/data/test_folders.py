@@ -213,7 +213,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     found = labels(data)
     assert found["wasp/1.png"] == "wasp"
     assert [name for name in found if name.startswith("ant/")] == ["ant/0.png", "ant/more/2.png"]
-    assert "bee/gone.png" in found  # the check of the pictures will name it
+    assert "bee/gone.png" in found  # the check of the images will name it
     assert not any(name.startswith("bee/loop") for name in found)
 
 

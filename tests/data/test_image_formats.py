@@ -26,11 +26,11 @@ BANDS = struct.pack("<2sHIH", b"II", 42, 8, len(_ENTRIES)) + b"".join(
 )
 OTHER = [
     ("satellite.tif", BANDS + bytes(1000), "unsupported", "more channels than red, green, blue"),
-    ("text.jpg", b"this is no picture", "not-a-picture", "its text begins 'this is no picture'"),
-    ("page.png", b"<!DOCTYPE html><html>404</html>", "not-a-picture", "failed download"),
-    ("drawing.png", b'<?xml version="1.0"?><svg/>', "not-a-picture", "web page or XML"),
+    ("text.jpg", b"this is no image", "not-an-image", "its text begins 'this is no image'"),
+    ("page.png", b"<!DOCTYPE html><html>404</html>", "not-an-image", "failed download"),
+    ("drawing.png", b'<?xml version="1.0"?><svg/>', "not-an-image", "web page or XML"),
     ("empty.jpg", b"", "empty", r"0 bytes"),
-    ("noise.jpg", b"\x01\x02\x03\x04\xfe\xff\x00\x00", "not-a-picture", "01 02 03 04 fe ff 00 00"),
+    ("noise.jpg", b"\x01\x02\x03\x04\xfe\xff\x00\x00", "not-an-image", "01 02 03 04 fe ff 00 00"),
     ("new.jpg", b"\0\0\0\x1cftypavif\0\0\0\0avif", "truncated", "AVIF"),
     ("sequence.jpg", b"\0\0\0\x18ftypavis" + bytes(80), "truncated", "AVIF"),
     ("xl.jpg", b"\xff\x0a\x00\x00", "unsupported", "JPEG XL"),
@@ -40,26 +40,26 @@ OTHER = [
     (
         "lfs.jpg",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-        "not-a-picture",
+        "not-an-image",
         "Git LFS .* 'git lfs pull'",
     ),
-    ("text.b64", base64.b64encode(JPEG), "not-a-picture", "image as base64 text"),
+    ("text.b64", base64.b64encode(JPEG), "not-an-image", "image as base64 text"),
     (
         "url.b64",
         b"data:image/jpeg;base64," + base64.b64encode(JPEG),
-        "not-a-picture",
+        "not-an-image",
         "image as base64 text",
     ),
-    ("packed.jpg", gzip.compress(JPEG), "not-a-picture", r"compressed \(gzip\); unpack it"),
-    ("archive.jpg", b"PK\x03\x04" + bytes(40), "not-a-picture", r"compressed \(zip\)"),
-    ("zeros.jpg", bytes(500), "not-a-picture", "only zero bytes"),
+    ("packed.jpg", gzip.compress(JPEG), "not-an-image", r"compressed \(gzip\); unpack it"),
+    ("archive.jpg", b"PK\x03\x04" + bytes(40), "not-an-image", r"compressed \(zip\)"),
+    ("zeros.jpg", bytes(500), "not-an-image", "only zero bytes"),
     ("head.png", b"\x89PNG\r\n\x1a\n" + bytes(20), "truncated", "header"),
 ]
 
 
 @pytest.mark.parametrize(("name", "content", "kind", "words"), OTHER, ids=[each[0] for each in OTHER])
 @pytest.mark.parametrize("read", [decode, inspect])
-def test_what_is_no_picture_is_named_with_its_reason(name, content, kind, words, read, tmp_path):
+def test_what_is_no_image_is_named_with_its_reason(name, content, kind, words, read, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DecodeError, match=words) as caught:
@@ -83,10 +83,10 @@ HEIC = base64.b64decode(
 
 def test_heic_is_read_where_its_library_is_installed_and_nothing_is_registered():
     pytest.importorskip("pi_heif")
-    picture = decode(HEIC)
-    assert picture.shape == (40, 24, 3)
-    assert np.abs(picture[3, 3].astype(int) - (250, 10, 10)).max() < 8
-    assert np.abs(picture[-3, -3].astype(int) - (10, 10, 250)).max() < 8
+    image = decode(HEIC)
+    assert image.shape == (40, 24, 3)
+    assert np.abs(image[3, 3].astype(int) - (250, 10, 10)).max() < 8
+    assert np.abs(image[-3, -3].astype(int) - (10, 10, 250)).max() < 8
     assert inspect(HEIC).format == "HEIF"
     with pytest.raises(DecodeError, match="damaged"):
         decode(HEIC[:-60])
@@ -119,10 +119,10 @@ def test_the_less_common_formats_are_read(name, tmp_path):
     there = Image.fromarray(np.full((20, 30, 3), (200, 40, 90), np.uint8))
     kind = {"a.jpe": "JPEG", "a.bmp.dib": "BMP"}.get(name)
     (there.convert("1") if name == "a.pbm" else there).save(tmp_path / name, format=kind)
-    picture = decode(tmp_path / name)
-    assert picture.shape == (20, 30, 3)
+    image = decode(tmp_path / name)
+    assert image.shape == (20, 30, 3)
     if name != "a.pbm":
-        assert np.abs(picture.astype(int) - (200, 40, 90)).max() <= 4
+        assert np.abs(image.astype(int) - (200, 40, 90)).max() <= 4
     assert (tmp_path / name).suffix in SUFFIXES
 
 

@@ -1,4 +1,4 @@
-"""Near copies are found whatever was done to them, and pictures that differ are not joined."""
+"""Near copies are found whatever was done to them, and images that differ are not joined."""
 
 from __future__ import annotations
 
@@ -24,55 +24,55 @@ def scene(seed: int, side: int = 160) -> Image.Image:
     return Image.fromarray((np.asarray(coarse) * 0.8 + 25 + fine).clip(0, 255).astype(np.uint8))
 
 
-def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=quality)
     return Image.open(file)
 
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "saved again": lambda picture: jpeg(picture, 50),
-    "smaller": lambda picture: picture.resize((61, 61)),
-    "larger": lambda picture: picture.resize((400, 400), Image.Resampling.BICUBIC),
-    "stretched": lambda picture: picture.resize((200, 120)),
-    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.7),
-    "flatter": lambda picture: ImageEnhance.Contrast(picture).enhance(0.6),
-    "grey": lambda picture: picture.convert("L").convert("RGB"),
-    "cropped by 1 %": lambda picture: picture.crop((1, 1, picture.width - 1, picture.height - 1)),
+    "saved again": lambda image: jpeg(image, 50),
+    "smaller": lambda image: image.resize((61, 61)),
+    "larger": lambda image: image.resize((400, 400), Image.Resampling.BICUBIC),
+    "stretched": lambda image: image.resize((200, 120)),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.7),
+    "flatter": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "gray": lambda image: image.convert("L").convert("RGB"),
+    "cropped by 1 %": lambda image: image.crop((1, 1, image.width - 1, image.height - 1)),
 }
 
 
-def thumbnails(pictures: list[Image.Image]) -> np.ndarray:
-    return np.stack([thumbnail(np.asarray(picture.convert("RGB"))) for picture in pictures])
+def thumbnails(images: list[Image.Image]) -> np.ndarray:
+    return np.stack([thumbnail(np.asarray(image.convert("RGB"))) for image in images])
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_is_found_among_others(change: str) -> None:
-    pictures = [scene(seed) for seed in range(60)]
-    pictures += [CHANGES[change](pictures[number]) for number in (3, 17, 42)]
-    assert alike(thumbnails(pictures)) == [[3, 60], [17, 61], [42, 62]]
+    images = [scene(seed) for seed in range(60)]
+    images += [CHANGES[change](images[number]) for number in (3, 17, 42)]
+    assert alike(thumbnails(images)) == [[3, 60], [17, 61], [42, 62]]
 
 
 def test_many_copies_are_one_group() -> None:
-    picture = scene(1)
-    copies = [change(picture) for change in CHANGES.values()]
-    assert alike(thumbnails([picture, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
+    image = scene(1)
+    copies = [change(image) for change in CHANGES.values()]
+    assert alike(thumbnails([image, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
 
 
-def test_pictures_of_one_colour_are_blank_and_not_alike() -> None:
+def test_images_of_one_color_are_blank_and_not_alike() -> None:
     plain = [Image.new("RGB", (50, 50), (shade, 0, 0)) for shade in (0, 100, 100, 255)]
     found = thumbnails([*plain, scene(1)])
     assert blank(found).tolist() == [True] * 4 + [False]
     assert alike(found) == []
 
 
-def test_nothing_and_one_picture_have_no_pairs() -> None:
+def test_nothing_and_one_image_have_no_pairs() -> None:
     assert alike(np.empty((0, 16, 16), dtype=np.uint8)) == []
     assert alike(thumbnails([scene(1)])) == []
 
 
 def noisy(spread: float, count: int = 800) -> np.ndarray:
-    """(count, 16, 16) uint8: some pictures, each many times with a little noise."""
+    """(count, 16, 16) uint8: some images, each many times with a little noise."""
     generator = np.random.default_rng(0)
     seeds = np.stack([thumbnail(np.asarray(scene(seed))) for seed in range(40)])
     mixed = seeds[generator.integers(0, 40, count)] + generator.normal(0, spread, (count, 16, 16))
@@ -105,7 +105,7 @@ def test_groups_are_what_near_pairs_connect() -> None:
     assert set(group_of) == {number for pair in pairs for number in pair}
 
 
-def test_twenty_thousand_pictures_are_not_compared_each_with_each() -> None:
+def test_twenty_thousand_images_are_not_compared_each_with_each() -> None:
     """A table of all pairs would take 400 MB at one byte a pair."""
     generator = np.random.default_rng(0)
     pool = np.stack([thumbnail(draw(index, Settings(size=32)).pixels) for index in range(300)]).astype(float)

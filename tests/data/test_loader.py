@@ -24,7 +24,7 @@ WHOLE = functools.partial(cache.shrunken, min_side=1000)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> cache.Decoded:
+def images(tmp_path: Path) -> cache.Decoded:
     random = np.random.default_rng(0)
     paths = []
     for number in range(13):
@@ -33,58 +33,58 @@ def pictures(tmp_path: Path) -> cache.Decoded:
     return cache.Decoded(paths, WHOLE)
 
 
-VARY = augment.per_picture(16, crop="random_resized", jitter=0.3, erase=0.5)
+VARY = augment.per_image(16, crop="random_resized", jitter=0.3, erase=0.5)
 
 
-def _some(pictures: cache.Pictures, count: int, **values: object) -> list[Batch]:
-    return list(itertools.islice(loader.varied(pictures, Plan(13, 4, seed=5), VARY, **values), count))
+def _some(images: cache.Images, count: int, **values: object) -> list[Batch]:
+    return list(itertools.islice(loader.varied(images, Plan(13, 4, seed=5), VARY, **values), count))
 
 
 def _same(a: Batch, b: Batch) -> bool:
-    return a[:2] == b[:2] and torch.equal(a.indices, b.indices) and torch.equal(a.pictures, b.pictures)
+    return a[:2] == b[:2] and torch.equal(a.indices, b.indices) and torch.equal(a.images, b.images)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(pictures, workers):
+def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(images, workers):
     weights = torch.tensor([50.0] + [1.0] * 12)
     plan = Plan(13, 10, seed=5, weights=weights)
-    batch = next(loader.varied(pictures, plan, VARY, workers=workers))
-    copies = batch.pictures[batch.indices == 0]
+    batch = next(loader.varied(images, plan, VARY, workers=workers))
+    copies = batch.images[batch.indices == 0]
     assert len(copies) >= 5
     assert len({each.numpy().tobytes() for each in copies}) == len(copies)
-    stack = torch.stack([augment.as_tensor(pictures[number]) for number in range(13)])
+    stack = torch.stack([augment.as_tensor(images[number]) for number in range(13)])
     whole = next(loader.stacked(stack, plan))
     assert torch.equal(whole.indices, batch.indices)
     assert torch.equal(whole.positions, torch.arange(10))
-    shares = [next(loader.varied(pictures, replace(plan, share=share, shares=2), VARY)) for share in range(2)]
-    assert torch.equal(torch.cat([share.pictures for share in shares]), batch.pictures)
+    shares = [next(loader.varied(images, replace(plan, share=share, shares=2), VARY)) for share in range(2)]
+    assert torch.equal(torch.cat([share.images for share in shares]), batch.images)
 
 
-def test_an_epoch_has_whole_batches_of_different_pictures(pictures):
-    batches = _some(pictures, 7)
+def test_an_epoch_has_whole_batches_of_different_images(images):
+    batches = _some(images, 7)
     assert [(batch.epoch, batch.step) for batch in batches] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
-    assert all(batch.pictures.shape == (4, 3, 16, 16) and batch.pictures.dtype == torch.uint8 for batch in batches)
+    assert all(batch.images.shape == (4, 3, 16, 16) and batch.images.dtype == torch.uint8 for batch in batches)
     assert len(set(torch.cat([batch.indices for batch in batches[:3]]).tolist())) == 12
 
 
-def test_fewer_pictures_than_a_batch_still_make_one(pictures):
+def test_fewer_images_than_a_batch_still_make_one(images):
     plan = Plan(13, 32, seed=0)
     assert plan.steps_per_epoch == 1
-    assert len(next(loader.varied(pictures, plan, VARY)).indices) == 13
+    assert len(next(loader.varied(images, plan, VARY)).indices) == 13
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_change_nothing(pictures, workers):
-    alone = _some(pictures, 5)
-    together = _some(pictures, 5, workers=workers)
+def test_workers_change_nothing(images, workers):
+    alone = _some(images, 5)
+    together = _some(images, 5, workers=workers)
     assert all(_same(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_spawned_workers_change_nothing(pictures, monkeypatch):
+def test_spawned_workers_change_nothing(images, monkeypatch):
     # Windows and macOS start workers this way; everything that goes to them must survive the journey.
     monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
     made = torch.utils.data.DataLoader(
-        loader._Varied(pictures, VARY, 5),
+        loader._Varied(images, VARY, 5),
         batch_sampler=loader._Keys(Plan(13, 4, seed=5), Place()),
         num_workers=1,
         collate_fn=loader._collate,
@@ -92,39 +92,39 @@ def test_spawned_workers_change_nothing(pictures, monkeypatch):
         multiprocessing_context="spawn",
     )
     spawned = list(itertools.islice(made, 2))
-    assert all(_same(a, b) for a, b in zip(_some(pictures, 2), spawned, strict=True))
+    assert all(_same(a, b) for a, b in zip(_some(images, 2), spawned, strict=True))
 
 
-def test_a_run_can_be_taken_up_at_any_step(pictures):
-    whole = _some(pictures, 8)
-    assert all(_same(a, b) for a, b in zip(whole[4:], _some(pictures, 4, start=Place(1, 1)), strict=True))
-    assert _same(whole[3], _some(pictures, 1, start=Place(0, 3))[0])  # after the last step of an epoch
+def test_a_run_can_be_taken_up_at_any_step(images):
+    whole = _some(images, 8)
+    assert all(_same(a, b) for a, b in zip(whole[4:], _some(images, 4, start=Place(1, 1)), strict=True))
+    assert _same(whole[3], _some(images, 1, start=Place(0, 3))[0])  # after the last step of an epoch
 
 
-def test_the_loader_leaves_the_random_state_of_the_run_alone(pictures):
+def test_the_loader_leaves_the_random_state_of_the_run_alone(images):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    _some(pictures, 3, workers=1)
-    list(loader.Evaluation(pictures.paths, _loaded, batch=4, workers=0, memory=0))
+    _some(images, 3, workers=1)
+    list(loader.Evaluation(images.paths, _loaded, batch=4, workers=0, memory=0))
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_stacked_pictures_come_in_the_same_order(pictures):
-    stack = torch.stack([augment.as_tensor(pictures[number]) for number in range(13)])
+def test_stacked_images_come_in_the_same_order(images):
+    stack = torch.stack([augment.as_tensor(images[number]) for number in range(13)])
     batch = next(loader.stacked(stack, Plan(13, 4, seed=5), start=Place(1, 2)))
-    assert torch.equal(batch.indices, _some(pictures, 6)[5].indices)
-    assert torch.equal(batch.pictures, stack[batch.indices])
+    assert torch.equal(batch.indices, _some(images, 6)[5].indices)
+    assert torch.equal(batch.images, stack[batch.indices])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_vanished_is_named(pictures, workers):
-    Path(pictures.paths[6]).unlink()
+def test_a_image_that_vanished_is_named(images, workers):
+    Path(images.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
-        _some(pictures, 12, workers=workers)
+        _some(images, 12, workers=workers)
 
 
-def test_workers_leave_an_interrupt_to_the_main_process(pictures):
-    batches = loader.varied(pictures, Plan(13, 4, seed=5), VARY, workers=1)
+def test_workers_leave_an_interrupt_to_the_main_process(images):
+    batches = loader.varied(images, Plan(13, 4, seed=5), VARY, workers=1)
     next(batches)
     workers = [each.pid for each in multiprocessing.active_children()]
     for pid in workers:
@@ -139,35 +139,35 @@ def _loaded(path: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("workers", [0, 1, None])
 @pytest.mark.parametrize("memory", [0, 10**9])
-def test_evaluation_gives_every_picture_once_and_in_order(pictures, workers, memory):
-    evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=workers, memory=memory)
+def test_evaluation_gives_every_image_once_and_in_order(images, workers, memory):
+    evaluation = loader.Evaluation(images.paths, _loaded, batch=4, workers=workers, memory=memory)
     for _ in range(2):
         made = list(evaluation)
         assert [first for first, _ in made] == [0, 4, 8, 12]
         together = torch.cat([batch for _, batch in made])
-        assert torch.equal(together, torch.stack([_loaded(path) for path in pictures.paths]))
+        assert torch.equal(together, torch.stack([_loaded(path) for path in images.paths]))
 
 
-def test_evaluation_decodes_once_when_the_pictures_fit(pictures):
-    evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=0, memory=10**9)
+def test_evaluation_decodes_once_when_the_images_fit(images):
+    evaluation = loader.Evaluation(images.paths, _loaded, batch=4, workers=0, memory=10**9)
     list(evaluation)
-    for path in pictures.paths:
+    for path in images.paths:
         Path(path).unlink()
     assert len(list(evaluation)) == len(evaluation) == 4
 
 
-def test_evaluation_that_happens_once_keeps_nothing(pictures):
-    evaluation = loader.Evaluation(pictures.paths, _loaded, batch=4, workers=1, memory=10**9)
+def test_evaluation_that_happens_once_keeps_nothing(images):
+    evaluation = loader.Evaluation(images.paths, _loaded, batch=4, workers=1, memory=10**9)
     assert [first for first, _ in evaluation.once()] == [0, 4, 8, 12]
-    Path(pictures.paths[6]).unlink()
+    Path(images.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
         list(evaluation)
 
 
-def test_a_stuck_read_without_workers_is_named(pictures, monkeypatch):
+def test_a_stuck_read_without_workers_is_named(images, monkeypatch):
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     never = threading.Event()
-    stuck = cache.Decoded(pictures.paths[:1], lambda path: never.wait() and np.empty(0))
+    stuck = cache.Decoded(images.paths[:1], lambda path: never.wait() and np.empty(0))
     with pytest.raises(JobError, match=r"00\.png' could not be read within 0\.001 minutes"):
         next(loader.varied(stuck, Plan(1, 1, seed=5), VARY, workers=0))
     never.set()

@@ -13,9 +13,9 @@ from resnets.errors import UserError
 
 
 def write(tmp_path: Path, text: str, name: str = "list.csv") -> Path:
-    for picture in ("ant/1.png", "ant/2.png", "bee/1.png", "with,comma.png", "with\u2028line.png"):
-        (tmp_path / picture).parent.mkdir(exist_ok=True)
-        (tmp_path / picture).touch()
+    for image in ("ant/1.png", "ant/2.png", "bee/1.png", "with,comma.png", "with\u2028line.png"):
+        (tmp_path / image).parent.mkdir(exist_ok=True)
+        (tmp_path / image).touch()
     path = tmp_path / name
     path.write_text(text, encoding="utf-8", newline="")
     return path
@@ -97,7 +97,7 @@ def test_labels_are_joined_in_one_unicode_form(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "has no column 'path'"),
-        ("path,label\n", "lists no pictures"),
+        ("path,label\n", "lists no images"),
         ("where,label\nant/1.png,ant\n", "has no column 'path', only 'where', 'label'"),
         ("path,kind\nant/1.png,ant\n", "has no column 'label', only 'path', 'kind'"),
         ("path,lable\nant/1.png,ant\n", r"Did you mean 'lable'\?"),

@@ -44,7 +44,7 @@ def test_more_weights_than_torch_can_draw_by():
     seed=st.integers(0, 9),
     epoch=st.integers(0, 5),
 )
-def test_an_epoch_has_each_picture_once_and_reads_few_files_at_a_time(blocks, seed, epoch) -> None:
+def test_an_epoch_has_each_image_once_and_reads_few_files_at_a_time(blocks, seed, epoch) -> None:
     count = sum(blocks)
     found = order(count, seed=seed, epoch=epoch, blocks=blocks)
     assert torch.equal(found.sort().values, torch.arange(count))
@@ -54,7 +54,7 @@ def test_an_epoch_has_each_picture_once_and_reads_few_files_at_a_time(blocks, se
     for number, part in enumerate(found.split(WINDOW)):
         for file in set(file_of[part].tolist()):
             seen.setdefault(file, []).append(number)
-    for file, windows in seen.items():  # a file's pictures come one window after the other
+    for file, windows in seen.items():  # a file's images come one window after the other
         assert windows == list(range(windows[0], windows[-1] + 1))
         assert len(windows) <= -(-blocks[file] // WINDOW) + 1
 

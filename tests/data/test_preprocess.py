@@ -22,16 +22,16 @@ SIZES = [(224, 224), (301, 233), (97, 640), (640, 97), (17, 19), (256, 341)]  # 
 
 
 def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
-    """Soft colours and edges with grain."""
+    """Soft colors and edges with grain."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (9, 11, 3), dtype=np.uint8))
     soft = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(float)
     return Image.fromarray((soft + random.normal(0, 6, soft.shape)).clip(0, 255).astype(np.uint8))
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()
 
 
@@ -42,10 +42,10 @@ def theirs(*steps: object, mean=IMAGENET_MEAN, std=IMAGENET_STD):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 def test_torchvisions_evaluation(size, interpolation):
-    picture = photograph(*size)
+    image = photograph(*size)
     mode = v2.InterpolationMode(interpolation)
-    wanted = theirs(v2.Resize(73, interpolation=mode, antialias=True), v2.CenterCrop(64))(picture)
-    found = Preprocess(size=(64, 64), resize_to=73, interpolation=interpolation).load(png(picture))
+    wanted = theirs(v2.Resize(73, interpolation=mode, antialias=True), v2.CenterCrop(64))(image)
+    found = Preprocess(size=(64, 64), resize_to=73, interpolation=interpolation).load(png(image))
     assert found.dtype == torch.float32
     assert (found - wanted).abs().max() < 1e-6
 
@@ -54,16 +54,16 @@ def test_torchvisions_evaluation(size, interpolation):
 def test_imagenet_is_what_torchvisions_weights_say(size):
     from torchvision.models import ResNet50_Weights
 
-    picture = photograph(*size)
-    wanted = ResNet50_Weights.IMAGENET1K_V1.transforms()(picture)
-    assert (Preprocess.imagenet().load(png(picture)) - wanted).abs().max() < 1e-6
+    image = photograph(*size)
+    wanted = ResNet50_Weights.IMAGENET1K_V1.transforms()(image)
+    assert (Preprocess.imagenet().load(png(image)) - wanted).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("size", [(20, 31), (21, 90), (90, 21), (32, 47), (36, 20)])
-def test_a_picture_smaller_than_the_crop_stands_on_black(size):
-    picture = photograph(*size)
-    wanted = theirs(v2.CenterCrop((33, 48)))(picture)
-    found = Preprocess(size=(33, 48), resize="none")(np.asarray(picture))
+def test_a_image_smaller_than_the_crop_stands_on_black(size):
+    image = photograph(*size)
+    wanted = theirs(v2.CenterCrop((33, 48)))(image)
+    found = Preprocess(size=(33, 48), resize="none")(np.asarray(image))
     assert (found - wanted).abs().max() < 1e-6
 
 
@@ -73,21 +73,21 @@ MARGINS = [0, 1, 2, 3, 5, 7]  # an odd one is halved to the even number: down at
 @pytest.mark.parametrize("across", MARGINS)
 @pytest.mark.parametrize("down", MARGINS)
 def test_the_middle_is_torchvisions_at_any_margin(down, across):
-    picture = photograph(48 + down, 48 + across)
+    image = photograph(48 + down, 48 + across)
     value = Preprocess(size=(48, 48), resize="none")
-    assert (value(picture) - theirs(v2.CenterCrop(48))(picture)).abs().max() < 1e-6
-    ten = value.views(np.asarray(picture), crops=10)
+    assert (value(image) - theirs(v2.CenterCrop(48))(image)).abs().max() < 1e-6
+    ten = value.views(np.asarray(image), crops=10)
     assert ten.shape == (10, 3, 48, 48)
-    for have, wanted in zip(ten, v2.TenCrop(48)(picture), strict=True):
+    for have, wanted in zip(ten, v2.TenCrop(48)(image), strict=True):
         assert (have - theirs()(wanted)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("margin", MARGINS)
 @pytest.mark.parametrize("size", [(60, 81), (75, 64), (64, 64)])
-def test_ten_crops_of_a_resized_picture_are_torchvisions(size, margin):
-    picture = photograph(*size)
-    crops = v2.Compose([v2.Resize(48 + margin, antialias=True), v2.TenCrop(48)])(picture)
-    found = Preprocess(size=(48, 48), resize_to=48 + margin).views(np.asarray(picture), crops=10)
+def test_ten_crops_of_a_resized_image_are_torchvisions(size, margin):
+    image = photograph(*size)
+    crops = v2.Compose([v2.Resize(48 + margin, antialias=True), v2.TenCrop(48)])(image)
+    found = Preprocess(size=(48, 48), resize_to=48 + margin).views(np.asarray(image), crops=10)
     for have, wanted in zip(found, crops, strict=True):
         assert (have - theirs()(wanted)).abs().max() < 1e-6
 
@@ -96,18 +96,18 @@ def test_views_that_cannot_be():
     value = Preprocess(size=(48, 48), resize="none")
     with pytest.raises(UserError, match="crops is 1 or 10; received 5"):
         value.views(np.zeros((60, 60, 3), np.uint8), crops=5)
-    with pytest.raises(UserError, match="48x48 need a larger picture; received 60x40"):
+    with pytest.raises(UserError, match="48x48 need a larger image; received 60x40"):
         value.views(np.zeros((40, 60, 3), np.uint8), crops=10)
 
 
 @pytest.mark.parametrize("mode", ["caffe", "tf"])
 @pytest.mark.parametrize("size", [(64, 64), (97, 51)])
 def test_keras_preprocessing(mode, size):
-    picture = photograph(*size)
-    resized = Image.Image.resize(picture, (48, 48), Image.Resampling.BILINEAR)
+    image = photograph(*size)
+    resized = Image.Image.resize(image, (48, 48), Image.Resampling.BILINEAR)
     module = keras.applications.resnet if mode == "caffe" else keras.applications.resnet_v2
     wanted = module.preprocess_input(np.asarray(resized).astype("float32"), data_format="channels_last")
-    found = getattr(Preprocess, mode)(48).load(png(picture)).permute(1, 2, 0).numpy()
+    found = getattr(Preprocess, mode)(48).load(png(image)).permute(1, 2, 0).numpy()
     assert np.abs(found - wanted).max() < 1e-5
 
 
@@ -115,9 +115,9 @@ def test_keras_preprocessing(mode, size):
 @pytest.mark.parametrize("size", [(64, 64), (97, 51), (31, 40)])
 def test_resizing_without_antialias_is_that_of_keras(interpolation, size):
     """As keras.utils.image_dataset_from_directory does it."""
-    picture = np.asarray(photograph(*size))
+    image = np.asarray(photograph(*size))
     wanted = keras.ops.convert_to_numpy(
-        keras.ops.image.resize(picture.astype("float32"), (48, 36), interpolation, data_format="channels_last")
+        keras.ops.image.resize(image.astype("float32"), (48, 36), interpolation, data_format="channels_last")
     )
     value = Preprocess(
         size=(48, 36),
@@ -128,12 +128,12 @@ def test_resizing_without_antialias_is_that_of_keras(interpolation, size):
         mean=(0, 0, 0),
         std=(1, 1, 1),
     )
-    assert np.abs(value(picture).permute(1, 2, 0).numpy() - wanted).max() < 1e-5
+    assert np.abs(value(image).permute(1, 2, 0).numpy() - wanted).max() < 1e-5
 
 
-def tensorflows_bilinear(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Two neighbours along each axis, between centres of pixels: tf.image.resize without antialias, written out."""
-    values = picture.astype(float)
+def tensorflows_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Two neighbors along each axis, between centers of pixels: tf.image.resize without antialias, written out."""
+    values = image.astype(float)
     for axis, length in ((0, height), (1, width)):
         old = values.shape[axis]
         place = (np.arange(length) + 0.5) * old / length - 0.5
@@ -148,14 +148,14 @@ def tensorflows_bilinear(picture: np.ndarray, height: int, width: int) -> np.nda
 @pytest.mark.parametrize("size", [(64, 64), (97, 51), (31, 40), (301, 233)])
 def test_keras_preprocessing_without_antialias_by_the_formula(mode, size):
     """Keras on torch resizes with the function that is tested; this does not."""
-    picture = np.asarray(photograph(*size))
+    image = np.asarray(photograph(*size))
     module = keras.applications.resnet if mode == "caffe" else keras.applications.resnet_v2
-    wanted = module.preprocess_input(tensorflows_bilinear(picture, 48, 48), data_format="channels_last")
-    found = replace(getattr(Preprocess, mode)(48), antialias=False)(picture).permute(1, 2, 0).numpy()
+    wanted = module.preprocess_input(tensorflows_bilinear(image, 48, 48), data_format="channels_last")
+    found = replace(getattr(Preprocess, mode)(48), antialias=False)(image).permute(1, 2, 0).numpy()
     assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()  # of float32
 
 
-def test_pad_keeps_the_whole_picture():
+def test_pad_keeps_the_whole_image():
     value = Preprocess(
         size=(60, 60), resize="pad", background=(9, 99, 199), interpolation="nearest", mean=(0,) * 3, std=(1,) * 3
     )
@@ -165,35 +165,33 @@ def test_pad_keeps_the_whole_picture():
     assert (found[45:] == (9, 99, 199)).all()
 
 
-def test_colour_orders():
-    picture = np.zeros((4, 4, 3), np.uint8)
-    picture[...] = (200, 100, 50)
+def test_color_orders():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[...] = (200, 100, 50)
     plain = {"size": (4, 4), "resize": "none", "scale": 1.0}
-    rgb, bgr = (
-        Preprocess(**plain, colour=name, mean=(0,) * 3, std=(1,) * 3)(picture)[:, 0, 0] for name in ("rgb", "bgr")
-    )
+    rgb, bgr = (Preprocess(**plain, color=name, mean=(0,) * 3, std=(1,) * 3)(image)[:, 0, 0] for name in ("rgb", "bgr"))
     assert (rgb.tolist(), bgr.tolist()) == ([200, 100, 50], [50, 100, 200])
-    grey = Preprocess(**plain, colour="grey", mean=(0,), std=(1,))(picture)
-    assert grey.shape == (1, 4, 4)
-    assert grey[0, 0, 0].item() == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, abs=1e-4)
+    gray = Preprocess(**plain, color="gray", mean=(0,), std=(1,))(image)
+    assert gray.shape == (1, 4, 4)
+    assert gray[0, 0, 0].item() == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, abs=1e-4)
 
 
-def test_a_mean_picture():
+def test_a_mean_image():
     mean = np.random.default_rng(0).uniform(0, 1, (3, 6, 8))
     value = Preprocess(size=(6, 8), resize="none", mean=tuple(mean.flatten()), std=(1, 1, 1))
-    picture = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    wanted = picture.transpose(2, 0, 1) / 255 - mean
-    assert np.abs(value(picture).numpy() - wanted).max() < 1e-6
+    image = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    wanted = image.transpose(2, 0, 1) / 255 - mean
+    assert np.abs(value(image).numpy() - wanted).max() < 1e-6
     assert value.at(12).size == (12, 12)
     assert len(value.at(12).mean) == 3 * 12 * 12
 
 
 def test_normalize_takes_batches_of_any_type():
-    pictures = torch.randint(0, 256, (2, 5, 3, 8, 8), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, 5, 3, 8, 8), dtype=torch.uint8)
     value = Preprocess.imagenet(8)
-    one = value.normalize(pictures)
-    assert (one.shape, one.dtype) == (pictures.shape, torch.float32)
-    assert torch.allclose(one, value.normalize(pictures.double()))
+    one = value.normalize(images)
+    assert (one.shape, one.dtype) == (images.shape, torch.float32)
+    assert torch.allclose(one, value.normalize(images.double()))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +199,7 @@ def test_normalize_takes_batches_of_any_type():
     [
         Preprocess(), Preprocess.imagenet(180), Preprocess.caffe(), Preprocess.tf(64),
         Preprocess.plain(32, (0.5,) * 3, (0.2,) * 3),
-        Preprocess(size=(30, 40), resize="pad", colour="grey", mean=(0.1,), std=(0.3,), background=(1, 2, 3), draft=False),
+        Preprocess(size=(30, 40), resize="pad", color="gray", mean=(0.1,), std=(0.3,), background=(1, 2, 3), draft=False),
     ],
 )  # fmt: skip
 def test_json_and_back(value):
@@ -213,7 +211,7 @@ def test_json_and_back(value):
 WRONG = [
     ({"resize": "shortre"}, "resize is one of .*received 'shortre'. Did you mean 'shorter'"),
     ({"interpolation": "cubic"}, "Did you mean 'bicubic'"),
-    ({"colour": "hsv"}, "colour is one of rgb, bgr, grey; received 'hsv'"),
+    ({"color": "hsv"}, "color is one of rgb, bgr, gray; received 'hsv'"),
     ({"crop": "left"}, "crop is one of"),
     ({"size": (224,)}, "size is a height and a width"),
     ({"size": (0, 224)}, "at least 1 pixel"),
@@ -297,7 +295,7 @@ def test_at_another_side():
 
 # ---- decoding at a smaller scale, which is quicker and changes the result a little -----------------------------------------
 
-# In steps of 0 to 255, over the normalised picture's pixels: mean and greatest difference of a scaled decoding.
+# In steps of 0 to 255, over the normalized image's pixels: mean and greatest difference of a scaled decoding.
 MEAN_LIMIT, MOST_LIMIT = 2.0, 40.0
 
 
@@ -326,9 +324,9 @@ def test_scaled_decoding_of_real_photographs(shared):
         contents = [archive.extractfile(member).read() for member in members]
     means, most = [], []
     for content in contents:
-        picture = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content))
         file = io.BytesIO()
-        picture.resize((picture.width * 5, picture.height * 5), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
+        image.resize((image.width * 5, image.height * 5), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
         off = _drafted(file.getvalue())
         means.append(off.mean().item())
         most.append(off.max().item())
@@ -337,9 +335,9 @@ def test_scaled_decoding_of_real_photographs(shared):
     assert max(most) < MOST_LIMIT
 
 
-def test_small_pictures_and_pngs_are_never_scaled():
-    picture = photograph(450, 500)
+def test_small_images_and_pngs_are_never_scaled():
+    image = photograph(450, 500)
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=90)
+    image.save(file, "JPEG", quality=90)
     assert _drafted(file.getvalue()).max() == 0
     assert _drafted(png(photograph(1200, 1600))).max() == 0

@@ -1,4 +1,4 @@
-"""Generated shapes: their truth is true, and a seed is a set of pictures."""
+"""Generated shapes: their truth is true, and a seed is a set of images."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ def test_boxes_and_masks_tell_where_the_shapes_are(objects: int) -> None:
     chosen = Settings(size=96, objects=objects, seed=4)
     several = 0
     for index in range(60):
-        picture = draw(index, chosen)
-        assert picture.pixels.shape == (96, 96, 3)
-        assert picture.pixels.dtype == picture.mask.dtype == np.uint8
-        assert 1 <= len(picture.labels) == len(picture.boxes) <= objects
-        assert picture.labels[0] == CLASSES[index % len(CLASSES)]
-        assert sorted(np.unique(picture.mask)) == list(range(len(picture.labels) + 1))
-        areas = [int((picture.mask == number).sum()) for number in range(1, len(picture.labels) + 1)]
-        for number, (x, y, width, height) in enumerate(picture.boxes, start=1):
-            inside = picture.mask[y : y + height, x : x + width] == number
+        image = draw(index, chosen)
+        assert image.pixels.shape == (96, 96, 3)
+        assert image.pixels.dtype == image.mask.dtype == np.uint8
+        assert 1 <= len(image.labels) == len(image.boxes) <= objects
+        assert image.labels[0] == CLASSES[index % len(CLASSES)]
+        assert sorted(np.unique(image.mask)) == list(range(len(image.labels) + 1))
+        areas = [int((image.mask == number).sum()) for number in range(1, len(image.labels) + 1)]
+        for number, (x, y, width, height) in enumerate(image.boxes, start=1):
+            inside = image.mask[y : y + height, x : x + width] == number
             assert inside.sum() == areas[number - 1]
             assert inside[0].any()
             assert inside[-1].any()
             assert inside[:, 0].any()
             assert inside[:, -1].any()
-            if picture.labels[number - 1] == "circle":  # none hides a part of another
+            if image.labels[number - 1] == "circle":  # none hides a part of another
                 assert inside.mean() == pytest.approx(np.pi / 4, rel=0.08)
         assert max(areas) == areas[0]
-        several += len(picture.labels) > 1
+        several += len(image.labels) > 1
     assert (several > 20) == (objects > 1)
 
 
 def test_a_shape_differs_from_its_background() -> None:
     for index in range(40):
-        picture = draw(index, Settings(seed=1))
-        inside, outside = picture.pixels[picture.mask == 1], picture.pixels[picture.mask == 0]
+        image = draw(index, Settings(seed=1))
+        inside, outside = image.pixels[image.mask == 1], image.pixels[image.mask == 0]
         assert np.abs(inside.mean(axis=0) - outside.mean(axis=0)).max() > 30
 
 
@@ -62,7 +62,7 @@ def test_outlines_have_the_area_of_their_shape() -> None:
         assert abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2 == pytest.approx(area, abs=0.02)
 
 
-def test_a_picture_depends_on_its_number_and_not_on_how_many_there_are(tmp_path: Path) -> None:
+def test_a_image_depends_on_its_number_and_not_on_how_many_there_are(tmp_path: Path) -> None:
     builtin.write("shapes", tmp_path / "few", count=30, size=32, seed=3)
     builtin.write("shapes", tmp_path / "more", count=60, size=32, seed=3)
     builtin.write("shapes", tmp_path / "other", count=30, size=32, seed=4)
@@ -88,9 +88,9 @@ def test_the_folder_is_data_and_so_is_the_list(tmp_path: Path) -> None:
     }
     for line in (tmp_path / "labels.jsonl").read_text().splitlines():
         row = json.loads(line)
-        with Image.open(tmp_path / row["path"]) as picture, Image.open(tmp_path / row["mask"]) as masks:
+        with Image.open(tmp_path / row["path"]) as image, Image.open(tmp_path / row["mask"]) as masks:
             mask = np.asarray(masks)
-            assert picture.size == masks.size == (row["width"], row["height"]) == (32, 32)
+            assert image.size == masks.size == (row["width"], row["height"]) == (32, 32)
         assert row["objects"][0]["label"] == row["label"]
         assert [tuple(each["box"]) for each in row["objects"]] == [
             box(mask == n) for n in range(1, int(mask.max()) + 1)

@@ -1,4 +1,4 @@
-"""Shards: the same pictures, in tars that the library reads, in an order that is a stream, and nothing lost or cut unseen."""
+"""Shards: the same images, in tars that the library reads, in an order that is a stream, and nothing lost or cut unseen."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ OLD_ROW = np.dtype([("offset", "<i8"), ("size", "<u4"), ("label", "<i4"), ("weig
 
 @pytest.fixture(scope="module")
 def divided(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """Pictures of two classes in the three parts, one of them with a suffix in capitals and one of weight 3."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Images of two classes in the three parts, one of them with a suffix in capitals and one of weight 3."""
+    root = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(0)
     found = []
     for number in range(COUNT):
@@ -51,7 +51,7 @@ def copied(written: Path, tmp_path: Path) -> Path:
     return shutil.copytree(written, tmp_path / "shards")
 
 
-def test_every_picture_comes_back_with_its_bytes_class_part_and_weight(divided: Source, written: Path) -> None:
+def test_every_image_comes_back_with_its_bytes_class_part_and_weight(divided: Source, written: Path) -> None:
     def content(sample: Sample) -> tuple[object, ...]:
         found = examination.examine(sample.path)
         return found.sha256, found.bytes, sample.label, sample.split, sample.weight, inspect(sample.path)
@@ -85,7 +85,7 @@ def test_the_library_reads_the_tars(divided: Source, written: Path) -> None:
     assert order != [Path(sample.path).relative_to(divided.root).as_posix() for sample in divided.part("train")]
 
 
-def test_the_same_pictures_give_the_same_bytes(divided: Source, written: Path, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(divided: Source, written: Path, tmp_path: Path) -> None:
     sharding.write(tmp_path / "again", divided, size_mb=0.03)
     sharding.write(tmp_path / "other", divided, size_mb=0.03, seed=4)
     names = sorted(path.name for path in written.iterdir())
@@ -145,12 +145,12 @@ def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: 
     for number, (size, name) in enumerate(
         {(200, 120): "a.jpg", (90, 300): "b.png", (60, 40): "c.jpg", (70, 64): "d.webp"}.items()
     ):
-        picture = Image.fromarray(noise.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(
+        image = Image.fromarray(noise.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(
             size, Image.Resampling.BICUBIC
         )
         exif = Image.Exif()
         exif[0x0112] = 6  # turned, which the smaller image is already
-        picture.save(tmp_path / name, **({"exif": exif, "quality": 95} if number == 0 else {}))
+        image.save(tmp_path / name, **({"exif": exif, "quality": 95} if number == 0 else {}))
         found.append(Sample(str(tmp_path / name), "ab"[number % 2], "val"))
     before = Source(tmp_path, tuple(found), ("a", "b"))
     sharding.write(tmp_path / "out", before, resize=64)

@@ -83,7 +83,7 @@ def test_classes_are_bound_by_name_in_the_order_of_the_model(tmp_path: Path) -> 
 def test_a_label_that_the_model_does_not_know_is_named(tmp_path: Path) -> None:
     source = sources.read(data(tmp_path))
     with pytest.raises(
-        UserError, match=r"has pictures of 'bee', unknown to a model of 'ant', 'beet'. Did you mean 'beet'"
+        UserError, match=r"has images of 'bee', unknown to a model of 'ant', 'beet'. Did you mean 'beet'"
     ):
         bind(source, ("ant", "beet"))
 
@@ -97,4 +97,4 @@ def test_unicode_forms_do_not_part_a_model_from_its_data(tmp_path: Path) -> None
 def test_words_for_messages() -> None:
     assert listed(["a", "b"]) == "'a', 'b'"
     assert listed(range(1002), 2) == "'0', '1' and 1,000 more"
-    assert (counted(1, "picture"), counted(2000, "picture")) == ("1 picture", "2,000 pictures")
+    assert (counted(1, "image"), counted(2000, "image")) == ("1 image", "2,000 images")

@@ -72,7 +72,7 @@ def test_val_is_cut_from_train_where_only_a_test_is_there(tmp_path: Path) -> Non
     assert all("test" in sample.path for sample in done.part("test"))
 
 
-def test_undecided_pictures_are_cut_and_marked_ones_stay(tmp_path: Path) -> None:
+def test_undecided_images_are_cut_and_marked_ones_stay(tmp_path: Path) -> None:
     done = splits.split(source(tmp_path, {None: {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}}))
     assert counts(done, "val") == {"ant": 2, "bee": 2}
     with pytest.raises(UserError, match="has no part"):
@@ -201,7 +201,7 @@ def test_what_was_hashed_before_is_not_read_again(tmp_path: Path) -> None:
     assert by_content(now) == by_content(before)
 
 
-def test_every_picture_is_in_val_of_one_fold(tmp_path: Path) -> None:
+def test_every_image_is_in_val_of_one_fold(tmp_path: Path) -> None:
     data = source(tmp_path, {"train": {"ant": 20, "bee": 14}, "test": {"ant": 3, "bee": 3}})
     seen: Counter[str] = Counter()
     for fold in (1, 2, 3):
@@ -211,10 +211,10 @@ def test_every_picture_is_in_val_of_one_fold(tmp_path: Path) -> None:
     assert seen == Counter(sample.path for sample in data.part("train"))
 
 
-def test_a_class_of_one_picture_is_in_train_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_of_one_image_is_in_train_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = splits.split(source(tmp_path, {None: {"ant": 10, "bee": 10, "wasp": 1}}))
     assert counts(done, "train")["wasp"] == 1
-    assert "val has no picture of 'wasp'" in capsys.readouterr().err
+    assert "val has no image of 'wasp'" in capsys.readouterr().err
 
 
 OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val": {"ant": 1}}
@@ -253,7 +253,7 @@ def test_what_cannot_be_split_is_said(
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
     data = source(tmp_path)
-    with pytest.raises(UserError, match="a class folder without pictures: 'hornet'"):
+    with pytest.raises(UserError, match="a class folder without images: 'hornet'"):
         splits.split(assemble(tmp_path, data.samples, folders=["ant", "hornet"]))
 
 
@@ -302,12 +302,12 @@ def test_the_file_holds_after_the_data_was_moved(tmp_path: Path, monkeypatch: py
     assert len(again.part("val")) == 9
 
 
-def test_pictures_outside_the_source_are_written_with_their_whole_path(tmp_path: Path) -> None:
-    data = source(tmp_path / "pictures")
+def test_images_outside_the_source_are_written_with_their_whole_path(tmp_path: Path) -> None:
+    data = source(tmp_path / "images")
     elsewhere = assemble(tmp_path / "lists", data.samples)
     done = splits.split(elsewhere)
     splits.write(tmp_path / "split.csv", done)
-    assert str(tmp_path / "pictures" / "ant" / "0.png") in (tmp_path / "split.csv").read_text()
+    assert str(tmp_path / "images" / "ant" / "0.png") in (tmp_path / "split.csv").read_text()
     assert splits.read(tmp_path / "split.csv", elsewhere) == done
 
 

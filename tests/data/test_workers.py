@@ -20,27 +20,27 @@ VARY = nn.Identity()
 
 
 @pytest.fixture
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     return [np.zeros((4, 4, 3), np.uint8)] * 13
 
 
-def _stuck(picture: torch.Tensor) -> torch.Tensor:
+def _stuck(image: torch.Tensor) -> torch.Tensor:
     """In a worker, a read that never ends."""
     time.sleep(1e6)
-    return picture
+    return image
 
 
-def test_a_stuck_worker_ends_with_an_error_and_is_killed(pictures, monkeypatch):
+def test_a_stuck_worker_ends_with_an_error_and_is_killed(images, monkeypatch):
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     before = multiprocessing.active_children()
     with pytest.raises(workers.WorkerError, match=r"No images have come for 0\.001 minutes"):
-        next(varied(pictures, Plan(13, 4, seed=5), _stuck, workers=2))
+        next(varied(images, Plan(13, 4, seed=5), _stuck, workers=2))
     assert multiprocessing.active_children() == before
 
 
-def test_the_wait_for_a_batch_can_be_ended(pictures, monkeypatch):
+def test_the_wait_for_a_batch_can_be_ended(images, monkeypatch):
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
 
@@ -48,11 +48,11 @@ def test_the_wait_for_a_batch_can_be_ended(pictures, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(varied(pictures, Plan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
+        next(varied(images, Plan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
 
 
-def test_a_killed_worker_is_one_line(pictures):
-    batches = varied(pictures, Plan(13, 4, seed=5), VARY, workers=1)
+def test_a_killed_worker_is_one_line(images):
+    batches = varied(images, Plan(13, 4, seed=5), VARY, workers=1)
     before = {process.pid for process in multiprocessing.active_children()}
     next(batches)
     (worker,) = [each for each in multiprocessing.active_children() if each.pid not in before]
@@ -69,7 +69,7 @@ from torch import nn
 from resnets.data.loader import varied
 from resnets.data.order import Plan
 batches = varied([np.zeros((4, 4, 3), np.uint8)] * 8, Plan(8, 2, 0), nn.Identity(), workers=3)
-print(next(batches).pictures.shape)
+print(next(batches).images.shape)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "torch.Size([2, 3, 4, 4])\n", "")

@@ -1,4 +1,4 @@
-"""A small network whose norms fit its pictures, and a home of its own for what is measured."""
+"""A small network whose norms fit its images, and a home of its own for what is measured."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=torch.channels_last)
 
 
 @pytest.fixture(scope="session")
-def net(pictures: Tensor) -> ResNet:
+def net(images: Tensor) -> ResNet:
     torch.manual_seed(0)
     net = zoo.create("tiny", classes=7)
     with torch.no_grad():
         for _ in range(40):
-            net.train()(pictures)
+            net.train()(images)
     return net.eval().to(memory_format=torch.channels_last)

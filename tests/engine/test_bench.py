@@ -14,12 +14,12 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 
 
-def measured(net: ResNet, pictures: Tensor, *wanted: str) -> list[bench.Row]:
-    return list(bench.rows(net, pictures, wanted=wanted, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
+def measured(net: ResNet, images: Tensor, *wanted: str) -> list[bench.Row]:
+    return list(bench.rows(net, images, wanted=wanted, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
 
 
-def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, pictures: Tensor) -> None:
-    first, single, half = measured(net, pictures, "torch")
+def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: Tensor) -> None:
+    first, single, half = measured(net, images, "torch")
     assert [(row.engine, row.precision) for row in (first, single, half)] == [
         ("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"),
     ]  # fmt: skip
@@ -27,29 +27,29 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, pictures:
     assert half.agreement.logit > single.agreement.logit
     for row in (first, single, half):
         assert 0 < row.p50_ms <= row.p95_ms <= row.p99_ms
-        assert row.pictures_per_second > 0
+        assert row.images_per_second > 0
         assert row.memory_mib is None  # on the CPU, where engines share what the process holds
         assert row.times_reference > 0
     assert first.times_reference == pytest.approx(1.0)
 
 
-def test_other_answers_are_seen(net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_answers_are_seen(net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     body = Body(net)
     monkeypatch.setitem(
         engines.MAKERS, "torch", lambda *_: Engine("torch", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
     )
-    row = measured(net, pictures, "torch")[1]
+    row = measured(net, images, "torch")[1]
     assert row.agreement.logit > 1e-3
 
 
 def test_an_engine_that_fails_is_a_row_without_figures(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Engine:
         raise RuntimeError("no compiler")
 
     monkeypatch.setitem(engines.MAKERS, "compile", broken)
-    rows = measured(net, pictures, "compile", "torch")
+    rows = measured(net, images, "compile", "torch")
     assert [row.failure for row in rows] == ["", "no compiler", "no compiler", "", ""]
     assert rows[1].agreement is None
 
@@ -62,29 +62,29 @@ def test_names_of_engines() -> None:
         bench.names("tensorrt", cpu)
 
 
-def test_a_batch_larger_than_the_pictures(net: ResNet, pictures: Tensor) -> None:
+def test_a_batch_larger_than_the_images(net: ResNet, images: Tensor) -> None:
     with pytest.raises(UserError, match="received 9"):
-        next(bench.rows(net, pictures, wanted=(), precisions=("fp32",), batch=9, seconds=0.0))
+        next(bench.rows(net, images, wanted=(), precisions=("fp32",), batch=9, seconds=0.0))
 
 
-def test_random_weights_are_settled(pictures: Tensor) -> None:
+def test_random_weights_are_settled(images: Tensor) -> None:
     torch.manual_seed(0)
     net = zoo.create("cifar_resnet56", classes=7)
     momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
-    settled = bench.settle(net, pictures)
+    settled = bench.settle(net, images)
     assert not settled.training
-    assert settled.embed(pictures).std() < 5
+    assert settled.embed(images).std() < 5
     assert {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)} == momenta
-    torch.testing.assert_close(settled(pictures), net.train()(pictures), rtol=0.2, atol=0.2)
+    torch.testing.assert_close(settled(images), net.train()(images), rtol=0.2, atol=0.2)
 
 
 def test_a_row_comes_before_the_next_engine_is_made(
-    net: ResNet, pictures: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []
     maker = engines.MAKERS["torch"]
     monkeypatch.setitem(engines.MAKERS, "torch", lambda net, *how: made.append(how[0]) or maker(net, *how))
-    rows = bench.rows(net, pictures, wanted=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+    rows = bench.rows(net, images, wanted=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
     assert (str(next(rows)), made) == ("reference fp32", [])
     assert (str(next(rows)), made) == ("torch fp32", ["fp32"])
     assert "3 of 3" not in capsys.readouterr().err
@@ -92,15 +92,15 @@ def test_a_row_comes_before_the_next_engine_is_made(
     assert "3 of 3: torch bf16, batch 2" in capsys.readouterr().err
 
 
-def test_a_short_measurement_takes_one_batch_in_each_round(net: ResNet, pictures: Tensor) -> None:
-    for row in measured(net, pictures, "torch"):
+def test_a_short_measurement_takes_one_batch_in_each_round(net: ResNet, images: Tensor) -> None:
+    for row in measured(net, images, "torch"):
         assert row.runs == bench.ROUNDS
 
 
-def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, pictures: Tensor) -> None:
-    for row in measured(net, pictures, "torch"):
-        assert row.times_reference == pytest.approx(row.pictures_per_second / row.reference_per_second)
-        assert row.pictures_per_second == pytest.approx(1000 * row.batch / row.p50_ms)
+def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, images: Tensor) -> None:
+    for row in measured(net, images, "torch"):
+        assert row.times_reference == pytest.approx(row.images_per_second / row.reference_per_second)
+        assert row.images_per_second == pytest.approx(1000 * row.batch / row.p50_ms)
         assert row.spread[0] <= row.times_reference <= row.spread[1]
 
 

@@ -60,7 +60,7 @@ def test_agreement_counts_labels_and_measures_distances() -> None:
     found = choice.agreement(
         torch.tensor([[2.0, 0], [0, 1], [5, 0], [0, 3]]), torch.tensor([[2.0, 0], [1, 0], [5, 0], [0, 3]])
     )
-    assert (found.pictures, found.same, found.logit) == (4, 0.75, 1.0)
+    assert (found.images, found.same, found.logit) == (4, 0.75, 1.0)
     assert found.probability == pytest.approx(0.4621, abs=1e-4)  # sigmoid(1) - sigmoid(-1)
 
 

@@ -29,8 +29,8 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-def answers(net: ResNet, pictures: Tensor) -> Tensor:
-    return engines.build("openvino", net, "fp32", SHAPE)(pictures)
+def answers(net: ResNet, images: Tensor) -> Tensor:
+    return engines.build("openvino", net, "fp32", SHAPE)(images)
 
 
 def files(home: Path) -> list[Path]:
@@ -38,15 +38,15 @@ def files(home: Path) -> list[Path]:
 
 
 def test_the_second_time_it_is_read(
-    net: ResNet, pictures: Tensor, folded: list[int], home: Path, capsys: pytest.CaptureFixture[str]
+    net: ResNet, images: Tensor, folded: list[int], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = answers(net, pictures)
+    first = answers(net, images)
     assert f"MB in '{home}'" in capsys.readouterr().err
-    again = answers(net, pictures)
+    again = answers(net, images)
     assert capsys.readouterr() == ("", "")
     assert folded == [1]
     assert torch.equal(first, again)
-    torch.testing.assert_close(again, net.embed(pictures).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again, net.embed(images).detach(), rtol=1e-4, atol=1e-4)
     assert len(files(home)) == 1
 
 
@@ -115,19 +115,19 @@ def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
     assert converted.name(net, SHAPE)
 
 
-def test_a_class_whose_code_nobody_can_read_is_not_kept(pictures: Tensor, home: Path) -> None:
+def test_a_class_whose_code_nobody_can_read_is_not_kept(images: Tensor, home: Path) -> None:
     torch.manual_seed(0)
     net = zoo.create("tiny", classes=7).eval()
     space: dict[str, object] = {"__name__": "from_nowhere", "nn": torch.nn}
     exec("class Twice(nn.ReLU):\n    def forward(self, x): return 2 * super().forward(x)", space)
     net.stem.act = space["Twice"]()  # type: ignore[operator]
-    torch.testing.assert_close(answers(net, pictures), net.embed(pictures).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers(net, images), net.embed(images).detach(), rtol=1e-4, atol=1e-4)
     assert not files(home)
 
 
 @pytest.mark.parametrize("damage", ["a byte", "cut", "empty", "no file of this kind"])
-def test_a_damaged_file_is_made_anew(damage: str, net: ResNet, pictures: Tensor, folded: list[int], home: Path) -> None:
-    wanted = answers(net, pictures)
+def test_a_damaged_file_is_made_anew(damage: str, net: ResNet, images: Tensor, folded: list[int], home: Path) -> None:
+    wanted = answers(net, images)
     (path,) = files(home)
     content = path.read_bytes()
     broken = {
@@ -137,18 +137,18 @@ def test_a_damaged_file_is_made_anew(damage: str, net: ResNet, pictures: Tensor,
         "no file of this kind": b"nothing" * 99,
     }
     path.write_bytes(broken[damage])
-    assert torch.equal(answers(net, pictures), wanted)
+    assert torch.equal(answers(net, images), wanted)
     assert len(folded) == 2
     assert path.stat().st_size > len(broken["cut"])
-    assert torch.equal(answers(net, pictures), wanted)
+    assert torch.equal(answers(net, images), wanted)
     assert len(folded) == 2
 
 
-def test_what_was_used_least_recently_goes(pictures: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(seed: int) -> set[Path]:
         before = set(files(home))
         torch.manual_seed(seed)
-        answers(zoo.create("tiny", classes=7).eval(), pictures)
+        answers(zoo.create("tiny", classes=7).eval(), images)
         return set(files(home)) - before
 
     made = [make(seed) for seed in range(3)]
@@ -162,51 +162,51 @@ def test_what_was_used_least_recently_goes(pictures: Tensor, home: Path, monkeyp
 
 
 def test_where_nothing_can_be_written_it_is_converted_each_time(
-    net: ResNet, pictures: Tensor, folded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    net: ResNet, images: Tensor, folded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
-    first = answers(net, pictures)
-    assert torch.equal(answers(net, pictures), first)
+    first = answers(net, images)
+    assert torch.equal(answers(net, images), first)
     assert len(folded) == 2
 
 
 def test_files_of_another_user_are_read(
-    net: ResNet, pictures: Tensor, folded: list[int], monkeypatch: pytest.MonkeyPatch
+    net: ResNet, images: Tensor, folded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: object) -> None:
         raise PermissionError
 
-    first = answers(net, pictures)
+    first = answers(net, images)
     monkeypatch.setattr(os, "utime", refuse)
-    assert torch.equal(answers(net, pictures), first)
+    assert torch.equal(answers(net, images), first)
     assert folded == [1]
 
 
 def test_what_openvino_cannot_read_is_made_anew(
-    net: ResNet, pictures: Tensor, folded: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
+    net: ResNet, images: Tensor, folded: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that was cut before its checksum was made."""
     with monkeypatch.context() as cutting:
         read = converted.np.fromfile
         cutting.setattr(converted.np, "fromfile", lambda *words: read(*words)[:1000])
-        first = answers(net, pictures)
+        first = answers(net, images)
     assert files(home)[0].stat().st_size < 60_000
-    assert torch.equal(answers(net, pictures), first)
+    assert torch.equal(answers(net, images), first)
     assert len(folded) == 2
-    assert torch.equal(answers(net, pictures), first)
+    assert torch.equal(answers(net, images), first)
     assert len(folded) == 2
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no space"), SafetensorError("no space")])
 def test_a_full_disk_leaves_the_engine(
-    error: Exception, net: ResNet, pictures: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, net: ResNet, images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
     monkeypatch.setattr(converted.safetensors.numpy, "save_file", fail)
-    torch.testing.assert_close(answers(net, pictures), net.embed(pictures).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers(net, images), net.embed(images).detach(), rtol=1e-4, atol=1e-4)
     assert not list(home.glob("*"))
 
 

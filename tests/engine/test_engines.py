@@ -1,4 +1,4 @@
-"""Each engine computes the network: in fp32 to rounding, in bf16 to its 8 bits, for any number of pictures."""
+"""Each engine computes the network: in fp32 to rounding, in bf16 to its 8 bits, for any number of images."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def openvino_bf16() -> bool:
 
 
 @pytest.mark.parametrize(("name", "precision"), CASES)
-def test_it_computes_what_the_network_does(name: str, precision: str, made, net: ResNet, pictures: Tensor) -> None:
+def test_it_computes_what_the_network_does(name: str, precision: str, made, net: ResNet, images: Tensor) -> None:
     if (name, precision) == ("openvino", "bf16") and machine.has_openvino() and not openvino_bf16():
         with pytest.raises(RuntimeError, match="no bf16 on this processor"):
             made(name, precision)
         return
-    wanted = net.embed(pictures).detach()
-    pooled = made(name, precision)(pictures)
+    wanted = net.embed(images).detach()
+    pooled = made(name, precision)(images)
     assert pooled.dtype == torch.float32
     far = float((pooled - wanted).abs().max() / wanted.abs().max())
     assert far < SMALL if precision == "fp32" else SMALL < far < 0.03
@@ -51,10 +51,10 @@ def test_it_computes_what_the_network_does(name: str, precision: str, made, net:
 
 @pytest.mark.parametrize("name", engines.NAMES)
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
-def test_any_number_of_pictures_can_come(name: str, count: int, made, net: ResNet) -> None:
-    pictures = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    pooled = made(name, "fp32")(pictures)
-    torch.testing.assert_close(pooled, net.embed(pictures).detach(), rtol=SMALL, atol=SMALL)
+def test_any_number_of_images_can_come(name: str, count: int, made, net: ResNet) -> None:
+    images = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    pooled = made(name, "fp32")(images)
+    torch.testing.assert_close(pooled, net.embed(images).detach(), rtol=SMALL, atol=SMALL)
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ def test_the_parts_of_a_batch_come_back_in_their_order(
     batch: int, pixels: int, requests: int, net: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    pictures = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    wanted = net.embed(pictures).detach()
+    images = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    wanted = net.embed(images).detach()
     monkeypatch.setattr(engines, "PART_PIXELS", pixels)
     made = engines.build("openvino", net, "fp32", (batch, 3, 32, 32))
-    torch.testing.assert_close(made(pictures), wanted, rtol=SMALL, atol=SMALL)
+    torch.testing.assert_close(made(images), wanted, rtol=SMALL, atol=SMALL)
     assert len(inspect.getclosurevars(made.compute).nonlocals["requests"]) == requests
 
 
-def test_an_answer_is_not_written_over_by_the_next(made, pictures: Tensor) -> None:
+def test_an_answer_is_not_written_over_by_the_next(made, images: Tensor) -> None:
     for name in engines.NAMES:
-        first = made(name, "fp32")(pictures)
+        first = made(name, "fp32")(images)
         kept = first.clone()
-        made(name, "fp32")(pictures.flip(0) * 2)
+        made(name, "fp32")(images.flip(0) * 2)
         assert torch.equal(first, kept)
 
 

@@ -48,11 +48,11 @@ def test_a_folded_network_computes_the_same(name: str) -> None:
     torch.manual_seed(0)
     net = lived(build(replace(spec, depths=(2,) + (1,) * (len(spec.depths) - 1))))
     side = net.only_side or max(32, net.min_side)
-    pictures = torch.randn(2, 3, side, side, dtype=torch.float64)
+    images = torch.randn(2, 3, side, side, dtype=torch.float64)
     folded = fold(Body(net))
     with torch.no_grad():
-        pooled, wanted = folded(pictures), net(pictures)
-        torch.testing.assert_close(pooled, net.embed(pictures), rtol=1e-9, atol=1e-9)
+        pooled, wanted = folded(images), net(images)
+        torch.testing.assert_close(pooled, net.embed(images), rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(classify(net.head, pooled), wanted, rtol=1e-9, atol=1e-9)
     assert norms(folded) == LEFT.get(name, norms(folded))
     assert norms(folded) < norms(net)
@@ -83,10 +83,10 @@ def test_what_something_else_reads_is_not_folded() -> None:
     for norm in module.norms:
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2)
-    pictures = torch.randn(2, 3, 12, 12, dtype=torch.float64)
+    images = torch.randn(2, 3, 12, 12, dtype=torch.float64)
     folded = fold(module)
     assert norms(folded) == 2
-    torch.testing.assert_close(folded(pictures), module.eval()(pictures), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(folded(images), module.eval()(images), rtol=1e-9, atol=1e-9)
 
 
 def test_the_network_itself_stays_as_it_is() -> None:

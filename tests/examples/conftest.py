@@ -1,4 +1,4 @@
-"""A few pictures, and a way to run an example as a reader would."""
+"""A few images, and a way to run an example as a reader would."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ CLASSES = ("daisy", "rose", "tulip")
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder of 3 classes with 4 pictures each, none of them square."""
+def images(tmp_path: Path) -> Path:
+    """A folder of 3 classes with 4 images each, none of them square."""
     random = np.random.default_rng(0)
     for index, label in enumerate(CLASSES):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
+        (tmp_path / "images" / label).mkdir(parents=True)
         for number in range(4):
             pixels = random.normal(60 + 60 * index, 20, (20 + number, 24, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pictures" / label / f"{number}.png")
-    return tmp_path / "pictures"
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{number}.png")
+    return tmp_path / "images"
 
 
 @pytest.fixture

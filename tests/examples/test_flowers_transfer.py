@@ -6,11 +6,11 @@ import numpy as np
 import resnets.keras
 
 
-def test_it_trains_the_head_on_the_weights_of_a_file(pictures, example, tmp_path):
+def test_it_trains_the_head_on_the_weights_of_a_file(images, example, tmp_path):
     body = resnets.keras.ResNet50(include_top=False, weights=None)
     body.save_weights(tmp_path / "body.weights.h5")
     words = ("--weights", tmp_path / "body.weights.h5", "--side", "32", "--epochs", "2", "--batch", "5", "--preprocess")
-    done = example("flowers_transfer.py", pictures, *words)
+    done = example("flowers_transfer.py", images, *words)
     assert done.returncode == 0, done.stderr
     assert "Epoch 2/2" in done.stdout
     assert "val_accuracy" in done.stdout
@@ -27,4 +27,4 @@ def test_it_trains_the_head_on_the_weights_of_a_file(pictures, example, tmp_path
 def test_a_folder_that_is_not_there(example, tmp_path):
     done = example("flowers_transfer.py", tmp_path / "none")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"'{tmp_path / 'none'}' has 0 pictures")
+    assert done.stderr.splitlines()[-1].startswith(f"'{tmp_path / 'none'}' has 0 images")

@@ -10,8 +10,8 @@ from resnets.weights import conversion
 
 
 @pytest.mark.parametrize("name", ["notes_resnet50", "notes_basic_resnet"])
-def test_it_trains_and_keeps_the_best_in_a_file_that_converts(name, pictures, example, tmp_path):
-    done = example("notes_resnet.py", pictures, "--model", name, "--epochs", "1", "--batch", "5")
+def test_it_trains_and_keeps_the_best_in_a_file_that_converts(name, images, example, tmp_path):
+    done = example("notes_resnet.py", images, "--model", name, "--epochs", "1", "--batch", "5")
     assert done.returncode == 0, done.stderr
     assert "learning_rate: 0.0010" in done.stdout
     conversion.convert(tmp_path / "notes.keras", to="resnets", out=tmp_path / "notes.safetensors")

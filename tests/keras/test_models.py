@@ -12,7 +12,7 @@ from resnets.errors import UserError
 def test_a_shape_that_does_not_fit_is_refused_in_one_line():
     spec = resnets.spec("notes_basic_resnet", imgsz=224)
     for arguments, message in [
-        ({"input_shape": (128, 128, 3)}, "takes pictures of that side only; received input_shape=\\(128, 128, 3\\)"),
+        ({"input_shape": (128, 128, 3)}, "takes images of that side only; received input_shape=\\(128, 128, 3\\)"),
         ({"input_shape": (224, 224, 1)}, "takes 3 channels"),
         ({"input_shape": (0, 224, 3), "include_top": False}, "pixels at least"),
     ]:

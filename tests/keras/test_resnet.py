@@ -198,10 +198,10 @@ def test_a_file_that_keras_wrote(name: str, tmp_path: Path) -> None:
     theirs = getattr(keras.applications, name)(weights=None, classes=5, input_shape=(64, 64, 3))
     theirs.save_weights(tmp_path / "a.weights.h5")
     theirs.save(tmp_path / "a.h5")
-    picture = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    image = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
     for file in ("a.weights.h5", "a.h5"):
         ours = getattr(resnets.keras, name)(weights=tmp_path / file, classes=5, input_shape=(64, 64, 3))
-        assert np.allclose(ours.predict(picture, verbose=0), theirs.predict(picture, verbose=0), atol=1e-6)
+        assert np.allclose(ours.predict(image, verbose=0), theirs.predict(image, verbose=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "network"), [("ResNet50", "keras_resnet50"), ("ResNet50V2", "keras_resnet50v2")])
@@ -213,19 +213,19 @@ def test_a_checkpoint_of_ours(name: str, network: str, tmp_path: Path) -> None:
     names = ("a", "b", "c", "d", "e")
     path = tmp_path / "net.safetensors"
     checkpoints.save(path, Checkpoint(zoo.spec(network, classes=5), Preprocess.tf(64), names, net.state_dict()))
-    picture = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    image = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
     model = getattr(resnets.keras, name)(weights=str(path), classes=5, classifier_activation=None)
     with torch.no_grad():
-        wanted = net(torch.as_tensor(picture).permute(0, 3, 1, 2))
+        wanted = net(torch.as_tensor(image).permute(0, 3, 1, 2))
     found = getattr(resnets.keras, name)(
         weights=str(path), classes=5, classifier_activation=None, input_shape=(64, 64, 3)
     )
-    assert np.allclose(found.predict(picture, verbose=0), wanted.numpy(), atol=1e-4 * wanted.abs().max().item())
+    assert np.allclose(found.predict(image, verbose=0), wanted.numpy(), atol=1e-4 * wanted.abs().max().item())
     assert model.output_shape == (None, 5)
     body = getattr(resnets.keras, name)(weights=str(path), include_top=False, pooling="avg")
     with torch.no_grad():
-        pooled = net.embed(torch.as_tensor(picture).permute(0, 3, 1, 2))
-    assert np.allclose(body.predict(picture, verbose=0), pooled.numpy(), atol=1e-4 * pooled.abs().max().item())
+        pooled = net.embed(torch.as_tensor(image).permute(0, 3, 1, 2))
+    assert np.allclose(body.predict(image, verbose=0), pooled.numpy(), atol=1e-4 * pooled.abs().max().item())
     other = "ResNet101" if name == "ResNet50" else "ResNet101V2"
     with pytest.raises(ValueError, match=f"weights of {network}"):
         getattr(resnets.keras, other)(weights=str(path), classes=5)
@@ -237,9 +237,9 @@ def test_a_checkpoint_of_ours(name: str, network: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("data_format", [None, "channels_last", "channels_first"])
 def test_preprocess_input(ours: Any, theirs: Any, data_format: str | None) -> None:
     shape = (2, 3, 8, 8) if data_format == "channels_first" else (2, 8, 8, 3)
-    pictures = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
-    found = ours.preprocess_input(pictures.copy(), data_format=data_format)
-    assert np.array_equal(found, theirs.preprocess_input(pictures.copy(), data_format=data_format))
+    images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    found = ours.preprocess_input(images.copy(), data_format=data_format)
+    assert np.array_equal(found, theirs.preprocess_input(images.copy(), data_format=data_format))
 
 
 def test_decode_predictions() -> None:

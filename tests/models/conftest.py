@@ -15,7 +15,7 @@ from resnets.models.resnet import ResNet
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def _randomise(net: nn.Module, scale: float, generator: torch.Generator) -> None:
+def _randomize(net: nn.Module, scale: float, generator: torch.Generator) -> None:
     """Give every weight and every statistic a random value, so that no part can hide behind a 1 or a 0."""
 
     def uniform(tensor: Tensor, low: float, high: float) -> None:
@@ -45,12 +45,12 @@ class Parity:
     def ours(self, name: str, *, scale: float = 1.0, **overrides: Any) -> ResNet:
         """Our network in evaluation, with random weights and random statistics.
 
-        `scale` is that of the normalisations: 1 keeps the picture alive through 110 plain layers; less than 1 keeps the
+        `scale` is that of the normalizations: 1 keeps the image alive through 110 plain layers; less than 1 keeps the
         values small where gates, whose error is that of their input and not relative to it, follow each other.
         """
         net = self.blank(lambda: zoo.create(name, **overrides)).to_empty(device="cpu")
         with torch.no_grad():
-            _randomise(net, scale, torch.Generator().manual_seed(0))
+            _randomize(net, scale, torch.Generator().manual_seed(0))
         return net
 
     def blank(self, make: Callable[[], Network]) -> Network:
@@ -63,17 +63,17 @@ class Parity:
         theirs.load_state_dict(dict(tensors), strict=True, assign=True)
 
     def agree(self, ours: nn.Module, theirs: Callable[[Tensor], Tensor], sizes: Any = SIZES) -> None:
-        """Assert that both give the same logits for random pictures of each size, to 1e-9 of the largest."""
+        """Assert that both give the same logits for random images of each size, to 1e-9 of the largest."""
         before: Tensor | None = None
         for size in sizes:
-            picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
+            image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
             with torch.inference_mode():
-                found, wanted = ours(picture), theirs(picture)
+                found, wanted = ours(image), theirs(image)
             assert found.dtype == wanted.dtype == torch.float64
             assert found.shape == wanted.shape
             largest = wanted.abs().max()
             assert largest > 1e-3, "the comparison must not be of zeros"
-            assert before is None or (before - wanted).abs().max() > 1e-4 * largest, "logits must depend on the picture"
+            assert before is None or (before - wanted).abs().max() > 1e-4 * largest, "logits must depend on the image"
             assert (found - wanted).abs().max() < 1e-9 * largest
             before = wanted
 

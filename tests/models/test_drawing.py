@@ -84,7 +84,7 @@ def test_what_a_person_looks_for_is_written() -> None:
     written = {text.get_text() for text in drawn("resnet50").axes[0].texts}
     assert {"resnet50", "stem", "stage1", "stage4", "head", "+", "/2"} <= written
     assert {"56 × 56 × 64", "14 × 14 × 1024  ·  6 blocks", "3×3 conv, 256", "dense, 1000"} <= written
-    assert "25,557,032 parameters  ·  4.09 G multiply-adds  ·  pictures of 224 × 224 × 3" in written
+    assert "25,557,032 parameters  ·  4.09 G multiply-adds  ·  images of 224 × 224 × 3" in written
     assert {"identity shortcut", "projection where the shape changes (option B)"} <= written
     plain = {text.get_text() for text in drawn("plain34").axes[0].texts}
     assert "+" not in plain
@@ -103,9 +103,9 @@ def test_an_svg_can_be_searched_and_is_the_same_each_time(tmp_path: Path) -> Non
 
 def test_a_png_is_large_enough_to_read(tmp_path: Path) -> None:
     drawing.draw(net_of("tiny"), tmp_path / "tiny.png", (48, 64))
-    with Image.open(tmp_path / "tiny.png") as picture:
-        assert picture.width >= 1500
-        darkest, lightest = picture.convert("L").getextrema()
+    with Image.open(tmp_path / "tiny.png") as image:
+        assert image.width >= 1500
+        darkest, lightest = image.convert("L").getextrema()
         assert darkest < 60
         assert lightest == 255
 

@@ -63,7 +63,7 @@ def test_the_network_itself_is_left_alone() -> None:
 @pytest.mark.parametrize(
     "name", ["resnet18", "keras_resnet50v2", "notes_basic_resnet", "cifar_resnet20", "cifar_highway20", "cbam_resnet18"]
 )
-def test_the_shapes_are_those_of_a_real_picture(name: str) -> None:
+def test_the_shapes_are_those_of_a_real_image(name: str) -> None:
     """At an odd size, from one real forward pass with a hook on every module of torch."""
     side = 224 if name == "notes_basic_resnet" else 65  # a head with a window takes one size only
     net = zoo.create(name).eval()
@@ -86,7 +86,7 @@ def test_the_shapes_are_those_of_a_real_picture(name: str) -> None:
     assert {path: found[path] for path in compared} == {path: seen[path] for path in compared}
 
 
-def test_too_small_a_picture_is_told_in_the_networks_own_words() -> None:
+def test_too_small_a_image_is_told_in_the_networks_own_words() -> None:
     with pytest.raises(ValueError, match="images of 4x40") as caught:
         graph.layers(zoo.create("tutorial_resnet50"), (4, 40))
     assert str(caught.value).count("\n") == 0

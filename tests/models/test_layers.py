@@ -21,13 +21,13 @@ def test_a_convolution_halves_rounding_up(kernel_size, side):
 
 
 def test_the_odd_row_and_column_of_same_padding_go_below_and_to_the_right():
-    picture = torch.ones(1, 1, 4, 4)
-    padded = layers.pad_same(picture, kernel_size=3, stride=2)
+    image = torch.ones(1, 1, 4, 4)
+    padded = layers.pad_same(image, kernel_size=3, stride=2)
     assert padded.shape == (1, 1, 5, 5)
     assert padded[0, 0, 0, 0] == 1
     assert padded[0, 0, 4].sum() == padded[0, 0, :, 4].sum() == 0
     assert layers.pad_same(torch.ones(1, 1, 5, 5), 3, 2).shape == (1, 1, 7, 7)
-    assert layers.pad_same(picture, kernel_size=1, stride=2) is picture
+    assert layers.pad_same(image, kernel_size=1, stride=2) is image
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 6), (7, 10)])
@@ -37,17 +37,17 @@ def test_same_convolution_equals_keras(size, kernel_size, stride):
     theirs = keras.layers.Conv2D(3, kernel_size, strides=stride, padding="same")
     theirs.build((None, *size, 2))
     theirs.set_weights([ours.weight.detach().permute(2, 3, 1, 0).numpy(), ours.bias.detach().numpy()])
-    picture = torch.randn(2, 2, *size)
+    image = torch.randn(2, 2, *size)
     with torch.no_grad():
-        found, wanted = ours(picture), theirs(picture.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        found, wanted = ours(image), theirs(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 6)])
 def test_what_lies_outside_never_wins_a_same_max_pool(size):
-    picture = -1 - torch.rand(1, 2, *size)  # padded zeros would win over every negative value
-    found = layers.SameMaxPool2d(3, 2)(picture)
-    wanted = keras.layers.MaxPooling2D(3, 2, padding="same")(picture.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    image = -1 - torch.rand(1, 2, *size)  # padded zeros would win over every negative value
+    found = layers.SameMaxPool2d(3, 2)(image)
+    wanted = keras.layers.MaxPooling2D(3, 2, padding="same")(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     assert torch.equal(found, wanted)
     assert found.max() < 0
 
@@ -65,9 +65,9 @@ def test_relu_works_in_place():
     assert value.tolist() == [0, 2]
 
 
-def test_both_initialisations_leave_biases_at_zero():
-    for initialise in (layers.he_, layers.glorot_):
+def test_both_initializations_leave_biases_at_zero():
+    for initialize in (layers.he_, layers.glorot_):
         made = nn.Conv2d(3, 4, 3)
-        initialise(made)
+        initialize(made)
         assert made.bias.abs().sum() == 0
         assert made.weight.abs().sum() > 0

@@ -16,7 +16,7 @@ from resnets.models.resnet import ResNet
 
 @pytest.fixture(autouse=True)
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keras in float64; its normalisation, mean and dense layers too, which else compute in float32 whatever they are
+    """Keras in float64; its normalization, mean and dense layers too, which else compute in float32 whatever they are
     given (its types follow those of JAX without 64 bits)."""
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     keras.config.set_dtype_policy("float64")  # of the layers
@@ -42,7 +42,7 @@ APPLICATIONS = {
 @pytest.mark.parametrize(("name", "keras_name"), APPLICATIONS.items(), ids=list(APPLICATIONS))
 def test_logits_equal_keras_applications(name, keras_name, parity):
     ours = parity.ours(name)
-    # Only without its top does Keras take pictures of any size; its top is the mean over all places and this layer.
+    # Only without its top does Keras take images of any size; its top is the mean over all places and this layer.
     body = getattr(keras.applications, keras_name)(
         weights=None, include_top=False, pooling="avg", input_shape=(None, None, 3)
     )
@@ -103,8 +103,8 @@ def _copy(module: nn.Module, layer: keras.Layer) -> None:
 
 
 def _as_torch(model: keras.Model) -> Callable[[Tensor], Tensor]:
-    def run(pictures: Tensor) -> Tensor:
-        output = model(pictures.permute(0, 2, 3, 1), training=False)
+    def run(images: Tensor) -> Tensor:
+        output = model(images.permute(0, 2, 3, 1), training=False)
         return torch.as_tensor(np.asarray(output.detach()))
 
     return run

@@ -174,7 +174,7 @@ def imagenet(w: Weights, x: Tensor, depths, *, bottleneck=False, stride_3x3=Fals
 
 
 def cbam(w: Weights, x: Tensor) -> Tensor:
-    """Woo et al. 2018, equations 2 and 3; the spatial convolution is normalised as in the authors' code."""
+    """Woo et al. 2018, equations 2 and 3; the spatial convolution is normalized as in the authors' code."""
     first, first_bias, second, second_bias = (next(w.values) for _ in range(4))
 
     def mlp(vector: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def test_logits_equal_torchvisions(name, parity):
 def test_the_v1_network_computes_something_else_with_the_same_weights(parity):
     v1, v15 = parity.ours("resnet50_v1"), parity.ours("resnet50")
     v15.load_state_dict(v1.state_dict(), strict=True)
-    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        found, other = v1(picture), v15(picture)
+        found, other = v1(image), v15(image)
     assert (found - other).abs().max() > 0.1 * found.abs().max()

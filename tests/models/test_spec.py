@@ -73,7 +73,7 @@ def test_whole_numbers_serve_for_rates_and_lists_for_tuples():
     build(spec)
 
 
-def test_a_picture_too_small_for_the_window_is_refused_when_building():
+def test_a_image_too_small_for_the_window_is_refused_when_building():
     with pytest.raises(UserError, match=r"imgsz=16 leaves maps of \dx\d, smaller than the pooling window of 4"):
         zoo.create("notes_basic_resnet", imgsz=16)
 

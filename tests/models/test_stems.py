@@ -11,7 +11,7 @@ from resnets.models.layers import batch_norm, conv, relu
 from resnets.models.spec import STEMS
 
 COMMON = {"conv": conv, "norm": batch_norm(1e-5, 0.1), "act": relu, "bias": False}
-# the side of the maps for pictures of 224, 64, 33
+# the side of the maps for images of 224, 64, 33
 SIDES = {
     "imagenet": (56, 16, 9),
     "deep": (56, 16, 9),
@@ -58,9 +58,9 @@ def test_keras_pools_over_zeros_where_torch_pools_over_nothing():
     options = {**COMMON, "raw": True}
     ours, theirs = stems.imagenet(3, 8, **options), stems.keras(3, 8, **options)
     theirs.conv.load_state_dict(ours.conv.state_dict())
-    picture = torch.randn(1, 3, 32, 32)
+    image = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        a, b = ours(picture), theirs(picture)
+        a, b = ours(image), theirs(image)
     assert torch.equal(a[:, :, 1:, 1:], b[:, :, 1:, 1:])
     assert torch.equal(a.clamp(min=0)[:, :, 0], b[:, :, 0])
     assert not torch.equal(a[:, :, 0], b[:, :, 0])

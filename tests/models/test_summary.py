@@ -83,21 +83,21 @@ def tutorial_model() -> Any:
     """The tutorial's network, built from its description: branch, then shortcut, then their sum."""
     from keras import Model, layers
 
-    def normalised(x: Any, filters: int, size: int, strides: int = 1) -> Any:
+    def normalized(x: Any, filters: int, size: int, strides: int = 1) -> Any:
         return layers.BatchNormalization()(layers.Conv2D(filters, size, strides, "same" if size == 3 else "valid")(x))
 
     def block(x: Any, inner: int, strides: int, *, projects: bool) -> Any:
-        y = layers.Activation("relu")(normalised(x, inner, 1, strides))
-        y = layers.Activation("relu")(normalised(y, inner, 3))
-        y = normalised(y, 4 * inner, 1)
-        return layers.Activation("relu")(layers.Add()([y, normalised(x, 4 * inner, 1, strides) if projects else x]))
+        y = layers.Activation("relu")(normalized(x, inner, 1, strides))
+        y = layers.Activation("relu")(normalized(y, inner, 3))
+        y = normalized(y, 4 * inner, 1)
+        return layers.Activation("relu")(layers.Add()([y, normalized(x, 4 * inner, 1, strides) if projects else x]))
 
-    picture = layers.Input((224, 224, 3))
-    x = layers.MaxPooling2D(3, 2)(layers.Activation("relu")(normalised(picture, 64, 7, 2)))
+    image = layers.Input((224, 224, 3))
+    x = layers.MaxPooling2D(3, 2)(layers.Activation("relu")(normalized(image, 64, 7, 2)))
     for inner, count, strides in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
         for number in range(count):
             x = block(x, inner, 1 if number else strides, projects=number == 0)
-    return Model(picture, layers.Dense(1000)(layers.GlobalMaxPooling2D()(x)))
+    return Model(image, layers.Dense(1000)(layers.GlobalMaxPooling2D()(x)))
 
 
 def test_the_order_is_that_of_keras() -> None:

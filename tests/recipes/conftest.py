@@ -1,4 +1,4 @@
-"""A little set of pictures that a tiny network learns in seconds."""
+"""A little set of images that a tiny network learns in seconds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
+COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 
 
 @pytest.fixture
-def colours(tmp_path: Path) -> Path:
-    """24 noisy pictures of 24x20 pixels in each of the folders blue, green and red."""
+def colors(tmp_path: Path) -> Path:
+    """24 noisy images of 24x20 pixels in each of the folders blue, green and red."""
     random = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (tmp_path / "colours" / name).mkdir(parents=True)
+    for name, color in COLORS.items():
+        (tmp_path / "colors" / name).mkdir(parents=True)
         for number in range(24):
-            picture = np.clip(random.normal(colour, 40, (20, 24, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(tmp_path / "colours" / name / f"{number:02d}.png")
-    return tmp_path / "colours"
+            image = np.clip(random.normal(color, 40, (20, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(tmp_path / "colors" / name / f"{number:02d}.png")
+    return tmp_path / "colors"

@@ -18,14 +18,12 @@ Train = Callable[..., Path]
 
 
 @pytest.fixture
-def train(colours: Path) -> Train:
-    """Train a tiny run, without pictures to validate on unless they are asked for, since the report takes longest."""
+def train(colors: Path) -> Train:
+    """Train a tiny run, without images to validate on unless they are asked for, since the report takes longest."""
 
     def run(name: str, *overrides: str, **values: Any) -> Path:
         recipe = override(override(tiny(book.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
-        result = job.train(
-            colours, recipe=recipe, out=colours.parent / "runs", name=name, overrides=overrides, **values
-        )
+        result = job.train(colors, recipe=recipe, out=colors.parent / "runs", name=name, overrides=overrides, **values)
         assert result is not None
         return result.run
 
@@ -133,18 +131,18 @@ def test_other_settings_are_refused_with_what_the_run_has(train):
     assert _weights(run) == before
 
 
-def test_the_same_settings_and_those_of_the_machine_may_be_given(train, colours):
+def test_the_same_settings_and_those_of_the_machine_may_be_given(train, colors):
     run = train("run", epochs=1)
     values = {"epochs": 1, "batch": 32, "imgsz": 32, "device": "auto", "workers": 1, "cache": "off", "save_every": "7"}
-    assert job.train(f"{colours}/", resume=run, model="tiny", name="run", **values) is not None
+    assert job.train(f"{colors}/", resume=run, model="tiny", name="run", **values) is not None
     assert journal.read_recipe(run / "recipe.toml").data.workers == 0
 
 
-def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colours, tmp_path, monkeypatch):
+def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colors, tmp_path, monkeypatch):
     whole = train("whole", epochs=2)
-    monkeypatch.chdir(colours.parent)
+    monkeypatch.chdir(colors.parent)
     recipe = override(override(tiny(book.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
-    result = job.train("colours", recipe=recipe, epochs=2, out="runs", name="run")
+    result = job.train("colors", recipe=recipe, epochs=2, out="runs", name="run")
     assert result is not None
     run = result.run.absolute()
     resume.states(run / "state")[-1].unlink()
@@ -152,16 +150,16 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
     monkeypatch.chdir(tmp_path / "elsewhere")
     job.train(resume=run)  # the data were given relative to the directory that it began in
     assert _rows(run) == _rows(whole)
-    moved = colours.rename(tmp_path / "moved")
+    moved = colors.rename(tmp_path / "moved")
     run = run.rename(tmp_path / "moved run")
-    with pytest.raises(UserError, match=r"no longer at 'colours'.*: resnets train DATA `resume='.*/moved run'`$"):
+    with pytest.raises(UserError, match=r"no longer at 'colors'.*: resnets train DATA `resume='.*/moved run'`$"):
         job.train(resume=run)
     resume.states(run / "state")[-1].unlink()
     job.train(moved, resume=run)
     assert _rows(run) == _rows(whole)
     assert job.train(resume=run) is not None  # it is known by now where they are
     moved = moved.rename(tmp_path / "moved again")
-    with pytest.raises(UserError, match=r"no longer at 'colours'.*: resnets train DATA `resume="):
+    with pytest.raises(UserError, match=r"no longer at 'colors'.*: resnets train DATA `resume="):
         job.train(resume=run)
     job.train(moved, resume=run)
     (moved / "red" / "00.png").write_bytes((moved / "red" / "01.png").read_bytes())
@@ -169,14 +167,14 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
         job.train(moved, resume=run)
 
 
-def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, colours):
-    weights = colours.parent / "weights.safetensors"
+def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, colors):
+    weights = colors.parent / "weights.safetensors"
     weights.write_bytes(_weights(train("parent", epochs=1))[1])
     recipe = override(override(tiny(book.find("finetune")), "data.val_fraction=0"), "freeze.head_epochs=0")
     runs = []
     for name in ("whole", "child"):
-        out = colours.parent / "runs"
-        result = job.train(colours, recipe=recipe, weights=weights, epochs=2, out=out, name=name)
+        out = colors.parent / "runs"
+        result = job.train(colors, recipe=recipe, weights=weights, epochs=2, out=out, name=name)
         assert result is not None
         runs.append(result.run)
     weights.unlink()
@@ -197,13 +195,11 @@ def test_epochs_are_only_added_to_a_finished_run(train):
         job.train(resume=run, epochs="+2")
 
 
-def test_changed_weights_and_a_changed_split_are_refused(train, colours):
+def test_changed_weights_and_a_changed_split_are_refused(train, colors):
     parent = train("parent", epochs=1)
-    weights = colours.parent / "weights.safetensors"
+    weights = colors.parent / "weights.safetensors"
     weights.write_bytes(_weights(parent)[1])
-    child = job.train(
-        colours, recipe=tiny(book.find("finetune")), weights=weights, epochs=1, out=colours.parent / "runs"
-    )
+    child = job.train(colors, recipe=tiny(book.find("finetune")), weights=weights, epochs=1, out=colors.parent / "runs")
     assert child is not None
     for asked in ("none", False):
         with pytest.raises(UserError, match=r"with model\.weights = .*, received none"):

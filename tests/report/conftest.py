@@ -1,4 +1,4 @@
-"""A small run folder as training leaves it, and a way to see colours in a picture."""
+"""A small run folder as training leaves it, and a way to see colors in an image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def journal_rows(epochs: int, val: bool = True) -> list[dict]:
 
 
 def make_predictions(paths: Sequence[str], classes: Sequence[str], temperature: float = 1.0) -> Predictions:
-    """Labels go round; every fourth picture of a set is taken for the class after its own."""
+    """Labels go round; every fourth image of a set is taken for the class after its own."""
     count, kinds = len(paths), len(classes)
     true = np.arange(count) % kinds
     said = np.where(np.arange(count) % 4 == 3, (true + 1) % kinds, true)
@@ -70,11 +70,11 @@ def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Pa
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Callable[[int], list[str]]:
-    """Give a function that writes so many small pictures and returns their paths."""
+def images(tmp_path: Path) -> Callable[[int], list[str]]:
+    """Give a function that writes so many small images and returns their paths."""
 
     def write(count: int) -> list[str]:
-        folder = tmp_path / "pictures"
+        folder = tmp_path / "images"
         folder.mkdir(exist_ok=True)
         draws = np.random.default_rng(1)
         paths = [folder / f"{number:04d}.png" for number in range(count)]
@@ -86,13 +86,13 @@ def pictures(tmp_path: Path) -> Callable[[int], list[str]]:
 
 
 @pytest.fixture
-def finished(tmp_path: Path, pictures) -> Callable[..., tuple[Path, Predictions]]:
-    """Give a function that makes a run folder of these classes, without its pictures and its page."""
+def finished(tmp_path: Path, images) -> Callable[..., tuple[Path, Predictions]]:
+    """Give a function that makes a run folder of these classes, without its images and its page."""
 
     def make(
         classes: Sequence[str] = ("ant", "bee", "cat"), count: int = 40, temperature: float = 1.5, epochs: int = 3
     ):
-        predictions = make_predictions(pictures(count), classes, temperature)
+        predictions = make_predictions(images(count), classes, temperature)
         return write_run(tmp_path / "a run", predictions, epochs), predictions
 
     return make
@@ -105,7 +105,7 @@ def rows() -> Callable[..., list[dict]]:
 
 @pytest.fixture
 def unmeasured(tmp_path: Path) -> Path:
-    """The folder of a run without validation pictures."""
+    """The folder of a run without validation images."""
     return write_run(tmp_path / "no val", None)
 
 
@@ -121,17 +121,17 @@ def seen(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def pixels() -> Callable[[Path], np.ndarray]:
-    """Give a function from a picture's path to its pixels, int (H, W, 3)."""
+    """Give a function from an image's path to its pixels, int (H, W, 3)."""
     return seen
 
 
 @pytest.fixture
 def near() -> Callable[..., np.ndarray]:
-    """Give a function that tells which pixels (H, W) have a colour `#RRGGBB`, up to `tolerance` in each channel."""
+    """Give a function that tells which pixels (H, W) have a color `#RRGGBB`, up to `tolerance` in each channel."""
 
-    def where(picture: np.ndarray, colour: str, tolerance: int = 3) -> np.ndarray:
-        wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
-        return (np.abs(picture - wanted) <= tolerance).all(axis=-1)
+    def where(image: np.ndarray, color: str, tolerance: int = 3) -> np.ndarray:
+        wanted = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)])
+        return (np.abs(image - wanted) <= tolerance).all(axis=-1)
 
     return where
 

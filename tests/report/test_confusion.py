@@ -1,4 +1,4 @@
-"""The picture of the confusion matrix."""
+"""The figure of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import pytest
 from resnets.report import confusion, sheet
 
 
-def tint(colour: str, share: float) -> str:
-    """What a share of a row looks like: from white to the colour by its root."""
-    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+def tint(color: str, share: float) -> str:
+    """What a share of a row looks like: from white to the color by its root."""
+    parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
     return "#" + "".join(f"{round(255 * (1 - share**0.5) + part * share**0.5):02X}" for part in parts)
 
 
-def test_cells_have_the_colour_of_their_share_of_the_row(tmp_path, pixels, near):
+def test_cells_have_the_color_of_their_share_of_the_row(tmp_path, pixels, near):
     for right, wrong in ((9, 1), (5, 5)):
         matrix = np.array([[right, wrong, 0], [0, 40, 0], [0, 0, 0]])
-        picture = pixels(confusion.draw(matrix, ["ant", "bee", "cat"], tmp_path / "matrix.png"))
+        image = pixels(confusion.draw(matrix, ["ant", "bee", "cat"], tmp_path / "matrix.png"))
         cell = 150 * 150
         total = right + wrong
-        assert near(picture, tint(sheet.RIGHT, right / total), 1).sum() > 0.8 * cell
-        assert near(picture, tint(sheet.WRONG, wrong / total), 1).sum() > 0.8 * cell
-        assert near(picture, sheet.RIGHT, 1).sum() > 0.8 * cell
-        assert near(picture, sheet.SHADE, 1).sum() > 2.5 * cell  # the row without pictures
+        assert near(image, tint(sheet.RIGHT, right / total), 1).sum() > 0.8 * cell
+        assert near(image, tint(sheet.WRONG, wrong / total), 1).sum() > 0.8 * cell
+        assert near(image, sheet.RIGHT, 1).sum() > 0.8 * cell
+        assert near(image, sheet.SHADE, 1).sum() > 2.5 * cell  # the row without images
 
 
 def test_numbers_stand_in_the_cells(tmp_path, pixels):
     def inside(count: int) -> np.ndarray:
         path = confusion.draw(np.array([[count, 0], [0, 50]]), ["ant", "bee"], tmp_path / "matrix.png")
-        picture = pixels(path)
-        blue = (picture == [0x00, 0x77, 0xBB]).all(axis=-1)
+        image = pixels(path)
+        blue = (image == [0x00, 0x77, 0xBB]).all(axis=-1)
         rows, columns = np.flatnonzero(blue.any(axis=1)), np.flatnonzero(blue.any(axis=0))
-        return picture[rows[60] : rows[130], columns[10] : columns[140]]
+        return image[rows[60] : rows[130], columns[10] : columns[140]]
 
     assert (inside(7) > 240).all(axis=-1).sum() > 50  # white letters on blue
     assert (inside(7) != inside(8)).any()
@@ -81,7 +81,7 @@ def test_names_beside_a_large_matrix_follow_the_mistakes(tmp_path, pixels):
     assert not (np.abs(without[:, beside] - [0xCC, 0x33, 0x11]) < 10).all(axis=-1).any()
 
 
-def test_no_labelled_picture_at_all(tmp_path):
+def test_no_labeled_image_at_all(tmp_path):
     assert confusion.draw(np.zeros((3, 3), int), ["a", "b", "c"], tmp_path / "matrix.png").exists()
 
 

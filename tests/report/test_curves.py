@@ -25,19 +25,19 @@ def test_the_best_epoch_is_the_trainers_best(rows):
 
 @pytest.mark.parametrize("epochs", [0, 1, 2, 40, 41, 200])
 def test_any_number_of_epochs(tmp_path, rows, pixels, near, epochs):
-    picture = pixels(curves.draw(rows(epochs), tmp_path / "results.png"))
-    assert picture.shape == (curves.HEIGHT, curves.WIDTH, 3)
-    for colour in (sheet.TRAINING, sheet.HELD_OUT):
-        assert (near(picture, colour).sum() > 100) == (epochs > 0)
+    image = pixels(curves.draw(rows(epochs), tmp_path / "results.png"))
+    assert image.shape == (curves.HEIGHT, curves.WIDTH, 3)
+    for color in (sheet.TRAINING, sheet.HELD_OUT):
+        assert (near(image, color).sum() > 100) == (epochs > 0)
 
 
 def test_without_validation_there_is_one_line_and_no_mark(tmp_path, rows, pixels, near):
-    picture = pixels(curves.draw(rows(5, val=False), tmp_path / "results.png"))
-    assert near(picture, sheet.TRAINING).sum() > 500
-    assert near(picture, sheet.HELD_OUT).sum() == 0
+    image = pixels(curves.draw(rows(5, val=False), tmp_path / "results.png"))
+    assert near(image, sheet.TRAINING).sum() > 500
+    assert near(image, sheet.HELD_OUT).sum() == 0
     marked = pixels(curves.draw(rows(5), tmp_path / "results.png"))
     plot = slice(140, 600)  # between the names above the panels and the epochs below them
-    assert near(picture, sheet.INK)[plot].sum() == 0
+    assert near(image, sheet.INK)[plot].sum() == 0
     assert near(marked, sheet.INK)[plot].sum() > 50
 
 
@@ -47,8 +47,8 @@ def test_the_mark_stands_at_the_best_epoch(tmp_path, rows, pixels, near):
         table = rows(5)
         for place, row in enumerate(table):
             row["val/accuracy_top1"] = 0.9 if place == best else 0.5
-        picture = pixels(curves.draw(table, tmp_path / "results.png"))
-        ring = near(picture, sheet.INK)[140:600, :800]
+        image = pixels(curves.draw(table, tmp_path / "results.png"))
+        ring = near(image, sheet.INK)[140:600, :800]
         places.append(np.flatnonzero(ring.any(axis=0)).mean())
     assert places[0] < places[1] < places[2]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=2)
@@ -60,8 +60,8 @@ def test_a_gap_a_spike_and_not_a_number_are_drawn(tmp_path, rows, pixels, near):
     table[3]["train/loss"] = math.nan
     table[4]["train/loss"] = 1e6
     table[5]["lr"] = math.inf
-    picture = pixels(curves.draw(table, tmp_path / "results.png"))
-    loss = near(picture, sheet.HELD_OUT)[140:600, 100:750]
+    image = pixels(curves.draw(table, tmp_path / "results.png"))
+    loss = near(image, sheet.HELD_OUT)[140:600, 100:750]
     # On a logarithmic scale the spike leaves the other losses far above the bottom, and they still differ.
     assert np.ptp(np.flatnonzero(loss.any(axis=1))) > 20
     assert loss.sum() > 100

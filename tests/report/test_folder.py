@@ -21,14 +21,14 @@ def test_everything_is_read(finished):
     assert files.setting("data.location") == "flowers & <b>bees</b>"
     assert files.setting("no.such") == ""
     assert files.environment["versions"]["torch"] == "2.15.0+test"
-    assert set(files.problems) == set(folder.PICTURES)
+    assert set(files.problems) == set(folder.IMAGES)
     assert not files.is_evaluation
 
 
 def test_nothing_is_there(tmp_path):
     files = folder.read(tmp_path)
-    assert (files.rows, files.metrics, files.recipe, files.pictures) == ([], {}, [], {})
-    assert len(files.problems) == 7 + len(folder.PICTURES)
+    assert (files.rows, files.metrics, files.recipe, files.images) == ([], {}, [], {})
+    assert len(files.problems) == 7 + len(folder.IMAGES)
     assert set(files.problems.values()) == {"is not in the run folder"}
     assert not files.is_evaluation
 

@@ -1,4 +1,4 @@
-"""Grids of pictures."""
+"""Grids of images."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def test_arrays_of_any_kind(array):
     assert np.abs(tile.astype(int) - [0, 160, 0]).max() <= 1
 
 
-def test_grey_and_normalised_arrays():
+def test_gray_and_normalized_arrays():
     ramp = np.linspace(0, 1, 64).reshape(8, 8)
     for array in (ramp, ramp[..., None], ramp[None]):
         tile = gallery.as_rgb(array)
         assert (tile[..., 0] == tile[..., 1]).all()
         assert (tile[0, 0, 0], tile[-1, -1, 0]) == (0, 255)
-    normalised = gallery.as_rgb(np.stack([ramp * 4 - 2] * 3))
-    assert (normalised.min(), normalised.max()) == (0, 255)
+    normalized = gallery.as_rgb(np.stack([ramp * 4 - 2] * 3))
+    assert (normalized.min(), normalized.max()) == (0, 255)
     assert gallery.as_rgb(np.full((4, 4), np.nan)).shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 900), (900, 1), (8, 8), (3000, 4000), (300, 200)])
-def test_a_picture_keeps_its_shape_on_pale_ground(tmp_path, height, width):
-    path = tmp_path / "picture.png"
+def test_a_image_keeps_its_shape_on_pale_ground(tmp_path, height, width):
+    path = tmp_path / "image.png"
     Image.fromarray(np.full((height, width, 3), [0, 160, 0], np.uint8)).save(path)
     tile = gallery.fitted(path)
     green = (np.abs(tile.astype(int) - [0, 160, 0]) <= 2).all(axis=-1)
@@ -66,28 +66,28 @@ def test_a_picture_keeps_its_shape_on_pale_ground(tmp_path, height, width):
     assert (tile[~green] == pale).all()
 
 
-def test_a_vanished_picture_is_a_grey_tile_with_its_name(tmp_path, pixels, near):
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_a_vanished_image_is_a_gray_tile_with_its_name(tmp_path, pixels, near):
+    (tmp_path / "text.jpg").write_text("no image")
     tiles = [
         Tile(tmp_path / "gone.jpg", "a"),
         Tile(str(tmp_path / "text.jpg"), "b"),
         Tile(tmp_path, "c"),
         Tile(GREEN, "d"),
     ]
-    picture = pixels(gallery.draw(tiles, tmp_path / "grid.png"))
+    image = pixels(gallery.draw(tiles, tmp_path / "grid.png"))
     for place in range(3):
         left = MARGIN + place * (TILE + GAP)
-        tile = picture[MARGIN : MARGIN + TILE, left : left + TILE]
+        tile = image[MARGIN : MARGIN + TILE, left : left + TILE]
         assert near(tile, sheet.RULE).mean() > 0.8
         assert near(tile, sheet.INK, 30).sum() > 50
 
 
 def test_right_is_blue_wrong_is_red_unknown_is_neither(tmp_path, pixels, near):
     tiles = [Tile(GREEN, "a", "a", good=True), Tile(GREEN, "a", "b", good=False), Tile(GREEN, "a", "b")]
-    picture = pixels(gallery.draw(tiles, tmp_path / "grid.png"))
+    image = pixels(gallery.draw(tiles, tmp_path / "grid.png"))
     places = [slice(MARGIN + k * (TILE + GAP), MARGIN + k * (TILE + GAP) + TILE) for k in range(3)]
-    blue = [near(picture[:, place], sheet.RIGHT).sum() for place in places]
-    red = [near(picture[:, place], sheet.WRONG).sum() for place in places]
+    blue = [near(image[:, place], sheet.RIGHT).sum() for place in places]
+    red = [near(image[:, place], sheet.WRONG).sum() for place in places]
     assert blue[0] > 6 * TILE
     assert red[1] > 6 * TILE
     assert blue[1:] == [0, 0]
@@ -99,34 +99,34 @@ def test_texts_do_not_leave_their_tile(tmp_path, pixels):
     tile = Tile(
         GREEN, long, long, good=False, title_value="loss 12.34", subtitle_value="99.9 %", note="/far/away/" * 20
     )
-    picture = pixels(gallery.draw([tile], tmp_path / "grid.png"))
-    columns = np.flatnonzero((picture < 200).any(axis=(0, 2)))
+    image = pixels(gallery.draw([tile], tmp_path / "grid.png"))
+    columns = np.flatnonzero((image < 200).any(axis=(0, 2)))
     assert columns[0] >= MARGIN - 2
     assert columns[-1] <= MARGIN + TILE + 2
 
 
 def test_the_worst_losses_come_first(tmp_path, predicted, monkeypatch):
-    colours = [[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]]
+    colors = [[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]]
     paths = []
-    for number, colour in enumerate(colours):
+    for number, color in enumerate(colors):
         paths.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(np.full((9, 9, 3), colour, np.uint8)).save(paths[-1])
+        Image.fromarray(np.full((9, 9, 3), color, np.uint8)).save(paths[-1])
     results = predicted(paths, ["ant", "bee"])
     logits = np.array([[0, 0], [0, 5], [0, 9], [5, 0]], np.float32)
     results = replace(results, true=np.array([0, 0, 0, -1]), logits=logits)
     with Image.open(gallery.worst(results, tmp_path / "top_losses.png")) as image:
         row = np.asarray(image)[180]
     places = [MARGIN + k * (TILE + GAP) + TILE // 2 for k in range(3)]
-    assert [list(row[place]) for place in places] == [colours[2], colours[1], colours[0]]
-    assert image.width == 2 * MARGIN + 3 * TILE + 2 * GAP  # the unlabelled one is not among them
+    assert [list(row[place]) for place in places] == [colors[2], colors[1], colors[0]]
+    assert image.width == 2 * MARGIN + 3 * TILE + 2 * GAP  # the unlabeled one is not among them
 
 
-def test_predictions_are_drawn_by_chance_but_always_the_same(tmp_path, predicted, pictures):
-    results = predicted(pictures(60), ["ant", "bee", "cat"])
+def test_predictions_are_drawn_by_chance_but_always_the_same(tmp_path, predicted, images):
+    results = predicted(images(60), ["ant", "bee", "cat"])
     one = gallery.predictions(results, tmp_path / "a.jpg").read_bytes()
     assert gallery.predictions(results, tmp_path / "b.jpg").read_bytes() == one
-    unlabelled = replace(results, true=np.full(60, -1))
-    assert gallery.predictions(unlabelled, tmp_path / "c.jpg").read_bytes() != one
+    unlabeled = replace(results, true=np.full(60, -1))
+    assert gallery.predictions(unlabeled, tmp_path / "c.jpg").read_bytes() != one
 
 
 @pytest.mark.parametrize(("share", "words"), [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50 %"), (0.001, "0 %")])

@@ -1,4 +1,4 @@
-"""Text of any language in pictures."""
+"""Text of any language in images."""
 
 from __future__ import annotations
 

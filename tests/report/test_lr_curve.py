@@ -16,18 +16,18 @@ LOSSES = 2.3 - 1.5 / (1 + np.exp(-4 * (np.log10(RATES) + 2.5))) + np.where(RATES
 @pytest.mark.parametrize("suggestion", [1e-4, 1e-3, 1e-2])
 def test_the_suggestion_is_marked_where_it_is(tmp_path, pixels, near, suggestion):
     path = lr_curve.draw(list(RATES), list(LOSSES), suggestion, tmp_path / "lr.png")
-    picture = pixels(path)
-    assert picture.shape == (lr_curve.HEIGHT, lr_curve.WIDTH, 3)
-    columns = np.flatnonzero(near(picture, sheet.HELD_OUT, 20).sum(axis=0) > 50)
+    image = pixels(path)
+    assert image.shape == (lr_curve.HEIGHT, lr_curve.WIDTH, 3)
+    columns = np.flatnonzero(near(image, sheet.HELD_OUT, 20).sum(axis=0) > 50)
     low, high = math.log(1e-5 / 1.1), math.log(1.1)
     expected = 100 + 1050 * (math.log(suggestion) - low) / (high - low)
     assert columns.mean() == pytest.approx(expected, abs=2)
 
 
 def test_without_a_suggestion_nothing_is_marked(tmp_path, pixels, near):
-    picture = pixels(lr_curve.draw(list(RATES), list(LOSSES), None, tmp_path / "lr.png"))
-    assert near(picture, sheet.HELD_OUT, 20).sum() == 0
-    assert near(picture, sheet.TRAINING).sum() > 1000
+    image = pixels(lr_curve.draw(list(RATES), list(LOSSES), None, tmp_path / "lr.png"))
+    assert near(image, sheet.HELD_OUT, 20).sum() == 0
+    assert near(image, sheet.TRAINING).sum() > 1000
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_pairs_by_number_then_by_share():
     assert mistakes.confused(np.eye(3, dtype=int), most=5) == []
 
 
-def test_classes_least_often_recognised():
+def test_classes_least_often_recognized():
     assert mistakes.missed(MATRIX, most=10) == [(1, 2, 6), (0, 7, 10)]
     assert mistakes.missed(np.zeros((2, 2), int), most=10) == []
 

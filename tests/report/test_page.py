@@ -71,7 +71,7 @@ def test_the_numbers_of_the_files_are_on_the_page(finished):
     assert "2.15.0+test" in text
     assert f"resnets predict '{run.resolve()}'" in text
     assert f"resnets evaluate '{run.resolve()}'" in text
-    assert "160" in text  # training pictures of split.csv
+    assert "160" in text  # training images of split.csv
     assert "T = " not in text
     assert "The temperature 1.50" in text
     assert "3 min 4 s" in text
@@ -135,8 +135,8 @@ def test_a_damaged_file_is_named(finished):
 def test_without_validation(unmeasured):
     drawings.draw_all(unmeasured, None)
     found = read(unmeasured / "report.html")
-    assert "There are no labelled validation images" in found.text
-    assert "There were no validation pictures: the curves show" in found.text
+    assert "There are no labeled validation images" in found.text
+    assert "There were no validation images: the curves show" in found.text
     assert [value for name, value in found.attributes if name == "src"]
 
 
@@ -149,7 +149,7 @@ def test_an_evaluation_names_its_checkpoint_and_leaves_out_the_training(finished
     found = read(run / "report.html")
     assert "How the training went" not in found.text
     assert "is not in the run folder" not in found.text
-    assert "/runs/one/weights/best.safetensors PICTURE" in found.text
+    assert "/runs/one/weights/best.safetensors IMAGE" in found.text
     assert "Measured on 40 images: 75.0 % right" in found.text
     assert "only if the model was not trained on them" in found.text
     assert "Protocol: 1 crop." in found.text
@@ -170,7 +170,7 @@ def test_the_worst_losses_are_small_on_the_page(finished):
     Image.fromarray(noise).save(run / "top_losses.png")
     page.write(run)
     assert (run / "report.html").stat().st_size < 2_000_000 < (run / "top_losses.png").stat().st_size
-    (run / "top_losses.png").write_bytes(b"no picture")
+    (run / "top_losses.png").write_bytes(b"no image")
     page.write(run)
 
 

@@ -34,8 +34,8 @@ def test_red_is_what_is_missing(tmp_path, predicted, pixels, near):
 def test_the_bar_is_as_high_as_the_share(tmp_path, predicted, pixels, near):
     heights = []
     for right in (20, 60, 100):
-        picture = pixels(reliability.draw(at(predicted, 0.9, right=right), tmp_path / "a.png"))
-        blue = near(picture, "#4099CC", 4)[170:676, 100:740]
+        image = pixels(reliability.draw(at(predicted, 0.9, right=right), tmp_path / "a.png"))
+        blue = near(image, "#4099CC", 4)[170:676, 100:740]
         heights.append(blue.sum(axis=1).astype(bool).sum())
     assert heights == pytest.approx([98, 294, 490], abs=12)
 
@@ -54,5 +54,5 @@ def test_two_panels_with_a_temperature_and_one_without(tmp_path, predicted, pixe
 
 
 def test_without_labels_the_frame_stays_empty(tmp_path, predicted, pixels):
-    unlabelled = replace(at(predicted, 0.9, right=60), true=np.full(100, -1))
-    assert pixels(reliability.draw(unlabelled, tmp_path / "a.png")).shape == (960, 800, 3)
+    unlabeled = replace(at(predicted, 0.9, right=60), true=np.full(100, -1))
+    assert pixels(reliability.draw(unlabeled, tmp_path / "a.png")).shape == (960, 800, 3)

@@ -39,13 +39,13 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path, unmeasured, finished):
     assert names(drawings.draw_all(tmp_path / "nothing", None)) == ["report.html"]
     assert names(drawings.draw_all(unmeasured, None)) == ["results.png", "report.html"]
     run, predictions = finished()
-    unlabelled = replace(predictions, true=np.full(len(predictions), -1))
-    assert names(drawings.draw_all(run, unlabelled)) == ["results.png", "val_batch_pred.jpg", "report.html"]
+    unlabeled = replace(predictions, true=np.full(len(predictions), -1))
+    assert names(drawings.draw_all(run, unlabeled)) == ["results.png", "val_batch_pred.jpg", "report.html"]
     empty = replace(predictions, paths=(), true=np.zeros(0, np.int64), logits=np.zeros((0, 3), np.float32))
     assert names(drawings.draw_all(run, empty)) == ["results.png", "report.html"]
 
 
-def test_pictures_that_vanished_do_not_stop_it(finished):
+def test_images_that_vanished_do_not_stop_it(finished):
     run, predictions = finished()
     for path in predictions.paths[::2]:
         os.unlink(path)

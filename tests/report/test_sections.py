@@ -25,7 +25,7 @@ def journal(run, *accuracies: tuple[float, float | None]):
         ([(0.99, 0.7), (0.99, 0.69)], "learned some by heart"),
         ([(0.5, 0.3), (0.4, 0.2)], "weights of epoch 1"),
         ([(0.9, 0.85), (0.91, 0.86)], "more epochs may make it better"),
-        ([(0.9, None)], "no validation pictures"),
+        ([(0.9, None)], "no validation images"),
         ([], ""),
     ],
 )
@@ -39,9 +39,9 @@ def test_summary(finished):
     run, _ = finished(count=48)
     files = folder.read(run)
     said = " ".join(sections.summary(files, tally.count(files.predictions)))
-    # Every fourth picture is wrong, which is four of the sixteen of each class.
+    # Every fourth image is wrong, which is four of the sixteen of each class.
     assert "It most often takes “\u2068ant\u2069” for “\u2068bee\u2069”: 4 of 16 times." in said
-    assert "75 % of its 16 pictures are found" in said
+    assert "75 % of its 16 images are found" in said
     assert "The best of its 3 epochs was number 2" in said
 
 
@@ -49,7 +49,7 @@ def test_classes_and_parts(finished):
     run, _ = finished(count=48)
     files = folder.read(run)
     rows = sections.class_rows(files)
-    assert [(row.name, row.training, row.pictures, row.recall) for row in rows] == [
+    assert [(row.name, row.training, row.images, row.recall) for row in rows] == [
         ("ant", 64, 16, 0.75),
         ("bee", 64, 16, 0.75),
         ("cat", 64, 16, 0.75),
@@ -57,7 +57,7 @@ def test_classes_and_parts(finished):
     assert sections.split_rows(files) == [("training", 192, 3, 64, 64), ("validation", 48, 3, 16, 16)]
 
 
-def test_a_class_without_pictures_has_empty_cells(finished):
+def test_a_class_without_images_has_empty_cells(finished):
     run, _ = finished(classes=["ant", "bee", "cat", "dog"], count=2)
     assert sections.class_rows(folder.read(run))[3] == ("dog", 0, 0, None, None, None, None, None)
 

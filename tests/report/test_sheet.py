@@ -1,4 +1,4 @@
-"""The sheet that all pictures are drawn on."""
+"""The sheet that all figures are drawn on."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def test_size_and_formats(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png", "b.JPEG"]
 
 
-def test_pictures_and_rectangles_lie_where_they_were_put():
+def test_images_and_rectangles_lie_where_they_were_put():
     page = Sheet(100, 80)
     own = np.arange(10 * 20 * 3, dtype=np.uint8).reshape(10, 20, 3)
-    page.picture(30, 50, own)
+    page.image(30, 50, own)
     page.fill(Frame(5, 7, 11, 13), "#CC3311")
     seen = page.pixels()
     assert (seen[50:60, 30:50] == own).all()
@@ -77,16 +77,16 @@ def test_dollars_are_no_formula():
     assert (page.pixels() < 128).sum() > 1.5 * (other.pixels() < 128).sum()
 
 
-def test_letters_stand_out_on_every_colour_of_the_matrix():
+def test_letters_stand_out_on_every_color_of_the_matrix():
     for share in np.linspace(0, 1, 21):
-        for colour in (sheet.RIGHT, sheet.WRONG):
-            parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+        for color in (sheet.RIGHT, sheet.WRONG):
+            parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
             ground = "#" + "".join(f"{round(255 + (part - 255) * share):02X}" for part in parts)
             assert sheet.contrast(sheet.readable_on(ground), ground) >= 4.0
     assert sheet.contrast("#FFFFFF", "#000000") == pytest.approx(21)
     assert sheet.contrast("#777777", "#777777") == 1
-    # The colours that must be told apart keep their distance in lightness or hue from paper, too.
-    assert all(sheet.contrast(colour, sheet.PAPER) >= 2.5 for colour in (sheet.TRAINING, sheet.HELD_OUT, sheet.WRONG))
+    # The colors that must be told apart keep their distance in lightness or hue from paper, too.
+    assert all(sheet.contrast(color, sheet.PAPER) >= 2.5 for color in (sheet.TRAINING, sheet.HELD_OUT, sheet.WRONG))
 
 
 def test_what_a_user_set_for_matplotlib_neither_shows_nor_changes(tmp_path, rows):

@@ -22,7 +22,7 @@ ROWS = [
 
 def test_counts():
     counted = tally.count(ROWS)
-    assert (counted.total, counted.right, counted.unlabelled) == (4, 2, 1)
+    assert (counted.total, counted.right, counted.unlabeled) == (4, 2, 1)
     assert math.isclose(counted.sure, (0.995 + 0.92 + 0.85 + 0.45) / 4)
     assert counted.commonest == ("ant", 2)
     assert [one.path for one in counted.worst(2)] == ["2", "4"]
@@ -48,4 +48,4 @@ def test_nothing():
     empty = tally.count([])
     assert (empty.total, empty.right, empty.commonest, empty.thresholds()) == (0, 0, None, [])
     assert math.isnan(empty.sure)
-    assert tally.count([{"unknown": "columns"}]).unlabelled == 1
+    assert tally.count([{"unknown": "columns"}]).unlabeled == 1

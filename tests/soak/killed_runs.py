@@ -166,9 +166,9 @@ def whole_run(folder: Path, words: list[str]) -> tuple[float, float]:
 def soak(folder: Path, kills: int, seed: int, jobs: list[str]) -> int:
     """Kill until there were so many; prints each trial, and gives the number of runs that ended otherwise."""
     chance = random.Random(seed)
-    if main(["data", "get", "shapes", str(folder / "pictures"), "--count", "200", "--size", "32"]):
+    if main(["data", "get", "shapes", str(folder / "images"), "--count", "200", "--size", "32"]):
         raise SystemExit(1)
-    base = {job: ["train", str(folder / "pictures"), *COMMON.split(), *JOBS[job].split()] for job in jobs}
+    base = {job: ["train", str(folder / "images"), *COMMON.split(), *JOBS[job].split()] for job in jobs}
     times = {}
     for job in jobs:
         (folder / job).mkdir()

@@ -1,4 +1,4 @@
-"""A small set of pictures and a network that knows most of them."""
+"""A small set of images and a network that knows most of them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights.checkpoint import Checkpoint, save
 
-COLOURS = {"red": (190, 60, 60), "green": (60, 170, 70), "blue": (70, 70, 180)}
+COLORS = {"red": (190, 60, 60), "green": (60, 170, 70), "blue": (70, 70, 180)}
 PER_CLASS = 6
 
 
 @dataclass(frozen=True)
 class World:
-    """Pictures in class folders below `root`, of several sizes, and a checkpoint that was made for them."""
+    """Images in class folders below `root`, of several sizes, and a checkpoint that was made for them."""
 
     root: Path
     data: Path
@@ -40,11 +40,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("world")
     random = np.random.default_rng(0)
     samples = []
-    for label, colour in COLOURS.items():
+    for label, color in COLORS.items():
         (root / "data" / label).mkdir(parents=True)
         for number in range(PER_CLASS):
             shape = [(40, 52), (52, 40), (48, 48)][number % 3]
-            pixels = np.clip(random.normal(colour, 70, (*shape, 3)), 0, 255).astype(np.uint8)
+            pixels = np.clip(random.normal(color, 70, (*shape, 3)), 0, 255).astype(np.uint8)
             path = root / "data" / label / f"{number}.png"
             Image.fromarray(pixels).save(path)
             samples.append(Sample(str(path), label))
@@ -52,7 +52,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(root, root / "data", root / "net.safetensors", samples)
 
 
-def knowing(path: Path, samples: list[Sample], *, classes: tuple[str, ...] = tuple(COLOURS), seed: int = 0) -> None:
+def knowing(path: Path, samples: list[Sample], *, classes: tuple[str, ...] = tuple(COLORS), seed: int = 0) -> None:
     """Save a network with random features, whose head tells the classes apart by the nearest mean of them."""
     torch.manual_seed(seed)
     spec = zoo.spec("tiny", classes=len(classes))
@@ -62,7 +62,7 @@ def knowing(path: Path, samples: list[Sample], *, classes: tuple[str, ...] = tup
         middle = vectors.mean(0)
         vectors -= middle
         means = torch.stack([vectors[[sample.label == name for sample in samples]].mean(0) for name in classes])
-        # Logits of about -2 to 2: sure of most pictures and wrong about some.
+        # Logits of about -2 to 2: sure of most images and wrong about some.
         net.head.fc.weight.copy_(means * 2 / (vectors @ means.T).std())
         net.head.fc.bias.copy_(-net.head.fc.weight @ middle)
     save(path, Checkpoint(spec, preprocess, classes, net.state_dict(), temperature=1.5, metrics={"top1": 0.5}))

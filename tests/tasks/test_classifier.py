@@ -1,4 +1,4 @@
-"""One picture or many, of every kind, in; a name and a probability for each out."""
+"""One image or many, of every kind, in; a name and a probability for each out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_loaded_classifier_is_ready(classifier: Classifier, world) -> None:
     assert classifier.spec is not None
     assert classifier.spec.name == "tiny"
     assert (classifier.temperature, classifier.metrics) == (1.5, {"top1": 0.5})
-    assert repr(classifier) == f"Classifier({world.checkpoint}, 3 classes, pictures of 32x32)"
+    assert repr(classifier) == f"Classifier({world.checkpoint}, 3 classes, images of 32x32)"
 
 
 def test_the_answer_is_the_softmax_of_the_network(classifier: Classifier, world) -> None:
@@ -59,21 +59,21 @@ def test_batches_and_threads_change_nothing(batch: int, workers: int | None, cla
         assert one.probability == pytest.approx(other.probability, abs=1e-5)
 
 
-def test_every_kind_of_picture(classifier: Classifier, world) -> None:
+def test_every_kind_of_image(classifier: Classifier, world) -> None:
     path = Path(world.paths[0])
     pixels = np.array(Image.open(path))
     wanted = classifier.predict(path)[0].top
-    pictures = [str(path), path, pixels, Image.open(path), Image.fromarray(pixels).convert("RGBA")]
-    for one in pictures:
+    images = [str(path), path, pixels, Image.open(path), Image.fromarray(pixels).convert("RGBA")]
+    for one in images:
         assert classifier.predict(one)[0].top == wanted
-    for many in (pictures, iter(pictures)):
+    for many in (images, iter(images)):
         # In a batch the sums are taken in another order.
         assert all(dict(each.top) == pytest.approx(dict(wanted), rel=1e-4) for each in classifier.predict(many))
-    assert [each.path for each in classifier.predict(pictures)] == [str(path), str(path), "[2]", "[3]", "[4]"]
+    assert [each.path for each in classifier.predict(images)] == [str(path), str(path), "[2]", "[3]", "[4]"]
     stack = np.stack([pixels, pixels[::-1]])
     assert [each.path for each in classifier.predict(stack)] == ["[0]", "[1]"]
-    grey = pixels[:, :, 0]
-    assert classifier.predict(grey)[0].top == classifier.predict(Image.fromarray(grey))[0].top
+    gray = pixels[:, :, 0]
+    assert classifier.predict(gray)[0].top == classifier.predict(Image.fromarray(gray))[0].top
 
 
 def test_a_pillow_image_is_turned_and_its_transparency_shown_as_in_a_file(
@@ -93,9 +93,9 @@ def test_a_pillow_image_is_turned_and_its_transparency_shown_as_in_a_file(
     assert classifier.predict(image.convert("CMYK"))[0].label is not None
 
 
-def test_a_picture_that_cannot_be_read_is_an_answer(classifier: Classifier, world, tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_is_an_answer(classifier: Classifier, world, tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     whole = Path(world.paths[0]).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     bad = [tmp_path / "empty.jpg", tmp_path / "text.jpg", tmp_path / "cut.png", tmp_path, tmp_path / "missing.jpg"]
@@ -109,7 +109,7 @@ def test_a_picture_that_cannot_be_read_is_an_answer(classifier: Classifier, worl
     assert [answer.label for answer in answers[1:10:2]] == [each.label for each in classifier.predict(world.paths[:5])]
 
 
-def test_unreadable_pictures_leave_the_batches_full(classifier: Classifier, world, tmp_path: Path) -> None:
+def test_unreadable_images_leave_the_batches_full(classifier: Classifier, world, tmp_path: Path) -> None:
     sizes: list[int] = []
     classifier.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     mixed = [path for path in world.paths[:16] for path in (path, tmp_path / "missing.jpg")]
@@ -138,7 +138,7 @@ def test_as_many_classes_as_asked_for(classifier: Classifier, world) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "shows"),
+    ("image", "shows"),
     [
         (np.zeros((4, 4, 3)), r"float64 \(4, 4, 3\)"),
         (np.zeros((4, 4, 7), dtype=np.uint8), r"\(4, 4, 7\)"),
@@ -147,9 +147,9 @@ def test_as_many_classes_as_asked_for(classifier: Classifier, world) -> None:
         ([None], "kind NoneType"),
     ],
 )
-def test_what_is_no_picture(picture: object, shows: str, classifier: Classifier) -> None:
+def test_what_is_no_image(image: object, shows: str, classifier: Classifier) -> None:
     with pytest.raises(UserError, match=shows):
-        classifier.predict(picture)  # type: ignore[arg-type]
+        classifier.predict(image)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("values", [{"top_k": 0}, {"batch": 0}, {"workers": -1}])
@@ -169,7 +169,7 @@ def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier,
         classifier.predict(world.paths)
 
 
-def test_pictures_of_any_size_where_nothing_is_resized(world) -> None:
+def test_images_of_any_size_where_nothing_is_resized(world) -> None:
     net = zoo.create("tiny", classes=2, stem="valid")  # which takes nothing below 11 pixels
     whole = Preprocess(size=(32, 32), resize="none", resize_to=None, crop="none")
     classifier = Classifier(net, whole, ("a", "b"))

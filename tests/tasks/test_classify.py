@@ -1,4 +1,4 @@
-"""Every picture is judged once, by one network or several, in one look or many."""
+"""Every image is judged once, by one network or several, in one look or many."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from resnets.tasks.classify import evaluate, load
 from resnets.weights import checkpoint as checkpoints
 
 
-def softmax(classifier: Classifier, pictures: torch.Tensor) -> np.ndarray:
+def softmax(classifier: Classifier, images: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
-        return torch.softmax(classifier.net(pictures).double() / classifier.temperature, 1).numpy()
+        return torch.softmax(classifier.net(images).double() / classifier.temperature, 1).numpy()
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (5, 2), (64, None)])
-def test_every_picture_counts_once_and_keeps_its_place(batch: int, workers: int | None, world) -> None:
+def test_every_image_counts_once_and_keeps_its_place(batch: int, workers: int | None, world) -> None:
     classifier = load(world.checkpoint)
     samples = [*world.samples, replace(world.samples[0], label=None), world.samples[1]]
     found = evaluate([classifier], samples, batch=batch, workers=workers)
@@ -50,8 +50,8 @@ def turned(world, know, tmp_path: Path) -> Classifier:
 def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turned: Classifier) -> None:
     first = load(world.checkpoint)
     found = evaluate([first, turned], world.samples)
-    pictures = torch.stack([first.preprocess.load(path) for path in world.paths])
-    wanted = (softmax(first, pictures) + softmax(turned, pictures)[:, [1, 2, 0]]) / 2
+    images = torch.stack([first.preprocess.load(path) for path in world.paths])
+    wanted = (softmax(first, images) + softmax(turned, images)[:, [1, 2, 0]]) / 2
     assert np.allclose(found.probabilities, wanted, atol=1e-6)
     assert (found.classes, found.temperature) == (first.classes, 1.0)
     back = evaluate([turned, first], world.samples)
@@ -60,7 +60,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turn
     assert (back.correct == found.correct).all()
 
 
-def test_models_of_an_ensemble_may_see_pictures_in_their_own_way(world) -> None:
+def test_models_of_an_ensemble_may_see_images_in_their_own_way(world) -> None:
     first = load(world.checkpoint)
     second = Classifier(load(world.checkpoint).net, Preprocess.tf(48), first.classes, 0.7)
     found = evaluate([first, second], world.samples)
@@ -81,25 +81,25 @@ def test_ten_crops(world) -> None:
     classifier = load(world.checkpoint)
     found = evaluate([classifier], world.samples, crops=10, batch=25)
     for index, path in enumerate(world.paths):
-        picture = functional.to_pil_image(classifier.preprocess.read(path))
-        crops = functional.ten_crop(functional.resize(picture, [37]), [32, 32])
+        image = functional.to_pil_image(classifier.preprocess.read(path))
+        crops = functional.ten_crop(functional.resize(image, [37]), [32, 32])
         ten = classifier.preprocess.normalize(torch.stack([functional.pil_to_tensor(crop) for crop in crops]))
         assert np.allclose(found.probabilities[index], softmax(classifier, ten).mean(0), atol=1e-5)
     assert found.temperature == 1.0
 
 
-def test_whole_pictures_at_several_scales(world) -> None:
-    """The network sees 40x52 and 52x40 pictures uncropped, so that its input has another shape at every picture."""
+def test_whole_images_at_several_scales(world) -> None:
+    """The network sees 40x52 and 52x40 images uncropped, so that its input has another shape at every image."""
     classifier = load(world.checkpoint)
     shapes: set[tuple[int, ...]] = set()
     classifier.net.register_forward_pre_hook(lambda _, inputs: shapes.add(tuple(inputs[0].shape[2:])))
     found = evaluate([classifier], world.samples, scales=(40, 60), batch=8)
     assert shapes == {(40, 52), (52, 40), (40, 40), (60, 78), (78, 60), (60, 60)}
     for index, path in enumerate(world.paths[:4]):
-        picture = functional.to_pil_image(classifier.preprocess.read(path))
+        image = functional.to_pil_image(classifier.preprocess.read(path))
         wanted = []
         for side in (40, 60):
-            sized = functional.pil_to_tensor(functional.resize(picture, [side]))
+            sized = functional.pil_to_tensor(functional.resize(image, [side]))
             view = classifier.preprocess.normalize(sized)
             wanted += [softmax(classifier, view[None]), softmax(classifier, view.flip(-1)[None])]
         assert np.allclose(found.probabilities[index], np.mean(wanted, axis=0)[0], atol=1e-5)
@@ -121,7 +121,7 @@ def test_what_cannot_be_asked_for(values: dict, shows: str, world) -> None:
         evaluate([load(world.checkpoint)], world.samples, **values)
 
 
-def test_crops_of_a_picture_that_is_used_as_a_whole(world) -> None:
+def test_crops_of_a_image_that_is_used_as_a_whole(world) -> None:
     classifier = Classifier(load(world.checkpoint).net, Preprocess.tf(32), ("red", "green", "blue"))
     with pytest.raises(UserError, match="as a whole"):
         evaluate([classifier], world.samples, crops=10)
@@ -132,42 +132,42 @@ def test_crops_of_a_picture_that_is_used_as_a_whole(world) -> None:
 
 @pytest.fixture
 def with_bad(world, tmp_path: Path) -> list[Sample]:
-    """Two pictures in the middle that cannot be read, and one that is too small to be cropped."""
+    """Two images in the middle that cannot be read, and one that is too small to be cropped."""
     (tmp_path / "empty.png").touch()
     (tmp_path / "cut.png").write_bytes(Path(world.paths[0]).read_bytes()[:200])
     bad = [Sample(str(tmp_path / name), "red") for name in ("empty.png", "cut.png")]
     return [*world.samples[:4], bad[0], *world.samples[4:9], bad[1], *world.samples[9:]]
 
 
-def test_all_unreadable_pictures_are_named_at_once(
+def test_all_unreadable_images_are_named_at_once(
     with_bad: list[Sample], world, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(JobError, match=r"2 of 20 pictures .*empty\.png.*cut\.png.*`on_bad=skip`"):
+    with pytest.raises(JobError, match=r"2 of 20 images .*empty\.png.*cut\.png.*`on_bad=skip`"):
         evaluate([load(world.checkpoint)], with_bad)
     said = capsys.readouterr().err
     assert "empty.png' is empty" in said
     assert "cut.png'" in said
 
 
-def test_unreadable_pictures_are_left_out_aloud(
+def test_unreadable_images_are_left_out_aloud(
     with_bad: list[Sample], world, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = evaluate([load(world.checkpoint)], with_bad, on_bad="skip", batch=4)
-    assert "left out: 2 of 20 pictures" in capsys.readouterr().err
+    assert "left out: 2 of 20 images" in capsys.readouterr().err
     assert [Path(path).name for path in found.skipped] == ["empty.png", "cut.png"]
     whole = evaluate([load(world.checkpoint)], world.samples)
     assert found.paths == whole.paths
     assert (found.true == whole.true).all()
     assert np.allclose(found.logits, whole.logits, atol=1e-4)
-    with pytest.raises(JobError, match="Not one of the 1 pictures"):
+    with pytest.raises(JobError, match="Not one of the 1 images"):
         evaluate([load(world.checkpoint)], [with_bad[4]], on_bad="skip")
 
 
 def test_labels_are_bound_by_name(world) -> None:
     samples = [world.samples[0], Sample(world.paths[1], "gren")]
-    with pytest.raises(UserError, match=r"pictures of 'gren'; the model knows 'red'.*Did you mean 'green'"):
+    with pytest.raises(UserError, match=r"images of 'gren'; the model knows 'red'.*Did you mean 'green'"):
         evaluate([load(world.checkpoint)], samples)
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         evaluate([load(world.checkpoint)], [])
 
 
@@ -199,5 +199,5 @@ def test_an_image_too_small_for_ten_crops_is_left_out_like_an_unreadable_one(wor
     samples = [world.samples[0], Sample(str(tmp_path / "small.png"), "red")]
     found = evaluate([classifier], samples, crops=10, on_bad="skip")
     assert found.skipped == (str(tmp_path / "small.png"),)
-    with pytest.raises(ImageError, match="Ten crops of 32x32 need a larger picture"):
+    with pytest.raises(ImageError, match="Ten crops of 32x32 need a larger image"):
         classifier.preprocess.views(np.zeros((20, 20, 3), np.uint8), crops=10)

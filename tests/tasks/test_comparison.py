@@ -1,4 +1,4 @@
-"""Two models on the same pictures."""
+"""Two models on the same images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnets.tasks.predictions import Predictions
 
 
 def answering(right: np.ndarray) -> Predictions:
-    """A model of two classes that has these pictures right and the others wrong."""
+    """A model of two classes that has these images right and the others wrong."""
     true = np.arange(len(right)) % 2
     said = np.where(right, true, 1 - true)
     logits = np.where(said[:, None] == np.arange(2), 2.0, 0.0).astype(np.float32)
@@ -28,7 +28,7 @@ def pair(both: int, only_a: int, only_b: int, neither: int) -> tuple[Predictions
     return answering(a), answering(b)
 
 
-def test_the_pictures_are_counted_in_pairs() -> None:
+def test_the_images_are_counted_in_pairs() -> None:
     found = compare(*pair(70, 5, 18, 7))
     assert (found.both, found.only_a, found.only_b, found.neither) == (70, 5, 18, 7)
     assert found.difference == pytest.approx(0.13)
@@ -87,16 +87,16 @@ def test_an_end_of_the_interval_that_is_not_0_is_not_shown_as_0() -> None:
 
 
 def test_images_that_favor_the_better_one_decide_nothing() -> None:
-    pictures = pair(70, 5, 18, 7)
-    assert compare(*pictures).better == "b"
-    favored = compare(*pictures, known=(0, 40))
+    images = pair(70, 5, 18, 7)
+    assert compare(*images).better == "b"
+    favored = compare(*images, known=(0, 40))
     assert favored.better is None
     assert favored.in_words("old", "new").startswith(
         "Neither old nor new is called better, since these images favor one"
     )
     assert "40 did so for new" in favored.in_words("old", "new")
     for known in ((40, 40), (40, 0)):  # alike, or in favor of the other
-        words = compare(*pictures, known=known).in_words("old", "new")
+        words = compare(*images, known=known).in_words("old", "new")
         assert words.startswith("new is better than old")
         assert "compare the two on images that are new to both" in words
     assert favored.to_dict()["better"] is None
@@ -114,7 +114,7 @@ def test_classes_may_stand_in_another_order() -> None:
     assert compare(a, turned) == compare(a, b)
 
 
-def test_other_pictures_or_labels_cannot_be_compared() -> None:
+def test_other_images_or_labels_cannot_be_compared() -> None:
     a, b = pair(3, 1, 1, 1)
     for other in (replace(b, paths=b.paths[::-1]), replace(b, true=1 - b.true)):
         with pytest.raises(UserError, match="same images"):

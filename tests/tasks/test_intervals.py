@@ -54,7 +54,7 @@ def test_the_interval_holds_the_true_share_95_times_in_100(share: float) -> None
     assert 0.93 <= covered <= 0.98
 
 
-def test_with_many_pictures_the_paired_interval_is_the_textbook_one() -> None:
+def test_with_many_images_the_paired_interval_is_the_textbook_one() -> None:
     """Difference and standard error of paired shares, sqrt(f + g - (f - g)^2 / n) / n, which holds for large n."""
     both, only_a, only_b, neither = 70_000, 5_000, 12_000, 13_000
     count = 100_000

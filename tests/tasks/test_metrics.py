@@ -74,14 +74,14 @@ def test_class_by_class() -> None:
 
 
 def lacking() -> Predictions:
-    """Of four classes 'b' has no picture here, 'c' is never predicted, and 'd' is neither."""
+    """Of four classes 'b' has no image here, 'c' is never predicted, and 'd' is neither."""
     logits = np.eye(4, dtype=np.float32)[[0, 0, 1, 0]]
     return Predictions(tuple("1234"), np.array([0, 0, 0, 2]), logits, tuple("abcd"))
 
 
 def test_a_set_that_lacks_classes() -> None:
     found = metrics.summarize(lacking())
-    assert (found["classes"], found["classes_with_pictures"]) == (4, 2)
+    assert (found["classes"], found["classes_with_images"]) == (4, 2)
     assert found["top1"] == 0.5
     # Over a and c alone: precision 2/3 and 0, recall 2/3 and 0.
     assert found["precision_macro"] == pytest.approx(1 / 3)
@@ -125,7 +125,7 @@ def test_what_has_no_label_is_counted_and_does_not_count() -> None:
         logits=np.vstack([made.logits, np.ones((2, 8), dtype=np.float32)]),
         skipped=("broken.jpg",),
     )
-    assert metrics.summarize(with_more) == {**metrics.summarize(made), "unlabelled": 2, "skipped": 1}
+    assert metrics.summarize(with_more) == {**metrics.summarize(made), "unlabeled": 2, "skipped": 1}
     assert metrics.per_class(with_more) == metrics.per_class(made)
     assert (metrics.confusion(with_more) != metrics.confusion(made)).nnz == 0
 
@@ -134,7 +134,7 @@ def test_what_has_no_label_is_counted_and_does_not_count() -> None:
 def test_without_any_label_nothing_is_claimed(count: int) -> None:
     made = Predictions(tuple("abc"[:count]), np.full(count, -1), np.zeros((count, 2), dtype=np.float32), ("x", "y"))
     found = metrics.summarize(made)
-    assert (found["count"], found["unlabelled"]) == (0, count)
+    assert (found["count"], found["unlabeled"]) == (0, count)
     assert {found[key] for key in ("top1", "top1_interval", "top5", "loss", "f1_macro", "ece")} == {None}
     assert metrics.confusion(made).toarray().tolist() == [[0, 0], [0, 0]]
     assert metrics.per_class(made)[0]["recall"] is None

@@ -1,4 +1,4 @@
-"""Which pictures a model is judged on, when nothing and when something is asked for."""
+"""Which images a model is judged on, when nothing and when something is asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOWHERE = Path("net.safetensors")
 
 @pytest.fixture
 def run(world, tmp_path: Path) -> Path:
-    """A run folder whose split was made of the world's pictures."""
+    """A run folder whose split was made of the world's images."""
     (tmp_path / "run" / "weights").mkdir(parents=True)
     split.write(tmp_path / "run" / "split.csv", split.split(sources.read(world.data), val_fraction=0.34))
     return tmp_path / "run" / "weights" / "best.safetensors"
@@ -41,7 +41,7 @@ def test_test_goes_before_val_and_val_before_all(world, tmp_path: Path) -> None:
         choose(sources.read(world.data), NOWHERE, part="all", val_fraction=0.2)
 
 
-def test_a_flat_folder_of_new_pictures_is_taken_whole(world) -> None:
+def test_a_flat_folder_of_new_images_is_taken_whole(world) -> None:
     part = choose(sources.read(world.data), NOWHERE)
     assert (part.name, len(part.samples), part.reason) == ("all", 18, "there is no split")
     with pytest.raises(UserError, match="no part 'val': it is not split"):
@@ -56,15 +56,15 @@ def test_a_model_is_judged_by_the_split_of_its_own_run(world, run: Path) -> None
     assert len(choose(sources.read(world.data), run, part="all").samples) == 18
 
 
-def test_pictures_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
+def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(world.data, tmp_path / "changed")
     shutil.copy(changed / "red" / "0.png", changed / "red" / "1.png")
-    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With `split=all`, every picture is taken"):
+    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With `split=all`, every image is taken"):
         choose(sources.read(changed), run)
     assert len(choose(sources.read(changed), run, part="all").samples) == 18
 
 
-def test_other_pictures_have_nothing_to_do_with_the_split_of_the_run(world, run: Path, tmp_path: Path) -> None:
+def test_other_images_have_nothing_to_do_with_the_split_of_the_run(world, run: Path, tmp_path: Path) -> None:
     for path in world.paths:
         target = tmp_path / "new" / Path(path).parent.name / f"new {Path(path).name}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,12 +73,12 @@ def test_other_pictures_have_nothing_to_do_with_the_split_of_the_run(world, run:
     assert (part.name, len(part.samples)) == ("all", 18)
 
 
-def test_other_pictures_of_the_same_names_have_nothing_to_do_with_it_either(world, run: Path, tmp_path: Path) -> None:
+def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world, run: Path, tmp_path: Path) -> None:
     for path in world.paths:
         target = tmp_path / "new" / Path(path).parent.name / Path(path).name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(path) as picture:
-            picture.transpose(Image.Transpose.ROTATE_180).save(target)
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.ROTATE_180).save(target)
     for asked in (None, "all"):
         part = choose(sources.read(tmp_path / "new"), run, part=asked)
         assert (part.name, len(part.samples)) == ("all", 18)
@@ -106,6 +106,6 @@ def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
         choose(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)
 
 
-def test_a_part_that_is_misspelt(world) -> None:
+def test_a_part_that_is_misspelled(world) -> None:
     with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
         choose(sources.read(world.data), NOWHERE, part="tset")

@@ -1,4 +1,4 @@
-"""Full batches out of pictures of which some cannot be read."""
+"""Full batches out of images of which some cannot be read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def _prepared(readable: str) -> list[Prepared]:
     return [Prepared(str(number), [], None if mark == "1" else "bad") for number, mark in enumerate(readable)]
 
 
-def test_unreadable_pictures_leave_no_batch_half_empty() -> None:
+def test_unreadable_images_leave_no_batch_half_empty() -> None:
     made = list(chunks(_prepared("1011010111"), 3))
     assert [[entry.name for entry in chunk] for chunk in made] == [list("0123"), list("45678"), list("9")]
 
 
-def test_many_unreadable_pictures_do_not_pile_up() -> None:
+def test_many_unreadable_images_do_not_pile_up() -> None:
     assert [len(chunk) for chunk in chunks(_prepared("0" * 20), 2)] == [8, 8, 4]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from resnets.tasks.prediction import Prediction
 
 
-def test_a_line_a_picture() -> None:
+def test_a_line_a_image() -> None:
     top = (("daisy", 0.982), ("tulips", 0.0111), ("roses", 0.0065), ("sunflowers", 0.0004))
     assert str(Prediction("a.jpg", "daisy", 0.982, top)) == "a.jpg  daisy 98.2 %  (tulips 1.1 %, roses 0.7 %)"
     assert str(Prediction("a.jpg", "daisy", 1.0, (("daisy", 1.0), ("tulips", 0.0)))) == "a.jpg  daisy 100.0 %"

@@ -46,7 +46,7 @@ def test_the_average_is_that_of_the_probabilities() -> None:
     assert np.allclose(np.exp(average(logs)), np.mean([np.exp(log) for log in logs], axis=0))
 
 
-def test_pictures_without_a_label_have_no_loss() -> None:
+def test_images_without_a_label_have_no_loss() -> None:
     made = predictions(6)
     made.true[[1, 4]] = -1
     assert np.isnan(made.losses).tolist() == [False, True, False, False, True, False]
@@ -56,7 +56,7 @@ def test_pictures_without_a_label_have_no_loss() -> None:
     assert np.isfinite(known.losses).all()
 
 
-def test_the_table_has_a_row_a_picture_and_empty_cells_without_a_label(tmp_path: Path) -> None:
+def test_the_table_has_a_row_a_image_and_empty_cells_without_a_label(tmp_path: Path) -> None:
     made = Predictions(
         paths=('a,"b".png', "new\nline.png", "bytes\udcff.png"),
         true=np.array([1, -1, 0]),

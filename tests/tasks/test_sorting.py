@@ -1,4 +1,4 @@
-"""Copies of pictures by class: nothing is lost, overwritten or put elsewhere."""
+"""Copies of images by class: nothing is lost, overwritten or put elsewhere."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
         copy(tmp_path / "1.jpg", "cat", tmp_path / "file")
 
 
-def test_a_picture_that_vanished_leaves_no_empty_copy(tmp_path: Path) -> None:
+def test_a_image_that_vanished_leaves_no_empty_copy(tmp_path: Path) -> None:
     with pytest.raises(JobError):
         copy(tmp_path / "gone.jpg", "cat", tmp_path / "out")
     assert not any((tmp_path / "out" / "cat").iterdir())

@@ -45,16 +45,16 @@ def importable() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 noisy pictures to train on and 10 to validate with, in two classes."""
-    folder = tmp_path_factory.mktemp("data") / "pictures"
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 noisy images to train on and 10 to validate with, in two classes."""
+    folder = tmp_path_factory.mktemp("data") / "images"
     random = np.random.default_rng(0)
     for part, count in {"train": 12, "val": 5}.items():
-        for name, colour in {"green": (50, 180, 60), "red": (210, 40, 50)}.items():
+        for name, color in {"green": (50, 180, 60), "red": (210, 40, 50)}.items():
             (folder / part / name).mkdir(parents=True)
             for number in range(count):
-                picture = np.clip(random.normal(colour, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(picture).save(folder / part / name / f"{number:02d}.png")
+                image = np.clip(random.normal(color, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(image).save(folder / part / name / f"{number:02d}.png")
     return folder
 
 
@@ -134,10 +134,10 @@ def _norm() -> nn.Module:
     return norm
 
 
-def _normalise(out: Path) -> None:
+def _normalize(out: Path) -> None:
     with distributed.joined():
         rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        norm = distributed.synchronise(_norm(), "cpu")
+        norm = distributed.synchronize(_norm(), "cpu")
         x, back = (each.chunk(size)[rank] for each in _batch())
         x = x.clone().requires_grad_()
         y = norm(x)
@@ -149,8 +149,8 @@ def _normalise(out: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_a_synchronised_norm_is_that_of_the_whole_batch(size, tmp_path):
-    together(tmp_path, size, _normalise, tmp_path)
+def test_a_synchronized_norm_is_that_of_the_whole_batch(size, tmp_path):
+    together(tmp_path, size, _normalize, tmp_path)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
     norm, (x, back) = _norm(), _batch()
     x.requires_grad_()
@@ -167,17 +167,17 @@ def test_a_synchronised_norm_is_that_of_the_whole_batch(size, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shards(pictures: Path) -> Path:
-    """The same in tars of a few pictures each."""
-    out = pictures.parent / "shards"
-    assert main(["data", "shard", str(pictures), str(out), "--size-mb", "0.02"]) == 0
+def shards(images: Path) -> Path:
+    """The same in tars of a few images each."""
+    out = images.parent / "shards"
+    assert main(["data", "shard", str(images), str(out), "--size-mb", "0.02"]) == 0
     return out
 
 
-@pytest.mark.parametrize(("accumulate", "place"), [(1, "pictures"), (2, "pictures"), (1, "shards")])
-def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, place, pictures, shards, tmp_path):
-    # In slices BN sees six pictures at a time in both cases, but not the same six: the losses are only near.
-    data = pictures.parent / place
+@pytest.mark.parametrize(("accumulate", "place"), [(1, "images"), (2, "images"), (1, "shards")])
+def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, place, images, shards, tmp_path):
+    # In slices BN sees six images at a time in both cases, but not the same six: the losses are only near.
+    data = images.parent / place
     words = ["train", str(data), *QUICK, "--epochs", "3", "--set", f"optim.accumulate={accumulate}"]
     words += ["--cache", "off" if place == "shards" else "ram"]
     words += ["--set", "augment.crop=pad", "--set", "ema.decay=0.5"]
@@ -196,9 +196,9 @@ def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, place,
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_each_validation_picture_counts_once(size, pictures, tmp_path):
+def test_each_validation_image_counts_once(size, images, tmp_path):
     # A rate of almost nothing, so that one process and several validate the same weights; but BN's own statistics.
-    words = ["train", str(pictures), *QUICK, "--epochs", "1", "--lr", "1e-12", "--set", "freeze.norm=frozen"]
+    words = ["train", str(images), *QUICK, "--epochs", "1", "--lr", "1e-12", "--set", "freeze.norm=frozen"]
     assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
     together(tmp_path, size, main, [*words, "--out", str(tmp_path), "--name", "several"])
     one, several = rows(tmp_path / "one")[0], rows(tmp_path / "several")[0]
@@ -221,8 +221,8 @@ def _workers(launcher: int) -> dict[int, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
-def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(pictures, tmp_path):
-    words = ["train", str(pictures), *QUICK, "--epochs", "6", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
+def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(images, tmp_path):
+    words = ["train", str(images), *QUICK, "--epochs", "6", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
     together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
     run = tmp_path / "run"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -244,21 +244,21 @@ def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(pictu
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def _twice(pictures: Path, out: Path) -> None:
+def _twice(images: Path, out: Path) -> None:
     words = {"model": "tiny", "imgsz": 32, "batch": 12, "epochs": 1, "workers": 0, "precision": "fp32", "out": out}
     for name in ("first", "second"):
-        done = job.train(pictures, name=name, **words)
+        done = job.train(images, name=name, **words)
         assert done is not None
         assert done.run == out / name
 
 
-def test_a_script_may_train_twice(pictures, tmp_path):
-    together(tmp_path, 2, _twice, pictures, tmp_path)
+def test_a_script_may_train_twice(images, tmp_path):
+    together(tmp_path, 2, _twice, images, tmp_path)
 
 
-def _draw(pictures: Path, out: Path) -> None:
+def _draw(images: Path, out: Path) -> None:
     with distributed.joined():
-        recipe = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        recipe = job._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         parts = build.parts(recipe[0].recipe, recipe[1], None, {})
         weights = torch.cat([each.flatten() for each in parts.net.parameters()])
         (first, lots), (second, others) = distributed.gathered((weights.detach(), torch.rand(8)))
@@ -266,13 +266,13 @@ def _draw(pictures: Path, out: Path) -> None:
         assert not torch.equal(lots, others)
 
 
-def test_processes_have_equal_weights_and_lots_of_their_own(pictures, tmp_path):
-    together(tmp_path, 2, _draw, pictures, tmp_path)
+def test_processes_have_equal_weights_and_lots_of_their_own(images, tmp_path):
+    together(tmp_path, 2, _draw, images, tmp_path)
 
 
-def _validated(pictures: Path, count: int) -> None:
+def _validated(images: Path, count: int) -> None:
     with distributed.joined():
-        draft, source, _ = job._prepared(pictures, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        draft, source, _ = job._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
         parts = build.parts(draft.recipe, source, None, {})
         found, _ = validate.validate(parts)
@@ -283,13 +283,13 @@ def _validated(pictures: Path, count: int) -> None:
             validate.measured(parts, State(), None, told)
 
 
-def test_a_single_validation_picture_and_a_signal_to_one_process(pictures, tmp_path):
-    together(tmp_path, 2, _validated, pictures, 1)
+def test_a_single_validation_image_and_a_signal_to_one_process(images, tmp_path):
+    together(tmp_path, 2, _validated, images, 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
-def test_a_signal_to_one_process_ends_all_after_the_same_step(pictures, tmp_path):
-    words = ["train", str(pictures), *QUICK, "--epochs", "400", "--out", str(tmp_path), "--name", "run"]
+def test_a_signal_to_one_process_ends_all_after_the_same_step(images, tmp_path):
+    words = ["train", str(images), *QUICK, "--epochs", "400", "--out", str(tmp_path), "--name", "run"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnets"]
     with subprocess.Popen([*launcher, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as started:
         deadline = time.monotonic() + PATIENCE
@@ -305,8 +305,8 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(pictures, tmp_path
     assert resume.states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
 
 
-def test_a_range_test_is_refused(pictures, tmp_path):
-    said = together(tmp_path, 2, _refused, ["lr-find", str(pictures), *QUICK[:10]])
+def test_a_range_test_is_refused(images, tmp_path):
+    said = together(tmp_path, 2, _refused, ["lr-find", str(images), *QUICK[:10]])
     assert "the work of one process" in said[0]
 
 
@@ -314,8 +314,8 @@ def _refused(words: list[str]) -> int:
     return main(words) - 2
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(pictures, tmp_path):
-    said = together(tmp_path, 3, _refused, ["train", str(pictures), *QUICK, "--batch", "8", "--dry-run"])
+def test_a_batch_that_cannot_be_shared_out_is_refused(images, tmp_path):
+    said = together(tmp_path, 3, _refused, ["train", str(images), *QUICK, "--batch", "8", "--dry-run"])
     assert "8 cannot be shared out to 3" in said[0]
 
 

@@ -24,26 +24,26 @@ from resnets.training.state import Parts, State
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """22 noisy pictures in each of two folders."""
-    root, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for name, colour in {"blue": (60, 70, 170), "red": (170, 70, 60)}.items():
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """22 noisy images in each of two folders."""
+    root, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name, color in {"blue": (60, 70, 170), "red": (170, 70, 60)}.items():
         (root / name).mkdir()
         for number in range(22):
-            pixels = np.clip(random.normal(colour, 70, (24, 24, 3)), 0, 255).astype(np.uint8)
+            pixels = np.clip(random.normal(color, 70, (24, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
     return root
 
 
-def parts(pictures: Path, *settings: str) -> Parts:
+def parts(images: Path, *settings: str) -> Parts:
     recipe = Recipe()
     for setting in (
         "model.name=tiny", "data.imgsz=24", "data.batch=8", "data.workers=0", "data.resize=stretch",
         "data.normalize=imagenet", "data.cache=ram", "data.val_fraction=0.25", "freeze.part=body", "optim.lr=0.1",
-        "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={pictures}", *settings,
+        "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={images}", *settings,
     ):  # fmt: skip
         recipe = override(recipe, setting)
-    source = build.divided(sources.read(str(pictures)), recipe)
+    source = build.divided(sources.read(str(images)), recipe)
     return build.parts(recipe, source, None, {})
 
 
@@ -67,18 +67,18 @@ AUGMENTED = {
 }
 
 
-def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(pictures: Path, tmp_path: Path) -> None:
+def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(images: Path, tmp_path: Path) -> None:
     stages = len(zoo.spec("tiny").depths)
     for count, reads_vectors in ((stages, True), (stages - 1, False)):
-        made = parts(pictures, *AUGMENTED["not at all"], f"freeze.part={count}")
+        made = parts(images, *AUGMENTED["not at all"], f"freeze.part={count}")
         features.pool(made, 0, tmp_path / str(count))
         assert made.reads_vectors == reads_vectors
 
 
 @pytest.mark.parametrize("kind", AUGMENTED)
-def test_the_head_learns_the_same_as_through_the_body(kind: str, pictures: Path, tmp_path: Path) -> None:
-    through, plain = trained(parts(pictures, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
-    made = parts(pictures, *AUGMENTED[kind])
+def test_the_head_learns_the_same_as_through_the_body(kind: str, images: Path, tmp_path: Path) -> None:
+    through, plain = trained(parts(images, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
+    made = parts(images, *AUGMENTED[kind])
     calls = count_calls(made.net)
     kept, pooled = trained(made, tmp_path / "b", pooled=True)
     views = 1 if kind == "not at all" else 3
@@ -93,33 +93,33 @@ def test_the_head_learns_the_same_as_through_the_body(kind: str, pictures: Path,
 
 
 def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the training is in bf16 and the job is a long one."""
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx512_bf16"})
     monkeypatch.setattr(choice, "LONG_PIXELS", 1)
     for name in ("first", "second"):
-        made = parts(pictures, *AUGMENTED["by batches"], "speed.precision=bf16")
+        made = parts(images, *AUGMENTED["by batches"], "speed.precision=bf16")
         features.pool(made, 0, tmp_path / name)
     first, second = ((tmp_path / name / "state" / features.FILE).read_bytes() for name in ("first", "second"))
     assert first == second
     assert isinstance(made.val, features.PooledEvaluation)
     with torch.no_grad():
-        wanted = torch.cat([made.net.eval().embed(images) for _, images in made.val.pictures.once()])
+        wanted = torch.cat([made.net.eval().embed(images) for _, images in made.val.images.once()])
     torch.testing.assert_close(made.val.vectors, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_with_fewer_views_than_epochs_they_come_again(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "VIEWS", 2)
-    made = parts(pictures, *AUGMENTED["by batches"])
+    made = parts(images, *AUGMENTED["by batches"])
     features.pool(made, 0, tmp_path)
     seen: dict[int, dict[int, torch.Tensor]] = {}
     for batch in made.feed.batches(Place()):
         if batch.epoch == 3:
             break
-        seen.setdefault(batch.epoch, {}).update(zip(batch.indices.tolist(), batch.pictures, strict=True))
+        seen.setdefault(batch.epoch, {}).update(zip(batch.indices.tolist(), batch.images, strict=True))
     both = seen[0].keys() & seen[2].keys()
     assert len(both) > 20
     assert all(torch.equal(seen[0][number], seen[2][number]) for number in both)
@@ -128,17 +128,17 @@ def test_with_fewer_views_than_epochs_they_come_again(
 
 @pytest.mark.parametrize("kind", ["by batches", "one by one"])
 def test_images_that_are_drawn_several_times_are_augmented_anew(
-    kind: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "VIEWS", 2)
-    made = parts(pictures, *AUGMENTED[kind], "data.balance=sampler")
+    made = parts(images, *AUGMENTED[kind], "data.balance=sampler")
     features.pool(made, 0, tmp_path)
     epochs: dict[int, list[tuple[int, bytes]]] = {}
     for batch in made.feed.batches(Place()):
         if batch.epoch == 3:
             break
         seen = epochs.setdefault(batch.epoch, [])
-        seen += zip(batch.indices.tolist(), (each.numpy().tobytes() for each in batch.pictures), strict=True)
+        seen += zip(batch.indices.tolist(), (each.numpy().tobytes() for each in batch.images), strict=True)
     for seen in epochs.values():
         assert len({number for number, _ in seen}) < len(seen)
         assert len({vector for _, vector in seen}) > 0.9 * len(seen)
@@ -147,49 +147,49 @@ def test_images_that_are_drawn_several_times_are_augmented_anew(
     assert [number for number, _ in epochs[0]] != [number for number, _ in epochs[2]]
 
 
-def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(pictures: Path, tmp_path: Path) -> None:
+def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(images: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["one by one"], "data.balance=sampler")
-    through, _ = trained(parts(pictures, *settings), tmp_path / "a", pooled=False)
-    kept, _ = trained(parts(pictures, *settings), tmp_path / "b", pooled=True)
+    through, _ = trained(parts(images, *settings), tmp_path / "a", pooled=False)
+    kept, _ = trained(parts(images, *settings), tmp_path / "b", pooled=True)
     for one, other in zip(through, kept, strict=True):
         assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-4)
 
 
-def test_a_body_that_is_released_later_gets_pictures_again(pictures: Path, tmp_path: Path) -> None:
+def test_a_body_that_is_released_later_gets_images_again(images: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["by batches"], "freeze.part=none", "freeze.head_epochs=2", "ema.decay=0.9")
-    through, plain = trained(parts(pictures, *settings), tmp_path / "a", pooled=False)
-    made = parts(pictures, *settings)
+    through, plain = trained(parts(images, *settings), tmp_path / "a", pooled=False)
+    made = parts(images, *settings)
     calls = count_calls(made.net)
     kept, pooled = trained(made, tmp_path / "b", pooled=True)
     assert sum(calls) == 33 * 2 + 11 + 32  # two views, the validation, and one epoch of the whole network
     for one, other in zip(through, kept, strict=True):
         assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-3)
-    assert not torch.equal(pooled["stem.conv.weight"], parts(pictures, *settings).net.state_dict()["stem.conv.weight"])
+    assert not torch.equal(pooled["stem.conv.weight"], parts(images, *settings).net.state_dict()["stem.conv.weight"])
     torch.testing.assert_close(pooled["stem.conv.weight"], plain["stem.conv.weight"], rtol=1e-2, atol=1e-4)
 
 
-def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(pictures: Path, tmp_path: Path) -> None:
-    first = parts(pictures, *AUGMENTED["one by one"])
+def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(images: Path, tmp_path: Path) -> None:
+    first = parts(images, *AUGMENTED["one by one"])
     features.pool(first, 0, tmp_path)
-    made = parts(pictures, *AUGMENTED["one by one"])
+    made = parts(images, *AUGMENTED["one by one"])
     calls = count_calls(made.net)
     features.pool(made, 1, tmp_path)
     assert calls == []
     one, other = next(first.feed.batches(Place(1, 2))), next(made.feed.batches(Place(1, 2)))
-    assert torch.equal(one.pictures, other.pictures)
+    assert torch.equal(one.images, other.images)
     assert (other.epoch, other.step) == (1, 2)
 
 
 def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AUGMENTED["one by one"]
-    first = parts(pictures, *settings)
+    first = parts(images, *settings)
     features.pool(first, 0, tmp_path)
     monkeypatch.setattr(
         features.cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.features * 4
     )  # for two views
-    again, anew = parts(pictures, *settings), parts(pictures, *settings)
+    again, anew = parts(images, *settings), parts(images, *settings)
     calls = count_calls(again.net)
     features.pool(again, 1, tmp_path)
     assert calls == []
@@ -202,15 +202,15 @@ def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
 
 
 @pytest.mark.parametrize("change", ["damaged", "cut", "other recipe"])
-def test_vectors_of_something_else_are_not_taken(change: str, pictures: Path, tmp_path: Path) -> None:
-    features.pool(parts(pictures, *AUGMENTED["not at all"]), 0, tmp_path)
+def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_path: Path) -> None:
+    features.pool(parts(images, *AUGMENTED["not at all"]), 0, tmp_path)
     path = tmp_path / "state" / features.FILE
     content = path.read_bytes()
     if change == "damaged":
         path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     elif change == "cut":
         path.write_bytes(content[:-5])
-    made = parts(pictures, *AUGMENTED["not at all"], *(["seed=1"] if change == "other recipe" else []))
+    made = parts(images, *AUGMENTED["not at all"], *(["seed=1"] if change == "other recipe" else []))
     calls = count_calls(made.net)
     features.pool(made, 0, tmp_path)
     assert sum(calls) == 44
@@ -227,9 +227,9 @@ def test_vectors_of_something_else_are_not_taken(change: str, pictures: Path, tm
     ],
 )
 def test_where_it_would_not_be_the_same_the_body_is_run(
-    settings: tuple[str, ...], reason: str | None, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: tuple[str, ...], reason: str | None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = parts(pictures, *settings)
+    made = parts(images, *settings)
     feed = made.feed
     capsys.readouterr()
     features.pool(made, 0, tmp_path)
@@ -240,9 +240,9 @@ def test_where_it_would_not_be_the_same_the_body_is_run(
 
 
 def test_vectors_that_do_not_fit_into_memory(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = parts(pictures)
+    made = parts(images)
     monkeypatch.setattr(features.cache, "free_memory", lambda: 1000)
     features.pool(made, 0, tmp_path)
     assert "would not fit" in capsys.readouterr().err
@@ -250,18 +250,18 @@ def test_vectors_that_do_not_fit_into_memory(
 
 
 def test_a_run_that_was_killed_ends_in_the_same_bytes(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AUGMENTED["one by one"]
-    rows, whole = trained(parts(pictures, *settings), tmp_path / "whole", pooled=True)
-    made = parts(pictures, *settings)
+    rows, whole = trained(parts(images, *settings), tmp_path / "whole", pooled=True)
+    made = parts(images, *settings)
     features.pool(made, 0, tmp_path / "cut")
     vary, left = features.PooledFeed.vary, iter(range(6))  # four steps an epoch
     monkeypatch.setattr(features.PooledFeed, "vary", lambda *a: (next(left), vary(*a))[1])
     with pytest.raises(StopIteration):
         loop.run(made, State(), tmp_path / "cut")
     monkeypatch.undo()
-    made = parts(pictures, *settings)
+    made = parts(images, *settings)
     state = states.restore(made, tmp_path / "cut")
     assert state.epoch == 1
     features.pool(made, state.epoch, tmp_path / "cut")
@@ -271,25 +271,25 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
     assert all(torch.equal(tensor, whole[name]) for name, tensor in made.net.state_dict().items())
 
 
-def test_train_does_it_unasked(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = job.train(str(pictures), model="tiny", imgsz=24, epochs=2, freeze="body", out=str(tmp_path / "run"))
+def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = job.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="body", out=str(tmp_path / "run"))
     said = capsys.readouterr().err
-    assert "the frozen body was run once: 2 views of each training picture" in said
+    assert "the frozen body was run once: 2 views of each training image" in said
     assert (done.run / "state" / features.FILE).exists()
     assert (done.run / "report.html").exists()
 
 
 def test_the_best_weights_are_judged_by_the_kept_vectors(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same figures as through the body, which is not run again, also where only the judging of a run is made anew."""
     asked: list[int] = []
     through = classify.evaluate
     monkeypatch.setattr(classify, "evaluate", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs))
     given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
-    run = job.train(str(pictures), freeze="body", name="kept", **given).run
+    run = job.train(str(images), freeze="body", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
-    divided = split.read(run / "split.csv", sources.read(str(pictures)))
+    divided = split.read(run / "split.csv", sources.read(str(images)))
     wanted = through([classify.load(best)], divided.part("val"))
     with (run / "predictions.csv").open() as file:
         rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
@@ -298,17 +298,17 @@ def test_the_best_weights_are_judged_by_the_kept_vectors(
     job.train(resume=run)
     assert best.read_bytes() == content
     assert asked == []
-    job.train(str(pictures), name="whole", **given)
+    job.train(str(images), name="whole", **given)
     assert asked == [1]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_frozen_body_is_run_for_images_that_are_augmented_one_by_one(
-    workers: int, pictures: Path, tmp_path: Path
+    workers: int, images: Path, tmp_path: Path
 ) -> None:
     """The images of each view come from a plan that ends, through processes or not."""
     settings = "augment.crop=random_resized", "augment.flip=0.5", f"data.workers={workers}"
-    made = parts(pictures, *settings)
+    made = parts(images, *settings)
     assert made.feed.stack is None
     features.pool(made, 0, tmp_path)
     assert made.reads_vectors

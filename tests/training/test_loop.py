@@ -26,21 +26,21 @@ STEPS_PER_EPOCH = 4
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    """20 noisy pictures in each of two folders."""
+def images(tmp_path_factory) -> Path:
+    """20 noisy images in each of two folders."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     for name, value in {"dark": 80, "light": 160}.items():
         (folder / name).mkdir()
         for number in range(20):
-            picture = np.clip(random.normal(value, 60, (24, 24, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(folder / name / f"{number:02d}.png")
+            image = np.clip(random.normal(value, 60, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(folder / name / f"{number:02d}.png")
     return folder
 
 
-def _recipe(pictures: Path, *overrides: str) -> Recipe:
+def _recipe(images: Path, *overrides: str) -> Recipe:
     recipe = tiny(book.find("scratch"))
-    for each in (f"data.location={pictures}", "data.batch=8", "augment.crop=random_resized", *overrides):
+    for each in (f"data.location={images}", "data.batch=8", "augment.crop=random_resized", *overrides):
         recipe = override(recipe, each)
     return override(recipe, "model.drop_path_rate=0.3")
 
@@ -57,8 +57,8 @@ def _ended(parts: Parts, folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(pictures, tmp_path_factory) -> dict[str, bytes]:
-    return _ended(_parts(_recipe(pictures)), tmp_path_factory.mktemp("whole"))
+def whole(images, tmp_path_factory) -> dict[str, bytes]:
+    return _ended(_parts(_recipe(images)), tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def whole(pictures, tmp_path_factory) -> dict[str, bytes]:
     ids=["first step", "middle", "last step of an epoch", "last step", "validation", "last validation"],
 )
 def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
-    pictures, whole, tmp_path, number, training, at, step, capsys
+    images, whole, tmp_path, number, training, at, step, capsys
 ):
-    parts = _parts(_recipe(pictures))
+    parts = _parts(_recipe(images))
     calls = 0
 
     def signalled(net: torch.nn.Module, *_: object) -> None:
@@ -94,11 +94,11 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
     assert (tmp_path / "weights" / "last.safetensors").exists()
     state = states.read(tmp_path)
     assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)
-    assert _ended(_parts(_recipe(pictures)), tmp_path) == whole
+    assert _ended(_parts(_recipe(images)), tmp_path) == whole
 
 
-def test_states_are_saved_every_so_many_steps_and_change_nothing(pictures, whole, tmp_path):
-    parts = _parts(_recipe(pictures, "save.every=3"))
+def test_states_are_saved_every_so_many_steps_and_change_nothing(images, whole, tmp_path):
+    parts = _parts(_recipe(images, "save.every=3"))
     made: list[str] = []
     parts.net.register_forward_hook(lambda *_: made.extend(path.stem for path in resume.states(tmp_path / "state")))
     assert _ended(parts, tmp_path) == whole
@@ -106,8 +106,8 @@ def test_states_are_saved_every_so_many_steps_and_change_nothing(pictures, whole
 
 
 @pytest.mark.parametrize("every", ["1", "0.001s"])
-def test_a_run_that_begins_from_any_of_its_states_ends_the_same(pictures, whole, tmp_path, every):
-    parts = _parts(_recipe(pictures, f"save.every={every}"))
+def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, whole, tmp_path, every):
+    parts = _parts(_recipe(images, f"save.every={every}"))
     kept: dict[str, bytes] = {}
     parts.net.register_forward_hook(
         lambda *_: kept.update({path.name: path.read_bytes() for path in resume.states(tmp_path / "state")})
@@ -117,14 +117,14 @@ def test_a_run_that_begins_from_any_of_its_states_ends_the_same(pictures, whole,
     for name in sorted(kept)[1::2]:
         (tmp_path / name / "state").mkdir(parents=True)
         (tmp_path / name / "state" / name).write_bytes(kept[name])
-        ended = _ended(_parts(_recipe(pictures)), tmp_path / name)
+        ended = _ended(_parts(_recipe(images)), tmp_path / name)
         assert ended["last.safetensors"] == whole["last.safetensors"], name
 
 
-def test_a_compiled_step_learns_the_same(pictures, tmp_path):
+def test_a_compiled_step_learns_the_same(images, tmp_path):
     losses, before = [], counters["stats"]["unique_graphs"]
     for compiled in ("false", "true"):
-        recipe = override(_recipe(pictures, f"speed.compile={compiled}"), "model.drop_path_rate=0")
+        recipe = override(_recipe(images, f"speed.compile={compiled}"), "model.drop_path_rate=0")
         state = State()
         (tmp_path / compiled).mkdir()
         loop.run(_parts(recipe), state, tmp_path / compiled)
@@ -141,9 +141,9 @@ def test_a_run_survives_kills_at_random_moments(tmp_path):
     assert "3 kills of " in done.stdout
 
 
-def test_a_state_of_an_earlier_release_goes_on(pictures, whole, tmp_path):
+def test_a_state_of_an_earlier_release_goes_on(images, whole, tmp_path):
     """Its networks had the tensors of a stage under "stages."."""
-    parts = _parts(override(_recipe(pictures), "stop.epochs=1"))
+    parts = _parts(override(_recipe(images), "stop.epochs=1"))
     loop.run(parts, State(), tmp_path)
     (newest,) = resume.states(tmp_path / "state")[-1:]
     tensors, facts = resume.load(tmp_path / "state")
@@ -151,7 +151,7 @@ def test_a_state_of_an_earlier_release_goes_on(pictures, whole, tmp_path):
     old = {name.replace("net.stage", "net.stages.stage"): tensor for name, tensor in tensors.items()}
     assert old.keys() != tensors.keys()
     resume.save(tmp_path / "state", int(newest.stem), old, facts)
-    assert states.restore(_parts(_recipe(pictures)), tmp_path).total_step == STEPS_PER_EPOCH
-    found = _parts(_recipe(pictures))
+    assert states.restore(_parts(_recipe(images)), tmp_path).total_step == STEPS_PER_EPOCH
+    found = _parts(_recipe(images))
     states.restore(found, tmp_path)
     assert all(torch.equal(tensor, parts.net.state_dict()[name]) for name, tensor in found.net.state_dict().items())

@@ -70,7 +70,7 @@ def test_timms_facts(name: str) -> None:
     entry, given = ENTRIES[name], get_pretrained_cfg(name)
     assert entry.address == f"https://huggingface.co/{given.hf_hub_id}/resolve/main/model.safetensors"
     assert entry.digest == ""
-    assert (entry.classes, entry.licence) == (given.num_classes, given.license)
+    assert (entry.classes, entry.license) == (given.num_classes, given.license)
     side = given.input_size[1]
     assert entry.preprocess() == Preprocess(
         size=(side, side),
@@ -107,9 +107,9 @@ def test_networks_that_the_zoo_does_not_list_compute_the_same(family: str) -> No
     with torch.device("meta"):
         ours = build(spec)
     ours.load_state_dict(formats.find("timm").keymap(spec).ours(theirs.state_dict()), assign=True)
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        wanted, found = theirs(pictures), ours.eval()(pictures)
+        wanted, found = theirs(images), ours.eval()(images)
     assert wanted.abs().max() > 1e-3
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())
 
@@ -192,13 +192,13 @@ def test_the_best_is_the_best_of_those_that_can_be_compared() -> None:
     for model in {entry.model for entry in ENTRIES.values()}:
         best = catalog.best(model)
         assert best.classes == 1000
-        assert "-nc" not in best.licence
+        assert "-nc" not in best.license
         rivals = [
             entry
             for entry in ENTRIES.values()
             if (entry.model, entry.overrides) == (model, best.overrides)
             and entry.comparable
-            and "-nc" not in entry.licence
+            and "-nc" not in entry.license
         ]
         assert all((entry.top1 or 0) <= (best.top1 or 0) for entry in rivals)
 

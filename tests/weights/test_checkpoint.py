@@ -81,9 +81,9 @@ def test_every_network_of_a_family_builds_from_its_file(tmp_path: Path) -> None:
         spec = zoo.spec(name, classes=3)
         net = build(spec).eval()
         save(tmp_path / "c.safetensors", made(spec=spec, tensors=net.state_dict()))
-        picture = torch.randn(1, 3, 32, 32)
+        image = torch.randn(1, 3, 32, 32)
         with torch.no_grad():
-            assert torch.equal(network(read(tmp_path / "c.safetensors"))(picture), net(picture))
+            assert torch.equal(network(read(tmp_path / "c.safetensors"))(image), net(image))
 
 
 def test_building_from_weights_draws_no_random_numbers(content: bytes, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     kinds = {
         "empty": (b"", "an empty file"),
         "text": ("größe\n".encode(), "a text file"),
-        "picture": (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG picture", "before the pictures"),
+        "image": (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image", "before the images"),
         "h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "Keras"),
         "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
         "noise": (bytes(range(255, 0, -1)) * 9, "no safetensors file"),
@@ -391,7 +391,7 @@ def test_a_file_of_the_first_release_is_read_for_ever() -> None:
     found = read(Path(__file__).parent / "data" / "format_1.safetensors")
     assert (found.classes, found.temperature, found.metrics) == (("猫", "dog"), 1.25, {"top1": 0.5, "split": "val"})
     assert found.preprocess == Preprocess.plain(16, (0.5,) * 3, (0.25,) * 3)
-    picture = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+    image = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
     with torch.no_grad():
-        logits = network(found)(picture)[0]
+        logits = network(found)(image)[0]
     assert logits.tolist() == pytest.approx([-0.2506, 0.2226], abs=1e-4)

@@ -30,12 +30,12 @@ def file(theirs: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-PICTURE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-def logits(path: Path, picture: torch.Tensor = PICTURE) -> torch.Tensor:
+def logits(path: Path, image: torch.Tensor = IMAGE) -> torch.Tensor:
     with torch.inference_mode():
-        return checkpoints.network(checkpoints.read(path))(picture)
+        return checkpoints.network(checkpoints.read(path))(image)
 
 
 def test_there_and_back_through_every_format(file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_there_and_back_through_every_format(file: Path, theirs: torch.nn.Module
     assert "torchvision, resnet18" in lines[0]
     assert "122 tensors, each used once" in lines[-1]
     with torch.inference_mode():
-        assert torch.allclose(logits(ours), theirs(PICTURE), atol=1e-5)
+        assert torch.allclose(logits(ours), theirs(IMAGE), atol=1e-5)
     for step, (to, name) in enumerate((("timm", "m.safetensors"), ("huggingface", "hf"), ("torchvision", "back.pth"))):
         convert(ours, to=to, out=tmp_path / name)
         ours = tmp_path / f"{step}.safetensors"
@@ -99,19 +99,19 @@ def test_one_channel_adds_the_three_kernels(file: Path, theirs: torch.nn.Module,
     ours = tmp_path / "ours.safetensors"
     lines = convert(file, to="resnets", out=ours, request=Request(in_channels=1))
     assert any("added into one" in line for line in lines)
-    grey = PICTURE[:, :1]
+    gray = IMAGE[:, :1]
     with torch.inference_mode():
-        assert torch.allclose(logits(ours, grey), theirs(grey.expand(-1, 3, -1, -1)), atol=1e-4)
-    assert checkpoints.read(ours).preprocess.colour == "grey"
+        assert torch.allclose(logits(ours, gray), theirs(gray.expand(-1, 3, -1, -1)), atol=1e-4)
+    assert checkpoints.read(ours).preprocess.color == "gray"
 
 
 @pytest.mark.parametrize("channels", [4, 6])
 def test_more_channels_begin_as_zero(channels: int, file: Path, theirs: torch.nn.Module, tmp_path: Path) -> None:
     ours = tmp_path / "ours.safetensors"
     convert(file, to="resnets", out=ours, request=Request(in_channels=channels))
-    more = torch.cat((PICTURE, torch.randn(2, channels - 3, 64, 64)), 1)
+    more = torch.cat((IMAGE, torch.randn(2, channels - 3, 64, 64)), 1)
     with torch.inference_mode():
-        assert torch.allclose(logits(ours, more), theirs(PICTURE), atol=1e-5)
+        assert torch.allclose(logits(ours, more), theirs(IMAGE), atol=1e-5)
     with pytest.raises(UserError, match=f"takes {channels}"):
         convert(ours, to="torchvision", out=tmp_path / "t.pth")
 
@@ -138,8 +138,8 @@ def test_half_precision_and_files_of_before_the_counters(file: Path, theirs: tor
     old = {name: tensor.half() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
     with torch.inference_mode():
-        found = checkpoints.network(load(tmp_path / "old.pth").checkpoint)(PICTURE)
-        wanted = theirs(PICTURE)
+        found = checkpoints.network(load(tmp_path / "old.pth").checkpoint)(IMAGE)
+        wanted = theirs(IMAGE)
     assert (found - wanted).abs().max() < 1e-2 * wanted.abs().max()
 
 

@@ -62,17 +62,17 @@ def test_weights_that_leave_their_type_are_refused() -> None:
     [
         Preprocess.caffe(32),
         Preprocess.tf(32),
-        dataclasses.replace(Preprocess.imagenet(32), colour="bgr", std=(0.1, 0.2, 0.3)),
+        dataclasses.replace(Preprocess.imagenet(32), color="bgr", std=(0.1, 0.2, 0.3)),
     ],
 )
 def test_bgr_becomes_rgb(preprocess: Preprocess) -> None:
     checkpoint = tiny(preprocess=preprocess)
     folded = folding.in_rgb(checkpoint)
-    assert (folded.preprocess.colour, folded.preprocess.scale) == ("rgb", 255)
+    assert (folded.preprocess.color, folded.preprocess.scale) == ("rgb", 255)
     wanted = probabilities(checkpoint)
     assert (probabilities(folded) - wanted).abs().max() < 1e-5
     only_one = dataclasses.replace(folded, tensors=checkpoint.tensors)
-    assert preprocess.colour == "rgb" or (probabilities(only_one) - wanted).abs().max() > 1e-4
+    assert preprocess.color == "rgb" or (probabilities(only_one) - wanted).abs().max() > 1e-4
 
 
 def test_a_new_head_has_neither_temperature_nor_figures() -> None:

@@ -68,8 +68,8 @@ def test_the_content_decides_what_a_file_is(real, tmp_path, container):
 
 def odd_files(folder: Path) -> dict[Path, str]:
     """Files that hold no weights, with a part of what is said of each."""
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(picture, "JPEG")
+    image = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(image, "JPEG")
     array = io.BytesIO()
     np.save(array, np.array([1, {"a": 2}], dtype=object), allow_pickle=True)
     tar = io.BytesIO()
@@ -78,7 +78,7 @@ def odd_files(folder: Path) -> dict[Path, str]:
     contents = {
         "empty.pth": (b"", "an empty file"),
         "text.safetensors": (b"<html>404 Not Found</html>", "a text file"),
-        "picture.h5": (picture.getvalue(), "a JPEG picture"),
+        "image.h5": (image.getvalue(), "a JPEG image"),
         "pointer.keras": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         "objects.npy": (array.getvalue(), "a .npy of numpy"),
         "old.pth": (tar.getvalue(), "a tar archive"),

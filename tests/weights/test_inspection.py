@@ -111,7 +111,7 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
     assert "unknown:  fc.bias, linear.weight" in "\n".join(found.lines())
 
 
-def test_a_file_that_the_catalogue_knows_by_its_hash_needs_no_name(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_that_the_catalog_knows_by_its_hash_needs_no_name(tmp_path: Path, monkeypatch) -> None:
     path = saved(tmp_path / "r.pth", zeros("resnet50", classes=1000))
     entries = inspection.catalog.entries()
     size, digest = round(path.stat().st_size / 2**20, 3), f"sha256:{checkpoints.fingerprint(path)}"
@@ -123,12 +123,12 @@ def test_a_file_that_the_catalogue_knows_by_its_hash_needs_no_name(tmp_path: Pat
     assert "are those of resnet50.tv_in1k_v1" in guess.reasons[0]
     assert inspection.catalog.of_digest(checkpoints.fingerprint(path), path.stat().st_size + 2000) is None
     assert (
-        conversion._provenance(path, "torchvision", guess.spec).keys().isdisjoint({"licence", "published", "address"})
+        conversion._provenance(path, "torchvision", guess.spec).keys().isdisjoint({"license", "published", "address"})
     )
     whole = dataclasses.replace(known, digest=digest)
     monkeypatch.setattr(inspection.catalog, "entries", lambda: {known.name: whole})
     assert inspect(path).only().reasons[0] == "its sha256 is that of resnet50.tv_in1k_v1"
-    assert conversion._provenance(path, "torchvision", guess.spec)["licence"] == "bsd-3-clause"
+    assert conversion._provenance(path, "torchvision", guess.spec)["license"] == "bsd-3-clause"
 
 
 def test_a_safetensors_file_whose_first_byte_is_that_of_a_pickle(tmp_path: Path) -> None:

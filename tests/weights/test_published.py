@@ -1,4 +1,4 @@
-"""From a name of the catalogue to a network that computes: fetched from a mirror on this disk, converted, kept."""
+"""From a name of the catalog to a network that computes: fetched from a mirror on this disk, converted, kept."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def theirs() -> torch.nn.Module:
 
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: torch.nn.Module) -> Publish:
-    """Put a file into the mirror and a row into the catalogue."""
+    """Put a file into the mirror and a row into the catalog."""
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "mirror").as_uri())
 
@@ -73,7 +73,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: torch.nn.Mo
     return put
 
 
-def pictures(side: int = 64) -> torch.Tensor:
+def images(side: int = 64) -> torch.Tensor:
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
@@ -85,14 +85,14 @@ def same_logits(ours: torch.nn.Module, theirs: torch.nn.Module, batch: torch.Ten
 def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, theirs: torch.nn.Module) -> None:
     entry = publish()
     found = published.checkpoint(entry.name)
-    same_logits(checkpoints.network(found), theirs, pictures())
+    same_logits(checkpoints.network(found), theirs, images())
     assert found.classes == imagenet.NAMES
     assert found.preprocess == entry.preprocess()
     assert found.metrics["top1"] == 0.99
     assert found.metrics["protocol"] == "ImageNet validation, torchvision, 1-crop 224 of 256"
     assert found.provenance["published"] == entry.name
     assert found.provenance["parent_sha256"] == fetch.sha256(fetch.place(entry))
-    assert found.provenance["licence"] == "bsd-3-clause"
+    assert found.provenance["license"] == "bsd-3-clause"
 
 
 def test_it_is_converted_once_and_then_needs_neither_mirror_nor_network(
@@ -158,7 +158,7 @@ def test_a_folder_of_hugging_face_brings_its_classes_and_preprocessing(publish: 
     found = published.checkpoint(entry.name)
     assert list(found.classes) == names
     assert (found.preprocess.resize_to, found.preprocess.mean) == (248, (0.5, 0.4, 0.3))
-    batch = pictures()
+    batch = images()
     with torch.inference_mode():
         torch.testing.assert_close(checkpoints.network(found).eval()(batch), theirs(batch).logits, rtol=1e-4, atol=1e-4)
 
@@ -168,13 +168,13 @@ def test_load_and_predict_take_a_name(
 ) -> None:
     entry = publish()
     values = np.random.default_rng(0).integers(0, 256, (256, 300, 3), dtype=np.uint8)
-    picture = tmp_path / "picture.png"
-    Image.fromarray(values).save(picture)
-    assert main(["predict", entry.name, str(picture), "--top-k", "1", "--device", "cpu", "--jsonl", "-"]) == 0
+    image = tmp_path / "image.png"
+    Image.fromarray(values).save(image)
+    assert main(["predict", entry.name, str(image), "--top-k", "1", "--device", "cpu", "--jsonl", "-"]) == 0
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     transforms = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
     with torch.inference_mode():
-        wanted = theirs(transforms(Image.open(picture)).unsqueeze(0)).softmax(1)[0]
+        wanted = theirs(transforms(Image.open(image)).unsqueeze(0)).softmax(1)[0]
     text = json.dumps(row)
     assert imagenet.NAMES[int(wanted.argmax())] in text
     assert resnets.load(entry.name).name == entry.name
@@ -182,7 +182,7 @@ def test_load_and_predict_take_a_name(
 
 def test_create_with_weights(publish: Publish, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]) -> None:
     entry = publish()
-    same_logits(resnets.create("resnet18", weights=entry.name), theirs, pictures())
+    same_logits(resnets.create("resnet18", weights=entry.name), theirs, images())
     net = resnets.create("resnet18", weights=entry.name, classes=5, in_channels=1)
     assert net(torch.zeros(1, 1, 64, 64)).shape == (1, 5)
     torch.testing.assert_close(
@@ -210,7 +210,7 @@ def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.Ca
     said = capsys.readouterr().err
     assert said == (
         "ImageNet weights for resnet18: resnet10.tv_in1k_v9, top-1 99.0 % (torchvision, 1-crop 224 of 256), 45 MiB, "
-        "from weights.invalid, licence bsd-3-clause\n"
+        "from weights.invalid, license bsd-3-clause\n"
     )
     assert published.chosen("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
     assert "with stride_at=3x3, stem_raw=True" in capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_words_that_are_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         resnets.load("imagenet")
 
 
-def test_what_lies_here_goes_before_the_catalogue(
+def test_what_lies_here_goes_before_the_catalog(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = publish()

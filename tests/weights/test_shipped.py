@@ -19,7 +19,7 @@ from resnets.weights import catalog, location, shipped
 from resnets.weights import checkpoint as checkpoints
 
 NAME = "cifar_resnet20.cifar10"
-TOP1, TOP5 = 91.68, 99.74  # percent of the 10,000 test pictures
+TOP1, TOP5 = 91.68, 99.74  # percent of the 10,000 test images
 SHA256 = "e2f3756f79befada8e0fcb9744cdc731c0402f7cb8d814243441c8c0fc90337d"
 
 
@@ -47,7 +47,7 @@ def test_it_is_within_the_papers_figure() -> None:
     assert 100 - shipped.entries()[NAME].top1 <= 8.75 + 0.35
 
 
-def test_the_figure_in_the_header_is_that_of_the_test_pictures(shared, tmp_path: Path) -> None:
+def test_the_figure_in_the_header_is_that_of_the_test_images(shared, tmp_path: Path) -> None:
     """All 10,000 of them, at fp32 and without any engine."""
     with tarfile.open(shared("data/cifar10-test.tar")) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -88,9 +88,9 @@ def test_files_of_weights_are_looked_at_by_their_name(capsys: pytest.CaptureFixt
 
 def test_it_answers_offline_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
-    picture = tmp_path / "picture.jpg"
-    Image.new("RGB", (60, 40), (90, 140, 200)).save(picture)
-    (answer,) = resnets.load(NAME).predict([picture])
+    image = tmp_path / "image.jpg"
+    Image.new("RGB", (60, 40), (90, 140, 200)).save(image)
+    (answer,) = resnets.load(NAME).predict([image])
     assert answer.label in checkpoints.read(NAME).classes
     net = resnets.create("cifar_resnet20", weights=NAME, classes=3)
     assert net.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)

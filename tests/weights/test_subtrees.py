@@ -22,7 +22,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.conversion import Request, convert, load
 from resnets.weights.inspection import inspect
 
-PICTURE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def net() -> nn.Module:
 @pytest.fixture(scope="module")
 def wanted(net: nn.Module) -> Tensor:
     with torch.inference_mode():
-        return net(PICTURE)
+        return net(IMAGE)
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ def momentum(net: nn.Module) -> dict[str, Any]:
     clone = torchvision.models.resnet18(num_classes=5)
     clone.load_state_dict(net.state_dict())
     optimizer = torch.optim.SGD(clone.parameters(), 0.1, momentum=0.9)
-    clone(PICTURE).sum().backward()
+    clone(IMAGE).sum().backward()
     optimizer.step()
     return optimizer.state_dict()
 
@@ -134,7 +134,7 @@ def test_checkpoints_of_training_convert_and_predict(kind: str, net: nn.Module, 
     convert(path, to="resnets", out=tmp_path / "o.safetensors")
     classifier = resnets.load(tmp_path / "o.safetensors")
     with torch.inference_mode():
-        assert torch.allclose(classifier.net(PICTURE), wanted, atol=1e-5)
+        assert torch.allclose(classifier.net(IMAGE), wanted, atol=1e-5)
     answer = classifier.predict([np.zeros((64, 64, 3), dtype=np.uint8)])[0]
     names = sorted(NAMES) if kind == "lightning" else [f"output {number}" for number in range(5)]
     assert answer.top[0][0] in names

@@ -55,7 +55,7 @@ class Network(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def randomised(net: nn.Module) -> nn.Module:
+def randomized(net: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -68,36 +68,36 @@ def randomised(net: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110, 1202])
 def test_every_depth_of_the_repository_converts_with_the_same_map(depth: int, tmp_path: Path) -> None:
-    theirs = randomised(Network((depth - 2) // 6))
+    theirs = randomized(Network((depth - 2) // 6))
     state = {f"module.{name}": tensor for name, tensor in theirs.state_dict().items()}
     torch.save({"state_dict": state, "best_prec1": 90.0}, tmp_path / "c.th")
     source = load(tmp_path / "c.th", Request(map=str(MAP), model=f"cifar_resnet{depth}"))
     ours = checkpoints.network(source.checkpoint)
     size = (8, 11) if depth == 1202 else (33, 41)
-    picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).double()
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).double()
     with torch.inference_mode():
-        found, wanted = ours.double()(picture), theirs.double()(picture)
+        found, wanted = ours.double()(image), theirs.double()(image)
     assert (found - wanted).abs().max() < 1e-9 * wanted.abs().max()
     assert wanted.abs().max() > 1e-3
 
 
 def test_the_real_network_scores_what_its_repository_says(shared) -> None:
-    """91.73 % of the 10,000 test pictures; with option A on the other side it is another network."""
+    """91.73 % of the 10,000 test images; with option A on the other side it is another network."""
     weights, archive = shared("data/weights/resnet20-12fca82f.th"), shared("data/cifar10-test.tar")
     checkpoint = load(weights, Request(map=str(MAP))).checkpoint
     net = checkpoints.network(checkpoint)
-    pictures, labels = [], []
+    images, labels = [], []
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.isfile():
                 content = tar.extractfile(member)
                 assert content is not None
-                pictures.append(checkpoint.preprocess.load(io.BytesIO(content.read()).getvalue()))
+                images.append(checkpoint.preprocess.load(io.BytesIO(content.read()).getvalue()))
                 labels.append(checkpoint.classes.index(Path(member.name).parent.name))
     assert len(labels) == 10_000
     right = 0
     with torch.inference_mode():
-        for batch, truth in zip(torch.stack(pictures).split(250), torch.tensor(labels).split(250), strict=True):
+        for batch, truth in zip(torch.stack(images).split(250), torch.tensor(labels).split(250), strict=True):
             right += int((net(batch).argmax(1) == truth).sum())
     assert right == 9173
 

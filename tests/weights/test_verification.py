@@ -38,7 +38,7 @@ def test_every_format_is_run_by_its_own_library(file: Path, tmp_path: Path) -> N
         if to != "resnets":
             library = {"huggingface": "transformers"}.get(to, to)
             assert f"{name} by {library}" in libraries
-        assert all(each.agreement == 1 and each.pictures == 8 for each in found.comparisons)
+        assert all(each.agreement == 1 and each.images == 8 for each in found.comparisons)
 
 
 def test_a_changed_weight_is_found(file: Path, tmp_path: Path) -> None:
@@ -67,23 +67,23 @@ def test_v1_and_v15_of_one_file_differ(tmp_path: Path) -> None:
     assert "torchvision's own network was not run" in with_note.notes[0]
 
 
-def test_pictures_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Path) -> None:
+def test_images_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     (tmp_path / "photos" / "a").mkdir(parents=True)
     for name in ("a/1.png", "a/2.png", "3.png"):
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / "photos" / name)
     convert(file, to="resnets", out=tmp_path / "o.safetensors")
-    found = verify(file, tmp_path / "o.safetensors", pictures=[str(tmp_path / "photos")], imgsz=64)
+    found = verify(file, tmp_path / "o.safetensors", images=[str(tmp_path / "photos")], imgsz=64)
     assert found.within()
-    assert found.comparisons[0].pictures == 3
+    assert found.comparisons[0].images == 3
     preprocess = checkpoints.read(tmp_path / "o.safetensors").preprocess.at(64)
-    picture = preprocess.load(tmp_path / "photos" / "3.png")
-    assert picture.shape == (3, 64, 64)
+    image = preprocess.load(tmp_path / "photos" / "3.png")
+    assert image.shape == (3, 64, 64)
     with pytest.raises(UserError, match="no folder"):
-        verify(file, file, pictures=[str(tmp_path / "nowhere")])
+        verify(file, file, images=[str(tmp_path / "nowhere")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images"):
-        verify(file, file, pictures=[str(tmp_path / "empty")])
+        verify(file, file, images=[str(tmp_path / "empty")])
 
 
 def test_networks_of_different_tasks_are_not_compared(file: Path, tmp_path: Path) -> None:

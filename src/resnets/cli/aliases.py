@@ -72,8 +72,8 @@ WORDS = {
     **dict.fromkeys(("--folds", "--fold", "--k-folds", "--kfold"), FOLDS),
     # No option of `predict` and `evaluate`; verbs that have it never ask.
     "--model": "The checkpoint or run folder is the first word after the verb: resnets predict runs/NAME IMAGE….",
-    "--source": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
-    "--input": "The pictures are plain words: resnets predict CHECKPOINT PICTURE….",
+    "--source": "The images are plain words: resnets predict CHECKPOINT IMAGE….",
+    "--input": "The images are plain words: resnets predict CHECKPOINT IMAGE….",
 }
 
 VERBS = {
@@ -151,7 +151,7 @@ def _dashed(word: str) -> str:
 
 
 def _weights_first(words: list[str]) -> list[str]:
-    """`--weights NAME PICTURE` as `NAME PICTURE`: the flag of `train` is understood where the checkpoint is a plain word."""
+    """`--weights NAME IMAGE` as `NAME IMAGE`: the flag of `train` is understood where the checkpoint is a plain word."""
     for position, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag == "--weights" and (equals or position + 1 < len(words)):

@@ -48,7 +48,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
-    """Train a residual network on your pictures, see how good it is, and use it."""
+    """Train a residual network on your images, see how good it is, and use it."""
     if version:
         from resnets import __version__
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnets.engine.bench import Row
     from resnets.models.resnet import ResNet
 
-PICTURES = 32  # that the answers are compared on, or one batch if that is more
+IMAGES = 32  # that the answers are compared on, or one batch if that is more
 WIDTH = 79  # characters of a line, on every terminal and in a pipe
 COLUMNS = (("images/s", 9), ("ref/s", 8), ("x ref", 6), ("spread", 12), ("ready s", 8), ("same", 7), ("moved", 7))
 LEGEND = (
@@ -27,7 +27,7 @@ LEGEND = (
     "moved: largest change of a probability. --json has the times of a batch (p50, p95, p99)."
 )
 RANDOM = "The weights are random: only a trained checkpoint shows how far its answers move."
-SEEN = 96  # side of the drawn pictures, before they are brought to the network's size
+SEEN = 96  # side of the drawn images, before they are brought to the network's size
 
 
 def bench(
@@ -36,7 +36,7 @@ def bench(
     ],
     engines: Annotated[str, typer.Option(help="Such as torch,compile,openvino.  [default: all that are here]")] = "",
     precision: Annotated[str, typer.Option(help="all, fp32 or bf16.")] = "all",
-    batch: Annotated[str, typer.Option(help="Pictures that go through together; 1,16 measures both.")] = "16",
+    batch: Annotated[str, typer.Option(help="Images that go through together; 1,16 measures both.")] = "16",
     imgsz: Annotated[int | None, typer.Option(help="Side in pixels.  [default: the model's own]")] = None,
     seconds: Annotated[float, typer.Option(help="Of measuring for each row; making it ready comes on top.")] = 3.0,
     threads: Annotated[int | None, typer.Option(help="Of the processor.  [default: all]")] = None,
@@ -61,10 +61,10 @@ def bench(
     wanted = measure.names(engines, torch.device(name))
     if precision == "bf16" and not wanted:
         raise UserError(f"`precision=bf16` has no effect with `engines={engines}`: the reference computes in fp32.")
-    net, pictures, origin = _loaded(model, imgsz, max(PICTURES, *sizes), name)
-    facts = {"model": model, "weights": origin, "imgsz": pictures.shape[-1], **machine.identity(torch.device(name))}
+    net, images, origin = _loaded(model, imgsz, max(IMAGES, *sizes), name)
+    facts = {"model": model, "weights": origin, "imgsz": images.shape[-1], **machine.identity(torch.device(name))}
     measured = itertools.chain.from_iterable(
-        measure.rows(net, pictures, wanted=wanted, precisions=precisions, batch=size, seconds=seconds) for size in sizes
+        measure.rows(net, images, wanted=wanted, precisions=precisions, batch=size, seconds=seconds) for size in sizes
     )
     (_print_json if as_json else _print_table)(facts, measured)
 
@@ -88,7 +88,7 @@ def _precisions(word: str) -> list[str]:
 
 
 def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResNet, Tensor, str]:
-    """The network, pictures for it, and where its weights are from."""
+    """The network, images for it, and where its weights are from."""
     from pathlib import Path
 
     import torch
@@ -111,15 +111,15 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
         net, preprocess = classifier.net, classifier.preprocess
         preprocess = preprocess.at(side) if side else preprocess
     drawn = shapes.settings(size=SEEN)
-    pictures = torch.stack([preprocess(shapes.draw(index, drawn).pixels) for index in range(count)])
+    images = torch.stack([preprocess(shapes.draw(index, drawn).pixels) for index in range(count)])
     try:
-        check_side(pictures, net.min_side, net.only_side)
+        check_side(images, net.min_side, net.only_side)
     except ValueError as error:
         raise UserError(str(error)) from error
     net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     if random:
-        net = settle(net, pictures[:PICTURES].to(device))
-    return net, pictures, "random" if random else model
+        net = settle(net, images[:IMAGES].to(device))
+    return net, images, "random" if random else model
 
 
 def _print_table(facts: dict[str, Any], measured: Iterable[Row]) -> None:
@@ -128,7 +128,7 @@ def _print_table(facts: dict[str, Any], measured: Iterable[Row]) -> None:
     from resnets.engine.bench import advice
 
     side, random = facts["imgsz"], facts["weights"] == "random"
-    _echo(f"{facts['model']}{' with random weights' if random else ''}, pictures of {side}x{side}")
+    _echo(f"{facts['model']}{' with random weights' if random else ''}, images of {side}x{side}")
     _echo(f"{facts['device']}, {facts['threads']} threads")
     _echo(f"{'engine':<14}{'batch':>6}" + "".join(f"{name:>{width}}" for name, width in COLUMNS))
     rows: list[Row] = []
@@ -149,7 +149,7 @@ def _line(row: Row) -> str:
     start = f"{row!s:<14}{row.batch:>6}"
     if row.agreement is None:
         return f"{start}  {row.failure}"
-    speed, other = map(_digits, (row.pictures_per_second, row.reference_per_second))
+    speed, other = map(_digits, (row.images_per_second, row.reference_per_second))
     ratios = (f"{row.times_reference:.2f}", "-".join(f"{end:.2f}" for end in row.spread))
     cells = (
         speed,

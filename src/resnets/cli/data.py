@@ -1,4 +1,4 @@
-"""`resnets data`: get a built-in set, check pictures, split them, write them as shards."""
+"""`resnets data`: get a built-in set, check images, split them, write them as shards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from resnets.cli import streams
 
-app = typer.Typer(help="Get example pictures, find what is wrong with yours, split them, write shards.")
+app = typer.Typer(help="Get example images, find what is wrong with yours, split them, write shards.")
 
 DATA = "Folder of class folders, split folder, shards, .csv, .jsonl, digits or shapes."
 
@@ -20,13 +20,13 @@ def get(
     ],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to write it; empty or not there yet.")],
     size: Annotated[
-        int | None, typer.Option(help="Side of the pictures, pixels.  [default: 32 digits, 64 shapes]")
+        int | None, typer.Option(help="Side of the images, pixels.  [default: 32 digits, 64 shapes]")
     ] = None,
-    count: Annotated[int | None, typer.Option(help="Number of pictures (shapes).  [default: 600]")] = None,
+    count: Annotated[int | None, typer.Option(help="Number of images (shapes).  [default: 600]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of what is drawn (shapes).  [default: 0]")] = None,
-    objects: Annotated[int | None, typer.Option(help="Most shapes in a picture (shapes).  [default: 1]")] = None,
+    objects: Annotated[int | None, typer.Option(help="Most shapes in an image (shapes).  [default: 1]")] = None,
 ) -> None:
-    """Write a built-in set of pictures, split into train, val and test. Nothing is downloaded.
+    """Write a built-in set of images, split into train, val and test. Nothing is downloaded.
 
     Example: resnets data get digits digits
     """
@@ -34,17 +34,17 @@ def get(
 
     source = sources.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
     parts = ", ".join(f"{part} {len(source.part(part)):,}" for part in source.parts)
-    streams.tell(f"{folder}: {len(source.samples):,} pictures in {len(source.classes)} classes ({parts})")
+    streams.tell(f"{folder}: {len(source.samples):,} images in {len(source.classes)} classes ({parts})")
 
 
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help=DATA)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
-    html: Annotated[str | None, typer.Option(help="Write a page with the pictures in question to this file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write a page with the images in question to this file.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that read.  [default: processors]")] = None,
 ) -> None:
-    """Read every picture, and find what would spoil a training or its result.
+    """Read every image, and find what would spoil a training or its result.
 
     The exit code is 1 when there is such a fault, 0 when there are only warnings and notes.
 
@@ -86,7 +86,7 @@ def split(
     folds: Annotated[int | None, typer.Option(help="Number of folds, instead of --val-fraction.")] = None,
     fold: Annotated[int | None, typer.Option(help="The fold that is val, from 1.")] = None,
 ) -> None:
-    """Split pictures by their content into train, val and test, and write down which is where.
+    """Split images by their content into train, val and test, and write down which is where.
 
     Classes are cut alike; exact copies and groups stay together; parts that the data has stay as they are.
 
@@ -122,13 +122,13 @@ def shard(
     val_fraction: Annotated[
         float | None, typer.Option(help="Share of val, where the data has none.  [default: 0.2]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, and of the order of the training pictures.")] = 123,
+    seed: Annotated[int, typer.Option(help="Of the split, and of the order of the training images.")] = 123,
     group_by: Annotated[
         str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
     ] = None,
-    on_bad: Annotated[str, typer.Option(help="Unreadable pictures: error or skip.")] = "error",
+    on_bad: Annotated[str, typer.Option(help="Unreadable images: error or skip.")] = "error",
 ) -> None:
-    """Write pictures into WebDataset tars, which training reads as a stream: for more than a folder can hold.
+    """Write images into WebDataset tars, which training reads as a stream: for more than a folder can hold.
 
     They are split as training would split them, and keep their bytes, but for what --resize makes smaller: for more images
     than memory can keep decoded. The folder is then named like any other data.

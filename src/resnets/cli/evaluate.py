@@ -8,7 +8,7 @@ import typer
 
 from resnets.cli import streams
 
-WHICH, HOW, MACHINE = "Which pictures", "How", "Machine"
+WHICH, HOW, MACHINE = "Which images", "How", "Machine"
 
 
 def evaluate(
@@ -34,12 +34,12 @@ def evaluate(
         float | None, typer.Option(rich_help_panel=WHICH, help="Hold out this share anew, as training with it did.")
     ] = None,
     seed: Annotated[int | None, typer.Option(rich_help_panel=WHICH, help="Of --val-fraction.  [default: 123]")] = None,
-    on_bad: Annotated[str, typer.Option(rich_help_panel=WHICH, help="Unreadable pictures: error or skip.")] = "error",
+    on_bad: Annotated[str, typer.Option(rich_help_panel=WHICH, help="Unreadable images: error or skip.")] = "error",
     crops: Annotated[
-        int, typer.Option(rich_help_panel=HOW, help="1, or 10: centre and corners, each with its mirror image.")
+        int, typer.Option(rich_help_panel=HOW, help="1, or 10: center and corners, each with its mirror image.")
     ] = 1,
     scales: Annotated[
-        str, typer.Option(rich_help_panel=HOW, help="Whole pictures at these shorter sides, such as 224,256,384.")
+        str, typer.Option(rich_help_panel=HOW, help="Whole images at these shorter sides, such as 224,256,384.")
     ] = "",
     compare: Annotated[
         bool, typer.Option("--compare", rich_help_panel=HOW, help="A paired test of two checkpoints.")
@@ -49,9 +49,9 @@ def evaluate(
     ] = False,
     out: Annotated[str | None, typer.Option(help="Folder for tables, figures and predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    batch: Annotated[int, typer.Option(rich_help_panel=MACHINE, help="Pictures that are worked on together.")] = 32,
+    batch: Annotated[int, typer.Option(rich_help_panel=MACHINE, help="Images that are worked on together.")] = 32,
     workers: Annotated[
-        int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read pictures.  [default: processors]")
+        int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read images.  [default: processors]")
     ] = None,
     device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
     engine: Annotated[
@@ -59,7 +59,7 @@ def evaluate(
     ] = "auto",
     precision: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="fp32 or bf16.")] = "fp32",
 ) -> None:
-    """See how good checkpoints are on labelled pictures, with 95 % intervals, as a whole and class by class.
+    """See how good checkpoints are on labeled images, with 95 % intervals, as a whole and class by class.
 
     Example: resnets evaluate runs/flowers flower_photos
     """

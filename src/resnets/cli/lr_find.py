@@ -17,7 +17,7 @@ def lr_find(
         typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures in a step; the rate belongs to it.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images in a step; the rate belongs to it.")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the square that the network sees, pixels.")] = None,
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
     high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
@@ -25,7 +25,7 @@ def lr_find(
     out: Annotated[str, typer.Option(help="Where the plot goes.")] = "lr_find.png",
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that prepare pictures.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that prepare images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, many times.")
@@ -33,7 +33,7 @@ def lr_find(
 ) -> None:
     """Find a learning rate: train briefly while it grows, and take the one at which the loss falls fastest.
 
-    The suggested rate goes to stdout, the curve into a picture.
+    The suggested rate goes to stdout, the curve to a figure.
     """
     from resnets.recipes import job
 

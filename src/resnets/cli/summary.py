@@ -20,10 +20,10 @@ from resnets.errors import UserError
 def summary(
     name: Annotated[str, typer.Argument(help="A network of `resnets models`.")],
     imgsz: Annotated[
-        str | None, typer.Option(help="Side of the picture in pixels, or HEIGHTxWIDTH.  [default: the network's own]")
+        str | None, typer.Option(help="Side of the image in pixels, or HEIGHTxWIDTH.  [default: the network's own]")
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Outputs.  [default: the network's own]")] = None,
-    in_channels: Annotated[int, typer.Option(help="Channels of the picture.")] = 3,
+    in_channels: Annotated[int, typer.Option(help="Channels of the image.")] = 3,
     layout: Annotated[str, typer.Option(help="Shapes with channels first (chw) or last (hwc).")] = "chw",
     assignments: Annotated[
         list[str] | None,
@@ -54,7 +54,7 @@ def summary(
         net = zoo.create(name, **settings)
     try:
         rows = layers.rows(net, size, layout=layout)
-    except ValueError as error:  # too small a picture
+    except ValueError as error:  # too small an image
         raise UserError(str(error)) from error
     totals = layers.totals(net)
     # Shown before it is drawn, so that a full disk takes nothing away.

@@ -8,7 +8,7 @@ import typer
 
 from resnets.cli import streams
 
-PICTURES, LEARNING, MACHINE = "Pictures", "Learning", "Machine"
+IMAGES, LEARNING, MACHINE = "Images", "Learning", "Machine"
 
 
 def _epochs(text: str) -> str:
@@ -47,7 +47,7 @@ def train(
             help="Times that each image is seen; with --resume of a finished run, +20 adds 20.  [default: the recipe's]",
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Pictures in a step.")] = None,
+    batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Images in a step.")] = None,
     lr: Annotated[float | None, typer.Option(rich_help_panel=LEARNING, help="Highest learning rate.")] = None,
     patience: Annotated[
         int | None, typer.Option(rich_help_panel=LEARNING, help="Stop after so many epochs without a gain.")
@@ -57,7 +57,7 @@ def train(
         typer.Option(rich_help_panel=LEARNING, help="none, body, or the number of stages that stay as they are."),
     ] = None,
     stem: Annotated[
-        str | None, typer.Option(rich_help_panel=LEARNING, help="Another stem, such as cifar for small pictures.")
+        str | None, typer.Option(rich_help_panel=LEARNING, help="Another stem, such as cifar for small images.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(rich_help_panel=LEARNING, help="Of weights, order and augmentation.")
@@ -69,32 +69,30 @@ def train(
         ),
     ] = None,
     imgsz: Annotated[
-        int | None, typer.Option(rich_help_panel=PICTURES, help="Side of the square that the network sees, pixels.")
+        int | None, typer.Option(rich_help_panel=IMAGES, help="Side of the square that the network sees, pixels.")
     ] = None,
     val_fraction: Annotated[
-        float | None, typer.Option(rich_help_panel=PICTURES, help="Share held out where the data has no val part.")
+        float | None, typer.Option(rich_help_panel=IMAGES, help="Share held out where the data has no val part.")
     ] = None,
     split_file: Annotated[
-        str | None, typer.Option(rich_help_panel=PICTURES, help="Parts as `resnets data split` wrote them.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Parts as `resnets data split` wrote them.")
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(rich_help_panel=PICTURES, help="Column whose groups are never divided.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Column whose groups are never divided.")
     ] = None,
     balance: Annotated[
-        str | None, typer.Option(rich_help_panel=PICTURES, help="For rare classes: none, loss or sampler.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="For rare classes: none, loss or sampler.")
     ] = None,
     on_bad: Annotated[
-        str | None, typer.Option(rich_help_panel=PICTURES, help="Unreadable pictures: error or skip.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Unreadable images: error or skip.")
     ] = None,
     cache: Annotated[
         str | None,
-        typer.Option(rich_help_panel=PICTURES, help="Where decoded images are kept: auto, ram or off."),
+        typer.Option(rich_help_panel=IMAGES, help="Where decoded images are kept: auto, ram or off."),
     ] = None,
     device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(rich_help_panel=MACHINE, help="Processes that prepare pictures.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(rich_help_panel=MACHINE, help="Processes that prepare images.")] = None,
     save_every: Annotated[
         str | None,
         typer.Option(
@@ -105,14 +103,14 @@ def train(
     ] = None,
     sync_bn: Annotated[
         bool,
-        typer.Option("--sync-bn", rich_help_panel=MACHINE, help="Under torchrun: BN over all processes' pictures."),
+        typer.Option("--sync-bn", rich_help_panel=MACHINE, help="Under torchrun: BN over all processes' images."),
     ] = False,
     deterministic: Annotated[
         bool,
         typer.Option("--deterministic", rich_help_panel=MACHINE, help="Refuse operations that vary from run to run."),
     ] = False,
 ) -> None:
-    """Train a network on your pictures; everything about the run goes into one folder with an offline report.
+    """Train a network on your images; everything about the run goes into one folder with an offline report.
 
     A value that you give always wins. What is chosen for you is printed with its reason.
     """

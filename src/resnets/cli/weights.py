@@ -60,7 +60,7 @@ def convert(
     prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="What the network expects of pictures: imagenet, caffe (BGR) or tf.")
+        str | None, typer.Option(help="What the network expects of images: imagenet, caffe (BGR) or tf.")
     ] = None,
     class_names: Annotated[
         str | None, typer.Option(help="Text file with the name of a class in each line, in the order of the outputs.")
@@ -105,7 +105,7 @@ def convert(
 def verify(
     first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
-    pictures: Annotated[
+    images: Annotated[
         list[str] | None, typer.Option(help="An image file or a folder; many times.  [default: made ones]")
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
@@ -134,7 +134,7 @@ def verify(
         model=model, settings=_settings(assignments), map=map_file, wrapper=wrapper, prefix=prefix,
         ignore=tuple(ignore or ()),
     )  # fmt: skip
-    found = verification.verify(first, second, pictures=tuple(pictures or ()), request=request, imgsz=imgsz)
+    found = verification.verify(first, second, images=tuple(images or ()), request=request, imgsz=imgsz)
     for line in (*found.comparisons, *found.notes):
         streams.tell(line)
     if not found.within(tolerance):
@@ -149,7 +149,7 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """List the weights that have a name, those in the package and published ones: accuracy, size, licence, whether here.
+    """List the weights that have a name, those in the package and published ones: accuracy, size, license, whether here.
 
     Example: resnets weights list 'resnet50.*'
     """
@@ -199,9 +199,9 @@ def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1 if wide else 0, 0, 0))
     figures = ("Top-1", "Top-5", "MiB")
     titles = (
-        ["Name", "Network", *figures, "Protocol", "Licence", "Here"]
+        ["Name", "Network", *figures, "Protocol", "License", "Here"]
         if wide
-        else ["Name", "Network", "Top-1", "Licence", "Here"]
+        else ["Name", "Network", "Top-1", "License", "Here"]
     )
     for title in titles:
         # A name is copied, so it is never cut or folded.
@@ -218,9 +218,9 @@ def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
             "Top-5": _number(entry.top5),
             "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "",
             "Protocol": entry.protocol,
-            "Licence": entry.licence
+            "License": entry.license
             if wide
-            else entry.licence.removesuffix("-clause").removesuffix(".0").removesuffix("-4"),
+            else entry.license.removesuffix("-clause").removesuffix(".0").removesuffix("-4"),
             "Here": "yes" if _file(entry) else "",
         }
         table.add_row(*(cells[title] for title in titles))

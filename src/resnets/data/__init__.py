@@ -1,1 +1,1 @@
-"""Pictures in: where they come from, how they are decoded, split, checked and fed to a network."""
+"""Images in: where they come from, how they are decoded, split, checked and fed to a network."""

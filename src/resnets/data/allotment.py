@@ -1,4 +1,4 @@
-"""Which pictures go to which part, when copies and groups must stay together and every class be shared out fairly."""
+"""Which images go to which part, when copies and groups must stay together and every class be shared out fairly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Unit:
-    """Pictures that must stay together: numbers of the pictures, and how many of them each class has."""
+    """Images that must stay together: numbers of the images, and how many of them each class has."""
 
     key: str  # does not depend on names or on the order in which the files were found
     members: tuple[int, ...]
@@ -27,7 +27,7 @@ class Unit:
 
 
 def units(hashes: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Unit]:
-    """Join pictures with the same bytes, and pictures of the same group, as far as that reaches."""
+    """Join images with the same bytes, and images of the same group, as far as that reaches."""
     above = list(range(len(hashes)))
 
     def top(number: int) -> int:
@@ -79,15 +79,15 @@ def _joined(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def allot(pool: Sequence[Unit], fractions: Mapping[str, float], *, seed: int, folds: int = 0) -> dict[int, str]:
-    """Give every picture of the pool a bin: `train`, a name of `fractions`, or `fold 1` … `fold K`.
+    """Give every image of the pool a bin: `train`, a name of `fractions`, or `fold 1` … `fold K`.
 
-    Single pictures are shared out exactly: the parts have the size that their fractions ask for, rounded, and so has
-    every class to less than one picture. Larger units go, largest first, where they bring the class counts nearest to
+    Single images are shared out exactly: the parts have the size that their fractions ask for, rounded, and so has
+    every class to less than one image. Larger units go, largest first, where they bring the class counts nearest to
     that (the idea of scikit-learn's StratifiedGroupKFold). A class that cannot be divided is in train as a whole. With
     `folds`, what the fractions leave is cut into K folds, and train holds the indivisible classes only.
 
     Raises:
-        UserError: there are too few pictures, or too large groups, for every part to get one.
+        UserError: there are too few images, or too large groups, for every part to get one.
     """
     counts: Counter[str] = Counter()
     divisible: Counter[str] = Counter()
@@ -165,7 +165,7 @@ def _mend(pool: Sequence[Unit], given: dict[str, str], wanted: Sequence[str]) ->
     small = sorted(pool, key=lambda unit: (len(unit.members), unit.key))
 
     def learnable(label: str, without: Unit | None = None) -> bool:
-        """Whether the class has pictures to train on whichever fold is held out."""
+        """Whether the class has images to train on whichever fold is held out."""
         places = {given[unit.key] for unit in holders[label] if unit is not without}
         return TRAIN in places or len({place for place in places if place.startswith("fold ")}) > 1
 

@@ -1,4 +1,4 @@
-"""How training pictures are varied: one by one with torchvision's transforms, or a whole batch of equal ones at once.
+"""How training images are varied: one by one with torchvision's transforms, or a whole batch of equal ones at once.
 
 All randomness comes from a seed that names the run, the epoch and the position in it, so that neither the number of worker
 processes nor an interruption changes what is drawn.
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-# Principal components of the colours of ImageNet's training pictures in 0..1, as AlexNet's augmentation needs them;
+# Principal components of the colors of ImageNet's training images in 0..1, as AlexNet's augmentation needs them;
 # the numbers are those of facebook/fb.resnet.torch datasets/imagenet.lua.
 PCA_VALUES = (0.2175, 0.0188, 0.0045)
 PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
-ERASED = [124, 116, 104]  # the mean colour of ImageNet, so that an erased patch says nothing
+ERASED = [124, 116, 104]  # the mean color of ImageNet, so that an erased patch says nothing
 
 
 def seed_of(*parts: object) -> int:
@@ -33,7 +33,7 @@ def seed_of(*parts: object) -> int:
 def seeded(*parts: object) -> Iterator[None]:
     """Within the block torch draws from the seed of `parts`; afterwards its random state is what it was before."""
     before = torch.get_rng_state()
-    # `torch.manual_seed` would seed every GPU as well, for each single picture.
+    # `torch.manual_seed` would seed every GPU as well, for each single image.
     torch.default_generator.manual_seed(seed_of(*parts))
     try:
         yield
@@ -41,7 +41,7 @@ def seeded(*parts: object) -> Iterator[None]:
         torch.set_rng_state(before)
 
 
-def per_picture(
+def per_image(
     side: int,
     *,
     crop: str = "none",
@@ -57,16 +57,16 @@ def per_picture(
     trivial: bool = False,
     erase: float = 0.0,
 ) -> v2.Transform:
-    """A transform of one uint8 picture (3, H, W) into a varied one (3, side, side).
+    """A transform of one uint8 image (3, H, W) into a varied one (3, side, side).
 
     Args:
         side: pixels of the square that comes out.
         crop: "random_resized" takes an area share of `scale` with an aspect of `ratio` and resizes it (Szegedy et al.
             2015); "shorter_side" resizes the shorter side to a length drawn from `shorter_side`, then crops (Simonyan
-            and Zisserman 2015); "pad" crops from the picture with `pad_pixels` around it; "none" takes it as it is.
+            and Zisserman 2015); "pad" crops from the image with `pad_pixels` around it; "none" takes it as it is.
         fill: RGB beside the image with `pad_mode="zeros"`; that is 0 after normalization where it is the mean.
         jitter: largest change of brightness, contrast and saturation, as a share.
-        pca_std: standard deviation of AlexNet's shift along the principal colours.
+        pca_std: standard deviation of AlexNet's shift along the principal colors.
         trivial: one random operation of random strength (TrivialAugment, Mueller and Hutter 2021).
         erase: probability that a random patch is wiped out (Zhong et al. 2020).
     """
@@ -85,7 +85,7 @@ def per_picture(
     if jitter:
         steps.append(v2.ColorJitter(jitter, jitter, jitter))
     if pca_std:
-        steps.append(_PrincipalColours(pca_std))
+        steps.append(_PrincipalColors(pca_std))
     if erase:
         steps.append(v2.RandomErasing(erase, value=ERASED))
     return v2.Compose(steps) if steps else v2.Identity()
@@ -105,8 +105,8 @@ class _ShorterSide(v2.Transform):
         return v2.functional.resize(inpt, [params["length"]], antialias=True)
 
 
-class _PrincipalColours(v2.Transform):
-    """Add one colour to the whole picture, drawn along the principal components (Krizhevsky et al. 2012, sec. 4.1)."""
+class _PrincipalColors(v2.Transform):
+    """Add one color to the whole image, drawn along the principal components (Krizhevsky et al. 2012, sec. 4.1)."""
 
     def __init__(self, std: float) -> None:
         super().__init__()
@@ -114,14 +114,14 @@ class _PrincipalColours(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         strength = torch.randn(3) * self.std * torch.tensor(PCA_VALUES)
-        return {"colour": torch.tensor(PCA_VECTORS) @ strength * 255}
+        return {"color": torch.tensor(PCA_VECTORS) @ strength * 255}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return (inpt + params["colour"][:, None, None]).round().clamp(0, 255).to(torch.uint8)
+        return (inpt + params["color"][:, None, None]).round().clamp(0, 255).to(torch.uint8)
 
 
 class WholeBatch:
-    """Random crop of the padded picture and random flip, for batches of pictures of one size, without a loop.
+    """Random crop of the padded image and random flip, for batches of images of one size, without a loop.
 
     The place of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch).
     """
@@ -131,22 +131,22 @@ class WholeBatch:
         self.pad_pixels, self.pad_mode, self.flip = pad_pixels, pad_mode, flip
         self._epoch = -1
 
-    def __call__(self, pictures: Tensor, positions: Tensor, epoch: int) -> Tensor:
-        """Vary normalized `pictures` (B, C, h, w), which stand at `positions` (B,) in the order of the epoch."""
+    def __call__(self, images: Tensor, positions: Tensor, epoch: int) -> Tensor:
+        """Vary normalized `images` (B, C, h, w), which stand at `positions` (B,) in the order of the epoch."""
         self._draw(epoch)
         top, left = self._top[positions], self._left[positions]
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         if self.pad_pixels:
             mode = "constant" if self.pad_mode == "zeros" else "replicate"
-            pictures = torch.nn.functional.pad(pictures, [self.pad_pixels] * 4, mode=mode)
+            images = torch.nn.functional.pad(images, [self.pad_pixels] * 4, mode=mode)
         columns = torch.arange(width).expand(len(positions), width)
         columns = torch.where(self._flipped[positions, None], columns.flip(1), columns) + left[:, None]  # (B, w)
         rows = torch.arange(height) + top[:, None]  # (B, h)
         batch = torch.arange(len(positions))[:, None, None]
         places = (batch, rows[:, :, None], columns[:, None, :])
-        numbers, rows, columns = (each.to(pictures.device, non_blocking=True) for each in places)
+        numbers, rows, columns = (each.to(images.device, non_blocking=True) for each in places)
         # Indexing around the channels puts them last: (B, h, w, C), which is the layout of channels_last.
-        return pictures[numbers, :, rows, columns].permute(0, 3, 1, 2)
+        return images[numbers, :, rows, columns].permute(0, 3, 1, 2)
 
     def _draw(self, epoch: int) -> None:
         if epoch == self._epoch:
@@ -159,11 +159,11 @@ class WholeBatch:
         self._epoch = epoch
 
 
-def mix(pictures: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself; by chance if both are on.
 
     Args:
-        pictures: (B, C, h, w).
+        images: (B, C, h, w).
         targets: (B, K) shares of the classes.
     """
     mixers: list[v2.Transform] = []
@@ -171,11 +171,11 @@ def mix(pictures: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: 
         mixers.append(v2.MixUp(alpha=mixup_alpha))
     if cutmix_alpha:
         mixers.append(v2.CutMix(alpha=cutmix_alpha))
-    if not mixers or len(pictures) < 2:
-        return pictures, targets
-    return mixers[int(torch.randint(len(mixers), ()))](pictures, targets)
+    if not mixers or len(images) < 2:
+        return images, targets
+    return mixers[int(torch.randint(len(mixers), ()))](images, targets)
 
 
-def as_tensor(picture: np.ndarray) -> Tensor:
-    """A uint8 picture (H, W, 3) as a tensor (3, H, W) that shares its memory."""
-    return torch.from_numpy(picture).permute(2, 0, 1)
+def as_tensor(image: np.ndarray) -> Tensor:
+    """A uint8 image (H, W, 3) as a tensor (3, H, W) that shares its memory."""
+    return torch.from_numpy(image).permute(2, 0, 1)

@@ -31,15 +31,15 @@ def write(
     seed: int | None = None,
     objects: int | None = None,
 ) -> Path:
-    """Write a built-in set as ordinary PNG pictures in `out/{train,val,test}/CLASS/`, and return `out`.
+    """Write a built-in set as ordinary PNG images in `out/{train,val,test}/CLASS/`, and return `out`.
 
     Args:
         name: `digits` or `shapes`.
         out: a folder that is empty or not there yet.
-        size: side of the pictures in pixels; 32 for digits, 64 for shapes.
-        count: number of pictures, of shapes only; 600.
+        size: side of the images in pixels; 32 for digits, 64 for shapes.
+        count: number of images, of shapes only; 600.
         seed: of the shapes only; 0.
-        objects: how many shapes a picture of shapes has at most; 1.
+        objects: how many shapes an image of shapes has at most; 1.
 
     Raises:
         UserError: an unknown name, a folder that is not empty, or a value out of range.
@@ -54,7 +54,7 @@ def write(
         fixed = {"`count`": count, "`seed`": seed, "`objects`": objects}
         given = [flag for flag, value in fixed.items() if value is not None]
         if given:
-            raise UserError(f"digits is a fixed set of 1,797 pictures; {given[0]} is for shapes.")
+            raise UserError(f"digits is a fixed set of 1,797 images; {given[0]} is for shapes.")
         side = DIGITS_SIDE if size is None else size
         if not 8 <= side <= 1024:
             raise UserError(f"The size of the digits is {side}; they are 8 pixels wide, so choose 8 to 1024.")
@@ -145,10 +145,10 @@ def _write_digits(folder: Path, side: int) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    pictures, labels = load_digits(return_X_y=True)
+    images, labels = load_digits(return_X_y=True)
     parts = {index: part for digit in range(10) for index, part in _assigned(np.flatnonzero(labels == digit).tolist())}
-    for index in track(range(len(pictures)), what="writing", unit="pictures"):
-        values = np.rint(pictures[index].reshape(8, 8) * (255 / 16)).astype(np.uint8)
+    for index in track(range(len(images)), what="writing", unit="images"):
+        values = np.rint(images[index].reshape(8, 8) * (255 / 16)).astype(np.uint8)
         place = folder / parts[index] / str(labels[index])
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(values).resize((side, side), Image.Resampling.BICUBIC).save(place / f"{index:04}.png")

@@ -19,15 +19,15 @@ from resnets.limits import free_memory
 from resnets.progress import say, track
 
 MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
-ESTIMATE_PICTURES = 48  # as many are decoded to guess the size of all
+ESTIMATE_IMAGES = 48  # as many are decoded to guess the size of all
 SHOWN_FAILURES = 20
-AHEAD = 64  # pictures that wait for the one before them
+AHEAD = 64  # images that wait for the one before them
 
 Prepare = Callable[[str], np.ndarray]
 
 
-class Pictures(Protocol):
-    """Prepared uint8 pictures (H, W, 3) by number."""
+class Images(Protocol):
+    """Prepared uint8 images (H, W, 3) by number."""
 
     def __len__(self) -> int: ...
 
@@ -35,7 +35,7 @@ class Pictures(Protocol):
 
 
 class Decoded:
-    """Each picture is decoded when it is asked for."""
+    """Each image is decoded when it is asked for."""
 
     def __init__(self, paths: Sequence[str], prepare: Prepare) -> None:
         self.paths, self.prepare = paths, prepare
@@ -48,14 +48,14 @@ class Decoded:
 
 
 class InMemory:
-    """All pictures decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit.
+    """All images decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit.
 
     Args:
-        size: height and width, where all pictures have the same. Then `whole` holds them, uint8 (N, height, width, 3): one
+        size: height and width, where all images have the same. Then `whole` holds them, uint8 (N, height, width, 3): one
             large piece of memory, which the system clears in large pages, and which is not copied when it becomes a tensor.
 
     Raises:
-        JobError: pictures cannot be read; each is named.
+        JobError: images cannot be read; each is named.
     """
 
     def __init__(self, source: Decoded, *, size: tuple[int, int] | None = None) -> None:
@@ -65,27 +65,27 @@ class InMemory:
         def load(numbered: tuple[int, str]) -> np.ndarray | None:
             index, _ = numbered
             try:
-                picture = source[index]
+                image = source[index]
             except DecodeError as error:
                 failures.append(error)
                 return None
             if self.whole is not None:
-                self.whole[index] = picture
+                self.whole[index] = image
                 return None
-            return picture
+            return image
 
         made = in_order(load, enumerate(source.paths), workers=None, ahead=AHEAD)
-        pictures = list(track(made, what="decoding", total=len(source), unit="pictures"))
+        images = list(track(made, what="decoding", total=len(source), unit="images"))
         if failures:
             raise JobError(f"{failed(failures, advice='')}. They could be read when the run began.")
-        kept = [picture for picture in pictures if picture is not None]
-        self.pictures: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
+        kept = [image for image in images if image is not None]
+        self.images: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.pictures[index]
+        return self.images[index]
 
 
 def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`.") -> str:
@@ -100,17 +100,17 @@ def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them
 
 
 def shrunken(path: str, *, min_side: int) -> np.ndarray:
-    """The picture at a shorter side of `min_side`, or as it is when it is smaller.
+    """The image at a shorter side of `min_side`, or as it is when it is smaller.
 
     A random crop of it still has the resolution that the network sees, at a fraction of the memory and time.
     """
-    picture = decode(path, min_side=min_side)
-    left, top, right, bottom = middle(picture.shape[1::-1], min_side)
-    picture = picture[top:bottom, left:right]
-    height, width = picture.shape[:2]
+    image = decode(path, min_side=min_side)
+    left, top, right, bottom = middle(image.shape[1::-1], min_side)
+    image = image[top:bottom, left:right]
+    height, width = image.shape[:2]
     if min(height, width) <= min_side:
-        return np.ascontiguousarray(picture)
-    small = functional.resize(as_tensor(picture), [min_side], antialias=True)
+        return np.ascontiguousarray(image)
+    small = functional.resize(as_tensor(image), [min_side], antialias=True)
     return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
 
 
@@ -146,7 +146,7 @@ def decide(asked: str, source: Decoded, *, available: int | None = None, advice:
 
 
 def _estimate(source: Decoded) -> int:
-    """Bytes of all prepared pictures, from some of them spread over the whole list."""
+    """Bytes of all prepared images, from some of them spread over the whole list."""
 
     def of_one(path: str) -> int | None:
         try:
@@ -154,6 +154,6 @@ def _estimate(source: Decoded) -> int:
         except DecodeError:  # the loader names it when it is needed
             return None
 
-    some = source.paths[:: max(len(source) // ESTIMATE_PICTURES, 1)]
+    some = source.paths[:: max(len(source) // ESTIMATE_IMAGES, 1)]
     sizes = [size for size in in_order(of_one, some, workers=None, ahead=AHEAD) if size]
     return round(len(source) * float(np.mean(sizes))) if sizes else 0

@@ -31,13 +31,13 @@ class CheckReport:
     """What was found, the worst first."""
 
     root: str
-    pictures: int
+    images: int
     bytes: int
-    classes: Mapping[str, Mapping[str, int]]  # class -> part -> pictures; the part is "" where nothing was split
+    classes: Mapping[str, Mapping[str, int]]  # class -> part -> images; the part is "" where nothing was split
     problems: tuple[Problem, ...]
     formats: Mapping[str, int]
     modes: Mapping[str, int]  # Pillow's names
-    sides: Mapping[str, int]  # how many pictures have a shorter side in this range of pixels
+    sides: Mapping[str, int]  # how many images have a shorter side in this range of pixels
     sizes: Mapping[str, tuple[int, int]]  # smallest, median and largest width and height, each by itself
 
     @property
@@ -67,7 +67,7 @@ class CheckReport:
 
 
 def check(source: Source, *, workers: int | None = None) -> CheckReport:
-    """Read and decode every picture, in parallel, and look at the data set as a whole.
+    """Read and decode every image, in parallel, and look at the data set as a whole.
 
     Args:
         workers: number of processes; all processors by default.
@@ -78,7 +78,7 @@ def check(source: Source, *, workers: int | None = None) -> CheckReport:
     readable = [each for each in found if each.info and not each.error]
     return CheckReport(
         root=str(source.root),
-        pictures=len(found),
+        images=len(found),
         bytes=sum(each.bytes for each in found),
         classes=_classes(source),
         problems=diagnose(source, found),

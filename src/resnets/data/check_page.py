@@ -1,4 +1,4 @@
-"""The result of a check as one offline page, with the pictures that it is about."""
+"""The result of a check as one offline page, with the images that it is about."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from resnets.data.decode import DecodeError, decode
 from resnets.data.faults import LEVELS, Finding, Problem
 
 SHOWN_CASES = 24  # of a kind of problem; the rest is counted, and stands in the JSON
-SHOWN_COPIES = 8  # of one picture
-SHOWN_LINES = 200  # of findings without a picture
+SHOWN_COPIES = 8  # of one image
+SHOWN_LINES = 200  # of findings without an image
 SIDE = 144  # pixels of a thumbnail
 JPEG_QUALITY = 80
 
 
 class Tile(NamedTuple):
     path: str
-    picture: str  # a data URI, or empty when the picture cannot be read
+    image: str  # a data URI, or empty when the image cannot be read
 
 
 class Case(NamedTuple):
@@ -37,11 +37,11 @@ class Case(NamedTuple):
     @property
     def seen(self) -> bool:
         """Whether there is anything to show; a file that cannot be read is only named."""
-        return any(tile.picture for tile in self.tiles)
+        return any(tile.image for tile in self.tiles)
 
 
 def write(path: str | Path, report: CheckReport) -> None:
-    """Write the page. It is one file, shows thumbnails of the pictures in question, and loads nothing from anywhere."""
+    """Write the page. It is one file, shows thumbnails of the images in question, and loads nothing from anywhere."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.finalize = _shown
     environment.filters["count"] = lambda number: f"{number:,}"
@@ -52,7 +52,7 @@ def write(path: str | Path, report: CheckReport) -> None:
         size=in_words(report.bytes),
         levels=[(level, [each for each in report.problems if each.level == level]) for level in LEVELS],
         cases=functools.partial(_cases, report.root),
-        parts=[part or "pictures" for part in parts],
+        parts=[part or "images" for part in parts],
         largest=max(largest, 1),
         histograms=[("Shorter side, pixels", report.sides), ("Format", report.formats), ("Mode", report.modes)],
         css=CSS,
@@ -75,12 +75,12 @@ def _case(root: str, finding: Finding) -> Case:
 @functools.lru_cache(maxsize=512)
 def _thumbnail(path: str) -> str:
     try:
-        picture = Image.fromarray(decode(path, min_side=SIDE))
+        image = Image.fromarray(decode(path, min_side=SIDE))
     except DecodeError:
         return ""
-    picture.thumbnail((SIDE, SIDE))
+    image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
@@ -91,7 +91,7 @@ def _shown(value: object) -> object:
     return "".join(each if unicodedata.category(each) not in ("Cc", "Cf") else f"\\u{ord(each):04x}" for each in value)
 
 
-# The colours of the run's report, so that the two look alike.
+# The colors of the run's report, so that the two look alike.
 CSS = """
 :root { color-scheme: light dark; --paper: #fff; --card: #f6f8fa; --ink: #1f2328; --quiet: #59636e; --rule: #d8dee4;
   --error: #cc3311; --warning: #b35900; --note: #0077bb; --bar: #0077bb; }
@@ -162,7 +162,7 @@ TEMPLATE = """
 <h1>Check of <bdi>{{ report.root }}</bdi></h1>
 <p class="headline">{{ report.verdict }}</p>
 <dl class="facts">
-<div><dt>pictures</dt><dd>{{ report.pictures|count }}</dd></div>
+<div><dt>images</dt><dd>{{ report.images|count }}</dd></div>
 <div><dt>classes</dt><dd>{{ report.classes|length|count }}</dd></div>
 <div><dt>on disk</dt><dd>{{ size }}</dd></div>
 {% for name, (width, height) in report.sizes.items() if name == "median" %}
@@ -192,7 +192,7 @@ TEMPLATE = """
 <div class="tiles">
 {% for tile in case.tiles %}
 <figure>
-{% if tile.picture %}<img src="{{ tile.picture }}" alt="" loading="lazy">{% else %}<div class="none">?</div>{% endif %}
+{% if tile.image %}<img src="{{ tile.image }}" alt="" loading="lazy">{% else %}<div class="none">?</div>{% endif %}
 
 <figcaption><bdi>{{ tile.path }}</bdi></figcaption>
 </figure>
@@ -231,7 +231,7 @@ TEMPLATE = """
 </tbody></table></div>
 {% for title, histogram in histograms if histogram %}
 <div class="scroll"><table>
-<thead><tr><th>{{ title }}</th><th class="number">pictures</th><th></th></tr></thead>
+<thead><tr><th>{{ title }}</th><th class="number">images</th><th></th></tr></thead>
 <tbody>
 {% for name, number in histogram.items() %}
 <tr><td>{{ name }}</td><td class="number">{{ number|count }}</td>{{ bar(number, histogram.values()|max) }}</tr>

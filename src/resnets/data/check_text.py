@@ -15,10 +15,10 @@ from resnets.data.samples import counted
 from resnets.errors import printable
 
 SHOWN_CASES = 3  # of a kind of problem
-SHOWN_COPIES = 4  # of one picture
+SHOWN_COPIES = 4  # of one image
 SHOWN_CLASSES = 20
 BAR = 24  # characters of the longest bar
-COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
+COLORS = {"error": "red", "warning": "yellow", "note": "blue"}
 INDENT = 16  # where the titles of problems begin
 
 
@@ -36,7 +36,7 @@ def show(report: CheckReport, file: TextIO) -> None:
 
 def _heading(report: CheckReport) -> str:
     classes = f"{len(report.classes):,} class{'' if len(report.classes) == 1 else 'es'}"
-    return f"{printable(report.root)}: {counted(report.pictures, 'picture')} in {classes}, {in_words(report.bytes)}"
+    return f"{printable(report.root)}: {counted(report.images, 'image')} in {classes}, {in_words(report.bytes)}"
 
 
 def _classes(report: CheckReport) -> Iterator[Text]:
@@ -59,7 +59,7 @@ def _classes(report: CheckReport) -> Iterator[Text]:
 
 
 def _problem(root: str, problem: Problem) -> Iterator[Text]:
-    label = (f"{problem.level:<8}", f"bold {COLOURS[problem.level]}")
+    label = (f"{problem.level:<8}", f"bold {COLORS[problem.level]}")
     yield Text.assemble(label, f"{len(problem.findings):>6,}  ", (problem.title, "bold"))
     yield Text(" " * INDENT + problem.advice, style="dim")
     for finding in problem.findings[:SHOWN_CASES]:

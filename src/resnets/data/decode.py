@@ -1,15 +1,15 @@
-"""From the bytes of a picture to RGB: the decode contract, the same in training, evaluation and prediction.
+"""From the bytes of an image to RGB: the decode contract, the same in training, evaluation and prediction.
 
 What is promised:
 
 * JPEG, PNG, WebP, GIF, TIFF, BMP, PNM, JPEG 2000 and AVIF are read, by their content and whatever the file is called; TGA,
   which has no mark of its own, where the name ends in .tga; HEIC where the library pi-heif is installed.
 * The orientation that EXIF states is applied.
-* Grey, palette and one-bit pictures become RGB; transparent places show the stated background.
+* Gray, palette and one-bit images become RGB; transparent places show the stated background.
 * CMYK becomes RGB by (1 - C)(1 - K); a JPEG with Adobe's marker holds inverted values, one without does not.
-* 16-bit grey is scaled to 8 bits and rounded, not clipped; of 16-bit colour, Pillow reads the upper 8 bits.
+* 16-bit gray is scaled to 8 bits and rounded, not clipped; of 16-bit color, Pillow reads the upper 8 bits.
 * Lab becomes sRGB. Whole numbers with a sign, of 32 bits, and floating-point numbers have no stated range: an error.
-* Of an animation or of several pages, the first counts. Colour profiles are not applied.
+* Of an animation or of several pages, the first counts. Color profiles are not applied.
 * Everything else is a DecodeError that names the file: nothing is guessed, repaired or replaced.
 
 What no reader built on libjpeg can tell: a JPEG whose middle is damaged, but not cut, decodes to wrong pixels.
@@ -27,7 +27,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from resnets.data import colour
+from resnets.data import color
 from resnets.data.files import DecodeError, opened, short
 from resnets.data.image_formats import GET_AGAIN, claimed_size, foreign, reader_of
 from resnets.errors import UserError
@@ -48,8 +48,8 @@ _TRANSPOSE = {
 _BAND = 64  # rows that become numbers at a time: their copies stay in the processor's cache, 6 times as fast as a whole
 
 
-class PictureInfo(NamedTuple):
-    """What a picture's header says; height and width in pixels as they are stored, before `orientation` (1 to 8)."""
+class ImageInfo(NamedTuple):
+    """What an image's header says; height and width in pixels as they are stored, before `orientation` (1 to 8)."""
 
     format: str
     mode: str
@@ -67,7 +67,7 @@ def decode(
     min_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """Read a picture as RGB.
+    """Read an image as RGB.
 
     Args:
         source: a path, or the file's bytes.
@@ -80,7 +80,7 @@ def decode(
         uint8 (height, width, 3), contiguous and writable.
 
     Raises:
-        DecodeError: the picture cannot be read.
+        DecodeError: the image cannot be read.
         UserError: this process has told Pillow to pass over damage.
     """
     image = decode_image(source, name=name, background=background, min_side=min_side, max_pixels=max_pixels)
@@ -101,21 +101,21 @@ def decode_image(
     min_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """As `decode`, but a loaded Pillow picture of mode RGB: what Pillow resizes next need not become numbers before."""
+    """As `decode`, but a loaded Pillow image of mode RGB: what Pillow resizes next need not become numbers before."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: a picture that is cut short would be read as if it "
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: an image that is cut short would be read as if it "
             "were whole. Switch it off."
         )
     with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
         if min_side and image.format == "JPEG":
             image.draft(None, (min_side, min_side))
-        storage = colour.storage(image)
+        storage = color.storage(image)
         image.load()
         orientation = _orientation(image)  # after loading, since Pillow turns a TIFF while it loads it
         try:
-            rgb = colour.rgb(image, storage, background)
-        except colour.NoRangeError as error:
+            rgb = color.rgb(image, storage, background)
+        except color.NoRangeError as error:
             raise DecodeError(path, "unsupported", f"{error}; convert it to 8 or 16 bits.") from error
         return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
@@ -141,19 +141,19 @@ def upright(
     return decode_image(out.getvalue(), name=name, background=background)
 
 
-def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Read only the header: quick, and blind to damage further on. Raises as `decode` does."""
     with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
         width, height = image.size
         if isinstance(image, TiffImageFile):  # Pillow gives the size that it will have when it has been turned
             width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
         frames = int(getattr(image, "n_frames", 1))
-        return PictureInfo(image.format or "", image.mode, width, height, frames, _orientation(image))
+        return ImageInfo(image.format or "", image.mode, width, height, frames, _orientation(image))
 
 
 @contextmanager
 def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, str]]:
-    """The picture with its header read, and its name for errors; the file is closed afterwards."""
+    """The image with its header read, and its name for errors; the file is closed afterwards."""
     path = _called(source, name)
     file = io.BytesIO(source) if isinstance(source, bytes) else opened(source, path)
     with file:
@@ -190,7 +190,7 @@ def _header(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.Imag
 
 @contextmanager
 def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") -> Iterator[None]:
-    """Everything that goes wrong inside is a DecodeError of the picture at `path`."""
+    """Everything that goes wrong inside is a DecodeError of the image at `path`."""
     try:
         yield
     except DecodeError:

@@ -31,7 +31,7 @@ def diagnose(source: Source, found: Sequence[Examination]) -> tuple[Problem, ...
             for kind, note in _oddities(each):
                 cases[kind].append(Finding((each.path,), note))
     cases |= _of_classes(source) | _of_counts(source) | _of_copies(pairs) | _of_near_copies(pairs)
-    cases["grey"] = _grey_among_coloured(found)
+    cases["gray"] = _gray_among_colored(found)
     cases["group-across-parts"] = _torn_groups(source)
     unused = source.unused
     cases["closed"] = [Finding((path,), reason) for path, reason in unused.closed.items()]
@@ -42,7 +42,7 @@ def diagnose(source: Source, found: Sequence[Examination]) -> tuple[Problem, ...
 
 
 def _oddities(found: Examination) -> Iterator[tuple[str, str]]:
-    """(kind, note) for all that is unusual in a picture that can be read."""
+    """(kind, note) for all that is unusual in an image that can be read."""
     assert found.info is not None
     assert found.thumbnail is not None
     mode, (width, height) = found.info.mode, found.size
@@ -79,10 +79,10 @@ def _named_format(path: str) -> str | None:
     return "HEIF" if suffix in HEIC_SUFFIXES else Image.registered_extensions().get(suffix)
 
 
-def _grey_among_coloured(found: Sequence[Examination]) -> list[Finding]:
+def _gray_among_colored(found: Sequence[Examination]) -> list[Finding]:
     modes = {each.path: each.info.mode for each in found if each.info and not each.error}
-    grey = [path for path, mode in modes.items() if mode in ("L", "LA", "1") or mode.startswith("I")]
-    return [Finding((path,)) for path in grey] if len(grey) < len(modes) else []
+    gray = [path for path, mode in modes.items() if mode in ("L", "LA", "1") or mode.startswith("I")]
+    return [Finding((path,)) for path in gray] if len(gray) < len(modes) else []
 
 
 def _of_classes(source: Source) -> Cases:
@@ -118,9 +118,9 @@ def _of_counts(source: Source) -> Cases:
     counts = Counter(str(sample.label) for sample in learned).most_common()
     few = [Finding(note=f"{name}: {count}") for name, count in reversed(counts) if count < FEW]
     if not counts or counts[0][1] < IMBALANCE * counts[-1][1]:
-        return {"few-pictures": few, "imbalance": []}
+        return {"few-images": few, "imbalance": []}
     (most, high), (least, low) = counts[0], counts[-1]
-    return {"few-pictures": few, "imbalance": [Finding(note=f"{most}: {high:,}, but {least}: {low:,}")]}
+    return {"few-images": few, "imbalance": [Finding(note=f"{most}: {high:,}, but {least}: {low:,}")]}
 
 
 def _torn_groups(source: Source) -> list[Finding]:

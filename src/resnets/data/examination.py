@@ -16,7 +16,7 @@ import numpy as np
 
 from resnets import processes
 from resnets.data import likeness
-from resnets.data.decode import DecodeError, PictureInfo, decode, decode_image, inspect
+from resnets.data.decode import DecodeError, ImageInfo, decode, decode_image, inspect
 from resnets.data.files import opened, short
 from resnets.data.parallel import in_order
 from resnets.errors import JobError
@@ -25,18 +25,18 @@ from resnets.progress import track
 Result = TypeVar("Result")
 
 JUDGED_SIDE = 64  # a JPEG is read to its end at any scale, and a small one is made faster
-CHUNK = 16  # pictures that a process takes at a time
+CHUNK = 16  # images that a process takes at a time
 AHEAD = 4  # chunks for each process that wait for the one before them
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found in a file; `info` and `thumbnail` are None when the picture cannot be read, `error` says why."""
+    """What was found in a file; `info` and `thumbnail` are None when the image cannot be read, `error` says why."""
 
     path: str
     bytes: int
     sha256: str
-    info: PictureInfo | None = None
+    info: ImageInfo | None = None
     thumbnail: np.ndarray | None = None  # (16, 16) uint8
     error: DecodeError | None = None
 
@@ -96,7 +96,7 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
         JobError: a process was killed, most likely because memory ran out; or a file cannot be read to its end after the
             patience of this process, and is named.
     """
-    shown = {"what": what, "total": len(paths), "unit": "pictures"}
+    shown = {"what": what, "total": len(paths), "unit": "images"}
     if workers <= 1 or len(paths) <= 2 * CHUNK:
         yield from track(in_order(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
         return
@@ -109,7 +109,7 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
         yield from track(chain.from_iterable(results), **shown)  # type: ignore[arg-type]
         whole = True
     except BrokenProcessPool as error:
-        raise JobError("A process that reads pictures was killed; memory may be short. Use `workers=1`.") from error
+        raise JobError("A process that reads images was killed; memory may be short. Use `workers=1`.") from error
     finally:
         if not whole:  # they only read, and one may be stuck in it
             for process in list((pool._processes or {}).values()):

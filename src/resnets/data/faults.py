@@ -11,13 +11,13 @@ from typing import NamedTuple
 LEVELS = ("error", "warning", "note")
 
 TINY_SIDE = 32  # pixels
-LONG_ASPECT = 5  # longer by shorter side; a square crop shows less than a fifth of such a picture
-FEW = 10  # pictures of a class to learn from
+LONG_ASPECT = 5  # longer by shorter side; a square crop shows less than a fifth of such an image
+FEW = 10  # images of a class to learn from
 IMBALANCE = 10  # largest class by smallest
 
 
 class Finding(NamedTuple):
-    """One case of a problem: the pictures it is about, and what is special in this case."""
+    """One case of a problem: the images it is about, and what is special in this case."""
 
     paths: tuple[str, ...] = ()
     note: str = ""
@@ -48,56 +48,52 @@ def problem(kind: str, findings: Iterable[Finding]) -> Problem:
 _GET_AGAIN = "Get them again or delete them."
 _TOO_GOOD = "The result on val or test will look better than it is."
 _ONE_WRONG = "At least one of the labels is wrong."
-_LOOK = "Look whether they are one picture; if so, keep one."
+_LOOK = "Look whether they are one image; if so, keep one."
 
 KINDS = {
     # files that cannot be read; the kinds are those of DecodeError
     "missing": _Kind("error", "Files that are not there", "Restore them, or remove the links."),
-    "directory": _Kind("error", "Folders where a picture should be", "Remove them from the list."),
+    "directory": _Kind("error", "Folders where an image should be", "Remove them from the list."),
     "empty": _Kind("error", "Empty files", _GET_AGAIN),
-    "not-a-picture": _Kind("error", "Files that are no pictures", "Delete them, or convert them to JPEG or PNG."),
-    "truncated": _Kind("error", "Pictures that are cut short or damaged", _GET_AGAIN),
-    "bomb": _Kind("error", "Pictures of an unreasonable size", "Make them smaller, or delete what you do not know."),
-    "unsupported": _Kind("error", "Pictures that cannot be read", "Convert them to ordinary 8-bit JPEG or PNG."),
+    "not-an-image": _Kind("error", "Files that are no images", "Delete them, or convert them to JPEG or PNG."),
+    "truncated": _Kind("error", "Images that are cut short or damaged", _GET_AGAIN),
+    "bomb": _Kind("error", "Images of an unreasonable size", "Make them smaller, or delete what you do not know."),
+    "unsupported": _Kind("error", "Images that cannot be read", "Convert them to ordinary 8-bit JPEG or PNG."),
     "closed": _Kind("error", "Folders that cannot be looked into", "Change their permissions, or move them away."),
     # classes
-    "empty-class": _Kind("error", "Classes without pictures", "Put pictures into the folder, or remove it."),
+    "empty-class": _Kind("error", "Classes without images", "Put images into the folder, or remove it."),
     "single-class": _Kind("error", "A single class", "Two are needed to tell apart. Is it the right folder?"),
     "unknown-class": _Kind(
-        "error", "Classes that train does not have", "Correct the name, or give train pictures of it."
+        "error", "Classes that train does not have", "Correct the name, or give train images of it."
     ),
     "alike-class-names": _Kind("error", "Class names that look the same", "Join the classes, or name them apart."),
     # copies
     "copies-under-two-labels": _Kind("error", "The same file under two labels", f"{_ONE_WRONG} Keep the right one."),
     "copies-across-parts": _Kind("error", "The same file in two parts", f"{_TOO_GOOD} Keep one."),
     "group-across-parts": _Kind("error", "Groups in two parts", f"{_TOO_GOOD} Move each group to one part."),
-    "near-copies-under-two-labels": _Kind(
-        "warning", "Nearly the same picture under two labels", f"{_ONE_WRONG} {_LOOK}"
-    ),
-    "near-copies-across-parts": _Kind("warning", "Nearly the same picture in two parts", f"{_TOO_GOOD} {_LOOK}"),
-    "near-copies": _Kind("warning", "Nearly the same picture twice", f"A split may tear them apart. {_LOOK}"),
+    "near-copies-under-two-labels": _Kind("warning", "Nearly the same image under two labels", f"{_ONE_WRONG} {_LOOK}"),
+    "near-copies-across-parts": _Kind("warning", "Nearly the same image in two parts", f"{_TOO_GOOD} {_LOOK}"),
+    "near-copies": _Kind("warning", "Nearly the same image twice", f"A split may tear them apart. {_LOOK}"),
     "copies": _Kind("warning", "The same file twice", "It counts twice in training; a split keeps them together."),
     # what there is to learn from
     "doubtful-layout": _Kind("warning", "Folders that could mean something else", "Rename or move them."),
     "unicode-forms": _Kind("warning", "One class name in two forms of Unicode", "Taken as one; rename the folders."),
-    "few-pictures": _Kind("warning", f"Classes with fewer than {FEW} pictures", "Find more, or expect little of them."),
+    "few-images": _Kind("warning", f"Classes with fewer than {FEW} images", "Find more, or expect little of them."),
     "imbalance": _Kind(
         "warning", "Very unequal classes", "Balance them by sampling or class weights; read macro averages."
     ),
-    # pictures that can be read, but are odd
-    "blank": _Kind("warning", "Pictures of a single colour", "There is nothing to see in them; delete them."),
-    "tiny": _Kind(
-        "warning", f"Pictures with a side under {TINY_SIDE} pixels", "They are enlarged. Are they thumbnails?"
-    ),
-    "long": _Kind("warning", f"Pictures {LONG_ASPECT} times as long as wide", "A square crop shows little of them."),
-    "animated": _Kind("warning", "Animations and files of several pages", "Only the first picture is used."),
+    # images that can be read, but are odd
+    "blank": _Kind("warning", "Images of a single color", "There is nothing to see in them; delete them."),
+    "tiny": _Kind("warning", f"Images with a side under {TINY_SIDE} pixels", "They are enlarged. Are they thumbnails?"),
+    "long": _Kind("warning", f"Images {LONG_ASPECT} times as long as wide", "A square crop shows little of them."),
+    "animated": _Kind("warning", "Animations and files of several pages", "Only the first image is used."),
     "wrong-suffix": _Kind("warning", "Files named for another format", "They are read all the same; rename them."),
-    "cmyk": _Kind("note", "Pictures in printing colours (CMYK)", "They are converted to RGB."),
-    "16-bit": _Kind("note", "Pictures of 16 bits", "They are scaled to 8 bits."),
-    "alpha": _Kind("note", "Pictures with transparency", "Transparent places become white."),
-    "palette": _Kind("note", "Pictures with a palette or of one bit", "They are converted to RGB."),
-    "grey": _Kind("note", "Grey pictures among coloured ones", "They become RGB. Do they belong to certain classes?"),
-    "rotated": _Kind("note", "Pictures turned by their EXIF data", "They are turned as the camera says."),
+    "cmyk": _Kind("note", "Images in printing colors (CMYK)", "They are converted to RGB."),
+    "16-bit": _Kind("note", "Images of 16 bits", "They are scaled to 8 bits."),
+    "alpha": _Kind("note", "Images with transparency", "Transparent places become white."),
+    "palette": _Kind("note", "Images with a palette or of one bit", "They are converted to RGB."),
+    "gray": _Kind("note", "Gray images among colored ones", "They become RGB. Do they belong to certain classes?"),
+    "rotated": _Kind("note", "Images turned by their EXIF data", "They are turned as the camera says."),
     "absent-class": _Kind("note", "Classes that a part does not have", "They cannot be judged there."),
     "ignored": _Kind("note", "Files and folders that are not used", "They are no images of a class."),
 }

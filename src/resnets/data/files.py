@@ -1,4 +1,4 @@
-"""Where the bytes of a picture lie: in a file of its own, or in a stretch of a tar, which has an address like a path.
+"""Where the bytes of an image lie: in a file of its own, or in a stretch of a tar, which has an address like a path.
 
 `shards/train-000003.tar@5120+48213/00017042.jpg` is the member 00017042.jpg: 48,213 bytes from byte 5,120 of the tar on.
 """
@@ -18,11 +18,11 @@ _ADDRESS = re.compile(r"(?P<tar>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)[/\\](?P<
 
 
 class DecodeError(ImageError):
-    """A picture that cannot be read.
+    """An image that cannot be read.
 
     Attributes:
         path: of the file, or the name that was given for bytes.
-        kind: missing (or not to be opened), directory, empty, not-a-picture, truncated (or damaged), bomb or unsupported.
+        kind: missing (or not to be opened), directory, empty, not-an-image, truncated (or damaged), bomb or unsupported.
         reason: what was found and what to do, without the path.
     """
 
@@ -42,10 +42,10 @@ def address(tar: str, offset: int, size: int, member: str) -> str:
 
 
 def opened(source: str | Path, name: str | None = None) -> BinaryIO:
-    """The bytes of a picture, to be read once, given its path or its address in a tar.
+    """The bytes of an image, to be read once, given its path or its address in a tar.
 
     Args:
-        name: what the picture is called in an error; `source` by default.
+        name: what the image is called in an error; `source` by default.
 
     Raises:
         DecodeError: there is nothing to read; of a tar that was cut short, tar and member are named.
@@ -81,7 +81,7 @@ def _file(source: str | Path, path: str) -> BinaryIO:
         reason = f"cannot be opened ({short(error)}); check the path and its rights."
         raise DecodeError(path, "missing", reason) from error
     if stat.S_ISDIR(kind):
-        raise DecodeError(path, "directory", "is a folder, not a picture; name a file in it.")
+        raise DecodeError(path, "directory", "is a folder, not an image; name a file in it.")
     # Reading a pipe or a device could wait for ever.
     raise DecodeError(path, "unsupported", "is a pipe or a device; copy its content to an ordinary file.")
 

@@ -99,18 +99,18 @@ def _splits(root: Path, inside: dict[Path, Listing], unused: NotUsed) -> dict[st
     flat = [folder for folder in named if inside[folder].images and not inside[folder].folders]
     if any(inside[folder].images for folder in others) and len(set(deep.values())) < 2:
         return {}
-    unlabelled = [folder for folder in flat if named[folder] == "test" and "train" in deep.values()]
-    if wrong := [folder for folder in flat if folder not in unlabelled]:
+    unlabeled = [folder for folder in flat if named[folder] == "test" and "train" in deep.values()]
+    if wrong := [folder for folder in flat if folder not in unlabeled]:
         raise UserError(f"'{wrong[0]}' holds images but no class folders. {_layout_advice(wrong[0])}")
     splits: dict[str, Path] = {}
     for folder, part in named.items():
-        if folder in unlabelled:
+        if folder in unlabeled:
             continue
         if part in splits:
             both = f"'{splits[part].name}' and '{folder.name}'"
             raise UserError(f"'{root}' has both {both}, which mean '{part}'. Keep one folder for '{part}'.")
         splits[part] = _unwrapped(folder, inside[folder], part)
-    unused.folders += [str(folder) for folder in (*others, *unlabelled)]
+    unused.folders += [str(folder) for folder in (*others, *unlabeled)]
     return splits if deep else {}
 
 

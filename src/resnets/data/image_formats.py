@@ -62,7 +62,7 @@ SUFFIXES = (
 # Pillow's readers by the first bytes of a file. They are called directly: Image.open() has warnings and limits of its own,
 # which belong to the whole process, tries every format that it knows, and keeps the reason of a failure to itself.
 _READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (rb"\xff\xd8\xff", JpegImageFile),  # of the several pictures of an MPO file, this reads the first
+    (rb"\xff\xd8\xff", JpegImageFile),  # of the several images of an MPO file, this reads the first
     (rb"\x89PNG\r\n\x1a\n", PngImageFile),
     (rb"GIF8[79]a", GifImageFile),
     (rb"RIFF....WEBP", WebPImageFile),
@@ -142,7 +142,7 @@ def _container(head: bytes) -> str | None:
 
 
 def claimed_size(head: bytes) -> tuple[int, int]:
-    """Width and height for the formats whose reader takes memory for the whole picture before it tells its size."""
+    """Width and height for the formats whose reader takes memory for the whole image before it tells its size."""
     if head[:4] == b"GIF8":
         return int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
     if head[12:16] == b"VP8X":
@@ -169,23 +169,23 @@ def foreign(path: str, head: bytes) -> DecodeError:
             return DecodeError(path, "unsupported", f"is {what}, which is not read; convert it to JPEG or PNG.")
     for start, what in _PACKED:
         if head.startswith(start):
-            return DecodeError(path, "not-a-picture", f"is compressed ({what}); unpack it.")
+            return DecodeError(path, "not-an-image", f"is compressed ({what}); unpack it.")
     if head.startswith(LFS_POINTER):
-        return DecodeError(path, "not-a-picture", f"is {LFS}.")
+        return DecodeError(path, "not-an-image", f"is {LFS}.")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<svg")):
-        return DecodeError(path, "not-a-picture", "is a web page or XML, not an image; it may be a failed download.")
+        return DecodeError(path, "not-an-image", "is a web page or XML, not an image; it may be a failed download.")
     if _base64_of_image(head):
-        return DecodeError(path, "not-a-picture", "is an image as base64 text; decode it: base64 -d OLD > NEW")
+        return DecodeError(path, "not-an-image", "is an image as base64 text; decode it: base64 -d OLD > NEW")
     if not head.strip(b"\0"):
-        return DecodeError(path, "not-a-picture", f"holds only zero bytes; {GET_AGAIN}")
+        return DecodeError(path, "not-an-image", f"holds only zero bytes; {GET_AGAIN}")
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head[:24])  # which may end within a letter
     except UnicodeDecodeError:
         text = "\0"
     if all(letter.isprintable() or letter in "\t\r\n" for letter in text):
-        return DecodeError(path, "not-a-picture", f"is text, not an image: its text begins {text!r}; {GET_AGAIN}")
+        return DecodeError(path, "not-an-image", f"is text, not an image: its text begins {text!r}; {GET_AGAIN}")
     found = f"its bytes begin {head[:8].hex(' ')}"
-    return DecodeError(path, "not-a-picture", f"is no image that can be read; {found}. Convert it to JPEG or PNG.")
+    return DecodeError(path, "not-an-image", f"is no image that can be read; {found}. Convert it to JPEG or PNG.")
 
 
 def _base64_of_image(head: bytes) -> bool:

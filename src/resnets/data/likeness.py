@@ -1,4 +1,4 @@
-"""Pictures that look the same although their bytes differ: saved again, resized, recoloured, or taken a moment later."""
+"""Images that look the same although their bytes differ: saved again, resized, recolored, or taken a moment later."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-SIDE = 16  # of the grey thumbnail that a picture is compared by
+SIDE = 16  # of the gray thumbnail that an image is compared by
 BITS = 112
 # Chosen on flower_photos and CIFAR-10, whose pairs within these limits are near copies to the eye with few exceptions.
 DISTANCE = 10  # of the 112 bits may differ, at most
 CORRELATION = 0.975  # of the two thumbnails, at least
-BLANK = 2  # grey levels between the darkest and the brightest cell of a picture of one colour, at most
+BLANK = 2  # gray levels between the darkest and the brightest cell of an image of one color, at most
 BLOCK = 1024
 
 
-def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (16, 16) uint8: the mean lightness of 256 cells, whatever the shape of the picture."""
-    grey = Image.fromarray(picture).convert("L")
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (16, 16) uint8: the mean lightness of 256 cells, whatever the shape of the image."""
+    gray = Image.fromarray(image).convert("L")
+    return np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def blank(thumbnails: np.ndarray) -> np.ndarray:
-    """(N, 16, 16) uint8 -> (N,) bool: whether a picture is of a single colour."""
+    """(N, 16, 16) uint8 -> (N,) bool: whether an image is of a single color."""
     cells = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
     return cells.max(axis=1, initial=0).astype(int) - cells.min(axis=1, initial=255) <= BLANK
 
 
 def alike(thumbnails: np.ndarray) -> list[list[int]]:
-    """Groups of at least two pictures that look the same, given (N, 16, 16) uint8; single pictures are left out.
+    """Groups of at least two images that look the same, given (N, 16, 16) uint8; single images are left out.
 
-    Two pictures are joined when the signs of the steps from cell to cell on an 8x8 grid (a difference hash in both
+    Two images are joined when the signs of the steps from cell to cell on an 8x8 grid (a difference hash in both
     directions) differ in at most 10 of 112 bits and the thumbnails correlate to at least 0.975. All pairs within that
     distance are found without comparing all pairs: two codes that differ in 10 bits agree in one of 11 bands.
-    Pictures of a single colour are never joined.
+    Images of a single color are never joined.
     """
     numbers = np.flatnonzero(~blank(thumbnails))
     if not len(numbers):
@@ -86,8 +86,8 @@ def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _bands(bits: np.ndarray) -> Iterator[np.ndarray]:
     """The bits cut into DISTANCE + 1 numbers of about 10 bits, (N,) int64 each.
 
-    On a kind of pictures many bits are nearly constant, such as those of a black border; the telling ones are dealt out,
-    so that every band tells the pictures apart.
+    On a kind of images many bits are nearly constant, such as those of a black border; the telling ones are dealt out,
+    so that every band tells the images apart.
     """
     telling = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable")
     for band in range(DISTANCE + 1):

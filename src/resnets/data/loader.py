@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from resnets import processes
 from resnets.data import workers as workers_
 from resnets.data.augment import as_tensor, seeded
-from resnets.data.cache import Decoded, Pictures
+from resnets.data.cache import Decoded, Images
 from resnets.data.decode import DecodeError
 from resnets.data.order import Place, Plan
 from resnets.data.parallel import in_order
@@ -45,23 +45,23 @@ class _Keys(Sampler):
 
 
 class _Varied(Dataset):
-    def __init__(self, pictures: Pictures, vary: Callable[[Tensor], Tensor], seed: int) -> None:
-        self.pictures, self.vary, self.seed = pictures, vary, seed
+    def __init__(self, images: Images, vary: Callable[[Tensor], Tensor], seed: int) -> None:
+        self.images, self.vary, self.seed = images, vary, seed
 
     def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Tensor | DecodeError]]:
         found = zip(keys, self._read([number for *_, number in keys]), strict=True)
         return [(key, each if isinstance(each, DecodeError) else self._varied(key, each)) for key, each in found]
 
     def _read(self, numbers: list[int]) -> Iterator[np.ndarray | DecodeError]:
-        if isinstance(self.pictures, Decoded) and get_worker_info() is None:  # a worker is watched by the main process
-            paths = [self.pictures.paths[number] for number in numbers]
-            return in_order(partial(_or_error, self.pictures.prepare), paths, workers=0, ahead=0)
-        return map(partial(_or_error, self.pictures.__getitem__), numbers)
+        if isinstance(self.images, Decoded) and get_worker_info() is None:  # a worker is watched by the main process
+            paths = [self.images.paths[number] for number in numbers]
+            return in_order(partial(_or_error, self.images.prepare), paths, workers=0, ahead=0)
+        return map(partial(_or_error, self.images.__getitem__), numbers)
 
-    def _varied(self, key: Key, picture: np.ndarray) -> Tensor:
+    def _varied(self, key: Key, image: np.ndarray) -> Tensor:
         epoch, _, position, _ = key
         with seeded(self.seed, epoch, position):
-            return self.vary(as_tensor(picture))
+            return self.vary(as_tensor(image))
 
 
 def _or_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray | DecodeError:
@@ -72,9 +72,9 @@ def _or_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray
 
 
 def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
-    for _, picture in items:
-        if not isinstance(picture, Tensor):
-            return str(picture)  # an exception of its own kind would not survive the way back from a worker
+    for _, image in items:
+        if not isinstance(image, Tensor):
+            return str(image)  # an exception of its own kind would not survive the way back from a worker
     (epoch, step, _, _), _ = items[0]
     places, numbers = (torch.tensor([key[place] for key, _ in items]) for place in (2, 3))
     batch = Batch(epoch, step, numbers, places, torch.stack([each for _, each in items]))  # type: ignore[misc]
@@ -82,7 +82,7 @@ def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
 
 
 def varied(
-    pictures: Pictures,
+    images: Images,
     plan: Plan,
     vary: Callable[[Tensor], Tensor],
     *,
@@ -91,16 +91,16 @@ def varied(
     pinned: bool = False,
     waiting: Callable[[], None] = lambda: None,
 ) -> Generator[Batch, None, None]:
-    """Training batches of pictures that are varied one by one, from `start` to the end of the plan, if it has one;
+    """Training batches of images that are varied one by one, from `start` to the end of the plan, if it has one;
     `pinned` in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch
     comes, and may raise to end that.
 
     Raises:
-        JobError: a picture that can no longer be read, named; a worker that has died, or is stuck.
+        JobError: an image that can no longer be read, named; a worker that has died, or is stuck.
     """
     processes.patience()  # so that a wrong one is refused before it is needed
     loader = DataLoader(
-        _Varied(pictures, vary, plan.seed),
+        _Varied(images, vary, plan.seed),
         batch_sampler=_Keys(plan, start),
         num_workers=workers,
         collate_fn=_collate,
@@ -132,21 +132,21 @@ def varied(
             kill(started, os.getpid())
 
 
-def stacked(pictures: Tensor, plan: Plan, *, start: Place = Place()) -> Generator[Batch, None, None]:
+def stacked(images: Tensor, plan: Plan, *, start: Place = Place()) -> Generator[Batch, None, None]:
     """Endless training batches out of one tensor (N, 3, h, w); they are varied as whole batches afterwards."""
     for epoch, step, numbers in plan.batches(start):
-        yield Batch(epoch, step, numbers, plan.positions(step), pictures[numbers])
+        yield Batch(epoch, step, numbers, plan.positions(step), images[numbers])
 
 
 class Evaluation:
-    """All pictures, each exactly once and in order, as `load` (a Preprocess) makes them; kept in memory if they fit.
+    """All images, each exactly once and in order, as `load` (a Preprocess) makes them; kept in memory if they fit.
 
     Iterating gives (first number, tensor (B, C, h, w)).
 
     Args:
-        workers: threads, as in `in_order`. On the way from a process to this one, pictures of floats would take longer than
+        workers: threads, as in `in_order`. On the way from a process to this one, images of floats would take longer than
             to decode: 734 flowers at 180 pixels took 1.7 s from one process and 0.7 s by two threads, on two cores.
-        memory: bytes that the kept pictures may take.
+        memory: bytes that the kept images may take.
     """
 
     def __init__(
@@ -162,11 +162,11 @@ class Evaluation:
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         kept: list[Tensor] = []
         whole = True
-        for first, pictures in self.once() if self._kept is None else self._numbered(self._kept):
-            whole = whole and pictures.nbytes * len(self) <= self.memory
+        for first, images in self.once() if self._kept is None else self._numbered(self._kept):
+            whole = whole and images.nbytes * len(self) <= self.memory
             if whole:
-                kept.append(pictures)
-            yield first, pictures
+                kept.append(images)
+            yield first, images
         if whole:
             self._kept = kept
 
@@ -174,7 +174,7 @@ class Evaluation:
         """The same, decoded now and kept nowhere.
 
         Raises:
-            JobError: a picture cannot be read; it is named.
+            JobError: an image cannot be read; it is named.
         """
         loaded = in_order(self.load, self.paths, workers=self.workers, ahead=2 * self.batch)
         try:
@@ -183,10 +183,10 @@ class Evaluation:
             raise JobError(str(error)) from error
 
     def _numbered(self, batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        for number, pictures in enumerate(batches):
-            yield number * self.batch, pictures
+        for number, images in enumerate(batches):
+            yield number * self.batch, images
 
 
-def _batched(pictures: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
-    while batch := list(itertools.islice(pictures, size)):
+def _batched(images: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+    while batch := list(itertools.islice(images, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Lists as data: a table with a row for every picture."""
+"""Lists as data: a table with a row for every image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_manifest(path: Path) -> Source:
     """
     rows = list(_csv_rows(path) if path.suffix.lower() in (".csv", ".tsv") else _json_rows(path))
     if not rows:
-        raise UserError(f"'{path}' lists no pictures. Each row needs {' and '.join(REQUIRED)}.")
+        raise UserError(f"'{path}' lists no images. Each row needs {' and '.join(REQUIRED)}.")
     samples, wrong, missing = [], [], []
     for line, values in rows:
         try:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from resnets.data.augment import seed_of
 
-WINDOW = 2000  # consecutive pictures of a stream that are shuffled among themselves
+WINDOW = 2000  # consecutive images of a stream that are shuffled among themselves
 
 
 class Place(NamedTuple):
@@ -28,10 +28,10 @@ class Place(NamedTuple):
 def order(
     count: int, *, seed: int, epoch: int, weights: Tensor | None = None, blocks: Sequence[int] | None = None
 ) -> Tensor:
-    """The numbers of the pictures in this epoch's order; with `weights` (count,) drawn by them, with replacement.
+    """The numbers of the images in this epoch's order; with `weights` (count,) drawn by them, with replacement.
 
-    Of pictures that lie in files of `blocks` pictures each, the order is one in which they can be read as a stream: the
-    files are shuffled, and then every WINDOW pictures of their sequence among themselves.
+    Of images that lie in files of `blocks` images each, the order is one in which they can be read as a stream: the
+    files are shuffled, and then every WINDOW images of their sequence among themselves.
     """
     generator = torch.Generator().manual_seed(seed_of(seed, epoch, "order"))
     if weights is not None:
@@ -63,11 +63,11 @@ class Plan:
     weights: Tensor | None = None
     share: int = 0  # the number of the process that takes it
     shares: int = 1  # by which `batch` can be divided
-    blocks: Sequence[int] | None = None  # how many pictures each file holds, where they are read as a stream
+    blocks: Sequence[int] | None = None  # how many images each file holds, where they are read as a stream
 
     @property
     def steps_per_epoch(self) -> int:
-        """The pictures left over at the end of an epoch wait for the next one, which has another order."""
+        """The images left over at the end of an epoch wait for the next one, which has another order."""
         return max(self.count // self.batch, 1)
 
     def order(self, epoch: int) -> Tensor:

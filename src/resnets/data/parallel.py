@@ -1,4 +1,4 @@
-"""Work on many pictures by threads, ahead of whoever waits for it."""
+"""Work on many images by threads, ahead of whoever waits for it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def in_order(
     except (_StuckError, KeyboardInterrupt):
         threads.most_seconds = 0
         raise
-    finally:  # the caller stopped early, or a picture failed: what was not begun is not waited for
+    finally:  # the caller stopped early, or an image failed: what was not begun is not waited for
         for _, future in waiting:
             future.cancel()
         threads.end()

@@ -37,7 +37,7 @@ def padded(
 
 
 def center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle, on black where the picture is smaller. Odd margins: round half to even, as torchvision."""
+    """The middle, on black where the image is smaller. Odd margins: round half to even, as torchvision."""
     height, width = size
     missing = max(width - image.width, 0) // 2, max(height - image.height, 0) // 2
     left = -missing[0] if width > image.width else round((image.width - width) / 2)
@@ -46,7 +46,7 @@ def center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def five(image: Image.Image, size: tuple[int, int]) -> list[Image.Image]:
-    """The corners from the upper left to the lower right, and the centre."""
+    """The corners from the upper left to the lower right, and the center."""
     (height, width), right, below = size, image.width - size[1], image.height - size[0]
     corners = [(0, 0), (right, 0), (0, below), (right, below)]
     return [*(image.crop((x, y, x + width, y + height)) for x, y in corners), center(image, size)]
@@ -64,10 +64,10 @@ def middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
     return left, top, left + min(width, longest), top + min(height, longest)
 
 
-def image_of(picture: np.ndarray | Image.Image) -> Image.Image:
-    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+def image_of(image: np.ndarray | Image.Image) -> Image.Image:
+    return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
 
-def planes(picture: np.ndarray | Image.Image) -> Tensor:
+def planes(image: np.ndarray | Image.Image) -> Tensor:
     """(H, W, 3) -> (3, H, W)."""
-    return torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).contiguous()

@@ -1,4 +1,4 @@
-"""What a data set is to everything else: labelled pictures, the names of their classes, and the part of each."""
+"""What a data set is to everything else: labeled images, the names of their classes, and the part of each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ _PART_OF = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 # What stands beside such a word in the names of folders: training_set, seg_train, test-images, TrainData, valset.
-_BESIDE = frozenset(
-    {"", "set", "sets", "seg", "split", "data", "dataset", "image", "images", "img", "imgs", "photos", "pictures"}
-)
+_BESIDE = frozenset({"", "set", "sets", "seg", "split", "data", "dataset", "image", "images", "img", "imgs", "photos"})
 _YEAR = re.compile(r"(19|20)\d\d")  # train2017
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
 SHOWN = 20  # a message names this many files or classes, and counts the rest
@@ -45,24 +43,24 @@ def part_of(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture. `path` can be opened as it stands (absolute, or relative to the working directory)."""
+    """One image. `path` can be opened as it stands (absolute, or relative to the working directory)."""
 
     path: str
     label: str | None = None
     split: str | None = None  # a part, or None as long as nothing was decided
-    group: str | None = None  # pictures of one patient, video or day; a group is never torn apart
+    group: str | None = None  # images of one patient, video or day; a group is never torn apart
     weight: float = 1.0  # of its loss, relative to the others; > 0
     sha256: str | None = None  # of the bytes of the file; filled in by `split`
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the manifest's further columns
 
 
 class Stored(Sequence[Sample]):
-    """Pictures too many to be listed: each is made when it is asked for. They were checked and divided when stored."""
+    """Images too many to be listed: each is made when it is asked for. They were checked and divided when stored."""
 
     @property
     @abstractmethod
     def digest(self) -> str:
-        """Another one where the pictures or their order differ."""
+        """Another one where the images or their order differ."""
 
     @property
     @abstractmethod
@@ -71,16 +69,16 @@ class Stored(Sequence[Sample]):
 
     @abstractmethod
     def part(self, name: str) -> Stored:
-        """The pictures of `train`, `val` or `test`, in order."""
+        """The images of `train`, `val` or `test`, in order."""
 
     @property
     @abstractmethod
     def blocks(self) -> list[int]:
-        """How many pictures each file holds, in order."""
+        """How many images each file holds, in order."""
 
     @abstractmethod
     def labels(self, classes: Sequence[str]) -> np.ndarray:
-        """int64 (N,): the number of each picture's class among `classes`."""
+        """int64 (N,): the number of each image's class among `classes`."""
 
     @abstractmethod
     def weights(self) -> np.ndarray:
@@ -106,22 +104,22 @@ class Stored(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class StoredPaths(Sequence[str]):
-    """The addresses of stored pictures."""
+    """The addresses of stored images."""
 
-    pictures: Stored
+    images: Stored
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, place: Any) -> Any:
-        found: Any = self.pictures[place]
+        found: Any = self.images[place]
         return StoredPaths(found) if isinstance(place, slice) else found.path
 
     def __iter__(self) -> Iterator[str]:
-        return (sample.path for sample in self.pictures)
+        return (sample.path for sample in self.images)
 
     def __repr__(self) -> str:
-        return f"StoredPaths({self.pictures.digest})"
+        return f"StoredPaths({self.images.digest})"
 
 
 def paths(samples: Sequence[Sample]) -> Sequence[str]:
@@ -129,7 +127,7 @@ def paths(samples: Sequence[Sample]) -> Sequence[str]:
 
 
 def labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """int64 (N,): the number of each picture's class among `classes`."""
+    """int64 (N,): the number of each image's class among `classes`."""
     if isinstance(samples, Stored):
         return samples.labels(classes)
     numbers = {name: number for number, name in enumerate(classes)}
@@ -137,7 +135,7 @@ def labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
 
 
 def weights(samples: Sequence[Sample]) -> np.ndarray:
-    """float64 (N,): of each picture's loss."""
+    """float64 (N,): of each image's loss."""
     if isinstance(samples, Stored):
         return samples.weights()
     return np.array([sample.weight for sample in samples], dtype=np.float64)
@@ -159,7 +157,7 @@ class Source:
     root: Path
     samples: Sequence[Sample]
     classes: tuple[str, ...]
-    empty: tuple[str, ...] = ()  # class folders without any picture in any part
+    empty: tuple[str, ...] = ()  # class folders without any image in any part
     unused: NotUsed = field(default_factory=NotUsed)  # files and folders that are no part of the data
     unreadable: tuple[str, ...] = ()  # images that were left out since they cannot be read
     doubts: tuple[str, ...] = ()  # what the folders could mean as well
@@ -172,14 +170,14 @@ class Source:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that have pictures, in the order train, val, test; empty before anything was decided."""
+        """The parts that have images, in the order train, val, test; empty before anything was decided."""
         if isinstance(self.samples, Stored):
             return self.samples.parts
         present = {sample.split for sample in self.samples}
         return tuple(part for part in PARTS if part in present)
 
     def part(self, name: str) -> Sequence[Sample]:
-        """The pictures of `train`, `val` or `test`."""
+        """The images of `train`, `val` or `test`."""
         if isinstance(self.samples, Stored):
             return self.samples.part(name)
         return [sample for sample in self.samples if sample.split == name]
@@ -218,7 +216,7 @@ def composed(name: str) -> str:
 def bind(source: Source, classes: Sequence[str]) -> Source:
     """The source with the classes of a model, in the model's order; labels are matched by name.
 
-    A class without pictures is fine.
+    A class without images is fine.
 
     Raises:
         UserError: a label that the model does not know, named together with those that it knows.
@@ -230,7 +228,7 @@ def bind(source: Source, classes: Sequence[str]) -> Source:
     if unknown:
         hint = suggestion(unknown[0], known)
         raise UserError(
-            f"'{source.root}' has pictures of {listed(unknown)}, unknown to a model of {listed(list(known))}.{hint}"
+            f"'{source.root}' has images of {listed(unknown)}, unknown to a model of {listed(list(known))}.{hint}"
         )
     if isinstance(source.samples, Stored):
         return replace(source, samples=source.samples.renamed(known), classes=tuple(classes))
@@ -245,5 +243,5 @@ def listed(names: Sequence[object], shown: int = SHOWN) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 picture`, `1,200 pictures`."""
+    """`1 image`, `1,200 images`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,4 +1,4 @@
-"""Generated pictures of plain shapes, with boxes and masks: data whose truth is known, in any size and number."""
+"""Generated images of plain shapes, with boxes and masks: data whose truth is known, in any size and number."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from resnets.errors import UserError
 from resnets.progress import track
 
 CLASSES = ("circle", "cross", "hexagon", "square", "star", "triangle")
-PARTS = ("train", "train", "train", "val", "test")  # of five pictures of a class in a row
+PARTS = ("train", "train", "train", "val", "test")  # of five images of a class in a row
 FINER = 4  # drawn at so many times the size and reduced, for smooth edges
 PLACES = 50  # tries to find room for one more shape before it is left out
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Settings:
     size: int = 64  # side in pixels
-    count: int = 600  # pictures in all
+    count: int = 600  # images in all
     seed: int = 0
-    objects: int = 1  # shapes in a picture, at most
+    objects: int = 1  # shapes in an image, at most
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One generated picture.
+class ShapesImage:
+    """One generated image.
 
     pixels: (size, size, 3) uint8. mask: (size, size) uint8, 0 for the background and i for the i-th object. labels: one
     name for each object. boxes: [x, y, width, height] of each object's visible pixels, from the upper left corner.
@@ -63,21 +63,21 @@ def settings(**given: int | None) -> Settings:
 def write(folder: Path, chosen: Settings) -> None:
     """Write `folder/{train,val,test}/CLASS/NNNNNN.png`, and beside them what is known of every object.
 
-    The class of a picture is that of its largest shape, object 1. `labels.jsonl` has a row for each picture (path,
+    The class of an image is that of its largest shape, object 1. `labels.jsonl` has a row for each image (path,
     label, split, width, height, mask, objects with label and box), and can itself be read as a list. The masks lie
-    under `annotations/masks/`; a pixel holds the number of its object. A picture depends on its number, the seed, the
-    size and the number of objects, but not on how many pictures there are.
+    under `annotations/masks/`; a pixel holds the number of its object. An image depends on its number, the seed, the
+    size and the number of objects, but not on how many images there are.
     """
     rows = []
-    for index in track(range(chosen.count), what="writing", unit="pictures"):
+    for index in track(range(chosen.count), what="writing", unit="images"):
         label = CLASSES[index % len(CLASSES)]
         part = PARTS[index // len(CLASSES) % len(PARTS)]
         name = f"{part}/{label}/{index:06}.png"
-        picture = draw(index, chosen)
-        for path, pixels in ((folder / name, picture.pixels), (folder / "annotations" / "masks" / name, picture.mask)):
+        image = draw(index, chosen)
+        for path, pixels in ((folder / name, image.pixels), (folder / "annotations" / "masks" / name, image.mask)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-        objects = [{"label": each, "box": box} for each, box in zip(picture.labels, picture.boxes, strict=True)]
+        objects = [{"label": each, "box": box} for each, box in zip(image.labels, image.boxes, strict=True)]
         rows.append(
             {
                 "path": name,
@@ -103,12 +103,12 @@ def beside(folder: Path) -> tuple[str, ...]:
     return (str(known), str(folder / "annotations")) if ours else ()
 
 
-def draw(index: int, chosen: Settings) -> Picture:
-    """Picture number `index`."""
+def draw(index: int, chosen: Settings) -> ShapesImage:
+    """Image number `index`."""
     # Python promises that this generator gives the same numbers in every version; numpy does not.
     generator = random.Random(f"shapes {chosen.seed} {chosen.size} {chosen.objects} {index}")
     side = chosen.size * FINER
-    back, front = _colours(generator)
+    back, front = _colors(generator)
     pixels = _background(generator, chosen.size, back)
     mask = np.zeros((chosen.size, chosen.size), dtype=np.uint8)
     labels: list[str] = []
@@ -125,7 +125,7 @@ def draw(index: int, chosen: Settings) -> Picture:
         front = _varied(generator, front)
     noise = np.frombuffer(generator.randbytes(pixels.size), dtype=np.uint8).reshape(pixels.shape)
     pixels = pixels + (noise.astype(np.float32) - 127.5) * np.float32(16 / 255)
-    return Picture(
+    return ShapesImage(
         pixels=np.clip(np.rint(pixels), 0, 255).astype(np.uint8),
         mask=mask,
         labels=tuple(labels),
@@ -143,9 +143,9 @@ def box(visible: np.ndarray) -> tuple[int, int, int, int]:
 def _placed(generator: random.Random, label: str, radius: float, side: int, taken: np.ndarray) -> np.ndarray | None:
     """How much of each pixel the shape covers (0 … 255), at a free place; None when none was found."""
     for _ in range(PLACES):
-        centre = (generator.uniform(radius, side - radius), generator.uniform(radius, side - radius))
+        center = (generator.uniform(radius, side - radius), generator.uniform(radius, side - radius))
         sheet = Image.new("L", (side, side))
-        outline = _outline(label, centre, radius, generator.uniform(0, 2 * math.pi))
+        outline = _outline(label, center, radius, generator.uniform(0, 2 * math.pi))
         ImageDraw.Draw(sheet).polygon(outline, fill=255)
         cover = np.asarray(sheet.reduce(FINER))
         if (cover >= 128).any() and not taken[cover > 0].any():
@@ -153,7 +153,7 @@ def _placed(generator: random.Random, label: str, radius: float, side: int, take
     return None
 
 
-def _outline(label: str, centre: Point, radius: float, turn: float) -> list[Point]:
+def _outline(label: str, center: Point, radius: float, turn: float) -> list[Point]:
     """The corners of a shape within a circle."""
     if label == "star":
         distances = [radius, radius * 0.42] * 5
@@ -169,12 +169,12 @@ def _outline(label: str, centre: Point, radius: float, turn: float) -> list[Poin
         distances = [radius] * corners
         angles = [2 * math.pi * corner / corners for corner in range(corners)]
     return [
-        (centre[0] + distance * math.cos(turn + angle), centre[1] + distance * math.sin(turn + angle))
+        (center[0] + distance * math.cos(turn + angle), center[1] + distance * math.sin(turn + angle))
         for distance, angle in zip(distances, angles, strict=True)
     ]
 
 
-def _colours(generator: random.Random) -> tuple[Colour, Colour]:
+def _colors(generator: random.Random) -> tuple[Color, Color]:
     """A background and a foreground that differ in hue and in lightness."""
     hue = generator.random()
     dark = generator.random() < 0.5
@@ -184,19 +184,19 @@ def _colours(generator: random.Random) -> tuple[Colour, Colour]:
     return back, _rgb(other, lightness, generator.uniform(0.5, 1))
 
 
-def _varied(generator: random.Random, colour: Colour) -> Colour:
-    _, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in colour))
+def _varied(generator: random.Random, color: Color) -> Color:
+    _, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
     return _rgb(generator.random(), lightness, saturation)
 
 
-def _rgb(hue: float, lightness: float, saturation: float) -> Colour:
+def _rgb(hue: float, lightness: float, saturation: float) -> Color:
     red, green, blue = colorsys.hls_to_rgb(hue % 1, lightness, saturation)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _background(generator: random.Random, size: int, colour: Colour) -> np.ndarray:
-    """(size, size, 3) float32: the colour, lighter to one side."""
+def _background(generator: random.Random, size: int, color: Color) -> np.ndarray:
+    """(size, size, 3) float32: the color, lighter to one side."""
     turn = generator.uniform(0, 2 * math.pi)
     line = np.linspace(-1, 1, size, dtype=np.float32)
     ramp = line[None, :] * math.cos(turn) + line[:, None] * math.sin(turn)
-    return np.asarray(colour, dtype=np.float32) + (generator.uniform(5, 25) * ramp)[..., None].astype(np.float32)
+    return np.asarray(color, dtype=np.float32) + (generator.uniform(5, 25) * ramp)[..., None].astype(np.float32)

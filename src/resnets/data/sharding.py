@@ -1,4 +1,4 @@
-"""The writing of shards: the tars of `resnets.data.shards` with the WebDataset library, and the index of their pictures."""
+"""The writing of shards: the tars of `resnets.data.shards` with the WebDataset library, and the index of their images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write(
 
     Raises:
         UserError: the library is missing, `resize` is below 1, or `out` is not an empty folder.
-        JobError: a picture can no longer be read, or `out` cannot be written.
+        JobError: an image can no longer be read, or `out` cannot be written.
     """
     out = Path(out)
     check_place(out)
@@ -188,7 +188,7 @@ def _tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
 
 
 def _suffix(path: str) -> str:
-    """That of the file; of its content, where it has none that is a picture's."""
+    """That of the file; of its content, where it has none that is an image's."""
     suffix = Path(path).suffix.lower()
     if suffix in ALL_SUFFIXES:
         return suffix
@@ -197,7 +197,7 @@ def _suffix(path: str) -> str:
 
 
 def _packed(path: Path, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
-    """The index of a tar: where its headers say that the pictures lie, and the other fields of ROW in `rows`."""
+    """The index of a tar: where its headers say that the images lie, and the other fields of ROW in `rows`."""
     places = []
     with tarfile.open(path, "r:") as tar:
         for member in tar:

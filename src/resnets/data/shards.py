@@ -1,11 +1,11 @@
-"""Pictures that outgrow a folder: WebDataset tars, written once and read as a stream, with an index of where each lies.
+"""Images that outgrow a folder: WebDataset tars, written once and read as a stream, with an index of where each lies.
 
     shards/train-000000.tar   00000000.jpg, 00000000.cls (number of the class), 00000000.json (label, path), 00000001.jpg …
-    shards/index.npy          a row for each picture: offset and size of its bytes within its tar, class, suffix, weight, the
+    shards/index.npy          a row for each image: offset and size of its bytes within its tar, class, suffix, weight, the
                               SHA-256 of the file that it was made from, and a number for its group
     shards/shards.json        classes, and the part, count, size and SHA-256 of each file; written last
 
-Of each picture, memory holds a row of the index only, 61 bytes; everything else is made when it is asked for.
+Of each image, memory holds a row of the index only, 61 bytes; everything else is made when it is asked for.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ ROW = np.dtype(
 
 @dataclass(frozen=True)
 class Shelf:
-    """The tars of a folder and the index of their pictures; a picture's number counts through all of them."""
+    """The tars of a folder and the index of their images; an image's number counts through all of them."""
 
     root: Path
     classes: tuple[str, ...]
     suffixes: tuple[str, ...]
     tars: tuple[str, ...]
     parts: tuple[str, ...]  # of each tar
-    ends: tuple[int, ...]  # the number after the last picture of each tar
+    ends: tuple[int, ...]  # the number after the last image of each tar
     index: np.ndarray  # of ROW
     digest: str  # of shards.json, which holds those of everything else
     side: int | None = None  # the shorter side to which larger images were brought, if they were
@@ -78,7 +78,7 @@ class Shelf:
 
 
 class Shelved(Stored):
-    """The pictures of these numbers."""
+    """The images of these numbers."""
 
     def __init__(self, shelf: Shelf, numbers: range) -> None:
         self.shelf, self.numbers = shelf, numbers
@@ -175,7 +175,7 @@ def read(root: Path) -> Source:
         wrong = list(_other_sizes(root, shards))
         index = _index(root, facts["index_sha256"])
         if not ends or len(index) != ends[-1]:
-            raise ValueError(f"its shards and '{INDEX}' do not have the same number of pictures")
+            raise ValueError(f"its shards and '{INDEX}' do not have the same number of images")
     except OSError as error:
         raise UserError(f"Cannot read '{error.filename}': {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Where labelled pictures come from: folders, lists, and the sets that are built in."""
+"""Where labeled images come from: folders, lists, and the sets that are built in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnets.progress import say
 
 __all__ = ["Sample", "Source", "bind", "read"]
 
-SHOWN_NEIGHBOURS = 12
+SHOWN_NEIGHBORS = 12
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # https://, s3://, gs://, file://
 
 
@@ -102,6 +102,6 @@ def _nothing_there(path: Path) -> str:
         names = []
     missing = tried.relative_to(above).parts[0]
     hint = suggestion(missing, [*names, *builtin.NAMES])
-    shown = ", ".join(names[:SHOWN_NEIGHBOURS]) or "nothing"
-    more = f" and {len(names) - SHOWN_NEIGHBOURS:,} more" if len(names) > SHOWN_NEIGHBOURS else ""
+    shown = ", ".join(names[:SHOWN_NEIGHBORS]) or "nothing"
+    more = f" and {len(names) - SHOWN_NEIGHBORS:,} more" if len(names) > SHOWN_NEIGHBORS else ""
     return f"No data at '{path}': {tried} does not exist.{hint} In {above} there is: {shown}{more}."

@@ -34,14 +34,14 @@ def split(
     folds: int | None = None,
     fold: int | None = None,
 ) -> Source:
-    """Give every picture its part; the result is what a training may rely on.
+    """Give every image its part; the result is what a training may rely on.
 
     The parts that the source has stay as they are; a val (or test, if asked for) that it lacks is cut from train. The
-    same pictures are split in the same way whatever their names and their order. Exact copies stay together, and so do
-    groups; otherwise every class is cut by the same fractions. A class of a single picture is in train.
+    same images are split in the same way whatever their names and their order. Exact copies stay together, and so do
+    groups; otherwise every class is cut by the same fractions. A class of a single image is in train.
 
     Args:
-        val_fraction: share of all pictures that could be cut from, 0 … 1; None for 0.2, where the source has no val.
+        val_fraction: share of all images that could be cut from, 0 … 1; None for 0.2, where the source has no val.
         test_fraction: likewise; None for 0.
         seed: another one is another split; None for 123.
         group_by: column of the list whose equal values form a group (`True` is the column `group`, which counts without
@@ -50,7 +50,7 @@ def split(
         fold: the one, from 1, that is val here.
 
     Raises:
-        UserError: the source cannot be trained on (a class without pictures, a single class, a class that only val or
+        UserError: the source cannot be trained on (a class without images, a single class, a class that only val or
             test has), or cannot be split so; a given value would have no effect.
     """
     _check_stored(source)
@@ -165,18 +165,18 @@ def write(path: str | Path, source: Source) -> None:
 
 
 def read(path: str | Path, source: Source) -> Source:
-    """The source with the parts that the file gives it. Every picture is compared with the one that was split.
+    """The source with the parts that the file gives it. Every image is compared with the one that was split.
 
-    Pictures that the file does not name are left out when they cannot be read: so they were when it was made.
+    Images that the file does not name are left out when they cannot be read: so they were when it was made.
 
     Raises:
-        UserError: the file is no split, or pictures were changed, removed, added or moved to another class since.
+        UserError: the file is no split, or images were changed, removed, added or moved to another class since.
     """
     _check_stored(source)
     rows = _rows(Path(path))
     present = {_key(source, sample): sample for sample in source.samples}
     if rows and not rows.keys() & present.keys():
-        raise UserError(f"None of the {len(rows):,} pictures of '{path}' is in '{source.root}'. Is it of other data?")
+        raise UserError(f"None of the {len(rows):,} images of '{path}' is in '{source.root}'. Is it of other data?")
     both = [key for key in present if key in rows]
     digests = {key: str(each.sha256) for key, each in zip(both, _hashed([present[key] for key in both]), strict=True)}
     differences = {
@@ -210,7 +210,7 @@ def _hashed(samples: Sequence[Sample]) -> list[Sample]:
 def _check_stored(source: Source) -> None:
     if isinstance(source.samples, Stored):
         raise UserError(
-            f"'{source.root}' holds shards, which were divided when they were written. To divide the pictures in another "
+            f"'{source.root}' holds shards, which were divided when they were written. To divide the images in another "
             "way, write them anew: resnets data shard DATA OUT --split-file FILE."
         )
 
@@ -247,7 +247,7 @@ def _check_folds(folds: int | None, fold: int | None) -> None:
 def _check_classes(source: Source) -> None:
     if source.empty:
         what = "a class folder" if len(source.empty) == 1 else "class folders"
-        raise UserError(f"'{source.root}' has {what} without pictures: {listed(source.empty)}. Remove it or fill it.")
+        raise UserError(f"'{source.root}' has {what} without images: {listed(source.empty)}. Remove it or fill it.")
     if len(source.classes) != 1:
         return
     inner = sorted({sample.columns.get("folder", "").split("/")[0] for sample in source.samples} - {""})
@@ -314,7 +314,7 @@ def _cut(
 def _say_what_is_odd(source: Source) -> None:
     alone = sorted(set(source.classes) - {sample.label for sample in source.part("val")})
     if alone and source.part("val"):
-        say(f"val has no picture of {listed(alone, 5)}, so nothing can be said of how well that is learned")
+        say(f"val has no image of {listed(alone, 5)}, so nothing can be said of how well that is learned")
     copies: dict[str, list[Sample]] = defaultdict(list)
     for sample in source.samples:
         copies[str(sample.sha256)].append(sample)

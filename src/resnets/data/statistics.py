@@ -1,4 +1,4 @@
-"""What the training pictures have in common: the mean and spread of their colours, or their mean picture."""
+"""What the training images have in common: the mean and spread of their colors, or their mean image."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from resnets.data.cache import AHEAD, Decoded, Pictures
+from resnets.data.cache import AHEAD, Decoded, Images
 from resnets.data.parallel import in_order
 from resnets.progress import track
 
 DIGITS = 6  # after the point, of 0..1; finer than a 255th by far, and short in the header of a checkpoint
 
 
-def channels(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channels(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels, for values of 0 to 1."""
     total, squares, count = np.zeros(3), np.zeros(3), 0
-    for picture in track(_each(pictures), what="colours", total=len(pictures), unit="pictures"):
-        values = picture.reshape(-1, 3).astype(np.float64) / 255
+    for image in track(_each(images), what="colors", total=len(images), unit="images"):
+        values = image.reshape(-1, 3).astype(np.float64) / 255
         total += values.sum(0)
         squares += (values**2).sum(0)
         count += len(values)
@@ -27,18 +27,18 @@ def channels(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return _rounded(mean), _rounded(std)
 
 
-def mean_picture(pictures: Pictures) -> tuple[float, ...]:
-    """The mean of pictures of one size, for values of 0 to 1, as 3 * h * w numbers in the order channel, row, column."""
-    total = np.zeros(pictures[0].shape)
-    for picture in track(_each(pictures), what="mean picture", total=len(pictures), unit="pictures"):
-        total += picture
-    return _rounded(total.transpose(2, 0, 1) / (255 * len(pictures)))
+def mean_image(images: Images) -> tuple[float, ...]:
+    """The mean of images of one size, for values of 0 to 1, as 3 * h * w numbers in the order channel, row, column."""
+    total = np.zeros(images[0].shape)
+    for image in track(_each(images), what="mean image", total=len(images), unit="images"):
+        total += image
+    return _rounded(total.transpose(2, 0, 1) / (255 * len(images)))
 
 
-def _each(pictures: Pictures) -> Iterator[np.ndarray]:
-    if isinstance(pictures, Decoded):
-        return in_order(pictures.prepare, pictures.paths, workers=None, ahead=AHEAD)
-    return (pictures[number] for number in range(len(pictures)))
+def _each(images: Images) -> Iterator[np.ndarray]:
+    if isinstance(images, Decoded):
+        return in_order(images.prepare, images.paths, workers=None, ahead=AHEAD)
+    return (images[number] for number in range(len(images)))
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:

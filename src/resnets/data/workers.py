@@ -25,9 +25,9 @@ DIED = (
 class Batch(NamedTuple):
     epoch: int  # from 0
     step: int  # within the epoch, from 0
-    indices: Tensor  # (B,) numbers of the pictures
+    indices: Tensor  # (B,) numbers of the images
     positions: Tensor  # (B,) in the order of the epoch, of all processes together
-    pictures: Tensor  # (B, 3, h, w) uint8
+    images: Tensor  # (B, 3, h, w) uint8
 
 
 def portable(batch: Batch) -> Batch:

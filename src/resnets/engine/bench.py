@@ -34,7 +34,7 @@ class Row:
     """One engine at one batch size.
 
     Attributes:
-        pictures_per_second: by the median time of a batch.
+        images_per_second: by the median time of a batch.
         reference_per_second: images of the reference per second, by its batches of the same rounds.
         times_reference: the first by the second.
         spread: the lowest and the highest of this ratio in one round.
@@ -42,7 +42,7 @@ class Row:
         runs: batches that were timed.
         memory_mib: the highest that the GPU's memory rose above what it held before the engine was made. None on the CPU:
             a process that keeps freed memory for the next engine shows only what the first one needed.
-        agreement: with the reference, on the pictures of the measurement.
+        agreement: with the reference, on the images of the measurement.
         failure: why there are no figures.
     """
 
@@ -50,7 +50,7 @@ class Row:
     precision: str
     batch: int
     build_seconds: float = 0.0
-    pictures_per_second: float = 0.0
+    images_per_second: float = 0.0
     reference_per_second: float = 0.0
     times_reference: float = 0.0
     spread: tuple[float, float] = (0.0, 0.0)
@@ -88,27 +88,27 @@ def names(text: str, device: torch.device) -> list[str]:
 
 
 def rows(
-    net: ResNet, pictures: Tensor, *, wanted: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
+    net: ResNet, images: Tensor, *, wanted: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
 ) -> Iterator[Row]:
     """Measure the reference and each of `wanted` in each of `precisions`; each row comes when it is measured.
 
     Args:
         net: in eval mode.
-        pictures: float32 (n, C, h, w), n >= batch; all of them are compared.
+        images: float32 (n, C, h, w), n >= batch; all of them are compared.
         seconds: of measuring for each row, half as much again for the reference in between; five batches of both are run in
             any case. Making an engine ready comes on top.
 
     Raises:
-        UserError: there are not enough pictures for a batch.
+        UserError: there are not enough images for a batch.
     """
-    if batch < 1 or batch > len(pictures):
-        raise UserError(f"`batch` must be 1 to {len(pictures)}; received {batch}.")
+    if batch < 1 or batch > len(images):
+        raise UserError(f"`batch` must be 1 to {len(images)}; received {batch}.")
     cases = [(REFERENCE, "fp32"), *((name, precision) for name in wanted for precision in precisions)]
     reference: _Measured | None = None
     logits = torch.empty(0)
     for number, (name, precision) in enumerate(cases, start=1):
         say(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready{SLOW.get(name, '')} ...")
-        measured = _Measured(net, name, precision, pictures, batch)
+        measured = _Measured(net, name, precision, images, batch)
         against: list[float] = []  # the reference in the same rounds: whatever else the machine does meets both
         if measured.engine is not None:
             what = f"{name} {precision}, batch {batch}"
@@ -157,8 +157,8 @@ def _ratio(row: Row) -> str:
 class _Measured:
     """An engine and the times of its batches."""
 
-    def __init__(self, net: ResNet, name: str, precision: str, pictures: Tensor, batch: int) -> None:
-        self.net, self.name, self.precision, self.pictures, self.batch = net, name, precision, pictures, batch
+    def __init__(self, net: ResNet, name: str, precision: str, images: Tensor, batch: int) -> None:
+        self.net, self.name, self.precision, self.images, self.batch = net, name, precision, images, batch
         self.times: list[float] = []
         self.rounds: list[float] = []  # the median time of each
         self.engine: Engine | None = None
@@ -171,7 +171,7 @@ class _Measured:
             before = torch.cuda.memory_allocated(device)
         start = time.perf_counter()
         try:
-            shape = (batch, *pictures.shape[1:])
+            shape = (batch, *images.shape[1:])
             self.engine = engines.reference(net) if name == REFERENCE else engines.build(name, net, precision, shape)
             self.build_seconds = time.perf_counter() - start
             self.once()  # the first run sets things up
@@ -189,7 +189,7 @@ class _Measured:
     def once(self) -> float:
         """Seconds that a batch takes."""
         assert self.engine is not None
-        part = self.pictures[: self.batch]
+        part = self.images[: self.batch]
         start = time.perf_counter()
         pooled = self.engine(part)
         with torch.inference_mode():
@@ -208,7 +208,7 @@ class _Measured:
     def logits(self) -> Tensor:
         assert self.engine is not None
         with torch.inference_mode():
-            parts = [classify(self.net.head, self.engine(part)) for part in self.pictures.split(self.batch)]
+            parts = [classify(self.net.head, self.engine(part)) for part in self.images.split(self.batch)]
             return torch.cat(parts).float().cpu()
 
     def row(self, wanted: Tensor, against: Sequence[float]) -> Row:
@@ -222,7 +222,7 @@ class _Measured:
             self.precision,
             self.batch,
             build_seconds=self.build_seconds,
-            pictures_per_second=self.batch / middle,
+            images_per_second=self.batch / middle,
             reference_per_second=self.batch / other,
             times_reference=other / middle,
             spread=(min(ratios), max(ratios)),
@@ -236,8 +236,8 @@ class _Measured:
 
 
 @torch.no_grad()
-def settle(net: ResNet, pictures: Tensor) -> ResNet:
-    """A network with random weights as a trained one is: its norms hold the statistics of `pictures`.
+def settle(net: ResNet, images: Tensor) -> ResNet:
+    """A network with random weights as a trained one is: its norms hold the statistics of `images`.
 
     Without this, the maps of a deep network grow from block to block, and no answers could be compared.
     """
@@ -247,7 +247,7 @@ def settle(net: ResNet, pictures: Tensor) -> ResNet:
             moments[module] = module.momentum
             module.momentum = None  # the mean over all batches, here of one
             module.reset_running_stats()
-    net.train()(pictures)
+    net.train()(images)
     for module, momentum in moments.items():
         module.momentum = momentum
     return net.eval()

@@ -70,18 +70,18 @@ def choose(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the answers are to the reference's, on `pictures` pictures.
+    """How near the answers are to the reference's, on `images` images.
 
     `same` is the share of equal first classes; the others are the largest differences of a logit and of a probability.
     """
 
-    pictures: int
+    images: int
     same: float
     logit: float
     probability: float
 
     def __str__(self) -> str:
-        return f"on {self.pictures} images {self.same:.2%} equal labels, probabilities within {self.probability:.4f}"
+        return f"on {self.images} images {self.same:.2%} equal labels, probabilities within {self.probability:.4f}"
 
 
 def agreement(logits: Tensor, wanted: Tensor, *, temperature: float = 1.0) -> Agreement:

@@ -1,6 +1,6 @@
 """A folded network in OpenVINO's own form, kept on the disk: converting takes seconds, reading it again far less.
 
-A file is named by the weights, by the code of every module that computes with them, by the shape of the pictures and by the
+A file is named by the weights, by the code of every module that computes with them, by the shape of the images and by the
 versions of what converts; so a network that was trained further is another file. What is in a file is data and no code.
 """
 
@@ -33,7 +33,7 @@ SUFFIX = ".safetensors"
 
 
 def model(net: ResNet, shape: tuple[int, ...]) -> Any:
-    """The body of `net`, norms folded, as an `openvino.Model` for pictures of `shape` (N, C, h, w), in float32."""
+    """The body of `net`, norms folded, as an `openvino.Model` for images of `shape` (N, C, h, w), in float32."""
     openvino = machine.openvino()
     known = name(net, shape)
     path = home() / f"{known}{SUFFIX}"

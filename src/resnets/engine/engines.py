@@ -1,4 +1,4 @@
-"""The ways to compute a network's body here, each made for pictures of one shape in batches of one size.
+"""The ways to compute a network's body here, each made for images of one shape in batches of one size.
 
 An engine gives pooled vectors, in float32; the classifier's own layer, a thousandth of the work, is computed in float32
 after it. So a logit is never rounded to the 8 bits of bf16, where many classes would be equal.
@@ -17,10 +17,8 @@ from resnets.errors import UserError, suggestion
 from resnets.models.resnet import ResNet
 
 PRECISIONS = ("fp32", "bf16")
-STREAM = 8  # pictures of a batch at least for each stream of OpenVINO
-PART_PIXELS = (
-    4 * 224 * 224
-)  # of the pictures that a stream takes at a time: with small parts none waits long for another
+STREAM = 8  # images of a batch at least for each stream of OpenVINO
+PART_PIXELS = 4 * 224 * 224  # of the images that a stream takes at a time: with small parts none waits long for another
 OF_TENSORS = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -28,7 +26,7 @@ Compute = Callable[[Tensor], Tensor]
 
 
 class Engine:
-    """float32 pictures (n, C, h, w), any n -> pooled vectors (n, features), float32, on the network's device.
+    """float32 images (n, C, h, w), any n -> pooled vectors (n, features), float32, on the network's device.
 
     Attributes:
         name: one of `NAMES`, or "reference".
@@ -53,17 +51,17 @@ class Engine:
         return f"{self.name} {self.precision}"
 
     @torch.inference_mode()
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         if not self.batch:
-            return self._run(pictures)
-        return torch.cat([self._run(part) for part in pictures.split(self.batch)])
+            return self._run(images)
+        return torch.cat([self._run(part) for part in images.split(self.batch)])
 
-    def _run(self, pictures: Tensor) -> Tensor:
-        count = len(pictures)
+    def _run(self, images: Tensor) -> Tensor:
+        count = len(images)
         if self.batch > count:
-            pictures = torch.cat([pictures, pictures.new_zeros(self.batch - count, *pictures.shape[1:])])
-        pictures = pictures.to(self.device, non_blocking=True).contiguous(memory_format=self.layout)
-        return self.compute(pictures)[:count].float()
+            images = torch.cat([images, images.new_zeros(self.batch - count, *images.shape[1:])])
+        images = images.to(self.device, non_blocking=True).contiguous(memory_format=self.layout)
+        return self.compute(images)[:count].float()
 
 
 def reference(net: ResNet) -> Engine:
@@ -118,8 +116,8 @@ def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     graphs = device.type == "cuda"
     made = torch.compile(compute, dynamic=False, options={"freezing": True, "triton.cudagraphs": graphs})
 
-    def run(pictures: Tensor) -> Tensor:
-        pooled = made(pictures)
+    def run(images: Tensor) -> Tensor:
+        pooled = made(images)
         return pooled.clone() if graphs else pooled  # the next run of a CUDA graph writes over it
 
     engine = Engine("compile", precision, shape[0], device, run)
@@ -129,7 +127,7 @@ def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
 
 def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     """A batch is shared out to streams that compute by themselves: threads that share every layer wait for each other, all
-    the more where others decode pictures meanwhile. With too few pictures for that, all threads work on one.
+    the more where others decode images meanwhile. With too few images for that, all threads work on one.
     """
     if precision == "bf16" and "BF16" not in converted.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise RuntimeError("OpenVINO has no bf16 on this processor and would compute in fp32.")
@@ -145,8 +143,8 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
     compiled = converted.core().compile_model(model, "CPU", hints)
     requests = [compiled.create_infer_request() for _ in range(shape[0] // part)]  # which wait for a stream
 
-    def run(pictures: Tensor) -> Tensor:
-        for request, pixels in zip(requests, pictures.split(part), strict=True):
+    def run(images: Tensor) -> Tensor:
+        for request, pixels in zip(requests, images.split(part), strict=True):
             request.start_async([pixels.numpy()], share_inputs=True)
         for request in requests:
             request.wait()
@@ -156,7 +154,7 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
 
 
 def shares(batch: int, threads: int, pixels: int) -> tuple[int, int]:
-    """How many streams of OpenVINO a batch of pictures of so many pixels is for, and how many each takes at a time.
+    """How many streams of OpenVINO a batch of images of so many pixels is for, and how many each takes at a time.
 
     All streams get equally many parts, so that none is idle at the end of a batch.
     """
@@ -194,8 +192,8 @@ def _cast(body: nn.Module, precision: str) -> Compute:
             super().__init__()
             self.body = body
 
-        def forward(self, pictures: Tensor) -> Tensor:
-            return self.body(pictures.to(dtype))
+        def forward(self, images: Tensor) -> Tensor:
+            return self.body(images.to(dtype))
 
     return Cast()
 

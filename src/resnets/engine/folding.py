@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolution before it: in evaluation both are linear, and one layer does for two.
+"""Batch normalization folded into the convolution before it: in evaluation both are linear, and one layer does for two.
 
     norm(conv(x)) = g (W x + b - m) / s + h = (g W / s) x + (g (b - m) / s + h),   s = sqrt(variance + eps)
 

@@ -13,7 +13,7 @@ from resnets.errors import JobError, UserError
 from resnets.models.resnet import ResNet
 from resnets.progress import say
 
-MOST_SHAPES = 4  # pictures of more sizes than that leave few of each, for which no engine pays
+MOST_SHAPES = 4  # images of more sizes than that leave few of each, for which no engine pays
 
 
 class Runner:
@@ -51,7 +51,7 @@ class Runner:
         exact: bool = True,
         temperature: float = 1.0,
     ) -> Job:
-        """What computes so many pictures in batches of `batch`. Where nobody knows how many (None), it is a short job.
+        """What computes so many images in batches of `batch`. Where nobody knows how many (None), it is a short job.
 
         Args:
             precision: takes the place of "auto".
@@ -76,9 +76,9 @@ class Runner:
 
 
 class Job:
-    """A number of pictures that are computed alike: each size of them by one engine.
+    """A number of images that are computed alike: each size of them by one engine.
 
-    What computes them depends on the job and its pictures, and on no job before it. `used` are the names and precisions
+    What computes them depends on the job and its images, and on no job before it. `used` are the names and precisions
     of the engines that were used so far.
     """
 
@@ -88,27 +88,27 @@ class Job:
         self.chosen: dict[tuple[int, ...], Engine] = {}
         self.used: dict[Choice, None] = {}  # in the order of their use
 
-    def embed(self, pictures: Tensor) -> Tensor:
-        """float32 (N, features) of normalized pictures (N, C, h, w) of one size."""
-        return self._engine(pictures)(pictures)
+    def embed(self, images: Tensor) -> Tensor:
+        """float32 (N, features) of normalized images (N, C, h, w) of one size."""
+        return self._engine(images)(images)
 
-    def logits(self, pictures: Tensor) -> Tensor:
-        """float32 (N, classes) on the CPU, of normalized pictures (N, C, h, w) of one size."""
+    def logits(self, images: Tensor) -> Tensor:
+        """float32 (N, classes) on the CPU, of normalized images (N, C, h, w) of one size."""
         net = self.runner.net
         with torch.inference_mode():
-            engine = self._engine(pictures)
+            engine = self._engine(images)
             if engine.name == REFERENCE.engine:  # the network as a whole: it is called, with whatever was hooked to it
-                pictures = pictures.to(engine.device).contiguous(memory_format=torch.channels_last)
-                return net(pictures).float().cpu()
-            return classify(net.head, engine(pictures)).float().cpu()
+                images = images.to(engine.device).contiguous(memory_format=torch.channels_last)
+                return net(images).float().cpu()
+            return classify(net.head, engine(images)).float().cpu()
 
-    def _engine(self, pictures: Tensor) -> Engine:
-        engine = self._chosen(pictures)
+    def _engine(self, images: Tensor) -> Engine:
+        engine = self._chosen(images)
         self.used[Choice(engine.name, engine.precision)] = None
         return engine
 
-    def _chosen(self, pictures: Tensor) -> Engine:
-        runner, shape = self.runner, tuple(pictures.shape[1:])
+    def _chosen(self, images: Tensor) -> Engine:
+        runner, shape = self.runner, tuple(images.shape[1:])
         if not runner.single:
             return runner.reference
         if shape in self.chosen:
@@ -122,16 +122,16 @@ class Job:
             precision=self.precision,
             exact=self.exact,
         )
-        if len(pictures) < self.batch / 2 or len(self.chosen) >= MOST_SHAPES:  # no batch of this shape will be full
+        if len(images) < self.batch / 2 or len(self.chosen) >= MOST_SHAPES:  # no batch of this shape will be full
             return self._any_shape(choices[-1])
-        self.chosen[shape] = self._first(choices, pictures)
+        self.chosen[shape] = self._first(choices, images)
         return self.chosen[shape]
 
-    def _first(self, choices: tuple[Choice, ...], pictures: Tensor) -> Engine:
-        """The first that can be made and, unless it was asked for, gives the reference's answers on these pictures."""
+    def _first(self, choices: tuple[Choice, ...], images: Tensor) -> Engine:
+        """The first that can be made and, unless it was asked for, gives the reference's answers on these images."""
         runner, failed = self.runner, ""
         for wanted in choices:
-            key = (wanted, (self.batch, *pictures.shape[1:]))
+            key = (wanted, (self.batch, *images.shape[1:]))
             known = key in runner.made
             engine = runner.make(*key)
             if isinstance(engine, str):
@@ -141,7 +141,7 @@ class Job:
                 continue
             if wanted == REFERENCE:
                 return engine
-            close = self._agreement(engine, pictures)
+            close = self._agreement(engine, images)
             if choices[-1] != REFERENCE:
                 if not known:
                     say(f"engine: {wanted}, as asked; {close}")
@@ -152,10 +152,10 @@ class Job:
             say(f"engine {wanted} is not used: {close}")
         raise JobError(f"The engine {failed}")
 
-    def _agreement(self, engine: Engine, pictures: Tensor) -> choice.Agreement:
+    def _agreement(self, engine: Engine, images: Tensor) -> choice.Agreement:
         head, reference = self.runner.net.head, self.runner.reference
         with torch.inference_mode():
-            logits, wanted = (classify(head, each(pictures)) for each in (engine, reference))
+            logits, wanted = (classify(head, each(images)) for each in (engine, reference))
         return choice.agreement(logits, wanted, temperature=self.temperature)
 
     def _any_shape(self, last: Choice) -> Engine:

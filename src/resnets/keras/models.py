@@ -16,9 +16,9 @@ from resnets.weights.location import locate
 def from_spec(
     spec: ResNetSpec, *, include_top: bool = True, input_shape: tuple[int | None, int | None, int] | None = None
 ) -> Any:
-    """A freshly initialised Keras model of a specification: `from_spec(resnets.spec("se_resnet50", classes=5))`.
+    """A freshly initialized Keras model of a specification: `from_spec(resnets.spec("se_resnet50", classes=5))`.
 
-    It takes float pictures (N, height, width, channels) and gives logits (N, classes); without its top, the maps of the
+    It takes float images (N, height, width, channels) and gives logits (N, classes); without its top, the maps of the
     last stage (N, height / stride, width / stride, C).
 
     Raises:
@@ -34,7 +34,7 @@ def load(path: str | Path, *, include_top: bool = True) -> Any:
 
     The checkpoint's temperature is folded into the last layer: the softmax of the logits is its calibrated probabilities.
 
-    How pictures are prepared for it stands in the checkpoint: `resnets.load(path).preprocess`.
+    How images are prepared for it stands in the checkpoint: `resnets.load(path).preprocess`.
 
     Raises:
         UserError: as `from_spec`, or the checkpoint cannot be read.

@@ -21,7 +21,7 @@ class Piece:
     Attributes:
         text: what stands in it, such as "3×3 conv, 64".
         note: a second line in small letters, such as "32 groups".
-        stride: 1, or by how much it makes the picture smaller.
+        stride: 1, or by how much it makes the image smaller.
         large: a convolution, a dense layer or a pooling; what stands between them is drawn small.
     """
 
@@ -76,9 +76,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A network for pictures of one size; shapes are (channels, height, width)."""
+    """A network for images of one size; shapes are (channels, height, width)."""
 
-    picture: tuple[int, ...]
+    image: tuple[int, ...]
     stem: tuple[Piece, ...]
     stem_shape: tuple[int, ...]
     stages: tuple[Stage, ...]
@@ -99,14 +99,14 @@ def anatomy(net: nn.Module, imgsz: int | tuple[int, int]) -> Anatomy:
     """The parts of `net`, which has a `stem` and `stages` of blocks with a `branch`, as all networks here have.
 
     Raises:
-        ValueError: the network takes only larger pictures.
+        ValueError: the network takes only larger images.
     """
-    picture, *layers = graph.layers(net, imgsz)
+    image, *layers = graph.layers(net, imgsz)
     stem, body = _under(layers, "stem"), [layer for layer in layers if layer.name.startswith("stage")]
     inner = {*stem, *body}
     head = [layer for layer in layers if layer not in inner]
     stages = [_stage(net, name, list(part)) for name, part in groupby(body, lambda layer: layer.name.split(".")[0])]
-    return Anatomy(picture.shape, _pieces(net, stem), stem[-1].shape, tuple(stages), _pieces(net, head))
+    return Anatomy(image.shape, _pieces(net, stem), stem[-1].shape, tuple(stages), _pieces(net, head))
 
 
 def _stage(net: nn.Module, name: str, layers: Sequence[Layer]) -> Stage:

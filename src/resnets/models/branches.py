@@ -1,6 +1,6 @@
 """The residual function F(x) itself: what a block computes beside its shortcut.
 
-After means that normalisation and activation follow each convolution (He et al. 2015), Pre that they precede it (He et
+After means that normalization and activation follow each convolution (He et al. 2015), Pre that they precede it (He et
 al. 2016). A Pre branch begins at its first convolution: the activation before that one belongs to the block, since the
 shortcut may read it too. All take (N, in, H, W) to (N, out, ceil(H/stride), ceil(W/stride)).
 """

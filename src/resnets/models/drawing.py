@@ -60,14 +60,14 @@ OPTIONS = {
 
 
 def draw(net: nn.Module, out: str | Path, imgsz: int | tuple[int, int], *, title: str = "") -> None:
-    """Draw `net` for pictures of `imgsz` (a side, or height and width) to `out`, an SVG or PNG file.
+    """Draw `net` for images of `imgsz` (a side, or height and width) to `out`, an SVG or PNG file.
 
     The drawing is made from the traced network. Blocks that follow their like are drawn once, with their number.
 
     Raises:
         UserError: `out` ends in neither .svg nor .png.
         JobError: it cannot be written.
-        ValueError: the network takes only larger pictures.
+        ValueError: the network takes only larger images.
     """
     check_place(out)
     suffix = Path(out).suffix.lower()
@@ -90,13 +90,13 @@ def figure(net: nn.Module, imgsz: int | tuple[int, int], *, title: str = "") -> 
     parts = anatomy(net, imgsz)
     page = _Page(_right(parts))
     parameters, operations = summary.totals(net).trainable, summary.short(summary.multiply_adds(net, imgsz))
-    about = f"{parameters:,} parameters  ·  {operations} multiply-adds  ·  pictures of {_size(parts.picture)}"
+    about = f"{parameters:,} parameters  ·  {operations} multiply-adds  ·  images of {_size(parts.image)}"
     page.text(MARGIN, MARGIN + 0.05, title or "Network", size=13, weight="bold", side="left")
     page.text(MARGIN, MARGIN + 0.3, about, color=QUIET, side="left")
 
     middle = MARGIN + CHAIN / 2
     page.heading(middle, "stem", _size(parts.stem_shape))
-    y = page.chain(middle, FIRST, (Piece("picture", _size(parts.picture)), *parts.stem), NEUTRAL)
+    y = page.chain(middle, FIRST, (Piece("image", _size(parts.image)), *parts.stem), NEUTRAL)
     left, lowest = MARGIN + CHAIN + GUTTER, y
     for number, stage in enumerate(parts.stages):
         following = left + INSET + CHAIN / 2
@@ -159,7 +159,7 @@ class _Page:
         """A line through `points` whose corners are round; its parts are horizontal or vertical."""
         path, codes = [points[0]], [Curve.MOVETO]
         for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-            path += [_towards(corner, before), corner, _towards(corner, after)]
+            path += [_toward(corner, before), corner, _toward(corner, after)]
             codes += [Curve.LINETO, Curve.CURVE3, Curve.CURVE3]
         curve = Curve([*path, points[-1]], [*codes, Curve.LINETO])
         head = "-|>,head_length=3.5,head_width=1.8" if arrow else "-"  # points
@@ -290,7 +290,7 @@ def _height(piece: Piece) -> float:
     return (LARGE if piece.large else SMALL) + (NOTE if piece.note else 0.0)
 
 
-def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     """The point at which a rounded corner begins or ends on the way to `other`."""
     dx, dy = other[0] - corner[0], other[1] - corner[1]
     length = abs(dx) + abs(dy)

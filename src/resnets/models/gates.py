@@ -31,7 +31,7 @@ class CBAM(nn.Module):
     """Convolutional block attention: first a weight for each channel, then one for each place.
 
     Woo et al. 2018. Channels: sigmoid(mlp(mean(x)) + mlp(max(x))), reduction 16. Places: a 7x7 convolution over the mean
-    and the maximum of the channels, normalised as in the authors' code (Jongchan/attention-module), then a sigmoid.
+    and the maximum of the channels, normalized as in the authors' code (Jongchan/attention-module), then a sigmoid.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:

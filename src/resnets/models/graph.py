@@ -1,4 +1,4 @@
-"""A network as the graph of its layers: what is computed, from what, in which shape. No picture and no weight is touched."""
+"""A network as the graph of its layers: what is computed, from what, in which shape. No image and no weight is touched."""
 
 from __future__ import annotations
 
@@ -70,25 +70,25 @@ class Layer:
 
 
 def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:
-    """The layers of `net` for pictures of `imgsz` (a side, or height and width), ordered as Keras orders a model's.
+    """The layers of `net` for images of `imgsz` (a side, or height and width), ordered as Keras orders a model's.
 
     The network is traced by torch.fx as it computes in evaluation, and run on the meta device, which knows shapes only;
     `net` itself stays as it is. What does not compute anything in evaluation is no layer.
 
     Raises:
-        ValueError: the network takes only larger pictures.
+        ValueError: the network takes only larger images.
     """
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     twin = without_data(net).eval()
     parameter = next(twin.parameters())
     channels = next(module.in_channels for module in twin.modules() if isinstance(module, nn.Conv2d))
-    picture = torch.empty(1, channels, height, width, device="meta", dtype=parameter.dtype)
+    image = torch.empty(1, channels, height, width, device="meta", dtype=parameter.dtype)
     if isinstance(net, Backbone):  # a trace does not check it
-        check_side(picture, net.min_side, net.only_side)
+        check_side(image, net.min_side, net.only_side)
     graph = _Tracer().trace(twin)
     recorder = _Recorder(twin, graph=graph)
     with torch.no_grad():
-        recorder.run(picture)
+        recorder.run(image)
     return by_depth(recorder.last)
 
 
@@ -107,7 +107,7 @@ def by_depth(output: Layer) -> list[Layer]:
     """All layers that `output` needs, in the order of Keras' `Model.layers`.
 
     The depth of a layer is the number of layers on the longest way from it to the output. The deepest come first. Layers
-    of one depth stand in the order in which a walk from the output towards the input meets them, which follows the
+    of one depth stand in the order in which a walk from the output toward the input meets them, which follows the
     longest way first: a branch before its shortcut.
     """
     met: dict[Layer, int] = {}

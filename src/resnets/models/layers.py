@@ -1,4 +1,4 @@
-"""Convolution, pooling, normalisation and initialisation: the small parts that every network here is made of."""
+"""Convolution, pooling, normalization and initialization: the small parts that every network here is made of."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Callable[[int], nn.Module]  # channels -> normalisation
+Norm = Callable[[int], nn.Module]  # channels -> normalization
 Activation = Callable[[], nn.Module]
 Convolution = Callable[..., nn.Conv2d]  # as `conv` below
 
@@ -22,7 +22,7 @@ def conv(
 
 
 def batch_norm(eps: float, momentum: float) -> Norm:
-    """Batch normalisation; `momentum` is torch's share of the new batch, which is one minus Keras' momentum."""
+    """Batch normalization; `momentum` is torch's share of the new batch, which is one minus Keras' momentum."""
     return partial(nn.BatchNorm2d, eps=eps, momentum=momentum)
 
 

@@ -237,8 +237,8 @@ def check_side(x: Tensor, min_side: int, only_side: int | None) -> None:
     height, width = x.shape[-2:]
     if only_side and (height, width) != (only_side, only_side):
         raise ValueError(
-            f"This network's fully connected layer was built for pictures of {only_side}x{only_side}; received "
-            f"{height}x{width}. Build it with imgsz={height} for square pictures of that side."
+            f"This network's fully connected layer was built for images of {only_side}x{only_side}; received "
+            f"{height}x{width}. Build it with imgsz={height} for square images of that side."
         )
     if min(height, width) < min_side:
         raise ValueError(

@@ -34,7 +34,7 @@ class ZeroPad(nn.Module):
 
 
 class Projection(nn.Sequential):
-    """Options B and C: a 1x1 convolution at the branch's stride, normalised unless `norm` is None (pre-activation)."""
+    """Options B and C: a 1x1 convolution at the branch's stride, normalized unless `norm` is None (pre-activation)."""
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, *, norm: Norm | None, conv: Convolution, bias: bool

@@ -29,7 +29,7 @@ STEMS: dict[str, Callable[..., stems.Stem]] = {
     "notes": stems.notes,
 }
 GATES: dict[str, branches.Gate] = {"none": nn.Identity, "se": gates.SqueezeExcite, "cbam": gates.CBAM}
-INITIALISATIONS = {"he": layers.he_, "glorot": layers.glorot_}
+INITIALIZATIONS = {"he": layers.he_, "glorot": layers.glorot_}
 # What each word of a specification may be.
 CHOICES: dict[str, tuple[str, ...]] = {
     "stem": tuple(STEMS),
@@ -41,7 +41,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "bias": ("none", "all", "outer"),
     "gate": tuple(GATES),
     "pool": ("avg", "max", "window"),
-    "initialisation": tuple(INITIALISATIONS),
+    "initialization": tuple(INITIALIZATIONS),
 }
 
 
@@ -52,7 +52,7 @@ class ResNetSpec:
     Attributes:
         name: in the zoo.
         classes: outputs; the network gives logits, and no softmax is part of it.
-        in_channels: of the picture.
+        in_channels: of the image.
         imgsz: the side, in pixels, at which the figures of the zoo hold; with `pool="window"` the only side that fits.
         stem: a name of `STEMS`.
         stem_channels, stem_raw: its output; whether it leaves norm and act to the first block (pre-activation only).
@@ -67,14 +67,14 @@ class ResNetSpec:
         stride_block: the block of a stage that has it; "last" as in Keras Applications' V2.
         bias: of convolutions: "none", "all", or "outer" (stem, projections and the last 1x1: Keras Applications' V2).
         same_padding: TensorFlow's lopsided padding in place of torch's.
-        norm_eps, norm_momentum: of batch normalisation; torch's momentum, one minus Keras'.
+        norm_eps, norm_momentum: of batch normalization; torch's momentum, one minus Keras'.
         gate: attention at the end of each branch.
         gate_bias: the first bias of a highway's gate.
         pool, pool_window: "avg" or "max" over all places, or "window": averages of `pool_window` squares, flattened.
         hidden: units of a fully connected layer with ReLU before the last one; 0 for none.
         dropout: rate between the two convolutions of a basic pre-activation branch (Wide ResNet).
         drop_path_rate: stochastic depth: the chance that the last block's branch is dropped; it grows from 0 linearly.
-        initialisation: "he" or "glorot".
+        initialization: "he" or "glorot".
         zero_init_residual: each branch begins as zero (Goyal et al. 2017).
     """
 
@@ -108,7 +108,7 @@ class ResNetSpec:
     hidden: int = 0
     dropout: float = 0.0
     drop_path_rate: float = 0.0
-    initialisation: str = "he"
+    initialization: str = "he"
     zero_init_residual: bool = False
 
     def __post_init__(self) -> None:
@@ -191,7 +191,7 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 
 
 def build(spec: ResNetSpec) -> ResNet:
-    """The network of a specification, freshly initialised, or on "meta" shapes alone."""
+    """The network of a specification, freshly initialized, or on "meta" shapes alone."""
     conv = layers.same_conv if spec.same_padding else layers.conv
     norm = layers.batch_norm(spec.norm_eps, spec.norm_momentum)
     stem = STEMS[spec.stem](
@@ -217,7 +217,7 @@ def build(spec: ResNetSpec) -> ResNet:
     # On "meta" there is nothing to draw, and normal_ there imports torch's compiler: a second, and Triton, whose LLVM ends a
     # process that has TensorFlow's.
     if not next(net.parameters()).is_meta:
-        _initialise(net, spec)
+        _initialize(net, spec)
     return net
 
 
@@ -316,13 +316,13 @@ def _head(
         side = -(-side // stage.stride)
     if side < spec.pool_window:
         raise UserError(f"imgsz={spec.imgsz} leaves maps of {side}x{side}, smaller than the pooling window of "
-                        f"{spec.pool_window}; use larger pictures.")  # fmt: skip
+                        f"{spec.pool_window}; use larger images.")  # fmt: skip
     places = (side // spec.pool_window) ** 2
     return nn.AvgPool2d(spec.pool_window), Head(places * channels, spec.classes, spec.hidden), spec.imgsz
 
 
-def _initialise(net: ResNet, spec: ResNetSpec) -> None:
-    INITIALISATIONS[spec.initialisation](net)
+def _initialize(net: ResNet, spec: ResNetSpec) -> None:
+    INITIALIZATIONS[spec.initialization](net)
     for module in net.modules():
         if isinstance(module, Highway):
             assert module.gate.bias is not None

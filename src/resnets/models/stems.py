@@ -1,4 +1,4 @@
-"""The first layers: from a picture (N, in_channels, H, W) to the first stage's input.
+"""The first layers: from an image (N, in_channels, H, W) to the first stage's input.
 
 A stem that is followed by pre-activation blocks may be raw: no norm and no activation after its convolution, since the
 first block brings its own.
@@ -57,7 +57,7 @@ def deep(
 def cifar(
     in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
 ) -> Stem:
-    """One 3x3 at stride 1, norm, act, for pictures of some 32 pixels (He et al. 2015, section 4.2)."""
+    """One 3x3 at stride 1, norm, act, for images of some 32 pixels (He et al. 2015, section 4.2)."""
     parts = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 3, bias=bias))
     parts |= _norm_act(channels, norm, act, raw)
     return Stem(parts, channels, stride=1)

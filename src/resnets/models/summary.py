@@ -24,9 +24,9 @@ class Row:
         name: the module's path in the network; sums, poolings and the like that are no module bear the path of the
             module that computes them.
         type: the name of Keras for such a layer.
-        shape: of the output, the batch first; `None` for any number of pictures.
+        shape: of the output, the batch first; `None` for any number of images.
         parameters: as Keras counts them: the moving mean and variance of a batch normalization belong to them.
-        multiply_adds: of a convolution or a dense layer, for one picture; 0 for the rest.
+        multiply_adds: of a convolution or a dense layer, for one image; 0 for the rest.
         connected_to: the names of the layers whose output it reads; of a join, the branch before the shortcut.
     """
 
@@ -48,17 +48,17 @@ class Totals:
 
 
 def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", batch: int | None = None) -> list[Row]:
-    """The layers of `net` for pictures of `imgsz` (a side, or height and width), in the order of Keras' summary.
+    """The layers of `net` for images of `imgsz` (a side, or height and width), in the order of Keras' summary.
 
     Args:
         net: a network that starts with a convolution and that torch.fx can trace. It is not changed.
-        imgsz: size of the picture in pixels.
+        imgsz: size of the image in pixels.
         layout: "chw" for shapes with the channels first, as PyTorch has them, or "hwc" with the channels last.
         batch: what the shapes begin with.
 
     Raises:
         UserError: an unknown layout.
-        ValueError: the network takes only larger pictures.
+        ValueError: the network takes only larger images.
     """
     if layout not in LAYOUTS:
         raise UserError(f"Unknown layout '{layout}'; it is one of {', '.join(LAYOUTS)}.{suggestion(layout, LAYOUTS)}")
@@ -84,7 +84,7 @@ def totals(net: nn.Module) -> Totals:
 
 
 def multiply_adds(net: nn.Module, imgsz: int | tuple[int, int]) -> int:
-    """The multiplications of all convolutions and dense layers for one picture of `imgsz`, each with its addition.
+    """The multiplications of all convolutions and dense layers for one image of `imgsz`, each with its addition.
 
     Biases, normalizations, activations and poolings are not counted, as in the tables of the papers.
     """

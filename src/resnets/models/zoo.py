@@ -41,7 +41,7 @@ class Entry:
         spec: what to build.
         paper: the paper or file that it follows.
         parameters: trainable ones, at the specification's classes.
-        multiply_adds: of convolutions and linear layers for one picture of side `imgsz`.
+        multiply_adds: of convolutions and linear layers for one image of side `imgsz`.
         error: the published error in percent with its protocol; empty where none could be read in a source.
     """
 
@@ -110,7 +110,7 @@ def spec(name: str, *, classes: int | None = None, in_channels: int = 3, **overr
     Args:
         name: as `names()` gives it.
         classes: outputs; the network's own (1000 for ImageNet's, 10 for CIFAR's) when None.
-        in_channels: of the picture.
+        in_channels: of the image.
         overrides: other attributes of `ResNetSpec`, such as `stem="cifar"`, `shortcut="A"` or `drop_path_rate=0.2`.
 
     Raises:
@@ -125,9 +125,9 @@ def spec(name: str, *, classes: int | None = None, in_channels: int = 3, **overr
 
 
 def create(name: str, *, classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNet:
-    """A freshly initialised network: `create("resnet50", classes=5)`. Arguments and errors as of `spec`.
+    """A freshly initialized network: `create("resnet50", classes=5)`. Arguments and errors as of `spec`.
 
-    It takes (N, in_channels, H, W) float pictures and gives (N, classes) logits; see `ResNet` for the rest.
+    It takes (N, in_channels, H, W) float images and gives (N, classes) logits; see `ResNet` for the rest.
     """
     return build(spec(name, classes=classes, in_channels=in_channels, **overrides))
 
@@ -151,7 +151,7 @@ def _grouped(depth: int, *, groups: int, width: int) -> ResNetSpec:
 def _keras(depth: int, **changes: Any) -> ResNetSpec:
     # eps and the biases: keras/src/applications/resnet.py. Keras' default momentum of 0.99 is torch's 0.01.
     keras = {"stem": "keras", "stride_at": "1x1", "bias": "all", "norm_eps": 1.001e-5, "norm_momentum": 0.01}
-    return _imagenet(depth, **{**keras, "initialisation": "glorot", **changes})
+    return _imagenet(depth, **{**keras, "initialization": "glorot", **changes})
 
 
 def _keras_v2(depth: int) -> ResNetSpec:
@@ -201,7 +201,7 @@ def _tutorial(**changes: Any) -> ResNetSpec:
 
 
 def _notes_list() -> ResNetSpec:
-    # The notes give no picture size; their 2x2 average before the flatten leaves one place of 64x64 pictures. ReLU follows
+    # The notes give no image size; their 2x2 average before the flatten leaves one place of 64x64 images. ReLU follows
     # each norm, as in their code.
     return _tutorial(stem="notes", imgsz=64, pool="window", pool_window=2)
 
@@ -211,7 +211,7 @@ def _notes_code() -> ResNetSpec:
     # list; their code prints one identity block less, which is depths=(3, 4, 5, 3).
     return _imagenet(
         34, stem="same", strides=(2, 2, 2, 2), bias="all", same_padding=True, norm_eps=1e-3, norm_momentum=0.01,
-        pool="window", pool_window=4, initialisation="glorot",
+        pool="window", pool_window=4, initialization="glorot",
     )  # fmt: skip
 
 

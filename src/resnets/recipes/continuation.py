@@ -100,10 +100,10 @@ def facts_of_places(recipe: Recipe) -> dict[str, str]:
 
 
 def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
-    """The pictures in their parts, and the weights that the run began with; both as they were then.
+    """The images in their parts, and the weights that the run began with; both as they were then.
 
     Raises:
-        UserError: pictures, the split or the weights are not what they were; the message says which.
+        UserError: images, the split or the weights are not what they were; the message says which.
     """
     begun = journal.read_environment(run)
     source = sources.read(recipe.data.location, closed=recipe.data.on_bad)
@@ -144,7 +144,7 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
 
 
 def keep_parts(run: Path, source: Source) -> None:
-    """Write down which picture is in which part: `split.csv`, or of shards their own `shards.json`, by its digests."""
+    """Write down which image is in which part: `split.csv`, or of shards their own `shards.json`, by its digests."""
     if isinstance(source.samples, Stored):
         write_bytes(run / shards.MANIFEST, (source.root / shards.MANIFEST).read_bytes())
     else:

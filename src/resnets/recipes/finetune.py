@@ -1,6 +1,6 @@
 """From the weights of another run, or of a published network, to new classes: the default when weights are given.
 
-    resnets train PICTURES --weights runs/earlier/weights/best.safetensors
+    resnets train IMAGES --weights runs/earlier/weights/best.safetensors
 
 First the new head alone learns while the body stays frozen (its BN in eval), then the body follows at a tenth of the
 rate. BN of what learns uses the statistics of the batch (`--set freeze.norm=eval` keeps those of the weights instead;

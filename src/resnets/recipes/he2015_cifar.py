@@ -4,14 +4,14 @@
     resnets evaluate runs/RUN/weights/last.safetensors cifar10
 
 Batch 128, SGD with momentum 0.9, weight decay 1e-4 on every tensor, learning rate 0.1 divided by 10 after 32,000 and
-48,000 steps, 64,000 steps in all; the mean picture of the training set subtracted, then 4 zero pixels on each side, a
-random 32x32 crop and a flip by chance; He initialisation, no dropout; the single original view at test time. Nets of
+48,000 steps, 64,000 steps in all; the mean image of the training set subtracted, then 4 zero pixels on each side, a
+random 32x32 crop and a flip by chance; He initialization, no dropout; the single original view at test time. Nets of
 110 and more layers begin at 0.01 until the training error is below 80 % (here: of the last 100 batches).
 
-The final networks of the paper are trained on all 50,000 training pictures, so no picture is held out;
+The final networks of the paper are trained on all 50,000 training images, so no image is held out;
 `--val-fraction 0.1` is the 45,000/5,000 split on which its authors chose the schedule.
 
-One thing differs: the paper's batch lay on two GPUs, so that its BN saw 64 pictures where ours sees 128.
+One thing differs: the paper's batch lay on two GPUs, so that its BN saw 64 images where ours sees 128.
 """
 
 from __future__ import annotations

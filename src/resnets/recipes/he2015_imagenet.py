@@ -2,13 +2,13 @@
 
     resnets train imagenet --recipe he2015_imagenet --model resnet50_v1
 
-The shorter side drawn from 256 to 480, a random 224 crop and a flip by chance, the mean picture of the training set
-subtracted, AlexNet's colour augmentation (standard deviation 0.1 along the principal colours of ImageNet); He
-initialisation, no dropout; SGD with momentum 0.9, batch 256, weight decay 1e-4 on every tensor, learning rate 0.1
+The shorter side drawn from 256 to 480, a random 224 crop and a flip by chance, the mean image of the training set
+subtracted, AlexNet's color augmentation (standard deviation 0.1 along the principal colors of ImageNet); He
+initialization, no dropout; SGD with momentum 0.9, batch 256, weight decay 1e-4 on every tensor, learning rate 0.1
 divided by 10 when the validation loss stays for 5 epochs (the paper says "when the error plateaus", without a
 number), 600,000 steps.
 
-The mean picture is computed over the training pictures as evaluation sees them (shorter side 256, centre 224), and
+The mean image is computed over the training images as evaluation sees them (shorter side 256, center 224), and
 subtracted from each crop, as AlexNet's programs did. Nothing here has been run on ImageNet; the paper's figures stand
 in `resnets models`.
 """

@@ -1,4 +1,4 @@
-"""One training job from a folder of pictures to a run folder: `resnets.train`, and behind `resnets train`."""
+"""One training job from a folder of images to a run folder: `resnets.train`, and behind `resnets train`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def train(
     dry_run: bool = False,
     **values: Any,
 ) -> TrainResult | None:
-    """Train a network on the pictures at `data` and write the run folder `out/name`.
+    """Train a network on the images at `data` and write the run folder `out/name`.
 
     Args:
         data: a folder of class folders, a folder of `train` and `val` (and `test`) folders, a manifest (.csv, .jsonl),
@@ -78,7 +78,7 @@ def train(
 
     Raises:
         UserError: what was asked for does not exist or does not fit.
-        JobError: the loss became NaN, a picture cannot be read, the disk is full.
+        JobError: the loss became NaN, an image cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     more = continuation.more_epochs(values.get("epochs"))
@@ -92,7 +92,7 @@ def train(
         if more:
             raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
         if data is None:
-            raise UserError("Name the pictures to train on: resnets train DATA (or go on with `resume` RUN).")
+            raise UserError("Name the images to train on: resnets train DATA (or go on with `resume` RUN).")
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.by_first(lambda: atomic.check_folder(out))

@@ -1,8 +1,8 @@
-"""A network from random weights, on pictures of one's own: the default when no weights are given.
+"""A network from random weights, on images of one's own: the default when no weights are given.
 
-    resnets train PICTURES --model resnet18 --imgsz 128
+    resnets train IMAGES --model resnet18 --imgsz 128
 
-SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, flips, mild colours, label smoothing,
+SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, flips, mild colors, label smoothing,
 and an average of the weights, which is what is validated and kept.
 """
 

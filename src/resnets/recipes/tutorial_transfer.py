@@ -3,7 +3,7 @@
     resnets train flower_photos --recipe tutorial_transfer --weights keras_resnet50.safetensors
 
 `keras_resnet50` without its top, frozen, average pooling, Dense 512 with ReLU, Dense over the classes with softmax;
-Adam at 1e-3, pictures stretched to 180x180, batches of 32, a fifth held out with seed 123, 10 epochs, no
+Adam at 1e-3, images stretched to 180x180, batches of 32, a fifth held out with seed 123, 10 epochs, no
 augmentation.
 
 The tutorial feeds raw pixels 0..255 in RGB order, although the weights were trained on BGR pixels with the mean

@@ -1,1 +1,1 @@
-"""The pictures of a run and its offline page, drawn from values and from the files of the run folder."""
+"""The images of a run and its offline page, drawn from values and from the files of the run folder."""

@@ -1,6 +1,6 @@
 """The confusion matrix: what is taken for what (`confusion_matrix.png`), readable at 3, at 100 and at 1,000 classes.
 
-A row is a true class, a column what was predicted. Colours show shares of the row: blue what is right, red what is
+A row is a true class, a column what was predicted. Colors show shares of the row: blue what is right, red what is
 wrong. Up to 20 classes each cell holds its numbers; with more, the pairs most often confused and the classes most often
 missed stand beside the matrix by name; beyond 150 a mistake is a dot, since a cell would be smaller than can be seen.
 """
@@ -27,7 +27,7 @@ _LIST_WIDTH = 660
 _LIST_STEP = 34
 _LIST_SIZE = 18
 _LABEL_STEP = 22  # pixels from one label to the next, at least
-_PALEST = 0.04  # the share of a dot's colour at least: no dot is paler than can be seen
+_PALEST = 0.04  # the share of a dot's color at least: no dot is paler than can be seen
 _MOST_LABEL = 280  # pixels of a class name at the edge
 
 
@@ -53,7 +53,7 @@ class _Plan:
         return Frame(_MARGIN + 30 + self.row_label, _TOP, self.side, self.side)
 
     @property
-    def labelled(self) -> range:
+    def labeled(self) -> range:
         return range(0, len(self.classes), self.every)
 
     @property
@@ -76,14 +76,14 @@ def draw(matrix: np.ndarray | csr_array, classes: Sequence[str], out: str | Path
     Args:
         matrix: whole numbers (K, K), dense or sparse, row = true class, column = predicted class.
         classes: the K names.
-        out: where the picture goes; it grows with K up to about 2,000 x 1,500 pixels.
+        out: where the image goes; it grows with K up to about 2,000 x 1,500 pixels.
     """
     matrix = csr_array(matrix, dtype=np.int64)
     plan = _plan(matrix.sum(axis=1), classes)
     page = Sheet(plan.width, plan.height)
     _heading(page, matrix, plan)
     cells = _cells(matrix.toarray(), plan) if len(classes) <= CELLS_UP_TO else _dots(matrix, plan)
-    page.picture(plan.frame.left, plan.frame.top, cells)
+    page.image(plan.frame.left, plan.frame.top, cells)
     if len(classes) <= NUMBERS_UP_TO:
         _numbers(page, matrix.toarray(), plan)
     _labels(page, plan)
@@ -116,60 +116,60 @@ def _with_total(name: str, total: int) -> str:
 def _heading(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
     room = plan.width - 2 * _MARGIN
     right, total = int(matrix.diagonal().sum()), int(matrix.sum())
-    title = f"{right:,} of {total:,} pictures right" if total else "No labelled pictures"
+    title = f"{right:,} of {total:,} images right" if total else "No labeled images"
     page.text(_MARGIN, 36, title, size=26, bold=True, room=room)
     worst = mistakes.confused(matrix, most=1)
     if worst and worst[0].number > 1:
         true, predicted = (_short(plan.classes[k]) for k in worst[0][:2])
         line = f"Most often confused: {true}, taken for {predicted} ({worst[0].number:,} of {worst[0].total:,})"
-        page.text(_MARGIN, 74, line, size=18, colour=sheet.QUIET, room=room)
+        page.text(_MARGIN, 74, line, size=18, color=sheet.QUIET, room=room)
     x, y = plan.frame.left, _TOP - 30
-    for colour, words in ((sheet.RIGHT, "right"), (sheet.WRONG, "wrong")):
+    for color, words in ((sheet.RIGHT, "right"), (sheet.WRONG, "wrong")):
         for step in range(6):
-            page.fill(Frame(x + 22 * step, y - 9, 22, 18), _hex(_tint(colour, np.array(step / 5))))
-        page.text(x + 140, y, words, size=17, colour=colour, bold=True)
+            page.fill(Frame(x + 22 * step, y - 9, 22, 18), _hex(_tint(color, np.array(step / 5))))
+        page.text(x + 140, y, words, size=17, color=color, bold=True)
         x += 230
-    page.text(x, y, "share of the row, 0 to 100 %", size=17, colour=sheet.QUIET)
+    page.text(x, y, "share of the row, 0 to 100 %", size=17, color=sheet.QUIET)
 
 
 def _short(name: str) -> str:
     return sheet.shortened(sheet.lettering.drawable(name), 18, _MOST_LABEL, keep="middle")
 
 
-def _hex(colour: np.ndarray) -> str:
+def _hex(color: np.ndarray) -> str:
     from matplotlib.colors import to_hex
 
-    return to_hex(tuple(colour / 255))
+    return to_hex(tuple(color / 255))
 
 
-def _tint(colour: str, share: np.ndarray) -> np.ndarray:
-    """From white at 0 to `colour` at 1; float (..., 3). The root shows that a share of 1 % is not 0."""
+def _tint(color: str, share: np.ndarray) -> np.ndarray:
+    """From white at 0 to `color` at 1; float (..., 3). The root shows that a share of 1 % is not 0."""
     strength = np.sqrt(share)[..., None]
-    return 255 * (1 - strength) + sheet.rgb(colour) * strength
+    return 255 * (1 - strength) + sheet.rgb(color) * strength
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
     return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
 
 
-def _colours(matrix: np.ndarray) -> np.ndarray:
-    """The colour of each cell, float (K, K, 3); a row without pictures is grey."""
+def _colors(matrix: np.ndarray) -> np.ndarray:
+    """The color of each cell, float (K, K, 3); a row without images is gray."""
     shares = _shares(matrix)
-    colours = _tint(sheet.WRONG, shares)
+    colors = _tint(sheet.WRONG, shares)
     own = np.arange(len(matrix))
-    colours[own, own] = _tint(sheet.RIGHT, shares[own, own])
-    colours[matrix.sum(axis=1) == 0] = sheet.rgb(sheet.SHADE)
-    return colours
+    colors[own, own] = _tint(sheet.RIGHT, shares[own, own])
+    colors[matrix.sum(axis=1) == 0] = sheet.rgb(sheet.SHADE)
+    return colors
 
 
 def _cells(matrix: np.ndarray, plan: _Plan) -> np.ndarray:
     """The matrix as pixels: a square for each cell, with a thin line between two where there is room for it."""
     cell = int(plan.cell)
-    pixels = _colours(matrix).repeat(cell, axis=0).repeat(cell, axis=1).round().astype(np.uint8)
+    pixels = _colors(matrix).repeat(cell, axis=0).repeat(cell, axis=1).round().astype(np.uint8)
     if cell >= 6:
-        colour = sheet.rgb(sheet.RULE if cell >= 20 else sheet.SHADE)
+        color = sheet.rgb(sheet.RULE if cell >= 20 else sheet.SHADE)
         lines = np.arange(0, plan.side, cell)
-        pixels[lines] = pixels[:, lines] = colour.astype(np.uint8)
+        pixels[lines] = pixels[:, lines] = color.astype(np.uint8)
     return _framed(pixels)
 
 
@@ -183,7 +183,7 @@ def _dots(matrix: csr_array, plan: _Plan) -> np.ndarray:
     """The matrix as pixels when a cell is about one: each mistake a dot that grows with its count."""
     side = plan.side
     pixels = np.full((side, side, 3), 255, np.uint8)
-    lines = [int((k + 0.5) * plan.cell) for k in plan.labelled]
+    lines = [int((k + 0.5) * plan.cell) for k in plan.labeled]
     pixels[lines] = pixels[:, lines] = sheet.rgb(sheet.SHADE).astype(np.uint8)
     cells = matrix.tocoo()
     true, predicted = cells.coords
@@ -216,22 +216,22 @@ def _dot(strength: np.ndarray, meet: np.ufunc, cells: np.ndarray, reach: int, sh
 
 def _numbers(page: Sheet, matrix: np.ndarray, plan: _Plan) -> None:
     """Write into each cell its share of the row and its count; a zero stays blank."""
-    shares, colours = _shares(matrix), _colours(matrix)
+    shares, colors = _shares(matrix), _colors(matrix)
     size = min(24.0, plan.cell / 3.6)
     for true, predicted in np.argwhere(matrix > 0):
         x = plan.frame.left + (predicted + 0.5) * plan.cell
         y = plan.frame.top + (true + 0.5) * plan.cell
-        ink = sheet.readable_on(_hex(colours[true, predicted]))
+        ink = sheet.readable_on(_hex(colors[true, predicted]))
         page.text(
             x,
             y - 0.55 * size,
             _percent(shares[true, predicted]),
             size=size,
             align="center",
-            colour=ink,
+            color=ink,
             bold=true == predicted,
         )
-        page.text(x, y + 0.75 * size, f"{matrix[true, predicted]:,}", size=0.75 * size, align="center", colour=ink)
+        page.text(x, y + 0.75 * size, f"{matrix[true, predicted]:,}", size=0.75 * size, align="center", color=ink)
 
 
 def _percent(share: float) -> str:
@@ -244,7 +244,7 @@ def _percent(share: float) -> str:
 
 def _labels(page: Sheet, plan: _Plan) -> None:
     frame, size = plan.frame, plan.size
-    for k in plan.labelled:
+    for k in plan.labeled:
         middle = (k + 0.5) * plan.cell
         name = _with_total(plan.classes[k], plan.totals[k])
         page.text(frame.left - 10, frame.top + middle, name, size=size, align="right", room=_MOST_LABEL, keep="middle")
@@ -255,10 +255,10 @@ def _labels(page: Sheet, plan: _Plan) -> None:
             room=_MOST_LABEL, keep="middle", turned=turned,
         )  # fmt: skip
     page.text(
-        _MARGIN, frame.top + frame.height / 2, "true (pictures)", size=18, colour=sheet.QUIET, align="center", turned=90
+        _MARGIN, frame.top + frame.height / 2, "true (images)", size=18, color=sheet.QUIET, align="center", turned=90
     )
     foot = frame.top + frame.height + plan.column_label + 28
-    page.text(frame.left + frame.width / 2, foot, "predicted", size=18, colour=sheet.QUIET, align="center")
+    page.text(frame.left + frame.width / 2, foot, "predicted", size=18, color=sheet.QUIET, align="center")
 
 
 def _lists(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
@@ -274,7 +274,7 @@ def _lists(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
         _entry(page, left, y, number, [plan.classes[pair.true], plan.classes[pair.predicted]])
     if weakest:
         y += 2 * _LIST_STEP
-        page.text(left, y, "Least often recognised", size=20, bold=True)
+        page.text(left, y, "Least often recognized", size=20, bold=True)
     for row in weakest:
         y += _LIST_STEP
         _entry(page, left, y, f"{row.right:,} of {row.total:,}", [plan.classes[row.true]])
@@ -282,11 +282,11 @@ def _lists(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
 
 def _entry(page: Sheet, left: float, y: float, number: str, names: Sequence[str]) -> None:
     """One line of a list: how many of how many, then one name or two with an arrow between."""
-    page.text(left + 124, y, number, size=_LIST_SIZE, colour=sheet.WRONG, align="right", bold=True)
+    page.text(left + 124, y, number, size=_LIST_SIZE, color=sheet.WRONG, align="right", bold=True)
     x, room = left + 140, (_LIST_WIDTH - 140 - 40 * (len(names) - 1)) / len(names)
     for place, name in enumerate(names):
         if place:
-            page.text(x + 20, y, "→", size=_LIST_SIZE, colour=sheet.QUIET, align="center")
+            page.text(x + 20, y, "→", size=_LIST_SIZE, color=sheet.QUIET, align="center")
             x += 40
         line = sheet.shortened(sheet.lettering.drawable(name), _LIST_SIZE, room, keep="middle")
         page.text(x, y, line, size=_LIST_SIZE)

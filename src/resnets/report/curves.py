@@ -33,7 +33,7 @@ Row = Mapping[str, float | None]
 @dataclass(frozen=True)
 class _Line:
     name: str
-    colour: str
+    color: str
     values: np.ndarray  # (epochs,), NaN where unknown
 
     @property
@@ -58,7 +58,7 @@ def draw(rows: Sequence[Row], out: str | Path) -> Path:
 
     Args:
         rows: one mapping per epoch with the keys of `metrics.jsonl`; accuracies are shares of 1.
-        out: where the picture of 1600 x 1000 pixels goes.
+        out: where the image of 1600 x 1000 pixels goes.
     """
     page = Sheet(WIDTH, HEIGHT)
     top = best(rows)
@@ -70,7 +70,7 @@ def draw(rows: Sequence[Row], out: str | Path) -> Path:
     )
     rates = [_Line("learning rate", sheet.QUIET, _values(rows, "lr"))]
     rate = _panel(page, _RATE, "Learning rate", epochs, rates, lambda value: f"{value:.2g}")
-    page.text(_RATE.left + _RATE.width / 2, 962, "epoch", size=18, colour=sheet.QUIET, align="center")
+    page.text(_RATE.left + _RATE.width / 2, 962, "epoch", size=18, color=sheet.QUIET, align="center")
     _loss_scale(loss)
     _accuracy_scale(accuracy)
     _rate_scale(rate, rates[0].values)
@@ -87,9 +87,9 @@ def _headline(rows: Sequence[Row], top: Row | None) -> str:
     if not rows:
         return "No epoch has been finished yet"
     if top is None:
-        return f"{len(rows)} epoch{'s' * (len(rows) > 1)}, no validation pictures to measure on"
+        return f"{len(rows)} epoch{'s' * (len(rows) > 1)}, no validation images to measure on"
     share = 100 * float(top["val/accuracy_top1"] or 0)
-    return f"Best epoch: {int(top['epoch'] or 0)} of {len(rows)}, with {share:.1f} % of the validation pictures right"
+    return f"Best epoch: {int(top['epoch'] or 0)} of {len(rows)}, with {share:.1f} % of the validation images right"
 
 
 def _number(row: Row, key: str) -> float | None:
@@ -112,24 +112,24 @@ def _pair(rows: Sequence[Row], key: str) -> list[_Line]:
 def _panel(
     page: Sheet, frame: Frame, title: str, epochs: np.ndarray, lines: Sequence[_Line], words: Callable[[float], str]
 ) -> Axes:
-    """Draw lines over the epochs; their names and last values stand above the frame in their colours."""
+    """Draw lines over the epochs; their names and last values stand above the frame in their colors."""
     axes = page.axes(frame)
     page.text(frame.left, frame.top - 30, title, size=21, bold=True)
     known = [line for line in lines if line.last is not None]
     for line in known:
         axes.plot(
-            epochs, line.values, color=line.colour, linewidth=sheet.points(3), linestyle="-",
+            epochs, line.values, color=line.color, linewidth=sheet.points(3), linestyle="-",
             marker="o" if len(epochs) <= _FEW_EPOCHS else "None", markersize=sheet.points(7),
-            markerfacecolor=line.colour, markeredgecolor=line.colour,
+            markerfacecolor=line.color, markeredgecolor=line.color,
         )  # fmt: skip
     right = frame.left + frame.width
     for line in reversed(known):
         name = f"{line.name}, last {words(line.last or 0.0)}" if len(lines) > 1 else f"last {words(line.last or 0.0)}"
-        page.text(right, frame.top - 30, name, size=_NAME_SIZE, colour=line.colour, align="right", bold=len(lines) > 1)
+        page.text(right, frame.top - 30, name, size=_NAME_SIZE, color=line.color, align="right", bold=len(lines) > 1)
         right -= sheet.text_width(name, _NAME_SIZE, bold=True) + 28
     if not known:
         middle = frame.top + frame.height / 2
-        page.text(frame.left + frame.width / 2, middle, "not measured", size=18, colour=sheet.QUIET, align="center")
+        page.text(frame.left + frame.width / 2, middle, "not measured", size=18, color=sheet.QUIET, align="center")
     return axes
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PICTURES = (
+IMAGES = (
     "results.png",
     "confusion_matrix.png",
     "reliability.png",
@@ -42,7 +42,7 @@ class Folder:
     split: list[dict[str, str]]
     recipe: list[Setting]
     environment: dict[str, Any]
-    pictures: Mapping[str, bytes]
+    images: Mapping[str, bytes]
     problems: Mapping[str, str]
 
     @property
@@ -84,7 +84,7 @@ def read(run: str | Path) -> Folder:
         split=part("split.csv", _table, []),
         recipe=part("recipe.toml", _settings, []),
         environment=part("environment.json", _json_object, {}),
-        pictures={name: content for name in PICTURES if (content := part(name, bytes, b""))},
+        images={name: content for name in IMAGES if (content := part(name, bytes, b""))},
         problems=problems,
     )
 

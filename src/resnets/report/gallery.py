@@ -1,4 +1,4 @@
-"""Grids of pictures with what was known and what was said about each: batches, predictions, worst losses."""
+"""Grids of images with what was known and what was said about each: batches, predictions, worst losses."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from resnets.report.sheet import Frame, Sheet
 if TYPE_CHECKING:
     from resnets.tasks.predictions import Predictions
 
-TILE = 220  # pixels of a picture's longer side
+TILE = 220  # pixels of an image's longer side
 _GAP = 20
 _MARGIN = 30
-_LINE = 28  # pixels from one line under a picture to the next
+_LINE = 28  # pixels from one line under an image to the next
 _SIZE = 19
-MOST_PICTURES = 30
+MOST_IMAGES = 30
 MOST_LOSSES = 24
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a grid and up to three lines below it.
+    """One image of a grid and up to three lines below it.
 
     Args:
-        picture: a path, or an array (H, W, 3), (H, W), (H, W, 1), (3, H, W) or (1, H, W): uint8, or float, where values
-            outside 0 to 1 (a normalised tensor) are stretched from their least to their greatest.
+        image: a path, or an array (H, W, 3), (H, W), (H, W, 1), (3, H, W) or (1, H, W): uint8, or float, where values
+            outside 0 to 1 (a normalized tensor) are stretched from their least to their greatest.
         title: the first line.
-        subtitle: the second line, in the colour of `good`.
+        subtitle: the second line, in the color of `good`.
         good: True draws a blue bar and a tick, False a red bar and a cross, None neither.
         title_value: stands at the right end of the first line and is never cut.
         subtitle_value: the same for the second line.
         note: the third line, small, whose end is kept when it is too long.
     """
 
-    picture: str | Path | np.ndarray
+    image: str | Path | np.ndarray
     title: str = ""
     subtitle: str = ""
     good: bool | None = None
@@ -51,7 +51,7 @@ class Tile:
 
 
 def draw(tiles: Sequence[Tile], out: str | Path, columns: int = 6, heading: str = "") -> Path:
-    """Draw the tiles row by row; a picture that cannot be read becomes a grey tile with the reason.
+    """Draw the tiles row by row; an image that cannot be read becomes a gray tile with the reason.
 
     Args:
         tiles: at least one.
@@ -78,45 +78,45 @@ def _lines(tile: Tile) -> int:
 
 def _tile(page: Sheet, tile: Tile, left: float, top: float) -> None:
     try:
-        page.picture(left, top, fitted(tile.picture))
+        page.image(left, top, fitted(tile.image))
     except DecodeError as error:
         page.fill(Frame(left, top, TILE, TILE), sheet.RULE)
-        name = Path(str(tile.picture)).name
+        name = Path(str(tile.image)).name
         page.text(left + TILE / 2, top + TILE / 2 - 14, name, size=_SIZE, align="center", room=TILE - 20, keep="end")
         words = f"cannot be shown: {error.kind}"
         page.text(
-            left + TILE / 2, top + TILE / 2 + 14, words, size=16, align="center", room=TILE - 20, colour=sheet.QUIET
+            left + TILE / 2, top + TILE / 2 + 14, words, size=16, align="center", room=TILE - 20, color=sheet.QUIET
         )
     y = top + TILE + 8 + _LINE / 2 + 4
     _line(page, left, y, tile.title, tile.title_value, sheet.INK, bold=False)
-    colour = {True: sheet.RIGHT, False: sheet.WRONG, None: sheet.INK}[tile.good]
+    color = {True: sheet.RIGHT, False: sheet.WRONG, None: sheet.INK}[tile.good]
     indent = 0
     if tile.good is not None:
-        page.fill(Frame(left, top + TILE, TILE, 6), colour)
-        page.text(left, y + _LINE, "✓" if tile.good else "✗", size=_SIZE, colour=colour, bold=True)
+        page.fill(Frame(left, top + TILE, TILE, 6), color)
+        page.text(left, y + _LINE, "✓" if tile.good else "✗", size=_SIZE, color=color, bold=True)
         indent = 22
-    _line(page, left, y + _LINE, tile.subtitle, tile.subtitle_value, colour, bold=tile.good is False, indent=indent)
-    page.text(left, y + 2 * _LINE, tile.note, size=16, colour=sheet.QUIET, room=TILE, keep="end")
+    _line(page, left, y + _LINE, tile.subtitle, tile.subtitle_value, color, bold=tile.good is False, indent=indent)
+    page.text(left, y + 2 * _LINE, tile.note, size=16, color=sheet.QUIET, room=TILE, keep="end")
 
 
 def _line(
-    page: Sheet, left: float, y: float, words: str, value: str, colour: str, *, bold: bool, indent: int = 0
+    page: Sheet, left: float, y: float, words: str, value: str, color: str, *, bold: bool, indent: int = 0
 ) -> None:
     """A text at the left, cut to the room that the value at the right leaves; apart, so that Arabic turns neither."""
     room = TILE - indent - (sheet.text_width(sheet.lettering.drawable(value), _SIZE, bold) + 10 if value else 0)
-    page.text(left + indent, y, words, size=_SIZE, colour=colour, room=room, keep="middle", bold=bold)
-    page.text(left + TILE, y, value, size=_SIZE, colour=colour, align="right", bold=bold)
+    page.text(left + indent, y, words, size=_SIZE, color=color, room=room, keep="middle", bold=bold)
+    page.text(left + TILE, y, value, size=_SIZE, color=color, align="right", bold=bold)
 
 
-def fitted(picture: str | Path | np.ndarray) -> np.ndarray:
-    """A picture as a tile: uint8 (220, 220, 3), its own shape kept, on a pale ground.
+def fitted(image: str | Path | np.ndarray) -> np.ndarray:
+    """An image as a tile: uint8 (220, 220, 3), its own shape kept, on a pale ground.
 
     Raises:
-        DecodeError: the file is gone or is no picture.
+        DecodeError: the file is gone or is no image.
     """
     from PIL import Image
 
-    pixels = as_rgb(picture) if isinstance(picture, np.ndarray) else decode(picture, min_side=TILE)
+    pixels = as_rgb(image) if isinstance(image, np.ndarray) else decode(image, min_side=TILE)
     height, width = pixels.shape[:2]
     factor = TILE / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -127,7 +127,7 @@ def fitted(picture: str | Path | np.ndarray) -> np.ndarray:
 
 
 def as_rgb(array: np.ndarray) -> np.ndarray:
-    """An array of any of the shapes and ranges of `Tile.picture` as uint8 (H, W, 3)."""
+    """An array of any of the shapes and ranges of `Tile.image` as uint8 (H, W, 3)."""
     if array.ndim == 2:
         array = array[..., None]
     elif array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
@@ -141,25 +141,25 @@ def as_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def predictions(results: Predictions, out: str | Path) -> Path:
-    """Draw pictures chosen by chance with their true and predicted classes (`val_batch_pred.jpg`); red is wrong."""
+    """Draw images chosen by chance with their true and predicted classes (`val_batch_pred.jpg`); red is wrong."""
     count = len(results.paths)
-    chosen = sorted(np.random.default_rng(0).permutation(count)[:MOST_PICTURES])
+    chosen = sorted(np.random.default_rng(0).permutation(count)[:MOST_IMAGES])
     tiles = [_predicted(results, int(k)) for k in chosen]
     known = [tile.good for tile in tiles if tile.good is not None]
-    heading = f"{len(tiles)} pictures chosen by chance"
+    heading = f"{len(tiles)} images chosen by chance"
     return draw(tiles, out, heading=f"{heading}: {sum(known)} right" if known else heading)
 
 
 def _predicted(results: Predictions, k: int) -> Tile:
     path, said, sure = results.paths[k], results.classes[results.predicted[k]], _percent(results.confidence[k])
-    if not results.labelled[k]:
+    if not results.labeled[k]:
         return Tile(path, title=said, title_value=sure, note=path)
     good = bool(results.correct[k])
     return Tile(path, title=results.classes[results.true[k]], subtitle=said, good=good, subtitle_value=sure)
 
 
 def worst(results: Predictions, out: str | Path) -> Path:
-    """Draw the labelled pictures with the greatest losses (`top_losses.png`); wrong labels gather here."""
+    """Draw the labeled images with the greatest losses (`top_losses.png`); wrong labels gather here."""
     known = results.with_labels()
     chosen = np.argsort(-known.losses, kind="stable")[:MOST_LOSSES]
     tiles = []

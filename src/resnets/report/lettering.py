@@ -1,4 +1,4 @@
-"""Text for pictures: any language that a class or a file may be named in, without empty boxes.
+"""Text for images: any language that a class or a file may be named in, without empty boxes.
 
 Matplotlib brings DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian, but neither Chinese, Japanese
 and Korean nor most scripts of India. Where an installed font has the missing letters it is used; otherwise a letter
@@ -46,7 +46,7 @@ def drawable(text: str) -> str:
 
 
 def is_drawable(texts: Iterable[str]) -> bool:
-    """Whether all of `texts` appear in pictures as they are, and not as codes."""
+    """Whether all of `texts` appear in images as they are, and not as codes."""
     return all(drawable(text) == tidy(text) for text in texts)
 
 

@@ -33,18 +33,18 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         rates: the growing learning rates, above 0.
         losses: the loss at each of them, same length.
         suggestion: the learning rate to mark, if the curve has one.
-        out: where the picture of 1200 x 750 pixels goes.
+        out: where the image of 1200 x 750 pixels goes.
     """
     page = Sheet(WIDTH, HEIGHT)
     page.text(_FRAME.left, 40, _headline(suggestion), size=24, bold=True)
     page.text(_FRAME.left, 90, "Loss", size=19, bold=True)
-    page.text(_FRAME.left + _FRAME.width / 2, HEIGHT - 40, "learning rate", size=18, colour=sheet.QUIET, align="center")
+    page.text(_FRAME.left + _FRAME.width / 2, HEIGHT - 40, "learning rate", size=18, color=sheet.QUIET, align="center")
     page.text(
         _FRAME.left + _FRAME.width,
         90,
         "pale: each step, dark: running mean",
         size=17,
-        colour=sheet.QUIET,
+        color=sheet.QUIET,
         align="right",
     )
     axes = page.axes(_FRAME)
@@ -55,7 +55,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
             _FRAME.top + 240,
             "not measured",
             size=18,
-            colour=sheet.QUIET,
+            color=sheet.QUIET,
             align="center",
         )
         return page.save(out)

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 
 class Pair(NamedTuple):
-    """A mistake: `number` of the `total` pictures of the class `true` were taken for the class `predicted`."""
+    """A mistake: `number` of the `total` images of the class `true` were taken for the class `predicted`."""
 
     true: int
     predicted: int
@@ -18,7 +18,7 @@ class Pair(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """A class of which `right` out of `total` pictures were recognised."""
+    """A class of which `right` out of `total` images were recognized."""
 
     true: int
     right: int

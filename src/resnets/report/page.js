@@ -1,4 +1,4 @@
-// The page is whole without this: a click on a column's head sorts the table, a click on a picture shows its full size.
+// The page is whole without this: a click on a column's head sorts the table, a click on an image shows its full size.
 for (const head of document.querySelectorAll("table.sortable th")) {
   const button = document.createElement("button");
   button.type = "button";
@@ -18,7 +18,7 @@ for (const head of document.querySelectorAll("table.sortable th")) {
     body.append(...[...body.rows].sort(order));
   });
 }
-for (const picture of document.images) {
-  picture.title = "click: full size";
-  picture.addEventListener("click", () => picture.classList.toggle("whole"));
+for (const image of document.images) {
+  image.title = "click: full size";
+  image.addEventListener("click", () => image.classList.toggle("whole"));
 }

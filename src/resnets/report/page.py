@@ -26,7 +26,7 @@ SECTIONS = (  # anchor, words in the list at the top, and whether it is about a 
     ("confusion", "what it confuses", False),
     ("confidence", "confidence", False),
     ("losses", "worst losses", False),
-    ("pictures", "pictures", False),
+    ("images", "images", False),
     ("classes", "classes", False),
     ("use", "use it", False),
     ("data", "data", True),
@@ -38,7 +38,7 @@ SECTIONS = (  # anchor, words in the list at the top, and whether it is about a 
 def write(run: str | Path) -> Path:
     """Write `report.html` into the run folder from the files that are there; what is missing is said in its place.
 
-    The page holds its pictures and loads nothing: its content security policy forbids it.
+    The page holds its images and loads nothing: its content security policy forbids it.
     """
     files = folder.read(run)
     text = _template().render(_context(files))
@@ -98,7 +98,7 @@ def _context(files: Folder) -> dict[str, Any]:
         "classes": sections.class_rows(files),
         "split": sections.split_rows(files),
         "environment": list(sections.flat(files.environment)),
-        "images": {name: Markup(_embedded(name, content)) for name, content in files.pictures.items()},
+        "images": {name: Markup(_embedded(name, content)) for name, content in files.images.items()},
         "place": str(files.path.resolve()),
         "css": Markup(_part("page.css")),
         "js": Markup(_part("page.js")),
@@ -106,7 +106,7 @@ def _context(files: Folder) -> dict[str, Any]:
 
 
 def _embedded(name: str, content: bytes) -> str:
-    """A picture as a data address; photographs kept as PNG go in as JPEG, at a quarter of the size."""
+    """An image as a data address; photographs kept as PNG go in as JPEG, at a quarter of the size."""
     if name in PHOTOGRAPHS:
         content = _as_jpeg(content)
     kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"

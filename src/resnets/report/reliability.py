@@ -29,9 +29,9 @@ _HISTOGRAM = Frame(100, 755, 640, 110)
 
 
 def draw(predictions: Predictions, out: str | Path) -> Path:
-    """Draw the labelled predictions: before temperature scaling and after it, or once where no scaling is stored.
+    """Draw the labeled predictions: before temperature scaling and after it, or once where no scaling is stored.
 
-    The picture is 960 pixels high and 800 or 1,600 wide.
+    The image is 960 pixels high and 800 or 1,600 wide.
     """
     known = predictions.with_labels()
     table = bins(known.confidence, known.correct)
@@ -45,40 +45,40 @@ def draw(predictions: Predictions, out: str | Path) -> Path:
         ]
     page = Sheet(_PANEL_WIDTH * len(panels), HEIGHT)
     page.text(_DIAGRAM.left, 40, _headline(panels[-1][2]), size=26, bold=True, room=page.width - 120)
-    for place, (name, colour, table) in enumerate(panels):
-        _panel(page, _PANEL_WIDTH * place, name, colour, table)
+    for place, (name, color, table) in enumerate(panels):
+        _panel(page, _PANEL_WIDTH * place, name, color, table)
     return page.save(out)
 
 
 def _headline(table: Sequence[Bin]) -> str:
     total = sum(row.number for row in table)
     if not total:
-        return "No labelled pictures"
+        return "No labeled images"
     sure = sum(row.number * row.confidence for row in table if row.number) / total
     right = sum(row.number * row.accuracy for row in table if row.number) / total
     return f"On average {100 * sure:.1f} % sure, and {100 * right:.1f} % right"
 
 
-def _panel(page: Sheet, shift: float, name: str, colour: str, table: Sequence[Bin]) -> None:
+def _panel(page: Sheet, shift: float, name: str, color: str, table: Sequence[Bin]) -> None:
     left, right = _DIAGRAM.left + shift, _DIAGRAM.left + shift + _DIAGRAM.width
-    page.text(left, 92, name, size=20, bold=True, colour=colour)
-    page.text(right, 92, f"ECE {100 * expected_error(table):.1f} %", size=20, bold=True, colour=colour, align="right")
+    page.text(left, 92, name, size=20, bold=True, color=color)
+    page.text(right, 92, f"ECE {100 * expected_error(table):.1f} %", size=20, bold=True, color=color, align="right")
     page.text(left, 140, "Share that is right", size=18, bold=True)
-    page.text(right, 140, "dashed: as right as it is sure; red: too sure", size=17, colour=sheet.QUIET, align="right")
-    _diagram(page.axes(_DIAGRAM._replace(left=left)), colour, table)
+    page.text(right, 140, "dashed: as right as it is sure; red: too sure", size=17, color=sheet.QUIET, align="right")
+    _diagram(page.axes(_DIAGRAM._replace(left=left)), color, table)
     page.text(left, 726, f"Predictions ({sum(row.number for row in table):,})", size=18, bold=True)
-    _histogram(page.axes(_HISTOGRAM._replace(left=left)), colour, table)
-    page.text(left + _DIAGRAM.width / 2, HEIGHT - 40, "confidence", size=18, colour=sheet.QUIET, align="center")
+    _histogram(page.axes(_HISTOGRAM._replace(left=left)), color, table)
+    page.text(left + _DIAGRAM.width / 2, HEIGHT - 40, "confidence", size=18, color=sheet.QUIET, align="center")
 
 
-def _diagram(axes: Axes, colour: str, table: Sequence[Bin]) -> None:
+def _diagram(axes: Axes, color: str, table: Sequence[Bin]) -> None:
     """Bars of accuracy with their 95 % intervals; what they lack up to the confidence is red."""
     width = 0.9 / BINS
     for row in table:
         if not row.number:
             continue
         middle = (row.low + row.high) / 2
-        axes.bar(middle, row.accuracy, width, color=colour, alpha=0.75, edgecolor="none", linewidth=0)
+        axes.bar(middle, row.accuracy, width, color=color, alpha=0.75, edgecolor="none", linewidth=0)
         lacking = max(0.0, row.confidence - row.accuracy)
         axes.bar(
             middle, lacking, width, bottom=row.accuracy, color=sheet.WRONG, alpha=0.3, edgecolor="none", linewidth=0
@@ -93,11 +93,11 @@ def _diagram(axes: Axes, colour: str, table: Sequence[Bin]) -> None:
     axes.set_xlim(0, 1)
 
 
-def _histogram(axes: Axes, colour: str, table: Sequence[Bin]) -> None:
+def _histogram(axes: Axes, color: str, table: Sequence[Bin]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     middles = [(row.low + row.high) / 2 for row in table]
-    axes.bar(middles, [row.number for row in table], 0.9 / BINS, color=colour, edgecolor="none", linewidth=0)
+    axes.bar(middles, [row.number for row in table], 0.9 / BINS, color=color, edgecolor="none", linewidth=0)
     axes.set_ylim(0, 1.05 * max(1, *(row.number for row in table)))
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))

@@ -1,4 +1,4 @@
-"""All pictures of a finished run and its page, in one call."""
+"""The figures of a run and its offline page, drawn from values and from the files of the run folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
 
     Args:
         run: the run folder with the journal and the tables of the run.
-        predictions: those on the validation pictures; None, or without pictures or labels, when there are none.
+        predictions: those on the validation images; None, or without images or labels, when there are none.
 
     Returns:
         The files written, `report.html` last.
@@ -28,7 +28,7 @@ def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
     if rows:
         drawn.append(curves.draw(rows, run / "results.png"))
     if predictions is not None and len(predictions):
-        if predictions.labelled.any():
+        if predictions.labeled.any():
             matrix = metrics.confusion(predictions)
             drawn.append(confusion.draw(matrix, predictions.classes, run / "confusion_matrix.png"))
             drawn.append(reliability.draw(predictions, run / "reliability.png"))

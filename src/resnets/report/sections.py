@@ -14,7 +14,7 @@ from resnets.report.folder import Folder
 from resnets.report.tally import Tally
 
 MOST_PAIRS = 30
-_LEARNED = 0.8  # below this the network is still learning, whatever the distance to the validation pictures
+_LEARNED = 0.8  # below this the network is still learning, whatever the distance to the validation images
 _BY_HEART = 0.15  # a distance that chance and augmentation do not explain
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -28,7 +28,7 @@ class Fact(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """`number` of the `total` pictures of the class `true` were taken for `predicted`."""
+    """`number` of the `total` images of the class `true` were taken for `predicted`."""
 
     true: str
     predicted: str
@@ -37,11 +37,11 @@ class Mistake(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """A class of `per_class.csv`, with its number of training pictures; None is unknown."""
+    """A class of `per_class.csv`, with its number of training images; None is unknown."""
 
     name: str
     training: int | None
-    pictures: int | None
+    images: int | None
     recall: float | None
     low: float | None
     high: float | None
@@ -53,14 +53,14 @@ class Part(NamedTuple):
     """A part of the split, and how even its classes are."""
 
     name: str
-    pictures: int
+    images: int
     classes: int
     fewest: int
     most: int
 
 
 def title(files: Folder) -> str:
-    """The run's name, the network and the pictures, as far as they are known."""
+    """The run's name, the network and the images, as far as they are known."""
     if files.is_evaluation:
         judged = [*_checkpoints(files), str(files.metrics.get("data", ""))]
         return "Evaluation · " + " · ".join(part for part in judged if part)
@@ -99,7 +99,7 @@ def headline(files: Folder, results: Tally) -> tuple[str, str]:
     if not interval or not count:
         return (
             "How good this model is has not been measured.",
-            "There are no labelled validation images in this run. Measure it with the second command under “Use it”.",
+            "There are no labeled validation images in this run. Measure it with the second command under “Use it”.",
         )
     said = f"{_measured_on(files, count)}: {words.percent(files.metrics.get('top1'))} right. The range is the 95 % interval"
     said += ", widened because these choices depend on each other" if "folds" in files.metrics else ""
@@ -161,19 +161,18 @@ def summary(files: Folder, results: Tally) -> list[str]:
             f"It most often takes {_quoted(most.true)} for {_quoted(most.predicted)}: "
             f"{most.number:,} of {most.total:,} times."
         )
-    known = [row for row in class_rows(files) if row.recall is not None and row.pictures]
+    known = [row for row in class_rows(files) if row.recall is not None and row.images]
     weakest = min(known, key=lambda row: row.recall or 0.0, default=None)
     if weakest and len(known) > 1 and (weakest.recall or 0.0) < 1:
         said.append(
             f"Its weakest class is {_quoted(weakest.name)}: {words.percent(weakest.recall, 0)} of its "
-            f"{weakest.pictures:,} pictures are found."
+            f"{weakest.images:,} images are found."
         )
     sure = next((row for row in results.thresholds() if row.least == 0.9), None)
     if sure:
         those = "all" if sure.right == 1 else words.percent(sure.right)
         said.append(
-            f"It is at least 90 % sure of {words.percent(sure.share, 0)} of the pictures, and right on {those} of "
-            "those."
+            f"It is at least 90 % sure of {words.percent(sure.share, 0)} of the images, and right on {those} of those."
         )
     top = curves.best(files.rows)
     if top:
@@ -212,7 +211,7 @@ def facts(files: Folder) -> list[Fact]:
         epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
         out.append(Fact("training time", words.duration(seconds), epochs))
     for part in split_rows(files):
-        out.append(Fact(f"{part.name} pictures", f"{part.pictures:,}", f"{part.classes:,} classes"))
+        out.append(Fact(f"{part.name} images", f"{part.images:,}", f"{part.classes:,} classes"))
     return out
 
 
@@ -231,7 +230,7 @@ def _model(files: Folder) -> str:
 def commands(files: Folder) -> str:
     """The exact commands for this run."""
     model = shlex.quote(_model(files))
-    return f"resnets predict {model} PICTURE-OR-FOLDER...\nresnets evaluate {model} FOLDER-OF-CLASS-FOLDERS"
+    return f"resnets predict {model} IMAGE-OR-FOLDER...\nresnets evaluate {model} FOLDER-OF-CLASS-FOLDERS"
 
 
 def code(files: Folder) -> str:
@@ -239,7 +238,7 @@ def code(files: Folder) -> str:
     return (
         "import resnets\n\n"
         f"classifier = resnets.load({_model(files)!r})\n"
-        'for result in classifier.predict(["picture.jpg"]):\n'
+        'for result in classifier.predict(["image.jpg"]):\n'
         "    print(result.path, result.label, result.probability)"
     )
 
@@ -250,20 +249,18 @@ def course(files: Folder) -> str:
     if not files.rows:
         return ""
     if top is None:
-        return "There were no validation pictures: the curves show only how well the training pictures were learned."
+        return "There were no validation images: the curves show only how well the training images were learned."
     said = f"The weights of epoch {top['epoch']:.0f} are kept as the best ones."
     train, held = files.rows[-1].get("train/accuracy_top1"), files.rows[-1].get("val/accuracy_top1")
     if train is not None and held is not None and train > _LEARNED and train - held > _BY_HEART:
         said += (
-            f" At the end {words.percent(train)} of the training pictures are right but {words.percent(held)} of the "
-            "validation pictures: the network learned some by heart. More pictures, or stronger augmentation, would "
+            f" At the end {words.percent(train)} of the training images are right but {words.percent(held)} of the "
+            "validation images: the network learned some by heart. More images, or stronger augmentation, would "
             "help."
         )
     elif top["epoch"] == files.rows[-1].get("epoch") and len(files.rows) > 1:
         said += " It was the last one: more epochs may make it better still."
-    return (
-        said + " Training pictures are varied on purpose, so their curve can lie below that of the validation pictures."
-    )
+    return said + " Training images are varied on purpose, so their curve can lie below that of the validation images."
 
 
 def pairs(files: Folder, results: Tally) -> list[Mistake]:
@@ -299,15 +296,15 @@ def _diagram(files: Folder) -> str:
 
 
 def class_rows(files: Folder) -> list[ClassRow]:
-    """The rows of `per_class.csv`, each with the number of training pictures of its class."""
+    """The rows of `per_class.csv`, each with the number of training images of its class."""
     training = Counter(row.get("label", "") for row in files.split if row.get("split") == "train")
     rows = []
     for row in files.per_class:
         recall, low, high, precision, f1, support = (
             _number(row, key) for key in ("recall", "recall_low", "recall_high", "precision", "f1", "support")
         )
-        name, pictures = row.get("class", ""), None if support is None else int(support)
-        rows.append(ClassRow(name, training[name] if training else None, pictures, recall, low, high, precision, f1))
+        name, images = row.get("class", ""), None if support is None else int(support)
+        rows.append(ClassRow(name, training[name] if training else None, images, recall, low, high, precision, f1))
     return rows
 
 
@@ -320,7 +317,7 @@ def _number(row: dict[str, str], key: str) -> float | None:
 
 
 def split_rows(files: Folder) -> list[Part]:
-    """How many pictures each part of `split.csv` has."""
+    """How many images each part of `split.csv` has."""
     counts: dict[str, Counter[str]] = {}
     for row in files.split:
         counts.setdefault(row.get("split", ""), Counter())[row.get("label", "")] += 1

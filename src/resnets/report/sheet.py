@@ -1,4 +1,4 @@
-"""A sheet of paper for a picture of the report: measured in pixels, with one set of colours and letters for all.
+"""A sheet of paper for a figure of the report: measured in pixels, with one set of colors and letters for all.
 
 Matplotlib is used through its objects and the Agg canvas only: no pyplot, no `rcParams` written, and none of those that
 a user set for his own figures is taken over where it would spoil ours. So drawings may run in several threads at once.
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import RendererAgg
 
-# Paul Tol's "vibrant" scheme, which stays distinct for colour-blind readers (https://sronpersonalpages.nl/~pault/).
-TRAINING = "#EE7733"  # orange: measured on the pictures that were trained on
-HELD_OUT = "#0077BB"  # blue: measured on pictures held out
+# Paul Tol's "vibrant" scheme, which stays distinct for color-blind readers (https://sronpersonalpages.nl/~pault/).
+TRAINING = "#EE7733"  # orange: measured on the images that were trained on
+HELD_OUT = "#0077BB"  # blue: measured on images held out
 RIGHT = HELD_OUT
 WRONG = "#CC3311"  # red
-BEFORE = "#888888"  # grey: before a correction that is drawn in blue
+BEFORE = "#888888"  # gray: before a correction that is drawn in blue
 INK = "#1F2328"
 QUIET = "#59636E"
 RULE = "#D8DEE4"
@@ -74,7 +74,7 @@ class Sheet:
         content: str,
         *,
         size: float = 14,
-        colour: str = INK,
+        color: str = INK,
         align: Side = "left",
         room: float | None = None,
         keep: Keep = "start",
@@ -100,7 +100,7 @@ class Sheet:
             fontfamily=fonts,
             fontweight=_weight(fonts, bold),
             fontstyle="normal",
-            color=colour,
+            color=color,
             ha=align,
             va="center_baseline",
             rotation=turned,
@@ -124,18 +124,18 @@ class Sheet:
         _plain_ticks(axes)
         return axes
 
-    def fill(self, frame: Frame, colour: str) -> None:
-        """Colour a rectangle."""
+    def fill(self, frame: Frame, color: str) -> None:
+        """Color a rectangle."""
         from matplotlib.patches import Rectangle
 
         left, bottom, width, height = self._share(frame)
         whole = self.figure.transFigure
         self.figure.add_artist(
-            Rectangle((left, bottom), width, height, transform=whole, facecolor=colour, edgecolor="none", linewidth=0)
+            Rectangle((left, bottom), width, height, transform=whole, facecolor=color, edgecolor="none", linewidth=0)
         )
 
-    def picture(self, left: float, top: float, pixels: np.ndarray) -> None:
-        """Lay a uint8 (H, W, 3) picture on the sheet, pixel for pixel."""
+    def image(self, left: float, top: float, pixels: np.ndarray) -> None:
+        """Lay a uint8 (H, W, 3) image on the sheet, pixel for pixel."""
         height = pixels.shape[0]
         self.figure.figimage(pixels, round(left), round(self.height - top - height), origin="upper", resize=False)
 
@@ -177,26 +177,26 @@ def _plain_ticks(axes: Axes) -> None:
     axes.yaxis.grid(False, which="minor")
 
 
-def readable_on(colour: str) -> str:
-    """White or ink, whichever stands out more on `colour` (`#RRGGBB`), by the contrast ratio of WCAG 2."""
-    return max((PAPER, INK), key=lambda ink: contrast(ink, colour))
+def readable_on(color: str) -> str:
+    """White or ink, whichever stands out more on `color` (`#RRGGBB`), by the contrast ratio of WCAG 2."""
+    return max((PAPER, INK), key=lambda ink: contrast(ink, color))
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours `#RRGGBB`, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    """The contrast ratio of two colors `#RRGGBB`, 1 to 21 (WCAG 2.2, "contrast ratio")."""
     low, high = sorted((_luminance(one), _luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def rgb(colour: str) -> np.ndarray:
+def rgb(color: str) -> np.ndarray:
     """float (3,) of whole numbers, 0 to 255."""
     from matplotlib.colors import to_rgb
 
-    return np.rint(255 * np.array(to_rgb(colour)))
+    return np.rint(255 * np.array(to_rgb(color)))
 
 
-def _luminance(colour: str) -> float:
-    parts = (rgb(colour) / 255).tolist()
+def _luminance(color: str) -> float:
+    parts = (rgb(color) / 255).tolist()
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

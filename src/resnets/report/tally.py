@@ -17,7 +17,7 @@ SURE = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 class Said(NamedTuple):
-    """One labelled prediction."""
+    """One labeled prediction."""
 
     path: str
     true: str
@@ -27,7 +27,7 @@ class Said(NamedTuple):
 
 
 class Sure(NamedTuple):
-    """Of all pictures the share with a confidence of at least `least`, and what share of those is right."""
+    """Of all images the share with a confidence of at least `least`, and what share of those is right."""
 
     least: float
     share: float
@@ -36,10 +36,10 @@ class Sure(NamedTuple):
 
 @dataclass(frozen=True)
 class Tally:
-    """The labelled predictions of a run, and how many were unlabelled."""
+    """The labeled predictions of a run, and how many were unlabeled."""
 
     said: list[Said]
-    unlabelled: int
+    unlabeled: int
 
     @property
     def total(self) -> int:
@@ -56,7 +56,7 @@ class Tally:
 
     @property
     def commonest(self) -> tuple[str, int] | None:
-        """The class with the most pictures, and how many: what blind guessing would get right."""
+        """The class with the most images, and how many: what blind guessing would get right."""
         return next(iter(Counter(one.true for one in self.said).most_common(1)), None)
 
     def matrix(self, order: Sequence[str]) -> tuple[list[str], csr_array]:
@@ -84,13 +84,13 @@ class Tally:
 
 
 def count(rows: Sequence[Mapping[str, str]]) -> Tally:
-    """Read the rows of a predictions table; a row that is incomplete counts as unlabelled."""
-    said, unlabelled = [], 0
+    """Read the rows of a predictions table; a row that is incomplete counts as unlabeled."""
+    said, unlabeled = [], 0
     for row in rows:
         try:
             probability, loss = float(row["probability"]), abs(float(row["loss"]))  # -0 is what log(1) leaves
         except (KeyError, ValueError):
-            unlabelled += 1
+            unlabeled += 1
             continue
         said.append(Said(row.get("path", ""), row.get("true", ""), row.get("predicted", ""), probability, loss))
-    return Tally(said, unlabelled)
+    return Tally(said, unlabeled)

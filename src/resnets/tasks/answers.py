@@ -39,12 +39,12 @@ def run(
     engine: str = "auto",
     precision: str = "auto",
 ) -> None:
-    """Classify the pictures that `words` stand for.
+    """Classify the images that `words` stand for.
 
     The answers are lines on stdout, unless they go into a table or sorted folders.
 
     Raises:
-        UserError: there is no such checkpoint, no picture at all, or a number is out of range.
+        UserError: there is no such checkpoint, no image at all, or a number is out of range.
         JobError: what was asked for cannot be written; or, after all is done, some images or folders could not be read.
     """
     if csv == jsonl == STDOUT:
@@ -56,7 +56,7 @@ def run(
         raise UserError(f"`top_k={top_k}` is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
     unused = NotUsed()
-    found = listing.pictures(words, sys.stdin, unused)
+    found = listing.images(words, sys.stdin, unused)
     if sort_into:
         _check_apart(sort_into, words, found)
     answers = classifier.stream(found, top_k=top_k, batch=batch, workers=workers)
@@ -75,7 +75,7 @@ def run(
                 counts[answer.label] += 1
             for sink in sinks:
                 sink(answer)
-    say(f"{len(found):,} picture{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
+    say(f"{len(found):,} image{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
     if sort_into:
         _tell_sorted(counts, bad, sort_into)
     names = listed([answer.path for answer in bad], 5)
@@ -133,7 +133,7 @@ def _folder(path: str) -> Path:
 
 
 def _tracked(answers: Iterable[Prediction], total: int) -> Iterator[Prediction]:
-    return track(answers, what="predicting", total=total, unit="pictures")
+    return track(answers, what="predicting", total=total, unit="images")
 
 
 def _tell_sorted(counts: Counter[str], bad: Sequence[Prediction], folder: str) -> None:

@@ -70,7 +70,7 @@ def expected_error(table: Sequence[Bin]) -> float:
 
 
 def ece(predictions: Predictions) -> float:
-    """The expected calibration error of the labelled predictions, in 15 bins of equal width."""
+    """The expected calibration error of the labeled predictions, in 15 bins of equal width."""
     known = predictions.with_labels()
     return expected_error(bins(known.confidence, known.correct))
 
@@ -181,19 +181,19 @@ def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str,
 
     Args:
         path: a checkpoint or run folder; the file is replaced.
-        predictions: its plain ones (one crop, one scale), on pictures that it was not trained on.
+        predictions: its plain ones (one crop, one scale), on images that it was not trained on.
         protocol: where they come from; kept in the checkpoint's provenance under "calibration".
 
     Raises:
         UserError: there is no label to fit to, or the file is one of this package.
     """
-    count = int(predictions.labelled.sum())
+    count = int(predictions.labeled.sum())
     if not count:
-        raise UserError("A temperature is fitted to pictures with labels; there are none here.")
+        raise UserError("A temperature is fitted to images with labels; there are none here.")
     path = checkpoints.locate(path)
     check(path)
     temperature = fit_temperature(predictions.logits, predictions.true)
     found = checkpoints.read(path)
-    provenance = {**found.provenance, "calibration": {**protocol, "pictures": count}}
+    provenance = {**found.provenance, "calibration": {**protocol, "images": count}}
     checkpoints.save(path, replace(found, temperature=temperature, provenance=provenance))
     return temperature

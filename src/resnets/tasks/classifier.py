@@ -22,7 +22,7 @@ from resnets.models.spec import ResNetSpec
 from resnets.tasks.pipeline import Prepared, check_sizes, chunks
 from resnets.tasks.prediction import Prediction
 
-Picture = str | Path | np.ndarray | Image.Image
+ImageInput = str | Path | np.ndarray | Image.Image
 
 
 class Classifier:
@@ -30,7 +30,7 @@ class Classifier:
 
     Attributes:
         net: the network, in eval mode, in channels_last layout, on `device`.
-        preprocess: how a picture becomes its input.
+        preprocess: how an image becomes its input.
         classes: the names, in the order of the outputs; "output 0", "output 1", … where they are not known.
         named: whether they are known.
         temperature: the logits are divided by it before the softmax.
@@ -71,44 +71,44 @@ class Classifier:
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
-        return f"Classifier({self.name}, {len(self.classes)} classes, pictures of {width}x{height})"
+        return f"Classifier({self.name}, {len(self.classes)} classes, images of {width}x{height})"
 
     def predict(
         self,
-        pictures: Picture | Iterable[Picture],
+        images: ImageInput | Iterable[ImageInput],
         *,
         top_k: int = 5,
         batch: int = 32,
         workers: int | None = None,
     ) -> list[Prediction]:
-        """Classify one picture or many; one answer each, in the same order.
+        """Classify one image or many; one answer each, in the same order.
 
         Args:
-            pictures: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in grey.
+            images: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in gray.
             top_k: how many classes each answer names; all when there are fewer.
-            batch: pictures that go through the network together.
-            workers: threads that read pictures; None for one a processor, 0 for none of their own.
+            batch: images that go through the network together.
+            workers: threads that read images; None for one a processor, 0 for none of their own.
 
-        A picture that cannot be read is an answer with `error`, not an exception.
+        An image that cannot be read is an answer with `error`, not an exception.
 
         Raises:
-            UserError: an object that is no picture; a number out of range.
+            UserError: an object that is no image; a number out of range.
             JobError: the network's answer is not a number, since its weights are damaged.
         """
-        if isinstance(pictures, (str, Path, Image.Image)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
-            pictures = [pictures]
-        return list(self.stream(pictures, top_k=top_k, batch=batch, workers=workers))
+        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
+        return list(self.stream(images, top_k=top_k, batch=batch, workers=workers))
 
     def stream(
-        self, pictures: Iterable[Picture], *, top_k: int = 5, batch: int = 32, workers: int | None = None
+        self, images: Iterable[ImageInput], *, top_k: int = 5, batch: int = 32, workers: int | None = None
     ) -> Iterator[Prediction]:
-        """As `predict`, one answer after the other; memory does not grow with the number of pictures."""
+        """As `predict`, one answer after the other; memory does not grow with the number of images."""
         check_sizes(batch, workers)
-        count = len(pictures) if isinstance(pictures, Sized) else None
+        count = len(images) if isinstance(images, Sized) else None
         job = self.runner.job(count, batch, temperature=self.temperature)
         if top_k < 1:
             raise UserError(f"`top_k` must be 1 or more; received {top_k}.")
-        ready = in_order(self._prepared, enumerate(pictures), workers=workers, ahead=2 * batch)
+        ready = in_order(self._prepared, enumerate(images), workers=workers, ahead=2 * batch)
         for chunk in chunks(ready, batch):
             logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None], job))
             for entry in chunk:
@@ -117,31 +117,29 @@ class Classifier:
                 else:
                     yield Prediction(path=entry.name, error=entry.error)
 
-    def logits(self, pictures: Sequence[Tensor], job: Job | None = None) -> Tensor:
-        """float32 (N, K) on the CPU, for N prepared pictures (C, h, w), which may differ in size.
+    def logits(self, images: Sequence[Tensor], job: Job | None = None) -> Tensor:
+        """float32 (N, K) on the CPU, for N prepared images (C, h, w), which may differ in size.
 
-        Pictures of one size go through the network together. The temperature is not applied.
+        Images of one size go through the network together. The temperature is not applied.
 
         Args:
             job: that they are part of; None for one of their own, which the reference computes unless something else was
                 asked for.
         """
-        job = job or self.runner.job(None, max(len(pictures), 1), precision="fp32")
+        job = job or self.runner.job(None, max(len(images), 1), precision="fp32")
         groups: dict[torch.Size, list[int]] = defaultdict(list)
-        for index, picture in enumerate(pictures):
-            if not isinstance(picture, Tensor) or picture.ndim != 3:
-                kind = (
-                    f"tensor of shape {tuple(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
-                )
+        for index, image in enumerate(images):
+            if not isinstance(image, Tensor) or image.ndim != 3:
+                kind = f"tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
                 raise UserError(
                     "`logits` takes a list of prepared tensors (C, h, w), as `preprocess.load(path)` gives them, or one tensor "
                     f"(N, C, h, w); received in it a {kind}."
                 )
-            groups[picture.shape].append(index)
-        out = torch.empty(len(pictures), len(self.classes))
+            groups[image.shape].append(index)
+        out = torch.empty(len(images), len(self.classes))
         with torch.inference_mode():
             for indices in groups.values():
-                stack = torch.stack([pictures[index] for index in indices])
+                stack = torch.stack([images[index] for index in indices])
                 out[indices] = job.logits(stack.to(self.dtype))
         return out
 
@@ -152,30 +150,30 @@ class Classifier:
         except ValueError as error:
             raise ImageError(str(error)) from error
 
-    def _prepared(self, numbered: tuple[int, Picture]) -> Prepared:
-        number, picture = numbered
-        name = str(picture) if isinstance(picture, (str, Path)) else f"[{number}]"
+    def _prepared(self, numbered: tuple[int, ImageInput]) -> Prepared:
+        number, image = numbered
+        name = str(image) if isinstance(image, (str, Path)) else f"[{number}]"
         try:
-            ready = self._input(picture, name)
+            ready = self._input(image, name)
             self.check_side(ready)
         except ImageError as error:
             return Prepared(name, [], error.reason)
         return Prepared(name, [[ready]])
 
-    def _input(self, picture: Picture, name: str) -> Tensor:
-        if isinstance(picture, (str, Path)):
-            return self.preprocess.load(picture)
-        if isinstance(picture, Image.Image):
-            return self.preprocess(upright(picture, name=name, background=self.preprocess.background))
-        if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
-            if picture.ndim == 2:
-                picture = np.repeat(picture[:, :, None], 3, axis=2)
-            if picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
-                return self.preprocess(picture)
-        kind = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+    def _input(self, image: ImageInput, name: str) -> Tensor:
+        if isinstance(image, (str, Path)):
+            return self.preprocess.load(image)
+        if isinstance(image, Image.Image):
+            return self.preprocess(upright(image, name=name, background=self.preprocess.background))
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+            if image.ndim == 2:
+                image = np.repeat(image[:, :, None], 3, axis=2)
+            if image.ndim == 3 and image.shape[2] == 3 and image.size:
+                return self.preprocess(image)
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(
-            f"Picture {name} is of the kind {kind}; a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
-            "in grey can be classified."
+            f"Image {name} is of the kind {kind}; a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+            "in gray can be classified."
         )
 
     def _answer(self, name: str, logits: Tensor, top_k: int) -> Prediction:
@@ -188,6 +186,6 @@ class Classifier:
 
 
 def check_finite(logits: Tensor, name: str) -> None:
-    """Raises JobError where the answer for the picture `name` is not a number: it would pass for the first class."""
+    """Raises JobError where the answer for the image `name` is not a number: it would pass for the first class."""
     if not torch.isfinite(logits).all():
         raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")

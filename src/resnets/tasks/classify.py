@@ -1,4 +1,4 @@
-"""Classification: one label a picture. Load a classifier, and find out how good it is."""
+"""Classification: one label an image. Load a classifier, and find out how good it is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnets.tasks import views
 from resnets.tasks.classifier import Classifier, check_finite
 from resnets.tasks.pipeline import Prepared, check_sizes, chunks
 from resnets.tasks.prediction import Prediction
-from resnets.tasks.predictions import UNLABELLED, Predictions, average, log_softmax
+from resnets.tasks.predictions import UNLABELED, Predictions, average, log_softmax
 from resnets.weights import checkpoint as checkpoints
 
 __all__ = ["Classifier", "Prediction", "evaluate", "evaluate_pooled", "load"]
@@ -73,12 +73,12 @@ def evaluate(
 
     Args:
         classifiers: with the same classes, in any order; the answer has the order of the first one's.
-        samples: pictures, with or without labels.
+        samples: images, with or without labels.
         batch: views that go through a network together.
-        workers: threads that read pictures; None for one a processor, 0 for none of their own.
-        crops: 1, or 10 crops of each picture.
-        scales: or, instead, whole pictures with shorter sides of these lengths in pixels; see `resnets.tasks.views`.
-        on_bad: "error", or "skip" to leave unreadable pictures out and say so.
+        workers: threads that read images; None for one a processor, 0 for none of their own.
+        crops: 1, or 10 crops of each image.
+        scales: or, instead, whole images with shorter sides of these lengths in pixels; see `resnets.tasks.views`.
+        on_bad: "error", or "skip" to leave unreadable images out and say so.
 
     Returns:
         Logits and temperature of the classifier where there is one of it and one view; else the logarithm of the mean
@@ -86,13 +86,13 @@ def evaluate(
 
     Raises:
         UserError: the classes differ, a label is unknown, or the views do not fit the network.
-        JobError: pictures cannot be read; all of them are named.
+        JobError: images cannot be read; all of them are named.
     """
     check_sizes(batch, workers)
     if on_bad not in ("error", "skip"):
         raise UserError(f"`on_bad` is error or skip; received '{on_bad}'.")
     if not samples:
-        raise UserError("There are no pictures to evaluate on.")
+        raise UserError("There are no images to evaluate on.")
     for each in classifiers:
         views.check(each.net, each.preprocess, crops, scales)
     columns = column_orders(classifiers)
@@ -106,7 +106,7 @@ def evaluate(
     bad: dict[int, str] = {}
     rows = [np.empty((0, len(columns[0])), dtype=np.float32)]
     number = 0
-    for chunk in chunks(track(ready, what="evaluating", total=len(samples), unit="pictures"), size):
+    for chunk in chunks(track(ready, what="evaluating", total=len(samples), unit="images"), size):
         for entry in chunk:
             if entry.error is None:
                 good.append(number)
@@ -131,7 +131,7 @@ def evaluate(
 
 
 def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor, *, backend: str) -> Predictions:
-    """As `evaluate`, where what the body makes of each picture is at hand: pooled vectors (N, features), float32.
+    """As `evaluate`, where what the body makes of each image is at hand: pooled vectors (N, features), float32.
 
     Args:
         backend: the name of what computed the vectors; the last layer is computed by torch.
@@ -181,12 +181,12 @@ def _true(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
     unknown = sorted({sample.label for sample in samples if sample.label is not None} - set(place))
     if unknown:
         hint = suggestion(unknown[0], place)
-        raise UserError(f"There are pictures of {listed(unknown)}; the model knows {listed(list(classes))}.{hint}")
-    return np.array([UNLABELLED if each.label is None else place[each.label] for each in samples], dtype=np.int64)
+        raise UserError(f"There are images of {listed(unknown)}; the model knows {listed(list(classes))}.{hint}")
+    return np.array([UNLABELED if each.label is None else place[each.label] for each in samples], dtype=np.int64)
 
 
 def _look(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], sample: Sample) -> Prepared:
-    """Read the picture once for each different preprocessing."""
+    """Read the image once for each different preprocessing."""
     taken = {}
     try:
         for each in classifiers:
@@ -202,7 +202,7 @@ def _look(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], 
 def _judged(
     classifiers: Sequence[Classifier], jobs: Sequence[Job], columns: Sequence[list[int]], entries: list[Prepared]
 ) -> np.ndarray:
-    """float32 (N, K) for N readable pictures: plain logits, or the log of the mean probabilities."""
+    """float32 (N, K) for N readable images: plain logits, or the log of the mean probabilities."""
     answers = []
     for which, (classifier, order) in enumerate(zip(classifiers, columns, strict=True)):
         looks = [view for entry in entries for view in entry.inputs[which]]
@@ -228,9 +228,9 @@ def _tell_bad(samples: Sequence[Sample], bad: dict[int, str], on_bad: str) -> No
     paths = [samples[index].path for index in bad]
     if on_bad == "error":
         raise JobError(
-            f"{len(bad):,} of {len(samples):,} pictures cannot be read: {listed(paths)}. Mend or remove them, or leave "
+            f"{len(bad):,} of {len(samples):,} images cannot be read: {listed(paths)}. Mend or remove them, or leave "
             "them out with `on_bad=skip`."
         )
     if len(bad) == len(samples):
-        raise JobError(f"Not one of the {len(samples):,} pictures can be read: {listed(paths, 5)}.")
-    say(f"left out: {len(bad):,} of {len(samples):,} pictures, which cannot be read")
+        raise JobError(f"Not one of the {len(samples):,} images can be read: {listed(paths, 5)}.")
+    say(f"left out: {len(bad):,} of {len(samples):,} images, which cannot be read")

@@ -95,13 +95,13 @@ def _end(points: float) -> str:
 
 
 def compare(a: Predictions, b: Predictions, known: tuple[int | None, int | None] = (0, 0)) -> Comparison:
-    """Compare two models on the labelled images of one set.
+    """Compare two models on the labeled images of one set.
 
     Args:
         known: how many of the images a and b learned from or were chosen by; None where that is not known.
 
     Raises:
-        UserError: the two were not made on the same pictures with the same labels, or none has a label.
+        UserError: the two were not made on the same images with the same labels, or none has a label.
     """
     a, b = a.with_labels(), b.with_labels()
     if a.paths != b.paths or [a.classes[index] for index in a.true] != [b.classes[index] for index in b.true]:

@@ -96,20 +96,18 @@ def run(
     precision: str = "fp32",
     on_bad: str = "error",
 ) -> Evaluation:
-    """Judge checkpoints on labelled pictures: several as an ensemble, or with `pairwise` two against each other.
+    """Judge checkpoints on labeled images: several as an ensemble, or with `pairwise` two against each other.
 
-    With `calibrate`, the temperature of the one checkpoint is fitted to these pictures and stored in its file.
+    With `calibrate`, the temperature of the one checkpoint is fitted to these images and stored in its file.
 
     Raises:
         UserError: something named does not exist, or does not fit the rest.
-        JobError: pictures cannot be read; all of them are named.
+        JobError: images cannot be read; all of them are named.
     """
     if pairwise and len(models) != 2:
         raise UserError(f"`compare` needs two checkpoints before the data; received {len(models)}.")
     if calibrate and (len(models) != 1 or crops != 1 or scales):
-        raise UserError(
-            "`calibrate` fits the temperature of one checkpoint on plain pictures: no `crops`, no `scales`."
-        )
+        raise UserError("`calibrate` fits the temperature of one checkpoint on plain images: no `crops`, no `scales`.")
     data = str(data)
     _check_order(models, data)
     files = [checkpoints.locate(model) for model in models]
@@ -257,16 +255,16 @@ def _in_sample(files: Sequence[Path], selected: Sequence[int], part: Part, calib
 
 
 def _tell(part: Part, asked: str | None, calibrate: bool) -> None:
-    names = {parts.ALL: "all pictures", parts.UNSEEN: "unseen images"}
+    names = {parts.ALL: "all images", parts.UNSEEN: "unseen images"}
     what = names.get(part.name, f"the part '{part.name}'")
     say(f"judged on {what}, {len(part.samples):,} ({part.reason})")
     if calibrate and part.name != "val":
         if asked is None:
             raise UserError(
-                "`calibrate` needs pictures that the model was not trained on, and there is no val part. Name the part "
+                "`calibrate` needs images that the model was not trained on, and there is no val part. Name the part "
                 "with `split`, or with `split=all` where all are new to the model."
             )
-        say(f"warning: a temperature fitted on '{part.name}' makes the figures on the same pictures look better")
+        say(f"warning: a temperature fitted on '{part.name}' makes the figures on the same images look better")
 
 
 def _calibrated(file: Path, predictions: Predictions, data: str, part: Part) -> Predictions:

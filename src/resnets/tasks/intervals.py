@@ -89,7 +89,7 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tupl
     the end of the second is taken.
 
     Args:
-        both: pictures that both have right.
+        both: images that both have right.
         only_a: those that only a has right.
         only_b: those that only b has right.
         neither: those that both have wrong.

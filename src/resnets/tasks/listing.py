@@ -19,7 +19,7 @@ STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def pictures(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -> list[str]:
+def images(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -> list[str]:
     """The paths, in the order of the words, and within a folder or pattern by name. What is passed over is said.
 
     A file is taken whatever it is called, and so is what does not exist: whoever reads it will say so. A folder stands

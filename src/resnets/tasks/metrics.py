@@ -1,6 +1,6 @@
 """How good predictions are: as a whole, and class by class.
 
-Shares are of 1. Intervals are Wilson's at 95 %. Macro averages are over the classes that have pictures in the set; a
+Shares are of 1. Intervals are Wilson's at 95 %. Macro averages are over the classes that have images in the set; a
 class that was never predicted counts there with a precision of 0.
 """
 
@@ -33,8 +33,8 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
 
     Returns:
         count: images with a label, on which all that follows is measured.
-        unlabelled, skipped: images without a label, and those that could not be read.
-        classes, classes_with_pictures: K, and how many of them occur among the labels.
+        unlabeled, skipped: images without a label, and those that could not be read.
+        classes, classes_with_images: K, and how many of them occur among the labels.
         top1, top1_interval: share of images whose most probable class is the true one.
         top5, top5_interval, top5_of: share whose true class is among the `top5_of` = min(5, K) most probable.
         loss: mean cross-entropy after the temperature.
@@ -45,21 +45,21 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         temperature: by which the logits were divided.
     """
     found = outcomes.of(predictions)
-    missing = {"unlabelled": len(predictions) - len(found), "skipped": len(predictions.skipped)}
+    missing = {"unlabeled": len(predictions) - len(found), "skipped": len(predictions.skipped)}
     return figures(found, len(predictions.classes), predictions.temperature) | missing
 
 
 def figures(found: Outcomes, classes: int, temperature: float) -> dict[str, Any]:
-    """As `summarize`, of labelled images of `classes` classes, each of which has an outcome."""
+    """As `summarize`, of labeled images of `classes` classes, each of which has an outcome."""
     count = len(found)
     top1, top5 = int((found.place == 0).sum()), int((found.place < min(TOP, classes)).sum())
     precision, recall, f1 = _macro(found, classes)
     return {
         "count": count,
-        "unlabelled": 0,
+        "unlabeled": 0,
         "skipped": 0,
         "classes": classes,
-        "classes_with_pictures": len(np.unique(found.true)),
+        "classes_with_images": len(np.unique(found.true)),
         "top1": top1 / count if count else None,
         "top1_interval": list(wilson(top1, count)) if count else None,
         "top5": top5 / count if count else None,
@@ -82,8 +82,8 @@ def per_class(predictions: Predictions) -> list[dict[str, Any]]:
     """A row a class, in the order of the classes, as JSON can hold it.
 
     Returns:
-        class; support (pictures of it); predicted (pictures taken for it); precision (None when none was); recall with
-        recall_low and recall_high, and f1 (None without pictures).
+        class; support (images of it); predicted (images taken for it); precision (None when none was); recall with
+        recall_low and recall_high, and f1 (None without images).
     """
     known = predictions.with_labels()
     taken = np.bincount(known.predicted, minlength=len(known.classes))
@@ -121,7 +121,7 @@ def write_per_class(path: str | Path, predictions: Predictions) -> None:
 
 
 def confusion(predictions: Predictions) -> csr_array:
-    """int64 (K, K), sparse: how many labelled images of the class of the row were taken for the class of the column."""
+    """int64 (K, K), sparse: how many labeled images of the class of the row were taken for the class of the column."""
     known = predictions.with_labels()
     return counts(known.true, known.predicted, len(known.classes))
 

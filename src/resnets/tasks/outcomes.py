@@ -13,7 +13,7 @@ CHUNK = 4_000_000  # logits that are turned into probabilities at a time, so tha
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Each is an array (N,), one value for each labelled image.
+    """Each is an array (N,), one value for each labeled image.
 
     true, predicted: int64, the numbers of the classes.
     place: int64, how many classes come before the true one; among equals the one with the smaller number comes first.
@@ -39,7 +39,7 @@ class Outcomes:
 
 
 def of(predictions: Predictions) -> Outcomes:
-    """The outcomes of the labelled images, in order."""
+    """The outcomes of the labeled images, in order."""
     known = predictions.with_labels()
     return measured(known.logits, known.true, known.temperature)
 

@@ -15,7 +15,7 @@ from resnets.errors import printable
 from resnets.tasks.evaluation import Evaluation
 from resnets.weights.location import BEST
 
-MOST_CLASSES = 40  # rows on a terminal; beyond that, those that are recognised worst
+MOST_CLASSES = 40  # rows on a terminal; beyond that, those that are recognized worst
 PLAIN_WIDTH = 120  # characters, where stdout is no terminal
 
 
@@ -83,8 +83,8 @@ def _heading(summary: dict[str, Any], evaluation: Evaluation, names: Sequence[st
     how = evaluation.protocol
     if len(set(protocols)) > 1:
         how = "; ".join(f"{name}: {protocol}" for name, protocol in zip(names, protocols, strict=True))
-    text = f"{summary['count']:,} images of {summary['classes_with_pictures']} classes, {how}"
-    for key, words in (("unlabelled", "without a label"), ("skipped", "that cannot be read")):
+    text = f"{summary['count']:,} images of {summary['classes_with_images']} classes, {how}"
+    for key, words in (("unlabeled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
             text += f"; not counted: {summary[key]:,} {words}"
     return Text(f"{text}; in brackets 95 % intervals", style="bold")
@@ -99,7 +99,7 @@ def _show_classes(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     console.print(Text(f"\n{title}", style="bold"))
     table = Table(box=None)
     table.add_column("class", overflow="fold")
-    for name in ("pictures", "precision", "recall", "F1"):
+    for name in ("images", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
     for row in shown:
         recall = _share(row["recall"], (row["recall_low"], row["recall_high"]))

@@ -1,4 +1,4 @@
-"""Which pictures of a data set a model is judged on."""
+"""Which images of a data set a model is judged on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPLIT_FILE = "split.csv"
 
 @dataclass(frozen=True)
 class Part:
-    """The pictures of one part, its name (`all` for every picture), and why it was taken, in words."""
+    """The images of one part, its name (`all` for every image), and why it was taken, in words."""
 
     name: str  # "unseen": those that none of several models learned from
     samples: Sequence[Sample]
@@ -73,14 +73,14 @@ def choose(
     """Take a part of `source`.
 
     The parts come from `split_file`; else from a new split by `val_fraction` and `seed`; else from the folders or the
-    list that the source was read from; else, when the model was trained on these pictures, from the split of its run.
+    list that the source was read from; else, when the model was trained on these images, from the split of its run.
 
     Args:
         checkpoint: the file of the model, which may lie in its run folder.
-        part: `train`, `val`, `test` or `all`; without it the first of `prefer` that there is, else every picture.
+        part: `train`, `val`, `test` or `all`; without it the first of `prefer` that there is, else every image.
 
     Raises:
-        UserError: there is no such part, or the split does not fit the pictures.
+        UserError: there is no such part, or the split does not fit the images.
     """
     if part is not None and part not in (*PARTS, ALL):
         raise UserError(f"`split` is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
@@ -152,14 +152,14 @@ def _divided(
         try:
             return splits.read(own, source), f"{own}, by which the model was trained"
         except UserError as error:
-            raise UserError(f"{error} With `split=all`, every picture is taken.") from None
+            raise UserError(f"{error} With `split=all`, every image is taken.") from None
     return source, f"as '{source.root}' has it"
 
 
 def _shared(split_file: Path, source: Source) -> tuple[int, bool]:
-    """How many pictures have the name of one in the file, and whether any has its content, too.
+    """How many images have the name of one in the file, and whether any has its content, too.
 
-    Where none has, the model is used on other pictures, since the files of another folder may have the same names.
+    Where none has, the model is used on other images, since the files of another folder may have the same names.
     """
     with split_file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         named = {row.get("path"): row.get("sha256") for row in csv.DictReader(file)}

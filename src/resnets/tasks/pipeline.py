@@ -1,4 +1,4 @@
-"""Pictures on their way to the network, and full batches of them."""
+"""Images on their way to the network, and full batches of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from resnets.errors import UserError
 
 
 class Prepared(NamedTuple):
-    """A picture on its way to the network.
+    """An image on its way to the network.
 
-    `inputs` holds for each classifier the views (C, h, w) that it gets; they are empty where `error` says why the picture
+    `inputs` holds for each classifier the views (C, h, w) that it gets; they are empty where `error` says why the image
     cannot be read.
     """
 
@@ -23,7 +23,7 @@ class Prepared(NamedTuple):
 
 
 def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
-    """Runs with `size` readable pictures each, so that unreadable ones leave no batch half empty."""
+    """Runs with `size` readable images each, so that unreadable ones leave no batch half empty."""
     chunk: list[Prepared] = []
     readable = 0
     for entry in prepared:
@@ -37,7 +37,7 @@ def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
 
 
 def check_sizes(batch: int, workers: int | None) -> None:
-    """Raises UserError for a batch without pictures, or a number of threads below 0."""
+    """Raises UserError for a batch without images, or a number of threads below 0."""
     if batch < 1:
         raise UserError(f"`batch` must be 1 or more; received {batch}.")
     if workers is not None and workers < 0:

@@ -1,4 +1,4 @@
-"""What a network says about one picture."""
+"""What a network says about one image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LEAST_SHOWN = 0.0005  # what would be printed as 0.0 % is left out
 class Prediction:
     """`top` holds (class name, probability), the most probable first; `label` and `probability` are the first of them.
 
-    Of a picture that cannot be read, `error` says why, and there is no label. `path` is a number in brackets, counted
-    from 0, for a picture that did not come from a file.
+    Of an image that cannot be read, `error` says why, and there is no label. `path` is a number in brackets, counted
+    from 0, for an image that did not come from a file.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The predictions for a set of pictures, from which every metric and every figure is made."""
+"""The predictions for a set of images, from which every metric and every figure is made."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scipy import special
 
 from resnets import atomic
 
-UNLABELLED = -1
+UNLABELED = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a network, or several together, said about N pictures of K classes.
+    """What a network, or several together, said about N images of K classes.
 
-    `true` int64 (N,) holds the index of the class, -1 where the picture has no label; `logits` float32 (N, K).
-    `skipped` are the pictures that could not be read and are not among the N. `backend` and `precision` are what computed
+    `true` int64 (N,) holds the index of the class, -1 where the image has no label; `logits` float32 (N, K).
+    `skipped` are the images that could not be read and are not among the N. `backend` and `precision` are what computed
     the logits, where that is known.
     """
 
@@ -69,9 +69,9 @@ class Predictions:
         return np.exp(self.log_probabilities.max(axis=1))
 
     @property
-    def labelled(self) -> np.ndarray:
-        """bool (N,): which pictures have a label."""
-        return self.true != UNLABELLED
+    def labeled(self) -> np.ndarray:
+        """bool (N,): which images have a label."""
+        return self.true != UNLABELED
 
     @property
     def correct(self) -> np.ndarray:
@@ -81,19 +81,19 @@ class Predictions:
     @property
     def losses(self) -> np.ndarray:
         """float64 (N,): the cross-entropy, -log of the probability of the true class; NaN without a label."""
-        picked = self.log_probabilities[np.arange(len(self)), np.where(self.labelled, self.true, 0)]
-        return np.where(self.labelled, -picked, np.nan)
+        picked = self.log_probabilities[np.arange(len(self)), np.where(self.labeled, self.true, 0)]
+        return np.where(self.labeled, -picked, np.nan)
 
     def with_labels(self) -> Predictions:
-        """Only the pictures that have a label."""
-        if self.labelled.all():
+        """Only the images that have a label."""
+        if self.labeled.all():
             return self
-        kept = np.flatnonzero(self.labelled)
+        kept = np.flatnonzero(self.labeled)
         paths = tuple(self.paths[index] for index in kept)
         return replace(self, paths=paths, true=self.true[kept], logits=self.logits[kept])
 
     def write_csv(self, path: str | Path) -> None:
-        """Write a row a picture: path, true, predicted, probability, loss; the cell is empty where there is no label.
+        """Write a row an image: path, true, predicted, probability, loss; the cell is empty where there is no label.
 
         Raises:
             JobError: `path` cannot be written to.
@@ -103,7 +103,7 @@ class Predictions:
         table.writerow(["path", "true", "predicted", "probability", "loss"])
         numbers = zip(self.paths, self.true, self.predicted, self.confidence, self.losses, strict=True)
         for name, true, predicted, probability, loss in numbers:
-            label, shown = ("", "") if true == UNLABELLED else (self.classes[true], f"{loss:.6f}")
+            label, shown = ("", "") if true == UNLABELED else (self.classes[true], f"{loss:.6f}")
             table.writerow([name, label, self.classes[predicted], f"{probability:.6f}", shown])
         # A file name may hold bytes that are no text; they leave as they came.
         atomic.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""Copies of pictures in one folder a class."""
+"""Copies of images in one folder a class."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def folder_name(label: str) -> str:
     return f"{safe}-{hashlib.sha256(label.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def copy(picture: str | Path, label: str, out: str | Path) -> Path:
-    """Copy `picture` to `out/label/`, under its own name or, where that is taken, `name-2`, `name-3`, …
+def copy(image: str | Path, label: str, out: str | Path) -> Path:
+    """Copy `image` to `out/label/`, under its own name or, where that is taken, `name-2`, `name-3`, …
 
     Nothing is overwritten. A file of that name with the same content is taken for the copy of an earlier run and stays.
 
     Raises:
         JobError: it cannot be written.
     """
-    picture = Path(picture)
+    image = Path(image)
     folder = Path(out) / folder_name(label)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
-            target = folder / (picture.name if number == 1 else f"{picture.stem}-{number}{picture.suffix}")
+            target = folder / (image.name if number == 1 else f"{image.stem}-{number}{image.suffix}")
             try:
                 target.open("xb").close()  # taken by us, and by no other process that sorts here
             except FileExistsError:
-                if target.is_file() and filecmp.cmp(picture, target, shallow=False):
+                if target.is_file() and filecmp.cmp(image, target, shallow=False):
                     return target
                 continue
             break
@@ -50,14 +50,14 @@ def copy(picture: str | Path, label: str, out: str | Path) -> Path:
         raise JobError(
             f"Cannot write to '{folder}': {error.strerror}. Choose another place with `sort_into`."
         ) from error
-    _fill(picture, target)
+    _fill(image, target)
     return target
 
 
-def _fill(picture: Path, target: Path) -> None:
+def _fill(image: Path, target: Path) -> None:
     try:
         with atomic.replacing(target) as temporary:
-            shutil.copyfile(picture, temporary)
+            shutil.copyfile(image, temporary)
     except BaseException:
         target.unlink(missing_ok=True)  # empty still
         raise

@@ -19,7 +19,7 @@ class CsvRows:
         self._table.writerow(["path", "label", "probability", "error", *others])
 
     def write(self, prediction: Prediction) -> None:
-        """Add the row of `prediction`; of an unreadable picture only path and error are filled."""
+        """Add the row of `prediction`; of an unreadable image only path and error are filled."""
         pairs = [(label, f"{probability:.6f}") for label, probability in prediction.top]
         pairs += [("", "")] * (self._top_k - len(pairs))
         first, *others = pairs

@@ -1,10 +1,10 @@
-"""Several looks at one picture, whose probabilities are averaged: ten crops, or whole pictures at several scales.
+"""Several looks at one image, whose probabilities are averaged: ten crops, or whole images at several scales.
 
-What is averaged are probabilities, softmax(logits / temperature), with equal weights: over the views of a picture, and
+What is averaged are probabilities, softmax(logits / temperature), with equal weights: over the views of an image, and
 then over the models of an ensemble.
 
-Ten crops are those of Krizhevsky et al. 2012: the centre and the corners of the resized picture, and their mirror images.
-Scales are those of He et al. 2015, section 4.1: the whole picture with its shorter side brought to each scale, without
+Ten crops are those of Krizhevsky et al. 2012: the center and the corners of the resized image, and their mirror images.
+Scales are those of He et al. 2015, section 4.1: the whole image with its shorter side brought to each scale, without
 a crop, and its mirror image. The network pools its last map whatever its size; for average pooling that is the mean of
 the scores at all places, taken before the softmax.
 """
@@ -41,39 +41,37 @@ def check(net: ResNet, preprocess: Preprocess, crops: int, sides: Sequence[int])
     if crops not in CROPS:
         raise UserError(f"`crops` is 1 or 10; received {crops}.")
     if crops > 1 and sides:
-        raise UserError("`crops` and `scales` are two ways of looking at a picture; give one of them.")
+        raise UserError("`crops` and `scales` are two ways of looking at an image; give one of them.")
     if crops > 1 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):
         raise UserError(
-            f"`crops=10` takes crops of a larger picture; this model brings each one to {_size(preprocess)} as a whole. "
+            f"`crops=10` takes crops of a larger image; this model brings each one to {_size(preprocess)} as a whole. "
             "Use `scales`."
         )
     if sides and net.only_side:
-        raise UserError(
-            f"`scales` needs a network for pictures of any size; this one takes {net.only_side} pixels only."
-        )
+        raise UserError(f"`scales` needs a network for images of any size; this one takes {net.only_side} pixels only.")
     if sides and min(sides) < net.min_side:
         raise UserError(f"`scales={min(sides)}` is less than this network can take, {net.min_side} pixels.")
 
 
 def take(preprocess: Preprocess, path: str, crops: int, sides: Sequence[int]) -> list[Tensor]:
-    """The views (C, h, w) of the picture at `path`; raises DecodeError as `decode` does."""
+    """The views (C, h, w) of the image at `path`; raises DecodeError as `decode` does."""
     if not sides:
         return list(preprocess.views(preprocess.read(path), crops=crops))
-    picture = _whole(preprocess, max(sides)).read(path)
-    ready = [_whole(preprocess, side)(picture) for side in sides]
+    image = _whole(preprocess, max(sides)).read(path)
+    ready = [_whole(preprocess, side)(image) for side in sides]
     return [view for one in ready for view in (one, one.flip(-1))]
 
 
 def count(crops: int, sides: Sequence[int]) -> int:
-    """Views of a picture."""
+    """Views of an image."""
     return 2 * len(sides) if sides else crops
 
 
 def protocol(preprocess: Preprocess, crops: int, sides: Sequence[int]) -> str:
-    """In words, how each picture is looked at."""
+    """In words, how each image is looked at."""
     if sides:
         listed = ", ".join(map(str, sides))
-        return f"whole pictures at shorter sides of {listed} and their mirror images, probabilities averaged"
+        return f"whole images at shorter sides of {listed} and their mirror images, probabilities averaged"
     if crops > 1:
         return f"{crops} crops of {_size(preprocess)}, probabilities averaged"
     return f"one view of {_size(preprocess)}"

@@ -23,14 +23,14 @@ from resnets.models.resnet import ResNet
 from resnets.progress import say
 from resnets.report import gallery
 from resnets.training import distributed, ema, freeze, journal, optim, schedule, speed
-from resnets.training.pictures import Feed, framing
 from resnets.training.plan import SMALL_SIDE, Facts
 from resnets.training.recipe import Recipe, total_steps
 from resnets.training.state import Parts
+from resnets.training.train_data import Feed, framing
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
-SHAPE_SAMPLE = 200  # pictures whose headers are read to learn how large they are
+SHAPE_SAMPLE = 200  # images whose headers are read to learn how large they are
 
 
 def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
@@ -54,27 +54,25 @@ def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
 def _shorter_side(path: str) -> int | None:
     try:
         info = inspect(path)
-    except DecodeError:  # named when the pictures are checked
+    except DecodeError:  # named when the images are checked
         return None
     return min(info.width, info.height)
 
 
 def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
-    """The source with each picture in a part: as it came, or split as the recipe says; checked for what can be read.
+    """The source with each image in a part: as it came, or split as the recipe says; checked for what can be read.
 
     Args:
         before: the split of each image, by the SHA-256 of its file, that is taken over where the source has none.
 
     Raises:
-        UserError: there is nothing to learn from, pictures cannot be read, or have no label.
+        UserError: there is nothing to learn from, images cannot be read, or have no label.
     """
     part = recipe.data
     if isinstance(source.samples, Stored):
         return _stored(source, recipe)
     if nameless := [sample.path for sample in source.samples if sample.label is None]:
-        raise UserError(
-            f"{len(nameless)} pictures have no label, such as '{nameless[0]}'; training needs a label each."
-        )
+        raise UserError(f"{len(nameless)} images have no label, such as '{nameless[0]}'; training needs a label each.")
     if part.split_file is not None:
         return readable(split.read(part.split_file, source), part.on_bad)
     source = readable(source, part.on_bad)
@@ -148,20 +146,20 @@ def readable(source: Source, on_bad: str) -> Source:
 
 
 def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
-    """The network that the recipe wants, checked against its pictures and against what is to stay frozen.
+    """The network that the recipe wants, checked against its images and against what is to stay frozen.
 
     Raises:
-        UserError: no such network or setting; weights of another network; pictures that are too small for it.
+        UserError: no such network or setting; weights of another network; images that are too small for it.
     """
     spec = _wanted(recipe, classes, parent)
     side = recipe.data.imgsz or spec.imgsz
-    if spec.pool == "window":  # its last layer is made for one size of pictures
+    if spec.pool == "window":  # its last layer is made for one size of images
         spec = replace(spec, imgsz=side)
     net = _outline_of(spec)
     if side < net.min_side:
         smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which does not shrink them at once"
         raise UserError(
-            f"{spec.name} needs pictures of {net.min_side} pixels at least; received `imgsz={side}`{smaller}."
+            f"{spec.name} needs images of {net.min_side} pixels at least; received `imgsz={side}`{smaller}."
         )
     freeze.apply(net, recipe.freeze)
     return spec
@@ -246,7 +244,7 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     if recipe.speed.sync_bn:
-        net = distributed.synchronise(net, device)  # type: ignore[assignment]
+        net = distributed.synchronize(net, device)  # type: ignore[assignment]
     total = total_steps(recipe, feed.plan.steps_per_epoch)
     hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
     curve = schedule.build(
@@ -286,7 +284,7 @@ def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
     stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
     if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
         say(
-            f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of a picture of {side} pixels; "
+            f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of an image of {side} pixels; "
             "`stem=cifar` keeps its detail"
         )
     if recipe.freeze.part != "none" and recipe.model.weights == "none":
@@ -311,14 +309,14 @@ def outline(recipe: Recipe, source: Source) -> str:
     steps = max(train // (recipe.data.batch or 1), 1)
     total = total_steps(recipe, steps)
     return (
-        f"{len(source.classes)} classes; {train} training and {val} validation pictures; {steps} steps an epoch, "
+        f"{len(source.classes)} classes; {train} training and {val} validation images; {steps} steps an epoch, "
         f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (`dry_run`)"
     )
 
 
 def draw_batch(feed: Feed, out: Path) -> None:
     """The first batch as the network will see it, with its classes."""
-    pictures, labels = feed.first_batch()
+    images, labels = feed.first_batch()
     names = [feed.classes[label] for label in labels]
-    tiles = [gallery.Tile(picture, name) for picture, name in zip(pictures, names, strict=True)]
-    gallery.draw(tiles[: gallery.MOST_PICTURES], out)
+    tiles = [gallery.Tile(image, name) for image, name in zip(images, names, strict=True)]
+    gallery.draw(tiles[: gallery.MOST_IMAGES], out)

@@ -1,7 +1,7 @@
 """What the processes of one run say to each other, over gloo or NCCL; a single process only talks to itself.
 
 The first process alone writes. Each takes the same share of every batch, and the gradients are averaged, so that
-together they take the steps of one process at the whole batch; only BN sees a share, unless it is synchronised.
+together they take the steps of one process at the whole batch; only BN sees a share, unless it is synchronized.
 """
 
 from __future__ import annotations
@@ -235,15 +235,15 @@ def align(net: nn.Module) -> None:
             dist.broadcast(buffer, src=0)
 
 
-def synchronise(net: nn.Module, device: str) -> nn.Module:
+def synchronize(net: nn.Module, device: str) -> nn.Module:
     """Let every BN take its statistics over the whole batch instead of over the share of its process."""
     if device.startswith("cuda"):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     if isinstance(net, nn.BatchNorm2d):
-        return SynchronisedNorm.of(net)
+        return SynchronizedNorm.of(net)
     for path, module in list(net.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
-            net.set_submodule(path, SynchronisedNorm.of(module))
+            net.set_submodule(path, SynchronizedNorm.of(module))
     return net
 
 
@@ -263,7 +263,7 @@ class _Sum(torch.autograd.Function):
         return summed
 
 
-class SynchronisedNorm(nn.BatchNorm2d):
+class SynchronizedNorm(nn.BatchNorm2d):
     """BN over the shares of all processes, for the CPU: torch's own `SyncBatchNorm` runs on GPUs only."""
 
     @classmethod
@@ -280,15 +280,15 @@ class SynchronisedNorm(nn.BatchNorm2d):
         over, values = (0, 2, 3), x.float()
         count = values.numel() // values.shape[1] * processes.size()
         mean = _Sum.apply(values.sum(over)) / count
-        centred = values - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum(over)) / count
+        centered = values - mean[:, None, None]
+        variance = _Sum.apply(centered.square().sum(over)) / count
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.detach(), share)
             self.running_var.lerp_(variance.detach() * count / (count - 1), share)
-        made = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        made = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             made = made * self.weight[:, None, None] + self.bias[:, None, None]
         return made.to(x.dtype)

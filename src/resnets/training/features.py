@@ -29,11 +29,11 @@ from resnets.data.workers import Batch
 from resnets.engine.runner import Runner
 from resnets.progress import say, track
 from resnets.training import freeze
-from resnets.training.pictures import EVALUATION_BATCH, Feed
 from resnets.training.recipe import Recipe
 from resnets.training.state import Parts
+from resnets.training.train_data import EVALUATION_BATCH, Feed
 
-VIEWS = 4  # of each training picture, where pictures are varied
+VIEWS = 4  # of each training image, where images are varied
 MEMORY_SHARE = 0.25  # of the free memory, for all vectors
 FILE = "pooled.safetensors"
 
@@ -50,7 +50,7 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
     """Let the epochs in which the whole body is frozen, from `epoch` (from 0) on, read pooled vectors.
 
     Nothing changes where the body learns, or where what comes out of it is not the same for one view each time:
-    pictures that are mixed, or a body that draws lots. The vectors are kept under `run/state`, for a resumed run.
+    images that are mixed, or a body that draws lots. The vectors are kept under `run/state`, for a resumed run.
     """
     frozen = _frozen_epochs(parts)
     if epoch >= frozen or (reason := _unfit(parts)):
@@ -67,7 +67,7 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
         vectors = _computed(parts, views)
         _write(path, key, vectors)
     views = len(vectors.train)  # those of the run's beginning, however much memory is free now
-    say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training picture")
+    say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training image")
     feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
     if parts.val is not None:
@@ -78,8 +78,8 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
 
 
 def of_validation(parts: Parts, epoch: int, run: Path) -> tuple[Tensor, str] | None:
-    """The vectors (M, features) of the validation pictures that epoch `epoch` (from 1) was judged by, and the backend that
-    computed them; None where it was judged by pictures.
+    """The vectors (M, features) of the validation images that epoch `epoch` (from 1) was judged by, and the backend that
+    computed them; None where it was judged by images.
     """
     if parts.val is None or not 1 <= epoch <= _frozen_epochs(parts) or _unfit(parts):
         return None
@@ -91,7 +91,7 @@ def of_validation(parts: Parts, epoch: int, run: Path) -> tuple[Tensor, str] | N
 
 @dataclass
 class PooledFeed:
-    """A Feed whose first `frozen` epochs hold vectors in the place of pictures; `epoch` is that of the last batch."""
+    """A Feed whose first `frozen` epochs hold vectors in the place of images; `epoch` is that of the last batch."""
 
     feed: Feed
     vectors: Tensor  # (views, N, features)
@@ -143,29 +143,29 @@ class PooledFeed:
         return self.orders[view]
 
     def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As `Feed.vary`; the vectors are of pictures that have been varied."""
+        """As `Feed.vary`; the vectors are of images that have been varied."""
         if batch.epoch >= self.frozen:
             return self.feed.vary(batch)
         targets = self.feed.targets_of(batch.indices)
         device = self.feed.recipe.speed.device
-        return batch.pictures.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+        return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
 @dataclass
 class PooledEvaluation:
     """An Evaluation that gives vectors as long as `still_frozen` says so."""
 
-    pictures: Evaluation
+    images: Evaluation
     vectors: Tensor  # (M, features)
     still_frozen: Callable[[], bool]
     backend: str = ""  # that computed the vectors
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         if not self.still_frozen():
-            yield from self.pictures
+            yield from self.images
             return
         for start in range(0, len(self.vectors), EVALUATION_BATCH):
             yield start, self.vectors[start : start + EVALUATION_BATCH, :, None, None]
@@ -192,10 +192,10 @@ def _frozen_epochs(parts: Parts) -> int:
 def _unfit(parts: Parts) -> str:
     """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
     if processes.size() > 1:
-        return "each of the processes has its share of the pictures"
+        return "each of the processes has its share of the images"
     mixing = parts.recipe.augment.mixup_alpha or parts.recipe.augment.cutmix_alpha
     if mixing:
-        return "pictures are mixed anew in each batch"
+        return "images are mixed anew in each batch"
     lots = any(
         isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
         for module in parts.net.modules()
@@ -209,7 +209,7 @@ def _varied(recipe: Recipe) -> bool:
 
 
 def _wanted(parts: Parts) -> int:
-    """How many views of each picture there should be."""
+    """How many views of each image there should be."""
     return min(_frozen_epochs(parts), VIEWS) if _varied(parts.recipe) else 1
 
 
@@ -229,14 +229,14 @@ def _computed(parts: Parts, views: int) -> Vectors:
     train = torch.empty(views, count, parts.net.head.features)
     own = feed.plan
     plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
-    for view, positions, pictures in track(
+    for view, positions, images in track(
         _looks(feed, plan, views), what="running the frozen body", total=views * -(-count // batch), unit="batches"
     ):
-        train[view, positions] = job.embed(pictures).cpu()
+        train[view, positions] = job.embed(images).cpu()
     val = torch.empty(len(parts.val_labels), parts.net.head.features)
     if parts.val is not None:
-        for start, pictures in parts.val.once():
-            val[start : start + len(pictures)] = job.embed(pictures).cpu()
+        for start, images in parts.val.once():
+            val[start : start + len(images)] = job.embed(images).cpu()
     parts.net.train(was_training)
     return Vectors(train, val, ", ".join(dict.fromkeys(used.engine for used in job.used)))
 
@@ -249,7 +249,7 @@ def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Te
         if feed.stack is not None:
             batches = loader.stacked(feed.stack, plan, start=place)
         else:
-            batches = loader.varied(feed.pictures, plan, feed.each(), start=place, workers=workers)
+            batches = loader.varied(feed.images, plan, feed.each(), start=place, workers=workers)
         for batch in batches:
             yield view, batch.positions, feed.vary(batch)[0]
 
@@ -271,7 +271,7 @@ def _key(parts: Parts) -> str:
 
 
 def _read(path: Path, key: str) -> Vectors | None:
-    """None when there is no such file, or when it is damaged or of other pictures."""
+    """None when there is no such file, or when it is damaged or of other images."""
     try:
         with safe_open(path, framework="pt") as file:
             wanted, content, backend = (*(file.metadata() or {}).get("of", "").split(" ", 2), "", "", "")[:3]

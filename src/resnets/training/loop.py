@@ -33,7 +33,7 @@ def run(parts: Parts, state: State, folder: Path) -> State:
     """Train from `state` to the end of the recipe, or to where patience ends.
 
     Raises:
-        JobError: the loss is no finite number, a picture went missing, the disk is full.
+        JobError: the loss is no finite number, an image went missing, the disk is full.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state and the last weights have been saved.
     """
     interval = Interval.read(parts.recipe.save.every)
@@ -128,7 +128,7 @@ def _epoch(
 
 
 def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
-    """One step of the optimizer; the loss before it, and how many pictures were classified rightly."""
+    """One step of the optimizer; the loss before it, and how many images were classified rightly."""
     trained = parts.called(parts.net) if parts.trained is None else parts.trained
     optim.set_share(parts.optimizer, parts.pace.share(state.total_step))
     total, right = backward(parts, trained, batch)
@@ -146,15 +146,15 @@ def backward(parts: Parts, trained: nn.Module, batch: Batch) -> tuple[float, int
     A loss that is not finite leaves a gradient that must not be used.
     """
     recipe = parts.recipe
-    pictures, targets = parts.feed.vary(batch)
+    images, targets = parts.feed.vary(batch)
     parts.optimizer.zero_grad(set_to_none=True)
     total, right = torch.zeros(()), 0
-    slices = pictures.chunk(recipe.optim.accumulate)
+    slices = images.chunk(recipe.optim.accumulate)
     for number, (part, wanted) in enumerate(zip(slices, targets.chunk(recipe.optim.accumulate), strict=True), start=1):
         with distributed.adding_up(trained, last=number == len(slices)):
             with speed.autocast(parts.precision, parts.device):
                 logits = trained(part)
-            loss = cross_entropy(logits.float(), wanted) * (len(part) / len(pictures))
+            loss = cross_entropy(logits.float(), wanted) * (len(part) / len(images))
             loss.backward()
         total = total + loss.detach().cpu()
         right += int((logits.argmax(1) == wanted.argmax(1)).sum())
@@ -169,7 +169,7 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any], 
     state.rows.append(row)
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
-    # Without validation pictures the newest weights count as the best.
+    # Without validation images the newest weights count as the best.
     score = state.best if logits is None else selection.score(row["val/accuracy_top1"], row["val/loss"])
     gained = logits is None or selection.gained(score, state.best)
     state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1

@@ -1,4 +1,4 @@
-"""What a recipe leaves open, chosen from the pictures and the machine; each choice is printed with its reason.
+"""What a recipe leaves open, chosen from the images and the machine; each choice is printed with its reason.
 
 A value that the user gave is never changed here.
 """
@@ -16,7 +16,7 @@ from resnets.progress import say
 from resnets.training import freeze, speed
 from resnets.training.recipe import Recipe, assign, keys
 
-SMALL_SIDE = 64  # pictures up to this side are small: they are cropped from a padded picture, and want a 3x3 stem
+SMALL_SIDE = 64  # images up to this side are small: they are cropped from a padded image, and want a 3x3 stem
 SMALL_BATCH, LARGE_BATCH = 64, 32
 LEAST_BATCH = 16  # chosen for a process: batch norm takes its statistics from these images alone
 USUAL_RATE = {"sgd": 0.04, "adam": 1e-3, "adamw": 1e-3}  # for a batch of LARGE_BATCH
@@ -51,10 +51,10 @@ class Draft:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the pictures and the network before the choices are made."""
+    """What is known of the images and the network before the choices are made."""
 
     train_count: int
-    shorter_sides: Sequence[int]  # of some training pictures, pixels
+    shorter_sides: Sequence[int]  # of some training images, pixels
     model_side: int  # the side that the network is usually fed with
     least_side: int = 1  # that the network can take
     features: int | None = None  # that go into the last layer
@@ -65,7 +65,7 @@ class Facts:
 def complete(draft: Draft, facts: Facts) -> None:
     """Choose everything that is still open."""
     _machine(draft)
-    _pictures(draft, facts)
+    _images(draft, facts)
     _batch(draft, facts)
     _rate(draft, facts)
     _head_epochs(draft)
@@ -99,7 +99,7 @@ def _machine(draft: Draft) -> None:
         draft.choose("data.workers", workers.value, workers.reason)
 
 
-def _pictures(draft: Draft, facts: Facts) -> None:
+def _images(draft: Draft, facts: Facts) -> None:
     shorter = sorted(facts.shorter_sides)[len(facts.shorter_sides) // 2] if facts.shorter_sides else facts.model_side
     if draft.recipe.data.imgsz is None:
         draft.choose("data.imgsz", *_side(shorter, facts))
@@ -110,7 +110,7 @@ def _pictures(draft: Draft, facts: Facts) -> None:
         if side <= SMALL_SIDE:
             draft.choose("augment.crop", "pad", f"usual at {side} pixels")
             for key in ("augment.jitter", "augment.erase"):
-                draft.choose(key, 0.0, "small pictures are varied as whole batches")
+                draft.choose(key, 0.0, "small images are varied as whole batches")
         else:
             draft.choose("augment.crop", "random_resized", f"usual at {side} pixels")
     if draft.recipe.augment.crop == "pad" and draft.recipe.augment.pad_pixels is None:
@@ -130,7 +130,7 @@ def _side(shorter: int, facts: Facts) -> tuple[int, str]:
     if shorter < facts.least_side:
         return facts.least_side, "the least that the network can take"
     side = shorter if shorter <= SMALL_SIDE else shorter // 32 * 32
-    return max(side, facts.least_side), f"the shorter side of the pictures is {shorter}"
+    return max(side, facts.least_side), f"the shorter side of the images is {shorter}"
 
 
 def _saved(shorter: int, side: int, facts: Facts) -> str:
@@ -162,7 +162,7 @@ def _batch(draft: Draft, facts: Facts) -> None:
     while batch > LEAST_BATCH and facts.train_count // (batch * processes.size()) < STEPS_WANTED:
         batch //= 2
     batch = max(min(batch, facts.train_count // processes.size()), 1)
-    few = f"there are only {facts.train_count} training pictures"
+    few = f"there are only {facts.train_count} training images"
     reason = f"usual at {side} pixels" if batch == usual else few
     if (size := processes.size()) > 1:
         reason = f"{batch} for each of {size} processes: {reason}"

@@ -1,6 +1,6 @@
 """A recipe: everything that decides a training run, as one frozen value.
 
-`None` in a recipe means "to be chosen from the pictures and the machine"; `resnets.training.plan` fills it in and says
+`None` in a recipe means "to be chosen from the images and the machine"; `resnets.training.plan` fills it in and says
 why. Units stand in the names. A value out of range is refused where it is set, with the key that names it.
 """
 
@@ -71,19 +71,19 @@ class Model(Part):
 
 @dataclass(frozen=True)
 class Data(Part):
-    """Which pictures, how they are split, shaped and grouped into batches."""
+    """Which images, how they are split, shaped and grouped into batches."""
 
     location: str = ""
     imgsz: int | None = _value(None, low=1)  # side of the square that the network sees, pixels
     resize: str = _choice("shorter", "shorter", "stretch", "pad", "none")
     antialias: bool = True
     crop_share: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_share
-    # What is subtracted and divided by: the published ImageNet statistics, those of the training pictures, the mean
-    # picture of the training pictures, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
+    # What is subtracted and divided by: the published ImageNet statistics, those of the training images, the mean
+    # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
     # weights: as the given weights were trained.
     normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
     split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is cut anew
-    val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no picture is held out
+    val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no image is held out
     split_seed: int = _value(123, low=0)
     group_by: str | None = None
     folds: int | None = _value(None, low=2)
@@ -97,9 +97,9 @@ class Data(Part):
 
 @dataclass(frozen=True)
 class Augment(Part):
-    """How a training picture is varied. Shares are of the picture, probabilities 0..1."""
+    """How a training image is varied. Shares are of the image, probabilities 0..1."""
 
-    # auto: random_resized for pictures above 64 pixels, else pad without what changes colours
+    # auto: random_resized for images above 64 pixels, else pad without what changes colors
     crop: str = _choice("auto", "auto", "random_resized", "shorter_side", "pad", "none")
     scale: tuple[float, float] = _value((0.35, 1.0), above=0, high=1)  # area of a random_resized crop
     ratio: tuple[float, float] = _value((3 / 4, 4 / 3), above=0)
@@ -108,8 +108,8 @@ class Augment(Part):
     pad_mode: str = _choice("zeros", "zeros", "edge")  # zeros after normalizing: the mean; edge: the last row repeated
     flip: float = _value(0.5, low=0, high=1)
     jitter: float = _value(0.0, low=0, high=1)  # brightness, contrast and saturation
-    pca_std: float = _value(0.0, low=0)  # AlexNet's colour augmentation; 0.1 in the paper
-    trivial: bool = False  # TrivialAugment: one random operation per picture
+    pca_std: float = _value(0.0, low=0)  # AlexNet's color augmentation; 0.1 in the paper
+    trivial: bool = False  # TrivialAugment: one random operation per image
     erase: float = _value(0.0, low=0, high=1)
     mixup_alpha: float = _value(0.0, low=0)
     cutmix_alpha: float = _value(0.0, low=0)
@@ -290,7 +290,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 
 
 def tiny(recipe: Recipe) -> Recipe:
-    """The same recipe shrunk to seconds, for tests: tiny network, small pictures, two epochs, nothing in parallel."""
+    """The same recipe shrunk to seconds, for tests: tiny network, small images, two epochs, nothing in parallel."""
     steps = None if recipe.stop.steps is None else min(recipe.stop.steps, 12)
     milestones = tuple(range(4, 4 + 4 * len(recipe.schedule.milestones_steps), 4))
     warmup_epochs = min(recipe.schedule.warmup_epochs, 0.5)

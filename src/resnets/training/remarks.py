@@ -24,7 +24,7 @@ def epoch(parts: Parts, state: State, row: dict[str, Any], *, gained: bool) -> N
     """The numbers of the epoch that has just been saved, and what to make of them."""
     say(_line(row, gained))
     if state.epoch == 1 and row["data_share"] > HIGH_DATA_SHARE:
-        say(f"{row['data_share']:.0%} of the time goes into pictures: more `workers`, or `cache=ram`, may help")
+        say(f"{row['data_share']:.0%} of the time goes into images: more `workers`, or `cache=ram`, may help")
     if state.finished and state.total_step < parts.total_steps:
         patience = parts.recipe.stop.patience_epochs
         say(f"stopped early: no gain in {patience} epochs; the best was epoch {state.best_epoch}")
@@ -35,7 +35,7 @@ def _line(row: dict[str, Any], gained: bool) -> str:
     if row["val/loss"] is not None:
         line += f", val loss {row['val/loss']:.4f} top-1 {row['val/accuracy_top1']:.2%}{' (best)' if gained else ''}"
     share = f"{row['data_share']:.0%} of the time in data" if row["data_share"] is not None else ""
-    return f"{line}, lr {row['lr']:.2g}, {row['images_per_second']:.0f} pictures/s, {share}"
+    return f"{line}, lr {row['lr']:.2g}, {row['images_per_second']:.0f} images/s, {share}"
 
 
 def result(metrics: Mapping[str, Any], epoch: int) -> str:
@@ -54,11 +54,11 @@ def result(metrics: Mapping[str, Any], epoch: int) -> str:
 
 
 def not_finite(parts: Parts, step: int, batch: Batch | None, what: str) -> str:
-    """Where it happened, and with which pictures."""
+    """Where it happened, and with which images."""
     rate = max(group["lr"] for group in parts.optimizer.param_groups)
     files = ", ".join(parts.feed.paths[index] for index in batch.indices.tolist()) if batch else "none"
     number = (step - 1) // parts.feed.plan.steps_per_epoch + 1
     return (
         f"{what} at step {step} (epoch {number}, lr {rate:g}); try a lower `lr` or `optim.clip_norm=1`. "
-        f"The pictures of that batch: {files}"
+        f"The images of that batch: {files}"
     )

@@ -52,15 +52,15 @@ def precision(asked: str, device_name: str) -> Chosen:
 
 
 def workers(device_name: str) -> Chosen:
-    """How many processes prepare the pictures.
+    """How many processes prepare the images.
 
-    Varying a picture takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
+    Varying an image takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
     that few processes suffice there; a GPU has to be fed by all cores.
     """
     here = processes.cores()
     if device_name == "cpu":
         return Chosen(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
-    return Chosen(min(here, 8), f"{counted(here, 'processor')} for the GPU's pictures")
+    return Chosen(min(here, 8), f"{counted(here, 'processor')} for the GPU's images")
 
 
 def threads(device_name: str) -> Chosen | None:

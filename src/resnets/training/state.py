@@ -20,9 +20,9 @@ from resnets.models.resnet import ResNet
 from resnets.progress import say
 from resnets.training import crossfit, distributed, resume, selection
 from resnets.training.crossfit import Crossfit
-from resnets.training.pictures import Feed
 from resnets.training.recipe import Recipe
 from resnets.training.schedule import Pace
+from resnets.training.train_data import Feed
 
 SUMS = ("loss", "right", "seen", "waited_seconds", "took_seconds")
 

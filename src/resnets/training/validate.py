@@ -1,4 +1,4 @@
-"""How good the weights are on the validation pictures, epoch by epoch."""
+"""How good the weights are on the validation images, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measured(
 
     Raises:
         Stopped: a signal was `received`, before or meanwhile.
-        JobError: the loss on the validation pictures is no finite number.
+        JobError: the loss on the validation images is no finite number.
     """
     if distributed.any_of(bool(received)):  # it may have reached one process after the step's last word
         raise Stopped
@@ -39,7 +39,7 @@ def measured(
     figures, logits = validate(parts, received)
     row |= figures
     if row["val/loss"] is not None and not math.isfinite(row["val/loss"]):
-        what = f"The loss on the validation pictures became {row['val/loss']}"
+        what = f"The loss on the validation images became {row['val/loss']}"
         raise JobError(remarks.not_finite(parts, state.total_step, last, what))
     row["lr"] = max(group["lr"] for group in parts.optimizer.param_groups)
     row["images_per_second"] = round(seen / max(sums["took_seconds"], 1e-9), 1)
@@ -57,8 +57,8 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> tuple[dict[str, floa
         return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}, None
     distributed.align(parts.judged)
     # Several processes stop together, after each has done its share.
-    pictures = parts.val if processes.size() > 1 else until(received, parts.val)
-    mine = predict(parts.called(parts.judged), pictures, parts.device, parts.precision)
+    images = parts.val if processes.size() > 1 else until(received, parts.val)
+    mine = predict(parts.called(parts.judged), images, parts.device, parts.precision)
     labels = parts.val_labels
     logits = torch.cat(distributed.gathered(mine))
     if distributed.any_of(bool(received)):
@@ -73,11 +73,11 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> tuple[dict[str, floa
 
 
 @torch.no_grad()
-def predict(net: nn.Module, pictures: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
+def predict(net: nn.Module, images: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
     """Logits (N, K) in float32 on the CPU; the net is left in eval mode."""
     net.eval()
     made: list[Tensor] = []
-    for _, batch in pictures:
+    for _, batch in images:
         with speed.autocast(precision, device):
             made.append(net(batch.to(device, memory_format=torch.channels_last)).float().cpu())
     return torch.cat(made) if made else torch.empty(0)  # joins with those of any width

@@ -1,4 +1,4 @@
-"""Weights for another task than theirs, on purpose: other classes, other channels of the picture."""
+"""Weights for another task than theirs, on purpose: other classes, other channels of the image."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def adapted(checkpoint: Checkpoint, *, classes: int | None, in_channels: int | N
 
 
 def new_head(spec: ResNetSpec) -> dict[str, Tensor]:
-    """The tensors of a freshly initialised head, always the same for one specification; torch's random state stays."""
+    """The tensors of a freshly initialized head, always the same for one specification; torch's random state stays."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         state = build(spec).state_dict()
@@ -48,9 +48,9 @@ def new_head(spec: ResNetSpec) -> dict[str, Tensor]:
 
 
 def with_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, str]:
-    """The checkpoint for pictures of 1 channel or of more than 3, and what was done in words.
+    """The checkpoint for images of 1 channel or of more than 3, and what was done in words.
 
-    One channel: the three kernels of red, green and blue are added, so that a grey picture gives what it gave as three equal
+    One channel: the three kernels of red, green and blue are added, so that a gray image gives what it gave as three equal
     channels. More: the kernels of the new channels are zero, so that the logits stay those of RGB until they are trained.
 
     Raises:
@@ -65,7 +65,7 @@ def with_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, st
     preprocess = checkpoint.preprocess
     if channels == 1:
         kernel = kernel.sum(1, keepdim=True)
-        preprocess, note = grey(preprocess), "the kernels of red, green and blue were added into one"
+        preprocess, note = gray(preprocess), "the kernels of red, green and blue were added into one"
     else:
         zeros = kernel.new_zeros(kernel.shape[0], channels - 3, *kernel.shape[2:])
         kernel = torch.cat((kernel, zeros), 1)
@@ -75,9 +75,9 @@ def with_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, st
     return replace(checkpoint, spec=spec, tensors=tensors, preprocess=preprocess), f"{channels} channel(s): {note}"
 
 
-def grey(preprocess: Preprocess) -> Preprocess:
-    """The same for grey pictures, with the mean of the three means and of the three standard deviations."""
-    if preprocess.colour == "grey" or len(preprocess.mean) != 3:
+def gray(preprocess: Preprocess) -> Preprocess:
+    """The same for gray images, with the mean of the three means and of the three standard deviations."""
+    if preprocess.color == "gray" or len(preprocess.mean) != 3:
         return preprocess
     mean, std = sum(preprocess.mean) / 3, sum(preprocess.std) / 3
-    return dataclasses.replace(preprocess, colour="grey", mean=(mean,), std=(std,))
+    return dataclasses.replace(preprocess, color="gray", mean=(mean,), std=(std,))

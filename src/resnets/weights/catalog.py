@@ -2,7 +2,7 @@
 
 The table is `catalog.csv`. Its facts were read from the installed libraries, with which a test compares them: torchvision
 0.29's weights enums, timm 1.0.31's pretrained configurations, Keras 3.15's WEIGHTS_HASHES. timm's accuracies are those of
-the table on its model cards at the size of its default pictures, or else those of its results/results-imagenet.csv (commit
+the table on its model cards at the size of its default images, or else those of its results/results-imagenet.csv (commit
 0173a139a2); Keras' are those of keras.io/api/applications. A fact that could not be read is empty.
 """
 
@@ -28,7 +28,7 @@ BEST = "imagenet"  # the word that stands for the best published weights of an a
 # What torchvision's weights are called in timm; they are the same files.
 ALIASES = {".tv_in1k": ".tv_in1k_v1", ".tv2_in1k": ".tv_in1k_v2"}
 COMPANIONS = {"huggingface": ("config.json", "preprocessor_config.json")}  # that lie beside the tensors
-RESTRICTED = "-nc"  # in the licence of weights that may not be used commercially
+RESTRICTED = "-nc"  # in the license of weights that may not be used commercially
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Published:
         address: of the file.
         digest: "sha256:" or "md5:" and the hash that the publisher gives, or the first digits of it; "" where the server
             tells it with the file.
-        side, resize_to, interpolation, normalise: what `preprocess` is made of.
+        side, resize_to, interpolation, normalize: what `preprocess` is made of.
         classes: 1000, or 0 for weights without the last layer.
-        top1, top5: accuracy in percent on ImageNet's validation pictures; None where none could be read.
-        measured: side of the pictures and of their shorter side before the crop, "224/256"; that of the accuracy.
+        top1, top5: accuracy in percent on ImageNet's validation images; None where none could be read.
+        measured: side of the images and of their shorter side before the crop, "224/256"; that of the accuracy.
         source: who measured it.
-        licence: as the publisher gives it.
+        license: as the publisher gives it.
         megabytes: the publisher's figure, in units of 2**20 bytes; None where it gives none.
     """
 
@@ -61,13 +61,13 @@ class Published:
     side: int
     resize_to: int | None
     interpolation: str
-    normalise: str
+    normalize: str
     classes: int
     top1: float | None
     top5: float | None
     measured: str
     source: str
-    licence: str
+    license: str
     megabytes: float | None
 
     @property
@@ -101,18 +101,18 @@ class Published:
 
     @property
     def comparable(self) -> bool:
-        """Whether the accuracy was measured on pictures as `preprocess` makes them."""
+        """Whether the accuracy was measured on images as `preprocess` makes them."""
         made = f"{self.side}/{self.resize_to}" if self.resize_to else str(self.side)
         return self.top1 is not None and self.measured == made
 
     def preprocess(self) -> Preprocess:
-        """How these weights want their pictures: the publisher's default."""
+        """How these weights want their images: the publisher's default."""
         from resnets.data.preprocess import Preprocess
 
-        if self.normalise in ("caffe", "tf"):
-            return getattr(Preprocess, self.normalise)(self.side)
+        if self.normalize in ("caffe", "tf"):
+            return getattr(Preprocess, self.normalize)(self.side)
         shape = Preprocess(size=(self.side, self.side), resize_to=self.resize_to, interpolation=self.interpolation)
-        return replace(shape, mean=(0.5,) * 3, std=(0.5,) * 3) if self.normalise == "half" else shape
+        return replace(shape, mean=(0.5,) * 3, std=(0.5,) * 3) if self.normalize == "half" else shape
 
     def spec(self) -> ResNetSpec:
         """The network that these weights fill; without a last layer, one for 1,000 classes."""
@@ -168,8 +168,8 @@ def of_digest(sha256: str, size: int) -> Published | None:
 def best(model: str) -> Published:
     """The published weights with the highest top-1 for a network of the zoo, which `--weights imagenet` stands for.
 
-    Accuracies that were measured on pictures of another size than the publisher prepares come after those that were
-    not, and a network that differs from the zoo's in a setting comes after the zoo's own. Weights whose licence forbids
+    Accuracies that were measured on images of another size than the publisher prepares come after those that were
+    not, and a network that differs from the zoo's in a setting comes after the zoo's own. Weights whose license forbids
     commercial use, and those without a last layer, are never chosen.
 
     Raises:
@@ -181,7 +181,7 @@ def best(model: str) -> Published:
     found = [
         entry
         for entry in entries().values()
-        if entry.model == model and entry.classes and RESTRICTED not in entry.licence
+        if entry.model == model and entry.classes and RESTRICTED not in entry.license
     ]
     if not found:
         others = [entry.name for entry in entries().values() if entry.model == model]

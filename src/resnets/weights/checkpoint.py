@@ -2,10 +2,10 @@
 
 The header of the safetensors format holds text; under the key `resnets` stands one JSON object:
 
-    format       2; in format 1 the names of a stage's tensors begin with `stages.`
+    format       2; format 1 had other names, see `_RENAMED`, and its names of a stage's tensors begin with `stages.`
     task         "classify"
     spec         the network, as `ResNetSpec.to_dict` writes it
-    preprocess   how a picture becomes its input, as `Preprocess.to_dict` writes it
+    preprocess   how an image becomes its input, as `Preprocess.to_dict` writes it
     classes      the names, in the order of the outputs; empty where they are not known
     temperature  the logits are divided by it before the softmax
     metrics      how good it was found to be, with the protocol of the measurement
@@ -42,11 +42,13 @@ from resnets.weights.location import SUFFIX, locate
 
 FORMAT = 2
 KEY = "resnets"
-HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a mean picture of 224x224) has about 3 MiB
+HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a mean image of 224x224) has about 3 MiB
 
 # What to do with a file of weights that is not ours.
 CONVERT = "Make it ours: resnets weights convert '{}' --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the answers mean nothing yet
+# Keys and values that had another spelling in format 1.
+_RENAMED = {"preprocess": {"colour": "color"}, "provenance": {"licence": "license"}}
 _FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "provenance")
 
 
@@ -195,6 +197,10 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
         raise UserError(f"has a header that is not one of format {header['format']}: {odd}.")
     if header["format"] == 1:
         tensors = {name.removeprefix("stages."): tensor for name, tensor in tensors.items()}
+    for part, names in _RENAMED.items():
+        header[part] = {names.get(key, key): value for key, value in header[part].items()}
+    if header["preprocess"].get("color") == "grey":
+        header["preprocess"]["color"] = "gray"
     classes, provenance = tuple(header["classes"]), header["provenance"]
     # Earlier releases numbered the outputs of a converted file without names, and kept the numbers as names.
     if "converted_from" in provenance and "class_names" not in provenance and classes == numbers(len(classes)):
@@ -224,7 +230,7 @@ def _check_outside(path: Path) -> None:
         kind = kinds.describe(path)
         if kind in kinds.OF_WEIGHTS:
             raise UserError(f"'{path}' is {kind}. {CONVERT.format(path)}")
-        advice = " The checkpoint comes before the pictures." if kind.endswith("picture") else ""
+        advice = " The checkpoint comes before the images." if kind.endswith("image") else ""
         raise UserError(f"'{path}' is {kind}. A checkpoint of resnets is a {SUFFIX} file.{advice}")
     if 8 + length > size:
         raise UserError(f"'{path}' is cut off in its header, after {size:,} bytes. Copy or train it again.")

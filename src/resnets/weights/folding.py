@@ -49,12 +49,12 @@ def in_rgb(checkpoint: Checkpoint) -> Checkpoint:
     mean, std = preprocess.mean, preprocess.std
     if unit != 1:
         mean, std = tuple(value * unit for value in mean), tuple(value * unit for value in std)
-    if preprocess.colour != "bgr" or len(mean) != 3:
+    if preprocess.color != "bgr" or len(mean) != 3:
         return replace(checkpoint, preprocess=replace(preprocess, scale=SCALE, mean=mean, std=std))
     name = next(name for name in FIRST if name in checkpoint.tensors)
     kernel = checkpoint.tensors[name]  # (out, 3 or more, k, k): what follows the third input is no color
     tensors = {**checkpoint.tensors, name: kernel[:, [2, 1, 0, *range(3, kernel.shape[1])]].contiguous()}
-    preprocess = replace(preprocess, colour="rgb", scale=SCALE, mean=mean[::-1], std=std[::-1])
+    preprocess = replace(preprocess, color="rgb", scale=SCALE, mean=mean[::-1], std=std[::-1])
     return replace(checkpoint, tensors=tensors, preprocess=preprocess)
 
 
@@ -79,6 +79,6 @@ def notes(checkpoint: Checkpoint, layer: str, *, images: bool = True) -> list[st
         )
     elif checkpoint.temperature != 1:
         said.append(f"temperature {checkpoint.temperature:.6g} left out with the last layer")
-    if images and checkpoint.preprocess.colour == "bgr":
+    if images and checkpoint.preprocess.color == "bgr":
         said.append("inputs of the first convolution reordered: it takes RGB images in place of BGR")
     return said

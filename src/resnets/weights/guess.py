@@ -18,7 +18,7 @@ class Guess:
         reasons: a sentence for each thing that the file shows.
         doubts: a sentence for each thing that it cannot show and that changes the result; where there is one, the person
             names the network.
-        preprocess: what the format does with pictures, or None where that is not known.
+        preprocess: what the format does with images, or None where that is not known.
         assumed: a sentence for each thing that the file cannot show and that the format's own files have always alike.
     """
 

@@ -233,7 +233,7 @@ def processor_config(preprocess: Preprocess) -> dict[str, Any]:
     Raises:
         UserError: no image processor of transformers makes the same of an image; the message says what differs.
     """
-    color, scale, size = preprocess.colour, preprocess.scale, preprocess.size
+    color, scale, size = preprocess.color, preprocess.scale, preprocess.size
     odd = [
         f"the images are {color}" if color != "rgb" else "",
         f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
@@ -360,5 +360,5 @@ class _Logits(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.net(pictures).logits
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images).logits

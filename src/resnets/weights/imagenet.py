@@ -1,4 +1,4 @@
-"""The 1,000 classes of ImageNet (ILSVRC 2012-2017) in the order of the outputs of every network of the catalogue.
+"""The 1,000 classes of ImageNet (ILSVRC 2012-2017) in the order of the outputs of every network of the catalog.
 
 That is the order of their WordNet ids. `imagenet.tsv` has them as timm's `imagenet_synsets.txt` does, each with its name in
 torchvision's `_IMAGENET_CATEGORIES`.

@@ -177,7 +177,7 @@ def _guesses(foreign: Foreign) -> list[Guess]:
 
 
 def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
-    """The guess that the file's hash confirms, when it is one of the catalogue's; else none."""
+    """The guess that the file's hash confirms, when it is one of the catalog's; else none."""
     file = main_file(path)
     if (published := catalog.of_digest(checkpoints.fingerprint(file), file.stat().st_size)) is None:
         return []

@@ -136,7 +136,7 @@ def guesses(foreign: Foreign) -> list[Guess]:
 
 
 def preprocess(spec: ResNetSpec) -> Preprocess | None:
-    """What Keras Applications does with pictures for this network; None for the networks of others."""
+    """What Keras Applications does with images for this network; None for the networks of others."""
     if application(spec) is None:
         return None
     return Preprocess.tf() if spec.preactivation else Preprocess.caffe()
@@ -220,15 +220,15 @@ def original(foreign: Foreign, spec: ResNetSpec) -> Callable[[Tensor], Tensor]:
     model = _application(keras, function, spec, True, None) if function else keras_network.build(spec)
     fill(model, spec, keymap(spec).ours(foreign.tensors))
 
-    def run(pictures: Tensor) -> Tensor:
-        answer = model(pictures.permute(0, 2, 3, 1).cpu().numpy(), training=False)
+    def run(images: Tensor) -> Tensor:
+        answer = model(images.permute(0, 2, 3, 1).cpu().numpy(), training=False)
         return torch.as_tensor(keras.ops.convert_to_numpy(answer))
 
     return run
 
 
 def _application(keras: Any, function: str, spec: ResNetSpec, top: bool, activation: str | None) -> Any:
-    """Keras' own network; where its interface allows only one size of pictures, its body with a head of the same names."""
+    """Keras' own network; where its interface allows only one size of images, its body with a head of the same names."""
     make = getattr(keras.applications, function)
     body = make(include_top=False, weights=None, input_shape=(None, None, spec.in_channels), pooling=None)
     if not top:

@@ -60,18 +60,18 @@ def layer_name(path: str) -> str:
 
 
 def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, int | None, int] | None = None) -> Any:
-    """A Keras model of this network, freshly initialised as Keras does it, in Keras' default types.
+    """A Keras model of this network, freshly initialized as Keras does it, in Keras' default types.
 
     Args:
         top: whether it ends in logits (N, classes); without, in the maps of the last stage (N, h, w, C).
         input_shape: height, width and channels; None for any height and width, where the network takes any.
 
     Raises:
-        UserError: Keras is not installed, or keeps pictures as channels first; stochastic depth, which has no Keras layer.
+        UserError: Keras is not installed, or keeps images as channels first; stochastic depth, which has no Keras layer.
     """
     keras = library()
     if keras.config.image_data_format() != "channels_last":
-        raise UserError("These models take pictures with the channels last: keras.config.set_image_data_format(...).")
+        raise UserError("These models take images with the channels last: keras.config.set_image_data_format(...).")
     if spec.drop_path_rate:
         raise UserError("Stochastic depth has no layer in Keras; take the specification with drop_path_rate=0.")
     with torch.device("meta"):
@@ -90,10 +90,10 @@ def _check_shape(net: ResNet, spec: ResNetSpec, shape: tuple[int | None, int | N
         raise UserError(f"The network takes {spec.in_channels} channels; received input_shape={shape}.")
     if top and net.only_side and sides != (net.only_side, net.only_side):
         fit = f"spec.imgsz={net.only_side}"
-        raise UserError(f"{spec.name} with {fit} takes pictures of that side only; received input_shape={shape}.")
+        raise UserError(f"{spec.name} with {fit} takes images of that side only; received input_shape={shape}.")
     least = net.min_side if top else net.backbone().min_side
     if any(side is not None and side < least for side in sides):
-        raise UserError(f"{spec.name} needs pictures of {least} pixels at least; received input_shape={shape}.")
+        raise UserError(f"{spec.name} needs images of {least} pixels at least; received input_shape={shape}.")
 
 
 class _Tracer(fx.Tracer):

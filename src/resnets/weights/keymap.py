@@ -30,7 +30,7 @@ LAYOUTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
     "pointwise": (lambda tensor: tensor[:, :, 0, 0], lambda tensor: tensor[:, :, None, None]),  # a 1x1 conv, a linear
 }
 _DIMENSIONS = {"conv": 4, "dense": 2, "pointwise": 4}  # of theirs
-# How often a normalisation was trained: no result depends on it, and files of before torch 0.4.1 and of Keras lack it.
+# How often a normalization was trained: no result depends on it, and files of before torch 0.4.1 and of Keras lack it.
 COUNTER = ".num_batches_tracked"
 _PLACE = re.compile(r"\{(?:(\.\.\.)|([a-z])([+-]\d+)?)\}")
 

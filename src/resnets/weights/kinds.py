@@ -16,12 +16,12 @@ OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS)
 _MAGIC = {
     b"\x89HDF\r\n\x1a\n": HDF5,
     b"\x80": PICKLE,
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"\x89PNG": "a PNG picture",
-    b"GIF8": "a GIF picture",
-    b"RIFF": "a WebP picture or another RIFF file",
-    b"II*\0": "a TIFF picture",
-    b"MM\0*": "a TIFF picture",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"RIFF": "a WebP image or another RIFF file",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
     b"\x1f\x8b": "a gzip archive",
     LFS_POINTER: LFS,
     b"\x93NUMPY": f"a .npy of numpy, {_PROGRAM}",
@@ -34,7 +34,7 @@ _OF_TORCH = re.compile(
 
 
 def describe(path: Path) -> str:
-    """`a JPEG picture`, `a text file`, …; 512 bytes are read and nothing is run."""
+    """`a JPEG image`, `a text file`, …; 512 bytes are read and nothing is run."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

@@ -20,7 +20,7 @@ LIBRARY_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_m
 
 def locate(path: str | Path) -> Path:
     """The file that `path` stands for: itself, or `weights/best.safetensors` in a run folder. Where nothing stands at
-    `path`, a name of weights: those in the package, or published ones of the catalogue, fetched and converted.
+    `path`, a name of weights: those in the package, or published ones of the catalog, fetched and converted.
 
     Raises:
         UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.

@@ -95,7 +95,7 @@ def _license(provenance: Mapping[str, Any]) -> list[str]:
     return [f"- license: {_plain(given)}{taken}"]
 
 
-def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", "licence", PARENT)) -> list[str]:
+def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", PARENT)) -> list[str]:
     return [f"- {_plain(key)}: {_plain(_flat(value))}" for key, value in provenance.items() if key not in hidden]
 
 

@@ -15,13 +15,13 @@ from resnets.weights.catalog import Published
 
 PARENT = "parent"
 UNKNOWN = "unknown"
-_INHERITED = ("published", "address", "license", "licence", "converted_from", "format", "parent_sha256", "recipe",
+_INHERITED = ("published", "address", "license", "converted_from", "format", "parent_sha256", "recipe",
               "split_sha256", "train_images", PARENT)  # fmt: skip
 
 
 def of_published(entry: Published) -> dict[str, Any]:
     """The facts about published weights; without a license where the publisher gives none."""
-    given = {"licence": entry.licence} if entry.licence else {}
+    given = {"license": entry.license} if entry.license else {}
     return {"published": entry.name, "address": entry.address, **given}
 
 
@@ -30,7 +30,7 @@ def of_file(provenance: Mapping[str, Any], path: Path) -> dict[str, Any]:
     name = path.name.removesuffix(shipped.SUFFIX)
     if shipped.place(name) != path:
         return dict(provenance)
-    return {"published": name, "licence": shipped.LICENCE, **provenance}
+    return {"published": name, "license": shipped.LICENSE, **provenance}
 
 
 def inherited(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,9 +47,8 @@ def ancestors(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def license_(provenance: Mapping[str, Any]) -> str:
     """As the checkpoint gives it, or else as the nearest weights that it began from; "unknown" where none does."""
     for facts in (provenance, *ancestors(provenance)):
-        for key in ("license", "licence"):
-            if isinstance(given := facts.get(key), str) and given:
-                return given
+        if isinstance(given := facts.get("license"), str) and given:
+            return given
     return UNKNOWN
 
 

@@ -73,7 +73,7 @@ def _told(entry: Published, model: str) -> str:
         f"top-1 {entry.top1} % ({entry.protocol})" if entry.top1 is not None else "",
         f"{entry.megabytes:.0f} MiB" if entry.megabytes else "",
         f"from {entry.host}",
-        f"licence {entry.licence}" if entry.licence else "",
+        f"license {entry.license}" if entry.license else "",
         "with " + ", ".join(f"{key}={value}" for key, value in entry.overrides.items()) if entry.overrides else "",
     ]
     say(f"ImageNet weights for {model}: {entry.name}, {', '.join(fact for fact in facts if fact)}")
@@ -113,17 +113,17 @@ def create(
 
     Args:
         name: as `resnets models` lists them.
-        weights: "none" or None for a freshly initialised network; "imagenet", "DEFAULT" or True for the best published
+        weights: "none" or None for a freshly initialized network; "imagenet", "DEFAULT" or True for the best published
             ones; "IMAGENET1K_V1" or a member of torchvision's enums; a name of `resnets weights list`, which may also
             stand in the place of `name`; or a checkpoint or run folder.
         classes: outputs. Where the weights have others, the last layer is a new one.
-        in_channels: of the picture. For 1, the weights of three channels are added up; from 4 on, the new ones are zero.
+        in_channels: of the image. For 1, the weights of three channels are added up; from 4 on, the new ones are zero.
         include_top: as in Keras Applications: False leaves the head out.
         pooling: without the top: None for maps (N, C, h, w), "avg" or "max" for vectors (N, C).
         overrides: other attributes of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights. `num_classes`,
             `in_chans` and `pretrained` are understood as in torchvision and timm; `num_classes=0` gives pooled vectors.
 
-    It takes (N, in_channels, H, W) float pictures and gives (N, classes) logits; see `ResNet` for the rest.
+    It takes (N, in_channels, H, W) float images and gives (N, classes) logits; see `ResNet` for the rest.
 
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.

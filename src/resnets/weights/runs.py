@@ -78,7 +78,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _origin(provenance: Mapping[str, Any]) -> str:
-    known = ("published", "converted_from", "recipe", "licence", "license")
+    known = ("published", "converted_from", "recipe", "license")
     return ", ".join(f"{key.replace('_', ' ')} {provenance[key]}" for key in known if provenance.get(key))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SUFFIX = ".safetensors"
-LICENCE = "apache-2.0"  # that of the project
+LICENSE = "apache-2.0"  # that of the project
 _FOLDER = Path(__file__).with_name("shipped")
 
 
@@ -33,7 +33,7 @@ class Shipped:
     top5: float
     protocol: str
     megabytes: float
-    licence: str = LICENCE
+    license: str = LICENSE
     overrides: dict[str, Any] = field(default_factory=dict, hash=False)
 
 

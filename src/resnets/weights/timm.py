@@ -154,7 +154,7 @@ def preprocessor(path: Path) -> Preprocess | None:
         _, height, width = given["input_size"]
         common = {
             "size": (height, width), "interpolation": given.get("interpolation", "bilinear"), "mean": tuple(given["mean"]),
-            "std": tuple(given["std"]), "colour": "grey" if len(given["mean"]) == 1 else "rgb",
+            "std": tuple(given["std"]), "color": "gray" if len(given["mean"]) == 1 else "rgb",
         }  # fmt: skip
         crop = float(given.get("crop_pct") or 0.875)
         if given.get("crop_mode", "center") == "squash" and crop == 1:

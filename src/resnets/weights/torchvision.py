@@ -37,11 +37,11 @@ NAMES = (
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 )  # fmt: skip
 # What decides nothing about the logits of a network in evaluation.
-INDIFFERENT = ("name", "classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialisation",
+INDIFFERENT = ("name", "classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
                "zero_init_residual", "gate_bias")  # fmt: skip
 OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
 ASSUMED = (
-    "pictures are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` says other)",
+    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` says other)",
 )
 
 

@@ -1,6 +1,6 @@
 """What the shapes of a network's tensors show of its specification, and which networks of the zoo have just that.
 
-Shapes are blind to strides, to padding, to the side on which option A pads, and to the order of colours. Networks that
+Shapes are blind to strides, to padding, to the side on which option A pads, and to the order of colors. Networks that
 differ in nothing else are all candidates, and `doubts` says in what they differ.
 """
 

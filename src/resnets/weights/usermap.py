@@ -12,7 +12,7 @@ A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest
     [settings]                               # of the network, where it differs from the zoo's; optional
     zero_both_sides = true
 
-    [preprocess]                             # of pictures, as a checkpoint stores it; optional
+    [preprocess]                             # of images, as a checkpoint stores it; optional
     size = [32, 32]
 
     [names]

@@ -48,7 +48,7 @@ class Comparison:
         difference: the largest between two probabilities.
         relative: the largest between two logits, each divided by its temperature, by the largest of the first.
         agreement: share of images whose best class is the same.
-        pictures: how many.
+        images: how many.
         same_input: whether both networks saw the same tensors, so that the logits must agree, too.
         reason: why the second is known to prepare images otherwise, although its format carries our preprocessing; or "".
         unexplained: the largest between two probabilities when our preprocessing does what `reason` says; None without one.
@@ -59,7 +59,7 @@ class Comparison:
     difference: float
     relative: float
     agreement: float
-    pictures: int
+    images: int
     same_input: bool = True
     reason: str = ""
     unexplained: float | None = None
@@ -91,7 +91,7 @@ class Comparison:
         return (
             f"{self.first} against {self.second}: largest difference of probabilities {self.difference:.2e}, "
             f"of logits {self.relative:.1e} of the largest{how}; "
-            f"top-1 agrees on {self.agreement:.2%} of {self.pictures:,} images{why}"
+            f"top-1 agrees on {self.agreement:.2%} of {self.images:,} images{why}"
         )
 
 
@@ -121,7 +121,7 @@ def verify(
     a: str | Path,
     b: str | Path,
     *,
-    pictures: Sequence[str] = (),
+    images: Sequence[str] = (),
     request: Request | None = None,
     imgsz: int | None = None,
 ) -> Verification:
@@ -129,7 +129,7 @@ def verify(
 
     Args:
         a, b: files or folders; `request` says of both what they cannot say themselves.
-        pictures: image files and folders; without any, some are made: noise of several shapes, as PNG files.
+        images: image files and folders; without any, some are made: noise of several shapes, as PNG files.
         imgsz: side of the network's input in pixels; where given, all sides are prepared by our preprocessing at this size.
 
     Raises:
@@ -159,7 +159,7 @@ def verify(
         net = checkpoints.network(source.checkpoint).float()
         ways.append(_Way(f"{path.name} by resnets", prepare, net, source.checkpoint.temperature))
         ways += _originals(path, source, ways[-1], notes, own=imgsz is None)
-    with _image_files(pictures, max(sources[0][1].checkpoint.preprocess.size)) as files:
+    with _image_files(images, max(sources[0][1].checkpoint.preprocess.size)) as files:
         comparisons = _compared(ways, files)
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
 

@@ -10,10 +10,10 @@ from keras.src.utils import dataset_utils
 pytestmark = pytest.mark.usefixtures("beside")
 
 
-def test_the_same_pictures_are_held_out_as_by_keras(pictures: Path) -> None:
-    train, held = importlib.import_module("pictures").split(pictures, side=16, batch=4)
+def test_the_same_images_are_held_out_as_by_keras(images: Path) -> None:
+    train, held = importlib.import_module("images").split(images, side=16, batch=4)
     found, labels, names = dataset_utils.index_directory(
-        str(pictures), labels="inferred", formats=(".png",), shuffle=True, seed=123, verbose=False
+        str(images), labels="inferred", formats=(".png",), shuffle=True, seed=123, verbose=False
     )
     for subset, ours in (("training", train), ("validation", held)):
         paths, classes = dataset_utils.get_training_or_validation_split(found, labels, 0.2, subset)
@@ -22,19 +22,19 @@ def test_the_same_pictures_are_held_out_as_by_keras(pictures: Path) -> None:
     assert train.names == names
 
 
-def test_an_epoch_has_every_picture_once_with_its_own_label(pictures: Path) -> None:
-    train, held = importlib.import_module("pictures").split(pictures, side=16, batch=4)
+def test_an_epoch_has_every_image_once_with_its_own_label(images: Path) -> None:
+    train, held = importlib.import_module("images").split(images, side=16, batch=4)
     batches = [train[index] for index in range(len(train))]
     assert [x.shape for x, _ in batches] == [(4, 16, 16, 3), (4, 16, 16, 3), (2, 16, 16, 3)]
     seen = np.concatenate([y for _, y in batches])
     assert sorted(seen) == sorted(train.labels)
     for x, y in [*batches, held[0]]:
-        assert np.array_equal(np.round((x.mean(axis=(1, 2, 3)) - 60) / 60), y)  # how light a picture is tells its class
+        assert np.array_equal(np.round((x.mean(axis=(1, 2, 3)) - 60) / 60), y)  # how light an image is tells its class
     before = train.order.copy()
     train.on_epoch_end()
     assert not np.array_equal(train.order, before)
 
 
-def test_too_few_pictures(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="has 0 pictures"):
-        importlib.import_module("pictures").split(tmp_path / "none", side=16, batch=4)
+def test_too_few_images(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="has 0 images"):
+        importlib.import_module("images").split(tmp_path / "none", side=16, batch=4)

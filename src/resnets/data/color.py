@@ -1,11 +1,11 @@
-"""What the stored numbers of a picture mean: every mode that Pillow reads becomes 8-bit RGB by one stated rule."""
+"""What the stored numbers of an image mean: every mode that Pillow reads becomes 8-bit RGB by one stated rule."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageFile
 
-# Pillow scales grey of 2 and 4 bits to 8, and takes the upper half of 16 bits, but leaves PNG's transparent colour as the
+# Pillow scales gray of 2 and 4 bits to 8, and takes the upper half of 16 bits, but leaves PNG's transparent color as the
 # file has it.
 _TRANSPARENT_SCALE = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 
@@ -15,13 +15,13 @@ class NoRangeError(ValueError):
 
 
 def storage(image: ImageFile.ImageFile) -> str:
-    """How the file holds the numbers, in Pillow's words; to be asked before the picture is loaded."""
+    """How the file holds the numbers, in Pillow's words; to be asked before the image is loaded."""
     arguments = image.tile[0][3] if image.tile else ""
     return arguments if isinstance(arguments, str) else ""
 
 
 def rgb(image: ImageFile.ImageFile, stored: str, background: tuple[int, int, int]) -> Image.Image:
-    """A loaded picture as mode RGB.
+    """A loaded image as mode RGB.
 
     Args:
         image: as a reader left it, with its `info` and, of a TIFF, its tags.
@@ -44,7 +44,7 @@ def rgb(image: ImageFile.ImageFile, stored: str, background: tuple[int, int, int
 
 
 def _from_16_bits(image: ImageFile.ImageFile, background: tuple[int, int, int]) -> Image.Image:
-    """Grey of more than 8 bits, scaled and rounded."""
+    """Gray of more than 8 bits, scaled and rounded."""
     wide = np.asarray(image).astype(np.uint32)
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]  # a TIFF may hold 12
@@ -52,10 +52,10 @@ def _from_16_bits(image: ImageFile.ImageFile, background: tuple[int, int, int]) 
     narrow = np.minimum((wide * 255 + white // 2) // white, 255).astype(np.uint8)
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # 0 is white; Pillow minds it with 8 bits only
         narrow = 255 - narrow
-    grey = Image.fromarray(narrow).convert("RGB")
+    gray = Image.fromarray(narrow).convert("RGB")
     if (transparent := image.info.get("transparency")) is not None:
-        grey.paste(background, mask=Image.fromarray(np.where(wide == transparent, 255, 0).astype(np.uint8)))
-    return grey
+        gray.paste(background, mask=Image.fromarray(np.where(wide == transparent, 255, 0).astype(np.uint8)))
+    return gray
 
 
 def _over(image: ImageFile.ImageFile, stored: str, background: tuple[int, int, int]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The training and validation pictures of a run: prepared, kept or decoded anew, varied, and put on the device."""
+"""The training and validation images of a run: prepared, kept or decoded anew, varied, and put on the device."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from resnets.errors import UserError
 from resnets.progress import say
 from resnets.training.recipe import Augment, Data, Recipe
 
-VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation pictures that are ready for the network
+VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation images that are ready for the network
 EVALUATION_BATCH = 64
 
 
 def by_batches(part: Augment) -> bool:
-    """Whether whole batches can be varied at once: nothing but a crop from the padded picture and a flip."""
+    """Whether whole batches can be varied at once: nothing but a crop from the padded image and a flip."""
     return part.crop in ("pad", "none") and not (part.jitter or part.pca_std or part.trivial or part.erase)
 
 
 class Feed:
-    """The pictures of a run and everything that is done to them before the network sees them."""
+    """The images of a run and everything that is done to them before the network sees them."""
 
     def __init__(
         self, recipe: Recipe, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess
@@ -43,11 +43,11 @@ class Feed:
         self.paths = paths(samples)
         prepare = self._prepare(preprocess)
         size = preprocess.size if prepare.func is _framed else None
-        self.pictures = _kept(recipe.data, samples, prepare, size)
+        self.images = _kept(recipe.data, samples, prepare, size)
         self.stack: Tensor | None = None  # (N, 3, h, w)
-        if self.batched and isinstance(self.pictures, cache.InMemory) and self.pictures.whole is not None:
-            self.stack = torch.from_numpy(self.pictures.whole).permute(0, 3, 1, 2)
-        self.preprocess = _measured(preprocess, recipe.data.normalize, self.pictures, self.paths)
+        if self.batched and isinstance(self.images, cache.InMemory) and self.images.whole is not None:
+            self.stack = torch.from_numpy(self.images.whole).permute(0, 3, 1, 2)
+        self.preprocess = _measured(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.labels_of(samples)
         self.weights, draw = self._weights(samples)
         batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
@@ -69,14 +69,14 @@ class Feed:
         if part.crop == "shorter_side":
             return partial(cache.shrunken, min_side=part.shorter_side[1])
         return partial(
-            _framed, preprocess=replace(preprocess, colour="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+            _framed, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
 
     def labels_of(self, samples: Sequence[Sample]) -> Tensor:
         return torch.from_numpy(labels(samples, self.classes))
 
     def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
-        """How much each picture counts in the loss (1 on the average), and how often it is drawn (None: once)."""
+        """How much each image counts in the loss (1 on the average), and how often it is drawn (None: once)."""
         own = torch.from_numpy(weights(samples))
         counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
         rarity = own / counts[self.labels]
@@ -87,30 +87,30 @@ class Feed:
         return (counted / counted.mean()).float(), None
 
     def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
-        """Endless batches of uint8 pictures from `start` on; `waiting` as in `loader.varied`."""
+        """Endless batches of uint8 images from `start` on; `waiting` as in `loader.varied`."""
         if self.stack is not None:
             return loader.stacked(self.stack, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
         return loader.varied(
-            self.pictures, self.plan, self.each(), start=start, workers=workers, pinned=pinned, waiting=waiting
+            self.images, self.plan, self.each(), start=start, workers=workers, pinned=pinned, waiting=waiting
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
-        """The pictures (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
-        batch = next(loader.varied(self.pictures, self.plan, self.each()))
-        pictures = batch.pictures
+        """The images (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
+        batch = next(loader.varied(self.images, self.plan, self.each()))
+        images = batch.images
         if self.batched:
-            pictures = self.whole(pictures.float(), batch.positions, batch.epoch).to(torch.uint8)
-        return list(pictures.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
+            images = self.whole(images.float(), batch.positions, batch.epoch).to(torch.uint8)
+        return list(images.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
 
     def each(self) -> Callable[[Tensor], Tensor]:
-        """What is done to each picture by itself."""
+        """What is done to each image by itself."""
         if self.batched:
             return nn.Identity()
         values = asdict(self.recipe.augment)
         for name in ("mixup_alpha", "cutmix_alpha"):
             del values[name]
-        return augment.per_picture(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
+        return augment.per_image(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
     def targets_of(self, indices: Tensor) -> Tensor:
         """float32 (B, K), weighted: a share of each row is spread over all classes (Szegedy et al. 2016), the rest its own.
@@ -122,27 +122,27 @@ class Feed:
         return rows * self.weights[indices, None]
 
     def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalized pictures (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
+        """Normalized images (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
         recipe = self.recipe
-        pictures = self.preprocess.normalize(batch.pictures.to(recipe.speed.device, non_blocking=True))
+        images = self.preprocess.normalize(batch.images.to(recipe.speed.device, non_blocking=True))
         if self.batched:
-            pictures = self.whole(pictures, batch.positions, batch.epoch)
-        targets = self.targets_of(batch.indices).to(pictures.device, non_blocking=True)
+            images = self.whole(images, batch.positions, batch.epoch)
+        targets = self.targets_of(batch.indices).to(images.device, non_blocking=True)
         if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
             with augment.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
-                pictures, targets = augment.mix(
-                    pictures,
+                images, targets = augment.mix(
+                    images,
                     targets,
                     mixup_alpha=recipe.augment.mixup_alpha,
                     cutmix_alpha=recipe.augment.cutmix_alpha,
                 )
         layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
-        return pictures.contiguous(memory_format=layout), targets
+        return images.contiguous(memory_format=layout), targets
 
     def evaluation(self, samples: Sequence[Sample]) -> Evaluation:
-        """The validation pictures of this process, through the Preprocess that will travel with the weights.
+        """The validation images of this process, through the Preprocess that will travel with the weights.
 
-        Each picture is that of one process, and the processes' shares follow each other in the order of the pictures.
+        Each image is that of one process, and the processes' shares follow each other in the order of the images.
         """
         rank, size = processes.rank(), processes.size()
         mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
@@ -157,7 +157,7 @@ class Feed:
 
 def _kept(
     part: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
-) -> cache.Pictures:
+) -> cache.Images:
     """The prepared images, of `size` where all have the same, kept where it is best, which is said."""
     source = cache.Decoded(paths(samples), prepare)
     side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
@@ -176,9 +176,9 @@ def _shared_out(batch: int) -> int:
 
 
 def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
-    """How a picture becomes the network's input, but for what must be measured on the training pictures.
+    """How an image becomes the network's input, but for what must be measured on the training images.
 
-    `parent` is what the given weights were trained with; its colours are taken for `data.normalize=weights`.
+    `parent` is what the given weights were trained with; its colors are taken for `data.normalize=weights`.
     """
     part = recipe.data
     side = part.imgsz or 0
@@ -198,22 +198,22 @@ def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
         model = Preprocess(scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     else:
         return made
-    return replace(made, colour=model.colour, scale=model.scale, mean=model.mean, std=model.std)
+    return replace(made, color=model.color, scale=model.scale, mean=model.mean, std=model.std)
 
 
-def _measured(preprocess: Preprocess, kind: str, pictures: cache.Pictures, paths: Sequence[str]) -> Preprocess:
-    """With the statistics of the training pictures, if the recipe wants them."""
+def _measured(preprocess: Preprocess, kind: str, images: cache.Images, paths: Sequence[str]) -> Preprocess:
+    """With the statistics of the training images, if the recipe wants them."""
     if kind == "channel":
-        mean, std = statistics.channels(pictures)
+        mean, std = statistics.channels(images)
         return replace(preprocess, mean=mean, std=std)
     if kind == "pixel":
-        framed = pictures
-        if pictures[0].shape[:2] != preprocess.size:
+        framed = images
+        if images[0].shape[:2] != preprocess.size:
             framed = cache.Decoded(paths, partial(_framed, preprocess=preprocess))
-        return replace(preprocess, mean=statistics.mean_picture(framed), std=(1.0, 1.0, 1.0))
+        return replace(preprocess, mean=statistics.mean_image(framed), std=(1.0, 1.0, 1.0))
     return preprocess
 
 
 def _framed(path: str, *, preprocess: Preprocess) -> np.ndarray:
-    """The picture as the network will see it, but uint8 and not yet normalized."""
+    """The image as the network will see it, but uint8 and not yet normalized."""
     return preprocess.framed(preprocess.read(path))
