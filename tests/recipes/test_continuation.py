@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from resnets.errors import UserError
-from resnets.recipes import book, continuation, job
+from resnets.recipes import book, continuation
+from resnets.recipes import job as training
 from resnets.training import journal, resume
 from resnets.training import state as states
 from resnets.training.journal import OF_THE_CLOCK
@@ -23,7 +24,7 @@ def train(colors: Path) -> Train:
 
     def run(name: str, *overrides: str, **values: Any) -> Path:
         recipe = override(override(tiny(book.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
-        result = job.train(colors, recipe=recipe, out=colors.parent / "runs", name=name, overrides=overrides, **values)
+        result = training.train(colors, recipe=recipe, out=colors.parent / "runs", name=name, overrides=overrides, **values)
         assert result is not None
         return result.run
 
@@ -42,7 +43,7 @@ def _weights(run: Path) -> list[bytes]:
 def test_epochs_that_are_added_at_a_constant_rate_are_those_of_a_longer_run(train):
     constant = ("schedule.name=constant", "schedule.warmup_epochs=0", "data.val_fraction=0.4")
     long, short = train("long", *constant, epochs=4), train("short", *constant, epochs=2)
-    job.train(resume=short, epochs="+2")
+    training.train(resume=short, epochs="+2")
     assert _rows(short) == _rows(long)
     assert _weights(short) == _weights(long)
     assert (short / "metrics.json").read_bytes() == (long / "metrics.json").read_bytes()
@@ -55,12 +56,12 @@ def test_epochs_that_are_added_at_a_constant_rate_are_those_of_a_longer_run(trai
 def test_the_cosine_of_the_longer_run_is_followed_from_there_on(train, capsys):
     cosine = ("schedule.warmup_epochs=0",)
     long, short = train("long", *cosine, epochs=4), train("short", *cosine, epochs=2)
-    job.train(resume=short, epochs="+2")
+    training.train(resume=short, epochs="+2")
     assert [row["lr"] for row in _rows(short)[2:]] == [row["lr"] for row in _rows(long)[2:]]
     said = capsys.readouterr().err
     assert "the learning rate goes on at 0.5 of its highest" in said
     assert "warning: at so low a rate" not in said
-    job.train(resume=long, epochs="+1")
+    training.train(resume=long, epochs="+1")
     said = capsys.readouterr().err
     assert "warning: at so low a rate these epochs will change little" in said
     assert "`epochs=+4`" in said
@@ -70,7 +71,7 @@ def test_epochs_are_added_to_steps_where_a_run_counts_in_steps(train):
     steps = ("stop.steps=3", "data.batch=32")
     run = train("steps", *steps, epochs=None)
     assert states.read(run).total_step == 3  # in the middle of the second epoch of two steps
-    job.train(resume=run, epochs="+2")
+    training.train(resume=run, epochs="+2")
     assert [row["step"] for row in _rows(run)] == [2, 3, 5, 7]
 
 
@@ -80,7 +81,7 @@ def test_a_run_that_stopped_early_gets_as_many_epochs_more(train):
     done = states.read(run)
     assert done.finished
     assert done.epoch < 5
-    job.train(resume=run, epochs=f"+{5 - done.epoch}")  # as many as were planned at first
+    training.train(resume=run, epochs=f"+{5 - done.epoch}")  # as many as were planned at first
     assert states.read(run).epoch > done.epoch
 
 
@@ -94,15 +95,15 @@ def _unfinish(run: Path) -> None:
 def test_an_extension_that_was_killed_goes_on_with_or_without_the_same_words(train):
     whole, plain, again = (train(name, epochs=1) for name in ("whole", "plain", "again"))
     for run in (whole, plain, again):
-        job.train(resume=run, epochs="+2")
+        training.train(resume=run, epochs="+2")
     for run, words in ((plain, {}), (again, {"epochs": "+2"})):
         _unfinish(run)
-        job.train(resume=run, **words)
+        training.train(resume=run, **words)
         assert _rows(run) == _rows(whole)
         assert _weights(run) == _weights(whole)
     _unfinish(again)
     with pytest.raises(UserError, match="was extended before and has not reached its end yet"):
-        job.train(resume=again, epochs="+3")
+        training.train(resume=again, epochs="+3")
 
 
 OTHER = [
@@ -125,7 +126,7 @@ def test_other_settings_are_refused_with_what_the_run_has(train):
     before = _weights(run)
     for values, words in OTHER:
         with pytest.raises(UserError) as caught:
-            job.train(**{"resume": run, **values})
+            training.train(**{"resume": run, **values})
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
     assert _weights(run) == before
@@ -134,7 +135,7 @@ def test_other_settings_are_refused_with_what_the_run_has(train):
 def test_the_same_settings_and_those_of_the_machine_may_be_given(train, colors):
     run = train("run", epochs=1)
     values = {"epochs": 1, "batch": 32, "imgsz": 32, "device": "auto", "workers": 1, "cache": "off", "save_every": "7"}
-    assert job.train(f"{colors}/", resume=run, model="tiny", name="run", **values) is not None
+    assert training.train(f"{colors}/", resume=run, model="tiny", name="run", **values) is not None
     assert journal.read_recipe(run / "recipe.toml").data.workers == 0
 
 
@@ -142,29 +143,29 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
     whole = train("whole", epochs=2)
     monkeypatch.chdir(colors.parent)
     recipe = override(override(tiny(book.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
-    result = job.train("colors", recipe=recipe, epochs=2, out="runs", name="run")
+    result = training.train("colors", recipe=recipe, epochs=2, out="runs", name="run")
     assert result is not None
     run = result.run.absolute()
     resume.states(run / "state")[-1].unlink()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    job.train(resume=run)  # the data were given relative to the directory that it began in
+    training.train(resume=run)  # the data were given relative to the directory that it began in
     assert _rows(run) == _rows(whole)
     moved = colors.rename(tmp_path / "moved")
     run = run.rename(tmp_path / "moved run")
     with pytest.raises(UserError, match=r"no longer at 'colors'.*: resnets train DATA `resume='.*/moved run'`$"):
-        job.train(resume=run)
+        training.train(resume=run)
     resume.states(run / "state")[-1].unlink()
-    job.train(moved, resume=run)
+    training.train(moved, resume=run)
     assert _rows(run) == _rows(whole)
-    assert job.train(resume=run) is not None  # it is known by now where they are
+    assert training.train(resume=run) is not None  # it is known by now where they are
     moved = moved.rename(tmp_path / "moved again")
     with pytest.raises(UserError, match=r"no longer at 'colors'.*: resnets train DATA `resume="):
-        job.train(resume=run)
-    job.train(moved, resume=run)
+        training.train(resume=run)
+    training.train(moved, resume=run)
     (moved / "red" / "00.png").write_bytes((moved / "red" / "01.png").read_bytes())
     with pytest.raises(UserError, match=r"1 changed \('red/00\.png'\)"):
-        job.train(moved, resume=run)
+        training.train(moved, resume=run)
 
 
 def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, colors):
@@ -174,43 +175,43 @@ def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, 
     runs = []
     for name in ("whole", "child"):
         out = colors.parent / "runs"
-        result = job.train(colors, recipe=recipe, weights=weights, epochs=2, out=out, name=name)
+        result = training.train(colors, recipe=recipe, weights=weights, epochs=2, out=out, name=name)
         assert result is not None
         runs.append(result.run)
     weights.unlink()
     resume.states(runs[1] / "state")[-1].unlink()
-    job.train(resume=runs[1])
+    training.train(resume=runs[1])
     assert _rows(runs[1]) == _rows(runs[0])
     assert _weights(runs[1]) == _weights(runs[0])
     for state in resume.states(runs[1] / "state"):
         state.unlink()
     with pytest.raises(UserError, match="no checkpoint"):
-        job.train(resume=runs[1])
+        training.train(resume=runs[1])
 
 
 def test_epochs_are_only_added_to_a_finished_run(train):
     run = train("run", epochs=2)
     resume.states(run / "state")[-1].unlink()
     with pytest.raises(UserError, match=r"adds epochs to a finished run; .* has done 1 of its own"):
-        job.train(resume=run, epochs="+2")
+        training.train(resume=run, epochs="+2")
 
 
 def test_changed_weights_and_a_changed_split_are_refused(train, colors):
     parent = train("parent", epochs=1)
     weights = colors.parent / "weights.safetensors"
     weights.write_bytes(_weights(parent)[1])
-    child = job.train(colors, recipe=tiny(book.find("finetune")), weights=weights, epochs=1, out=colors.parent / "runs")
+    child = training.train(colors, recipe=tiny(book.find("finetune")), weights=weights, epochs=1, out=colors.parent / "runs")
     assert child is not None
     for asked in ("none", False):
         with pytest.raises(UserError, match=r"with model\.weights = .*, received none"):
-            job.train(resume=child.run, weights=asked)
+            training.train(resume=child.run, weights=asked)
     weights.write_bytes(_weights(train("another", epochs=1, seed=5))[1])
     with pytest.raises(UserError, match=r"weights.safetensors' were changed since the run began from them"):
-        job.train(resume=child.run)
+        training.train(resume=child.run)
     split = parent / "split.csv"
     split.write_text(split.read_text().replace("train,", "val,", 1))
     with pytest.raises(UserError, match=r"split.csv' was changed since the run began"):
-        job.train(resume=parent)
+        training.train(resume=parent)
 
 
 def test_a_damaged_newest_state_costs_an_epoch_and_changes_nothing(train, capsys):
@@ -218,7 +219,7 @@ def test_a_damaged_newest_state_costs_an_epoch_and_changes_nothing(train, capsys
     rows, weights = _rows(run), _weights(run)
     newest = resume.states(run / "state")[-1]
     newest.write_bytes(newest.read_bytes()[:-9])
-    job.train(resume=run)
+    training.train(resume=run)
     said = capsys.readouterr().err
     assert f"'{newest}' is damaged" in said
     assert (_rows(run), _weights(run)) == (rows, weights)
@@ -231,7 +232,7 @@ def test_a_journal_that_is_ahead_of_the_state_is_cut_and_torn_files_go(train):
         file.write('{"epoch": 2, "st')
     for folder in (run, run / "state", run / "weights"):
         (folder / ".writing-abc.safetensors").write_bytes(b"half")
-    job.train(resume=run)
+    training.train(resume=run)
     assert _rows(run) == rows
     assert list(run.rglob(".writing-*")) == []
 
@@ -242,7 +243,7 @@ def test_another_machine_is_said_aloud(train, capsys):
     facts["versions"]["torch"] = "1.0"
     facts["machine"]["threads"] = 64
     journal.write_json(run / "environment.json", facts)
-    job.train(resume=run)
+    training.train(resume=run)
     said = capsys.readouterr().err
     assert "may differ in the last bits: torch 1.0 then, " in said
     assert "threads 64 then, " in said

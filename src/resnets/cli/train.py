@@ -115,9 +115,9 @@ def train(
     A value that you give always wins. What is chosen for you is printed with its reason.
     """
     from resnets import processes
-    from resnets.recipes import job
+    from resnets.recipes import job as training_job
 
-    result = job.train(
+    result = training_job.train(
         data or None,
         model=model,
         weights=weights,

@@ -175,11 +175,11 @@ def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     return replace(parent.spec, classes=len(classes), **_settings(recipe))
 
 
-def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, ranks: int = 1) -> None:
+def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1) -> None:
     """Raises UserError where a batch norm that learns would see a single value of each channel, which has no variance."""
     batch, side = recipe.data.batch or 1, recipe.data.imgsz or spec.imgsz
-    sizes = [len(part) for part in torch.arange(max(batch // ranks, 1)).chunk(recipe.optim.accumulate)]
-    least = min(sizes) * (ranks if recipe.speed.sync_bn else 1)
+    sizes = [len(part) for part in torch.arange(max(batch // world_size, 1)).chunk(recipe.optim.accumulate)]
+    least = min(sizes) * (world_size if recipe.speed.sync_bn else 1)
     net = _outline_of(spec).train()
     freeze.apply(net, recipe.freeze, epoch=recipe.freeze.head_epochs)
     try:
@@ -188,7 +188,7 @@ def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, ranks: int = 1) -> 
         if "more than 1 value per channel" not in str(error):
             raise
         slices = f", `optim.accumulate={recipe.optim.accumulate}`" if recipe.optim.accumulate > 1 else ""
-        shared = f" on {ranks} processes" if ranks > 1 else ""
+        shared = f" on {world_size} processes" if world_size > 1 else ""
         raise UserError(
             f"`batch={batch}`{slices}{shared} leaves a single image to a step, and images of `imgsz={side}` a single value "
             f"of each channel: batch norm cannot take statistics of it. Take a larger `batch`, or `freeze.norm=eval`."
