@@ -41,7 +41,7 @@ def checkpoint(path: Path, name: str, *, classes: int) -> Path:
     """Write random weights of a network of the zoo; kept if they are there."""
     import torch
 
-    from resnets.data.preprocess import Preprocess
+    from resnets.data.image.preprocess import Preprocess
     from resnets.models import zoo
     from resnets.weights.checkpoint import Checkpoint, save
 

@@ -14,10 +14,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
-from resnets.cli import process
+from resnets.cli import process_settings
 from resnets.models import spec, zoo
-from resnets.training import optim, speed
-from resnets.training.recipe import Optim
+from resnets.recipes.recipe import Optim
+from resnets.training import choose_device
+from resnets.training.optimization import optimizers
 
 CLASSES = 10
 ROWS = 10  # of the table
@@ -30,16 +31,16 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=224, metavar="PIXELS")
     parser.add_argument("--steps", type=int, default=4, help="as many are timed, and as many profiled")
     options = parser.parse_args()
-    process.keep_memory()
-    precision = str(speed.precision("auto", "cpu").value)
+    process_settings.keep_memory()
+    precision = str(choose_device.precision("auto", "cpu").value)
     net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
-    optimizer = optim.build(net, Optim(), lr=0.1, body_lr_share=1.0)
+    optimizer = optimizers.build(net, Optim(), lr=0.1, body_lr_share=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (options.batch,))
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with speed.autocast(precision, "cpu"):
+        with choose_device.autocast(precision, "cpu"):
             logits = net(images)
         cross_entropy(logits.float(), labels).backward()
         optimizer.step()

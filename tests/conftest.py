@@ -69,7 +69,7 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
 
     In `tests/weights` the fixture `real_sandbox` starts one in earnest; commands in processes of their own do so too.
     """
-    from resnets.weights import sandbox
+    from resnets.weights.readers import sandbox
 
     run = sandbox._run
     sandbox._run = program("forked_reader").Forked.run

@@ -20,11 +20,11 @@ def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
         resnets.__getattr__("craete")
 
 
-@pytest.mark.parametrize("first", ["import resnets.recipes.job", "import resnets.training.loop", "pass"])
+@pytest.mark.parametrize("first", ["import resnets.training.train", "import resnets.training.loop", "pass"])
 def test_train_is_the_function_whatever_was_imported_before(first: str) -> None:
     code = f"{first}; import resnets; from resnets import train; print(train.__module__, resnets.train is train)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["resnets.recipes.job", "True"]
+    assert done.stdout.split() == ["resnets.training.train", "True"]
 
 
 def test_the_package_runs_as_a_command() -> None:

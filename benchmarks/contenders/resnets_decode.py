@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import report

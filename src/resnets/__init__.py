@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from resnets.errors import ImageError, JobError, UserError
 
 if TYPE_CHECKING:
-    from resnets.data.preprocess import Preprocess
+    from resnets.data.image.preprocess import Preprocess
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import names, spec
-    from resnets.recipes.job import TrainResult, train
-    from resnets.tasks.classify import Classifier, Prediction, load
-    from resnets.weights.published import create
+    from resnets.tasks.classification.load import Classifier, Prediction, load
+    from resnets.training.train import TrainResult, train
+    from resnets.weights.pretrained import create
 
 __version__ = "0.1.0"
 
@@ -37,17 +37,17 @@ __all__ = [
 ]
 
 _HOME = {  # public name -> the module that it is defined in, imported when the name is first used
-    "Classifier": "resnets.tasks.classify",
-    "Prediction": "resnets.tasks.classify",
-    "Preprocess": "resnets.data.preprocess",
+    "Classifier": "resnets.tasks.classification.load",
+    "Prediction": "resnets.tasks.classification.load",
+    "Preprocess": "resnets.data.image.preprocess",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
-    "TrainResult": "resnets.recipes.job",
-    "create": "resnets.weights.published",
-    "load": "resnets.tasks.classify",
+    "TrainResult": "resnets.training.train",
+    "create": "resnets.weights.pretrained",
+    "load": "resnets.tasks.classification.load",
     "names": "resnets.models.zoo",
     "spec": "resnets.models.zoo",
-    "train": "resnets.recipes.job",
+    "train": "resnets.training.train",
 }
 
 

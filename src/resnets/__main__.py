@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from resnets.cli import process
-from resnets.cli.app import main
+from resnets.cli import process_settings
+from resnets.cli.main import main
 
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    process.prepare()
+    process_settings.prepare()
     sys.exit(main())
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from resnets import processes
+from resnets import ranks
 from resnets.errors import printable
 
 Item = TypeVar("Item")
@@ -26,7 +26,7 @@ def say(message: str) -> None:
 
     Where it cannot be printed (no stderr, a terminal or a log that has gone), the work goes on all the same.
     """
-    if processes.rank() == 0:
+    if ranks.rank() == 0:
         tell(rephrase(message))
 
 
@@ -60,7 +60,7 @@ def track(
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
-    if processes.rank() > 0:
+    if ranks.rank() > 0:
         yield from items
     elif _on_terminal():
         yield from _bar(items, what, total, unit, before)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights.checkpoint import Checkpoint, save

@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.cli import app
+from resnets.cli import main
 
 TRAIN = "--model tiny --imgsz 32 --epochs 1 --workers 0"
 
@@ -45,7 +45,7 @@ def image(path: Path, seed: int) -> None:
 
 
 def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classify") -> None:
-    from resnets.data.preprocess import Preprocess
+    from resnets.data.image.preprocess import Preprocess
     from resnets.models import zoo
     from resnets.weights.checkpoint import Checkpoint, save
 
@@ -223,7 +223,7 @@ def test_a_wrong_command_ends_in_one_helpful_line(
     monkeypatch.chdir(world)
     monkeypatch.setenv("RESNETS_HOME", str(world / "home"))
     monkeypatch.setattr(sys, "stdin", io.StringIO(row.stdin))
-    code = app.main(shlex.split(row.words))
+    code = main.main(shlex.split(row.words))
     shown = capsys.readouterr()
     check(row, code, shown.out, shown.err)
 
@@ -257,7 +257,7 @@ def test_a_full_disk_while_training(
     monkeypatch.chdir(world)
     row = Wrong(f"train parted {TRAIN} --out {tmp_path / 'run'}", "Cannot write", code=1)
     with full_disk():
-        code = app.main(shlex.split(row.words))
+        code = main.main(shlex.split(row.words))
     shown = capsys.readouterr()
     check(row, code, shown.out, shown.err)
 
@@ -268,7 +268,7 @@ def test_cuda_where_there_is_none(
 ) -> None:
     monkeypatch.chdir(world)
     row = Wrong(f"train insects {TRAIN} --device cuda", "'cuda'")
-    code = app.main(shlex.split(row.words))
+    code = main.main(shlex.split(row.words))
     shown = capsys.readouterr()
     check(row, code, shown.out, shown.err)
 

@@ -31,12 +31,12 @@ def serve() -> None:
     import torch  # noqa: F401
     import webdataset  # noqa: F401
 
-    import resnets.cli.app
-    import resnets.data.check
-    import resnets.recipes.job
-    import resnets.report.run
-    import resnets.tasks.answers
-    import resnets.tasks.evaluation
+    import resnets.cli.main
+    import resnets.data.check.check
+    import resnets.report.draw_run
+    import resnets.tasks.classification.evaluate_job
+    import resnets.tasks.classification.predict_job
+    import resnets.training.train
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401
 
@@ -76,7 +76,7 @@ def forked(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(case: dict[str, Any], ends: list[int]) -> int:
-    from resnets.cli import app
+    from resnets.cli import main
 
     for name, value in case["env"].items():
         if value is None:
@@ -101,7 +101,7 @@ def run(case: dict[str, Any], ends: list[int]) -> int:
     if case["bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["bytes"], case["bytes"]))
     try:
-        return app.main(case["words"])
+        return main.main(case["words"])
     except SystemExit as end:
         return int(end.code or 0)
     finally:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import typer
 
-from resnets.cli import app
+from resnets.cli import main
 
-CLI = Path(app.__file__).parent
+CLI = Path(main.__file__).parent
 
 
 def leaves(entry: Any, name: str = "resnets") -> dict[str, Any]:
@@ -22,12 +22,12 @@ def leaves(entry: Any, name: str = "resnets") -> dict[str, Any]:
     return {path: leaf for word, sub in entry.commands.items() for path, leaf in leaves(sub, f"{name} {word}").items()}
 
 
-VERBS = leaves(typer.main.get_command(app.application()))
+VERBS = leaves(typer.main.get_command(main.application()))
 
 
 def test_all_verbs_are_there() -> None:
     top = {name.split()[1] for name in VERBS}
-    assert top == set(app.VERBS)
+    assert top == set(main.VERBS)
     assert {"resnets data get", "resnets data check", "resnets data split"} <= set(VERBS)
 
 
@@ -46,7 +46,7 @@ def test_the_help_shows_every_word_of_the_explanations(
 ) -> None:
     """A bracket or a star is markup to some formatters, which then swallow it."""
     monkeypatch.setenv("COLUMNS", "400")
-    assert app.main([*name.split()[1:], "--help"]) == 0
+    assert main.main([*name.split()[1:], "--help"]) == 0
     shown = set(re.findall(r"\w+", capsys.readouterr().out))
     for parameter in VERBS[name].params:
         assert set(re.findall(r"\w+", parameter.help or "")) <= shown

@@ -27,14 +27,15 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 import resnets.keras
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import folding, huggingface, keras, timm, torchvision
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.conversion import convert, load
+from resnets.weights.formats import fold_temperature
+from resnets.weights.formats.registry import huggingface, keras, timm, torchvision
 
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NAMES = ("daisy", "rose, red", "tulip", "„Löwenzahn“", "e")
@@ -253,7 +254,7 @@ def test_image_processors_of_transformers_make_our_tensors(preprocess: Preproces
     checkpoint = Checkpoint(
         zoo.spec("tiny", classes=1), preprocess, ("a",), {"stem.conv.weight": torch.ones(1, 3, 1, 1)}
     )
-    folded = folding.in_rgb(checkpoint).preprocess
+    folded = fold_temperature.in_rgb(checkpoint).preprocess
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(huggingface.processor_config(folded)))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
     assert huggingface.preprocessor(tmp_path) == folded

@@ -20,7 +20,7 @@ import pytest
 import typer
 from PIL import Image
 
-from resnets.cli import aliases, app
+from resnets.cli import main, other_tools_flags
 from resnets.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,8 +63,8 @@ def check_words(command: str) -> None:
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
     if "resnets" not in words[:2]:
         return
-    entry = typer.main.get_command(app.application())
-    words = aliases.canonical(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
+    entry = typer.main.get_command(main.application())
+    words = other_tools_flags.canonical(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
     while hasattr(entry, "commands"):
         assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"
         entry = entry.commands[words.pop(0)]
@@ -78,7 +78,7 @@ def run_command(command: str) -> None:
     """Run it here when it is a plain `resnets …` (torch is loaded once), in a shell when it has signs of a shell."""
     words = shlex.split(command)
     if words[0] == "resnets" and not SHELL_SIGNS & set(command):
-        assert app.main(words[1:]) == 0, command
+        assert main.main(words[1:]) == 0, command
         return
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -20,14 +20,15 @@ import torch
 from torch import Tensor, nn
 
 import resnets.keras
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import conversion, inspection, keras, published
+from resnets.weights import conversion, identify, pretrained
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.conversion import Request
+from resnets.weights.formats.registry import keras
 
 FAMILIES = [
     *("resnet18", "resnet50", "resnet50_v1", "resnet50_v2", "resnet34_a", "resnet34_c", "resnet50c", "resnet50d"),
@@ -192,7 +193,7 @@ def test_a_model_of_ours_survives_keras_own_file(name: str, tmp_path: Path) -> N
 def test_what_a_file_of_keras_is(tmp_path: Path) -> None:
     model = keras_library.applications.ResNet50V2(weights=None, classes=7, input_shape=(64, 64, 3))
     model.save_weights(tmp_path / "a.weights.h5")
-    found = inspection.inspect(tmp_path / "a.weights.h5")
+    found = identify.inspect(tmp_path / "a.weights.h5")
     assert [(guess.spec.name, guess.spec.classes, guess.format) for guess in found.guesses] == [
         ("keras_resnet50v2", 7, "keras")
     ]
@@ -207,14 +208,14 @@ def test_what_a_file_of_keras_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("top", [True, False])
 def test_published_weights_of_keras_come_by_their_name(top, tmp_path, monkeypatch):
     """A file that Keras wrote, under the published file's name, where a download would have put it."""
-    from resnets.weights import catalog, fetch
+    from resnets.weights.hub import catalog, download
 
     entry = catalog.find("keras_resnet50.imagenet" if top else "keras_resnet50.imagenet_notop")
     model = keras_library.applications.ResNet50(weights=None, include_top=top)
     model.save(tmp_path / "model.h5")
-    monkeypatch.setattr(fetch, "fetch", lambda *_, **__: tmp_path / "model.h5")
+    monkeypatch.setattr(download, "fetch", lambda *_, **__: tmp_path / "model.h5")
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    found = published.checkpoint(entry.name)
+    found = pretrained.checkpoint(entry.name)
     assert found.spec.name == "keras_resnet50"
     kernel = model.get_layer("conv1_conv").get_weights()[0]
     assert np.array_equal(found.tensors["stem.conv.weight"].permute(2, 3, 1, 0).numpy(), kernel)

@@ -20,8 +20,8 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-from resnets.cli import app
-from resnets.weights import imagenet
+from resnets.cli import main
+from resnets.weights.hub import imagenet_classes
 
 
 def photograph(height: int, width: int, seed: int) -> Image.Image:
@@ -46,14 +46,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 
 
 def converted(path: Path, out: Path) -> Path:
-    assert app.main(["weights", "convert", str(path), "--to", "resnets", "--out", str(out)]) == 0
+    assert main.main(["weights", "convert", str(path), "--to", "resnets", "--out", str(out)]) == 0
     return out
 
 
 def predicted(checkpoint: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]) -> np.ndarray:
     """What the command says, as (N, 1000)."""
     words = ["predict", str(checkpoint), *map(str, paths), "--jsonl", "-", "--top-k", "1000", "--precision", "fp32"]
-    assert app.main(words) == 0
+    assert main.main(words) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = {name: number for number, name in enumerate(_names(checkpoint))}
     found = np.zeros((len(rows), 1000))
@@ -67,7 +67,7 @@ def _names(checkpoint: Path) -> tuple[str, ...]:
     from resnets.weights import checkpoint as checkpoints
 
     names = checkpoints.read(checkpoint).classes
-    assert len(names) == len(imagenet.NAMES)
+    assert len(names) == len(imagenet_classes.NAMES)
     return names
 
 
@@ -95,7 +95,7 @@ def of_torchvision(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module,
     net = lively(torchvision.models.resnet18(weights=None))
     torch.save(net.state_dict(), folder / "net.pth")
     assert (
-        app.main(
+        main.main(
             ["weights", "convert", str(folder / "net.pth"), "--to", "resnets", "--out", str(folder / "net.safetensors")]
         )
         == 0

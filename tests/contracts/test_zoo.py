@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnets.models import spec, summary, zoo
+from resnets.models import spec, zoo
 from resnets.models.resnet import ResNet
+from resnets.models.summary import layer_table
 
 NAMES = zoo.names()
 WINDOW = [name for name in NAMES if zoo.spec(name).pool == "window"]  # made for images of one size
@@ -72,7 +73,7 @@ def outline(name: str) -> ResNet:
 def test_parameters_and_multiply_adds_are_those_of_the_table(name):
     entry, net = zoo.find(name), outline(name)
     assert sum(parameter.numel() for parameter in net.parameters()) == entry.parameters
-    assert summary.multiply_adds(net, entry.imgsz) == entry.multiply_adds
+    assert layer_table.multiply_adds(net, entry.imgsz) == entry.multiply_adds
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -89,14 +90,14 @@ def test_parameters_and_multiply_adds_of_a_changed_network(name, changes, parame
         net = zoo.create(name, **changes).eval()
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
     if multiply_adds is not None:
-        assert summary.multiply_adds(net, 224) / 1e9 == pytest.approx(multiply_adds, rel=5e-4)
+        assert layer_table.multiply_adds(net, 224) / 1e9 == pytest.approx(multiply_adds, rel=5e-4)
 
 
 @pytest.mark.parametrize("name", KERAS_TOTALS)
 def test_keras_totals(name):
     net, (total, fixed, headless) = outline(name), KERAS_TOTALS[name]
-    assert summary.totals(net) == summary.Totals(total, zoo.find(name).parameters, fixed)
-    assert headless is None or summary.totals(net.backbone()).parameters == headless
+    assert layer_table.totals(net) == layer_table.Totals(total, zoo.find(name).parameters, fixed)
+    assert headless is None or layer_table.totals(net.backbone()).parameters == headless
 
 
 def shallow(name: str, blocks: int, **changes: Any) -> spec.ResNetSpec:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import resnets.keras
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints

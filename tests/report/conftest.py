@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.tasks import metrics
-from resnets.tasks.predictions import Predictions
-from resnets.training import journal
-from resnets.training.recipe import Recipe, assign
+from resnets.recipes.recipe import Recipe, assign
+from resnets.tasks.classification import metrics
+from resnets.tasks.classification.prediction_set import Predictions
+from resnets.training.run_dir import run_dir
 
 
 def journal_rows(epochs: int, val: bool = True) -> list[dict]:
@@ -22,7 +22,7 @@ def journal_rows(epochs: int, val: bool = True) -> list[dict]:
     rows = []
     for epoch in range(1, epochs + 1):
         share = epoch / (epochs + 1) - (0.4 if epoch == epochs and epochs > 1 else 0)
-        row = dict.fromkeys(journal.COLUMNS, None) | {
+        row = dict.fromkeys(run_dir.COLUMNS, None) | {
             "epoch": epoch,
             "step": 10 * epoch,
             "time_seconds": 61.5 * epoch,
@@ -49,15 +49,15 @@ def make_predictions(paths: Sequence[str], classes: Sequence[str], temperature: 
 def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Path:
     """All files that training writes before the report is drawn."""
     run.mkdir(parents=True, exist_ok=True)
-    journal.write_rows(run, journal_rows(epochs, val=predictions is not None))
+    run_dir.write_rows(run, journal_rows(epochs, val=predictions is not None))
     recipe = assign(assign(Recipe(name="scratch"), "optim.lr", 0.125), "data.location", "flowers & <b>bees</b>")
-    journal.write_recipe(run, recipe, {"optim.lr": "--lr"})
-    journal.write_json(
+    run_dir.write_recipe(run, recipe, {"optim.lr": "--lr"})
+    run_dir.write_json(
         run / "environment.json", {"versions": {"torch": "2.15.0+test"}, "command": ["resnets", "train"]}
     )
     if predictions is None:
         return run
-    journal.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val"})
+    run_dir.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val"})
     metrics.write_per_class(run / "per_class.csv", predictions)
     predictions.write_csv(run / "predictions.csv")
     with (run / "split.csv").open("w", encoding="utf-8", newline="") as file:

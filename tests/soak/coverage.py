@@ -33,10 +33,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from resnets.report import folder, sections
-from resnets.report.tally import Tally
-from resnets.tasks.intervals import wilson
-from resnets.training import crossfit, selection
+from resnets.report.html import run_files, sections
+from resnets.report.html.prediction_counts import Tally
+from resnets.tasks.classification.confidence_intervals import wilson
+from resnets.training.evaluation import best_checkpoint, cross_fitting
 
 EPOCHS, CLASSES, CONTESTED = 50, 3, 0.1
 KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
@@ -66,9 +66,9 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
     steady = random.random(count) < share
     labels = torch.from_numpy(random.integers(0, CLASSES, count))
     rows = torch.arange(count)
-    folds = crossfit.begun(labels.repeat(copies), np.tile(np.arange(count), copies))
+    folds = cross_fitting.begun(labels.repeat(copies), np.tile(np.arange(count), copies))
     assert folds is not None
-    best, best_epoch, rights = selection.NOTHING, -1, []
+    best, best_epoch, rights = best_checkpoint.NOTHING, -1, []
     for epoch, chance in enumerate(chances):
         right = np.where(contested, random.random(count) < chance, steady)
         answers = (labels + torch.from_numpy(np.where(right, 0, random.integers(1, CLASSES, count)))) % CLASSES
@@ -76,8 +76,8 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
         logits[rows, answers] = logits.amax(dim=1) + torch.from_numpy(random.exponential(2, count).astype(np.float32))
         folds.take(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
-        score = selection.score(float(right.mean()), loss)
-        if selection.gained(score, best):
+        score = best_checkpoint.score(float(right.mean()), loss)
+        if best_checkpoint.gained(score, best):
             best, best_epoch = score, epoch
         rights.append(int(right.sum()))
     figures = folds.figures(CLASSES)
@@ -89,7 +89,7 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
 
 def _printed(figures: dict[str, Any]) -> tuple[float, float]:
     """Both ends of the interval as the report shows them, with one decimal of a per cent."""
-    page = folder.Folder(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
+    page = run_files.Folder(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
     fact = next(fact for fact in sections.facts(page) if fact.name == "right (top-1)")
     low, high = (float(end.removesuffix(" %")) / 100 for end in fact.note.split(" to "))
     assert sections.headline(page, Tally([], 0))[0].startswith("Of 1")

@@ -51,7 +51,7 @@ def serve() -> None:
     import safetensors.numpy
     import safetensors.torch  # noqa: F401
 
-    from resnets.weights import kerasfile, pickles, sandbox_child  # noqa: F401
+    from resnets.weights.readers import keras_zip, sandbox_child, torch_file  # noqa: F401
 
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
     print("ready", flush=True)

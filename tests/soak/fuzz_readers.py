@@ -1,4 +1,4 @@
-"""Feed damaged and invented files to the readers of `resnets.weights.foreign`.
+"""Feed damaged and invented files to the readers of `resnets.weights.readers.read_any`.
 
     python tests/soak/fuzz_readers.py pickle safetensors --count 10000
     python tests/soak/fuzz_readers.py h5 --count 5000 --first 5000
@@ -114,13 +114,13 @@ class Verdicts:
     def judge(self, label: str, data: bytes) -> None:
         """Read `data` and count how it went."""
         from resnets.errors import UserError
-        from resnets.weights import foreign
+        from resnets.weights.readers import read_any
 
         self.path.write_bytes(data)
         begun = time.perf_counter()
         signal.alarm(PATIENCE)
         try:
-            found = foreign.read(self.path)
+            found = read_any.read(self.path)
             for tensor in found.tensors.values():
                 tensor.clone()
             self.tally["read"] += 1
@@ -141,7 +141,7 @@ class Verdicts:
 
 def fork() -> type[Forked]:
     """From now on files are read by forked processes."""
-    from resnets.weights import sandbox
+    from resnets.weights.readers import sandbox
 
     sandbox._run = Forked.run  # type: ignore[assignment]
     return Forked

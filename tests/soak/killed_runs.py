@@ -27,9 +27,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from resnets.atomic import UNFINISHED
-from resnets.cli.app import main
-from resnets.training.journal import OF_THE_CLOCK
+from resnets.atomic_write import UNFINISHED
+from resnets.cli.main import main
+from resnets.training.run_dir.run_dir import OF_THE_CLOCK
 
 MOST_KILLS = 3  # of one run
 PATIENCE = 300  # seconds for one process, which needs five
@@ -207,6 +207,8 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=list(JOBS))
     arguments = parser.parse_args()
-    FORKS.set_forkserver_preload(["resnets.recipes.job", "resnets.training.finish", "resnets.cli.train"])
+    FORKS.set_forkserver_preload(
+        ["resnets.training.train", "resnets.training.evaluation.final_evaluation", "resnets.cli.verbs.train"]
+    )
     with tempfile.TemporaryDirectory() as temporary:
         sys.exit(min(soak(Path(temporary), arguments.kills, arguments.seed, arguments.jobs), 1))

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from resnets.data import sources
+from resnets.data.datasets import open_dataset
 
 HOSTS = {"resnets-a": "10.77.0.1", "resnets-b": "10.77.0.2"}
 PORT = 29555
@@ -132,7 +132,7 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as name, cable():
         folder = Path(name)
-        data = str(sources.read("digits").root)
+        data = str(open_dataset.read("digits").root)
         words = [data, *QUICK.split(), "--save-every", "1", "--set", "speed.threads=1", "--out", str(folder)]
         one = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnets"]
         subprocess.run([*one, "train", *words, "--name", "one-host"], check=True, capture_output=True)

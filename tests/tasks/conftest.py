@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data.preprocess import Preprocess
-from resnets.data.samples import Sample
+from resnets.data.datasets.dataset import Sample
+from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights.checkpoint import Checkpoint, save

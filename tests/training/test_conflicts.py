@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from resnets.errors import UserError
-from resnets.recipes import book
+from resnets.recipes import registry
+from resnets.recipes.recipe import keys, override
 from resnets.training import conflicts
-from resnets.training.plan import Draft
-from resnets.training.recipe import keys, override
+from resnets.training.autoconfig import Draft
 
 
 def drafted(recipe: str, given: str) -> Draft:
     """A draft with `given`: words such as `--epochs=3` or `optim.lr=0.1`, as the command line would leave it."""
     arguments = {"--epochs": "stop.epochs", "--freeze": "freeze.part", "--lr": "optim.lr"}
-    draft = Draft(book.find(recipe))
+    draft = Draft(registry.find(recipe))
     for word in given.split():
         name, _, value = word.partition("=")
         key = arguments.get(name, name)
@@ -167,14 +167,14 @@ def _names() -> Iterator[str]:
 
 
 def test_the_rules_name_keys_that_there_are() -> None:
-    assert set(_names()) <= set(keys(book.find("scratch")))
+    assert set(_names()) <= set(keys(registry.find("scratch")))
 
 
-@pytest.mark.parametrize("name", [name for name in book.RECIPES if name != "finetune"])
+@pytest.mark.parametrize("name", [name for name in registry.RECIPES if name != "finetune"])
 def test_no_recipe_excludes_itself(name: str) -> None:
-    draft = Draft(book.find(name))
+    draft = Draft(registry.find(name))
     conflicts.settle(draft)
-    assert draft.recipe == book.find(name) or draft.recipe.freeze.part == "body"
+    assert draft.recipe == registry.find(name) or draft.recipe.freeze.part == "body"
 
 
 @pytest.mark.parametrize("given", ["--lr=0.1", "optim.lr_batch=8"])

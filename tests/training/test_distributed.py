@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from resnets.cli.app import main
+from resnets.cli.main import main
 from resnets.errors import JobError, UserError
-from resnets.recipes import job
-from resnets.training import build, distributed, resume, validate
-from resnets.training.interrupt import Stopped
+from resnets.training import distributed, setup, train
+from resnets.training.evaluation import validate
+from resnets.training.run_dir import state_file
+from resnets.training.run_dir.signals import Stopped
 from resnets.training.state import State
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["resnets.recipes.job"])
+FORKS.set_forkserver_preload(["resnets.training.train"])
 PATIENCE = 120  # seconds
 QUICK = [
     *("--model", "tiny", "--imgsz", "32", "--batch", "12", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
@@ -58,7 +59,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _start(job: Callable[..., int | None], arguments: tuple, rank: int, size: int, port: int, log: Path) -> None:
+def _start(train: Callable[..., int | None], arguments: tuple, rank: int, size: int, port: int, log: Path) -> None:
     """In a process of its own: the job, as one of `size` processes."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
@@ -66,17 +67,17 @@ def _start(job: Callable[..., int | None], arguments: tuple, rank: int, size: in
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
     torch.set_num_threads(1)
-    sys.exit(job(*arguments))
+    sys.exit(train(*arguments))
 
 
-def together(folder: Path, size: int, job: Callable[..., int | None], *arguments: object) -> list[str]:
+def together(folder: Path, size: int, train: Callable[..., int | None], *arguments: object) -> list[str]:
     """Run the job in `size` processes until all have ended; what each has said. A process that fails is shown."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     logs = [folder / f"log{rank}" for rank in range(size)]
     started = [
-        FORKS.Process(target=_start, args=(job, arguments, rank, size, port, log)) for rank, log in enumerate(logs)
+        FORKS.Process(target=_start, args=(train, arguments, rank, size, port, log)) for rank, log in enumerate(logs)
     ]
     for process in started:
         process.start()
@@ -227,15 +228,15 @@ def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(image
     run = tmp_path / "run"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     launcher += ["--max-restarts", "1", "-m", "resnets", *words, "--out", str(tmp_path), "--name", "run"]
-    with subprocess.Popen(launcher, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as job:
+    with subprocess.Popen(launcher, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as train:
         deadline = time.monotonic() + PATIENCE
         while not list((run / "state").glob("00000000[3-9]*")):
             assert time.monotonic() < deadline
-            assert job.poll() is None, job.communicate()[1]
+            assert train.poll() is None, train.communicate()[1]
             time.sleep(0.01)
-        os.kill(_workers(job.pid)[1], signal.SIGKILL)
-        said = job.communicate(timeout=PATIENCE)[1]
-    assert job.returncode == 0, said
+        os.kill(_workers(train.pid)[1], signal.SIGKILL)
+        said = train.communicate(timeout=PATIENCE)[1]
+    assert train.returncode == 0, said
     assert "this job was begun anew" in said
     assert "going on after step" in said
     assert not (tmp_path / "run-2").exists()
@@ -247,7 +248,7 @@ def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(image
 def _twice(images: Path, out: Path) -> None:
     words = {"model": "tiny", "imgsz": 32, "batch": 12, "epochs": 1, "workers": 0, "precision": "fp32", "out": out}
     for name in ("first", "second"):
-        done = job.train(images, name=name, **words)
+        done = train.train(images, name=name, **words)
         assert done is not None
         assert done.run == out / name
 
@@ -258,8 +259,8 @@ def test_a_script_may_train_twice(images, tmp_path):
 
 def _draw(images: Path, out: Path) -> None:
     with distributed.joined():
-        recipe = job._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
-        parts = build.parts(recipe[0].recipe, recipe[1], None, {})
+        recipe = train._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        parts = setup.parts(recipe[0].recipe, recipe[1], None, {})
         weights = torch.cat([each.flatten() for each in parts.net.parameters()])
         (first, lots), (second, others) = distributed.gathered((weights.detach(), torch.rand(8)))
         assert torch.equal(first, second)
@@ -272,9 +273,9 @@ def test_processes_have_equal_weights_and_lots_of_their_own(images, tmp_path):
 
 def _validated(images: Path, count: int) -> None:
     with distributed.joined():
-        draft, source, _ = job._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        draft, source, _ = train._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
-        parts = build.parts(draft.recipe, source, None, {})
+        parts = setup.parts(draft.recipe, source, None, {})
         found, _ = validate.validate(parts)
         assert len({json.dumps(each) for each in distributed.gathered(found)}) == 1
         assert found["val/accuracy_top5"] == 1
@@ -302,7 +303,7 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(images, tmp_path):
     assert started.returncode != 0
     assert "stopped after step" in said
     stopped = int(said.partition("stopped after step ")[2].split()[0])
-    assert resume.states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
+    assert state_file.states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
 
 
 def test_a_range_test_is_refused(images, tmp_path):

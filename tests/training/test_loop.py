@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from torch._dynamo.utils import counters
 
-from resnets.data import sources, split
-from resnets.recipes import book
-from resnets.training import build, loop, resume
+from resnets.data.datasets import open_dataset
+from resnets.data.split.split import split
+from resnets.recipes import registry
+from resnets.recipes.recipe import Recipe, override, tiny
+from resnets.training import loop, setup
 from resnets.training import state as states
-from resnets.training.recipe import Recipe, override, tiny
+from resnets.training.run_dir import state_file
 from resnets.training.state import Parts, State
 
 KILLER = Path(__file__).parents[1] / "soak" / "killed_runs.py"
@@ -39,19 +41,19 @@ def images(tmp_path_factory) -> Path:
 
 
 def _recipe(images: Path, *overrides: str) -> Recipe:
-    recipe = tiny(book.find("scratch"))
+    recipe = tiny(registry.find("scratch"))
     for each in (f"data.location={images}", "data.batch=8", "augment.crop=random_resized", *overrides):
         recipe = override(recipe, each)
     return override(recipe, "model.drop_path_rate=0.3")
 
 
 def _parts(recipe: Recipe) -> Parts:
-    return build.parts(recipe, split.split(sources.read(recipe.data.location)), None, {})
+    return setup.parts(recipe, split.split(open_dataset.read(recipe.data.location)), None, {})
 
 
 def _ended(parts: Parts, folder: Path) -> dict[str, bytes]:
     """What the run leaves, after it has gone on from where it stands in `folder`."""
-    state = states.restore(parts, folder) if resume.states(folder / "state") else State()
+    state = states.restore(parts, folder) if state_file.states(folder / "state") else State()
     loop.run(parts, state, folder)
     return {path.name: path.read_bytes() for path in (folder / "weights").iterdir()}
 
@@ -100,7 +102,7 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
 def test_states_are_saved_every_so_many_steps_and_change_nothing(images, whole, tmp_path):
     parts = _parts(_recipe(images, "save.every=3"))
     made: list[str] = []
-    parts.net.register_forward_hook(lambda *_: made.extend(path.stem for path in resume.states(tmp_path / "state")))
+    parts.net.register_forward_hook(lambda *_: made.extend(path.stem for path in state_file.states(tmp_path / "state")))
     assert _ended(parts, tmp_path) == whole
     assert sorted({int(name) for name in made}) == [3, 4, 7]  # counted anew from the end of an epoch, 4
 
@@ -110,7 +112,7 @@ def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, whole, t
     parts = _parts(_recipe(images, f"save.every={every}"))
     kept: dict[str, bytes] = {}
     parts.net.register_forward_hook(
-        lambda *_: kept.update({path.name: path.read_bytes() for path in resume.states(tmp_path / "state")})
+        lambda *_: kept.update({path.name: path.read_bytes() for path in state_file.states(tmp_path / "state")})
     )
     assert _ended(parts, tmp_path) == whole
     assert len(kept) == 7
@@ -145,12 +147,12 @@ def test_a_state_of_an_earlier_release_goes_on(images, whole, tmp_path):
     """Its networks had the tensors of a stage under "stages."."""
     parts = _parts(override(_recipe(images), "stop.epochs=1"))
     loop.run(parts, State(), tmp_path)
-    (newest,) = resume.states(tmp_path / "state")[-1:]
-    tensors, facts = resume.load(tmp_path / "state")
+    (newest,) = state_file.states(tmp_path / "state")[-1:]
+    tensors, facts = state_file.load(tmp_path / "state")
     facts["state"]["finished"] = False
     old = {name.replace("net.stage", "net.stages.stage"): tensor for name, tensor in tensors.items()}
     assert old.keys() != tensors.keys()
-    resume.save(tmp_path / "state", int(newest.stem), old, facts)
+    state_file.save(tmp_path / "state", int(newest.stem), old, facts)
     assert states.restore(_parts(_recipe(images)), tmp_path).total_step == STEPS_PER_EPOCH
     found = _parts(_recipe(images))
     states.restore(found, tmp_path)

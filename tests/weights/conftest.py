@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from resnets.weights import sandbox
+from resnets.weights.readers import sandbox
 
 RUN = sandbox._run  # before any test begins
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.spec import build

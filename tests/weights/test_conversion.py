@@ -9,7 +9,7 @@ import torch
 import torchvision as torchvision_library
 
 import resnets
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion

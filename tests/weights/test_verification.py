@@ -12,7 +12,7 @@ import torch
 import torchvision as torchvision_library
 from PIL import Image
 
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.conversion import Request, convert

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnets.keras.interface import decode_predictions
-from resnets.weights import keras_network
+from resnets.keras.applications import decode_predictions
+from resnets.weights.formats import keras_model
 
 __all__ = ["decode_predictions", "preprocess_input"]
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
     """Images of 0 to 255 in RGB as a network wants them: `mode` is "caffe" (V1), "tf" (V2) or "torch"; as Keras' own."""
-    return keras_network.library().applications.imagenet_utils.preprocess_input(x, data_format=data_format, mode=mode)
+    return keras_model.library().applications.imagenet_utils.preprocess_input(x, data_format=data_format, mode=mode)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnets.keras import interface
-from resnets.keras.interface import decode_predictions
-from resnets.weights import keras_network
+from resnets.keras import applications
+from resnets.keras.applications import decode_predictions
+from resnets.weights.formats import keras_model
 
 __all__ = ["ResNet50V2", "ResNet101V2", "ResNet152V2", "decode_predictions", "preprocess_input"]
 
-ResNet50V2 = interface.function("ResNet50V2", __name__)
-ResNet101V2 = interface.function("ResNet101V2", __name__)
-ResNet152V2 = interface.function("ResNet152V2", __name__)
+ResNet50V2 = applications.function("ResNet50V2", __name__)
+ResNet101V2 = applications.function("ResNet101V2", __name__)
+ResNet152V2 = applications.function("ResNet152V2", __name__)
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Images of 0 to 255 in RGB as values from -1 to 1: `keras.applications.resnet_v2.preprocess_input`."""
-    return keras_network.library().applications.resnet_v2.preprocess_input(x, data_format=data_format)
+    return keras_model.library().applications.resnet_v2.preprocess_input(x, data_format=data_format)

@@ -1,1 +1,1 @@
-"""The networks. This room imports torch and nothing else of the package but its errors."""
+"""The networks. This package imports torch, torchvision and, of the others, only the errors and the writing of files."""

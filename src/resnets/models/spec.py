@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from resnets.errors import UserError, suggestion
-from resnets.models import branches, gates, layers, shortcuts, stems
+from resnets.models import attention, branches, layers, shortcuts, stems
 from resnets.models.blocks import Block, Highway, Plain, PreResidual, Residual
 from resnets.models.layers import Convolution, Norm
 from resnets.models.resnet import Head, ResNet, Stage
@@ -28,7 +28,7 @@ STEMS: dict[str, Callable[..., stems.Stem]] = {
     "valid": stems.valid,
     "notes": stems.notes,
 }
-GATES: dict[str, branches.Gate] = {"none": nn.Identity, "se": gates.SqueezeExcite, "cbam": gates.CBAM}
+GATES: dict[str, branches.Gate] = {"none": nn.Identity, "se": attention.SqueezeExcite, "cbam": attention.CBAM}
 INITIALIZATIONS = {"he": layers.he_, "glorot": layers.glorot_}
 # What each word of a specification may be.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -327,7 +327,7 @@ def _initialize(net: ResNet, spec: ResNetSpec) -> None:
         if isinstance(module, Highway):
             assert module.gate.bias is not None
             nn.init.constant_(module.gate.bias, module.gate_bias)
-        elif isinstance(module, gates.CBAM):
+        elif isinstance(module, attention.CBAM):
             nn.init.zeros_(module.norm.weight)  # every place begins with one half: Jongchan/attention-module
         elif spec.zero_init_residual and isinstance(module, branches.Basic):
             nn.init.zeros_(module.norm2.weight)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ rate. BN of what learns uses the statistics of the batch (`--set freeze.norm=eva
 
 from __future__ import annotations
 
-from resnets.training.recipe import Augment, Data, Ema, Freeze, Loss, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Data, Ema, Freeze, Loss, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 
-from resnets.training.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
 
 WARMUP_FROM_LAYERS = 110
 

@@ -15,7 +15,7 @@ in `resnets models`.
 
 from __future__ import annotations
 
-from resnets.training.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:

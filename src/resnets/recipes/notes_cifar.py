@@ -14,7 +14,7 @@ by whole pixels, with the edge repeated.
 
 from __future__ import annotations
 
-from resnets.training.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:

@@ -9,7 +9,7 @@ and an average of the weights, which is what is validated and kept.
 from __future__ import annotations
 
 from resnets.models import zoo
-from resnets.training.recipe import Augment, Ema, Loss, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Ema, Loss, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:

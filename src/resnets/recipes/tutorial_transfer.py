@@ -13,7 +13,7 @@ Ours differ: Adam's epsilon is torch's 1e-8 (Keras 1e-7), and the split is strat
 
 from __future__ import annotations
 
-from resnets.training.recipe import Augment, Data, Freeze, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Data, Freeze, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:

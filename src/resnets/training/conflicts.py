@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from resnets.errors import UserError
-from resnets.training import freeze
-from resnets.training.plan import Draft
-from resnets.training.recipe import Recipe, keys, total_steps
-from resnets.training.schedule import ERROR_WINDOW_STEPS
-from resnets.training.schedule import build as build_curve
+from resnets.recipes.recipe import Recipe, keys, total_steps
+from resnets.training.autoconfig import Draft
+from resnets.training.optimization import freeze
+from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS
+from resnets.training.optimization.lr_schedule import build as build_curve
 
 # Two keys for one thing: whichever is given, the recipe's own value of the other is cleared to the value that stands
 # behind it.

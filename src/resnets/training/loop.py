@@ -17,16 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from resnets import atomic, processes
-from resnets.data.order import Place
-from resnets.data.workers import DIED, Batch, WorkerError, died
+from resnets import atomic_write, ranks
+from resnets.data.loading.epoch_order import Place
+from resnets.data.loading.worker_processes import DIED, Batch, WorkerError, died
 from resnets.errors import JobError
 from resnets.progress import say, track
-from resnets.training import distributed, freeze, journal, optim, remarks, resume, selection, speed
-from resnets.training.interrupt import Stopped, signals
-from resnets.training.interval import Interval
+from resnets.recipes.save_interval import Interval
+from resnets.training import choose_device, console, distributed
+from resnets.training.evaluation import best_checkpoint
+from resnets.training.evaluation.validate import measured
+from resnets.training.optimization import freeze, optimizers
+from resnets.training.run_dir import run_dir, state_file
+from resnets.training.run_dir.signals import Stopped, signals
 from resnets.training.state import SUMS, Parts, State, save
-from resnets.training.validate import measured
 
 
 def run(parts: Parts, state: State, folder: Path) -> State:
@@ -47,12 +50,12 @@ def run(parts: Parts, state: State, folder: Path) -> State:
                 row, logits = measured(parts, state, last, received)
             except Stopped:
                 received.extend([] if received else [0])
-                with resume.standing(folder):
+                with state_file.standing(folder):
                     _save_all(parts, state, folder)
                 break
-            with resume.standing(folder):
+            with state_file.standing(folder):
                 gained = _close_epoch(parts, state, folder, row, logits)
-            remarks.epoch(parts, state, row, gained=gained)
+            console.epoch(parts, state, row, gained=gained)
     if received:
         say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with `resume={folder}`")
         raise KeyboardInterrupt
@@ -67,7 +70,7 @@ def _workers_watched(folder: Path) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, WorkerError) and not died(error):
             raise
-        with resume.standing(folder):
+        with state_file.standing(folder):
             raise (error if isinstance(error, WorkerError) else WorkerError(DIED)) from error
 
 
@@ -75,7 +78,7 @@ def _batches(parts: Parts, place: Place, received: list[int]) -> Generator[Batch
     """The batches; a signal ends the wait for one that does not come."""
 
     def waiting() -> None:
-        if received and processes.size() > 1:
+        if received and ranks.size() > 1:
             raise KeyboardInterrupt  # the others wait for this step, and could not save with this process
         if received:
             raise Stopped
@@ -92,7 +95,7 @@ def _epoch(
         The last batch, if there was one.
     """
     batch = None
-    remarks.beginning(parts, state, freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch))
+    console.beginning(parts, state, freeze.apply(parts.net, parts.recipe.freeze, epoch=state.epoch))
     if parts.trained is None or state.epoch == parts.recipe.freeze.head_epochs > 0:
         parts.share_gradients()
     parts.net.train()
@@ -102,14 +105,14 @@ def _epoch(
         start = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - start
-        with speed.compiling(parts.recipe.speed.compile):
+        with choose_device.compiling(parts.recipe.speed.compile):
             loss, correct = _step(parts, state, batch)
         save_now = distributed.first() and interval.passed(state.total_step + 1)
         count = len(batch.indices)
         summed, right, seen, stop, due = distributed.total(loss * count, correct, count, bool(received), save_now)
         loss = summed / seen
         if not math.isfinite(loss):
-            raise JobError(remarks.not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
+            raise JobError(console.not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
         if parts.pace.after_step(seen - right, seen):
             say(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
         took = time.perf_counter() - start
@@ -121,7 +124,7 @@ def _epoch(
             received.extend([] if received else [0])  # another process was told to stop
             break
         if due:
-            with resume.standing(folder):
+            with state_file.standing(folder):
                 save(parts, state, folder)
             interval.start(state.total_step)
     return batch
@@ -130,7 +133,7 @@ def _epoch(
 def _step(parts: Parts, state: State, batch: Batch) -> tuple[float, int]:
     """One step of the optimizer; the loss before it, and how many images were classified rightly."""
     trained = parts.called(parts.net) if parts.trained is None else parts.trained
-    optim.set_share(parts.optimizer, parts.pace.share(state.total_step))
+    optimizers.set_share(parts.optimizer, parts.pace.share(state.total_step))
     total, right = backward(parts, trained, batch)
     if not math.isfinite(total):
         return total, right
@@ -152,7 +155,7 @@ def backward(parts: Parts, trained: nn.Module, batch: Batch) -> tuple[float, int
     slices = images.chunk(recipe.optim.accumulate)
     for number, (part, wanted) in enumerate(zip(slices, targets.chunk(recipe.optim.accumulate), strict=True), start=1):
         with distributed.adding_up(trained, last=number == len(slices)):
-            with speed.autocast(parts.precision, parts.device):
+            with choose_device.autocast(parts.precision, parts.device):
                 logits = trained(part)
             loss = cross_entropy(logits.float(), wanted) * (len(part) / len(images))
             loss.backward()
@@ -170,8 +173,8 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any], 
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
     # Without validation images the newest weights count as the best.
-    score = state.best if logits is None else selection.score(row["val/accuracy_top1"], row["val/loss"])
-    gained = logits is None or selection.gained(score, state.best)
+    score = state.best if logits is None else best_checkpoint.score(row["val/accuracy_top1"], row["val/loss"])
+    gained = logits is None or best_checkpoint.gained(score, state.best)
     state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
     if gained:
         state.best, state.best_epoch = score, state.epoch
@@ -192,7 +195,7 @@ def _save_all(parts: Parts, state: State, folder: Path, *, gained: bool = False)
         best, last = (folder / "weights" / f"{name}.safetensors" for name in ("best", "last"))
         parts.save_weights(last, parts.judged, state.rows[-1] if state.rows else {})
         if gained:
-            atomic.duplicate(last, best)
+            atomic_write.duplicate(last, best)
     save(parts, state, folder)
     if distributed.first():
-        journal.write_rows(folder, state.rows)
+        run_dir.write_rows(folder, state.rows)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnets.data.order import Place
+from resnets.data.loading.epoch_order import Place
 from resnets.progress import track
-from resnets.training import freeze, loop
+from resnets.training import loop
+from resnets.training.optimization import freeze
 from resnets.training.state import Parts
 
 SMOOTHING = 0.9

@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from resnets import processes
-from resnets.data.loader import Evaluation
-from resnets.data.order import Place
+from resnets import ranks
+from resnets.data.loading.epoch_order import Place
+from resnets.data.loading.loader import Evaluation
 from resnets.models.resnet import ResNet
 from resnets.progress import say
-from resnets.training import crossfit, distributed, resume, selection
-from resnets.training.crossfit import Crossfit
-from resnets.training.recipe import Recipe
-from resnets.training.schedule import Pace
+from resnets.recipes.recipe import Recipe
+from resnets.training import distributed
+from resnets.training.evaluation import best_checkpoint, cross_fitting
+from resnets.training.evaluation.cross_fitting import Crossfit
+from resnets.training.optimization.lr_schedule import Pace
+from resnets.training.run_dir import state_file
 from resnets.training.train_data import Feed
 
 SUMS = ("loss", "right", "seen", "waited_seconds", "took_seconds")
@@ -41,7 +43,7 @@ class FromVectors(nn.Module):
 
 @dataclass
 class Parts:
-    """What a run is made of; built once by `resnets.training.build`."""
+    """What a run is made of; built once by `resnets.training.setup`."""
 
     recipe: Recipe
     net: ResNet
@@ -86,17 +88,17 @@ class State:
     total_step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best: selection.Score = selection.NOTHING  # on the val split
+    best: best_checkpoint.Score = best_checkpoint.NOTHING  # on the val split
     best_epoch: int = 0
     epochs_without_gain: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     finished: bool = False
     extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
-    crossfit: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
+    cross_fitting: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
 
     def take(self, logits: Tensor, labels: Tensor, units: np.ndarray) -> None:
         """Let the folds of the val split choose anew, after the epoch whose logits (N, K) these are."""
-        self.crossfit = self.crossfit or crossfit.begun(labels, units)
+        self.crossfit = self.crossfit or cross_fitting.begun(labels, units)
         if self.crossfit is not None:
             self.crossfit.take(self.epoch, logits, labels)
 
@@ -107,40 +109,38 @@ class State:
 
 def save(parts: Parts, state: State, folder: Path) -> None:
     """Save all that the next step depends on under `folder/state`; every process of the run has to come here."""
-    everyone = distributed.gathered(resume.random_state())
+    everyone = distributed.gathered(state_file.random_state())
     if not distributed.first():
         return
-    optimizer_tensors, optimizer_facts = resume.optimizer_state(parts.optimizer)
-    tensors = resume.prefixed("net", parts.net.state_dict()) | resume.prefixed("optimizer", optimizer_tensors)
+    optimizer_tensors, optimizer_facts = state_file.optimizer_state(parts.optimizer)
+    tensors = state_file.prefixed("net", parts.net.state_dict()) | state_file.prefixed("optimizer", optimizer_tensors)
     for rank, (random_tensors, _) in enumerate(everyone):
-        tensors |= resume.prefixed(_random(rank), random_tensors)
+        tensors |= state_file.prefixed(_random(rank), random_tensors)
     if parts.ema is not None:
-        tensors |= resume.prefixed("ema", parts.ema.state_dict())
+        tensors |= state_file.prefixed("ema", parts.ema.state_dict())
     plain = {name: value for name, value in vars(state).items() if name != "crossfit"}
     facts: dict[str, Any] = {"state": plain, "pace": parts.pace.state_dict()}
     if state.crossfit is not None:
         held, facts["crossfit"] = state.crossfit.saved()
-        tensors |= resume.prefixed("crossfit", held)
+        tensors |= state_file.prefixed("crossfit", held)
     facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in everyone]}
-    resume.save(folder / "state", state.total_step, tensors, facts)
+    state_file.save(folder / "state", state.total_step, tensors, facts)
 
 
 def restore(parts: Parts, folder: Path) -> State:
     """Put the newest whole state of the run into `parts`, and give where it stood."""
-    tensors, facts = distributed.by_first(lambda: resume.load(folder / "state"))
+    tensors, facts = distributed.by_first(lambda: state_file.load(folder / "state"))
     # States of 0.1.0 have the stages of a network under "stages.".
     tensors = {name.replace(".stages.stage", ".stage", 1): tensor for name, tensor in tensors.items()}
-    parts.net.load_state_dict(resume.under("net", tensors))
-    resume.restore_optimizer(parts.optimizer, resume.under("optimizer", tensors), facts["optimizer"])
+    parts.net.load_state_dict(state_file.under("net", tensors))
+    state_file.restore_optimizer(parts.optimizer, state_file.under("optimizer", tensors), facts["optimizer"])
     if parts.ema is not None:
-        parts.ema.load_state_dict(resume.under("ema", tensors))
+        parts.ema.load_state_dict(state_file.under("ema", tensors))
     parts.pace.load_state_dict(facts["pace"])
-    if len(facts["random"]) != processes.size():
-        say(
-            f"begun with {len(facts['random'])} processes: with {processes.size()} it goes on, but as another run would"
-        )
-    if (rank := processes.rank()) < len(facts["random"]):
-        resume.restore_random(resume.under(_random(rank), tensors), facts["random"][rank])
+    if len(facts["random"]) != ranks.size():
+        say(f"begun with {len(facts['random'])} processes: with {ranks.size()} it goes on, but as another run would")
+    if (rank := ranks.rank()) < len(facts["random"]):
+        state_file.restore_random(state_file.under(_random(rank), tensors), facts["random"][rank])
     return _state(tensors, facts)
 
 
@@ -150,10 +150,14 @@ def _random(rank: int) -> str:
 
 def read(folder: Path) -> State:
     """Where the newest whole state of the run stands."""
-    return _state(*resume.load(folder / "state"))
+    return _state(*state_file.load(folder / "state"))
 
 
 def _state(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> State:
     saved = facts["state"]
-    folds = crossfit.restored(resume.under("crossfit", tensors), facts["crossfit"]) if "crossfit" in facts else None
+    folds = (
+        cross_fitting.restored(state_file.under("crossfit", tensors), facts["crossfit"])
+        if "crossfit" in facts
+        else None
+    )
     return State(**(saved | {"best": tuple(saved["best"])}), crossfit=folds)

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from resnets import processes
-from resnets.data import augment, cache, loader, statistics
-from resnets.data.loader import Evaluation
-from resnets.data.order import Place, Plan
-from resnets.data.preprocess import Preprocess
-from resnets.data.samples import Sample, Stored, labels, paths, weights
-from resnets.data.workers import Batch
+from resnets import ranks
+from resnets.data.datasets.dataset import Sample, Stored, labels, paths, weights
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading import augmentation, loader, mean_std, ram_cache
+from resnets.data.loading.epoch_order import Place, Plan
+from resnets.data.loading.loader import Evaluation
+from resnets.data.loading.worker_processes import Batch
 from resnets.errors import UserError
 from resnets.progress import say
-from resnets.training.recipe import Augment, Data, Recipe
+from resnets.recipes.recipe import Augment, Data, Recipe
 
 VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation images that are ready for the network
 EVALUATION_BATCH = 64
@@ -45,15 +45,15 @@ class Feed:
         size = preprocess.size if prepare.func is _framed else None
         self.images = _kept(recipe.data, samples, prepare, size)
         self.stack: Tensor | None = None  # (N, 3, h, w)
-        if self.batched and isinstance(self.images, cache.InMemory) and self.images.whole is not None:
+        if self.batched and isinstance(self.images, ram_cache.InMemory) and self.images.whole is not None:
             self.stack = torch.from_numpy(self.images.whole).permute(0, 3, 1, 2)
         self.preprocess = _measured(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.labels_of(samples)
         self.weights, draw = self._weights(samples)
         batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
         blocks = samples.blocks if isinstance(samples, Stored) else None
-        self.plan = Plan(len(samples), batch, recipe.seed, draw, processes.rank(), processes.size(), blocks)
-        self.whole = augment.WholeBatch(
+        self.plan = Plan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.size(), blocks)
+        self.whole = augmentation.WholeBatch(
             len(samples),
             seed=recipe.seed,
             pad_pixels=(recipe.augment.pad_pixels or 0) if recipe.augment.crop == "pad" else 0,
@@ -65,9 +65,9 @@ class Feed:
         part, side = self.recipe.augment, preprocess.size[0]
         if part.crop == "random_resized":
             # So much that the smallest crop still has the resolution that the network sees.
-            return partial(cache.shrunken, min_side=math.ceil(side / math.sqrt(part.scale[0])))
+            return partial(ram_cache.shrunken, min_side=math.ceil(side / math.sqrt(part.scale[0])))
         if part.crop == "shorter_side":
-            return partial(cache.shrunken, min_side=part.shorter_side[1])
+            return partial(ram_cache.shrunken, min_side=part.shorter_side[1])
         return partial(
             _framed, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
@@ -110,7 +110,7 @@ class Feed:
         values = asdict(self.recipe.augment)
         for name in ("mixup_alpha", "cutmix_alpha"):
             del values[name]
-        return augment.per_image(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
+        return augmentation.per_image(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
     def targets_of(self, indices: Tensor) -> Tensor:
         """float32 (B, K), weighted: a share of each row is spread over all classes (Szegedy et al. 2016), the rest its own.
@@ -129,8 +129,8 @@ class Feed:
             images = self.whole(images, batch.positions, batch.epoch)
         targets = self.targets_of(batch.indices).to(images.device, non_blocking=True)
         if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
-            with augment.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
-                images, targets = augment.mix(
+            with augmentation.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
+                images, targets = augmentation.mix(
                     images,
                     targets,
                     mixup_alpha=recipe.augment.mixup_alpha,
@@ -144,32 +144,32 @@ class Feed:
 
         Each image is that of one process, and the processes' shares follow each other in the order of the images.
         """
-        rank, size = processes.rank(), processes.size()
+        rank, size = ranks.rank(), ranks.size()
         mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
         return Evaluation(
             paths(mine),
             self.preprocess.load,
             batch=EVALUATION_BATCH,
             workers=None if self.recipe.data.workers else 0,
-            memory=round(VAL_MEMORY_SHARE * cache.free_memory() / processes.local_size()),
+            memory=round(VAL_MEMORY_SHARE * ram_cache.free_memory() / ranks.local_size()),
         )
 
 
 def _kept(
     part: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
-) -> cache.Images:
+) -> ram_cache.Images:
     """The prepared images, of `size` where all have the same, kept where it is best, which is said."""
-    source = cache.Decoded(paths(samples), prepare)
+    source = ram_cache.Decoded(paths(samples), prepare)
     side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
     small = f"to decode less in each epoch, write them smaller once: resnets data shard {part.location} SHARDS --resize {side}"
-    decision = cache.decide(part.cache, source, advice="" if isinstance(samples, Stored) else small)
+    decision = ram_cache.decide(part.cache, source, advice="" if isinstance(samples, Stored) else small)
     say(f"  {decision}")
-    return cache.InMemory(source, size=size) if decision.where == "ram" else source
+    return ram_cache.InMemory(source, size=size) if decision.where == "ram" else source
 
 
 def _shared_out(batch: int) -> int:
     """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
-    size = processes.size()
+    size = ranks.size()
     if batch < size:
         raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger `batch`.")
     return batch // size * size
@@ -201,16 +201,16 @@ def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
     return replace(made, color=model.color, scale=model.scale, mean=model.mean, std=model.std)
 
 
-def _measured(preprocess: Preprocess, kind: str, images: cache.Images, paths: Sequence[str]) -> Preprocess:
+def _measured(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths: Sequence[str]) -> Preprocess:
     """With the statistics of the training images, if the recipe wants them."""
     if kind == "channel":
-        mean, std = statistics.channels(images)
+        mean, std = mean_std.channels(images)
         return replace(preprocess, mean=mean, std=std)
     if kind == "pixel":
         framed = images
         if images[0].shape[:2] != preprocess.size:
-            framed = cache.Decoded(paths, partial(_framed, preprocess=preprocess))
-        return replace(preprocess, mean=statistics.mean_image(framed), std=(1.0, 1.0, 1.0))
+            framed = ram_cache.Decoded(paths, partial(_framed, preprocess=preprocess))
+        return replace(preprocess, mean=mean_std.mean_image(framed), std=(1.0, 1.0, 1.0))
     return preprocess
 
 

@@ -32,13 +32,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from resnets import atomic
-from resnets.data.preprocess import Preprocess
+from resnets import atomic_write
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec, build
-from resnets.weights import kinds
-from resnets.weights.location import SUFFIX, locate
+from resnets.weights.local_path import SUFFIX, locate
+from resnets.weights.readers import file_type
 
 FORMAT = 2
 KEY = "resnets"
@@ -103,7 +103,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "provenance": dict(checkpoint.provenance),
     }
     text = _canonical({**header, "checksum": _checksum(header, tensors)})
-    with atomic.replacing(path) as temporary:
+    with atomic_write.replacing(path) as temporary:
         # One key only: the library writes several in an order that changes from run to run.
         safetensors.torch.save_file(tensors, temporary, metadata={KEY: text})
 
@@ -227,8 +227,8 @@ def _check_outside(path: Path) -> None:
         raise UserError(f"'{path}' cannot be read: {error.strerror}.") from None
     length = struct.unpack("<Q", head[:8])[0] if len(head) == 9 else 0
     if head[8:] != b"{" or length > HEADER_LIMIT:
-        kind = kinds.describe(path)
-        if kind in kinds.OF_WEIGHTS:
+        kind = file_type.describe(path)
+        if kind in file_type.OF_WEIGHTS:
             raise UserError(f"'{path}' is {kind}. {CONVERT.format(path)}")
         advice = " The checkpoint comes before the images." if kind.endswith("image") else ""
         raise UserError(f"'{path}' is {kind}. A checkpoint of resnets is a {SUFFIX} file.{advice}")

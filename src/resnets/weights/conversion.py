@@ -10,33 +10,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from resnets import atomic
-from resnets.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from resnets import atomic_write
+from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import (
-    adaptation,
-    catalog,
-    folding,
-    formats,
-    huggingface,
-    imagenet,
-    inspection,
-    location,
-    subtrees,
-    timm,
-    usermap,
-)
+from resnets.weights import adapt, identify, local_path
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import foreign as foreigners
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.foreign import Foreign
-from resnets.weights.guess import Guess
-from resnets.weights.keymap import COUNTER
+from resnets.weights.formats import custom_keymap, fold_temperature, registry
+from resnets.weights.formats.candidate import Guess
+from resnets.weights.formats.keymap import COUNTER
+from resnets.weights.formats.registry import huggingface, timm
+from resnets.weights.hub import catalog, imagenet_classes
+from resnets.weights.readers import find_network
+from resnets.weights.readers import read_any as foreigners
+from resnets.weights.readers.read_any import Foreign
 
-TARGETS = ("resnets", *formats.FORMATS)
+TARGETS = ("resnets", *registry.FORMATS)
 PREPROCESS = {"imagenet": Preprocess.imagenet, "caffe": Preprocess.caffe, "tf": Preprocess.tf}
 
 
@@ -106,12 +98,12 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
         raise UserError(
             f"`no_top` has no effect on '{path}' with `to=resnets`: `classes=10` gives it a new head, of 10 classes."
         )
-    checkpoint, notes = adaptation.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
+    checkpoint, notes = adapt.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
     lines = [*source.notes, *notes]
     if to == "resnets":
         checkpoints.save(out, checkpoint)
         return [*lines, f"{out}: {checkpoint.spec.name}, {len(checkpoint.tensors)} tensors, each used once"]
-    module = formats.find(to)
+    module = registry.find(to)
     untrained = checkpoint.provenance.get("head") == checkpoints.UNTRAINED and request.classes is None
     top = not (request.no_top or untrained)
     name = module.write(out, checkpoint, top=top)
@@ -133,15 +125,17 @@ def _check_request(request: Request, to: str) -> None:
 def _check_place(out: str | Path, to: str) -> None:
     folder = to == "huggingface" or (to == "timm" and not timm.is_file(out))
     if not folder:
-        atomic.check_file(out)
+        atomic_write.check_file(out)
     elif not Path(out).is_file():  # of which the format itself says more
-        atomic.check_folder(out)
+        atomic_write.check_folder(out)
 
 
 def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:
     """What stands otherwise in the file of another library, or has no place in it, a line each."""
     carried = module.carries(out)
-    lines = folding.notes(checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in carried)
+    lines = fold_temperature.notes(
+        checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in carried
+    )
     if "preprocess" in carried and hasattr(module, "remarks"):
         lines += module.remarks(checkpoint.preprocess)
     if checkpoint.spec.in_channels != checkpoint.preprocess.channels and "preprocess" in carried:
@@ -170,8 +164,8 @@ def _last_layer(module: ModuleType, checkpoint: Checkpoint) -> str:
 
 def load(path: str | Path, request: Request | None = None) -> Source:
     """The weights at `path`, of any format, as a checkpoint of ours. Raises UserError as `convert` does."""
-    request, path = request or Request(), location.packaged(path)
-    if inspection.is_ours(path):
+    request, path = request or Request(), local_path.packaged(path)
+    if identify.is_ours(path):
         told = ("model", "settings", "map", "wrapper", "prefix", "ignore")
         # `settings` is typed as --set KEY=VALUE, so that it is named without being an argument.
         if needless := [name if name == "settings" else f"`{name}`" for name in told if getattr(request, name)]:
@@ -179,22 +173,22 @@ def load(path: str | Path, request: Request | None = None) -> Source:
                 f"'{path}' is a checkpoint of resnets, which says itself what it is; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path)
-        known = origins.of_file(checkpoint.provenance, checkpoints.locate(path))
+        known = origins.of_file(checkpoint.provenance, local_path.locate(path))
         checkpoint = _described(dataclasses.replace(checkpoint, provenance=known), request)
         return Source(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
     if request.map:
-        return _mapped(path, usermap.read(request.map), request)
-    found = inspection.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
-    guess = inspection.chosen(found, request.model, request.settings)
+        return _mapped(path, custom_keymap.read(request.map), request)
+    found = identify.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
+    guess = identify.chosen(found, request.model, request.settings)
     assert found.foreign is not None
     assert found.subtree is not None
-    notes = [f"{path}: {guess.format}, {guess.spec.name} ({inspection.variant(guess.spec)})", *found.places()]
+    notes = [f"{path}: {guess.format}, {guess.spec.name} ({identify.variant(guess.spec)})", *found.places()]
     notes += [f"assumed: {sentence}" for sentence in guess.assumed if not request.preprocess]
-    top = inspection.has_top(found.foreign) and not request.no_top
+    top = identify.has_top(found.foreign) and not request.no_top
     _refuse_unknown(path, found, guess, top)
-    module = formats.find(guess.format)
+    module = registry.find(guess.format)
     keymap = module.keymap(guess.spec) if top else module.keymap(guess.spec, top=False)
-    given = {name: each for name, each in found.foreign.tensors.items() if not subtrees.needless(name)}
+    given = {name: each for name, each in found.foreign.tensors.items() if not find_network.needless(name)}
     if not top:
         names = {name for name, _ in module.keymap(guess.spec).pairs.values()} - {
             name for name, _ in keymap.pairs.values()
@@ -209,7 +203,7 @@ def load(path: str | Path, request: Request | None = None) -> Source:
         if found.subtree.self_supervised:
             notes.append("assumed: the last layer tells classes apart; in learning without labels it is a projection")
     else:
-        tensors |= adaptation.new_head(guess.spec)
+        tensors |= adapt.new_head(guess.spec)
         provenance["head"] = checkpoints.UNTRAINED
         notes.append(
             "without a head: the last layer is new and untrained; resnets train DATA --weights FILE trains one for your classes"
@@ -223,32 +217,32 @@ def load(path: str | Path, request: Request | None = None) -> Source:
     return Source(_described(checkpoint, request), guess.format, tuple(notes), foreign, carried)
 
 
-def _refuse_unknown(path: Path, found: inspection.Inspection, guess: Guess, top: bool) -> None:
+def _refuse_unknown(path: Path, found: identify.Inspection, guess: Guess, top: bool) -> None:
     """Names that may change the answers are not left out without a word."""
     assert found.foreign is not None
     assert found.subtree is not None
     cut = found.subtree
-    odd = inspection.unknown(found.foreign, guess)
+    odd = identify.unknown(found.foreign, guess)
     if not top:
         # Nothing that stands after the body changes it; what stands in it might.
         last = [name for name in odd if _of_head(name)]
-        if last and not cut.self_supervised and not inspection.has_top(found.foreign):
+        if last and not cut.self_supervised and not identify.has_top(found.foreign):
             _refuse_split(path, last)
             raise UserError(
-                f"'{path}' has no last layer that {guess.format} knows: {inspection.some(last)}. `map` names it; "
+                f"'{path}' has no last layer that {guess.format} knows: {identify.some(last)}. `map` names it; "
                 f"`ignore='{last[0].partition('.')[0]}*'` leaves it out and gives the network a new, untrained head."
             )
         odd = [name for name in odd if not _of_head(name)]
     elif cut.head and cut.prefix and not cut.head.startswith(cut.prefix):
         # A head from outside of the prefix: what lies there too may stand between the two.
-        odd += [name for name in cut.left if not subtrees.needless(name)]
-    keymap = formats.find(guess.format).keymap
+        odd += [name for name in cut.left if not find_network.needless(name)]
+    keymap = registry.find(guess.format).keymap
     needed = [name for name, _ in (keymap(guess.spec) if top else keymap(guess.spec, top=False)).pairs.values()]
     missing = [name for name in needed if name not in found.foreign.tensors and not name.endswith(COUNTER)]
     _refuse_split(path, odd)
     if odd and not missing:  # else the message lists both
         raise UserError(
-            f"'{path}' has tensors that {guess.format} has no names for; left over: {inspection.some(odd)}. If the network "
+            f"'{path}' has tensors that {guess.format} has no names for; left over: {identify.some(odd)}. If the network "
             f"does without them, `ignore='{odd[0]}'` leaves them out; else `map` names them."
         )
 
@@ -261,22 +255,22 @@ def _refuse_split(path: Path, names: Sequence[str]) -> None:
     """Raise UserError for weights that are stored in parts."""
     if parts := [name for name in names if _PARTS.search(name)]:
         raise UserError(
-            f"'{path}' has a weight in parts, {inspection.some(parts)}, as pruning and weight norm keep it. Call "
+            f"'{path}' has a weight in parts, {identify.some(parts)}, as pruning and weight norm keep it. Call "
             "prune.remove or remove_parametrizations of torch.nn.utils on the network, and save its state_dict again."
         )
 
 
 def _of_head(name: str) -> bool:
     """Whether a name that a format does not know is one of a last layer."""
-    return name.split(".")[0] in subtrees.HEADS
+    return name.split(".")[0] in find_network.HEADS
 
 
-def _mapped(path: Path, given: usermap.UserMap, request: Request) -> Source:
+def _mapped(path: Path, given: custom_keymap.UserMap, request: Request) -> Source:
     model = request.model or given.model
     if model is None:
         raise UserError(f"'{given.path}' names no model; write model = \"...\" into it, or say `model`.")
     wrapper, prefix = request.wrapper or given.wrapper, given.prefix if request.prefix is None else request.prefix
-    cut = subtrees.whole(
+    cut = find_network.whole(
         foreigners.read(path), wrapper=wrapper, prefix=prefix or "", ignore=(*given.ignore, *request.ignore)
     )
     plain = zoo.spec(model, **{**given.settings, **request.settings})
@@ -288,8 +282,8 @@ def _mapped(path: Path, given: usermap.UserMap, request: Request) -> Source:
     checkpoint = Checkpoint(
         spec=spec, preprocess=_preprocess(guess), classes=given.classes, tensors=tensors, provenance=provenance
     )
-    notes = [f"{path}: {spec.name} ({inspection.variant(spec)}) by {given.path}"]
-    notes += inspection.Inspection(path, cut.foreign.container, cut.foreign, cut.prefix, (), cut).places()
+    notes = [f"{path}: {spec.name} ({identify.variant(spec)}) by {given.path}"]
+    notes += identify.Inspection(path, cut.foreign.container, cut.foreign, cut.prefix, (), cut).places()
     return Source(_described(checkpoint, request), "map", tuple(notes), cut.foreign, given.preprocess is not None)
 
 
@@ -315,7 +309,7 @@ def _preprocess(guess: Guess) -> Preprocess:
 
 def _class_names(foreign: Foreign, guess: Guess) -> tuple[tuple[str, ...], str]:
     """The names of the classes, () where they are not known, and where they come from in words."""
-    module = formats.FORMATS.get(guess.format)
+    module = registry.FORMATS.get(guess.format)
     if module and hasattr(module, "class_names") and len(names := module.class_names(foreign)) == guess.spec.classes:
         return distinct(names), "class names: those of config.json"
     labels = foreign.attributes.get("labels", {})
@@ -324,7 +318,7 @@ def _class_names(foreign: Foreign, guess: Guess) -> tuple[tuple[str, ...], str]:
             return distinct(names), f"class names: those under '{where}'"
     other = f" ({', '.join(f'{len(names)} under {where}' for where, names in labels.items())})" if labels else ""
     if guess.spec.classes == 1000:
-        return distinct(imagenet.NAMES), f"class names: assumed to be ImageNet's, in its usual order{other}"
+        return distinct(imagenet_classes.NAMES), f"class names: assumed to be ImageNet's, in its usual order{other}"
     return (), f"class names: the file has none for its {guess.spec.classes} outputs{other}; `class_names` gives them"
 
 
@@ -334,7 +328,7 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:
-    file = inspection.main_file(path)
+    file = identify.main_file(path)
     digest = checkpoints.fingerprint(file)
     published = catalog.of_digest(digest, file.stat().st_size)
     return {

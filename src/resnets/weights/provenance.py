@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resnets.weights import shipped
-from resnets.weights.catalog import Published
+from resnets.weights.hub import bundled
+from resnets.weights.hub.catalog import Published
 
 PARENT = "parent"
 UNKNOWN = "unknown"
@@ -27,10 +27,10 @@ def of_published(entry: Published) -> dict[str, Any]:
 
 def of_file(provenance: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The facts of a checkpoint, with those of the files that come with the package."""
-    name = path.name.removesuffix(shipped.SUFFIX)
-    if shipped.place(name) != path:
+    name = path.name.removesuffix(bundled.SUFFIX)
+    if bundled.place(name) != path:
         return dict(provenance)
-    return {"published": name, "license": shipped.LICENSE, **provenance}
+    return {"published": name, "license": bundled.LICENSE, **provenance}
 
 
 def inherited(provenance: Mapping[str, Any]) -> dict[str, Any]:

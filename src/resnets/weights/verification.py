@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.image_formats import SUFFIXES
-from resnets.data.preprocess import Preprocess
+from resnets.data.image.formats import SUFFIXES
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import formats
 from resnets.weights.conversion import Request, Source, load
-from resnets.weights.inspection import is_ours
+from resnets.weights.formats import registry
+from resnets.weights.identify import is_ours
 
 TOLERANCE = (
     1e-2  # of a probability, where two libraries prepare an image: transformers' resize rounds to one level in 256
@@ -203,7 +203,7 @@ def _originals(path: Path, source: Source, ours: _Way, notes: list[str], *, own:
     be had."""
     if source.foreign is None or source.format not in LIBRARIES:
         return []
-    library, module = LIBRARIES[source.format], formats.find(source.format)
+    library, module = LIBRARIES[source.format], registry.find(source.format)
     try:
         net = module.original(source.foreign, source.checkpoint.spec)
         theirs = module.prepared(path) if own and source.carried and hasattr(module, "prepared") else None

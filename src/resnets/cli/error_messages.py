@@ -1,0 +1,117 @@
+"""What the command line says about an error, and its exit code: one line, and never a library's own words alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sysconfig
+import traceback
+
+from resnets import atomic_write, ranks
+from resnets.cli.argument_names import as_flags
+from resnets.errors import JobError, UserError
+
+MACHINE = "The memory of this machine is used up"
+MEMORY = "Use a smaller --batch, --imgsz or model."
+_WANTED = re.compile(r"[Tt]ried to allocate (\d[\d.]* ?\w+)|allocate (\d+ bytes)")
+
+FILES = "Too many files are open at once. Use fewer --workers, or raise `ulimit -n`."
+THREADS = "No more threads or processes may be started. Use fewer --workers."
+
+# What libraries say, and what it means. The first that is found in the words of an error is taken.
+KNOWN = (
+    (
+        r"DataLoader worker \(pid|process pool was terminated",
+        "A process that prepares images has ended before its time; memory may be short. Use fewer --workers, or 0.",
+    ),
+    (
+        r"shared memory|/dev/shm|torch_shm_manager",
+        "The shared memory of this machine (/dev/shm) is used up. Use --workers 0, or give a container more with --shm-size.",
+    ),
+    (r"Too many open files|received 0 items of ancdata", FILES),
+    (r"can't start new thread|Resource temporarily unavailable", THREADS),
+)
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """What to print for an error, and the exit code."""
+    if isinstance(error, UserError):
+        return as_flags(str(error)), 2
+    if isinstance(error, JobError):
+        return as_flags(str(error)), 1
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_the_system(error), 1
+    if memory := _memory(error):
+        return memory, 1
+    text = " ".join(str(error).split())
+    if ranks.lost(error):
+        return f"The processes of this job have lost each other: {text[:200]}", 1
+    for pattern, meaning in KNOWN:
+        if re.search(pattern, ranks.unquoted(str(error))):
+            return meaning, 1
+    if not isinstance(error, OSError) and (reason := atomic_write.failed_write(error)):
+        return f"A file could not be written: {reason}. Free some space, or choose another place.", 1
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("resnets"):
+        return f"The package '{error.name}' is not installed: pip install {error.name.partition('.')[0]}", 2
+    kind = type(error).__name__
+    if library := _library(error):
+        return f"{library} could not go on: {kind}: {text[:300]} (RESNETS_DEBUG=1 shows where)", 1
+    return (
+        f"this is a bug in resnets: {kind}: {text[:300]}; run again with RESNETS_DEBUG=1 to see where, and report it",
+        1,
+    )
+
+
+def _memory(error: BaseException) -> str | None:
+    """The memory that is used up, of a GPU or of the machine; None for another error."""
+    text = ranks.unquoted(str(error))
+    found = _WANTED.search(text)
+    wanted = f" ({found[1] or found[2]} more were asked for)" if found else ""
+    on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search(
+        r"(CUDA|HIP|MPS|GPU)[^.]* out of memory|ALLOC_FAILED", text
+    )
+    if on_gpu:
+        return f"The memory of the GPU is used up{wanted}. {MEMORY}"
+    if isinstance(error, MemoryError) or re.search(
+        r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory", text
+    ):
+        return f"{MACHINE}{wanted}. {MEMORY}"
+    return None
+
+
+def _of_the_system(error: OSError) -> str:
+    known = {
+        errno.ENOMEM: f"{MACHINE}. {MEMORY}",
+        errno.EMFILE: FILES,
+        errno.ENFILE: FILES,
+        errno.EAGAIN: THREADS,
+    }.get(error.errno or 0)
+    if known is not None:
+        return known
+    where = f": '{os.fsdecode(error.filename)}'" if isinstance(error.filename, (str, bytes)) and error.filename else ""
+    other = "hoose another place with --out." if where else "hoose another place."  # without a name it is stdout
+    advice = {
+        errno.ENOSPC: f" Free some space, or c{other}",
+        errno.EDQUOT: f" Free some space, or c{other}",
+        errno.EFBIG: f" C{other}",
+        errno.EACCES: " Choose a place that this user may use.",
+        errno.EROFS: f" C{other}",
+        errno.EIO: " Check the disk.",
+        errno.ESTALE: " The network storage has gone away; try again.",
+    }.get(error.errno or 0, "")
+    return f"{os.strerror(error.errno or 0)}{where}.{advice}"
+
+
+def _library(error: BaseException) -> str | None:
+    """The package in whose code the error was raised; None where that is ours."""
+    named = type(error).__module__.partition(".")[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    file = frames[-1].filename if frames else ""
+    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        if file.startswith(folder + os.sep):
+            return file[len(folder) + 1 :].split(os.sep)[0].removesuffix(".py")
+    if named not in ("builtins", "resnets", "__main__") and not isinstance(error, OSError):
+        return named
+    standard = sysconfig.get_path("stdlib")
+    return "Python" if file.startswith(standard + os.sep) and "site-packages" not in file else None

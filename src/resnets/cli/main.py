@@ -1,0 +1,173 @@
+"""The command `resnets`: its verbs, and how a run of it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from resnets import progress
+from resnets.cli import error_messages, other_tools_flags, output
+from resnets.cli.argument_names import as_flags
+from resnets.errors import UserError, suggestion
+
+# Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+
+VERBS = ("train", "evaluate", "predict", "models", "summary", "lr-find", "bench", "data", "weights")
+GROUPS = ("data", "weights")  # verbs with verbs of their own
+
+INTERRUPTED = 128 + 2  # how shells report SIGINT
+PIPE_CLOSED = 128 + 13  # and SIGPIPE
+
+
+def application() -> typer.Typer:
+    """All verbs as one Typer application. Their modules import nothing heavy."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+    app.callback(invoke_without_command=True)(_root)
+    for verb in VERBS:
+        name = verb.replace("-", "_")
+        module = importlib.import_module(f"resnets.cli.{name}")
+        if verb in GROUPS:
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command(verb)(getattr(module, name))
+    return app
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Train a residual network on your images, see how good it is, and use it."""
+    if version:
+        from resnets import __version__
+
+        output.echo(f"resnets {__version__}")
+    elif context.invoked_subcommand is None:
+        output.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0: done. 1: the job was started and failed. 2: it cannot be done as asked. 130: interrupted. 141: the reader of
+    stdout went away. 143, 129: SIGTERM, SIGHUP. The environment variable RESNETS_DEBUG=1 adds the traceback to every error.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not output.prepare():
+        progress.tell("stdout is closed: what would be printed there is lost; results can go into a file")
+    progress.rephrase = as_flags
+    try:
+        with _ended_by_signals():
+            code = _run(other_tools_flags.canonical(words, VERBS))
+            sys.stdout.flush()
+            return code
+    except (BrokenPipeError, SystemExit) as end:
+        # rich turns a closed pipe into SystemExit.
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return PIPE_CLOSED
+    except (KeyboardInterrupt, typer.Abort):
+        progress.tell("interrupted")
+        return INTERRUPTED
+    except _Ended as end:
+        progress.tell(f"ended by {end.signal.name}")
+        return 128 + end.signal
+    except Exception as error:
+        if os.environ.get("RESNETS_DEBUG", "0") not in ("", "0"):
+            traceback.print_exc()
+        message, code = error_messages.explained(error)
+        progress.tell(f"error: {message}")
+        return code
+    finally:
+        progress.rephrase = str
+        output.settle()
+
+
+class _Ended(BaseException):
+    """A signal that ends the process came; what is half written is cleared away on the way out, as with Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Raise `_Ended` where SIGTERM or SIGHUP would kill the process; a signal that is ignored (nohup) stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    owner = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() == owner:
+            raise _Ended(number)
+        signal.signal(number, signal.SIG_DFL)  # in a process that was forked by a library
+        os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(words: list[str]) -> int:
+    command = typer.main.get_command(application())
+    try:
+        with command.make_context("resnets", words) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except USAGE_ERROR as error:
+        raise UserError(_usage(error, words)) from error
+    return 0
+
+
+def _usage(error: Any, words: Sequence[str]) -> str:
+    """One line for a command that typer could not read: what was received, and the nearest thing that it could be."""
+    context, kind = error.ctx, type(error).__name__
+    path = context.command_path if context else "resnets"
+    if kind == "NoSuchOption":
+        flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
+        hint = other_tools_flags.flag_hint(error.option_name, flags) or suggestion(error.option_name, flags)
+        files = [word for word in words if word.startswith("-") and word.strip("-") and os.path.lexists(word)]
+        hint = f" If '{files[0]}' is a file, write './{files[0]}'." if files else hint
+        message = f"'{path}' has no option '{error.option_name}'.{hint}"
+    elif kind == "MissingParameter":
+        arguments = [each for each in context.command.params if each.param_type_name == "argument"]
+        option = error.param is not None and error.param.param_type_name == "option"
+        wanted = error.param.opts[0] if option else " ".join(each.name.upper() for each in arguments)
+        message = f"'{path}' needs {wanted}; received {shlex.join(words[1:]) or 'nothing'}."
+    elif kind == "BadParameter" and error.param is not None:
+        received = _received(error.param.opts, words)
+        message = f"'{received}' is not possible: {error.message.partition(',')[0]}.{other_tools_flags.decimal_hint(received)}"
+    else:
+        message = " ".join(error.format_message().split())
+        if hint := other_tools_flags.blank_hint(words):
+            message = f"{message}.{hint}"
+    return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
+
+
+def _received(flags: Sequence[str], words: Sequence[str]) -> str:
+    """The flag as it was given, with its value, which typer's errors do not name."""
+    for position, word in enumerate(words):
+        if word in flags:
+            return " ".join(words[position : position + 2])
+        if word.partition("=")[0] in flags:
+            return word
+    return flags[0]

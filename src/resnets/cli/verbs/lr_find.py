@@ -1,0 +1,57 @@
+"""`resnets lr-find`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from resnets.cli import output
+
+
+def lr_find(
+    data: Annotated[str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")],
+    model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images in a step; the rate belongs to it.")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the square that the network sees, pixels.")] = None,
+    low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
+    high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Steps between them.")] = 100,
+    out: Annotated[str, typer.Option(help="Where the plot goes.")] = "lr_find.png",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, 0, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that prepare images.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, many times.")
+    ] = None,
+) -> None:
+    """Find a learning rate: train briefly while it grows, and take the one at which the loss falls fastest.
+
+    The suggested rate goes to stdout, the curve to a figure.
+    """
+    from resnets.training import train
+
+    suggestion = train.lr_find(
+        data,
+        model=model,
+        weights=weights,
+        recipe=recipe,
+        low=low,
+        high=high,
+        steps=steps,
+        out=out,
+        overrides=assignments or (),
+        batch=batch,
+        imgsz=imgsz,
+        device=device,
+        precision=precision,
+        workers=workers,
+        seed=seed,
+    )
+    output.echo(f"{suggestion:.2g}")

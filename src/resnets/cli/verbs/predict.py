@@ -1,0 +1,51 @@
+"""`resnets predict`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint, a run folder, or a name of `weights list`.", metavar="CHECKPOINT")
+    ],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders, quoted patterns, or - for a list on stdin.", metavar="PATH"),
+    ],
+    csv: Annotated[str | None, typer.Option(help="Write a table to this file; - is stdout.")] = None,
+    jsonl: Annotated[str | None, typer.Option(help="Write one JSON object a line to this file; - is stdout.")] = None,
+    sort_into: Annotated[
+        str | None, typer.Option(help="Copy each image into this folder, in a folder of its class.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Classes named for each image.  [default: 5, or all]")] = None,
+    batch: Annotated[int, typer.Option(help="Images that go through the network together.")] = 32,
+    workers: Annotated[int | None, typer.Option(help="Threads that read images.  [default: processors]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, compile or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16, or fp32: the reference.")] = "auto",
+) -> None:
+    """Say what is in images: a line an image, or a table, or a folder a class.
+
+    An image that cannot be read gets an error in its row, and the exit code is 1 at the end.
+
+    Example: resnets predict runs/flowers holiday/ --csv answers.csv
+    """
+    from resnets.tasks.classification import predict_job
+    from resnets.training import choose_device
+
+    predict_job.run(
+        checkpoint,
+        paths,
+        csv=csv,
+        jsonl=jsonl,
+        sort_into=sort_into,
+        top_k=top_k,
+        batch=batch,
+        workers=workers,
+        device=str(choose_device.device(device).value),
+        engine=engine,
+        precision=precision,
+    )

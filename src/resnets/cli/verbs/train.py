@@ -1,0 +1,152 @@
+"""`resnets train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from resnets.cli import output
+
+IMAGES, LEARNING, MACHINE = "Images", "Learning", "Machine"
+
+
+def _epochs(text: str) -> str:
+    """A whole number, or one with a plus."""
+    if not text.lstrip("+-").isdecimal():
+        raise typer.BadParameter(f"'{text}' is no whole number")
+    return text
+
+
+def train(
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="A checkpoint, a run folder, imagenet, a name of `weights list`, or none.  [default: imagenet, if available]"
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
+    out: Annotated[str | None, typer.Option(help="Where run folders go.  [default: runs]")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with this run folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the whole plan with its reasons, and stop.")
+    ] = False,
+    epochs: Annotated[
+        str | None,
+        typer.Option(
+            parser=_epochs,
+            metavar="N|+N",
+            rich_help_panel=LEARNING,
+            help="Times that each image is seen; with --resume of a finished run, +20 adds 20.  [default: the recipe's]",
+        ),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Images in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(rich_help_panel=LEARNING, help="Highest learning rate.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(rich_help_panel=LEARNING, help="Stop after so many epochs without a gain.")
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=LEARNING, help="none, body, or the number of stages that stay as they are."),
+    ] = None,
+    stem: Annotated[
+        str | None, typer.Option(rich_help_panel=LEARNING, help="Another stem, such as cifar for small images.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=LEARNING, help="Of weights, order and augmentation.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", rich_help_panel=LEARNING, help="Any value of the recipe, many times."
+        ),
+    ] = None,
+    imgsz: Annotated[
+        int | None, typer.Option(rich_help_panel=IMAGES, help="Side of the square that the network sees, pixels.")
+    ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(rich_help_panel=IMAGES, help="Share held out where the data has no val part.")
+    ] = None,
+    split_file: Annotated[
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Parts as `resnets data split` wrote them.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Column whose groups are never divided.")
+    ] = None,
+    balance: Annotated[
+        str | None, typer.Option(rich_help_panel=IMAGES, help="For rare classes: none, loss or sampler.")
+    ] = None,
+    on_bad: Annotated[
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Unreadable images: error or skip.")
+    ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=IMAGES, help="Where decoded images are kept: auto, ram or off."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,
+    workers: Annotated[int | None, typer.Option(rich_help_panel=MACHINE, help="Processes that prepare images.")] = None,
+    save_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS|SECONDS",
+            rich_help_panel=MACHINE,
+            help="Save the state every 200 steps, or 60s; besides, after each epoch.  [default: 300s]",
+        ),
+    ] = None,
+    sync_bn: Annotated[
+        bool,
+        typer.Option("--sync-bn", rich_help_panel=MACHINE, help="Under torchrun: BN over all processes' images."),
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", rich_help_panel=MACHINE, help="Refuse operations that vary from run to run."),
+    ] = False,
+) -> None:
+    """Train a network on your images; everything about the run goes into one folder with an offline report.
+
+    A value that you give always wins. What is chosen for you is printed with its reason.
+    """
+    from resnets import ranks
+    from resnets.training import train as training_job
+
+    result = training_job.train(
+        data or None,
+        model=model,
+        weights=weights,
+        recipe=recipe,
+        name=name,
+        out=out,
+        resume=resume,
+        dry_run=dry_run,
+        overrides=assignments or (),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        freeze=freeze,
+        stem=stem,
+        seed=seed,
+        imgsz=imgsz,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        group_by=group_by,
+        balance=balance,
+        on_bad=on_bad,
+        cache=cache,
+        device=device,
+        precision=precision,
+        workers=workers,
+        save_every=save_every,
+        deterministic=deterministic or None,
+        sync_bn=sync_bn or None,
+    )
+    if result is not None and ranks.rank() == 0:
+        output.echo(result.run)

@@ -1,0 +1,254 @@
+"""`resnets weights`: what a file of weights is, its way into another format, and the proof."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resnets.cli import output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from resnets.weights.hub.bundled import Shipped
+    from resnets.weights.hub.catalog import Published
+
+app = typer.Typer(
+    help="Find published weights; look at files of weights, convert them, prove that they compute the same."
+)
+
+FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
+MODEL = "The network that the file holds, where its tensors fit several."
+MAP = "A TOML file that pairs the names of the tensors with ours."
+WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
+WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
+PREFIX = "What stands before the names of the network's tensors, such as module."
+IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; many times."
+SET = "A setting of the network, such as zero_both_sides=true; many times."
+
+
+@app.command()
+def inspect(
+    path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
+    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+) -> None:
+    """Say which network a file holds, why, and what it cannot show. Nothing in the file is run.
+
+    Example: resnets weights inspect resnet50-0676ba61.pth
+    """
+    from resnets.weights import describe_checkpoint, identify
+
+    found = identify.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ())
+    for line in (*found.lines(), *(describe_checkpoint.lines(path) if found.container == "resnets" else ())):
+        output.tell(line)
+
+
+@app.command()
+def convert(
+    path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
+    to: Annotated[str, typer.Option(help="resnets, torchvision, timm, huggingface or keras.")],
+    out: Annotated[
+        str, typer.Option(help="The file to write; a folder for huggingface, and for timm without a suffix.")
+    ],
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
+    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="What the network expects of images: imagenet, caffe (BGR) or tf.")
+    ] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="Text file with the name of a class in each line, in the order of the outputs.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="1, or 4 and more, in place of 3.")] = None,
+    no_top: Annotated[bool, typer.Option("--no-top", help="Leave the last layer out.")] = False,
+) -> None:
+    """Write weights in another format. Every tensor is used once, or nothing is written.
+
+    Example: resnets weights convert resnet18-f37072fd.pth --to resnets --out resnet18.safetensors
+    """
+    import shlex
+
+    from resnets.errors import UserError
+    from resnets.weights import conversion, identify
+
+    request = conversion.Request(
+        model=model,
+        settings=_settings(assignments),
+        map=map_file,
+        wrapper=wrapper,
+        prefix=prefix,
+        ignore=tuple(ignore or ()),
+        preprocess=preprocess,
+        class_names=_lines(class_names),
+        no_top=no_top,
+        classes=classes,
+        in_channels=in_channels,
+    )
+    try:
+        lines = conversion.convert(path, to=to, out=out, request=request)
+    except identify.UndecidedError as error:
+        typed = shlex.join(["resnets", "weights", "convert", path, "--to", to, "--out", out])
+        commands = ", or ".join(f"{typed} --model {name} ({what})" for name, what in error.models.items())
+        raise UserError(f"{error} Type {commands}." if commands else str(error)) from None
+    for line in lines:
+        output.tell(line)
+
+
+@app.command()
+def verify(
+    first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
+    images: Annotated[
+        list[str] | None, typer.Option(help="An image file or a folder; many times.  [default: made ones]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
+    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(help="Side of the network's input, pixels; ours then prepares all.  [default: the file's]"),
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference of a probability.")] = 1e-2,
+) -> None:
+    """Put the same image files through both, and through the library of each where it is installed, preprocessing included.
+
+    The exit code is 1 when a probability differs by more than the tolerance (after what a library is known to do otherwise,
+    which is said) or, where both networks see the same tensors, a logit by more than a hundredth of it, as a
+    share of the largest.
+
+    Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
+    """
+    from resnets.weights import conversion, verification
+
+    request = conversion.Request(
+        model=model, settings=_settings(assignments), map=map_file, wrapper=wrapper, prefix=prefix,
+        ignore=tuple(ignore or ()),
+    )  # fmt: skip
+    found = verification.verify(first, second, images=tuple(images or ()), request=request, imgsz=imgsz)
+    for line in (*found.comparisons, *found.notes):
+        output.tell(line)
+    if not found.within(tolerance):
+        for each in found.comparisons:
+            if excess := each.excess(tolerance):
+                output.tell(f"beyond the bound, {each.first} against {each.second}: {excess}")
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """List the weights that have a name, those in the package and published ones: accuracy, size, license, whether here.
+
+    Example: resnets weights list 'resnet50.*'
+    """
+    import json
+
+    from rich.console import Console
+
+    from resnets.cli.verbs.models import console_width
+    from resnets.errors import UserError, suggestion
+    from resnets.weights.hub import bundled, catalog
+
+    known = bundled.entries() | catalog.entries()
+    found = [known[name] for name in catalog.matching(pattern, known)]
+    if not found:
+        hint = suggestion(pattern.strip("*?"), known) or " `resnets weights list` shows them all."
+        raise UserError(f"No published weights are called '{pattern}'.{hint}")
+    if as_json:
+        rows = [_values(entry) for entry in found]
+        output.echo(json.dumps(rows, indent=2))
+        return
+    console = Console(width=console_width(), highlight=False)
+    console.print(_table(found, wide=console.width >= WIDE))
+
+
+def _values(entry: Published | Shipped) -> dict[str, Any]:
+    """Of weights in the package, what only a published file has (an address, a hash, …) is null."""
+    import dataclasses
+
+    from resnets.weights.hub import catalog
+
+    keys = [each.name for each in dataclasses.fields(catalog.Published)]
+    return {**dict.fromkeys(keys), **dataclasses.asdict(entry), "protocol": entry.protocol, "file": _file(entry)}
+
+
+def _file(entry: Published | Shipped) -> str | None:
+    """Where these weights stand on this machine, if they do."""
+    from resnets.weights.hub import bundled, catalog, download
+
+    place = download.place(entry) if isinstance(entry, catalog.Published) else bundled.place(entry.name)
+    return str(place) if place and place.is_file() else None
+
+
+def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1 if wide else 0, 0, 0))
+    figures = ("Top-1", "Top-5", "MiB")
+    titles = (
+        ["Name", "Network", *figures, "Protocol", "License", "Here"]
+        if wide
+        else ["Name", "Network", "Top-1", "License", "Here"]
+    )
+    for title in titles:
+        # A name is copied, so it is never cut or folded.
+        justify: Any = "right" if title in figures else "left"
+        table.add_column(
+            title, justify=justify, no_wrap=title == "Name" or title in figures or not wide, overflow="fold"
+        )
+    for entry in entries:
+        settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
+        cells = {
+            "Name": entry.name,
+            "Network": f"{entry.model}{settings if wide else ''}",
+            "Top-1": _number(entry.top1),
+            "Top-5": _number(entry.top5),
+            "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "",
+            "Protocol": entry.protocol,
+            "License": entry.license
+            if wide
+            else entry.license.removesuffix("-clause").removesuffix(".0").removesuffix("-4"),
+            "Here": "yes" if _file(entry) else "",
+        }
+        table.add_row(*(cells[title] for title in titles))
+    return table
+
+
+def _short(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _settings(assignments: list[str] | None) -> dict[str, Any]:
+    from resnets.cli.verbs.summary import _setting
+
+    return dict(map(_setting, assignments or ()))
+
+
+def _lines(path: str | None) -> tuple[str, ...]:
+    from pathlib import Path
+
+    from resnets.errors import UserError
+
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in Path(path).read_text("utf-8-sig").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is no text file of class names: {error}.") from None

@@ -1,0 +1,139 @@
+"""The data doctor: everything about a data set that spoils a training or its result, found before it starts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich import filesize
+
+from resnets import ranks
+from resnets.data.check.check import check_file
+from resnets.data.check.check_file import Examination
+from resnets.data.check.find_problems import diagnose
+from resnets.data.check.problem_kinds import Problem
+from resnets.data.datasets.dataset import PARTS, Sample, Source, counted
+from resnets.data.image.decode import DecodeError
+from resnets.data.thread_pool import in_order
+from resnets.progress import track
+
+SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorter sides, in pixels
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found, the worst first."""
+
+    root: str
+    images: int
+    bytes: int
+    classes: Mapping[str, Mapping[str, int]]  # class -> part -> images; the part is "" where nothing was split
+    problems: tuple[Problem, ...]
+    formats: Mapping[str, int]
+    modes: Mapping[str, int]  # Pillow's names
+    sides: Mapping[str, int]  # how many images have a shorter side in this range of pixels
+    sizes: Mapping[str, tuple[int, int]]  # smallest, median and largest width and height, each by itself
+
+    @property
+    def serious(self) -> bool:
+        """Whether a training would fail, or its result would be wrong."""
+        return self.count("error") > 0
+
+    @property
+    def verdict(self) -> str:
+        """The result in a sentence."""
+        if self.serious:
+            return f"{counted(self.count('error'), 'kind')} of fault here would spoil a training or its result."
+        return "Fit for training; have a look at the warnings." if self.count("warning") else "Fit for training."
+
+    def count(self, level: str) -> int:
+        """The number of kinds of problem of the level `error`, `warning` or `note`."""
+        return sum(problem.level == level for problem in self.problems)
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything, fit for JSON."""
+        problems = [{**vars(each), "findings": [case._asdict() for case in each.findings]} for each in self.problems]
+        return {"serious": self.serious, "verdict": self.verdict, **vars(self), "problems": problems}
+
+    def to_json(self) -> str:
+        """The same as text in ASCII, which every stream can print; other letters and bytes that are no text are escapes."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def check(source: Source, *, workers: int | None = None) -> CheckReport:
+    """Read and decode every image, in parallel, and look at the data set as a whole.
+
+    Args:
+        workers: number of processes; all processors by default.
+    """
+    paths = [sample.path for sample in source.samples]
+    workers = ranks.cores() if workers is None else workers
+    found = list(check_file.spread(check_file.examine, paths, workers=workers, what="checking"))
+    readable = [each for each in found if each.info and not each.error]
+    return CheckReport(
+        root=str(source.root),
+        images=len(found),
+        bytes=sum(each.bytes for each in found),
+        classes=_classes(source),
+        problems=diagnose(source, found),
+        formats=_counted(each.info.format for each in readable if each.info),
+        modes=_counted(each.info.mode for each in readable if each.info),
+        sides=_sides(readable),
+        sizes=_sizes(readable),
+    )
+
+
+def judged(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
+    """The SHA-256 of each image, and why it cannot be read: the part of `check` that training does by itself.
+
+    Every image is decoded once, by threads: 0.7 ms of processor time for a JPEG of 320x240 pixels.
+    """
+    made = in_order(check_file.judge, (sample.path for sample in samples), workers=None, ahead=64)
+    return list(track(made, what="looking", total=len(samples), unit="images"))
+
+
+def within(root: str, path: str) -> str:
+    """The path as seen from the root of the data, if it lies there."""
+    inside = os.path.relpath(path, root)
+    return path if inside.startswith("..") else inside
+
+
+def in_words(size: int) -> str:
+    """`65.4 MB`: bytes in the largest unit, of 1000, that gives a number above 1."""
+    return filesize.decimal(size)
+
+
+def _classes(source: Source) -> dict[str, dict[str, int]]:
+    counts = Counter((sample.label, sample.split or "") for sample in source.samples)
+    parts = [part for part in ("", *PARTS) if any(split == part for _, split in counts)]
+    return {name: {part: counts[name, part] for part in parts} for name in sorted({*source.classes, *source.empty})}
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _sides(readable: Sequence[Examination]) -> dict[str, int]:
+    shorter = np.array([min(each.size) for each in readable], dtype=int)
+    counts = np.bincount(np.searchsorted(SIDES, shorter, side="right"), minlength=len(SIDES) + 1)
+    names = [f"under {SIDES[0]}"]
+    names += [f"{low} to {high - 1}" for low, high in itertools.pairwise(SIDES)]
+    names += [f"{SIDES[-1]} and more"]
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _sizes(readable: Sequence[Examination]) -> dict[str, tuple[int, int]]:
+    if not readable:
+        return {}
+    widths, heights = zip(*(each.size for each in readable), strict=True)
+    return {
+        "smallest": (min(widths), min(heights)),
+        "median": (statistics.median_low(widths), statistics.median_low(heights)),
+        "largest": (max(widths), max(heights)),
+    }

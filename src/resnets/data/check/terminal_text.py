@@ -1,0 +1,76 @@
+"""The result of a check as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from resnets import progress
+from resnets.data.check.check import CheckReport, in_words, within
+from resnets.data.check.problem_kinds import Finding, Problem
+from resnets.data.datasets.dataset import counted
+from resnets.errors import printable
+
+SHOWN_CASES = 3  # of a kind of problem
+SHOWN_COPIES = 4  # of one image
+SHOWN_CLASSES = 20
+BAR = 24  # characters of the longest bar
+COLORS = {"error": "red", "warning": "yellow", "note": "blue"}
+INDENT = 16  # where the titles of problems begin
+
+
+def show(report: CheckReport, file: TextIO) -> None:
+    """Print the classes, the problems with some cases of each, and the verdict. A long line is left to the terminal."""
+    console = Console(file=file, highlight=False, soft_wrap=True)
+    console.print(Text(_heading(report), style="bold"))
+    for lines in (_classes(report), *map(_problem, [report.root] * len(report.problems), report.problems)):
+        console.print()
+        for line in lines:
+            console.print(line)
+    console.print()
+    console.print(Text(report.verdict, style="bold red" if report.serious else "bold green"))
+
+
+def _heading(report: CheckReport) -> str:
+    classes = f"{len(report.classes):,} class{'' if len(report.classes) == 1 else 'es'}"
+    return f"{printable(report.root)}: {counted(report.images, 'image')} in {classes}, {in_words(report.bytes)}"
+
+
+def _classes(report: CheckReport) -> Iterator[Text]:
+    classes = {printable(name): counts for name, counts in report.classes.items()}
+    totals = {name: sum(counts.values()) for name, counts in classes.items()}
+    names = list(totals)
+    left_out = len(names) - SHOWN_CLASSES
+    if left_out > 0:  # the largest and the smallest tell more than the first ones
+        ranked = sorted(names, key=lambda name: -totals[name])
+        names = ranked[: SHOWN_CLASSES // 2] + ranked[-SHOWN_CLASSES // 2 :]
+    width = max((len(name) for name in names), default=0)
+    for place, name in enumerate(names):
+        if left_out > 0 and place == SHOWN_CLASSES // 2:
+            yield Text(f"  … {left_out:,} more …", style="dim")
+        parts = classes[name]
+        counts = "" if list(parts) == [""] else "  " + "  ".join(f"{part} {count:,}" for part, count in parts.items())
+        bar = "▇" * round(BAR * totals[name] / max(max(totals.values()), 1))
+        bar = f"{bar:<{BAR}}" if counts else bar
+        yield Text.assemble(f"  {name:<{width}}  {totals[name]:>7,}  ", (bar, "cyan"), (counts, "dim"))
+
+
+def _problem(root: str, problem: Problem) -> Iterator[Text]:
+    label = (f"{problem.level:<8}", f"bold {COLORS[problem.level]}")
+    yield Text.assemble(label, f"{len(problem.findings):>6,}  ", (problem.title, "bold"))
+    yield Text(" " * INDENT + problem.advice, style="dim")
+    for finding in problem.findings[:SHOWN_CASES]:
+        yield Text(" " * INDENT + _finding(root, finding))
+    if len(problem.findings) > SHOWN_CASES:
+        more = f"and {len(problem.findings) - SHOWN_CASES:,} more: `html` and `json` have all"
+        yield Text(" " * INDENT + progress.rephrase(more), style="dim")
+
+
+def _finding(root: str, finding: Finding) -> str:
+    paths = " = ".join(within(root, path) for path in finding.paths[:SHOWN_COPIES])
+    if len(finding.paths) > SHOWN_COPIES:
+        paths += f" = {len(finding.paths) - SHOWN_COPIES:,} more"
+    return printable(f"{paths}: {finding.note}" if paths and finding.note else paths or finding.note)

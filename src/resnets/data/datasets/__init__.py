@@ -1,0 +1,1 @@
+"""Labeled images: class folders, manifests, shards and the built-in sets."""

@@ -1,0 +1,185 @@
+"""Lists as data: a table with a row for every image."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from resnets.data.datasets.dataset import SHOWN, Sample, Source, assemble, counted, listed, part_of
+from resnets.errors import UserError, suggestion
+
+MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
+REQUIRED = ("path", "label")
+COLUMNS = ("path", "label", "split", "group", "weight")
+EXAMPLE = '{"path": "a.jpg", "label": "ant"}'
+# What other programs call the two columns (datasets, fastai, Keras, Kaggle's competitions).
+ALIASES = {
+    "path": (
+        "file_name",
+        "filename",
+        "file",
+        "filepath",
+        "file_path",
+        "image",
+        "image_path",
+        "img",
+        "img_path",
+        "image_file",
+    ),
+    "label": ("class", "class_name", "category", "target", "labels"),
+}
+DELIMITERS = ",;\t"  # spreadsheets write the one that their language prefers
+
+Row = tuple[int, dict[str, object]]  # line number from 1, and the values by column
+
+
+def read_manifest(path: Path) -> Source:
+    """Read a .csv (first line: names of the columns) or a .jsonl (one object a line).
+
+    Columns (other programs' names for the first two are in `ALIASES`): `path`, relative to the folder of the list;
+    `label`; optionally `split` (train, val or test), `group`, and `weight` (> 0). Further columns are kept, so that
+    any of them can serve as the group.
+
+    Raises:
+        UserError: a column is missing, or rows are wrong (each with its line), or files are missing (each named).
+    """
+    rows = list(_csv_rows(path) if path.suffix.lower() in (".csv", ".tsv") else _json_rows(path))
+    if not rows:
+        raise UserError(f"'{path}' lists no images. Each row needs {' and '.join(REQUIRED)}.")
+    samples, wrong, missing = [], [], []
+    for line, values in rows:
+        try:
+            sample = _sample(path.parent, values)
+        except ValueError as error:
+            wrong.append(f"line {line}: {error}")
+            continue
+        samples.append(sample)
+        if not os.path.isfile(sample.path):
+            missing.append(f"line {line}: '{sample.path}'")
+    if wrong:
+        raise UserError(f"'{path}' has {_few('wrong row', wrong)}.")
+    if missing:
+        base = f" Paths are relative to {path.parent.absolute()}."
+        raise UserError(f"'{path}' names {_few('file', missing, ' that cannot be found')}.{base}")
+    return assemble(path.parent, samples, folders=[sample.label for sample in samples if sample.label])
+
+
+def _few(what: str, items: list[str], after: str = "") -> str:
+    more = f"; and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
+    return f"{counted(len(items), what)}{after}: {'; '.join(items[:SHOWN])}{more}"
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    text = _text(path)
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        names = _known([name.strip().lower() for name in next(reader, [])])
+        _check_columns(path, names)
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if any(cells[len(names) :]):
+                count = f"{len(cells)} values for {len(names)} columns"
+                hint = f"Put quotes around a '{delimiter}' in a value."
+                raise UserError(f"'{path}', line {reader.line_num}: {count}. {hint}")
+            yield reader.line_num, dict(zip(names, cells, strict=False))
+    except csv.Error as error:
+        raise UserError(f"'{path}', line {reader.line_num}: this is not CSV: {error}.") from error
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    # splitlines() would also split at characters such as U+2028, which may stand inside a JSON string.
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"'{path}', line {number}: this is not JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise UserError(f"'{path}', line {number}: expected an object such as {EXAMPLE}.")
+        values = dict(zip(_known([name.strip().lower() for name in values]), values.values(), strict=True))
+        _check_columns(path, list(values), f", line {number},")
+        yield number, values
+
+
+def _text(path: Path) -> str:
+    try:
+        # File names that are no UTF-8 reach Python as surrogates, and so does what a list says of them.
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"Cannot read '{path}': {error.strerror}.") from error
+    if "\0" in text:
+        raise UserError(f"'{path}' is not a text file in UTF-8. Save the list as UTF-8.")
+    return text
+
+
+def _known(names: list[str]) -> list[str]:
+    """The names of the columns, with `path` and `label` in the place of what others call them where nothing else is there."""
+    for column, aliases in ALIASES.items():
+        found = [name for name in names if name in aliases]
+        if column not in names and len(found) == 1:
+            names = [column if name == found[0] else name for name in names]
+    return names
+
+
+def _check_columns(path: Path, names: list[str], where: str = "") -> None:
+    for column in REQUIRED:
+        if column not in names:
+            hint = suggestion(column, names)
+            several = [name for name in names if name in ALIASES[column]]
+            hint = f" It could be any of {listed(several)}: name that one '{column}'." if len(several) > 1 else hint
+            raise UserError(f"'{path}'{where} has no column '{column}', only {listed(names)}.{hint}")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UserError(f"'{path}'{where} has the column {listed(sorted(twice))} twice.")
+
+
+def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
+    """Raises ValueError with what is wrong in this row."""
+    path = _word(values, "path")
+    label = _word(values, "label")
+    if not path:
+        raise ValueError("the path is empty")
+    if not label:
+        raise ValueError("the label is empty")
+    try:
+        label.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("the label is not text in UTF-8; save the list as UTF-8") from error
+    word = _word(values, "split")
+    if word and part_of(word) is None:
+        raise ValueError(f"the split '{word}' is none of train, val and test")
+    return Sample(
+        path=os.path.join(folder, path),
+        label=label,
+        split=part_of(word),
+        group=_word(values, "group") or None,
+        weight=_weight(_word(values, "weight")),
+        columns={name: str(value) for name, value in values.items() if name not in COLUMNS and value is not None},
+    )
+
+
+def _word(values: Mapping[str, object], column: str) -> str:
+    value = values.get(column)
+    if value is None:
+        return ""
+    if isinstance(value, bool | list | dict):
+        raise ValueError(f"the {column} {json.dumps(value)} is not one word or number")
+    return str(value).strip()
+
+
+def _weight(word: str) -> float:
+    try:
+        weight = float(word or "1")
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise ValueError(f"the weight '{word}' is not a number above 0")
+    return weight

@@ -1,0 +1,314 @@
+"""How an image becomes a network's input: one frozen value, stored with the weights and used wherever a file is read.
+
+An image is resized and cropped as 8-bit RGB (`resizing`) and then normalized as float.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from resnets.data.image import resizing
+from resnets.data.image.decode import decode, decode_image, upright
+from resnets.errors import ImageError, UserError, suggestion
+
+RESIZES = ("shorter", "stretch", "pad", "none")
+COLORS = ("rgb", "bgr", "gray")
+# ImageNet's mean and standard deviation as torchvision and timm use them, for values of 0 to 1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# A JPEG is decoded at a smaller scale down to this many times the side that is needed, and down to this side in pixels: at
+# less, the difference becomes visible, and there is little time left to win.
+_DRAFT_MARGIN = 2
+_DRAFT_SIDE = 256
+# ITU-R 601, the weights of Pillow's "L".
+_GREY = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From 8-bit RGB of any size to float (C, height, width).
+
+    Attributes:
+        size: height and width of the result in pixels.
+        resize: "shorter" brings the shorter side to `resize_to`, "stretch" both sides to `size`, "pad" fits the whole
+            image into `size` before the background, "none" leaves it.
+        resize_to: in pixels; only with "shorter".
+        interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
+        antialias: whether a shrunken image is smoothed. Without, "stretch" with "bilinear" or "nearest" is the resizing of
+            TensorFlow and of Keras' `image_dataset_from_directory`, in float.
+        crop: "center" cuts `size` from the middle, with black beside a smaller image as torchvision does; "none" leaves the
+            resized image as it is.
+        color: the order of the channels, or "gray" for a single one.
+        scale: what 8-bit values are divided by, before mean and std.
+        mean, std: for each channel in the order of `color`: (value / scale - mean) / std. `mean` may also be a whole mean
+            image (He et al. 2015): C * height * width numbers in the order channel, row, column.
+        background: RGB, 0 to 255, behind transparent places and beside padded images.
+        draft: whether `load` and `read` decode a large JPEG at a half, a quarter or an eighth of its size, as long as twice
+            the side that is needed remains, and 256 pixels. It saves two thirds of the time and changes the result a
+            little; switch it off for exact equality with other libraries. Without `antialias` it is off.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize: str = "shorter"
+    resize_to: int | None = 256
+    interpolation: str = "bilinear"
+    antialias: bool = True
+    crop: str = "center"
+    color: str = "rgb"
+    scale: float = 255.0
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    background: tuple[int, int, int] = (255, 255, 255)
+    draft: bool = True
+
+    def __post_init__(self) -> None:
+        _one_of("resize", self.resize, RESIZES)
+        _one_of("interpolation", self.interpolation, resizing.INTERPOLATIONS)
+        _one_of("color", self.color, COLORS)
+        _one_of("crop", self.crop, ("center", "none"))
+        for key, kind in (("size", int), ("background", int), ("mean", float), ("std", float)):
+            object.__setattr__(self, key, _numbers(key, getattr(self, key), kind))
+        if self.resize != "shorter":
+            object.__setattr__(self, "resize_to", None)  # so that equal ways of working are equal values
+        self._check()
+
+    def _check(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise UserError(f"size is a height and a width of at least 1 pixel; received {self.size}.")
+        side = self.resize_to
+        if self.resize == "shorter" and (type(side) is not int or side < max(self.size)):
+            raise UserError(f"resize_to is at least the larger side of size {self.size}, in pixels; received {side}.")
+        if (
+            len(self.mean) not in (self.channels, self.channels * math.prod(self.size))
+            or len(self.std) != self.channels
+        ):
+            received = f"received {len(self.mean)} mean(s) and std {self.std}"
+            raise UserError(f"{self.color} has {self.channels} channel(s); {received}.")
+        if min(self.std) <= 0 or not 0 < self.scale < math.inf:
+            raise UserError(f"std and scale are greater than 0; received std {self.std}, scale {self.scale}.")
+        if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
+            raise UserError(f"background is red, green and blue from 0 to 255; received {self.background}.")
+        if not self.antialias and (self.resize != "stretch" or self.interpolation not in ("nearest", "bilinear")):
+            # Torch's and TensorFlow's bicubic differ, and only these two were compared.
+            raise UserError(
+                "antialias can only be off for resize 'stretch' with interpolation 'bilinear' or 'nearest'."
+            )
+
+    @classmethod
+    def imagenet(cls, imgsz: int = 224) -> Preprocess:
+        """torchvision's evaluation: shorter side to 8/7 of `imgsz` (256 for 224), bilinear, center crop."""
+        return cls(size=(imgsz, imgsz), resize_to=round(imgsz * 256 / 224))
+
+    @classmethod
+    def caffe(cls, imgsz: int = 224) -> Preprocess:
+        """Keras Applications' V1: BGR of 0 to 255 less ImageNet's mean (keras/src/applications/imagenet_utils.py)."""
+        return cls(
+            size=(imgsz, imgsz), resize="stretch", resize_to=None, color="bgr", scale=1.0,
+            mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0),
+        )  # fmt: skip
+
+    @classmethod
+    def tf(cls, imgsz: int = 224) -> Preprocess:
+        """Keras Applications' V2: RGB from -1 to 1 (keras/src/applications/imagenet_utils.py)."""
+        half = (1.0, 1.0, 1.0)
+        return cls(size=(imgsz, imgsz), resize="stretch", resize_to=None, scale=127.5, mean=half, std=half)
+
+    @classmethod
+    def plain(cls, imgsz: int, mean: Sequence[float], std: Sequence[float]) -> Preprocess:
+        """Stretched to a square, values of 0 to 1 less `mean` over `std`: for images that are all alike, as CIFAR's."""
+        return cls(size=(imgsz, imgsz), resize="stretch", resize_to=None, mean=tuple(mean), std=tuple(std))
+
+    @property
+    def channels(self) -> int:
+        """Of the result: 1 for gray, else 3."""
+        return 1 if self.color == "gray" else 3
+
+    @property
+    def mean_color(self) -> tuple[int, int, int]:
+        """RGB, 0 to 255, of what is 0 after normalization."""
+        mean = np.reshape(self.mean, (self.channels, -1)).mean(axis=1) * self.scale
+        red, green, blue = (
+            np.resize(mean, 3).round().clip(0, 255).astype(int)[:: -1 if self.color == "bgr" else 1].tolist()
+        )
+        return red, green, blue
+
+    @property
+    def shorter_side(self) -> int | None:
+        """That an image is brought to before it is cropped, pixels; None where its own size stays."""
+        return {"shorter": self.resize_to, "none": None}.get(self.resize, max(self.size))
+
+    def described(self) -> str:
+        """In words, for a line of text: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
+        size = f"{self.size[0]}x{self.size[1]}"
+        crop = f", center crop {size}" if self.crop == "center" else ""
+        shape = {
+            "shorter": f"shorter side to {self.resize_to}{crop}", "stretch": f"stretched to {size}",
+            "pad": f"padded to {size}", "none": f"not resized{crop}",
+        }[self.resize]  # fmt: skip
+        mean = ", ".join(f"{value:g}" for value in self.mean) if len(self.mean) <= 3 else "a whole image"
+        std = ", ".join(f"{value:g}" for value in self.std)
+        return f"{shape}, {self.interpolation}, {self.color} / {self.scale:g}, mean {mean}, std {std}"
+
+    def at(self, side: int) -> Preprocess:
+        """The same at squares of another side in pixels; the resize grows or shrinks along with it."""
+        resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)
+        mean = self.mean
+        if len(mean) > self.channels:  # a mean image grows or shrinks along, too
+            image = torch.tensor(mean, dtype=torch.float32).view(1, self.channels, *self.size)
+            image = torch.nn.functional.interpolate(image, size=(side, side), mode="bilinear", antialias=True)
+            mean = tuple(image.flatten().tolist())
+        return replace(self, size=(side, side), resize_to=resize_to, mean=mean)
+
+    def load(self, source: str | Path | bytes, *, name: str | None = None) -> Tensor:
+        """The input for a file, (C, height, width); raises DecodeError as `decode` does."""
+        image = decode_image(source, name=name, background=self.background, min_side=self._enough)
+        return self.normalize(self._frame(image))
+
+    def read(self, source: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
+        """The decoded image, uint8 (H, W, 3), at no more than the resolution that this value needs. Raises as `load`."""
+        return decode(source, name=name, background=self.background, min_side=self._enough)
+
+    def __call__(self, image: np.ndarray | Image.Image) -> Tensor:
+        """uint8 RGB (H, W, 3), or a Pillow image of any mode -> float32 (C, height, width).
+
+        The orientation that the EXIF data of a Pillow image state is applied, as `load` does for a file. An array cannot
+        know it.
+
+        Raises:
+            UserError: it is something else; a path belongs into `load`.
+        """
+        return self.normalize(self._frame(self._checked(image)))
+
+    def views(self, image: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:
+        """Several looks at one uint8 RGB image (H, W, 3): (V, C, height, width).
+
+        `crops=10` gives the four corners and the center, and the same five of its mirror image, as torchvision's TenCrop.
+        """
+        if crops == 1:
+            return self(image)[None]
+        if crops != 10:
+            raise UserError(f"crops is 1 or 10; received {crops}.")
+        image = self._resized(self._checked(image))
+        if image.height < self.size[0] or image.width < self.size[1]:
+            needed = f"{self.size[1]}x{self.size[0]}"
+            raise ImageError(f"Ten crops of {needed} need a larger image; received {image.width}x{image.height}.")
+        mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        frames = [crop for side in (image, mirrored) for crop in resizing.five(side, self.size)]
+        return self.normalize(torch.stack([resizing.planes(frame) for frame in frames]))
+
+    def framed(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """Resized and cropped, not yet normalized: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
+        frame = self._frame(self._checked(image))
+        return frame.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Values of 0 to 255 in RGB (…, 3, h, w), of any type, as the network wants them: float32 (…, C, h, w)."""
+        values = images.to(torch.float32)
+        if self.color == "bgr":
+            values = values.flip(-3)
+        elif self.color == "gray":
+            weights = torch.tensor(_GREY, device=values.device).view(3, 1, 1)
+            values = (values * weights).sum(-3, keepdim=True)
+        mean, std = (each.to(values.device) for each in self._moments)
+        return (values / self.scale - mean) / std
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and std as tensors that go with (C, h, w): a mean image has too many numbers to convert each time."""
+        shape = (1, 1) if len(self.mean) == self.channels else self.size
+        mean, std = (torch.tensor(each, dtype=torch.float32) for each in (self.mean, self.std))
+        return mean.view(self.channels, *shape), std.view(-1, 1, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """The value of `to_dict`; an unknown key or a value that does not fit is a UserError."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for key, value in values.items():
+            if key not in fields:
+                raise UserError(f"Preprocessing has no setting '{key}'.{suggestion(key, fields)}")
+            if not _fits(value, fields[key].default):
+                raise UserError(f"Preprocessing cannot have {key}={value!r}.")
+        return cls(**values)
+
+    @property
+    def _enough(self) -> int | None:
+        """The shorter side that a JPEG must keep when it is decoded at a smaller scale; None for its full size."""
+        needed = self.shorter_side
+        if not self.draft or not self.antialias or needed is None:
+            return None
+        return max(_DRAFT_MARGIN * needed, _DRAFT_SIDE)
+
+    def _checked(self, image: np.ndarray | Image.Image) -> np.ndarray | Image.Image:
+        """The array, or the Pillow image upright and as RGB."""
+        if isinstance(image, Image.Image):
+            return upright(image, background=self.background)
+        if isinstance(image, str | bytes | Path):
+            kind = type(image).__name__
+            raise UserError(f"Received a {kind} where an image is wanted: `Preprocess.load` reads files.")
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
+            kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise UserError(f"An image is a uint8 array (H, W, 3) in RGB, or a Pillow image; received {kind}.")
+        return image
+
+    def _frame(self, image: np.ndarray | Image.Image) -> Tensor:
+        """Resized and cropped, (3, height, width): uint8, or float without antialias."""
+        if not self.antialias:
+            mode, corners = ("bilinear", False) if self.interpolation == "bilinear" else ("nearest-exact", None)
+            floats = resizing.planes(image).float()[None]
+            return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
+        image = self._resized(image)
+        if self.crop == "center" and (image.height, image.width) != self.size:
+            image = resizing.center(image, self.size)
+        return resizing.planes(image)
+
+    def _resized(self, image: np.ndarray | Image.Image) -> Image.Image:
+        image, method = resizing.image_of(image), resizing.METHODS[self.interpolation]
+        if self.resize == "shorter":
+            return resizing.to_shorter_side(image, self.resize_to or 0, method)
+        if self.resize == "stretch":
+            return image.resize(self.size[::-1], method)
+        if self.resize == "pad":
+            return resizing.padded(image, self.size, method, self.background)
+        return image
+
+
+def _numbers(key: str, value: Any, kind: type) -> tuple[Any, ...]:
+    allowed = int if kind is int else int | float
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(item, allowed) and not isinstance(item, bool) and math.isfinite(item) for item in value
+    ):
+        what = "whole numbers" if kind is int else "finite numbers"
+        raise UserError(f"{key} is a list of {what}; received {str(value)[:60]}.")
+    return tuple(value)
+
+
+def _one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{key} is one of {', '.join(known)}; received '{value}'.{suggestion(str(value), known)}")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value from JSON is of the kind of the attribute's default."""
+    if isinstance(default, tuple):
+        return isinstance(value, list | tuple)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, str):
+        return isinstance(value, str)
+    return value is None or isinstance(value, int | float)

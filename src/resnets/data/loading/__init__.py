@@ -1,0 +1,1 @@
+"""Images on their way into a training: order, augmentation, cache, worker processes."""

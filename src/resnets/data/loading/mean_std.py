@@ -1,0 +1,45 @@
+"""What the training images have in common: the mean and spread of their colors, or their mean image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from resnets.data.loading.ram_cache import AHEAD, Decoded, Images
+from resnets.data.thread_pool import in_order
+from resnets.progress import track
+
+DIGITS = 6  # after the point, of 0..1; finer than a 255th by far, and short in the header of a checkpoint
+
+
+def channels(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels, for values of 0 to 1."""
+    total, squares, count = np.zeros(3), np.zeros(3), 0
+    for image in track(_each(images), what="colors", total=len(images), unit="images"):
+        values = image.reshape(-1, 3).astype(np.float64) / 255
+        total += values.sum(0)
+        squares += (values**2).sum(0)
+        count += len(values)
+    mean = total / count
+    # A channel that is the same everywhere must not be divided by nothing.
+    std = np.sqrt(np.maximum(squares / count - mean**2, (1 / 255) ** 2))
+    return _rounded(mean), _rounded(std)
+
+
+def mean_image(images: Images) -> tuple[float, ...]:
+    """The mean of images of one size, for values of 0 to 1, as 3 * h * w numbers in the order channel, row, column."""
+    total = np.zeros(images[0].shape)
+    for image in track(_each(images), what="mean image", total=len(images), unit="images"):
+        total += image
+    return _rounded(total.transpose(2, 0, 1) / (255 * len(images)))
+
+
+def _each(images: Images) -> Iterator[np.ndarray]:
+    if isinstance(images, Decoded):
+        return in_order(images.prepare, images.paths, workers=None, ahead=AHEAD)
+    return (images[number] for number in range(len(images)))
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), DIGITS) for value in values.ravel())

@@ -1,0 +1,211 @@
+"""The writing of shards: tars by the WebDataset library, and the index of their images that `read_shards` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import random
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from resnets.atomic_write import check_folder, replacing, write_text
+from resnets.data.check.check import within
+from resnets.data.datasets.dataset import Sample, Source
+from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, unfinished
+from resnets.data.image.decode import DecodeError, decode_image, inspect
+from resnets.data.image.formats import ALL_SUFFIXES
+from resnets.data.image.resizing import to_shorter_side
+from resnets.data.image.stored_bytes import opened
+from resnets.data.sha256 import sha256
+from resnets.data.thread_pool import in_order
+from resnets.errors import JobError, UserError
+from resnets.progress import say, track
+
+_SUFFIXES = sorted(ALL_SUFFIXES)
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000")
+_JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
+_AHEAD = 64  # images that are read before they are written
+
+
+def write(
+    out: str | Path, source: Source, *, seed: int = 123, size_mb: float = 500.0, resize: int | None = None
+) -> dict[str, int]:
+    """Write the images of `source`, which has its splits, as shards of about `size_mb` million bytes into `out`.
+
+    The files keep their bytes. Training images come in an order drawn with `seed`. The same source gives the same bytes.
+
+    Args:
+        resize: larger images are decoded as training decodes them and brought to this shorter side in pixels (bilinear with
+            antialiasing, as `Preprocess` resizes); what was compressed with losses becomes a JPEG of quality 95 without
+            chroma subsampling, everything else a PNG. No image is enlarged.
+
+    Returns:
+        The number of shards of each part.
+
+    Raises:
+        UserError: the library is missing, `resize` is below 1, or `out` is not an empty folder.
+        JobError: an image can no longer be read, or `out` cannot be written.
+    """
+    out = Path(out)
+    check_place(out)
+    if size_mb <= 0:
+        raise UserError(f"`size_mb` is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
+    if resize is not None and resize < 1:
+        raise UserError(f"`resize` is {resize}; it is a shorter side in pixels, such as 256.")
+    shards: list[dict[str, Any]] = []
+    smaller = 0
+    rows = [np.empty(0, ROW)]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for part in source.parts:
+            samples = _Ordered(source.part(part), seed if part == "train" else None)
+            read = in_order(partial(_read, resize=resize), samples, workers=None, ahead=_AHEAD)
+            shown = track(read, what=f"writing {part}", total=len(samples), unit="images")
+            for path, packed, resized in _tars(out, part, shown, source, sum(map(len, rows)), size_mb * 1e6):
+                rows.append(packed)
+                smaller += resized
+                content = {"count": len(packed), "bytes": path.stat().st_size, "sha256": sha256(path)}
+                shards.append({"file": path.name, "part": part, **content})
+    except DecodeError as error:
+        raise JobError(f"{error} It could be read when the writing began; '{out}' is unfinished, remove it.") from error
+    except OSError as error:
+        raise JobError(f"Cannot write to '{out}': {error.strerror or error}. It is unfinished, remove it.") from error
+    with replacing(out / INDEX) as temporary:
+        np.save(temporary, np.concatenate(rows), allow_pickle=False)
+    if resize is not None:
+        say(
+            f"{smaller:,} of {sum(map(len, rows)):,} images were brought to a shorter side of {resize}; none was enlarged"
+        )
+    facts = {"format": FORMAT, "classes": source.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
+    sizes = {} if resize is None else {"resize": resize}
+    write_text(out / MANIFEST, json.dumps({**facts, **sizes, "shards": shards}, indent=1) + "\n")
+    return {part: sum(shard["part"] == part for shard in shards) for part in source.parts}
+
+
+def check_place(out: str | Path) -> None:
+    """Refuse a folder that `write` could not use, before the work; UserError or JobError as there."""
+    out = Path(out)
+    try:
+        import webdataset  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "webdataset":
+            raise
+        raise UserError(
+            "Shards are written with webdataset, which is not installed: pip install 'resnets[shards]'."
+        ) from None
+    if unfinished(out):
+        raise UserError(f"'{out}' holds the shards of a writing that did not end. Remove it, or choose a new folder.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
+    check_folder(out)
+
+
+@dataclass
+class _Ordered:
+    """The samples as they come, or shuffled by a seed."""
+
+    samples: Sequence[Sample]
+    seed: int | None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        order = list(range(len(self)))
+        if self.seed is not None:
+            random.Random(self.seed).shuffle(order)
+        return (self.samples[number] for number in order)
+
+
+class _Member(NamedTuple):
+    sample: Sample
+    suffix: str
+    content: bytes
+    resized: bool
+    digest: bytes  # SHA-256 of the file before it was made smaller
+
+
+def _read(sample: Sample, *, resize: int | None) -> _Member:
+    with opened(sample.path) as file:
+        content = file.read()
+    digest = bytes.fromhex(sample.sha256) if sample.sha256 else hashlib.sha256(content).digest()
+    if resize is None or min(inspect(content, name=sample.path)[2:4]) <= resize:
+        return _Member(sample, _suffix(sample.path), content, False, digest)
+    image = decode_image(content, name=sample.path, min_side=2 * resize)  # a margin as that of Preprocess
+    kind = "JPEG" if inspect(content, name=sample.path).format in _LOSSY else "PNG"
+    file = io.BytesIO()
+    to_shorter_side(image, resize, Image.Resampling.BILINEAR).save(file, kind, **(_JPEG if kind == "JPEG" else {}))
+    return _Member(sample, ".jpg" if kind == "JPEG" else ".png", file.getvalue(), True, digest)
+
+
+def _tars(
+    out: Path, part: str, members: Iterable[_Member], source: Source, number: int, size: float
+) -> Iterator[tuple[Path, np.ndarray, int]]:
+    """Write the images, numbered from `number` on, into tars; each is given when it is full, with its index and the number
+    of images that were made smaller.
+    """
+    waiting = iter(members)
+    following = next(waiting, None)
+    labels = {name: place for place, name in enumerate(source.classes)}
+    count = 0
+    while following is not None:
+        path, count = out / f"{part}-{count:06d}.tar", count + 1
+        rows: list[tuple[Any, ...]] = []
+        resized = 0
+        with _tar(path) as (tar, file):
+            while following is not None and (not rows or file.tell() < size):
+                sample, suffix, content, smaller, digest = following
+                label, resized = labels[sample.label or ""], resized + smaller
+                said = {"label": sample.label, "path": within(str(source.root), sample.path)}
+                entry = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
+                tar.write({"__key__": f"{number:08d}", **entry})
+                group = number_of_group(sample.group)
+                rows.append((label, sample.weight, _SUFFIXES.index(suffix), digest, group))
+                following, number = next(waiting, None), number + 1
+        yield path, _packed(path, rows), resized
+
+
+@contextmanager
+def _tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
+    """A writer of samples into the tar at `path`, and its file. No clock and no user is written into it."""
+    from webdataset import TarWriter
+
+    with path.open("wb") as file:
+        with TarWriter(file, user="", group="", mtime=0, compress=False, encoder=False) as tar:
+            yield tar, file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _suffix(path: str) -> str:
+    """That of the file; of its content, where it has none that is an image's."""
+    suffix = Path(path).suffix.lower()
+    if suffix in ALL_SUFFIXES:
+        return suffix
+    found = f".{inspect(path).format.lower()}"
+    return found if found in ALL_SUFFIXES else ".jpg"
+
+
+def _packed(path: Path, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """The index of a tar: where its headers say that the images lie, and the other fields of ROW in `rows`."""
+    places = []
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            if Path(member.name).suffix in ALL_SUFFIXES:
+                places.append((member.offset_data, member.size))
+            tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
+    packed = np.zeros(len(rows), ROW)
+    packed["offset"], packed["size"] = np.array(places, dtype=np.int64).T
+    for name, values in zip(("label", "weight", "suffix", "sha256", "group"), zip(*rows, strict=True), strict=True):
+        packed[name] = values
+    return packed

@@ -1,1 +1,0 @@
-"""A trained network made fast on the machine at hand: folded, compiled, chosen by a measurement."""

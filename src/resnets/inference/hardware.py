@@ -1,0 +1,64 @@
+"""What decides how fast a network is here: the processor, its threads, and the versions of what computes."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnets import ranks, telemetry
+
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def cpu_flags() -> set[str]:
+    """What the processor can do, in Linux' words; empty elsewhere."""
+    return set(_cpuinfo("flags").split())
+
+
+def native_bf16(device: torch.device) -> str:
+    """Why bf16 is fast on `device`; empty where it is emulated, and slow."""
+    if device.type == "cuda":
+        return "the GPU has it" if torch.cuda.get_device_capability(device)[0] >= 8 else ""
+    if device.type == "cpu" and (flags := cpu_flags() & BF16_FLAGS):
+        return f"the CPU has {' and '.join(sorted(flags))}"
+    return ""
+
+
+def has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
+
+
+@functools.cache
+def openvino() -> Any:
+    """The module `openvino`, imported so that neither the import nor a conversion is reported to anyone."""
+    with telemetry.off():
+        importlib.import_module("openvino.tools.ovc")  # which converts
+        return importlib.import_module("openvino")
+
+
+def identity(device: torch.device) -> dict[str, str | int]:
+    """All that a measured speed depends on beside the network."""
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpuinfo("model name")
+    return {
+        "device": f"{device.type} {chip or platform.processor()}",
+        "features": " ".join(sorted(cpu_flags() & {"avx2", "avx512f", "avx512_vnni", *BF16_FLAGS})),
+        "cores": ranks.cores(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "openvino": importlib.metadata.version("openvino") if has_openvino() else "",
+    }
+
+
+def _cpuinfo(field: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), "")

@@ -1,0 +1,46 @@
+"""Any network of ours as a Keras model, with or without its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from resnets.errors import UserError
+from resnets.models.spec import ResNetSpec
+from resnets.weights import resolve
+from resnets.weights.formats import fold_temperature, keras_model
+from resnets.weights.formats.registry import keras as keras_format
+
+
+def from_spec(
+    spec: ResNetSpec, *, include_top: bool = True, input_shape: tuple[int | None, int | None, int] | None = None
+) -> Any:
+    """A freshly initialized Keras model of a specification: `from_spec(resnets.spec("se_resnet50", classes=5))`.
+
+    It takes float images (N, height, width, channels) and gives logits (N, classes); without its top, the maps of the
+    last stage (N, height / stride, width / stride, C).
+
+    Raises:
+        UserError: Keras is not installed, or the network has stochastic depth, which is no layer of Keras.
+    """
+    if not isinstance(spec, ResNetSpec):
+        raise UserError(f"from_spec takes what resnets.spec(...) gives; received {type(spec).__name__}.")
+    return keras_model.build(spec, top=include_top, input_shape=input_shape)
+
+
+def load(path: str | Path, *, include_top: bool = True) -> Any:
+    """The Keras model of a checkpoint of ours, with its weights; inputs and outputs as of `from_spec`.
+
+    The checkpoint's temperature is folded into the last layer: the softmax of the logits is its calibrated probabilities.
+
+    How images are prepared for it stands in the checkpoint: `resnets.load(path).preprocess`.
+
+    Raises:
+        UserError: as `from_spec`, or the checkpoint cannot be read.
+    """
+    checkpoint = resolve.read(path)
+    if include_top:
+        checkpoint = fold_temperature.with_temperature(checkpoint)
+    model = from_spec(checkpoint.spec, include_top=include_top)
+    keras_format.fill(model, checkpoint.spec, checkpoint.tensors, top=include_top, own_names=True)
+    return model

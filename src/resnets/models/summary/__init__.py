@@ -1,0 +1,1 @@
+"""What a network looks like: its graph, its layer table, its diagram."""

@@ -1,0 +1,189 @@
+"""The layer table of a network, and what it weighs: parameters and multiply-adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from resnets.errors import UserError, suggestion
+from resnets.models.summary.layer_table import graph
+
+LAYOUTS = ("chw", "hwc")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    Attributes:
+        name: the module's path in the network; sums, poolings and the like that are no module bear the path of the
+            module that computes them.
+        type: the name of Keras for such a layer.
+        shape: of the output, the batch first; `None` for any number of images.
+        parameters: as Keras counts them: the moving mean and variance of a batch normalization belong to them.
+        multiply_adds: of a convolution or a dense layer, for one image; 0 for the rest.
+        connected_to: the names of the layers whose output it reads; of a join, the branch before the shortcut.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+    parameters: int
+    multiply_adds: int
+    connected_to: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Numbers of parameters; the moving statistics of a batch normalization are among the non-trainable ones."""
+
+    parameters: int
+    trainable: int
+    non_trainable: int
+
+
+def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", batch: int | None = None) -> list[Row]:
+    """The layers of `net` for images of `imgsz` (a side, or height and width), in the order of Keras' summary.
+
+    Args:
+        net: a network that starts with a convolution and that torch.fx can trace. It is not changed.
+        imgsz: size of the image in pixels.
+        layout: "chw" for shapes with the channels first, as PyTorch has them, or "hwc" with the channels last.
+        batch: what the shapes begin with.
+
+    Raises:
+        UserError: an unknown layout.
+        ValueError: the network takes only larger images.
+    """
+    if layout not in LAYOUTS:
+        raise UserError(f"Unknown layout '{layout}'; it is one of {', '.join(LAYOUTS)}.{suggestion(layout, LAYOUTS)}")
+    return [
+        Row(
+            name=layer.name,
+            type=layer.type,
+            shape=(batch, *_arranged(layer.shape, layout)),
+            parameters=_parameters(layer),
+            multiply_adds=_multiply_adds(layer),
+            connected_to=tuple(source.name for source in layer.inputs),
+        )
+        for layer in graph.layers(net, imgsz)
+    ]
+
+
+def totals(net: nn.Module) -> Totals:
+    """The parameters of `net` as Keras counts them."""
+    trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    frozen = sum(parameter.numel() for parameter in net.parameters() if not parameter.requires_grad)
+    moving = sum(_moving(module) for module in net.modules())
+    return Totals(trainable + frozen + moving, trainable, frozen + moving)
+
+
+def multiply_adds(net: nn.Module, imgsz: int | tuple[int, int]) -> int:
+    """The multiplications of all convolutions and dense layers for one image of `imgsz`, each with its addition.
+
+    Biases, normalizations, activations and poolings are not counted, as in the tables of the papers.
+    """
+    return sum(_multiply_adds(layer) for layer in graph.layers(net, imgsz))
+
+
+def short(count: int) -> str:
+    """A large number in three digits: "4.09 G", "253 M"."""
+    number, unit = (count / 1e9, "G") if count >= 1e9 else (count / 1e6, "M")
+    return f"{number:#.3g}".rstrip(".") + f" {unit}"
+
+
+def document(rows: Sequence[Row], totals: Totals, *, imgsz: tuple[int, int]) -> dict[str, Any]:
+    """The rows and the totals as plain values for JSON."""
+    return {
+        "imgsz": list(imgsz),
+        "layers": [asdict(row) for row in rows],
+        "totals": {**asdict(totals), "multiply_adds": sum(row.multiply_adds for row in rows)},
+    }
+
+
+def table(rows: Sequence[Row], totals: Totals, *, width: int | None = None) -> str:
+    """The layer table and the totals as text; cells are folded so that no line exceeds `width` characters, if given."""
+    head = ("Layer (type)", "Output shape", "Param #", "Connected to")
+    cells = [
+        (f"{row.name} ({row.type})", _shape(row.shape), f"{row.parameters:,}", ", ".join(row.connected_to))
+        for row in rows
+    ]
+    widths = _column_widths([head, *cells], width)
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = [*_folded(head, widths), rule]
+    for line in cells:
+        lines += _folded(line, widths)
+    lines += [
+        rule,
+        f"Total params: {totals.parameters:,}",
+        f"Trainable params: {totals.trainable:,}",
+        f"Non-trainable params: {totals.non_trainable:,}",
+        f"Multiply-adds: {sum(row.multiply_adds for row in rows):,}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _arranged(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    return (*shape[1:], shape[0]) if layout == "hwc" else shape
+
+
+def _parameters(layer: graph.Layer) -> int:
+    if layer.module is None or layer.repeated:
+        return 0
+    return sum(parameter.numel() for parameter in layer.module.parameters()) + _moving(layer.module)
+
+
+def _moving(module: nn.Module) -> int:
+    """The size of the moving mean and variance of one batch normalization."""
+    moving = (getattr(module, name, None) for name in ("running_mean", "running_var"))
+    return sum(tensor.numel() for tensor in moving if isinstance(tensor, Tensor))
+
+
+def _multiply_adds(layer: graph.Layer) -> int:
+    module = layer.module
+    if isinstance(module, nn.Conv2d):
+        return prod(layer.shape) * prod(module.kernel_size) * module.in_channels // module.groups
+    if isinstance(module, nn.Linear):
+        return prod(layer.shape) * module.in_features
+    return 0
+
+
+def _shape(shape: Iterable[int | None]) -> str:
+    return f"({', '.join(str(side) for side in shape)})"
+
+
+def _column_widths(lines: Sequence[tuple[str, ...]], width: int | None) -> list[int]:
+    """As wide as the longest cells, or less in the first and the last column where `width` is short."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        room = max(width - widths[1] - widths[2] - 2 * (len(widths) - 1), 40)
+        widths[0] = min(widths[0], max(room * 5 // 9, room - widths[3]))
+        widths[3] = min(widths[3], room - widths[0])
+    return widths
+
+
+def _folded(line: tuple[str, ...], widths: Sequence[int]) -> list[str]:
+    """The lines that one row of the table takes."""
+    parts = [_wrapped(cell, width) for cell, width in zip(line, widths, strict=True)]
+    folded = []
+    for number in range(max(len(part) for part in parts)):
+        name, shape, count, source = (part[number] if number < len(part) else "" for part in parts)
+        cells = (name.ljust(widths[0]), shape.ljust(widths[1]), count.rjust(widths[2]), source)
+        folded.append("  ".join(cells).rstrip())
+    return folded
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """`cell` in lines of `width`, broken after a space; a path that is longer than a line is broken after a dot."""
+    lines = [""]
+    for word in re.findall(r"\S+\s*", cell):
+        for part in [word] if len(word.rstrip()) <= width else re.findall(r"[^.]+\.?", word):
+            if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+                lines.append("")
+            lines[-1] += part
+    return [line.rstrip() for line in lines]

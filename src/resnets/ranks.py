@@ -1,0 +1,107 @@
+"""Which of the processes of a job this one is, as torchrun or another launcher says; without one it is the only one."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+
+from resnets import resource_limits
+from resnets.errors import UserError
+
+
+def rank() -> int:
+    """The number of this process among all, from 0."""
+    return _number("RANK", 0) if fault() is None else 0
+
+
+def size() -> int:
+    """How many processes do the job together, on all machines."""
+    return _number("WORLD_SIZE", 1) if fault() is None else 1
+
+
+def local_rank() -> int:
+    """The number of this process among those of this machine, from 0: that of its GPU."""
+    return _number("LOCAL_RANK", 0) if size() > 1 else 0
+
+
+def local_size() -> int:
+    """How many of the processes share this machine; a variable left over from another program does not make one more."""
+    return min(max(_number("LOCAL_WORLD_SIZE", 1), 1), size())
+
+
+def fault() -> str | None:
+    """What is wrong with the variables that a launcher sets, which may be left over from another program; None if nothing is.
+
+    With such variables a process counts as the only one. Training, which would wait for the others, refuses them.
+    """
+    given = {name: value for name in ("RANK", "WORLD_SIZE") if (value := os.environ.get(name))}
+    for name, value in given.items():
+        if not value.strip().isdecimal():
+            return f"{name} is '{value}', which is no number"
+    processes = _number("WORLD_SIZE", 1)
+    if processes < 1:
+        return "WORLD_SIZE is 0"
+    if _number("RANK", 0) >= processes:
+        return f"RANK is {_number('RANK', 0)} of {processes} processes, which are counted from 0"
+    needed = ("RANK", "MASTER_ADDR", "MASTER_PORT") if processes > 1 else ()
+    for name in needed:
+        if not os.environ.get(name):
+            return f"WORLD_SIZE is {processes}, and {name} is not set"
+    if needed and not os.environ["MASTER_PORT"].isdecimal():
+        return f"MASTER_PORT is '{os.environ['MASTER_PORT']}', which is no number"
+    return None
+
+
+def patience() -> float:
+    """Seconds after which a process that does not answer counts as stuck: RESNETS_TIMEOUT_MINUTES, or 15 minutes.
+
+    Raises:
+        UserError: the variable is no number above 0.
+    """
+    text = os.environ.get("RESNETS_TIMEOUT_MINUTES", "").strip() or "15"
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise UserError(f"RESNETS_TIMEOUT_MINUTES is '{text}'; it is a number of minutes above 0, such as 15.")
+    return 60 * minutes
+
+
+# In quotes stand the names of files, which may hold any word; an apostrophe within a word is none.
+_QUOTED = re.compile(r"(?<!\w)'[^']*'|\"[^\"]*\"")
+_LOST = re.compile(
+    r"\b(ProcessGroup)?([Gg]loo|NCCL)\b|\bc10d\b|\b(by|with|from) (remote )?peer\b|\brendezvous\b", re.ASCII
+)
+
+
+def unquoted(text: str) -> str:
+    """The words of a library's message without what it quotes, such as names of files."""
+    return _QUOTED.sub("''", text)
+
+
+def lost(error: BaseException) -> bool:
+    """Whether a library says that the processes of a job cannot reach each other any more."""
+    return not isinstance(error, OSError) and _LOST.search(unquoted(str(error))) is not None
+
+
+def _number(name: str, default: int) -> int:
+    """The value of an environment variable; the default where it is missing, empty or no number."""
+    value = os.environ.get(name, "").strip()
+    return int(value) if value.isdecimal() else default
+
+
+def cores() -> int:
+    """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
+    return max(resource_limits.processors() // local_size(), 1)
+
+
+def launched() -> bool:
+    """Whether a launcher has started this process, with others or alone."""
+    return size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def ignore_image_remarks() -> None:
+    """Let Pillow's remarks on odd metadata, which name no file, stay unsaid; only for a process that is ours alone."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

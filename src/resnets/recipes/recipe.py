@@ -1,0 +1,306 @@
+"""A recipe: everything that decides a training run, as one frozen value.
+
+`None` in a recipe means "to be chosen from the images and the machine"; `resnets.training.autoconfig` fills it in and says
+why. Units stand in the names. A value out of range is refused where it is set, with the key that names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from resnets.errors import UserError, suggestion
+from resnets.recipes.save_interval import Interval
+
+
+def _value(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
+    """A number with its allowed range: `low` and `high` are included, `above` is not."""
+    return field(default=default, metadata={"low": low, "above": above, "high": high})
+
+
+def _choice(default: Any, *names: str) -> Any:
+    return field(default=default, metadata={"names": names})
+
+
+class Part:
+    """A table of a recipe. Each value is checked against its range when the part is made."""
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):  # type: ignore[arg-type]
+            for value in _flat(getattr(self, entry.name)):
+                _check(f"{type(self).__name__.lower()}.{entry.name}", value, entry.metadata)
+
+
+def _flat(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _check(key: str, value: Any, rule: typing.Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key} must be a finite number; received {value}.")
+    names = rule.get("names")
+    if names and value not in names:
+        raise UserError(f"{key} is one of {', '.join(names)}; received '{value}'.{suggestion(str(value), names)}")
+    bounds = [("low", "at least", lambda bound: value < bound), ("above", "more than", lambda bound: value <= bound)]
+    bounds.append(("high", "at most", lambda bound: value > bound))
+    for bound, words, broken in bounds:
+        if rule.get(bound) is not None and broken(rule[bound]):
+            raise UserError(f"{key} must be {words} {rule[bound]:g}; received {value:g}.")
+
+
+@dataclass(frozen=True)
+class Model(Part):
+    """Which network; the values after `weights` go to the zoo, `None` leaves what the zoo says."""
+
+    name: str | None = None  # None: the one that made the weights
+    weights: str = "none"  # "none" or a checkpoint file
+    stem: str | None = None
+    shortcut: str | None = None
+    pool: str | None = None
+    hidden: int | None = _value(None, low=1)  # width of a dense layer with ReLU before the last one
+    drop_path_rate: float | None = _value(None, low=0, high=1)
+    zero_init_residual: bool | None = None
+
+
+@dataclass(frozen=True)
+class Data(Part):
+    """Which images, how they are split, shaped and grouped into batches."""
+
+    location: str = ""
+    imgsz: int | None = _value(None, low=1)  # side of the square that the network sees, pixels
+    resize: str = _choice("shorter", "shorter", "stretch", "pad", "none")
+    antialias: bool = True
+    crop_share: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_share
+    # What is subtracted and divided by: the published ImageNet statistics, those of the training images, the mean
+    # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
+    # weights: as the given weights were trained.
+    normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
+    split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is cut anew
+    val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no image is held out
+    split_seed: int = _value(123, low=0)
+    group_by: str | None = None
+    folds: int | None = _value(None, low=2)
+    fold: int | None = _value(None, low=1)
+    on_bad: str = _choice("error", "error", "skip")
+    batch: int | None = _value(None, low=1)
+    balance: str = _choice("none", "none", "loss", "sampler")
+    workers: int | None = _value(None, low=0)
+    cache: str = _choice("auto", "auto", "ram", "off")
+
+
+@dataclass(frozen=True)
+class Augment(Part):
+    """How a training image is varied. Shares are of the image, probabilities 0..1."""
+
+    # auto: random_resized for images above 64 pixels, else pad without what changes colors
+    crop: str = _choice("auto", "auto", "random_resized", "shorter_side", "pad", "none")
+    scale: tuple[float, float] = _value((0.35, 1.0), above=0, high=1)  # area of a random_resized crop
+    ratio: tuple[float, float] = _value((3 / 4, 4 / 3), above=0)
+    shorter_side: tuple[int, int] = _value((256, 480), low=1)  # pixels, drawn uniformly before a 'shorter_side' crop
+    pad_pixels: int | None = _value(None, low=0)
+    pad_mode: str = _choice("zeros", "zeros", "edge")  # zeros after normalizing: the mean; edge: the last row repeated
+    flip: float = _value(0.5, low=0, high=1)
+    jitter: float = _value(0.0, low=0, high=1)  # brightness, contrast and saturation
+    pca_std: float = _value(0.0, low=0)  # AlexNet's color augmentation; 0.1 in the paper
+    trivial: bool = False  # TrivialAugment: one random operation per image
+    erase: float = _value(0.0, low=0, high=1)
+    mixup_alpha: float = _value(0.0, low=0)
+    cutmix_alpha: float = _value(0.0, low=0)
+
+
+@dataclass(frozen=True)
+class Loss(Part):
+    label_smoothing: float = _value(0.0, low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Optim(Part):
+    name: str = _choice("sgd", "sgd", "adam", "adamw")
+    lr: float = _value(0.1, above=0)  # for a batch of `lr_batch`
+    lr_batch: int | None = _value(None, low=1)  # None: the lr is not scaled with the batch
+    momentum: float = _value(0.9, low=0, high=1)
+    nesterov: bool = False
+    weight_decay: float = _value(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
+    decay_norm_and_bias: bool = True
+    accumulate: int = _value(1, low=1)  # slices in which a batch is worked through to save memory
+    clip_norm: float | None = _value(None, above=0)
+
+
+@dataclass(frozen=True)
+class Schedule(Part):
+    name: str = _choice("cosine", "constant", "step", "cosine", "one_cycle")
+    warmup_epochs: float = _value(0.0, low=0)
+    warmup_share: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
+    # The 2015 paper's warm-up for 110 layers and more: `warmup_share` of the lr until the error of the last
+    # 100 training batches is below this share.
+    warmup_until_error: float | None = _value(None, above=0, high=1)
+    milestones_steps: tuple[int, ...] = _value((), low=1)
+    milestones_epochs: tuple[float, ...] = _value((), above=0)
+    factor: float = _value(0.1, above=0, high=1)  # at each milestone
+    factors: tuple[float, ...] = _value((), above=0)  # one factor for each milestone where they differ
+    # Lowering by `plateau_factor` after so many epochs without a lower validation loss, on top of the curve.
+    plateau_epochs: int | None = _value(None, low=1)
+    plateau_factor: float = _value(0.1, above=0, high=1)
+    plateau_min_share: float = _value(0.0, low=0, high=1)  # of the lr; it is not lowered further
+    peak_share: float = _value(0.3, above=0, high=1)  # of all steps, spent rising in one_cycle
+
+
+@dataclass(frozen=True)
+class Freeze(Part):
+    part: str = "none"  # "none", "body", or the number of stages that stay frozen (the stem with them)
+    head_epochs: int = _value(0, low=0)  # first epochs, in which only the head learns
+    body_lr_share: float = _value(1.0, low=0)  # lr of the body as a share of the head's
+    norm: str = _choice("train", "train", "eval", "frozen")  # BN of what is not frozen
+
+
+@dataclass(frozen=True)
+class Ema(Part):
+    decay: float = _value(0.0, low=0, high=0.999999)  # per step; 0: no average is kept
+
+
+@dataclass(frozen=True)
+class Stop(Part):
+    epochs: int | None = _value(None, low=1)
+    steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps
+    patience_epochs: int | None = _value(None, low=1)
+
+
+@dataclass(frozen=True)
+class Speed(Part):
+    device: str = "auto"
+    precision: str = _choice("auto", "auto", "fp32", "bf16")
+    channels_last: bool = True
+    threads: int | None = _value(None, low=1)
+    deterministic: bool = False
+    compile: bool = False  # the training step through torch.compile: it takes about a minute, and gains little on a CPU
+    sync_bn: bool = False  # of several processes: BN takes its statistics over all of them
+
+
+@dataclass(frozen=True)
+class Save(Part):
+    """When the state is saved on the way, apart from the end of each epoch, Ctrl-C and SIGTERM."""
+
+    every: str = "300s"  # or steps, such as 200; no more than this is lost when the machine goes down
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Interval.read(self.every)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str = "custom"
+    seed: int = 0
+    model: Model = Model()
+    data: Data = Data()
+    augment: Augment = Augment()
+    loss: Loss = Loss()
+    optim: Optim = Optim()
+    schedule: Schedule = Schedule()
+    freeze: Freeze = Freeze()
+    ema: Ema = Ema()
+    stop: Stop = Stop()
+    speed: Speed = Speed()
+    save: Save = Save()
+
+    def __post_init__(self) -> None:
+        if self.freeze.part not in ("none", "body") and not self.freeze.part.isdecimal():
+            raise UserError(f"freeze.part is 'none', 'body' or a number of stages; received '{self.freeze.part}'.")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed must be 0 or more; received {self.seed}.")
+
+
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """How many steps the run has."""
+    return recipe.stop.steps or (recipe.stop.epochs or 1) * steps_per_epoch
+
+
+def keys(recipe: Recipe) -> dict[str, Any]:
+    """Every key of the recipe in dotted form with its value, in order."""
+    flat: dict[str, Any] = {}
+    for entry in dataclasses.fields(recipe):
+        value = getattr(recipe, entry.name)
+        if isinstance(value, Part):
+            flat |= {f"{entry.name}.{each.name}": getattr(value, each.name) for each in dataclasses.fields(value)}  # type: ignore[arg-type]
+        else:
+            flat[entry.name] = value
+    return flat
+
+
+def assign(recipe: Recipe, key: str, value: Any) -> Recipe:
+    """The recipe with `value` at the dotted `key`; a string is read as the type of that key.
+
+    Raises:
+        UserError: an unknown key, a value of another type or out of range.
+    """
+    known = keys(recipe)
+    if key not in known:
+        ends = {name.rpartition(".")[2]: name for name in known}
+        near = suggestion(key, known) or (f" Did you mean '{ends[key]}'?" if key in ends else "")
+        raise UserError(f"A recipe has no value '{key}'.{near} The keys are: {', '.join(known)}")
+    table, _, name = key.rpartition(".")
+    owner: Any = getattr(recipe, table) if table else recipe
+    hint = typing.get_type_hints(type(owner))[name]
+    changed = replace(owner, **{name: _typed(key, value, hint)})
+    return replace(recipe, **{table: changed}) if table else changed
+
+
+def override(recipe: Recipe, assignment: str) -> Recipe:
+    """The recipe after one `key=value` such as `optim.lr=0.2` or `augment.scale=0.5,1`."""
+    key, equals, value = assignment.partition("=")
+    if not equals:
+        raise UserError(f"Received '{assignment}' where key=value was expected, such as optim.lr=0.2")
+    return assign(recipe, key.strip(), value.strip())
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`; the words none and auto stand for None where it is allowed."""
+    if isinstance(hint, types.UnionType):
+        inner = next(each for each in typing.get_args(hint) if each is not type(None))
+        empty = value is None or (isinstance(value, str) and value.lower() in ("", "none", "auto"))
+        return None if empty else _typed(key, value, inner)
+    if typing.get_origin(hint) is tuple:
+        inner, second = typing.get_args(hint)
+        parts = [each for each in value.strip("()[] ").split(",") if each.strip()] if isinstance(value, str) else value
+        if second is not Ellipsis and len(parts) != 2:
+            raise UserError(f"{key} takes two numbers such as 0.5,1; received '{value}'.")
+        return tuple(_typed(key, each, inner) for each in parts)
+    if hint is bool and isinstance(value, str):
+        words = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
+        if value.lower() not in words:
+            raise UserError(f"{key} is true or false; received '{value}'.")
+        return words[value.lower()]
+    try:
+        number = hint(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or (hint is int and isinstance(value, float) and value != number):
+        kind = {int: "a whole number", float: "a number"}.get(hint, "a text")
+        comma = re.fullmatch(r"(-?\d+),(\d+)", str(value))
+        hint_ = f" Write {comma[1]}.{comma[2]}, with a point." if comma and hint is float else ""
+        raise UserError(f"{key} is {kind}; received '{value}'.{hint_}")
+    return number
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The same recipe shrunk to seconds, for tests: tiny network, small images, two epochs, nothing in parallel."""
+    steps = None if recipe.stop.steps is None else min(recipe.stop.steps, 12)
+    milestones = tuple(range(4, 4 + 4 * len(recipe.schedule.milestones_steps), 4))
+    warmup_epochs = min(recipe.schedule.warmup_epochs, 0.5)
+    return replace(
+        recipe,
+        model=replace(recipe.model, name="tiny", stem=None, shortcut=None),
+        data=replace(recipe.data, imgsz=32, batch=32, workers=0),
+        augment=replace(recipe.augment, shorter_side=(32, 40)),
+        schedule=replace(recipe.schedule, warmup_epochs=warmup_epochs, milestones_steps=milestones),
+        freeze=replace(recipe.freeze, head_epochs=min(recipe.freeze.head_epochs, 1)),
+        stop=replace(recipe.stop, epochs=2, steps=steps),
+        speed=replace(recipe.speed, precision="fp32", device="cpu", threads=1),
+    )

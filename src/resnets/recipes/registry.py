@@ -1,0 +1,29 @@
+"""The recipes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from resnets.errors import UserError, suggestion
+from resnets.recipes import finetune, he2015_cifar, he2015_imagenet, notes_cifar, scratch, tutorial_transfer
+from resnets.recipes.recipe import Recipe
+
+RECIPES: dict[str, Callable[[str | None], Recipe]] = {
+    "scratch": scratch.recipe,
+    "finetune": finetune.recipe,
+    "he2015_cifar": he2015_cifar.recipe,
+    "he2015_imagenet": he2015_imagenet.recipe,
+    "tutorial_transfer": tutorial_transfer.recipe,
+    "notes_cifar": notes_cifar.recipe,
+}
+
+
+def find(name: str, model: str | None = None) -> Recipe:
+    """The recipe of that name, for the network `model` (None: its own).
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise UserError(f"There is no recipe '{name}'.{suggestion(name, RECIPES)} There are: {', '.join(RECIPES)}.")
+    return RECIPES[name](model)

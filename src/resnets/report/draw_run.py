@@ -1,0 +1,39 @@
+"""The figures of a run and its offline page, drawn from values and from the files of the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnets.report.figures import confusion_matrix, image_grid, reliability_diagram, training_curves
+from resnets.report.html import page, run_files
+from resnets.tasks.classification import metrics
+from resnets.tasks.classification.prediction_set import Predictions
+
+
+def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
+    """Draw what the run folder and the predictions of its best weights allow; what cannot be drawn is left out.
+
+    Args:
+        run: the run folder with the journal and the tables of the run.
+        predictions: those on the validation images; None, or without images or labels, when there are none.
+
+    Returns:
+        The files written, `report.html` last.
+
+    Raises:
+        JobError: the folder cannot be written to.
+    """
+    run = Path(run)
+    drawn = []
+    rows = run_files.read(run).rows
+    if rows:
+        drawn.append(training_curves.draw(rows, run / "results.png"))
+    if predictions is not None and len(predictions):
+        if predictions.labeled.any():
+            matrix = metrics.confusion(predictions)
+            drawn.append(confusion_matrix.draw(matrix, predictions.classes, run / "confusion_matrix.png"))
+            drawn.append(reliability_diagram.draw(predictions, run / "reliability.png"))
+            drawn.append(image_grid.worst(predictions, run / "top_losses.png"))
+        drawn.append(image_grid.predictions(predictions, run / "val_batch_pred.jpg"))
+    drawn.append(page.write(run))
+    return drawn

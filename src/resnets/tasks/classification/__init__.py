@@ -1,0 +1,1 @@
+"""Classification: prediction, evaluation, calibration and comparison of models."""

@@ -1,0 +1,191 @@
+"""A trained network with everything that is needed to use it: files in, class names and probabilities out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from resnets.data.image.decode import upright
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.thread_pool import in_order
+from resnets.errors import ImageError, JobError, UserError
+from resnets.inference.model_runner import Job, Runner
+from resnets.models.resnet import ResNet, check_side
+from resnets.models.spec import ResNetSpec
+from resnets.tasks.classification.prediction import Prediction
+from resnets.tasks.inputs.batching import Prepared, check_sizes, chunks
+
+ImageInput = str | Path | np.ndarray | Image.Image
+
+
+class Classifier:
+    """A network with everything that is needed to use it.
+
+    Attributes:
+        net: the network, in eval mode, in channels_last layout, on `device`.
+        preprocess: how an image becomes its input.
+        classes: the names, in the order of the outputs; "output 0", "output 1", … where they are not known.
+        named: whether they are known.
+        temperature: the logits are divided by it before the softmax.
+        spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
+        name: what it was loaded from; for messages.
+        runner: what computes the logits. `engine` and `precision` say with what: "auto" follows the rule of
+            `resnets.inference.choose_backend`; `precision="fp32"` is the reference.
+    """
+
+    def __init__(
+        self,
+        net: ResNet,
+        preprocess: Preprocess,
+        classes: Sequence[str],
+        temperature: float = 1.0,
+        *,
+        named: bool = True,
+        spec: ResNetSpec | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+        engine: str = "auto",
+        precision: str = "auto",
+        name: str = "",
+    ) -> None:
+        self.net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.preprocess = preprocess
+        self.classes = tuple(classes)
+        self.named = named
+        self.temperature = temperature
+        self.spec = spec
+        self.metrics = dict(metrics or {})
+        self.provenance = dict(provenance or {})
+        self.device = torch.device(device)
+        self.name = name or (spec.name if spec else type(net).__name__)
+        self.dtype = next(net.parameters()).dtype
+        self.runner = Runner(self.net, engine, precision)
+
+    def __repr__(self) -> str:
+        height, width = self.preprocess.size
+        return f"Classifier({self.name}, {len(self.classes)} classes, images of {width}x{height})"
+
+    def predict(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        top_k: int = 5,
+        batch: int = 32,
+        workers: int | None = None,
+    ) -> list[Prediction]:
+        """Classify one image or many; one answer each, in the same order.
+
+        Args:
+            images: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in gray.
+            top_k: how many classes each answer names; all when there are fewer.
+            batch: images that go through the network together.
+            workers: threads that read images; None for one a processor, 0 for none of their own.
+
+        An image that cannot be read is an answer with `error`, not an exception.
+
+        Raises:
+            UserError: an object that is no image; a number out of range.
+            JobError: the network's answer is not a number, since its weights are damaged.
+        """
+        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
+        return list(self.stream(images, top_k=top_k, batch=batch, workers=workers))
+
+    def stream(
+        self, images: Iterable[ImageInput], *, top_k: int = 5, batch: int = 32, workers: int | None = None
+    ) -> Iterator[Prediction]:
+        """As `predict`, one answer after the other; memory does not grow with the number of images."""
+        check_sizes(batch, workers)
+        count = len(images) if isinstance(images, Sized) else None
+        job = self.runner.job(count, batch, temperature=self.temperature)
+        if top_k < 1:
+            raise UserError(f"`top_k` must be 1 or more; received {top_k}.")
+        ready = in_order(self._prepared, enumerate(images), workers=workers, ahead=2 * batch)
+        for chunk in chunks(ready, batch):
+            logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None], job))
+            for entry in chunk:
+                if entry.error is None:
+                    yield self._answer(entry.name, next(logits), top_k)
+                else:
+                    yield Prediction(path=entry.name, error=entry.error)
+
+    def logits(self, images: Sequence[Tensor], job: Job | None = None) -> Tensor:
+        """float32 (N, K) on the CPU, for N prepared images (C, h, w), which may differ in size.
+
+        Images of one size go through the network together. The temperature is not applied.
+
+        Args:
+            job: that they are part of; None for one of their own, which the reference computes unless something else was
+                asked for.
+        """
+        job = job or self.runner.job(None, max(len(images), 1), precision="fp32")
+        groups: dict[torch.Size, list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            if not isinstance(image, Tensor) or image.ndim != 3:
+                kind = f"tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+                raise UserError(
+                    "`logits` takes a list of prepared tensors (C, h, w), as `preprocess.load(path)` gives them, or one tensor "
+                    f"(N, C, h, w); received in it a {kind}."
+                )
+            groups[image.shape].append(index)
+        out = torch.empty(len(images), len(self.classes))
+        with torch.inference_mode():
+            for indices in groups.values():
+                stack = torch.stack([images[index] for index in indices])
+                out[indices] = job.logits(stack.to(self.dtype))
+        return out
+
+    def check_side(self, view: Tensor) -> None:
+        """Raises ImageError for an input (C, h, w) of a size that the network cannot take."""
+        try:
+            check_side(view, self.net.min_side, self.net.only_side)
+        except ValueError as error:
+            raise ImageError(str(error)) from error
+
+    def _prepared(self, numbered: tuple[int, ImageInput]) -> Prepared:
+        number, image = numbered
+        name = str(image) if isinstance(image, (str, Path)) else f"[{number}]"
+        try:
+            ready = self._input(image, name)
+            self.check_side(ready)
+        except ImageError as error:
+            return Prepared(name, [], error.reason)
+        return Prepared(name, [[ready]])
+
+    def _input(self, image: ImageInput, name: str) -> Tensor:
+        if isinstance(image, (str, Path)):
+            return self.preprocess.load(image)
+        if isinstance(image, Image.Image):
+            return self.preprocess(upright(image, name=name, background=self.preprocess.background))
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+            if image.ndim == 2:
+                image = np.repeat(image[:, :, None], 3, axis=2)
+            if image.ndim == 3 and image.shape[2] == 3 and image.size:
+                return self.preprocess(image)
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UserError(
+            f"Image {name} is of the kind {kind}; a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+            "in gray can be classified."
+        )
+
+    def _answer(self, name: str, logits: Tensor, top_k: int) -> Prediction:
+        check_finite(logits, name)
+        probabilities = torch.softmax(logits.double() / self.temperature, dim=0)
+        # Of equals the first class comes first, as in `Predictions.predicted`.
+        best = logits.sort(descending=True, stable=True).indices[:top_k].tolist()
+        top = tuple((self.classes[index], float(probabilities[index])) for index in best)
+        return Prediction(path=name, label=top[0][0], probability=top[0][1], top=top)
+
+
+def check_finite(logits: Tensor, name: str) -> None:
+    """Raises JobError where the answer for the image `name` is not a number: it would pass for the first class."""
+    if not torch.isfinite(logits).all():
+        raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")

@@ -1,0 +1,120 @@
+"""The predictions for a set of images, from which every metric and every figure is made."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy import special
+
+from resnets import atomic_write
+
+UNLABELED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a network, or several together, said about N images of K classes.
+
+    `true` int64 (N,) holds the index of the class, -1 where the image has no label; `logits` float32 (N, K).
+    `skipped` are the images that could not be read and are not among the N. `backend` and `precision` are what computed
+    the logits, where that is known.
+    """
+
+    paths: tuple[str, ...]
+    true: np.ndarray
+    logits: np.ndarray
+    classes: tuple[str, ...]
+    temperature: float = 1.0
+    skipped: tuple[str, ...] = ()
+    backend: str = ""
+    precision: str = ""
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """`backend` and `precision` as JSON can hold them."""
+        return {"backend": self.backend, "precision": self.precision}
+
+    def __post_init__(self) -> None:
+        count, classes = len(self.paths), len(self.classes)
+        assert self.true.shape == (count,), self.true.shape
+        assert self.logits.shape == (count, classes), self.logits.shape
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def log_probabilities(self) -> np.ndarray:
+        """float64 (N, K): the log-softmax of logits / temperature."""
+        return log_softmax(self.logits.astype(np.float64) / self.temperature)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """float64 (N, K), each row with the sum 1."""
+        return np.exp(self.log_probabilities)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """int64 (N,): the most probable class, the first of equals."""
+        return self.logits.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """float64 (N,): the probability of the predicted class."""
+        return np.exp(self.log_probabilities.max(axis=1))
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """bool (N,): which images have a label."""
+        return self.true != UNLABELED
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool (N,): False without a label."""
+        return self.predicted == self.true
+
+    @property
+    def losses(self) -> np.ndarray:
+        """float64 (N,): the cross-entropy, -log of the probability of the true class; NaN without a label."""
+        picked = self.log_probabilities[np.arange(len(self)), np.where(self.labeled, self.true, 0)]
+        return np.where(self.labeled, -picked, np.nan)
+
+    def with_labels(self) -> Predictions:
+        """Only the images that have a label."""
+        if self.labeled.all():
+            return self
+        kept = np.flatnonzero(self.labeled)
+        paths = tuple(self.paths[index] for index in kept)
+        return replace(self, paths=paths, true=self.true[kept], logits=self.logits[kept])
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write a row an image: path, true, predicted, probability, loss; the cell is empty where there is no label.
+
+        Raises:
+            JobError: `path` cannot be written to.
+        """
+        text = io.StringIO(newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", "true", "predicted", "probability", "loss"])
+        numbers = zip(self.paths, self.true, self.predicted, self.confidence, self.losses, strict=True)
+        for name, true, predicted, probability, loss in numbers:
+            label, shown = ("", "") if true == UNLABELED else (self.classes[true], f"{loss:.6f}")
+            table.writerow([name, label, self.classes[predicted], f"{probability:.6f}", shown])
+        # A file name may hold bytes that are no text; they leave as they came.
+        atomic_write.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """float64 (..., K) of float (..., K), over the last axis."""
+    return special.log_softmax(logits.astype(np.float64), axis=-1)
+
+
+def average(several: Sequence[np.ndarray]) -> np.ndarray:
+    """The log of the mean of the probabilities whose logs are given, each float (..., K) of one shape."""
+    logs = np.stack([np.asarray(one, dtype=np.float64) for one in several])
+    return special.logsumexp(logs, axis=0, b=1 / len(logs))

@@ -1,0 +1,1 @@
+"""Which images a command works on, and their batches."""

@@ -1,0 +1,139 @@
+"""The recipe of a run with everything that the user set, each with its origin; the rest is chosen in `training/autoconfig.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resnets.data.datasets import open_dataset
+from resnets.errors import UserError, suggestion
+from resnets.models import zoo
+from resnets.recipes import registry
+from resnets.recipes.recipe import Recipe, keys, override
+from resnets.training import distributed
+from resnets.training.autoconfig import Draft
+from resnets.weights import pretrained
+from resnets.weights.hub import other_names
+
+SAME_TENSORS = ("drop_path_rate", "hidden", "pool")  # of `model`: published weights fit with any; the head is a new one
+
+# What the arguments of `train` are called in a recipe.
+KEYS = {
+    "epochs": "stop.epochs",
+    "batch": "data.batch",
+    "lr": "optim.lr",
+    "imgsz": "data.imgsz",
+    "workers": "data.workers",
+    "device": "speed.device",
+    "seed": "seed",
+    "patience": "stop.patience_epochs",
+    "freeze": "freeze.part",
+    "precision": "speed.precision",
+    "deterministic": "speed.deterministic",
+    "cache": "data.cache",
+    "on_bad": "data.on_bad",
+    "balance": "data.balance",
+    "split_file": "data.split_file",
+    "val_fraction": "data.val_fraction",
+    "group_by": "data.group_by",
+    "folds": "data.folds",
+    "fold": "data.fold",
+    "stem": "model.stem",
+    "save_every": "save.every",
+    "sync_bn": "speed.sync_bn",
+}
+
+
+def arguments(values: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments of `train` that were given; raises UserError for one that it does not have."""
+    unknown = [key for key in values if key not in KEYS]
+    if unknown:
+        known = (*KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
+        raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], known)}")
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def draft(
+    data: str,
+    model: str | None,
+    weights: str | None,
+    recipe: str | Recipe | None,
+    given: dict[str, Any],
+    overrides: Sequence[str],
+) -> Draft:
+    """The recipe with everything that the user set, each with its origin."""
+    model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
+    weights, overrides = _taken("model.weights", weights, overrides)
+    weights = None if weights is None else other_names.meaning(weights, model)
+    published_name, reason, unfit = None, "", ""
+    if weights is None and recipe is None:
+        unfit = _unfit(data, model, given, overrides)
+        if not unfit:
+            published_name, reason = distributed.by_first(lambda: pretrained.obtained(model or "resnet18"))
+    weights = weights or "none"
+    chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
+    draft = Draft(chosen if isinstance(chosen, Recipe) else registry.find(chosen, model))
+    draft.set("data.location", data, "given")
+    if model is not None:
+        draft.set("model.name", model, "given: --model")
+    if weights != "none":
+        name = pretrained.chosen(weights, draft.recipe.model.name)
+        draft.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
+        if model is None and chosen == "scratch":
+            draft.set("model.name", None, "chosen: the network of the weights")
+    elif published_name is not None:
+        draft.set(
+            "model.weights",
+            published_name,
+            "chosen: published ImageNet weights; `weights=none` begins from random ones",
+        )
+    elif reason:
+        remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
+        if reason.startswith("nobody"):
+            remedy = "`model=resnet18` has published ones"
+        draft.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
+    elif unfit:
+        draft.set("model.weights", "none", f"chosen: random, since {unfit}")
+    for key, value in given.items():
+        draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
+    for assignment in overrides:
+        _override(draft, assignment)
+    return draft
+
+
+def _unfit(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:
+    """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
+    published; empty where they do.
+    """
+    if open_dataset.builtin_set(data):
+        return f"'{data}' is built in"
+    if model is not None and model not in zoo.entries():
+        return f"there are no published weights of '{model}'"
+    if zoo.spec(model or "resnet18").stem == "cifar":
+        return f"{model} is for small images"
+    changed = [f"stem={given['stem']}"] if "stem" in given else []
+    changed += [each.strip() for each in overrides if _changes_tensors(each.partition("=")[0].strip())]
+    return f"`{changed[0]}` makes another network than the published ones" if changed else ""
+
+
+def _changes_tensors(key: str) -> bool:
+    return key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS
+
+
+def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The value of an argument that an override may give as well, and the other overrides."""
+    found = next((each for each in overrides if each.partition("=")[0].strip() == key), None)
+    if given is not None or found is None:
+        return given, overrides
+    return found.partition("=")[2].strip(), [each for each in overrides if each is not found]
+
+
+def _override(draft: Draft, assignment: str) -> None:
+    """Take over `key=value`; raises UserError where the same key was given before, with another value."""
+    key = assignment.partition("=")[0].strip()
+    before, draft.recipe = draft.recipe, override(draft.recipe, assignment)
+    if draft.given(key) and draft.recipe != before:
+        origin, was = draft.origins[key].removeprefix("given").removeprefix(": --"), keys(before)[key]
+        earlier = f"`{origin.replace('-', '_')}={was}`" if origin not in ("", "set") else f"{key}={was}"
+        raise UserError(f"`{assignment}` and {earlier} say two things of one value. Leave one of them out.")
+    draft.origins[key] = "given: --set"

@@ -1,0 +1,298 @@
+"""A frozen body is run once: its pooled vectors are kept, and the head learns from them in seconds.
+
+An image is augmented anew each time, so the images of a few epochs are kept, augmented as those epochs would show them, in
+their order. In these epochs the head sees exactly what it would see through the body; after that they come again, in
+another order. Where a recipe releases the body later, its images take over from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from resnets import ranks
+from resnets.atomic_write import replacing
+from resnets.data.loading import loader, ram_cache
+from resnets.data.loading.epoch_order import Place, Plan
+from resnets.data.loading.epoch_order import order as order_of
+from resnets.data.loading.loader import Evaluation
+from resnets.data.loading.worker_processes import Batch
+from resnets.inference.model_runner import Runner
+from resnets.progress import say, track
+from resnets.recipes.recipe import Recipe
+from resnets.training.optimization import freeze
+from resnets.training.state import Parts
+from resnets.training.train_data import EVALUATION_BATCH, Feed
+
+VIEWS = 4  # of each training image, where images are varied
+MEMORY_SHARE = 0.25  # of the free memory, for all vectors
+FILE = "pooled.safetensors"
+
+
+class Vectors(NamedTuple):
+    """What the frozen body makes of the images, in fp32, and the names of the backends that computed it."""
+
+    train: Tensor  # (views, N, features), by the position in the epoch; by the number of the image where nothing is augmented
+    val: Tensor  # (M, features)
+    backend: str
+
+
+def pool(parts: Parts, epoch: int, run: Path) -> None:
+    """Let the epochs in which the whole body is frozen, from `epoch` (from 0) on, read pooled vectors.
+
+    Nothing changes where the body learns, or where what comes out of it is not the same for one view each time:
+    images that are mixed, or a body that draws lots. The vectors are kept under `run/state`, for a resumed run.
+    """
+    frozen = _frozen_epochs(parts)
+    if epoch >= frozen or (reason := _unfit(parts)):
+        if epoch < frozen:
+            say(f"the frozen body is run in every epoch: {reason}")
+        return
+    path, key = run / "state" / FILE, _key(parts)
+    vectors = _read(path, key)
+    if vectors is None:
+        views = _views(parts)
+        if not views:
+            say("the frozen body is run in every epoch: its vectors would not fit into memory")
+            return
+        vectors = _computed(parts, views)
+        _write(path, key, vectors)
+    views = len(vectors.train)  # those of the run's beginning, however much memory is free now
+    say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training image")
+    feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
+    parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
+    if parts.val is not None:
+        parts.val = PooledEvaluation(  # type: ignore[assignment]
+            parts.val, vectors.val, lambda: feed.epoch < frozen, vectors.backend
+        )
+    parts.reads_vectors = True
+
+
+def of_validation(parts: Parts, epoch: int, run: Path) -> tuple[Tensor, str] | None:
+    """The vectors (M, features) of the validation images that epoch `epoch` (from 1) was judged by, and the backend that
+    computed them; None where it was judged by images.
+    """
+    if parts.val is None or not 1 <= epoch <= _frozen_epochs(parts) or _unfit(parts):
+        return None
+    if isinstance(parts.val, PooledEvaluation):
+        return parts.val.vectors, parts.val.backend
+    vectors = _read(run / "state" / FILE, _key(parts))  # the run had ended before
+    return None if vectors is None else (vectors.val, vectors.backend)
+
+
+@dataclass
+class PooledFeed:
+    """A Feed whose first `frozen` epochs hold vectors in the place of images; `epoch` is that of the last batch."""
+
+    feed: Feed
+    vectors: Tensor  # (views, N, features)
+    frozen: int
+    epoch: int = 0
+    augmented: bool = True
+    orders: dict[int, Tensor] = field(default_factory=dict)  # of the images, in each view
+
+    @property
+    def plan(self) -> Plan:
+        return self.feed.plan
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return self.feed.paths
+
+    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
+        """As `Feed.batches`."""
+        self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
+        for epoch, step, numbers in self.plan.batches(start):
+            self.epoch = epoch
+            if epoch >= self.frozen:
+                break
+            numbers, rows = self._rows(epoch, step, numbers)
+            vectors = self.vectors[epoch % len(self.vectors)][rows]
+            yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
+        for batch in self.feed.batches(Place(epoch, step), waiting):
+            self.epoch = batch.epoch
+            yield batch
+
+    def _rows(self, epoch: int, step: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers of the images of a batch, and where their vectors stand in the view of this epoch."""
+        if not self.augmented:
+            return numbers, numbers
+        positions = self.plan.positions(step)
+        if epoch < len(self.vectors):
+            return numbers, positions
+        order = self._order(epoch % len(self.vectors))
+        if self.plan.weights is None:
+            return numbers, order[numbers]
+        again = order_of(self.plan.count, seed=self.plan.seed, epoch=epoch)[positions]
+        return order[again], again
+
+    def _order(self, view: int) -> Tensor:
+        """The numbers of the images in a view; where each stands there once, the position of each number instead."""
+        if view not in self.orders:
+            order = self.plan.order(view)
+            self.orders[view] = order.argsort() if self.plan.weights is None else order
+        return self.orders[view]
+
+    def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As `Feed.vary`; the vectors are of images that have been varied."""
+        if batch.epoch >= self.frozen:
+            return self.feed.vary(batch)
+        targets = self.feed.targets_of(batch.indices)
+        device = self.feed.recipe.speed.device
+        return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+
+@dataclass
+class PooledEvaluation:
+    """An Evaluation that gives vectors as long as `still_frozen` says so."""
+
+    images: Evaluation
+    vectors: Tensor  # (M, features)
+    still_frozen: Callable[[], bool]
+    backend: str = ""  # that computed the vectors
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        if not self.still_frozen():
+            yield from self.images
+            return
+        for start in range(0, len(self.vectors), EVALUATION_BATCH):
+            yield start, self.vectors[start : start + EVALUATION_BATCH, :, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole(Plan):
+    """One epoch to its end, in its own order or by number; the last batch is what is left."""
+
+    by_number: bool = False
+
+    def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
+        numbers = torch.arange(self.count) if self.by_number else self.order(start.epoch)
+        for step, batch in enumerate(numbers.split(self.batch)):
+            yield start.epoch, step, batch
+
+
+def _frozen_epochs(parts: Parts) -> int:
+    part, steps = parts.recipe.freeze, parts.feed.plan.steps_per_epoch
+    epochs = -(-parts.total_steps // steps)
+    return epochs if freeze.whole(part, len(parts.net.stages)) else min(part.head_epochs, epochs)
+
+
+def _unfit(parts: Parts) -> str:
+    """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
+    if ranks.size() > 1:
+        return "each of the processes has its share of the images"
+    mixing = parts.recipe.augment.mixup_alpha or parts.recipe.augment.cutmix_alpha
+    if mixing:
+        return "images are mixed anew in each batch"
+    lots = any(
+        isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
+        for module in parts.net.modules()
+    )
+    return "it draws lots (dropout, stochastic depth)" if lots else ""
+
+
+def _varied(recipe: Recipe) -> bool:
+    part = recipe.augment
+    return part.crop != "none" or bool(part.flip or part.jitter or part.pca_std or part.trivial or part.erase)
+
+
+def _wanted(parts: Parts) -> int:
+    """How many views of each image there should be."""
+    return min(_frozen_epochs(parts), VIEWS) if _varied(parts.recipe) else 1
+
+
+def _views(parts: Parts) -> int:
+    """As many of them as fit into memory; 0 when the vectors of not even one do."""
+    of_one = 4 * parts.net.head.features * (len(parts.feed.paths) + len(parts.val_labels))  # bytes
+    return min(_wanted(parts), int(MEMORY_SHARE * ram_cache.free_memory() / max(of_one, 1)))
+
+
+def _computed(parts: Parts, views: int) -> Vectors:
+    recipe, feed = parts.recipe, parts.feed
+    count, batch = len(feed.paths), EVALUATION_BATCH
+    was_training = parts.net.training
+    # In fp32 whatever the precision of the training is: the head learns from these numbers in every epoch.
+    runner = Runner(parts.net.eval(), precision="fp32")
+    job = runner.job(views * count + len(parts.val_labels), batch, exact=recipe.speed.deterministic)
+    train = torch.empty(views, count, parts.net.head.features)
+    own = feed.plan
+    plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
+    for view, positions, images in track(
+        _looks(feed, plan, views), what="running the frozen body", total=views * -(-count // batch), unit="batches"
+    ):
+        train[view, positions] = job.embed(images).cpu()
+    val = torch.empty(len(parts.val_labels), parts.net.head.features)
+    if parts.val is not None:
+        for start, images in parts.val.once():
+            val[start : start + len(images)] = job.embed(images).cpu()
+    parts.net.train(was_training)
+    return Vectors(train, val, ", ".join(dict.fromkeys(used.engine for used in job.used)))
+
+
+def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(view, positions, normalized images) of each view."""
+    workers = feed.recipe.data.workers or 0
+    for view in range(views):
+        place = Place(view, 0)
+        if feed.stack is not None:
+            batches = loader.stacked(feed.stack, plan, start=place)
+        else:
+            batches = loader.varied(feed.images, plan, feed.each(), start=place, workers=workers)
+        for batch in batches:
+            yield view, batch.positions, feed.vary(batch)[0]
+
+
+def _key(parts: Parts) -> str:
+    """What the vectors depend on; the weights are those that the recipe names, or its seed."""
+    recipe = parts.recipe
+    facts = (
+        "by position",
+        recipe.model,
+        recipe.data,
+        recipe.augment,
+        recipe.seed,
+        "fp32",
+        _wanted(parts),
+        parts.feed.paths,
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _read(path: Path, key: str) -> Vectors | None:
+    """None when there is no such file, or when it is damaged or of other images."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            wanted, content, backend = (*(file.metadata() or {}).get("of", "").split(" ", 2), "", "", "")[:3]
+            if wanted != key or not backend:
+                return None
+            # Copied, since in a file they begin anywhere: how a product is rounded depends on where its factors lie.
+            vectors = Vectors(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)
+    except (OSError, SafetensorError):
+        return None
+    return vectors if content == _digest(vectors) else None
+
+
+def _write(path: Path, key: str, vectors: Vectors) -> None:
+    with replacing(path) as temporary:
+        # One entry: the library writes several in an order that changes from run to run.
+        metadata = {"of": f"{key} {_digest(vectors)} {vectors.backend}"}
+        safetensors.torch.save_file({"train": vectors.train, "val": vectors.val}, temporary, metadata=metadata)
+
+
+def _digest(vectors: Vectors) -> str:
+    made = hashlib.sha256()
+    for tensor in (vectors.train, vectors.val):
+        made.update(tensor.numpy().data)
+    return made.hexdigest()

@@ -1,0 +1,328 @@
+"""From a complete recipe and a divided source to the parts of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnets import ranks
+from resnets.data.check.check import check
+from resnets.data.datasets import open_dataset, read_shards
+from resnets.data.datasets.dataset import SHOWN, Source, Stored, counted, listed
+from resnets.data.image.decode import DecodeError, inspect
+from resnets.data.loading import ram_cache
+from resnets.data.split import stratify
+from resnets.data.split.split import split
+from resnets.data.thread_pool import in_order
+from resnets.errors import UserError
+from resnets.models import spec as specs
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.progress import say
+from resnets.recipes.recipe import Recipe, total_steps
+from resnets.report.figures import image_grid
+from resnets.training import choose_device, distributed
+from resnets.training.autoconfig import SMALL_SIDE, Facts
+from resnets.training.optimization import ema, freeze, lr_schedule, optimizers
+from resnets.training.run_dir import run_dir
+from resnets.training.state import Parts
+from resnets.training.train_data import Feed, framing
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
+
+SHAPE_SAMPLE = 200  # images whose headers are read to learn how large they are
+
+
+def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
+    """What the choices of `resnets.training.autoconfig` depend on."""
+    samples = source.part("train")
+    some = (sample.path for sample in samples[:: max(len(samples) // SHAPE_SAMPLE, 1)])
+    sides = [side for side in in_order(_shorter_side, some, workers=None, ahead=SHAPE_SAMPLE) if side]
+    spec = _wanted(recipe, source.classes, parent)
+    outline = _outline_of(spec)
+    return Facts(
+        train_count=len(samples),
+        shorter_sides=sides,
+        model_side=spec.imgsz,
+        least_side=max(outline.min_side, *outline.strides.values()),  # smaller ones are taken, but leave a single place
+        features=outline.head.features,
+        weights_side=None if parent is None else parent.preprocess.size[0],
+        builtin_digits=recipe.data.location == "digits" and open_dataset.builtin_set(recipe.data.location),
+    )
+
+
+def _shorter_side(path: str) -> int | None:
+    try:
+        info = inspect(path)
+    except DecodeError:  # named when the images are checked
+        return None
+    return min(info.width, info.height)
+
+
+def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
+    """The source with each image in a part: as it came, or split as the recipe says; checked for what can be read.
+
+    Args:
+        before: the split of each image, by the SHA-256 of its file, that is taken over where the source has none.
+
+    Raises:
+        UserError: there is nothing to learn from, images cannot be read, or have no label.
+    """
+    part = recipe.data
+    if isinstance(source.samples, Stored):
+        return _stored(source, recipe)
+    if nameless := [sample.path for sample in source.samples if sample.label is None]:
+        raise UserError(f"{len(nameless)} images have no label, such as '{nameless[0]}'; training needs a label each.")
+    if part.split_file is not None:
+        return readable(split.read(part.split_file, source), part.on_bad)
+    source = readable(source, part.on_bad)
+    if (part.folds is None) != (part.fold is None):
+        raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
+    if before and part.val_fraction and part.folds is None and "val" not in source.parts:
+        inherited = split.inherited(
+            source, before, val_fraction=part.val_fraction, seed=part.split_seed, group_by=part.group_by
+        )
+        if inherited is not None:
+            return inherited
+    own_val = "val" in source.parts  # then there is nothing to divide: a given value was refused by `conflicts`
+    return split.split(
+        source,
+        val_fraction=None if own_val or part.folds is not None else part.val_fraction,
+        seed=part.split_seed if not own_val and (part.val_fraction or part.folds is not None) else None,
+        group_by=part.group_by,
+        folds=part.folds,
+        fold=part.fold,
+    )
+
+
+def _stored(source: Source, recipe: Recipe) -> Source:
+    part = recipe.data
+    if part.split_file is not None or part.folds is not None or part.group_by is not None:
+        return split.split(source)  # which says why not
+    if "train" not in source.parts:
+        raise UserError(f"'{source.root}' has no train part, only {', '.join(source.parts)}.")
+    return source
+
+
+def readable(source: Source, on_bad: str) -> Source:
+    """The source without the images that cannot be read, or an error that lists them; stored ones were looked at when they
+    were written. Of several processes each looks at its share.
+    """
+    if isinstance(source.samples, Stored):
+        return source
+    rank, size, count = ranks.rank(), ranks.size(), len(source.samples)
+    mine = source.samples[count * rank // size : count * (rank + 1) // size]
+    judged = [each for share in distributed.gathered(check.judged(mine)) for each in share]
+    failures = [error for _, error in judged if error]
+    if failures and on_bad == "error":
+        left = {sample.label for sample, (_, error) in zip(source.samples, judged, strict=True) if error is None}
+        lost = sorted(set(source.classes) - {str(label) for label in left})
+        also = f" Without these no image of {listed(lost)} is left." if lost else ""
+        also += f" Besides, there are class folders without images: {listed(source.empty)}." if source.empty else ""
+        raise UserError(ram_cache.failed(failures) + also)
+    kept = tuple(
+        replace(sample, sha256=digest)
+        for sample, (digest, error) in zip(source.samples, judged, strict=True)
+        if error is None
+    )
+    if not failures:
+        return replace(source, samples=kept)
+    say(f"left out {counted(len(failures), 'image')} that cannot be read:")
+    for failure in failures[:SHOWN]:
+        say(f"  {failure}")
+    if len(failures) > SHOWN:
+        say(f"  and {len(failures) - SHOWN:,} more")
+    if not kept:
+        raise UserError(f"None of the {count:,} images of '{source.root}' can be read.")
+    labels = {each.label for each in kept}
+    if emptied := [name for name in source.classes if name not in labels]:
+        say(f"left out {listed(emptied)} altogether: no image of it can be read")
+    return replace(
+        source,
+        samples=kept,
+        classes=tuple(name for name in source.classes if name in labels),
+        unreadable=tuple(failure.path for failure in failures),
+    )
+
+
+def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+    """The network that the recipe wants, checked against its images and against what is to stay frozen.
+
+    Raises:
+        UserError: no such network or setting; weights of another network; images that are too small for it.
+    """
+    spec = _wanted(recipe, classes, parent)
+    side = recipe.data.imgsz or spec.imgsz
+    if spec.pool == "window":  # its last layer is made for one size of images
+        spec = replace(spec, imgsz=side)
+    net = _outline_of(spec)
+    if side < net.min_side:
+        smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which does not shrink them at once"
+        raise UserError(
+            f"{spec.name} needs images of {net.min_side} pixels at least; received `imgsz={side}`{smaller}."
+        )
+    freeze.apply(net, recipe.freeze)
+    return spec
+
+
+def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+    if parent is None:
+        return zoo.spec(recipe.model.name or "", classes=len(classes), **_settings(recipe))
+    if recipe.model.name != parent.spec.name:
+        raise UserError(
+            f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`. Leave `model` out."
+        )
+    return replace(parent.spec, classes=len(classes), **_settings(recipe))
+
+
+def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1) -> None:
+    """Raises UserError where a batch norm that learns would see a single value of each channel, which has no variance."""
+    batch, side = recipe.data.batch or 1, recipe.data.imgsz or spec.imgsz
+    sizes = [len(part) for part in torch.arange(max(batch // world_size, 1)).chunk(recipe.optim.accumulate)]
+    least = min(sizes) * (world_size if recipe.speed.sync_bn else 1)
+    net = _outline_of(spec).train()
+    freeze.apply(net, recipe.freeze, epoch=recipe.freeze.head_epochs)
+    try:
+        net(torch.empty(least, spec.in_channels, side, side, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        slices = f", `optim.accumulate={recipe.optim.accumulate}`" if recipe.optim.accumulate > 1 else ""
+        shared = f" on {world_size} processes" if world_size > 1 else ""
+        raise UserError(
+            f"`batch={batch}`{slices}{shared} leaves a single image to a step, and images of `imgsz={side}` a single value "
+            f"of each channel: batch norm cannot take statistics of it. Take a larger `batch`, or `freeze.norm=eval`."
+        ) from None
+
+
+def _outline_of(spec: specs.ResNetSpec) -> ResNet:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return specs.build(spec)
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe changes about the network, by the names of its specification."""
+    values = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
+    """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
+    spec = specification(recipe, classes, parent)
+    choose_device.seed_everything(recipe.seed)
+    net = specs.build(spec)
+    if parent is None:
+        return net, spec
+    own = net.state_dict()
+    same = {name: tensor.shape for name, tensor in own.items()} == {n: t.shape for n, t in parent.tensors.items()}
+    if tuple(classes) == parent.classes and same:
+        net.load_state_dict(checkpoints.network(parent).state_dict())
+        say("the weights have the same classes: their head is kept")
+    else:
+        new = checkpoints.adapt(net, parent)
+        why = "" if parent.classes else "; the weights have no class names, so their head is not kept"
+        say(f"new head for {len(classes)} classes: {', '.join(new)}{why}")
+    return net, spec
+
+
+def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]) -> Parts:
+    """Everything that the loop needs, on its device."""
+    if recipe.speed.compile:
+        choose_device.check_compiler()
+    device = distributed.own(recipe.speed.device)
+    recipe = replace(recipe, speed=replace(recipe.speed, device=device))
+    if recipe.speed.threads is not None:
+        torch.set_num_threads(recipe.speed.threads)
+    if recipe.speed.deterministic:
+        choose_device.deterministic()
+    train, val = source.part("train"), source.part("val") if "val" in source.parts else []
+    net, spec = network(recipe, source.classes, parent)
+    if ranks.size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
+        choose_device.seed_everything(recipe.seed + ranks.rank())
+    feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
+    layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
+    net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    if recipe.speed.sync_bn:
+        net = distributed.synchronize(net, device)  # type: ignore[assignment]
+    total = total_steps(recipe, feed.plan.steps_per_epoch)
+    hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
+    curve = lr_schedule.build(
+        recipe.schedule, total_steps=total, steps_per_epoch=feed.plan.steps_per_epoch, hold_steps=min(hold, total)
+    )
+
+    def save_weights(path: Path, judged: nn.Module, row: dict[str, Any]) -> None:
+        tensors = judged.state_dict()
+        # Without what the clock says, so that the same run gives the same bytes.
+        metrics = {name: value for name, value in row.items() if name not in run_dir.OF_THE_CLOCK}
+        made = Checkpoint(spec, feed.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
+        checkpoints.save(path, made)
+
+    return Parts(
+        recipe=recipe,
+        net=net,
+        optimizer=optimizers.build(net, recipe.optim, lr=recipe.optim.lr, body_lr_share=recipe.freeze.body_lr_share),
+        pace=lr_schedule.Pace(curve, recipe.schedule),
+        ema=ema.averaged(net, recipe.ema.decay) if recipe.ema.decay else None,
+        feed=feed,
+        total_steps=total,
+        val=feed.evaluation(val) if val else None,
+        val_labels=feed.labels_of(val),
+        val_units=stratify.numbered(val),
+        save_weights=save_weights,
+        device=device,
+        precision=recipe.speed.precision,
+    )
+
+
+def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
+    """Say what will probably hurt."""
+    side = recipe.data.imgsz or 0
+    wanted = framing(recipe, None if parent is None else parent.preprocess).shorter_side
+    if notice := read_shards.enlarged(source, wanted):
+        say(f"warning: {notice}, or take a smaller `imgsz`")
+    stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
+    if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
+        say(
+            f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of an image of {side} pixels; "
+            "`stem=cifar` keeps its detail"
+        )
+    if recipe.freeze.part != "none" and recipe.model.weights == "none":
+        part = "backbone"
+        if not freeze.whole_by(recipe):
+            stages = int(recipe.freeze.part)
+            part = f"stem with the first {counted(stages, 'stage')}" if stages else "stem"
+        say(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
+
+
+def counts(source: Source) -> str:
+    """How many images there are, in one line."""
+    sizes = {part: len(source.part(part)) for part in source.parts}
+    words = {"train": "to train", "val": "to validate", "test": "to test"}
+    shared = ", ".join(f"{sizes[part]:,} {words[part]}" for part in sizes)
+    return f"{counted(sum(sizes.values()), 'image')} in {len(source.classes):,} classes: {shared}"
+
+
+def outline(recipe: Recipe, source: Source) -> str:
+    """How long the run will be, in a line or two."""
+    train, val = len(source.part("train")), len(source.part("val")) if "val" in source.parts else 0
+    steps = max(train // (recipe.data.batch or 1), 1)
+    total = total_steps(recipe, steps)
+    return (
+        f"{len(source.classes)} classes; {train} training and {val} validation images; {steps} steps an epoch, "
+        f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (`dry_run`)"
+    )
+
+
+def draw_batch(feed: Feed, out: Path) -> None:
+    """The first batch as the network will see it, with its classes."""
+    images, labels = feed.first_batch()
+    names = [feed.classes[label] for label in labels]
+    tiles = [image_grid.Tile(image, name) for image, name in zip(images, names, strict=True)]
+    image_grid.draw(tiles[: image_grid.MOST_IMAGES], out)

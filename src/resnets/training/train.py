@@ -1,0 +1,328 @@
+"""One training job from a folder of images to a run folder: `resnets.train`, and behind `resnets train`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnets import atomic_write, ranks
+from resnets.data.datasets import open_dataset, walk_folders
+from resnets.data.datasets.dataset import Stored
+from resnets.data.datasets.open_dataset import Source
+from resnets.data.split import seen_in_training as ancestry
+from resnets.data.split.seen_in_training import Lineage
+from resnets.errors import JobError, UserError
+from resnets.progress import say
+from resnets.recipes.recipe import Recipe
+from resnets.recipes.save_interval import Interval
+from resnets.report.figures import lr_find_curve
+from resnets.training import autoconfig, conflicts, console, distributed, frozen_features, loop, resume_run, setup
+from resnets.training import draft as drafts
+from resnets.training import lr_find as range_test
+from resnets.training import state as states
+from resnets.training.autoconfig import Draft
+from resnets.training.evaluation import final_evaluation
+from resnets.training.run_dir import run_dir
+from resnets.training.run_dir import state_file as resume_file
+from resnets.weights import pretrained, resolve
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.hub import catalog, other_names
+
+PART_NAMES = {"val": "validation", "test": "test"}
+MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left behind: its directory, and what stands in its `metrics.json` (see `evaluation/final_evaluation.py`)."""
+
+    run: Path
+    metrics: dict[str, Any]
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    recipe: str | Recipe | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    resume: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+    **values: Any,
+) -> TrainResult | None:
+    """Train a network on the images at `data` and write the run folder `out/name`.
+
+    Args:
+        data: a folder of class folders, a folder of `train` and `val` (and `test`) folders, a manifest (.csv, .jsonl),
+            or "digits" or "shapes".
+        model: a name of the zoo; without it the recipe's, or that of the weights.
+        weights: "none"; a checkpoint or run folder of ours; a name of `resnets weights list`; or "imagenet" for the best
+            published ones of `model`. A head for other classes is replaced, and reported. None, without a recipe: the
+            best published ones where they can be had, or else random weights, which is told with the reason.
+        recipe: a name of `resnets.recipes.registry`, or a `Recipe`; without it "scratch", or "finetune" with weights.
+        out: where run folders go; None for "runs".
+        name: of the run folder; a number is added when it exists, since no run is written over.
+        resume: a run folder whose run goes on from its last saved state, with its own data and recipe. Then `epochs` may
+            be "+20", which adds as many epochs to a finished run.
+        overrides: `key=value` for any value of the recipe, such as "optim.lr=0.2".
+        dry_run: print the complete plan and return None.
+        values: `epochs`, `batch`, `lr`, `imgsz`, `workers`, `device`, `seed`, `patience`, `freeze`, `precision`,
+            `deterministic`, `cache`, `on_bad`, `balance`, `split_file`, `val_fraction`, `group_by`, `folds`, `fold`,
+            `stem`, `save_every` ("200" steps or "60s"), `sync_bn`; None leaves a value to the recipe.
+
+    Raises:
+        UserError: what was asked for does not exist or does not fit.
+        JobError: the loss became NaN, an image cannot be read, the disk is full.
+        KeyboardInterrupt: Ctrl-C; the run can be resumed.
+    """
+    more = resume_run.more_epochs(values.get("epochs"))
+    given = drafts.arguments(values | {"epochs": None} if more else values)
+    with distributed.joined() as attempt:
+        if resume is not None:
+            asked = _asked(Path(resume), data, model, weights, recipe, name, out, dry_run)
+            return _resume(
+                Path(resume), asked | {drafts.KEYS[key]: value for key, value in given.items()}, overrides, more
+            )
+        if more:
+            raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
+        if data is None:
+            raise UserError("Name the images to train on: resnets train DATA (or go on with `resume` RUN).")
+        out = "runs" if out is None else out
+        if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
+            distributed.by_first(lambda: atomic_write.check_folder(out))
+        draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
+        if dry_run:
+            say(setup.outline(draft.recipe, source))
+            return None
+        place = Path(out), name or _name(draft.recipe)
+        if (begun := attempt.remembered()) is not None:
+            say(f"this job was begun anew: its run '{begun}' goes on")
+            return _resume(begun, {}, (), None)
+        run = distributed.by_first(lambda: run_dir.create(*place))
+        if name and run.name != name:
+            say(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
+        with distributed.holding(run):
+            if distributed.first():
+                resume_run.keep_parts(run, source)
+                if parent is not None:
+                    path = resolve.locate(draft.recipe.model.weights)
+                    ancestry.write(run, _lineage(draft.recipe, parent), resume_run.begun_from(parent, path))
+                run_dir.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
+            attempt.remember(run)
+            return _run(run, draft.recipe, source, parent)
+
+
+def lr_find(
+    data: str | Path,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    recipe: str | Recipe | None = None,
+    low: float = 1e-5,
+    high: float = 10.0,
+    steps: int = 100,
+    out: str | Path = "lr_find.png",
+    overrides: Sequence[str] = (),
+    **values: Any,
+) -> float:
+    """The learning rate that a range test suggests for this job; its curve is drawn to `out`.
+
+    The other arguments are those of `train`, but for `lr`; what has no effect on a range test is said.
+
+    Raises:
+        UserError: `low` is not below `high`, or the job is not possible as asked.
+        JobError: the loss never fell.
+    """
+    if ranks.size() > 1:
+        raise UserError("A range test is the work of one process: run it without torchrun.")
+    if not 0 < low < high:
+        raise UserError(
+            f"The rates of a range test go from a low to a high one above 0; received {low:g} and {high:g}."
+        )
+    if steps < MIN_STEPS:
+        raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
+    atomic_write.check_file(out)
+    draft, source, parent = _prepared(
+        data, model, weights, recipe, drafts.arguments(values), overrides, for_range_test=True
+    )
+    found = range_test.find(setup.parts(draft.recipe, source, parent, {}), low=low, high=high, steps=steps)
+    if found.suggestion is not None:
+        say(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
+    lr_find_curve.draw(found.rates, found.losses, found.suggestion, Path(out))
+    say(f"curve: {out}")
+    if found.suggestion is None:
+        raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
+    return found.suggestion
+
+
+def _prepared(
+    data: str | Path,
+    model: str | None,
+    weights: str | Path | None,
+    recipe: str | Recipe | None,
+    given: dict[str, Any],
+    overrides: Sequence[str],
+    *,
+    for_range_test: bool = False,
+) -> tuple[Draft, Source, Checkpoint | None]:
+    """The complete recipe, the divided and checked images, and the weights to begin with."""
+    draft = drafts.draft(
+        str(data), model, None if weights is None else other_names.meaning(weights, model), recipe, given, overrides
+    )
+    if for_range_test:
+        conflicts.check_range_test(draft)
+    source = open_dataset.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
+    parent = _weights(draft.recipe.model.weights)
+    if parent is not None and draft.recipe.model.name is None:
+        draft.set("model.name", parent.spec.name, "chosen: the network of the weights")
+    conflicts.settle(draft)
+    conflicts.check_source(draft, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
+    past = _lineage(draft.recipe, parent)
+    asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
+    source = setup.divided(source, draft.recipe, None if any(map(draft.given, asked)) else past.splits)
+    say(setup.counts(source))
+    autoconfig.complete(draft, setup.facts(source, draft.recipe, parent))
+    train_count, val_count = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
+    conflicts.check_sizes(draft, train_count, val_count, ranks.size())
+    say(f"{draft.recipe.model.name} on {data}, recipe {draft.recipe.name}; chosen for you:")
+    spec = setup.specification(draft.recipe, source.classes, parent)
+    setup.check_batch_norm(draft.recipe, spec, ranks.size())
+    autoconfig.tell(draft)
+    setup.warn(draft.recipe, source, parent)
+    if parent is not None:
+        _tell_seen(past, source)
+    return draft, source, parent
+
+
+def _weights(name: str) -> Checkpoint | None:
+    """The weights to begin with; an error about published ones says what else there is."""
+    if name == "none":
+        return None
+    try:
+        return resolve.read(name)
+    except (JobError, UserError) as error:
+        if not catalog.known(name) or Path(name).exists():
+            raise
+        raise type(error)(
+            f"{error} Without them: `weights=none`; with others on this machine: `weights=FILE`."
+        ) from error
+
+
+def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
+    if parent is None:
+        return Lineage()
+    return ancestry.of(resolve.locate(recipe.model.weights), parent.provenance)
+
+
+def _tell_seen(past: Lineage, source: Source) -> None:
+    """Say what the weights have learned from of the images that will judge the run."""
+    for part in ("val", "test"):
+        if part in source.parts and (notice := past.notice(source.part(part), "the weights", PART_NAMES[part])):
+            say(f"warning: {notice}" if past.seen(source.part(part)) else notice)
+
+
+def _run(
+    run: Path, recipe: Recipe, source: Source, parent: Checkpoint | None, *, more: int | None = None
+) -> TrainResult:
+    """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
+    say(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
+    provenance = distributed.by_first(lambda: resume_run.provenance(run, recipe))
+    provenance["train_images"] = len(source.part("train"))
+    parts = setup.parts(recipe, source, parent, provenance)
+    if distributed.first():
+        begun = run_dir.read_environment(run)
+        resume_run.tell_differences(begun)
+        unused = walk_folders.line(source.unused, len(source.unreadable))
+        places = resume_run.facts_of_places(recipe)
+        run_dir.write_environment(run, not_used=begun.get("not_used", unused), **places, **provenance)
+        if not (run / "train_batch.jpg").exists():
+            setup.draw_batch(parts.feed, run / "train_batch.jpg")
+    state = states.State()
+    if distributed.by_first(lambda: bool(resume_file.states(run / "state"))):
+        state = states.restore(parts, run)
+        if distributed.first():
+            run_dir.write_rows(run, state.rows)  # what was written after that state is made again
+        if more and state.finished:
+            resume_run.extend(run, parts, state)
+        if state.finished:
+            say(f"the run had ended after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
+        else:
+            say(f"going on after step {state.total_step} of {parts.total_steps}")
+    frozen_features.pool(parts, state.epoch, run)
+    loop.run(parts, state, run)
+    if not distributed.first():
+        return TrainResult(run, {})
+    folds = state.crossfit
+    past = ancestry.read(run, begun_from_weights=recipe.model.weights != "none")
+    judges = [(name, source.part(name)) for name in ("test", "val") if name in source.parts]
+    notices = [past.notice(samples, "the weights at the beginning", PART_NAMES[name]) for name, samples in judges[:1]]
+    metrics = final_evaluation.finish(
+        run,
+        source.part("val") if "val" in source.parts else [],
+        test=source.part("test") if "test" in source.parts else [],
+        notices=[notice for notice in notices if notice],
+        device=recipe.speed.device,
+        precision=parts.precision,
+        folds=folds if folds is not None and folds.taken == state.epoch else None,  # a run of an older version has none
+        pooled=frozen_features.of_validation(parts, state.best_epoch, run),
+    )
+    if metrics:
+        say(console.result(metrics, state.best_epoch))
+    say(f"report: {run / 'report.html'}")
+    say(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
+    return TrainResult(run, metrics)
+
+
+def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
+    """Go on with `run` from its last saved state, with the same data, split and recipe."""
+    recipe = distributed.by_first(lambda: resume_run.recipe_of(run, asked, overrides))
+    autoconfig.check_shares(recipe.data.batch or ranks.size())
+    with distributed.holding(run):
+        if distributed.first():
+            run_dir.clear_unfinished(run)
+        if distributed.first() and not resume_file.states(run / "state"):
+            say("nothing was saved before the run ended: it begins anew")
+        source, parent = resume_run.materials(run, recipe)
+        setup.check_batch_norm(recipe, setup.specification(recipe, source.classes, parent), ranks.size())
+        if more:
+            steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
+            longer = recipe
+            recipe = distributed.by_first(lambda: resume_run.extended(run, longer, more, steps))
+        return _run(run, recipe, source, parent, more=more)
+
+
+def _asked(
+    run: Path,
+    data: object,
+    model: str | None,
+    weights: str | Path | None,
+    recipe: object,
+    name: str | None,
+    out: str | Path | None,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """What else was said about a run that is to go on, by dotted key, to be compared with its recipe."""
+    if dry_run:
+        raise UserError("`dry_run` plans a new run; the plan of one that goes on stands in its recipe.toml.")
+    if name not in (None, run.resolve().name):
+        raise UserError(f"`resume` goes on with '{run}' under its own name; leave out `name={name}`.")
+    if out is not None and Path(out).resolve() != run.resolve().parent:
+        raise UserError(f"`resume` goes on with '{run}' where it is; leave out `out={out}`.")
+    asked = {"data.location": None if data is None else str(data), "model.name": model}
+    if weights is not None:  # False and "none" ask for random ones
+        asked["model.weights"] = pretrained.chosen(other_names.meaning(weights, model), model)
+    asked["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _name(recipe: Recipe) -> str:
+    """The data and the network, as a folder name."""
+    stem = Path(recipe.data.location).resolve().stem
+    return re.sub(r"[^\w.-]+", "_", f"{stem}-{recipe.model.name}").strip("._") or "run"

@@ -1,0 +1,112 @@
+"""What is known of a checkpoint of ours beside its network: its data, figures and history, from its header and its run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from resnets.data.datasets.dataset import listed
+from resnets.errors import printable
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import local_path, resolve
+
+SHOWN_CLASSES = 12
+
+
+def lines(path: str | Path) -> list[str]:
+    """For a person, a line each; what is not known has none.
+
+    Args:
+        path: a file of ours, or a run folder.
+    """
+    file = resolve.locate(path)
+    checkpoint = checkpoints.read(file)
+    facts: dict[str, str] = {"input": checkpoint.preprocess.described()}
+    if checkpoint.classes:
+        facts["names"] = listed(checkpoint.classes, SHOWN_CLASSES)
+    run = file.resolve().parent.parent
+    if _is_best(file, run, checkpoint.provenance):
+        facts |= dict(_of_run(run))
+    else:
+        facts |= {"figures": figures} if (figures := _figures(checkpoint.metrics)) else {}
+        facts |= {"origin": origin} if (origin := _origin(checkpoint.provenance)) else {}
+    return [f"{name + ':':10}{printable(value)}" for name, value in facts.items()]
+
+
+def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether this file holds the weights that the run's figures are of: others may lie beside it, or be called like it."""
+    if file.parts[-2:] != local_path.BEST.parts or not (run / "recipe.toml").is_file():
+        return False
+    parts = run / ("shards.json" if (run / "shards.json").is_file() else "split.csv")
+    if not provenance or not parts.is_file():
+        return not provenance
+    return bool(provenance.get("split_sha256") == hashlib.sha256(parts.read_bytes()).hexdigest())
+
+
+def _of_run(run: Path) -> Iterator[tuple[str, str]]:
+    recipe, metrics = _toml(run / "recipe.toml"), _json(run / "metrics.json")
+    parts = Counter(row.get("split") or "" for row in _rows(run / "split.csv"))
+    counts = ", ".join(f"{parts[part]:,} {part}" for part in ("train", "val", "test") if parts[part])
+    yield "data", f"{recipe.get('data', {}).get('location', '?')}{f': {counts} images' if counts else ''}"
+    weights = recipe.get("model", {}).get("weights", "none")
+    yield "weights", "begun from random ones" if weights == "none" else f"begun from {weights}"
+    stop, done = recipe.get("stop", {}), _epochs(run)
+    wanted = f" of {stop['epochs']}" if "epochs" in stop and "steps" not in stop else ""
+    yield "recipe", f"{recipe.get('name', '?')}, {done}{wanted} epochs done"
+    if metrics:
+        yield "figures", _figures(metrics)
+        yield "report", str(run / "report.html")
+    else:
+        yield "figures", "none yet: the run has not ended"
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    if not isinstance(metrics.get("top1"), int | float):
+        return ""
+    text = f"top-1 {metrics['top1']:.2%}"
+    if interval := metrics.get("top1_interval"):
+        text += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
+    count = f", {metrics['count']:,} {metrics.get('split', '')} images" if "count" in metrics else ""
+    return f"{text}{count}{', ' * ('protocol' in metrics)}{metrics.get('protocol', '')}"
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    known = ("published", "converted_from", "recipe", "license")
+    return ", ".join(f"{key.replace('_', ' ')} {provenance[key]}" for key in known if provenance.get(key))
+
+
+def _epochs(run: Path) -> int:
+    try:
+        rows = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+        return int(json.loads(rows[-1])["epoch"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with (
+        contextlib.suppress(OSError, csv.Error),
+        path.open(encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        return list(csv.DictReader(file))
+    return []
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        return tomllib.loads(path.read_text("utf-8"))
+    return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text("utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}

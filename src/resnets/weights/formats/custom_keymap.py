@@ -1,0 +1,106 @@
+"""A map that a person hands in, for files whose names no format of ours knows.
+
+A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest says what a file of tensors cannot:
+
+    model = "cifar_resnet20"                 # a network of the zoo
+    wrapper = "state_dict_ema"               # the keys under which the tensors lie, with dots between; optional
+    prefix = "module."                       # of the names, taken off first; names without it are left out; optional
+    ignore = ["criterion.*"]                 # patterns of names to leave out; optional
+    classes = ["airplane", "automobile"]     # in the order of the outputs; optional
+    counters = true                          # whether the file holds num_batches_tracked; optional
+
+    [settings]                               # of the network, where it differs from the zoo's; optional
+    zero_both_sides = true
+
+    [preprocess]                             # of images, as a checkpoint stores it; optional
+    size = [32, 32]
+
+    [names]
+    "layer{s}.{b}.conv{n}.{...}" = "stage{s}.block{b+1}.branch.conv{n}.{...}"
+    "linear.weight" = { ours = "head.fc.weight", layout = "same" }
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError, suggestion
+from resnets.models.spec import ResNetSpec
+from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, wanted
+
+KEYS = ("model", "wrapper", "prefix", "ignore", "classes", "counters", "settings", "preprocess", "names")
+
+
+@dataclass(frozen=True)
+class UserMap:
+    """The content of the file. `settings` go to `zoo.spec`."""
+
+    path: str
+    rules: tuple[Rule, ...]
+    model: str | None = None
+    wrapper: str | None = None
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    counters: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: Preprocess | None = None
+
+    def keymap(self, spec: ResNetSpec) -> Keymap:
+        """Their names, without the prefix, and ours for the tensors of this network."""
+        return Keymap(self.rules, wanted(spec), counters=self.counters)
+
+
+def read(path: str | Path) -> UserMap:
+    """The map in a TOML file.
+
+    Raises:
+        UserError: it cannot be read, has a key that a map has not, or a rule that is not well formed.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(f"There is no map '{path}'.") from None
+    except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
+        raise UserError(f"'{path}' is no TOML file of a map: {' '.join(str(error).split())}.") from None
+    for key in content:
+        if key not in KEYS:
+            raise UserError(f"'{path}': a map has no '{key}'.{suggestion(key, KEYS)} It has: {', '.join(KEYS)}.")
+    kinds = {"model": str, "wrapper": str, "prefix": str, "ignore": list, "classes": list, "counters": bool,
+             "settings": dict, "preprocess": dict, "names": dict}  # fmt: skip
+    for key, kind in kinds.items():
+        if key in content and not isinstance(content[key], kind):
+            raise UserError(f"'{path}': '{key}' is of type {kind.__name__}; received {content[key]!r}.")
+    if not content.get("names"):
+        raise UserError(f'\'{path}\' has no [names]: pairs such as "conv1.weight" = "stem.conv.weight".')
+    for key in ("classes", "ignore"):
+        if not all(isinstance(name, str) for name in content.get(key, [])):
+            raise UserError(f"'{path}': {key} is a list of names; received {content[key]!r}.")
+    return UserMap(
+        path=str(path),
+        rules=tuple(_rule(path, theirs, ours) for theirs, ours in content["names"].items()),
+        model=content.get("model"),
+        wrapper=content.get("wrapper"),
+        prefix=content.get("prefix"),
+        ignore=tuple(content.get("ignore", ())),
+        classes=tuple(content.get("classes", ())),
+        counters=content.get("counters", True),
+        settings=content.get("settings", {}),
+        preprocess=Preprocess.from_dict(content["preprocess"]) if "preprocess" in content else None,
+    )
+
+
+def _rule(path: str | Path, theirs: str, ours: Any) -> Rule:
+    if isinstance(ours, str):
+        ours = {"ours": ours}
+    if not isinstance(ours, dict) or "ours" not in ours or not ours.keys() <= {"ours", "layout"}:
+        raise UserError(f"'{path}': \"{theirs}\" is our name, or {{ ours = ..., layout = ... }}; received {ours!r}.")
+    layout = ours.get("layout", "same")
+    if layout not in LAYOUTS or not isinstance(ours["ours"], str):
+        raise UserError(f"'{path}': a layout is one of {', '.join(LAYOUTS)}; received {layout!r}.")
+    return Rule(theirs, ours["ours"].removeprefix("stages."), layout)  # maps of 0.1.0 name the stages so

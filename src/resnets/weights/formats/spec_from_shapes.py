@@ -1,0 +1,150 @@
+"""What the shapes of a network's tensors show of its specification, and which networks of the zoo have just that.
+
+Shapes are blind to strides, to padding, to the side on which option A pads, and to the order of colors. Networks that
+differ in nothing else are all candidates, and `doubts` says in what they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from resnets.models import zoo
+from resnets.models.spec import ResNetSpec
+from resnets.weights.formats.keymap import read_name
+
+V15 = "V1.5, which torchvision and timm have today, so nearly always"
+V1 = "V1, as in the 2015 paper and Caffe"
+KERNELS = {7: "imagenet", 3: "cifar"}  # of a stem's one convolution
+# What shapes show, by attribute of the specification; `_shortcut` stands for what is seen of the shortcuts.
+SEEN = (
+    "stem",
+    "stem_channels",
+    "depths",
+    "widths",
+    "branch",
+    "inner_widths",
+    "groups",
+    "gate",
+    "preactivation",
+    "bias",
+)
+
+
+def depths(names: Sequence[str], first: str) -> tuple[int, ...]:
+    """The blocks of each stage, counted by a name that every block has, such as "layer{s}.{b}.conv1.weight".
+
+    Stages and blocks are numbered without gaps from the first number seen; where they are not, the answer is ().
+    """
+    found: dict[int, set[int]] = {}
+    for name in names:
+        if (values := read_name(first, name)) is not None:
+            found.setdefault(int(values["s"]), set()).add(int(values["b"]))
+    stages = sorted(found)
+    gaps = [stage for stage in stages if found[stage] != set(range(len(found[stage])))]
+    if not stages or stages != list(range(stages[0], stages[0] + len(stages))) or gaps:
+        return ()
+    return tuple(len(found[stage]) for stage in stages)
+
+
+def convolution(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int, int]:
+    """Outputs, inputs and side of a convolution's kernel; zeros where there is none of that name."""
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dim() != 4:
+        return 0, 0, 0
+    return tensor.shape[0], tensor.shape[1], tensor.shape[3]
+
+
+def shortcut(blocks: Sequence[int], projected: set[tuple[int, int]], pooled: bool) -> str:
+    """ "B", "C", "D", or "none" where no block has a projection: option A, or no shortcut at all."""
+    if not projected:
+        return "none"
+    if pooled:
+        return "D"
+    return "C" if len(projected) == sum(blocks) else "B"
+
+
+def candidates(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) -> list[ResNetSpec]:
+    """The networks of the zoo that show what was `seen`, with the classes and input channels of the file.
+
+    Args:
+        seen: attributes of the specification (those of `SEEN`), with "shortcut" as the function of that name gives it, and
+            "classes" (None without a head) and "in_channels".
+        fixed: attributes that the format itself decides, such as the place of the stride.
+    """
+    changes = dict(fixed or {}) | {"in_channels": seen["in_channels"]}
+    found: list[ResNetSpec] = []
+    for entry in zoo.entries().values():
+        spec = entry.spec
+        if not (_looks(spec) == {key: seen[key] for key in _looks(spec)} and _ordinary(spec)):
+            continue
+        if any(getattr(spec, key) != value for key, value in (fixed or {}).items()):
+            continue
+        spec = replace(spec, **changes, classes=seen["classes"] or spec.classes)
+        sides = (False, True) if spec.shortcut == "A" and spec.meeting == "residual" else (spec.zero_both_sides,)
+        found += [replace(spec, zero_both_sides=side) for side in sides]
+    return found or _unnamed(seen, changes)
+
+
+def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
+    """In what the candidates differ, a sentence each."""
+    if len(specs) < 2:
+        return ()
+    found = []
+    if len({spec.stride_at for spec in specs}) > 1:
+        by = {spec.stride_at: spec.name for spec in specs}
+        found.append(
+            f"the stride of a bottleneck is in the 3x3 convolution (`model='{by['3x3']}'`: {V15}) or in the first 1x1 "
+            f"(`model='{by['1x1']}'`: {V1}); the tensors are the same, the logits are not"
+        )
+    if len({spec.meeting for spec in specs}) > 1:
+        words = " or ".join(f"`model='{name}'`" for name in dict.fromkeys(spec.name for spec in specs))
+        found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; say {words}")
+    if len({spec.zero_both_sides for spec in specs}) > 1:
+        found.append(
+            "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
+            "(akamaster/pytorch_resnet_cifar10); say the setting zero_both_sides=false or zero_both_sides=true"
+        )
+    names = ", ".join(f"`model='{spec.name}'`" for spec in specs)
+    return tuple(found) or (f"the file fits several networks; say one of {names}",)
+
+
+def choices(specs: Sequence[ResNetSpec]) -> dict[str, str]:
+    """Names of the candidates and what each is, where the place of a stride is all in which they differ."""
+    if len(specs) != 2 or specs[0].stride_at == specs[1].stride_at:
+        return {}
+    return {spec.name: V15 if spec.stride_at == "3x3" else V1 for spec in specs}
+
+
+def _looks(spec: ResNetSpec) -> dict[str, Any]:
+    shown = {key: getattr(spec, key) for key in SEEN}
+    plain = spec.meeting == "plain" or spec.shortcut == "A"
+    return shown | {"shortcut": "none" if plain else spec.shortcut}
+
+
+def _ordinary(spec: ResNetSpec) -> bool:
+    """Networks whose tensors these formats can hold at all."""
+    return spec.meeting in ("residual", "plain") and spec.gate != "cbam" and not spec.hidden and not spec.same_padding
+
+
+def _unnamed(seen: Mapping[str, Any], changes: Mapping[str, Any]) -> list[ResNetSpec]:
+    """A network that the zoo does not list, such as ResNet-26: all that was seen, the rest as in ResNet."""
+    per_block = 3 if seen["branch"] == "bottleneck" else 2
+    stages = len(seen["depths"])
+    letters = ("A",) if seen["shortcut"] == "none" else (seen["shortcut"],)
+    values = {key: seen[key] for key in SEEN} | {
+        "name": f"resnet{per_block * sum(seen['depths']) + 2}",
+        "strides": (1, *(2,) * (stages - 1)),
+        "shortcut": letters[0],
+        "classes": seen["classes"] or 1000,
+        **changes,
+    }
+    spec = ResNetSpec(**values)
+    if seen["branch"] == "bottleneck" and "stride_at" not in changes:
+        return [spec, replace(spec, name=f"{spec.name}_v1", stride_at="1x1")]
+    if letters == ("A",):
+        return [spec, replace(spec, zero_both_sides=True), replace(spec, meeting="plain", shortcut="B")]
+    return [spec]

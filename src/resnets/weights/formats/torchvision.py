@@ -1,0 +1,210 @@
+"""torchvision's names of a ResNet's tensors (torchvision/models/resnet.py), which timm and many others share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from resnets import atomic_write
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.spec import ResNetSpec
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.formats import fold_temperature, spec_from_shapes
+from resnets.weights.formats.candidate import Guess
+from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, wanted
+from resnets.weights.readers.read_any import Foreign
+
+BLOCK = "stage{s}.block{b+1}"
+RULES = (
+    Rule("conv1.{...}", "stem.conv.{...}"),
+    Rule("bn1.{...}", "stem.norm.{...}"),
+    Rule("layer{s}.{b}.conv{n}.{...}", f"{BLOCK}.branch.conv{{n}}.{{...}}"),
+    Rule("layer{s}.{b}.bn{n}.{...}", f"{BLOCK}.branch.norm{{n}}.{{...}}"),
+    Rule("layer{s}.{b}.downsample.0.{...}", f"{BLOCK}.shortcut.conv.{{...}}"),
+    Rule("layer{s}.{b}.downsample.1.{...}", f"{BLOCK}.shortcut.norm.{{...}}"),
+    Rule("fc.{...}", "head.fc.{...}"),
+)
+NAMES = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
+    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+)  # fmt: skip
+# What decides nothing about the logits of a network in evaluation.
+INDIFFERENT = ("name", "classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
+               "zero_init_residual", "gate_bias")  # fmt: skip
+OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
+ASSUMED = (
+    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` says other)",
+)
+
+
+def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
+    """Their names and ours for the tensors of this network; without `top`, of all but its head."""
+    return Keymap(RULES, body(wanted(spec)) if not top else wanted(spec))
+
+
+def body(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of ours but those of the head."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+
+
+def same(spec: ResNetSpec, other: ResNetSpec) -> bool:
+    """Whether both compute the same from the same tensors, but for the number of classes."""
+    nothing = {key: getattr(other, key) for key in INDIFFERENT}
+    spec = replace(spec, **nothing)
+    if spec.branch != "bottleneck":
+        spec = replace(spec, stride_at=other.stride_at)
+    return spec == replace(other, in_channels=spec.in_channels)
+
+
+def architecture(spec: ResNetSpec) -> str:
+    """torchvision's name of a network that computes what ours does.
+
+    Raises:
+        UserError: torchvision has none, for its strides, say, stand elsewhere.
+    """
+    for name in NAMES:
+        if same(spec, zoo.find(name).spec):
+            return name
+    raise UserError(f"torchvision has no network that computes what '{spec.name}' does; it has {', '.join(NAMES)}.")
+
+
+def guesses(foreign: Foreign) -> list[Guess]:
+    """The networks whose tensors these can be; empty when the names are not torchvision's."""
+    seen = look(foreign.tensors)
+    if seen is None or seen["gate"] != "none" or seen["stem"] not in ("imagenet", "cifar") or seen["shortcut"] == "D":
+        return []
+    specs = spec_from_shapes.candidates(seen)
+    reasons = ("the names conv1, layer1.0.bn1, downsample.0 are torchvision's", *described(seen))
+    doubts = spec_from_shapes.doubts(specs)
+    return [Guess(spec, "torchvision", reasons, doubts, Preprocess.imagenet(), ASSUMED) for spec in specs]
+
+
+def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """What the tensors show (see `traits`), or None when the names are not of the layerN.M kind."""
+    depths = spec_from_shapes.depths(list(tensors), "layer{s}.{b}.conv1.weight")
+    if not depths or "layer1.0.bn1.running_mean" not in tensors:
+        return None
+    deep = "conv1.0.weight" in tensors
+    _, in_channels, kernel = spec_from_shapes.convolution(tensors, "conv1.0.weight" if deep else "conv1.weight")
+    stem_channels = spec_from_shapes.convolution(tensors, "conv1.6.weight" if deep else "conv1.weight")[0]
+    bottleneck = "layer1.0.conv3.weight" in tensors
+    last = "conv3" if bottleneck else "conv2"
+    places = [(s, b) for s, depth in enumerate(depths, start=1) for b in range(depth)]
+    inner = [spec_from_shapes.convolution(tensors, f"layer{s}.0.conv2.weight") for s in range(1, len(depths) + 1)]
+    widths = tuple(
+        spec_from_shapes.convolution(tensors, f"layer{s}.0.{last}.weight")[0] for s in range(1, len(depths) + 1)
+    )
+    if (
+        kernel not in spec_from_shapes.KERNELS
+        or not in_channels
+        or not all(widths)
+        or not all(into for _, into, _ in inner)
+    ):
+        return None
+    plain = {(s, b) for s, b in places if f"layer{s}.{b}.downsample.0.weight" in tensors}
+    pooled = {(s, b) for s, b in places if f"layer{s}.{b}.downsample.2.weight" in tensors}
+    head = tensors.get("fc.weight")
+    return {
+        "stem": "deep" if deep else spec_from_shapes.KERNELS[kernel],
+        "stem_channels": stem_channels,
+        "in_channels": in_channels,
+        "depths": depths,
+        "widths": widths,
+        "branch": "bottleneck" if bottleneck else "basic",
+        "inner_widths": tuple(out for out, _, _ in inner) if bottleneck else (),
+        "groups": inner[0][0] // inner[0][1] if bottleneck else 1,
+        "gate": "se" if "layer1.0.se.fc1.weight" in tensors else "none",
+        "preactivation": False,
+        "bias": "none",
+        "shortcut": spec_from_shapes.shortcut(depths, plain | pooled, bool(pooled)),
+        "classes": None if head is None or not head.dim() else head.shape[0],
+    }
+
+
+def described(seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """The reasons for a network in words."""
+    kind = (
+        "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
+    )
+    stem = {"imagenet": "a 7x7 stem", "cifar": "a 3x3 stem, as for CIFAR", "deep": "a stem of three 3x3"}[seen["stem"]]
+    words = [f"{'+'.join(map(str, seen['depths']))} blocks", kind, f"{stem} for {seen['in_channels']} channels"]
+    if seen["inner_widths"]:
+        words.append(f"3x3 convolutions of {seen['inner_widths'][0]} channels in {seen['groups']} group(s)")
+    words.append(f"stages end in {', '.join(map(str, seen['widths']))} channels")
+    if seen["gate"] == "se":
+        words.append("squeeze-and-excitation in each block")
+    words.append({"none": "no projections", "B": "projections where shapes change", "C": "projections everywhere",
+                  "D": "a pool before each projection"}[seen["shortcut"]])  # fmt: skip
+    words.append(f"a head of {seen['classes']} classes" if seen["classes"] else "no head")
+    return tuple(words)
+
+
+def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
+    """Write the state_dict, and return torchvision's name of the network that loads it.
+
+    A `.safetensors` file where `path` ends so, else one of `torch.save`. The temperature is folded into `fc`.
+    """
+    if checkpoint.spec.in_channels != 3:
+        raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
+    name = architecture(checkpoint.spec)
+    given = fold_temperature.with_temperature(checkpoint).tensors if top else body(checkpoint.tensors)
+    save(path, keymap(checkpoint.spec, top=top).theirs(given), fold_temperature.metadata(checkpoint, top=top))
+    return name
+
+
+def carries(path: str | Path) -> frozenset[str]:
+    """What a written file has beside the tensors, of "classes", "preprocess" and "card": nothing."""
+    return frozenset()
+
+
+def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write named tensors in the container that the suffix of `path` names: safetensors, or else torch's.
+
+    Raises:
+        UserError: the suffix is that of a container of other programs.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHERS:
+        raise UserError(f"This format's files end in .pth, .pt or .safetensors; received '{Path(path).name}'.")
+    with atomic_write.replacing(path) as temporary:
+        if suffix == ".safetensors":
+            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            safetensors.torch.save_file(whole, temporary, metadata=dict(metadata))
+        else:
+            torch.save(dict(tensors), temporary)
+
+
+def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
+    """torchvision's own network with the tensors of the file, each used and none left over.
+
+    Raises:
+        UserError: torchvision has no such network.
+    """
+    from torchvision.models import get_model
+
+    with torch.device("meta"):
+        net = get_model(architecture(spec), num_classes=spec.classes)
+    return filled(net, foreign.tensors)
+
+
+def filled(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A network that was built on "meta", with these tensors in its own types, in eval mode."""
+    own = {
+        name: tensor.to(net.state_dict()[name].dtype) for name, tensor in tensors.items() if name in net.state_dict()
+    }
+    counters = {name: torch.zeros((), dtype=torch.int64) for name in net.state_dict() if name.endswith(COUNTER)}
+    try:
+        net.load_state_dict({**counters, **tensors, **own}, strict=True, assign=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"The original network does not take the tensors: {' '.join(str(error).split())[:300]}"
+        ) from None
+    return net.eval()

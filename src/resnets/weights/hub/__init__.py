@@ -1,0 +1,1 @@
+"""Published weights: the catalog, the download, and the weights in the package."""

@@ -1,0 +1,131 @@
+"""The words with which torchvision's, timm's and Keras' users ask for weights and networks, in those of this package."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.weights.hub import catalog
+
+NONE = ("none", "false", "null", "random", "")
+DEFAULT = ("default", "true", "pretrained", catalog.BEST)
+# Arguments of the same libraries that have no counterpart in a specification, with what to do instead; and values that ask for
+# nothing, which are passed over.
+INSTEAD = {
+    "global_pool": "`include_top=False` with `pooling` of None, 'avg' or 'max' gives maps or pooled vectors",
+    "drop_rate": "a dropout before the last layer is `net.head.fc = nn.Sequential(nn.Dropout(0.2), net.head.fc)`",
+    "norm_layer": "torch.nn.SyncBatchNorm.convert_sync_batchnorm and the like change the norms of a network",
+    "act_layer": "the networks have ReLU",
+    "output_stride": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
+    "replace_stride_with_dilation": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
+    "width_per_group": "`inner_widths` are those of the convolutions within the blocks",
+    "checkpoint_path": "`weights` takes a checkpoint",
+    "device": "call `.to(device)` on the network",
+    "dtype": "call `.to(dtype)` on the network",
+    "input_shape": "`in_channels` is the number of channels; any height and width is taken",
+    "classifier_activation": "the networks give logits",
+    "pretrained_cfg": "`weights` names published weights or a file",
+    "scriptable": "torch.jit.script takes every network as it is",
+    "exportable": "torch.export takes every network as it is",
+}
+NOTHING: dict[str, tuple[object, ...]] = {
+    "global_pool": ("avg",),
+    "drop_rate": (0,),
+    "norm_layer": (nn.BatchNorm2d,),
+    "act_layer": (nn.ReLU, "relu"),
+    "output_stride": (32,),
+    "replace_stride_with_dilation": ([False] * 3, (False,) * 3),
+    "device": ("cpu", torch.device("cpu")),
+    "dtype": (torch.float32,),
+    "classifier_activation": ("linear",),
+    "scriptable": (True,),
+    "exportable": (True,),
+}
+CALLED = {"nb_classes": "classes", "n_classes": "classes", "num_labels": "classes", "input_channels": "in_channels",
+          "num_channels": "in_channels", "img_size": "imgsz", "image_size": "imgsz"}  # fmt: skip
+ARGUMENTS = {"num_classes": "classes", "in_chans": "in_channels", "in_chan": "in_channels"}
+
+
+def meaning(weights: object, model: str | None) -> str:
+    """`weights` as "none", "imagenet", or a name or path.
+
+    None and False stand for "none"; True and "DEFAULT" for "imagenet"; "IMAGENET1K_V1" and a member of torchvision's enums
+    for the published weights that they are.
+
+    Raises:
+        UserError: a member of an enum of another network than `model`.
+    """
+    owner, member = type(weights).__name__, getattr(weights, "name", None)
+    if owner.endswith("_Weights") and isinstance(member, str):  # torchvision is not imported for it
+        weights = f"{owner}.{member}"
+    if not (weights is None or isinstance(weights, bool | str | os.PathLike)):
+        raise UserError(f"`weights` is a name, a path, True or None; received {weights!r}.")
+    if enum := re.fullmatch(r"(\w+)_Weights\.(\w+)", str(weights)):
+        weights = _of_enum(enum[1].lower(), enum[2], str(weights), model)
+        model = enum[1].lower()
+    text = "none" if weights is None or weights is False else str(weights)
+    if text.lower() in NONE:
+        return "none"
+    if text.lower() in DEFAULT:
+        return catalog.BEST
+    if version := re.fullmatch(r"IMAGENET1K_(V\d)", text, re.IGNORECASE):
+        name = f"{model or 'resnet18'}.tv_in1k_{version[1].lower()}"
+        if not catalog.known(name):
+            there = catalog.matching(f"{model or 'resnet18'}.*", catalog.entries())
+            others = f"there are {', '.join(there[:6])}" if there else "there are none"
+            raise UserError(f"torchvision has published no {text} for '{model or 'resnet18'}'; {others}.")
+        return name
+    return text
+
+
+def _of_enum(network: str, member: str, given: str, model: str | None) -> str:
+    if model is not None and network != model:
+        raise UserError(f"The weights {given} are of '{network}'; received the network '{model}'.")
+    return member
+
+
+def _asks_for_nothing(key: str, value: object, model: object) -> bool:
+    """Whether this is what a network has anyway."""
+    known: tuple[object, ...] = (None, False, *NOTHING.get(key, ()))
+    if key == "width_per_group" and isinstance(model, str):
+        model = catalog.find(model).model if catalog.known(model) and model not in zoo.entries() else model
+        spec = zoo.find(model).spec
+        known += (spec.inner_widths[0] // spec.groups if spec.inner_widths else 64,)
+    return any(bool(value == each) for each in known)
+
+
+def arguments(given: dict[str, Any], model: object = None) -> dict[str, Any]:
+    """Keyword arguments with timm's and torchvision's names in place of ours renamed.
+
+    Args:
+        model: the name of the network, or of published weights.
+
+    Raises:
+        UserError: an argument is given under both names, or asks for what has another way here.
+    """
+    if given.get("features_only"):
+        raise UserError(
+            "There is no argument `features_only`: every network gives its maps by name with `net.features(x)`, and "
+            "`include_top=False` leaves the classifier out."
+        )
+    made: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in ("features_only", "progress", "cache_dir") or (
+            key in INSTEAD and _asks_for_nothing(key, value, model)
+        ):
+            continue  # downloads always show their progress
+        if key in INSTEAD:
+            raise UserError(f"There is no argument `{key}`: {INSTEAD[key]}.")
+        if key in CALLED:
+            raise UserError(f"`{key}` is called `{CALLED[key]}` here.")
+        ours = ARGUMENTS.get(key, key)
+        if ours in made or (ours != key and ours in given):
+            raise UserError(f"`{key}` is called `{ours}` here; received both.")
+        made[ours] = value
+    return made

@@ -1,0 +1,99 @@
+"""Where a checkpoint lies on this machine: a file, the best one of a run directory, or weights in the package."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from resnets.data.datasets.open_dataset import holds_images
+from resnets.errors import UserError, suggestion
+from resnets.models import zoo
+from resnets.weights.hub import bundled, catalog
+
+SUFFIX = bundled.SUFFIX
+BEST = Path("weights") / f"best{SUFFIX}"  # within a run folder
+# Beside the config.json of Hugging Face and timm.
+LIBRARY_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+def locate(path: str | Path) -> Path:
+    """The file that `path` stands for: itself, or `weights/best.safetensors` in a run directory. Where nothing stands at
+    `path`, a name of weights that are in the package; `resolve.locate` knows published ones, too.
+
+    Raises:
+        UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.
+    """
+    name, path = str(path), Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if file := bundled.place(name):
+            return file
+        raise UserError(f"There is no checkpoint '{path}'.{_missing_hint(path)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if stat.S_ISDIR(mode):
+        return _in_folder(path)
+    if not stat.S_ISREG(mode):
+        raise UserError(f"'{path}' is not an ordinary file. A checkpoint is a {SUFFIX} file or a run folder.")
+    return path
+
+
+def is_weights(path: str | Path) -> bool:
+    """Whether `path` stands for weights or for a run, by its looks: nothing is read or fetched."""
+    path = Path(path)
+    marks = (BEST, BEST.name, "recipe.toml")
+    return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks) or _of_library(path)
+
+
+def _of_library(folder: Path) -> bool:
+    """Whether this looks like a folder of Hugging Face or timm. A config.json alone may lie in a folder of images, too."""
+    there = any((folder / name).is_file() for name in LIBRARY_FILES)
+    return there and (folder / "config.json").is_file()
+
+
+def packaged(path: str | Path) -> Path:
+    """`path`, or the file in the package of that name where nothing stands at `path`."""
+    return Path(path) if os.path.lexists(path) else bundled.place(str(path)) or Path(path)
+
+
+def _missing_hint(path: Path) -> str:
+    if path.name in zoo.names():
+        return (
+            f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
+            f"or `resnets weights list {path.name}` for published ones."
+        )
+    if path.name == catalog.BEST:
+        return " Name the published weights themselves; `resnets weights list` shows them."
+    if re.match(r"https?:/", str(path)):
+        return " Weights from an address are not fetched: download the file, and give its path."
+    places = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
+    beside = {entry.name: str(entry) for folder in reversed(places) for entry in folder.iterdir()}
+    return suggestion(path.name, beside, shown=beside) or (
+        suggestion(path.name, [*bundled.names(), *catalog.entries()])
+        or " `resnets weights list` shows weights that have a name."
+    )
+
+
+def _in_folder(path: Path) -> Path:
+    for candidate in (path / BEST, path / BEST.name):
+        if candidate.is_file():
+            return candidate
+    if _of_library(path):
+        raise UserError(
+            f"'{path}' is a folder of another library. Make it ours: resnets weights convert '{path}' --to resnets "
+            "--out NAME.safetensors"
+        )
+    if runs := sorted(entry.parent.parent.name for entry in path.glob(f"*/{BEST}")):
+        more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+        raise UserError(f"'{path}' holds several runs; name one of them: {', '.join(runs[:5])}{more}.")
+    if holds_images(path) and not is_weights(path):
+        raise UserError(
+            f"'{path}' is a folder of images, where a checkpoint or run folder is wanted: resnets predict RUN IMAGES…, "
+            "resnets evaluate RUN DATA, resnets train DATA --weights RUN."
+        )
+    found = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
+    there = f" In it: {', '.join(found[:5])}." if found else ""
+    raise UserError(f"'{path}' is a folder without {BEST}, so not one of a finished run. Name the file itself.{there}")

@@ -1,0 +1,1 @@
+"""Files of other programs as tensors. Nothing in a file is run."""

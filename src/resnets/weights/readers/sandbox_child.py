@@ -1,0 +1,115 @@
+"""The program of the process that `sandbox.py` starts; its stdin is the file to read.
+
+It runs nothing from the file. What it finds it writes as a safetensors file: the tensors by their numbers, and in the
+metadata as JSON their names in order and what else is known, or why the file is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from resnets import atomic_write
+from resnets.errors import printable
+from resnets.weights.readers.errors import RATIO, RefusedError
+
+UNWRITTEN = 73  # exit code: the result cannot be written
+DESCRIPTION, REFUSED = "description", "refused"  # keys of the metadata
+MEMORY = 2**30  # bytes of addresses beside those of the imports and six times the size of the file
+SLACK = 32 * 2**20  # bytes that the result may have beside the tensors
+
+
+class UnwrittenError(Exception):
+    """The system does not take the result: its disk is full, or a limit of its own is reached."""
+
+
+def main() -> None:
+    reader, path, out, size, seconds = sys.argv[1:]
+    read = _reader(reader)
+    _limit(int(size), int(seconds))
+    try:
+        with open(0, "rb", closefd=False) as file:
+            answer(read, file, path, Path(out), most=_most(int(size)))
+    except UnwrittenError:
+        os._exit(UNWRITTEN)
+    os._exit(0)  # libhdf5 may crash while it tidies up after a damaged file; all has been said
+
+
+def answer(read: Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]], file: BinaryIO, path: str, out: Path,
+           most: float = float("inf")) -> None:  # fmt: skip
+    """Write what `read` finds in `file`, or why it is refused.
+
+    Args:
+        most: bytes that the result may have.
+
+    Raises:
+        UnwrittenError: nothing can be written at `out`, which says nothing of the file.
+    """
+    try:
+        tensors, description = read(file, path)
+        values = {str(number): value for number, value in enumerate(tensors.values())}
+        words = json.dumps({**description, "names": list(tensors)})
+        if sum(value.nbytes for value in values.values()) + len(words) > most:
+            raise RefusedError("is damaged: it claims far more tensors than a file of its size holds. Fetch it again.")
+        _write(out, values, {DESCRIPTION: words})
+    except RefusedError as error:
+        _write(out, {}, {REFUSED: str(error)})
+    except UnwrittenError:
+        raise
+    except Exception as error:  # the libraries raise nearly every kind over a damaged file
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        _write(out, {}, {REFUSED: f"is damaged ({printable(reason)}). Fetch it again."})
+
+
+def _reader(name: str) -> Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]]:
+    """By name, with all that it imports, which the limits do not count."""
+    if name == "pickle":
+        from resnets.weights.readers import torch_file
+
+        return torch_file.read
+    from resnets.weights.readers import keras_h5, keras_zip
+
+    return keras_zip.read if name == "keras" else keras_h5.read
+
+
+def _limit(size: int, seconds: int) -> None:
+    """No more memory, written bytes and processor time than a file of `size` bytes can need."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits; the time is kept by the parent
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limits = {
+        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + 1 + seconds,
+        resource.RLIMIT_FSIZE: _most(size) + SLACK,
+        resource.RLIMIT_CORE: 0,
+    }
+    with contextlib.suppress(OSError):  # Linux alone says how many addresses are in use
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + MEMORY + 6 * size
+    for limit, value in limits.items():
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+
+
+def _most(size: int) -> int:
+    """Bytes of tensors that a file of `size` bytes may hold."""
+    return RATIO * size + SLACK
+
+
+def _write(out: Path, values: dict[str, Any], metadata: dict[str, str]) -> None:
+    torch_like = any(type(value).__module__ != "numpy" for value in values.values())
+    library = importlib.import_module("safetensors.torch" if torch_like else "safetensors.numpy")
+    try:
+        library.save_file(values, out, metadata)
+    except Exception as error:
+        if reason := atomic_write.failed_write(error):
+            raise UnwrittenError(reason) from error
+        raise

@@ -1,0 +1,126 @@
+"""What a file of `torch.save` holds: tensors by their place in it, names of classes, and what is neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnets.weights.readers.errors import RefusedError
+from resnets.weights.readers.inert_classes import Inert
+
+DEPTH = 12  # of containers in containers
+VALUES = 2_000_000  # in all containers together
+BETWEEN = "\0"
+CLASS_NAMES = ("class_to_idx", "class_names", "classes", "class_list", "classnames", "categories", "idx_to_class", "id2label",
+               "label2id", "label_names", "labels", "idx2label", "vocab", "names")  # fmt: skip
+
+_WEIGHTS = ("weight", "bias")
+_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+          torch.uint8, torch.bool)  # fmt: skip
+
+
+class Contents:
+    """What a file holds, by its place in it.
+
+    Attributes:
+        tensors: by container and name, with `BETWEEN` between the two; a container's name is its keys with dots between.
+        leftovers: of each container with tensors, {name: type} of what is no tensor.
+        labels: names of classes by their place.
+        unread: of each container with weights that are no plain numbers, the name of one and what it is.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.leftovers: dict[str, dict[str, str]] = {}
+        self.labels: dict[str, list[str]] = {}
+        self.unread: dict[str, tuple[str, str]] = {}
+        self.values = 0
+
+    def walk(self, value: Any, path: tuple[str, ...]) -> None:
+        """Look at `value`, which stands at `path`, and at all that is in it."""
+        if isinstance(value, Inert):
+            state = value.state if isinstance(value.state, Mapping) else {}
+            value = _of_module(state) if "_modules" in state else state
+        elif isinstance(value, list | tuple):
+            value = {str(i): each for i, each in enumerate(value)} if not all(map(_plain, value)) else {}
+        if not isinstance(value, Mapping) or len(path) > DEPTH:
+            return
+        self.values += len(value)
+        if self.values > VALUES:
+            raise RefusedError(f"holds more than {VALUES:,} values, which is more than any checkpoint needs.")
+        named = {key: each for key, each in value.items() if isinstance(key, str)}
+        place = ".".join(path).replace(BETWEEN, "?")
+        tensors = {key: each for key, each in named.items() if isinstance(each, Tensor)}
+        own = {key: _plain_tensor(each) for key, each in tensors.items() if not odd(each)}
+        unread = [(key, odd(each)) for key, each in tensors.items() if odd(each) and key.endswith(_WEIGHTS)]
+        self.unread |= {place: unread[0]} if unread else {}
+        self.tensors |= {f"{place}{BETWEEN}{key}": tensor for key, tensor in own.items()}
+        if own:
+            self.leftovers[place] = {str(key): type(each).__name__ for key, each in value.items() if key not in own}
+        for key, each in named.items():
+            if key.lower() in CLASS_NAMES and (names := class_names(each)):
+                self.labels[".".join((*path, key))] = names
+            if key not in own and not _plain(each):
+                self.walk(each, (*path, key))
+
+
+def class_names(value: Any) -> list[str]:
+    """The names in a list, or in a mapping from or to whole numbers that count from 0 without a gap; else none."""
+    if isinstance(value, Inert):  # fastai's vocab and OmegaConf's lists
+        state = value.state if isinstance(value.state, Mapping) else {}
+        value = next((state[key] for key in ("items", "_content", "_val") if key in state), value.state)
+        return class_names(value) if not isinstance(value, Inert) else []
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+        if all(isinstance(key, str) and type(number) is int for key, number in pairs):
+            pairs = [(number, key) for key, number in pairs]
+        elif not all(type(key) is int or (isinstance(key, str) and key.isdecimal()) for key, _ in pairs):
+            return []
+        named = {int(key): name for key, name in pairs}
+        value = [named.get(i) for i in range(len(pairs))]
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) and name for name in value):
+        return [str(name) for name in value]
+    return []
+
+
+def _of_module(state: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """The tensors of a module that was pickled whole, by the names of its state_dict."""
+    found: dict[str, Any] = {}
+    for key in ("_parameters", "_buffers"):
+        held = state.get(key)
+        temporary = state.get("_non_persistent_buffers_set") or ()
+        found |= {f"{prefix}{name}": each for name, each in (held.items() if isinstance(held, Mapping) else ())
+                  if isinstance(each, Tensor) and name not in temporary}  # fmt: skip
+    modules = state.get("_modules")
+    for name, module in modules.items() if isinstance(modules, Mapping) and depth < 8 * DEPTH else ():
+        if isinstance(module, Inert) and isinstance(module.state, Mapping):
+            found |= _of_module(module.state, f"{prefix}{name}.", depth + 1)
+    return found
+
+
+def odd(tensor: Tensor) -> str:
+    """What a tensor is that is not read, with what makes a plain one of it; empty for all others."""
+    if tensor.device.type != "cpu":
+        return f"has no values (device '{tensor.device}'); save the tensor of the loaded network"
+    if tensor.is_quantized:
+        return "is quantized; save tensor.dequantize()"
+    if tensor.layout is not torch.strided:
+        return f"is sparse ({tensor.layout}); save tensor.to_dense()"
+    return "" if tensor.dtype in _TYPES else f"is of type {tensor.dtype}; save tensor.float()"
+
+
+def _plain_tensor(tensor: Tensor) -> Tensor:
+    return tensor.detach().as_subclass(Tensor)
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bytes | int | float | complex)
+
+
+def held(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a dict of {', '.join(str(key)[:40] for key in list(value)[:6])}" if value else "an empty dict"
+    return f"an object of the class '{type(value).__name__}'"

@@ -1,0 +1,202 @@
+"""How the command is called and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from resnets import progress
+from resnets.cli import main, other_tools_flags
+from resnets.errors import JobError, UserError
+
+RESNETS = [sys.executable, "-m", "resnets"]
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    """Run the command line with a verb that raises `error`."""
+
+    def failing() -> typer.Typer:
+        broken = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+        @broken.command()
+        def models() -> None:
+            raise error
+
+        broken.callback()(lambda: None)
+        return broken
+
+    monkeypatch.setattr(main, "application", failing)
+    return main.main(["models"])
+
+
+def test_without_words_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == 0
+    shown = capsys.readouterr()
+    for verb in main.VERBS:
+        assert verb in shown.out
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([verb, "--help"]) == 0
+    assert f"Usage: resnets {verb}" in capsys.readouterr().out
+
+
+def test_the_version_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("resnets 0.")
+
+
+# Prints the help of the program that `application` makes, and then the modules that were imported for it.
+HELP = """
+import sys, typer
+{application}
+try:
+    typer.main.get_command(application)(["--help"])
+except SystemExit:
+    pass
+print("modules:", *sys.modules)
+"""
+TRIVIAL = 'application = typer.Typer()\n@application.command()\ndef verb(): "Does nothing."'
+OURS = "from resnets.cli import app\napplication = app.application()"
+
+
+def imported(application: str) -> set[str]:
+    code = HELP.format(application=application)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("modules: ")[2].split())
+
+
+def test_help_imports_little_more_than_a_bare_typer_does() -> None:
+    """So it answers at once, whatever the speed of the machine; what may not be imported is in test_imports."""
+    more = imported(OURS) - imported(TRIVIAL)
+    assert "resnets.cli.verbs.train" in more
+    foreign = {name.partition(".")[0] for name in more} - {"resnets"}
+    assert foreign <= set(sys.stdlib_module_names)
+    assert len(more) <= 60
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("no 'x'"), 2, "error: no 'x'\n"),
+        (JobError("loss is NaN"), 1, "error: loss is NaN\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.csv"), 1, "error: No space left on device: 'a.csv'. Free"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 1, "error: Permission denied: '/x'. Choose"),
+        (MemoryError(), 1, "error: The memory of this machine is used up. Use a smaller --batch"),
+        (
+            KeyError("head.fc"),
+            1,
+            "error: this is a bug in resnets: KeyError: 'head.fc'; run again with RESNETS_DEBUG=1",
+        ),
+    ],
+)
+def test_each_ending_has_its_code_and_one_line(
+    error: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(monkeypatch, error) == code
+    shown = capsys.readouterr()
+    assert shown.err.startswith(line)
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_the_traceback_is_there_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RESNETS_DEBUG", "1")
+    assert ending(monkeypatch, UserError("no 'x'")) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert shown.endswith("error: no 'x'\n")
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*RESNETS, "--help"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_interrupt_is_reported_as_shells_do(tmp_path: Path) -> None:
+    """The printed line says that the verb has begun; from there on the signal may come at any time."""
+    code = "import signal, sys; print(flush=True); signal.pause()"
+    wrapper = f"""
+import sys, typer
+from resnets.cli import app
+def waiting():
+    exec({code!r})
+application = typer.Typer(add_completion=False)
+application.command("models")(waiting)
+application.callback()(lambda: None)
+app.application = lambda: application
+sys.exit(app.main(["models"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", wrapper], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error == b"interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["--help"]),
+        (["lr_find", "x"], ["lr-find", "x"]),
+        (["train", "x", "--val_fraction=0.2"], ["train", "x", "--val-fraction=0.2"]),
+        (["train", "x", "--set", "optim.lr=0.2"], ["train", "x", "--set", "optim.lr=0.2"]),
+        (["train", "x", "--set", "seed=1"], ["train", "x", "--set", "seed=1"]),
+        (["--version"], ["--version"]),
+    ],
+)
+def test_words_are_spelled_as_here(words: list[str], expected: list[str]) -> None:
+    assert other_tools_flags.canonical(words, main.VERBS) == expected
+
+
+def test_a_file_whose_name_looks_like_a_setting_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b.jpg").write_bytes(b"")
+    assert other_tools_flags.canonical(["predict", "m", "a=b.jpg"], main.VERBS) == ["predict", "m", "a=b.jpg"]
+    with pytest.raises(UserError, match=r"Write it as '--a c\.jpg'"):
+        other_tools_flags.canonical(["predict", "m", "a=c.jpg"], main.VERBS)
+
+
+def test_every_alias_leads_to_a_flag_or_a_verb_that_there_is() -> None:
+    group = typer.main.get_command(main.application())
+    flags = {
+        flag
+        for verb in main.VERBS
+        for parameter in group.commands[verb].params  # type: ignore[attr-defined]
+        for flag in parameter.opts
+    }
+    assert {here.partition(" ")[0] for here in other_tools_flags.FLAGS.values()} <= flags
+    assert not set(other_tools_flags.FLAGS) & flags
+    for here in other_tools_flags.VERBS.values():
+        verb, _, inner = here.partition(" ")
+        assert verb in main.VERBS
+        assert not inner or inner in group.commands[verb].commands  # type: ignore[attr-defined]
+    assert not set(other_tools_flags.VERBS) & set(main.VERBS)
+
+
+def test_lines_and_errors_name_flags_only_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(monkeypatch, UserError("`top_k` must be 1 or more; received 0.")) == 2
+    assert capsys.readouterr().err == "error: --top-k must be 1 or more; received 0.\n"
+    progress.say("take `batch=8`")
+    assert capsys.readouterr().err == "take `batch=8`\n"

@@ -1,0 +1,120 @@
+"""Near copies are found whatever was done to them, and images that differ are not joined."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from resnets.data.check.near_duplicates import BITS, CORRELATION, DISTANCE, _bits, _near, alike, blank, thumbnail
+from resnets.data.datasets.shapes import Settings, draw
+
+
+def scene(seed: int, side: int = 160) -> Image.Image:
+    """Coarse and fine structure, as a photograph has."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 256, (7, 7, 3), dtype=np.uint8)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    fine = generator.normal(0, 12, (side, side, 3))
+    return Image.fromarray((np.asarray(coarse) * 0.8 + 25 + fine).clip(0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "saved again": lambda image: jpeg(image, 50),
+    "smaller": lambda image: image.resize((61, 61)),
+    "larger": lambda image: image.resize((400, 400), Image.Resampling.BICUBIC),
+    "stretched": lambda image: image.resize((200, 120)),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.7),
+    "flatter": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "gray": lambda image: image.convert("L").convert("RGB"),
+    "cropped by 1 %": lambda image: image.crop((1, 1, image.width - 1, image.height - 1)),
+}
+
+
+def thumbnails(images: list[Image.Image]) -> np.ndarray:
+    return np.stack([thumbnail(np.asarray(image.convert("RGB"))) for image in images])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_found_among_others(change: str) -> None:
+    images = [scene(seed) for seed in range(60)]
+    images += [CHANGES[change](images[number]) for number in (3, 17, 42)]
+    assert alike(thumbnails(images)) == [[3, 60], [17, 61], [42, 62]]
+
+
+def test_many_copies_are_one_group() -> None:
+    image = scene(1)
+    copies = [change(image) for change in CHANGES.values()]
+    assert alike(thumbnails([image, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
+
+
+def test_images_of_one_color_are_blank_and_not_alike() -> None:
+    plain = [Image.new("RGB", (50, 50), (shade, 0, 0)) for shade in (0, 100, 100, 255)]
+    found = thumbnails([*plain, scene(1)])
+    assert blank(found).tolist() == [True] * 4 + [False]
+    assert alike(found) == []
+
+
+def test_nothing_and_one_image_have_no_pairs() -> None:
+    assert alike(np.empty((0, 16, 16), dtype=np.uint8)) == []
+    assert alike(thumbnails([scene(1)])) == []
+
+
+def noisy(spread: float, count: int = 800) -> np.ndarray:
+    """(count, 16, 16) uint8: some images, each many times with a little noise."""
+    generator = np.random.default_rng(0)
+    seeds = np.stack([thumbnail(np.asarray(scene(seed))) for seed in range(40)])
+    mixed = seeds[generator.integers(0, 40, count)] + generator.normal(0, spread, (count, 16, 16))
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+def test_no_pair_of_near_codes_is_missed() -> None:
+    """Against every code compared with every other."""
+    bits = np.unique(_bits(noisy(6)), axis=0)
+    assert bits.shape[1] == BITS
+    distances = (bits[:, None] != bits[None]).sum(axis=2)
+    expected = {tuple(pair) for pair in np.argwhere(np.triu(distances <= DISTANCE, 1)).tolist()}
+    assert sum(distances[pair] == DISTANCE for pair in expected) > 100
+    found = {
+        tuple(sorted(pair))
+        for first, second in _near(bits)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    }
+    assert found == expected
+
+
+def test_groups_are_what_near_pairs_connect() -> None:
+    found = noisy(3)
+    bits, cells = _bits(found), found.reshape(len(found), -1).astype(float)
+    near = ((bits[:, None] != bits[None]).sum(axis=2) <= DISTANCE) & (np.corrcoef(cells) >= CORRELATION)
+    pairs = np.argwhere(np.triu(near, 1)).tolist()
+    assert len(pairs) > 1000
+    group_of = {number: place for place, group in enumerate(alike(found)) for number in group}
+    assert all(group_of[one] == group_of[other] for one, other in pairs)
+    assert set(group_of) == {number for pair in pairs for number in pair}
+
+
+def test_twenty_thousand_images_are_not_compared_each_with_each() -> None:
+    """A table of all pairs would take 400 MB at one byte a pair."""
+    generator = np.random.default_rng(0)
+    pool = np.stack([thumbnail(draw(index, Settings(size=32)).pixels) for index in range(300)]).astype(float)
+    first, second = generator.integers(0, 300, (2, 20_000))
+    share = generator.random((20_000, 1, 1))
+    mixed = (pool[first] * share + pool[second] * (1 - share)).clip(0, 255).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        alike(mixed)
+        assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
+    finally:
+        tracemalloc.stop()

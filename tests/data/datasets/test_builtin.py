@@ -1,0 +1,143 @@
+"""The sets that are built in are written whole, always the same, and safely."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnets.data.datasets import builtin, open_dataset
+from resnets.errors import JobError, UserError
+
+
+def digest(root: Path) -> str:
+    """Of all names and bytes under a folder."""
+    whole = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        whole.update(path.relative_to(root).as_posix().encode())
+        whole.update(path.read_bytes() if path.is_file() else b"/")
+    return whole.hexdigest()
+
+
+def test_digits_are_scikit_learns(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    source = open_dataset.read(builtin.write("digits", tmp_path / "digits"))
+    assert len(source.samples) == 1797
+    assert {part: len(source.part(part)) for part in source.parts} == {"train": 1078, "val": 360, "test": 359}
+    images, labels = load_digits(return_X_y=True)
+    assert sorted(int(Path(sample.path).stem) for sample in source.samples) == list(range(1797))
+    for sample in source.samples[::97]:
+        index = int(Path(sample.path).stem)
+        assert sample.label == str(labels[index])
+        with Image.open(sample.path) as image:
+            assert (image.size, image.mode) == ((32, 32), "L")
+            back = np.asarray(image.resize((8, 8), Image.Resampling.BOX), dtype=float) * 16 / 255
+        assert np.corrcoef(back.ravel(), images[index])[0, 1] > 0.97
+
+
+def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -> None:
+    source = open_dataset.read(builtin.write("digits", tmp_path))
+    totals = Counter(sample.label for sample in source.samples)
+    for part, share in builtin.DIGITS_PARTS.items():
+        counts = Counter(sample.label for sample in source.part(part))
+        assert all(abs(counts[label] - share * total) <= 1 for label, total in totals.items())
+    assert len({Path(sample.path).read_bytes() for sample in source.samples}) == 1797
+
+
+def test_digits_of_another_size(tmp_path: Path) -> None:
+    builtin.write("digits", tmp_path, size=8)
+    with Image.open(next(tmp_path.glob("train/0/*.png"))) as image:
+        assert image.size == (8, 8)
+        assert set(np.asarray(image).ravel()) <= {round(value * 255 / 16) for value in range(17)}
+
+
+def test_the_same_bytes_every_time(tmp_path: Path) -> None:
+    for name in builtin.NAMES:
+        assert digest(builtin.write(name, tmp_path / name)) == digest(builtin.write(name, tmp_path / f"{name} again"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("digts", {}, "No built-in data 'digts'. Did you mean 'digits'?"),
+        ("digits", {"size": 7}, "size of the digits is 7"),
+        ("digits", {"count": 10}, "digits is a fixed set of 1,797 images; `count` is for shapes"),
+        ("digits", {"seed": 0}, "`seed` is for shapes"),
+        ("shapes", {"size": 8}, "`size` is 8"),
+        ("shapes", {"count": 5}, "`count` is 5"),
+        ("shapes", {"objects": 0}, "`objects` is 0"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path: Path, name: str, settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        builtin.write(name, tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    for out in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(UserError, match="is not an empty folder"):
+            builtin.write("digits", out)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(JobError, match=r"Cannot write to '.*out': No space left on device"):
+        builtin.write("shapes", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(JobError, match=r"Cannot write to '.*file/out'"):
+        builtin.write("shapes", tmp_path / "file" / "out")
+
+
+def test_the_cache_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    first = builtin.cached("digits")
+    before = first.stat().st_mtime_ns
+    assert builtin.cached("digits") == first
+    assert first.stat().st_mtime_ns == before
+    assert first.is_relative_to(tmp_path / "home")
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+def test_several_processes_may_want_the_cache_at_once(tmp_path: Path) -> None:
+    code = "from resnets.data import sources; print(len(sources.read('shapes').samples))"
+    environment = {**os.environ, "RESNETS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [job.communicate(timeout=60)[0] for job in jobs] == ["600\n"] * 3
+    assert len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
+    with pytest.raises(JobError, match="Set RESNETS_HOME to a folder that can be written"):
+        builtin.cached("digits")
+
+
+def test_the_home_of_each_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESNETS_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert builtin.cache_home() == tmp_path / ".cache" / "resnets"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert builtin.cache_home() == tmp_path / "xdg" / "resnets"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert builtin.cache_home() == tmp_path / "Library" / "Caches" / "resnets"

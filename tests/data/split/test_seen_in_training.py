@@ -1,0 +1,80 @@
+"""Which images weights have learned from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from resnets.data.datasets.dataset import Sample
+from resnets.data.split import seen_in_training
+from resnets.data.split.seen_in_training import Lineage
+
+
+def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
+    """A run folder with this split (SHA-256: split); gives the path that its best weights would have."""
+    (root / "weights").mkdir(parents=True)
+    lines = [f"{digest}.png,{digest},a,{split}," for digest, split in rows.items()]
+    (root / "split.csv").write_text("\n".join(["path,sha256,label,split,group", *lines]) + "\n")
+    (root / "environment.json").write_text(json.dumps(facts))
+    return root / "weights" / "best.safetensors"
+
+
+def images(*digests: str) -> list[Sample]:
+    return [Sample(f"{digest}.png", "a", sha256=digest) for digest in digests]
+
+
+def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_path: Path) -> None:
+    first = run(tmp_path / "first", {"aa": "train", "bb": "val"})
+    second = run(tmp_path / "second", {"bb": "train", "cc": "val"}, parent_sha256="1")
+    seen_in_training.write(tmp_path / "second", seen_in_training.of(first))
+    found = seen_in_training.of(second)
+    assert (found.train, found.splits, found.gap) == ({"aa", "bb"}, {"bb": "train", "cc": "val"}, "")
+    assert found.seen(images("aa", "bb", "cc", "dd")) == 2
+    assert found.notice(images("aa", "cc"), "it", "test").startswith("it learned from 1 of the 2 test images: ")
+    assert found.notice(images("cc", "dd"), "it", "test") == ""
+
+
+def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+    alone = seen_in_training.of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
+    assert alone.seen(images("aa")) is None
+    assert "not known: the file lies outside of its run folder" in alone.notice(images("aa"), "it", "val")
+    assert "they come from elsewhere" in seen_in_training.of(tmp_path / "imagenet.safetensors", {}).gap
+    without = run(tmp_path / "without", {"aa": "train"}, parent_sha256="1")  # of a version that wrote no lineage
+    assert "learned from 1 of the 1 val images, and perhaps on more" in seen_in_training.of(without).notice(
+        images("aa"), "it", "val"
+    )
+    assert "is not known: the run began from other weights" in seen_in_training.of(without).notice(
+        images("bb"), "it", "val"
+    )
+
+
+def test_weights_without_a_run_are_called_what_they_are(tmp_path: Path) -> None:
+    beside = run(tmp_path / "run", {"aa": "train"}, parent_sha256="1").with_name("converted.safetensors")
+    for origin, said in (
+        ({"converted_from": "net.pth", "parent_sha256": "2"}, "they were converted from 'net.pth'"),
+        ({"published": "resnet18.tv", "parent_sha256": "2"}, "they are the published weights resnet18.tv"),
+    ):
+        for path in (beside, tmp_path / "net.safetensors"):
+            assert seen_in_training.of(path, origin).gap.startswith(said)
+            assert seen_in_training.of(path, origin).seen(images("aa")) is None
+    shipped = Path(seen_in_training.__file__).parents[1] / "weights" / "shipped" / "net.safetensors"
+    assert seen_in_training.of(shipped, {"split_sha256": "0"}).gap.startswith("they came with the package")
+
+
+def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
+    path = run(tmp_path / "other", {"aa": "train"})
+    assert "is not the one by which" in seen_in_training.of(path, {"split_sha256": "0"}).gap
+
+
+def test_no_weights_have_learned_from_nothing() -> None:
+    assert Lineage().notice(images("aa"), "it", "val") == ""
+
+
+def test_what_was_hashed_once_is_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(b"content")
+    hashed = seen_in_training.hashed([Sample(str(tmp_path / "image.png")), Sample(str(tmp_path / "none.png"))])
+    (tmp_path / "image.png").unlink()
+    assert hashed[1].sha256 is None
+    assert Lineage(frozenset({hashlib.sha256(b"content").hexdigest()})).seen(hashed) == 1
+    assert seen_in_training.hashed(hashed) == hashed

@@ -1,0 +1,188 @@
+"""Shares of images: exact for single ones, whole for copies and groups, and no class without anything to learn."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resnets.data.datasets.dataset import Sample
+from resnets.data.split.stratify import _joined, allot, numbered, units
+from resnets.errors import UserError
+
+
+def labels_of(low: int) -> st.SearchStrategy[list[str]]:
+    """Labels of 2 to 5 classes with at least `low` images each."""
+    sizes = st.lists(st.integers(low, 40), min_size=2, max_size=5)
+    return sizes.map(
+        lambda counts: [label for label, count in zip("abcde", counts, strict=False) for _ in range(count)]
+    )
+
+
+GROUPED = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.one_of(st.none(), st.integers(0, 12).map(str))),
+    min_size=12,
+    max_size=100,
+)
+
+
+def single(labels: list[str]) -> list[str]:
+    """Names for contents that are all different."""
+    return [f"content {number}" for number in range(len(labels))]
+
+
+def divided(labels: list[str]) -> Counter[str]:
+    return Counter({label: count for label, count in Counter(labels).items() if count > 1})
+
+
+@given(labels_of(1), st.floats(0.05, 0.45), st.floats(0, 0.45), st.integers(0, 1000))
+def test_single_images_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
+    fractions = {part: share for part, share in {"val": val, "test": test}.items() if share > 0.01}
+    try:
+        given_ = allot(units(single(labels), labels, [None] * len(labels)), fractions, seed=seed)
+    except UserError:
+        assert len(divided(labels)) == 0 or sum(count - 1 for count in divided(labels).values()) < len(fractions)
+        return
+    assert sorted(given_) == list(range(len(labels)))
+    parts = {part: Counter(labels[number] for number, bin_ in given_.items() if bin_ == part) for part in fractions}
+    train = Counter(labels[number] for number, bin_ in given_.items() if bin_ == "train")
+    assert set(train) == set(labels)
+    for part, share in fractions.items():
+        for label, count in Counter(labels).items():
+            # The rule that train keeps one image takes from classes of a few images only.
+            if count > 10:
+                assert abs(parts[part][label] - share * count) < 1.001
+        if min(Counter(labels).values()) > 10:
+            assert parts[part].total() == max(round(share * len(labels)), 1)
+
+
+@given(GROUPED, st.integers(2, 5), st.booleans(), st.integers(0, 1000))
+@settings(max_examples=200)
+def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
+    rows: list[tuple[str, int, str | None]], folds: int, in_folds: bool, seed: int
+) -> None:
+    labels = [label for label, _, _ in rows]
+    contents = [f"content {content}" for _, content, _ in rows]
+    groups = [group for _, _, group in rows]
+    together = units(contents, labels, groups)
+    assert sorted(number for unit in together for number in unit.members) == list(range(len(rows)))
+    try:
+        if in_folds:
+            bins = allot(together, {}, seed=seed, folds=folds)
+        else:
+            bins = allot(together, {"val": 0.25, "test": 0.15}, seed=seed)
+    except UserError:
+        return
+    assert sorted(bins) == list(range(len(rows)))
+    for marks in (contents, groups):
+        places: dict[str, set[str]] = {}
+        for number, mark in enumerate(marks):
+            if mark is not None:
+                places.setdefault(mark, set()).add(bins[number])
+        assert all(len(place) == 1 for place in places.values())
+    held_out = [f"fold {number}" for number in range(1, folds + 1)] if in_folds else ["val", "test"]
+    assert set(held_out) <= set(bins.values())
+    for part in held_out:
+        others = {"train", *held_out} - {part} if in_folds else {"train"}
+        learned = {labels[number] for number, bin_ in bins.items() if bin_ in others}
+        assert learned == set(labels)
+
+
+@given(labels_of(6), st.integers(2, 5), st.integers(0, 1000))
+def test_folds_are_as_large_as_each_other_in_every_class(labels: list[str], folds: int, seed: int) -> None:
+    bins = allot(units(single(labels), labels, [None] * len(labels)), {}, seed=seed, folds=folds)
+    sizes = Counter(bins.values())
+    assert set(sizes) == {f"fold {number}" for number in range(1, folds + 1)}
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    for label in set(labels):
+        of_class = Counter(bin_ for number, bin_ in bins.items() if labels[number] == label)
+        assert max(of_class.values()) - min(of_class.get(fold, 0) for fold in sizes) <= 1
+
+
+@given(GROUPED, st.integers(0, 1000), st.randoms())
+def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
+    rows: list[tuple[str, int, str | None]], seed: int, shuffler: random.Random
+) -> None:
+    def parts(order: list[int], prefix: str) -> dict[int, str] | str:
+        labels = [rows[number][0] for number in order]
+        contents = [f"content {rows[number][1]}" for number in order]
+        groups = [None if rows[number][2] is None else f"{prefix}{rows[number][2]}" for number in order]
+        try:
+            bins = allot(units(contents, labels, groups), {"val": 0.3}, seed=seed)
+        except UserError as error:
+            return str(error)
+        return {order[place]: part for place, part in bins.items()}
+
+    order = list(range(len(rows)))
+    shuffled = order.copy()
+    shuffler.shuffle(shuffled)
+    assert parts(order, "") == parts(shuffled, "another ")
+
+
+def test_another_seed_is_another_split() -> None:
+    labels = ["a", "b"] * 50
+    pool = units(single(labels), labels, [None] * 100)
+    assert allot(pool, {"val": 0.2}, seed=1) == allot(pool, {"val": 0.2}, seed=1)
+    assert allot(pool, {"val": 0.2}, seed=1) != allot(pool, {"val": 0.2}, seed=2)
+
+
+def test_a_class_of_one_image_is_in_train() -> None:
+    labels = ["a"] * 10 + ["b"]
+    for folds in (0, 3):
+        bins = allot(units(single(labels), labels, [None] * 11), {} if folds else {"val": 0.5}, seed=0, folds=folds)
+        assert bins[10] == "train"
+
+
+def test_a_thousand_classes_of_two_images_give_a_val_of_a_fifth() -> None:
+    labels = [f"class {number // 2}" for number in range(2000)]
+    bins = allot(units(single(labels), labels, [None] * 2000), {"val": 0.2}, seed=5)
+    assert Counter(bins.values()) == {"train": 1600, "val": 400}
+
+
+def test_groups_that_fit_give_the_fractions_within_a_group() -> None:
+    generator = random.Random(0)
+    groups = [f"patient {number // 5}" for number in range(1000)]
+    of_patient = {group: generator.choice("abc") for group in groups}
+    labels = [of_patient[group] for group in groups]
+    bins = allot(units(single(labels), labels, groups), {"val": 0.2, "test": 0.1}, seed=0)
+    for label, count in Counter(labels).items():
+        of_class = Counter(bin_ for number, bin_ in bins.items() if labels[number] == label)
+        assert abs(of_class["val"] - 0.2 * count) <= 5
+        assert abs(of_class["test"] - 0.1 * count) <= 5
+
+
+def test_two_groups_only_give_both_parts_one() -> None:
+    groups = ["left"] * 10 + ["right"] * 4
+    labels = ["a", "b"] * 7
+    bins = allot(units(single(labels), labels, groups), {"val": 0.1}, seed=0)
+    assert {bins[number] for number in range(10)} == {"train"}
+    assert {bins[number] for number in range(10, 14)} == {"val"}
+
+
+def test_one_group_cannot_be_divided() -> None:
+    labels = ["a", "b"] * 5
+    with pytest.raises(UserError, match="too few images for a part 'val'"):
+        allot(units(single(labels), labels, ["all"] * 10), {"val": 0.2}, seed=0)
+    with pytest.raises(UserError, match="'fold 1'"):
+        allot(units(single(["a", "b"]), ["a", "b"], [None, None]), {}, seed=0, folds=2)
+
+
+def test_copies_and_groups_have_one_number() -> None:
+    given = [("a", None), ("b", "one"), ("a", None), ("c", "one"), (None, None), (None, None), ("c", None)]
+    samples = [Sample(f"{place}.png", "red", group=group, sha256=digest) for place, (digest, group) in enumerate(given)]
+    found = numbered(samples).tolist()
+    assert found[0] == found[2]
+    assert found[1] == found[3] == found[6]
+    assert len(set(found)) == 4
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, "1", "2", "3"])), min_size=1))
+def test_many_images_are_joined_as_a_few_are(given_: list[tuple[str, str | None]]) -> None:
+    contents, groups = (np.array(each) for each in zip(*[(a, int(b or 0)) for a, b in given_], strict=True))
+    samples = [Sample("x", "red", group=group, sha256=digest) for digest, group in given_]
+    few, many = numbered(samples).tolist(), _joined(contents, groups).tolist()
+    assert [few.index(each) for each in few] == [many.index(each) for each in many]

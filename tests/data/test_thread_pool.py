@@ -1,0 +1,133 @@
+"""Work that is done ahead, in order, and not further ahead than is asked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from resnets.data.thread_pool import in_order
+from resnets.errors import JobError, UserError
+
+
+@pytest.mark.parametrize("workers", [None, 0, 1, 4])
+def test_results_keep_the_order_of_the_items(workers: int | None) -> None:
+    done = [threading.Event() for _ in range(40)]
+
+    def after_the_next_one(number: int) -> int:
+        """With several workers, an even number is ready only after the odd one that follows it."""
+        if (workers or 0) > 1 and number % 2 == 0:
+            done[number + 1].wait()
+        done[number].set()
+        return number * number
+
+    assert list(in_order(after_the_next_one, range(40), workers=workers, ahead=8)) == [n * n for n in range(40)]
+
+
+def test_items_are_taken_only_so_far_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = in_order(lambda number: number, items(), workers=2, ahead=5)
+    for wanted in range(20):
+        assert next(results) == wanted
+        assert len(taken) <= wanted + 1 + 5
+    results.close()
+
+
+def test_work_goes_on_while_the_caller_does_something_else() -> None:
+    ready = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 3:
+            ready.set()
+        return number
+
+    results = in_order(work, range(10), workers=1, ahead=4)
+    next(results)
+    assert ready.wait(5)
+    assert list(results) == list(range(1, 10))
+
+
+def test_an_error_reaches_the_caller_at_its_place() -> None:
+    def work(number: int) -> float:
+        return 1 / (3 - number)
+
+    results = in_order(work, range(10), workers=2, ahead=4)
+    assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1.0]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "items", [["a.jpg", "dead.jpg"], [Path("a.jpg"), Path("dead.jpg")], [(0, "a.jpg"), (1, "dead.jpg")]]
+)
+def test_an_item_that_never_ends_is_named(items: list[object], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.002")
+    never = threading.Event()
+    results = in_order(lambda item: "dead" in str(item) and never.wait(), items, workers=workers, ahead=4)
+    assert next(results) is False
+    with pytest.raises(JobError, match=r"^'dead.jpg' could not be read within 0.002 minutes.*RESNETS_TIMEOUT_MINUTES"):
+        next(results)
+    never.set()
+
+
+def test_a_disk_that_gives_up_says_so_itself() -> None:
+    def work(_: int) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with pytest.raises(TimeoutError, match="Connection timed out"):
+        next(in_order(work, range(3), workers=1, ahead=1))
+
+
+def test_the_end_of_the_program_does_not_wait_for_a_stuck_file(tmp_path: Path) -> None:
+    """A pipe that nobody writes into stands in for the file on a lost disk."""
+    os.mkfifo(tmp_path / "stuck")
+    code = """
+import sys
+from resnets.data.thread_pool import in_order
+list(in_order(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
+"""
+    command = [sys.executable, "-c", code, tmp_path / "stuck"]
+    environment = {**os.environ, "RESNETS_TIMEOUT_MINUTES": "0.001"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert "stuck' could not be read within" in done.stderr
+
+
+def test_a_wrong_patience_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "soon")
+    with pytest.raises(UserError, match="RESNETS_TIMEOUT_MINUTES is 'soon'"):
+        next(in_order(str, range(3), workers=1, ahead=1))
+
+
+def test_a_longer_piece_of_work_is_waited_for_while_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
+    never, item = threading.Event(), SimpleNamespace(path="a.jpg")
+
+    class Counted:
+        """Another path each time that it is asked for, until the fifth."""
+
+        asked = 0
+
+        @property
+        def path(self) -> str:
+            self.asked += 1
+            return f"{min(self.asked, 5)}.jpg"
+
+    with pytest.raises(JobError, match=r"^'5\.jpg' could not be read"):
+        list(in_order(lambda _: never.wait(), [Counted()], workers=1, ahead=1))
+    with pytest.raises(JobError, match=r"^'a\.jpg' could not be read"):
+        list(in_order(lambda _: never.wait(), [item], workers=1, ahead=1))
+    never.set()

@@ -1,0 +1,123 @@
+"""Each engine computes the network: in fp32 to rounding, in bf16 to its 8 bits, for any number of images."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+import pytest
+import torch
+from torch import Tensor
+
+from resnets.errors import UserError
+from resnets.inference import backends, hardware, openvino_cache
+from resnets.inference.backends import Engine
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+
+CASES = [(name, precision) for name in backends.NAMES for precision in backends.PRECISIONS]
+SMALL = 1e-4
+
+
+@pytest.fixture(scope="module")
+def made(net: ResNet):
+    """A function that makes an engine once for all tests here."""
+
+    @functools.cache
+    def make(name: str, precision: str) -> Engine:
+        if name == "openvino" and not hardware.has_openvino():
+            pytest.skip("needs openvino")
+        return backends.build(name, net, precision, (4, 3, 32, 32))
+
+    return make
+
+
+def openvino_bf16() -> bool:
+    return "BF16" in openvino_cache.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_it_computes_what_the_network_does(name: str, precision: str, made, net: ResNet, images: Tensor) -> None:
+    if (name, precision) == ("openvino", "bf16") and hardware.has_openvino() and not openvino_bf16():
+        with pytest.raises(RuntimeError, match="no bf16 on this processor"):
+            made(name, precision)
+        return
+    wanted = net.embed(images).detach()
+    pooled = made(name, precision)(images)
+    assert pooled.dtype == torch.float32
+    far = float((pooled - wanted).abs().max() / wanted.abs().max())
+    assert far < SMALL if precision == "fp32" else SMALL < far < 0.03
+
+
+@pytest.mark.parametrize("name", backends.NAMES)
+@pytest.mark.parametrize("count", [1, 3, 4, 9])
+def test_any_number_of_images_can_come(name: str, count: int, made, net: ResNet) -> None:
+    images = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    pooled = made(name, "fp32")(images)
+    torch.testing.assert_close(pooled, net.embed(images).detach(), rtol=SMALL, atol=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("batch", "threads", "side", "streams", "part"),
+    [
+        (32, 2, 224, 2, 4), (20, 2, 224, 2, 2), (28, 2, 224, 2, 2), (26, 2, 224, 2, 1), (32, 2, 448, 2, 1),
+        (32, 2, 32, 2, 16), (24, 3, 32, 3, 8), (25, 2, 224, 1, 25), (8, 4, 224, 1, 8), (1, 2, 224, 1, 1), (7, 2, 32, 1, 7),
+    ],
+)  # fmt: skip
+def test_a_batch_is_shared_out_to_streams(batch: int, threads: int, side: int, streams: int, part: int) -> None:
+    assert backends.shares(batch, threads, side * side) == (streams, part)
+    assert batch % (streams * part) == 0
+
+
+@pytest.mark.skipif(not hardware.has_openvino(), reason="needs openvino")
+@pytest.mark.parametrize(
+    ("batch", "pixels", "requests"),
+    [
+        (16, backends.PART_PIXELS, 2), (24, backends.PART_PIXELS, 2), (9, backends.PART_PIXELS, 1),
+        (16, 2 * 32 * 32, 8), (24, 2 * 32 * 32, 12), (9, 2 * 32 * 32, 1),
+    ],
+)  # fmt: skip
+def test_the_parts_of_a_batch_come_back_in_their_order(
+    batch: int, pixels: int, requests: int, net: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    images = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    wanted = net.embed(images).detach()
+    monkeypatch.setattr(backends, "PART_PIXELS", pixels)
+    made = backends.build("openvino", net, "fp32", (batch, 3, 32, 32))
+    torch.testing.assert_close(made(images), wanted, rtol=SMALL, atol=SMALL)
+    assert len(inspect.getclosurevars(made.compute).nonlocals["requests"]) == requests
+
+
+def test_an_answer_is_not_written_over_by_the_next(made, images: Tensor) -> None:
+    for name in backends.NAMES:
+        first = made(name, "fp32")(images)
+        kept = first.clone()
+        made(name, "fp32")(images.flip(0) * 2)
+        assert torch.equal(first, kept)
+
+
+def test_norms_that_stay_keep_their_digits() -> None:
+    """A pre-activation network in bf16: a mean of 40 with a spread of 1 would drown in the 8 bits of a norm in bf16."""
+    torch.manual_seed(0)
+    net = zoo.create("cifar_preresnet110", classes=7, depths=(1, 1, 1)).eval()
+    made = backends.build("torch", net, "bf16", (2, 3, 32, 32))
+    kinds = {p.dtype for m in made.compute.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.buffers()}  # type: ignore[attr-defined]
+    assert torch.bfloat16 not in kinds
+    assert torch.float32 in kinds
+
+
+def test_an_engine_that_is_unknown_or_not_for_this_device(net: ResNet) -> None:
+    with pytest.raises(UserError, match="Did you mean 'openvino'"):
+        backends.build("openvno", net, "fp32", (4, 3, 32, 32))
+    with pytest.raises(UserError, match="`engine=openvino` computes on the CPU"):
+        backends.check("openvino", torch.device("cuda"))
+    assert "openvino" not in backends.available(torch.device("cuda"))
+
+
+def test_nothing_is_printed_while_compiling(made, capfd: pytest.CaptureFixture[str], net: ResNet) -> None:
+    if hardware.has_openvino():
+        backends.build("openvino", net, "fp32", (2, 3, 32, 32))
+    out, said = capfd.readouterr()
+    assert out == ""
+    assert all("is kept for the next time" in line for line in said.splitlines())

@@ -1,0 +1,101 @@
+"""Folding changes no number: every family of the zoo, in float64, with norms that a training could have left behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from resnets.inference.fold_batchnorm import Body, classify, fold
+from resnets.models import zoo
+from resnets.models.blocks import PreResidual
+from resnets.models.layers import same_conv
+from resnets.models.resnet import ResNet
+from resnets.models.spec import build
+
+FAMILIES = list(
+    {
+        replace(entry.spec, name="", depths=(2,) + (1,) * (len(entry.spec.depths) - 1), classes=7): name
+        for name, entry in reversed(zoo.entries().items())
+    }.values()
+)
+# Norms that read a sum, or what a pool made of the first convolution: one before each block, and the last one.
+LEFT = {"resnet50_v2": 5, "keras_resnet50v2": 6, "cifar_preresnet110": 4, "cifar_resnet20": 0, "resnet18": 0}
+
+
+def lived(net: ResNet) -> ResNet:
+    """In float64, with statistics, scales and shifts away from 1 and 0."""
+    generator = torch.Generator().manual_seed(0)
+    for module in net.double().modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.bias.data):
+                tensor.normal_(0, 0.3, generator=generator)
+            for tensor in (module.running_var, module.weight.data):
+                tensor.uniform_(0.3, 1.4, generator=generator)
+    return net.eval()
+
+
+def norms(module: nn.Module) -> int:
+    return sum(isinstance(each, nn.BatchNorm2d) for each in module.modules())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_folded_network_computes_the_same(name: str) -> None:
+    """Every network of the zoo but for its depth: two blocks in the first stage, one in each other."""
+    spec = zoo.spec(name, classes=7)
+    torch.manual_seed(0)
+    net = lived(build(replace(spec, depths=(2,) + (1,) * (len(spec.depths) - 1))))
+    side = net.only_side or max(32, net.min_side)
+    images = torch.randn(2, 3, side, side, dtype=torch.float64)
+    folded = fold(Body(net))
+    with torch.no_grad():
+        pooled, wanted = folded(images), net(images)
+        torch.testing.assert_close(pooled, net.embed(images), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(classify(net.head, pooled), wanted, rtol=1e-9, atol=1e-9)
+    assert norms(folded) == LEFT.get(name, norms(folded))
+    assert norms(folded) < norms(net)
+    assert norms(folded) == 0 or any(isinstance(module, PreResidual) for module in net.modules())
+
+
+class Shared(nn.Module):
+    """A convolution that two read, one of them through a norm; a convolution called twice; a bias; a lopsided one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, bias=True)
+        self.read_twice, self.called_twice, self.lopsided = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
+        self.lopsided = same_conv(4, 4, 3, 2)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4, affine=index != 3) for index in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norms[0](self.first(x))
+        y = self.read_twice(x)
+        x = y + self.norms[1](y)
+        x = self.norms[2](self.called_twice(self.called_twice(x)))
+        return self.norms[3](self.lopsided(x))
+
+
+def test_what_something_else_reads_is_not_folded() -> None:
+    torch.manual_seed(0)
+    module = Shared().double()
+    for norm in module.norms:
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    images = torch.randn(2, 3, 12, 12, dtype=torch.float64)
+    folded = fold(module)
+    assert norms(folded) == 2
+    torch.testing.assert_close(folded(images), module.eval()(images), rtol=1e-9, atol=1e-9)
+
+
+def test_the_network_itself_stays_as_it_is() -> None:
+    net = zoo.create("tiny", classes=3).train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fold(Body(net))
+    assert net.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_the_counted_networks_are_among_them() -> None:
+    assert set(LEFT) <= set(FAMILIES)

@@ -1,0 +1,223 @@
+"""A network is converted once; what is kept is taken for this network only, and whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from resnets.inference import backends, fold_batchnorm, hardware, openvino_cache
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+
+pytestmark = pytest.mark.skipif(not hardware.has_openvino(), reason="needs openvino")
+SHAPE = (4, 3, 32, 32)
+
+
+@pytest.fixture
+def folded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each conversion."""
+    calls: list[int] = []
+    fold = fold_batchnorm.fold
+    monkeypatch.setattr(fold_batchnorm, "fold", lambda module: calls.append(1) or fold(module))
+    return calls
+
+
+def answers(net: ResNet, images: Tensor) -> Tensor:
+    return backends.build("openvino", net, "fp32", SHAPE)(images)
+
+
+def files(home: Path) -> list[Path]:
+    return sorted(home.glob("*.safetensors"))
+
+
+def test_the_second_time_it_is_read(
+    net: ResNet, images: Tensor, folded: list[int], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = answers(net, images)
+    assert f"MB in '{home}'" in capsys.readouterr().err
+    again = answers(net, images)
+    assert capsys.readouterr() == ("", "")
+    assert folded == [1]
+    assert torch.equal(first, again)
+    torch.testing.assert_close(again, net.embed(images).detach(), rtol=1e-4, atol=1e-4)
+    assert len(files(home)) == 1
+
+
+def test_another_process_finds_it() -> None:
+    """The name holds nothing that changes from process to process, for a network of each kind of block."""
+    script = (
+        "import torch\nfrom resnets.inference import converted\nfrom resnets.models import zoo\n"
+        "for name in ('tiny', 'cifar_resnet20', 'cifar_preresnet110', 'resnet18', 'keras_resnet50'):\n"
+        "    torch.manual_seed(0)\n    print(converted.name(zoo.create(name), (1, 3, 64, 64)))\n"
+    )
+    found = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert len(set(done.stdout.split())) == 5
+        found.add(done.stdout)
+    assert len(found) == 1
+
+
+def test_what_computes_something_else_has_another_name() -> None:
+    torch.manual_seed(0)
+    net = zoo.create("cifar_resnet20").eval()
+    first = openvino_cache.name(net, SHAPE)
+    names = [first, openvino_cache.name(net, (8, 3, 32, 32))]
+
+    net.stem.conv.padding_mode = "reflect"  # the same tensors
+    names.append(openvino_cache.name(net, SHAPE))
+    net.stem.conv.padding_mode = "zeros"
+
+    norm = net.stages.stage1.block1.branch.norm1
+    with torch.no_grad():
+        norm.running_mean[0] += 1e-6
+        names.append(openvino_cache.name(net, SHAPE))
+        norm.running_mean[0] = 0
+    norm.register_buffer("kernel", torch.ones(3), persistent=False)
+    names.append(openvino_cache.name(net, SHAPE))
+    norm.kernel[0] = 2
+    names.append(openvino_cache.name(net, SHAPE))
+    del norm.kernel
+
+    assert openvino_cache.name(net, SHAPE) == first
+    assert "" not in names
+    assert len(set(names)) == len(names)
+
+
+def test_changed_code_has_another_name(net: ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a base class in another file as well."""
+    first = openvino_cache.name(net, SHAPE)
+    for module in (fold_batchnorm, sys.modules["resnets.models.resnet"], sys.modules["torch.nn.modules.module"]):
+        assert module.__file__
+        edited = tmp_path / "edited.py"
+        edited.write_bytes(Path(module.__file__).read_bytes() + b"# edited")
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "__file__", str(edited))
+            assert openvino_cache.name(net, SHAPE) not in ("", first)
+    assert openvino_cache.name(net, SHAPE) == first
+
+
+def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
+    for hook in (net.stem.register_forward_hook, net.stem.register_forward_pre_hook):
+        handle = hook(lambda *_: None)
+        assert openvino_cache.name(net, SHAPE) == ""
+        handle.remove()
+    assert openvino_cache.name(net, SHAPE)
+
+
+def test_a_class_whose_code_nobody_can_read_is_not_kept(images: Tensor, home: Path) -> None:
+    torch.manual_seed(0)
+    net = zoo.create("tiny", classes=7).eval()
+    space: dict[str, object] = {"__name__": "from_nowhere", "nn": torch.nn}
+    exec("class Twice(nn.ReLU):\n    def forward(self, x): return 2 * super().forward(x)", space)
+    net.stem.act = space["Twice"]()  # type: ignore[operator]
+    torch.testing.assert_close(answers(net, images), net.embed(images).detach(), rtol=1e-4, atol=1e-4)
+    assert not files(home)
+
+
+@pytest.mark.parametrize("damage", ["a byte", "cut", "empty", "no file of this kind"])
+def test_a_damaged_file_is_made_anew(damage: str, net: ResNet, images: Tensor, folded: list[int], home: Path) -> None:
+    wanted = answers(net, images)
+    (path,) = files(home)
+    content = path.read_bytes()
+    broken = {
+        "a byte": content[:-9] + bytes([content[-9] ^ 4]) + content[-8:],
+        "cut": content[:-100],
+        "empty": b"",
+        "no file of this kind": b"nothing" * 99,
+    }
+    path.write_bytes(broken[damage])
+    assert torch.equal(answers(net, images), wanted)
+    assert len(folded) == 2
+    assert path.stat().st_size > len(broken["cut"])
+    assert torch.equal(answers(net, images), wanted)
+    assert len(folded) == 2
+
+
+def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(seed: int) -> set[Path]:
+        before = set(files(home))
+        torch.manual_seed(seed)
+        answers(zoo.create("tiny", classes=7).eval(), images)
+        return set(files(home)) - before
+
+    made = [make(seed) for seed in range(3)]
+    for age, (path,) in zip((300, 200, 100), made, strict=True):
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
+    make(0)  # is used again
+    size = files(home)[0].stat().st_size
+    monkeypatch.setattr(openvino_cache, "LIMIT_BYTES", int(3.5 * size))
+    (new,) = make(3)
+    assert set(files(home)) == {new, *made[0], *made[2]}
+
+
+def test_where_nothing_can_be_written_it_is_converted_each_time(
+    net: ResNet, images: Tensor, folded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
+    first = answers(net, images)
+    assert torch.equal(answers(net, images), first)
+    assert len(folded) == 2
+
+
+def test_files_of_another_user_are_read(
+    net: ResNet, images: Tensor, folded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError
+
+    first = answers(net, images)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert torch.equal(answers(net, images), first)
+    assert folded == [1]
+
+
+def test_what_openvino_cannot_read_is_made_anew(
+    net: ResNet, images: Tensor, folded: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was cut before its checksum was made."""
+    with monkeypatch.context() as cutting:
+        read = openvino_cache.np.fromfile
+        cutting.setattr(openvino_cache.np, "fromfile", lambda *words: read(*words)[:1000])
+        first = answers(net, images)
+    assert files(home)[0].stat().st_size < 60_000
+    assert torch.equal(answers(net, images), first)
+    assert len(folded) == 2
+    assert torch.equal(answers(net, images), first)
+    assert len(folded) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no space"), SafetensorError("no space")])
+def test_a_full_disk_leaves_the_engine(
+    error: Exception, net: ResNet, images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(openvino_cache.safetensors.numpy, "save_file", fail)
+    torch.testing.assert_close(answers(net, images), net.embed(images).detach(), rtol=1e-4, atol=1e-4)
+    assert not list(home.glob("*"))
+
+
+def test_a_signal_after_engines_have_gone_kills_nobody(home: Path) -> None:
+    """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
+    script = (
+        "import gc, signal, subprocess\nfrom resnets.inference import engines\nfrom resnets.models import zoo\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.create('tiny', classes=3).eval()\n"
+        "made = [engines.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
+        "while made:\n    del made[0]\n    gc.collect()\n"
+        "subprocess.run(['true'])\nprint('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -1,0 +1,59 @@
+"""Everything drawn in one call."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from resnets.errors import JobError
+from resnets.report import draw_run as drawings
+
+
+def names(files) -> list[str]:
+    return [path.name for path in files]
+
+
+def test_a_finished_run(finished, capsys):
+    run, predictions = finished()
+    before = {path.name for path in run.iterdir()}
+    files = drawings.draw_all(run, predictions)
+    assert names(files) == [
+        "results.png",
+        "confusion_matrix.png",
+        "reliability.png",
+        "top_losses.png",
+        "val_batch_pred.jpg",
+        "report.html",
+    ]
+    assert {path.name for path in run.iterdir()} - before == set(names(files))  # nothing half-written is left
+    assert all(path.stat().st_size > 1000 for path in files)
+    assert capsys.readouterr() == ("", "")
+    first = {path: path.read_bytes() for path in files}
+    assert {path: path.read_bytes() for path in drawings.draw_all(run, predictions)} == first
+
+
+def test_what_cannot_be_drawn_is_left_out(tmp_path, unmeasured, finished):
+    assert names(drawings.draw_all(tmp_path / "nothing", None)) == ["report.html"]
+    assert names(drawings.draw_all(unmeasured, None)) == ["results.png", "report.html"]
+    run, predictions = finished()
+    unlabeled = replace(predictions, true=np.full(len(predictions), -1))
+    assert names(drawings.draw_all(run, unlabeled)) == ["results.png", "val_batch_pred.jpg", "report.html"]
+    empty = replace(predictions, paths=(), true=np.zeros(0, np.int64), logits=np.zeros((0, 3), np.float32))
+    assert names(drawings.draw_all(run, empty)) == ["results.png", "report.html"]
+
+
+def test_images_that_vanished_do_not_stop_it(finished):
+    run, predictions = finished()
+    for path in predictions.paths[::2]:
+        os.unlink(path)
+    assert len(drawings.draw_all(run, predictions)) == 6
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, finished):
+    _, predictions = finished()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobError):
+        drawings.draw_all(tmp_path / "file" / "run", predictions)

@@ -1,0 +1,112 @@
+"""Which images a model is judged on, when nothing and when something is asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from resnets.data.datasets import open_dataset
+from resnets.data.split.split import split
+from resnets.errors import UserError
+from resnets.tasks.inputs.evaluation_split import choose
+
+NOWHERE = Path("net.safetensors")
+
+
+@pytest.fixture
+def run(world, tmp_path: Path) -> Path:
+    """A run folder whose split was made of the world's images."""
+    (tmp_path / "run" / "weights").mkdir(parents=True)
+    split.write(tmp_path / "run" / "split.csv", split.split(open_dataset.read(world.data), val_fraction=0.34))
+    return tmp_path / "run" / "weights" / "best.safetensors"
+
+
+def folder(world, root: Path, *parts: str) -> open_dataset.Source:
+    for part in parts:
+        shutil.copytree(world.data, root / part)
+    return open_dataset.read(root)
+
+
+def test_test_goes_before_val_and_val_before_all(world, tmp_path: Path) -> None:
+    assert choose(folder(world, tmp_path / "three", "train", "val", "test"), NOWHERE).name == "test"
+    two = folder(world, tmp_path / "two", "train", "val")
+    assert choose(two, NOWHERE).name == "val"
+    assert choose(two, NOWHERE, part="train").name == "train"
+    assert len(choose(two, NOWHERE, part="all").samples) == 36
+    with pytest.raises(UserError, match="no part 'test': only train, val"):
+        choose(two, NOWHERE, part="test")
+    with pytest.raises(UserError, match=r"`val_fraction=0.2` has no effect with `split=all`"):
+        choose(open_dataset.read(world.data), NOWHERE, part="all", val_fraction=0.2)
+
+
+def test_a_flat_folder_of_new_images_is_taken_whole(world) -> None:
+    part = choose(open_dataset.read(world.data), NOWHERE)
+    assert (part.name, len(part.samples), part.reason) == ("all", 18, "there is no split")
+    with pytest.raises(UserError, match="no part 'val': it is not split"):
+        choose(open_dataset.read(world.data), NOWHERE, part="val")
+
+
+def test_a_model_is_judged_by_the_split_of_its_own_run(world, run: Path) -> None:
+    part = choose(open_dataset.read(world.data), run)
+    assert (part.name, len(part.samples)) == ("val", 6)
+    assert str(run.parent.parent / "split.csv") in part.reason
+    assert len(choose(open_dataset.read(world.data), run, part="train").samples) == 12
+    assert len(choose(open_dataset.read(world.data), run, part="all").samples) == 18
+
+
+def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(world.data, tmp_path / "changed")
+    shutil.copy(changed / "red" / "0.png", changed / "red" / "1.png")
+    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With `split=all`, every image is taken"):
+        choose(open_dataset.read(changed), run)
+    assert len(choose(open_dataset.read(changed), run, part="all").samples) == 18
+
+
+def test_other_images_have_nothing_to_do_with_the_split_of_the_run(world, run: Path, tmp_path: Path) -> None:
+    for path in world.paths:
+        target = tmp_path / "new" / Path(path).parent.name / f"new {Path(path).name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    part = choose(open_dataset.read(tmp_path / "new"), run)
+    assert (part.name, len(part.samples)) == ("all", 18)
+
+
+def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world, run: Path, tmp_path: Path) -> None:
+    for path in world.paths:
+        target = tmp_path / "new" / Path(path).parent.name / Path(path).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.ROTATE_180).save(target)
+    for asked in (None, "all"):
+        part = choose(open_dataset.read(tmp_path / "new"), run, part=asked)
+        assert (part.name, len(part.samples)) == ("all", 18)
+        assert part.reason == f"18 have the name of one in {run.parent.parent / 'split.csv'}, but none its content"
+
+
+def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
+    source = open_dataset.read(world.data)
+    given = choose(source, NOWHERE, split_file=run.parent.parent / "split.csv")
+    assert [each.path for each in given.samples] == [each.path for each in choose(source, run).samples]
+    anew = choose(source, NOWHERE, val_fraction=0.34)
+    assert [each.path for each in anew.samples] == [each.path for each in given.samples]
+    other = choose(source, NOWHERE, val_fraction=0.34, seed=7)
+    assert [each.path for each in other.samples] != [each.path for each in anew.samples]
+    with pytest.raises(UserError, match="give one of them"):
+        choose(source, NOWHERE, val_fraction=0.34, split_file="split.csv")
+    with pytest.raises(UserError, match=r"none\.csv"):
+        choose(source, NOWHERE, split_file=tmp_path / "none.csv")
+
+
+def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`seed=7` is that of a new split"):
+        choose(open_dataset.read(world.data), NOWHERE, seed=7)
+    with pytest.raises(UserError, match=r"`val_fraction=0\.3` has no effect: .* val part of its own"):
+        choose(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)
+
+
+def test_a_part_that_is_misspelled(world) -> None:
+    with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
+        choose(open_dataset.read(world.data), NOWHERE, part="tset")

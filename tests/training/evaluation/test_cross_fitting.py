@@ -1,0 +1,173 @@
+"""Each fold of the val split is judged by what the others chose, and the printed interval holds the truth."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from resnets.tasks.classification import metrics, per_image_results
+from resnets.tasks.classification.calibration import fit_temperature
+from resnets.tasks.classification.confidence_intervals import cross_fitted, wilson
+from resnets.tasks.classification.per_image_results import Outcomes
+from resnets.training.evaluation import best_checkpoint, cross_fitting
+from resnets.training.evaluation.cross_fitting import Crossfit
+
+COUNT, CLASSES, EPOCHS = 83, 4, 12
+
+
+def _history(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (E, N, K) of epochs that are equally good, and labels (N,)."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, COUNT)
+    logits = random.normal(0, 1, (EPOCHS, COUNT, CLASSES)).astype(np.float32)
+    logits[:, np.arange(COUNT), labels] += 1.0
+    return torch.from_numpy(logits), torch.from_numpy(labels)
+
+
+def _after(logits: torch.Tensor, labels: torch.Tensor) -> Crossfit:
+    folds = cross_fitting.begun(labels, np.arange(len(labels)))
+    assert folds is not None
+    for epoch, each in enumerate(logits, start=1):
+        folds.take(epoch, each, labels)
+    return folds
+
+
+def test_each_fold_is_judged_by_the_epoch_and_the_temperature_that_the_others_chose() -> None:
+    logits, labels = _history()
+    folds = _after(logits, labels)
+    rows = np.arange(COUNT)
+    right = (logits.argmax(2) == labels).numpy()
+    losses = -logits.log_softmax(2)[:, rows, labels].double().numpy()
+    for fold in range(cross_fitting.FOLDS):
+        others, own = folds.folds != fold, folds.folds == fold
+        chosen = max(range(EPOCHS), key=lambda epoch: (right[epoch, others].mean(), -losses[epoch, others].mean()))
+        temperature = fit_temperature(logits[chosen].numpy()[others], labels.numpy()[others])
+        assert folds.epochs[fold] == chosen + 1
+        assert folds.temperatures[fold] == pytest.approx(temperature, rel=1e-6)
+        found = per_image_results.measured(logits[chosen].numpy()[own], labels.numpy()[own], folds.temperatures[fold])
+        for each in fields(Outcomes):
+            assert (getattr(folds.held, each.name)[own] == getattr(found, each.name)).all(), each.name
+        assert (folds.right[fold] == right[chosen]).all()
+    assert len(set(folds.epochs)) > 1
+    figures = folds.figures(CLASSES)
+    assert figures["top1"] == pytest.approx(folds.held.correct.mean())
+    assert figures["folds"]["epochs"] == folds.epochs
+    json.dumps(figures, allow_nan=False)
+
+
+def test_of_equal_epochs_the_first_is_chosen_as_in_the_run_itself() -> None:
+    logits, labels = _history()
+    folds = _after(torch.stack([logits[0], logits[0]]), labels)
+    assert folds.epochs == [1] * cross_fitting.FOLDS
+    assert not best_checkpoint.gained(best_checkpoint.score(0.5, 1.0), best_checkpoint.score(0.5, 1.0))
+    assert best_checkpoint.gained(best_checkpoint.score(0.5, 0.9), best_checkpoint.score(0.5, 1.0))
+
+
+def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
+    logits, labels = _history()
+    whole, half = _after(logits, labels), _after(logits[:5], labels)
+    tensors, facts = half.saved()
+    again = cross_fitting.restored(tensors, json.loads(json.dumps(facts)))
+    for epoch in range(5, EPOCHS):
+        again.take(epoch + 1, logits[epoch], labels)
+    (tensors, facts), (wanted, wanted_facts) = again.saved(), whole.saved()
+    assert facts == wanted_facts
+    assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+
+
+def test_every_class_is_in_every_fold_and_the_folds_are_of_one_size() -> None:
+    labels = torch.arange(100) % 10
+    folds = cross_fitting.begun(labels, np.arange(len(labels)))
+    assert folds is not None
+    for fold in range(cross_fitting.FOLDS):
+        assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [2] * 10
+    again = cross_fitting.begun(labels, np.arange(len(labels)))
+    assert again is not None
+    assert (again.folds == folds.folds).all()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_there_are_no_folds_of_less_than_two_images(count: int) -> None:
+    assert cross_fitting.begun(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_few_images_are_enough(count: int) -> None:
+    logits, labels = _history()
+    figures = _after(logits[:, :count], labels[:count]).figures(CLASSES)
+    low, high = figures["top1_interval"]
+    assert (figures["count"], 0 <= low < high <= 1) == (count, True)
+
+
+def test_the_interval_is_wider_the_more_the_chosen_epochs_differ() -> None:
+    same = np.tile(np.arange(100) < 80, (5, 1))
+    other = same.copy()
+    other[0, 60:100] = ~other[0, 60:100]
+    widths = [high - low for low, high in (wilson(80, 100), cross_fitted(80, same), cross_fitted(80, other))]
+    assert widths == sorted(widths)
+    assert widths[1] == pytest.approx(widths[0] / 0.9**0.5, rel=0.02)
+    assert cross_fitted(100, np.ones((5, 100), dtype=bool))[1] == 1.0
+
+
+def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
+    """They are in one fold, so that the choice and the intervals are those of the images themselves."""
+    logits, labels = _history()
+    once, copies = _after(logits, labels), 5
+    units = np.tile(np.arange(COUNT), copies)
+    often = cross_fitting.begun(labels.repeat(copies), units)
+    assert often is not None
+    for epoch, each in enumerate(logits, start=1):
+        often.take(epoch, each.repeat(copies, 1), labels.repeat(copies))
+    assert all(len(set(often.folds[units == unit])) == 1 for unit in range(COUNT))
+    assert often.epochs == once.epochs
+    one, other = once.figures(CLASSES), often.figures(CLASSES)
+    for name in ("top1", "top1_interval", "top5_interval"):
+        assert other[name] == pytest.approx(one[name])
+    assert (other["count"], other["units"], one["units"]) == (COUNT * copies, COUNT, COUNT)
+    assert cross_fitting.begun(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
+
+
+def test_groups_are_dealt_as_wholes_class_by_class() -> None:
+    labels, units = torch.arange(60) // 30, np.arange(60) // 3
+    folds = cross_fitting.begun(labels, units)
+    assert folds is not None
+    for fold in range(cross_fitting.FOLDS):
+        assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [6, 6]
+    assert all(len(set(folds.folds[units == unit])) == 1 for unit in range(20))
+
+
+def _simulation() -> ModuleType:
+    path = Path(__file__).parents[1] / "soak" / "coverage.py"
+    specification = importlib.util.spec_from_file_location("resnets_coverage", path)
+    assert specification is not None
+    assert specification.loader is not None
+    made = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(made)
+    return made
+
+
+def test_the_printed_interval_holds_the_truth_where_the_plain_one_does_not() -> None:
+    """The short form of `tests/soak/coverage.py`; the seed decides, so that it always ends in the same way."""
+    found = _simulation().simulate("equal", 360, 60, seed=0)
+    assert found.plain < 0.93
+    assert found.plain_bias > 0.012
+    assert 0.93 <= found.headline <= 0.99
+    assert abs(found.headline_bias) < 0.006
+
+
+def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
+    """What stays of an epoch is a few numbers for each image, whatever the number of classes."""
+    labels = torch.arange(20)
+    folds = cross_fitting.begun(labels, np.arange(len(labels)))
+    assert folds is not None
+    folds.take(1, torch.zeros(20, 10_000), labels)
+    tensors, _ = folds.saved()
+    assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 100
+    assert metrics.figures(folds.held, 10_000, 1.0)["classes"] == 10_000

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from resnets.errors import JobError, UserError
+from resnets.recipes.recipe import Optim
+from resnets.training.optimization import optimizers
+from resnets.training.run_dir import state_file
+
+
+def test_only_the_two_newest_states_are_kept(tmp_path):
+    for steps in (5, 90, 100):
+        state_file.save(tmp_path, steps, {"a": torch.full((2,), float(steps))}, {"steps": steps})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000090.safetensors", "000000100.safetensors"]
+    tensors, facts = state_file.load(tmp_path)
+    assert facts == {"steps": 100}
+    assert tensors["a"].tolist() == [100.0, 100.0]
+
+
+def test_no_state_and_a_damaged_one_are_named(tmp_path):
+    with pytest.raises(UserError, match="no state to resume from"):
+        state_file.load(tmp_path)
+    path = state_file.save(tmp_path, 5, {"a": torch.zeros(100)}, {})
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(UserError, match=r"No saved state is whole: .*000000005.safetensors"):
+        state_file.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_an_optimizer_goes_on_to_the_bit(tmp_path, name):
+    def trained(net: nn.Module, made: torch.optim.Optimizer, steps: range) -> None:
+        for step in steps:
+            made.zero_grad()
+            generator = torch.Generator().manual_seed(step)
+            net(torch.randn(4, 3, 5, 5, generator=generator)).square().sum().backward()
+            made.step()
+
+    def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return net, optimizers.build(net, Optim(name=name), lr=0.01)
+
+    whole, whole_optimizer = fresh()
+    trained(whole, whole_optimizer, range(6))
+    first, first_optimizer = fresh()
+    trained(first, first_optimizer, range(3))
+    tensors, facts = state_file.optimizer_state(first_optimizer)
+    state_file.save(
+        tmp_path, 3, state_file.prefixed("o", tensors) | state_file.prefixed("n", first.state_dict()), facts
+    )
+    tensors, facts = state_file.load(tmp_path)
+    second, second_optimizer = fresh()
+    second.load_state_dict(state_file.under("n", tensors))
+    state_file.restore_optimizer(second_optimizer, state_file.under("o", tensors), facts)
+    trained(second, second_optimizer, range(3, 6))
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
+
+
+def test_random_states_of_every_library_come_back(tmp_path):
+    tensors, facts = state_file.random_state()
+    state_file.save(tmp_path, 1, tensors, facts)
+    drawn = (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
+    tensors, facts = state_file.load(tmp_path)
+    state_file.restore_random(tensors, facts)
+    assert drawn == (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
+
+
+@pytest.fixture
+def two_states(tmp_path):
+    for steps in (5, 9):
+        state_file.save(tmp_path / "state", steps, {"a": torch.full((400,), float(steps))}, {"steps": steps})
+    return tmp_path / "state"
+
+
+def _flip(path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["bit of a tensor", "bit of a fact", "cut", "empty", "other format"])
+def test_of_a_damaged_newest_state_the_one_before_is_used_and_said_aloud(two_states, capsys, how):
+    newest = two_states / "000000009.safetensors"
+    if how == "bit of a tensor":
+        _flip(newest, -100)
+    elif how == "bit of a fact":
+        _flip(newest, newest.read_bytes().index(b'steps\\": 9') + len(b'steps\\": '))
+    elif how == "other format":
+        save_file({"a": torch.zeros(3)}, newest)
+    else:
+        newest.write_bytes(newest.read_bytes()[:-1] if how == "cut" else b"")
+    tensors, facts = state_file.load(two_states)
+    assert facts == {"steps": 5}
+    assert tensors["a"].tolist() == [5.0] * 400
+    said = capsys.readouterr().err
+    assert "000000009.safetensors' is damaged" in said
+    assert "the state before it is used, after step 5" in said
+    assert [path.name for path in state_file.states(two_states)] == ["000000005.safetensors"]
+    assert newest.with_suffix(".damaged").exists()
+
+
+def test_when_no_state_is_whole_all_are_named_and_stay(two_states):
+    for path in state_file.states(two_states):
+        _flip(path, -1)
+    with pytest.raises(UserError, match=r"000000009.*its content is not what was saved.*000000005"):
+        state_file.load(two_states)
+    assert len(state_file.states(two_states)) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.uint8])
+def test_tensors_of_any_kind_and_shape_come_back(tmp_path, dtype):
+    made = {
+        "scalar": torch.tensor(1).to(dtype),
+        "none": torch.zeros(0, 3).to(dtype),
+        "grid": torch.eye(4).to(dtype).t(),
+    }
+    state_file.save(tmp_path, 1, made, {})
+    tensors, _ = state_file.load(tmp_path)
+    assert all(torch.equal(tensors[name], value) and tensors[name].dtype == dtype for name, value in made.items())
+
+
+def test_an_error_within_says_what_stands(two_states):
+    words = r"^Cannot write x\. The state after step 9 is whole; go on with `resume="
+    with pytest.raises(JobError, match=words), state_file.standing(two_states.parent):
+        raise JobError("Cannot write x.")

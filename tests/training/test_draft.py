@@ -1,0 +1,53 @@
+"""What the user sets is taken into the recipe with its origin, and no value is given twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resnets.errors import UserError
+from resnets.recipes.recipe import keys
+from resnets.training import draft
+
+
+def test_each_value_has_its_origin() -> None:
+    made = draft.draft("shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"])
+    values = keys(made.recipe)
+    assert (values["stop.epochs"], values["freeze.part"], values["optim.momentum"]) == (3, "1", 0.5)
+    given = {key: origin for key, origin in made.origins.items() if origin.startswith("given")}
+    assert given == {"data.location": "given", "model.name": "given: --model", "stop.epochs": "given: --epochs",
+                     "freeze.part": "given: --freeze", "optim.momentum": "given: --set"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "words"),
+    [
+        ({"epochs": 3}, ["stop.epochs=4"], "`stop.epochs=4` and `epochs=3` say two things"),
+        ({}, ["optim.lr=1", "optim.lr=2"], "`optim.lr=2` and optim.lr=1.0 say two things"),
+        ({}, ["optim.lrr=1"], "no value 'optim.lrr'"),
+    ],
+)
+def test_a_value_is_given_once(given: dict[str, object], overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        draft.draft("shapes", "tiny", "none", "scratch", given, overrides)
+    assert words in str(caught.value)
+
+
+def test_arguments_that_there_are_not_are_named() -> None:
+    assert draft.arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
+    with pytest.raises(UserError, match=r"no argument 'epoch'\. Did you mean 'epochs'\?"):
+        draft.arguments({"epoch": 3})
+
+
+@pytest.mark.parametrize("word", ["None", "False", "random", "none"])
+def test_no_weights_in_the_words_of_other_libraries_are_a_run_from_scratch(word: str) -> None:
+    made = draft.draft("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
+    assert (made.recipe.name, made.recipe.model.weights) == ("scratch", "none")
+
+
+def test_a_folder_with_the_name_of_a_built_in_set_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is built in" in draft.draft("digits", "resnet18", None, None, {}, []).origins["model.weights"]
+    (tmp_path / "digits").mkdir()
+    assert "is built in" not in draft.draft("digits", "resnet18", None, None, {}, []).origins["model.weights"]

@@ -1,0 +1,314 @@
+"""A head that learns from kept vectors learns what it learns through its body."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnets.data.datasets import open_dataset
+from resnets.data.loading.epoch_order import Place
+from resnets.data.split.split import split
+from resnets.inference import choose_backend, hardware
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.recipes.recipe import Recipe, override
+from resnets.tasks.classification import load
+from resnets.training import frozen_features, loop, setup, train
+from resnets.training import state as states
+from resnets.training.state import Parts, State
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """22 noisy images in each of two folders."""
+    root, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name, color in {"blue": (60, 70, 170), "red": (170, 70, 60)}.items():
+        (root / name).mkdir()
+        for number in range(22):
+            pixels = np.clip(random.normal(color, 70, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
+
+
+def parts(images: Path, *settings: str) -> Parts:
+    recipe = Recipe()
+    for setting in (
+        "model.name=tiny", "data.imgsz=24", "data.batch=8", "data.workers=0", "data.resize=stretch",
+        "data.normalize=imagenet", "data.cache=ram", "data.val_fraction=0.25", "freeze.part=body", "optim.lr=0.1",
+        "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={images}", *settings,
+    ):  # fmt: skip
+        recipe = override(recipe, setting)
+    source = setup.divided(open_dataset.read(str(images)), recipe)
+    return setup.parts(recipe, source, None, {})
+
+
+def trained(made: Parts, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
+    if pooled:
+        frozen_features.pool(made, 0, folder)
+    state = loop.run(made, State(), folder)
+    return state.rows, made.net.state_dict()
+
+
+def count_calls(net: ResNet) -> list[int]:
+    calls: list[int] = []
+    net.stem.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    return calls
+
+
+AUGMENTED = {
+    "by batches": ("augment.crop=pad", "augment.pad_pixels=2", "augment.flip=0.5"),
+    "one by one": ("augment.crop=random_resized", "augment.flip=0.5", "augment.jitter=0.2"),
+    "not at all": ("augment.crop=none", "augment.flip=0"),
+}
+
+
+def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(images: Path, tmp_path: Path) -> None:
+    stages = len(zoo.spec("tiny").depths)
+    for count, reads_vectors in ((stages, True), (stages - 1, False)):
+        made = parts(images, *AUGMENTED["not at all"], f"freeze.part={count}")
+        frozen_features.pool(made, 0, tmp_path / str(count))
+        assert made.reads_vectors == reads_vectors
+
+
+@pytest.mark.parametrize("kind", AUGMENTED)
+def test_the_head_learns_the_same_as_through_the_body(kind: str, images: Path, tmp_path: Path) -> None:
+    through, plain = trained(parts(images, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
+    made = parts(images, *AUGMENTED[kind])
+    calls = count_calls(made.net)
+    kept, pooled = trained(made, tmp_path / "b", pooled=True)
+    views = 1 if kind == "not at all" else 3
+    assert sum(calls) == 33 * views + 11
+    for one, other in zip(through, kept, strict=True):
+        for name in ("train/loss", "val/loss", "train/accuracy_top1", "val/accuracy_top1", "lr"):
+            assert one[name] == pytest.approx(other[name], rel=1e-4), name
+    assert through[0]["train/loss"] != pytest.approx(through[-1]["train/loss"], rel=1e-3)
+    assert pooled.keys() == plain.keys()
+    for name, tensor in pooled.items():
+        torch.testing.assert_close(tensor, plain[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the training is in bf16 and the job is a long one."""
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(choose_backend, "LONG_PIXELS", 1)
+    for name in ("first", "second"):
+        made = parts(images, *AUGMENTED["by batches"], "speed.precision=bf16")
+        frozen_features.pool(made, 0, tmp_path / name)
+    first, second = ((tmp_path / name / "state" / frozen_features.FILE).read_bytes() for name in ("first", "second"))
+    assert first == second
+    assert isinstance(made.val, frozen_features.PooledEvaluation)
+    with torch.no_grad():
+        wanted = torch.cat([made.net.eval().embed(images) for _, images in made.val.images.once()])
+    torch.testing.assert_close(made.val.vectors, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_with_fewer_views_than_epochs_they_come_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_features, "VIEWS", 2)
+    made = parts(images, *AUGMENTED["by batches"])
+    frozen_features.pool(made, 0, tmp_path)
+    seen: dict[int, dict[int, torch.Tensor]] = {}
+    for batch in made.feed.batches(Place()):
+        if batch.epoch == 3:
+            break
+        seen.setdefault(batch.epoch, {}).update(zip(batch.indices.tolist(), batch.images, strict=True))
+    both = seen[0].keys() & seen[2].keys()
+    assert len(both) > 20
+    assert all(torch.equal(seen[0][number], seen[2][number]) for number in both)
+    assert not all(torch.equal(seen[0][number], seen[1][number]) for number in seen[0].keys() & seen[1].keys())
+
+
+@pytest.mark.parametrize("kind", ["by batches", "one by one"])
+def test_images_that_are_drawn_several_times_are_augmented_anew(
+    kind: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_features, "VIEWS", 2)
+    made = parts(images, *AUGMENTED[kind], "data.balance=sampler")
+    frozen_features.pool(made, 0, tmp_path)
+    epochs: dict[int, list[tuple[int, bytes]]] = {}
+    for batch in made.feed.batches(Place()):
+        if batch.epoch == 3:
+            break
+        seen = epochs.setdefault(batch.epoch, [])
+        seen += zip(batch.indices.tolist(), (each.numpy().tobytes() for each in batch.images), strict=True)
+    for seen in epochs.values():
+        assert len({number for number, _ in seen}) < len(seen)
+        assert len({vector for _, vector in seen}) > 0.9 * len(seen)
+    owner = {vector: number for number, vector in epochs[0]}
+    assert all(owner.get(vector, number) == number for number, vector in epochs[2])
+    assert [number for number, _ in epochs[0]] != [number for number, _ in epochs[2]]
+
+
+def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(images: Path, tmp_path: Path) -> None:
+    settings = (*AUGMENTED["one by one"], "data.balance=sampler")
+    through, _ = trained(parts(images, *settings), tmp_path / "a", pooled=False)
+    kept, _ = trained(parts(images, *settings), tmp_path / "b", pooled=True)
+    for one, other in zip(through, kept, strict=True):
+        assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-4)
+
+
+def test_a_body_that_is_released_later_gets_images_again(images: Path, tmp_path: Path) -> None:
+    settings = (*AUGMENTED["by batches"], "freeze.part=none", "freeze.head_epochs=2", "ema.decay=0.9")
+    through, plain = trained(parts(images, *settings), tmp_path / "a", pooled=False)
+    made = parts(images, *settings)
+    calls = count_calls(made.net)
+    kept, pooled = trained(made, tmp_path / "b", pooled=True)
+    assert sum(calls) == 33 * 2 + 11 + 32  # two views, the validation, and one epoch of the whole network
+    for one, other in zip(through, kept, strict=True):
+        assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-3)
+    assert not torch.equal(pooled["stem.conv.weight"], parts(images, *settings).net.state_dict()["stem.conv.weight"])
+    torch.testing.assert_close(pooled["stem.conv.weight"], plain["stem.conv.weight"], rtol=1e-2, atol=1e-4)
+
+
+def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(images: Path, tmp_path: Path) -> None:
+    first = parts(images, *AUGMENTED["one by one"])
+    frozen_features.pool(first, 0, tmp_path)
+    made = parts(images, *AUGMENTED["one by one"])
+    calls = count_calls(made.net)
+    frozen_features.pool(made, 1, tmp_path)
+    assert calls == []
+    one, other = next(first.feed.batches(Place(1, 2))), next(made.feed.batches(Place(1, 2)))
+    assert torch.equal(one.images, other.images)
+    assert (other.epoch, other.step) == (1, 2)
+
+
+def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AUGMENTED["one by one"]
+    first = parts(images, *settings)
+    frozen_features.pool(first, 0, tmp_path)
+    monkeypatch.setattr(
+        frozen_features.cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.features * 4
+    )  # for two views
+    again, anew = parts(images, *settings), parts(images, *settings)
+    calls = count_calls(again.net)
+    frozen_features.pool(again, 1, tmp_path)
+    assert calls == []
+    assert len(again.feed.vectors) == 3  # type: ignore[attr-defined]
+    vectors, backend = frozen_features.of_validation(anew, 3, tmp_path) or (None, None)
+    assert torch.equal(vectors, first.val.vectors)  # type: ignore[arg-type, union-attr]
+    assert backend == "reference"
+    frozen_features.pool(anew, 0, tmp_path / "other")
+    assert len(anew.feed.vectors) == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("change", ["damaged", "cut", "other recipe"])
+def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_path: Path) -> None:
+    frozen_features.pool(parts(images, *AUGMENTED["not at all"]), 0, tmp_path)
+    path = tmp_path / "state" / frozen_features.FILE
+    content = path.read_bytes()
+    if change == "damaged":
+        path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    elif change == "cut":
+        path.write_bytes(content[:-5])
+    made = parts(images, *AUGMENTED["not at all"], *(["seed=1"] if change == "other recipe" else []))
+    calls = count_calls(made.net)
+    frozen_features.pool(made, 0, tmp_path)
+    assert sum(calls) == 44
+    assert (path.read_bytes() == content) == (change != "other recipe")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("augment.mixup_alpha=0.2",), "mixed anew"),
+        (("model.drop_path_rate=0.2",), "draws lots"),
+        (("freeze.part=1",), None),
+        (("freeze.part=none",), None),
+    ],
+)
+def test_where_it_would_not_be_the_same_the_body_is_run(
+    settings: tuple[str, ...], reason: str | None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = parts(images, *settings)
+    feed = made.feed
+    capsys.readouterr()
+    frozen_features.pool(made, 0, tmp_path)
+    said = capsys.readouterr().err
+    assert made.feed is feed
+    assert type(made.net) is ResNet
+    assert (reason in said) if reason else said == ""
+
+
+def test_vectors_that_do_not_fit_into_memory(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = parts(images)
+    monkeypatch.setattr(frozen_features.cache, "free_memory", lambda: 1000)
+    frozen_features.pool(made, 0, tmp_path)
+    assert "would not fit" in capsys.readouterr().err
+    assert type(made.net) is ResNet
+
+
+def test_a_run_that_was_killed_ends_in_the_same_bytes(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AUGMENTED["one by one"]
+    rows, whole = trained(parts(images, *settings), tmp_path / "whole", pooled=True)
+    made = parts(images, *settings)
+    frozen_features.pool(made, 0, tmp_path / "cut")
+    vary, left = frozen_features.PooledFeed.vary, iter(range(6))  # four steps an epoch
+    monkeypatch.setattr(frozen_features.PooledFeed, "vary", lambda *a: (next(left), vary(*a))[1])
+    with pytest.raises(StopIteration):
+        loop.run(made, State(), tmp_path / "cut")
+    monkeypatch.undo()
+    made = parts(images, *settings)
+    state = states.restore(made, tmp_path / "cut")
+    assert state.epoch == 1
+    frozen_features.pool(made, state.epoch, tmp_path / "cut")
+    assert [row["val/loss"] for row in loop.run(made, state, tmp_path / "cut").rows] == [
+        row["val/loss"] for row in rows
+    ]
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in made.net.state_dict().items())
+
+
+def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = train.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="body", out=str(tmp_path / "run"))
+    said = capsys.readouterr().err
+    assert "the frozen body was run once: 2 views of each training image" in said
+    assert (done.run / "state" / frozen_features.FILE).exists()
+    assert (done.run / "report.html").exists()
+
+
+def test_the_best_weights_are_judged_by_the_kept_vectors(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same figures as through the body, which is not run again, also where only the judging of a run is made anew."""
+    asked: list[int] = []
+    through = load.evaluate
+    monkeypatch.setattr(load, "evaluate", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs))
+    given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
+    run = train.train(str(images), freeze="body", name="kept", **given).run
+    best = run / "weights" / "best.safetensors"
+    divided = split.read(run / "split.csv", open_dataset.read(str(images)))
+    wanted = through([load.load(best)], divided.part("val"))
+    with (run / "predictions.csv").open() as file:
+        rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
+    assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)
+    content = best.read_bytes()
+    train.train(resume=run)
+    assert best.read_bytes() == content
+    assert asked == []
+    train.train(str(images), name="whole", **given)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_frozen_body_is_run_for_images_that_are_augmented_one_by_one(
+    workers: int, images: Path, tmp_path: Path
+) -> None:
+    """The images of each view come from a plan that ends, through processes or not."""
+    settings = "augment.crop=random_resized", "augment.flip=0.5", f"data.workers={workers}"
+    made = parts(images, *settings)
+    assert made.feed.stack is None
+    frozen_features.pool(made, 0, tmp_path)
+    assert made.reads_vectors

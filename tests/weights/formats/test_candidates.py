@@ -1,0 +1,62 @@
+"""Whatever tensors a file holds, looking at them ends well or with one line."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.weights.formats import registry
+from resnets.weights.formats.keymap import wanted
+from resnets.weights.formats.registry import timm
+from resnets.weights.readers.read_any import Foreign
+
+MAKERS = {"timm": [timm.spec_of(name) for name in ("resnet18", "resnet50d", "seresnet18", "resnetv2_50")],
+          "torchvision": [zoo.spec("resnet50"), zoo.spec("cifar_resnet20")],
+          "huggingface": [zoo.spec("resnet18"), zoo.spec("resnet50_v1")]}  # fmt: skip
+
+
+@cache
+def tensors(format_: str, number: int) -> dict[str, Tensor]:
+    spec = MAKERS[format_][number % len(MAKERS[format_])]
+    # Shapes without memory.
+    empty = {name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in wanted(spec).items()}
+    return registry.find(format_).keymap(spec).theirs(empty)
+
+
+ODD = st.sampled_from(
+    ["layer1.0.conv1.weight", "layer7.0.conv1.weight", "layer1.99.conv1.weight", "conv1.weight", "fc.weight",
+     "layer1.0.conv3.weight", "layer1.0.conv2.weight", "layer1.0.se.fc1.weight", "conv1.0.weight", "conv1.6.weight",
+     "stages.0.blocks.0.conv1.weight", "stages.9.blocks.0.conv1.weight", "stem.conv.weight", "classifier.1.weight",
+     "resnet.embedder.embedder.convolution.weight", "", "layer999999999999.0.conv1.weight"]
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    format_=st.sampled_from(list(MAKERS)),
+    number=st.integers(0, 3),
+    odd=st.dictionaries(ODD, st.lists(st.integers(0, 9), max_size=5), max_size=4),
+    dropped=st.lists(st.integers(0, 10**6), max_size=4),
+    container=st.sampled_from(["pickle", "safetensors"]),
+    config=st.sampled_from(
+        [None, {}, {"downsample_in_bottleneck": "yes", "id2label": [1]}, [], {"hidden_act": "gelu"}]
+    ),
+)
+def test_only_errors_for_a_person(format_, number, odd, dropped, container, config) -> None:
+    given_tensors = dict(tensors(format_, number))
+    for place in dropped:
+        given_tensors.pop(list(given_tensors)[place % len(given_tensors)])
+    given_tensors |= {name: torch.empty(shape, device="meta") for name, shape in odd.items()}
+    foreign = Foreign("none/file", container, given_tensors, {} if config is None else {"config": config})
+    for module in registry.FORMATS.values():
+        with contextlib.suppress(UserError):
+            for guess in module.guesses(foreign):
+                with contextlib.suppress(UserError):
+                    module.keymap(guess.spec).ours(given_tensors)

@@ -1,0 +1,105 @@
+"""The weights in the package: whole, within the figures of the paper, used by name and without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import resnets
+from resnets.cli.main import main
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import resolve
+from resnets.weights.hub import bundled, catalog
+
+NAME = "cifar_resnet20.cifar10"
+TOP1, TOP5 = 91.68, 99.74  # percent of the 10,000 test images
+SHA256 = "e2f3756f79befada8e0fcb9744cdc731c0402f7cb8d814243441c8c0fc90337d"
+
+
+def test_what_is_in_the_package() -> None:
+    """The figures are those of docs/recipes.md; the files are those that were measured."""
+    found = {name: (entry.top1, entry.top5) for name, entry in bundled.entries().items()}
+    assert found == {NAME: (TOP1, TOP5)}
+    path = bundled.place(NAME)
+    assert path is not None
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_file_is_a_whole_checkpoint_that_says_how_good_it_is(name: str) -> None:
+    found = checkpoints.read(name)  # its checksum is compared
+    entry = bundled.entries()[name]
+    assert (found.spec.name, found.spec.classes) == (entry.model, entry.classes)
+    assert name.startswith(f"{entry.model}.")
+    assert entry.megabytes < 2
+    assert not catalog.known(name)
+
+
+def test_it_is_within_the_papers_figure() -> None:
+    """He et al. 2015, table 6: 8.75 % error for 20 layers."""
+    assert 100 - bundled.entries()[NAME].top1 <= 8.75 + 0.35
+
+
+def test_the_figure_in_the_header_is_that_of_the_test_images(shared, tmp_path: Path) -> None:
+    """All 10,000 of them, at fp32 and without any engine."""
+    with tarfile.open(shared("data/cifar10-test.tar")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    found = checkpoints.read(NAME)
+    files = sorted(tmp_path.rglob("*.webp"))
+    truth = torch.tensor([found.classes.index(file.parent.name) for file in files])
+    net = checkpoints.network(found)
+    with torch.inference_mode():
+        logits = torch.cat([net(torch.stack([found.preprocess.load(file) for file in part])) for part in parts(files)])
+    assert len(files) == 10_000
+    assert float((logits.argmax(1) == truth).double().mean()) == found.metrics["top1"]
+    assert float((logits.topk(5).indices == truth[:, None]).any(1).double().mean()) == found.metrics["top5"]
+
+
+def parts(files: list[Path]) -> Iterator[list[Path]]:
+    return (files[start : start + 250] for start in range(0, len(files), 250))
+
+
+def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve.locate(NAME) == bundled.place(NAME)
+    (tmp_path / NAME).touch()
+    assert resolve.locate(NAME) == Path(NAME)
+
+
+def test_other_names_are_not_there() -> None:
+    assert bundled.place("cifar_resnet20") is None
+    assert bundled.place("../shipped/" + NAME) is None
+
+
+def test_files_of_weights_are_looked_at_by_their_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["weights", "inspect", NAME]) == 0
+    assert "cifar_resnet20" in capsys.readouterr().out
+    out = tmp_path / "copy.safetensors"
+    assert main(["weights", "convert", NAME, "--to", "resnets", "--out", str(out)]) == 0
+    assert main(["weights", "verify", NAME, str(out)]) == 0
+
+
+def test_it_answers_offline_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_OFFLINE", "1")
+    image = tmp_path / "image.jpg"
+    Image.new("RGB", (60, 40), (90, 140, 200)).save(image)
+    (answer,) = resnets.load(NAME).predict([image])
+    assert answer.label in checkpoints.read(NAME).classes
+    net = resnets.create("cifar_resnet20", weights=NAME, classes=3)
+    assert net.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+
+
+def test_the_names_are_read_without_torch() -> None:
+    code = (
+        "import sys; from resnets.weights import shipped; print(*shipped.entries()); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == bundled.names()

@@ -1,0 +1,544 @@
+"""Downloads from a real server on this machine: cut off, lied to, redirected, refused, and asked by many at once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import email.utils
+import hashlib
+import http.server
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from resnets.errors import JobError, UserError
+from resnets.weights.hub import catalog, download, resumable
+from resnets.weights.hub.catalog import Published
+
+MIB = 2**20
+CONTENT = bytes(os.urandom(3 * MIB + 12_345))
+SHA = hashlib.sha256(CONTENT).hexdigest()
+FILE = "/models/net-0123abcd.pth"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves `server.files` with ranges, unless one of `server.plan` says what to do with this request."""
+
+    server: Any
+
+    def do_GET(self) -> None:
+        with self.server.lock:
+            self.server.asked.append((self.path, dict(self.headers)))
+            act = self.server.plan.pop(0) if self.server.plan else self.server.always
+        act(self)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def whole(handler: Any, *, ranges: bool = True, cut: int | None = None, etag: str = '"one"', rate: float = 0.0) -> None:
+    """Answer with the file, or the rest of it; `cut` ends the connection after so many bytes of the file."""
+    content = handler.server.files[handler.path]
+    wanted = handler.headers.get("Range")
+    fresh = handler.headers.get("If-Range") in (None, etag)
+    start = int(wanted.removeprefix("bytes=").rstrip("-")) if ranges and wanted and fresh else 0
+    if start and start >= len(content):
+        handler.send_response(416)
+        handler.send_header("Content-Range", f"bytes */{len(content)}")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return
+    handler.send_response(206 if start else 200)
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+    if etag:
+        handler.send_header("ETag", etag)
+    handler.send_header("Content-Length", str(len(content) - start))
+    handler.end_headers()
+    end = len(content) if cut is None else cut
+    with contextlib.suppress(ConnectionError):
+        for first in range(start, end, 2**16):
+            handler.wfile.write(content[first : min(first + 2**16, end)])
+            if rate:
+                time.sleep(rate)
+    if cut is not None:
+        handler.wfile.flush()
+        handler.close_connection = True
+
+
+def act(**changes: Any) -> Callable[[Any], None]:
+    return lambda handler: whole(handler, **changes)
+
+
+def status(code: int, **headers: str) -> Callable[[Any], None]:
+    def answer(handler: Any) -> None:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    found: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.files, found.plan, found.asked, found.always = {FILE: CONTENT}, [], [], whole
+    found.lock = threading.Lock()
+    found.url = f"http://127.0.0.1:{found.server_address[1]}"
+    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield found
+    found.shutdown()
+    found.server_close()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        "RESNETS_OFFLINE",
+        "RESNETS_MIRROR",
+        "HF_ENDPOINT",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(resumable, "PAUSES", (0.01, 0.01))
+    return tmp_path / "home"
+
+
+def published(server: Any, digest: str = f"sha256:{SHA[:8]}", **changes: Any) -> Published:
+    plain = catalog.find("resnet18.tv_in1k_v1")
+    return dataclasses.replace(plain, address=server.url + FILE, digest=digest, **changes)
+
+
+def parts(home: Path) -> list[str]:
+    return sorted(path.name for path in home.rglob("*part*"))
+
+
+def test_a_file_comes_whole_and_once(server: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = published(server)
+    path = download.fetch(entry)
+    assert path == home / "weights" / "resnet18.tv_in1k_v1" / "net-0123abcd.pth"
+    assert path.read_bytes() == CONTENT
+    assert path.with_name("net-0123abcd.pth.sha256").read_text() == f"{SHA}\n"
+    assert f"fetching resnet18.tv_in1k_v1: {len(CONTENT) / MIB:.1f} MiB from 127.0.0.1" in capsys.readouterr().err
+    assert download.fetch(entry) == path
+    assert len(server.asked) == 1
+    assert parts(home) == []
+
+
+@pytest.mark.parametrize("etag", ['"one"', "", 'W/"weak"'])
+def test_a_connection_that_ends_early_is_gone_on_with(server: Any, etag: str) -> None:
+    server.plan = [act(cut=MIB + 5, etag=etag), act(cut=2 * MIB, etag=etag)]
+    server.always = act(etag=etag)
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    starts = [headers.get("Range") for _, headers in server.asked]
+    assert starts[0] is None
+    # What came of the block at which it was cut is lost: at most 64 KiB.
+    assert MIB - 2**16 <= int(starts[1].removeprefix("bytes=").rstrip("-")) <= MIB + 5
+    assert int(starts[2].removeprefix("bytes=").rstrip("-")) > 1.9 * MIB
+    assert server.asked[1][1].get("If-Range") == (etag if etag.startswith('"') else None)
+
+
+def test_without_hash_and_version_it_begins_anew_when_cut_off(server: Any) -> None:
+    server.plan = [act(cut=MIB, etag="")]
+    server.always = act(etag="")
+    assert download.fetch(published(server, digest="")).read_bytes() == CONTENT
+    assert [headers.get("Range") for _, headers in server.asked] == [None, None]
+
+
+def test_a_file_that_changed_between_two_tries_begins_anew(server: Any) -> None:
+    server.plan = [act(cut=2 * MIB, etag='"old"')]
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert server.asked[1][1]["If-Range"] == '"old"'
+
+
+def test_a_first_part_of_another_file_is_found_by_the_hash_and_fetched_again(
+    server: Any, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = published(server)
+    part = download.place(entry).with_name(".net-0123abcd.pth.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * MIB)
+    assert download.fetch(entry).read_bytes() == CONTENT
+    assert "once more from the beginning" in capsys.readouterr().err
+    assert [headers.get("Range") for _, headers in server.asked] == [f"bytes={MIB}-", None]
+
+
+def test_a_server_without_ranges_is_begun_anew(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    server.plan = [act(cut=2 * MIB, ranges=False)]
+    server.always = act(ranges=False)
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert "from the beginning" in capsys.readouterr().err
+
+
+def test_a_part_that_is_whole_needs_nothing_more(server: Any) -> None:
+    entry = published(server)
+    part = download.place(entry).with_name(".net-0123abcd.pth.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT)
+    assert download.fetch(entry).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_longer_than_the_file_begins_anew(server: Any) -> None:
+    entry = published(server)
+    part = download.place(entry).with_name(".net-0123abcd.pth.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT + b"more")
+    assert download.fetch(entry).read_bytes() == CONTENT
+
+
+def test_giving_up_counts_what_came_and_the_next_call_goes_on(server: Any, home: Path) -> None:
+    server.plan = [act(cut=MIB), *[status(503)] * 3]
+    with pytest.raises(JobError) as error:
+        download.fetch(published(server))
+    text = str(error.value)
+    come = (home / "weights/resnet18.tv_in1k_v1/.net-0123abcd.pth.part").stat().st_size
+    assert f"{come:,} of {len(CONTENT):,} bytes came" in text
+    assert come > 0.9 * MIB
+    assert "HTTP 503" in text
+    assert "run the same command again" in text
+    assert "\n" not in text
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert server.asked[-1][1]["Range"] == f"bytes={come}-"
+
+
+def test_as_long_as_something_comes_it_goes_on(server: Any) -> None:
+    server.plan = [act(cut=n * MIB // 4) for n in range(1, 9)]
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert len(server.asked) == 9
+
+
+@pytest.mark.parametrize("kind", ["sha256", "md5"])
+def test_a_wrong_hash_leaves_no_file(server: Any, home: Path, kind: str) -> None:
+    with pytest.raises(JobError, match=rf"its {kind} is \w+ and not 00000000, .* was removed") as error:
+        download.fetch(published(server, digest=f"{kind}:00000000"))
+    assert "put http" in str(error.value)
+    assert not list(home.rglob("net-*"))
+    assert parts(home) == []
+
+
+def test_md5_is_compared_too(server: Any) -> None:
+    assert download.fetch(published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")).read_bytes() == CONTENT
+
+
+def test_a_login_page_is_called_a_text_file(server: Any) -> None:
+    server.files[FILE] = b"<html>please log in</html>\n"
+    with pytest.raises(JobError, match="it is a text file"):
+        download.fetch(published(server))
+
+
+def test_one_changed_byte_is_noticed(server: Any) -> None:
+    server.files[FILE] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+    with pytest.raises(JobError, match=r"its sha256 is .* and not"):
+        download.fetch(published(server))
+
+
+def test_a_part_of_another_size_than_announced_at_first(server: Any, home: Path) -> None:
+    """A server that goes on with less than it promised, and says so."""
+
+    def short(handler: Any) -> None:
+        start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {start}-{start + 9}/{len(CONTENT)}")
+        handler.send_header("Content-Length", "10")
+        handler.end_headers()
+        handler.wfile.write(CONTENT[start : start + 10])
+
+    server.plan = [act(cut=MIB), short]
+    assert download.fetch(published(server)).read_bytes() == CONTENT  # the third request brings the rest
+
+    def other_part(handler: Any) -> None:
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 7-16/{len(CONTENT)}")
+        handler.send_header("Content-Length", "10")
+        handler.end_headers()
+        handler.wfile.write(CONTENT[7:17])
+
+    download.place(published(server)).unlink()
+    server.plan = [act(cut=MIB), other_part]
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+
+
+def test_a_redirect_is_followed_and_its_hash_believed(server: Any, home: Path) -> None:
+    """Hugging Face tells the hash where it redirects to its storage."""
+    server.files["/storage/blob"] = CONTENT
+    server.plan = [status(302, Location="/storage/blob", X_Linked_Etag=f'"{SHA}"')]
+    entry = published(server, digest="")
+    assert download.fetch(entry).read_bytes() == CONTENT
+    server.plan = [status(302, Location="/storage/blob", X_Linked_Etag=f'"{"0" * 64}"')]
+    with pytest.raises(JobError, match=f"and not {'0' * 64}"):
+        download.fetch(dataclasses.replace(entry, name="another"))
+
+
+def test_an_answer_without_a_length_and_without_end_is_stopped(
+    server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumable, "LARGEST", MIB)
+
+    def endless(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                handler.wfile.write(bytes(2**16))
+
+    server.always = endless
+    with pytest.raises(JobError, match="more than 1 MiB came of a file whose size"):
+        download.fetch(published(server))
+    assert parts(home) == []
+
+
+def test_redirects_without_end(server: Any) -> None:
+    server.always = status(302, Location=FILE)
+    with pytest.raises(JobError, match="redirects"):
+        download.fetch(published(server))
+
+
+@pytest.mark.parametrize(("code", "words"), [(404, "no such file"), (403, "firewall"), (401, "login")])
+def test_a_refusal_is_named_and_not_repeated(server: Any, code: int, words: str) -> None:
+    server.always = status(code)
+    with pytest.raises(JobError, match=rf"HTTP {code} for .*{words}") as error:
+        download.fetch(published(server))
+    assert len(server.asked) == 1
+    assert "RESNETS_MIRROR" in str(error.value)
+    assert "nothing came from 127.0.0.1" in str(error.value)
+
+
+def test_too_many_requests_are_waited_for(server: Any) -> None:
+    later = email.utils.formatdate(time.time() + 1.2, usegmt=True)
+    server.plan = [status(429, Retry_After="1"), status(429, Retry_After=later), status(429)]
+    start = time.monotonic()
+    with pytest.raises(JobError, match="too many requests"):
+        download.fetch(published(server))  # three in a row without a byte
+    assert time.monotonic() - start > 1.0
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+
+
+def test_a_long_wait_is_told_and_not_taken(server: Any) -> None:
+    server.always = status(429, Retry_After="3600")
+    with pytest.raises(JobError, match="it asks to wait 3600 s"):
+        download.fetch(published(server))
+    assert len(server.asked) == 1
+
+
+def test_nobody_listens(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(resumable, "PAUSES", (0.01,) * 4)
+    entry = published(server)
+    entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
+    with pytest.raises(JobError, match="Connection refused"):
+        download.fetch(entry)
+    assert capsys.readouterr().err.count("trying again in 0.01 s") == resumable.SILENT_TRIES - 1
+
+
+def test_a_server_that_falls_silent(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumable, "TIMEOUT", (1.0, 0.2))
+
+    def silent(handler: Any) -> None:
+        whole_length = len(CONTENT)
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(whole_length))
+        handler.end_headers()
+        handler.wfile.write(CONTENT[:MIB])
+        time.sleep(0.5)
+        handler.close_connection = True
+
+    server.plan = [silent]
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert "Range" in server.asked[1][1]
+
+
+def limited(entry_digest: str, url: str, home: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(entry_digest, url), env=environment(home), capture_output=True, text=True, **options)
+
+
+def command(digest: str, url: str) -> list[str]:
+    code = (
+        "import dataclasses, sys\n"
+        "from resnets.errors import JobError\n"
+        "from resnets.weights import catalog, fetch\n"
+        f"entry = dataclasses.replace(catalog.find('resnet18.tv_in1k_v1'), address={url!r}, digest={digest!r})\n"
+        "try:\n    print(fetch.fetch(entry))\n"
+        "except JobError as error:\n    print(error); sys.exit(1)\n"
+    )
+    return [sys.executable, "-c", code]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "RESNETS_HOME": str(home)}
+
+
+def test_a_full_disk_keeps_what_came(server: Any, home: Path) -> None:
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
+
+    done = limited(f"sha256:{SHA}", server.url + FILE, home, preexec_fn=limit)
+    assert done.returncode == 1, done.stderr
+    assert f"{MIB:,} of {len(CONTENT):,} bytes came, then" in done.stdout
+    assert "They are kept" in done.stdout
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert server.asked[-1][1]["Range"] == f"bytes={MIB}-"
+
+
+def test_too_little_room_is_found_before_the_first_byte(
+    server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`disk_usage` is what the system says; here it says that a MiB is left."""
+    monkeypatch.setattr(resumable.shutil, "disk_usage", lambda path: SimpleNamespace(free=MIB))
+    with pytest.raises(JobError, match=r"needs 3.0 MiB and .* has 1.0 MiB left"):
+        download.fetch(published(server))
+    assert parts(home) == []
+
+
+def test_four_processes_fetch_once(server: Any, home: Path) -> None:
+    server.always = act(rate=0.02)
+    words = command(f"sha256:{SHA}", server.url + FILE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(words, env=environment(home), **pipes) for _ in range(4)]
+    answers = [process.communicate(timeout=60) for process in running]
+    assert [process.returncode for process in running] == [0] * 4, answers
+    assert len({out for out, _ in answers}) == 1
+    assert len(server.asked) == 1
+    assert Path(answers[0][0].strip()).read_bytes() == CONTENT
+
+
+def test_a_killed_process_leaves_a_part_and_no_lock(server: Any, home: Path) -> None:
+    server.plan = [act(rate=0.1)]
+    process = subprocess.Popen(
+        command(f"sha256:{SHA}", server.url + FILE), env=environment(home), stderr=subprocess.DEVNULL
+    )
+    part = home / "weights/resnet18.tv_in1k_v1/.net-0123abcd.pth.part"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size > 3 * 2**16):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not download.place(published(server)).exists()
+    come = part.stat().st_size
+    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert server.asked[-1][1]["Range"] == f"bytes={come}-"
+
+
+def test_offline_nothing_starts(server: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = published(server)
+    monkeypatch.setenv("RESNETS_OFFLINE", "1")
+    with pytest.raises(UserError) as error:
+        download.fetch(entry)
+    assert str(download.place(entry)) in str(error.value)
+    assert entry.address in str(error.value)
+    assert server.asked == []
+    download.place(entry).write_bytes(CONTENT)  # what the message says
+    assert download.fetch(entry).read_bytes() == CONTENT
+    assert server.asked == []
+
+
+def test_a_file_put_there_by_hand_is_checked(server: Any, home: Path) -> None:
+    entry = published(server)
+    download.place(entry).parent.mkdir(parents=True)
+    download.place(entry).write_bytes(b"another")
+    with pytest.raises(JobError, match=r"is not resnet18.tv_in1k_v1: .*Remove it"):
+        download.fetch(entry)
+
+
+def test_a_file_that_rots_is_noticed_although_no_hash_is_published(server: Any) -> None:
+    entry = published(server, digest="")
+    path = download.fetch(entry)
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(JobError, match="Remove it"):
+        download.fetch(entry)
+
+
+def test_the_sha256_of_what_came_is_compared_beside_an_md5(server: Any, home: Path) -> None:
+    entry = published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")
+    path = download.fetch(entry)
+    path.with_name(f"{path.name}.sha256").write_text("0" * 64)
+    with pytest.raises(JobError, match="its sha256 is"):
+        download.fetch(entry)
+
+
+def test_a_mirror_over_http(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(published(server), address=f"https://weights.invalid{FILE}")
+    server.files[f"/copies/weights.invalid{FILE}"] = CONTENT
+    monkeypatch.setenv("RESNETS_MIRROR", f"{server.url}/copies/")
+    assert download.fetch(entry).read_bytes() == CONTENT
+
+
+def test_a_mirror_in_a_folder_works_offline(
+    server: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = dataclasses.replace(published(server), address=f"https://weights.invalid{FILE}")
+    copy = tmp_path / "my mirror" / "weights.invalid" / FILE.lstrip("/")
+    monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "my mirror").as_uri())
+    monkeypatch.setenv("RESNETS_OFFLINE", "1")
+    with pytest.raises(JobError, match="there is no file"):
+        download.fetch(entry)
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(CONTENT)
+    assert download.fetch(entry).read_bytes() == CONTENT
+    assert parts(home) == []
+
+
+def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    entry = dataclasses.replace(published(server), address=f"https://huggingface.co{FILE}")
+    assert download.fetch(entry).read_bytes() == CONTENT
+    assert download.source("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
+
+
+def test_a_file_of_which_nobody_told_the_hash_is_not_passed_in_silence(
+    server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    download.fetch(published(server, digest=""))
+    assert f"nobody told its hash; sha256 is {SHA}" in capsys.readouterr().err
+    server.plan = [status(302, Location=FILE, X_Linked_Etag=f'"{SHA}"')]
+    download.fetch(published(server, digest="", name="another"))
+    assert "nobody" not in capsys.readouterr().err
+
+
+def test_a_mirror_that_is_no_address(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETS_MIRROR", "/mnt/mirror")
+    with pytest.raises(UserError, match="RESNETS_MIRROR is an address"):
+        download.fetch(published(server))
+
+
+def test_a_proxy_is_asked(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://weights.invalid{FILE}"
+    server.files[address] = CONTENT  # a proxy is asked for the whole address
+    monkeypatch.setenv("http_proxy", server.url)
+    assert download.fetch(dataclasses.replace(published(server), address=address)).read_bytes() == CONTENT
+
+
+def test_small_files_come_along(server: Any, home: Path) -> None:
+    server.files |= {"/models/config.json": b"{}", "/models/preprocessor_config.json": b"[]"}
+    entry = published(server, format="huggingface")
+    path = download.fetch(entry)
+    assert (path.with_name("config.json")).read_bytes() == b"{}"
+    assert (path.with_name("preprocessor_config.json")).read_bytes() == b"[]"
+    path.with_name("config.json").unlink()
+    download.fetch(entry)
+    assert [asked for asked, _ in server.asked].count("/models/config.json") == 2
+    assert [asked for asked, _ in server.asked].count(FILE) == 1
+
+
+def test_a_home_that_cannot_be_written(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
+    with pytest.raises(JobError, match="Set RESNETS_HOME"):
+        download.fetch(published(server))

@@ -1,0 +1,134 @@
+"""The words of torchvision, timm and Keras, as names of weights and as arguments of `create`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import ResNet18_Weights, ResNet50_Weights
+
+import resnets
+from resnets.errors import UserError
+from resnets.models.resnet import ResNet
+from resnets.weights.hub import other_names
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        (None, "none"), (False, "none"), ("none", "none"), ("False", "none"),
+        (True, "imagenet"), ("DEFAULT", "imagenet"), ("default", "imagenet"), ("imagenet", "imagenet"),
+        ("IMAGENET1K_V1", "resnet50.tv_in1k_v1"), ("imagenet1k_v2", "resnet50.tv_in1k_v2"),
+        (ResNet50_Weights.DEFAULT, "resnet50.tv_in1k_v2"), (ResNet50_Weights.IMAGENET1K_V1, "resnet50.tv_in1k_v1"),
+        ("resnet50.a1_in1k", "resnet50.a1_in1k"), ("runs/first", "runs/first"),
+    ],
+)  # fmt: skip
+def test_what_is_meant(word, meant):
+    assert other_names.meaning(word, "resnet50") == meant
+
+
+def test_weights_of_another_networks_enum_are_refused():
+    with pytest.raises(
+        UserError, match=r"ResNet18_Weights\.IMAGENET1K_V1 are of 'resnet18'; received the network 'resnet50'"
+    ):
+        resnets.create("resnet50", weights=ResNet18_Weights.DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"weights": None}, {"pretrained": False}, {"weights": "none", "progress": False}]
+)
+def test_a_network_without_weights(arguments):
+    assert resnets.create("tiny", num_classes=7, in_chans=1, **arguments)(torch.rand(1, 1, 32, 32)).shape == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"weights": "ResNet50_Weights.DEFAULT"}, "are of 'resnet50'; received the network 'resnet18'"),
+        ({"weights": "IMAGENET1K_V9"}, "no IMAGENET1K_V9 for 'resnet18'; there are resnet18.tv_in1k_v1"),
+        ({"weights": "resnet50.a1_in1k"}, "of resnet50; received 'resnet18'"),  # before anything is downloaded
+        ({"weights": "https://example.invalid/a.pth"}, "download the file"),
+        ({"weights": "imagenet21k"}, "`resnets weights list`"),
+        ({"weights": 7}, "`weights` is a name, a path, True or None; received 7"),
+        ({"num_classes": 5, "classes": 6}, "`classes` was given twice"),
+        ({"in_chans": 1, "in_channels": 4}, "`in_channels` was given twice"),
+        ({"nb_classes": 5}, "`nb_classes` is called `classes` here"),
+        ({"img_size": 64}, "`img_size` is called `imgsz` here"),
+        ({"global_pool": ""}, "no argument `global_pool`: `include_top=False`"),
+        ({"drop_rate": 0.1}, "no argument `drop_rate`: .*nn.Dropout"),
+        ({"device": "cuda"}, r"call `\.to\(device\)`"),
+        ({"checkpoint_path": "a.pth"}, "`weights` takes a checkpoint"),
+    ],
+)
+def test_words_of_other_libraries_are_answered_with_ours(arguments, said):
+    with pytest.raises(UserError, match=said):
+        resnets.create("resnet18", **arguments)
+
+
+def test_values_that_ask_for_nothing_are_passed_over():
+    net = resnets.create("tiny", global_pool="avg", drop_rate=0.0, norm_layer=None, scriptable=True, weights="random")
+    assert isinstance(net, ResNet)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:timm/resnet50.a1_in1k", "hf_hub:timm/resnet50.a1_in1k"])
+def test_an_address_of_the_hub_is_the_name_of_published_weights(name):
+    with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet50\.a1_in1k is not here"):
+        resnets.create(name)
+
+
+def test_no_classes_are_pooled_vectors():
+    net = resnets.create("tiny", num_classes=0)
+    assert not isinstance(net, ResNet)
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 48)
+
+
+def test_a_name_of_timm_means_those_weights():
+    for arguments in ({}, {"pretrained": True}):
+        with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet50\.a1_in1k is not here"):
+            resnets.create("resnet50.a1_in1k", **arguments)
+    with torch.device("meta"):
+        assert isinstance(resnets.create("resnet50.a1_in1k", pretrained=False), ResNet)
+
+
+def test_words_that_have_another_way_here_name_it():
+    with pytest.raises(UserError, match=r"net\.features\(x\)"):
+        resnets.create("tiny", features_only=True)
+    with pytest.raises(UserError, match="`num_classes` is called `classes` here"):
+        other_names.arguments({"num_classes": 3, "classes": 3})
+    with pytest.raises(UserError, match="`pretrained` and `weights`"):
+        resnets.create("tiny", pretrained=True, weights="imagenet")
+
+
+def test_torchvision_still_has_the_enums_that_are_understood():
+    assert type(torchvision.models.get_weight("ResNet50_Weights.DEFAULT")).__name__ == "ResNet50_Weights"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"norm_layer": nn.BatchNorm2d}, {"act_layer": nn.ReLU}, {"act_layer": "relu"}, {"output_stride": 32},
+     {"replace_stride_with_dilation": [False] * 3}, {"replace_stride_with_dilation": (False, False, False)},
+     {"classifier_activation": "linear"}, {"device": "cpu"}, {"device": torch.device("cpu")}, {"dtype": torch.float32},
+     {"width_per_group": 64}, {"drop_rate": 0}],
+    ids=str,
+)  # fmt: skip
+def test_what_a_network_has_anyway_may_be_asked_for(asked):
+    assert other_names.arguments(asked, "resnet18") == {}
+
+
+def test_the_width_of_a_group_is_that_of_the_network():
+    for model, width in (("resnet50", 64), ("wide_resnet50_2", 128), ("resnext50_32x4d", 4), ("resnet50.a1_in1k", 64)):
+        assert other_names.arguments({"width_per_group": width}, model) == {}
+        with pytest.raises(UserError, match="`inner_widths`"):
+            other_names.arguments({"width_per_group": 65}, model)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"norm_layer": nn.GroupNorm}, {"act_layer": "gelu"}, {"output_stride": 16}, {"dtype": torch.float16},
+     {"replace_stride_with_dilation": [False, True, True]}, {"classifier_activation": "softmax"}],
+    ids=str,
+)  # fmt: skip
+def test_what_a_network_does_not_have_is_refused(asked):
+    with pytest.raises(UserError, match=f"no argument `{next(iter(asked))}`"):
+        other_names.arguments(asked, "resnet18")

@@ -1,0 +1,183 @@
+"""Any file at all: tensors, or one line, in little time and memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from resnets.errors import UserError
+from resnets.weights.readers import read_any
+
+CONTAINERS = {"pickle": "wrappedTrue.pth", "safetensors": "seed.safetensors", "h5": "legacy.h5", "keras": "seed.keras"}
+
+SOAK = str(Path(__file__).parents[1] / "soak")
+# One process reads many files, with a limit on its memory; it prints a line for each.
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv.pop(1))
+import fuzz_readers
+from resnets.errors import UserError
+from resnets.weights import foreign
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+most = pages * resource.getpagesize() + 400 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+fuzz_readers.fork().start()  # under the same limit
+for path in sys.argv[1:]:
+    signal.alarm(60)
+    try:
+        print("READ", foreign.read(path).container)
+    except UserError as error:
+        print("REFUSED", error)
+"""
+
+
+def limited(*paths: Path) -> list[str]:
+    """What became of each file in a process that may use 400 MiB more than its imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, SOAK, *map(str, paths)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(paths), done.stdout
+    return lines
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_the_content_decides_what_a_file_is(real, tmp_path, container):
+    odd = tmp_path / "weights.bin"
+    odd.write_bytes((real(container) / CONTAINERS[container]).read_bytes())
+
+    found = read_any.read(odd)
+
+    assert (found.container, found.path) == (container, str(odd))
+    assert sorted(tensor.ndim for tensor in found.tensors.values())[-1] == 4
+    assert all(torch.isfinite(tensor).all() for tensor in found.tensors.values())
+
+
+def odd_files(folder: Path) -> dict[Path, str]:
+    """Files that hold no weights, with a part of what is said of each."""
+    image = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(image, "JPEG")
+    array = io.BytesIO()
+    np.save(array, np.array([1, {"a": 2}], dtype=object), allow_pickle=True)
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("pickle"))
+    contents = {
+        "empty.pth": (b"", "an empty file"),
+        "text.safetensors": (b"<html>404 Not Found</html>", "a text file"),
+        "image.h5": (image.getvalue(), "a JPEG image"),
+        "pointer.keras": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        "objects.npy": (array.getvalue(), "a .npy of numpy"),
+        "old.pth": (tar.getvalue(), "a tar archive"),
+        "noise.pth": (bytes(range(255, 0, -1)) * 9, "does not know"),
+        "zip.pth": (b"PK\x03\x04" + bytes(100), "a zip archive"),
+        "one.pth": (b"\x80", "torch.save"),
+        "header.safetensors": (b"\xff" * 7 + b"\x7f{", "damaged"),
+        "signature.h5": (b"\x89HDF\r\n\x1a\n", "damaged"),
+    }
+    result = {}
+    for name, (content, said) in contents.items():
+        (folder / name).write_bytes(content)
+        result[folder / name] = said
+    return result
+
+
+def test_what_is_no_file_of_weights_is_named_in_one_line(tmp_path):
+    files = odd_files(tmp_path)
+    for (path, said), line in zip(files.items(), limited(*files), strict=True):
+        assert line.startswith("REFUSED"), line
+        assert str(path) in line
+        assert said in line
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_file_cut_anywhere_is_refused(real, tmp_path, container):
+    whole = (real(container) / CONTAINERS[container]).read_bytes()
+    pieces = []
+    for part in range(1, 8):
+        pieces.append(tmp_path / f"{part}.cut")
+        pieces[-1].write_bytes(whole[: len(whole) * part // 8])
+    for path, line in zip(pieces, limited(*pieces), strict=True):
+        assert line.startswith("REFUSED")
+        assert str(path) in line
+
+
+def test_a_missing_file_has_a_suggestion(tmp_path):
+    (tmp_path / "resnet18.pth").touch()
+    with pytest.raises(UserError, match=r"no file '.*resnet81.pth'. Did you mean 'resnet18.pth'\?$"):
+        read_any.read(tmp_path / "resnet81.pth")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_any.read("a\0b")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(UserError, match="not an ordinary file"):
+        read_any.read(tmp_path / "pipe.pth")
+
+
+def test_a_folder_of_hugging_face(tmp_path):
+    tensors = {"a.weight": torch.arange(6.0).reshape(2, 3)}
+    with pytest.raises(UserError, match=r"a folder without model.safetensors"):
+        read_any.read(tmp_path)
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
+    old = read_any.read(tmp_path)
+    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
+    new = read_any.read(tmp_path)
+
+    assert (old.container, new.container) == ("pickle", "safetensors")
+    assert old.attributes["config"] == new.attributes["config"] == {"model_type": "resnet"}
+    assert torch.equal(old.tensors["a.weight"], new.tensors["a.weight"])
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config.json' is not the JSON"):
+        read_any.read(tmp_path)
+
+
+def test_a_header_whose_length_begins_like_a_pickle(tmp_path):
+    """The length of a safetensors header ends in the byte 0x80 in one file of 32."""
+    path = tmp_path / "a.safetensors"
+    for count in range(200):
+        safetensors.torch.save_file({"a": torch.ones(2)}, path, metadata={"x": "y" * count})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert read_any.read(path).container == "safetensors"
+
+
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = tmp_path / "secret.pth"
+    torch.save({"a": torch.ones(1)}, path)
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("root may read all")
+    with pytest.raises(UserError, match="Permission denied"):
+        read_any.read(path)
+
+
+@pytest.mark.parametrize("text", [b"cos\nsystem\n", b"(ios\nsystem\n", b"(cposix\nsystem\n"])
+def test_the_oldest_pickles_are_searched_for_what_they_call(tmp_path, text):
+    (tmp_path / "a.pth").write_bytes(text + b".")
+    with pytest.raises(UserError, match=r"tries to call 'os.system'"):
+        read_any.read(tmp_path / "a.pth")
+
+
+def test_a_file_of_unknown_kind_is_searched_outside_of_the_sandbox_without_following_it(tmp_path):
+    """Nested tuples that are written out double with each of these 200 levels."""
+    text = b"X\x01\x00\x00\x00aq\x00" + b"h\x00h\x00\x86q\x00" * 200 + b"h\x00h\x00\x93."
+    (tmp_path / "a.pth").write_bytes(text)
+    (line,) = limited(tmp_path / "a.pth")
+    assert "does not know" in line

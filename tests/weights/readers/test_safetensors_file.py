@@ -1,0 +1,88 @@
+"""Headers that lie."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from resnets.errors import UserError
+from resnets.weights.readers import safetensors_file
+
+FOUR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+def written(path: Path, header, data: bytes = bytes(4), length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8,
+                                   torch.bool])  # fmt: skip
+def test_tensors_come_as_they_went(tmp_path, dtype):
+    given = {
+        "a": torch.arange(6).reshape(2, 3).to(dtype),
+        "none": torch.empty(0, 3, dtype=dtype),
+        "one": torch.ones((), dtype=dtype),
+    }
+    safetensors.torch.save_file(given, tmp_path / "a", metadata={"format": "pt"})
+    found, metadata = safetensors_file.read(tmp_path / "a")
+    assert metadata == {"format": "pt"}
+    assert found.keys() == given.keys()
+    assert all(torch.equal(found[name], given[name]) and found[name].dtype == dtype for name in given)
+
+
+@pytest.mark.parametrize("header", [
+    {"a": {**FOUR, "data_offsets": [0, 8]}}, {"a": {**FOUR, "data_offsets": [4, 0]}}, {"a": {**FOUR, "data_offsets": [-4, 0]}},
+    {"a": {**FOUR, "data_offsets": [0]}}, {"a": {**FOUR, "shape": [2**40]}}, {"a": {**FOUR, "shape": [2**61, 2**61]}},
+    {"a": {**FOUR, "shape": [1.0]}}, {"a": {**FOUR, "shape": [True]}}, {"a": {**FOUR, "dtype": "F33"}},
+    {"a": {**FOUR, "dtype": ["F32"]}}, {"a": 3}, {"a": {**FOUR, "shape": [2], "data_offsets": [0, 8]}},
+    {"a": FOUR, "b": FOUR}, {"a": {**FOUR, "data_offsets": [4, 8]}}, {}, b'{"a":1,"a":1}', b"{", b"{" * 100_000,
+])  # fmt: skip
+def test_a_header_that_lies_is_not_believed(tmp_path, header):
+    with pytest.raises(UserError, match="is damaged or cut off") as caught:
+        safetensors_file.read(written(tmp_path / "a.safetensors", header))
+    assert str(tmp_path / "a.safetensors") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("data", "length"), [(bytes(4), 2**40), (bytes(4), 2**20), (bytes(12), None)])
+def test_a_length_that_lies(tmp_path, data, length):
+    with pytest.raises(UserError, match="is damaged or cut off"):
+        safetensors_file.read(written(tmp_path / "a", {"a": FOUR}, data, length=length))
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    for number in (1, 2):
+        safetensors.torch.save_file({f"t{number}": torch.full((2,), float(number))}, tmp_path / f"{number}.safetensors")
+    index = tmp_path / safetensors_file.INDEX
+
+    def write(weight_map) -> Path:
+        index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        return index
+
+    return write
+
+
+def test_shards_are_put_together(sharded):
+    found, _ = safetensors_file.read_shards(sharded({"t2": "2.safetensors", "t1": "1.safetensors"}))
+    assert list(found) == ["t2", "t1"]
+    assert found["t2"].tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(("weight_map", "said"), [
+    ({"t1": "../1.safetensors"}, "no .safetensors file beside it"), ({"t1": "/etc/passwd"}, "beside it"),
+    ({"t1": "1.bin"}, "beside it"), ({"t1": "3.safetensors"}, "which is not there"),
+    ({"t1": "1.safetensors", "t2": "1.safetensors"}, "does not hold the tensors"), ({"x": "1.safetensors"}, "does not hold"),
+    ({}, "no 'weight_map'"), ([], "no 'weight_map'"), ({"t1": 1}, "no 'weight_map'"),
+    ({f"t{n}": f"{n}.safetensors" for n in range(1001)}, "names 1,001 files"),
+])  # fmt: skip
+def test_an_index_that_lies(sharded, weight_map, said):
+    with pytest.raises(UserError, match=said):
+        safetensors_file.read_shards(sharded(weight_map))

@@ -1,0 +1,38 @@
+"""Where a name of weights leads, and what is said where it leads nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resnets.errors import UserError
+from resnets.weights import local_path
+
+
+def test_a_folder_of_another_library_is_told_from_a_run(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UserError, match="not one of a finished run"):
+        local_path.locate(tmp_path)
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UserError, match=r"resnets weights convert '.*' --to resnets"):
+        local_path.locate(tmp_path)
+
+
+def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name / "weights").mkdir(parents=True)
+        (tmp_path / name / "weights" / "best.safetensors").touch()
+    with pytest.raises(UserError, match="holds several runs; name one of them: first, second"):
+        local_path.locate(tmp_path)
+
+
+def test_a_config_beside_images_does_not_make_them_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    assert not local_path.is_weights(tmp_path)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").touch()
+    with pytest.raises(UserError, match="is a folder of images"):
+        local_path.locate(tmp_path)
+    (tmp_path / "pytorch_model.bin").touch()
+    assert local_path.is_weights(tmp_path)
