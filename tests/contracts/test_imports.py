@@ -139,6 +139,30 @@ def test_a_cycle_of_imports_is_found() -> None:
     assert cycles(imports) == [["resnets.a", "resnets.b", "resnets.c"]]
 
 
+def drawn_imports() -> dict[str, set[str]]:
+    """What the drawing in ARCHITECTURE.md says that each package imports."""
+    text = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text()
+    lines = text.split("```text\n")[1].split("```")[0].splitlines()
+    drawn: dict[str, set[str]] = {}
+    for line in lines:
+        if not line.startswith(" "):
+            names = line.partition("<-")[2].strip().split("  ")[0].split()
+            drawn[line.split()[0]] = set(names)
+    return drawn
+
+
+def test_the_drawing_shows_the_imports_between_packages() -> None:
+    if not (SOURCE.parents[1] / "ARCHITECTURE.md").is_file():
+        pytest.skip("the package is installed without its documents")
+    imports: dict[str, set[str]] = {package: set() for package in ORDER}
+    for path in FILES:
+        if (home := package_of(path)) in imports:
+            modules = imported_modules(ast.parse(path.read_text()), "resnets")
+            names = {module.split(".")[1] for module in modules if module.startswith("resnets.")}
+            imports[home] |= (names & set(ORDER)) - {home}
+    assert drawn_imports() == imports
+
+
 def test_a_folder_holds_at_most_fifteen_files() -> None:
     folders = {path.parent for path in FILES}
     assert [folder.name for folder in folders if len(list(folder.glob("*.py"))) > 16] == []  # with __init__.py
