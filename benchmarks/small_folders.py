@@ -70,7 +70,7 @@ def backbone(cifar: Path, out: Path, model: str, imgsz: int, epochs: int) -> Pat
 
 def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -> float:
     """Train once, and give the share of right answers on the images that took no part."""
-    overrides = (f"freeze.body_lr_share={how['share']}", f"data.split_seed={seed}")
+    overrides = (f"freeze.backbone_lr_factor={how['share']}", f"data.split_seed={seed}")
     with tempfile.TemporaryDirectory() as folder:
         run = resnets.train(
             data / "learn",
@@ -79,7 +79,7 @@ def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -
             epochs=how["epochs"],
             lr=how["lr"],
             batch=BATCH,
-            freeze="body" if how["way"] == "frozen" else None,
+            freeze="backbone" if how["way"] == "frozen" else None,
             seed=seed,
             out=folder,
             name="run",

@@ -34,7 +34,7 @@ def main() -> None:
     process_settings.keep_memory()
     precision = str(choose_device.precision("auto", "cpu").value)
     net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
-    optimizer = optimizers.build(net, Optim(), lr=0.1, body_lr_share=1.0)
+    optimizer = optimizers.build(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (options.batch,))
 

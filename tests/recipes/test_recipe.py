@@ -43,7 +43,7 @@ def test_an_override_leaves_the_recipe_that_it_was_given():
         ("augment.flip=2", "at most 1"),
         ("optim.name=sdg", "Did you mean 'sgd'?"),
         ("optim.nesterov=perhaps", "true or false"),
-        ("freeze.part=head", "freeze.part is 'none', 'body' or a number of stages"),
+        ("freeze.layers=head", "freeze.layers is 'none', 'backbone' or a number of stages"),
         ("seed=-1", "seed must be 0 or more"),
     ],
 )

@@ -50,7 +50,7 @@ def test_the_cifar_recipe_of_2015_to_the_letter():
 def test_only_the_deepest_networks_warm_up(model, warms):
     schedule = registry.find("he2015_cifar", model).schedule
     assert schedule.warmup_until_error == (0.8 if warms else None)
-    assert schedule.warmup_share * 0.1 == pytest.approx(0.01)
+    assert schedule.warmup_factor * 0.1 == pytest.approx(0.01)
 
 
 def test_the_imagenet_recipe_of_2015_to_the_letter():
@@ -69,7 +69,7 @@ def test_the_imagenet_recipe_of_2015_to_the_letter():
 def test_the_tutorial_to_the_letter():
     recipe = registry.find("tutorial_transfer")
     assert (recipe.model.name, recipe.model.hidden, recipe.model.pool) == ("keras_resnet50", 512, "avg")
-    assert recipe.freeze.part == "body"
+    assert recipe.freeze.layers == "backbone"
     assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("adam", 1e-3, 0)
     assert (recipe.data.imgsz, recipe.data.resize, recipe.data.batch, recipe.stop.epochs) == (180, "stretch", 32, 10)
     assert (recipe.data.val_fraction, recipe.data.split_seed) == (0.2, 123)

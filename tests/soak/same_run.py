@@ -32,13 +32,13 @@ TIMEOUT_SECONDS = 600  # of one training, which needs about ten
 RENAMED_KEYS: tuple[tuple[str, str], ...] = ()
 
 # Words of the command line here -> in COMMIT, for flags and values that were renamed in between.
-OLDER_WORDS: dict[str, str] = {}
+OLDER_WORDS: dict[str, str] = {"backbone": "body"}  # of --freeze
 
 COMMON = "--model tiny --imgsz 32 --batch 16 --epochs 3 --precision fp32 --device cpu --workers 0 --seed 3"
 JOBS = {
     "scratch": "--weights none --set augment.crop=random_resized",
     "finetune": "--weights {first} --lr 0.01",
-    "frozen": "--weights {first} --freeze body",
+    "frozen": "--weights {first} --freeze backbone",
     "mixup_ema": "--weights none --set augment.mixup_alpha=0.2 --set ema.decay=0.9 --set model.drop_path_rate=0.2",
     "ranks": "--weights none --sync-bn",
     "killed": "--weights none --save-every 1 --set augment.crop=pad",

@@ -47,7 +47,7 @@ def test_what_was_given_stays() -> None:
 @pytest.mark.parametrize(
     ("freeze", "features", "rate"),
     [
-        *[("body", 64, 2.7 / 64), ("body", 512, 2.7 / 512), ("4", 64, 2.7 / 64)],
+        *[("backbone", 64, 2.7 / 64), ("backbone", 512, 2.7 / 512), ("4", 64, 2.7 / 64)],
         *[("none", 64, 0.9 / 64), ("none", 2048, 1e-3), ("0", 64, 0.9 / 64), ("3", 64, 0.9 / 64)],
     ],
 )
@@ -59,7 +59,7 @@ def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
         draft = Draft(registry.find("finetune", "resnet18"))
         draft.set("model.name", "resnet18", "chosen: the network of the weights")
         draft.set("model.weights", "some.safetensors", "given: --weights")
-        draft.set("freeze.part", freeze, "given: --freeze")
+        draft.set("freeze.layers", freeze, "given: --freeze")
         if given is not None:
             draft.set("optim.lr", given, "given: --lr")
         autoconfig.complete(draft, facts)

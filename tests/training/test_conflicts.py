@@ -15,7 +15,7 @@ from resnets.training.autoconfig import Draft
 
 def drafted(recipe: str, given: str) -> Draft:
     """A draft with `given`: words such as `--epochs=3` or `optim.lr=0.1`, as the command line would leave it."""
-    arguments = {"--epochs": "stop.epochs", "--freeze": "freeze.part", "--lr": "optim.lr"}
+    arguments = {"--epochs": "stop.epochs", "--freeze": "freeze.layers", "--lr": "optim.lr"}
     draft = Draft(registry.find(recipe))
     for word in given.split():
         name, _, value = word.partition("=")
@@ -33,7 +33,7 @@ WINS = [
     ("notes_cifar", "schedule.milestones_steps=9 schedule.factors=0.1", {"schedule.milestones_epochs": ()}),
     ("notes_cifar", "schedule.factor=0.2", {"schedule.factor": 0.2, "schedule.factors": ()}),
     ("scratch", "schedule.warmup_until_error=0.8", {"schedule.warmup_epochs": 0.0}),
-    ("finetune", "--freeze=body model.weights=x", {"freeze.head_epochs": 0}),
+    ("finetune", "--freeze=backbone model.weights=x", {"freeze.head_epochs": 0}),
     ("finetune", "--freeze=4 model.name=resnet18 model.weights=x", {"freeze.head_epochs": 0}),
     ("finetune", "--freeze=3 model.name=resnet18 model.weights=x", {"freeze.head_epochs": 2}),
     ("scratch", "--lr=0.3", {"optim.lr": 0.3, "optim.lr_batch": None}),
@@ -65,7 +65,7 @@ EXCLUDES = [
     ("scratch", "augment.scale=0.2,1 augment.pad_pixels=2", "augment.scale=0.2,1", "augment.pad_pixels=2"),
     ("scratch", "augment.crop=pad augment.scale=0.2,1", "augment.scale=0.2,1", "augment.crop=pad"),
     ("he2015_cifar", "augment.ratio=1,1", "augment.ratio=1,1", "augment.crop=pad"),
-    ("he2015_cifar", "data.crop_share=0.5", "data.crop_share=0.5", "data.resize=stretch"),
+    ("he2015_cifar", "data.crop_fraction=0.5", "data.crop_fraction=0.5", "data.resize=stretch"),
     ("scratch", "data.resize=none data.antialias=true", "data.antialias=true", "data.resize=none"),
     ("scratch", "data.val_fraction=0 data.split_seed=5", "data.split_seed=5", "data.val_fraction=0"),
     ("scratch", "data.val_fraction=0 data.group_by=day", "data.group_by=day", "data.val_fraction=0"),
@@ -75,13 +75,13 @@ EXCLUDES = [
     ("scratch", "optim.weight_decay=0 optim.decay_norm_and_bias=true", "decay_norm_and_bias", "weight_decay=0"),
     ("scratch", "schedule.milestones_epochs=30,60", "milestones_epochs=30,60", "schedule.name=cosine"),
     ("scratch", "schedule.factor=0.5", "schedule.factor=0.5", "schedule.name=cosine"),
-    ("scratch", "schedule.peak_share=0.5", "schedule.peak_share=0.5", "schedule.name=cosine"),
+    ("scratch", "schedule.peak_fraction=0.5", "schedule.peak_fraction=0.5", "schedule.name=cosine"),
     ("scratch", "schedule.plateau_factor=0.5", "plateau_factor=0.5", "plateau_epochs=none"),
-    ("scratch", "schedule.warmup_epochs=0 schedule.warmup_share=0.1", "warmup_share=0.1", "warmup_epochs=0"),
+    ("scratch", "schedule.warmup_epochs=0 schedule.warmup_factor=0.1", "warmup_factor=0.1", "warmup_epochs=0"),
     ("scratch", "--freeze=4 model.name=resnet18 freeze.head_epochs=3", "freeze.head_epochs=3", "`freeze=4`"),
-    ("scratch", "--freeze=body freeze.head_epochs=3", "freeze.head_epochs=3", "`freeze=body`"),
-    ("scratch", "--freeze=body freeze.body_lr_share=0.3", "freeze.body_lr_share=0.3", "`freeze=body`"),
-    ("finetune", "--freeze=body freeze.norm=train model.weights=x", "freeze.norm=train", "`freeze=body`"),
+    ("scratch", "--freeze=backbone freeze.head_epochs=3", "freeze.head_epochs=3", "`freeze=backbone`"),
+    ("scratch", "--freeze=backbone freeze.backbone_lr_factor=0.3", "freeze.backbone_lr_factor=0.3", "`freeze=backbone`"),
+    ("finetune", "--freeze=backbone freeze.norm=train model.weights=x", "freeze.norm=train", "`freeze=backbone`"),
     ("scratch", "freeze.norm=eval speed.sync_bn=true", "speed.sync_bn=true", "freeze.norm=eval"),
     ("finetune", "model.weights=x model.zero_init_residual=true", "zero_init_residual=true", "model.weights=x"),
     ("finetune", "", "data.normalize=weights", "`weights`"),
@@ -174,7 +174,7 @@ def test_the_rules_name_keys_that_there_are() -> None:
 def test_no_recipe_excludes_itself(name: str) -> None:
     draft = Draft(registry.find(name))
     conflicts.settle(draft)
-    assert draft.recipe == registry.find(name) or draft.recipe.freeze.part == "body"
+    assert draft.recipe == registry.find(name) or draft.recipe.freeze.layers == "backbone"
 
 
 @pytest.mark.parametrize("given", ["--lr=0.1", "optim.lr_batch=8"])

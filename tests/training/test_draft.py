@@ -14,10 +14,10 @@ from resnets.training import draft
 def test_each_value_has_its_origin() -> None:
     made = draft.draft("shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"])
     values = keys(made.recipe)
-    assert (values["stop.epochs"], values["freeze.part"], values["optim.momentum"]) == (3, "1", 0.5)
+    assert (values["stop.epochs"], values["freeze.layers"], values["optim.momentum"]) == (3, "1", 0.5)
     given = {key: origin for key, origin in made.origins.items() if origin.startswith("given")}
     assert given == {"data.location": "given", "model.name": "given: --model", "stop.epochs": "given: --epochs",
-                     "freeze.part": "given: --freeze", "optim.momentum": "given: --set"}  # fmt: skip
+                     "freeze.layers": "given: --freeze", "optim.momentum": "given: --set"}  # fmt: skip
 
 
 @pytest.mark.parametrize(

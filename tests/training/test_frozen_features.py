@@ -1,4 +1,4 @@
-"""A head that learns from kept vectors learns what it learns through its body."""
+"""A head that learns from kept vectors learns what it learns through its backbone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parts(images: Path, *settings: str) -> Parts:
     recipe = Recipe()
     for setting in (
         "model.name=tiny", "data.imgsz=24", "data.batch=8", "data.workers=0", "data.resize=stretch",
-        "data.normalize=imagenet", "data.cache=ram", "data.val_fraction=0.25", "freeze.part=body", "optim.lr=0.1",
+        "data.normalize=imagenet", "data.cache=ram", "data.val_fraction=0.25", "freeze.layers=backbone", "optim.lr=0.1",
         "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={images}", *settings,
     ):  # fmt: skip
         recipe = override(recipe, setting)
@@ -70,7 +70,7 @@ AUGMENTED = {
 def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(images: Path, tmp_path: Path) -> None:
     stages = len(zoo.spec("tiny").depths)
     for count, reads_vectors in ((stages, True), (stages - 1, False)):
-        made = parts(images, *AUGMENTED["not at all"], f"freeze.part={count}")
+        made = parts(images, *AUGMENTED["not at all"], f"freeze.layers={count}")
         frozen_features.pool(made, 0, tmp_path / str(count))
         assert made.reads_vectors == reads_vectors
 
@@ -156,7 +156,7 @@ def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(images
 
 
 def test_a_body_that_is_released_later_gets_images_again(images: Path, tmp_path: Path) -> None:
-    settings = (*AUGMENTED["by batches"], "freeze.part=none", "freeze.head_epochs=2", "ema.decay=0.9")
+    settings = (*AUGMENTED["by batches"], "freeze.layers=none", "freeze.head_epochs=2", "ema.decay=0.9")
     through, plain = trained(parts(images, *settings), tmp_path / "a", pooled=False)
     made = parts(images, *settings)
     calls = count_calls(made.net)
@@ -222,8 +222,8 @@ def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_
     [
         (("augment.mixup_alpha=0.2",), "mixed anew"),
         (("model.drop_path_rate=0.2",), "draws lots"),
-        (("freeze.part=1",), None),
-        (("freeze.part=none",), None),
+        (("freeze.layers=1",), None),
+        (("freeze.layers=none",), None),
     ],
 )
 def test_where_it_would_not_be_the_same_the_body_is_run(
@@ -272,9 +272,9 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
 
 
 def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = train.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="body", out=str(tmp_path / "run"))
+    done = train.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="backbone", out=str(tmp_path / "run"))
     said = capsys.readouterr().err
-    assert "the frozen body was run once: 2 views of each training image" in said
+    assert "the frozen backbone was run once: 2 views of each training image" in said
     assert (done.run / "state" / frozen_features.FILE).exists()
     assert (done.run / "report.html").exists()
 
@@ -282,12 +282,12 @@ def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.Capt
 def test_the_best_weights_are_judged_by_the_kept_vectors(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same figures as through the body, which is not run again, also where only the judging of a run is made anew."""
+    """The same figures as through the backbone, which is not run again, also where only the judging of a run is made anew."""
     asked: list[int] = []
     through = load.evaluate
     monkeypatch.setattr(load, "evaluate", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs))
     given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
-    run = train.train(str(images), freeze="body", name="kept", **given).run
+    run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
     divided = split.read(run / "split.csv", open_dataset.read(str(images)))
     wanted = through([load.load(best)], divided.part("val"))

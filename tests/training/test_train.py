@@ -102,7 +102,7 @@ def test_the_best_weights_say_what_the_run_says(colors):
 
 
 def test_the_backend_that_computed_what_a_frozen_backbone_gives_is_named(colors):
-    found = _train(colors, epochs=1, freeze="body", overrides=["freeze.norm=eval"]).metrics
+    found = _train(colors, epochs=1, freeze="backbone", overrides=["freeze.norm=eval"]).metrics
     for figures in (found, found["selected"]):
         assert (figures["backend"], figures["precision"]) == ("reference", "fp32")
 
@@ -273,7 +273,7 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colors, capsys):
 @pytest.mark.parametrize(
     ("freeze", "words"),
     [
-        ("body", "the backbone is"),
+        ("backbone", "the backbone is"),
         ("3", "the backbone is"),
         ("2", "the stem with the first 2 stages is"),
         ("0", "the stem is"),
@@ -281,7 +281,7 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colors, capsys):
     ],
 )
 def test_a_backbone_frozen_at_random_weights_is_warned_of(colors, freeze, words, capsys):
-    train.train(colors, model="tiny", recipe="scratch", dry_run=True, overrides=[f"freeze.part={freeze}"])
+    train.train(colors, model="tiny", recipe="scratch", dry_run=True, overrides=[f"freeze.layers={freeze}"])
     said = capsys.readouterr().err
     assert (f"warning: {words} frozen at random weights" in said) if words else ("frozen at random" not in said)
 

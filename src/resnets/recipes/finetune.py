@@ -2,7 +2,7 @@
 
     resnets train IMAGES --weights runs/earlier/weights/best.safetensors
 
-First the new head alone learns while the body stays frozen (its BN in eval), then the body follows at a tenth of the
+First the new head alone learns while the backbone stays frozen (its BN in eval), then the backbone follows at a tenth of the
 rate. BN of what learns uses the statistics of the batch (`--set freeze.norm=eval` keeps those of the weights instead;
 `frozen` keeps its scale and shift as well).
 """
@@ -21,7 +21,7 @@ def recipe(model: str | None = None) -> Recipe:
         loss=Loss(label_smoothing=0.1),
         optim=Optim(name="adamw", lr=1e-3, lr_batch=32, weight_decay=0.01, decay_norm_and_bias=False),
         schedule=Schedule(name="cosine", warmup_epochs=0.5),
-        freeze=Freeze(head_epochs=2, body_lr_share=0.1, norm="train"),
+        freeze=Freeze(head_epochs=2, backbone_lr_factor=0.1, norm="train"),
         ema=Ema(decay=0.99),
         stop=Stop(epochs=12),
     )

@@ -30,14 +30,14 @@ def recipe(model: str | None = None) -> Recipe:
     return Recipe(
         name="he2015_cifar",
         model=Model(name=name),
-        data=Data(imgsz=32, resize="stretch", crop_share=1.0, normalize="pixel", batch=128, val_fraction=0.0),
+        data=Data(imgsz=32, resize="stretch", crop_fraction=1.0, normalize="pixel", batch=128, val_fraction=0.0),
         augment=Augment(crop="pad", pad_pixels=4, pad_mode="zeros", flip=0.5),
         optim=Optim(name="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4),
         schedule=Schedule(
             name="step",
             milestones_steps=(32_000, 48_000),
             factor=0.1,
-            warmup_share=0.1,
+            warmup_factor=0.1,
             warmup_until_error=0.8 if deep else None,
         ),
         stop=Stop(steps=64_000),

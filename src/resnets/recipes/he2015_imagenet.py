@@ -22,9 +22,9 @@ def recipe(model: str | None = None) -> Recipe:
     return Recipe(
         name="he2015_imagenet",
         model=Model(name=model or "resnet50_v1"),
-        data=Data(imgsz=224, resize="shorter", crop_share=0.875, normalize="pixel", batch=256),
+        data=Data(imgsz=224, resize="shorter", crop_fraction=0.875, normalize="pixel", batch=256),
         augment=Augment(crop="shorter_side", shorter_side=(256, 480), flip=0.5, pca_std=0.1),
         optim=Optim(name="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4),
-        schedule=Schedule(name="constant", plateau_epochs=5, plateau_factor=0.1, plateau_min_share=1e-3),
+        schedule=Schedule(name="constant", plateau_epochs=5, plateau_factor=0.1, plateau_min_factor=1e-3),
         stop=Stop(steps=600_000),
     )

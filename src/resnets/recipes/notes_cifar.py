@@ -21,7 +21,7 @@ def recipe(model: str | None = None) -> Recipe:
     return Recipe(
         name="notes_cifar",
         model=Model(name=model or "cifar_resnet20", shortcut="B" if model is None else None),
-        data=Data(imgsz=32, resize="stretch", crop_share=1.0, normalize="pixel", batch=32),
+        data=Data(imgsz=32, resize="stretch", crop_fraction=1.0, normalize="pixel", batch=32),
         augment=Augment(crop="pad", pad_pixels=3, pad_mode="edge", flip=0.5),
         optim=Optim(name="adam", lr=1e-3, weight_decay=2e-4, decay_norm_and_bias=False),
         schedule=Schedule(
@@ -30,7 +30,7 @@ def recipe(model: str | None = None) -> Recipe:
             factors=(0.1, 0.1, 0.1, 0.5),
             plateau_epochs=5,
             plateau_factor=0.1**0.5,
-            plateau_min_share=0.5e-3,
+            plateau_min_factor=0.5e-3,
         ),
         stop=Stop(epochs=200),
     )

@@ -77,7 +77,7 @@ class Data(Part):
     imgsz: int | None = _value(None, low=1)  # side of the square that the network sees, pixels
     resize: str = _choice("shorter", "shorter", "stretch", "pad", "none")
     antialias: bool = True
-    crop_share: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_share
+    crop_fraction: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_fraction
     # What is subtracted and divided by: the published ImageNet statistics, those of the training images, the mean
     # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
     # weights: as the given weights were trained.
@@ -137,8 +137,8 @@ class Optim(Part):
 class Schedule(Part):
     name: str = _choice("cosine", "constant", "step", "cosine", "one_cycle")
     warmup_epochs: float = _value(0.0, low=0)
-    warmup_share: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
-    # The 2015 paper's warm-up for 110 layers and more: `warmup_share` of the lr until the error of the last
+    warmup_factor: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
+    # The 2015 paper's warm-up for 110 layers and more: `warmup_factor` of the lr until the error of the last
     # 100 training batches is below this share.
     warmup_until_error: float | None = _value(None, above=0, high=1)
     milestones_steps: tuple[int, ...] = _value((), low=1)
@@ -148,15 +148,15 @@ class Schedule(Part):
     # Lowering by `plateau_factor` after so many epochs without a lower validation loss, on top of the curve.
     plateau_epochs: int | None = _value(None, low=1)
     plateau_factor: float = _value(0.1, above=0, high=1)
-    plateau_min_share: float = _value(0.0, low=0, high=1)  # of the lr; it is not lowered further
-    peak_share: float = _value(0.3, above=0, high=1)  # of all steps, spent rising in one_cycle
+    plateau_min_factor: float = _value(0.0, low=0, high=1)  # of the lr; it is not lowered further
+    peak_fraction: float = _value(0.3, above=0, high=1)  # of all steps, spent rising in one_cycle
 
 
 @dataclass(frozen=True)
 class Freeze(Part):
-    part: str = "none"  # "none", "body", or the number of stages that stay frozen (the stem with them)
+    layers: str = "none"  # "none", "backbone", or the number of stages that stay frozen (the stem with them)
     head_epochs: int = _value(0, low=0)  # first epochs, in which only the head learns
-    body_lr_share: float = _value(1.0, low=0)  # lr of the body as a share of the head's
+    backbone_lr_factor: float = _value(1.0, low=0)  # lr of the backbone as a share of the head's
     norm: str = _choice("train", "train", "eval", "frozen")  # BN of what is not frozen
 
 
@@ -211,8 +211,10 @@ class Recipe:
     save: Save = Save()
 
     def __post_init__(self) -> None:
-        if self.freeze.part not in ("none", "body") and not self.freeze.part.isdecimal():
-            raise UserError(f"freeze.part is 'none', 'body' or a number of stages; received '{self.freeze.part}'.")
+        if self.freeze.layers not in ("none", "backbone") and not self.freeze.layers.isdecimal():
+            raise UserError(
+                f"freeze.layers is 'none', 'backbone' or a number of stages; received '{self.freeze.layers}'."
+            )
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be 0 or more; received {self.seed}.")
 

@@ -23,7 +23,7 @@ def recipe(model: str | None = None) -> Recipe:
         data=Data(
             imgsz=180,
             resize="stretch",
-            crop_share=1.0,
+            crop_fraction=1.0,
             normalize="raw",
             antialias=False,
             val_fraction=0.2,
@@ -33,6 +33,6 @@ def recipe(model: str | None = None) -> Recipe:
         augment=Augment(crop="none", flip=0.0),
         optim=Optim(name="adam", lr=1e-3, weight_decay=0.0),
         schedule=Schedule(name="constant"),
-        freeze=Freeze(part="body"),
+        freeze=Freeze(layers="backbone"),
         stop=Stop(epochs=10),
     )

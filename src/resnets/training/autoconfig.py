@@ -105,8 +105,8 @@ def _images(draft: Draft, facts: Facts) -> None:
     if draft.recipe.data.imgsz is None:
         draft.choose("data.imgsz", *_side(shorter, facts))
     side = draft.recipe.data.imgsz or facts.model_side
-    if shorter * draft.recipe.data.crop_share < side and draft.recipe.data.resize == "shorter":
-        draft.choose("data.crop_share", 1.0, f"with a shorter side of {shorter} there is no border to cut off")
+    if shorter * draft.recipe.data.crop_fraction < side and draft.recipe.data.resize == "shorter":
+        draft.choose("data.crop_fraction", 1.0, f"with a shorter side of {shorter} there is no border to cut off")
     if draft.recipe.augment.crop == "auto":
         if side <= SMALL_SIDE:
             draft.choose("augment.crop", "pad", f"usual at {side} pixels")

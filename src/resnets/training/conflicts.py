@@ -79,7 +79,7 @@ def _warms_up(recipe: Recipe) -> bool:
 
 
 NEEDS = (
-    Needs("data.crop_share", "data.resize", lambda recipe: recipe.data.resize == "shorter"),
+    Needs("data.crop_fraction", "data.resize", lambda recipe: recipe.data.resize == "shorter"),
     Needs("data.antialias", "data.resize", lambda recipe: recipe.data.resize != "none"),
     Needs("data.split_seed", "data.val_fraction", _held_out),
     Needs("data.group_by", "data.val_fraction", _held_out),
@@ -92,16 +92,16 @@ NEEDS = (
         Needs(f"schedule.{key}", "schedule.name", lambda recipe: recipe.schedule.name == "step")
         for key in ("milestones_steps", "milestones_epochs", "factor", "factors")
     ),
-    Needs("schedule.peak_share", "schedule.name", lambda recipe: recipe.schedule.name == "one_cycle"),
+    Needs("schedule.peak_fraction", "schedule.name", lambda recipe: recipe.schedule.name == "one_cycle"),
     *(
         Needs(f"schedule.{key}", "schedule.plateau_epochs", lambda recipe: recipe.schedule.plateau_epochs is not None)
-        for key in ("plateau_factor", "plateau_min_share")
+        for key in ("plateau_factor", "plateau_min_factor")
     ),
-    Needs("schedule.warmup_share", "schedule.warmup_epochs", _warms_up),
-    Needs("freeze.head_epochs", "freeze.part", _backbone_learns),
-    Needs("freeze.body_lr_share", "freeze.part", _backbone_learns),
-    Needs("freeze.norm", "freeze.part", lambda recipe: _backbone_learns(recipe) or recipe.freeze.norm != "train"),
-    Needs("speed.sync_bn", "freeze.part", _backbone_learns),
+    Needs("schedule.warmup_factor", "schedule.warmup_epochs", _warms_up),
+    Needs("freeze.head_epochs", "freeze.layers", _backbone_learns),
+    Needs("freeze.backbone_lr_factor", "freeze.layers", _backbone_learns),
+    Needs("freeze.norm", "freeze.layers", lambda recipe: _backbone_learns(recipe) or recipe.freeze.norm != "train"),
+    Needs("speed.sync_bn", "freeze.layers", _backbone_learns),
     Needs("speed.sync_bn", "freeze.norm", lambda recipe: recipe.freeze.norm == "train"),
     Needs("model.zero_init_residual", "model.weights", lambda recipe: recipe.model.weights == "none"),
 )
@@ -126,7 +126,7 @@ def settle(draft: Draft) -> None:
     if _wins(draft, "optim.lr"):
         _clear(draft, "optim.lr_batch", None, "optim.lr")
     if not _backbone_learns(draft.recipe):
-        _clear(draft, "freeze.head_epochs", 0, "freeze.part")
+        _clear(draft, "freeze.head_epochs", 0, "freeze.layers")
     if draft.recipe.augment.crop == "auto":
         for key, crop in CROP_OF.items():
             if draft.given(key):
@@ -191,7 +191,7 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
         (
             "freeze.head_epochs",
             0 < total <= head,
-            f"leaves nothing for the backbone in {end}; `freeze=body` means that",
+            f"leaves nothing for the backbone in {end}; `freeze=backbone` means that",
         ),
         ("schedule.milestones_epochs", any(each * steps >= total for each in schedule.milestones_epochs), late),
         ("schedule.milestones_steps", any(each >= total for each in schedule.milestones_steps), late),
@@ -225,7 +225,7 @@ NOTED = (
 )
 
 
-ZERO_COUNTS = ("data.val_fraction", "data.split_seed", "schedule.warmup_share", "augment.pad_pixels")
+ZERO_COUNTS = ("data.val_fraction", "data.split_seed", "schedule.warmup_factor", "augment.pad_pixels")
 
 
 def _both(draft: Draft, one: str, other: str) -> bool:

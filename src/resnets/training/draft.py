@@ -27,7 +27,7 @@ KEYS = {
     "device": "speed.device",
     "seed": "seed",
     "patience": "stop.patience_epochs",
-    "freeze": "freeze.part",
+    "freeze": "freeze.layers",
     "precision": "speed.precision",
     "deterministic": "speed.deterministic",
     "cache": "data.cache",

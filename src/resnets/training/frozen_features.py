@@ -1,8 +1,8 @@
-"""A frozen body is run once: its pooled vectors are kept, and the head learns from them in seconds.
+"""A frozen backbone is run once: its pooled vectors are kept, and the head learns from them in seconds.
 
 An image is augmented anew each time, so the images of a few epochs are kept, augmented as those epochs would show them, in
-their order. In these epochs the head sees exactly what it would see through the body; after that they come again, in
-another order. Where a recipe releases the body later, its images take over from there.
+their order. In these epochs the head sees exactly what it would see through the backbone; after that they come again, in
+another order. Where a recipe releases the backbone later, its images take over from there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FILE = "pooled.safetensors"
 
 
 class Vectors(NamedTuple):
-    """What the frozen body makes of the images, in fp32, and the names of the backends that computed it."""
+    """What the frozen backbone makes of the images, in fp32, and the names of the backends that computed it."""
 
     train: Tensor  # (views, N, features), by the position in the epoch; by the number of the image where nothing is augmented
     val: Tensor  # (M, features)
@@ -47,27 +47,27 @@ class Vectors(NamedTuple):
 
 
 def pool(parts: Parts, epoch: int, run: Path) -> None:
-    """Let the epochs in which the whole body is frozen, from `epoch` (from 0) on, read pooled vectors.
+    """Let the epochs in which the whole backbone is frozen, from `epoch` (from 0) on, read pooled vectors.
 
-    Nothing changes where the body learns, or where what comes out of it is not the same for one view each time:
-    images that are mixed, or a body that draws lots. The vectors are kept under `run/state`, for a resumed run.
+    Nothing changes where the backbone learns, or where what comes out of it is not the same for one view each time:
+    images that are mixed, or a backbone that draws lots. The vectors are kept under `run/state`, for a resumed run.
     """
     frozen = _frozen_epochs(parts)
     if epoch >= frozen or (reason := _unfit(parts)):
         if epoch < frozen:
-            say(f"the frozen body is run in every epoch: {reason}")
+            say(f"the frozen backbone is run in every epoch: {reason}")
         return
     path, key = run / "state" / FILE, _key(parts)
     vectors = _read(path, key)
     if vectors is None:
         views = _views(parts)
         if not views:
-            say("the frozen body is run in every epoch: its vectors would not fit into memory")
+            say("the frozen backbone is run in every epoch: its vectors would not fit into memory")
             return
         vectors = _computed(parts, views)
         _write(path, key, vectors)
     views = len(vectors.train)  # those of the run's beginning, however much memory is free now
-    say(f"the frozen body was run once: {views} view{'s' * (views > 1)} of each training image")
+    say(f"the frozen backbone was run once: {views} view{'s' * (views > 1)} of each training image")
     feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
     if parts.val is not None:
@@ -230,7 +230,7 @@ def _computed(parts: Parts, views: int) -> Vectors:
     own = feed.plan
     plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
     for view, positions, images in track(
-        _looks(feed, plan, views), what="running the frozen body", total=views * -(-count // batch), unit="batches"
+        _looks(feed, plan, views), what="running the frozen backbone", total=views * -(-count // batch), unit="batches"
     ):
         train[view, positions] = job.embed(images).cpu()
     val = torch.empty(len(parts.val_labels), parts.net.head.features)

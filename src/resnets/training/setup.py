@@ -267,7 +267,9 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     return Parts(
         recipe=recipe,
         net=net,
-        optimizer=optimizers.build(net, recipe.optim, lr=recipe.optim.lr, body_lr_share=recipe.freeze.body_lr_share),
+        optimizer=optimizers.build(
+            net, recipe.optim, lr=recipe.optim.lr, backbone_lr_factor=recipe.freeze.backbone_lr_factor
+        ),
         pace=lr_schedule.Pace(curve, recipe.schedule),
         ema=ema.averaged(net, recipe.ema.decay) if recipe.ema.decay else None,
         feed=feed,
@@ -293,10 +295,10 @@ def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of an image of {side} pixels; "
             "`stem=cifar` keeps its detail"
         )
-    if recipe.freeze.part != "none" and recipe.model.weights == "none":
+    if recipe.freeze.layers != "none" and recipe.model.weights == "none":
         part = "backbone"
         if not freeze.whole_by(recipe):
-            stages = int(recipe.freeze.part)
+            stages = int(recipe.freeze.layers)
             part = f"stem with the first {counted(stages, 'stage')}" if stages else "stem"
         say(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
 

@@ -30,7 +30,7 @@ SUMS = ("loss", "right", "seen", "waited_seconds", "took_seconds")
 
 
 class FromVectors(nn.Module):
-    """Calls a network with images, or its head with what its own body made of them: (N, features, 1, 1)."""
+    """Calls a network with images, or its head with what its own backbone made of them: (N, features, 1, 1)."""
 
     def __init__(self, net: ResNet) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Parts:
     device: str = "cpu"
     precision: str = "fp32"
     trained: nn.Module | None = None  # `net` as the loop calls it; made by `share_gradients`
-    reads_vectors: bool = False  # batches may hold what the frozen body made of the images
+    reads_vectors: bool = False  # batches may hold what the frozen backbone made of the images
 
     def share_gradients(self) -> None:
         """Let `trained` average the gradients of what learns now over all processes of the run."""
@@ -94,7 +94,7 @@ class State:
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     finished: bool = False
     extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
-    cross_fitting: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
+    crossfit: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
 
     def take(self, logits: Tensor, labels: Tensor, units: np.ndarray) -> None:
         """Let the folds of the val split choose anew, after the epoch whose logits (N, K) these are."""

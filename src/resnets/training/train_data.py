@@ -185,7 +185,7 @@ def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
     made = Preprocess(
         size=(side, side),
         resize=part.resize,
-        resize_to=max(round(side / part.crop_share), side) if part.resize == "shorter" else None,
+        resize_to=max(round(side / part.crop_fraction), side) if part.resize == "shorter" else None,
         antialias=part.antialias,
     )
     if part.normalize == "weights":

@@ -35,7 +35,7 @@ def _train(net: ResNet, steps: int = 10) -> None:
 def test_a_frozen_body_keeps_every_bit_while_the_head_learns():
     net = zoo.create("tiny", classes=3)
     before = _state(net)
-    line = freeze.apply(net, Freeze(part="body"))
+    line = freeze.apply(net, Freeze(layers="backbone"))
     _train(net)
     changed = _changed(net, before)
     assert changed
@@ -56,7 +56,7 @@ def test_nothing_frozen_lets_every_tensor_move():
 def test_a_number_of_stages_freezes_the_stem_and_as_many_stages():
     net = zoo.create("tiny", classes=3)
     before = _state(net)
-    freeze.apply(net, Freeze(part="1"))
+    freeze.apply(net, Freeze(layers="1"))
     _train(net)
     first = next(iter(net.stages))
     kept = set(before) - _changed(net, before)
@@ -94,7 +94,7 @@ def test_the_head_goes_first_and_then_everything_learns():
 def test_a_held_norm_is_still_a_norm_and_can_be_copied():
     net = zoo.create("tiny", classes=3)
     names = list(net.state_dict())
-    freeze.apply(net, Freeze(part="body"))
+    freeze.apply(net, Freeze(layers="backbone"))
     assert list(net.state_dict()) == names
     for twin in (copy.deepcopy(net), ema.averaged(net, 0.9).module):
         twin.train()
@@ -105,7 +105,7 @@ def test_a_held_norm_is_still_a_norm_and_can_be_copied():
 
 def test_a_frozen_network_can_be_pickled(tmp_path):
     net = zoo.create("tiny", classes=3)
-    freeze.apply(net, Freeze(part="body"))
+    freeze.apply(net, Freeze(layers="backbone"))
     torch.save(net, tmp_path / "whole.pt")
     for twin in (pickle.loads(pickle.dumps(net)), torch.load(tmp_path / "whole.pt", weights_only=False)):
         assert not any(module.training for module in twin.train().modules() if isinstance(module, nn.BatchNorm2d))
@@ -114,4 +114,4 @@ def test_a_frozen_network_can_be_pickled(tmp_path):
 
 def test_more_stages_than_there_are_is_an_error():
     with pytest.raises(UserError, match="received `freeze=9`"):
-        freeze.apply(zoo.create("tiny", classes=3), Freeze(part="9"))
+        freeze.apply(zoo.create("tiny", classes=3), Freeze(layers="9"))

@@ -34,7 +34,7 @@ def test_cosine_falls_from_one_to_zero():
 
 
 def test_one_cycle_peaks_where_it_should():
-    curve = OneCycle(1000, rising_share=0.3)
+    curve = OneCycle(1000, peak_fraction=0.3)
     values = [curve(step) for step in range(1000)]
     assert values.index(max(values)) == 300
     assert values[0] == pytest.approx(0.04)
@@ -49,7 +49,7 @@ def test_warmup_is_a_line_and_then_the_curve_from_its_beginning():
 
 
 def test_hold_comes_before_everything():
-    part = Schedule(name="cosine", warmup_epochs=1.0, warmup_share=0.0)
+    part = Schedule(name="cosine", warmup_epochs=1.0, warmup_factor=0.0)
     curve = build(part, total_steps=100, steps_per_epoch=10, hold_steps=20)
     assert isinstance(curve, Hold)
     assert curve(19) == 1
@@ -81,7 +81,7 @@ def test_each_milestone_can_have_its_own_factor():
 
 
 def test_a_plateau_lowers_the_rate_down_to_its_floor():
-    part = Schedule(name="constant", plateau_epochs=2, plateau_factor=0.1, plateau_min_share=0.05)
+    part = Schedule(name="constant", plateau_epochs=2, plateau_factor=0.1, plateau_min_factor=0.05)
     pace = Pace(build(part, total_steps=100, steps_per_epoch=1), part)
     assert [pace.after_epoch(loss) for loss in (1.0, 0.9, 0.9, 0.95)] == [False, False, False, True]
     assert pace.share(5) == pytest.approx(0.1)
@@ -91,7 +91,7 @@ def test_a_plateau_lowers_the_rate_down_to_its_floor():
 
 
 def test_the_warmup_of_2015_ends_when_the_training_error_has_fallen():
-    part = Schedule(name="constant", warmup_until_error=0.8, warmup_share=0.1)
+    part = Schedule(name="constant", warmup_until_error=0.8, warmup_factor=0.1)
     pace = Pace(build(part, total_steps=9999, steps_per_epoch=1), part)
     for _ in range(ERROR_WINDOW_STEPS + 20):
         assert not pace.after_step(9, 10)

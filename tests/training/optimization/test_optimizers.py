@@ -9,8 +9,8 @@ from resnets.training.optimization import optimizers
 
 
 def _net() -> nn.Module:
-    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    return nn.ModuleDict({"stem": body, "head": nn.Linear(4, 2)})
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    return nn.ModuleDict({"stem": backbone, "head": nn.Linear(4, 2)})
 
 
 def test_without_decay_on_vectors_norms_and_biases_stand_apart():
@@ -30,7 +30,7 @@ def test_with_decay_on_everything_every_tensor_has_it():
 
 
 def test_the_body_learns_at_its_share():
-    made = optimizers.build(_net(), Optim(name="adamw"), lr=0.01, body_lr_share=0.1)
+    made = optimizers.build(_net(), Optim(name="adamw"), lr=0.01, backbone_lr_factor=0.1)
     assert [group["lr"] for group in made.param_groups] == pytest.approx([0.001, 0.01])
     optimizers.set_share(made, 0.5)
     assert [group["lr"] for group in made.param_groups] == pytest.approx([0.0005, 0.005])

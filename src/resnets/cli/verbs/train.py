@@ -54,7 +54,7 @@ def train(
     ] = None,
     freeze: Annotated[
         str | None,
-        typer.Option(rich_help_panel=LEARNING, help="none, body, or the number of stages that stay as they are."),
+        typer.Option(rich_help_panel=LEARNING, help="none, backbone, or the number of stages that stay as they are."),
     ] = None,
     stem: Annotated[
         str | None, typer.Option(rich_help_panel=LEARNING, help="Another stem, such as cifar for small images.")

@@ -33,7 +33,7 @@ def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
 
 def whole(part: recipe.Freeze, stages: int | None) -> bool:
     """Whether the backbone is frozen as a whole for the whole run; `stages` of it, None where that is not known."""
-    return part.part == "body" or (stages is not None and part.part != "none" and int(part.part) == stages)
+    return part.layers == "backbone" or (stages is not None and part.layers != "none" and int(part.layers) == stages)
 
 
 def whole_by(whole_recipe: recipe.Recipe) -> bool:
@@ -44,12 +44,12 @@ def whole_by(whole_recipe: recipe.Recipe) -> bool:
 
 def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
     stages = list(net.stages.values())
-    if part.part == "body" or epoch < part.head_epochs:
+    if part.layers == "backbone" or epoch < part.head_epochs:
         still = len(stages)
-    elif part.part == "none":
+    elif part.layers == "none":
         return set()
     else:
-        still = int(part.part)
+        still = int(part.layers)
     if still > len(stages):
         raise UserError(f"The network has {len(stages)} stages; received `freeze={still}`.")
     whole = [net.stem, *stages[:still]]

@@ -55,12 +55,12 @@ class OneCycle:
     """Up along a cosine to the full rate, then down to nearly nothing (Smith and Topin 2018)."""
 
     total: int
-    rising_share: float = 0.3
+    peak_fraction: float = 0.3
     start: float = 0.04
     end: float = 1e-5
 
     def __call__(self, step: int) -> float:
-        peak = max(self.total * self.rising_share, 1e-9)
+        peak = max(self.total * self.peak_fraction, 1e-9)
         if step < peak:
             return _cosine_between(self.start, 1.0, step / peak)
         return _cosine_between(1.0, self.end, min((step - peak) / max(self.total - peak, 1), 1.0))
@@ -104,11 +104,11 @@ def build(part: recipe.Schedule, *, total_steps: int, steps_per_epoch: int, hold
     if part.name == "cosine":
         curve = Cosine(left)
     elif part.name == "one_cycle":
-        curve = OneCycle(left, part.peak_share)
+        curve = OneCycle(left, part.peak_fraction)
     elif part.name == "step":
         curve = _step(part, steps_per_epoch, offset=hold_steps + warmup)
     if warmup:
-        curve = Warmup(warmup, part.warmup_share, curve)
+        curve = Warmup(warmup, part.warmup_factor, curve)
     return Hold(hold_steps, curve) if hold_steps else curve
 
 
@@ -143,7 +143,7 @@ class Pace:
         self.warming = self.part.warmup_until_error is not None
 
     def share(self, step: int) -> float:
-        return self.part.warmup_share if self.warming else self.curve(step) * self.lowered
+        return self.part.warmup_factor if self.warming else self.curve(step) * self.lowered
 
     def after_step(self, wrong: float, seen: float) -> bool:
         """Take in one training batch; True when the warm-up has just ended."""
@@ -163,9 +163,9 @@ class Pace:
             self.best, self.waited_epochs = val_loss, 0
             return False
         self.waited_epochs += 1
-        if self.waited_epochs < self.part.plateau_epochs or self.lowered <= self.part.plateau_min_share:
+        if self.waited_epochs < self.part.plateau_epochs or self.lowered <= self.part.plateau_min_factor:
             return False
-        self.lowered = max(self.lowered * self.part.plateau_factor, self.part.plateau_min_share)
+        self.lowered = max(self.lowered * self.part.plateau_factor, self.part.plateau_min_factor)
         self.waited_epochs = 0
         return True
 

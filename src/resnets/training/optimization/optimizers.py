@@ -10,13 +10,13 @@ from resnets.recipes import recipe
 HEAD = "head."  # what is new when the classes are
 
 
-def groups(net: nn.Module, part: recipe.Optim, *, lr: float, body_lr_share: float = 1.0) -> list[dict]:
-    """Four groups: body and head, each with and without weight decay; `base_lr` is what the schedule multiplies.
+def groups(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> list[dict]:
+    """Four groups: backbone and head, each with and without weight decay; `base_lr` is what the schedule multiplies.
 
     With `decay_norm_and_bias` off, vectors (the scale and shift of norms, biases) are not decayed.
     """
     made: list[dict] = []
-    for place, share in (("body", body_lr_share), ("head", 1.0)):
+    for place, share in (("backbone", backbone_lr_factor), ("head", 1.0)):
         named = [(name, each) for name, each in net.named_parameters() if name.startswith(HEAD) == (place == "head")]
         matrices = [each for _, each in named if each.ndim > 1 or part.decay_norm_and_bias]
         vectors = [each for _, each in named if not (each.ndim > 1 or part.decay_norm_and_bias)]
@@ -26,9 +26,9 @@ def groups(net: nn.Module, part: recipe.Optim, *, lr: float, body_lr_share: floa
     return made
 
 
-def build(net: nn.Module, part: recipe.Optim, *, lr: float, body_lr_share: float = 1.0) -> Optimizer:
+def build(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> Optimizer:
     """The optimizer over all parameters of the net; those without a gradient are left alone by each of the three."""
-    params = groups(net, part, lr=lr, body_lr_share=body_lr_share)
+    params = groups(net, part, lr=lr, backbone_lr_factor=backbone_lr_factor)
     if part.name == "sgd":
         return SGD(params, lr=lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0, fused=True)
     # `momentum` is Adam's first beta under another name; 0.9 is the default of both.
