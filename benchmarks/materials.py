@@ -58,7 +58,7 @@ def trained(path: Path, name: str, images: Path, *, epochs: int) -> Path:
     """Write weights of a network of the zoo that has learned from small raw images (0 to 255); kept if they are there.
 
     Random ones will not do where a precision is judged: what tells one image from another is so small a part of their
-    vectors that the rounding of bf16 hides it, and the engine is refused.
+    vectors that the rounding of bf16 hides it, and the backend is refused.
     """
     import resnets
     from resnets.weights.checkpoint import read, save

@@ -85,7 +85,7 @@ def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -
             name="run",
             overrides=overrides,
         ).run
-        classifier = resnets.load(run, engine="torch")
+        classifier = resnets.load(run, backend="torch")
         images = [str(path) for path in sorted((data / "judge").rglob("*.*"))]
         found = list(classifier.predict(images))
     return mean(answer.label == Path(answer.path).parent.name for answer in found)

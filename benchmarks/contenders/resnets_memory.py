@@ -1,6 +1,6 @@
 """The largest memory of one `resnets predict` of a folder, in bytes.
 
-The engine is fixed: left to itself, a longer job is worth compiling, and the compiler would be what is measured.
+The backend is fixed: left to itself, a longer job is worth compiling, and the compiler would be what is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ command = [
     folder,
     "--jsonl",
     "-",
-    "--engine",
+    "--backend",
     "torch",
 ]
 subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -26,8 +26,8 @@ train images --model tiny --imgsz 32 --epochs 1 --name run --workers 0
 lr-find images --model tiny --imgsz 32 --steps 20
 evaluate runs/run images --split all
 predict runs/run images/test --csv answers.csv
-predict runs/run images/test --engine openvino --precision fp32
-bench runs/run --engines openvino --precision fp32 --seconds 0 --batch 2
+predict runs/run images/test --backend openvino --precision fp32
+bench runs/run --backends openvino --precision fp32 --seconds 0 --batch 2
 weights list
 weights inspect runs/run/weights/best.safetensors
 weights convert runs/run/weights/best.safetensors --to keras --out out.keras

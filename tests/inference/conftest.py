@@ -17,7 +17,7 @@ SHAPE = (4, 3, 32, 32)
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "engines"
+    return tmp_path / "home" / "openvino"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Each engine computes the network: in fp32 to rounding, in bf16 to its 8 bits, for any number of images."""
+"""Each backend computes the network: in fp32 to rounding, in bf16 to its 8 bits, for any number of images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnets.errors import UserError
 from resnets.inference import backends, hardware, openvino_cache
-from resnets.inference.backends import Engine
+from resnets.inference.backends import Backend
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 
@@ -21,10 +21,10 @@ SMALL = 1e-4
 
 @pytest.fixture(scope="module")
 def made(net: ResNet):
-    """A function that makes an engine once for all tests here."""
+    """A function that makes a backend once for all tests here."""
 
     @functools.cache
-    def make(name: str, precision: str) -> Engine:
+    def make(name: str, precision: str) -> Backend:
         if name == "openvino" and not hardware.has_openvino():
             pytest.skip("needs openvino")
         return backends.build(name, net, precision, (4, 3, 32, 32))
@@ -107,10 +107,10 @@ def test_norms_that_stay_keep_their_digits() -> None:
     assert torch.float32 in kinds
 
 
-def test_an_engine_that_is_unknown_or_not_for_this_device(net: ResNet) -> None:
+def test_a_backend_that_is_unknown_or_not_for_this_device(net: ResNet) -> None:
     with pytest.raises(UserError, match="Did you mean 'openvino'"):
         backends.build("openvno", net, "fp32", (4, 3, 32, 32))
-    with pytest.raises(UserError, match="`engine=openvino` computes on the CPU"):
+    with pytest.raises(UserError, match="`backend=openvino` computes on the CPU"):
         backends.check("openvino", torch.device("cuda"))
     assert "openvino" not in backends.available(torch.device("cuda"))
 

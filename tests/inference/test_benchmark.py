@@ -1,4 +1,4 @@
-"""The figures of a measurement hang together, and say when an engine gives other answers."""
+"""The figures of a measurement hang together, and say when a backend gives other answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from resnets.errors import UserError
 from resnets.inference import backends, benchmark
-from resnets.inference.backends import Engine
+from resnets.inference.backends import Backend
 from resnets.inference.fold_batchnorm import Body
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
@@ -20,7 +20,7 @@ def measured(net: ResNet, images: Tensor, *wanted: str) -> list[benchmark.Row]:
 
 def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: Tensor) -> None:
     first, single, half = measured(net, images, "torch")
-    assert [(row.engine, row.precision) for row in (first, single, half)] == [
+    assert [(row.backend, row.precision) for row in (first, single, half)] == [
         ("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"),
     ]  # fmt: skip
     assert first.agreement == benchmark.Agreement(4, 1.0, 0.0, 0.0)
@@ -28,7 +28,7 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: T
     for row in (first, single, half):
         assert 0 < row.p50_ms <= row.p95_ms <= row.p99_ms
         assert row.images_per_second > 0
-        assert row.memory_mib is None  # on the CPU, where engines share what the process holds
+        assert row.memory_mib is None  # on the CPU, where backends share what the process holds
         assert row.times_reference > 0
     assert first.times_reference == pytest.approx(1.0)
 
@@ -36,16 +36,18 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: T
 def test_other_answers_are_seen(net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     body = Body(net)
     monkeypatch.setitem(
-        backends.MAKERS, "torch", lambda *_: Engine("torch", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
+        backends.MAKERS,
+        "torch",
+        lambda *_: Backend("torch", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2))),
     )
     row = measured(net, images, "torch")[1]
     assert row.agreement.logit > 1e-3
 
 
-def test_an_engine_that_fails_is_a_row_without_figures(
+def test_a_backend_that_fails_is_a_row_without_figures(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> Engine:
+    def broken(*_: object) -> Backend:
         raise RuntimeError("no compiler")
 
     monkeypatch.setitem(backends.MAKERS, "compile", broken)
@@ -54,11 +56,11 @@ def test_an_engine_that_fails_is_a_row_without_figures(
     assert rows[1].agreement is None
 
 
-def test_names_of_engines() -> None:
+def test_names_of_backends() -> None:
     cpu = torch.device("cpu")
     assert benchmark.names("torch, reference,torch", cpu) == ["torch"]
     assert benchmark.names("", cpu) == list(backends.available(cpu))
-    with pytest.raises(UserError, match="no engine 'tensorrt'"):
+    with pytest.raises(UserError, match="no backend 'tensorrt'"):
         benchmark.names("tensorrt", cpu)
 
 
@@ -78,7 +80,7 @@ def test_random_weights_are_settled(images: Tensor) -> None:
     torch.testing.assert_close(settled(images), net.train()(images), rtol=0.2, atol=0.2)
 
 
-def test_a_row_comes_before_the_next_engine_is_made(
+def test_a_row_comes_before_the_next_backend_is_made(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []
@@ -105,17 +107,17 @@ def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, images: Tensor) ->
 
 
 def row(
-    engine: str, precision: str, times: float, moved: float | None = 0.0, batch: int = 16, spread: float = 0.0
+    backend: str, precision: str, times: float, moved: float | None = 0.0, batch: int = 16, spread: float = 0.0
 ) -> benchmark.Row:
     near = None if moved is None else benchmark.Agreement(32, 1.0, moved, moved)
     ends = (times - spread, times + spread)
-    return benchmark.Row(engine, precision, batch, times_reference=times, spread=ends, agreement=near)
+    return benchmark.Row(backend, precision, batch, times_reference=times, spread=ends, agreement=near)
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["take openvino fp32: 4.4 [4.4,", "`engine=openvino`"]),
+        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["take openvino fp32: 4.4 [4.4,", "`backend=openvino`"]),
         ([row("torch", "fp32", 1.02)], ["stay with the reference"]),
         ([row("torch", "fp32", 1.4, spread=0.5)], ["beyond the spread of the rounds (torch fp32: 1.4 [0.9, 1.9] times"]),
         ([row("torch", "fp32", 1.9, spread=1.0), row("openvino", "fp32", 1.5)], ["no worse within the spread: torch"]),

@@ -34,9 +34,9 @@ def words(**job: object) -> list[str]:
         ({"precision": "fp32", "exact": False, "device": "cuda"}, ["reference fp32"]),
         ({"precision": "bf16", "native_bf16": False}, ["openvino bf16", "torch bf16"]),
         ({"precision": "bf16", "pixels": 1}, ["torch bf16"]),
-        ({"engine": "compile"}, ["compile bf16"]),
-        ({"engine": "compile", "native_bf16": False, "pixels": 1}, ["compile fp32"]),
-        ({"engine": "torch", "precision": "fp32"}, ["torch fp32"]),
+        ({"backend": "compile"}, ["compile bf16"]),
+        ({"backend": "compile", "native_bf16": False, "pixels": 1}, ["compile fp32"]),
+        ({"backend": "torch", "precision": "fp32"}, ["torch fp32"]),
     ],
 )
 def test_the_rule(job: dict[str, object], wanted: list[str]) -> None:
@@ -52,7 +52,7 @@ def test_words_that_name_nothing() -> None:
     cpu = torch.device("cpu")
     with pytest.raises(UserError, match=r"bf16.*received 'bf17'"):
         choose_backend.check("auto", "bf17", cpu)
-    with pytest.raises(UserError, match="no engine 'tourch'"):
+    with pytest.raises(UserError, match="no backend 'tourch'"):
         choose_backend.check("tourch", "auto", cpu)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnets.errors import JobError
 from resnets.inference import backends, choose_backend, hardware
-from resnets.inference.backends import Engine
+from resnets.inference.backends import Backend
 from resnets.inference.fold_batchnorm import Body
 from resnets.inference.model_runner import MOST_SHAPES, Runner
 from resnets.models.resnet import ResNet
@@ -67,7 +67,7 @@ def test_answers_that_moved_are_not_accepted(
 ) -> None:
     monkeypatch.setitem(choose_backend.TOLERANCE, "bf16", 1e-9)
     assert used(Runner(net), images, MILLION) == ["reference fp32"]
-    assert "engine torch bf16 is not used: on 4 images" in capsys.readouterr().err
+    assert "backend torch bf16 is not used: on 4 images" in capsys.readouterr().err
     assert used(Runner(net, precision="bf16"), images, MILLION) == ["torch bf16"]  # asked for, it is taken
 
 
@@ -78,7 +78,7 @@ def test_the_probabilities_that_are_compared_are_those_at_the_temperature(net: R
     assert ["reference fp32"] in found
 
 
-def test_an_engine_is_made_once_and_used_to_the_end(
+def test_a_backend_is_made_once_and_used_to_the_end(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
@@ -97,7 +97,7 @@ def test_an_engine_is_made_once_and_used_to_the_end(
 def test_a_compiler_that_fails_leaves_the_work_to_the_others(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> Engine:
+    def broken(*_: object) -> Backend:
         raise RuntimeError("\n  no C++ compiler\nat line 3")
 
     monkeypatch.setattr(hardware, "cpu_flags", lambda: set())
@@ -105,17 +105,17 @@ def test_a_compiler_that_fails_leaves_the_work_to_the_others(
     monkeypatch.setattr(backends, "check", lambda *_: None)
     monkeypatch.setitem(backends.MAKERS, "openvino", broken)
     assert used(Runner(net), images, MILLION) == ["reference fp32"]
-    assert "engine openvino fp32 cannot compute this network: no C++ compiler\n" in capsys.readouterr().err
+    assert "backend openvino fp32 cannot compute this network: no C++ compiler\n" in capsys.readouterr().err
     monkeypatch.setitem(backends.MAKERS, "compile", broken)
     with pytest.raises(JobError, match="no C"):
-        used(Runner(net, engine="compile"), images, MILLION)
+        used(Runner(net, backend="compile"), images, MILLION)
 
 
 def test_a_backend_that_computes_something_else_is_not_used(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = Body(net)
-    wrong = Engine("openvino", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
+    wrong = Backend("openvino", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
     monkeypatch.setattr(backends, "available", lambda device: ("torch", "openvino"))
     monkeypatch.setattr(backends, "check", lambda *_: None)
     monkeypatch.setitem(backends.MAKERS, "openvino", lambda *_: wrong)
@@ -141,10 +141,10 @@ def test_a_network_in_float64_is_left_alone(net: ResNet, images: Tensor) -> None
     torch.testing.assert_close(logits, net(images).detach(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("engine", ["torch", "compile", "openvino"])
-def test_the_program_around_it_is_left_alone(engine: str, net: ResNet, images: Tensor) -> None:
+@pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
+def test_the_program_around_it_is_left_alone(backend: str, net: ResNet, images: Tensor) -> None:
     """While a thread compiles, what another one logs, warns and prints is neither lost nor held back."""
-    if engine == "openvino" and not hardware.has_openvino():
+    if backend == "openvino" and not hardware.has_openvino():
         pytest.skip("needs openvino")
     seen: set[tuple[object, ...]] = set()
     done = threading.Event()
@@ -154,7 +154,7 @@ def test_the_program_around_it_is_left_alone(engine: str, net: ResNet, images: T
 
     def work() -> None:
         try:
-            Runner(net, engine=engine, precision="fp32").job(MILLION, 4).logits(images)
+            Runner(net, backend=backend, precision="fp32").job(MILLION, 4).logits(images)
         finally:
             done.set()
 

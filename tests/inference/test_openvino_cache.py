@@ -199,7 +199,7 @@ def test_what_openvino_cannot_read_is_made_anew(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no space"), SafetensorError("no space")])
-def test_a_full_disk_leaves_the_engine(
+def test_a_full_disk_leaves_the_backend(
     error: Exception, net: ResNet, images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
@@ -210,12 +210,12 @@ def test_a_full_disk_leaves_the_engine(
     assert not list(home.glob("*"))
 
 
-def test_a_signal_after_engines_have_gone_kills_nobody(home: Path) -> None:
+def test_a_signal_after_backends_have_gone_kills_nobody(home: Path) -> None:
     """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
     script = (
-        "import gc, signal, subprocess\nfrom resnets.inference import engines\nfrom resnets.models import zoo\n"
+        "import gc, signal, subprocess\nfrom resnets.inference import backends\nfrom resnets.models import zoo\n"
         "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.create('tiny', classes=3).eval()\n"
-        "made = [engines.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
+        "made = [backends.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
         "while made:\n    del made[0]\n    gc.collect()\n"
         "subprocess.run(['true'])\nprint('alive')\n"
     )

@@ -1,6 +1,6 @@
 """The ways to compute a network's body here, each made for images of one shape in batches of one size.
 
-An engine gives pooled vectors, in float32; the classifier's own layer, a thousandth of the work, is computed in float32
+A backend gives pooled vectors, in float32; the classifier's own layer, a thousandth of the work, is computed in float32
 after it. So a logit is never rounded to the 8 bits of bf16, where many classes would be equal.
 """
 
@@ -25,7 +25,7 @@ TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Compute = Callable[[Tensor], Tensor]
 
 
-class Engine:
+class Backend:
     """float32 images (n, C, h, w), any n -> pooled vectors (n, features), float32, on the network's device.
 
     Attributes:
@@ -64,10 +64,10 @@ class Engine:
         return self.compute(images)[:count].float()
 
 
-def reference(net: ResNet) -> Engine:
-    """The network as it is, mostly in fp32: what every other engine is compared with."""
+def reference(net: ResNet) -> Backend:
+    """The network as it is, mostly in fp32: what every other backend is compared with."""
     body = Body(net).eval()
-    return Engine("reference", precision_of(net), 0, _device(net), body)
+    return Backend("reference", precision_of(net), 0, _device(net), body)
 
 
 def precision_of(net: ResNet) -> str:
@@ -75,15 +75,15 @@ def precision_of(net: ResNet) -> str:
     return OF_TENSORS[next(net.parameters()).dtype]
 
 
-def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
-    """Make an engine of this name ready, which takes from a second to a minute.
+def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
+    """Make a backend of this name ready, which takes from a second to a minute.
 
     Args:
         net: in fp32; it is copied.
         shape: (batch, C, h, w).
 
     Raises:
-        UserError: there is no such engine here.
+        UserError: there is no such backend here.
         Exception: whatever a compiler says that cannot compile this.
     """
     check(name, _device(net))
@@ -91,25 +91,25 @@ def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Eng
 
 
 def check(name: str, device: torch.device) -> None:
-    """Raises UserError for an engine that is unknown, not installed, or not for this device."""
+    """Raises UserError for a backend that is unknown, not installed, or not for this device."""
     if name not in MAKERS:
-        raise UserError(f"There is no engine '{name}'; there is {', '.join(MAKERS)}.{suggestion(name, MAKERS)}")
+        raise UserError(f"There is no backend '{name}'; there is {', '.join(MAKERS)}.{suggestion(name, MAKERS)}")
     if name == "openvino" and device.type != "cpu":
-        raise UserError(f"`engine=openvino` computes on the CPU; received `device={device}`. Use `engine=compile`.")
+        raise UserError(f"`backend=openvino` computes on the CPU; received `device={device}`. Use `backend=compile`.")
     if name == "openvino" and not hardware.has_openvino():
-        raise UserError("`engine=openvino` needs a library that is not installed: pip install 'resnets[openvino]'")
+        raise UserError("`backend=openvino` needs a library that is not installed: pip install 'resnets[openvino]'")
 
 
 def available(device: torch.device) -> tuple[str, ...]:
-    """The engines that can be tried on this device."""
+    """The backends that can be tried on this device."""
     return tuple(name for name in MAKERS if name != "openvino" or (device.type == "cpu" and hardware.has_openvino()))
 
 
-def _torch(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
-    return Engine("torch", precision, 0, _device(net), _cast(_folded(net), precision))
+def _torch(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
+    return Backend("torch", precision, 0, _device(net), _cast(_folded(net), precision))
 
 
-def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
+def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
     """torch.compile with the weights as constants, so that they are laid out once for the kernels (freezing)."""
     device = _device(net)
     compute = _cast(_folded(net), precision)
@@ -120,12 +120,12 @@ def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
         pooled = made(images)
         return pooled.clone() if graphs else pooled  # the next run of a CUDA graph writes over it
 
-    engine = Engine("compile", precision, shape[0], device, run)
-    engine(torch.zeros(shape))  # the first call compiles
-    return engine
+    backend = Backend("compile", precision, shape[0], device, run)
+    backend(torch.zeros(shape))  # the first call compiles
+    return backend
 
 
-def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
+def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
     """A batch is shared out to streams that compute by themselves: threads that share every layer wait for each other, all
     the more where others decode images meanwhile. With too few images for that, all threads work on one.
     """
@@ -150,7 +150,7 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Engine:
             request.wait()
         return torch.cat([torch.from_numpy(request.get_output_tensor().data) for request in requests])
 
-    return Engine("openvino", precision, shape[0], torch.device("cpu"), run, torch.contiguous_format)
+    return Backend("openvino", precision, shape[0], torch.device("cpu"), run, torch.contiguous_format)
 
 
 def shares(batch: int, threads: int, pixels: int) -> tuple[int, int]:
@@ -165,7 +165,7 @@ def shares(batch: int, threads: int, pixels: int) -> tuple[int, int]:
     return streams, next(n for n in range(most, 0, -1) if most % n == 0 and (n == 1 or n * pixels <= PART_PIXELS))
 
 
-MAKERS: dict[str, Callable[[ResNet, str, tuple[int, ...]], Engine]] = {
+MAKERS: dict[str, Callable[[ResNet, str, tuple[int, ...]], Backend]] = {
     "torch": _torch,
     "compile": _compile,
     "openvino": _openvino,

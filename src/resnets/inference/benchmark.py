@@ -1,6 +1,6 @@
-"""How fast each engine is here, and how near its answers are to the reference's.
+"""How fast each backend is here, and how near its answers are to the reference's.
 
-One engine after the other, so that each row is there soon; the reference takes turns with each, so that whatever else the
+One backend after the other, so that each row is there soon; the reference takes turns with each, so that whatever else the
 machine does meets both.
 """
 
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.inference import backends
-from resnets.inference.backends import Engine
+from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import TOLERANCE, Agreement, agreement
 from resnets.inference.fold_batchnorm import classify
 from resnets.models.resnet import ResNet
 from resnets.progress import say, track
 
 REFERENCE = "reference"
-ROUNDS = 5  # in each at least one batch of the engine and one of the reference, however long they take
+ROUNDS = 5  # in each at least one batch of the backend and one of the reference, however long they take
 SLOW = {"compile": " (compiling takes a minute or so)"}
-GAIN = 1.1  # an engine is advised from this multiple of the reference's speed on
+GAIN = 1.1  # a backend is advised from this multiple of the reference's speed on
 
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at one batch size.
+    """One backend at one batch size.
 
     Attributes:
         images_per_second: by the median time of a batch.
@@ -40,13 +40,13 @@ class Row:
         spread: the lowest and the highest of this ratio in one round.
         p50_ms, p95_ms, p99_ms: how long a batch takes; p50 is the median over the rounds of the median of a round.
         runs: batches that were timed.
-        memory_mib: the highest that the GPU's memory rose above what it held before the engine was made. None on the CPU:
-            a process that keeps freed memory for the next engine shows only what the first one needed.
+        memory_mib: the highest that the GPU's memory rose above what it held before the backend was made. None on the CPU:
+            a process that keeps freed memory for the next backend shows only what the first one needed.
         agreement: with the reference, on the images of the measurement.
         failure: why there are no figures.
     """
 
-    engine: str
+    backend: str
     precision: str
     batch: int
     build_seconds: float = 0.0
@@ -63,7 +63,7 @@ class Row:
     failure: str = ""
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}"
+        return f"{self.backend} {self.precision}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,7 +75,7 @@ class Row:
 
 
 def names(text: str, device: torch.device) -> list[str]:
-    """The engines of `torch,openvino`; all that are here for an empty text.
+    """The backends of `torch,openvino`; all that are here for an empty text.
 
     Raises:
         UserError: one that is unknown or not to be had here.
@@ -96,7 +96,7 @@ def rows(
         net: in eval mode.
         images: float32 (n, C, h, w), n >= batch; all of them are compared.
         seconds: of measuring for each row, half as much again for the reference in between; five batches of both are run in
-            any case. Making an engine ready comes on top.
+            any case. Making a backend ready comes on top.
 
     Raises:
         UserError: there are not enough images for a batch.
@@ -110,7 +110,7 @@ def rows(
         say(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready{SLOW.get(name, '')} ...")
         measured = _Measured(net, name, precision, images, batch)
         against: list[float] = []  # the reference in the same rounds: whatever else the machine does meets both
-        if measured.engine is not None:
+        if measured.backend is not None:
             what = f"{name} {precision}, batch {batch}"
             for _ in track(range(ROUNDS), what=what, total=ROUNDS, unit="rounds"):
                 measured.round(seconds / ROUNDS)
@@ -128,7 +128,7 @@ def advice(rows: Sequence[Row]) -> list[str]:
 
 def _advice(rows: Sequence[Row]) -> str:
     """Of the rows of one batch size."""
-    others = [row for row in rows if row.engine != REFERENCE and row.agreement is not None]
+    others = [row for row in rows if row.backend != REFERENCE and row.agreement is not None]
     near = [row for row in others if row.near and row.times_reference >= GAIN]
     sure = [row for row in near if row.spread[0] > 1]
     best = max(sure or near, key=lambda row: row.times_reference, default=None)
@@ -139,7 +139,7 @@ def _advice(rows: Sequence[Row]) -> str:
         text = f"nothing was faster than the reference beyond the spread of the rounds ({_ratio(best)} is the most): stay with "
         text += "it, or measure again with more `seconds` while nothing else runs"
     else:
-        text = f"take {_ratio(best)} the reference (`engine={best.engine}` `precision={best.precision}`)"
+        text = f"take {_ratio(best)} the reference (`backend={best.backend}` `precision={best.precision}`)"
         if alike := [f"{row}" for row in near if row is not best and row.spread[1] >= best.spread[0]]:
             text += f"; no worse within the spread: {', '.join(alike)}"
     moved = max((row for row in others if not row.near), key=lambda row: row.times_reference, default=None)
@@ -155,13 +155,13 @@ def _ratio(row: Row) -> str:
 
 
 class _Measured:
-    """An engine and the times of its batches."""
+    """A backend and the times of its batches."""
 
     def __init__(self, net: ResNet, name: str, precision: str, images: Tensor, batch: int) -> None:
         self.net, self.name, self.precision, self.images, self.batch = net, name, precision, images, batch
         self.times: list[float] = []
         self.rounds: list[float] = []  # the median time of each
-        self.engine: Engine | None = None
+        self.backend: Backend | None = None
         self.failure = ""
         self.build_seconds = 0.0
         device = next(net.parameters()).device
@@ -172,7 +172,7 @@ class _Measured:
         start = time.perf_counter()
         try:
             shape = (batch, *images.shape[1:])
-            self.engine = backends.reference(net) if name == REFERENCE else backends.build(name, net, precision, shape)
+            self.backend = backends.reference(net) if name == REFERENCE else backends.build(name, net, precision, shape)
             self.build_seconds = time.perf_counter() - start
             self.once()  # the first run sets things up
         except Exception as error:  # whatever a compiler may say: the others are still measured
@@ -181,17 +181,17 @@ class _Measured:
             self.failure = next(
                 (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
             )
-            self.engine = None
+            self.backend = None
             say(f"{name} {precision} cannot compute this network: {self.failure}")
         peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
         self.memory_mib = None if peak is None else peak / 2**20
 
     def once(self) -> float:
         """Seconds that a batch takes."""
-        assert self.engine is not None
+        assert self.backend is not None
         part = self.images[: self.batch]
         start = time.perf_counter()
-        pooled = self.engine(part)
+        pooled = self.backend(part)
         with torch.inference_mode():
             classify(self.net.head, pooled).cpu()  # waits for a GPU
         return time.perf_counter() - start
@@ -206,13 +206,13 @@ class _Measured:
         return self.rounds[-1]
 
     def logits(self) -> Tensor:
-        assert self.engine is not None
+        assert self.backend is not None
         with torch.inference_mode():
-            parts = [classify(self.net.head, self.engine(part)) for part in self.images.split(self.batch)]
+            parts = [classify(self.net.head, self.backend(part)) for part in self.images.split(self.batch)]
             return torch.cat(parts).float().cpu()
 
     def row(self, wanted: Tensor, against: Sequence[float]) -> Row:
-        if self.engine is None:
+        if self.backend is None:
             return Row(self.name, self.precision, self.batch, failure=self.failure)
         middle, other = float(np.median(self.rounds)), float(np.median(against))
         ratios = [theirs / own for own, theirs in zip(self.rounds, against, strict=True)]

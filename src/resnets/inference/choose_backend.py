@@ -24,11 +24,11 @@ TOLERANCE = {"fp32": 0.002, "bf16": 0.01}
 
 
 class Choice(NamedTuple):
-    engine: str
+    backend: str
     precision: str
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}"
+        return f"{self.backend} {self.precision}"
 
 
 REFERENCE = Choice("reference", "fp32")
@@ -40,7 +40,7 @@ def choose(
     installed: Collection[str],
     pixels: int,
     native_bf16: bool,
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
     exact: bool = True,
 ) -> tuple[Choice, ...]:
@@ -48,15 +48,15 @@ def choose(
 
     Args:
         device: "cpu", "cuda" or "mps".
-        installed: names of backends, as `engines.available` gives them.
+        installed: names of backends, as `backends.available` gives them.
         pixels: of all images of the job together; 0 where its length is not known.
         native_bf16: whether the device multiplies bf16 natively.
-        engine, precision: what was asked for, or "auto".
+        backend, precision: what was asked for, or "auto".
         exact: whether fp32 without a named backend means the reference itself; otherwise OpenVINO in fp32 computes a
             long job, which differs from it by rounding.
     """
-    if engine != "auto":
-        return (Choice(engine, precision if precision != "auto" else "bf16" if native_bf16 else "fp32"),)
+    if backend != "auto":
+        return (Choice(backend, precision if precision != "auto" else "bf16" if native_bf16 else "fp32"),)
     long = pixels >= LONG_PIXELS
     openvino = long and device == "cpu" and "openvino" in installed
     half = tuple(Choice(name, "bf16") for name in ("openvino", "torch") if openvino or name == "torch")
@@ -91,12 +91,12 @@ def agreement(logits: Tensor, wanted: Tensor, *, temperature: float = 1.0) -> Ag
     return Agreement(len(logits), float(same), float((logits - wanted).abs().max()), float((ours - theirs).abs().max()))
 
 
-def check(engine: str, precision: str, device: torch.device) -> None:
+def check(backend: str, precision: str, device: torch.device) -> None:
     """Raises UserError for words that name no backend and no precision here."""
     if precision not in ("auto", *backends.PRECISIONS):
         known = ("auto", *backends.PRECISIONS)
         raise UserError(
             f"`precision` is one of {', '.join(known)}; received '{precision}'.{suggestion(precision, known)}"
         )
-    if engine != "auto":
-        backends.check(engine, device)
+    if backend != "auto":
+        backends.check(backend, device)

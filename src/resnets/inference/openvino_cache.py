@@ -62,8 +62,8 @@ def core() -> Any:
 
 
 def home() -> Path:
-    """Where they are kept, and the speeds beside them; it can be removed at any time."""
-    return cache_home() / "engines"
+    """The folder of the converted networks; it can be removed at any time."""
+    return cache_home() / "openvino"
 
 
 def name(net: ResNet, shape: tuple[int, ...]) -> str:

@@ -238,7 +238,7 @@ def _computed(parts: Parts, views: int) -> Vectors:
         for start, images in parts.val.once():
             val[start : start + len(images)] = job.embed(images).cpu()
     parts.net.train(was_training)
-    return Vectors(train, val, ", ".join(dict.fromkeys(used.engine for used in job.used)))
+    return Vectors(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 
 
 def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:

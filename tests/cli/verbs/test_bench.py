@@ -14,17 +14,17 @@ from resnets.cli import main
 from resnets.cli.verbs import bench
 from resnets.inference.benchmark import Agreement, Row
 
-SHORT = ["--engines", "torch", "--seconds", "0"]
+SHORT = ["--backends", "torch", "--seconds", "0"]
 
 
 def test_a_checkpoint_as_json(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["bench", "one.safetensors", *SHORT, "--batch", "1,4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["model"], found["weights"], found["imgsz"]) == ("one.safetensors", "one.safetensors", 32)
-    assert [(row["engine"], row["precision"], row["batch"]) for row in found["rows"]] == [
-        (engine, precision, batch)
+    assert [(row["backend"], row["precision"], row["batch"]) for row in found["rows"]] == [
+        (backend, precision, batch)
         for batch in (1, 4)
-        for engine, precision in (("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"))
+        for backend, precision in (("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"))
     ]
     assert found["complete"]
     assert [sentence.partition(":")[0] for sentence in found["advice"]] == ["Batch 1", "Batch 4"]
@@ -97,13 +97,16 @@ def test_what_was_measured_stays_when_it_is_broken_off(
     ("words", "said"),
     [
         ("bench resnet5O", "resnet5O"),
-        ("bench tiny --engines tensorrt", "no engine 'tensorrt'"),
+        ("bench tiny --backends tensorrt", "no backend 'tensorrt'"),
         ("bench tiny --batch two", "received 'two'"),
         ("bench tiny --precision fp16", "received 'fp16'"),
-        ("bench tiny --engines reference --precision bf16", "--precision bf16 has no effect with --engines reference"),
+        (
+            "bench tiny --backends reference --precision bf16",
+            "--precision bf16 has no effect with --backends reference",
+        ),
         ("bench tutorial_resnet50 --imgsz 8", "least side"),
         ("predict one.safetensors data --precision int8", "received 'int8'"),
-        ("evaluate one.safetensors data --engine opnvino", "Did you mean 'openvino'?"),
+        ("evaluate one.safetensors data --backend opnvino", "Did you mean 'openvino'?"),
     ],
 )
 def test_what_cannot_be_measured(words: str, said: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

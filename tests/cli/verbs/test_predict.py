@@ -165,7 +165,7 @@ def test_rows_are_not_lost_when_only_stderr_is_a_terminal(trained: Path) -> None
     assert len(Path("rows.csv").read_text().splitlines()) == 16
 
 
-@pytest.mark.parametrize(("pixels", "said"), [(10**12, ""), (1, "engine: torch bf16; on ")])
+@pytest.mark.parametrize(("pixels", "said"), [(10**12, ""), (1, "backend: torch bf16; on ")])
 def test_the_same_command_gives_the_same_bytes_in_a_short_and_in_a_long_job(
     pixels: int, said: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

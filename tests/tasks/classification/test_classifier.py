@@ -184,7 +184,7 @@ def test_double_precision_networks_are_fed_doubles(world) -> None:
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
     found = evaluate([classifier], [Sample(world.paths[0], "a")])
     assert found.computed == {"backend": "reference", "precision": "fp64"}
-    for asked in ({"precision": "bf16"}, {"engine": "torch"}):
+    for asked in ({"precision": "bf16"}, {"backend": "torch"}):
         (word,) = asked.items()
         with pytest.raises(UserError, match=f"in fp64, which only the reference computes; received `{'='.join(word)}`"):
             Classifier(classifier.net, Preprocess.imagenet(32), ("a", "b"), **asked)

@@ -49,7 +49,7 @@ def test_it_is_within_the_papers_figure() -> None:
 
 
 def test_the_figure_in_the_header_is_that_of_the_test_images(shared, tmp_path: Path) -> None:
-    """All 10,000 of them, at fp32 and without any engine."""
+    """All 10,000 of them, at fp32 and without any backend."""
     with tarfile.open(shared("data/cifar10-test.tar")) as archive:
         archive.extractall(tmp_path, filter="data")
     found = checkpoints.read(NAME)

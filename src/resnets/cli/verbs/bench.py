@@ -34,7 +34,7 @@ def bench(
     model: Annotated[
         str, typer.Argument(help="A checkpoint, a run folder, or a network of `resnets models`.", metavar="MODEL")
     ],
-    engines: Annotated[str, typer.Option(help="Such as torch,compile,openvino.  [default: all that are here]")] = "",
+    backends: Annotated[str, typer.Option(help="Such as torch,compile,openvino.  [default: all that are here]")] = "",
     precision: Annotated[str, typer.Option(help="all, fp32 or bf16.")] = "all",
     batch: Annotated[str, typer.Option(help="Images that go through together; 1,16 measures both.")] = "16",
     imgsz: Annotated[int | None, typer.Option(help="Side in pixels.  [default: the model's own]")] = None,
@@ -43,7 +43,7 @@ def bench(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure how fast a network is here, engine by engine, and how near the answers stay to the reference's.
+    """Measure how fast a network is here, backend by backend, and how near the answers stay to the reference's.
 
     Example: resnets bench resnet50 --batch 1,16
     """
@@ -58,9 +58,9 @@ def bench(
         torch.set_num_threads(threads)
     name = str(choose_device.device(device).value)
     sizes, precisions = _sizes(batch), _precisions(precision)
-    wanted = measure.names(engines, torch.device(name))
+    wanted = measure.names(backends, torch.device(name))
     if precision == "bf16" and not wanted:
-        raise UserError(f"`precision=bf16` has no effect with `engines={engines}`: the reference computes in fp32.")
+        raise UserError(f"`precision=bf16` has no effect with `backends={backends}`: the reference computes in fp32.")
     net, images, origin = _loaded(model, imgsz, max(IMAGES, *sizes), name)
     facts = {"model": model, "weights": origin, "imgsz": images.shape[-1], **hardware.identity(torch.device(name))}
     measured = itertools.chain.from_iterable(
@@ -130,7 +130,7 @@ def _print_table(facts: dict[str, Any], measured: Iterable[Row]) -> None:
     side, random = facts["imgsz"], facts["weights"] == "random"
     _echo(f"{facts['model']}{' with random weights' if random else ''}, images of {side}x{side}")
     _echo(f"{facts['device']}, {facts['threads']} threads")
-    _echo(f"{'engine':<14}{'batch':>6}" + "".join(f"{name:>{width}}" for name, width in COLUMNS))
+    _echo(f"{'backend':<14}{'batch':>6}" + "".join(f"{name:>{width}}" for name, width in COLUMNS))
     rows: list[Row] = []
     try:
         for row in measured:

@@ -54,7 +54,7 @@ def evaluate(
         int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read images.  [default: processors]")
     ] = None,
     device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
-    engine: Annotated[
+    backend: Annotated[
         str, typer.Option(rich_help_panel=MACHINE, help="auto (the reference), torch, compile or openvino.")
     ] = "auto",
     precision: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="fp32 or bf16.")] = "fp32",
@@ -85,7 +85,7 @@ def evaluate(
         pairwise=compare,
         calibrate=calibrate,
         device=str(choose_device.device(device).value),
-        engine=engine,
+        backend=backend,
         precision=precision,
         on_bad=on_bad,
     )

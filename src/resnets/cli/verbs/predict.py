@@ -24,7 +24,7 @@ def predict(
     batch: Annotated[int, typer.Option(help="Images that go through the network together.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Threads that read images.  [default: processors]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, torch, compile or openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, torch, compile or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, or fp32: the reference.")] = "auto",
 ) -> None:
     """Say what is in images: a line an image, or a table, or a folder a class.
@@ -46,6 +46,6 @@ def predict(
         batch=batch,
         workers=workers,
         device=str(choose_device.device(device).value),
-        engine=engine,
+        backend=backend,
         precision=precision,
     )

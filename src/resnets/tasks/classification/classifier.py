@@ -36,7 +36,7 @@ class Classifier:
         temperature: the logits are divided by it before the softmax.
         spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
         name: what it was loaded from; for messages.
-        runner: what computes the logits. `engine` and `precision` say with what: "auto" follows the rule of
+        runner: what computes the logits. `backend` and `precision` say with what: "auto" follows the rule of
             `resnets.inference.choose_backend`; `precision="fp32"` is the reference.
     """
 
@@ -52,7 +52,7 @@ class Classifier:
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
         device: str = "cpu",
-        engine: str = "auto",
+        backend: str = "auto",
         precision: str = "auto",
         name: str = "",
     ) -> None:
@@ -67,7 +67,7 @@ class Classifier:
         self.device = torch.device(device)
         self.name = name or (spec.name if spec else type(net).__name__)
         self.dtype = next(net.parameters()).dtype
-        self.runner = Runner(self.net, engine, precision)
+        self.runner = Runner(self.net, backend, precision)
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size

@@ -93,7 +93,7 @@ def run(
     pairwise: bool = False,
     calibrate: bool = False,
     device: str = "cpu",
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "fp32",
     on_bad: str = "error",
 ) -> Evaluation:
@@ -114,7 +114,7 @@ def run(
     files = [resolve.locate(model) for model in models]
     if calibrate:
         calibration.check(files[0])
-    classifiers = [load.load(file, device=device, engine=engine, precision=precision) for file in files]
+    classifiers = [load.load(file, device=device, backend=backend, precision=precision) for file in files]
     for file, each in zip(files, classifiers, strict=True):
         _check_named(file, each, data)
     source = open_dataset.bind(open_dataset.read(data, closed=on_bad), classifiers[0].classes)

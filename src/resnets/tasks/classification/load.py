@@ -27,13 +27,13 @@ from resnets.weights import resolve
 __all__ = ["Classifier", "Prediction", "evaluate", "evaluate_pooled", "load"]
 
 
-def load(path: str | Path, *, device: str = "cpu", engine: str = "auto", precision: str = "auto") -> Classifier:
+def load(path: str | Path, *, device: str = "cpu", backend: str = "auto", precision: str = "auto") -> Classifier:
     """The classifier in a checkpoint or, in a run folder, in its best one; ready to predict, in eval mode.
 
     Args:
         path: what `resnets train` wrote.
         device: as torch calls it.
-        engine, precision: what computes, as in `Classifier`; `evaluate` takes "auto" for fp32.
+        backend, precision: what computes, as in `Classifier`; `evaluate` takes "auto" for fp32.
 
     Raises:
         UserError: anything but an undamaged checkpoint of ours; the message says what was found at `path`.
@@ -54,7 +54,7 @@ def load(path: str | Path, *, device: str = "cpu", engine: str = "auto", precisi
         metrics=found.metrics,
         provenance=found.provenance,
         device=device,
-        engine=engine,
+        backend=backend,
         precision=precision,
         name=str(path),
     )
@@ -127,7 +127,7 @@ def evaluate(
         classes=classifiers[0].classes,
         temperature=classifiers[0].temperature if plain else 1.0,
         skipped=tuple(samples[index].path for index in bad),
-        backend=", ".join(dict.fromkeys(used.engine for job in jobs for used in job.used)),
+        backend=", ".join(dict.fromkeys(used.backend for job in jobs for used in job.used)),
         precision=", ".join(dict.fromkeys(used.precision for job in jobs for used in job.used)),
     )
 

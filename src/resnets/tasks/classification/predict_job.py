@@ -37,7 +37,7 @@ def run(
     batch: int = 32,
     workers: int | None = None,
     device: str = "cpu",
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
 ) -> None:
     """Classify the images that `words` stand for.
@@ -52,7 +52,7 @@ def run(
         raise UserError("`csv=-` and `jsonl=-` both write to stdout; give one of them a file.")
     if top_k is not None and sort_into and not (csv or jsonl):
         raise UserError(f"`top_k={top_k}` has no effect with `sort_into` alone: write a table with `csv` or `jsonl`.")
-    classifier = load.load(checkpoint, device=device, engine=engine, precision=precision)
+    classifier = load.load(checkpoint, device=device, backend=backend, precision=precision)
     if top_k is not None and top_k > len(classifier.classes):
         raise UserError(f"`top_k={top_k}` is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
