@@ -66,7 +66,7 @@ except SystemExit:
 print("modules:", *sys.modules)
 """
 TRIVIAL = 'application = typer.Typer()\n@application.command()\ndef verb(): "Does nothing."'
-OURS = "from resnets.cli import app\napplication = app.application()"
+OURS = "from resnets.cli import main\napplication = main.application()"
 
 
 def imported(application: str) -> set[str]:

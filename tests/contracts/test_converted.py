@@ -34,8 +34,7 @@ from resnets.models.spec import ResNetSpec, build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.conversion import convert, load
-from resnets.weights.formats import fold_temperature
-from resnets.weights.formats.registry import huggingface, keras, timm, torchvision
+from resnets.weights.formats import fold_temperature, huggingface, keras, timm, torchvision
 
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NAMES = ("daisy", "rose, red", "tulip", "„Löwenzahn“", "e")

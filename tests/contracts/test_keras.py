@@ -28,7 +28,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion, identify, pretrained
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.conversion import Request
-from resnets.weights.formats.registry import keras
+from resnets.weights.formats import keras
 
 FAMILIES = [
     *("resnet18", "resnet50", "resnet50_v1", "resnet50_v2", "resnet34_a", "resnet34_c", "resnet50c", "resnet50d"),

@@ -26,7 +26,7 @@ from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion
 from resnets.weights.conversion import Request
-from resnets.weights.formats.registry import huggingface, timm, torchvision
+from resnets.weights.formats import huggingface, timm, torchvision
 
 SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnet50c", "resnet50d", "seresnet18",
            "seresnet50", "resnetv2_50", "resnetv2_50d")  # fmt: skip

@@ -12,7 +12,7 @@ from PIL import Image
 
 from resnets.data.datasets import open_dataset
 from resnets.data.loading.epoch_order import Place
-from resnets.data.split.split import split
+from resnets.data.split import split
 from resnets.inference import choose_backend, hardware
 from resnets.models import zoo
 from resnets.models.resnet import ResNet

@@ -15,7 +15,7 @@ from PIL import Image
 from torch._dynamo.utils import counters
 
 from resnets.data.datasets import open_dataset
-from resnets.data.split.split import split
+from resnets.data.split import split
 from resnets.recipes import registry
 from resnets.recipes.recipe import Recipe, override, tiny
 from resnets.training import loop, setup

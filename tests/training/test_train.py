@@ -18,7 +18,7 @@ from resnets.data import write_shards
 from resnets.data.datasets import open_dataset
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import epoch_order
-from resnets.data.split.split import split
+from resnets.data.split import split
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.spec import build as build_network

@@ -15,8 +15,8 @@ from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion, identify
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.formats import timm, torchvision
 from resnets.weights.formats.keymap import wanted
-from resnets.weights.formats.registry import timm, torchvision
 from resnets.weights.identify import chosen, inspect
 
 

@@ -36,7 +36,7 @@ def application() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for verb in VERBS:
         name = verb.replace("-", "_")
-        module = importlib.import_module(f"resnets.cli.{name}")
+        module = importlib.import_module(f"resnets.cli.verbs.{name}")
         if verb in GROUPS:
             app.add_typer(module.app, name=verb)
         else:

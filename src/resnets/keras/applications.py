@@ -15,7 +15,7 @@ from typing import Any
 from resnets.models import zoo
 from resnets.weights import pretrained, resolve
 from resnets.weights.formats import fold_temperature, keras_model
-from resnets.weights.formats.registry import keras as keras_format
+from resnets.weights.formats import keras as keras_format
 from resnets.weights.hub import bundled, catalog, imagenet_classes
 
 CLASSES = len(imagenet_classes.NAMES)

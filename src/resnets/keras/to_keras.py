@@ -9,7 +9,7 @@ from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights import resolve
 from resnets.weights.formats import fold_temperature, keras_model
-from resnets.weights.formats.registry import keras as keras_format
+from resnets.weights.formats import keras as keras_format
 
 
 def from_spec(

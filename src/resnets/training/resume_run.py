@@ -14,7 +14,7 @@ from resnets.data.datasets.dataset import Stored
 from resnets.data.datasets.open_dataset import Source
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import seen_in_training as ancestry
-from resnets.data.split.split import split
+from resnets.data.split import split
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network

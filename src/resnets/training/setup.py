@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from resnets import ranks
-from resnets.data.check.check import check
+from resnets.data.check import check
 from resnets.data.datasets import open_dataset, read_shards
 from resnets.data.datasets.dataset import SHOWN, Source, Stored, counted, listed
 from resnets.data.image.decode import DecodeError, inspect
 from resnets.data.loading import ram_cache
-from resnets.data.split import stratify
-from resnets.data.split.split import split
+from resnets.data.split import split, stratify
 from resnets.data.thread_pool import in_order
 from resnets.errors import UserError
 from resnets.models import spec as specs

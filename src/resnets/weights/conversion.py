@@ -19,10 +19,9 @@ from resnets.weights import adapt, identify, local_path
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import custom_keymap, fold_temperature, registry
+from resnets.weights.formats import custom_keymap, fold_temperature, huggingface, registry, timm
 from resnets.weights.formats.candidate import Guess
 from resnets.weights.formats.keymap import COUNTER
-from resnets.weights.formats.registry import huggingface, timm
 from resnets.weights.hub import catalog, imagenet_classes
 from resnets.weights.readers import find_network
 from resnets.weights.readers import read_any as foreigners

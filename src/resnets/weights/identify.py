@@ -16,10 +16,10 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_path
-from resnets.weights.formats import spec_from_shapes
+from resnets.weights.formats import keras, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Guess
 from resnets.weights.formats.keymap import some
-from resnets.weights.formats.registry import FORMATS, keras, torchvision
+from resnets.weights.formats.registry import FORMATS
 from resnets.weights.hub import catalog
 from resnets.weights.local_path import BEST
 from resnets.weights.readers import find_network

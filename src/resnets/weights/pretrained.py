@@ -17,8 +17,7 @@ from resnets.progress import say
 from resnets.weights import adapt, conversion, provenance
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import registry
-from resnets.weights.formats.registry import huggingface, keras
+from resnets.weights.formats import huggingface, keras, registry
 from resnets.weights.hub import catalog, download, imagenet_classes, other_names
 from resnets.weights.hub.catalog import Published
 from resnets.weights.readers import read_any as foreigners

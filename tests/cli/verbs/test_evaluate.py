@@ -13,7 +13,7 @@ import pytest
 from resnets.cli import main
 from resnets.data import write_shards
 from resnets.data.datasets import open_dataset
-from resnets.data.split.split import split
+from resnets.data.split import split
 from resnets.errors import UserError
 from resnets.inference import backends, choose_backend, hardware
 from resnets.tasks.classification import evaluate_job, metrics

@@ -13,13 +13,12 @@ import webdataset
 from PIL import Image
 
 from resnets.data import sha256, write_shards
-from resnets.data.check.check import check, check_file
+from resnets.data.check import check, check_file
 from resnets.data.datasets import dataset, open_dataset, read_shards
 from resnets.data.datasets.dataset import Sample, Source, Stored
 from resnets.data.image.decode import DecodeError, decode, inspect
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.split import seen_in_training
-from resnets.data.split.split import split
+from resnets.data.split import seen_in_training, split
 from resnets.data.split.stratify import numbered
 from resnets.errors import JobError, UserError
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from resnets.data.datasets.dataset import Sample, Source, assemble
-from resnets.data.split.split import split as splits
+from resnets.data.split import split as splits
 from resnets.errors import JobError, UserError
 
 

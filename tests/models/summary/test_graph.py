@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.models import zoo
-from resnets.models.summary.layer_table import graph
+from resnets.models.summary import graph
 
 
 class Toy(nn.Module):

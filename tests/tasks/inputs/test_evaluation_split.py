@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from resnets.data.datasets import open_dataset
-from resnets.data.split.split import split
+from resnets.data.split import split
 from resnets.errors import UserError
 from resnets.tasks.inputs.evaluation_split import choose
 

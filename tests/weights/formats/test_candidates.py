@@ -12,9 +12,8 @@ from torch import Tensor
 
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.weights.formats import registry
+from resnets.weights.formats import registry, timm
 from resnets.weights.formats.keymap import wanted
-from resnets.weights.formats.registry import timm
 from resnets.weights.readers.read_any import Foreign
 
 MAKERS = {"timm": [timm.spec_of(name) for name in ("resnet18", "resnet50d", "seresnet18", "resnetv2_50")],

@@ -53,8 +53,8 @@ def check(
     import sys
 
     from resnets import atomic_write
+    from resnets.data.check import check as doctor
     from resnets.data.check import html_page, terminal_text
-    from resnets.data.check.check import check as doctor
     from resnets.data.datasets import open_dataset
 
     if html:
@@ -95,7 +95,7 @@ def split(
     """
     from resnets import atomic_write
     from resnets.data.datasets import open_dataset
-    from resnets.data.split.split import split as splits
+    from resnets.data.split import split as splits
 
     atomic_write.check_file(out)
     done = splits.split(

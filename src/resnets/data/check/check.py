@@ -14,7 +14,7 @@ import numpy as np
 from rich import filesize
 
 from resnets import ranks
-from resnets.data.check.check import check_file
+from resnets.data.check import check_file
 from resnets.data.check.check_file import Examination
 from resnets.data.check.find_problems import diagnose
 from resnets.data.check.problem_kinds import Problem

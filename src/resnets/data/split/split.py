@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnets.atomic_write import write_bytes
-from resnets.data.check.check import check_file
+from resnets.data.check import check_file
 from resnets.data.datasets.dataset import PARTS, Sample, Source, Stored, composed, counted, listed
 from resnets.data.sha256 import hashes
 from resnets.data.split.stratify import allot, units

@@ -10,8 +10,8 @@ from itertools import groupby
 from torch import nn
 
 from resnets.models.shortcuts import ZeroPad
+from resnets.models.summary import graph
 from resnets.models.summary.graph import Layer
-from resnets.models.summary.layer_table import graph
 
 
 @dataclass(frozen=True)

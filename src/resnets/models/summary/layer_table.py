@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnets.errors import UserError, suggestion
-from resnets.models.summary.layer_table import graph
+from resnets.models.summary import graph
 
 LAYOUTS = ("chw", "hwc")
 

@@ -133,7 +133,7 @@ def _heading(page: Sheet, matrix: csr_array, plan: _Plan) -> None:
 
 
 def _short(name: str) -> str:
-    return canvas.shortened(canvas.lettering.drawable(name), 18, _MOST_LABEL, keep="middle")
+    return canvas.shortened(canvas.font_fallback.drawable(name), 18, _MOST_LABEL, keep="middle")
 
 
 def _hex(color: np.ndarray) -> str:
@@ -288,6 +288,6 @@ def _entry(page: Sheet, left: float, y: float, number: str, names: Sequence[str]
         if place:
             page.text(x + 20, y, "→", size=_LIST_SIZE, color=canvas.QUIET, align="center")
             x += 40
-        line = canvas.shortened(canvas.lettering.drawable(name), _LIST_SIZE, room, keep="middle")
+        line = canvas.shortened(canvas.font_fallback.drawable(name), _LIST_SIZE, room, keep="middle")
         page.text(x, y, line, size=_LIST_SIZE)
         x += canvas.text_width(line, _LIST_SIZE)

@@ -103,7 +103,7 @@ def _line(
     page: Sheet, left: float, y: float, words: str, value: str, color: str, *, bold: bool, indent: int = 0
 ) -> None:
     """A text at the left, cut to the room that the value at the right leaves; apart, so that Arabic turns neither."""
-    room = TILE - indent - (canvas.text_width(canvas.lettering.drawable(value), _SIZE, bold) + 10 if value else 0)
+    room = TILE - indent - (canvas.text_width(canvas.font_fallback.drawable(value), _SIZE, bold) + 10 if value else 0)
     page.text(left + indent, y, words, size=_SIZE, color=color, room=room, keep="middle", bold=bold)
     page.text(left + TILE, y, value, size=_SIZE, color=color, align="right", bold=bold)
 

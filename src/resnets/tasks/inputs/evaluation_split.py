@@ -12,8 +12,8 @@ from resnets.data.datasets import read_shards
 from resnets.data.datasets.dataset import PARTS, Sample, Source, Stored
 from resnets.data.sha256 import sha256
 from resnets.data.split import seen_in_training as lineages
+from resnets.data.split import split as splits
 from resnets.data.split.seen_in_training import Lineage, digest_of
-from resnets.data.split.split import split as splits
 from resnets.errors import UserError, suggestion
 
 ALL, UNSEEN = "all", "unseen"

@@ -21,10 +21,9 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes
+from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Guess
 from resnets.weights.formats.keymap import Keymap, Rule, wanted
-from resnets.weights.formats.registry import torchvision
 from resnets.weights.readers.read_any import Foreign
 
 STEM = "resnet.embedder.embedder"

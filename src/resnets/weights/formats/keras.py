@@ -23,10 +23,9 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, keras_model, spec_from_shapes
+from resnets.weights.formats import fold_temperature, keras_model, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Guess
 from resnets.weights.formats.keymap import Keymap, Rule, read_name, wanted, write_name
-from resnets.weights.formats.registry import torchvision
 from resnets.weights.readers.read_any import Foreign
 
 # zoo name -> the function of keras.applications

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from resnets.errors import UserError, suggestion
-from resnets.weights.formats.registry import huggingface, keras, timm, torchvision
+from resnets.weights.formats import huggingface, keras, timm, torchvision
 
 # In the order in which they are asked: timm knows more of the names that it shares with torchvision.
 FORMATS: dict[str, ModuleType] = {"huggingface": huggingface, "timm": timm, "torchvision": torchvision, "keras": keras}

@@ -24,10 +24,9 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import provenance
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes
+from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Guess
 from resnets.weights.formats.keymap import Keymap, Rule, wanted
-from resnets.weights.formats.registry import torchvision
 from resnets.weights.formats.torchvision import BLOCK
 from resnets.weights.readers.read_any import Foreign
 
