@@ -29,7 +29,7 @@ def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
 
 
 def test_the_temporary_name_ends_as_the_final_one(tmp_path: Path) -> None:
-    with atomic_write.replacing(tmp_path / "curve.png") as temporary:
+    with atomic_write.replace_file(tmp_path / "curve.png") as temporary:
         assert temporary.suffix == ".png"
         assert temporary.parent == tmp_path
         temporary.write_bytes(b"x")
@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> 
     path.write_text("old")
 
     def write_half() -> None:
-        with atomic_write.replacing(path) as temporary:
+        with atomic_write.replace_file(path) as temporary:
             temporary.write_text("half of the new")
             raise ZeroDivisionError
 
@@ -95,8 +95,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     code = f"""
 import os, signal
-from resnets import atomic
-with atomic.replacing({str(path)!r}) as temporary:
+from resnets import atomic_write
+with atomic_write.replace_file({str(path)!r}) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -109,7 +109,7 @@ def test_a_duplicate_takes_no_room_and_survives_the_end_of_the_other(tmp_path: P
     best.write_text("older")
     atomic_write.write_text(last, "epoch 1")
     for _ in range(2):  # renaming a file to another name of itself does nothing, and says nothing
-        atomic_write.duplicate(last, best)
+        atomic_write.link_or_copy(last, best)
         assert best.samefile(last)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
     atomic_write.write_text(last, "epoch 2")
@@ -122,7 +122,7 @@ def test_where_there_are_no_links_a_duplicate_is_a_copy(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Path, "hardlink_to", no_links)
     atomic_write.write_text(tmp_path / "last", "epoch 1")
-    atomic_write.duplicate(tmp_path / "last", tmp_path / "best")
+    atomic_write.link_or_copy(tmp_path / "last", tmp_path / "best")
     assert (tmp_path / "best").read_text() == "epoch 1"
     assert not (tmp_path / "best").samefile(tmp_path / "last")
 
@@ -162,12 +162,12 @@ def test_a_pipe_is_written_through(write: Callable[[Path, str], None], tmp_path:
 
 
 def _saved(path: Path, text: str) -> None:
-    with atomic_write.replacing(path) as temporary:
+    with atomic_write.replace_file(path) as temporary:
         temporary.write_text(text)
 
 
 def _lines(path: Path, text: str) -> None:
-    with atomic_write.text(path) as file:
+    with atomic_write.open_text(path) as file:
         file.write(text)
 
 
@@ -238,22 +238,22 @@ def test_a_place_that_cannot_be_written_is_known_before(place: str, tmp_path: Pa
     (tmp_path / "file").touch()
     (tmp_path / "round").symlink_to("round")
     with pytest.raises(JobError, match="Cannot write"):
-        atomic_write.check_file(tmp_path / place)
+        atomic_write.check_file_writable(tmp_path / place)
     with pytest.raises(JobError, match="Cannot write"):
-        atomic_write.check_folder(tmp_path / "file" / place)
-    atomic_write.check_file(tmp_path / "new" / "x.csv")
-    atomic_write.check_folder(tmp_path / "new")
+        atomic_write.check_folder_writable(tmp_path / "file" / place)
+    atomic_write.check_file_writable(tmp_path / "new" / "x.csv")
+    atomic_write.check_folder_writable(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "round"]
 
 
 def test_a_folder_may_hold_anything_already(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    atomic_write.check_folder(tmp_path)
-    atomic_write.check_folder(tmp_path / "new" / "deeper")
+    atomic_write.check_folder_writable(tmp_path)
+    atomic_write.check_folder_writable(tmp_path / "new" / "deeper")
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
     (tmp_path / "dangling").symlink_to("nowhere")
     with pytest.raises(JobError, match=r"Cannot write '.*dangling'"):
-        atomic_write.check_folder(tmp_path / "dangling")
+        atomic_write.check_folder_writable(tmp_path / "dangling")
 
 
 @pytest.mark.parametrize("library", ["safetensors", "torch", "numpy", "pillow", "h5py", "zip"])
@@ -275,7 +275,7 @@ def test_a_full_disk_is_one_line_whichever_library_writes(library: str, tmp_path
 
 
 def _with(path: Path, write: Callable[[Path], object]) -> None:
-    with atomic_write.replacing(path) as temporary:
+    with atomic_write.replace_file(path) as temporary:
         write(temporary)
 
 

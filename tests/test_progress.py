@@ -13,8 +13,8 @@ from resnets import progress
 
 
 def test_every_item_comes_through_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(progress.track(range(5), what="counting")) == [0, 1, 2, 3, 4]
-    assert list(progress.track(iter("abc"), what="spelling")) == ["a", "b", "c"]
+    assert list(progress.progress_bar(range(5), description="counting")) == [0, 1, 2, 3, 4]
+    assert list(progress.progress_bar(iter("abc"), description="spelling")) == ["a", "b", "c"]
     assert capsys.readouterr().out == ""
 
 
@@ -22,7 +22,7 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0.0)
-    list(progress.track(["a", "b"], what="checking", unit="images"))
+    list(progress.progress_bar(["a", "b"], description="checking", unit="images"))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("checking: 1 of 2, ")
@@ -32,26 +32,26 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then(
 
 def test_what_was_done_before_counts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0.0)
-    assert list(progress.track(["a", "b"], what="epoch 3", total=8, before=6)) == ["a", "b"]
+    assert list(progress.progress_bar(["a", "b"], description="epoch 3", total=8, initial=6)) == ["a", "b"]
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("epoch 3: 7 of 8, ")
     assert last.startswith("epoch 3: 8 of 8, 0 s left")
 
 
 def test_short_work_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    list(progress.track(range(100), what="checking"))
+    list(progress.progress_bar(range(100), description="checking"))
     assert capsys.readouterr().err == ""
 
 
-def test_say_speaks_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    progress.say("lr=0.05 (auto)")
+def test_log_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.log("lr=0.05 (auto)")
     assert capsys.readouterr() == ("", "lr=0.05 (auto)\n")
 
 
 def test_on_a_terminal_there_is_a_bar_and_stdout_stays_clean() -> None:
     code = """
-from resnets.progress import track
-for item in track(range(5), what="checking", unit="images"):
+from resnets.progress import progress_bar
+for item in progress_bar(range(5), description="checking", unit="images"):
     pass
 print("result")
 """

@@ -29,16 +29,16 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_alone(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert ranks.fault() is None
-    assert (ranks.rank(), ranks.size(), ranks.local_rank(), ranks.local_size()) == (0, 1, 0, 1)
-    assert ranks.cores() == resource_limits.processors()
+    assert ranks.launcher_error() is None
+    assert (ranks.rank(), ranks.world_size(), ranks.local_rank(), ranks.local_world_size()) == (0, 1, 0, 1)
+    assert ranks.cpus_per_rank() == resource_limits.cpu_count()
 
 
 def test_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in WHOLE.items():
         monkeypatch.setenv(name, value)
-    assert ranks.fault() is None
-    assert (ranks.rank(), ranks.size()) == (1, 2)
+    assert ranks.launcher_error() is None
+    assert (ranks.rank(), ranks.world_size()) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_stray_variables_are_named_and_count_as_none(
 ) -> None:
     for name, value in {**WHOLE, **changed}.items():
         monkeypatch.setenv(name, value)
-    assert fault in str(ranks.fault())
-    assert (ranks.rank(), ranks.size()) == (0, 1)
+    assert fault in str(ranks.launcher_error())
+    assert (ranks.rank(), ranks.world_size()) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_stray_variables_are_named_and_count_as_none(
     ],
 )
 def test_lost_processes_are_told_from_names_of_files(said: str, lost: bool) -> None:
-    assert ranks.lost(RuntimeError(said)) == lost
+    assert ranks.is_connection_error(RuntimeError(said)) == lost

@@ -78,7 +78,7 @@ def test_the_limits_of_a_container(group: str, mounts: str, files: dict[str, str
     root = machine(tmp_path, group, mounts, files)
     assert resource_limits.free_memory(root) == GB - 300 + 200
     assert resource_limits.cpu_quota(root) == 0.5
-    assert resource_limits.processors(root) == 1
+    assert resource_limits.cpu_count(root) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_without_a_limit_the_machine_decides(group: str, mounts: str, files: dic
     root = machine(tmp_path, group, mounts, files, free_kib=1000)
     assert resource_limits.free_memory(root) == 1000 * 1024
     assert resource_limits.cpu_quota(root) is None
-    assert resource_limits.processors(root) == resource_limits.processors(tmp_path / "nothing") >= 1
+    assert resource_limits.cpu_count(root) == resource_limits.cpu_count(tmp_path / "nothing") >= 1
 
 
 def test_a_group_that_is_full_has_no_room(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_throttling_counts_as_a_limit(tmp_path: Path) -> None:
 def test_a_quota_is_rounded_up_and_never_above_the_affinity(quota: int, count: int | None, tmp_path: Path) -> None:
     here = len(os.sched_getaffinity(0))
     root = machine(tmp_path, "0::/\n", V2_MOUNT, {"cpu.max": f"{quota} 100000\n"})
-    assert resource_limits.processors(root) == min(here, count or here)
+    assert resource_limits.cpu_count(root) == min(here, count or here)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -121,16 +121,16 @@ def test_whatever_the_files_hold_there_is_an_answer(texts: list[str], tmp_path: 
     names = ("memory.max", "memory.current", "memory.stat", "cpu.max", "memory.high")
     root = machine(tmp_path, f"0::{group}\n", f"{V2_MOUNT}\n{mount}", dict(zip(names, rest, strict=True)))
     assert resource_limits.free_memory(root) >= 0
-    assert resource_limits.processors(root) >= 1
+    assert resource_limits.cpu_count(root) >= 1
 
 
 def test_the_real_machine() -> None:
     assert 10**7 < resource_limits.free_memory() < 10**14
-    assert 1 <= resource_limits.processors() <= (os.cpu_count() or 1)
+    assert 1 <= resource_limits.cpu_count() <= (os.cpu_count() or 1)
 
 
 def test_whoever_asks_for_processors_or_memory_asks_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/a\n", V2_MOUNT, {**V2, **V2_QUOTA})
     monkeypatch.setattr(resource_limits, "ROOT", root)
-    assert ranks.cores() == 1
+    assert ranks.cpus_per_rank() == 1
     assert ram_cache.free_memory() == GB - 100

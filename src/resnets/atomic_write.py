@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from resnets.errors import JobError, UserError
-from resnets.progress import say
+from resnets.progress import log
 
-UNFINISHED = ".writing-"  # how the names of temporary files begin; a killed process leaves them behind
+TEMPORARY_PREFIX = ".writing-"  # how the names of temporary files begin; a killed process leaves them behind
 
 MOST_LINKS = 40  # as many as Linux follows
 # A file can be written although no other may be made beside it: in a closed folder, or mounted alone into a container.
@@ -36,7 +36,7 @@ _FAILED_WRITE = re.compile(
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replace_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, flush it to disk and rename it over `path`.
 
     When the block fails, the temporary file is removed and an older file at `path` stays as it was. The temporary
@@ -76,13 +76,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def text(path: str | Path) -> Iterator[TextIO]:
+def open_text(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 file that appears whole when the block has ended well; to a device or pipe each line goes as it comes.
 
     File names that are no UTF-8 keep their bytes (the error handler is surrogateescape).
 
     Raises:
-        JobError, BrokenPipeError: as in `replacing`.
+        JobError, BrokenPipeError: as in `replace_file`.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
@@ -91,19 +91,19 @@ def text(path: str | Path) -> Iterator[TextIO]:
         if streamed := _final(path) is None:
             place = os.dup(stack.enter_context(_stream(path)).fileno())
         else:
-            place = stack.enter_context(replacing(path))
+            place = stack.enter_context(replace_file(path))
         buffering = 1 if streamed else -1  # 1: each line is written when it ends
         with open(place, "w", buffering, encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
 
 
-def duplicate(source: Path, path: Path) -> None:
+def link_or_copy(source: Path, path: Path) -> None:
     """Let `path`, in the same folder, be the same file as `source`, which nobody may write into; a copy where there are no links.
 
     Raises:
         JobError: the folder cannot be written to, or the disk is full.
     """
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.unlink()
         try:
             temporary.hardlink_to(source)
@@ -118,7 +118,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             with _stream(Path(path)) as file:
                 file.write(content)
             return
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -127,7 +127,7 @@ def write_text(path: str | Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
 
 
-def check_file(path: str | Path) -> None:
+def check_file_writable(path: str | Path) -> None:
     """Refuse a place that cannot be written, before the work whose result is to go there. Nothing is left behind.
 
     Raises:
@@ -149,7 +149,7 @@ def check_file(path: str | Path) -> None:
             tempfile.TemporaryFile(dir=folder).close()
 
 
-def check_folder(path: str | Path) -> None:
+def check_folder_writable(path: str | Path) -> None:
     """As `check_file`, for a folder into which files are to go; what already lies in it does not matter."""
     folder = path = Path(path)
     while not os.path.lexists(folder) and folder != folder.parent:
@@ -207,7 +207,7 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
         except OSError as error:
             if error.errno != errno.ENXIO or not stat.S_ISFIFO(path.stat().st_mode):
                 raise
-            say(f"waiting for a program that reads the pipe '{path}'")
+            log(f"waiting for a program that reads the pipe '{path}'")
             opened = os.open(path, os.O_WRONLY)
     with open(opened, "wb") as file:
         yield file
@@ -223,14 +223,14 @@ def _temporary(path: Path, final: Path | None) -> Path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=UNFINISHED, suffix=suffix)
+            descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=TEMPORARY_PREFIX, suffix=suffix)
         except OSError as error:
             if error.errno not in ONLY_IN_PLACE or not final.exists():
                 raise
         else:
             os.close(descriptor)
             return Path(name)
-    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=suffix)
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffix)
     os.close(descriptor)
     return Path(name)
 
@@ -255,7 +255,7 @@ def _as_job_error(path: Path, temporary: Path | None = None) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except Exception as error:
-        reason = failed_write(error)
+        reason = write_error_reason(error)
         if reason is None:
             raise
         other = getattr(error, "filename", None)
@@ -270,7 +270,7 @@ def _as_job_error(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise JobError(f"Cannot write '{path}': {reason}.{unchanged} {advice}") from error
 
 
-def failed_write(error: BaseException) -> str | None:
+def write_error_reason(error: BaseException) -> str | None:
     """The reason why the system did not write, whichever library passes it on; None for any other error."""
     if isinstance(error, (JobError, UserError)):
         return None

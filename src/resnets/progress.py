@@ -1,6 +1,6 @@
-"""What a person sees of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+"""Log lines and progress bars on stderr: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
 
-Everything here goes to stderr, so that results on stdout can be piped.
+Nothing is printed to stdout, so that results there can be piped.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from resnets.errors import printable
 
 Item = TypeVar("Item")
 
-rephrase: Callable[[str], str] = str  # set by the command line, which prints the library's `arguments` as flags
+format_message: Callable[[str], str] = str  # set by the command line, which prints the library's `arguments` as flags
 
-PLAIN_LINE_SECONDS = 10.0  # without a terminal, one line in this many seconds is enough to see that the work goes on
+PLAIN_LINE_SECONDS = 10.0  # between two lines of progress where stderr is no terminal
 
 
-def say(message: str) -> None:
-    """Print one line for the person at the terminal (stderr); of several processes only the first one speaks.
+def log(message: str) -> None:
+    """Print one line to stderr, on rank 0 only.
 
-    Where it cannot be printed (no stderr, a terminal or a log that has gone), the work goes on all the same.
+    A line that cannot be printed (no stderr, a closed terminal or log) is dropped.
     """
     if ranks.rank() == 0:
-        tell(rephrase(message))
+        print_line(format_message(message))
 
 
-def tell(message: str) -> None:
-    """Print one line to stderr, if there is one, in whatever it can encode."""
+def print_line(message: str) -> None:
+    """Print one line to stderr on any rank; characters that its encoding lacks are escaped."""
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):  # ValueError: closed
@@ -46,29 +46,29 @@ def _on_terminal() -> bool:
     return False
 
 
-def track(
-    items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it", before: int = 0
+def progress_bar(
+    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "it", initial: int = 0
 ) -> Iterator[Item]:
-    """Yield the items and show the progress: count, share, rate in `unit` per second and time left.
+    """Yield the items and show progress: count, total, rate in `unit` per second and time left.
 
     Args:
-        items: what is worked through.
-        what: the work in a word or two, such as "checking".
-        total: number of items, with those before; taken from `len(items)` when it has one.
+        items: any iterable.
+        description: one or two words, such as "checking".
+        total: number of items, `initial` included; `len(items)` where that is defined.
         unit: what an item is, in the plural, such as "images".
-        before: items that were done at another time; they count, and take no part in the rate.
+        initial: number of items done earlier; they are counted, but do not enter the rate.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if ranks.rank() > 0:
         yield from items
     elif _on_terminal():
-        yield from _bar(items, what, total, unit, before)
+        yield from _bar(items, description, total, unit, initial)
     else:
-        yield from _lines(items, what, total, unit, before)
+        yield from _lines(items, description, total, unit, initial)
 
 
-def _bar(items: Iterable[Item], what: str, total: int | None, unit: str, before: int) -> Iterator[Item]:
+def _bar(items: Iterable[Item], description: str, total: int | None, unit: str, initial: int) -> Iterator[Item]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -80,7 +80,7 @@ def _bar(items: Iterable[Item], what: str, total: int | None, unit: str, before:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task(what, total=total, completed=before, rate="")
+        task = progress.add_task(description, total=total, completed=initial, rate="")
         start = time.monotonic()
         for done, item in enumerate(items, start=1):
             yield item
@@ -88,7 +88,7 @@ def _bar(items: Iterable[Item], what: str, total: int | None, unit: str, before:
             progress.update(task, advance=1, rate=f"{rate:,.1f} {unit}/s")
 
 
-def _lines(items: Iterable[Item], what: str, total: int | None, unit: str, before: int) -> Iterator[Item]:
+def _lines(items: Iterable[Item], description: str, total: int | None, unit: str, initial: int) -> Iterator[Item]:
     start = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
@@ -96,5 +96,5 @@ def _lines(items: Iterable[Item], what: str, total: int | None, unit: str, befor
         if now - last >= PLAIN_LINE_SECONDS:
             last = now
             rate = done / (now - start)
-            left = f" of {total}, {(total - before - done) / rate:.0f} s left" if total else ""
-            say(f"{what}: {before + done}{left}, {rate:.1f} {unit}/s")
+            left = f" of {total}, {(total - initial - done) / rate:.0f} s left" if total else ""
+            log(f"{description}: {initial + done}{left}, {rate:.1f} {unit}/s")

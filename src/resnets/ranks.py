@@ -12,25 +12,25 @@ from resnets.errors import UserError
 
 def rank() -> int:
     """The number of this process among all, from 0."""
-    return _number("RANK", 0) if fault() is None else 0
+    return _number("RANK", 0) if launcher_error() is None else 0
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes do the job together, on all machines."""
-    return _number("WORLD_SIZE", 1) if fault() is None else 1
+    return _number("WORLD_SIZE", 1) if launcher_error() is None else 1
 
 
 def local_rank() -> int:
     """The number of this process among those of this machine, from 0: that of its GPU."""
-    return _number("LOCAL_RANK", 0) if size() > 1 else 0
+    return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
 
 
-def local_size() -> int:
+def local_world_size() -> int:
     """How many of the processes share this machine; a variable left over from another program does not make one more."""
-    return min(max(_number("LOCAL_WORLD_SIZE", 1), 1), size())
+    return min(max(_number("LOCAL_WORLD_SIZE", 1), 1), world_size())
 
 
-def fault() -> str | None:
+def launcher_error() -> str | None:
     """What is wrong with the variables that a launcher sets, which may be left over from another program; None if nothing is.
 
     With such variables a process counts as the only one. Training, which would wait for the others, refuses them.
@@ -53,7 +53,7 @@ def fault() -> str | None:
     return None
 
 
-def patience() -> float:
+def timeout_seconds() -> float:
     """Seconds after which a process that does not answer counts as stuck: RESNETS_TIMEOUT_MINUTES, or 15 minutes.
 
     Raises:
@@ -76,14 +76,14 @@ _LOST = re.compile(
 )
 
 
-def unquoted(text: str) -> str:
+def without_quotes(text: str) -> str:
     """The words of a library's message without what it quotes, such as names of files."""
     return _QUOTED.sub("''", text)
 
 
-def lost(error: BaseException) -> bool:
+def is_connection_error(error: BaseException) -> bool:
     """Whether a library says that the processes of a job cannot reach each other any more."""
-    return not isinstance(error, OSError) and _LOST.search(unquoted(str(error))) is not None
+    return not isinstance(error, OSError) and _LOST.search(without_quotes(str(error))) is not None
 
 
 def _number(name: str, default: int) -> int:
@@ -92,16 +92,16 @@ def _number(name: str, default: int) -> int:
     return int(value) if value.isdecimal() else default
 
 
-def cores() -> int:
+def cpus_per_rank() -> int:
     """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
-    return max(resource_limits.processors() // local_size(), 1)
+    return max(resource_limits.cpu_count() // local_world_size(), 1)
 
 
-def launched() -> bool:
+def started_by_launcher() -> bool:
     """Whether a launcher has started this process, with others or alone."""
-    return size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+    return world_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def ignore_image_remarks() -> None:
+def ignore_pillow_warnings() -> None:
     """Let Pillow's remarks on odd metadata, which name no file, stay unsaid; only for a process that is ours alone."""
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -16,7 +16,7 @@ ROOT = Path("/")
 UNLIMITED = 2**60  # bytes; version 1 writes "no limit" as the largest number of whole pages
 
 
-def processors(root: Path | None = None) -> int:
+def cpu_count(root: Path | None = None) -> int:
     """The processors that this process may use: those of its affinity mask, or fewer where a quota of time allows fewer.
 
     A quota of one and a half processors counts as two: with one thread a third of it would never be used.

@@ -27,7 +27,7 @@ def disable() -> None:
 
 
 @contextlib.contextmanager
-def off() -> Iterator[None]:
+def disabled() -> Iterator[None]:
     """Import within the block what would report; the process is left as it was.
 
     What the program itself has imported before keeps what it decided then.

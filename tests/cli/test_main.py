@@ -198,5 +198,5 @@ def test_lines_and_errors_name_flags_only_on_the_command_line(
 ) -> None:
     assert ending(monkeypatch, UserError("`top_k` must be 1 or more; received 0.")) == 2
     assert capsys.readouterr().err == "error: --top-k must be 1 or more; received 0.\n"
-    progress.say("take `batch=8`")
+    progress.log("take `batch=8`")
     assert capsys.readouterr().err == "take `batch=8`\n"

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from resnets.atomic_write import UNFINISHED
+from resnets.atomic_write import TEMPORARY_PREFIX
 from resnets.cli.main import main
 from resnets.training.run_dir.run_dir import OF_THE_CLOCK
 
@@ -103,7 +103,7 @@ class Trial:
 
     def unfinished(self, places: Iterable[str]) -> list[str]:
         """Those of the places in which a file is half written."""
-        return [place for place in places if any((self.run / PLACES[place]).glob(f"{UNFINISHED}*"))]
+        return [place for place in places if any((self.run / PLACES[place]).glob(f"{TEMPORARY_PREFIX}*"))]
 
     def what_was_hit(self) -> str:
         if torn := self.unfinished(PLACES):
@@ -125,7 +125,7 @@ def differences(run: Path, whole: Path) -> list[str]:
     found = [name for name in SAME if (run / name).read_bytes() != (whole / name).read_bytes()]
     found += ["metrics.jsonl"] * (_rows(run) != _rows(whole)) + ["results.csv"] * (_table(run) != _table(whole))
     found += ["state"] * (_last_tensors(run) != _last_tensors(whole))
-    return found + [str(path) for path in run.rglob(f"{UNFINISHED}*")]
+    return found + [str(path) for path in run.rglob(f"{TEMPORARY_PREFIX}*")]
 
 
 def _rows(run: Path) -> list[list[tuple[str, object]]]:

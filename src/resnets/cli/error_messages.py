@@ -45,12 +45,12 @@ def explained(error: BaseException) -> tuple[str, int]:
     if memory := _memory(error):
         return memory, 1
     text = " ".join(str(error).split())
-    if ranks.lost(error):
+    if ranks.is_connection_error(error):
         return f"The processes of this job have lost each other: {text[:200]}", 1
     for pattern, meaning in KNOWN:
-        if re.search(pattern, ranks.unquoted(str(error))):
+        if re.search(pattern, ranks.without_quotes(str(error))):
             return meaning, 1
-    if not isinstance(error, OSError) and (reason := atomic_write.failed_write(error)):
+    if not isinstance(error, OSError) and (reason := atomic_write.write_error_reason(error)):
         return f"A file could not be written: {reason}. Free some space, or choose another place.", 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("resnets"):
         return f"The package '{error.name}' is not installed: pip install {error.name.partition('.')[0]}", 2
@@ -65,7 +65,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 def _memory(error: BaseException) -> str | None:
     """The memory that is used up, of a GPU or of the machine; None for another error."""
-    text = ranks.unquoted(str(error))
+    text = ranks.without_quotes(str(error))
     found = _WANTED.search(text)
     wanted = f" ({found[1] or found[2]} more were asked for)" if found else ""
     on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search(

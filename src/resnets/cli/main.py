@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not output.prepare():
-        progress.tell("stdout is closed: what would be printed there is lost; results can go into a file")
-    progress.rephrase = as_flags
+        progress.print_line("stdout is closed: what would be printed there is lost; results can go into a file")
+    progress.format_message = as_flags
     try:
         with _ended_by_signals():
             code = _run(other_tools_flags.canonical(words, VERBS))
@@ -78,19 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
-        progress.tell("interrupted")
+        progress.print_line("interrupted")
         return INTERRUPTED
     except _Ended as end:
-        progress.tell(f"ended by {end.signal.name}")
+        progress.print_line(f"ended by {end.signal.name}")
         return 128 + end.signal
     except Exception as error:
         if os.environ.get("RESNETS_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
         message, code = error_messages.explained(error)
-        progress.tell(f"error: {message}")
+        progress.print_line(f"error: {message}")
         return code
     finally:
-        progress.rephrase = str
+        progress.format_message = str
         output.settle()
 
 

@@ -18,7 +18,7 @@ def prepare() -> None:
     telemetry.disable()
     keep_memory()
     limit_threads()
-    ranks.ignore_image_remarks()
+    ranks.ignore_pillow_warnings()
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU, while it compiles
 
 
@@ -44,4 +44,4 @@ def limit_threads() -> None:
     """
     quota = resource_limits.cpu_quota()
     if quota is not None and quota < (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_NUM_THREADS", str(resource_limits.processors()))
+        os.environ.setdefault("OMP_NUM_THREADS", str(resource_limits.cpu_count()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from resnets.data.datasets.dataset import SHOWN, counted
 from resnets.data.thread_pool import in_order
 from resnets.errors import JobError
-from resnets.progress import track
+from resnets.progress import progress_bar
 
 THREADS = 8  # reading waits for the disk, and hashing lets other threads run
 CHUNK = 32  # files at a time, since to hand one over takes longer than to hash a small one
@@ -56,7 +56,9 @@ def hashes(paths: Sequence[str]) -> list[str]:
     failures: list[str] = []
     chunks = [_Chunk(paths[start : start + CHUNK], failures) for start in range(0, len(paths), CHUNK)]
     made = in_order(_Chunk.hashes, chunks, workers=THREADS, ahead=2 * THREADS)
-    found = list(track(itertools.chain.from_iterable(made), what="hashing", total=len(paths), unit="files"))
+    found = list(
+        progress_bar(itertools.chain.from_iterable(made), description="hashing", total=len(paths), unit="files")
+    )
     if failures:
         more = f"; and {len(failures) - SHOWN:,} more" if len(failures) > SHOWN else ""
         raise JobError(f"{counted(len(failures), 'file')} cannot be read: {'; '.join(sorted(failures)[:SHOWN])}{more}.")

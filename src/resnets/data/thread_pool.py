@@ -37,10 +37,10 @@ def in_order(
     Raises:
         JobError: an item is not done after the patience of this process (RESNETS_TIMEOUT_MINUTES).
     """
-    workers = ranks.cores() if workers is None else workers
+    workers = ranks.cpus_per_rank() if workers is None else workers
     if workers == 0:
         workers, ahead = 1, 0
-    patience = ranks.patience()
+    patience = ranks.timeout_seconds()
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     threads = _Threads(function, workers)
     try:

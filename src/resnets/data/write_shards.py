@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from resnets.atomic_write import check_folder, replacing, write_text
+from resnets.atomic_write import check_folder_writable, replace_file, write_text
 from resnets.data.check.check import within
 from resnets.data.datasets.dataset import Sample, Source
 from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, unfinished
@@ -29,7 +29,7 @@ from resnets.data.image.stored_bytes import opened
 from resnets.data.sha256 import sha256
 from resnets.data.thread_pool import in_order
 from resnets.errors import JobError, UserError
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 
 _SUFFIXES = sorted(ALL_SUFFIXES)
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000")
@@ -70,7 +70,7 @@ def write(
         for part in source.parts:
             samples = _Ordered(source.part(part), seed if part == "train" else None)
             read = in_order(partial(_read, resize=resize), samples, workers=None, ahead=_AHEAD)
-            shown = track(read, what=f"writing {part}", total=len(samples), unit="images")
+            shown = progress_bar(read, description=f"writing {part}", total=len(samples), unit="images")
             for path, packed, resized in _tars(out, part, shown, source, sum(map(len, rows)), size_mb * 1e6):
                 rows.append(packed)
                 smaller += resized
@@ -80,10 +80,10 @@ def write(
         raise JobError(f"{error} It could be read when the writing began; '{out}' is unfinished, remove it.") from error
     except OSError as error:
         raise JobError(f"Cannot write to '{out}': {error.strerror or error}. It is unfinished, remove it.") from error
-    with replacing(out / INDEX) as temporary:
+    with replace_file(out / INDEX) as temporary:
         np.save(temporary, np.concatenate(rows), allow_pickle=False)
     if resize is not None:
-        say(
+        log(
             f"{smaller:,} of {sum(map(len, rows)):,} images were brought to a shorter side of {resize}; none was enlarged"
         )
     facts = {"format": FORMAT, "classes": source.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
@@ -107,7 +107,7 @@ def check_place(out: str | Path) -> None:
         raise UserError(f"'{out}' holds the shards of a writing that did not end. Remove it, or choose a new folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
-    check_folder(out)
+    check_folder_writable(out)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import TOLERANCE, Agreement, agreement
 from resnets.inference.fold_batchnorm import classify
 from resnets.models.resnet import ResNet
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 
 REFERENCE = "reference"
 ROUNDS = 5  # in each at least one batch of the backend and one of the reference, however long they take
@@ -107,12 +107,12 @@ def rows(
     reference: _Measured | None = None
     logits = torch.empty(0)
     for number, (name, precision) in enumerate(cases, start=1):
-        say(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready{SLOW.get(name, '')} ...")
+        log(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: making it ready{SLOW.get(name, '')} ...")
         measured = _Measured(net, name, precision, images, batch)
         against: list[float] = []  # the reference in the same rounds: whatever else the machine does meets both
         if measured.backend is not None:
             what = f"{name} {precision}, batch {batch}"
-            for _ in track(range(ROUNDS), what=what, total=ROUNDS, unit="rounds"):
+            for _ in progress_bar(range(ROUNDS), description=what, total=ROUNDS, unit="rounds"):
                 measured.round(seconds / ROUNDS)
                 if reference is not None:
                     against.append(reference.round(seconds / ROUNDS / 2))
@@ -182,7 +182,7 @@ class _Measured:
                 (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
             )
             self.backend = None
-            say(f"{name} {precision} cannot compute this network: {self.failure}")
+            log(f"{name} {precision} cannot compute this network: {self.failure}")
         peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
         self.memory_mib = None if peak is None else peak / 2**20
 

@@ -38,7 +38,7 @@ def has_openvino() -> bool:
 @functools.cache
 def openvino() -> Any:
     """The module `openvino`, imported so that neither the import nor a conversion is reported to anyone."""
-    with telemetry.off():
+    with telemetry.disabled():
         importlib.import_module("openvino.tools.ovc")  # which converts
         return importlib.import_module("openvino")
 
@@ -49,7 +49,7 @@ def identity(device: torch.device) -> dict[str, str | int]:
     return {
         "device": f"{device.type} {chip or platform.processor()}",
         "features": " ".join(sorted(cpu_flags() & {"avx2", "avx512f", "avx512_vnni", *BF16_FLAGS})),
-        "cores": ranks.cores(),
+        "cores": ranks.cpus_per_rank(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "openvino": importlib.metadata.version("openvino") if has_openvino() else "",

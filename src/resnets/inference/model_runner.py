@@ -11,7 +11,7 @@ from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import REFERENCE, Choice
 from resnets.inference.fold_batchnorm import classify
 from resnets.models.resnet import ResNet
-from resnets.progress import say
+from resnets.progress import log
 
 MOST_SHAPES = 4  # images of more sizes than that leave few of each, for which no backend pays
 
@@ -139,19 +139,19 @@ class Job:
             if isinstance(backend, str):
                 failed = f"{wanted} cannot compute this network: {backend}"
                 if not known and choices[-1] == REFERENCE:
-                    say(f"backend {failed}")
+                    log(f"backend {failed}")
                 continue
             if wanted == REFERENCE:
                 return backend
             close = self._agreement(backend, images)
             if choices[-1] != REFERENCE:
                 if not known:
-                    say(f"backend: {wanted}, as asked; {close}")
+                    log(f"backend: {wanted}, as asked; {close}")
                 return backend
             if close.probability <= choose_backend.TOLERANCE[wanted.precision]:
-                say(f"backend: {wanted}; {close}")
+                log(f"backend: {wanted}; {close}")
                 return backend
-            say(f"backend {wanted} is not used: {close}")
+            log(f"backend {wanted} is not used: {close}")
         raise JobError(f"The backend {failed}")
 
     def _agreement(self, backend: Backend, images: Tensor) -> choose_backend.Agreement:

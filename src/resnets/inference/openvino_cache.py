@@ -20,13 +20,13 @@ import safetensors.numpy
 import torch
 from safetensors import SafetensorError, safe_open
 
-from resnets.atomic_write import replacing
+from resnets.atomic_write import replace_file
 from resnets.data.datasets.builtin import cache_home
 from resnets.errors import JobError
 from resnets.inference import fold_batchnorm, hardware
 from resnets.inference.fold_batchnorm import Body
 from resnets.models.resnet import ResNet
-from resnets.progress import say
+from resnets.progress import log
 
 LIMIT_BYTES = 2 * 10**9  # of all kept networks; beyond it those that were used least recently go
 SUFFIX = ".safetensors"
@@ -112,10 +112,10 @@ def _keep(path: Path, made: Any) -> None:
         text, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
         openvino.serialize(made, text, weights)
         xml, values = text.read_bytes(), np.fromfile(weights, np.uint8)
-        with replacing(path) as temporary:
+        with replace_file(path) as temporary:
             metadata = {"xml": xml.decode(), "sha256": _digest(xml, values)}
             safetensors.numpy.save_file({"weights": values}, temporary, metadata=metadata)
-        say(f"  the converted network is kept for the next time: {len(values) / 1e6:,.1f} MB in '{home()}'")
+        log(f"  the converted network is kept for the next time: {len(values) / 1e6:,.1f} MB in '{home()}'")
         _limit()
 
 

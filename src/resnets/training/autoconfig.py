@@ -12,7 +12,7 @@ from typing import Any
 
 from resnets import ranks
 from resnets.errors import UserError
-from resnets.progress import say
+from resnets.progress import log
 from resnets.recipes.recipe import Recipe, assign, keys
 from resnets.training import choose_device
 from resnets.training.optimization import freeze
@@ -77,9 +77,9 @@ def tell(draft: Draft) -> None:
     values = keys(draft.recipe)
     for key, origin in draft.origins.items():
         if origin.startswith("chosen"):
-            say(f"  {key} = {_shown(values[key])}  ({origin.removeprefix('chosen: ')})")
+            log(f"  {key} = {_shown(values[key])}  ({origin.removeprefix('chosen: ')})")
     for note in draft.notes:
-        say(f"warning: {note}")
+        log(f"warning: {note}")
 
 
 def _shown(value: Any) -> str:
@@ -150,8 +150,8 @@ def _saved(shorter: int, side: int, facts: Facts) -> str:
 
 def check_shares(batch: int) -> None:
     """Raises UserError where the processes of the run cannot have equal shares of a batch."""
-    if batch % ranks.size():
-        raise UserError(f"data.batch is that of all processes: {batch} cannot be shared out to {ranks.size()}.")
+    if batch % ranks.world_size():
+        raise UserError(f"data.batch is that of all processes: {batch} cannot be shared out to {ranks.world_size()}.")
 
 
 def _batch(draft: Draft, facts: Facts) -> None:
@@ -160,12 +160,12 @@ def _batch(draft: Draft, facts: Facts) -> None:
         return
     side = draft.recipe.data.imgsz or facts.model_side
     batch = usual = SMALL_BATCH if side <= SMALL_SIDE else LARGE_BATCH
-    while batch > LEAST_BATCH and facts.train_count // (batch * ranks.size()) < STEPS_WANTED:
+    while batch > LEAST_BATCH and facts.train_count // (batch * ranks.world_size()) < STEPS_WANTED:
         batch //= 2
-    batch = max(min(batch, facts.train_count // ranks.size()), 1)
+    batch = max(min(batch, facts.train_count // ranks.world_size()), 1)
     few = f"there are only {facts.train_count} training images"
     reason = f"usual at {side} pixels" if batch == usual else few
-    if (size := ranks.size()) > 1:
+    if (size := ranks.world_size()) > 1:
         reason = f"{batch} for each of {size} processes: {reason}"
     draft.choose("data.batch", batch * size, reason)
 

@@ -57,7 +57,7 @@ def workers(device_name: str) -> Chosen:
     Varying an image takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
     that few processes suffice there; a GPU has to be fed by all cores.
     """
-    here = ranks.cores()
+    here = ranks.cpus_per_rank()
     if device_name == "cpu":
         return Chosen(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
     return Chosen(min(here, 8), f"{counted(here, 'processor')} for the GPU's images")
@@ -65,9 +65,9 @@ def workers(device_name: str) -> Chosen:
 
 def threads(device_name: str) -> Chosen | None:
     """How many threads compute, where torch cannot know it: torchrun gives each of its processes one."""
-    if ranks.size() == 1 or device_name != "cpu":
+    if ranks.world_size() == 1 or device_name != "cpu":
         return None
-    return Chosen(ranks.cores(), f"the share of each of {ranks.local_size()} processes")
+    return Chosen(ranks.cpus_per_rank(), f"the share of each of {ranks.local_world_size()} processes")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnets.data.loading.worker_processes import Batch
-from resnets.progress import say
+from resnets.progress import log
 from resnets.training.state import Parts, State
 
 HIGH_DATA_SHARE = 0.3
@@ -15,19 +15,19 @@ HIGH_DATA_SHARE = 0.3
 def beginning(parts: Parts, state: State, frozen: str) -> None:
     """What learns and what does not, whenever that changes."""
     if state.step == 0 and state.epoch == 0 and frozen:
-        say(frozen)
+        log(frozen)
     elif state.step == 0 and state.epoch == parts.recipe.freeze.head_epochs > 0:
-        say(frozen or "every tensor learns from here on")
+        log(frozen or "every tensor learns from here on")
 
 
 def epoch(parts: Parts, state: State, row: dict[str, Any], *, gained: bool) -> None:
     """The numbers of the epoch that has just been saved, and what to make of them."""
-    say(_line(row, gained))
+    log(_line(row, gained))
     if state.epoch == 1 and row["data_share"] > HIGH_DATA_SHARE:
-        say(f"{row['data_share']:.0%} of the time goes into images: more `workers`, or `cache=ram`, may help")
+        log(f"{row['data_share']:.0%} of the time goes into images: more `workers`, or `cache=ram`, may help")
     if state.finished and state.total_step < parts.total_steps:
         patience = parts.recipe.stop.patience_epochs
-        say(f"stopped early: no gain in {patience} epochs; the best was epoch {state.best_epoch}")
+        log(f"stopped early: no gain in {patience} epochs; the best was epoch {state.best_epoch}")
 
 
 def _line(row: dict[str, Any], gained: bool) -> str:

@@ -57,19 +57,19 @@ def joined() -> Iterator[Attempt]:
         UserError: the variables of a launcher are set as none sets them.
         JobError: another process has ended in the midst of it.
     """
-    if (fault := ranks.fault()) is not None:
+    if (fault := ranks.launcher_error()) is not None:
         raise UserError(
             f"{fault}: a launcher sets all of them. Start the job with torchrun; if another program has left them behind, "
             "`unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE`."
         )
-    ranks.patience()  # so that a wrong one is refused before it is needed
-    if not ranks.launched():
+    ranks.timeout_seconds()  # so that a wrong one is refused before it is needed
+    if not ranks.started_by_launcher():
         yield Attempt(None, 0)
         return
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(ranks.local_rank() % torch.cuda.device_count())
-    store, rank, size = _launcher_store(), ranks.rank(), ranks.size()
+    store, rank, size = _launcher_store(), ranks.rank(), ranks.world_size()
     try:
         own = dist.PrefixStore(_met(store, rank, size), store)
         dist.init_process_group(
@@ -79,10 +79,10 @@ def joined() -> Iterator[Attempt]:
     except JobError:
         raise
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or ranks.lost(error):
+        if isinstance(error, dist.DistError) or ranks.is_connection_error(error):
             raise JobError(
                 f"Process {rank} lost the others: one of them has ended, and its own message says why, or has not answered for "
-                f"{ranks.patience() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
+                f"{ranks.timeout_seconds() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
                 f"({str(error).splitlines()[0][:200]})"
             ) from error
         raise
@@ -97,7 +97,7 @@ def _patience() -> timedelta:
     That a process has died gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the
     others. One that is stopped or stuck is noticed by this time only.
     """
-    return timedelta(seconds=ranks.patience())
+    return timedelta(seconds=ranks.timeout_seconds())
 
 
 @functools.cache
@@ -116,7 +116,7 @@ def _met(store: dist.Store, rank: int, size: int) -> str:
     mine, name = uuid.uuid4().hex, ""
     known: list[str] = []
     store.set(f"resnets/here/{rank}", mine)
-    deadline = time.monotonic() + ranks.patience()
+    deadline = time.monotonic() + ranks.timeout_seconds()
     while time.monotonic() < deadline:
         if rank == 0:
             words = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
@@ -145,7 +145,7 @@ def first() -> bool:
 
 def by_first(make: Callable[[], Made]) -> Made:
     """What the first process makes, in every process; an error that is the user's is raised in every one."""
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return make()
     answer: list[Any] = [None, None]
     if first():
@@ -173,16 +173,16 @@ def holding(run: Path) -> Iterator[None]:
 
 def gathered(mine: Made) -> list[Made]:
     """What each process gives, in the order of their numbers, in every process."""
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return [mine]
-    everyone: list[Any] = [None] * ranks.size()
+    everyone: list[Any] = [None] * ranks.world_size()
     dist.all_gather_object(everyone, mine)
     return everyone
 
 
 def total(*values: float) -> list[float]:
     """Each value summed over all processes."""
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(sums)
@@ -201,9 +201,9 @@ def own(device: str) -> str:
         UserError: one GPU was asked for, which several processes cannot use together, or there are too few.
     """
     kind, _, number = device.partition(":")
-    if kind != "cuda" or ranks.size() == 1:
+    if kind != "cuda" or ranks.world_size() == 1:
         return device
-    here = ranks.local_size()
+    here = ranks.local_world_size()
     if number and here > 1:
         raise UserError(
             f"`device={device}` is one GPU for {here} processes: leave `device` out, so that each takes the GPU of its number, "
@@ -217,7 +217,7 @@ def own(device: str) -> str:
 
 def shared(net: nn.Module) -> nn.Module:
     """The network as it is called in training: its gradients are the mean over all processes."""
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return net
     return DistributedDataParallel(net, gradient_as_bucket_view=True)
 
@@ -230,7 +230,7 @@ def adding_up(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManage
 @torch.no_grad()
 def align(net: nn.Module) -> None:
     """Give every process the statistics that the first one has: each BN has seen its own share of the last batch."""
-    if ranks.size() > 1:
+    if ranks.world_size() > 1:
         for buffer in net.buffers():
             dist.broadcast(buffer, src=0)
 
@@ -275,10 +275,10 @@ class SynchronizedNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) of any precision; the same number of values in each process."""
-        if not self.training or ranks.size() == 1:
+        if not self.training or ranks.world_size() == 1:
             return super().forward(x)
         over, values = (0, 2, 3), x.float()
-        count = values.numel() // values.shape[1] * ranks.size()
+        count = values.numel() // values.shape[1] * ranks.world_size()
         mean = _Sum.apply(values.sum(over)) / count
         centered = values - mean[:, None, None]
         variance = _Sum.apply(centered.square().sum(over)) / count

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from resnets import ranks
-from resnets.atomic_write import replacing
+from resnets.atomic_write import replace_file
 from resnets.data.loading import loader, ram_cache
 from resnets.data.loading.epoch_order import Place, Plan
 from resnets.data.loading.epoch_order import order as order_of
 from resnets.data.loading.loader import Evaluation
 from resnets.data.loading.worker_processes import Batch
 from resnets.inference.model_runner import Runner
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
 from resnets.training.optimization import freeze
 from resnets.training.state import Parts
@@ -55,19 +55,19 @@ def pool(parts: Parts, epoch: int, run: Path) -> None:
     frozen = _frozen_epochs(parts)
     if epoch >= frozen or (reason := _unfit(parts)):
         if epoch < frozen:
-            say(f"the frozen backbone is run in every epoch: {reason}")
+            log(f"the frozen backbone is run in every epoch: {reason}")
         return
     path, key = run / "state" / FILE, _key(parts)
     vectors = _read(path, key)
     if vectors is None:
         views = _views(parts)
         if not views:
-            say("the frozen backbone is run in every epoch: its vectors would not fit into memory")
+            log("the frozen backbone is run in every epoch: its vectors would not fit into memory")
             return
         vectors = _computed(parts, views)
         _write(path, key, vectors)
     views = len(vectors.train)  # those of the run's beginning, however much memory is free now
-    say(f"the frozen backbone was run once: {views} view{'s' * (views > 1)} of each training image")
+    log(f"the frozen backbone was run once: {views} view{'s' * (views > 1)} of each training image")
     feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
     parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
     if parts.val is not None:
@@ -191,7 +191,7 @@ def _frozen_epochs(parts: Parts) -> int:
 
 def _unfit(parts: Parts) -> str:
     """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
-    if ranks.size() > 1:
+    if ranks.world_size() > 1:
         return "each of the processes has its share of the images"
     mixing = parts.recipe.augment.mixup_alpha or parts.recipe.augment.cutmix_alpha
     if mixing:
@@ -229,8 +229,11 @@ def _computed(parts: Parts, views: int) -> Vectors:
     train = torch.empty(views, count, parts.net.head.features)
     own = feed.plan
     plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
-    for view, positions, images in track(
-        _looks(feed, plan, views), what="running the frozen backbone", total=views * -(-count // batch), unit="batches"
+    for view, positions, images in progress_bar(
+        _looks(feed, plan, views),
+        description="running the frozen backbone",
+        total=views * -(-count // batch),
+        unit="batches",
     ):
         train[view, positions] = job.embed(images).cpu()
     val = torch.empty(len(parts.val_labels), parts.net.head.features)
@@ -285,7 +288,7 @@ def _read(path: Path, key: str) -> Vectors | None:
 
 
 def _write(path: Path, key: str, vectors: Vectors) -> None:
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         # One entry: the library writes several in an order that changes from run to run.
         metadata = {"of": f"{key} {_digest(vectors)} {vectors.backend}"}
         safetensors.torch.save_file({"train": vectors.train, "val": vectors.val}, temporary, metadata=metadata)

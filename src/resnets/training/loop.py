@@ -21,7 +21,7 @@ from resnets import atomic_write, ranks
 from resnets.data.loading.epoch_order import Place
 from resnets.data.loading.worker_processes import DIED, Batch, WorkerError, died
 from resnets.errors import JobError
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 from resnets.recipes.save_interval import Interval
 from resnets.training import choose_device, console, distributed
 from resnets.training.evaluation import best_checkpoint
@@ -57,7 +57,7 @@ def run(parts: Parts, state: State, folder: Path) -> State:
                 gained = _close_epoch(parts, state, folder, row, logits)
             console.epoch(parts, state, row, gained=gained)
     if received:
-        say(f"stopped after step {state.total_step} of {parts.total_steps}; go on with `resume={folder}`")
+        log(f"stopped after step {state.total_step} of {parts.total_steps}; go on with `resume={folder}`")
         raise KeyboardInterrupt
     return state
 
@@ -78,7 +78,7 @@ def _batches(parts: Parts, place: Place, received: list[int]) -> Generator[Batch
     """The batches; a signal ends the wait for one that does not come."""
 
     def waiting() -> None:
-        if received and ranks.size() > 1:
+        if received and ranks.world_size() > 1:
             raise KeyboardInterrupt  # the others wait for this step, and could not save with this process
         if received:
             raise Stopped
@@ -101,7 +101,7 @@ def _epoch(
     parts.net.train()
     steps = min(parts.feed.plan.steps_per_epoch - state.step, parts.total_steps - state.total_step)
     what, before = f"epoch {state.epoch + 1}", state.step
-    for _ in track(range(steps), what=what, total=before + steps, unit="batches", before=before):
+    for _ in progress_bar(range(steps), description=what, total=before + steps, unit="batches", initial=before):
         start = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - start
@@ -114,7 +114,7 @@ def _epoch(
         if not math.isfinite(loss):
             raise JobError(console.not_finite(parts, state.total_step + 1, batch, f"The loss became {loss}"))
         if parts.pace.after_step(seen - right, seen):
-            say(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
+            log(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
         took = time.perf_counter() - start
         for name, value in zip(SUMS, (summed, right, seen, waited, took), strict=True):
             state.sums[name] += value
@@ -181,7 +181,7 @@ def _close_epoch(parts: Parts, state: State, folder: Path, row: dict[str, Any], 
     if logits is not None and distributed.first():
         state.take(logits, parts.val_labels, parts.val_units)
     if row["val/loss"] is not None and parts.pace.after_epoch(row["val/loss"]):
-        say(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
+        log(f"no gain for {parts.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
     patience = parts.recipe.stop.patience_epochs
     tired = patience is not None and state.epochs_without_gain >= patience
     state.finished = tired or state.total_step >= parts.total_steps
@@ -195,7 +195,7 @@ def _save_all(parts: Parts, state: State, folder: Path, *, gained: bool = False)
         best, last = (folder / "weights" / f"{name}.safetensors" for name in ("best", "last"))
         parts.save_weights(last, parts.judged, state.rows[-1] if state.rows else {})
         if gained:
-            atomic_write.duplicate(last, best)
+            atomic_write.link_or_copy(last, best)
     save(parts, state, folder)
     if distributed.first():
         run_dir.write_rows(folder, state.rows)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnets.data.loading.epoch_order import Place
-from resnets.progress import track
+from resnets.progress import progress_bar
 from resnets.training import loop
 from resnets.training.optimization import freeze
 from resnets.training.state import Parts
@@ -31,7 +31,7 @@ def find(parts: Parts, *, low: float, high: float, steps: int) -> RangeTest:
     rates: list[float] = []
     losses: list[float] = []
     with contextlib.closing(parts.feed.batches(Place())) as batches:
-        for step in track(range(steps), what="range test", total=steps, unit="batches"):
+        for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
             rate = low * (high / low) ** (step / max(steps - 1, 1))
             for group in parts.optimizer.param_groups:
                 group["lr"] = rate * group["base_lr"] / parts.recipe.optim.lr

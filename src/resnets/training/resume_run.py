@@ -18,7 +18,7 @@ from resnets.data.split import split
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
-from resnets.progress import say
+from resnets.progress import log
 from resnets.recipes.recipe import Recipe, assign, keys, override
 from resnets.training import choose_device, distributed
 from resnets.training import state as states
@@ -70,7 +70,7 @@ def recipe_of(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> 
         )
     if "speed.device" in changes:
         changes["speed.device"] = choose_device.device(changes["speed.device"]).value
-        say(f"begun on {begun.speed.device}: on {changes['speed.device']} it goes on with other last bits")
+        log(f"begun on {begun.speed.device}: on {changes['speed.device']} it goes on with other last bits")
     for key, value in changes.items():
         begun = assign(begun, key, value)
     return begun
@@ -181,7 +181,7 @@ def tell_differences(begun: Mapping[str, Any]) -> None:
             if before.get(name, value) != value
         ]
         if other:
-            say(f"warning: what follows may differ in the last bits: {'; '.join(other)}")
+            log(f"warning: what follows may differ in the last bits: {'; '.join(other)}")
 
 
 def extended(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Recipe:
@@ -218,13 +218,13 @@ def extend(run: Path, parts: Parts, state: State) -> None:
     if distributed.first():
         run_dir.change_recipe(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
     states.save(parts, state, run)
-    say(
+    log(
         f"{parts.total_steps - step} more steps, on the schedule of a run of {parts.total_steps} from here on: "
         f"the learning rate goes on at {parts.pace.share(step):.3g} of its highest"
     )
     if parts.pace.share(step) < LITTLE:
         more = f"`epochs=+{state.epoch}` would begin at half of the highest rate; or "
-        say(
+        log(
             "warning: at so low a rate these epochs will change little; "
             f"{more if recipe.schedule.name == 'cosine' else ''}begin a new schedule from these weights: "
             f"resnets train DATA --weights {shlex.quote(str(run))}"

@@ -23,7 +23,7 @@ from resnets.errors import UserError
 from resnets.models import spec as specs
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
-from resnets.progress import say
+from resnets.progress import log
 from resnets.recipes.recipe import Recipe, total_steps
 from resnets.report.figures import image_grid
 from resnets.training import choose_device, distributed
@@ -115,7 +115,7 @@ def readable(source: Source, on_bad: str) -> Source:
     """
     if isinstance(source.samples, Stored):
         return source
-    rank, size, count = ranks.rank(), ranks.size(), len(source.samples)
+    rank, size, count = ranks.rank(), ranks.world_size(), len(source.samples)
     mine = source.samples[count * rank // size : count * (rank + 1) // size]
     judged = [each for share in distributed.gathered(check.judged(mine)) for each in share]
     failures = [error for _, error in judged if error]
@@ -132,16 +132,16 @@ def readable(source: Source, on_bad: str) -> Source:
     )
     if not failures:
         return replace(source, samples=kept)
-    say(f"left out {counted(len(failures), 'image')} that cannot be read:")
+    log(f"left out {counted(len(failures), 'image')} that cannot be read:")
     for failure in failures[:SHOWN]:
-        say(f"  {failure}")
+        log(f"  {failure}")
     if len(failures) > SHOWN:
-        say(f"  and {len(failures) - SHOWN:,} more")
+        log(f"  and {len(failures) - SHOWN:,} more")
     if not kept:
         raise UserError(f"None of the {count:,} images of '{source.root}' can be read.")
     labels = {each.label for each in kept}
     if emptied := [name for name in source.classes if name not in labels]:
-        say(f"left out {listed(emptied)} altogether: no image of it can be read")
+        log(f"left out {listed(emptied)} altogether: no image of it can be read")
     return replace(
         source,
         samples=kept,
@@ -223,11 +223,11 @@ def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     same = {name: tensor.shape for name, tensor in own.items()} == {n: t.shape for n, t in parent.tensors.items()}
     if tuple(classes) == parent.classes and same:
         net.load_state_dict(checkpoints.network(parent).state_dict())
-        say("the weights have the same classes: their head is kept")
+        log("the weights have the same classes: their head is kept")
     else:
         new = checkpoints.adapt(net, parent)
         why = "" if parent.classes else "; the weights have no class names, so their head is not kept"
-        say(f"new head for {len(classes)} classes: {', '.join(new)}{why}")
+        log(f"new head for {len(classes)} classes: {', '.join(new)}{why}")
     return net, spec
 
 
@@ -243,7 +243,7 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
         choose_device.deterministic()
     train, val = source.part("train"), source.part("val") if "val" in source.parts else []
     net, spec = network(recipe, source.classes, parent)
-    if ranks.size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
+    if ranks.world_size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
         choose_device.seed_everything(recipe.seed + ranks.rank())
     feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
@@ -287,10 +287,10 @@ def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
     side = recipe.data.imgsz or 0
     wanted = framing(recipe, None if parent is None else parent.preprocess).shorter_side
     if notice := read_shards.enlarged(source, wanted):
-        say(f"warning: {notice}, or take a smaller `imgsz`")
+        log(f"warning: {notice}, or take a smaller `imgsz`")
     stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
     if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
-        say(
+        log(
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of an image of {side} pixels; "
             "`stem=cifar` keeps its detail"
         )
@@ -299,7 +299,7 @@ def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
         if not freeze.whole_by(recipe):
             stages = int(recipe.freeze.layers)
             part = f"stem with the first {counted(stages, 'stage')}" if stages else "stem"
-        say(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
+        log(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
 
 
 def counts(source: Source) -> str:

@@ -17,7 +17,7 @@ from resnets import ranks
 from resnets.data.loading.epoch_order import Place
 from resnets.data.loading.loader import Evaluation
 from resnets.models.resnet import ResNet
-from resnets.progress import say
+from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.training import distributed
 from resnets.training.evaluation import best_checkpoint, cross_fitting
@@ -137,8 +137,10 @@ def restore(parts: Parts, folder: Path) -> State:
     if parts.ema is not None:
         parts.ema.load_state_dict(state_file.under("ema", tensors))
     parts.pace.load_state_dict(facts["pace"])
-    if len(facts["random"]) != ranks.size():
-        say(f"begun with {len(facts['random'])} processes: with {ranks.size()} it goes on, but as another run would")
+    if len(facts["random"]) != ranks.world_size():
+        log(
+            f"begun with {len(facts['random'])} processes: with {ranks.world_size()} it goes on, but as another run would"
+        )
     if (rank := ranks.rank()) < len(facts["random"]):
         state_file.restore_random(state_file.under(_random(rank), tensors), facts["random"][rank])
     return _state(tensors, facts)

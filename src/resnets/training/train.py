@@ -16,7 +16,7 @@ from resnets.data.datasets.open_dataset import Source
 from resnets.data.split import seen_in_training as ancestry
 from resnets.data.split.seen_in_training import Lineage
 from resnets.errors import JobError, UserError
-from resnets.progress import say
+from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.recipes.save_interval import Interval
 from resnets.report.figures import lr_find_curve
@@ -96,18 +96,18 @@ def train(
             raise UserError("Name the images to train on: resnets train DATA (or go on with `resume` RUN).")
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
-            distributed.by_first(lambda: atomic_write.check_folder(out))
+            distributed.by_first(lambda: atomic_write.check_folder_writable(out))
         draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
         if dry_run:
-            say(setup.outline(draft.recipe, source))
+            log(setup.outline(draft.recipe, source))
             return None
         place = Path(out), name or _name(draft.recipe)
         if (begun := attempt.remembered()) is not None:
-            say(f"this job was begun anew: its run '{begun}' goes on")
+            log(f"this job was begun anew: its run '{begun}' goes on")
             return _resume(begun, {}, (), None)
         run = distributed.by_first(lambda: run_dir.create(*place))
         if name and run.name != name:
-            say(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
+            log(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
         with distributed.holding(run):
             if distributed.first():
                 resume_run.keep_parts(run, source)
@@ -140,7 +140,7 @@ def lr_find(
         UserError: `low` is not below `high`, or the job is not possible as asked.
         JobError: the loss never fell.
     """
-    if ranks.size() > 1:
+    if ranks.world_size() > 1:
         raise UserError("A range test is the work of one process: run it without torchrun.")
     if not 0 < low < high:
         raise UserError(
@@ -148,15 +148,15 @@ def lr_find(
         )
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
-    atomic_write.check_file(out)
+    atomic_write.check_file_writable(out)
     draft, source, parent = _prepared(
         data, model, weights, recipe, drafts.arguments(values), overrides, for_range_test=True
     )
     found = range_test.find(setup.parts(draft.recipe, source, parent, {}), low=low, high=high, steps=steps)
     if found.suggestion is not None:
-        say(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
+        log(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
     lr_find_curve.draw(found.rates, found.losses, found.suggestion, Path(out))
-    say(f"curve: {out}")
+    log(f"curve: {out}")
     if found.suggestion is None:
         raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
     return found.suggestion
@@ -187,13 +187,13 @@ def _prepared(
     past = _lineage(draft.recipe, parent)
     asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
     source = setup.divided(source, draft.recipe, None if any(map(draft.given, asked)) else past.splits)
-    say(setup.counts(source))
+    log(setup.counts(source))
     autoconfig.complete(draft, setup.facts(source, draft.recipe, parent))
     train_count, val_count = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
-    conflicts.check_sizes(draft, train_count, val_count, ranks.size())
-    say(f"{draft.recipe.model.name} on {data}, recipe {draft.recipe.name}; chosen for you:")
+    conflicts.check_sizes(draft, train_count, val_count, ranks.world_size())
+    log(f"{draft.recipe.model.name} on {data}, recipe {draft.recipe.name}; chosen for you:")
     spec = setup.specification(draft.recipe, source.classes, parent)
-    setup.check_batch_norm(draft.recipe, spec, ranks.size())
+    setup.check_batch_norm(draft.recipe, spec, ranks.world_size())
     autoconfig.tell(draft)
     setup.warn(draft.recipe, source, parent)
     if parent is not None:
@@ -225,14 +225,14 @@ def _tell_seen(past: Lineage, source: Source) -> None:
     """Say what the weights have learned from of the images that will judge the run."""
     for part in ("val", "test"):
         if part in source.parts and (notice := past.notice(source.part(part), "the weights", PART_NAMES[part])):
-            say(f"warning: {notice}" if past.seen(source.part(part)) else notice)
+            log(f"warning: {notice}" if past.seen(source.part(part)) else notice)
 
 
 def _run(
     run: Path, recipe: Recipe, source: Source, parent: Checkpoint | None, *, more: int | None = None
 ) -> TrainResult:
     """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
-    say(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
+    log(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
     provenance = distributed.by_first(lambda: resume_run.provenance(run, recipe))
     provenance["train_images"] = len(source.part("train"))
     parts = setup.parts(recipe, source, parent, provenance)
@@ -252,9 +252,9 @@ def _run(
         if more and state.finished:
             resume_run.extend(run, parts, state)
         if state.finished:
-            say(f"the run had ended after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
+            log(f"the run had ended after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
         else:
-            say(f"going on after step {state.total_step} of {parts.total_steps}")
+            log(f"going on after step {state.total_step} of {parts.total_steps}")
     frozen_features.pool(parts, state.epoch, run)
     loop.run(parts, state, run)
     if not distributed.first():
@@ -274,23 +274,23 @@ def _run(
         pooled=frozen_features.of_validation(parts, state.best_epoch, run),
     )
     if metrics:
-        say(console.result(metrics, state.best_epoch))
-    say(f"report: {run / 'report.html'}")
-    say(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
+        log(console.result(metrics, state.best_epoch))
+    log(f"report: {run / 'report.html'}")
+    log(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
     return TrainResult(run, metrics)
 
 
 def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
     """Go on with `run` from its last saved state, with the same data, split and recipe."""
     recipe = distributed.by_first(lambda: resume_run.recipe_of(run, asked, overrides))
-    autoconfig.check_shares(recipe.data.batch or ranks.size())
+    autoconfig.check_shares(recipe.data.batch or ranks.world_size())
     with distributed.holding(run):
         if distributed.first():
             run_dir.clear_unfinished(run)
         if distributed.first() and not resume_file.states(run / "state"):
-            say("nothing was saved before the run ended: it begins anew")
+            log("nothing was saved before the run ended: it begins anew")
         source, parent = resume_run.materials(run, recipe)
-        setup.check_batch_norm(recipe, setup.specification(recipe, source.classes, parent), ranks.size())
+        setup.check_batch_norm(recipe, setup.specification(recipe, source.classes, parent), ranks.world_size())
         if more:
             steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
             longer = recipe

@@ -20,7 +20,7 @@ from resnets.data.loading.epoch_order import Place, Plan
 from resnets.data.loading.loader import Evaluation
 from resnets.data.loading.worker_processes import Batch
 from resnets.errors import UserError
-from resnets.progress import say
+from resnets.progress import log
 from resnets.recipes.recipe import Augment, Data, Recipe
 
 VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation images that are ready for the network
@@ -52,7 +52,7 @@ class Feed:
         self.weights, draw = self._weights(samples)
         batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
         blocks = samples.blocks if isinstance(samples, Stored) else None
-        self.plan = Plan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.size(), blocks)
+        self.plan = Plan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), blocks)
         self.whole = augmentation.WholeBatch(
             len(samples),
             seed=recipe.seed,
@@ -144,14 +144,14 @@ class Feed:
 
         Each image is that of one process, and the processes' shares follow each other in the order of the images.
         """
-        rank, size = ranks.rank(), ranks.size()
+        rank, size = ranks.rank(), ranks.world_size()
         mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
         return Evaluation(
             paths(mine),
             self.preprocess.load,
             batch=EVALUATION_BATCH,
             workers=None if self.recipe.data.workers else 0,
-            memory=round(VAL_MEMORY_SHARE * ram_cache.free_memory() / ranks.local_size()),
+            memory=round(VAL_MEMORY_SHARE * ram_cache.free_memory() / ranks.local_world_size()),
         )
 
 
@@ -163,13 +163,13 @@ def _kept(
     side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
     small = f"to decode less in each epoch, write them smaller once: resnets data shard {part.location} SHARDS --resize {side}"
     decision = ram_cache.decide(part.cache, source, advice="" if isinstance(samples, Stored) else small)
-    say(f"  {decision}")
+    log(f"  {decision}")
     return ram_cache.InMemory(source, size=size) if decision.where == "ram" else source
 
 
 def _shared_out(batch: int) -> int:
     """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
-    size = ranks.size()
+    size = ranks.world_size()
     if batch < size:
         raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger `batch`.")
     return batch // size * size

@@ -103,7 +103,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "provenance": dict(checkpoint.provenance),
     }
     text = _canonical({**header, "checksum": _checksum(header, tensors)})
-    with atomic_write.replacing(path) as temporary:
+    with atomic_write.replace_file(path) as temporary:
         # One key only: the library writes several in an order that changes from run to run.
         safetensors.torch.save_file(tensors, temporary, metadata={KEY: text})
 

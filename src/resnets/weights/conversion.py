@@ -124,9 +124,9 @@ def _check_request(request: Request, to: str) -> None:
 def _check_place(out: str | Path, to: str) -> None:
     folder = to == "huggingface" or (to == "timm" and not timm.is_file(out))
     if not folder:
-        atomic_write.check_file(out)
+        atomic_write.check_file_writable(out)
     elif not Path(out).is_file():  # of which the format itself says more
-        atomic_write.check_folder(out)
+        atomic_write.check_folder_writable(out)
 
 
 def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:

@@ -13,7 +13,7 @@ from resnets.data.sha256 import sha256
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
-from resnets.progress import say
+from resnets.progress import log
 from resnets.weights import adapt, conversion, provenance
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
@@ -70,7 +70,7 @@ def _told(entry: Published, model: str) -> str:
         f"license {entry.license}" if entry.license else "",
         "with " + ", ".join(f"{key}={value}" for key, value in entry.overrides.items()) if entry.overrides else "",
     ]
-    say(f"ImageNet weights for {model}: {entry.name}, {', '.join(fact for fact in facts if fact)}")
+    log(f"ImageNet weights for {model}: {entry.name}, {', '.join(fact for fact in facts if fact)}")
     return entry.name
 
 
@@ -163,7 +163,7 @@ def _whole(
     others = classes if classes != found.spec.classes else None
     found, notes = adapt.adapted(found, classes=others, in_channels=in_channels)
     for note in notes:
-        say(note)
+        log(note)
     return checkpoints.network(found)
 
 
@@ -173,7 +173,7 @@ def _converted(entry: Published, path: Path) -> Checkpoint:
     keymap = registry.find(entry.format).keymap(spec, top=top)
     tensors = keymap.ours(foreign.tensors)
     if not top:
-        say(f"{entry.name} has no last layer: a new, untrained one for {spec.classes} classes")
+        log(f"{entry.name} has no last layer: a new, untrained one for {spec.classes} classes")
         tensors |= adapt.new_head(spec)
     return Checkpoint(
         spec=spec,

@@ -58,7 +58,7 @@ def check(
     from resnets.data.datasets import open_dataset
 
     if html:
-        atomic_write.check_file(html)
+        atomic_write.check_file_writable(html)
     report = doctor.check(open_dataset.read(data, closed="skip"), workers=workers)
     if as_json:
         output.echo(report.to_json(), end="")
@@ -97,7 +97,7 @@ def split(
     from resnets.data.datasets import open_dataset
     from resnets.data.split import split as splits
 
-    atomic_write.check_file(out)
+    atomic_write.check_file_writable(out)
     done = splits.split(
         open_dataset.read(data),
         val_fraction=val_fraction,

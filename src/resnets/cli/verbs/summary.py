@@ -40,7 +40,7 @@ def summary(
 
     from resnets.models import zoo
     from resnets.models.summary import layer_table as layers
-    from resnets.progress import say
+    from resnets.progress import log
 
     if draw:
         from resnets.models.summary import diagram
@@ -64,7 +64,7 @@ def summary(
         output.echo(layers.table(rows, totals, width=_width()), end="")
     if draw:
         diagram.draw(net, draw, size, title=name)
-        say(f"drawn: {draw}")
+        log(f"drawn: {draw}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from resnets.data.check.problem_kinds import Problem
 from resnets.data.datasets.dataset import PARTS, Sample, Source, counted
 from resnets.data.image.decode import DecodeError
 from resnets.data.thread_pool import in_order
-from resnets.progress import track
+from resnets.progress import progress_bar
 
 SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorter sides, in pixels
 
@@ -73,7 +73,7 @@ def check(source: Source, *, workers: int | None = None) -> CheckReport:
         workers: number of processes; all processors by default.
     """
     paths = [sample.path for sample in source.samples]
-    workers = ranks.cores() if workers is None else workers
+    workers = ranks.cpus_per_rank() if workers is None else workers
     found = list(check_file.spread(check_file.examine, paths, workers=workers, what="checking"))
     readable = [each for each in found if each.info and not each.error]
     return CheckReport(
@@ -95,7 +95,7 @@ def judged(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
     Every image is decoded once, by threads: 0.7 ms of processor time for a JPEG of 320x240 pixels.
     """
     made = in_order(check_file.judge, (sample.path for sample in samples), workers=None, ahead=64)
-    return list(track(made, what="looking", total=len(samples), unit="images"))
+    return list(progress_bar(made, description="looking", total=len(samples), unit="images"))
 
 
 def within(root: str, path: str) -> str:

@@ -20,7 +20,7 @@ from resnets.data.image.decode import DecodeError, ImageInfo, decode, decode_ima
 from resnets.data.image.stored_bytes import opened, short
 from resnets.data.thread_pool import in_order
 from resnets.errors import JobError
-from resnets.progress import track
+from resnets.progress import progress_bar
 
 Result = TypeVar("Result")
 
@@ -96,9 +96,9 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
         JobError: a process was killed, most likely because memory ran out; or a file cannot be read to its end after the
             patience of this process, and is named.
     """
-    shown = {"what": what, "total": len(paths), "unit": "images"}
+    shown = {"description": what, "total": len(paths), "unit": "images"}
     if workers <= 1 or len(paths) <= 2 * CHUNK:
-        yield from track(in_order(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
+        yield from progress_bar(in_order(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
         return
     places = RawArray("q", -(-len(paths) // CHUNK))
     pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(places,))
@@ -106,7 +106,7 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
     results = in_order(_Chunk.results, chunks, workers=1, ahead=AHEAD * workers)  # one thread waits for the processes
     whole = False
     try:
-        yield from track(chain.from_iterable(results), **shown)  # type: ignore[arg-type]
+        yield from progress_bar(chain.from_iterable(results), **shown)  # type: ignore[arg-type]
         whole = True
     except BrokenProcessPool as error:
         raise JobError("A process that reads images was killed; memory may be short. Use `workers=1`.") from error
@@ -150,4 +150,4 @@ def _start(places: Any) -> None:
     global _places
     _places = places
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
-    ranks.ignore_image_remarks()
+    ranks.ignore_pillow_warnings()

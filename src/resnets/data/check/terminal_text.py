@@ -66,7 +66,7 @@ def _problem(root: str, problem: Problem) -> Iterator[Text]:
         yield Text(" " * INDENT + _finding(root, finding))
     if len(problem.findings) > SHOWN_CASES:
         more = f"and {len(problem.findings) - SHOWN_CASES:,} more: `html` and `json` have all"
-        yield Text(" " * INDENT + progress.rephrase(more), style="dim")
+        yield Text(" " * INDENT + progress.format_message(more), style="dim")
 
 
 def _finding(root: str, finding: Finding) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from resnets.data.datasets import shapes
 from resnets.errors import JobError, UserError, suggestion
-from resnets.progress import track
+from resnets.progress import progress_bar
 
 NAMES = ("digits", "shapes")
 VERSION = 1  # of what is written; a new one is a new folder in the cache
@@ -147,7 +147,7 @@ def _write_digits(folder: Path, side: int) -> None:
 
     images, labels = load_digits(return_X_y=True)
     parts = {index: part for digit in range(10) for index, part in _assigned(np.flatnonzero(labels == digit).tolist())}
-    for index in track(range(len(images)), what="writing", unit="images"):
+    for index in progress_bar(range(len(images)), description="writing", unit="images"):
         values = np.rint(images[index].reshape(8, 8) * (255 / 16)).astype(np.uint8)
         place = folder / parts[index] / str(labels[index])
         place.mkdir(parents=True, exist_ok=True)

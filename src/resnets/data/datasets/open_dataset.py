@@ -11,7 +11,7 @@ from resnets.data.datasets.dataset import NotUsed, Sample, Source, bind
 from resnets.data.datasets.manifests import MANIFESTS, read_manifest
 from resnets.data.image.formats import ALL_SUFFIXES
 from resnets.errors import UserError, suggestion
-from resnets.progress import say
+from resnets.progress import log
 
 __all__ = ["Sample", "Source", "bind", "read"]
 
@@ -38,9 +38,9 @@ def read(location: str | Path, *, closed: str = "error") -> Source:
     if closed == "error":
         walk_folders.refuse_closed(source.unused)
     if line := walk_folders.line(source.unused):
-        say(line)
+        log(line)
     for doubt in source.doubts:
-        say(f"warning: {doubt}")
+        log(f"warning: {doubt}")
     return source
 
 

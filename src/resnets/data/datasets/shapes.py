@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from resnets.errors import UserError
-from resnets.progress import track
+from resnets.progress import progress_bar
 
 CLASSES = ("circle", "cross", "hexagon", "square", "star", "triangle")
 PARTS = ("train", "train", "train", "val", "test")  # of five images of a class in a row
@@ -69,7 +69,7 @@ def write(folder: Path, chosen: Settings) -> None:
     size and the number of objects, but not on how many images there are.
     """
     rows = []
-    for index in track(range(chosen.count), what="writing", unit="images"):
+    for index in progress_bar(range(chosen.count), description="writing", unit="images"):
         label = CLASSES[index % len(CLASSES)]
         part = PARTS[index // len(CLASSES) % len(PARTS)]
         name = f"{part}/{label}/{index:06}.png"

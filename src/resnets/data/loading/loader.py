@@ -107,7 +107,7 @@ def varied(
     Raises:
         JobError: an image that can no longer be read, named; a worker that has died, or is stuck.
     """
-    ranks.patience()  # so that a wrong one is refused before it is needed
+    ranks.timeout_seconds()  # so that a wrong one is refused before it is needed
     loader = DataLoader(
         _Varied(images, vary, plan.seed),
         batch_sampler=_Keys(plan, start),

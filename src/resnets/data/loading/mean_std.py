@@ -8,7 +8,7 @@ import numpy as np
 
 from resnets.data.loading.ram_cache import AHEAD, Decoded, Images
 from resnets.data.thread_pool import in_order
-from resnets.progress import track
+from resnets.progress import progress_bar
 
 DIGITS = 6  # after the point, of 0..1; finer than a 255th by far, and short in the header of a checkpoint
 
@@ -16,7 +16,7 @@ DIGITS = 6  # after the point, of 0..1; finer than a 255th by far, and short in 
 def channels(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels, for values of 0 to 1."""
     total, squares, count = np.zeros(3), np.zeros(3), 0
-    for image in track(_each(images), what="colors", total=len(images), unit="images"):
+    for image in progress_bar(_each(images), description="colors", total=len(images), unit="images"):
         values = image.reshape(-1, 3).astype(np.float64) / 255
         total += values.sum(0)
         squares += (values**2).sum(0)
@@ -30,7 +30,7 @@ def channels(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def mean_image(images: Images) -> tuple[float, ...]:
     """The mean of images of one size, for values of 0 to 1, as 3 * h * w numbers in the order channel, row, column."""
     total = np.zeros(images[0].shape)
-    for image in track(_each(images), what="mean image", total=len(images), unit="images"):
+    for image in progress_bar(_each(images), description="mean image", total=len(images), unit="images"):
         total += image
     return _rounded(total.transpose(2, 0, 1) / (255 * len(images)))
 

@@ -15,7 +15,7 @@ from resnets.data.image.resizing import middle
 from resnets.data.loading.augmentation import as_tensor
 from resnets.data.thread_pool import in_order
 from resnets.errors import JobError
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 from resnets.resource_limits import free_memory
 
 MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
@@ -75,7 +75,7 @@ class InMemory:
             return image
 
         made = in_order(load, enumerate(source.paths), workers=None, ahead=AHEAD)
-        images = list(track(made, what="decoding", total=len(source), unit="images"))
+        images = list(progress_bar(made, description="decoding", total=len(source), unit="images"))
         if failures:
             raise JobError(f"{failed(failures, advice='')}. They could be read when the run began.")
         kept = [image for image in images if image is not None]
@@ -92,9 +92,9 @@ def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them
     """Say what is wrong with each file (the first twenty of them), and return the one line of the error."""
     ordered = sorted(failures, key=str)
     for error in ordered[:SHOWN_FAILURES]:
-        say(f"  {error}")
+        log(f"  {error}")
     if len(ordered) > SHOWN_FAILURES:
-        say(f"  and {len(ordered) - SHOWN_FAILURES} more")
+        log(f"  and {len(ordered) - SHOWN_FAILURES} more")
     names = listed([error.path for error in ordered], SHOWN_FAILURES)
     return f"{counted(len(failures), 'image')} cannot be read: {names}{'; ' if advice else ''}{advice}"
 
@@ -133,7 +133,7 @@ def decide(asked: str, source: Decoded, *, available: int | None = None, advice:
         available: bytes of memory; by default what is free, shared out to the processes on this machine.
         advice: what to do where they do not fit.
     """
-    available = free_memory() // ranks.local_size() if available is None else available
+    available = free_memory() // ranks.local_world_size() if available is None else available
     size = _estimate(source)
     amount = f"the images take {size / 1e6:,.0f} MB"
     if asked in ("ram", "off"):

@@ -48,7 +48,7 @@ def changed(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
 
 
 def start_worker(_: int) -> None:
-    ranks.ignore_image_remarks()
+    ranks.ignore_pillow_warnings()
     torch.set_num_threads(1)  # the cores are shared out by the number of workers
     # Ctrl-C, and the SIGTERM of many job managers, reach the whole group; the main process ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -94,9 +94,9 @@ def next_of(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Bat
             if "DataLoader timed out" not in str(error):
                 raise WorkerError(DIED) if died(error) else error from error
             waiting()
-            if time.monotonic() - begun > ranks.patience():
+            if time.monotonic() - begun > ranks.timeout_seconds():
                 raise WorkerError(
-                    f"No images have come for {ranks.patience() / 60:g} minutes: a process that prepares them is stuck, "
+                    f"No images have come for {ranks.timeout_seconds() / 60:g} minutes: a process that prepares them is stuck, "
                     "perhaps on storage that does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer."
                 ) from error
 

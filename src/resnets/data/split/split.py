@@ -17,7 +17,7 @@ from resnets.data.sha256 import hashes
 from resnets.data.split.stratify import allot, units
 from resnets.data.thread_pool import in_order
 from resnets.errors import UserError
-from resnets.progress import say
+from resnets.progress import log
 
 HELD_OUT = ("val", "test")
 VAL_FRACTION, SEED = 0.2, 123  # where none is given
@@ -112,7 +112,7 @@ def inherited(
     _check_train_knows_all(made)
     _say_what_is_odd(made)
     _say_torn_groups(made)
-    say(
+    log(
         "the split is that of the weights, by the content of the images: "
         + ", ".join(f"{count:,} stay in {part}" for part, count in kept.items())
         + how
@@ -314,17 +314,17 @@ def _cut(
 def _say_what_is_odd(source: Source) -> None:
     alone = sorted(set(source.classes) - {sample.label for sample in source.part("val")})
     if alone and source.part("val"):
-        say(f"val has no image of {listed(alone, 5)}, so nothing can be said of how well that is learned")
+        log(f"val has no image of {listed(alone, 5)}, so nothing can be said of how well that is learned")
     copies: dict[str, list[Sample]] = defaultdict(list)
     for sample in source.samples:
         copies[str(sample.sha256)].append(sample)
     several = [each for each in copies.values() if len(each) > 1]
     torn = [each for each in several if len({sample.label for sample in each}) > 1]
     if torn:
-        say(f"{counted(len(torn), 'image')} under two labels, such as {_pair(torn[0])}: see `resnets data check`")
+        log(f"{counted(len(torn), 'image')} under two labels, such as {_pair(torn[0])}: see `resnets data check`")
     leaks = [each for each in several if len({sample.split for sample in each}) > 1]
     if leaks:
-        say(f"{counted(len(leaks), 'image')} in two parts, such as {_pair(leaks[0])}: results will look too good")
+        log(f"{counted(len(leaks), 'image')} in two parts, such as {_pair(leaks[0])}: results will look too good")
 
 
 def _say_torn_groups(source: Source) -> None:
@@ -333,7 +333,7 @@ def _say_torn_groups(source: Source) -> None:
         if sample.group:
             splits[sample.group].add(sample.split)
     if torn := sorted(group for group, found in splits.items() if len(found) > 1):
-        say(
+        log(
             f"warning: {counted(len(torn), 'group')} with images in more than one split ({listed(torn, 3)}): each stays where "
             "the data or the weights have it, so that results may look too good"
         )

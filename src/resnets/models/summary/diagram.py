@@ -75,7 +75,7 @@ def draw(net: nn.Module, out: str | Path, imgsz: int | tuple[int, int], *, title
     # Letters stay letters in the SVG, so that they can be searched; no date and a fixed salt, so that equal is equal.
     with (
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resnets"}),
-        atomic_write.replacing(out) as temporary,
+        atomic_write.replace_file(out) as temporary,
     ):
         metadata = {"Date": None} if suffix == ".svg" else None
         page.savefig(temporary, format=suffix[1:], dpi=PNG_DPI, metadata=metadata)
@@ -85,7 +85,7 @@ def check_place(out: str | Path) -> None:
     """Refuse a file that `draw` could not write, before the work; UserError or JobError as there."""
     if Path(out).suffix.lower() not in SUFFIXES:
         raise UserError(f"Cannot draw to '{out}': the name must end in {' or '.join(SUFFIXES)}.")
-    atomic_write.check_file(out)
+    atomic_write.check_file_writable(out)
 
 
 def figure(net: nn.Module, imgsz: int | tuple[int, int], *, title: str = "") -> Figure:

@@ -153,7 +153,7 @@ class Sheet:
 
         out = Path(out)
         image = Image.fromarray(self.pixels())
-        with atomic_write.replacing(out) as temporary:
+        with atomic_write.replace_file(out) as temporary:
             if out.suffix.lower() in (".jpg", ".jpeg"):
                 image.save(temporary, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
             else:

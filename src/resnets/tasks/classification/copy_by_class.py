@@ -56,7 +56,7 @@ def copy(image: str | Path, label: str, out: str | Path) -> Path:
 
 def _fill(image: Path, target: Path) -> None:
     try:
-        with atomic_write.replacing(target) as temporary:
+        with atomic_write.replace_file(target) as temporary:
             shutil.copyfile(image, temporary)
     except BaseException:
         target.unlink(missing_ok=True)  # empty still

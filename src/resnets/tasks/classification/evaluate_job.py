@@ -14,7 +14,7 @@ from resnets.data.datasets import open_dataset, read_shards, walk_folders
 from resnets.data.split import seen_in_training
 from resnets.data.split.seen_in_training import Lineage
 from resnets.errors import UserError
-from resnets.progress import say
+from resnets.progress import log
 from resnets.tasks.classification import calibration, load, metrics, test_time_augmentation
 from resnets.tasks.classification.compare import Comparison, compare
 from resnets.tasks.classification.prediction_set import Predictions
@@ -175,7 +175,7 @@ def check_place(out: str | Path) -> None:
     """
     if (Path(out) / "recipe.toml").exists():
         raise UserError(f"'{out}' is a run folder with results of its own. Choose another `out`, such as {out}/test.")
-    atomic_write.check_folder(out)
+    atomic_write.check_folder_writable(out)
 
 
 def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictions]]:
@@ -261,21 +261,21 @@ def _in_sample(files: Sequence[Path], selected: Sequence[int], part: Part, calib
 def _tell(part: Part, asked: str | None, calibrate: bool) -> None:
     names = {evaluation_split.ALL: "all images", evaluation_split.UNSEEN: "unseen images"}
     what = names.get(part.name, f"the part '{part.name}'")
-    say(f"judged on {what}, {len(part.samples):,} ({part.reason})")
+    log(f"judged on {what}, {len(part.samples):,} ({part.reason})")
     if calibrate and part.name != "val":
         if asked is None:
             raise UserError(
                 "`calibrate` needs images that the model was not trained on, and there is no val part. Name the part "
                 "with `split`, or with `split=all` where all are new to the model."
             )
-        say(f"warning: a temperature fitted on '{part.name}' makes the figures on the same images look better")
+        log(f"warning: a temperature fitted on '{part.name}' makes the figures on the same images look better")
 
 
 def _calibrated(file: Path, predictions: Predictions, data: str, part: Part) -> Predictions:
     temperature = calibration.calibrate(file, predictions, {"data": data, "split": part.name})
     after = replace(predictions, temperature=temperature)
     was, now = metrics.summarize(predictions), metrics.summarize(after)
-    say(
+    log(
         f"temperature {temperature:.3f} stored in '{file}' (was {predictions.temperature:.3f}): "
         f"loss {was['loss']:.4f} -> {now['loss']:.4f}, calibration error {100 * was['ece']:.1f} % -> {100 * now['ece']:.1f} %"
     )

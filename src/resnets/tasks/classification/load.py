@@ -15,7 +15,7 @@ from resnets.data.thread_pool import in_order
 from resnets.errors import ImageError, JobError, UserError, suggestion
 from resnets.inference.fold_batchnorm import classify
 from resnets.inference.model_runner import Job
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 from resnets.tasks.classification import test_time_augmentation
 from resnets.tasks.classification.classifier import Classifier, check_finite
 from resnets.tasks.classification.prediction import Prediction
@@ -108,7 +108,7 @@ def evaluate(
     bad: dict[int, str] = {}
     rows = [np.empty((0, len(columns[0])), dtype=np.float32)]
     number = 0
-    for chunk in chunks(track(ready, what="evaluating", total=len(samples), unit="images"), size):
+    for chunk in chunks(progress_bar(ready, description="evaluating", total=len(samples), unit="images"), size):
         for entry in chunk:
             if entry.error is None:
                 good.append(number)
@@ -226,7 +226,7 @@ def _tell_bad(samples: Sequence[Sample], bad: dict[int, str], on_bad: str) -> No
     if not bad:
         return
     for index, reason in bad.items():
-        say(f"'{samples[index].path}' {reason}")
+        log(f"'{samples[index].path}' {reason}")
     paths = [samples[index].path for index in bad]
     if on_bad == "error":
         raise JobError(
@@ -235,4 +235,4 @@ def _tell_bad(samples: Sequence[Sample], bad: dict[int, str], on_bad: str) -> No
         )
     if len(bad) == len(samples):
         raise JobError(f"Not one of the {len(samples):,} images can be read: {listed(paths, 5)}.")
-    say(f"left out: {len(bad):,} of {len(samples):,} images, which cannot be read")
+    log(f"left out: {len(bad):,} of {len(samples):,} images, which cannot be read")

@@ -14,7 +14,7 @@ from typing import TextIO
 from resnets import atomic_write
 from resnets.data.datasets.dataset import NotUsed, counted, listed
 from resnets.errors import JobError, UserError, printable
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 from resnets.tasks.classification import copy_by_class, load
 from resnets.tasks.classification.prediction import Prediction
 from resnets.tasks.classification.prediction_rows import CsvRows, JsonRows
@@ -76,7 +76,7 @@ def run(
                 counts[answer.label] += 1
             for sink in sinks:
                 sink(answer)
-    say(f"{len(found):,} image{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
+    log(f"{len(found):,} image{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
     if sort_into:
         _tell_sorted(counts, bad, sort_into)
     names = listed([answer.path for answer in bad], 5)
@@ -122,25 +122,25 @@ def _opened(path: str, stdout: TextIO) -> Iterator[TextIO]:
     if path == STDOUT:
         yield stdout
         return
-    with atomic_write.text(path) as file:
+    with atomic_write.open_text(path) as file:
         yield file
 
 
 def _folder(path: str) -> Path:
     """Made now, so that a place that cannot be written to is found before the work."""
-    atomic_write.check_folder(path)
+    atomic_write.check_folder_writable(path)
     os.makedirs(path, exist_ok=True)
     return Path(path)
 
 
 def _tracked(answers: Iterable[Prediction], total: int) -> Iterator[Prediction]:
-    return track(answers, what="predicting", total=total, unit="images")
+    return progress_bar(answers, description="predicting", total=total, unit="images")
 
 
 def _tell_sorted(counts: Counter[str], bad: Sequence[Prediction], folder: str) -> None:
     for answer in bad:
-        say(f"not sorted: '{answer.path}' {answer.error}")
+        log(f"not sorted: '{answer.path}' {answer.error}")
     shown = ", ".join(f"{printable(label)} {number:,}" for label, number in counts.most_common(10))
     more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
     left = f"; {counted(len(bad), 'image')} not sorted, listed above" if bad else ""
-    say(f"sorted into '{folder}': {shown or 'none'}{more}{left}")
+    log(f"sorted into '{folder}': {shown or 'none'}{more}{left}")

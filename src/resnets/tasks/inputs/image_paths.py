@@ -13,7 +13,7 @@ from resnets.data.datasets import walk_folders
 from resnets.data.datasets.dataset import NotUsed
 from resnets.data.image.formats import is_image_head
 from resnets.errors import UserError
-from resnets.progress import say
+from resnets.progress import log
 
 STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -45,9 +45,9 @@ def images(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -
     if not found:
         raise UserError(f"There are no images in {', '.join(empty)}.{f' {line[0].upper()}{line[1:]}.' if line else ''}")
     if line:
-        say(line)
+        log(line)
     for word in empty:
-        say(f"no images in {word}")
+        log(f"no images in {word}")
     return found
 
 

@@ -57,7 +57,7 @@ def validate(parts: Parts, received: Sequence[int] = ()) -> tuple[dict[str, floa
         return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}, None
     distributed.align(parts.judged)
     # Several processes stop together, after each has done its share.
-    images = parts.val if ranks.size() > 1 else until(received, parts.val)
+    images = parts.val if ranks.world_size() > 1 else until(received, parts.val)
     mine = predict(parts.called(parts.judged), images, parts.device, parts.precision)
     labels = parts.val_labels
     logits = torch.cat(distributed.gathered(mine))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from resnets.errors import JobError, UserError
-from resnets.progress import say
+from resnets.progress import log
 
 NAME = ".lock"
 
@@ -42,7 +42,7 @@ def held(run: Path) -> Iterator[None]:
                 f"The run '{run}' is being written by {holder}; wait for its end, or stop it first."
             ) from error
         except OSError as error:  # some network file systems have no locks
-            say(f"'{run}' cannot be locked ({error.strerror}): see to it that no other process works on it")
+            log(f"'{run}' cannot be locked ({error.strerror}): see to it that no other process works on it")
         file.truncate(0)
         file.seek(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())

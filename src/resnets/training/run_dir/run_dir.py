@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from resnets.atomic_write import UNFINISHED, write_text
+from resnets.atomic_write import TEMPORARY_PREFIX, write_text
 from resnets.errors import JobError, UserError, suggestion
 from resnets.recipes.recipe import Recipe, assign, keys
 
@@ -136,7 +136,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def clear_unfinished(run: Path) -> None:
     """Remove the temporary files that a killed process left behind; nobody else may be writing."""
-    for path in run.rglob(f"{UNFINISHED}*"):
+    for path in run.rglob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from resnets.progress import say
+from resnets.progress import log
 
 Item = TypeVar("Item")
 
@@ -35,7 +35,7 @@ def signals() -> Iterator[list[int]]:
         now = time.monotonic()
         if not received:
             first = now
-            say("stopping after this step; Ctrl-C once more to stop at once, without saving")
+            log("stopping after this step; Ctrl-C once more to stop at once, without saving")
         elif number == signal.SIGINT and now - first > ECHO_SECONDS:
             raise KeyboardInterrupt
         received.append(number)

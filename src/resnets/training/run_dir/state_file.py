@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from resnets.atomic_write import replacing
+from resnets.atomic_write import replace_file
 from resnets.errors import JobError, UserError
-from resnets.progress import say
+from resnets.progress import log
 
 KEPT_STATES = 2
 FORMAT = "resnets-state-3"
@@ -40,7 +40,7 @@ def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Ma
     path = folder / f"{steps_done:09d}.safetensors"
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         try:
             # One key only: the library writes several in an order that changes from run to run.
             save_file(whole, temporary, metadata={FORMAT: _digest(whole, text) + text})
@@ -70,7 +70,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             damaged.append((path, str(error)))
             continue
         for each, reason in damaged:
-            say(f"'{each}' is damaged ({reason}): the state before it is used, after step {int(path.stem)}")
+            log(f"'{each}' is damaged ({reason}): the state before it is used, after step {int(path.stem)}")
             each.replace(each.with_suffix(".damaged"))  # it would count as the newest for ever
         return content
     if damaged:

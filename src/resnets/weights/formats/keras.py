@@ -165,7 +165,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
             f"Keras cannot open the whole model of '{checkpoint.spec.name}' in its older format, .h5, which has layers alone and "
             f"no operation {', '.join(odd)}. Write .keras or .weights.h5."
         )
-    with atomic_write.replacing(path) as temporary:
+    with atomic_write.replace_file(path) as temporary:
         # Keras looks at the suffix, too.
         inner = Path(temporary).with_name(f"{Path(temporary).name}{suffix}")
         try:

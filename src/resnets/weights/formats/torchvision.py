@@ -174,7 +174,7 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     suffix = Path(path).suffix.lower()
     if suffix in OTHERS:
         raise UserError(f"This format's files end in .pth, .pt or .safetensors; received '{Path(path).name}'.")
-    with atomic_write.replacing(path) as temporary:
+    with atomic_write.replace_file(path) as temporary:
         if suffix == ".safetensors":
             whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
             safetensors.torch.save_file(whole, temporary, metadata=dict(metadata))

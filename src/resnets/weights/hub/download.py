@@ -26,7 +26,7 @@ from resnets import atomic_write
 from resnets.data.datasets.builtin import cache_home
 from resnets.data.sha256 import sha256
 from resnets.errors import JobError, UserError
-from resnets.progress import say
+from resnets.progress import log
 from resnets.weights.hub.catalog import Published
 from resnets.weights.hub.resumable import Transfer
 from resnets.weights.readers import file_type
@@ -115,7 +115,7 @@ def _fetch_all(entry: Published, final: Path) -> None:
         if not beside.is_file():
             _download(address, beside, "", f"{entry.name}, {beside.name}")
     if not final.is_file() and not _download(entry.address, final, entry.digest, entry.name):
-        say(f"{entry.name}: nobody told its hash; sha256 is {sha256(final)}")
+        log(f"{entry.name}: nobody told its hash; sha256 is {sha256(final)}")
 
 
 def _download(address: str, final: Path, digest: str, what: str) -> bool:
@@ -127,7 +127,7 @@ def _download(address: str, final: Path, digest: str, what: str) -> bool:
     transfer.run()
     wrong = _difference(transfer, digest)
     if wrong and transfer.resumed:  # the two parts may be of different files
-        say(f"{what}: {wrong}; once more from the beginning")
+        log(f"{what}: {wrong}; once more from the beginning")
         transfer.forget()
         transfer.run()
         wrong = _difference(transfer, digest)
@@ -192,7 +192,7 @@ def _alone(final: Path, what: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"another process is fetching {what}; waiting for it")
+            log(f"another process is fetching {what}; waiting for it")
             lock.acquire()
     except OSError as error:
         raise JobError(

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from resnets.errors import JobError
-from resnets.progress import say, track
+from resnets.progress import log, progress_bar
 
 MIB = 2**20
 BLOCK = 2**16  # bytes that are written at once, so that little is lost when the connection ends
@@ -92,7 +92,7 @@ class Transfer:
                     pause = PAUSES[tries - 1] if cut.pause is None else cut.pause
                     if pause > LONGEST_WAIT:
                         self._give_up(f"{cut}; it asks to wait {pause:.0f} s")
-                    say(f"{self.what}: {cut}; trying again in {pause:g} s")
+                    log(f"{self.what}: {cut}; trying again in {pause:g} s")
                     time.sleep(pause)
 
     @property
@@ -175,7 +175,7 @@ class Transfer:
                 raise CutOffError("the server sends another part than was asked for")
             size = int(found[2])
         elif self.come:
-            say(f"{self.what}: the server does not go on where it was cut off; from the beginning")
+            log(f"{self.what}: the server does not go on where it was cut off; from the beginning")
         self.size = size
         self._check_space()
         version = response.headers.get("ETag", "")
@@ -185,11 +185,11 @@ class Transfer:
         if not self._announced:
             self._announced = True
             start = f", {self.come / MIB:.1f} MiB of it are here" if self.resumed else ""
-            say(f"fetching {self.what}: {self._shown_size()} from {urlsplit(self.address).netloc}{start}")
+            log(f"fetching {self.what}: {self._shown_size()} from {urlsplit(self.address).netloc}{start}")
 
     def _shown(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
         left = None if self.size is None else math.ceil((self.size - (self.come if self.resumed else 0)) / MIB)
-        return track(self._pieces(response, file), what=f"fetching {self.what}", total=left, unit="MiB")
+        return progress_bar(self._pieces(response, file), description=f"fetching {self.what}", total=left, unit="MiB")
 
     def _pieces(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
         """Write what comes, and yield once for each MiB."""
@@ -227,7 +227,7 @@ class Transfer:
             raise JobError(f"{self.what}: there is no file '{source}'. RESNETS_MIRROR names its first folder.")
         self.size = source.stat().st_size
         self._check_space()
-        say(f"copying {self.what}: {self._shown_size()} from '{source}'")
+        log(f"copying {self.what}: {self._shown_size()} from '{source}'")
         with source.open("rb") as reader, self._writing("wb") as file:
             while block := reader.read(MIB):
                 self._write(file, block)

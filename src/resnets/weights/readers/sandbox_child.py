@@ -110,6 +110,6 @@ def _write(out: Path, values: dict[str, Any], metadata: dict[str, str]) -> None:
     try:
         library.save_file(values, out, metadata)
     except Exception as error:
-        if reason := atomic_write.failed_write(error):
+        if reason := atomic_write.write_error_reason(error):
             raise UnwrittenError(reason) from error
         raise
