@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="as many are timed, and as many profiled")
     options = parser.parse_args()
     process_settings.keep_memory()
-    precision = str(choose_device.precision("auto", "cpu").value)
+    precision = str(choose_device.select_precision("auto", "cpu").value)
     net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
-    optimizer = optimizers.build(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
+    optimizer = optimizers.build_optimizer(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (options.batch,))
 

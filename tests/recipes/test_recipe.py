@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from resnets.errors import UserError
-from resnets.recipes.recipe import Augment, Data, Optim, Recipe, Schedule, assign, keys, override, tiny
+from resnets.recipes.recipe import Augment, Data, Optim, Recipe, Schedule, assign, flat_values, override, tiny
 
 
 def test_an_override_is_read_as_the_type_of_its_key():
@@ -73,7 +73,7 @@ def test_python_values_are_typed_as_well():
 
 def test_every_key_can_be_set_to_its_own_value():
     recipe = Recipe(data=Data(imgsz=32, batch=4))
-    for key, value in keys(recipe).items():
+    for key, value in flat_values(recipe).items():
         assert assign(recipe, key, value) == recipe
 
 

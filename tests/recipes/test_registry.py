@@ -7,7 +7,7 @@ import pytest
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.recipes import registry
-from resnets.training.optimization.lr_schedule import build
+from resnets.training.optimization.lr_schedule import build_curve
 
 
 @pytest.mark.parametrize("name", list(registry.RECIPES))
@@ -39,7 +39,7 @@ def test_the_cifar_recipe_of_2015_to_the_letter():
     assert (recipe.augment.flip, recipe.data.imgsz, recipe.data.normalize) == (0.5, 32, "pixel")
     assert (recipe.stop.steps, recipe.loss.label_smoothing, recipe.ema.decay) == (64_000, 0, 0)
     assert recipe.data.val_fraction == 0
-    curve = build(recipe.schedule, total_steps=64_000, steps_per_epoch=390)
+    curve = build_curve(recipe.schedule, total_steps=64_000, steps_per_epoch=390)
     assert [curve(step) for step in (0, 31_999, 32_000, 48_000)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
@@ -78,7 +78,7 @@ def test_the_tutorial_to_the_letter():
 
 def test_the_notes_have_the_rates_of_the_keras_example():
     recipe = registry.find("notes_cifar")
-    curve = build(recipe.schedule, total_steps=200, steps_per_epoch=1)
+    curve = build_curve(recipe.schedule, total_steps=200, steps_per_epoch=1)
     rates = [recipe.optim.lr * curve(epoch) for epoch in (0, 80, 81, 121, 161, 181)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 0.5e-6])
     assert recipe.optim.name == "adam"

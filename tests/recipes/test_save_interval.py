@@ -5,37 +5,37 @@ import time
 import pytest
 
 from resnets.errors import UserError
-from resnets.recipes.save_interval import Interval
+from resnets.recipes.save_interval import SaveInterval
 
 
 @pytest.mark.parametrize(
     ("text", "shown"), [("200", "200 steps"), (" 1 ", "1 steps"), ("60s", "60 s"), ("0.5s", "0.5 s")]
 )
 def test_steps_and_seconds_are_told_apart(text, shown):
-    assert str(Interval.read(text)) == shown
+    assert str(SaveInterval.parse(text)) == shown
 
 
 @pytest.mark.parametrize("text", ["", "s", "0", "0s", "-3", "-1s", "1.5", "5min", "nans", "infs", "many"])
 def test_anything_else_is_named(text):
     with pytest.raises(UserError) as caught:
-        Interval.read(text)
+        SaveInterval.parse(text)
     assert f"received '{text}'" in str(caught.value)
 
 
 def test_steps_count_from_the_last_save():
-    interval = Interval.read("3")
-    interval.start(7)
-    assert [step for step in range(8, 12) if interval.passed(step)] == [10, 11]
-    interval.start(10)
-    assert not interval.passed(12)
+    interval = SaveInterval.parse("3")
+    interval.restart(7)
+    assert [step for step in range(8, 12) if interval.is_due(step)] == [10, 11]
+    interval.restart(10)
+    assert not interval.is_due(12)
 
 
 def test_seconds_count_from_the_last_save():
-    long, short = Interval.read("1e9s"), Interval.read("1e-9s")
-    long.start(0)
-    assert not long.passed(1_000_000)
-    short.start(0)
+    long, short = SaveInterval.parse("1e9s"), SaveInterval.parse("1e-9s")
+    long.restart(0)
+    assert not long.is_due(1_000_000)
+    short.restart(0)
     begun = time.monotonic()
     while time.monotonic() == begun:  # a clock may stand still for some microseconds
         pass
-    assert short.passed(0)
+    assert short.is_due(0)

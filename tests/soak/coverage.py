@@ -66,9 +66,9 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
     steady = random.random(count) < share
     labels = torch.from_numpy(random.integers(0, CLASSES, count))
     rows = torch.arange(count)
-    folds = cross_fitting.begun(labels.repeat(copies), np.tile(np.arange(count), copies))
+    folds = cross_fitting.create(labels.repeat(copies), np.tile(np.arange(count), copies))
     assert folds is not None
-    best, best_epoch, rights = best_checkpoint.NOTHING, -1, []
+    best, best_epoch, rights = best_checkpoint.WORST_SCORE, -1, []
     for epoch, chance in enumerate(chances):
         right = np.where(contested, random.random(count) < chance, steady)
         answers = (labels + torch.from_numpy(np.where(right, 0, random.integers(1, CLASSES, count)))) % CLASSES
@@ -77,7 +77,7 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
         folds.take(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
         score = best_checkpoint.score(float(right.mean()), loss)
-        if best_checkpoint.gained(score, best):
+        if best_checkpoint.is_better(score, best):
             best, best_epoch = score, epoch
         rights.append(int(right.sum()))
     figures = folds.figures(CLASSES)

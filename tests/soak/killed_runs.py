@@ -29,7 +29,7 @@ from safetensors import safe_open
 
 from resnets.atomic_write import TEMPORARY_PREFIX
 from resnets.cli.main import main
-from resnets.training.run_dir.run_dir import OF_THE_CLOCK
+from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 MOST_KILLS = 3  # of one run
 PATIENCE = 300  # seconds for one process, which needs five
@@ -130,12 +130,12 @@ def differences(run: Path, whole: Path) -> list[str]:
 
 def _rows(run: Path) -> list[list[tuple[str, object]]]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [[(name, value) for name, value in row.items() if name not in OF_THE_CLOCK] for row in rows]
+    return [[(name, value) for name, value in row.items() if name not in TIMING_COLUMNS] for row in rows]
 
 
 def _table(run: Path) -> list[list[tuple[str, str]]]:
     with (run / "results.csv").open() as file:
-        return [[(n, v) for n, v in row.items() if n not in OF_THE_CLOCK] for row in csv.DictReader(file)]
+        return [[(n, v) for n, v in row.items() if n not in TIMING_COLUMNS] for row in csv.DictReader(file)]
 
 
 def _last_tensors(run: Path) -> dict[str, bytes]:

@@ -8,30 +8,30 @@ import pytest
 
 from resnets.recipes import registry
 from resnets.training import autoconfig
-from resnets.training.autoconfig import Draft, Facts
+from resnets.training.autoconfig import DatasetInfo, RecipeBuilder
 
-FACTS = Facts(train_count=640, shorter_sides=(300, 200, 260), model_side=224)
+FACTS = DatasetInfo(num_train=640, shorter_sides=(300, 200, 260), model_size=224)
 
 
-def completed(**given: object) -> Draft:
-    draft = Draft(registry.find("scratch", "resnet18"))
-    draft.set("model.name", "resnet18", "given: --model")
+def completed(**given: object) -> RecipeBuilder:
+    builder = RecipeBuilder(registry.find("scratch", "resnet18"))
+    builder.set("model.name", "resnet18", "given: --model")
     for key, value in given.items():
-        draft.set(key.replace("__", "."), value, "given: --set")
-    autoconfig.complete(draft, FACTS)
-    return draft
+        builder.set(key.replace("__", "."), value, "given: --set")
+    autoconfig.complete(builder, FACTS)
+    return builder
 
 
 def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    draft = completed(speed__device="cpu")
-    recipe = draft.recipe
+    builder = completed(speed__device="cpu")
+    recipe = builder.recipe
     assert (recipe.data.imgsz, recipe.data.batch) == (224, 32)
     assert recipe.augment.crop == "random_resized"
     assert recipe.data.workers is not None
     assert "auto" not in (recipe.speed.precision, recipe.speed.device)
-    autoconfig.tell(draft)
+    autoconfig.log_choices(builder)
     lines = capsys.readouterr().err.splitlines()
-    chosen = {key for key, origin in draft.origins.items() if origin.startswith("chosen")}
+    chosen = {key for key, origin in builder.origins.items() if origin.startswith("chosen")}
     assert {line.split()[0] for line in lines} == chosen
     assert all(line.endswith(")") and not line.endswith("()") for line in lines)
 
@@ -39,8 +39,8 @@ def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.Capture
 def test_what_was_given_stays() -> None:
     given = {"speed__device": "cpu", "speed__precision": "fp32", "data__workers": 5,
              "data__imgsz": 96, "data__batch": 10, "optim__lr": 0.25}  # fmt: skip
-    draft = completed(**given)
-    values = autoconfig.keys(draft.recipe)
+    builder = completed(**given)
+    values = autoconfig.flat_values(builder.recipe)
     assert {key: values[key.replace("__", ".")] for key in given} == given
 
 
@@ -54,31 +54,31 @@ def test_what_was_given_stays() -> None:
 def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
     freeze: str, features: int, rate: float
 ) -> None:
-    facts = Facts(train_count=640, shorter_sides=(224,), model_side=224, features=features)
+    facts = DatasetInfo(num_train=640, shorter_sides=(224,), model_size=224, features=features)
     for given in (None, 0.5):
-        draft = Draft(registry.find("finetune", "resnet18"))
-        draft.set("model.name", "resnet18", "chosen: the network of the weights")
-        draft.set("model.weights", "some.safetensors", "given: --weights")
-        draft.set("freeze.layers", freeze, "given: --freeze")
+        builder = RecipeBuilder(registry.find("finetune", "resnet18"))
+        builder.set("model.name", "resnet18", "chosen: the network of the weights")
+        builder.set("model.weights", "some.safetensors", "given: --weights")
+        builder.set("freeze.layers", freeze, "given: --freeze")
         if given is not None:
-            draft.set("optim.lr", given, "given: --lr")
-        autoconfig.complete(draft, facts)
-        assert draft.recipe.data.batch == 32
-        assert draft.recipe.optim.lr == pytest.approx(given or rate)
+            builder.set("optim.lr", given, "given: --lr")
+        autoconfig.complete(builder, facts)
+        assert builder.recipe.data.batch == 32
+        assert builder.recipe.optim.lr == pytest.approx(given or rate)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(640, 32), (200, 16), (58, 16), (10, 10)])
 def test_a_small_folder_still_gives_batch_norm_enough_images(count: int, batch: int) -> None:
-    draft = Draft(registry.find("scratch", "resnet18"))
-    autoconfig.complete(draft, Facts(train_count=count, shorter_sides=(224,), model_side=224))
-    assert draft.recipe.data.batch == batch
+    builder = RecipeBuilder(registry.find("scratch", "resnet18"))
+    autoconfig.complete(builder, DatasetInfo(num_train=count, shorter_sides=(224,), model_size=224))
+    assert builder.recipe.data.batch == batch
 
 
 def test_a_short_run_leaves_half_of_its_epochs_to_the_backbone() -> None:
-    draft = Draft(registry.find("finetune", "resnet18"))
-    draft.set("stop.epochs", 2, "given: --epochs")
-    autoconfig.complete(draft, Facts(train_count=640, shorter_sides=(224,), model_side=224))
-    assert draft.recipe.freeze.head_epochs == 1
+    builder = RecipeBuilder(registry.find("finetune", "resnet18"))
+    builder.set("stop.epochs", 2, "given: --epochs")
+    autoconfig.complete(builder, DatasetInfo(num_train=640, shorter_sides=(224,), model_size=224))
+    assert builder.recipe.freeze.head_epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_short_run_leaves_half_of_its_epochs_to_the_backbone() -> None:
 def test_small_images_for_weights_of_large_ones_keep_the_size_and_what_it_costs_is_said(
     shorter: int, least: int, said: str
 ) -> None:
-    draft = Draft(registry.find("finetune", "resnet18"))
-    facts = Facts(train_count=640, shorter_sides=(shorter,), model_side=224, weights_side=224, least_side=least)
-    autoconfig.complete(draft, facts)
-    assert draft.recipe.data.imgsz == 224
-    assert f"have a shorter side of {shorter}: {said}" in draft.origins["data.imgsz"]
-    usual = Draft(registry.find("finetune", "resnet18"))
+    builder = RecipeBuilder(registry.find("finetune", "resnet18"))
+    facts = DatasetInfo(num_train=640, shorter_sides=(shorter,), model_size=224, weights_size=224, min_size=least)
+    autoconfig.complete(builder, facts)
+    assert builder.recipe.data.imgsz == 224
+    assert f"have a shorter side of {shorter}: {said}" in builder.origins["data.imgsz"]
+    usual = RecipeBuilder(registry.find("finetune", "resnet18"))
     autoconfig.complete(usual, replace(facts, shorter_sides=(200,)))
     assert usual.origins["data.imgsz"].endswith("the size at which the weights were trained")

@@ -25,24 +25,24 @@ def world_of_images(tmp_path: Path) -> Path:
 
 
 def test_what_was_asked_for_wins():
-    assert choose_device.precision("fp32", "cpu").value == "fp32"
-    assert choose_device.precision("bf16", "cpu").value == "bf16"
-    assert choose_device.device("cpu").value == "cpu"
+    assert choose_device.select_precision("fp32", "cpu").value == "fp32"
+    assert choose_device.select_precision("bf16", "cpu").value == "bf16"
+    assert choose_device.select_device("cpu").value == "cpu"
 
 
 def test_bf16_is_chosen_where_the_cpu_has_it(monkeypatch):
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512f", "avx512_bf16"})
-    chosen = choose_device.precision("auto", "cpu")
+    chosen = choose_device.select_precision("auto", "cpu")
     assert chosen.value == "bf16"
     assert "avx512_bf16" in chosen.reason
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
-    assert choose_device.precision("auto", "cpu").value == "fp32"
+    assert choose_device.select_precision("auto", "cpu").value == "fp32"
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "99", "gpu", "cpu:x"])
 def test_an_absent_device_is_named(name):
     with pytest.raises(UserError, match=f"no device '{name}'"):
-        choose_device.device(name)
+        choose_device.select_device(name)
 
 
 def test_autocast_runs_in_the_precision():
@@ -61,7 +61,7 @@ def test_compiling_without_a_compiler_is_one_line_before_the_first_step(world_of
         inductor.patch({"cpp.cxx": (None, "no-such-compiler")}),
         pytest.raises(UserError, match=r"`speed.compile=true` needs a C\+\+ compiler.*leave the setting out") as found,
     ):
-        setup.parts(recipe, source, None, {})
+        setup.build_context(recipe, source, None, {})
     assert "\n" not in str(found.value)
 
 
@@ -70,8 +70,8 @@ def test_a_compiler_that_fails_is_one_line() -> None:
         raise RuntimeError("C++ compile error\n  pages of it")
 
     with pytest.raises(JobError, match=r"C\+\+ compile error.*Leave out `speed.compile=true`") as found:  # noqa: SIM117
-        with choose_device.compiling(True):
+        with choose_device.explain_compile_errors(True):
             torch.compile(lambda x: x + 1, backend=backend)(torch.zeros(2))
     assert "\n" not in str(found.value)
-    with pytest.raises(ZeroDivisionError), choose_device.compiling(True):
+    with pytest.raises(ZeroDivisionError), choose_device.explain_compile_errors(True):
         raise ZeroDivisionError

@@ -8,21 +8,21 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.recipes import registry
-from resnets.recipes.recipe import keys, override
+from resnets.recipes.recipe import flat_values, override
 from resnets.training import conflicts
-from resnets.training.autoconfig import Draft
+from resnets.training.autoconfig import RecipeBuilder
 
 
-def drafted(recipe: str, given: str) -> Draft:
+def drafted(recipe: str, given: str) -> RecipeBuilder:
     """A draft with `given`: words such as `--epochs=3` or `optim.lr=0.1`, as the command line would leave it."""
     arguments = {"--epochs": "stop.epochs", "--freeze": "freeze.layers", "--lr": "optim.lr"}
-    draft = Draft(registry.find(recipe))
+    builder = RecipeBuilder(registry.find(recipe))
     for word in given.split():
         name, _, value = word.partition("=")
         key = arguments.get(name, name)
-        draft.recipe = override(draft.recipe, f"{key}={value}")
-        draft.origins[key] = f"given: {name}" if name in arguments else "given: --set"
-    return draft
+        builder.recipe = override(builder.recipe, f"{key}={value}")
+        builder.origins[key] = f"given: {name}" if name in arguments else "given: --set"
+    return builder
 
 
 # recipe, what is given, what stands in the recipe afterwards
@@ -45,9 +45,9 @@ WINS = [
 
 @pytest.mark.parametrize(("recipe", "given", "after"), WINS, ids=[f"{row[0]} {row[1]}" for row in WINS])
 def test_what_was_given_wins_over_the_recipe(recipe: str, given: str, after: dict) -> None:
-    draft = drafted(recipe, given)
-    conflicts.settle(draft)
-    assert {key: keys(draft.recipe)[key] for key in after} == after
+    builder = drafted(recipe, given)
+    conflicts.resolve_conflicts(builder)
+    assert {key: flat_values(builder.recipe)[key] for key in after} == after
 
 
 # recipe, what is given, the two that the message names
@@ -91,7 +91,7 @@ EXCLUDES = [
 @pytest.mark.parametrize(("recipe", "given", "one", "other"), EXCLUDES, ids=[f"{row[0]} {row[1]}" for row in EXCLUDES])
 def test_what_excludes_each_other_is_one_line_that_names_both(recipe: str, given: str, one: str, other: str) -> None:
     with pytest.raises(UserError) as caught:
-        conflicts.settle(drafted(recipe, given))
+        conflicts.resolve_conflicts(drafted(recipe, given))
     message = str(caught.value)
     assert one in message
     assert other in message
@@ -100,7 +100,7 @@ def test_what_excludes_each_other_is_one_line_that_names_both(recipe: str, given
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(UserError) as caught:
-        conflicts.settle(drafted("scratch", "--epochs=3 stop.steps=9 optim.name=adam optim.nesterov=true"))
+        conflicts.resolve_conflicts(drafted("scratch", "--epochs=3 stop.steps=9 optim.name=adam optim.nesterov=true"))
     assert str(caught.value).count(";") == 1
 
 
@@ -121,27 +121,27 @@ SIZES = [
 
 @pytest.mark.parametrize(("recipe", "given", "words"), SIZES, ids=[row[1] for row in SIZES])
 def test_what_the_number_of_images_leaves_without_effect(recipe: str, given: str, words: str) -> None:
-    draft = drafted(recipe, given)
-    conflicts.settle(draft)
+    builder = drafted(recipe, given)
+    conflicts.resolve_conflicts(builder)
     with pytest.raises(UserError) as caught:
-        conflicts.check_sizes(draft, train_count=48, val_count=12)
+        conflicts.check_sizes(builder, num_train=48, num_val=12)
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["stop.patience_epochs", "schedule.plateau_epochs"])
 def test_what_waits_for_a_validation_needs_validation_images(key: str) -> None:
-    draft = drafted("scratch", f"data.batch=16 {key}=3")
-    conflicts.check_sizes(draft, train_count=48, val_count=12)
+    builder = drafted("scratch", f"data.batch=16 {key}=3")
+    conflicts.check_sizes(builder, num_train=48, num_val=12)
     with pytest.raises(UserError, match=f"`{key}=3` has no effect without validation images"):
-        conflicts.check_sizes(draft, train_count=48, val_count=0)
+        conflicts.check_sizes(builder, num_train=48, num_val=0)
 
 
 def test_what_the_recipe_itself_loses_is_noted() -> None:
-    draft = drafted("he2015_cifar", "--epochs=3")
-    conflicts.settle(draft)
-    conflicts.check_sizes(draft, train_count=48, val_count=0)
-    assert len(draft.notes) == 1
-    assert "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in draft.notes[0]
+    builder = drafted("he2015_cifar", "--epochs=3")
+    conflicts.resolve_conflicts(builder)
+    conflicts.check_sizes(builder, num_train=48, num_val=0)
+    assert len(builder.notes) == 1
+    assert "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in builder.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -151,30 +151,30 @@ def test_what_the_recipe_itself_loses_is_noted() -> None:
 def test_images_that_were_divided_before_are_not_divided_otherwise(
     given: str, own_val: bool, stored: bool, words: str
 ) -> None:
-    draft = drafted("scratch", given)
-    conflicts.check_source(draft, own_val=False, stored=False)
+    builder = drafted("scratch", given)
+    conflicts.check_dataset(builder, own_val=False, stored=False)
     with pytest.raises(UserError, match=f"`{given}` has no effect: .*{words}"):
-        conflicts.check_source(draft, own_val=own_val, stored=stored)
+        conflicts.check_dataset(builder, own_val=own_val, stored=stored)
 
 
 def _names() -> Iterator[str]:
-    for row in conflicts.INSTEAD:
+    for row in conflicts.ALTERNATIVES:
         yield from row[::2]
-    for pair in conflicts.EITHER:
+    for pair in conflicts.EXCLUSIVE:
         yield from pair
-    for need in conflicts.NEEDS:
+    for need in conflicts.REQUIREMENTS:
         yield from need[:2]
 
 
 def test_the_rules_name_keys_that_there_are() -> None:
-    assert set(_names()) <= set(keys(registry.find("scratch")))
+    assert set(_names()) <= set(flat_values(registry.find("scratch")))
 
 
 @pytest.mark.parametrize("name", [name for name in registry.RECIPES if name != "finetune"])
 def test_no_recipe_excludes_itself(name: str) -> None:
-    draft = Draft(registry.find(name))
-    conflicts.settle(draft)
-    assert draft.recipe == registry.find(name) or draft.recipe.freeze.layers == "backbone"
+    builder = RecipeBuilder(registry.find(name))
+    conflicts.resolve_conflicts(builder)
+    assert builder.recipe == registry.find(name) or builder.recipe.freeze.layers == "backbone"
 
 
 @pytest.mark.parametrize("given", ["--lr=0.1", "optim.lr_batch=8"])
@@ -185,14 +185,14 @@ def test_a_range_test_takes_no_rate(given: str) -> None:
 
 
 def test_what_a_range_test_does_not_do_is_said() -> None:
-    draft = drafted("scratch", "--epochs=3 schedule.name=step ema.decay=0.9 optim.clip_norm=1")
-    conflicts.check_range_test(draft)
+    builder = drafted("scratch", "--epochs=3 schedule.name=step ema.decay=0.9 optim.clip_norm=1")
+    conflicts.check_range_test(builder)
     named = ("epochs=3", "schedule.name=step", "ema.decay=0.9")
-    assert draft.notes == [f"`{each}` has no effect on a range test" for each in named]
+    assert builder.notes == [f"`{each}` has no effect on a range test" for each in named]
 
 
 def test_a_short_trial_of_a_long_run_starts_with_its_patience() -> None:
-    draft = drafted("scratch", "data.batch=16 --epochs=4 stop.patience_epochs=4")
-    conflicts.settle(draft)
-    conflicts.check_sizes(draft, train_count=48, val_count=12)
-    assert "`stop.patience_epochs=4` reaches beyond a run of 12 steps (4 epochs)" in draft.notes
+    builder = drafted("scratch", "data.batch=16 --epochs=4 stop.patience_epochs=4")
+    conflicts.resolve_conflicts(builder)
+    conflicts.check_sizes(builder, num_train=48, num_val=12)
+    assert "`stop.patience_epochs=4` reaches beyond a run of 12 steps (4 epochs)" in builder.notes

@@ -24,8 +24,8 @@ from resnets.errors import JobError, UserError
 from resnets.training import distributed, setup, train
 from resnets.training.evaluation import validate
 from resnets.training.run_dir import state_file
-from resnets.training.run_dir.signals import Stopped
-from resnets.training.state import State
+from resnets.training.run_dir.signals import Interrupted
+from resnets.training.state import TrainState
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["resnets.training.train"])
@@ -34,7 +34,7 @@ QUICK = [
     *("--model", "tiny", "--imgsz", "32", "--batch", "12", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
     *("--set", "speed.threads=1", "--set", "schedule.warmup_epochs=0", "--lr", "0.02"),
 ]
-CLOCK = ("time_seconds", "images_per_second", "data_share")
+CLOCK = ("time_seconds", "images_per_second", "data_time_fraction")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,21 +96,21 @@ def rows(run: Path) -> list[dict[str, float]]:
 
 def _talk(folder: Path) -> None:
     """What three processes say to each other."""
-    with distributed.joined():
+    with distributed.process_group():
         mine = torch.distributed.get_rank()
-        assert distributed.gathered(f"from {mine}") == ["from 0", "from 1", "from 2"]
-        assert distributed.total(mine, 0.5) == [3, 1.5]
-        assert [distributed.any_of(mine == wanted) for wanted in (0, 2, 7)] == [True, True, False]
-        assert distributed.by_first(lambda: {"made by": mine}) == {"made by": 0}
+        assert distributed.all_gather_object(f"from {mine}") == ["from 0", "from 1", "from 2"]
+        assert distributed.all_reduce_sum(mine, 0.5) == [3, 1.5]
+        assert [distributed.any_rank(mine == wanted) for wanted in (0, 2, 7)] == [True, True, False]
+        assert distributed.broadcast_from_main(lambda: {"made by": mine}) == {"made by": 0}
         with pytest.raises(UserError, match="not possible"):
-            distributed.by_first(lambda: _refuse(mine))
+            distributed.broadcast_from_main(lambda: _refuse(mine))
         net = nn.BatchNorm1d(2)
         net.running_mean.fill_(mine + 5.0)
-        distributed.align(net)
+        distributed.broadcast_buffers(net)
         assert net.running_mean.tolist() == [5, 5]
-        with distributed.holding(folder):
+        with distributed.main_lock(folder):
             assert (folder / ".lock").exists()
-            distributed.gathered(None)  # the first one, which holds the lock, must not be gone before
+            distributed.all_gather_object(None)  # the first one, which holds the lock, must not be gone before
 
 
 def _refuse(rank: int) -> None:
@@ -136,9 +136,9 @@ def _norm() -> nn.Module:
 
 
 def _normalize(out: Path) -> None:
-    with distributed.joined():
+    with distributed.process_group():
         rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        norm = distributed.synchronize(_norm(), "cpu")
+        norm = distributed.convert_sync_batchnorm(_norm(), "cpu")
         x, back = (each.chunk(size)[rank] for each in _batch())
         x = x.clone().requires_grad_()
         y = norm(x)
@@ -258,11 +258,11 @@ def test_a_script_may_train_twice(images, tmp_path):
 
 
 def _draw(images: Path, out: Path) -> None:
-    with distributed.joined():
-        recipe = train._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
-        parts = setup.parts(recipe[0].recipe, recipe[1], None, {})
-        weights = torch.cat([each.flatten() for each in parts.net.parameters()])
-        (first, lots), (second, others) = distributed.gathered((weights.detach(), torch.rand(8)))
+    with distributed.process_group():
+        recipe = train._prepare(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        context = setup.build_context(recipe[0].recipe, recipe[1], None, {})
+        weights = torch.cat([each.flatten() for each in context.net.parameters()])
+        (first, lots), (second, others) = distributed.all_gather_object((weights.detach(), torch.rand(8)))
         assert torch.equal(first, second)
         assert not torch.equal(lots, others)
 
@@ -272,16 +272,16 @@ def test_processes_have_equal_weights_and_lots_of_their_own(images, tmp_path):
 
 
 def _validated(images: Path, count: int) -> None:
-    with distributed.joined():
-        draft, source, _ = train._prepared(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+    with distributed.process_group():
+        builder, source, _ = train._prepare(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
-        parts = setup.parts(draft.recipe, source, None, {})
-        found, _ = validate.validate(parts)
-        assert len({json.dumps(each) for each in distributed.gathered(found)}) == 1
+        context = setup.build_context(builder.recipe, source, None, {})
+        found, _ = validate.validate(context)
+        assert len({json.dumps(each) for each in distributed.all_gather_object(found)}) == 1
         assert found["val/accuracy_top5"] == 1
         told = [signal.SIGTERM] if torch.distributed.get_rank() == 1 else []  # of which the other one knows nothing
-        with pytest.raises(Stopped):
-            validate.measured(parts, State(), None, told)
+        with pytest.raises(Interrupted):
+            validate.epoch_metrics(context, TrainState(), None, told)
 
 
 def test_a_single_validation_image_and_a_signal_to_one_process(images, tmp_path):
@@ -303,7 +303,7 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(images, tmp_path):
     assert started.returncode != 0
     assert "stopped after step" in said
     stopped = int(said.partition("stopped after step ")[2].split()[0])
-    assert state_file.states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
+    assert state_file.list_states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
 
 
 def test_a_range_test_is_refused(images, tmp_path):
@@ -330,14 +330,14 @@ def _stuck_beside(pid: str) -> int:
     os.environ["RESNETS_TIMEOUT_MINUTES"] = "0.05"
     first = os.environ["RANK"] == "0"
     try:
-        with distributed.joined():
+        with distributed.process_group():
             if not first:
                 Path(pid).write_text(str(os.getpid()))
-            distributed.total(1.0)
+            distributed.all_reduce_sum(1.0)
             if not first:
                 os.kill(os.getpid(), signal.SIGSTOP)
                 return 0
-            distributed.total(1.0)
+            distributed.all_reduce_sum(1.0)
     except JobError as error:
         print(error, flush=True)
     finally:
@@ -352,7 +352,7 @@ def test_one_gpu_for_several_processes_is_refused(device, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(UserError, match="is one GPU for 2 processes"):
-        distributed.own(device)
-    assert distributed.own("cpu") == "cpu"
+        distributed.local_device(device)
+    assert distributed.local_device("cpu") == "cpu"
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # one on each of two machines
-    assert distributed.own(device) == device
+    assert distributed.local_device(device) == device

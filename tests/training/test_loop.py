@@ -21,7 +21,7 @@ from resnets.recipes.recipe import Recipe, override, tiny
 from resnets.training import loop, setup
 from resnets.training import state as states
 from resnets.training.run_dir import state_file
-from resnets.training.state import Parts, State
+from resnets.training.state import TrainContext, TrainState
 
 KILLER = Path(__file__).parents[1] / "soak" / "killed_runs.py"
 STEPS_PER_EPOCH = 4
@@ -47,14 +47,14 @@ def _recipe(images: Path, *overrides: str) -> Recipe:
     return override(recipe, "model.drop_path_rate=0.3")
 
 
-def _parts(recipe: Recipe) -> Parts:
-    return setup.parts(recipe, split.split(open_dataset.read(recipe.data.location)), None, {})
+def _parts(recipe: Recipe) -> TrainContext:
+    return setup.build_context(recipe, split.split(open_dataset.read(recipe.data.location)), None, {})
 
 
-def _ended(parts: Parts, folder: Path) -> dict[str, bytes]:
+def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:
     """What the run leaves, after it has gone on from where it stands in `folder`."""
-    state = states.restore(parts, folder) if state_file.states(folder / "state") else State()
-    loop.run(parts, state, folder)
+    state = states.restore(context, folder) if state_file.list_states(folder / "state") else TrainState()
+    loop.run(context, state, folder)
     return {path.name: path.read_bytes() for path in (folder / "weights").iterdir()}
 
 
@@ -78,7 +78,7 @@ def whole(images, tmp_path_factory) -> dict[str, bytes]:
 def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
     images, whole, tmp_path, number, training, at, step, capsys
 ):
-    parts = _parts(_recipe(images))
+    context = _parts(_recipe(images))
     calls = 0
 
     def signalled(net: torch.nn.Module, *_: object) -> None:
@@ -87,11 +87,11 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
         if calls == at and net.training == training:
             os.kill(os.getpid(), number)
 
-    (parts.net if training else parts.judged).register_forward_hook(signalled)
+    (context.net if training else context.eval_model).register_forward_hook(signalled)
     if not training:
-        parts.val.batch = 4  # so that the signal comes between two of the batches
+        context.val.batch = 4  # so that the signal comes between two of the batches
     with pytest.raises(KeyboardInterrupt):
-        loop.run(parts, State(), tmp_path)
+        loop.run(context, TrainState(), tmp_path)
     assert f"stopped after step {step} of 8; go on with `resume={tmp_path}`" in capsys.readouterr().err
     assert (tmp_path / "weights" / "last.safetensors").exists()
     state = states.read(tmp_path)
@@ -100,21 +100,23 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
 
 
 def test_states_are_saved_every_so_many_steps_and_change_nothing(images, whole, tmp_path):
-    parts = _parts(_recipe(images, "save.every=3"))
+    context = _parts(_recipe(images, "save.every=3"))
     made: list[str] = []
-    parts.net.register_forward_hook(lambda *_: made.extend(path.stem for path in state_file.states(tmp_path / "state")))
-    assert _ended(parts, tmp_path) == whole
+    context.net.register_forward_hook(
+        lambda *_: made.extend(path.stem for path in state_file.list_states(tmp_path / "state"))
+    )
+    assert _ended(context, tmp_path) == whole
     assert sorted({int(name) for name in made}) == [3, 4, 7]  # counted anew from the end of an epoch, 4
 
 
 @pytest.mark.parametrize("every", ["1", "0.001s"])
 def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, whole, tmp_path, every):
-    parts = _parts(_recipe(images, f"save.every={every}"))
+    context = _parts(_recipe(images, f"save.every={every}"))
     kept: dict[str, bytes] = {}
-    parts.net.register_forward_hook(
-        lambda *_: kept.update({path.name: path.read_bytes() for path in state_file.states(tmp_path / "state")})
+    context.net.register_forward_hook(
+        lambda *_: kept.update({path.name: path.read_bytes() for path in state_file.list_states(tmp_path / "state")})
     )
-    assert _ended(parts, tmp_path) == whole
+    assert _ended(context, tmp_path) == whole
     assert len(kept) == 7
     for name in sorted(kept)[1::2]:
         (tmp_path / name / "state").mkdir(parents=True)
@@ -127,7 +129,7 @@ def test_a_compiled_step_learns_the_same(images, tmp_path):
     losses, before = [], counters["stats"]["unique_graphs"]
     for compiled in ("false", "true"):
         recipe = override(_recipe(images, f"speed.compile={compiled}"), "model.drop_path_rate=0")
-        state = State()
+        state = TrainState()
         (tmp_path / compiled).mkdir()
         loop.run(_parts(recipe), state, tmp_path / compiled)
         losses.append([row["train/loss"] for row in state.rows])
@@ -145,9 +147,9 @@ def test_a_run_survives_kills_at_random_moments(tmp_path):
 
 def test_a_state_of_an_earlier_release_goes_on(images, whole, tmp_path):
     """Its networks had the tensors of a stage under "stages."."""
-    parts = _parts(override(_recipe(images), "stop.epochs=1"))
-    loop.run(parts, State(), tmp_path)
-    (newest,) = state_file.states(tmp_path / "state")[-1:]
+    context = _parts(override(_recipe(images), "stop.epochs=1"))
+    loop.run(context, TrainState(), tmp_path)
+    (newest,) = state_file.list_states(tmp_path / "state")[-1:]
     tensors, facts = state_file.load(tmp_path / "state")
     facts["state"]["finished"] = False
     old = {name.replace("net.stage", "net.stages.stage"): tensor for name, tensor in tensors.items()}
@@ -156,4 +158,4 @@ def test_a_state_of_an_earlier_release_goes_on(images, whole, tmp_path):
     assert states.restore(_parts(_recipe(images)), tmp_path).total_step == STEPS_PER_EPOCH
     found = _parts(_recipe(images))
     states.restore(found, tmp_path)
-    assert all(torch.equal(tensor, parts.net.state_dict()[name]) for name, tensor in found.net.state_dict().items())
+    assert all(torch.equal(tensor, context.net.state_dict()[name]) for name, tensor in found.net.state_dict().items())

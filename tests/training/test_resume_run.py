@@ -14,7 +14,7 @@ from resnets.training import resume_run
 from resnets.training import state as states
 from resnets.training import train as training
 from resnets.training.run_dir import run_dir, state_file
-from resnets.training.run_dir.run_dir import OF_THE_CLOCK
+from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 Train = Callable[..., Path]
 
@@ -36,7 +36,7 @@ def train(colors: Path) -> Train:
 
 def _rows(run: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name not in OF_THE_CLOCK} for row in rows]
+    return [{name: value for name, value in row.items() if name not in TIMING_COLUMNS} for row in rows]
 
 
 def _weights(run: Path) -> list[bytes]:
@@ -90,7 +90,7 @@ def test_a_run_that_stopped_early_gets_as_many_epochs_more(train):
 
 def _unfinish(run: Path) -> None:
     """As a kill right after the first epoch of an extension leaves it."""
-    newest, older = state_file.states(run / "state")[::-1]
+    newest, older = state_file.list_states(run / "state")[::-1]
     newest.unlink()
     assert not states.read(run).finished, older
 
@@ -149,7 +149,7 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
     result = training.train("colors", recipe=recipe, epochs=2, out="runs", name="run")
     assert result is not None
     run = result.run.absolute()
-    state_file.states(run / "state")[-1].unlink()
+    state_file.list_states(run / "state")[-1].unlink()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     training.train(resume=run)  # the data were given relative to the directory that it began in
@@ -158,7 +158,7 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
     run = run.rename(tmp_path / "moved run")
     with pytest.raises(UserError, match=r"no longer at 'colors'.*: resnets train DATA `resume='.*/moved run'`$"):
         training.train(resume=run)
-    state_file.states(run / "state")[-1].unlink()
+    state_file.list_states(run / "state")[-1].unlink()
     training.train(moved, resume=run)
     assert _rows(run) == _rows(whole)
     assert training.train(resume=run) is not None  # it is known by now where they are
@@ -182,11 +182,11 @@ def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, 
         assert result is not None
         runs.append(result.run)
     weights.unlink()
-    state_file.states(runs[1] / "state")[-1].unlink()
+    state_file.list_states(runs[1] / "state")[-1].unlink()
     training.train(resume=runs[1])
     assert _rows(runs[1]) == _rows(runs[0])
     assert _weights(runs[1]) == _weights(runs[0])
-    for state in state_file.states(runs[1] / "state"):
+    for state in state_file.list_states(runs[1] / "state"):
         state.unlink()
     with pytest.raises(UserError, match="no checkpoint"):
         training.train(resume=runs[1])
@@ -194,7 +194,7 @@ def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, 
 
 def test_epochs_are_only_added_to_a_finished_run(train):
     run = train("run", epochs=2)
-    state_file.states(run / "state")[-1].unlink()
+    state_file.list_states(run / "state")[-1].unlink()
     with pytest.raises(UserError, match=r"adds epochs to a finished run; .* has done 1 of its own"):
         training.train(resume=run, epochs="+2")
 
@@ -222,7 +222,7 @@ def test_changed_weights_and_a_changed_split_are_refused(train, colors):
 def test_a_damaged_newest_state_costs_an_epoch_and_changes_nothing(train, capsys):
     run = train("run", epochs=3)
     rows, weights = _rows(run), _weights(run)
-    newest = state_file.states(run / "state")[-1]
+    newest = state_file.list_states(run / "state")[-1]
     newest.write_bytes(newest.read_bytes()[:-9])
     training.train(resume=run)
     said = capsys.readouterr().err

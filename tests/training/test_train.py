@@ -27,7 +27,7 @@ from resnets.recipes.recipe import override, tiny
 from resnets.tasks.classification import load
 from resnets.training import loop, setup, train
 from resnets.training.run_dir import run_dir
-from resnets.training.state import Parts, State
+from resnets.training.state import TrainContext, TrainState
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import model_card
@@ -41,8 +41,8 @@ FILES = [
 ]
 
 
-def _small(name: str = "scratch", **parts: object):
-    return replace(tiny(registry.find(name)), **parts)
+def _small(name: str = "scratch", **context: object):
+    return replace(tiny(registry.find(name)), **context)
 
 
 def _train(data: Path, **values: object) -> train.TrainResult:
@@ -51,14 +51,14 @@ def _train(data: Path, **values: object) -> train.TrainResult:
     return result
 
 
-def _learn(data: Path, **values: Any) -> tuple[Path, Parts, State]:
+def _learn(data: Path, **values: Any) -> tuple[Path, TrainContext, TrainState]:
     """A run without its report, which takes longer than the training of so few images."""
     recipe = values.pop("recipe", _small())
     overrides, weights = values.pop("overrides", ()), str(values.pop("weights", "none"))
-    draft, source, parent = train._prepared(data, None, weights, recipe, values, overrides)
-    run = run_dir.create(data.parent / "runs", "run")
-    parts = setup.parts(draft.recipe, source, parent, {})
-    return run, parts, loop.run(parts, State(), run)
+    builder, source, parent = train._prepare(data, None, weights, recipe, values, overrides)
+    run = run_dir.create_run_dir(data.parent / "runs", "run")
+    context = setup.build_context(builder.recipe, source, parent, {})
+    return run, context, loop.run(context, TrainState(), run)
 
 
 def _last(run: Path) -> dict[str, torch.Tensor]:
@@ -337,10 +337,10 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
             image.save(place)
     recipe = override(_small("finetune"), "data.group_by=folder")
     recipe = replace(recipe, model=replace(recipe.model, name=None))
-    draft, source, _ = train._prepared(colors, None, str(first), recipe, {}, [])
+    builder, source, _ = train._prepare(colors, None, str(first), recipe, {}, [])
     groups = {sample.group for sample in source.samples if sample.group}
     sides = {(sample.group, sample.split) for sample in source.samples if sample.group}
-    assert draft.recipe.data.group_by == "folder"
+    assert builder.recipe.data.group_by == "folder"
     assert len(sides) == len(groups) > 3
 
 
@@ -382,14 +382,14 @@ def test_finetune_trains_the_head_first_and_keeps_the_body(colors, capsys):
     weights = parent / "weights" / "last.safetensors"
     recipe = _small("finetune")
     recipe = override(replace(recipe, model=replace(recipe.model, name=None)), "ema.decay=0")
-    run, parts, _ = _learn(colors, recipe=recipe, weights=weights, epochs=1)
+    run, context, _ = _learn(colors, recipe=recipe, weights=weights, epochs=1)
     before, after = _last(parent), _last(run)
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
     assert not torch.equal(before["head.fc.weight"], after["head.fc.weight"])
     printed = capsys.readouterr().err
     assert "new head for 3 classes: head.fc.weight, head.fc.bias" in printed
     assert "BN in eval" in printed
-    assert parts.recipe.model.name == "tiny"
+    assert context.recipe.model.name == "tiny"
 
 
 def test_weights_of_the_same_classes_keep_their_head(colors, capsys):
@@ -439,9 +439,9 @@ def test_all_unreadable_images_are_listed_at_once_or_left_out(colors, capsys):
     assert "red/03.png" in str(caught.value)
     assert "green/05.png" in str(caught.value)
     assert not (colors.parent / "runs").exists()
-    _, parts, _ = _learn(colors, epochs=1, on_bad="skip")
+    _, context, _ = _learn(colors, epochs=1, on_bad="skip")
     assert "left out 2 images" in capsys.readouterr().err
-    assert len(parts.feed.paths) + len(parts.val_labels) == 70
+    assert len(context.train_data.paths) + len(context.val_labels) == 70
 
 
 def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
@@ -451,9 +451,9 @@ def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
     with pytest.raises(UserError, match=r"no image of 'red' is left\. Besides, .* without images: 'void'"):
         train.train(colors, dry_run=True)  # all that is known is said at once
     (colors / "void").rmdir()
-    _, parts, _ = _learn(colors, epochs=1, on_bad="skip")
+    _, context, _ = _learn(colors, epochs=1, on_bad="skip")
     assert "left out 'red' altogether: no image of it can be read" in capsys.readouterr().err
-    assert parts.feed.classes == ["blue", "green"]
+    assert context.train_data.classes == ["blue", "green"]
     for path in colors.rglob("*.png"):
         path.write_text("this is a text")
     with pytest.raises(UserError, match=r"None of the 72 images of .* can be read"):
@@ -502,16 +502,19 @@ def test_without_validation_images_the_last_weights_are_kept(colors):
 def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
     for path in sorted((colors / "red").iterdir())[6:]:
         path.unlink()
-    _, parts, _ = _learn(colors, epochs=1, balance=balance)
-    feed = parts.feed
+    _, context, _ = _learn(colors, epochs=1, balance=balance)
+    train_data = context.train_data
     if balance == "loss":
-        sums = torch.zeros(3).index_add_(0, feed.labels, feed.weights)
-        torch.testing.assert_close(sums, torch.full((3,), len(feed.labels) / 3))
+        sums = torch.zeros(3).index_add_(0, train_data.labels, train_data.weights)
+        torch.testing.assert_close(sums, torch.full((3,), len(train_data.labels) / 3))
     else:
         drawn = torch.cat(
-            [epoch_order.order(len(feed.labels), seed=0, epoch=e, weights=feed.plan.weights) for e in range(60)]
+            [
+                epoch_order.order(len(train_data.labels), seed=0, epoch=e, weights=train_data.plan.weights)
+                for e in range(60)
+            ]
         )
-        shares = torch.bincount(feed.labels[drawn], minlength=3) / len(drawn)
+        shares = torch.bincount(train_data.labels[drawn], minlength=3) / len(drawn)
         torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
 
 
@@ -590,7 +593,7 @@ def test_a_range_test_suggests_a_rate_and_draws_it(colors):
 
 def test_a_range_test_clips_the_gradient_as_the_run_would(colors, monkeypatch):
     seen = []
-    monkeypatch.setattr(train.lr_curve, "draw", lambda rates, losses, *_: seen.append(losses))
+    monkeypatch.setattr(train.lr_find_curve, "draw", lambda rates, losses, *_: seen.append(losses))
     for overrides in ([], ["optim.clip_norm=1e-6"]):
         with contextlib.suppress(JobError):  # of a loss that never falls
             train.lr_find(colors, recipe=_small(), steps=20, overrides=overrides, out=colors.parent / "curve.png")

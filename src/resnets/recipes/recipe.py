@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resnets.errors import UserError, suggestion
-from resnets.recipes.save_interval import Interval
+from resnets.recipes.save_interval import SaveInterval
 
 
 def _value(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
@@ -27,7 +27,7 @@ def _choice(default: Any, *names: str) -> Any:
     return field(default=default, metadata={"names": names})
 
 
-class Part:
+class Section:
     """A table of a recipe. Each value is checked against its range when the part is made."""
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ def _check(key: str, value: Any, rule: typing.Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Model(Part):
+class Model(Section):
     """Which network; the values after `weights` go to the zoo, `None` leaves what the zoo says."""
 
     name: str | None = None  # None: the one that made the weights
@@ -70,7 +70,7 @@ class Model(Part):
 
 
 @dataclass(frozen=True)
-class Data(Part):
+class Data(Section):
     """Which images, how they are split, shaped and grouped into batches."""
 
     location: str = ""
@@ -96,7 +96,7 @@ class Data(Part):
 
 
 @dataclass(frozen=True)
-class Augment(Part):
+class Augment(Section):
     """How a training image is varied. Shares are of the image, probabilities 0..1."""
 
     # auto: random_resized for images above 64 pixels, else pad without what changes colors
@@ -116,12 +116,12 @@ class Augment(Part):
 
 
 @dataclass(frozen=True)
-class Loss(Part):
+class Loss(Section):
     label_smoothing: float = _value(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)
-class Optim(Part):
+class Optim(Section):
     name: str = _choice("sgd", "sgd", "adam", "adamw")
     lr: float = _value(0.1, above=0)  # for a batch of `lr_batch`
     lr_batch: int | None = _value(None, low=1)  # None: the lr is not scaled with the batch
@@ -134,7 +134,7 @@ class Optim(Part):
 
 
 @dataclass(frozen=True)
-class Schedule(Part):
+class Schedule(Section):
     name: str = _choice("cosine", "constant", "step", "cosine", "one_cycle")
     warmup_epochs: float = _value(0.0, low=0)
     warmup_factor: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
@@ -153,7 +153,7 @@ class Schedule(Part):
 
 
 @dataclass(frozen=True)
-class Freeze(Part):
+class Freeze(Section):
     layers: str = "none"  # "none", "backbone", or the number of stages that stay frozen (the stem with them)
     head_epochs: int = _value(0, low=0)  # first epochs, in which only the head learns
     backbone_lr_factor: float = _value(1.0, low=0)  # lr of the backbone as a share of the head's
@@ -161,19 +161,19 @@ class Freeze(Part):
 
 
 @dataclass(frozen=True)
-class Ema(Part):
+class Ema(Section):
     decay: float = _value(0.0, low=0, high=0.999999)  # per step; 0: no average is kept
 
 
 @dataclass(frozen=True)
-class Stop(Part):
+class Stop(Section):
     epochs: int | None = _value(None, low=1)
     steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps
     patience_epochs: int | None = _value(None, low=1)
 
 
 @dataclass(frozen=True)
-class Speed(Part):
+class Speed(Section):
     device: str = "auto"
     precision: str = _choice("auto", "auto", "fp32", "bf16")
     channels_last: bool = True
@@ -184,14 +184,14 @@ class Speed(Part):
 
 
 @dataclass(frozen=True)
-class Save(Part):
+class Save(Section):
     """When the state is saved on the way, apart from the end of each epoch, Ctrl-C and SIGTERM."""
 
     every: str = "300s"  # or steps, such as 200; no more than this is lost when the machine goes down
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Interval.read(self.every)
+        SaveInterval.parse(self.every)
 
 
 @dataclass(frozen=True)
@@ -224,12 +224,12 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return recipe.stop.steps or (recipe.stop.epochs or 1) * steps_per_epoch
 
 
-def keys(recipe: Recipe) -> dict[str, Any]:
+def flat_values(recipe: Recipe) -> dict[str, Any]:
     """Every key of the recipe in dotted form with its value, in order."""
     flat: dict[str, Any] = {}
     for entry in dataclasses.fields(recipe):
         value = getattr(recipe, entry.name)
-        if isinstance(value, Part):
+        if isinstance(value, Section):
             flat |= {f"{entry.name}.{each.name}": getattr(value, each.name) for each in dataclasses.fields(value)}  # type: ignore[arg-type]
         else:
             flat[entry.name] = value
@@ -242,7 +242,7 @@ def assign(recipe: Recipe, key: str, value: Any) -> Recipe:
     Raises:
         UserError: an unknown key, a value of another type or out of range.
     """
-    known = keys(recipe)
+    known = flat_values(recipe)
     if key not in known:
         ends = {name.rpartition(".")[2]: name for name in known}
         near = suggestion(key, known) or (f" Did you mean '{ends[key]}'?" if key in ends else "")

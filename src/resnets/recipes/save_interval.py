@@ -10,7 +10,7 @@ from resnets.errors import UserError
 
 
 @dataclass
-class Interval:
+class SaveInterval:
     """Either `steps` or `seconds`; counted from the last save, whatever its cause was."""
 
     steps: int | None = None
@@ -19,7 +19,7 @@ class Interval:
     _time: float = field(default_factory=time.monotonic, init=False)
 
     @classmethod
-    def read(cls, text: str) -> Interval:
+    def parse(cls, text: str) -> SaveInterval:
         """`200` for steps, `60s` for seconds.
 
         Raises:
@@ -36,11 +36,11 @@ class Interval:
             )
         return cls(seconds=value) if word.endswith("s") else cls(steps=int(value))
 
-    def start(self, step: int) -> None:
+    def restart(self, step: int) -> None:
         """Count anew: a state after `step` steps has just been saved, or gone on from."""
         self._step, self._time = step, time.monotonic()
 
-    def passed(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
         """Whether it is time to save again after `step` steps."""
         if self.steps is not None:
             return step - self._step >= self.steps

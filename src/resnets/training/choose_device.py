@@ -17,14 +17,14 @@ from resnets.errors import JobError, UserError
 from resnets.inference import hardware
 
 
-class Chosen(NamedTuple):
+class Choice(NamedTuple):
     """A value that was chosen for the user, and why."""
 
     value: object
     reason: str
 
 
-def device(asked: str) -> Chosen:
+def select_device(asked: str) -> Choice:
     """`auto`, `cpu`, `cuda`, `cuda:1`, `0` (the first GPU) or `mps`, as torch calls it.
 
     Raises:
@@ -32,26 +32,26 @@ def device(asked: str) -> Chosen:
     """
     if asked == "auto":
         if torch.cuda.is_available():
-            return Chosen("cuda", torch.cuda.get_device_name())
-        return Chosen("cpu", "there is no GPU that torch can use")
+            return Choice("cuda", torch.cuda.get_device_name())
+        return Choice("cpu", "there is no GPU that torch can use")
     name = f"cuda:{asked}" if asked.isdigit() else asked
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
         raise UserError(f"There is no device '{asked}' here; there is: {here}.") from error
-    return Chosen(name, "as asked")
+    return Choice(name, "as asked")
 
 
-def precision(asked: str, device_name: str) -> Chosen:
+def select_precision(asked: str, device_name: str) -> Choice:
     """fp32, or bf16 autocast where the chip multiplies bf16 natively (elsewhere it is emulated, and slow)."""
     if asked != "auto":
-        return Chosen(asked, "as asked")
+        return Choice(asked, "as asked")
     reason = hardware.native_bf16(torch.device(device_name))
-    return Chosen("bf16", reason) if reason else Chosen("fp32", "no native bf16 here")
+    return Choice("bf16", reason) if reason else Choice("fp32", "no native bf16 here")
 
 
-def workers(device_name: str) -> Chosen:
+def select_workers(device_name: str) -> Choice:
     """How many processes prepare the images.
 
     Varying an image takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
@@ -59,15 +59,15 @@ def workers(device_name: str) -> Chosen:
     """
     here = ranks.cpus_per_rank()
     if device_name == "cpu":
-        return Chosen(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
-    return Chosen(min(here, 8), f"{counted(here, 'processor')} for the GPU's images")
+        return Choice(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
+    return Choice(min(here, 8), f"{counted(here, 'processor')} for the GPU's images")
 
 
-def threads(device_name: str) -> Chosen | None:
+def select_threads(device_name: str) -> Choice | None:
     """How many threads compute, where torch cannot know it: torchrun gives each of its processes one."""
     if ranks.world_size() == 1 or device_name != "cpu":
         return None
-    return Chosen(ranks.cpus_per_rank(), f"the share of each of {ranks.local_world_size()} processes")
+    return Choice(ranks.cpus_per_rank(), f"the share of each of {ranks.local_world_size()} processes")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:
@@ -91,7 +91,7 @@ def check_compiler() -> None:
 
 
 @contextlib.contextmanager
-def compiling(asked: bool) -> Iterator[None]:
+def explain_compile_errors(asked: bool) -> Iterator[None]:
     """A block in which torch.compile may compile; where it cannot, its pages of text become a JobError of one line."""
     if not asked:
         yield
@@ -113,7 +113,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def deterministic() -> None:
+def use_deterministic_algorithms() -> None:
     """Let torch refuse operations whose result depends on the order of threads."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this set
     torch.use_deterministic_algorithms(True)

@@ -10,22 +10,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from resnets.errors import UserError
-from resnets.recipes.recipe import Recipe, keys, total_steps
-from resnets.training.autoconfig import Draft
+from resnets.recipes.recipe import Recipe, flat_values, total_steps
+from resnets.training.autoconfig import RecipeBuilder
 from resnets.training.optimization import freeze
-from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS
-from resnets.training.optimization.lr_schedule import build as build_curve
+from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS, build_curve
 
 # Two keys for one thing: whichever is given, the recipe's own value of the other is cleared to the value that stands
 # behind it.
-INSTEAD: tuple[tuple[str, Any, str, Any], ...] = (
+ALTERNATIVES: tuple[tuple[str, Any, str, Any], ...] = (
     ("stop.epochs", None, "stop.steps", None),
     ("schedule.milestones_epochs", (), "schedule.milestones_steps", ()),
     ("schedule.warmup_epochs", 0.0, "schedule.warmup_until_error", None),
 )
 
 # Two keys that say the same in two ways, so that only one of them can be given.
-EITHER = (
+EXCLUSIVE = (
     ("data.split_file", "data.val_fraction"),
     ("data.split_file", "data.folds"),
     ("data.split_file", "data.fold"),
@@ -45,7 +44,7 @@ EITHER = (
 )
 
 # The crop that a key is for; with `augment.crop=auto` the given key chooses it.
-CROP_OF = {
+CROP_OF_KEY = {
     "augment.scale": "random_resized",
     "augment.ratio": "random_resized",
     "augment.shorter_side": "shorter_side",
@@ -54,7 +53,7 @@ CROP_OF = {
 }
 
 
-class Needs(NamedTuple):
+class Requirement(NamedTuple):
     """`key` has an effect only where `works`, which `other` decides."""
 
     key: str
@@ -71,121 +70,129 @@ def _crops(crop: str) -> Callable[[Recipe], bool]:
 
 
 def _backbone_learns(recipe: Recipe) -> bool:
-    return not freeze.whole_by(recipe)
+    return not freeze.recipe_freezes_backbone(recipe)
 
 
 def _warms_up(recipe: Recipe) -> bool:
     return bool(recipe.schedule.warmup_epochs) or recipe.schedule.warmup_until_error is not None
 
 
-NEEDS = (
-    Needs("data.crop_fraction", "data.resize", lambda recipe: recipe.data.resize == "shorter"),
-    Needs("data.antialias", "data.resize", lambda recipe: recipe.data.resize != "none"),
-    Needs("data.split_seed", "data.val_fraction", _held_out),
-    Needs("data.group_by", "data.val_fraction", _held_out),
-    *(Needs(key, "augment.crop", _crops(crop)) for key, crop in CROP_OF.items()),
-    Needs("augment.pad_mode", "augment.pad_pixels", lambda recipe: recipe.augment.pad_pixels != 0),
-    Needs("optim.nesterov", "optim.name", lambda recipe: recipe.optim.name == "sgd"),
-    Needs("optim.nesterov", "optim.momentum", lambda recipe: recipe.optim.momentum > 0),
-    Needs("optim.decay_norm_and_bias", "optim.weight_decay", lambda recipe: recipe.optim.weight_decay > 0),
+REQUIREMENTS = (
+    Requirement("data.crop_fraction", "data.resize", lambda recipe: recipe.data.resize == "shorter"),
+    Requirement("data.antialias", "data.resize", lambda recipe: recipe.data.resize != "none"),
+    Requirement("data.split_seed", "data.val_fraction", _held_out),
+    Requirement("data.group_by", "data.val_fraction", _held_out),
+    *(Requirement(key, "augment.crop", _crops(crop)) for key, crop in CROP_OF_KEY.items()),
+    Requirement("augment.pad_mode", "augment.pad_pixels", lambda recipe: recipe.augment.pad_pixels != 0),
+    Requirement("optim.nesterov", "optim.name", lambda recipe: recipe.optim.name == "sgd"),
+    Requirement("optim.nesterov", "optim.momentum", lambda recipe: recipe.optim.momentum > 0),
+    Requirement("optim.decay_norm_and_bias", "optim.weight_decay", lambda recipe: recipe.optim.weight_decay > 0),
     *(
-        Needs(f"schedule.{key}", "schedule.name", lambda recipe: recipe.schedule.name == "step")
+        Requirement(f"schedule.{key}", "schedule.name", lambda recipe: recipe.schedule.name == "step")
         for key in ("milestones_steps", "milestones_epochs", "factor", "factors")
     ),
-    Needs("schedule.peak_fraction", "schedule.name", lambda recipe: recipe.schedule.name == "one_cycle"),
+    Requirement("schedule.peak_fraction", "schedule.name", lambda recipe: recipe.schedule.name == "one_cycle"),
     *(
-        Needs(f"schedule.{key}", "schedule.plateau_epochs", lambda recipe: recipe.schedule.plateau_epochs is not None)
+        Requirement(
+            f"schedule.{key}", "schedule.plateau_epochs", lambda recipe: recipe.schedule.plateau_epochs is not None
+        )
         for key in ("plateau_factor", "plateau_min_factor")
     ),
-    Needs("schedule.warmup_factor", "schedule.warmup_epochs", _warms_up),
-    Needs("freeze.head_epochs", "freeze.layers", _backbone_learns),
-    Needs("freeze.backbone_lr_factor", "freeze.layers", _backbone_learns),
-    Needs("freeze.norm", "freeze.layers", lambda recipe: _backbone_learns(recipe) or recipe.freeze.norm != "train"),
-    Needs("speed.sync_bn", "freeze.layers", _backbone_learns),
-    Needs("speed.sync_bn", "freeze.norm", lambda recipe: recipe.freeze.norm == "train"),
-    Needs("model.zero_init_residual", "model.weights", lambda recipe: recipe.model.weights == "none"),
+    Requirement("schedule.warmup_factor", "schedule.warmup_epochs", _warms_up),
+    Requirement("freeze.head_epochs", "freeze.layers", _backbone_learns),
+    Requirement("freeze.backbone_lr_factor", "freeze.layers", _backbone_learns),
+    Requirement(
+        "freeze.norm", "freeze.layers", lambda recipe: _backbone_learns(recipe) or recipe.freeze.norm != "train"
+    ),
+    Requirement("speed.sync_bn", "freeze.layers", _backbone_learns),
+    Requirement("speed.sync_bn", "freeze.norm", lambda recipe: recipe.freeze.norm == "train"),
+    Requirement("model.zero_init_residual", "model.weights", lambda recipe: recipe.model.weights == "none"),
 )
 
 
-def settle(draft: Draft) -> None:
+def resolve_conflicts(builder: RecipeBuilder) -> None:
     """Let what was given win over the recipe's own values.
 
     Raises:
         UserError: given values exclude each other or would have no effect; the message names all of them.
     """
-    found = [f"{_named(draft, a)} and {_named(draft, b)} exclude each other" for a, b in EITHER if _both(draft, a, b)]
-    for one, empty_one, other, empty_other in INSTEAD:
-        if _both(draft, one, other):
-            found.append(f"{_named(draft, one)} and {_named(draft, other)} exclude each other")
-        elif _wins(draft, one):
-            _clear(draft, other, empty_other, one)
-        elif _wins(draft, other):
-            _clear(draft, one, empty_one, other)
-    if _wins(draft, "schedule.factor"):
-        _clear(draft, "schedule.factors", (), "schedule.factor")
-    if _wins(draft, "optim.lr"):
-        _clear(draft, "optim.lr_batch", None, "optim.lr")
-    if not _backbone_learns(draft.recipe):
-        _clear(draft, "freeze.head_epochs", 0, "freeze.layers")
-    if draft.recipe.augment.crop == "auto":
-        for key, crop in CROP_OF.items():
-            if draft.given(key):
-                draft.choose("augment.crop", crop, f"{key} is for this one")
-    for key, other, works in NEEDS:
-        if _wins(draft, key) and not works(draft.recipe):
-            found.append(f"{_named(draft, key)} has no effect with {_named(draft, other)}")
-    if draft.recipe.data.normalize == "weights" and draft.recipe.model.weights == "none":
-        found.append(f"{_named(draft, 'data.normalize')} needs `weights`")
-    _raise(found, "Change one, or leave it out.")
+    found = [
+        f"{_format_setting(builder, a)} and {_format_setting(builder, b)} exclude each other"
+        for a, b in EXCLUSIVE
+        if _both_set(builder, a, b)
+    ]
+    for one, empty_one, other, empty_other in ALTERNATIVES:
+        if _both_set(builder, one, other):
+            found.append(f"{_format_setting(builder, one)} and {_format_setting(builder, other)} exclude each other")
+        elif _is_set(builder, one):
+            _clear(builder, other, empty_other, one)
+        elif _is_set(builder, other):
+            _clear(builder, one, empty_one, other)
+    if _is_set(builder, "schedule.factor"):
+        _clear(builder, "schedule.factors", (), "schedule.factor")
+    if _is_set(builder, "optim.lr"):
+        _clear(builder, "optim.lr_batch", None, "optim.lr")
+    if not _backbone_learns(builder.recipe):
+        _clear(builder, "freeze.head_epochs", 0, "freeze.layers")
+    if builder.recipe.augment.crop == "auto":
+        for key, crop in CROP_OF_KEY.items():
+            if builder.is_given(key):
+                builder.set_default("augment.crop", crop, f"{key} is for this one")
+    for key, other, works in REQUIREMENTS:
+        if _is_set(builder, key) and not works(builder.recipe):
+            found.append(f"{_format_setting(builder, key)} has no effect with {_format_setting(builder, other)}")
+    if builder.recipe.data.normalize == "weights" and builder.recipe.model.weights == "none":
+        found.append(f"{_format_setting(builder, 'data.normalize')} needs `weights`")
+    _raise_errors(found, "Change one, or leave it out.")
 
 
-def check_source(draft: Draft, own_val: bool, stored: bool) -> None:
+def check_dataset(builder: RecipeBuilder, own_val: bool, stored: bool) -> None:
     """Raises UserError where the images were divided before, and a split of another kind was asked for."""
     if not own_val and not stored:
         return
     why = "shards were divided when they were written" if stored else "the data have a val part of their own"
     split = ("data.val_fraction", "data.folds", "data.fold", "data.group_by", "data.split_seed", "data.split_file")
-    given = [key for key in split if draft.given(key) and (stored or key != "data.split_file")]
-    _raise([f"{_named(draft, key)} has no effect: {why}" for key in given], "Leave it out.")
+    given = [key for key in split if builder.is_given(key) and (stored or key != "data.split_file")]
+    _raise_errors([f"{_format_setting(builder, key)} has no effect: {why}" for key in given], "Leave it out.")
 
 
 # What a range test does not do: it ends after its steps, judges nothing and keeps nothing.
 _NOT_IN_RANGE_TEST = ("schedule.", "stop.", "save.", "ema.", "speed.sync_bn")
 
 
-def check_range_test(draft: Draft) -> None:
+def check_range_test(builder: RecipeBuilder) -> None:
     """Note the given values that have no effect on a range test, which takes those of a training.
 
     Raises:
         UserError: a rate was given, while the test has its own.
     """
-    given = [key for key in draft.origins if draft.given(key)]
+    given = [key for key in builder.origins if builder.is_given(key)]
     why = "has no effect on a range test"
-    rates = [f"{_named(draft, key)} {why}" for key in given if key in ("optim.lr", "optim.lr_batch")]
-    _raise(rates, "Its rate goes from `low` to `high`.")
-    draft.notes += [f"{_named(draft, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)]
+    rates = [f"{_format_setting(builder, key)} {why}" for key in given if key in ("optim.lr", "optim.lr_batch")]
+    _raise_errors(rates, "Its rate goes from `low` to `high`.")
+    builder.notes += [f"{_format_setting(builder, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)]
 
 
-def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) -> None:
+def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int = 1) -> None:
     """Compare the given values with how many images and steps there are; say what a recipe's own value loses by it.
 
     Raises:
         UserError: a given value would have no effect.
     """
-    recipe = draft.recipe
+    recipe = builder.recipe
     batch = recipe.data.batch or 1
-    steps = max(train_count // max(min(batch, train_count), 1), 1)
+    steps = max(num_train // max(min(batch, num_train), 1), 1)
     total, schedule = total_steps(recipe, steps), recipe.schedule
     end = f"a run of {total:,} steps ({total / steps:g} epochs)"
     unseen, late = "has no effect without validation images", f"reaches beyond {end}"
     head = recipe.freeze.head_epochs * steps if _backbone_learns(recipe) else 0
-    slices = f"has more slices than {_named(draft, 'data.batch')} has images"
+    slices = f"has more slices than {_format_setting(builder, 'data.batch')} has images"
 
     def given_late(key: str) -> bool:
-        return draft.given(key) and (keys(recipe)[key] or 0) * steps >= total
+        return builder.is_given(key) and (flat_values(recipe)[key] or 0) * steps >= total
 
     rules = [
-        ("data.batch", batch > train_count, f"is more than the {train_count:,} training images"),
+        ("data.batch", batch > num_train, f"is more than the {num_train:,} training images"),
         ("optim.accumulate", recipe.optim.accumulate > batch // ranks, slices),
         ("schedule.warmup_epochs", schedule.warmup_epochs * steps > total // 2 + 1, f"is more than half of {end}"),
         (
@@ -195,9 +202,9 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
         ),
         ("schedule.milestones_epochs", any(each * steps >= total for each in schedule.milestones_epochs), late),
         ("schedule.milestones_steps", any(each >= total for each in schedule.milestones_steps), late),
-        ("schedule.plateau_epochs", not val_count and schedule.plateau_epochs is not None, unseen),
-        ("stop.patience_epochs", not val_count and recipe.stop.patience_epochs is not None, unseen),
-        ("schedule.plateau_epochs", val_count and given_late("schedule.plateau_epochs"), late),
+        ("schedule.plateau_epochs", not num_val and schedule.plateau_epochs is not None, unseen),
+        ("stop.patience_epochs", not num_val and recipe.stop.patience_epochs is not None, unseen),
+        ("schedule.plateau_epochs", num_val and given_late("schedule.plateau_epochs"), late),
         (
             "schedule.warmup_until_error",
             schedule.warmup_until_error is not None and total <= ERROR_WINDOW_STEPS,
@@ -206,16 +213,21 @@ def check_sizes(draft: Draft, train_count: int, val_count: int, ranks: int = 1) 
     ]
     build_curve(schedule, total_steps=total, steps_per_epoch=steps)  # which says what a step schedule lacks
     broken = [(key, words) for key, is_broken, words in rules if is_broken]
-    _raise([f"{_named(draft, key)} {words}" for key, words in broken if draft.given(key)], "Give another value.")
-    draft.notes += [
-        f"`{key}={_text(keys(recipe)[key])}` of the recipe {words}" for key, words in broken if key in NOTED
+    _raise_errors(
+        [f"{_format_setting(builder, key)} {words}" for key, words in broken if builder.is_given(key)],
+        "Give another value.",
+    )
+    builder.notes += [
+        f"`{key}={_format_value(flat_values(recipe)[key])}` of the recipe {words}"
+        for key, words in broken
+        if key in LOGGED_KEYS
     ]
-    if val_count and given_late("stop.patience_epochs"):  # a short trial of a command for a long run
-        draft.notes.append(f"{_named(draft, 'stop.patience_epochs')} {late}")
+    if num_val and given_late("stop.patience_epochs"):  # a short trial of a command for a long run
+        builder.notes.append(f"{_format_setting(builder, 'stop.patience_epochs')} {late}")
 
 
 # What a recipe's own value loses changes the result, so that it is said; the other rules are for given values only.
-NOTED = (
+LOGGED_KEYS = (
     "freeze.head_epochs",
     "schedule.milestones_epochs",
     "schedule.milestones_steps",
@@ -225,39 +237,39 @@ NOTED = (
 )
 
 
-ZERO_COUNTS = ("data.val_fraction", "data.split_seed", "schedule.warmup_factor", "augment.pad_pixels")
+ZERO_IS_A_VALUE = ("data.val_fraction", "data.split_seed", "schedule.warmup_factor", "augment.pad_pixels")
 
 
-def _both(draft: Draft, one: str, other: str) -> bool:
-    return _wins(draft, one) and _wins(draft, other)
+def _both_set(builder: RecipeBuilder, one: str, other: str) -> bool:
+    return _is_set(builder, one) and _is_set(builder, other)
 
 
-def _wins(draft: Draft, key: str) -> bool:
+def _is_set(builder: RecipeBuilder, key: str) -> bool:
     """Whether the user gave this value, and not one that switches it off."""
-    return draft.given(key) and bool(keys(draft.recipe)[key] or key in ZERO_COUNTS)
+    return builder.is_given(key) and bool(flat_values(builder.recipe)[key] or key in ZERO_IS_A_VALUE)
 
 
-def _clear(draft: Draft, key: str, empty: Any, winner: str) -> None:
-    if keys(draft.recipe)[key] != empty and not draft.given(key):
-        draft.choose(key, empty, f"{winner} was given")
+def _clear(builder: RecipeBuilder, key: str, empty: Any, winner: str) -> None:
+    if flat_values(builder.recipe)[key] != empty and not builder.is_given(key):
+        builder.set_default(key, empty, f"{winner} was given")
 
 
-def _named(draft: Draft, key: str) -> str:
+def _format_setting(builder: RecipeBuilder, key: str) -> str:
     """The key with its value, as it was given or stands in the recipe."""
-    text, origin = _text(keys(draft.recipe)[key]), draft.origins.get(key, "")
+    text, origin = _format_value(flat_values(builder.recipe)[key]), builder.origins.get(key, "")
     if origin.startswith("given: --") and origin != "given: --set":
         return f"`{origin.removeprefix('given: --').replace('-', '_')}={text}`"
     return f"`{key}={text}`"
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(_text, value))
+        return ",".join(map(_format_value, value))
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _raise(found: Iterable[str], advice: str) -> None:
+def _raise_errors(found: Iterable[str], advice: str) -> None:
     if found := list(dict.fromkeys(found)):
         raise UserError(f"{'; '.join(found)}. {advice}")

@@ -26,31 +26,31 @@ from resnets import ranks
 from resnets.errors import JobError, UserError
 from resnets.training.run_dir import lock
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 _jobs = itertools.count()  # a script may train several times, one job after the other
 
 
-class Attempt:
+class LaunchAttempt:
     """One start of a job; a launcher that begins it anew keeps a store in which the next attempt finds what it needs."""
 
     def __init__(self, store: dist.Store | None, job: int) -> None:
         self._store, self._key = store, f"resnets/run/{job}"
 
-    def remember(self, run: Path) -> None:
+    def save_run_dir(self, run: Path) -> None:
         """Let a later attempt find the run that this one has begun."""
-        if self._store is not None and first():
+        if self._store is not None and is_main():
             self._store.set(self._key, str(run))
 
-    def remembered(self) -> Path | None:
+    def load_run_dir(self) -> Path | None:
         """The run that an earlier attempt has begun."""
         store = self._store
-        found = store is not None and by_first(lambda: store.check([self._key]) and store.get(self._key))
+        found = store is not None and broadcast_from_main(lambda: store.check([self._key]) and store.get(self._key))
         return Path(found.decode()) if found else None
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Attempt]:
+def process_group() -> Iterator[LaunchAttempt]:
     """Be one of the processes that the launcher has started, for the time of the block.
 
     Raises:
@@ -64,18 +64,18 @@ def joined() -> Iterator[Attempt]:
         )
     ranks.timeout_seconds()  # so that a wrong one is refused before it is needed
     if not ranks.started_by_launcher():
-        yield Attempt(None, 0)
+        yield LaunchAttempt(None, 0)
         return
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(ranks.local_rank() % torch.cuda.device_count())
     store, rank, size = _launcher_store(), ranks.rank(), ranks.world_size()
     try:
-        own = dist.PrefixStore(_met(store, rank, size), store)
+        group_store = dist.PrefixStore(_rendezvous(store, rank, size), store)
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=own, rank=rank, world_size=size, timeout=_patience()
+            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=group_store, rank=rank, world_size=size, timeout=_timeout()
         )
-        yield Attempt(store, next(_jobs))
+        yield LaunchAttempt(store, next(_jobs))
     except JobError:
         raise
     except RuntimeError as error:
@@ -91,7 +91,7 @@ def joined() -> Iterator[Attempt]:
             dist.destroy_process_group()
 
 
-def _patience() -> timedelta:
+def _timeout() -> timedelta:
     """How long the others are waited for, in one step or while images are read before the first.
 
     That a process has died gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the
@@ -103,10 +103,10 @@ def _patience() -> timedelta:
 @functools.cache
 def _launcher_store() -> dist.Store:
     """The launcher's store, or the first process' own; kept, so that the next job of a script finds it still there."""
-    return next(dist.rendezvous("env://", timeout=_patience()))[0]
+    return next(dist.rendezvous("env://", timeout=_timeout()))[0]
 
 
-def _met(store: dist.Store, rank: int, size: int) -> str:
+def _rendezvous(store: dist.Store, rank: int, size: int) -> str:
     """A name that only the processes of this attempt know.
 
     torchrun keeps one store for all attempts of a job, in which the addresses of dead processes would be taken for those
@@ -138,17 +138,17 @@ def _met(store: dist.Store, rank: int, size: int) -> str:
     raise JobError(f"Process {rank} has waited in vain for the other {size - 1} processes.")
 
 
-def first() -> bool:
+def is_main() -> bool:
     """Whether this is the process that writes."""
     return ranks.rank() == 0
 
 
-def by_first(make: Callable[[], Made]) -> Made:
+def broadcast_from_main(make: Callable[[], Value]) -> Value:
     """What the first process makes, in every process; an error that is the user's is raised in every one."""
     if ranks.world_size() == 1:
         return make()
     answer: list[Any] = [None, None]
-    if first():
+    if is_main():
         try:
             answer = [make(), None]
         except (UserError, JobError) as error:
@@ -160,18 +160,18 @@ def by_first(make: Callable[[], Made]) -> Made:
 
 
 @contextlib.contextmanager
-def holding(run: Path) -> Iterator[None]:
+def main_lock(run: Path) -> Iterator[None]:
     """Let the first process hold the run folder for all.
 
     Raises:
         UserError: another job holds it.
     """
     with contextlib.ExitStack() as stack:
-        by_first(lambda: stack.enter_context(lock.held(run)))
+        broadcast_from_main(lambda: stack.enter_context(lock.run_lock(run)))
         yield
 
 
-def gathered(mine: Made) -> list[Made]:
+def all_gather_object(mine: Value) -> list[Value]:
     """What each process gives, in the order of their numbers, in every process."""
     if ranks.world_size() == 1:
         return [mine]
@@ -180,7 +180,7 @@ def gathered(mine: Made) -> list[Made]:
     return everyone
 
 
-def total(*values: float) -> list[float]:
+def all_reduce_sum(*values: float) -> list[float]:
     """Each value summed over all processes."""
     if ranks.world_size() == 1:
         return list(values)
@@ -189,12 +189,12 @@ def total(*values: float) -> list[float]:
     return sums.tolist()
 
 
-def any_of(mine: bool) -> bool:
+def any_rank(mine: bool) -> bool:
     """Whether it is so in any of the processes."""
-    return total(float(mine))[0] > 0
+    return all_reduce_sum(float(mine))[0] > 0
 
 
-def own(device: str) -> str:
+def local_device(device: str) -> str:
     """The device of this process: of several GPUs the one that has its number.
 
     Raises:
@@ -215,39 +215,39 @@ def own(device: str) -> str:
     return device if number else f"cuda:{ranks.local_rank()}"
 
 
-def shared(net: nn.Module) -> nn.Module:
+def wrap_ddp(net: nn.Module) -> nn.Module:
     """The network as it is called in training: its gradients are the mean over all processes."""
     if ranks.world_size() == 1:
         return net
     return DistributedDataParallel(net, gradient_as_bucket_view=True)
 
 
-def adding_up(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager:
+def no_sync_until_last(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager:
     """The slices of a batch before the last one add up gradients in each process; with the last one they are averaged."""
     return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else contextlib.nullcontext()
 
 
 @torch.no_grad()
-def align(net: nn.Module) -> None:
+def broadcast_buffers(net: nn.Module) -> None:
     """Give every process the statistics that the first one has: each BN has seen its own share of the last batch."""
     if ranks.world_size() > 1:
         for buffer in net.buffers():
             dist.broadcast(buffer, src=0)
 
 
-def synchronize(net: nn.Module, device: str) -> nn.Module:
+def convert_sync_batchnorm(net: nn.Module, device: str) -> nn.Module:
     """Let every BN take its statistics over the whole batch instead of over the share of its process."""
     if device.startswith("cuda"):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     if isinstance(net, nn.BatchNorm2d):
-        return SynchronizedNorm.of(net)
+        return CPUSyncBatchNorm.from_batchnorm(net)
     for path, module in list(net.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
-            net.set_submodule(path, SynchronizedNorm.of(module))
+            net.set_submodule(path, CPUSyncBatchNorm.from_batchnorm(module))
     return net
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all processes; each process' loss depends on every share of it, so that the gradients add up, too."""
 
     @staticmethod
@@ -263,15 +263,15 @@ class _Sum(torch.autograd.Function):
         return summed
 
 
-class SynchronizedNorm(nn.BatchNorm2d):
+class CPUSyncBatchNorm(nn.BatchNorm2d):
     """BN over the shares of all processes, for the CPU: torch's own `SyncBatchNorm` runs on GPUs only."""
 
     @classmethod
-    def of(cls, norm: nn.BatchNorm2d) -> Self:
+    def from_batchnorm(cls, norm: nn.BatchNorm2d) -> Self:
         """One with the tensors of `norm` themselves."""
-        made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        made._parameters, made._buffers = norm._parameters, norm._buffers
-        return made.train(norm.training)
+        sync = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        sync._parameters, sync._buffers = norm._parameters, norm._buffers
+        return sync.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) of any precision; the same number of values in each process."""
@@ -279,16 +279,16 @@ class SynchronizedNorm(nn.BatchNorm2d):
             return super().forward(x)
         over, values = (0, 2, 3), x.float()
         count = values.numel() // values.shape[1] * ranks.world_size()
-        mean = _Sum.apply(values.sum(over)) / count
+        mean = _AllReduceSum.apply(values.sum(over)) / count
         centered = values - mean[:, None, None]
-        variance = _Sum.apply(centered.square().sum(over)) / count
+        variance = _AllReduceSum.apply(centered.square().sum(over)) / count
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.detach(), share)
             self.running_var.lerp_(variance.detach() * count / (count - 1), share)
-        made = centered * torch.rsqrt(variance + self.eps)[:, None, None]
+        output = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
-            made = made * self.weight[:, None, None] + self.bias[:, None, None]
-        return made.to(x.dtype)
+            output = output * self.weight[:, None, None] + self.bias[:, None, None]
+        return output.to(x.dtype)

@@ -30,15 +30,15 @@ from resnets.inference.model_runner import Runner
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
 from resnets.training.optimization import freeze
-from resnets.training.state import Parts
-from resnets.training.train_data import EVALUATION_BATCH, Feed
+from resnets.training.state import TrainContext
+from resnets.training.train_data import EVAL_BATCH, TrainData
 
-VIEWS = 4  # of each training image, where images are varied
-MEMORY_SHARE = 0.25  # of the free memory, for all vectors
+MAX_VIEWS = 4  # of each training image, where images are varied
+MEMORY_FRACTION = 0.25  # of the free memory, for all vectors
 FILE = "pooled.safetensors"
 
 
-class Vectors(NamedTuple):
+class Features(NamedTuple):
     """What the frozen backbone makes of the images, in fp32, and the names of the backends that computed it."""
 
     train: Tensor  # (views, N, features), by the position in the epoch; by the number of the image where nothing is augmented
@@ -46,54 +46,54 @@ class Vectors(NamedTuple):
     backend: str
 
 
-def pool(parts: Parts, epoch: int, run: Path) -> None:
+def cache_features(context: TrainContext, epoch: int, run: Path) -> None:
     """Let the epochs in which the whole backbone is frozen, from `epoch` (from 0) on, read pooled vectors.
 
     Nothing changes where the backbone learns, or where what comes out of it is not the same for one view each time:
     images that are mixed, or a backbone that draws lots. The vectors are kept under `run/state`, for a resumed run.
     """
-    frozen = _frozen_epochs(parts)
-    if epoch >= frozen or (reason := _unfit(parts)):
+    frozen = _num_frozen_epochs(context)
+    if epoch >= frozen or (reason := _reason_not_cached(context)):
         if epoch < frozen:
             log(f"the frozen backbone is run in every epoch: {reason}")
         return
-    path, key = run / "state" / FILE, _key(parts)
+    path, key = run / "state" / FILE, _cache_key(context)
     vectors = _read(path, key)
     if vectors is None:
-        views = _views(parts)
+        views = _num_views(context)
         if not views:
             log("the frozen backbone is run in every epoch: its vectors would not fit into memory")
             return
-        vectors = _computed(parts, views)
+        vectors = _compute(context, views)
         _write(path, key, vectors)
     views = len(vectors.train)  # those of the run's beginning, however much memory is free now
     log(f"the frozen backbone was run once: {views} view{'s' * (views > 1)} of each training image")
-    feed = PooledFeed(parts.feed, vectors.train, frozen, augmented=_varied(parts.recipe))
-    parts.feed = feed  # type: ignore[assignment]  # what the loop asks of a feed, it answers
-    if parts.val is not None:
-        parts.val = PooledEvaluation(  # type: ignore[assignment]
-            parts.val, vectors.val, lambda: feed.epoch < frozen, vectors.backend
+    train_data = CachedTrainFeatures(context.train_data, vectors.train, frozen, augmented=_is_augmented(context.recipe))
+    context.train_data = train_data  # type: ignore[assignment]  # what the loop asks of a feed, it answers
+    if context.val is not None:
+        context.val = CachedValFeatures(  # type: ignore[assignment]
+            context.val, vectors.val, lambda: train_data.epoch < frozen, vectors.backend
         )
-    parts.reads_vectors = True
+    context.uses_cached_features = True
 
 
-def of_validation(parts: Parts, epoch: int, run: Path) -> tuple[Tensor, str] | None:
+def validation_features(context: TrainContext, epoch: int, run: Path) -> tuple[Tensor, str] | None:
     """The vectors (M, features) of the validation images that epoch `epoch` (from 1) was judged by, and the backend that
     computed them; None where it was judged by images.
     """
-    if parts.val is None or not 1 <= epoch <= _frozen_epochs(parts) or _unfit(parts):
+    if context.val is None or not 1 <= epoch <= _num_frozen_epochs(context) or _reason_not_cached(context):
         return None
-    if isinstance(parts.val, PooledEvaluation):
-        return parts.val.vectors, parts.val.backend
-    vectors = _read(run / "state" / FILE, _key(parts))  # the run had ended before
+    if isinstance(context.val, CachedValFeatures):
+        return context.val.vectors, context.val.backend
+    vectors = _read(run / "state" / FILE, _cache_key(context))  # the run had ended before
     return None if vectors is None else (vectors.val, vectors.backend)
 
 
 @dataclass
-class PooledFeed:
+class CachedTrainFeatures:
     """A Feed whose first `frozen` epochs hold vectors in the place of images; `epoch` is that of the last batch."""
 
-    feed: Feed
+    train_data: TrainData
     vectors: Tensor  # (views, N, features)
     frozen: int
     epoch: int = 0
@@ -102,11 +102,11 @@ class PooledFeed:
 
     @property
     def plan(self) -> Plan:
-        return self.feed.plan
+        return self.train_data.plan
 
     @property
     def paths(self) -> Sequence[str]:
-        return self.feed.paths
+        return self.train_data.paths
 
     def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """As `Feed.batches`."""
@@ -118,7 +118,7 @@ class PooledFeed:
             numbers, rows = self._rows(epoch, step, numbers)
             vectors = self.vectors[epoch % len(self.vectors)][rows]
             yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
-        for batch in self.feed.batches(Place(epoch, step), waiting):
+        for batch in self.train_data.batches(Place(epoch, step), waiting):
             self.epoch = batch.epoch
             yield batch
 
@@ -142,17 +142,17 @@ class PooledFeed:
             self.orders[view] = order.argsort() if self.plan.weights is None else order
         return self.orders[view]
 
-    def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """As `Feed.vary`; the vectors are of images that have been varied."""
         if batch.epoch >= self.frozen:
-            return self.feed.vary(batch)
-        targets = self.feed.targets_of(batch.indices)
-        device = self.feed.recipe.speed.device
+            return self.train_data.augment(batch)
+        targets = self.train_data.targets(batch.indices)
+        device = self.train_data.recipe.speed.device
         return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
 @dataclass
-class PooledEvaluation:
+class CachedValFeatures:
     """An Evaluation that gives vectors as long as `still_frozen` says so."""
 
     images: Evaluation
@@ -167,12 +167,12 @@ class PooledEvaluation:
         if not self.still_frozen():
             yield from self.images
             return
-        for start in range(0, len(self.vectors), EVALUATION_BATCH):
-            yield start, self.vectors[start : start + EVALUATION_BATCH, :, None, None]
+        for start in range(0, len(self.vectors), EVAL_BATCH):
+            yield start, self.vectors[start : start + EVAL_BATCH, :, None, None]
 
 
 @dataclass(frozen=True, eq=False)
-class _Whole(Plan):
+class _CompleteEpoch(Plan):
     """One epoch to its end, in its own order or by number; the last batch is what is left."""
 
     by_number: bool = False
@@ -183,83 +183,83 @@ class _Whole(Plan):
             yield start.epoch, step, batch
 
 
-def _frozen_epochs(parts: Parts) -> int:
-    part, steps = parts.recipe.freeze, parts.feed.plan.steps_per_epoch
-    epochs = -(-parts.total_steps // steps)
-    return epochs if freeze.whole(part, len(parts.net.stages)) else min(part.head_epochs, epochs)
+def _num_frozen_epochs(context: TrainContext) -> int:
+    part, steps = context.recipe.freeze, context.train_data.plan.steps_per_epoch
+    epochs = -(-context.total_steps // steps)
+    return epochs if freeze.freezes_backbone(part, len(context.net.stages)) else min(part.head_epochs, epochs)
 
 
-def _unfit(parts: Parts) -> str:
+def _reason_not_cached(context: TrainContext) -> str:
     """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
     if ranks.world_size() > 1:
         return "each of the processes has its share of the images"
-    mixing = parts.recipe.augment.mixup_alpha or parts.recipe.augment.cutmix_alpha
+    mixing = context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha
     if mixing:
         return "images are mixed anew in each batch"
     lots = any(
         isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
-        for module in parts.net.modules()
+        for module in context.net.modules()
     )
     return "it draws lots (dropout, stochastic depth)" if lots else ""
 
 
-def _varied(recipe: Recipe) -> bool:
+def _is_augmented(recipe: Recipe) -> bool:
     part = recipe.augment
     return part.crop != "none" or bool(part.flip or part.jitter or part.pca_std or part.trivial or part.erase)
 
 
-def _wanted(parts: Parts) -> int:
+def _max_views(context: TrainContext) -> int:
     """How many views of each image there should be."""
-    return min(_frozen_epochs(parts), VIEWS) if _varied(parts.recipe) else 1
+    return min(_num_frozen_epochs(context), MAX_VIEWS) if _is_augmented(context.recipe) else 1
 
 
-def _views(parts: Parts) -> int:
+def _num_views(context: TrainContext) -> int:
     """As many of them as fit into memory; 0 when the vectors of not even one do."""
-    of_one = 4 * parts.net.head.features * (len(parts.feed.paths) + len(parts.val_labels))  # bytes
-    return min(_wanted(parts), int(MEMORY_SHARE * ram_cache.free_memory() / max(of_one, 1)))
+    of_one = 4 * context.net.head.features * (len(context.train_data.paths) + len(context.val_labels))  # bytes
+    return min(_max_views(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(of_one, 1)))
 
 
-def _computed(parts: Parts, views: int) -> Vectors:
-    recipe, feed = parts.recipe, parts.feed
-    count, batch = len(feed.paths), EVALUATION_BATCH
-    was_training = parts.net.training
+def _compute(context: TrainContext, views: int) -> Features:
+    recipe, train_data = context.recipe, context.train_data
+    count, batch = len(train_data.paths), EVAL_BATCH
+    was_training = context.net.training
     # In fp32 whatever the precision of the training is: the head learns from these numbers in every epoch.
-    runner = Runner(parts.net.eval(), precision="fp32")
-    job = runner.job(views * count + len(parts.val_labels), batch, exact=recipe.speed.deterministic)
-    train = torch.empty(views, count, parts.net.head.features)
-    own = feed.plan
-    plan = _Whole(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _varied(recipe))
+    runner = Runner(context.net.eval(), precision="fp32")
+    job = runner.job(views * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
+    train = torch.empty(views, count, context.net.head.features)
+    own = train_data.plan
+    plan = _CompleteEpoch(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _is_augmented(recipe))
     for view, positions, images in progress_bar(
-        _looks(feed, plan, views),
+        _augmented_batches(train_data, plan, views),
         description="running the frozen backbone",
         total=views * -(-count // batch),
         unit="batches",
     ):
         train[view, positions] = job.embed(images).cpu()
-    val = torch.empty(len(parts.val_labels), parts.net.head.features)
-    if parts.val is not None:
-        for start, images in parts.val.once():
+    val = torch.empty(len(context.val_labels), context.net.head.features)
+    if context.val is not None:
+        for start, images in context.val.once():
             val[start : start + len(images)] = job.embed(images).cpu()
-    parts.net.train(was_training)
-    return Vectors(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
+    context.net.train(was_training)
+    return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 
 
-def _looks(feed: Feed, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+def _augmented_batches(train_data: TrainData, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(view, positions, normalized images) of each view."""
-    workers = feed.recipe.data.workers or 0
+    workers = train_data.recipe.data.workers or 0
     for view in range(views):
         place = Place(view, 0)
-        if feed.stack is not None:
-            batches = loader.stacked(feed.stack, plan, start=place)
+        if train_data.stacked_images is not None:
+            batches = loader.stacked(train_data.stacked_images, plan, start=place)
         else:
-            batches = loader.varied(feed.images, plan, feed.each(), start=place, workers=workers)
+            batches = loader.varied(train_data.images, plan, train_data.image_transform(), start=place, workers=workers)
         for batch in batches:
-            yield view, batch.positions, feed.vary(batch)[0]
+            yield view, batch.positions, train_data.augment(batch)[0]
 
 
-def _key(parts: Parts) -> str:
+def _cache_key(context: TrainContext) -> str:
     """What the vectors depend on; the weights are those that the recipe names, or its seed."""
-    recipe = parts.recipe
+    recipe = context.recipe
     facts = (
         "by position",
         recipe.model,
@@ -267,13 +267,13 @@ def _key(parts: Parts) -> str:
         recipe.augment,
         recipe.seed,
         "fp32",
-        _wanted(parts),
-        parts.feed.paths,
+        _max_views(context),
+        context.train_data.paths,
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def _read(path: Path, key: str) -> Vectors | None:
+def _read(path: Path, key: str) -> Features | None:
     """None when there is no such file, or when it is damaged or of other images."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -281,20 +281,20 @@ def _read(path: Path, key: str) -> Vectors | None:
             if wanted != key or not backend:
                 return None
             # Copied, since in a file they begin anywhere: how a product is rounded depends on where its factors lie.
-            vectors = Vectors(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)
+            vectors = Features(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)
     except (OSError, SafetensorError):
         return None
     return vectors if content == _digest(vectors) else None
 
 
-def _write(path: Path, key: str, vectors: Vectors) -> None:
+def _write(path: Path, key: str, vectors: Features) -> None:
     with replace_file(path) as temporary:
         # One entry: the library writes several in an order that changes from run to run.
         metadata = {"of": f"{key} {_digest(vectors)} {vectors.backend}"}
         safetensors.torch.save_file({"train": vectors.train, "val": vectors.val}, temporary, metadata=metadata)
 
 
-def _digest(vectors: Vectors) -> str:
+def _digest(vectors: Features) -> str:
     made = hashlib.sha256()
     for tensor in (vectors.train, vectors.val):
         made.update(tensor.numpy().data)

@@ -12,7 +12,7 @@ from resnets.data.loading.epoch_order import Place
 from resnets.progress import progress_bar
 from resnets.training import loop
 from resnets.training.optimization import freeze
-from resnets.training.state import Parts
+from resnets.training.state import TrainContext
 
 SMOOTHING = 0.9
 DIVERGED = 4.0  # times the lowest loss so far: the test is over
@@ -24,27 +24,27 @@ class RangeTest(NamedTuple):
     suggestion: float | None
 
 
-def find(parts: Parts, *, low: float, high: float, steps: int) -> RangeTest:
+def run_range_test(context: TrainContext, *, low: float, high: float, steps: int) -> RangeTest:
     """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
-    freeze.apply(parts.net, parts.recipe.freeze, epoch=parts.recipe.freeze.head_epochs)
-    parts.net.train()
+    freeze.apply(context.net, context.recipe.freeze, epoch=context.recipe.freeze.head_epochs)
+    context.net.train()
     rates: list[float] = []
     losses: list[float] = []
-    with contextlib.closing(parts.feed.batches(Place())) as batches:
+    with contextlib.closing(context.train_data.batches(Place())) as batches:
         for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
             rate = low * (high / low) ** (step / max(steps - 1, 1))
-            for group in parts.optimizer.param_groups:
-                group["lr"] = rate * group["base_lr"] / parts.recipe.optim.lr
-            value, _ = loop.backward(parts, parts.net, next(batches))
+            for group in context.optimizer.param_groups:
+                group["lr"] = rate * group["base_lr"] / context.recipe.optim.lr
+            value, _ = loop.backward(context, context.net, next(batches))
             if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
                 break
-            parts.optimizer.step()
+            context.optimizer.step()
             rates.append(rate)
             losses.append(value)
-    return RangeTest(rates, losses, suggest(rates, losses))
+    return RangeTest(rates, losses, suggest_lr(rates, losses))
 
 
-def suggest(rates: list[float], losses: list[float]) -> float | None:
+def suggest_lr(rates: list[float], losses: list[float]) -> float | None:
     """The rate at which the smoothed loss falls most steeply; None when it never falls."""
     if len(losses) < 10:
         return None

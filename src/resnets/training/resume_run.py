@@ -19,17 +19,17 @@ from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
 from resnets.progress import log
-from resnets.recipes.recipe import Recipe, assign, keys, override
+from resnets.recipes.recipe import Recipe, assign, flat_values, override
 from resnets.training import choose_device, distributed
 from resnets.training import state as states
 from resnets.training.run_dir import run_dir, state_file
-from resnets.training.state import Parts, State
+from resnets.training.state import TrainContext, TrainState
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights import resolve
 from resnets.weights.checkpoint import Checkpoint
 
-FREE = (
+CHANGEABLE_KEYS = (
     "data.location",
     "data.workers",
     "data.cache",
@@ -37,46 +37,48 @@ FREE = (
     "speed.device",
 )  # what may differ from the run's own recipe
 ORIGIN = "provenance"  # key of the facts about the weights at the beginning
-LITTLE = 0.1  # of the highest rate; added epochs that begin below it hardly change the weights
-MORE = re.compile(r"\+([1-9]\d*)")
+LOW_LR_FACTOR = 0.1  # of the highest rate; added epochs that begin below it hardly change the weights
+MORE_EPOCHS = re.compile(r"\+([1-9]\d*)")
 
 
 def more_epochs(asked: object) -> int | None:
     """The N of `--epochs +N`; None for anything else."""
-    found = MORE.fullmatch(asked.strip()) if isinstance(asked, str) else None
+    found = MORE_EPOCHS.fullmatch(asked.strip()) if isinstance(asked, str) else None
     return int(found.group(1)) if found else None
 
 
-def recipe_of(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
+def resumed_recipe(run: Path, asked: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
     """The recipe of `run`; of the values that are `asked` for by dotted key, those of FREE are taken over.
 
     Raises:
         UserError: there is no run, or another value is not the one that it was begun with.
     """
     begun = run_dir.read_recipe(run / "recipe.toml")
-    begun = assign(begun, "data.location", asked.get("data.location") or _place_of_data(run, begun.data.location))
+    begun = assign(begun, "data.location", asked.get("data.location") or _find_data(run, begun.data.location))
     wanted = begun
     for key, value in asked.items():
         if not (key == "model.weights" and Path(value).resolve() == Path(begun.model.weights).resolve()):
             wanted = assign(wanted, key, value)
     for assignment in overrides:
         wanted = override(wanted, assignment)
-    before = keys(begun)
-    changes = {key: value for key, value in keys(wanted).items() if value not in (before[key], None, "auto")}
-    if others := [f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in FREE]:
+    before = flat_values(begun)
+    changes = {key: value for key, value in flat_values(wanted).items() if value not in (before[key], None, "auto")}
+    if others := [
+        f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in CHANGEABLE_KEYS
+    ]:
         raise UserError(
             f"`resume` goes on with '{run}' as it was begun, with {'; '.join(others)}: leave that out, or begin a new "
             "run. `epochs=+N` adds epochs to a finished one."
         )
     if "speed.device" in changes:
-        changes["speed.device"] = choose_device.device(changes["speed.device"]).value
+        changes["speed.device"] = choose_device.select_device(changes["speed.device"]).value
         log(f"begun on {begun.speed.device}: on {changes['speed.device']} it goes on with other last bits")
     for key, value in changes.items():
         begun = assign(begun, key, value)
     return begun
 
 
-def _place_of_data(run: Path, location: str) -> str:
+def _find_data(run: Path, location: str) -> str:
     """Where the data of a run lie now, of which only the content is checked: where they lay when the run was last
     started, or at the same relative path from here or from a folder above the run.
     """
@@ -96,13 +98,13 @@ def _place_of_data(run: Path, location: str) -> str:
     )
 
 
-def facts_of_places(recipe: Recipe) -> dict[str, str]:
+def data_location(recipe: Recipe) -> dict[str, str]:
     """What helps to find the data again when the run goes on from another working directory."""
     path = Path(recipe.data.location).expanduser()
     return {"data": str(path.absolute())} if path.exists() else {}
 
 
-def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
+def load_inputs(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
     """The images in their parts, and the weights that the run began with; both as they were then.
 
     Raises:
@@ -110,7 +112,7 @@ def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
     """
     begun = run_dir.read_environment(run)
     source = open_dataset.read(recipe.data.location, closed=recipe.data.on_bad)
-    kept = _parts_file(run)
+    kept = _split_path(run)
     if kept.name == read_shards.MANIFEST and isinstance(source.samples, Stored):
         read_shards.same(kept, source)
     else:
@@ -123,7 +125,7 @@ def materials(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
     return source, _parent(run, recipe)
 
 
-def begun_from(parent: Checkpoint, path: Path) -> dict[str, Any]:
+def parent_facts(parent: Checkpoint, path: Path) -> dict[str, Any]:
     """What a run that goes on needs of the weights at `path` that it began from; their tensors are in its state."""
     return {
         "spec": parent.spec.to_dict(),
@@ -138,7 +140,7 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
     if recipe.model.weights == "none":
         return None
     facts = ancestry.facts(run)
-    if Path(recipe.model.weights).exists() or not (facts and state_file.states(run / "state")):
+    if Path(recipe.model.weights).exists() or not (facts and state_file.list_states(run / "state")):
         return resolve.read(recipe.model.weights)
     spec = ResNetSpec.from_dict(facts["spec"])
     # Any values serve: all of them are replaced by those of the state.
@@ -146,7 +148,7 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
     return Checkpoint(spec, Preprocess.from_dict(facts["preprocess"]), tuple(facts["classes"]), tensors)
 
 
-def keep_parts(run: Path, source: Source) -> None:
+def save_split(run: Path, source: Source) -> None:
     """Write down which image is in which part: `split.csv`, or of shards their own `shards.json`, by its digests."""
     if isinstance(source.samples, Stored):
         write_bytes(run / read_shards.MANIFEST, (source.root / read_shards.MANIFEST).read_bytes())
@@ -154,14 +156,14 @@ def keep_parts(run: Path, source: Source) -> None:
         split.write(run / "split.csv", source)
 
 
-def _parts_file(run: Path) -> Path:
+def _split_path(run: Path) -> Path:
     return run / (read_shards.MANIFEST if (run / read_shards.MANIFEST).exists() else "split.csv")
 
 
 def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Where the weights come from; the same for a run that was interrupted and one that was not."""
     facts: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": run_dir.versions()}
-    facts["split_sha256"] = checkpoints.fingerprint(_parts_file(run))
+    facts["split_sha256"] = checkpoints.fingerprint(_split_path(run))
     if recipe.model.weights != "none":
         known = run_dir.read_environment(run).get("parent_sha256")
         there = known is None or Path(recipe.model.weights).exists()
@@ -171,7 +173,7 @@ def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
     return facts
 
 
-def tell_differences(begun: Mapping[str, Any]) -> None:
+def log_differences(begun: Mapping[str, Any]) -> None:
     """Say what is not as it was when the run was last started, and so may change the last bits of the result."""
     for what, now in (("versions", run_dir.versions()), ("machine", run_dir.machine())):
         before = begun.get(what, {})
@@ -184,7 +186,7 @@ def tell_differences(begun: Mapping[str, Any]) -> None:
             log(f"warning: what follows may differ in the last bits: {'; '.join(other)}")
 
 
-def extended(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Recipe:
+def extended_recipe(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Recipe:
     """The recipe with `more` epochs after those that the finished `run` has done; nothing is written yet.
 
     Raises:
@@ -210,19 +212,19 @@ def extended(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Reci
     return longer
 
 
-def extend(run: Path, parts: Parts, state: State) -> None:
+def extend(run: Path, context: TrainContext, state: TrainState) -> None:
     """Take the finished run up again; its `recipe.toml` and its state say so from now on."""
-    recipe, step = parts.recipe, state.total_step
+    recipe, step = context.recipe, state.total_step
     state.finished, state.extended_at, state.epochs_without_gain = False, step, 0
     key, value = ("stop.epochs", recipe.stop.epochs) if recipe.stop.steps is None else ("stop.steps", recipe.stop.steps)
-    if distributed.first():
-        run_dir.change_recipe(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
-    states.save(parts, state, run)
+    if distributed.is_main():
+        run_dir.set_recipe_value(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
+    states.save(context, state, run)
     log(
-        f"{parts.total_steps - step} more steps, on the schedule of a run of {parts.total_steps} from here on: "
-        f"the learning rate goes on at {parts.pace.share(step):.3g} of its highest"
+        f"{context.total_steps - step} more steps, on the schedule of a run of {context.total_steps} from here on: "
+        f"the learning rate goes on at {context.lr_controller.factor(step):.3g} of its highest"
     )
-    if parts.pace.share(step) < LITTLE:
+    if context.lr_controller.factor(step) < LOW_LR_FACTOR:
         more = f"`epochs=+{state.epoch}` would begin at half of the highest rate; or "
         log(
             "warning: at so low a rate these epochs will change little; "

@@ -27,31 +27,31 @@ from resnets.progress import log
 from resnets.recipes.recipe import Recipe, total_steps
 from resnets.report.figures import image_grid
 from resnets.training import choose_device, distributed
-from resnets.training.autoconfig import SMALL_SIDE, Facts
+from resnets.training.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo
 from resnets.training.optimization import ema, freeze, lr_schedule, optimizers
 from resnets.training.run_dir import run_dir
-from resnets.training.state import Parts
-from resnets.training.train_data import Feed, framing
+from resnets.training.state import TrainContext
+from resnets.training.train_data import TrainData, input_preprocess
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
-SHAPE_SAMPLE = 200  # images whose headers are read to learn how large they are
+NUM_SIZE_SAMPLES = 200  # images whose headers are read to learn how large they are
 
 
-def facts(source: Source, recipe: Recipe, parent: Checkpoint | None) -> Facts:
+def dataset_info(source: Source, recipe: Recipe, parent: Checkpoint | None) -> DatasetInfo:
     """What the choices of `resnets.training.autoconfig` depend on."""
     samples = source.part("train")
-    some = (sample.path for sample in samples[:: max(len(samples) // SHAPE_SAMPLE, 1)])
-    sides = [side for side in in_order(_shorter_side, some, workers=None, ahead=SHAPE_SAMPLE) if side]
-    spec = _wanted(recipe, source.classes, parent)
-    outline = _outline_of(spec)
-    return Facts(
-        train_count=len(samples),
+    some = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
+    sides = [side for side in in_order(_shorter_side, some, workers=None, ahead=NUM_SIZE_SAMPLES) if side]
+    spec = _requested_spec(recipe, source.classes, parent)
+    net = _meta_network(spec)
+    return DatasetInfo(
+        num_train=len(samples),
         shorter_sides=sides,
-        model_side=spec.imgsz,
-        least_side=max(outline.min_side, *outline.strides.values()),  # smaller ones are taken, but leave a single place
-        features=outline.head.features,
-        weights_side=None if parent is None else parent.preprocess.size[0],
+        model_size=spec.imgsz,
+        min_size=max(net.min_side, *net.strides.values()),  # smaller ones are taken, but leave a single place
+        features=net.head.features,
+        weights_size=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and open_dataset.builtin_set(recipe.data.location),
     )
 
@@ -64,7 +64,7 @@ def _shorter_side(path: str) -> int | None:
     return min(info.width, info.height)
 
 
-def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
+def split_dataset(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
     """The source with each image in a part: as it came, or split as the recipe says; checked for what can be read.
 
     Args:
@@ -75,12 +75,12 @@ def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = N
     """
     part = recipe.data
     if isinstance(source.samples, Stored):
-        return _stored(source, recipe)
+        return _check_shards(source, recipe)
     if nameless := [sample.path for sample in source.samples if sample.label is None]:
         raise UserError(f"{len(nameless)} images have no label, such as '{nameless[0]}'; training needs a label each.")
     if part.split_file is not None:
-        return readable(split.read(part.split_file, source), part.on_bad)
-    source = readable(source, part.on_bad)
+        return drop_unreadable(split.read(part.split_file, source), part.on_bad)
+    source = drop_unreadable(source, part.on_bad)
     if (part.folds is None) != (part.fold is None):
         raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
     if before and part.val_fraction and part.folds is None and "val" not in source.parts:
@@ -100,7 +100,7 @@ def divided(source: Source, recipe: Recipe, before: Mapping[str, str] | None = N
     )
 
 
-def _stored(source: Source, recipe: Recipe) -> Source:
+def _check_shards(source: Source, recipe: Recipe) -> Source:
     part = recipe.data
     if part.split_file is not None or part.folds is not None or part.group_by is not None:
         return split.split(source)  # which says why not
@@ -109,7 +109,7 @@ def _stored(source: Source, recipe: Recipe) -> Source:
     return source
 
 
-def readable(source: Source, on_bad: str) -> Source:
+def drop_unreadable(source: Source, on_bad: str) -> Source:
     """The source without the images that cannot be read, or an error that lists them; stored ones were looked at when they
     were written. Of several processes each looks at its share.
     """
@@ -117,7 +117,7 @@ def readable(source: Source, on_bad: str) -> Source:
         return source
     rank, size, count = ranks.rank(), ranks.world_size(), len(source.samples)
     mine = source.samples[count * rank // size : count * (rank + 1) // size]
-    judged = [each for share in distributed.gathered(check.judged(mine)) for each in share]
+    judged = [each for share in distributed.all_gather_object(check.judged(mine)) for each in share]
     failures = [error for _, error in judged if error]
     if failures and on_bad == "error":
         left = {sample.label for sample, (_, error) in zip(source.samples, judged, strict=True) if error is None}
@@ -150,17 +150,17 @@ def readable(source: Source, on_bad: str) -> Source:
     )
 
 
-def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
     """The network that the recipe wants, checked against its images and against what is to stay frozen.
 
     Raises:
         UserError: no such network or setting; weights of another network; images that are too small for it.
     """
-    spec = _wanted(recipe, classes, parent)
+    spec = _requested_spec(recipe, classes, parent)
     side = recipe.data.imgsz or spec.imgsz
     if spec.pool == "window":  # its last layer is made for one size of images
         spec = replace(spec, imgsz=side)
-    net = _outline_of(spec)
+    net = _meta_network(spec)
     if side < net.min_side:
         smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which does not shrink them at once"
         raise UserError(
@@ -170,14 +170,14 @@ def specification(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | N
     return spec
 
 
-def _wanted(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+def _requested_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
     if parent is None:
-        return zoo.spec(recipe.model.name or "", classes=len(classes), **_settings(recipe))
+        return zoo.spec(recipe.model.name or "", classes=len(classes), **_spec_overrides(recipe))
     if recipe.model.name != parent.spec.name:
         raise UserError(
             f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`. Leave `model` out."
         )
-    return replace(parent.spec, classes=len(classes), **_settings(recipe))
+    return replace(parent.spec, classes=len(classes), **_spec_overrides(recipe))
 
 
 def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1) -> None:
@@ -185,7 +185,7 @@ def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1
     batch, side = recipe.data.batch or 1, recipe.data.imgsz or spec.imgsz
     sizes = [len(part) for part in torch.arange(max(batch // world_size, 1)).chunk(recipe.optim.accumulate)]
     least = min(sizes) * (world_size if recipe.speed.sync_bn else 1)
-    net = _outline_of(spec).train()
+    net = _meta_network(spec).train()
     freeze.apply(net, recipe.freeze, epoch=recipe.freeze.head_epochs)
     try:
         net(torch.empty(least, spec.in_channels, side, side, device="meta"))
@@ -200,21 +200,21 @@ def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1
         ) from None
 
 
-def _outline_of(spec: specs.ResNetSpec) -> ResNet:
+def _meta_network(spec: specs.ResNetSpec) -> ResNet:
     """The network without memory for its weights."""
     with torch.device("meta"):
         return specs.build(spec)
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
+def _spec_overrides(recipe: Recipe) -> dict[str, Any]:
     """What the recipe changes about the network, by the names of its specification."""
     values = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
+def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
     """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
-    spec = specification(recipe, classes, parent)
+    spec = network_spec(recipe, classes, parent)
     choose_device.seed_everything(recipe.seed)
     net = specs.build(spec)
     if parent is None:
@@ -231,50 +231,54 @@ def network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -
     return net, spec
 
 
-def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]) -> Parts:
+def build_context(
+    recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]
+) -> TrainContext:
     """Everything that the loop needs, on its device."""
     if recipe.speed.compile:
         choose_device.check_compiler()
-    device = distributed.own(recipe.speed.device)
+    device = distributed.local_device(recipe.speed.device)
     recipe = replace(recipe, speed=replace(recipe.speed, device=device))
     if recipe.speed.threads is not None:
         torch.set_num_threads(recipe.speed.threads)
     if recipe.speed.deterministic:
-        choose_device.deterministic()
+        choose_device.use_deterministic_algorithms()
     train, val = source.part("train"), source.part("val") if "val" in source.parts else []
-    net, spec = network(recipe, source.classes, parent)
+    net, spec = build_network(recipe, source.classes, parent)
     if ranks.world_size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
         choose_device.seed_everything(recipe.seed + ranks.rank())
-    feed = Feed(recipe, train, source.classes, framing(recipe, None if parent is None else parent.preprocess))
+    train_data = TrainData(
+        recipe, train, source.classes, input_preprocess(recipe, None if parent is None else parent.preprocess)
+    )
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     if recipe.speed.sync_bn:
-        net = distributed.synchronize(net, device)  # type: ignore[assignment]
-    total = total_steps(recipe, feed.plan.steps_per_epoch)
-    hold = recipe.freeze.head_epochs * feed.plan.steps_per_epoch
-    curve = lr_schedule.build(
-        recipe.schedule, total_steps=total, steps_per_epoch=feed.plan.steps_per_epoch, hold_steps=min(hold, total)
+        net = distributed.convert_sync_batchnorm(net, device)  # type: ignore[assignment]
+    total = total_steps(recipe, train_data.plan.steps_per_epoch)
+    hold = recipe.freeze.head_epochs * train_data.plan.steps_per_epoch
+    curve = lr_schedule.build_curve(
+        recipe.schedule, total_steps=total, steps_per_epoch=train_data.plan.steps_per_epoch, hold_steps=min(hold, total)
     )
 
-    def save_weights(path: Path, judged: nn.Module, row: dict[str, Any]) -> None:
-        tensors = judged.state_dict()
+    def save_weights(path: Path, model: nn.Module, row: dict[str, Any]) -> None:
+        tensors = model.state_dict()
         # Without what the clock says, so that the same run gives the same bytes.
-        metrics = {name: value for name, value in row.items() if name not in run_dir.OF_THE_CLOCK}
-        made = Checkpoint(spec, feed.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
+        metrics = {name: value for name, value in row.items() if name not in run_dir.TIMING_COLUMNS}
+        made = Checkpoint(spec, train_data.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
         checkpoints.save(path, made)
 
-    return Parts(
+    return TrainContext(
         recipe=recipe,
         net=net,
-        optimizer=optimizers.build(
+        optimizer=optimizers.build_optimizer(
             net, recipe.optim, lr=recipe.optim.lr, backbone_lr_factor=recipe.freeze.backbone_lr_factor
         ),
-        pace=lr_schedule.Pace(curve, recipe.schedule),
-        ema=ema.averaged(net, recipe.ema.decay) if recipe.ema.decay else None,
-        feed=feed,
+        lr_controller=lr_schedule.LRController(curve, recipe.schedule),
+        ema=ema.build_average(net, recipe.ema.decay) if recipe.ema.decay else None,
+        train_data=train_data,
         total_steps=total,
-        val=feed.evaluation(val) if val else None,
-        val_labels=feed.labels_of(val),
+        val=train_data.eval_loader(val) if val else None,
+        val_labels=train_data.label_indices(val),
         val_units=stratify.numbered(val),
         save_weights=save_weights,
         device=device,
@@ -282,27 +286,27 @@ def parts(recipe: Recipe, source: Source, parent: Checkpoint | None, provenance:
     )
 
 
-def warn(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
+def log_warnings(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
     """Say what will probably hurt."""
     side = recipe.data.imgsz or 0
-    wanted = framing(recipe, None if parent is None else parent.preprocess).shorter_side
+    wanted = input_preprocess(recipe, None if parent is None else parent.preprocess).shorter_side
     if notice := read_shards.enlarged(source, wanted):
         log(f"warning: {notice}, or take a smaller `imgsz`")
     stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
-    if side <= SMALL_SIDE and "cifar" not in str(stem) and recipe.model.weights == "none":
+    if side <= SMALL_IMAGE_SIZE and "cifar" not in str(stem) and recipe.model.weights == "none":
         log(
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of an image of {side} pixels; "
             "`stem=cifar` keeps its detail"
         )
     if recipe.freeze.layers != "none" and recipe.model.weights == "none":
         part = "backbone"
-        if not freeze.whole_by(recipe):
+        if not freeze.recipe_freezes_backbone(recipe):
             stages = int(recipe.freeze.layers)
             part = f"stem with the first {counted(stages, 'stage')}" if stages else "stem"
         log(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
 
 
-def counts(source: Source) -> str:
+def describe_dataset(source: Source) -> str:
     """How many images there are, in one line."""
     sizes = {part: len(source.part(part)) for part in source.parts}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
@@ -310,7 +314,7 @@ def counts(source: Source) -> str:
     return f"{counted(sum(sizes.values()), 'image')} in {len(source.classes):,} classes: {shared}"
 
 
-def outline(recipe: Recipe, source: Source) -> str:
+def describe_run(recipe: Recipe, source: Source) -> str:
     """How long the run will be, in a line or two."""
     train, val = len(source.part("train")), len(source.part("val")) if "val" in source.parts else 0
     steps = max(train // (recipe.data.batch or 1), 1)
@@ -321,9 +325,9 @@ def outline(recipe: Recipe, source: Source) -> str:
     )
 
 
-def draw_batch(feed: Feed, out: Path) -> None:
+def draw_batch(train_data: TrainData, out: Path) -> None:
     """The first batch as the network will see it, with its classes."""
-    images, labels = feed.first_batch()
-    names = [feed.classes[label] for label in labels]
+    images, labels = train_data.first_batch()
+    names = [train_data.classes[label] for label in labels]
     tiles = [image_grid.Tile(image, name) for image, name in zip(images, names, strict=True)]
     image_grid.draw(tiles[: image_grid.MOST_IMAGES], out)

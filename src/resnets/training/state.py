@@ -21,15 +21,15 @@ from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.training import distributed
 from resnets.training.evaluation import best_checkpoint, cross_fitting
-from resnets.training.evaluation.cross_fitting import Crossfit
-from resnets.training.optimization.lr_schedule import Pace
+from resnets.training.evaluation.cross_fitting import CrossFit
+from resnets.training.optimization.lr_schedule import LRController
 from resnets.training.run_dir import state_file
-from resnets.training.train_data import Feed
+from resnets.training.train_data import TrainData
 
-SUMS = ("loss", "right", "seen", "waited_seconds", "took_seconds")
+SUMS = ("loss", "correct", "num_images", "data_time_seconds", "step_time_seconds")
 
 
-class FromVectors(nn.Module):
+class ImageOrFeatureModel(nn.Module):
     """Calls a network with images, or its head with what its own backbone made of them: (N, features, 1, 1)."""
 
     def __init__(self, net: ResNet) -> None:
@@ -42,15 +42,15 @@ class FromVectors(nn.Module):
 
 
 @dataclass
-class Parts:
+class TrainContext:
     """What a run is made of; built once by `resnets.training.setup`."""
 
     recipe: Recipe
     net: ResNet
     optimizer: Optimizer
-    pace: Pace
+    lr_controller: LRController
     ema: AveragedModel | None
-    feed: Feed
+    train_data: TrainData
     total_steps: int
     val: Evaluation | None
     val_labels: Tensor
@@ -58,29 +58,29 @@ class Parts:
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
     device: str = "cpu"
     precision: str = "fp32"
-    trained: nn.Module | None = None  # `net` as the loop calls it; made by `share_gradients`
-    reads_vectors: bool = False  # batches may hold what the frozen backbone made of the images
+    ddp_model: nn.Module | None = None  # `net` as the loop calls it; made by `build_ddp_model`
+    uses_cached_features: bool = False  # batches may hold what the frozen backbone made of the images
 
-    def share_gradients(self) -> None:
-        """Let `trained` average the gradients of what learns now over all processes of the run."""
-        self.trained = None  # the one before takes its hooks away
-        net = self.called(self.net)
+    def build_ddp_model(self) -> None:
+        """Let `ddp_model` average the gradients of what learns now over all processes of the run."""
+        self.ddp_model = None  # the one before takes its hooks away
+        net = self.accept_features(self.net)
         if self.recipe.speed.compile:
             net = torch.compile(net)  # type: ignore[assignment]
-        self.trained = distributed.shared(net)
+        self.ddp_model = distributed.wrap_ddp(net)
 
-    def called(self, net: ResNet) -> nn.Module:
+    def accept_features(self, net: ResNet) -> nn.Module:
         """`net` as it is called with the batches of this run."""
-        return FromVectors(net) if self.reads_vectors else net
+        return ImageOrFeatureModel(net) if self.uses_cached_features else net
 
     @property
-    def judged(self) -> ResNet:
+    def eval_model(self) -> ResNet:
         """The weights that are validated and kept: the average where there is one."""
         return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
 
 
 @dataclass
-class State:
+class TrainState:
     """Where a run has got to. `epoch` and `step` count what is done; sums are those of the epoch under way."""
 
     epoch: int = 0
@@ -88,61 +88,63 @@ class State:
     total_step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best: best_checkpoint.Score = best_checkpoint.NOTHING  # on the val split
+    best: best_checkpoint.Score = best_checkpoint.WORST_SCORE  # on the val split
     best_epoch: int = 0
     epochs_without_gain: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     finished: bool = False
     extended_at: int | None = None  # the total step at which `--epochs +N` took a finished run up again
-    crossfit: Crossfit | None = None  # of the main process; None without a val split, and before its first epoch
+    crossfit: CrossFit | None = None  # of the main process; None without a val split, and before its first epoch
 
-    def take(self, logits: Tensor, labels: Tensor, units: np.ndarray) -> None:
+    def update_cross_fitting(self, logits: Tensor, labels: Tensor, units: np.ndarray) -> None:
         """Let the folds of the val split choose anew, after the epoch whose logits (N, K) these are."""
-        self.crossfit = self.crossfit or cross_fitting.begun(labels, units)
+        self.crossfit = self.crossfit or cross_fitting.create(labels, units)
         if self.crossfit is not None:
             self.crossfit.take(self.epoch, logits, labels)
 
-    def place(self, steps_per_epoch: int) -> Place:
+    def position(self, steps_per_epoch: int) -> Place:
         """Where the next batch lies: behind the last step of an epoch that is not yet validated it is the next one's."""
         return Place(self.epoch, self.step) if self.step < steps_per_epoch else Place(self.epoch + 1, 0)
 
 
-def save(parts: Parts, state: State, folder: Path) -> None:
+def save(context: TrainContext, state: TrainState, folder: Path) -> None:
     """Save all that the next step depends on under `folder/state`; every process of the run has to come here."""
-    everyone = distributed.gathered(state_file.random_state())
-    if not distributed.first():
+    everyone = distributed.all_gather_object(state_file.random_state())
+    if not distributed.is_main():
         return
-    optimizer_tensors, optimizer_facts = state_file.optimizer_state(parts.optimizer)
-    tensors = state_file.prefixed("net", parts.net.state_dict()) | state_file.prefixed("optimizer", optimizer_tensors)
+    optimizer_tensors, optimizer_facts = state_file.optimizer_state(context.optimizer)
+    tensors = state_file.add_prefix("net", context.net.state_dict()) | state_file.add_prefix(
+        "optimizer", optimizer_tensors
+    )
     for rank, (random_tensors, _) in enumerate(everyone):
-        tensors |= state_file.prefixed(_random(rank), random_tensors)
-    if parts.ema is not None:
-        tensors |= state_file.prefixed("ema", parts.ema.state_dict())
+        tensors |= state_file.add_prefix(_random(rank), random_tensors)
+    if context.ema is not None:
+        tensors |= state_file.add_prefix("ema", context.ema.state_dict())
     plain = {name: value for name, value in vars(state).items() if name != "crossfit"}
-    facts: dict[str, Any] = {"state": plain, "pace": parts.pace.state_dict()}
+    facts: dict[str, Any] = {"state": plain, "lr_controller": context.lr_controller.state_dict()}
     if state.crossfit is not None:
         held, facts["crossfit"] = state.crossfit.saved()
-        tensors |= state_file.prefixed("crossfit", held)
+        tensors |= state_file.add_prefix("crossfit", held)
     facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in everyone]}
     state_file.save(folder / "state", state.total_step, tensors, facts)
 
 
-def restore(parts: Parts, folder: Path) -> State:
+def restore(context: TrainContext, folder: Path) -> TrainState:
     """Put the newest whole state of the run into `parts`, and give where it stood."""
-    tensors, facts = distributed.by_first(lambda: state_file.load(folder / "state"))
+    tensors, facts = distributed.broadcast_from_main(lambda: state_file.load(folder / "state"))
     # States of 0.1.0 have the stages of a network under "stages.".
     tensors = {name.replace(".stages.stage", ".stage", 1): tensor for name, tensor in tensors.items()}
-    parts.net.load_state_dict(state_file.under("net", tensors))
-    state_file.restore_optimizer(parts.optimizer, state_file.under("optimizer", tensors), facts["optimizer"])
-    if parts.ema is not None:
-        parts.ema.load_state_dict(state_file.under("ema", tensors))
-    parts.pace.load_state_dict(facts["pace"])
+    context.net.load_state_dict(state_file.strip_prefix("net", tensors))
+    state_file.restore_optimizer(context.optimizer, state_file.strip_prefix("optimizer", tensors), facts["optimizer"])
+    if context.ema is not None:
+        context.ema.load_state_dict(state_file.strip_prefix("ema", tensors))
+    context.lr_controller.load_state_dict(facts["lr_controller"])
     if len(facts["random"]) != ranks.world_size():
         log(
             f"begun with {len(facts['random'])} processes: with {ranks.world_size()} it goes on, but as another run would"
         )
     if (rank := ranks.rank()) < len(facts["random"]):
-        state_file.restore_random(state_file.under(_random(rank), tensors), facts["random"][rank])
+        state_file.restore_random_state(state_file.strip_prefix(_random(rank), tensors), facts["random"][rank])
     return _state(tensors, facts)
 
 
@@ -150,16 +152,16 @@ def _random(rank: int) -> str:
     return f"random{rank}"
 
 
-def read(folder: Path) -> State:
+def read(folder: Path) -> TrainState:
     """Where the newest whole state of the run stands."""
     return _state(*state_file.load(folder / "state"))
 
 
-def _state(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> State:
+def _state(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> TrainState:
     saved = facts["state"]
     folds = (
-        cross_fitting.restored(state_file.under("crossfit", tensors), facts["crossfit"])
+        cross_fitting.restore(state_file.strip_prefix("crossfit", tensors), facts["crossfit"])
         if "crossfit" in facts
         else None
     )
-    return State(**(saved | {"best": tuple(saved["best"])}), crossfit=folds)
+    return TrainState(**(saved | {"best": tuple(saved["best"])}), crossfit=folds)

@@ -18,13 +18,22 @@ from resnets.data.split.seen_in_training import Lineage
 from resnets.errors import JobError, UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
-from resnets.recipes.save_interval import Interval
+from resnets.recipes.save_interval import SaveInterval
 from resnets.report.figures import lr_find_curve
-from resnets.training import autoconfig, conflicts, console, distributed, frozen_features, loop, resume_run, setup
-from resnets.training import draft as drafts
+from resnets.training import (
+    autoconfig,
+    build_recipe,
+    conflicts,
+    console,
+    distributed,
+    frozen_features,
+    loop,
+    resume_run,
+    setup,
+)
 from resnets.training import lr_find as range_test
 from resnets.training import state as states
-from resnets.training.autoconfig import Draft
+from resnets.training.autoconfig import RecipeBuilder
 from resnets.training.evaluation import final_evaluation
 from resnets.training.run_dir import run_dir
 from resnets.training.run_dir import state_file as resume_file
@@ -32,7 +41,7 @@ from resnets.weights import pretrained, resolve
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import catalog, other_names
 
-PART_NAMES = {"val": "validation", "test": "test"}
+SPLIT_NAMES = {"val": "validation", "test": "test"}
 MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
 
 
@@ -83,12 +92,15 @@ def train(
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     more = resume_run.more_epochs(values.get("epochs"))
-    given = drafts.arguments(values | {"epochs": None} if more else values)
-    with distributed.joined() as attempt:
+    given = build_recipe.given_arguments(values | {"epochs": None} if more else values)
+    with distributed.process_group() as attempt:
         if resume is not None:
             asked = _asked(Path(resume), data, model, weights, recipe, name, out, dry_run)
             return _resume(
-                Path(resume), asked | {drafts.KEYS[key]: value for key, value in given.items()}, overrides, more
+                Path(resume),
+                asked | {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()},
+                overrides,
+                more,
             )
         if more:
             raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
@@ -96,27 +108,27 @@ def train(
             raise UserError("Name the images to train on: resnets train DATA (or go on with `resume` RUN).")
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
-            distributed.by_first(lambda: atomic_write.check_folder_writable(out))
-        draft, source, parent = _prepared(data, model, weights, recipe, given, overrides)
+            distributed.broadcast_from_main(lambda: atomic_write.check_folder_writable(out))
+        builder, source, parent = _prepare(data, model, weights, recipe, given, overrides)
         if dry_run:
-            log(setup.outline(draft.recipe, source))
+            log(setup.describe_run(builder.recipe, source))
             return None
-        place = Path(out), name or _name(draft.recipe)
-        if (begun := attempt.remembered()) is not None:
+        place = Path(out), name or _name(builder.recipe)
+        if (begun := attempt.load_run_dir()) is not None:
             log(f"this job was begun anew: its run '{begun}' goes on")
             return _resume(begun, {}, (), None)
-        run = distributed.by_first(lambda: run_dir.create(*place))
+        run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(*place))
         if name and run.name != name:
             log(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
-        with distributed.holding(run):
-            if distributed.first():
-                resume_run.keep_parts(run, source)
+        with distributed.main_lock(run):
+            if distributed.is_main():
+                resume_run.save_split(run, source)
                 if parent is not None:
-                    path = resolve.locate(draft.recipe.model.weights)
-                    ancestry.write(run, _lineage(draft.recipe, parent), resume_run.begun_from(parent, path))
-                run_dir.write_recipe(run, draft.recipe, draft.origins)  # the last thing that a resumed run needs
-            attempt.remember(run)
-            return _run(run, draft.recipe, source, parent)
+                    path = resolve.locate(builder.recipe.model.weights)
+                    ancestry.write(run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path))
+                run_dir.write_recipe(run, builder.recipe, builder.origins)  # the last thing that a resumed run needs
+            attempt.save_run_dir(run)
+            return _run(run, builder.recipe, source, parent)
 
 
 def lr_find(
@@ -149,10 +161,12 @@ def lr_find(
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
     atomic_write.check_file_writable(out)
-    draft, source, parent = _prepared(
-        data, model, weights, recipe, drafts.arguments(values), overrides, for_range_test=True
+    builder, source, parent = _prepare(
+        data, model, weights, recipe, build_recipe.given_arguments(values), overrides, for_range_test=True
     )
-    found = range_test.find(setup.parts(draft.recipe, source, parent, {}), low=low, high=high, steps=steps)
+    found = range_test.run_range_test(
+        setup.build_context(builder.recipe, source, parent, {}), low=low, high=high, steps=steps
+    )
     if found.suggestion is not None:
         log(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
     lr_find_curve.draw(found.rates, found.losses, found.suggestion, Path(out))
@@ -162,7 +176,7 @@ def lr_find(
     return found.suggestion
 
 
-def _prepared(
+def _prepare(
     data: str | Path,
     model: str | None,
     weights: str | Path | None,
@@ -171,37 +185,37 @@ def _prepared(
     overrides: Sequence[str],
     *,
     for_range_test: bool = False,
-) -> tuple[Draft, Source, Checkpoint | None]:
+) -> tuple[RecipeBuilder, Source, Checkpoint | None]:
     """The complete recipe, the divided and checked images, and the weights to begin with."""
-    draft = drafts.draft(
+    builder = build_recipe.build_recipe(
         str(data), model, None if weights is None else other_names.meaning(weights, model), recipe, given, overrides
     )
     if for_range_test:
-        conflicts.check_range_test(draft)
-    source = open_dataset.read(draft.recipe.data.location, closed=draft.recipe.data.on_bad)
-    parent = _weights(draft.recipe.model.weights)
-    if parent is not None and draft.recipe.model.name is None:
-        draft.set("model.name", parent.spec.name, "chosen: the network of the weights")
-    conflicts.settle(draft)
-    conflicts.check_source(draft, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
-    past = _lineage(draft.recipe, parent)
+        conflicts.check_range_test(builder)
+    source = open_dataset.read(builder.recipe.data.location, closed=builder.recipe.data.on_bad)
+    parent = _read_parent(builder.recipe.model.weights)
+    if parent is not None and builder.recipe.model.name is None:
+        builder.set("model.name", parent.spec.name, "chosen: the network of the weights")
+    conflicts.resolve_conflicts(builder)
+    conflicts.check_dataset(builder, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
+    past = _lineage(builder.recipe, parent)
     asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
-    source = setup.divided(source, draft.recipe, None if any(map(draft.given, asked)) else past.splits)
-    log(setup.counts(source))
-    autoconfig.complete(draft, setup.facts(source, draft.recipe, parent))
-    train_count, val_count = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
-    conflicts.check_sizes(draft, train_count, val_count, ranks.world_size())
-    log(f"{draft.recipe.model.name} on {data}, recipe {draft.recipe.name}; chosen for you:")
-    spec = setup.specification(draft.recipe, source.classes, parent)
-    setup.check_batch_norm(draft.recipe, spec, ranks.world_size())
-    autoconfig.tell(draft)
-    setup.warn(draft.recipe, source, parent)
+    source = setup.split_dataset(source, builder.recipe, None if any(map(builder.is_given, asked)) else past.splits)
+    log(setup.describe_dataset(source))
+    autoconfig.complete(builder, setup.dataset_info(source, builder.recipe, parent))
+    num_train, num_val = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
+    conflicts.check_sizes(builder, num_train, num_val, ranks.world_size())
+    log(f"{builder.recipe.model.name} on {data}, recipe {builder.recipe.name}; chosen for you:")
+    spec = setup.network_spec(builder.recipe, source.classes, parent)
+    setup.check_batch_norm(builder.recipe, spec, ranks.world_size())
+    autoconfig.log_choices(builder)
+    setup.log_warnings(builder.recipe, source, parent)
     if parent is not None:
-        _tell_seen(past, source)
-    return draft, source, parent
+        _log_seen(past, source)
+    return builder, source, parent
 
 
-def _weights(name: str) -> Checkpoint | None:
+def _read_parent(name: str) -> Checkpoint | None:
     """The weights to begin with; an error about published ones says what else there is."""
     if name == "none":
         return None
@@ -221,10 +235,10 @@ def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
     return ancestry.of(resolve.locate(recipe.model.weights), parent.provenance)
 
 
-def _tell_seen(past: Lineage, source: Source) -> None:
+def _log_seen(past: Lineage, source: Source) -> None:
     """Say what the weights have learned from of the images that will judge the run."""
     for part in ("val", "test"):
-        if part in source.parts and (notice := past.notice(source.part(part), "the weights", PART_NAMES[part])):
+        if part in source.parts and (notice := past.notice(source.part(part), "the weights", SPLIT_NAMES[part])):
             log(f"warning: {notice}" if past.seen(source.part(part)) else notice)
 
 
@@ -232,49 +246,49 @@ def _run(
     run: Path, recipe: Recipe, source: Source, parent: Checkpoint | None, *, more: int | None = None
 ) -> TrainResult:
     """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
-    log(f"run folder: {run}; saved after each epoch and every {Interval.read(recipe.save.every)}")
-    provenance = distributed.by_first(lambda: resume_run.provenance(run, recipe))
+    log(f"run folder: {run}; saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
+    provenance = distributed.broadcast_from_main(lambda: resume_run.provenance(run, recipe))
     provenance["train_images"] = len(source.part("train"))
-    parts = setup.parts(recipe, source, parent, provenance)
-    if distributed.first():
+    context = setup.build_context(recipe, source, parent, provenance)
+    if distributed.is_main():
         begun = run_dir.read_environment(run)
-        resume_run.tell_differences(begun)
+        resume_run.log_differences(begun)
         unused = walk_folders.line(source.unused, len(source.unreadable))
-        places = resume_run.facts_of_places(recipe)
+        places = resume_run.data_location(recipe)
         run_dir.write_environment(run, not_used=begun.get("not_used", unused), **places, **provenance)
         if not (run / "train_batch.jpg").exists():
-            setup.draw_batch(parts.feed, run / "train_batch.jpg")
-    state = states.State()
-    if distributed.by_first(lambda: bool(resume_file.states(run / "state"))):
-        state = states.restore(parts, run)
-        if distributed.first():
-            run_dir.write_rows(run, state.rows)  # what was written after that state is made again
+            setup.draw_batch(context.train_data, run / "train_batch.jpg")
+    state = states.TrainState()
+    if distributed.broadcast_from_main(lambda: bool(resume_file.list_states(run / "state"))):
+        state = states.restore(context, run)
+        if distributed.is_main():
+            run_dir.write_metrics(run, state.rows)  # what was written after that state is made again
         if more and state.finished:
-            resume_run.extend(run, parts, state)
+            resume_run.extend(run, context, state)
         if state.finished:
             log(f"the run had ended after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
         else:
-            log(f"going on after step {state.total_step} of {parts.total_steps}")
-    frozen_features.pool(parts, state.epoch, run)
-    loop.run(parts, state, run)
-    if not distributed.first():
+            log(f"going on after step {state.total_step} of {context.total_steps}")
+    frozen_features.cache_features(context, state.epoch, run)
+    loop.run(context, state, run)
+    if not distributed.is_main():
         return TrainResult(run, {})
     folds = state.crossfit
     past = ancestry.read(run, begun_from_weights=recipe.model.weights != "none")
     judges = [(name, source.part(name)) for name in ("test", "val") if name in source.parts]
-    notices = [past.notice(samples, "the weights at the beginning", PART_NAMES[name]) for name, samples in judges[:1]]
-    metrics = final_evaluation.finish(
+    notices = [past.notice(samples, "the weights at the beginning", SPLIT_NAMES[name]) for name, samples in judges[:1]]
+    metrics = final_evaluation.evaluate_run(
         run,
         source.part("val") if "val" in source.parts else [],
         test=source.part("test") if "test" in source.parts else [],
         notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
-        precision=parts.precision,
+        precision=context.precision,
         folds=folds if folds is not None and folds.taken == state.epoch else None,  # a run of an older version has none
-        pooled=frozen_features.of_validation(parts, state.best_epoch, run),
+        pooled=frozen_features.validation_features(context, state.best_epoch, run),
     )
     if metrics:
-        log(console.result(metrics, state.best_epoch))
+        log(console.format_result(metrics, state.best_epoch))
     log(f"report: {run / 'report.html'}")
     log(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
     return TrainResult(run, metrics)
@@ -282,19 +296,19 @@ def _run(
 
 def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
     """Go on with `run` from its last saved state, with the same data, split and recipe."""
-    recipe = distributed.by_first(lambda: resume_run.recipe_of(run, asked, overrides))
-    autoconfig.check_shares(recipe.data.batch or ranks.world_size())
-    with distributed.holding(run):
-        if distributed.first():
-            run_dir.clear_unfinished(run)
-        if distributed.first() and not resume_file.states(run / "state"):
+    recipe = distributed.broadcast_from_main(lambda: resume_run.resumed_recipe(run, asked, overrides))
+    autoconfig.check_batch_divisible(recipe.data.batch or ranks.world_size())
+    with distributed.main_lock(run):
+        if distributed.is_main():
+            run_dir.remove_temporary_files(run)
+        if distributed.is_main() and not resume_file.list_states(run / "state"):
             log("nothing was saved before the run ended: it begins anew")
-        source, parent = resume_run.materials(run, recipe)
-        setup.check_batch_norm(recipe, setup.specification(recipe, source.classes, parent), ranks.world_size())
+        source, parent = resume_run.load_inputs(run, recipe)
+        setup.check_batch_norm(recipe, setup.network_spec(recipe, source.classes, parent), ranks.world_size())
         if more:
             steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
             longer = recipe
-            recipe = distributed.by_first(lambda: resume_run.extended(run, longer, more, steps))
+            recipe = distributed.broadcast_from_main(lambda: resume_run.extended_recipe(run, longer, more, steps))
         return _run(run, recipe, source, parent, more=more)
 
 

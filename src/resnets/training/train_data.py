@@ -23,37 +23,37 @@ from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Augment, Data, Recipe
 
-VAL_MEMORY_SHARE = 0.15  # of the free memory, for validation images that are ready for the network
-EVALUATION_BATCH = 64
+VAL_MEMORY_FRACTION = 0.15  # of the free memory, for validation images that are ready for the network
+EVAL_BATCH = 64
 
 
-def by_batches(part: Augment) -> bool:
+def augments_whole_batches(part: Augment) -> bool:
     """Whether whole batches can be varied at once: nothing but a crop from the padded image and a flip."""
     return part.crop in ("pad", "none") and not (part.jitter or part.pca_std or part.trivial or part.erase)
 
 
-class Feed:
+class TrainData:
     """The images of a run and everything that is done to them before the network sees them."""
 
     def __init__(
         self, recipe: Recipe, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess
     ) -> None:
         self.recipe, self.classes = recipe, list(classes)
-        self.batched = by_batches(recipe.augment)
+        self.augments_batches = augments_whole_batches(recipe.augment)
         self.paths = paths(samples)
         prepare = self._prepare(preprocess)
-        size = preprocess.size if prepare.func is _framed else None
-        self.images = _kept(recipe.data, samples, prepare, size)
-        self.stack: Tensor | None = None  # (N, 3, h, w)
-        if self.batched and isinstance(self.images, ram_cache.InMemory) and self.images.whole is not None:
-            self.stack = torch.from_numpy(self.images.whole).permute(0, 3, 1, 2)
-        self.preprocess = _measured(preprocess, recipe.data.normalize, self.images, self.paths)
-        self.labels = self.labels_of(samples)
+        size = preprocess.size if prepare.func is _resize_and_crop else None
+        self.images = _cache_images(recipe.data, samples, prepare, size)
+        self.stacked_images: Tensor | None = None  # (N, 3, h, w)
+        if self.augments_batches and isinstance(self.images, ram_cache.InMemory) and self.images.whole is not None:
+            self.stacked_images = torch.from_numpy(self.images.whole).permute(0, 3, 1, 2)
+        self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
+        self.labels = self.label_indices(samples)
         self.weights, draw = self._weights(samples)
-        batch = _shared_out(min(recipe.data.batch or 1, len(samples)))
+        batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
         blocks = samples.blocks if isinstance(samples, Stored) else None
         self.plan = Plan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), blocks)
-        self.whole = augmentation.WholeBatch(
+        self.batch_transform = augmentation.WholeBatch(
             len(samples),
             seed=recipe.seed,
             pad_pixels=(recipe.augment.pad_pixels or 0) if recipe.augment.crop == "pad" else 0,
@@ -69,10 +69,10 @@ class Feed:
         if part.crop == "shorter_side":
             return partial(ram_cache.shrunken, min_side=part.shorter_side[1])
         return partial(
-            _framed, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+            _resize_and_crop, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
 
-    def labels_of(self, samples: Sequence[Sample]) -> Tensor:
+    def label_indices(self, samples: Sequence[Sample]) -> Tensor:
         return torch.from_numpy(labels(samples, self.classes))
 
     def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
@@ -88,31 +88,31 @@ class Feed:
 
     def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """Endless batches of uint8 images from `start` on; `waiting` as in `loader.varied`."""
-        if self.stack is not None:
-            return loader.stacked(self.stack, self.plan, start=start)
+        if self.stacked_images is not None:
+            return loader.stacked(self.stacked_images, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
         return loader.varied(
-            self.images, self.plan, self.each(), start=start, workers=workers, pinned=pinned, waiting=waiting
+            self.images, self.plan, self.image_transform(), start=start, workers=workers, pinned=pinned, waiting=waiting
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """The images (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
-        batch = next(loader.varied(self.images, self.plan, self.each()))
+        batch = next(loader.varied(self.images, self.plan, self.image_transform()))
         images = batch.images
-        if self.batched:
-            images = self.whole(images.float(), batch.positions, batch.epoch).to(torch.uint8)
+        if self.augments_batches:
+            images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
         return list(images.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
 
-    def each(self) -> Callable[[Tensor], Tensor]:
+    def image_transform(self) -> Callable[[Tensor], Tensor]:
         """What is done to each image by itself."""
-        if self.batched:
+        if self.augments_batches:
             return nn.Identity()
         values = asdict(self.recipe.augment)
         for name in ("mixup_alpha", "cutmix_alpha"):
             del values[name]
         return augmentation.per_image(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
-    def targets_of(self, indices: Tensor) -> Tensor:
+    def targets(self, indices: Tensor) -> Tensor:
         """float32 (B, K), weighted: a share of each row is spread over all classes (Szegedy et al. 2016), the rest its own.
 
         They are made for each batch: a row for each class would be a table of K x K.
@@ -121,13 +121,13 @@ class Feed:
         rows = one_hot(self.labels[indices], count).float() * (1 - share) + share / count
         return rows * self.weights[indices, None]
 
-    def vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Normalized images (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
         recipe = self.recipe
         images = self.preprocess.normalize(batch.images.to(recipe.speed.device, non_blocking=True))
-        if self.batched:
-            images = self.whole(images, batch.positions, batch.epoch)
-        targets = self.targets_of(batch.indices).to(images.device, non_blocking=True)
+        if self.augments_batches:
+            images = self.batch_transform(images, batch.positions, batch.epoch)
+        targets = self.targets(batch.indices).to(images.device, non_blocking=True)
         if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
             with augmentation.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
                 images, targets = augmentation.mix(
@@ -139,7 +139,7 @@ class Feed:
         layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
         return images.contiguous(memory_format=layout), targets
 
-    def evaluation(self, samples: Sequence[Sample]) -> Evaluation:
+    def eval_loader(self, samples: Sequence[Sample]) -> Evaluation:
         """The validation images of this process, through the Preprocess that will travel with the weights.
 
         Each image is that of one process, and the processes' shares follow each other in the order of the images.
@@ -149,13 +149,13 @@ class Feed:
         return Evaluation(
             paths(mine),
             self.preprocess.load,
-            batch=EVALUATION_BATCH,
+            batch=EVAL_BATCH,
             workers=None if self.recipe.data.workers else 0,
-            memory=round(VAL_MEMORY_SHARE * ram_cache.free_memory() / ranks.local_world_size()),
+            memory=round(VAL_MEMORY_FRACTION * ram_cache.free_memory() / ranks.local_world_size()),
         )
 
 
-def _kept(
+def _cache_images(
     part: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
 ) -> ram_cache.Images:
     """The prepared images, of `size` where all have the same, kept where it is best, which is said."""
@@ -167,7 +167,7 @@ def _kept(
     return ram_cache.InMemory(source, size=size) if decision.where == "ram" else source
 
 
-def _shared_out(batch: int) -> int:
+def _divisible_batch(batch: int) -> int:
     """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
     size = ranks.world_size()
     if batch < size:
@@ -175,7 +175,7 @@ def _shared_out(batch: int) -> int:
     return batch // size * size
 
 
-def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
+def input_preprocess(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
     """How an image becomes the network's input, but for what must be measured on the training images.
 
     `parent` is what the given weights were trained with; its colors are taken for `data.normalize=weights`.
@@ -201,7 +201,7 @@ def framing(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
     return replace(made, color=model.color, scale=model.scale, mean=model.mean, std=model.std)
 
 
-def _measured(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths: Sequence[str]) -> Preprocess:
+def _add_statistics(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths: Sequence[str]) -> Preprocess:
     """With the statistics of the training images, if the recipe wants them."""
     if kind == "channel":
         mean, std = mean_std.channels(images)
@@ -209,11 +209,11 @@ def _measured(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths
     if kind == "pixel":
         framed = images
         if images[0].shape[:2] != preprocess.size:
-            framed = ram_cache.Decoded(paths, partial(_framed, preprocess=preprocess))
+            framed = ram_cache.Decoded(paths, partial(_resize_and_crop, preprocess=preprocess))
         return replace(preprocess, mean=mean_std.mean_image(framed), std=(1.0, 1.0, 1.0))
     return preprocess
 
 
-def _framed(path: str, *, preprocess: Preprocess) -> np.ndarray:
+def _resize_and_crop(path: str, *, preprocess: Preprocess) -> np.ndarray:
     """The image as the network will see it, but uint8 and not yet normalized."""
     return preprocess.framed(preprocess.read(path))

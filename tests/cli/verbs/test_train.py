@@ -53,7 +53,7 @@ def _interrupted(images: Path, out: Path, number: int, after: str) -> int:
 
 
 def _rows(run: Path) -> list[dict[str, object]]:
-    clock = ("time_seconds", "images_per_second", "data_share")
+    clock = ("time_seconds", "images_per_second", "data_time_fraction")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name not in clock} for row in rows]
 

@@ -17,7 +17,7 @@ from resnets.tasks.classification.calibration import fit_temperature
 from resnets.tasks.classification.confidence_intervals import cross_fitted, wilson
 from resnets.tasks.classification.per_image_results import Outcomes
 from resnets.training.evaluation import best_checkpoint, cross_fitting
-from resnets.training.evaluation.cross_fitting import Crossfit
+from resnets.training.evaluation.cross_fitting import CrossFit
 
 COUNT, CLASSES, EPOCHS = 83, 4, 12
 
@@ -31,8 +31,8 @@ def _history(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(logits), torch.from_numpy(labels)
 
 
-def _after(logits: torch.Tensor, labels: torch.Tensor) -> Crossfit:
-    folds = cross_fitting.begun(labels, np.arange(len(labels)))
+def _after(logits: torch.Tensor, labels: torch.Tensor) -> CrossFit:
+    folds = cross_fitting.create(labels, np.arange(len(labels)))
     assert folds is not None
     for epoch, each in enumerate(logits, start=1):
         folds.take(epoch, each, labels)
@@ -66,15 +66,15 @@ def test_of_equal_epochs_the_first_is_chosen_as_in_the_run_itself() -> None:
     logits, labels = _history()
     folds = _after(torch.stack([logits[0], logits[0]]), labels)
     assert folds.epochs == [1] * cross_fitting.FOLDS
-    assert not best_checkpoint.gained(best_checkpoint.score(0.5, 1.0), best_checkpoint.score(0.5, 1.0))
-    assert best_checkpoint.gained(best_checkpoint.score(0.5, 0.9), best_checkpoint.score(0.5, 1.0))
+    assert not best_checkpoint.is_better(best_checkpoint.score(0.5, 1.0), best_checkpoint.score(0.5, 1.0))
+    assert best_checkpoint.is_better(best_checkpoint.score(0.5, 0.9), best_checkpoint.score(0.5, 1.0))
 
 
 def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
     logits, labels = _history()
     whole, half = _after(logits, labels), _after(logits[:5], labels)
     tensors, facts = half.saved()
-    again = cross_fitting.restored(tensors, json.loads(json.dumps(facts)))
+    again = cross_fitting.restore(tensors, json.loads(json.dumps(facts)))
     for epoch in range(5, EPOCHS):
         again.take(epoch + 1, logits[epoch], labels)
     (tensors, facts), (wanted, wanted_facts) = again.saved(), whole.saved()
@@ -84,18 +84,18 @@ def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
 
 def test_every_class_is_in_every_fold_and_the_folds_are_of_one_size() -> None:
     labels = torch.arange(100) % 10
-    folds = cross_fitting.begun(labels, np.arange(len(labels)))
+    folds = cross_fitting.create(labels, np.arange(len(labels)))
     assert folds is not None
     for fold in range(cross_fitting.FOLDS):
         assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [2] * 10
-    again = cross_fitting.begun(labels, np.arange(len(labels)))
+    again = cross_fitting.create(labels, np.arange(len(labels)))
     assert again is not None
     assert (again.folds == folds.folds).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_there_are_no_folds_of_less_than_two_images(count: int) -> None:
-    assert cross_fitting.begun(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
+    assert cross_fitting.create(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
@@ -121,7 +121,7 @@ def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
     logits, labels = _history()
     once, copies = _after(logits, labels), 5
     units = np.tile(np.arange(COUNT), copies)
-    often = cross_fitting.begun(labels.repeat(copies), units)
+    often = cross_fitting.create(labels.repeat(copies), units)
     assert often is not None
     for epoch, each in enumerate(logits, start=1):
         often.take(epoch, each.repeat(copies, 1), labels.repeat(copies))
@@ -131,12 +131,12 @@ def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
     for name in ("top1", "top1_interval", "top5_interval"):
         assert other[name] == pytest.approx(one[name])
     assert (other["count"], other["units"], one["units"]) == (COUNT * copies, COUNT, COUNT)
-    assert cross_fitting.begun(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
+    assert cross_fitting.create(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
 
 
 def test_groups_are_dealt_as_wholes_class_by_class() -> None:
     labels, units = torch.arange(60) // 30, np.arange(60) // 3
-    folds = cross_fitting.begun(labels, units)
+    folds = cross_fitting.create(labels, units)
     assert folds is not None
     for fold in range(cross_fitting.FOLDS):
         assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [6, 6]
@@ -165,7 +165,7 @@ def test_the_printed_interval_holds_the_truth_where_the_plain_one_does_not() -> 
 def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     """What stays of an epoch is a few numbers for each image, whatever the number of classes."""
     labels = torch.arange(20)
-    folds = cross_fitting.begun(labels, np.arange(len(labels)))
+    folds = cross_fitting.create(labels, np.arange(len(labels)))
     assert folds is not None
     folds.take(1, torch.zeros(20, 10_000), labels)
     tensors, _ = folds.saved()

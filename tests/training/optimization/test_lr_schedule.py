@@ -10,11 +10,11 @@ from resnets.training.optimization.lr_schedule import (
     ERROR_WINDOW_STEPS,
     Cosine,
     Hold,
+    LRController,
     OneCycle,
-    Pace,
     Step,
     Warmup,
-    build,
+    build_curve,
 )
 
 
@@ -50,7 +50,7 @@ def test_warmup_is_a_line_and_then_the_curve_from_its_beginning():
 
 def test_hold_comes_before_everything():
     part = Schedule(name="cosine", warmup_epochs=1.0, warmup_factor=0.0)
-    curve = build(part, total_steps=100, steps_per_epoch=10, hold_steps=20)
+    curve = build_curve(part, total_steps=100, steps_per_epoch=10, hold_steps=20)
     assert isinstance(curve, Hold)
     assert curve(19) == 1
     assert curve(20) == 0
@@ -60,56 +60,58 @@ def test_hold_comes_before_everything():
 
 def test_milestones_count_from_the_beginning_of_the_run():
     part = Schedule(name="step", milestones_epochs=(3.0,), warmup_epochs=1.0)
-    curve = build(part, total_steps=50, steps_per_epoch=10)
+    curve = build_curve(part, total_steps=50, steps_per_epoch=10)
     assert curve(29) == 1
     assert curve(30) == pytest.approx(0.1)
 
 
 def test_a_warmup_longer_than_half_the_run_is_cut():
-    curve = build(Schedule(name="constant", warmup_epochs=5.0), total_steps=20, steps_per_epoch=10)
+    curve = build_curve(Schedule(name="constant", warmup_epochs=5.0), total_steps=20, steps_per_epoch=10)
     assert curve(10) == 1
 
 
 def test_each_milestone_can_have_its_own_factor():
     part = Schedule(name="step", milestones_epochs=(1.0, 2.0), factors=(0.5, 0.1))
-    curve = build(part, total_steps=30, steps_per_epoch=10)
+    curve = build_curve(part, total_steps=30, steps_per_epoch=10)
     assert [curve(0), curve(10), curve(20)] == pytest.approx([1, 0.5, 0.05])
     with pytest.raises(UserError, match=r"2 numbers for 1 milestone\."):
-        build(Schedule(name="step", milestones_epochs=(1.0,), factors=(0.5, 0.1)), total_steps=9, steps_per_epoch=1)
+        build_curve(
+            Schedule(name="step", milestones_epochs=(1.0,), factors=(0.5, 0.1)), total_steps=9, steps_per_epoch=1
+        )
     with pytest.raises(UserError, match=r"needs `schedule\.milestones_epochs"):
-        build(Schedule(name="step"), total_steps=9, steps_per_epoch=1)
+        build_curve(Schedule(name="step"), total_steps=9, steps_per_epoch=1)
 
 
 def test_a_plateau_lowers_the_rate_down_to_its_floor():
     part = Schedule(name="constant", plateau_epochs=2, plateau_factor=0.1, plateau_min_factor=0.05)
-    pace = Pace(build(part, total_steps=100, steps_per_epoch=1), part)
-    assert [pace.after_epoch(loss) for loss in (1.0, 0.9, 0.9, 0.95)] == [False, False, False, True]
-    assert pace.share(5) == pytest.approx(0.1)
-    assert [pace.after_epoch(1.0) for _ in range(2)] == [False, True]
-    assert pace.share(6) == pytest.approx(0.05)
-    assert not any(pace.after_epoch(1.0) for _ in range(9))
+    lr_controller = LRController(build_curve(part, total_steps=100, steps_per_epoch=1), part)
+    assert [lr_controller.after_epoch(loss) for loss in (1.0, 0.9, 0.9, 0.95)] == [False, False, False, True]
+    assert lr_controller.factor(5) == pytest.approx(0.1)
+    assert [lr_controller.after_epoch(1.0) for _ in range(2)] == [False, True]
+    assert lr_controller.factor(6) == pytest.approx(0.05)
+    assert not any(lr_controller.after_epoch(1.0) for _ in range(9))
 
 
 def test_the_warmup_of_2015_ends_when_the_training_error_has_fallen():
     part = Schedule(name="constant", warmup_until_error=0.8, warmup_factor=0.1)
-    pace = Pace(build(part, total_steps=9999, steps_per_epoch=1), part)
+    lr_controller = LRController(build_curve(part, total_steps=9999, steps_per_epoch=1), part)
     for _ in range(ERROR_WINDOW_STEPS + 20):
-        assert not pace.after_step(9, 10)
-    assert pace.share(0) == pytest.approx(0.1)
-    ended = [pace.after_step(6, 10) for _ in range(ERROR_WINDOW_STEPS)]
+        assert not lr_controller.after_step(9, 10)
+    assert lr_controller.factor(0) == pytest.approx(0.1)
+    ended = [lr_controller.after_step(6, 10) for _ in range(ERROR_WINDOW_STEPS)]
     # 0.9 (100 - k) + 0.6 k < 80 for k > 33
     assert ended.index(True) == 33
     assert sum(ended) == 1
-    assert pace.share(500) == 1
+    assert lr_controller.factor(500) == 1
 
 
 def test_a_pace_goes_on_where_its_state_was_saved():
     part = Schedule(name="constant", plateau_epochs=2, warmup_until_error=0.8)
-    curve = build(part, total_steps=100, steps_per_epoch=1)
-    pace, other = Pace(curve, part), Pace(curve, part)
-    pace.after_step(5, 10)
-    pace.after_epoch(1.0)
-    pace.after_epoch(1.0)
-    other.load_state_dict(pace.state_dict())
-    assert other == pace
-    assert math.isinf(Pace(curve, part).best)
+    curve = build_curve(part, total_steps=100, steps_per_epoch=1)
+    lr_controller, other = LRController(curve, part), LRController(curve, part)
+    lr_controller.after_step(5, 10)
+    lr_controller.after_epoch(1.0)
+    lr_controller.after_epoch(1.0)
+    other.load_state_dict(lr_controller.state_dict())
+    assert other == lr_controller
+    assert math.isinf(LRController(curve, part).best)

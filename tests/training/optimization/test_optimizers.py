@@ -14,7 +14,7 @@ def _net() -> nn.Module:
 
 
 def test_without_decay_on_vectors_norms_and_biases_stand_apart():
-    groups = optimizers.groups(_net(), Optim(weight_decay=0.1, decay_norm_and_bias=False), lr=1.0)
+    groups = optimizers.param_groups(_net(), Optim(weight_decay=0.1, decay_norm_and_bias=False), lr=1.0)
     assert [(group["weight_decay"], sorted(p.ndim for p in group["params"])) for group in groups] == [
         (0.1, [4]),
         (0.0, [1, 1, 1]),
@@ -24,22 +24,22 @@ def test_without_decay_on_vectors_norms_and_biases_stand_apart():
 
 
 def test_with_decay_on_everything_every_tensor_has_it():
-    groups = optimizers.groups(_net(), Optim(weight_decay=0.1), lr=1.0)
+    groups = optimizers.param_groups(_net(), Optim(weight_decay=0.1), lr=1.0)
     assert sum(len(group["params"]) for group in groups) == 6
     assert {group["weight_decay"] for group in groups} == {0.1}
 
 
 def test_the_body_learns_at_its_share():
-    made = optimizers.build(_net(), Optim(name="adamw"), lr=0.01, backbone_lr_factor=0.1)
+    made = optimizers.build_optimizer(_net(), Optim(name="adamw"), lr=0.01, backbone_lr_factor=0.1)
     assert [group["lr"] for group in made.param_groups] == pytest.approx([0.001, 0.01])
-    optimizers.set_share(made, 0.5)
+    optimizers.set_lr_factor(made, 0.5)
     assert [group["lr"] for group in made.param_groups] == pytest.approx([0.0005, 0.005])
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_tensors_without_gradient_do_not_move(name):
     net = _net()
-    made = optimizers.build(net, Optim(name=name, weight_decay=0.1), lr=0.1)
+    made = optimizers.build_optimizer(net, Optim(name=name, weight_decay=0.1), lr=0.1)
     for parameter in net["stem"].parameters():
         parameter.requires_grad_(False)
     before = {key: value.clone() for key, value in net.state_dict().items()}

@@ -35,14 +35,14 @@ def test_a_folder_that_another_process_holds_is_refused_until_that_process_is_de
     try:
         with (
             pytest.raises(UserError, match=rf"is being written by process {process.pid} on ") as caught,
-            lock.held(tmp_path),
+            lock.run_lock(tmp_path),
         ):
             pass
         assert "\n" not in str(caught.value)
         process.kill()
         process.wait()
         os.kill(child, 0)  # it lives, with everything that it inherited
-        with lock.held(tmp_path):
+        with lock.run_lock(tmp_path):
             assert (tmp_path / lock.NAME).read_text().startswith(f"process {os.getpid()} on ")
     finally:
         process.kill()
@@ -52,12 +52,12 @@ def test_a_folder_that_another_process_holds_is_refused_until_that_process_is_de
 
 def test_the_lock_is_free_again_afterwards(tmp_path):
     for _ in range(2):
-        with lock.held(tmp_path):
+        with lock.run_lock(tmp_path):
             pass
     program = "import sys; from pathlib import Path; from resnets.training import lock; lock.held(Path(sys.argv[1])).__enter__()"
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)]).returncode == 0
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(JobError, match="nowhere"), lock.held(tmp_path / "nowhere"):
+    with pytest.raises(JobError, match="nowhere"), lock.run_lock(tmp_path / "nowhere"):
         pass

@@ -11,19 +11,19 @@ from resnets.training.run_dir import run_dir
 
 
 def test_a_run_is_never_written_over(tmp_path):
-    assert [run_dir.create(tmp_path / "runs", "a").name for _ in range(3)] == ["a", "a-2", "a-3"]
+    assert [run_dir.create_run_dir(tmp_path / "runs", "a").name for _ in range(3)] == ["a", "a-2", "a-3"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp"])
 def test_a_name_is_one_folder_name(tmp_path, name):
     with pytest.raises(UserError, match="one folder name"):
-        run_dir.create(tmp_path, name)
+        run_dir.create_run_dir(tmp_path, name)
 
 
 def test_a_file_where_runs_should_go_is_named(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises((UserError, JobError), match="runs"):
-        run_dir.create(tmp_path / "runs", "a")
+        run_dir.create_run_dir(tmp_path / "runs", "a")
 
 
 def test_the_recipe_comes_back_from_its_file(tmp_path):
@@ -54,7 +54,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
 
 def test_rows_are_written_twice(tmp_path):
     rows = [{"epoch": 1, "step": 9, "train/loss": 0.5, "val/loss": None}, {"epoch": 2, "step": 18, "train/loss": 0.25}]
-    run_dir.write_rows(tmp_path, rows)
+    run_dir.write_metrics(tmp_path, rows)
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == rows
     table = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert [row["train/loss"] for row in table] == ["0.5", "0.25"]

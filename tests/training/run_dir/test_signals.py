@@ -11,7 +11,7 @@ from resnets.training.run_dir import signals
 
 def test_signals_are_collected_and_the_old_handlers_come_back(capsys):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with signals.signals() as received:
+    with signals.catch_signals() as received:
         assert received == []
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):  # as a launcher passes one Ctrl-C on
             os.kill(os.getpid(), number)
@@ -22,7 +22,7 @@ def test_signals_are_collected_and_the_old_handlers_come_back(capsys):
 
 def test_a_later_ctrl_c_ends_at_once(monkeypatch):
     monkeypatch.setattr(signals, "ECHO_SECONDS", -1.0)
-    with signals.signals() as received:
+    with signals.catch_signals() as received:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert len(received) == 2
@@ -34,7 +34,7 @@ def test_another_thread_trains_without_handlers():
     seen = []
 
     def train() -> None:
-        with signals.signals() as received:
+        with signals.catch_signals() as received:
             seen.append(received)
 
     thread = threading.Thread(target=train)
@@ -45,8 +45,8 @@ def test_another_thread_trains_without_handlers():
 
 def test_a_signal_stops_what_can_be_repeated():
     received: list[int] = []
-    items = signals.until(received, range(9))
+    items = signals.iterate_until_signal(received, range(9))
     assert [next(items), next(items)] == [0, 1]
     received.append(signal.SIGTERM)
-    with pytest.raises(signals.Stopped):
+    with pytest.raises(signals.Interrupted):
         next(items)

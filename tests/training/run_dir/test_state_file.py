@@ -44,7 +44,7 @@ def test_an_optimizer_goes_on_to_the_bit(tmp_path, name):
     def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(0)
         net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-        return net, optimizers.build(net, Optim(name=name), lr=0.01)
+        return net, optimizers.build_optimizer(net, Optim(name=name), lr=0.01)
 
     whole, whole_optimizer = fresh()
     trained(whole, whole_optimizer, range(6))
@@ -52,12 +52,12 @@ def test_an_optimizer_goes_on_to_the_bit(tmp_path, name):
     trained(first, first_optimizer, range(3))
     tensors, facts = state_file.optimizer_state(first_optimizer)
     state_file.save(
-        tmp_path, 3, state_file.prefixed("o", tensors) | state_file.prefixed("n", first.state_dict()), facts
+        tmp_path, 3, state_file.add_prefix("o", tensors) | state_file.add_prefix("n", first.state_dict()), facts
     )
     tensors, facts = state_file.load(tmp_path)
     second, second_optimizer = fresh()
-    second.load_state_dict(state_file.under("n", tensors))
-    state_file.restore_optimizer(second_optimizer, state_file.under("o", tensors), facts)
+    second.load_state_dict(state_file.strip_prefix("n", tensors))
+    state_file.restore_optimizer(second_optimizer, state_file.strip_prefix("o", tensors), facts)
     trained(second, second_optimizer, range(3, 6))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
 
@@ -67,7 +67,7 @@ def test_random_states_of_every_library_come_back(tmp_path):
     state_file.save(tmp_path, 1, tensors, facts)
     drawn = (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
     tensors, facts = state_file.load(tmp_path)
-    state_file.restore_random(tensors, facts)
+    state_file.restore_random_state(tensors, facts)
     assert drawn == (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
 
 
@@ -101,16 +101,16 @@ def test_of_a_damaged_newest_state_the_one_before_is_used_and_said_aloud(two_sta
     said = capsys.readouterr().err
     assert "000000009.safetensors' is damaged" in said
     assert "the state before it is used, after step 5" in said
-    assert [path.name for path in state_file.states(two_states)] == ["000000005.safetensors"]
+    assert [path.name for path in state_file.list_states(two_states)] == ["000000005.safetensors"]
     assert newest.with_suffix(".damaged").exists()
 
 
 def test_when_no_state_is_whole_all_are_named_and_stay(two_states):
-    for path in state_file.states(two_states):
+    for path in state_file.list_states(two_states):
         _flip(path, -1)
     with pytest.raises(UserError, match=r"000000009.*its content is not what was saved.*000000005"):
         state_file.load(two_states)
-    assert len(state_file.states(two_states)) == 2
+    assert len(state_file.list_states(two_states)) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.uint8])
@@ -127,5 +127,5 @@ def test_tensors_of_any_kind_and_shape_come_back(tmp_path, dtype):
 
 def test_an_error_within_says_what_stands(two_states):
     words = r"^Cannot write x\. The state after step 9 is whole; go on with `resume="
-    with pytest.raises(JobError, match=words), state_file.standing(two_states.parent):
+    with pytest.raises(JobError, match=words), state_file.explain_save_errors(two_states.parent):
         raise JobError("Cannot write x.")

@@ -56,7 +56,7 @@ def bench(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    name = str(choose_device.device(device).value)
+    name = str(choose_device.select_device(device).value)
     sizes, precisions = _sizes(batch), _precisions(precision)
     wanted = measure.names(backends, torch.device(name))
     if precision == "bf16" and not wanted:

@@ -141,17 +141,17 @@ def shard(
     from resnets.data.datasets.dataset import Stored
     from resnets.recipes.recipe import Data, Recipe
     from resnets.training import conflicts, setup
-    from resnets.training.autoconfig import Draft
+    from resnets.training.autoconfig import RecipeBuilder
 
     write_shards.check_place(out)
-    draft = Draft(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))
+    builder = RecipeBuilder(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))
     for key, value in (("val_fraction", val_fraction), ("split_file", split_file), ("group_by", group_by)):
         if value is not None:
-            draft.set(f"data.{key}", value, f"given: --{key.replace('_', '-')}")
-    conflicts.settle(draft)
+            builder.set(f"data.{key}", value, f"given: --{key.replace('_', '-')}")
+    conflicts.resolve_conflicts(builder)
     source = open_dataset.read(data, closed=on_bad)
-    conflicts.check_source(draft, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
-    source = setup.divided(source, draft.recipe)
+    conflicts.check_dataset(builder, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
+    source = setup.split_dataset(source, builder.recipe)
     written = write_shards.write(out, source, seed=seed, size_mb=size_mb, resize=resize)
     parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
     output.tell(f"{out}: " + ", ".join(parts))

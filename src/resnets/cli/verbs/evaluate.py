@@ -84,7 +84,7 @@ def evaluate(
         scales=test_time_augmentation.scales(scales),
         pairwise=compare,
         calibrate=calibrate,
-        device=str(choose_device.device(device).value),
+        device=str(choose_device.select_device(device).value),
         backend=backend,
         precision=precision,
         on_bad=on_bad,

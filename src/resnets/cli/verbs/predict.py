@@ -45,7 +45,7 @@ def predict(
         top_k=top_k,
         batch=batch,
         workers=workers,
-        device=str(choose_device.device(device).value),
+        device=str(choose_device.select_device(device).value),
         backend=backend,
         precision=precision,
     )

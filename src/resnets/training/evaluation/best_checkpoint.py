@@ -6,7 +6,7 @@ import math
 
 Score = tuple[float, float]  # accuracy, -loss: greater is better, in this order
 
-NOTHING: Score = (-1.0, -math.inf)  # before the first epoch
+WORST_SCORE: Score = (-1.0, -math.inf)  # before the first epoch
 
 
 def score(accuracy: float, loss: float) -> Score:
@@ -14,6 +14,6 @@ def score(accuracy: float, loss: float) -> Score:
     return accuracy, -loss
 
 
-def gained(now: Score, best: Score) -> bool:
+def is_better(now: Score, best: Score) -> bool:
     """Whether an epoch is better than the best one before it; of equal ones the first is kept."""
     return now > best

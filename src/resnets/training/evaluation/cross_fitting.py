@@ -38,7 +38,7 @@ FOLDS = 5
 
 
 @dataclass
-class Crossfit:
+class CrossFit:
     """What each fold's images are worth by the choice of the others, after the epochs that were taken in.
 
     folds: int64 (N,), the fold of each image of the val split.
@@ -68,7 +68,7 @@ class Crossfit:
         of_each = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), right, losses)]
         counts, rights, lost = (values.sum() - values for values in of_each)  # of the other folds
         scores = [best_checkpoint.score(*of_fold) for of_fold in zip(rights / counts, lost / counts, strict=True)]
-        gained = [fold for fold, score in enumerate(scores) if best_checkpoint.gained(score, self.best[fold])]
+        gained = [fold for fold, score in enumerate(scores) if best_checkpoint.is_better(score, self.best[fold])]
         temperatures = fit_temperatures(answers, true, self.folds, len(self.best)) if gained else []
         for fold in gained:
             own, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
@@ -102,7 +102,7 @@ class Crossfit:
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
 
 
-def begun(labels: Tensor, units: np.ndarray) -> Crossfit | None:
+def create(labels: Tensor, units: np.ndarray) -> CrossFit | None:
     """Folds for the images of the val split, before the first epoch; None for fewer than 2 units.
 
     Whole units are dealt to the folds, class by class (the class of a unit is that of its first image) and the larger ones
@@ -124,13 +124,13 @@ def begun(labels: Tensor, units: np.ndarray) -> Crossfit | None:
     folds = fold_of_unit[members]
     nothing = per_image_results.measured(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
     right = np.zeros((number, count), dtype=bool)
-    return Crossfit(folds, units, [best_checkpoint.NOTHING] * number, [0] * number, [1.0] * number, right, nothing)
+    return CrossFit(folds, units, [best_checkpoint.WORST_SCORE] * number, [0] * number, [1.0] * number, right, nothing)
 
 
-def restored(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Crossfit:
+def restore(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> CrossFit:
     """What `Crossfit.saved` gave."""
     arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
     held = Outcomes(*(arrays[f"held.{each.name}"] for each in fields(Outcomes)))
     best = [(accuracy, loss) for accuracy, loss in facts["best"]]
     lists = list(facts["epochs"]), list(facts["temperatures"])
-    return Crossfit(arrays["folds"], arrays["units"], best, *lists, arrays["right"], held, facts["taken"])
+    return CrossFit(arrays["folds"], arrays["units"], best, *lists, arrays["right"], held, facts["taken"])

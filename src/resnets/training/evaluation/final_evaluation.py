@@ -14,20 +14,20 @@ from resnets.report import draw_run as drawings
 from resnets.tasks.classification import load, metrics, test_time_augmentation
 from resnets.tasks.classification.evaluate_job import CHOSE_BOTH
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.training.evaluation.cross_fitting import Crossfit
+from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.run_dir import run_dir
 from resnets.weights import checkpoint as checkpoints
 
 BATCH = 64
 
 
-def finish(
+def evaluate_run(
     run: Path,
     val: Sequence[Sample],
     *,
     test: Sequence[Sample] = (),
     device: str,
-    folds: Crossfit | None = None,
+    folds: CrossFit | None = None,
     precision: str = "fp32",
     pooled: tuple[Tensor, str] | None = None,
     notices: Sequence[str] = (),

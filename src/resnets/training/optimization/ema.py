@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
-def averaged(net: nn.Module, decay: float) -> AveragedModel:
+def build_average(net: nn.Module, decay: float) -> AveragedModel:
     """The average of `net`, buffers included; call `.update_parameters(net)` after each step."""
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
     Returns:
         What is frozen, in one line: "frozen: 161 tensors, 53 BN in eval"; empty when nothing is.
     """
-    frozen = _frozen(net, part, epoch)
+    frozen = _frozen_modules(net, part, epoch)
     tensors, held = 0, []
     for path, child in net.named_modules():
         if isinstance(child, _BatchNorm) and (part.norm != "train" or child in frozen):
@@ -31,18 +31,18 @@ def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
     return f"frozen: {tensors} tensors, {len(held)} BN in eval" if tensors or held else ""
 
 
-def whole(part: recipe.Freeze, stages: int | None) -> bool:
+def freezes_backbone(part: recipe.Freeze, stages: int | None) -> bool:
     """Whether the backbone is frozen as a whole for the whole run; `stages` of it, None where that is not known."""
     return part.layers == "backbone" or (stages is not None and part.layers != "none" and int(part.layers) == stages)
 
 
-def whole_by(whole_recipe: recipe.Recipe) -> bool:
+def recipe_freezes_backbone(whole_recipe: recipe.Recipe) -> bool:
     """The same for a recipe, whose network may not be chosen yet."""
     known = zoo.entries().get(whole_recipe.model.name or "")
-    return whole(whole_recipe.freeze, len(known.spec.depths) if known else None)
+    return freezes_backbone(whole_recipe.freeze, len(known.spec.depths) if known else None)
 
 
-def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
+def _frozen_modules(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
     stages = list(net.stages.values())
     if part.layers == "backbone" or epoch < part.head_epochs:
         still = len(stages)
@@ -52,7 +52,7 @@ def _frozen(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
         still = int(part.layers)
     if still > len(stages):
         raise UserError(f"The network has {len(stages)} stages; received `freeze={still}`.")
-    whole = [net.stem, *stages[:still]]
+    frozen = [net.stem, *stages[:still]]
     if still == len(stages):  # the last norm of a pre-activation net stands between its stages and its head
-        whole = [child for name, child in net.named_children() if name != "head"]
-    return {each for module in whole for each in module.modules()}
+        frozen = [child for name, child in net.named_children() if name != "head"]
+    return {each for module in frozen for each in module.modules()}

@@ -95,7 +95,7 @@ class Hold:
         return 1.0 if step < self.steps else self.then(step - self.steps)
 
 
-def build(part: recipe.Schedule, *, total_steps: int, steps_per_epoch: int, hold_steps: int = 0) -> Curve:
+def build_curve(part: recipe.Schedule, *, total_steps: int, steps_per_epoch: int, hold_steps: int = 0) -> Curve:
     """The curve that a recipe's schedule describes; `hold_steps` at the full rate come before it."""
     # A run that is shorter than its own warm-up would never reach its rate; half of it is the most that warms up.
     warmup = min(round(part.warmup_epochs * steps_per_epoch), (total_steps - hold_steps) // 2)
@@ -128,7 +128,7 @@ def _step(part: recipe.Schedule, steps_per_epoch: int, offset: int) -> Step:
 
 
 @dataclass
-class Pace:
+class LRController:
     """The rate of each step: the curve, times what the run itself has taught. Its state is saved with the run."""
 
     curve: Curve
@@ -142,7 +142,7 @@ class Pace:
     def __post_init__(self) -> None:
         self.warming = self.part.warmup_until_error is not None
 
-    def share(self, step: int) -> float:
+    def factor(self, step: int) -> float:
         return self.part.warmup_factor if self.warming else self.curve(step) * self.lowered
 
     def after_step(self, wrong: float, seen: float) -> bool:

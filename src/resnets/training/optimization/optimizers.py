@@ -10,7 +10,7 @@ from resnets.recipes import recipe
 HEAD = "head."  # what is new when the classes are
 
 
-def groups(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> list[dict]:
+def param_groups(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> list[dict]:
     """Four groups: backbone and head, each with and without weight decay; `base_lr` is what the schedule multiplies.
 
     With `decay_norm_and_bias` off, vectors (the scale and shift of norms, biases) are not decayed.
@@ -26,9 +26,9 @@ def groups(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor:
     return made
 
 
-def build(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> Optimizer:
+def build_optimizer(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> Optimizer:
     """The optimizer over all parameters of the net; those without a gradient are left alone by each of the three."""
-    params = groups(net, part, lr=lr, backbone_lr_factor=backbone_lr_factor)
+    params = param_groups(net, part, lr=lr, backbone_lr_factor=backbone_lr_factor)
     if part.name == "sgd":
         return SGD(params, lr=lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0, fused=True)
     # `momentum` is Adam's first beta under another name; 0.9 is the default of both.
@@ -36,7 +36,7 @@ def build(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: 
     return kind(params, lr=lr, betas=(part.momentum, 0.999), fused=True)
 
 
-def set_share(optimizer: Optimizer, share: float) -> None:
+def set_lr_factor(optimizer: Optimizer, share: float) -> None:
     """Set the rate of each group to `share` of its full rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * share

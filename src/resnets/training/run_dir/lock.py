@@ -20,7 +20,7 @@ NAME = ".lock"
 
 
 @contextlib.contextmanager
-def held(run: Path) -> Iterator[None]:
+def run_lock(run: Path) -> Iterator[None]:
     """Hold the run folder for this process.
 
     Raises:

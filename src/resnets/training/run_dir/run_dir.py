@@ -18,7 +18,7 @@ import torch
 
 from resnets.atomic_write import TEMPORARY_PREFIX, write_text
 from resnets.errors import JobError, UserError, suggestion
-from resnets.recipes.recipe import Recipe, assign, keys
+from resnets.recipes.recipe import Recipe, assign, flat_values
 
 COLUMNS = (
     "epoch",
@@ -31,12 +31,12 @@ COLUMNS = (
     "val/accuracy_top5",
     "lr",
     "images_per_second",
-    "data_share",
+    "data_time_fraction",
 )
-OF_THE_CLOCK = ("time_seconds", "images_per_second", "data_share")  # what differs when a run is repeated
+TIMING_COLUMNS = ("time_seconds", "images_per_second", "data_time_fraction")  # what differs when a run is repeated
 
 
-def create(out: Path, name: str) -> Path:
+def create_run_dir(out: Path, name: str) -> Path:
     """Make the run folder `out/name`, or `out/name-2` and so on: an older run is never written over.
 
     Raises:
@@ -67,17 +67,17 @@ def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
     """`recipe.toml`: every value, and behind it where it comes from; a value that is not set is a comment."""
     lines = ["# Every value of this run and its origin. `resnets train --resume` reads this file."]
     table = ""
-    for key, value in keys(recipe).items():
+    for key, value in flat_values(recipe).items():
         section, _, name = key.rpartition(".")
         if section != table:
             lines += ["", f"[{section}]"]
             table = section
         origin = origins.get(key, f"recipe {recipe.name}")
-        lines.append(f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}")
+        lines.append(f"# {name} is not set" if value is None else f"{name} = {_to_toml(value)}  # {origin}")
     write_text(run / "recipe.toml", "\n".join(lines) + "\n")
 
 
-def change_recipe(run: Path, key: str, value: Any, origin: str) -> None:
+def set_recipe_value(run: Path, key: str, value: Any, origin: str) -> None:
     """Set one value in `recipe.toml`; what the other lines say of their origins stays."""
     path = run / "recipe.toml"
     section, _, name = key.rpartition(".")
@@ -85,11 +85,11 @@ def change_recipe(run: Path, key: str, value: Any, origin: str) -> None:
     for line in path.read_text("utf-8").splitlines():
         table = line.strip("[]") if line.startswith("[") else table
         found = table == section and re.match(rf"(# )?{name} (=|is not set)", line)
-        lines.append(f"{name} = {_toml(value)}  # {origin}" if found else line)
+        lines.append(f"{name} = {_to_toml(value)}  # {origin}" if found else line)
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _toml(value: Any) -> str:
+def _to_toml(value: Any) -> str:
     # A JSON string or a list of numbers is a TOML one too, apart from characters that JSON would escape as surrogates.
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
@@ -120,7 +120,7 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def write_rows(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """`metrics.jsonl` and `results.csv`: one row an epoch, both files whole at any moment."""
     write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     table = io.StringIO()
@@ -134,7 +134,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def clear_unfinished(run: Path) -> None:
+def remove_temporary_files(run: Path) -> None:
     """Remove the temporary files that a killed process left behind; nobody else may be writing."""
     for path in run.rglob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)

@@ -17,12 +17,12 @@ Item = TypeVar("Item")
 ECHO_SECONDS = 1.0
 
 
-class Stopped(Exception):  # noqa: N818 - no error, as StopIteration is none
+class Interrupted(Exception):  # noqa: N818 - no error, as StopIteration is none
     """A signal came in the middle of something that can be done again from its beginning."""
 
 
 @contextmanager
-def signals() -> Iterator[list[int]]:
+def catch_signals() -> Iterator[list[int]]:
     """Collect SIGINT, SIGTERM and SIGHUP instead of ending at once; a second Ctrl-C ends at once after all."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -51,7 +51,7 @@ def signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def until(received: Sequence[int], items: Iterable[Item]) -> Iterator[Item]:
+def iterate_until_signal(received: Sequence[int], items: Iterable[Item]) -> Iterator[Item]:
     """The items one by one, as long as no signal has come.
 
     Raises:
@@ -59,5 +59,5 @@ def until(received: Sequence[int], items: Iterable[Item]) -> Iterator[Item]:
     """
     for item in items:
         if received:
-            raise Stopped
+            raise Interrupted
         yield item

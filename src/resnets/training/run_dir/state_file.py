@@ -26,7 +26,7 @@ from resnets.atomic_write import replace_file
 from resnets.errors import JobError, UserError
 from resnets.progress import log
 
-KEPT_STATES = 2
+NUM_KEPT_STATES = 2
 FORMAT = "resnets-state-3"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
@@ -46,12 +46,12 @@ def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Ma
             save_file(whole, temporary, metadata={FORMAT: _digest(whole, text) + text})
         except SafetensorError as error:  # the library wraps what the system said
             raise OSError(str(error).removeprefix("Error while serializing: ")) from error
-    for old in states(folder)[:-KEPT_STATES]:
+    for old in list_states(folder)[:-NUM_KEPT_STATES]:
         old.unlink(missing_ok=True)
     return path
 
 
-def states(folder: Path) -> list[Path]:
+def list_states(folder: Path) -> list[Path]:
     """The files of the states that were saved, the newest one last."""
     return sorted(folder.glob("[0-9]*.safetensors"))
 
@@ -63,7 +63,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UserError: there is no state, or none is whole.
     """
     damaged: list[tuple[Path, str]] = []
-    for path in reversed(states(folder)):
+    for path in reversed(list_states(folder)):
         try:
             content = _read(path)
         except (SafetensorError, OSError, ValueError) as error:
@@ -101,21 +101,21 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 @contextlib.contextmanager
-def standing(run: Path) -> Iterator[None]:
+def explain_save_errors(run: Path) -> Iterator[None]:
     """When something cannot be saved within the block, the error says what stands and how the run goes on."""
     try:
         yield
     except JobError as error:
-        there = states(run / "state")
+        there = list_states(run / "state")
         what = f"The state after step {int(there[-1].stem)} is whole" if there else "No state was saved before"
         raise JobError(f"{error} {what}; go on with `resume={run}`") from error
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix.`, without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
@@ -155,7 +155,7 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {"python": random.getstate(), "numpy": numpy_state}
 
 
-def restore_random(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def restore_random_state(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     torch.set_rng_state(tensors["cpu"])
     if torch.cuda.is_available() and "cuda0" in tensors:
         here = min(len(tensors) - 1, torch.cuda.device_count())  # the run may have begun where there were more

@@ -9,16 +9,16 @@ from resnets.data.datasets import open_dataset
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.recipes import registry
-from resnets.recipes.recipe import Recipe, keys, override
+from resnets.recipes.recipe import Recipe, flat_values, override
 from resnets.training import distributed
-from resnets.training.autoconfig import Draft
+from resnets.training.autoconfig import RecipeBuilder
 from resnets.weights import pretrained
 from resnets.weights.hub import other_names
 
 SAME_TENSORS = ("drop_path_rate", "hidden", "pool")  # of `model`: published weights fit with any; the head is a new one
 
 # What the arguments of `train` are called in a recipe.
-KEYS = {
+ARGUMENT_KEYS = {
     "epochs": "stop.epochs",
     "batch": "data.batch",
     "lr": "optim.lr",
@@ -44,45 +44,45 @@ KEYS = {
 }
 
 
-def arguments(values: dict[str, Any]) -> dict[str, Any]:
+def given_arguments(values: dict[str, Any]) -> dict[str, Any]:
     """Those arguments of `train` that were given; raises UserError for one that it does not have."""
-    unknown = [key for key in values if key not in KEYS]
+    unknown = [key for key in values if key not in ARGUMENT_KEYS]
     if unknown:
-        known = (*KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
+        known = (*ARGUMENT_KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
         raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], known)}")
     return {key: value for key, value in values.items() if value is not None}
 
 
-def draft(
+def build_recipe(
     data: str,
     model: str | None,
     weights: str | None,
     recipe: str | Recipe | None,
     given: dict[str, Any],
     overrides: Sequence[str],
-) -> Draft:
+) -> RecipeBuilder:
     """The recipe with everything that the user set, each with its origin."""
-    model, overrides = _taken("model.name", model, overrides)  # these two choose a recipe
-    weights, overrides = _taken("model.weights", weights, overrides)
+    model, overrides = _pop_override("model.name", model, overrides)  # these two choose a recipe
+    weights, overrides = _pop_override("model.weights", weights, overrides)
     weights = None if weights is None else other_names.meaning(weights, model)
     published_name, reason, unfit = None, "", ""
     if weights is None and recipe is None:
-        unfit = _unfit(data, model, given, overrides)
+        unfit = _reason_unsuitable(data, model, given, overrides)
         if not unfit:
-            published_name, reason = distributed.by_first(lambda: pretrained.obtained(model or "resnet18"))
+            published_name, reason = distributed.broadcast_from_main(lambda: pretrained.obtained(model or "resnet18"))
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
-    draft = Draft(chosen if isinstance(chosen, Recipe) else registry.find(chosen, model))
-    draft.set("data.location", data, "given")
+    builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else registry.find(chosen, model))
+    builder.set("data.location", data, "given")
     if model is not None:
-        draft.set("model.name", model, "given: --model")
+        builder.set("model.name", model, "given: --model")
     if weights != "none":
-        name = pretrained.chosen(weights, draft.recipe.model.name)
-        draft.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
+        name = pretrained.chosen(weights, builder.recipe.model.name)
+        builder.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
-            draft.set("model.name", None, "chosen: the network of the weights")
+            builder.set("model.name", None, "chosen: the network of the weights")
     elif published_name is not None:
-        draft.set(
+        builder.set(
             "model.weights",
             published_name,
             "chosen: published ImageNet weights; `weights=none` begins from random ones",
@@ -91,17 +91,17 @@ def draft(
         remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
         if reason.startswith("nobody"):
             remedy = "`model=resnet18` has published ones"
-        draft.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
+        builder.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
     elif unfit:
-        draft.set("model.weights", "none", f"chosen: random, since {unfit}")
+        builder.set("model.weights", "none", f"chosen: random, since {unfit}")
     for key, value in given.items():
-        draft.set(KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
+        builder.set(ARGUMENT_KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
-        _override(draft, assignment)
-    return draft
+        _apply_override(builder, assignment)
+    return builder
 
 
-def _unfit(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:
+def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:
     """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
     published; empty where they do.
     """
@@ -120,7 +120,7 @@ def _changes_tensors(key: str) -> bool:
     return key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS
 
 
-def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+def _pop_override(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """The value of an argument that an override may give as well, and the other overrides."""
     found = next((each for each in overrides if each.partition("=")[0].strip() == key), None)
     if given is not None or found is None:
@@ -128,12 +128,12 @@ def _taken(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str |
     return found.partition("=")[2].strip(), [each for each in overrides if each is not found]
 
 
-def _override(draft: Draft, assignment: str) -> None:
+def _apply_override(builder: RecipeBuilder, assignment: str) -> None:
     """Take over `key=value`; raises UserError where the same key was given before, with another value."""
     key = assignment.partition("=")[0].strip()
-    before, draft.recipe = draft.recipe, override(draft.recipe, assignment)
-    if draft.given(key) and draft.recipe != before:
-        origin, was = draft.origins[key].removeprefix("given").removeprefix(": --"), keys(before)[key]
+    before, builder.recipe = builder.recipe, override(builder.recipe, assignment)
+    if builder.is_given(key) and builder.recipe != before:
+        origin, was = builder.origins[key].removeprefix("given").removeprefix(": --"), flat_values(before)[key]
         earlier = f"`{origin.replace('-', '_')}={was}`" if origin not in ("", "set") else f"{key}={was}"
         raise UserError(f"`{assignment}` and {earlier} say two things of one value. Leave one of them out.")
-    draft.origins[key] = "given: --set"
+    builder.origins[key] = "given: --set"

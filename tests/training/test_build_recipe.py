@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from resnets.errors import UserError
-from resnets.recipes.recipe import keys
-from resnets.training import draft
+from resnets.recipes.recipe import flat_values
+from resnets.training import build_recipe
 
 
 def test_each_value_has_its_origin() -> None:
-    made = draft.draft("shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"])
-    values = keys(made.recipe)
+    made = build_recipe.build_recipe(
+        "shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"]
+    )
+    values = flat_values(made.recipe)
     assert (values["stop.epochs"], values["freeze.layers"], values["optim.momentum"]) == (3, "1", 0.5)
     given = {key: origin for key, origin in made.origins.items() if origin.startswith("given")}
     assert given == {"data.location": "given", "model.name": "given: --model", "stop.epochs": "given: --epochs",
@@ -30,24 +32,27 @@ def test_each_value_has_its_origin() -> None:
 )
 def test_a_value_is_given_once(given: dict[str, object], overrides: list[str], words: str) -> None:
     with pytest.raises(UserError) as caught:
-        draft.draft("shapes", "tiny", "none", "scratch", given, overrides)
+        build_recipe.build_recipe("shapes", "tiny", "none", "scratch", given, overrides)
     assert words in str(caught.value)
 
 
 def test_arguments_that_there_are_not_are_named() -> None:
-    assert draft.arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
+    assert build_recipe.given_arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
     with pytest.raises(UserError, match=r"no argument 'epoch'\. Did you mean 'epochs'\?"):
-        draft.arguments({"epoch": 3})
+        build_recipe.given_arguments({"epoch": 3})
 
 
 @pytest.mark.parametrize("word", ["None", "False", "random", "none"])
 def test_no_weights_in_the_words_of_other_libraries_are_a_run_from_scratch(word: str) -> None:
-    made = draft.draft("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
+    made = build_recipe.build_recipe("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
     assert (made.recipe.name, made.recipe.model.weights) == ("scratch", "none")
 
 
 def test_a_folder_with_the_name_of_a_built_in_set_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "is built in" in draft.draft("digits", "resnet18", None, None, {}, []).origins["model.weights"]
+    assert "is built in" in build_recipe.build_recipe("digits", "resnet18", None, None, {}, []).origins["model.weights"]
     (tmp_path / "digits").mkdir()
-    assert "is built in" not in draft.draft("digits", "resnet18", None, None, {}, []).origins["model.weights"]
+    assert (
+        "is built in"
+        not in build_recipe.build_recipe("digits", "resnet18", None, None, {}, []).origins["model.weights"]
+    )
