@@ -34,7 +34,7 @@ def _predict(count: int) -> Job:
 
     def prepare() -> None:
         materials.photographs(folder, count)
-        materials.checkpoint(weights, "resnet50", classes=5)
+        materials.checkpoint(weights, "resnet50", num_classes=5)
 
     return Job(
         "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "images/s",
@@ -136,7 +136,7 @@ def _memory(count: int) -> Job:
     weights, few, many = WORK / "tiny.safetensors", WORK / f"small-{count}", WORK / f"small-{10 * count}"
 
     def prepare() -> None:
-        materials.checkpoint(weights, "tiny", classes=10)
+        materials.checkpoint(weights, "tiny", num_classes=10)
         materials.small(few, count)
         materials.small(many, 10 * count)
 

@@ -33,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     process_settings.keep_memory()
     precision = str(choose_device.select_precision("auto", "cpu").value)
-    net = spec.build(zoo.spec(options.model, classes=CLASSES)).to(memory_format=torch.channels_last).train()
+    net = spec.build(zoo.get_spec(options.model, num_classes=CLASSES)).to(memory_format=torch.channels_last).train()
     optimizer = optimizers.build_optimizer(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (options.batch,))

@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
 
 def network(name: str, classes: int) -> keras.Model:
     """The network with L2 on the kernels of its convolutions and of its dense layer."""
-    model = resnets.keras.from_spec(resnets.spec(name, classes=classes))
+    model = resnets.keras.from_spec(resnets.get_spec(name, num_classes=classes))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             layer.kernel_regularizer = keras.regularizers.L2(1e-4)  # what a file of the model says
@@ -56,7 +56,7 @@ def callbacks(best: Path) -> list[keras.callbacks.Callback]:
 
 def main() -> None:
     args = arguments()
-    side = resnets.spec(args.model).imgsz
+    side = resnets.get_spec(args.model).imgsz
     train, validation = split(args.folder, side, args.batch)
     scale = keras.layers.Rescaling(1 / 255)
     flip = keras.layers.RandomFlip("horizontal")

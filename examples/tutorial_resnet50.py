@@ -33,7 +33,7 @@ def main() -> None:
     args = arguments()
     train, validation = split(args.folder, args.side, args.batch) if args.folder else (None, None)
     classes = len(train.names) if train else 1000
-    spec = resnets.spec("tutorial_resnet50", classes=classes)
+    spec = resnets.get_spec("tutorial_resnet50", num_classes=classes)
     model = resnets.keras.from_spec(spec, input_shape=(args.side, args.side, 3))
     model.summary()
     if train is None:

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from resnets.data.image.preprocess import Preprocess
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
-    from resnets.models.zoo import names, spec
+    from resnets.models.zoo import get_spec, list_models
     from resnets.tasks.classification.load import Classifier, Prediction, load
     from resnets.training.train import TrainResult, train
-    from resnets.weights.pretrained import create
+    from resnets.weights.pretrained import create_model
 
 __version__ = "0.1.0"
 
@@ -29,10 +29,10 @@ __all__ = [
     "TrainResult",
     "UserError",
     "__version__",
-    "create",
+    "create_model",
+    "get_spec",
+    "list_models",
     "load",
-    "names",
-    "spec",
     "train",
 ]
 
@@ -43,10 +43,10 @@ _HOME = {  # public name -> the module that it is defined in, imported when the 
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "TrainResult": "resnets.training.train",
-    "create": "resnets.weights.pretrained",
+    "create_model": "resnets.weights.pretrained",
+    "get_spec": "resnets.models.zoo",
+    "list_models": "resnets.models.zoo",
     "load": "resnets.tasks.classification.load",
-    "names": "resnets.models.zoo",
-    "spec": "resnets.models.zoo",
     "train": "resnets.training.train",
 }
 

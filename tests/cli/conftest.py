@@ -29,7 +29,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.png")
     for seed, name in enumerate(("one", "two")):
         torch.manual_seed(seed)
-        spec = zoo.spec("tiny", classes=3)
+        spec = zoo.get_spec("tiny", num_classes=3)
         tensors = build(spec).state_dict()
         save(tmp_path / f"{name}.safetensors", Checkpoint(spec, Preprocess.imagenet(32), CLASSES, tensors))
     return tmp_path

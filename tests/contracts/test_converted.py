@@ -1,8 +1,8 @@
 """Every file that `convert` writes is opened by the library that it is for and gives our probabilities, from an image file on.
 
 One test for each family of networks that a format has, and for each container with a few of them. The checkpoint has a
-temperature that is not 1, random weights and random statistics; depths are those of the shallowest network of a family, and two
-blocks a stage where the format takes any depth. With RESNETS_EVERY_SIZE=1 (`make soak`) every depth is written in every
+temperature that is not 1, random weights and random statistics; the depth is that of the shallowest network of a family, or
+two blocks a stage where the format takes any depth. With RESNETS_EVERY_SIZE=1 (`make soak`) every depth is written in every
 container.
 """
 
@@ -56,10 +56,10 @@ def randomized(net: nn.Module) -> nn.Module:
 
 def made(spec: ResNetSpec, preprocess: Preprocess | None = None) -> Checkpoint:
     """A checkpoint with classes and a temperature whose probabilities depend on the image."""
-    spec = dataclasses.replace(spec, classes=len(NAMES))
+    spec = dataclasses.replace(spec, num_classes=len(NAMES))
     torch.manual_seed(0)
     net = randomized(build(spec))
-    side = net.only_side or max(SIDE, net.min_side)
+    side = net.fixed_size or max(SIDE, net.min_size)
     preprocess = preprocess or Preprocess.imagenet(side)
     provenance = {"split_sha256": "12" * 32, "parent_sha256": "ab" * 32, "license": "apache-2.0"}
     metrics = {"top1": 0.9, "count": 60, "split": "test", "protocol": "60 images of the test split"}
@@ -108,7 +108,7 @@ def written(checkpoint: Checkpoint, to: str, out: Path) -> list[str]:
 
 
 def shallow(spec: ResNetSpec) -> ResNetSpec:
-    return spec if EVERY else dataclasses.replace(spec, depths=tuple(min(depth, 2) for depth in spec.depths))
+    return spec if EVERY else dataclasses.replace(spec, num_blocks=tuple(min(depth, 2) for depth in spec.num_blocks))
 
 
 def cases(names: list[str], suffixes: tuple[str, ...], all_containers: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -125,7 +125,7 @@ TRANSFORMERS = ["resnet18", "resnet50", "resnet50_v1", *(("resnet101", "resnet15
 
 @pytest.mark.parametrize(("name", "suffix"), cases(TORCHVISION, (".pth", ".safetensors"), ("resnet18",)))
 def test_torchvision(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None:
-    checkpoint = made(zoo.spec(name))
+    checkpoint = made(zoo.get_spec(name))
     lines = written(checkpoint, "torchvision", tmp_path / f"net{suffix}")
     state = load_file(tmp_path / f"net{suffix}") if suffix == ".safetensors" else torch.load(tmp_path / f"net{suffix}")
     net = torchvision_library.models.get_model(name, num_classes=5).eval()
@@ -163,7 +163,7 @@ def test_timm(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_transformers(name: str, files: list[Path], tmp_path: Path) -> None:
-    checkpoint = made(shallow(zoo.spec(name)))
+    checkpoint = made(shallow(zoo.get_spec(name)))
     lines = written(checkpoint, "huggingface", tmp_path / "hf")
     assert any("temperature 0.5 folded into classifier.1" in line for line in lines)
     with safe_open(tmp_path / "hf" / "model.safetensors", "pt") as file:
@@ -196,7 +196,7 @@ NO_LAYERS = {
 
 
 def test_an_operation_that_is_no_layer_is_refused_in_the_older_container(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path / "a.safetensors", made(shallow(zoo.spec("cifar_resnet20"))))
+    checkpoints.save(tmp_path / "a.safetensors", made(shallow(zoo.get_spec("cifar_resnet20"))))
     with pytest.raises(UserError, match=r"\.keras or \.weights\.h5"):
         convert(tmp_path / "a.safetensors", to="keras", out=tmp_path / "a.h5")
     assert not (tmp_path / "a.h5").exists()
@@ -207,7 +207,7 @@ def test_an_operation_that_is_no_layer_is_refused_in_the_older_container(tmp_pat
     cases(FAMILIES, (".keras", ".h5", ".weights.h5"), ("resnet18", "keras_resnet50", "keras_resnet50v2")),
 )
 def test_keras(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None:
-    spec = zoo.spec(name)
+    spec = zoo.get_spec(name)
     checkpoint = made(spec if keras.application(spec) else shallow(spec))
     out = tmp_path / f"net{suffix}"
     if suffix == ".h5" and name in NO_LAYERS:
@@ -251,7 +251,7 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 301, 3),
 def test_image_processors_of_transformers_make_our_tensors(preprocess: Preprocess, tmp_path: Path) -> None:
     """PIL's to the bit; torchvision's, the default, to one or two of 256 levels."""
     checkpoint = Checkpoint(
-        zoo.spec("tiny", classes=1), preprocess, ("a",), {"stem.conv.weight": torch.ones(1, 3, 1, 1)}
+        zoo.get_spec("tiny", num_classes=1), preprocess, ("a",), {"stem.conv.weight": torch.ones(1, 3, 1, 1)}
     )
     folded = fold_temperature.in_rgb(checkpoint).preprocess
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(huggingface.processor_config(folded)))
@@ -282,18 +282,18 @@ def test_preprocessing_that_a_library_does_not_have_is_refused(
     to: str, preprocess: Preprocess, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=words):
-        written(made(zoo.spec("resnet18"), preprocess), to, tmp_path / "out")
+        written(made(zoo.get_spec("resnet18"), preprocess), to, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_crop_that_transformers_puts_elsewhere_is_said(tmp_path: Path) -> None:
-    lines = written(made(zoo.spec("resnet18"), Preprocess.imagenet(160)), "huggingface", tmp_path / "hf")
+    lines = written(made(zoo.get_spec("resnet18"), Preprocess.imagenet(160)), "huggingface", tmp_path / "hf")
     assert any("transformers crops every image up to one pixel" in line for line in lines)
 
 
 @pytest.mark.parametrize(("to", "library"), [("huggingface", "transformers"), ("timm", "timm")])
 def test_the_model_card_is_read_by_the_hub(to: str, library: str, tmp_path: Path) -> None:
-    written(made(zoo.spec("resnet18")), to, tmp_path / "out")
+    written(made(zoo.get_spec("resnet18")), to, tmp_path / "out")
     card = ModelCard.load(tmp_path / "out" / "README.md")
     data = card.data
     assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", library, "image-classification")
@@ -310,7 +310,7 @@ def test_the_model_card_is_read_by_the_hub(to: str, library: str, tmp_path: Path
 
 
 def test_names_of_folders_and_files(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path / "a.safetensors", made(zoo.spec("resnet18")))
+    checkpoints.save(tmp_path / "a.safetensors", made(zoo.get_spec("resnet18")))
     for to, out, words in (
         ("huggingface", "net.safetensors", "Name a folder"),
         ("timm", "net.h5", "end in .pth, .pt or .safetensors"),

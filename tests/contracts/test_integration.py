@@ -23,9 +23,11 @@ from resnets.models.resnet import ResNet
 def families() -> list[str]:
     """One network of each kind: what it leaves out repeats its blocks."""
     kinds: dict[str, str] = {}
-    for name in zoo.names():
-        described = zoo.spec(name, depths=tuple(min(depth, 2) for depth in zoo.spec(name).depths)).to_dict()
-        for free in ("name", "widths", "inner_widths", "stem_channels", "gate_bias"):
+    for name in zoo.list_models():
+        described = zoo.get_spec(
+            name, num_blocks=tuple(min(depth, 2) for depth in zoo.get_spec(name).num_blocks)
+        ).to_dict()
+        for free in ("name", "out_channels", "mid_channels", "stem_channels", "gate_bias"):
             del described[free]
         kinds.setdefault(str(described), name)
     return list(kinds.values())
@@ -37,12 +39,15 @@ FAMILIES = families()
 @cache
 def made(name: str) -> ResNet:
     torch.manual_seed(0)
-    depths = (2, *[1] * (len(zoo.spec(name).depths) - 1))  # a block that changes nothing, and each that does
-    return spec.build(zoo.spec(name, depths=depths, classes=3)).eval()
+    num_blocks = (
+        2,
+        *[1] * (len(zoo.get_spec(name).num_blocks) - 1),
+    )  # a block that changes nothing, and each that does
+    return spec.build(zoo.get_spec(name, num_blocks=num_blocks, num_classes=3)).eval()
 
 
 def images(net: ResNet) -> torch.Tensor:
-    side = net.only_side or 32
+    side = net.fixed_size or 32
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
@@ -87,13 +92,13 @@ def test_the_children_are_the_layers_in_order(name):
     net = made(name)
     x = images(net)
     names = [name for name, _ in net.named_children()]
-    stages = [f"stage{i + 1}" for i in range(len(zoo.spec(name).depths))]
+    stages = [f"stage{i + 1}" for i in range(len(zoo.get_spec(name).num_blocks))]
     assert names == ["stem", *stages, *(["final"] if "final" in names else []), "pool", "head"]
     with torch.no_grad():
         pooled = nn.Sequential(*list(net.children())[:-1])(x)
-        assert torch.equal(torch.flatten(pooled, 1), net.embed(x))
-        if not net.only_side:
-            assert pooled.shape == (1, net.head.features, 1, 1)
+        assert torch.equal(torch.flatten(pooled, 1), net.forward_pooled(x))
+        if not net.fixed_size:
+            assert pooled.shape == (1, net.head.in_features, 1, 1)
         maps = IntermediateLayerGetter(net, {stage: stage for stage in stages})(x)
         found = net.features(x)
         assert all(torch.equal(maps[stage], found[stage]) for stage in stages[:-1])
@@ -115,7 +120,7 @@ def test_the_maps_before_the_first_pooling_are_a_feature():
     assert next(iter(made("cifar_resnet20").strides)) == "stem"  # it has no pooling
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if zoo.spec(name).pool != "window"])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if zoo.get_spec(name).pool != "window"])
 def test_images_of_28_pixels_are_taken(name):
     assert made(name)(torch.rand(1, 3, 28, 28)).isfinite().all()
 
@@ -139,13 +144,13 @@ def test_a_layer_of_another_name_is_refused_and_the_classifier_can_be_replaced()
     assert net.fc is net.head
     assert net(x).shape == (1, 7)
     net.head = nn.Identity()
-    assert torch.equal(net(x), net.embed(x))
+    assert torch.equal(net(x), net.forward_pooled(x))
     net.remark = "anything else is an attribute"
 
 
 def test_a_slice_is_a_sequence_of_layers():
     net = made("tiny")
-    assert torch.equal(net[:-2](images(net)), net.maps(images(net)))
+    assert torch.equal(net[:-2](images(net)), net.forward_features(images(net)))
 
 
 def test_tensors_by_the_names_of_another_library_are_told_from_missing_ones():
@@ -166,4 +171,4 @@ def test_annotations_are_types_and_no_strings():
 
 
 def test_the_public_function_gives_such_a_network():
-    assert torch.jit.script(resnets.create("tiny", classes=3)).training
+    assert torch.jit.script(resnets.create_model("tiny", num_classes=3)).training

@@ -149,13 +149,13 @@ def test_logits_of_a_file_are_those_of_keras(name: str, tmp_path: Path) -> None:
     odd.set_weights(body.get_weights())
     images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     with torch.inference_mode():
-        found, wanted = ours.double().embed(images), answers(odd, images)
+        found, wanted = ours.double().forward_pooled(images), answers(odd, images)
     assert (found - wanted).abs().max() < 1e-9 * wanted.abs().max()
 
 
 def shallow(name: str) -> tuple[ResNetSpec, ResNet]:
-    spec = zoo.spec(name, classes=5)
-    spec = dataclasses.replace(spec, depths=tuple(min(depth, 2) for depth in spec.depths))
+    spec = zoo.get_spec(name, num_classes=5)
+    spec = dataclasses.replace(spec, num_blocks=tuple(min(depth, 2) for depth in spec.num_blocks))
     return spec, randomized(build(spec))
 
 
@@ -167,7 +167,7 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "net.safetensors", Checkpoint(spec, Preprocess.imagenet(64), names, net.state_dict()))
     model = resnets.keras.load(tmp_path / "net.safetensors")
     assert model.name == name
-    size = (net.only_side, net.only_side) if net.only_side else (max(net.min_side, 65), max(net.min_side, 65) + 8)
+    size = (net.fixed_size, net.fixed_size) if net.fixed_size else (max(net.min_size, 65), max(net.min_size, 65) + 8)
     agree(net, lambda images: answers(model, images), size)
     trained = sum(np.prod(each.shape) for each in model.trainable_weights)
     assert trained == sum(parameter.numel() for parameter in net.parameters())
@@ -175,7 +175,7 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "se_resnet50", "cifar_highway20"])
 def test_a_model_of_ours_survives_keras_own_file(name: str, tmp_path: Path) -> None:
-    spec = zoo.spec(name, classes=5)
+    spec = zoo.get_spec(name, num_classes=5)
     net = randomized(build(spec))
     checkpoint = Checkpoint(spec, Preprocess.imagenet(64), ("a", "b", "c", "d", "e"), net.state_dict())
     checkpoints.save(tmp_path / "net.safetensors", checkpoint)
@@ -194,15 +194,15 @@ def test_what_a_file_of_keras_is(tmp_path: Path) -> None:
     model = keras_library.applications.ResNet50V2(weights=None, classes=7, input_shape=(64, 64, 3))
     model.save_weights(tmp_path / "a.weights.h5")
     found = identify.inspect(tmp_path / "a.weights.h5")
-    assert [(guess.spec.name, guess.spec.classes, guess.format) for guess in found.guesses] == [
+    assert [(guess.spec.name, guess.spec.num_classes, guess.format) for guess in found.guesses] == [
         ("keras_resnet50v2", 7, "keras")
     ]
     body = keras_library.applications.ResNet101(weights=None, include_top=False)
     body.save_weights(tmp_path / "b.weights.h5")
-    request = Request(no_top=True, classes=4)
+    request = Request(no_top=True, num_classes=4)
     lines = conversion.convert(tmp_path / "b.weights.h5", to="resnets", out=tmp_path / "b.safetensors", request=request)
     assert any("untrained head of 4 classes" in line for line in lines), lines
-    assert checkpoints.read(tmp_path / "b.safetensors").spec.classes == 4
+    assert checkpoints.read(tmp_path / "b.safetensors").spec.num_classes == 4
 
 
 @pytest.mark.parametrize("top", [True, False])

@@ -75,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             Image.fromarray(pixels).save(folder / "data" / label / f"{number}.png")
     paths = {"data": str(folder / "data")}
     for key, name in (("net", "tiny"), ("theirs", "resnet18")):
-        spec = zoo.spec(name, classes=len(CLASSES))
+        spec = zoo.get_spec(name, num_classes=len(CLASSES))
         paths[key] = str(folder / f"{key}.safetensors")
         tensors = build(spec).state_dict()
         checkpoints.save(paths[key], checkpoints.Checkpoint(spec, Preprocess.imagenet(32), CLASSES, tensors))

@@ -16,8 +16,8 @@ from resnets.models import spec, zoo
 from resnets.models.resnet import ResNet
 from resnets.models.summary import layer_table
 
-NAMES = zoo.names()
-WINDOW = [name for name in NAMES if zoo.spec(name).pool == "window"]  # made for images of one size
+NAMES = zoo.list_models()
+WINDOW = [name for name in NAMES if zoo.get_spec(name).pool == "window"]  # made for images of one size
 ANY_SIZE = [name for name in NAMES if name not in WINDOW]
 
 # Read off torchvision 0.29, timm 1.0.31 and Keras 3.15.1, or computed from the papers' layer tables: name -> parameters and
@@ -43,9 +43,9 @@ KNOWN = {
 }  # fmt: skip
 # The same sources, where a setting or the number of classes is another than the zoo's.
 CHANGED = [
-    ("cifar_resnet20", {"classes": 100}, 275_572, None), ("cifar_resnet56", {"classes": 100}, 858_868, None),
-    ("cifar_resnet110", {"classes": 100}, 1_733_812, None), ("wrn_28_10", {"classes": 100}, 36_536_884, None),
-    ("wrn_40_4", {"widths": (160, 320, 640)}, 55_841_754, None),
+    ("cifar_resnet20", {"num_classes": 100}, 275_572, None), ("cifar_resnet56", {"num_classes": 100}, 858_868, None),
+    ("cifar_resnet110", {"num_classes": 100}, 1_733_812, None), ("wrn_28_10", {"num_classes": 100}, 36_536_884, None),
+    ("wrn_40_4", {"out_channels": (160, 320, 640)}, 55_841_754, None),
     ("cifar_resnet20", {"shortcut": "B"}, 269_722 + 2_752, None),
     ("cifar_resnet110", {"shortcut": "B"}, 1_727_962 + 2_752, None),
     ("resnet18", {"preactivation": True}, 11_687_720, None), ("resnet34", {"preactivation": True}, 21_795_880, None),
@@ -66,7 +66,7 @@ KERAS_TOTALS = {
 def outline(name: str) -> ResNet:
     """The network without memory for its weights."""
     with torch.device("meta"):
-        return zoo.create(name).eval()
+        return zoo.create_model(name).eval()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +87,7 @@ def test_parameters_and_multiply_adds_are_those_known_elsewhere(name):
 @pytest.mark.parametrize(("name", "changes", "parameters", "multiply_adds"), CHANGED)
 def test_parameters_and_multiply_adds_of_a_changed_network(name, changes, parameters, multiply_adds):
     with torch.device("meta"):
-        net = zoo.create(name, **changes).eval()
+        net = zoo.create_model(name, **changes).eval()
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
     if multiply_adds is not None:
         assert layer_table.multiply_adds(net, 224) / 1e9 == pytest.approx(multiply_adds, rel=5e-4)
@@ -102,8 +102,8 @@ def test_keras_totals(name):
 
 def shallow(name: str, blocks: int, **changes: Any) -> spec.ResNetSpec:
     """The network's specification with at most so many blocks a stage."""
-    depths = tuple(min(depth, blocks) for depth in zoo.spec(name).depths)
-    return zoo.spec(name, depths=depths, **changes)
+    num_blocks = tuple(min(depth, blocks) for depth in zoo.get_spec(name).num_blocks)
+    return zoo.get_spec(name, num_blocks=num_blocks, **changes)
 
 
 def families() -> list[str]:
@@ -131,35 +131,35 @@ def check_every_way_out(net: ResNet, x: Tensor, *, valid_padding: bool) -> None:
         for have, side in zip(map_.shape[2:], x.shape[2:], strict=True):
             # Padding that is valid, not same, costs the tutorial's network a row or two.
             assert have == math.ceil(side / net.strides[stage]) or (valid_padding and have > 0)
-    assert net.embed(x).shape == (len(x), net.head.features)
+    assert net.forward_pooled(x).shape == (len(x), net.head.in_features)
     assert net(x).shape == (len(x), 7)
 
 
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_any_size_and_any_classes(name):
     with torch.device("meta"):
-        net = zoo.create(name, classes=7).eval()
-        x = torch.empty(2, 3, net.min_side + 13, net.min_side + 6)
-    check_every_way_out(net, x, valid_padding=zoo.spec(name).stem == "valid")
+        net = zoo.create_model(name, num_classes=7).eval()
+        x = torch.empty(2, 3, net.min_size + 13, net.min_size + 6)
+    check_every_way_out(net, x, valid_padding=zoo.get_spec(name).stem == "valid")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("in_channels", [1, 4])
 def test_any_channels(name, in_channels):
     with torch.device("meta"):
-        net = spec.build(shallow(name, 2, classes=7, in_channels=in_channels)).eval()
-        height, width = (net.only_side or net.min_side + extra for extra in (13, 6))
+        net = spec.build(shallow(name, 2, num_classes=7, in_channels=in_channels)).eval()
+        height, width = (net.fixed_size or net.min_size + extra for extra in (13, 6))
         x = torch.empty(1, in_channels, height, width)
-    check_every_way_out(net, x, valid_padding=zoo.spec(name).stem in ("valid", "notes"))
+    check_every_way_out(net, x, valid_padding=zoo.get_spec(name).stem in ("valid", "notes"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_image_below_the_least_side_is_refused_with_its_size(name):
     net = outline(name)
-    least = net.min_side
+    least = net.min_size
     net(torch.empty(1, 3, least, least, device="meta"))
     for height, width in ((least - 1, least), (least, least - 1)):
-        for answer in (net, net.features, net.embed):
+        for answer in (net, net.features, net.forward_pooled):
             with pytest.raises(ValueError, match=f"{height}x{width}"):
                 answer(torch.empty(1, 3, height, width, device="meta"))
 
@@ -167,14 +167,14 @@ def test_a_image_below_the_least_side_is_refused_with_its_size(name):
 @pytest.mark.parametrize("name", WINDOW)
 def test_a_fixed_window_takes_one_size_and_says_so(name):
     net = outline(name)
-    with pytest.raises(ValueError, match=str(net.only_side)):
-        net(torch.empty(1, 3, 3 * net.min_side, 3 * net.min_side, device="meta"))
+    with pytest.raises(ValueError, match=str(net.fixed_size)):
+        net(torch.empty(1, 3, 3 * net.min_size, 3 * net.min_size, device="meta"))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_it_can_be_traced(name):
     net = made(name)
-    side = net.only_side or net.min_side + 5
+    side = net.fixed_size or net.min_size + 5
     x = torch.randn(2, 3, side, side)
     with torch.inference_mode():
         assert torch.equal(torch.fx.symbolic_trace(net)(x), net(x))
@@ -184,7 +184,7 @@ def test_it_can_be_traced(name):
 def made(name: str) -> ResNet:
     """The network with one block of each shape, three classes, and memory; in evaluation."""
     torch.manual_seed(0)
-    return spec.build(shallow(name, 2, classes=3)).eval()
+    return spec.build(shallow(name, 2, num_classes=3)).eval()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -193,7 +193,7 @@ def test_every_parameter_learns(name):
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)  # CBAM's spatial gate begins at 0, and nothing before it would learn yet
-    side = net.only_side or max(net.min_side, 33)
+    side = net.fixed_size or max(net.min_size, 33)
     net(torch.randn(4, 3, side, side)).logsumexp(1).sum().backward()
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None, key
@@ -206,15 +206,15 @@ def test_every_parameter_learns(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_answer_depends_on_its_image_alone(name):
     net = made(name)
-    side = net.only_side or max(net.min_side, 37)
+    side = net.fixed_size or max(net.min_size, 37)
     x = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         together, alone = net(x), torch.cat([net(image[None]) for image in x])
         last = net.features(x)[list(net.channels)[-1]]
         scale = together.abs().max()
         assert (together - alone).abs().max() < 1e-4 * scale
-        assert torch.equal(net.pool(last).flatten(1), net.embed(x))
-        assert torch.equal(net.head(net.embed(x)), together)
+        assert torch.equal(net.pool(last).flatten(1), net.forward_pooled(x))
+        assert torch.equal(net.head(net.forward_pooled(x)), together)
         # No block writes into what it was given.
         assert torch.equal(net.features(x)["stem"], net.stem(x))
         assert torch.equal(net.features(x)["stage1"], net.stages["stage1"](net.stem(x)))

@@ -16,7 +16,7 @@ def test_it_trains_and_keeps_the_best_in_a_file_that_converts(name, images, exam
     assert "learning_rate: 0.0010" in done.stdout
     conversion.convert(tmp_path / "notes.keras", to="resnets", out=tmp_path / "notes.safetensors")
     spec = checkpoints.read(tmp_path / "notes.safetensors").spec
-    assert (spec.name, spec.classes) == (name, 3)
+    assert (spec.name, spec.num_classes) == (name, 3)
 
 
 @pytest.mark.usefixtures("beside")

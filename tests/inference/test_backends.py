@@ -42,7 +42,7 @@ def test_it_computes_what_the_network_does(name: str, precision: str, made, net:
         with pytest.raises(RuntimeError, match="no bf16 on this processor"):
             made(name, precision)
         return
-    wanted = net.embed(images).detach()
+    wanted = net.forward_pooled(images).detach()
     pooled = made(name, precision)(images)
     assert pooled.dtype == torch.float32
     far = float((pooled - wanted).abs().max() / wanted.abs().max())
@@ -54,7 +54,7 @@ def test_it_computes_what_the_network_does(name: str, precision: str, made, net:
 def test_any_number_of_images_can_come(name: str, count: int, made, net: ResNet) -> None:
     images = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     pooled = made(name, "fp32")(images)
-    torch.testing.assert_close(pooled, net.embed(images).detach(), rtol=SMALL, atol=SMALL)
+    torch.testing.assert_close(pooled, net.forward_pooled(images).detach(), rtol=SMALL, atol=SMALL)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_parts_of_a_batch_come_back_in_their_order(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     images = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    wanted = net.embed(images).detach()
+    wanted = net.forward_pooled(images).detach()
     monkeypatch.setattr(backends, "PART_PIXELS", pixels)
     made = backends.build("openvino", net, "fp32", (batch, 3, 32, 32))
     torch.testing.assert_close(made(images), wanted, rtol=SMALL, atol=SMALL)
@@ -100,7 +100,7 @@ def test_an_answer_is_not_written_over_by_the_next(made, images: Tensor) -> None
 def test_norms_that_stay_keep_their_digits() -> None:
     """A pre-activation network in bf16: a mean of 40 with a spread of 1 would drown in the 8 bits of a norm in bf16."""
     torch.manual_seed(0)
-    net = zoo.create("cifar_preresnet110", classes=7, depths=(1, 1, 1)).eval()
+    net = zoo.create_model("cifar_preresnet110", num_classes=7, num_blocks=(1, 1, 1)).eval()
     made = backends.build("torch", net, "bf16", (2, 3, 32, 32))
     kinds = {p.dtype for m in made.compute.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.buffers()}  # type: ignore[attr-defined]
     assert torch.bfloat16 not in kinds

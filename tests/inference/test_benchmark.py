@@ -71,11 +71,11 @@ def test_a_batch_larger_than_the_images(net: ResNet, images: Tensor) -> None:
 
 def test_random_weights_are_settled(images: Tensor) -> None:
     torch.manual_seed(0)
-    net = zoo.create("cifar_resnet56", classes=7)
+    net = zoo.create_model("cifar_resnet56", num_classes=7)
     momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
     settled = benchmark.settle(net, images)
     assert not settled.training
-    assert settled.embed(images).std() < 5
+    assert settled.forward_pooled(images).std() < 5
     assert {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)} == momenta
     torch.testing.assert_close(settled(images), net.train()(images), rtol=0.2, atol=0.2)
 

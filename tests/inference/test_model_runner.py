@@ -42,7 +42,7 @@ def used(runner: Runner, images: Tensor, count: int | None, **job: object) -> li
 def test_a_job_of_unknown_length_is_the_networks_own(net: ResNet, images: Tensor) -> None:
     job = Runner(net).job(None, 4)
     assert torch.equal(job.logits(images), net(images).detach())
-    assert torch.equal(job.embed(images), net.embed(images).detach())
+    assert torch.equal(job.forward_pooled(images), net.forward_pooled(images).detach())
 
 
 @pytest.mark.usefixtures("bf16")

@@ -46,7 +46,7 @@ def test_the_second_time_it_is_read(
     assert capsys.readouterr() == ("", "")
     assert folded == [1]
     assert torch.equal(first, again)
-    torch.testing.assert_close(again, net.embed(images).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again, net.forward_pooled(images).detach(), rtol=1e-4, atol=1e-4)
     assert len(files(home)) == 1
 
 
@@ -55,7 +55,7 @@ def test_another_process_finds_it() -> None:
     script = (
         "import torch\nfrom resnets.inference import converted\nfrom resnets.models import zoo\n"
         "for name in ('tiny', 'cifar_resnet20', 'cifar_preresnet110', 'resnet18', 'keras_resnet50'):\n"
-        "    torch.manual_seed(0)\n    print(converted.name(zoo.create(name), (1, 3, 64, 64)))\n"
+        "    torch.manual_seed(0)\n    print(converted.name(zoo.create_model(name), (1, 3, 64, 64)))\n"
     )
     found = set()
     for seed in ("1", "2"):
@@ -70,7 +70,7 @@ def test_another_process_finds_it() -> None:
 
 def test_what_computes_something_else_has_another_name() -> None:
     torch.manual_seed(0)
-    net = zoo.create("cifar_resnet20").eval()
+    net = zoo.create_model("cifar_resnet20").eval()
     first = openvino_cache.name(net, SHAPE)
     names = [first, openvino_cache.name(net, (8, 3, 32, 32))]
 
@@ -117,11 +117,11 @@ def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
 
 def test_a_class_whose_code_nobody_can_read_is_not_kept(images: Tensor, home: Path) -> None:
     torch.manual_seed(0)
-    net = zoo.create("tiny", classes=7).eval()
+    net = zoo.create_model("tiny", num_classes=7).eval()
     space: dict[str, object] = {"__name__": "from_nowhere", "nn": torch.nn}
     exec("class Twice(nn.ReLU):\n    def forward(self, x): return 2 * super().forward(x)", space)
     net.stem.act = space["Twice"]()  # type: ignore[operator]
-    torch.testing.assert_close(answers(net, images), net.embed(images).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers(net, images), net.forward_pooled(images).detach(), rtol=1e-4, atol=1e-4)
     assert not files(home)
 
 
@@ -148,7 +148,7 @@ def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypat
     def make(seed: int) -> set[Path]:
         before = set(files(home))
         torch.manual_seed(seed)
-        answers(zoo.create("tiny", classes=7).eval(), images)
+        answers(zoo.create_model("tiny", num_classes=7).eval(), images)
         return set(files(home)) - before
 
     made = [make(seed) for seed in range(3)]
@@ -206,7 +206,7 @@ def test_a_full_disk_leaves_the_backend(
         raise error
 
     monkeypatch.setattr(openvino_cache.safetensors.numpy, "save_file", fail)
-    torch.testing.assert_close(answers(net, images), net.embed(images).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers(net, images), net.forward_pooled(images).detach(), rtol=1e-4, atol=1e-4)
     assert not list(home.glob("*"))
 
 
@@ -214,7 +214,7 @@ def test_a_signal_after_backends_have_gone_kills_nobody(home: Path) -> None:
     """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
     script = (
         "import gc, signal, subprocess\nfrom resnets.inference import backends\nfrom resnets.models import zoo\n"
-        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.create('tiny', classes=3).eval()\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.create_model('tiny', num_classes=3).eval()\n"
         "made = [backends.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
         "while made:\n    del made[0]\n    gc.collect()\n"
         "subprocess.run(['true'])\nprint('alive')\n"

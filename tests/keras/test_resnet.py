@@ -152,9 +152,13 @@ def test_a_run_folder_and_its_temperature(tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    net = zoo.create("keras_resnet50", classes=3).eval()
+    net = zoo.create_model("keras_resnet50", num_classes=3).eval()
     checkpoint = Checkpoint(
-        zoo.spec("keras_resnet50", classes=3), Preprocess.caffe(64), ("a", "b", "c"), net.state_dict(), temperature=0.25
+        zoo.get_spec("keras_resnet50", num_classes=3),
+        Preprocess.caffe(64),
+        ("a", "b", "c"),
+        net.state_dict(),
+        temperature=0.25,
     )
     checkpoints.save(tmp_path / "run" / "weights" / "best.safetensors", checkpoint)
     image = np.random.default_rng(0).uniform(-100, 100, (1, 64, 64, 3)).astype("float32")
@@ -209,10 +213,10 @@ def test_a_checkpoint_of_ours(name: str, network: str, tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    net = zoo.create(network, classes=5).eval()
+    net = zoo.create_model(network, num_classes=5).eval()
     names = ("a", "b", "c", "d", "e")
     path = tmp_path / "net.safetensors"
-    checkpoints.save(path, Checkpoint(zoo.spec(network, classes=5), Preprocess.tf(64), names, net.state_dict()))
+    checkpoints.save(path, Checkpoint(zoo.get_spec(network, num_classes=5), Preprocess.tf(64), names, net.state_dict()))
     image = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
     model = getattr(resnets.keras, name)(weights=str(path), classes=5, classifier_activation=None)
     with torch.no_grad():
@@ -224,7 +228,7 @@ def test_a_checkpoint_of_ours(name: str, network: str, tmp_path: Path) -> None:
     assert model.output_shape == (None, 5)
     body = getattr(resnets.keras, name)(weights=str(path), include_top=False, pooling="avg")
     with torch.no_grad():
-        pooled = net.embed(torch.as_tensor(image).permute(0, 3, 1, 2))
+        pooled = net.forward_pooled(torch.as_tensor(image).permute(0, 3, 1, 2))
     assert np.allclose(body.predict(image, verbose=0), pooled.numpy(), atol=1e-4 * pooled.abs().max().item())
     other = "ResNet101" if name == "ResNet50" else "ResNet101V2"
     with pytest.raises(ValueError, match=f"weights of {network}"):

@@ -10,7 +10,7 @@ from resnets.errors import UserError
 
 
 def test_a_shape_that_does_not_fit_is_refused_in_one_line():
-    spec = resnets.spec("notes_basic_resnet", imgsz=224)
+    spec = resnets.get_spec("notes_basic_resnet", imgsz=224)
     for arguments, message in [
         ({"input_shape": (128, 128, 3)}, "takes images of that side only; received input_shape=\\(128, 128, 3\\)"),
         ({"input_shape": (224, 224, 1)}, "takes 3 channels"),
@@ -26,10 +26,10 @@ def test_what_is_no_specification_and_what_keras_has_not():
     with pytest.raises(UserError, match=r"takes what resnets.spec\(...\) gives; received str"):
         resnets.keras.from_spec("resnet18")
     with pytest.raises(UserError, match="Stochastic depth has no layer"):
-        resnets.keras.from_spec(resnets.spec("resnet18", drop_path_rate=0.1))
+        resnets.keras.from_spec(resnets.get_spec("resnet18", drop_path_rate=0.1))
 
 
 def test_any_number_of_channels_and_any_side():
-    model = resnets.keras.from_spec(resnets.spec("tiny", classes=4, in_channels=5))
+    model = resnets.keras.from_spec(resnets.get_spec("tiny", num_classes=4, in_channels=5))
     assert (model.input_shape, model.output_shape) == ((None, None, None, 5), (None, 4))
     assert model.name == "tiny"

@@ -10,12 +10,12 @@ from resnets.models.attention import CBAM, SqueezeExcite
 
 
 def test_squeeze_and_excitation_weighs_channels():
-    gate = SqueezeExcite(64).eval()
+    attention = SqueezeExcite(64).eval()
     x = torch.randn(2, 64, 5, 7)
     with torch.no_grad():
-        hidden = (x.mean((2, 3)) @ gate.reduce.weight[:, :, 0, 0].T + gate.reduce.bias).relu()
-        weight = torch.sigmoid(hidden @ gate.expand.weight[:, :, 0, 0].T + gate.expand.bias)
-        assert torch.allclose(gate(x), x * weight[:, :, None, None], atol=1e-6)
+        hidden = (x.mean((2, 3)) @ attention.reduce.weight[:, :, 0, 0].T + attention.reduce.bias).relu()
+        weight = torch.sigmoid(hidden @ attention.expand.weight[:, :, 0, 0].T + attention.expand.bias)
+        assert torch.allclose(attention(x), x * weight[:, :, None, None], atol=1e-6)
         assert weight.std() > 0.01, "weights must differ between channels"
 
 
@@ -24,26 +24,26 @@ def test_hidden_channels_of_squeeze_and_excitation(channels, hidden):
     assert SqueezeExcite(channels).reduce.out_channels == hidden
 
 
-def test_cbam_weighs_channels_by_mean_and_maximum_then_places():
-    gate = CBAM(32).eval()
-    nn.init.normal_(gate.norm.weight)
+def test_cbam_weighs_channels_by_mean_and_maximum_then_positions():
+    attention = CBAM(32).eval()
+    nn.init.normal_(attention.norm.weight)
     x = torch.randn(2, 32, 9, 9)
     x[:, :, 2, 3] = 9.0  # a place that the mean hardly sees
 
     def mlp(vector):
-        hidden = (vector @ gate.reduce.weight[:, :, 0, 0].T + gate.reduce.bias).relu()
-        return hidden @ gate.expand.weight[:, :, 0, 0].T + gate.expand.bias
+        hidden = (vector @ attention.reduce.weight[:, :, 0, 0].T + attention.reduce.bias).relu()
+        return hidden @ attention.expand.weight[:, :, 0, 0].T + attention.expand.bias
 
     with torch.no_grad():
         y = x * torch.sigmoid(mlp(x.mean((2, 3))) + mlp(x.amax((2, 3))))[:, :, None, None]
-        places = torch.stack((y.amax(1), y.mean(1)), 1)
-        wanted = y * torch.sigmoid(gate.norm(nn.functional.conv2d(places, gate.spatial.weight, padding=3)))
-        assert torch.allclose(gate(x), wanted, atol=1e-6)
-        assert not torch.allclose(gate(x), y, atol=1e-2)
+        positions = torch.stack((y.amax(1), y.mean(1)), 1)
+        wanted = y * torch.sigmoid(attention.norm(nn.functional.conv2d(positions, attention.spatial.weight, padding=3)))
+        assert torch.allclose(attention(x), wanted, atol=1e-6)
+        assert not torch.allclose(attention(x), y, atol=1e-2)
 
 
-def test_both_gates_learn():
-    for gate in (SqueezeExcite(32), CBAM(32)):
-        gate(torch.randn(2, 32, 5, 5)).square().sum().backward()
-        for name, parameter in gate.named_parameters():
+def test_both_learn():
+    for attention in (SqueezeExcite(32), CBAM(32)):
+        attention(torch.randn(2, 32, 5, 5)).square().sum().backward()
+        for name, parameter in attention.named_parameters():
             assert parameter.grad is not None, name

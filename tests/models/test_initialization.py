@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from resnets.models import zoo
+from resnets.models import initialization, zoo
 
-HE = [
+KAIMING = [
     "resnet50",
     "resnet50_v2",
     "resnext50_32x4d",
@@ -22,7 +22,7 @@ HE = [
     "wrn_16_8",
     "cifar_highway20",
 ]
-GLOROT = ["keras_resnet50", "keras_resnet50v2", "tutorial_resnet50", "notes_basic_resnet"]
+XAVIER = ["keras_resnet50", "keras_resnet50v2", "tutorial_resnet50", "notes_basic_resnet"]
 
 
 def convolutions(net: nn.Module) -> list[tuple[str, nn.Conv2d]]:
@@ -34,14 +34,14 @@ def tolerance(weight: torch.Tensor) -> float:
     return 5 * math.sqrt(2 / weight.numel())
 
 
-@pytest.mark.parametrize("name", HE)
-def test_he_variance_is_two_over_the_fan_out(name):
+@pytest.mark.parametrize("name", KAIMING)
+def test_the_kaiming_variance_is_two_over_the_fan_out(name):
     torch.manual_seed(0)
-    net = zoo.create(name)
-    gates = {id(module) for _, gate in net.named_modules() if hasattr(gate, "reduce") for module in gate.modules()}
+    net = zoo.create_model(name)
+    attention = {id(module) for each in net.modules() if hasattr(each, "reduce") for module in each.modules()}
     checked = 0
     for key, module in convolutions(net):
-        if id(module) in gates:
+        if id(module) in attention:
             continue
         weight = module.weight.double()
         out, _, *kernel = weight.shape
@@ -52,13 +52,13 @@ def test_he_variance_is_two_over_the_fan_out(name):
         if weight.numel() > 10_000:
             assert ((weight**4).mean() / weight.var() ** 2).item() == pytest.approx(3, abs=0.3), key
         checked += 1
-    assert checked >= sum(zoo.spec(name).depths)
+    assert checked >= sum(zoo.get_spec(name).num_blocks)
 
 
-@pytest.mark.parametrize("name", GLOROT)
-def test_glorot_is_uniform_within_its_bound(name):
+@pytest.mark.parametrize("name", XAVIER)
+def test_xavier_is_uniform_within_its_bound(name):
     torch.manual_seed(0)
-    for key, module in zoo.create(name).named_modules():
+    for key, module in zoo.create_model(name).named_modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
         weight = module.weight
@@ -71,28 +71,28 @@ def test_glorot_is_uniform_within_its_bound(name):
             assert not module.bias.any(), key
 
 
-@pytest.mark.parametrize("name", [*HE, *GLOROT, "resnet50d", "cbam_resnet18"])
-def test_norms_begin_as_nothing(name):
-    for key, module in zoo.create(name).named_modules():
-        if isinstance(module, nn.BatchNorm2d) and not key.endswith("gate.norm"):
+@pytest.mark.parametrize("name", [*KAIMING, *XAVIER, "resnet50d", "cbam_resnet18"])
+def test_norms_start_as_the_identity(name):
+    for key, module in zoo.create_model(name).named_modules():
+        if isinstance(module, nn.BatchNorm2d) and not key.endswith("attention.norm"):
             assert bool((module.weight == 1).all()), key
             assert bool((module.bias == 0).all()), key
 
 
 @pytest.mark.parametrize("depth", [20, 32, 56, 110])
-def test_a_highway_begins_by_carrying(depth):
+def test_a_highway_starts_by_passing_its_input_through(depth):
     """Srivastava et al. 2015, sec. 2.2 and 4: a negative bias, the more so the deeper the network is."""
-    net = zoo.create(f"cifar_highway{depth}")
+    net = zoo.create_model(f"cifar_highway{depth}")
     biases = [module.gate.bias for module in net.modules() if hasattr(module, "gate_bias")]
     assert len(biases) > depth / 3
     for bias in biases:
-        assert torch.unique(bias).tolist() == [zoo.spec(f"cifar_highway{depth}").gate_bias]
+        assert torch.unique(bias).tolist() == [zoo.get_spec(f"cifar_highway{depth}").gate_bias]
 
 
 def test_the_signal_keeps_its_size_through_a_plain_network():
     """What the variance is for: the gradient of the 34-layer plain network neither vanishes nor explodes."""
     torch.manual_seed(0)
-    net = zoo.create("plain34", classes=10)
+    net = zoo.create_model("plain34", num_classes=10)
     net(torch.randn(8, 3, 64, 64)).sum().backward()
     first, last = (dict(convolutions(net))[key].weight.grad for key in ("stem.conv", "stage4.block3.branch.conv2"))
     assert 1e-3 < (first.norm() / last.norm()).item() < 1e3
@@ -100,9 +100,9 @@ def test_the_signal_keeps_its_size_through_a_plain_network():
 
 def test_the_seed_decides():
     torch.manual_seed(3)
-    one = zoo.create("tiny").state_dict()
+    one = zoo.create_model("tiny").state_dict()
     torch.manual_seed(3)
-    two = zoo.create("tiny").state_dict()
+    two = zoo.create_model("tiny").state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -111,11 +111,19 @@ def test_the_seed_decides():
 )
 def test_shapes_alone_need_no_compiler(name):
     """torch draws normal numbers on "meta" with code that imports its compiler, and Triton with it. Triton's LLVM aborts a
-    process that has TensorFlow's, such as one that uses the door for Keras on TensorFlow."""
+    process that has TensorFlow's, such as one that uses `resnets.keras` on TensorFlow."""
     code = (
         "import sys, torch; from resnets.models import zoo\n"
-        f"with torch.device('meta'): zoo.create({name!r})\n"
+        f"with torch.device('meta'): zoo.create_model({name!r})\n"
         "print(*{'torch._dynamo', 'triton'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_both_initializations_leave_biases_at_zero():
+    for initialize in (initialization.kaiming_, initialization.xavier_):
+        made = nn.Conv2d(3, 4, 3)
+        initialize(made)
+        assert made.bias.abs().sum() == 0
+        assert made.weight.abs().sum() > 0

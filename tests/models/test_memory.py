@@ -15,7 +15,7 @@ import torch
 import resnets
 torch.manual_seed(0)
 torch.set_num_threads(1)
-net = resnets.create("cifar_resnet1202")
+net = resnets.create_model("cifar_resnet1202")
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 batch = int(sys.argv[1])
 loss = torch.nn.functional.cross_entropy(net(torch.randn(batch, 3, 32, 32)), torch.arange(batch) % 10)

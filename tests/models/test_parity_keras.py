@@ -172,12 +172,12 @@ def _notes_list(k: Recorder, classes: int) -> keras.Model:
     return keras.Model(inputs, k.dense(keras.layers.Flatten()(x), classes))
 
 
-def _notes_code(side: int, depths: tuple[int, ...]) -> Callable[[Recorder, int], keras.Model]:
+def _notes_code(side: int, num_blocks: tuple[int, ...]) -> Callable[[Recorder, int], keras.Model]:
     def make(k: Recorder, classes: int) -> keras.Model:
         inputs = keras.Input((side, side, 3))
         x = _relu(k.norm(k.conv(inputs, 64, 7, 2, "same")))
         x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
-        for stage, blocks in enumerate(depths):
+        for stage, blocks in enumerate(num_blocks):
             width = 64 * 2**stage
             for block in range(blocks):
                 stride = 2 if block == 0 else 1  # the default of their conv_block, in the first stage too
@@ -209,11 +209,11 @@ def test_the_network_of_the_notes_list(parity):
     assert _compare(parity.ours("notes_resnet50"), _notes_list, parity, [(64, 64)]) == 25_636_712
 
 
-@pytest.mark.parametrize(("side", "depths", "parameters"), [
+@pytest.mark.parametrize(("side", "num_blocks", "parameters"), [
     (224, (3, 4, 6, 3), 21_827_624),
     (193, (3, 4, 6, 3), 21_827_624),
     (224, (3, 4, 5, 3), 20_645_416),  # the notes' code prints one identity block less than their list of stages
 ])  # fmt: skip
-def test_the_network_of_the_notes_code(side, depths, parameters, parity):
-    ours = parity.ours("notes_basic_resnet", imgsz=side, depths=depths)
-    assert _compare(ours, _notes_code(side, depths), parity, [(side, side)]) == parameters
+def test_the_network_of_the_notes_code(side, num_blocks, parameters, parity):
+    ours = parity.ours("notes_basic_resnet", imgsz=side, num_blocks=num_blocks)
+    assert _compare(ours, _notes_code(side, num_blocks), parity, [(side, side)]) == parameters

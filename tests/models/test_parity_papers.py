@@ -130,7 +130,7 @@ def test_option_a_with_zeros_on_both_sides_as_some_ports_have_it(parity, monkeyp
         zeros = x.new_zeros(x.shape[0], (channels - x.shape[1]) // 2, *x.shape[2:])
         return torch.cat((zeros, x, zeros), 1)
 
-    net = parity.ours("cifar_resnet20", zero_both_sides=True)
+    net = parity.ours("cifar_resnet20", zero_pad_both_sides=True)
     monkeypatch.setitem(globals(), "option_a", both_sides)
     parity.agree(net, lambda x: residual(Weights(net.state_dict()), x, 3), ((32, 32), (33, 41)))
 
@@ -148,10 +148,12 @@ def test_option_b_on_cifar(parity, monkeypatch):
     parity.agree(net, lambda x: projected(Weights(net.state_dict()), x), ((32, 32), (33, 41)))
 
 
-def imagenet(w: Weights, x: Tensor, depths, *, bottleneck=False, stride_3x3=False, shortcut="B", gate=None) -> Tensor:
+def imagenet(
+    w: Weights, x: Tensor, num_blocks, *, bottleneck=False, stride_3x3=False, shortcut="B", attention=None
+) -> Tensor:
     """He et al. 2015, table 1."""
     x = F.max_pool2d(w.norm(w.conv(x, 2)).relu(), 3, 2, 1)
-    for stage, depth in enumerate(depths):
+    for stage, depth in enumerate(num_blocks):
         for block in range(depth):
             stride = 2 if stage and block == 0 else 1
             if bottleneck:
@@ -160,7 +162,7 @@ def imagenet(w: Weights, x: Tensor, depths, *, bottleneck=False, stride_3x3=Fals
             else:
                 y = w.norm(w.conv(x, stride)).relu()
             y = w.norm(w.conv(y))
-            y = gate(w, y) if gate else y
+            y = attention(w, y) if attention else y
             if shortcut == "none":
                 way = torch.zeros_like(y)
             elif shortcut == "A":
@@ -192,15 +194,15 @@ IMAGENET = [
     ("resnet34_a", 34, {"shortcut": "A"}), ("resnet34_c", 34, {"shortcut": "C"}),
     ("plain18", 18, {"shortcut": "none"}), ("plain34", 34, {"shortcut": "none"}),
     ("resnet50_v1", 50, {}), ("resnet101_v1", 101, {}), ("resnet152_v1", 152, {}),
-    ("cbam_resnet18", 18, {"gate": cbam}), ("cbam_resnet34", 34, {"gate": cbam}),
-    ("cbam_resnet50", 50, {"gate": cbam, "stride_3x3": True}),
-    ("cbam_resnet101", 101, {"gate": cbam, "stride_3x3": True}),
+    ("cbam_resnet18", 18, {"attention": cbam}), ("cbam_resnet34", 34, {"attention": cbam}),
+    ("cbam_resnet50", 50, {"attention": cbam, "stride_3x3": True}),
+    ("cbam_resnet101", 101, {"attention": cbam, "stride_3x3": True}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "depth", "options"), IMAGENET, ids=[row[0] for row in IMAGENET])
 def test_imagenet_networks_follow_their_papers(name, depth, options, parity):
-    net = parity.ours(name, scale=0.5 if "gate" in options else 1.0)
+    net = parity.ours(name, scale=0.5 if "attention" in options else 1.0)
 
     def reference(x: Tensor) -> Tensor:
         return imagenet(Weights(net.state_dict()), x, DEPTHS[depth], bottleneck=depth >= 50, **options)

@@ -41,7 +41,7 @@ PREACTIVATION = [
 
 @pytest.mark.parametrize(("name", "timm_name", "changes"), PREACTIVATION, ids=[row[1] for row in PREACTIVATION])
 def test_preactivation_equals_timms_where_timm_puts_the_stride(name, timm_name, changes, parity):
-    ours = parity.ours(name, stem_raw=True, **changes)
+    ours = parity.ours(name, stem_preact=True, **changes)
     theirs = parity.blank(lambda: timm.create_model(timm_name, pretrained=False))
     shapes = {key: value.shape for key, value in theirs.state_dict().items()}
     tensors = {_theirs(key): value for key, value in ours.state_dict().items()}

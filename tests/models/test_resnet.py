@@ -13,12 +13,12 @@ from resnets.models.resnet import Backbone, ResNet
 
 def test_a_backbone_shares_what_the_network_has():
     torch.manual_seed(0)
-    net = zoo.create("tiny").eval()
+    net = zoo.create_model("tiny").eval()
     x = torch.randn(2, 3, 40, 56)
     with torch.inference_mode():
         last = net.features(x)["stage3"]
         assert torch.equal(net.backbone()(x), last)
-        assert torch.equal(net.backbone("avg")(x), net.embed(x))
+        assert torch.equal(net.backbone("avg")(x), net.forward_pooled(x))
         assert torch.equal(net.backbone("max")(x), last.amax((2, 3)))
     assert {id(each) for each in net.backbone().parameters()} < {id(each) for each in net.parameters()}
     names = [name for name in net.state_dict() if not name.startswith("head.")]
@@ -28,7 +28,9 @@ def test_a_backbone_shares_what_the_network_has():
 @pytest.mark.parametrize("name", ["tiny", "resnet50_v2", "notes_resnet50"])
 def test_create_without_the_top(name):
     with torch.device("meta"):
-        bodies = {pooling: resnets.create(name, include_top=False, pooling=pooling) for pooling in (None, "avg", "max")}
+        bodies = {
+            pooling: resnets.create_model(name, include_top=False, pooling=pooling) for pooling in (None, "avg", "max")
+        }
         x = torch.empty(2, 3, 96, 64)
     for pooling, body in bodies.items():
         assert isinstance(body, Backbone)
@@ -39,14 +41,14 @@ def test_create_without_the_top(name):
         assert body(x).dim() == (4 if pooling is None else 2)
         assert body(x).shape[:2] == maps[:2]
         assert list(body.features(x)) == list(body.channels)
-    with pytest.raises(ValueError, match=f"{bodies[None].min_side - 1}x"):
-        bodies[None](torch.empty(1, 3, bodies[None].min_side - 1, 64, device="meta"))
+    with pytest.raises(ValueError, match=f"{bodies[None].min_size - 1}x"):
+        bodies[None](torch.empty(1, 3, bodies[None].min_size - 1, 64, device="meta"))
 
 
 def test_arguments_that_do_not_go_together():
     with pytest.raises(UserError, match="pooling='avg' goes with include_top=False"):
-        resnets.create("tiny", pooling="avg")
-    with pytest.raises(UserError, match="no classes; received classes=5"):
-        resnets.create("tiny", include_top=False, classes=5)
+        resnets.create_model("tiny", pooling="avg")
+    with pytest.raises(UserError, match="no classes; received num_classes=5"):
+        resnets.create_model("tiny", include_top=False, num_classes=5)
     with pytest.raises(UserError, match="pooling is None, 'avg' or 'max'; received 'average'"):
-        resnets.create("tiny", include_top=False, pooling="average")
+        resnets.create_model("tiny", include_top=False, pooling="average")

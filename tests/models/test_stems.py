@@ -34,10 +34,10 @@ def test_sides(name):
 @pytest.mark.parametrize("name", STEMS)
 def test_the_least_side_works_and_one_less_does_not(name):
     stem = STEMS[name](3, 8, **COMMON, raw=False).eval()
-    assert min(stem(torch.zeros(1, 3, stem.min_side, stem.min_side)).shape[2:]) >= 1
-    if stem.min_side > 1:
+    assert min(stem(torch.zeros(1, 3, stem.min_size, stem.min_size)).shape[2:]) >= 1
+    if stem.min_size > 1:
         with pytest.raises(RuntimeError):
-            stem(torch.zeros(1, 3, stem.min_side - 1, stem.min_side - 1))
+            stem(torch.zeros(1, 3, stem.min_size - 1, stem.min_size - 1))
 
 
 @pytest.mark.parametrize("name", STEMS)

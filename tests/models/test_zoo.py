@@ -28,22 +28,22 @@ ASKED_FOR = [
 
 
 def test_every_network_is_there():
-    assert zoo.names() == sorted(ASKED_FOR, key=zoo.names().index)
-    assert len(zoo.names()) == len(ASKED_FOR) == 65
+    assert zoo.list_models() == sorted(ASKED_FOR, key=zoo.list_models().index)
+    assert len(zoo.list_models()) == len(ASKED_FOR) == 65
 
 
 def test_patterns():
-    assert zoo.names("wrn_*") == ["wrn_16_8", "wrn_28_10", "wrn_40_4"]
-    assert zoo.names("preres") == ["cifar_preresnet110", "cifar_preresnet164", "cifar_preresnet1001"]
-    assert zoo.names("ResNeXt") == ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
-    assert zoo.names("nothing") == []
+    assert zoo.list_models("wrn_*") == ["wrn_16_8", "wrn_28_10", "wrn_40_4"]
+    assert zoo.list_models("preres") == ["cifar_preresnet110", "cifar_preresnet164", "cifar_preresnet1001"]
+    assert zoo.list_models("ResNeXt") == ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
+    assert zoo.list_models("nothing") == []
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("resnet5O", "resnet50"), ("RESNET50", "resnet50"), ("se_resent50", "se_resnet50"),
                                               ("wrn_28_1", "wrn_28_10")])  # fmt: skip
 def test_a_typing_error_gets_a_suggestion(typed, meant):
     with pytest.raises(UserError, match=f"no network '{typed}'. Did you mean '{meant}'"):
-        zoo.create(typed)
+        zoo.create_model(typed)
 
 
 def test_a_name_like_no_other_is_told_where_the_list_is():
@@ -53,51 +53,51 @@ def test_a_name_like_no_other_is_told_where_the_list_is():
 
 def test_an_unknown_override_gets_a_suggestion():
     with pytest.raises(
-        UserError, match=r"no setting 'shorcut'. Did you mean 'shortcut'\? It has: classes, in_channels"
+        UserError, match=r"no setting 'shorcut'. Did you mean 'shortcut'\? It has: num_classes, in_channels"
     ):
-        zoo.create("resnet18", shorcut="A")
+        zoo.create_model("resnet18", shorcut="A")
 
 
 def test_classes_and_channels():
-    net = resnets.create("cifar_resnet20", classes=7, in_channels=1)
+    net = resnets.create_model("cifar_resnet20", num_classes=7, in_channels=1)
     assert net(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
-    spec = resnets.spec("resnet18", classes=7, in_channels=5)
-    assert (spec.name, spec.classes, spec.in_channels) == ("resnet18", 7, 5)
-    assert zoo.spec("resnet18").classes == 1000
-    assert zoo.spec("cifar_resnet20").classes == 10
+    spec = resnets.get_spec("resnet18", num_classes=7, in_channels=5)
+    assert (spec.name, spec.num_classes, spec.in_channels) == ("resnet18", 7, 5)
+    assert zoo.get_spec("resnet18").num_classes == 1000
+    assert zoo.get_spec("cifar_resnet20").num_classes == 10
 
 
 @pytest.mark.parametrize(("option", "kind", "count"), [("A", ZeroPad, 2), ("B", Projection, 2), ("C", Projection, 9),
                                                        ("D", PooledProjection, 2)])  # fmt: skip
 def test_every_option_on_request(option, kind, count):
-    net = zoo.create("cifar_resnet20", shortcut=option)
+    net = zoo.create_model("cifar_resnet20", shortcut=option)
     assert sum(isinstance(module, kind) for module in net.modules()) == count
 
 
 def test_option_b_adds_2752_parameters_on_cifar():
     for name in ("cifar_resnet20", "cifar_resnet110"):
-        more = sum(parameter.numel() for parameter in zoo.create(name, shortcut="B").parameters())
+        more = sum(parameter.numel() for parameter in zoo.create_model(name, shortcut="B").parameters())
         assert more - zoo.find(name).parameters == 2752
 
 
 def test_stem_and_pool_on_request():
-    net = zoo.create("resnet18", stem="cifar", pool="max").eval()
+    net = zoo.create_model("resnet18", stem="cifar", pool="max").eval()
     x = torch.randn(1, 3, 32, 32)
     assert net.strides["stage4"] == 8
     with torch.no_grad():
-        assert torch.equal(net.embed(x), net.features(x)["stage4"].amax((2, 3)))
+        assert torch.equal(net.forward_pooled(x), net.features(x)["stage4"].amax((2, 3)))
 
 
 def test_dropout_on_request():
-    net = zoo.create("wrn_16_8", dropout=0.3)
+    net = zoo.create_model("wrn_16_8", dropout=0.3)
     rates = {module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)}
     assert rates == {0.3}
-    assert not any(isinstance(module, torch.nn.Dropout) for module in zoo.create("wrn_16_8").modules())
+    assert not any(isinstance(module, torch.nn.Dropout) for module in zoo.create_model("wrn_16_8").modules())
 
 
 def test_gate_biases_of_highways_follow_their_depth():
-    depths = {20: -2.0, 32: -3.0, 56: -6.0, 110: -6.0}
-    assert {depth: zoo.spec(f"cifar_highway{depth}").gate_bias for depth in depths} == depths
+    biases = {20: -2.0, 32: -3.0, 56: -6.0, 110: -6.0}
+    assert {depth: zoo.get_spec(f"cifar_highway{depth}").gate_bias for depth in biases} == biases
 
 
 def test_published_errors_carry_their_protocol():

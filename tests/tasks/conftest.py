@@ -55,10 +55,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def knowing(path: Path, samples: list[Sample], *, classes: tuple[str, ...] = tuple(COLORS), seed: int = 0) -> None:
     """Save a network with random features, whose head tells the classes apart by the nearest mean of them."""
     torch.manual_seed(seed)
-    spec = zoo.spec("tiny", classes=len(classes))
+    spec = zoo.get_spec("tiny", num_classes=len(classes))
     net, preprocess = build(spec).eval(), Preprocess.imagenet(32)
     with torch.no_grad():
-        vectors = net.embed(torch.stack([preprocess.load(sample.path) for sample in samples]))
+        vectors = net.forward_pooled(torch.stack([preprocess.load(sample.path) for sample in samples]))
         middle = vectors.mean(0)
         vectors -= middle
         means = torch.stack([vectors[[sample.label == name for sample in samples]].mean(0) for name in classes])

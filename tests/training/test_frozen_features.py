@@ -68,7 +68,7 @@ AUGMENTED = {
 
 
 def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(images: Path, tmp_path: Path) -> None:
-    stages = len(zoo.spec("tiny").depths)
+    stages = len(zoo.get_spec("tiny").num_blocks)
     for count, reads_vectors in ((stages, True), (stages - 1, False)):
         made = context(images, *AUGMENTED["not at all"], f"freeze.layers={count}")
         frozen_features.cache_features(made, 0, tmp_path / str(count))
@@ -105,7 +105,7 @@ def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
     assert first == second
     assert isinstance(made.val, frozen_features.CachedValFeatures)
     with torch.no_grad():
-        wanted = torch.cat([made.net.eval().embed(images) for _, images in made.val.images.once()])
+        wanted = torch.cat([made.net.eval().forward_pooled(images) for _, images in made.val.images.once()])
     torch.testing.assert_close(made.val.vectors, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -187,7 +187,7 @@ def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
     first = context(images, *settings)
     frozen_features.cache_features(first, 0, tmp_path)
     monkeypatch.setattr(
-        frozen_features.ram_cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.features * 4
+        frozen_features.ram_cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.in_features * 4
     )  # for two views
     again, anew = context(images, *settings), context(images, *settings)
     calls = count_calls(again.net)

@@ -192,7 +192,10 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
             {"overrides": ["model.drop_path_rate=0.1"]},
             "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
         ),
-        ({"overrides": ["model.hidden=8"]}, "RESNETS_OFFLINE is set and the published ones are not on this machine; "),
+        (
+            {"overrides": ["model.head_hidden_dim=8"]},
+            "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
+        ),
         ({"overrides": ["model.shortcut=A"]}, "`model.shortcut=A` makes another network"),
         ({"overrides": ["model.stem=cifar"]}, "`model.stem=cifar` makes another network"),
         ({"stem": "cifar"}, "`stem=cifar` makes another network"),
@@ -288,7 +291,7 @@ def test_a_backbone_frozen_at_random_weights_is_warned_of(colors, freeze, words,
 
 def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
     """Over two runs, the second of which goes on after the file of its weights is gone."""
-    spec = zoo.spec("tiny", classes=3)
+    spec = zoo.get_spec("tiny", num_classes=3)
     facts = {
         "published": "tiny.somebodys",
         "address": "https://huggingface.co/some/tiny/resolve/main/a",

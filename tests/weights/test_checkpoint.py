@@ -28,7 +28,7 @@ CLASSES = ("Löwe", "ant eater", "猫\udcff")
 
 def made(**changes: Any) -> Checkpoint:
     torch.manual_seed(0)
-    spec = zoo.spec("tiny", classes=3)
+    spec = zoo.get_spec("tiny", num_classes=3)
     values: dict[str, Any] = {
         "spec": spec,
         "preprocess": Preprocess.imagenet(32),
@@ -78,7 +78,7 @@ def test_the_same_content_is_the_same_bytes_in_another_process_too(tmp_path: Pat
 
 def test_every_network_of_a_family_builds_from_its_file(tmp_path: Path) -> None:
     for name in ("cifar_resnet20", "cifar_preresnet110", "cifar_highway20"):
-        spec = zoo.spec(name, classes=3)
+        spec = zoo.get_spec(name, num_classes=3)
         net = build(spec).eval()
         save(tmp_path / "c.safetensors", made(spec=spec, tensors=net.state_dict()))
         image = torch.randn(1, 3, 32, 32)
@@ -270,7 +270,7 @@ def with_header(path: Path, change: Any) -> None:
         (lambda header: header.update(classes=["a"]), "1 class names"),
         (lambda header: header.update(temperature="hot"), "not one of resnets"),
         (lambda header: header.update(spec=3), "not one of resnets"),
-        (lambda header: header["spec"].update(depht=3), "'depht'. Did you mean 'depths'?"),
+        (lambda header: header["spec"].update(num_block=3), "'num_block'. Did you mean 'num_blocks'?"),
         (lambda header: header["spec"].update(stem="imagnet"), "'imagnet'. Did you mean 'imagenet'?"),
         (lambda header: header.update(preprocess={"size": "big"}), ""),
         (lambda header: [1, 2], "not one of resnets"),
@@ -287,13 +287,13 @@ def test_headers_that_are_not_ours(change: Any, shows: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "spec",
     [
-        {"depths": [10**9] * 4},  # would be built for hours
-        {"widths": [10**15] * 4},  # would fill any memory
-        {"groups": 3, "branch": "bottleneck", "inner_widths": [16] * 4},
+        {"num_blocks": [10**9] * 4},  # would be built for hours
+        {"out_channels": [10**15] * 4},  # would fill any memory
+        {"groups": 3, "branch": "bottleneck", "mid_channels": [16] * 4},
     ],
 )
 def test_a_spec_that_asks_for_too_much_is_refused_at_once(spec: dict[str, Any], tmp_path: Path) -> None:
-    stages = len(made().spec.depths)
+    stages = len(made().spec.num_blocks)
     spec = {key: value[:stages] if isinstance(value, list) else value for key, value in spec.items()}
     with_header(tmp_path / "c.safetensors", lambda header: header["spec"].update(spec))
     with pytest.raises(UserError, match=r"fit|cannot be built|divide"):
@@ -365,7 +365,7 @@ def test_tensors_that_do_not_fit_are_listed() -> None:
 def test_a_new_head_is_an_act_of_its_own() -> None:
     parent = made()
     torch.manual_seed(1)
-    net = zoo.create("tiny", classes=7)
+    net = zoo.create_model("tiny", num_classes=7)
     fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     replaced = adapt(net, parent)
     assert sorted(replaced) == ["head.fc.bias", "head.fc.weight"]
@@ -375,9 +375,9 @@ def test_a_new_head_is_an_act_of_its_own() -> None:
 
 def test_a_body_that_does_not_fit_is_not_loaded() -> None:
     with pytest.raises(UserError, match=r"The body of the checkpoint does not fit the network.* missing"):
-        adapt(zoo.create("cifar_resnet20", classes=7), made())
+        adapt(zoo.create_model("cifar_resnet20", num_classes=7), made())
     with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):
-        adapt(zoo.create("tiny", classes=7, in_channels=1), made())
+        adapt(zoo.create_model("tiny", num_classes=7, in_channels=1), made())
 
 
 def test_the_parent_is_known_by_its_fingerprint(tmp_path: Path) -> None:

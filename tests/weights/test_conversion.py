@@ -74,7 +74,7 @@ def test_the_classes_of_imagenet_are_named(tmp_path: Path) -> None:
 
 def test_a_new_head_is_asked_for_and_said(file: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours.safetensors"
-    lines = convert(file, to="resnets", out=ours, request=Request(classes=3))
+    lines = convert(file, to="resnets", out=ours, request=Request(num_classes=3))
     assert any("new, untrained head of 3 classes" in line for line in lines)
     assert logits(ours).shape == (2, 3)
     body, before = checkpoints.read(ours).tensors, load(file).checkpoint.tensors
@@ -167,8 +167,8 @@ def test_words_that_are_wrong(file: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "request_", "words"),
     [
-        ("resnets", Request(classes=3, class_names=("a", "b", "c")), "`class_names` has no effect with `classes`"),
-        ("torchvision", Request(classes=3, no_top=True), "`classes` has no effect with `no_top`"),
+        ("resnets", Request(num_classes=3, class_names=("a", "b", "c")), "`class_names` has no effect with `classes`"),
+        ("torchvision", Request(num_classes=3, no_top=True), "`classes` has no effect with `no_top`"),
         ("torchvision", Request(class_names=("a",), no_top=True), "`class_names` has no effect with `no_top`"),
     ],
 )

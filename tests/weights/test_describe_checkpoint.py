@@ -17,7 +17,7 @@ from resnets.weights.checkpoint import Checkpoint
 
 def save(path: Path, **facts: object) -> Path:
     torch.manual_seed(0)
-    spec = zoo.spec("tiny", classes=2)
+    spec = zoo.get_spec("tiny", num_classes=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.save(path, Checkpoint(spec, Preprocess.imagenet(32), ("cat", "dog"), build(spec).state_dict(), **facts))
     return path

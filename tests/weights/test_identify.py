@@ -22,7 +22,7 @@ from resnets.weights.identify import chosen, inspect
 
 def zeros(name: str, module=torchvision, **changes) -> dict[str, torch.Tensor]:
     """Tensors of a network under another library's names, of no size on the disk to speak of."""
-    spec = zoo.spec(name, **changes)
+    spec = zoo.get_spec(name, **changes)
     ours = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in wanted(spec).items()}
     return module.keymap(spec).theirs(ours)
 
@@ -33,8 +33,8 @@ def saved(path: Path, tensors) -> Path:
 
 
 def test_a_plain_file_of_torchvision(tmp_path: Path) -> None:
-    found = inspect(saved(tmp_path / "r18.pth", zeros("resnet18", classes=7)))
-    assert (found.only().spec, found.only().format) == (zoo.spec("resnet18", classes=7), "torchvision")
+    found = inspect(saved(tmp_path / "r18.pth", zeros("resnet18", num_classes=7)))
+    assert (found.only().spec, found.only().format) == (zoo.get_spec("resnet18", num_classes=7), "torchvision")
     text = "\n".join(found.lines())
     for words in ("resnet18", "depth:    18", "classes:  7", "channels: 3", "2+2+2+2 blocks", "7x7 stem"):
         assert words in text
@@ -42,25 +42,25 @@ def test_a_plain_file_of_torchvision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnet152"])
 def test_v1_and_v15_look_alike_and_a_name_is_asked_for(name: str, tmp_path: Path) -> None:
-    found = inspect(saved(tmp_path / "r.pth", zeros(name, classes=2)))
+    found = inspect(saved(tmp_path / "r.pth", zeros(name, num_classes=2)))
     assert [guess.spec.name for guess in found.guesses] == [name, f"{name}_v1"]
     with pytest.raises(
         UserError, match=rf"3x3 convolution \(`model='{name}'`: V1.5.*first 1x1 \(`model='{name}_v1'`: V1,"
     ):
         found.only()
     assert "doubt:" in "\n".join(found.lines())
-    assert chosen(found, f"{name}_v1", {}).spec == zoo.spec(f"{name}_v1", classes=2)
+    assert chosen(found, f"{name}_v1", {}).spec == zoo.get_spec(f"{name}_v1", num_classes=2)
 
 
 def test_option_a_asks_for_its_side_and_whether_there_are_shortcuts(tmp_path: Path) -> None:
     found = inspect(saved(tmp_path / "r.pth", zeros("cifar_resnet20")))
     text = "\n".join(found.lines())
     assert "plain network" in text
-    assert "zero_both_sides" in text
+    assert "zero_pad_both_sides" in text
     with pytest.raises(UserError, match="both sides"):
         chosen(found, "cifar_resnet20", {})
-    assert chosen(found, "cifar_resnet20", {"zero_both_sides": True}).spec.zero_both_sides
-    assert chosen(found, "cifar_plain20", {}).spec == zoo.spec("cifar_plain20")
+    assert chosen(found, "cifar_resnet20", {"zero_pad_both_sides": True}).spec.zero_pad_both_sides
+    assert chosen(found, "cifar_plain20", {}).spec == zoo.get_spec("cifar_plain20")
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.model."])
@@ -68,7 +68,7 @@ def test_a_prefix_is_taken_off_and_named(prefix: str, tmp_path: Path) -> None:
     tensors = {prefix + name: tensor for name, tensor in zeros("resnet18").items()}
     found = inspect(saved(tmp_path / "r.pth", {"state_dict": tensors, "epoch": 3}))
     assert found.prefix == prefix
-    assert found.only().spec == zoo.spec("resnet18")
+    assert found.only().spec == zoo.get_spec("resnet18")
     assert f"'{prefix}' before every name" in "\n".join(found.lines())
     assert "state_dict" in "\n".join(found.lines())
 
@@ -83,13 +83,13 @@ def test_timms_networks_are_told_apart(name: str, tmp_path: Path) -> None:
 
 
 def test_a_network_that_the_zoo_does_not_list(tmp_path: Path) -> None:
-    found = inspect(saved(tmp_path / "r.pth", zeros("resnet50", depths=(2, 2, 2, 2), in_channels=4)))
+    found = inspect(saved(tmp_path / "r.pth", zeros("resnet50", num_blocks=(2, 2, 2, 2), in_channels=4)))
     assert [guess.spec.name for guess in found.guesses] == ["resnet26", "resnet26_v1"]
     assert found.guesses[0].spec.in_channels == 4
 
 
 def test_a_file_of_ours_says_itself_what_it_is(tmp_path: Path) -> None:
-    spec = zoo.spec("tiny", classes=2)
+    spec = zoo.get_spec("tiny", num_classes=2)
     made = Checkpoint(spec, identify.checkpoints.Preprocess(), ("a", "b"), build(spec).state_dict())
     checkpoints.save(tmp_path / "c.safetensors", made)
     found = inspect(tmp_path / "c.safetensors")
@@ -113,13 +113,13 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
 
 
 def test_a_file_that_the_catalog_knows_by_its_hash_needs_no_name(tmp_path: Path, monkeypatch) -> None:
-    path = saved(tmp_path / "r.pth", zeros("resnet50", classes=1000))
+    path = saved(tmp_path / "r.pth", zeros("resnet50", num_classes=1000))
     entries = identify.catalog.entries()
     size, digest = round(path.stat().st_size / 2**20, 3), f"sha256:{checkpoints.fingerprint(path)}"
     known = dataclasses.replace(entries["resnet50.tv_in1k_v1"], digest=digest[: len("sha256:") + 8], megabytes=size)
     monkeypatch.setattr(identify.catalog, "entries", lambda: {known.name: known})
     guess = inspect(path).only()
-    assert guess.spec == zoo.spec("resnet50")
+    assert guess.spec == zoo.get_spec("resnet50")
     assert "the first 8 digits of its sha256" in guess.reasons[0]
     assert "are those of resnet50.tv_in1k_v1" in guess.reasons[0]
     assert identify.catalog.of_digest(checkpoints.fingerprint(path), path.stat().st_size + 2000) is None
@@ -140,4 +140,4 @@ def test_a_safetensors_file_whose_first_byte_is_that_of_a_pickle(tmp_path: Path)
         if path.read_bytes()[:1] == b"\x80":
             break
     assert path.read_bytes()[:1] == b"\x80"
-    assert inspect(path).only().spec == zoo.spec("resnet18")
+    assert inspect(path).only().spec == zoo.get_spec("resnet18")

@@ -61,7 +61,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: torch.nn.Mo
             catalog.find("resnet18.tv_in1k_v1"),
             **{
                 "name": name,
-                "overrides": {"depths": (1, 1, 1, 1)},
+                "overrides": {"num_blocks": (1, 1, 1, 1)},
                 "address": f"https://weights.invalid/{name}/{file.name}",
                 "digest": f"sha256:{download.sha256(file)[:8]}",
                 "top1": 99.0,
@@ -129,7 +129,7 @@ def test_weights_without_a_last_layer_get_a_new_one(
     publish: Publish, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
-    found = pretrained.checkpoint(publish(state=state, classes=0).name)
+    found = pretrained.checkpoint(publish(state=state, num_classes=0).name)
     assert "new, untrained one for 1000 classes" in capsys.readouterr().err
     torch.testing.assert_close(found.tensors["stem.conv.weight"], theirs.state_dict()["conv1.weight"])
 
@@ -183,26 +183,26 @@ def test_load_and_predict_take_a_name(
 
 def test_create_with_weights(publish: Publish, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]) -> None:
     entry = publish()
-    same_logits(resnets.create("resnet18", weights=entry.name), theirs, images())
-    net = resnets.create("resnet18", weights=entry.name, classes=5, in_channels=1)
+    same_logits(resnets.create_model("resnet18", weights=entry.name), theirs, images())
+    net = resnets.create_model("resnet18", weights=entry.name, num_classes=5, in_channels=1)
     assert net(torch.zeros(1, 1, 64, 64)).shape == (1, 5)
     torch.testing.assert_close(
         net.state_dict()["stem.conv.weight"], theirs.state_dict()["conv1.weight"].sum(1, keepdim=True)
     )
     assert "new, untrained head of 5 classes" in capsys.readouterr().err
     with pytest.raises(UserError, match="are of resnet18; received 'resnet34'"):
-        resnets.create("resnet34", weights=entry.name)
+        resnets.create_model("resnet34", weights=entry.name)
     with pytest.raises(UserError, match="leave out stem"):
-        resnets.create("resnet18", weights=entry.name, stem="cifar")
+        resnets.create_model("resnet18", weights=entry.name, stem="cifar")
     with pytest.raises(UserError, match="no network 'resnet19'"):
-        resnets.create("resnet19", weights="imagenet")
+        resnets.create_model("resnet19", weights="imagenet")
 
 
 def test_create_without_weights_is_the_zoos() -> None:
-    ours, zoos = resnets.create("tiny", classes=3), zoo.create("tiny", classes=3)
+    ours, zoos = resnets.create_model("tiny", num_classes=3), zoo.create_model("tiny", num_classes=3)
     assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in zoos.state_dict().items()}
     with pytest.raises(UserError, match="no setting 'stm'"):
-        resnets.create("tiny", stm="cifar")
+        resnets.create_model("tiny", stm="cifar")
 
 
 def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +214,7 @@ def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.Ca
         "from weights.invalid, license bsd-3-clause\n"
     )
     assert pretrained.chosen("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
-    assert "with stride_at=3x3, stem_raw=True" in capsys.readouterr().err
+    assert "with stride_at=3x3, stem_preact=True" in capsys.readouterr().err
     assert pretrained.chosen("runs/first", None) == "runs/first"
     assert pretrained.chosen("DEFAULT", None) == "resnet10.tv_in1k_v9", (
         "the network that is trained where none is named"
@@ -224,7 +224,7 @@ def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.Ca
 def test_training_begins_with_published_weights(
     publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = publish("resnet10a.test", model="resnet34_a", overrides={"depths": (1, 1, 1, 1), "shortcut": "B"})
+    entry = publish("resnet10a.test", model="resnet34_a", overrides={"num_blocks": (1, 1, 1, 1), "shortcut": "B"})
     words = ["train", "shapes", "--epochs", "1", "--imgsz", "32", "--device", "cpu", "--out", str(tmp_path / "runs")]
     assert main([*words, "--model", "resnet34_a", "--weights", "imagenet", "--dry-run"]) == 0
     said = capsys.readouterr().err

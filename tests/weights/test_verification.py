@@ -87,7 +87,7 @@ def test_images_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Path
 
 
 def test_networks_of_different_tasks_are_not_compared(file: Path, tmp_path: Path) -> None:
-    convert(file, to="resnets", out=tmp_path / "o.safetensors", request=Request(classes=3))
+    convert(file, to="resnets", out=tmp_path / "o.safetensors", request=Request(num_classes=3))
     with pytest.raises(UserError, match="3 channels, 7 classes and 3 channels, 3 classes"):
         verify(file, tmp_path / "o.safetensors")
 

@@ -44,7 +44,7 @@ FLAGS = {
     "--optimizer": "--set optim.name",
     "--cfg": "--recipe",
     "--config": "--recipe",
-    "--num-classes": "--classes",
+    "--classes": "--num-classes",
     "--validation-split": "--val-fraction",
     "--val-split": "--val-fraction",
     "--amp": "--precision bf16",

@@ -26,7 +26,7 @@ class Body(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net.embed(x)
+        return self.net.forward_pooled(x)
 
 
 def classify(head: Head, pooled: Tensor) -> Tensor:

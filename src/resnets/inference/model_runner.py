@@ -88,7 +88,7 @@ class Job:
         self.chosen: dict[tuple[int, ...], Backend] = {}
         self.used: dict[Choice, None] = {}  # in the order of their use
 
-    def embed(self, images: Tensor) -> Tensor:
+    def forward_pooled(self, images: Tensor) -> Tensor:
         """float32 (N, features) of normalized images (N, C, h, w) of one size."""
         return self._backend(images)(images)
 

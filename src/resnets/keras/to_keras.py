@@ -15,7 +15,7 @@ from resnets.weights.formats import keras as keras_format
 def from_spec(
     spec: ResNetSpec, *, include_top: bool = True, input_shape: tuple[int | None, int | None, int] | None = None
 ) -> Any:
-    """A freshly initialized Keras model of a specification: `from_spec(resnets.spec("se_resnet50", classes=5))`.
+    """A freshly initialized Keras model of a specification: `from_spec(resnets.get_spec("se_resnet50", num_classes=5))`.
 
     It takes float images (N, height, width, channels) and gives logits (N, classes); without its top, the maps of the
     last stage (N, height / stride, width / stride, C).
@@ -24,7 +24,7 @@ def from_spec(
         UserError: Keras is not installed, or the network has stochastic depth, which is no layer of Keras.
     """
     if not isinstance(spec, ResNetSpec):
-        raise UserError(f"from_spec takes what resnets.spec(...) gives; received {type(spec).__name__}.")
+        raise UserError(f"from_spec takes what resnets.get_spec(...) gives; received {type(spec).__name__}.")
     return keras_model.build(spec, top=include_top, input_shape=input_shape)
 
 

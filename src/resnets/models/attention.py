@@ -1,4 +1,4 @@
-"""Attention that ends a branch: the branch's output is weighed before it meets the shortcut."""
+"""Attention at the end of a branch: squeeze-and-excitation (SE) and CBAM weight the output before the addition."""
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,9 @@ class SqueezeExcite(nn.Module):
 
 
 class CBAM(nn.Module):
-    """Convolutional block attention: first a weight for each channel, then one for each place.
+    """Convolutional block attention: first a weight for each channel, then one for each position.
 
-    Woo et al. 2018. Channels: sigmoid(mlp(mean(x)) + mlp(max(x))), reduction 16. Places: a 7x7 convolution over the mean
+    Woo et al. 2018. Channels: sigmoid(mlp(mean(x)) + mlp(max(x))), reduction 16. Positions: a 7x7 convolution over the mean
     and the maximum of the channels, normalized as in the authors' code (Jongchan/attention-module), then a sigmoid.
     """
 
@@ -40,7 +40,7 @@ class CBAM(nn.Module):
         self.maximum = nn.AdaptiveMaxPool2d(1)
         hidden = max(channels // reduction, 1)
         self.reduce = conv(channels, hidden, 1, bias=True)
-        self.act = nn.ReLU()  # called twice, on values that are read again: not in place
+        self.act = nn.ReLU()  # called twice; not in place, since its input is used again
         self.expand = conv(hidden, channels, 1, bias=True)
         self.spatial = conv(2, 1, 7)
         self.norm = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
@@ -50,5 +50,5 @@ class CBAM(nn.Module):
         average = self.expand(self.act(self.reduce(self.average(x))))
         maximum = self.expand(self.act(self.reduce(self.maximum(x))))
         x = x * self.sigmoid(average + maximum)  # (N, C, 1, 1)
-        places = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), dim=1)  # (N, 2, H, W)
-        return x * self.sigmoid(self.norm(self.spatial(places)))  # (N, 1, H, W)
+        statistics = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), dim=1)  # (N, 2, H, W)
+        return x * self.sigmoid(self.norm(self.spatial(statistics)))  # (N, 1, H, W)

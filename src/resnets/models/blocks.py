@@ -1,15 +1,131 @@
-"""How shortcut and branch meet. A block is `meet(shortcut(x), branch(x))`, and each class here is one way to meet.
+"""Residual functions (basic, bottleneck, and their pre-activation forms) and the blocks that join one with a shortcut.
 
-Every block knows its output `channels` and its `stride`.
+A branch is the residual function F(x). Its classes take (N, in_channels, H, W) to (N, channels, ceil(H/stride), ceil(W/stride)).
+In a pre-activation branch the normalization and activation precede each convolution (He et al. 2016); such a branch begins at
+its first convolution, since the activation before it belongs to the block, whose shortcut may read it too.
+
+A block joins a branch with a shortcut. It knows its output `channels` and its `stride`.
 """
 
 from torch import Tensor, nn
 
-from resnets.models.layers import Activation, Norm
+from resnets.models.layers import Activation, Attention, Convolution, Norm
+
+
+class BasicBranch(nn.Module):
+    """3x3, norm, act, 3x3, norm, attention (He et al. 2015, figure 5 left)."""
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, conv: Convolution, norm: Norm, act: Activation,
+        attention: Attention, bias: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride, bias=bias)
+        self.norm1 = norm(channels)
+        self.act1 = act()
+        self.conv2 = conv(channels, channels, 3, bias=bias)
+        self.norm2 = norm(channels)
+        self.attention = attention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.norm1(self.conv1(x)))
+        return self.attention(self.norm2(self.conv2(x)))
+
+
+class BottleneckBranch(nn.Module):
+    """1x1, norm, act, 3x3, norm, act, 1x1, norm, attention (He et al. 2015, figure 5 right).
+
+    `stride_1x1` puts the stride on the first 1x1 (He et al. 2015, "V1"); otherwise it is on the 3x3 (fb.resnet.torch and
+    torchvision, "V1.5"). The parameters are the same, the function is not. `groups` is the cardinality of ResNeXt.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, mid_channels: int, groups: int, stride_1x1: bool,
+        conv: Convolution, norm: Norm, act: Activation, attention: Attention, bias: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        first, second = (stride, 1) if stride_1x1 else (1, stride)
+        self.conv1 = conv(in_channels, mid_channels, 1, first, bias=bias)
+        self.norm1 = norm(mid_channels)
+        self.act1 = act()
+        self.conv2 = conv(mid_channels, mid_channels, 3, second, groups=groups, bias=bias)
+        self.norm2 = norm(mid_channels)
+        self.act2 = act()
+        self.conv3 = conv(mid_channels, channels, 1, bias=bias)
+        self.norm3 = norm(channels)
+        self.attention = attention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.norm1(self.conv1(x)))
+        x = self.act2(self.norm2(self.conv2(x)))
+        return self.attention(self.norm3(self.conv3(x)))
+
+
+class PreActBasicBranch(nn.Module):
+    """3x3, norm, act, dropout, 3x3, attention. The dropout between the convolutions is that of Wide ResNet."""
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, conv: Convolution, norm: Norm, act: Activation,
+        attention: Attention, bias: bool, dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride, bias=bias)
+        self.norm2 = norm(channels)
+        self.act2 = act()
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.conv2 = conv(channels, channels, 3, bias=bias)
+        self.attention = attention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act2(self.norm2(self.conv1(x)))
+        return self.attention(self.conv2(self.dropout(x)))
+
+
+class PreActBottleneckBranch(nn.Module):
+    """1x1, norm, act, 3x3, norm, act, 1x1, attention.
+
+    `stride_1x1` as in resnet-pre-act.lua (KaimingHe/resnet-1k-layers); otherwise the stride is on the 3x3 (timm, Keras).
+    `outer_bias` gives the last 1x1 a bias, as Keras Applications' V2 has it.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, mid_channels: int, groups: int, stride_1x1: bool,
+        conv: Convolution, norm: Norm, act: Activation, attention: Attention, bias: bool, outer_bias: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        first, second = (stride, 1) if stride_1x1 else (1, stride)
+        self.conv1 = conv(in_channels, mid_channels, 1, first, bias=bias)
+        self.norm2 = norm(mid_channels)
+        self.act2 = act()
+        self.conv2 = conv(mid_channels, mid_channels, 3, second, groups=groups, bias=bias)
+        self.norm3 = norm(mid_channels)
+        self.act3 = act()
+        self.conv3 = conv(mid_channels, channels, 1, bias=outer_bias)
+        self.attention = attention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act2(self.norm2(self.conv1(x)))
+        x = self.act3(self.norm3(self.conv2(x)))
+        return self.attention(self.conv3(x))
+
+
+class SingleConvBranch(nn.Module):
+    """3x3, norm, act: the one layer of a highway block."""
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.conv = conv(in_channels, channels, 3, stride, bias=bias)
+        self.norm = norm(channels)
+        self.act = act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
 
 
 class Block(nn.Module):
-    """What all blocks have in common."""
+    """Base class of the blocks: output `channels` and `stride`."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -17,8 +133,8 @@ class Block(nn.Module):
         self.stride = stride
 
 
-class Residual(Block):
-    """y = act(shortcut(x) + branch(x)): He et al. 2015, equation 1 and figure 2."""
+class ResidualBlock(Block):
+    """y = act(branch(x) + shortcut(x)): He et al. 2015, equation 1 and figure 2."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module, act: Activation, channels: int, stride: int) -> None:
         super().__init__(channels, stride)
@@ -30,10 +146,10 @@ class Residual(Block):
         return self.act(self.branch(x) + self.shortcut(x))
 
 
-class PreResidual(Block):
-    """y = shortcut(x) + branch(act(norm(x))): He et al. 2016, figure 4e; nothing follows the addition.
+class PreActBlock(Block):
+    """y = branch(act(norm(x))) + shortcut(x): He et al. 2016, figure 4e; nothing follows the addition.
 
-    Where `shared`, the shortcut reads the activation that the branch reads: in the first block of a network and where the
+    With `shared`, the shortcut reads the activation that the branch reads: in the first block of a network and where the
     shape changes (He et al. 2016, appendix; resnet-pre-act.lua). The first block after a stem that ends in norm and act
     has `norm=None`.
     """
@@ -54,8 +170,8 @@ class PreResidual(Block):
         return self.branch(active) + self.shortcut(active if self.shared else x)
 
 
-class Plain(Block):
-    """y = act(branch(x)): no shortcut, the paper's plain network."""
+class PlainBlock(Block):
+    """y = act(branch(x)): no shortcut, as in the plain networks of He et al. 2015."""
 
     def __init__(self, branch: nn.Module, act: Activation, channels: int, stride: int) -> None:
         super().__init__(channels, stride)
@@ -66,10 +182,10 @@ class Plain(Block):
         return self.act(self.branch(x))
 
 
-class Highway(Block):
+class HighwayBlock(Block):
     """y = T(x) * branch(x) + (1 - T(x)) * x with T(x) = sigmoid(W x + b): Srivastava et al. 2015, equation 3.
 
-    `gate_bias` is the first value of b: negative, so that a deep network begins by carrying its input through.
+    `gate_bias` is the initial value of b. It is negative, so that a deep network starts by passing its input through.
     """
 
     def __init__(self, branch: nn.Module, gate: nn.Conv2d, gate_bias: float, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""The network: a stem, stages of blocks, a head. It is built from parts and knows no specification."""
+"""ResNet and Backbone: a stem, stages of blocks, pooling and a head, built from modules that are passed in."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,19 +25,21 @@ class Stage(nn.Sequential):
 
 
 class Head(nn.Module):
-    """The classifier: pooled vectors (N, features) -> (N, classes).
+    """The classifier: pooled features (N, in_features) -> logits (N, num_classes).
 
-    `hidden` is a fully connected layer with ReLU before the last one. `features` is the length of the pooled vector: C
-    for global pooling.
+    Args:
+        in_features: length of the pooled vector, which is the number of channels for global pooling.
+        num_classes: number of outputs.
+        hidden_dim: units of a fully connected layer with ReLU before the last one; 0 for none.
     """
 
-    def __init__(self, features: int, classes: int, hidden: int = 0) -> None:
+    def __init__(self, in_features: int, num_classes: int, hidden_dim: int = 0) -> None:
         super().__init__()
-        self.features = features
-        if hidden:
-            self.hidden = nn.Linear(features, hidden)
+        self.in_features = in_features
+        if hidden_dim:
+            self.hidden = nn.Linear(in_features, hidden_dim)
             self.act = nn.ReLU()
-        self.fc = nn.Linear(hidden or features, classes)
+        self.fc = nn.Linear(hidden_dim or in_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         if hasattr(self, "hidden"):
@@ -46,7 +48,7 @@ class Head(nn.Module):
 
 
 class Backbone(nn.Sequential):
-    """y = pool(final(stage_n(… stage_1(stem(x))))): a network without its classifier.
+    """y = pool(final(stage_n(… stage_1(stem(x))))): a network without its classification head.
 
     Its children are its layers in the order in which they are called, so that
     `torchvision.models._utils.IntermediateLayerGetter` and `nn.Sequential(*list(net.children())[:-1])` read it as they
@@ -54,22 +56,22 @@ class Backbone(nn.Sequential):
 
     Args:
         stem: (N, in_channels, H, W) -> (N, stem.channels, H / stem.stride, W / stem.stride).
-        stages: "stage1", … -> its blocks.
+        stages: by name, "stage1", …
         final: norm and activation after the last block, which pre-activation networks need (He et al. 2016, appendix).
-        pool: from the last maps to (N, C, 1, 1), which comes out as (N, C); None leaves the maps.
+        pool: from the last feature maps to (N, C, 1, 1), which is returned as (N, C); None returns the feature maps.
 
     Attributes:
-        channels: of each of the maps that `features` gives, by name.
-        strides: pixels of the image for one place of the maps, likewise.
-        min_side: the least height and width of an image.
-        only_side: the height and width that fit, for a head whose pooling window is fixed; None for all others.
+        channels: of the feature maps that `features` returns, by name.
+        strides: of the same feature maps, in pixels of the image, by name.
+        min_size: the least height and width of an image.
+        fixed_size: the only height and width that fit, for a head with a fixed pooling window; None for all others.
         frozen_norms: the paths of the BN layers that stay in eval mode, so that their statistics do not move.
     """
 
     if TYPE_CHECKING:  # TorchScript would ask for such annotations of layers to be types of its own
         stem: Stem
         pool: nn.Module
-    only_side: int | None
+    fixed_size: int | None
     if TYPE_CHECKING:
         frozen_norms: tuple[str, ...]
     # Read by torch.jit.script, which has no type for an empty tuple and no use for these.
@@ -82,7 +84,7 @@ class Backbone(nn.Sequential):
         after = {name: module for name, module in (("final", final), ("pool", pool)) if module is not None}
         super().__init__(OrderedDict([("stem", stem), *stages.items(), *after.items()]))
         self.pooled = pool is not None
-        self.only_side = None
+        self.fixed_size = None
         self.channels = {"stem": stem.channels} | {name: stage.channels for name, stage in stages.items()}
         self.strides = {"stem": stem.stride}
         stride = stem.stride
@@ -92,11 +94,11 @@ class Backbone(nn.Sequential):
         if stem.has_pool:
             self.channels = {"stem_conv": stem.channels} | self.channels
             self.strides = {"stem_conv": stem.stride // 2} | self.strides
-        self.min_side = stem.min_side
+        self.min_size = stem.min_size
         self.frozen_norms = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Whatever is a child of a Sequential is called: a layer with a new name would not be ignored, it would be appended.
+        # A Sequential calls all its children: a layer with a new name would be appended to the network.
         if isinstance(value, nn.Module) and name not in self._modules:
             raise AttributeError(f"This network has no layer '{name}'; {self._advice()}")
         super().__setattr__(name, value)
@@ -108,17 +110,17 @@ class Backbone(nn.Sequential):
             raise AttributeError(str(error) if name.startswith("_") else f"{error}; {self._advice()}") from None
 
     def __getitem__(self, index: Any) -> Any:
-        """A layer; for a slice an nn.Sequential of layers, as of torchvision's children."""
+        """A layer, or for a slice an nn.Sequential of layers."""
         if isinstance(index, slice):
             return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
         return super().__getitem__(index)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's; tensors by another library's names are told from missing ones."""
+        """As `nn.Module.load_state_dict`; names of another library are an error of their own."""
         if strict and not state_dict.keys() & self.state_dict().keys() and state_dict:
             raise RuntimeError(
-                f"These tensors have other names than this network's, such as '{next(iter(state_dict))}'. Save them with "
-                "torch.save, let 'resnets weights convert FILE --to resnets --out NEW.safetensors' rename them, and give the "
+                f"These tensors have the names of another library, such as '{next(iter(state_dict))}'. Save them with "
+                "torch.save, rename them with 'resnets weights convert FILE --to resnets --out NEW.safetensors', and give the "
                 "new file as `weights`."
             )
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
@@ -138,65 +140,66 @@ class Backbone(nn.Sequential):
         return nn.ModuleDict({name: stage for name, stage in self.named_children() if isinstance(stage, Stage)})
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """The maps by name: "stem_conv", those before the stem's pooling (where it has one), "stem", then each stage,
-        (N, channels[name], ceil(H / strides[name]), …); the last one is what is pooled.
+        """The feature maps by name: "stem_conv" (before the stem's pooling, where it has one), "stem", then each stage.
+
+        Their shapes are (N, channels[name], ceil(H / strides[name]), ceil(W / strides[name])); the last one is what is pooled.
 
         Raises:
-            ValueError: the image is smaller than `min_side`.
+            ValueError: the image is smaller than `min_size`.
         """
-        check_side(x, self.min_side, self.only_side)
+        check_size(x, self.min_size, self.fixed_size)
         maps: dict[str, Tensor] = {}
         for name, layer in self.stem.named_children():
             if name.startswith("pool") and not maps:
                 maps["stem_conv"] = x
             x = layer(x)
         maps["stem"] = x
-        for name, layer in self._body():
+        for name, layer in self._middle():
             x = layer(x)
             maps[name if name != "final" else next(reversed(maps))] = x
         return maps
 
-    def _body(self) -> Iterator[tuple[str, nn.Module]]:
-        """What stands between the stem and the pooling."""
+    def _middle(self) -> Iterator[tuple[str, nn.Module]]:
+        """The layers between the stem and the pooling."""
         return ((name, layer) for name, layer in self.named_children() if name not in ("stem", "pool", "head"))
 
-    def maps(self, x: Tensor) -> Tensor:
-        """Those of the last stage, (N, C, h, w); raises as `features` does."""
-        check_side(x, self.min_side, self.only_side)
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map before the pooling, (N, C, h, w); raises as `features` does."""
+        check_size(x, self.min_size, self.fixed_size)
         x = self.stem(x)  # (N, C, H / 4, W / 4) for ImageNet's stems
-        for _, layer in self._body():
+        for _, layer in self._middle():
             x = layer(x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """The maps, (N, C, h, w), or with a `pool` (N, C); raises as `features` does."""
+        """The last feature map, (N, C, h, w), or with a `pool` (N, C); raises as `features` does."""
         if not torch.jit.is_scripting():
-            check_side(x, self.min_side, self.only_side)
+            check_size(x, self.min_size, self.fixed_size)
         for layer in self:
             x = layer(x)
         return torch.flatten(x, 1) if self.pooled else x
 
 
 class ResNet(Backbone):
-    """y = head(pool(final(stage_n(… stage_1(stem(x)))))): a `Backbone` and the head that reads its pooled vector."""
+    """y = head(pool(final(stage_n(… stage_1(stem(x)))))): a `Backbone` with a classification head."""
 
     if TYPE_CHECKING:
         head: Head
 
     def __init__(
         self, stem: Stem, stages: Mapping[str, Stage], pool: nn.Module, head: Head, final: nn.Module | None = None,
-        only_side: int | None = None,
+        fixed_size: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(stem, stages, final, pool)
         self.add_module("head", head)
         self._last = len(self) - 1  # TorchScript knows no len(self)
-        self.only_side = only_side
-        self.min_side = only_side or self.min_side
+        self.fixed_size = fixed_size
+        self.min_size = fixed_size or self.min_size
 
     def _advice(self) -> str:
         return f"{super()._advice()} For other classes replace `net.fc`, which gives the logits, or `net.head`."
 
-    # torchvision's name of the last layer, which programs read and replace: `net.fc = nn.Linear(net.fc.in_features, 5)`.
+    # torchvision's name of the last layer, which users read and replace: `net.fc = nn.Linear(net.fc.in_features, 5)`.
     def __getattr__(self, name: str) -> Any:
         if name == "fc":
             return self.head.fc if isinstance(self.head, Head) else self.head
@@ -210,38 +213,42 @@ class ResNet(Backbone):
         else:
             self.head = value
 
-    def embed(self, x: Tensor) -> Tensor:
-        """The pooled vector, (N, head.features); raises as `features` does."""
-        return torch.flatten(self.pool(self.maps(x)), 1)
+    def forward_pooled(self, x: Tensor) -> Tensor:
+        """The pooled features, (N, head.in_features); raises as `features` does."""
+        return torch.flatten(self.pool(self.forward_features(x)), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, (N, classes); raises as `features` does."""
+        """Logits, (N, num_classes); raises as `features` does."""
         if not torch.jit.is_scripting():
-            check_side(x, self.min_side, self.only_side)
+            check_size(x, self.min_size, self.fixed_size)
         for i, layer in enumerate(self):
             x = layer(torch.flatten(x, 1) if i == self._last else x)
         return x
 
     def backbone(self, pooling: str | None = None) -> Backbone:
-        """The same parameters without the head: maps, or vectors for a `pooling` of "avg" or "max"."""
+        """The network without its head, with the same parameters.
+
+        Args:
+            pooling: None for feature maps (N, C, h, w), "avg" or "max" for pooled features (N, C).
+        """
         pools = {None: None, "avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1)}
         if pooling not in pools:
             raise UserError(f"pooling is None, 'avg' or 'max'; received {pooling!r}.")
         return Backbone(self.stem, dict(self.stages.items()), self._modules.get("final"), pools[pooling])  # type: ignore[arg-type]
 
 
-def check_side(x: Tensor, min_side: int, only_side: int | None) -> None:
-    """Raise ValueError for images that the strides do not allow. A symbolic trace has no image: nothing is checked."""
+def check_size(x: Tensor, min_size: int, fixed_size: int | None) -> None:
+    """Raise ValueError for images of a size that the network cannot take; a symbolic trace is not checked."""
     if isinstance(x, torch.fx.Proxy):
         return
     height, width = x.shape[-2:]
-    if only_side and (height, width) != (only_side, only_side):
+    if fixed_size and (height, width) != (fixed_size, fixed_size):
         raise ValueError(
-            f"This network's fully connected layer was built for images of {only_side}x{only_side}; received "
-            f"{height}x{width}. Build it with imgsz={height} for square images of that side."
+            f"This network's fully connected layer was built for images of {fixed_size}x{fixed_size}; received "
+            f"{height}x{width}. Build it with imgsz={height} for square images of that size."
         )
-    if min(height, width) < min_side:
+    if min(height, width) < min_size:
         raise ValueError(
-            f"This network shrinks its maps too often for images of {height}x{width}; the least side is {min_side}. "
-            'Use larger images or a network for small ones, such as stem="cifar".'
+            f"Images of {height}x{width} are too small for this network; the least height and width are {min_size}. "
+            'Use larger images, or a network for small ones, such as one with stem="cifar".'
         )

@@ -1,4 +1,4 @@
-"""The way around a branch. Each takes (N, in, H, W) to (N, out, ceil(H/stride), ceil(W/stride)).
+"""Shortcuts of a residual block, options A to D. Each takes (N, in, H, W) to (N, out, ceil(H/stride), ceil(W/stride)).
 
 The letters are those of He et al. 2015, section 4.1: A pads with zeros, B projects where the shape changes, C projects
 everywhere. D is the pooled projection of He et al. 2018 (Bag of Tricks, "ResNet-D").
@@ -13,7 +13,7 @@ from resnets.models.layers import Convolution, Norm
 
 
 class ZeroPad(nn.Module):
-    """Option A: every `stride`-th place, and channels of zeros for those that are new. No parameters.
+    """Option A: every `stride`-th row and column, and channels of zeros for those that are new. No parameters.
 
     fb.resnet.torch appends the zeros after the channels (`both_sides=False`); other ports, such as
     akamaster/pytorch_resnet_cifar10, put half of them before. No count of parameters tells the two apart.
@@ -39,30 +39,30 @@ class Projection(nn.Sequential):
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, *, norm: Norm | None, conv: Convolution, bias: bool
     ) -> None:
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
-        parts["conv"] = conv(in_channels, out_channels, 1, stride, bias=bias)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        layers["conv"] = conv(in_channels, out_channels, 1, stride, bias=bias)
         if norm is not None:
-            parts["norm"] = norm(out_channels)
-        super().__init__(parts)
+            layers["norm"] = norm(out_channels)
+        super().__init__(layers)
 
 
 class PooledProjection(nn.Sequential):
-    """Option D: the mean of 2x2 places instead of one in four, then a 1x1 convolution, so that nothing is thrown away."""
+    """Option D: 2x2 average pooling and a 1x1 convolution, so that no position is dropped."""
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, *, norm: Norm | None, conv: Convolution, bias: bool
     ) -> None:
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
         if stride > 1:
-            parts["pool"] = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
-        parts["conv"] = conv(in_channels, out_channels, 1, bias=bias)
+            layers["pool"] = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+        layers["conv"] = conv(in_channels, out_channels, 1, bias=bias)
         if norm is not None:
-            parts["norm"] = norm(out_channels)
-        super().__init__(parts)
+            layers["norm"] = norm(out_channels)
+        super().__init__(layers)
 
 
 class StridedPool(nn.MaxPool2d):
-    """Every `stride`-th place of an identity, as Keras Applications' V2 has it in the last block of a stack."""
+    """Every `stride`-th row and column of the input, as Keras Applications' V2 has it in the last block of a stack."""
 
     def __init__(self, stride: int) -> None:
         super().__init__(kernel_size=1, stride=stride)

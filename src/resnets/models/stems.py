@@ -1,7 +1,7 @@
-"""The first layers: from an image (N, in_channels, H, W) to the first stage's input.
+"""Stems: the first layers, from an image (N, in_channels, H, W) to the input of the first stage.
 
-A stem that is followed by pre-activation blocks may be raw: no norm and no activation after its convolution, since the
-first block brings its own.
+With `preact`, a stem has no norm and no activation after its last convolution: the pre-activation block that follows brings
+its own.
 """
 
 from collections import OrderedDict
@@ -12,96 +12,100 @@ from resnets.models.layers import Activation, Convolution, Norm, SameMaxPool2d, 
 
 
 class Stem(nn.Sequential):
-    """Named layers in order, with the output's `channels`, the total `stride`, and the least side they can take.
+    """Named layers in order.
 
-    Where it `has_pool`, its last layers are a pooling of stride 2, called "pool", perhaps behind its padding.
+    Attributes:
+        channels: of the output.
+        stride: of all layers together.
+        min_size: the least height and width of an image.
+        has_pool: whether the last layer is a pooling of stride 2, called "pool"; its padding may be a layer before it.
     """
 
-    def __init__(self, parts: OrderedDict[str, nn.Module], channels: int, stride: int, min_side: int = 1) -> None:
-        super().__init__(parts)
+    def __init__(self, layers: OrderedDict[str, nn.Module], channels: int, stride: int, min_size: int = 1) -> None:
+        super().__init__(layers)
         self.channels = channels
         self.stride = stride
-        self.min_side = min_side
-        self.has_pool = "pool" in parts
+        self.min_size = min_size
+        self.has_pool = "pool" in layers
 
 
-def _norm_act(channels: int, norm: Norm, act: Activation, raw: bool) -> OrderedDict[str, nn.Module]:
-    return OrderedDict() if raw else OrderedDict(norm=norm(channels), act=act())
+def _norm_act(channels: int, norm: Norm, act: Activation, preact: bool) -> OrderedDict[str, nn.Module]:
+    return OrderedDict() if preact else OrderedDict(norm=norm(channels), act=act())
 
 
 def imagenet(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
     """7x7 at stride 2 padded by 3, norm, act, 3x3 max pool at stride 2 padded by 1 (He et al. 2015, table 1)."""
-    parts = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 7, 2, bias=bias))
-    parts |= _norm_act(channels, norm, act, raw)
-    parts["pool"] = nn.MaxPool2d(3, 2, padding=1)
-    return Stem(parts, channels, stride=4)
+    layers = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 7, 2, bias=bias))
+    layers |= _norm_act(channels, norm, act, preact)
+    layers["pool"] = nn.MaxPool2d(3, 2, padding=1)
+    return Stem(layers, channels, stride=4)
 
 
 def deep(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
     """Three 3x3 in place of the 7x7, of half, half and all the channels (He et al. 2018, Bag of Tricks, "ResNet-C")."""
     half = channels // 2
-    parts = OrderedDict[str, nn.Module](
+    layers = OrderedDict[str, nn.Module](
         conv1=conv(in_channels, half, 3, 2, bias=bias), norm1=norm(half), act1=act(),
         conv2=conv(half, half, 3, bias=bias), norm2=norm(half), act2=act(),
         conv3=conv(half, channels, 3, bias=bias),
     )  # fmt: skip
-    parts |= _norm_act(channels, norm, act, raw)
-    parts["pool"] = nn.MaxPool2d(3, 2, padding=1)
-    return Stem(parts, channels, stride=4)
+    layers |= _norm_act(channels, norm, act, preact)
+    layers["pool"] = nn.MaxPool2d(3, 2, padding=1)
+    return Stem(layers, channels, stride=4)
 
 
 def cifar(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
     """One 3x3 at stride 1, norm, act, for images of some 32 pixels (He et al. 2015, section 4.2)."""
-    parts = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 3, bias=bias))
-    parts |= _norm_act(channels, norm, act, raw)
-    return Stem(parts, channels, stride=1)
+    layers = OrderedDict[str, nn.Module](conv=conv(in_channels, channels, 3, bias=bias))
+    layers |= _norm_act(channels, norm, act, preact)
+    return Stem(layers, channels, stride=1)
 
 
 def keras(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
-    """As `imagenet`, but all padding is of zeros and stands before the layer (keras/src/applications/resnet.py).
+    """As `imagenet`, but padded with zeros by layers of their own (keras/src/applications/resnet.py).
 
     Max pooling over padded zeros differs from torch's padding where the pooled values can be negative, as they are when
-    the stem is raw.
+    `preact` is set.
     """
-    parts = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
-    parts |= _norm_act(channels, norm, act, raw)
-    parts |= OrderedDict(pool_pad=nn.ZeroPad2d(1), pool=nn.MaxPool2d(3, 2))
-    return Stem(parts, channels, stride=4)
+    layers = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
+    layers |= _norm_act(channels, norm, act, preact)
+    layers |= OrderedDict(pool_pad=nn.ZeroPad2d(1), pool=nn.MaxPool2d(3, 2))
+    return Stem(layers, channels, stride=4)
 
 
 def same(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
     """7x7 at stride 2 and 3x3 max pool at stride 2, both with TensorFlow's `padding="same"` (the lecture notes' code)."""
-    parts = OrderedDict[str, nn.Module](conv=same_conv(in_channels, channels, 7, 2, bias=bias))
-    parts |= _norm_act(channels, norm, act, raw)
-    parts["pool"] = SameMaxPool2d(3, 2)
-    return Stem(parts, channels, stride=4)
+    layers = OrderedDict[str, nn.Module](conv=same_conv(in_channels, channels, 7, 2, bias=bias))
+    layers |= _norm_act(channels, norm, act, preact)
+    layers["pool"] = SameMaxPool2d(3, 2)
+    return Stem(layers, channels, stride=4)
 
 
 def valid(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
     """7x7 at stride 2 and 3x3 max pool at stride 2, neither padded (the Keras tutorial): 224 -> 109 -> 54."""
-    parts = OrderedDict[str, nn.Module](conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
-    parts |= _norm_act(channels, norm, act, raw)
-    parts["pool"] = nn.MaxPool2d(3, 2)
-    return Stem(parts, channels, stride=4, min_side=11)  # (11 - 7) // 2 + 1 = 3, the window of the pool
+    layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
+    layers |= _norm_act(channels, norm, act, preact)
+    layers["pool"] = nn.MaxPool2d(3, 2)
+    return Stem(layers, channels, stride=4, min_size=11)  # (11 - 7) // 2 + 1 = 3, the window of the pool
 
 
 def notes(
-    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, raw: bool
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
     """A zero-pad of 3, 7x7 at stride 2, and a 3x3 max pool at stride 2 that is not padded (the lecture notes' list)."""
-    parts = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
-    parts |= _norm_act(channels, norm, act, raw)
-    parts["pool"] = nn.MaxPool2d(3, 2)
-    return Stem(parts, channels, stride=4, min_side=5)  # (5 + 6 - 7) // 2 + 1 = 3
+    layers = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
+    layers |= _norm_act(channels, norm, act, preact)
+    layers["pool"] = nn.MaxPool2d(3, 2)
+    return Stem(layers, channels, stride=4, min_size=5)  # (5 + 6 - 7) // 2 + 1 = 3

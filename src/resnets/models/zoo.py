@@ -1,4 +1,4 @@
-"""The networks by name: a table of specifications, each with its paper or file and its figures.
+"""The networks by name: their specifications, papers, parameters, multiply-adds and published errors.
 
 The variant is part of the name, because the shapes agree and the numbers do not: `resnet50` has its stride in the 3x3
 (torchvision), `resnet50_v1` in the first 1x1 (the 2015 paper), `resnet50_v2` is the pre-activation network of the 2016
@@ -39,10 +39,10 @@ class Entry:
 
     Attributes:
         spec: what to build.
-        paper: the paper or file that it follows.
-        parameters: trainable ones, at the specification's classes.
-        multiply_adds: of convolutions and linear layers for one image of side `imgsz`.
-        error: the published error in percent with its protocol; empty where none could be read in a source.
+        paper: the paper or source file that it follows.
+        parameters: number of trainable parameters, for the specification's `num_classes`.
+        multiply_adds: of convolutions and linear layers, for one image of `imgsz` x `imgsz` pixels.
+        error: the published error in percent with its protocol; empty where no source states one.
     """
 
     spec: ResNetSpec
@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def imgsz(self) -> int:
-        """The side in pixels for which `multiply_adds` holds."""
+        """Height and width in pixels for which `multiply_adds` is given."""
         return self.spec.imgsz
 
 
@@ -66,17 +66,17 @@ def entries() -> dict[str, Entry]:
     }
 
 
-def names(pattern: str = "*") -> list[str]:
-    """The names that match a pattern such as "cifar_*"; a pattern without a star matches any part of a name."""
+def list_models(pattern: str = "*") -> list[str]:
+    """The names of the networks that match a pattern such as "cifar_*"; a pattern without a wildcard matches any substring."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
     return [name for name in entries() if fnmatch.fnmatchcase(name, pattern.lower())]
 
 
 def find(name: str) -> Entry:
-    """The network of that name; an unknown one is a UserError that suggests the nearest."""
+    """The network of that name; an unknown name is a UserError that suggests the nearest."""
     if not isinstance(name, str):
-        raise UserError(f"A network is named by a text such as 'resnet50'; received {name!r}.")
+        raise UserError(f"The name of a network is a string such as 'resnet50'; received {name!r}.")
     if name not in entries():
         near = _near(name)
         hint = f" Did you mean '{near}'?" if near else suggestion(name.lower(), entries())
@@ -85,51 +85,54 @@ def find(name: str) -> Entry:
 
 
 _LIBRARY = re.compile(r"(.*[/:])?((torchvision|timm|keras|models|applications|resnet)\.)*((gluon|tv|tf|fb)_)?")
-_V1_5 = re.compile(r"_?v1[.]?5|_?v1b")  # as NVIDIA and Gluon call what torchvision's networks are
+_V1_5 = re.compile(r"_?v1[.]?5|_?v1b")  # names of NVIDIA and Gluon for torchvision's networks
 
 
 def _near(name: str) -> str | None:
-    """The network that other programs call `name`: "torchvision.models.resnet50", "ResNet-50", "resnet20", "resnetv2_50"."""
+    """The network that other libraries call `name`: "torchvision.models.resnet50", "ResNet-50", "resnet20", "resnetv2_50"."""
     word = _LIBRARY.sub("", _V1_5.sub("", name.lower()), count=1).partition(".")[0]
     word, preactivated = _letters(word), bool(re.search("preact|v2", word))
-    plain = {_letters(each): each for each in entries()}
+    by_letters = {_letters(known): known for known in entries()}
     second = re.sub(r"(?:preact)?resnet(?:v2)?(\d+)(?:v2)?", r"resnet\1v2", word) if preactivated else word
-    for each in (word, second, f"cifar{word.replace('cifar', '')}"):
-        if each in plain:
-            return plain[each]
-    return next((plain[each] for each in plain if len(word) > len("resnet") and each.startswith(word)), None)
+    for candidate in (word, second, f"cifar{word.replace('cifar', '')}"):
+        if candidate in by_letters:
+            return by_letters[candidate]
+    starts = (known for letters, known in by_letters.items() if len(word) > len("resnet") and letters.startswith(word))
+    return next(starts, None)
 
 
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name)
 
 
-def spec(name: str, *, classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNetSpec:
-    """The specification of a network of the zoo with changes.
+def get_spec(name: str, *, num_classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNetSpec:
+    """The specification of a network of the zoo, with changes.
 
     Args:
-        name: as `names()` gives it.
-        classes: outputs; the network's own (1000 for ImageNet's, 10 for CIFAR's) when None.
-        in_channels: of the image.
-        overrides: other attributes of `ResNetSpec`, such as `stem="cifar"`, `shortcut="A"` or `drop_path_rate=0.2`.
+        name: a name that `list_models` returns.
+        num_classes: number of outputs; None for the network's own (1000 for ImageNet, 10 for CIFAR).
+        in_channels: channels of the image.
+        overrides: other fields of `ResNetSpec`, such as `stem="cifar"`, `shortcut="A"` or `drop_path_rate=0.2`.
 
     Raises:
-        UserError: an unknown name or override, with the nearest known one, or a value that does not fit.
+        UserError: an unknown name or field (the message suggests the nearest), or a value that does not fit.
     """
     base = find(name).spec
     known = [field.name for field in dataclasses.fields(ResNetSpec) if field.name != "name"]
     for key in overrides:
         if key not in known:
             raise UserError(f"A network has no setting '{key}'.{suggestion(key, known)} It has: {', '.join(known)}.")
-    return replace(base, classes=base.classes if classes is None else classes, in_channels=in_channels, **overrides)
+    return replace(
+        base, num_classes=base.num_classes if num_classes is None else num_classes, in_channels=in_channels, **overrides
+    )
 
 
-def create(name: str, *, classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNet:
-    """A freshly initialized network: `create("resnet50", classes=5)`. Arguments and errors as of `spec`.
+def create_model(name: str, *, num_classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNet:
+    """A freshly initialized network, such as `create_model("resnet50", num_classes=5)`. Arguments and errors as of `get_spec`.
 
-    It takes (N, in_channels, H, W) float images and gives (N, classes) logits; see `ResNet` for the rest.
+    It maps images (N, in_channels, H, W), float, to logits (N, num_classes).
     """
-    return build(spec(name, classes=classes, in_channels=in_channels, **overrides))
+    return build(get_spec(name, num_classes=num_classes, in_channels=in_channels, **overrides))
 
 
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -139,60 +142,66 @@ UNNAMED = ResNetSpec("")  # a row of the table gives the name
 
 def _imagenet(depth: int, **changes: Any) -> ResNetSpec:
     if depth in BASIC:
-        return replace(UNNAMED, depths=BASIC[depth], **changes)
-    widths = {"widths": (256, 512, 1024, 2048), "inner_widths": (64, 128, 256, 512)}
-    return replace(UNNAMED, depths=BOTTLENECK[depth], branch="bottleneck", **{**widths, **changes})
+        return replace(UNNAMED, num_blocks=BASIC[depth], **changes)
+    channels = {"out_channels": (256, 512, 1024, 2048), "mid_channels": (64, 128, 256, 512)}
+    return replace(UNNAMED, num_blocks=BOTTLENECK[depth], branch="bottleneck", **{**channels, **changes})
 
 
 def _grouped(depth: int, *, groups: int, width: int) -> ResNetSpec:
-    return _imagenet(depth, groups=groups, inner_widths=tuple(groups * width * 2**stage for stage in range(4)))
+    return _imagenet(depth, groups=groups, mid_channels=tuple(groups * width * 2**stage for stage in range(4)))
 
 
 def _keras(depth: int, **changes: Any) -> ResNetSpec:
     # eps and the biases: keras/src/applications/resnet.py. Keras' default momentum of 0.99 is torch's 0.01.
     keras = {"stem": "keras", "stride_at": "1x1", "bias": "all", "norm_eps": 1.001e-5, "norm_momentum": 0.01}
-    return _imagenet(depth, **{**keras, "initialization": "glorot", **changes})
+    return _imagenet(depth, **{**keras, "initialization": "xavier", **changes})
 
 
 def _keras_v2(depth: int) -> ResNetSpec:
     return _keras(
-        depth, preactivation=True, stem_raw=True, stride_at="3x3", strides=(2, 2, 2, 1), stride_block="last",
+        depth, preactivation=True, stem_preact=True, stride_at="3x3", strides=(2, 2, 2, 1), downsample_block="last",
         bias="outer",
     )  # fmt: skip
 
 
-def _layers(depth: int, per_block: int, others: int) -> tuple[int, int, int]:
-    """The depths of three equal stages of a CIFAR network."""
+def _equal_stages(depth: int, per_block: int, others: int) -> tuple[int, int, int]:
+    """`num_blocks` of the three equal stages of a CIFAR network."""
     assert (depth - others) % (3 * per_block) == 0, depth
     n = (depth - others) // (3 * per_block)
     return n, n, n
 
 
 def _cifar(depth: int, **changes: Any) -> ResNetSpec:
-    he = {"stem": "cifar", "stem_channels": 16, "widths": (16, 32, 64), "strides": (1, 2, 2), "shortcut": "A"}
-    return replace(UNNAMED, **{"classes": 10, "imgsz": 32, "depths": _layers(depth, 2, 2), **he, **changes})
+    paper = {"stem": "cifar", "stem_channels": 16, "out_channels": (16, 32, 64), "strides": (1, 2, 2), "shortcut": "A"}
+    return replace(
+        UNNAMED, **{"num_classes": 10, "imgsz": 32, "num_blocks": _equal_stages(depth, 2, 2), **paper, **changes}
+    )
 
 
 def _cifar_bottleneck(depth: int) -> ResNetSpec:
     # resnet-pre-act.lua: 16 channels become 64 in the first stage.
     return _cifar(
-        20, depths=_layers(depth, 3, 2), branch="bottleneck", widths=(64, 128, 256), inner_widths=(16, 32, 64),
+        20, num_blocks=_equal_stages(depth, 3, 2), branch="bottleneck", out_channels=(64, 128, 256), mid_channels=(16, 32, 64),
         preactivation=True, stride_at="1x1", shortcut="B",
     )  # fmt: skip
 
 
 def _cifar_highway(depth: int) -> ResNetSpec:
-    # One 3x3 a block, so that each layer has its gate. Srivastava et al. 2015, section 3.1, advise a bias of -1, -2 and -3
-    # for convolutional highways of about 10, 20 and 30 layers; that rule goes on to -6, the best of He et al. 2016 (table
-    # 1) for 110 layers.
+    # One 3x3 per block, so that each layer has a gate. Srivastava et al. 2015, section 3.1, recommend a bias of -1, -2 and -3
+    # for convolutional highways of about 10, 20 and 30 layers; the rule is extended to -6, the best value of He et al. 2016
+    # (table 1) for 110 layers.
     gate_bias = -min(round(depth / 10), 6)
-    return _cifar(20, depths=_layers(depth, 1, 2), meeting="highway", branch="single", gate_bias=float(gate_bias))
+    return _cifar(
+        20, num_blocks=_equal_stages(depth, 1, 2), block="highway", branch="single", gate_bias=float(gate_bias)
+    )
 
 
 def _cifar_wide(depth: int, *, width: int) -> ResNetSpec:
     # Its 6n+4 layers count the projection of each stage.
-    widths = (16 * width, 32 * width, 64 * width)
-    return _cifar(20, depths=_layers(depth, 2, 4), widths=widths, preactivation=True, shortcut="B")
+    out_channels = (16 * width, 32 * width, 64 * width)
+    return _cifar(
+        20, num_blocks=_equal_stages(depth, 2, 4), out_channels=out_channels, preactivation=True, shortcut="B"
+    )
 
 
 def _tutorial(**changes: Any) -> ResNetSpec:
@@ -201,22 +210,22 @@ def _tutorial(**changes: Any) -> ResNetSpec:
 
 
 def _notes_list() -> ResNetSpec:
-    # The notes give no image size; their 2x2 average before the flatten leaves one place of 64x64 images. ReLU follows
+    # The notes give no image size; their 2x2 average before the flatten leaves one position for images of 64x64. ReLU follows
     # each norm, as in their code.
     return _tutorial(stem="notes", imgsz=64, pool="window", pool_window=2)
 
 
 def _notes_code() -> ResNetSpec:
     # conv_block's default stride of 2 holds in every stage, the first too. The third stage has the six blocks of the notes'
-    # list; their code prints one identity block less, which is depths=(3, 4, 5, 3).
+    # list; their code prints one identity block fewer, which is num_blocks=(3, 4, 5, 3).
     return _imagenet(
         34, stem="same", strides=(2, 2, 2, 2), bias="all", same_padding=True, norm_eps=1e-3, norm_momentum=0.01,
-        pool="window", pool_window=4, initialization="glorot",
+        pool="window", pool_window=4, initialization="xavier",
     )  # fmt: skip
 
 
 def _tiny() -> ResNetSpec:
-    return _cifar(8, widths=(16, 24, 48), strides=(2, 2, 2), shortcut="B")
+    return _cifar(8, out_channels=(16, 24, 48), strides=(2, 2, 2), shortcut="B")
 
 
 # fmt: off
@@ -267,22 +276,22 @@ def _table() -> tuple[tuple[str, int, int, ResNetSpec, str, str], ...]:
          "20.69 top-1, 1-crop 224, torchvision V1 weights"),
         ("resnext101_64x4d",     83_455_272, 15_460_270_080, _grouped(101, groups=64, width=4), NEXT,
          "20.4 top-1, 1-crop"),
-        ("se_resnet18",          11_779_624,  1_814_161_408, _imagenet(18, gate="se"), SE, ""),
-        ("se_resnet34",          21_960_416,  3_663_920_128, _imagenet(34, gate="se"), SE, ""),
-        ("se_resnet50",          28_088_024,  4_091_699_200, _imagenet(50, gate="se"), SE,
+        ("se_resnet18",          11_779_624,  1_814_161_408, _imagenet(18, attention="se"), SE, ""),
+        ("se_resnet34",          21_960_416,  3_663_920_128, _imagenet(34, attention="se"), SE, ""),
+        ("se_resnet50",          28_088_024,  4_091_699_200, _imagenet(50, attention="se"), SE,
          "22.37 top-1, 6.36 top-5, 1-crop, authors' retraining"),
-        ("se_resnet101",         49_326_872,  7_806_148_608, _imagenet(101, gate="se"), SE,
+        ("se_resnet101",         49_326_872,  7_806_148_608, _imagenet(101, attention="se"), SE,
          "21.75 top-1, 5.72 top-5, 1-crop, authors' retraining"),
-        ("se_resnet152",         66_821_848, 11_520_204_800, _imagenet(152, gate="se"), SE,
+        ("se_resnet152",         66_821_848, 11_520_204_800, _imagenet(152, attention="se"), SE,
          "21.34 top-1, 5.54 top-5, 1-crop, authors' retraining"),
-        ("cbam_resnet18",        11_779_392,  1_815_063_764, _imagenet(18, gate="cbam"), CBAM, ""),
-        ("cbam_resnet34",        21_960_468,  3_665_434_742, _imagenet(34, gate="cbam"), CBAM, ""),
-        ("cbam_resnet50",        28_089_624,  4_095_573_110, _imagenet(50, gate="cbam"), CBAM,
+        ("cbam_resnet18",        11_779_392,  1_815_063_764, _imagenet(18, attention="cbam"), CBAM, ""),
+        ("cbam_resnet34",        21_960_468,  3_665_434_742, _imagenet(34, attention="cbam"), CBAM, ""),
+        ("cbam_resnet50",        28_089_624,  4_095_573_110, _imagenet(50, attention="cbam"), CBAM,
          "22.38 top-1, 6.05 top-5, authors' repository"),
-        ("cbam_resnet101",       49_330_172,  7_812_577_278, _imagenet(101, gate="cbam"), CBAM, ""),
-        ("plain18",              11_515_688,  1_794_805_760, _imagenet(18, meeting="plain"), HE15,
+        ("cbam_resnet101",       49_330_172,  7_812_577_278, _imagenet(101, attention="cbam"), CBAM, ""),
+        ("plain18",              11_515_688,  1_794_805_760, _imagenet(18, block="plain"), HE15,
          "27.94 top-1, 10-crop"),
-        ("plain34",              21_623_848,  3_644_493_824, _imagenet(34, meeting="plain"), HE15,
+        ("plain34",              21_623_848,  3_644_493_824, _imagenet(34, block="plain"), HE15,
          "28.54 top-1, 10.02 top-5, 10-crop"),
         ("keras_resnet50",       25_583_592,  3_857_973_248, _keras(50), KERAS1, "25.1 top-1, 7.9 top-5, keras.io"),
         ("keras_resnet101",      44_601_832,  7_570_194_432, _keras(101), KERAS1, "23.6 top-1, 7.2 top-5, keras.io"),
@@ -297,11 +306,11 @@ def _table() -> tuple[tuple[str, int, int, ResNetSpec, str, str], ...]:
         ("cifar_resnet110",       1_727_962,    252_887_680, _cifar(110), HE15,
          "6.61, CIFAR-10 test, mean of 5 runs (best 6.43)"),
         ("cifar_resnet1202",     19_421_274,  2_829_238_912, _cifar(1202), HE15, "7.93, CIFAR-10 test"),
-        ("cifar_plain20",           269_722,     40_551_040, _cifar(20, meeting="plain"), HE15, ""),
-        ("cifar_plain32",           464_154,     68_862_592, _cifar(32, meeting="plain"), HE15, ""),
-        ("cifar_plain44",           658_586,     97_174_144, _cifar(44, meeting="plain"), HE15, ""),
-        ("cifar_plain56",           853_018,    125_485_696, _cifar(56, meeting="plain"), HE15, ""),
-        ("cifar_plain110",        1_727_962,    252_887_680, _cifar(110, meeting="plain"), HE15,
+        ("cifar_plain20",           269_722,     40_551_040, _cifar(20, block="plain"), HE15, ""),
+        ("cifar_plain32",           464_154,     68_862_592, _cifar(32, block="plain"), HE15, ""),
+        ("cifar_plain44",           658_586,     97_174_144, _cifar(44, block="plain"), HE15, ""),
+        ("cifar_plain56",           853_018,    125_485_696, _cifar(56, block="plain"), HE15, ""),
+        ("cifar_plain110",        1_727_962,    252_887_680, _cifar(110, block="plain"), HE15,
          "over 60, CIFAR-10 test"),
         ("cifar_preresnet110",    1_727_962,    252_887_680, _cifar(110, preactivation=True), HE16,
          "6.37, CIFAR-10 test"),

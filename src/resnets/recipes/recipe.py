@@ -64,7 +64,7 @@ class Model(Section):
     stem: str | None = None
     shortcut: str | None = None
     pool: str | None = None
-    hidden: int | None = _value(None, low=1)  # width of a dense layer with ReLU before the last one
+    head_hidden_dim: int | None = _value(None, low=1)  # width of a dense layer with ReLU before the last one
     drop_path_rate: float | None = _value(None, low=0, high=1)
     zero_init_residual: bool | None = None
 

@@ -15,7 +15,7 @@ from resnets.recipes.recipe import Augment, Ema, Loss, Model, Optim, Recipe, Sch
 def recipe(model: str | None = None) -> Recipe:
     name = model or "resnet18"
     # A branch that begins as zero lets the first steps be large; only a residual network has such branches.
-    branches = zoo.find(name).spec.meeting == "residual"
+    branches = zoo.find(name).spec.block == "residual"
     return Recipe(
         name="scratch",
         model=Model(name=name, zero_init_residual=branches or None),

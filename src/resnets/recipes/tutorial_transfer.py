@@ -19,7 +19,7 @@ from resnets.recipes.recipe import Augment, Data, Freeze, Model, Optim, Recipe, 
 def recipe(model: str | None = None) -> Recipe:
     return Recipe(
         name="tutorial_transfer",
-        model=Model(name=model or "keras_resnet50", hidden=512, pool="avg"),
+        model=Model(name=model or "keras_resnet50", head_hidden_dim=512, pool="avg"),
         data=Data(
             imgsz=180,
             resize="stretch",

@@ -15,7 +15,11 @@ from resnets.training.autoconfig import RecipeBuilder
 from resnets.weights import pretrained
 from resnets.weights.hub import other_names
 
-SAME_TENSORS = ("drop_path_rate", "hidden", "pool")  # of `model`: published weights fit with any; the head is a new one
+SAME_TENSORS = (
+    "drop_path_rate",
+    "head_hidden_dim",
+    "pool",
+)  # of `model`: published weights fit with any; the head is a new one
 
 # What the arguments of `train` are called in a recipe.
 ARGUMENT_KEYS = {
@@ -109,7 +113,7 @@ def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], over
         return f"'{data}' is built in"
     if model is not None and model not in zoo.entries():
         return f"there are no published weights of '{model}'"
-    if zoo.spec(model or "resnet18").stem == "cifar":
+    if zoo.get_spec(model or "resnet18").stem == "cifar":
         return f"{model} is for small images"
     changed = [f"stem={given['stem']}"] if "stem" in given else []
     changed += [each.strip() for each in overrides if _changes_tensors(each.partition("=")[0].strip())]

@@ -215,7 +215,7 @@ def _max_views(context: TrainContext) -> int:
 
 def _num_views(context: TrainContext) -> int:
     """As many of them as fit into memory; 0 when the vectors of not even one do."""
-    of_one = 4 * context.net.head.features * (len(context.train_data.paths) + len(context.val_labels))  # bytes
+    of_one = 4 * context.net.head.in_features * (len(context.train_data.paths) + len(context.val_labels))  # bytes
     return min(_max_views(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(of_one, 1)))
 
 
@@ -226,7 +226,7 @@ def _compute(context: TrainContext, views: int) -> Features:
     # In fp32 whatever the precision of the training is: the head learns from these numbers in every epoch.
     runner = Runner(context.net.eval(), precision="fp32")
     job = runner.job(views * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
-    train = torch.empty(views, count, context.net.head.features)
+    train = torch.empty(views, count, context.net.head.in_features)
     own = train_data.plan
     plan = _CompleteEpoch(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _is_augmented(recipe))
     for view, positions, images in progress_bar(
@@ -235,11 +235,11 @@ def _compute(context: TrainContext, views: int) -> Features:
         total=views * -(-count // batch),
         unit="batches",
     ):
-        train[view, positions] = job.embed(images).cpu()
-    val = torch.empty(len(context.val_labels), context.net.head.features)
+        train[view, positions] = job.forward_pooled(images).cpu()
+    val = torch.empty(len(context.val_labels), context.net.head.in_features)
     if context.val is not None:
         for start, images in context.val.once():
-            val[start : start + len(images)] = job.embed(images).cpu()
+            val[start : start + len(images)] = job.forward_pooled(images).cpu()
     context.net.train(was_training)
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 

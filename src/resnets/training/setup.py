@@ -49,8 +49,8 @@ def dataset_info(source: Source, recipe: Recipe, parent: Checkpoint | None) -> D
         num_train=len(samples),
         shorter_sides=sides,
         model_size=spec.imgsz,
-        min_size=max(net.min_side, *net.strides.values()),  # smaller ones are taken, but leave a single place
-        features=net.head.features,
+        min_size=max(net.min_size, *net.strides.values()),  # smaller ones are taken, but leave a single place
+        features=net.head.in_features,
         weights_size=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and open_dataset.builtin_set(recipe.data.location),
     )
@@ -161,10 +161,10 @@ def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | No
     if spec.pool == "window":  # its last layer is made for one size of images
         spec = replace(spec, imgsz=side)
     net = _meta_network(spec)
-    if side < net.min_side:
+    if side < net.min_size:
         smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which does not shrink them at once"
         raise UserError(
-            f"{spec.name} needs images of {net.min_side} pixels at least; received `imgsz={side}`{smaller}."
+            f"{spec.name} needs images of {net.min_size} pixels at least; received `imgsz={side}`{smaller}."
         )
     freeze.apply(net, recipe.freeze)
     return spec
@@ -172,12 +172,12 @@ def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | No
 
 def _requested_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
     if parent is None:
-        return zoo.spec(recipe.model.name or "", classes=len(classes), **_spec_overrides(recipe))
+        return zoo.get_spec(recipe.model.name or "", num_classes=len(classes), **_spec_overrides(recipe))
     if recipe.model.name != parent.spec.name:
         raise UserError(
             f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`. Leave `model` out."
         )
-    return replace(parent.spec, classes=len(classes), **_spec_overrides(recipe))
+    return replace(parent.spec, num_classes=len(classes), **_spec_overrides(recipe))
 
 
 def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1) -> None:

@@ -38,7 +38,7 @@ class ImageOrFeatureModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         head = self.net.head
-        return head(x.flatten(1)) if x.shape[1:] == (head.features, 1, 1) else self.net(x)
+        return head(x.flatten(1)) if x.shape[1:] == (head.in_features, 1, 1) else self.net(x)
 
 
 @dataclass

@@ -15,14 +15,16 @@ from resnets.weights.checkpoint import UNTRAINED, Checkpoint
 from resnets.weights.formats.fold_temperature import FIRST
 
 
-def adapted(checkpoint: Checkpoint, *, classes: int | None, in_channels: int | None) -> tuple[Checkpoint, list[str]]:
+def adapted(
+    checkpoint: Checkpoint, *, num_classes: int | None, in_channels: int | None
+) -> tuple[Checkpoint, list[str]]:
     """The checkpoint with a new head and another first convolution where they are asked for, and what was done in words."""
     notes = []
     if in_channels is not None and in_channels != checkpoint.spec.in_channels:
         checkpoint, note = with_channels(checkpoint, in_channels)
         notes.append(note)
-    if classes is not None:
-        spec = replace(checkpoint.spec, classes=classes)
+    if num_classes is not None:
+        spec = replace(checkpoint.spec, num_classes=num_classes)
         body = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("head.")}
         # Neither the temperature nor the figures of the old head hold for the new one, which has no names.
         provenance = {**checkpoint.provenance, "head": UNTRAINED}
@@ -35,7 +37,7 @@ def adapted(checkpoint: Checkpoint, *, classes: int | None, in_channels: int | N
             metrics={},
             provenance=provenance,
         )
-        notes.append(f"a new, untrained head of {classes} classes in place of the old one")
+        notes.append(f"a new, untrained head of {num_classes} classes in place of the old one")
     return checkpoint, notes
 
 

@@ -2,7 +2,7 @@
 
 The header of the safetensors format holds text; under the key `resnets` stands one JSON object:
 
-    format       2; format 1 had other names, see `_RENAMED`, and its names of a stage's tensors begin with `stages.`
+    format       2; format 1 had other names, see `header_format`
     task         "classify"
     spec         the network, as `ResNetSpec.to_dict` writes it
     preprocess   how an image becomes its input, as `Preprocess.to_dict` writes it
@@ -37,18 +37,16 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec, build
+from resnets.weights import header_format
+from resnets.weights.header_format import FORMAT, KEY
 from resnets.weights.local_path import SUFFIX, locate
 from resnets.weights.readers import file_type
 
-FORMAT = 2
-KEY = "resnets"
 HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a mean image of 224x224) has about 3 MiB
 
 # What to do with a file of weights that is not ours.
 CONVERT = "Make it ours: resnets weights convert '{}' --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the answers mean nothing yet
-# Keys and values that had another spelling in format 1.
-_RENAMED = {"preprocess": {"colour": "color"}, "provenance": {"licence": "license"}}
 _FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "provenance")
 
 
@@ -73,15 +71,15 @@ class Checkpoint:
         names = self.classes
         if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise UserError("The class names of a checkpoint must be different from each other and not empty.")
-        if names and len(names) != self.spec.classes:
-            raise UserError(f"{len(names)} class names do not fit a network with {self.spec.classes} outputs.")
+        if names and len(names) != self.spec.num_classes:
+            raise UserError(f"{len(names)} class names do not fit a network with {self.spec.num_classes} outputs.")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UserError(f"The temperature must be a positive number; received {self.temperature}.")
 
     @property
     def shown(self) -> tuple[str, ...]:
         """What to call the outputs: the names of the classes, or "output 0", "output 1", … where there are none."""
-        return self.classes or tuple(f"output {number}" for number in range(self.spec.classes))
+        return self.classes or tuple(f"output {number}" for number in range(self.spec.num_classes))
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -143,7 +141,7 @@ def network(checkpoint: Checkpoint) -> ResNet:
         UserError: tensors are missing, left over or of another shape or kind than the spec says.
     """
     # Every block has tensors, so a spec with more blocks than the file has tensors is refused before it is built.
-    blocks = sum(checkpoint.spec.depths)
+    blocks = sum(checkpoint.spec.num_blocks)
     if blocks > len(checkpoint.tensors):
         raise UserError(f"A network of {blocks} blocks does not fit a checkpoint of {len(checkpoint.tensors)} tensors.")
     try:
@@ -195,12 +193,8 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
     if header.keys() != {"format", *_FIELDS}:
         odd = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
         raise UserError(f"has a header that is not one of format {header['format']}: {odd}.")
-    if header["format"] == 1:
-        tensors = {name.removeprefix("stages."): tensor for name, tensor in tensors.items()}
-    for part, names in _RENAMED.items():
-        header[part] = {names.get(key, key): value for key, value in header[part].items()}
-    if header["preprocess"].get("color") == "grey":
-        header["preprocess"]["color"] = "gray"
+    header = header_format.upgrade(header)
+    tensors = {header_format.upgrade_tensor_name(name): tensor for name, tensor in tensors.items()}
     classes, provenance = tuple(header["classes"]), header["provenance"]
     # Earlier releases numbered the outputs of a converted file without names, and kept the numbers as names.
     if "converted_from" in provenance and "class_names" not in provenance and classes == numbers(len(classes)):

@@ -37,7 +37,7 @@ class Request:
 
     Attributes:
         model: the network of the zoo that the file holds; asked for where the tensors fit several.
-        settings: of the network, where it differs from the zoo's, such as `{"zero_both_sides": True}`.
+        settings: of the network, where it differs from the zoo's, such as `{"zero_pad_both_sides": True}`.
         map: path of a TOML file, see `usermap`.
         preprocess: "imagenet", "caffe" or "tf".
         wrapper, prefix: the keys under which the network lies in the file, with dots between, and what stands before its names
@@ -58,7 +58,7 @@ class Request:
     ignore: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     no_top: bool = False
-    classes: int | None = None
+    num_classes: int | None = None
     in_channels: int | None = None
 
 
@@ -95,15 +95,17 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     source = load(path, request)
     if to == "resnets" and request.no_top and source.checkpoint.provenance.get("head") != checkpoints.UNTRAINED:
         raise UserError(
-            f"`no_top` has no effect on '{path}' with `to=resnets`: `classes=10` gives it a new head, of 10 classes."
+            f"`no_top` has no effect on '{path}' with `to=resnets`: `num_classes=10` gives it a new head, of 10 classes."
         )
-    checkpoint, notes = adapt.adapted(source.checkpoint, classes=request.classes, in_channels=request.in_channels)
+    checkpoint, notes = adapt.adapted(
+        source.checkpoint, num_classes=request.num_classes, in_channels=request.in_channels
+    )
     lines = [*source.notes, *notes]
     if to == "resnets":
         checkpoints.save(out, checkpoint)
         return [*lines, f"{out}: {checkpoint.spec.name}, {len(checkpoint.tensors)} tensors, each used once"]
     module = registry.find(to)
-    untrained = checkpoint.provenance.get("head") == checkpoints.UNTRAINED and request.classes is None
+    untrained = checkpoint.provenance.get("head") == checkpoints.UNTRAINED and request.num_classes is None
     top = not (request.no_top or untrained)
     name = module.write(out, checkpoint, top=top)
     head = "" if top else " without its top"
@@ -113,10 +115,10 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
 
 def _check_request(request: Request, to: str) -> None:
     """Refuse what would have no effect beside the rest."""
-    if request.classes is not None and request.class_names:
-        raise UserError("`class_names` has no effect with `classes`: a new, untrained head has no names.")
+    if request.num_classes is not None and request.class_names:
+        raise UserError("`class_names` has no effect with `num_classes`: a new, untrained head has no names.")
     if request.no_top and to != "resnets":
-        for name in ("classes", "class_names"):
+        for name in ("num_classes", "class_names"):
             if getattr(request, name):
                 raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
 
@@ -272,8 +274,8 @@ def _mapped(path: Path, given: custom_keymap.UserMap, request: Request) -> Sourc
     cut = find_network.whole(
         foreigners.read(path), wrapper=wrapper, prefix=prefix or "", ignore=(*given.ignore, *request.ignore)
     )
-    plain = zoo.spec(model, **{**given.settings, **request.settings})
-    spec = dataclasses.replace(plain, classes=len(given.classes) or plain.classes)
+    plain = zoo.get_spec(model, **{**given.settings, **request.settings})
+    spec = dataclasses.replace(plain, num_classes=len(given.classes) or plain.num_classes)
     names = {name: each for name, each in cut.foreign.tensors.items() if name != "n_averaged"}
     tensors = given.keymap(spec).ours(names)
     guess = Guess(spec, "map", (), preprocess=given.preprocess)
@@ -293,7 +295,7 @@ def _described(checkpoint: Checkpoint, request: Request) -> Checkpoint:
             raise UserError(f"`preprocess` is one of {', '.join(PREPROCESS)}; received '{request.preprocess}'.")
         side = checkpoint.preprocess.size[0]
         checkpoint = dataclasses.replace(checkpoint, preprocess=PREPROCESS[request.preprocess](side))
-    if request.class_names and not request.classes:
+    if request.class_names and not request.num_classes:
         provenance = {**checkpoint.provenance, "class_names": "given"}
         checkpoint = dataclasses.replace(checkpoint, classes=request.class_names, provenance=provenance)
     return checkpoint
@@ -309,16 +311,23 @@ def _preprocess(guess: Guess) -> Preprocess:
 def _class_names(foreign: Foreign, guess: Guess) -> tuple[tuple[str, ...], str]:
     """The names of the classes, () where they are not known, and where they come from in words."""
     module = registry.FORMATS.get(guess.format)
-    if module and hasattr(module, "class_names") and len(names := module.class_names(foreign)) == guess.spec.classes:
+    if (
+        module
+        and hasattr(module, "class_names")
+        and len(names := module.class_names(foreign)) == guess.spec.num_classes
+    ):
         return distinct(names), "class names: those of config.json"
     labels = foreign.attributes.get("labels", {})
     for where, names in labels.items():
-        if len(names) == guess.spec.classes and not huggingface.placeholders(names):
+        if len(names) == guess.spec.num_classes and not huggingface.placeholders(names):
             return distinct(names), f"class names: those under '{where}'"
     other = f" ({', '.join(f'{len(names)} under {where}' for where, names in labels.items())})" if labels else ""
-    if guess.spec.classes == 1000:
+    if guess.spec.num_classes == 1000:
         return distinct(imagenet_classes.NAMES), f"class names: assumed to be ImageNet's, in its usual order{other}"
-    return (), f"class names: the file has none for its {guess.spec.classes} outputs{other}; `class_names` gives them"
+    return (
+        (),
+        f"class names: the file has none for its {guess.spec.num_classes} outputs{other}; `class_names` gives them",
+    )
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -96,7 +96,9 @@ class Inspection:
             "depth": str(depth(specs[0])),
             "variant": " or ".join(dict.fromkeys(variant(spec) for spec in specs)),
             "channels": str(specs[0].in_channels),
-            "classes": str(specs[0].classes) if has_top(self.foreign) else f"no top that {first.format} has a name for",
+            "classes": str(specs[0].num_classes)
+            if has_top(self.foreign)
+            else f"no top that {first.format} has a name for",
         }
         lines = [f"{name + ':':10}{value}" for name, value in shown.items()]
         lines += self.places()
@@ -231,18 +233,18 @@ def has_top(foreign: Foreign | None) -> bool:
 
 def depth(spec: ResNetSpec) -> int:
     """Layers as the papers count them: convolutions of the branches, the stem and the head."""
-    return {"basic": 2, "bottleneck": 3, "single": 1}[spec.branch] * sum(spec.depths) + 2
+    return {"basic": 2, "bottleneck": 3, "single": 1}[spec.branch] * sum(spec.num_blocks) + 2
 
 
 def family(spec: ResNetSpec) -> str:
     """In a few words."""
-    wide = spec.branch == "bottleneck" and 4 * spec.inner_widths[0] > spec.widths[0]
+    wide = spec.branch == "bottleneck" and 4 * spec.mid_channels[0] > spec.out_channels[0]
     words = [
         "Keras Applications'" if spec.name.startswith("keras") else "",
         "CIFAR" if spec.stem == "cifar" else "",
-        "plain network" if spec.meeting == "plain" else "pre-activation" if spec.preactivation else "",
-        {"se": "SE-", "cbam": "CBAM-"}.get(spec.gate, "") + "ResNeXt" if spec.groups > 1 else
-        "Wide ResNet" if wide else "" if spec.meeting == "plain" else {"se": "SE-ResNet"}.get(spec.gate, "ResNet"),
+        "plain network" if spec.block == "plain" else "pre-activation" if spec.preactivation else "",
+        {"se": "SE-", "cbam": "CBAM-"}.get(spec.attention, "") + "ResNeXt" if spec.groups > 1 else
+        "Wide ResNet" if wide else "" if spec.block == "plain" else {"se": "SE-ResNet"}.get(spec.attention, "ResNet"),
     ]  # fmt: skip
     return " ".join(word for word in words if word)
 
@@ -253,9 +255,9 @@ def variant(spec: ResNetSpec) -> str:
     if spec.branch == "bottleneck":
         words.append(f"stride in the {'3x3' if spec.stride_at == '3x3' else 'first 1x1'}")
     if spec.shortcut == "A":
-        words.append(f"option A, zeros {'on both sides' if spec.zero_both_sides else 'after the channels'}")
+        words.append(f"option A, zeros {'on both sides' if spec.zero_pad_both_sides else 'after the channels'}")
     else:
-        words.append("no shortcuts" if spec.meeting == "plain" else f"option {spec.shortcut}")
+        words.append("no shortcuts" if spec.block == "plain" else f"option {spec.shortcut}")
     return ", ".join(words)
 
 
@@ -275,7 +277,7 @@ def chosen(inspection: Inspection, model: str | None, settings: Mapping[str, Any
         named = [guess for guess in guesses if guess.spec.name == model]
         seen = guesses[0].spec
         guesses = named or [dataclasses.replace(guesses[0], spec=dataclasses.replace(
-            zoo_spec, classes=seen.classes, in_channels=seen.in_channels))]  # fmt: skip
+            zoo_spec, num_classes=seen.num_classes, in_channels=seen.in_channels))]  # fmt: skip
     known = [field.name for field in dataclasses.fields(ResNetSpec)]
     for key in settings:
         if key not in known:

@@ -60,7 +60,7 @@ def packaged(path: str | Path) -> Path:
 
 
 def _missing_hint(path: Path) -> str:
-    if path.name in zoo.names():
+    if path.name in zoo.list_models():
         return (
             f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
             f"or `resnets weights list {path.name}` for published ones."

@@ -23,7 +23,7 @@ from resnets.weights.hub.catalog import Published
 from resnets.weights.readers import read_any as foreigners
 from resnets.weights.readers.read_any import Foreign
 
-CONVERSION = 1  # a new one converts again what an older release kept
+CONVERSION = 2  # a new one converts again what an older release kept
 
 
 def chosen(weights: str, model: str | None) -> str:
@@ -93,41 +93,43 @@ def checkpoint(name: str) -> Checkpoint:
     return checkpoints.read(locate(name))
 
 
-def create(
+def create_model(
     name: str,
     *,
     weights: object = "none",
-    classes: int | None = None,
+    num_classes: int | None = None,
     in_channels: int = 3,
     include_top: bool = True,
     pooling: str | None = None,
     **overrides: Any,
 ) -> ResNet | Backbone:
-    """A network of the zoo: `create("resnet50", classes=5)`, or `create("resnet50", weights="imagenet", classes=5)`.
+    """A network by name, such as `create_model("resnet50", num_classes=5)`.
 
     Args:
-        name: as `resnets models` lists them.
+        name: a name that `list_models` returns.
         weights: "none" or None for a freshly initialized network; "imagenet", "DEFAULT" or True for the best published
-            ones; "IMAGENET1K_V1" or a member of torchvision's enums; a name of `resnets weights list`, which may also
-            stand in the place of `name`; or a checkpoint or run folder.
-        classes: outputs. Where the weights have others, the last layer is a new one.
-        in_channels: of the image. For 1, the weights of three channels are added up; from 4 on, the new ones are zero.
-        include_top: as in Keras Applications: False leaves the head out.
-        pooling: without the top: None for maps (N, C, h, w), "avg" or "max" for vectors (N, C).
-        overrides: other attributes of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights. `num_classes`,
-            `in_chans` and `pretrained` are understood as in torchvision and timm; `num_classes=0` gives pooled vectors.
+            ones; "IMAGENET1K_V1" or a member of torchvision's enums; a name that `resnets weights list` prints, which may also
+            be given as `name`; or the path of a checkpoint or run directory.
+        num_classes: number of outputs; 0 for pooled features. Where the weights have another number, the last layer is new.
+        in_channels: channels of the image. For 1, the kernels of three channels are added; from 4 on, new kernels are zero.
+        include_top: False leaves the head out, as in Keras Applications.
+        pooling: without the head: None for feature maps (N, C, h, w), "avg" or "max" for pooled features (N, C).
+        overrides: other fields of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights. `in_chans` and `pretrained`
+            are accepted as in timm.
 
-    It takes (N, in_channels, H, W) float images and gives (N, classes) logits; see `ResNet` for the rest.
+    Returns:
+        A network in training mode, or in evaluation mode if it has weights: images (N, in_channels, H, W), float, to logits
+        (N, num_classes).
 
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
     overrides = other_names.arguments(overrides, name)
-    for key, given in (("classes", classes is not None), ("in_channels", in_channels != 3)):
+    for key, given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
         if key in overrides and given:
             raise UserError(f"`{key}` was given twice, once as another library calls it.")
     pretrained = overrides.pop("pretrained", None)
-    classes, in_channels = overrides.pop("classes", classes), overrides.pop("in_channels", in_channels)
+    num_classes, in_channels = overrides.pop("num_classes", num_classes), overrides.pop("in_channels", in_channels)
     if pretrained is not None and weights != "none":
         raise UserError("`pretrained` and `weights` say two things of one value; leave one of them out.")
     if pretrained is not None:
@@ -135,22 +137,22 @@ def create(
     if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
         name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
     weights = other_names.meaning(weights, name)
-    if classes == 0:
-        include_top, classes = False, None
+    if num_classes == 0:
+        include_top, num_classes = False, None
         pooling = pooling or "avg"
     if include_top and pooling is not None:
         raise UserError(f"pooling={pooling!r} goes with include_top=False; the head has its own.")
-    if not include_top and classes is not None:
-        raise UserError(f"Without its top a network has no classes; received classes={classes}.")
-    net = _whole(name, weights, classes, in_channels, overrides)
+    if not include_top and num_classes is not None:
+        raise UserError(f"Without its head a network has no classes; received num_classes={num_classes}.")
+    net = _whole(name, weights, num_classes, in_channels, overrides)
     return net if include_top else net.backbone(pooling)
 
 
 def _whole(
-    name: str, weights: str | Path, classes: int | None, in_channels: int, overrides: Mapping[str, Any]
+    name: str, weights: str | Path, num_classes: int | None, in_channels: int, overrides: Mapping[str, Any]
 ) -> ResNet:
     if str(weights) == "none":
-        return zoo.create(name, classes=classes, in_channels=in_channels, **overrides)
+        return zoo.create_model(name, num_classes=num_classes, in_channels=in_channels, **overrides)
     if overrides:
         raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
     zoo.find(name)
@@ -160,8 +162,8 @@ def _whole(
     found = checkpoints.read(chosen(given, name))
     if found.spec.name != name:
         raise UserError(f"The weights are of {found.spec.name}; received '{name}'.")
-    others = classes if classes != found.spec.classes else None
-    found, notes = adapt.adapted(found, classes=others, in_channels=in_channels)
+    others = num_classes if num_classes != found.spec.num_classes else None
+    found, notes = adapt.adapted(found, num_classes=others, in_channels=in_channels)
     for note in notes:
         log(note)
     return checkpoints.network(found)
@@ -169,11 +171,11 @@ def _whole(
 
 def _converted(entry: Published, path: Path) -> Checkpoint:
     spec, foreign = entry.spec(), keras.named(foreigners.read(path))
-    top = entry.classes > 0
+    top = entry.num_classes > 0
     keymap = registry.find(entry.format).keymap(spec, top=top)
     tensors = keymap.ours(foreign.tensors)
     if not top:
-        log(f"{entry.name} has no last layer: a new, untrained one for {spec.classes} classes")
+        log(f"{entry.name} has no last layer: a new, untrained one for {spec.num_classes} classes")
         tensors |= adapt.new_head(spec)
     return Checkpoint(
         spec=spec,

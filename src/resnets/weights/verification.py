@@ -33,7 +33,7 @@ TOLERANCE = (
 EXACT = 1e-4  # of the largest logit, where both networks see the same tensors, in float32
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
-# Heights and widths of the images that are made where none are given; as factors of the side that the network sees.
+# Heights and out_channels of the images that are made where none are given; as factors of the side that the network sees.
 SHAPES = ((1, 1), (2, 1), (1, 2), (1.5, 2), (2, 1.5), (3, 1), (1, 3), (2.5, 2.5))
 
 Prepare = Callable[[Path], Tensor]  # (C, h, w)
@@ -141,7 +141,7 @@ def verify(
         )
     sources = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
     _check_alike(
-        [(path, source.checkpoint.spec.in_channels, source.checkpoint.spec.classes) for path, source in sources]
+        [(path, source.checkpoint.spec.in_channels, source.checkpoint.spec.num_classes) for path, source in sources]
     )
     notes: list[str] = []
     ways: list[_Way] = []

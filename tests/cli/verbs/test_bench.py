@@ -104,7 +104,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
             "bench tiny --backends reference --precision bf16",
             "--precision bf16 has no effect with --backends reference",
         ),
-        ("bench tutorial_resnet50 --imgsz 8", "least side"),
+        ("bench tutorial_resnet50 --imgsz 8", "too small for this network"),
         ("predict one.safetensors data --precision int8", "received 'int8'"),
         ("evaluate one.safetensors data --backend opnvino", "Did you mean 'openvino'?"),
     ],

@@ -25,7 +25,7 @@ def test_every_network_is_listed_with_its_figures(
     lines = shown(capsys).splitlines()
     assert max(map(len, lines)) <= width
     begins = {line.split()[0]: line for line in lines if line[:1].isalpha()}
-    for name in zoo.names():
+    for name in zoo.list_models():
         entry = zoo.find(name)
         assert f"{entry.parameters:,}" in begins[name]
         assert f" at {entry.imgsz:3}" in begins[name]
@@ -43,14 +43,14 @@ def test_at_160_columns_and_in_a_pipe_a_network_takes_one_line(
     monkeypatch.delenv("COLUMNS", raising=False)
     lines = shown(capsys).splitlines()
     table = lines[: lines.index("Papers and files:")]
-    assert len(table) == len(zoo.names()) + 3  # heading, rule, empty line
+    assert len(table) == len(zoo.list_models()) + 3  # heading, rule, empty line
     assert not any("\x1b" in line for line in lines)
 
 
 def test_a_pattern_chooses(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, "keras_*").count("Keras Applications") == 6 + 2
     found = json.loads(shown(capsys, "highway", "--json"))
-    assert [network["name"] for network in found] == zoo.names("highway")
+    assert [network["name"] for network in found] == zoo.list_models("highway")
 
 
 def test_programs_get_numbers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def test_programs_get_numbers(capsys: pytest.CaptureFixture[str]) -> None:
         "parameters": 1_727_962,
         "multiply_adds": 252_887_680,
         "imgsz": 32,
-        "classes": 10,
+        "num_classes": 10,
         "published_error": zoo.find("cifar_resnet110").error,
     }
     (found,) = json.loads(shown(capsys, "tutorial*", "--json"))

@@ -33,7 +33,7 @@ def test_a_narrow_terminal_folds_the_table(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_programs_get_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(shown(capsys, "tiny", "--json", "--imgsz", "48x64", "--classes", "7", "--in-channels", "1"))
+    found = json.loads(shown(capsys, "tiny", "--json", "--imgsz", "48x64", "--num-classes", "7", "--in-channels", "1"))
     assert (found["name"], found["imgsz"]) == ("tiny", [48, 64])
     assert found["layers"][0]["shape"] == [None, 1, 48, 64]
     assert found["layers"][-1] == {
@@ -51,7 +51,7 @@ def test_programs_get_numbers(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_settings_change_the_network(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("resnet18", "--imgsz", "32", "--set", "stem=cifar", "--set", "depths=1,1,1,1", "--set", "shortcut=A")
+    words = ("resnet18", "--imgsz", "32", "--set", "stem=cifar", "--set", "num_blocks=1,1,1,1", "--set", "shortcut=A")
     found = json.loads(shown(capsys, *words, "--json"))
     names = [layer["name"] for layer in found["layers"]]
     assert "stem.pool" not in names
@@ -81,7 +81,7 @@ def test_the_drawing_is_written_beside_the_table(
     ("words", "message"),
     [
         ("resnet5O", "'resnet5O'. Did you mean 'resnet50'?"),
-        ("tutorial_resnet50 --imgsz 8", "8x8; the least side is 11"),
+        ("tutorial_resnet50 --imgsz 8", "8x8 are too small for this network; the least height and width are 11"),
         ("resnet18 --imgsz 0", "received '0'"),
         ("resnet18 --imgsz wide", "received 'wide'"),
         ("resnet18 --layout bhwc", "Unknown layout 'bhwc'"),
@@ -89,7 +89,7 @@ def test_the_drawing_is_written_beside_the_table(
         ("resnet18 --set name=other", "received 'name=other'"),
         ("resnet18 --set stam=cifar", "'stam'. Did you mean 'stem'?"),
         ("resnet18 --set stem=cifr", "received 'cifr'"),
-        ("resnet18 --classes 0", "received 0"),
+        ("resnet18 --num-classes 0", "received 0"),
         ("resnet18 --in-channels -1", "received -1"),
         ("tiny --draw tiny.jpg", "'tiny.jpg'"),
     ],

@@ -66,7 +66,7 @@ def test_what_is_here_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_has_every_fact(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = json.loads(shown(capsys, "resnetv2_50.a1h_in1k", "--json"))
-    assert row["overrides"] == {"stride_at": "3x3", "stem_raw": True}
+    assert row["overrides"] == {"stride_at": "3x3", "stem_preact": True}
     assert (row["top1"], row["measured"], row["file"]) == (81.398, "288/288", None)
     assert row["address"].endswith("/timm/resnetv2_50.a1h_in1k/resolve/main/model.safetensors")
 
@@ -79,6 +79,6 @@ def test_an_unknown_pattern(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_weights_of_the_package_are_always_here(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = json.loads(shown(capsys, "cifar_resnet20.cifar10", "--json"))
-    assert (row["model"], row["classes"]) == ("cifar_resnet20", 10)
+    assert (row["model"], row["num_classes"]) == ("cifar_resnet20", 10)
     assert Path(row["file"]).is_file()
     assert shown(capsys, "cifar10").splitlines()[-1].rstrip().endswith("yes")

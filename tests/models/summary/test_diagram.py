@@ -27,7 +27,7 @@ NAMES = [
 
 def net_of(name: str, **changes: Any) -> torch.nn.Module:
     with torch.device("meta"):
-        return zoo.create(name, **changes)
+        return zoo.create_model(name, **changes)
 
 
 def drawn(name: str) -> Figure:
@@ -117,6 +117,6 @@ def test_other_formats_and_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="Cannot write"):
         diagram.draw(net_of("tiny"), tmp_path / "file" / "net.svg", 32)
-    with pytest.raises(ValueError, match="least side"):
+    with pytest.raises(ValueError, match="too small for this network"):
         diagram.draw(net_of("tutorial_resnet50"), tmp_path / "net.svg", 8)
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

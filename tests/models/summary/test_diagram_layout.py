@@ -13,7 +13,7 @@ from resnets.models.summary.diagram_layout import Anatomy, Piece, anatomy
 
 def anatomy_of(name: str, **changes: Any) -> Anatomy:
     with torch.device("meta"):
-        net = zoo.create(name, **changes)
+        net = zoo.create_model(name, **changes)
     return anatomy(net, zoo.find(name).imgsz)
 
 
@@ -79,7 +79,7 @@ def test_where_a_shortcut_begins_in_a_preactivation_network() -> None:
     assert not other.shortcut.shared
 
 
-def test_a_gate_is_one_piece_and_groups_are_told() -> None:
+def test_attention_is_one_piece_and_groups_are_told() -> None:
     block = anatomy_of("se_resnet18").stages[0].runs[0][0]
     assert texts(block.branch)[-1] == "Squeeze Excite"
     block = anatomy_of("resnext50_32x4d").stages[0].runs[0][0]
@@ -100,7 +100,7 @@ def test_stochastic_depth_wraps_a_branch_without_hiding_it() -> None:
 
 def test_the_drawing_follows_the_modules_and_not_the_name() -> None:
     with torch.device("meta"):
-        net = zoo.create("resnet18")
+        net = zoo.create_model("resnet18")
     del net.stages["stage3"].block2
     net.stages["stage4"].block2.shortcut = torch.nn.Conv2d(512, 512, 1, device="meta")
     parts = anatomy(net, 224)

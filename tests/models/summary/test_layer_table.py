@@ -25,7 +25,7 @@ TOTALS = layer_table.Totals(25_636_712, 25_583_592, 53_120)
 
 def on_meta(name: str, **changes: Any) -> torch.nn.Module:
     with torch.device("meta"):
-        return zoo.create(name, **changes)
+        return zoo.create_model(name, **changes)
 
 
 def facts(rows: Sequence[Row]) -> list[tuple[object, ...]]:
@@ -169,7 +169,7 @@ def test_multiply_adds_are_half_of_torchs_operations(name: str, size: int | tupl
     assert layer_table.multiply_adds(net, size) * 2 == counter.get_total_flops()
 
 
-SHALLOW = [name for name in zoo.names() if not re.search(r"101|1001|110|152|164|200|1202", name)]
+SHALLOW = [name for name in zoo.list_models() if not re.search(r"101|1001|110|152|164|200|1202", name)]
 
 
 @pytest.mark.parametrize("name", SHALLOW)
@@ -182,7 +182,7 @@ def test_the_rows_of_every_network_are_whole(name: str) -> None:
     for place, row in enumerate(rows):
         assert all(names.index(source) < place for source in row.connected_to)
     assert rows[0].type == "InputLayer"
-    assert rows[-1].shape == (None, entry.spec.classes)
+    assert rows[-1].shape == (None, entry.spec.num_classes)
     totals = layer_table.totals(net)
     assert sum(row.parameters for row in rows) == totals.parameters
     assert totals.trainable == entry.parameters
@@ -206,13 +206,13 @@ def test_twelve_hundred_layers() -> None:
     assert sum(row.type == "Conv2D" for row in rows) == 1201
 
 
-def test_what_gates_compute_is_in_the_table() -> None:
+def test_attention_is_in_the_table() -> None:
     rows = {row.name: row for row in layer_table.rows(on_meta("cbam_resnet18"), 64)}
-    gate = "stage1.block1.branch.gate"
-    once, again = rows[f"{gate}.expand"], rows[f"{gate}.expand_1"]
+    attention = "stage1.block1.branch.attention"
+    once, again = rows[f"{attention}.expand"], rows[f"{attention}.expand_1"]
     assert (once.parameters, again.parameters) == (4 * 64 + 64, 0)  # one layer that is called twice
-    assert once.connected_to == (f"{gate}.act",)
-    assert again.connected_to == (f"{gate}.act_1",)
+    assert once.connected_to == (f"{attention}.act",)
+    assert again.connected_to == (f"{attention}.act_1",)
     highway = {row.name: row for row in layer_table.rows(on_meta("cifar_highway20"), 32)}
     block = "stage1.block1"
     assert highway[f"{block}.add"].connected_to == (f"{block}.mul", f"{block}.mul_1")
@@ -220,7 +220,7 @@ def test_what_gates_compute_is_in_the_table() -> None:
 
 
 def test_frozen_parameters_do_not_count_as_trainable() -> None:
-    net = zoo.create("tiny")
+    net = zoo.create_model("tiny")
     before = layer_table.totals(net)
     for parameter in net.stem.parameters():
         parameter.requires_grad = False

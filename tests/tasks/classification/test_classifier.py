@@ -170,17 +170,17 @@ def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier,
 
 
 def test_images_of_any_size_where_nothing_is_resized(world) -> None:
-    net = zoo.create("tiny", classes=2, stem="valid")  # which takes nothing below 11 pixels
+    net = zoo.create_model("tiny", num_classes=2, stem="valid")  # which takes nothing below 11 pixels
     whole = Preprocess(size=(32, 32), resize="none", resize_to=None, crop="none")
     classifier = Classifier(net, whole, ("a", "b"))
     answers = classifier.predict([*world.paths, np.zeros((2, 60, 3), dtype=np.uint8)], batch=100)
     assert all(answer.label for answer in answers[:-1])
-    assert "least side" in (answers[-1].error or "")
+    assert "too small for this network" in (answers[-1].error or "")
     assert dict(answers[1].top) == pytest.approx(dict(classifier.predict(world.paths[1])[0].top), rel=1e-4)
 
 
 def test_double_precision_networks_are_fed_doubles(world) -> None:
-    classifier = Classifier(zoo.create("tiny", classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
+    classifier = Classifier(zoo.create_model("tiny", num_classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
     found = evaluate([classifier], [Sample(world.paths[0], "a")])
     assert found.computed == {"backend": "reference", "precision": "fp64"}

@@ -125,7 +125,9 @@ def test_crops_of_a_image_that_is_used_as_a_whole(world) -> None:
     classifier = Classifier(load(world.checkpoint).net, Preprocess.tf(32), ("red", "green", "blue"))
     with pytest.raises(UserError, match="as a whole"):
         evaluate([classifier], world.samples, crops=10)
-    fixed = Classifier(zoo.create("notes_resnet50", classes=3), Preprocess.imagenet(64), ("red", "green", "blue"))
+    fixed = Classifier(
+        zoo.create_model("notes_resnet50", num_classes=3), Preprocess.imagenet(64), ("red", "green", "blue")
+    )
     with pytest.raises(UserError, match="takes 64 pixels only"):
         evaluate([fixed], world.samples, scales=(64, 96))
 

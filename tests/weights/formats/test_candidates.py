@@ -17,8 +17,8 @@ from resnets.weights.formats.keymap import wanted
 from resnets.weights.readers.read_any import Foreign
 
 MAKERS = {"timm": [timm.spec_of(name) for name in ("resnet18", "resnet50d", "seresnet18", "resnetv2_50")],
-          "torchvision": [zoo.spec("resnet50"), zoo.spec("cifar_resnet20")],
-          "huggingface": [zoo.spec("resnet18"), zoo.spec("resnet50_v1")]}  # fmt: skip
+          "torchvision": [zoo.get_spec("resnet50"), zoo.get_spec("cifar_resnet20")],
+          "huggingface": [zoo.get_spec("resnet18"), zoo.get_spec("resnet50_v1")]}  # fmt: skip
 
 
 @cache

@@ -19,9 +19,12 @@ from resnets.weights.formats import fold_temperature
 
 def tiny(**changes: object) -> Checkpoint:
     torch.manual_seed(0)
-    spec = zoo.spec("tiny", classes=3)
+    spec = zoo.get_spec("tiny", num_classes=3)
     plain = Checkpoint(
-        spec, Preprocess.plain(32, (0.5,) * 3, (0.2,) * 3), ("a", "b", "c"), zoo.create("tiny", classes=3).state_dict()
+        spec,
+        Preprocess.plain(32, (0.5,) * 3, (0.2,) * 3),
+        ("a", "b", "c"),
+        zoo.create_model("tiny", num_classes=3).state_dict(),
     )
     return dataclasses.replace(plain, **changes)
 
@@ -76,5 +79,5 @@ def test_bgr_becomes_rgb(preprocess: Preprocess) -> None:
 
 
 def test_a_new_head_has_neither_temperature_nor_figures() -> None:
-    found, _ = adapted(tiny(temperature=2.0, metrics={"top1": 0.9}), classes=4, in_channels=None)
+    found, _ = adapted(tiny(temperature=2.0, metrics={"top1": 0.9}), num_classes=4, in_channels=None)
     assert (found.temperature, dict(found.metrics)) == (1.0, {})

@@ -37,7 +37,7 @@ def test_what_is_in_the_package() -> None:
 def test_every_file_is_a_whole_checkpoint_that_says_how_good_it_is(name: str) -> None:
     found = checkpoints.read(name)  # its checksum is compared
     entry = bundled.entries()[name]
-    assert (found.spec.name, found.spec.classes) == (entry.model, entry.classes)
+    assert (found.spec.name, found.spec.num_classes) == (entry.model, entry.num_classes)
     assert name.startswith(f"{entry.model}.")
     assert entry.megabytes < 2
     assert not catalog.known(name)
@@ -93,7 +93,7 @@ def test_it_answers_offline_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     Image.new("RGB", (60, 40), (90, 140, 200)).save(image)
     (answer,) = resnets.load(NAME).predict([image])
     assert answer.label in checkpoints.read(NAME).classes
-    net = resnets.create("cifar_resnet20", weights=NAME, classes=3)
+    net = resnets.create_model("cifar_resnet20", weights=NAME, num_classes=3)
     assert net.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
 
 

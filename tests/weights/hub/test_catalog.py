@@ -55,7 +55,7 @@ def test_torchvisions_facts(name: str) -> None:
     assert re.fullmatch("sha256:[0-9a-f]{8}", entry.digest)
     assert (entry.top1, entry.top5) == (metrics["acc@1"], metrics["acc@5"])
     assert entry.megabytes == weights.meta["_file_size"]
-    assert entry.classes == len(weights.meta["categories"])
+    assert entry.num_classes == len(weights.meta["categories"])
     assert entry.preprocess() == Preprocess(
         size=tuple(transforms.crop_size * 2),
         resize_to=transforms.resize_size[0],
@@ -71,7 +71,7 @@ def test_timms_facts(name: str) -> None:
     entry, given = ENTRIES[name], get_pretrained_cfg(name)
     assert entry.address == f"https://huggingface.co/{given.hf_hub_id}/resolve/main/model.safetensors"
     assert entry.digest == ""
-    assert (entry.classes, entry.license) == (given.num_classes, given.license)
+    assert (entry.num_classes, entry.license) == (given.num_classes, given.license)
     side = given.input_size[1]
     assert entry.preprocess() == Preprocess(
         size=(side, side),
@@ -137,7 +137,7 @@ def test_kerass_facts(name: str) -> None:
     assert entry.file_name == f"{own}_weights_tf_dim_ordering_tf_kernels{'_notop' if notop else ''}.h5"
     assert entry.address == keras_resnet.BASE_WEIGHTS_PATH + entry.file_name
     assert entry.digest == f"md5:{keras_resnet.WEIGHTS_HASHES[own][notop]}"
-    assert entry.classes == (0 if notop else 1000)
+    assert entry.num_classes == (0 if notop else 1000)
     assert entry.preprocess() == (Preprocess.tf() if own.endswith("v2") else Preprocess.caffe())
 
 
@@ -145,7 +145,7 @@ def test_kerass_facts(name: str) -> None:
 def test_every_entry_is_whole(name: str) -> None:
     entry = ENTRIES[name]
     assert zoo.find(entry.model)
-    assert entry.spec().classes == 1000
+    assert entry.spec().num_classes == 1000
     assert entry.address.startswith("https://")
     assert entry.preprocess().size == (entry.side, entry.side)
     assert (entry.top1 is None) == (entry.measured == "") == (entry.protocol == "")
@@ -192,7 +192,7 @@ def test_the_best(model: str, name: str) -> None:
 def test_the_best_is_the_best_of_those_that_can_be_compared() -> None:
     for model in {entry.model for entry in ENTRIES.values()}:
         best = catalog.best(model)
-        assert best.classes == 1000
+        assert best.num_classes == 1000
         assert "-nc" not in best.license
         rivals = [
             entry

@@ -1,4 +1,4 @@
-"""The words of torchvision, timm and Keras, as names of weights and as arguments of `create`."""
+"""The words of torchvision, timm and Keras, as names of weights and as arguments of `create_model`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,17 @@ def test_weights_of_another_networks_enum_are_refused():
     with pytest.raises(
         UserError, match=r"ResNet18_Weights\.IMAGENET1K_V1 are of 'resnet18'; received the network 'resnet50'"
     ):
-        resnets.create("resnet50", weights=ResNet18_Weights.DEFAULT)
+        resnets.create_model("resnet50", weights=ResNet18_Weights.DEFAULT)
 
 
 @pytest.mark.parametrize(
     "arguments", [{}, {"weights": None}, {"pretrained": False}, {"weights": "none", "progress": False}]
 )
 def test_a_network_without_weights(arguments):
-    assert resnets.create("tiny", num_classes=7, in_chans=1, **arguments)(torch.rand(1, 1, 32, 32)).shape == (1, 7)
+    assert resnets.create_model("tiny", num_classes=7, in_chans=1, **arguments)(torch.rand(1, 1, 32, 32)).shape == (
+        1,
+        7,
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,9 +54,9 @@ def test_a_network_without_weights(arguments):
         ({"weights": "https://example.invalid/a.pth"}, "download the file"),
         ({"weights": "imagenet21k"}, "`resnets weights list`"),
         ({"weights": 7}, "`weights` is a name, a path, True or None; received 7"),
-        ({"num_classes": 5, "classes": 6}, "`classes` was given twice"),
+        ({"classes": 6}, "`classes` is called `num_classes` here"),
         ({"in_chans": 1, "in_channels": 4}, "`in_channels` was given twice"),
-        ({"nb_classes": 5}, "`nb_classes` is called `classes` here"),
+        ({"nb_classes": 5}, "`nb_classes` is called `num_classes` here"),
         ({"img_size": 64}, "`img_size` is called `imgsz` here"),
         ({"global_pool": ""}, "no argument `global_pool`: `include_top=False`"),
         ({"drop_rate": 0.1}, "no argument `drop_rate`: .*nn.Dropout"),
@@ -63,22 +66,24 @@ def test_a_network_without_weights(arguments):
 )
 def test_words_of_other_libraries_are_answered_with_ours(arguments, said):
     with pytest.raises(UserError, match=said):
-        resnets.create("resnet18", **arguments)
+        resnets.create_model("resnet18", **arguments)
 
 
 def test_values_that_ask_for_nothing_are_passed_over():
-    net = resnets.create("tiny", global_pool="avg", drop_rate=0.0, norm_layer=None, scriptable=True, weights="random")
+    net = resnets.create_model(
+        "tiny", global_pool="avg", drop_rate=0.0, norm_layer=None, scriptable=True, weights="random"
+    )
     assert isinstance(net, ResNet)
 
 
 @pytest.mark.parametrize("name", ["hf-hub:timm/resnet50.a1_in1k", "hf_hub:timm/resnet50.a1_in1k"])
 def test_an_address_of_the_hub_is_the_name_of_published_weights(name):
     with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet50\.a1_in1k is not here"):
-        resnets.create(name)
+        resnets.create_model(name)
 
 
 def test_no_classes_are_pooled_vectors():
-    net = resnets.create("tiny", num_classes=0)
+    net = resnets.create_model("tiny", num_classes=0)
     assert not isinstance(net, ResNet)
     assert net(torch.rand(2, 3, 32, 32)).shape == (2, 48)
 
@@ -86,18 +91,18 @@ def test_no_classes_are_pooled_vectors():
 def test_a_name_of_timm_means_those_weights():
     for arguments in ({}, {"pretrained": True}):
         with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet50\.a1_in1k is not here"):
-            resnets.create("resnet50.a1_in1k", **arguments)
+            resnets.create_model("resnet50.a1_in1k", **arguments)
     with torch.device("meta"):
-        assert isinstance(resnets.create("resnet50.a1_in1k", pretrained=False), ResNet)
+        assert isinstance(resnets.create_model("resnet50.a1_in1k", pretrained=False), ResNet)
 
 
 def test_words_that_have_another_way_here_name_it():
     with pytest.raises(UserError, match=r"net\.features\(x\)"):
-        resnets.create("tiny", features_only=True)
-    with pytest.raises(UserError, match="`num_classes` is called `classes` here"):
-        other_names.arguments({"num_classes": 3, "classes": 3})
+        resnets.create_model("tiny", features_only=True)
+    with pytest.raises(UserError, match="`in_chans` is called `in_channels` here"):
+        other_names.arguments({"in_chans": 3, "in_channels": 3})
     with pytest.raises(UserError, match="`pretrained` and `weights`"):
-        resnets.create("tiny", pretrained=True, weights="imagenet")
+        resnets.create_model("tiny", pretrained=True, weights="imagenet")
 
 
 def test_torchvision_still_has_the_enums_that_are_understood():
@@ -119,7 +124,7 @@ def test_what_a_network_has_anyway_may_be_asked_for(asked):
 def test_the_width_of_a_group_is_that_of_the_network():
     for model, width in (("resnet50", 64), ("wide_resnet50_2", 128), ("resnext50_32x4d", 4), ("resnet50.a1_in1k", 64)):
         assert other_names.arguments({"width_per_group": width}, model) == {}
-        with pytest.raises(UserError, match="`inner_widths`"):
+        with pytest.raises(UserError, match="`mid_channels`"):
             other_names.arguments({"width_per_group": 65}, model)
 
 

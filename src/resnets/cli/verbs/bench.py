@@ -98,14 +98,14 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
     from resnets.errors import UserError
     from resnets.inference.benchmark import settle
     from resnets.models import zoo
-    from resnets.models.resnet import check_side
+    from resnets.models.resnet import check_size
     from resnets.tasks.classification import load
 
     torch.manual_seed(0)
     random = model in zoo.entries() and not Path(model).exists()
     if random:
         entry = zoo.find(model)
-        net, preprocess = zoo.create(model), Preprocess.imagenet(side or entry.imgsz)
+        net, preprocess = zoo.create_model(model), Preprocess.imagenet(side or entry.imgsz)
     else:
         classifier = load.load(model, device=device, precision="fp32")
         net, preprocess = classifier.net, classifier.preprocess
@@ -113,7 +113,7 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
     drawn = shapes.settings(size=SEEN)
     images = torch.stack([preprocess(shapes.draw(index, drawn).pixels) for index in range(count)])
     try:
-        check_side(images, net.min_side, net.only_side)
+        check_size(images, net.min_size, net.fixed_size)
     except ValueError as error:
         raise UserError(str(error)) from error
     net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -31,9 +31,11 @@ def models(
     """
     from resnets.models import zoo
 
-    entries = {name: zoo.find(name) for name in zoo.names(pattern)}
+    entries = {name: zoo.find(name) for name in zoo.list_models(pattern)}
     if not entries:
-        hint = suggestion(pattern.strip("*?"), zoo.names()) or " `resnets models` without a pattern lists them all."
+        hint = (
+            suggestion(pattern.strip("*?"), zoo.list_models()) or " `resnets models` without a pattern lists them all."
+        )
         raise UserError(f"No network is called '{pattern}'.{hint}")
     if as_json:
         output.echo(json.dumps([_values(name, entry) for name, entry in entries.items()], indent=2))
@@ -61,7 +63,7 @@ def _values(name: str, entry: Entry) -> dict[str, str | int | None]:
         "parameters": entry.parameters,
         "multiply_adds": entry.multiply_adds,
         "imgsz": entry.imgsz,
-        "classes": entry.spec.classes,
+        "num_classes": entry.spec.num_classes,
         "published_error": entry.error or None,
     }
 

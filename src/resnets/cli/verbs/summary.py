@@ -22,7 +22,7 @@ def summary(
     imgsz: Annotated[
         str | None, typer.Option(help="Side of the image in pixels, or HEIGHTxWIDTH.  [default: the network's own]")
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="Outputs.  [default: the network's own]")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Outputs.  [default: the network's own]")] = None,
     in_channels: Annotated[int, typer.Option(help="Channels of the image.")] = 3,
     layout: Annotated[str, typer.Option(help="Shapes with channels first (chw) or last (hwc).")] = "chw",
     assignments: Annotated[
@@ -47,11 +47,11 @@ def summary(
 
         diagram.check_place(draw)
     size = _size(imgsz) if imgsz else (zoo.find(name).imgsz,) * 2
-    settings = {"classes": classes, "in_channels": in_channels} | dict(map(_setting, assignments or ()))
+    settings = {"num_classes": num_classes, "in_channels": in_channels} | dict(map(_setting, assignments or ()))
     if size[0] == size[1]:
         settings.setdefault("imgsz", size[0])
     with torch.device("meta"):  # shapes are enough
-        net = zoo.create(name, **settings)
+        net = zoo.create_model(name, **settings)
     try:
         rows = layers.rows(net, size, layout=layout)
     except ValueError as error:  # too small an image
@@ -75,7 +75,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _setting(assignment: str) -> tuple[str, Any]:
-    """`drop_path_rate=0.2` as a key and a number; `depths=2,2` as a tuple; what is no literal is a word."""
+    """`drop_path_rate=0.2` as a key and a number; `num_blocks=2,2` as a tuple; what is no literal is a word."""
     key, equals, text = assignment.partition("=")
     if not equals or key == "name":
         raise UserError(f"--set takes a network's setting as KEY=VALUE, such as stem=cifar; received '{assignment}'.")

@@ -25,7 +25,7 @@ WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: th
 WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
 PREFIX = "What stands before the names of the network's tensors, such as module."
 IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; many times."
-SET = "A setting of the network, such as zero_both_sides=true; many times."
+SET = "A setting of the network, such as zero_pad_both_sides=true; many times."
 
 
 @app.command()
@@ -65,7 +65,7 @@ def convert(
     class_names: Annotated[
         str | None, typer.Option(help="Text file with the name of a class in each line, in the order of the outputs.")
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
     in_channels: Annotated[int | None, typer.Option(help="1, or 4 and more, in place of 3.")] = None,
     no_top: Annotated[bool, typer.Option("--no-top", help="Leave the last layer out.")] = False,
 ) -> None:
@@ -88,7 +88,7 @@ def convert(
         preprocess=preprocess,
         class_names=_lines(class_names),
         no_top=no_top,
-        classes=classes,
+        num_classes=num_classes,
         in_channels=in_channels,
     )
     try:

@@ -151,10 +151,10 @@ def _chain(end: Layer, layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _pieces(net: nn.Module, layers: Sequence[Layer]) -> tuple[Piece, ...]:
-    """One piece for each layer, but one for a whole gate, and one for small ones that follow each other."""
+    """One piece for each layer, but one for all of an attention module, and one for small layers that follow each other."""
     pieces: list[Piece] = []
-    for gate, group in groupby(layers, lambda layer: layer.name.rpartition(".gate.")[0]):
-        for piece in [_gate(net, f"{gate}.gate")] if gate else map(_piece, group):
+    for branch, group in groupby(layers, lambda layer: layer.name.rpartition(".attention.")[0]):
+        for piece in [_attention(net, f"{branch}.attention")] if branch else map(_piece, group):
             if pieces and not piece.large and not pieces[-1].large:
                 piece = Piece(f"{pieces.pop().text} · {piece.text}")
             pieces.append(piece)
@@ -193,6 +193,6 @@ def _stride(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> int:
     return module.stride[0] if isinstance(module.stride, tuple) else module.stride
 
 
-def _gate(net: nn.Module, path: str) -> Piece:
-    """The name of the gate's class in words: "Squeeze Excite"."""
+def _attention(net: nn.Module, path: str) -> Piece:
+    """The name of the attention's class in words: "Squeeze Excite"."""
     return Piece(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(net.get_submodule(path)).__name__), large=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from resnets.models.resnet import Backbone, check_side
+from resnets.models.resnet import Backbone, check_size
 
 # The names of Keras' layers, since people know tables of layers from there.
 MODULES: dict[type[nn.Module], str] = {
@@ -84,7 +84,7 @@ def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:
     channels = next(module.in_channels for module in twin.modules() if isinstance(module, nn.Conv2d))
     image = torch.empty(1, channels, height, width, device="meta", dtype=parameter.dtype)
     if isinstance(net, Backbone):  # a trace does not check it
-        check_side(image, net.min_side, net.only_side)
+        check_size(image, net.min_size, net.fixed_size)
     graph = _Tracer().trace(twin)
     recorder = _Recorder(twin, graph=graph)
     with torch.no_grad():

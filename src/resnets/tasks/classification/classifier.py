@@ -17,7 +17,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.thread_pool import in_order
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference.model_runner import Job, Runner
-from resnets.models.resnet import ResNet, check_side
+from resnets.models.resnet import ResNet, check_size
 from resnets.models.spec import ResNetSpec
 from resnets.tasks.classification.prediction import Prediction
 from resnets.tasks.inputs.batching import Prepared, check_sizes, chunks
@@ -146,7 +146,7 @@ class Classifier:
     def check_side(self, view: Tensor) -> None:
         """Raises ImageError for an input (C, h, w) of a size that the network cannot take."""
         try:
-            check_side(view, self.net.min_side, self.net.only_side)
+            check_size(view, self.net.min_size, self.net.fixed_size)
         except ValueError as error:
             raise ImageError(str(error)) from error
 
@@ -155,7 +155,7 @@ class Classifier:
         name = str(image) if isinstance(image, (str, Path)) else f"[{number}]"
         try:
             ready = self._input(image, name)
-            self.check_side(ready)
+            self.check_size(ready)
         except ImageError as error:
             return Prepared(name, [], error.reason)
         return Prepared(name, [[ready]])

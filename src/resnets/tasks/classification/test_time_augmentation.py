@@ -47,10 +47,12 @@ def check(net: ResNet, preprocess: Preprocess, crops: int, sides: Sequence[int])
             f"`crops=10` takes crops of a larger image; this model brings each one to {_size(preprocess)} as a whole. "
             "Use `scales`."
         )
-    if sides and net.only_side:
-        raise UserError(f"`scales` needs a network for images of any size; this one takes {net.only_side} pixels only.")
-    if sides and min(sides) < net.min_side:
-        raise UserError(f"`scales={min(sides)}` is less than this network can take, {net.min_side} pixels.")
+    if sides and net.fixed_size:
+        raise UserError(
+            f"`scales` needs a network for images of any size; this one takes {net.fixed_size} pixels only."
+        )
+    if sides and min(sides) < net.min_size:
+        raise UserError(f"`scales={min(sides)}` is less than this network can take, {net.min_size} pixels.")
 
 
 def take(preprocess: Preprocess, path: str, crops: int, sides: Sequence[int]) -> list[Tensor]:

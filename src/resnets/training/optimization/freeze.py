@@ -39,7 +39,7 @@ def freezes_backbone(part: recipe.Freeze, stages: int | None) -> bool:
 def recipe_freezes_backbone(whole_recipe: recipe.Recipe) -> bool:
     """The same for a recipe, whose network may not be chosen yet."""
     known = zoo.entries().get(whole_recipe.model.name or "")
-    return freezes_backbone(whole_recipe.freeze, len(known.spec.depths) if known else None)
+    return freezes_backbone(whole_recipe.freeze, len(known.spec.num_blocks) if known else None)
 
 
 def _frozen_modules(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:

@@ -10,7 +10,7 @@ A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest
     counters = true                          # whether the file holds num_batches_tracked; optional
 
     [settings]                               # of the network, where it differs from the zoo's; optional
-    zero_both_sides = true
+    zero_pad_both_sides = true
 
     [preprocess]                             # of images, as a checkpoint stores it; optional
     size = [32, 32]
@@ -38,7 +38,7 @@ KEYS = ("model", "wrapper", "prefix", "ignore", "classes", "counters", "settings
 
 @dataclass(frozen=True)
 class UserMap:
-    """The content of the file. `settings` go to `zoo.spec`."""
+    """The content of the file. `settings` go to `zoo.get_spec`."""
 
     path: str
     rules: tuple[Rule, ...]

@@ -71,21 +71,21 @@ def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> d
     """
     bottleneck = spec.branch == "bottleneck"
     plain = ResNetSpec(
-        spec.name, stem_channels=spec.stem_channels, depths=spec.depths, widths=spec.widths, branch=spec.branch,
-        inner_widths=tuple(width // 4 for width in spec.widths) if bottleneck else (), stride_at=spec.stride_at,
-        strides=(spec.strides[0], *(2,) * (len(spec.depths) - 1)),
+        spec.name, stem_channels=spec.stem_channels, num_blocks=spec.num_blocks, out_channels=spec.out_channels,
+        branch=spec.branch, mid_channels=tuple(n // 4 for n in spec.out_channels) if bottleneck else (), stride_at=spec.stride_at,
+        strides=(spec.strides[0], *(2,) * (len(spec.num_blocks) - 1)),
     )  # fmt: skip
     if not torchvision.same(spec, plain) or spec.strides[0] > 2:
         raise UserError(f"Hugging Face's ResNet cannot compute what '{spec.name}' does: it has basic blocks or bottlenecks "
                         "of a quarter of the channels, a 7x7 stem and projections of option B.")  # fmt: skip
-    names = classes or [f"LABEL_{number}" for number in range(spec.classes)]
+    names = classes or [f"LABEL_{number}" for number in range(spec.num_classes)]
     return {
         "architectures": ["ResNetForImageClassification" if top else "ResNetModel"],
         "model_type": "resnet",
         "num_channels": spec.in_channels,
         "embedding_size": spec.stem_channels,
-        "hidden_sizes": list(spec.widths),
-        "depths": list(spec.depths),
+        "hidden_sizes": list(spec.out_channels),
+        "depths": list(spec.num_blocks),
         "layer_type": spec.branch,
         "hidden_act": "relu",
         "downsample_in_first_stage": spec.strides[0] == 2,
@@ -102,23 +102,23 @@ def guesses(foreign: Foreign) -> list[Guess]:
         for name, tensor in foreign.tensors.items()
     }
     first = "resnet.encoder.stages.{s}.layers.{b}.layer.0.convolution.weight"
-    depths = spec_from_shapes.depths(list(tensors), first)
+    num_blocks = spec_from_shapes.num_blocks(list(tensors), first)
     _, in_channels, kernel = spec_from_shapes.convolution(tensors, f"{STEM}.convolution.weight")
-    if not depths or kernel != 7:
+    if not num_blocks or kernel != 7:
         return []
     bottleneck = "resnet.encoder.stages.0.layers.0.layer.2.convolution.weight" in tensors
     place = "resnet.encoder.stages.{}.layers.{}"
-    places = [(s, b) for s, depth in enumerate(depths) for b in range(depth)]
+    places = [(s, b) for s, depth in enumerate(num_blocks) for b in range(depth)]
     inner = [
         spec_from_shapes.convolution(tensors, f"{place.format(s, 0)}.layer.1.convolution.weight")
-        for s in range(len(depths))
+        for s in range(len(num_blocks))
     ]
     last = 2 if bottleneck else 1
-    widths = [
+    out_channels = [
         spec_from_shapes.convolution(tensors, f"{place.format(s, 0)}.layer.{last}.convolution.weight")[0]
-        for s in range(len(depths))
+        for s in range(len(num_blocks))
     ]
-    if not all(widths) or not all(into for _, into, _ in inner):
+    if not all(out_channels) or not all(into for _, into, _ in inner):
         return []
     projected = {(s, b) for s, b in places if f"{place.format(s, b)}.shortcut.convolution.weight" in tensors}
     head = tensors.get("classifier.1.weight")
@@ -126,16 +126,16 @@ def guesses(foreign: Foreign) -> list[Guess]:
         "stem": "imagenet",
         "stem_channels": spec_from_shapes.convolution(tensors, f"{STEM}.convolution.weight")[0],
         "in_channels": in_channels,
-        "depths": depths,
-        "widths": tuple(widths),
+        "num_blocks": num_blocks,
+        "out_channels": tuple(out_channels),
         "branch": "bottleneck" if bottleneck else "basic",
-        "inner_widths": tuple(out for out, _, _ in inner) if bottleneck else (),
+        "mid_channels": tuple(out for out, _, _ in inner) if bottleneck else (),
         "groups": 1,
-        "gate": "none",
+        "attention": "none",
         "preactivation": False,
         "bias": "none",
-        "shortcut": spec_from_shapes.shortcut(depths, projected, False),
-        "classes": None if head is None or not head.dim() else head.shape[0],
+        "shortcut": spec_from_shapes.shortcut(num_blocks, projected, False),
+        "num_classes": None if head is None or not head.dim() else head.shape[0],
     }
     return _with_config(foreign, seen)
 
@@ -356,7 +356,7 @@ def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
     """
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    given = config(spec, tuple(str(i) for i in range(spec.classes)))
+    given = config(spec, tuple(str(i) for i in range(spec.num_classes)))
     with torch.device("meta"):
         net = ResNetForImageClassification(ResNetConfig(**given))
     return _Logits(torchvision.filled(net, foreign.tensors)).eval()

@@ -114,20 +114,20 @@ def guesses(foreign: Foreign) -> list[Guess]:
         return []
     tensors = foreign.tensors
     head = tensors.get("predictions/kernel")
-    depths = spec_from_shapes.depths(list(tensors), "conv{s}_block{b+1}_1_conv/kernel")
+    num_blocks = spec_from_shapes.num_blocks(list(tensors), "conv{s}_block{b+1}_1_conv/kernel")
     stem = tensors.get("conv1_conv/kernel")
-    if not depths or stem is None or stem.dim() != 4:
+    if not num_blocks or stem is None or stem.dim() != 4:
         return _of_ours(foreign)
     v2 = "post_bn/gamma" in tensors
     changes: dict[str, Any] = {"in_channels": stem.shape[2]}
     if head is not None and head.dim() == 2:
-        changes["classes"] = head.shape[1]
+        changes["num_classes"] = head.shape[1]
     for name in APPLICATIONS:
         spec = zoo.find(name).spec
-        if spec.depths == depths and spec.preactivation == v2:
+        if spec.num_blocks == num_blocks and spec.preactivation == v2:
             reasons = (
                 "the layers conv1_conv, conv2_block1_1_conv are Keras Applications'",
-                f"{'+'.join(map(str, depths))} blocks",
+                f"{'+'.join(map(str, num_blocks))} blocks",
                 "a post_bn after the last block, so V2" if v2 else "no post_bn after the last block, so V1",
                 f"a head of {head.shape[1]} classes" if head is not None else "no head",
             )
@@ -235,7 +235,7 @@ def _application(keras: Any, function: str, spec: ResNetSpec, top: bool, activat
         return body
     pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(body.output)
     return keras.Model(
-        body.input, keras.layers.Dense(spec.classes, activation, name="predictions")(pooled), name=body.name
+        body.input, keras.layers.Dense(spec.num_classes, activation, name="predictions")(pooled), name=body.name
     )
 
 
@@ -255,7 +255,7 @@ def _of_ours(foreign: Foreign) -> list[Guess]:
     name = inner.get("name") if isinstance(inner, dict) else None
     head = foreign.tensors.get("head_fc/kernel")
     stem = foreign.tensors.get("stem_conv/kernel", foreign.tensors.get("stem_conv1/kernel"))
-    if name not in zoo.names() or stem is None or stem.dim() != 4:
+    if name not in zoo.list_models() or stem is None or stem.dim() != 4:
         return []
-    spec = zoo.spec(name, in_channels=stem.shape[2], classes=None if head is None else head.shape[-1])
+    spec = zoo.get_spec(name, in_channels=stem.shape[2], num_classes=None if head is None else head.shape[-1])
     return [Guess(spec, "keras", (f"the model's configuration calls it {name}",))]

@@ -77,7 +77,7 @@ def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, 
     with torch.device("meta"):
         net = build_torch(spec).eval()
     if input_shape is None:
-        input_shape = (net.only_side, net.only_side, spec.in_channels)
+        input_shape = (net.fixed_size, net.fixed_size, spec.in_channels)
     _check_shape(net, spec, input_shape, top)
     inputs = keras.Input(input_shape, name="input")
     outputs = _Walk(keras, net, top).run(inputs)
@@ -88,10 +88,10 @@ def _check_shape(net: ResNet, spec: ResNetSpec, shape: tuple[int | None, int | N
     sides, channels = shape[:2], shape[2]
     if channels != spec.in_channels:
         raise UserError(f"The network takes {spec.in_channels} channels; received input_shape={shape}.")
-    if top and net.only_side and sides != (net.only_side, net.only_side):
-        fit = f"spec.imgsz={net.only_side}"
+    if top and net.fixed_size and sides != (net.fixed_size, net.fixed_size):
+        fit = f"spec.imgsz={net.fixed_size}"
         raise UserError(f"{spec.name} with {fit} takes images of that side only; received input_shape={shape}.")
-    least = net.min_side if top else net.backbone().min_side
+    least = net.min_size if top else net.backbone().min_size
     if any(side is not None and side < least for side in sides):
         raise UserError(f"{spec.name} needs images of {least} pixels at least; received input_shape={shape}.")
 
@@ -193,7 +193,7 @@ class _Walk:
             x = layers.ZeroPadding2D(pad, name=f"{name}_pad")(x)
         elif pad:
             x = self.keras.ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]], constant_values=-float("inf"))
-        side, stride = (module.side, module.shrinks) if same else (module.kernel_size, module.stride)
+        side, stride = (module.window, module.step) if same else (module.kernel_size, module.stride)
         return layers.MaxPooling2D(side, stride, padding="same" if same else "valid", name=name)(x)
 
     def _function(self, node: fx.Node, given: list[Any]) -> Any:

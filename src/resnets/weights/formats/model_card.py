@@ -56,13 +56,13 @@ def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
         task = {"type": "image-classification", "name": "Image classification"}
         dataset = {"type": "imagefolder", "name": _protocol(checkpoint.metrics)}
         result = {"task": task, "dataset": dataset, "metrics": results}
-        values["model-index"] = [{"name": f"{name}, {checkpoint.spec.classes} classes", "results": [result]}]
+        values["model-index"] = [{"name": f"{name}, {checkpoint.spec.num_classes} classes", "results": [result]}]
     return ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()), "---", ""]
 
 
 def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...]) -> list[str]:
     spec, metrics, provenance = checkpoint.spec, checkpoint.metrics, checkpoint.provenance
-    lines = [f"# {spec.name}, {spec.classes} classes", ""]
+    lines = [f"# {spec.name}, {spec.num_classes} classes", ""]
     lines += [
         f"`{name}`, written by resnets from a checkpoint of `{spec.name}`.",
         "",

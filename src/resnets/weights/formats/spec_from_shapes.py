@@ -23,18 +23,18 @@ KERNELS = {7: "imagenet", 3: "cifar"}  # of a stem's one convolution
 SEEN = (
     "stem",
     "stem_channels",
-    "depths",
-    "widths",
+    "num_blocks",
+    "out_channels",
     "branch",
-    "inner_widths",
+    "mid_channels",
     "groups",
-    "gate",
+    "attention",
     "preactivation",
     "bias",
 )
 
 
-def depths(names: Sequence[str], first: str) -> tuple[int, ...]:
+def num_blocks(names: Sequence[str], first: str) -> tuple[int, ...]:
     """The blocks of each stage, counted by a name that every block has, such as "layer{s}.{b}.conv1.weight".
 
     Stages and blocks are numbered without gaps from the first number seen; where they are not, the answer is ().
@@ -72,7 +72,7 @@ def candidates(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) 
 
     Args:
         seen: attributes of the specification (those of `SEEN`), with "shortcut" as the function of that name gives it, and
-            "classes" (None without a head) and "in_channels".
+            "num_classes" (None without a head) and "in_channels".
         fixed: attributes that the format itself decides, such as the place of the stride.
     """
     changes = dict(fixed or {}) | {"in_channels": seen["in_channels"]}
@@ -83,9 +83,9 @@ def candidates(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) 
             continue
         if any(getattr(spec, key) != value for key, value in (fixed or {}).items()):
             continue
-        spec = replace(spec, **changes, classes=seen["classes"] or spec.classes)
-        sides = (False, True) if spec.shortcut == "A" and spec.meeting == "residual" else (spec.zero_both_sides,)
-        found += [replace(spec, zero_both_sides=side) for side in sides]
+        spec = replace(spec, **changes, num_classes=seen["num_classes"] or spec.num_classes)
+        sides = (False, True) if spec.shortcut == "A" and spec.block == "residual" else (spec.zero_pad_both_sides,)
+        found += [replace(spec, zero_pad_both_sides=side) for side in sides]
     return found or _unnamed(seen, changes)
 
 
@@ -100,13 +100,13 @@ def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
             f"the stride of a bottleneck is in the 3x3 convolution (`model='{by['3x3']}'`: {V15}) or in the first 1x1 "
             f"(`model='{by['1x1']}'`: {V1}); the tensors are the same, the logits are not"
         )
-    if len({spec.meeting for spec in specs}) > 1:
+    if len({spec.block for spec in specs}) > 1:
         words = " or ".join(f"`model='{name}'`" for name in dict.fromkeys(spec.name for spec in specs))
         found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; say {words}")
-    if len({spec.zero_both_sides for spec in specs}) > 1:
+    if len({spec.zero_pad_both_sides for spec in specs}) > 1:
         found.append(
             "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
-            "(akamaster/pytorch_resnet_cifar10); say the setting zero_both_sides=false or zero_both_sides=true"
+            "(akamaster/pytorch_resnet_cifar10); say the setting zero_pad_both_sides=false or zero_pad_both_sides=true"
         )
     names = ", ".join(f"`model='{spec.name}'`" for spec in specs)
     return tuple(found) or (f"the file fits several networks; say one of {names}",)
@@ -121,30 +121,35 @@ def choices(specs: Sequence[ResNetSpec]) -> dict[str, str]:
 
 def _looks(spec: ResNetSpec) -> dict[str, Any]:
     shown = {key: getattr(spec, key) for key in SEEN}
-    plain = spec.meeting == "plain" or spec.shortcut == "A"
+    plain = spec.block == "plain" or spec.shortcut == "A"
     return shown | {"shortcut": "none" if plain else spec.shortcut}
 
 
 def _ordinary(spec: ResNetSpec) -> bool:
     """Networks whose tensors these formats can hold at all."""
-    return spec.meeting in ("residual", "plain") and spec.gate != "cbam" and not spec.hidden and not spec.same_padding
+    return (
+        spec.block in ("residual", "plain")
+        and spec.attention != "cbam"
+        and not spec.head_hidden_dim
+        and not spec.same_padding
+    )
 
 
 def _unnamed(seen: Mapping[str, Any], changes: Mapping[str, Any]) -> list[ResNetSpec]:
     """A network that the zoo does not list, such as ResNet-26: all that was seen, the rest as in ResNet."""
     per_block = 3 if seen["branch"] == "bottleneck" else 2
-    stages = len(seen["depths"])
+    stages = len(seen["num_blocks"])
     letters = ("A",) if seen["shortcut"] == "none" else (seen["shortcut"],)
     values = {key: seen[key] for key in SEEN} | {
-        "name": f"resnet{per_block * sum(seen['depths']) + 2}",
+        "name": f"resnet{per_block * sum(seen['num_blocks']) + 2}",
         "strides": (1, *(2,) * (stages - 1)),
         "shortcut": letters[0],
-        "classes": seen["classes"] or 1000,
+        "num_classes": seen["num_classes"] or 1000,
         **changes,
     }
     spec = ResNetSpec(**values)
     if seen["branch"] == "bottleneck" and "stride_at" not in changes:
         return [spec, replace(spec, name=f"{spec.name}_v1", stride_at="1x1")]
     if letters == ("A",):
-        return [spec, replace(spec, zero_both_sides=True), replace(spec, meeting="plain", shortcut="B")]
+        return [spec, replace(spec, zero_pad_both_sides=True), replace(spec, block="plain", shortcut="B")]
     return [spec]

@@ -37,9 +37,9 @@ DEEP = (
     Rule("conv1.4.{...}", "stem.norm2.{...}"),
     Rule("conv1.6.{...}", "stem.conv3.{...}"),
 )
-GATE = (
-    Rule("layer{s}.{b}.se.fc1.{...}", f"{BLOCK}.branch.gate.reduce.{{...}}"),
-    Rule("layer{s}.{b}.se.fc2.{...}", f"{BLOCK}.branch.gate.expand.{{...}}"),
+SQUEEZE_EXCITE = (
+    Rule("layer{s}.{b}.se.fc1.{...}", f"{BLOCK}.branch.attention.reduce.{{...}}"),
+    Rule("layer{s}.{b}.se.fc2.{...}", f"{BLOCK}.branch.attention.expand.{{...}}"),
 )
 # Number 0 of a shortcut is its pool, or nothing where it does not shrink.
 POOLED = (
@@ -67,7 +67,7 @@ transform = timm.data.create_transform(**timm.data.resolve_data_config(model=mod
 probabilities = model(transform(Image.open("image.jpg").convert("RGB"))[None]).softmax(1)
 names = model.pretrained_cfg["label_names"]
 """
-_V2: dict[str, object] = {"stride_at": "3x3", "stem_raw": True}
+_V2: dict[str, object] = {"stride_at": "3x3", "stem_preact": True}
 _D: dict[str, object] = {"stem": "deep", "shortcut": "D"}
 # timm's name -> the name in the zoo and what timm has otherwise.
 NAMES: dict[str, tuple[str, dict[str, object]]] = {
@@ -86,7 +86,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     if spec.preactivation:
         rules: tuple[Rule, ...] = PREACTIVATION
     else:
-        rules = (*DEEP, *GATE, *(POOLED if spec.shortcut == "D" else ()), *torchvision.RULES)
+        rules = (*DEEP, *SQUEEZE_EXCITE, *(POOLED if spec.shortcut == "D" else ()), *torchvision.RULES)
     tensors = wanted(spec)
     return Keymap(rules, tensors if top else torchvision.body(tensors))
 
@@ -94,7 +94,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
 def spec_of(name: str) -> ResNetSpec:
     """Our specification of timm's network `name`."""
     ours, changes = NAMES[name]
-    return zoo.spec(ours, **changes)  # type: ignore[arg-type]
+    return zoo.get_spec(ours, **changes)  # type: ignore[arg-type]
 
 
 def architecture(spec: ResNetSpec) -> str:
@@ -116,7 +116,7 @@ def guesses(foreign: Foreign) -> list[Guess]:
     seen = torchvision.look(foreign.tensors)
     if seen is None:
         return []
-    own = seen["gate"] == "se" or seen["stem"] == "deep" or seen["shortcut"] == "D"
+    own = seen["attention"] == "se" or seen["stem"] == "deep" or seen["shortcut"] == "D"
     if not own and foreign.container != "safetensors":
         return []
     # timm itself has no network of these with the stride elsewhere; torchvision's names are in wider use.
@@ -194,27 +194,32 @@ def prepared(path: Path) -> Callable[[Path], Tensor]:
 
 def _preactivation(foreign: Foreign) -> list[Guess]:
     tensors = foreign.tensors
-    depths = spec_from_shapes.depths(list(tensors), "stages.{s}.blocks.{b}.conv1.weight")
+    num_blocks = spec_from_shapes.num_blocks(list(tensors), "stages.{s}.blocks.{b}.conv1.weight")
     deep = "stem.conv1.weight" in tensors
     inputs = spec_from_shapes.convolution(tensors, "stem.conv1.weight" if deep else "stem.conv.weight")[1]
     first = spec_from_shapes.convolution(tensors, "stages.0.blocks.0.conv3.weight")[0]
     head = tensors.get("head.fc.weight")
     for name in NAMES:
         spec = spec_of(name)
-        if (spec.preactivation, spec.depths, spec.stem == "deep", spec.widths[0]) != (True, depths, deep, first):
+        if (spec.preactivation, spec.num_blocks, spec.stem == "deep", spec.out_channels[0]) != (
+            True,
+            num_blocks,
+            deep,
+            first,
+        ):
             continue
-        classes = head.shape[0] if isinstance(head, Tensor) and head.dim() else spec.classes
+        num_classes = head.shape[0] if isinstance(head, Tensor) and head.dim() else spec.num_classes
         reasons = (
             "the names stages.0.blocks.0.conv1 and norm are timm's resnetv2",
-            f"{'+'.join(map(str, depths))} blocks of three convolutions, each after its norm",
+            f"{'+'.join(map(str, num_blocks))} blocks of three convolutions, each after its norm",
             "a stem of three 3x3" if deep else "a 7x7 stem",
             "timm's stride stands in the 3x3 of a stage's first block, and its stem has no norm of its own",
-            "no head" if head is None else f"a head of {classes} classes",
+            "no head" if head is None else f"a head of {num_classes} classes",
         )
         assumed: tuple[str, ...] = ("images are RGB with mean and standard deviation of 0.5 (`preprocess` says other)",)
         half = replace(Preprocess.imagenet(), mean=(0.5,) * 3, std=(0.5,) * 3)
         given = preprocessor(Path(foreign.path))
-        spec = replace(spec, classes=classes, in_channels=inputs)
+        spec = replace(spec, num_classes=num_classes, in_channels=inputs)
         return [Guess(spec, "timm", reasons, (), given or half, () if given else assumed)]
     return []
 
@@ -268,15 +273,19 @@ def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, 
         UserError: timm's transforms cannot make of an image what the checkpoint's preprocessing makes of it.
     """
     spec = checkpoint.spec
-    classes = spec.classes if top else 0
-    described: dict[str, Any] = {"architecture": name, "num_classes": classes, "num_features": spec.widths[-1]}
+    num_classes = spec.num_classes if top else 0
+    described: dict[str, Any] = {
+        "architecture": name,
+        "num_classes": num_classes,
+        "num_features": spec.out_channels[-1],
+    }
     if top and checkpoint.classes:
         described["label_names"] = list(checkpoint.classes)
     if spec.in_channels != 3:
         described["model_args"] = {"in_chans": spec.in_channels}
     described["pretrained_cfg"] = {
         **_transform(checkpoint.preprocess, spec.in_channels),
-        "num_classes": classes,
+        "num_classes": num_classes,
         "fixed_input_size": False,
         "first_conv": ("stem.conv1" if spec.stem == "deep" else "stem.conv") if spec.preactivation
         else "conv1.0" if spec.stem == "deep" else "conv1",
@@ -339,5 +348,5 @@ def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
     import timm
 
     with torch.device("meta"):
-        net = timm.create_model(architecture(spec), num_classes=spec.classes, in_chans=spec.in_channels)
+        net = timm.create_model(architecture(spec), num_classes=spec.num_classes, in_chans=spec.in_channels)
     return torchvision.filled(net, foreign.tensors)

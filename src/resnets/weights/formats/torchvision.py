@@ -37,7 +37,7 @@ NAMES = (
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 )  # fmt: skip
 # What decides nothing about the logits of a network in evaluation.
-INDIFFERENT = ("name", "classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
+INDIFFERENT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
                "zero_init_residual", "gate_bias")  # fmt: skip
 OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
 ASSUMED = (
@@ -79,7 +79,12 @@ def architecture(spec: ResNetSpec) -> str:
 def guesses(foreign: Foreign) -> list[Guess]:
     """The networks whose tensors these can be; empty when the names are not torchvision's."""
     seen = look(foreign.tensors)
-    if seen is None or seen["gate"] != "none" or seen["stem"] not in ("imagenet", "cifar") or seen["shortcut"] == "D":
+    if (
+        seen is None
+        or seen["attention"] != "none"
+        or seen["stem"] not in ("imagenet", "cifar")
+        or seen["shortcut"] == "D"
+    ):
         return []
     specs = spec_from_shapes.candidates(seen)
     reasons = ("the names conv1, layer1.0.bn1, downsample.0 are torchvision's", *described(seen))
@@ -89,23 +94,23 @@ def guesses(foreign: Foreign) -> list[Guess]:
 
 def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """What the tensors show (see `traits`), or None when the names are not of the layerN.M kind."""
-    depths = spec_from_shapes.depths(list(tensors), "layer{s}.{b}.conv1.weight")
-    if not depths or "layer1.0.bn1.running_mean" not in tensors:
+    num_blocks = spec_from_shapes.num_blocks(list(tensors), "layer{s}.{b}.conv1.weight")
+    if not num_blocks or "layer1.0.bn1.running_mean" not in tensors:
         return None
     deep = "conv1.0.weight" in tensors
     _, in_channels, kernel = spec_from_shapes.convolution(tensors, "conv1.0.weight" if deep else "conv1.weight")
     stem_channels = spec_from_shapes.convolution(tensors, "conv1.6.weight" if deep else "conv1.weight")[0]
     bottleneck = "layer1.0.conv3.weight" in tensors
     last = "conv3" if bottleneck else "conv2"
-    places = [(s, b) for s, depth in enumerate(depths, start=1) for b in range(depth)]
-    inner = [spec_from_shapes.convolution(tensors, f"layer{s}.0.conv2.weight") for s in range(1, len(depths) + 1)]
-    widths = tuple(
-        spec_from_shapes.convolution(tensors, f"layer{s}.0.{last}.weight")[0] for s in range(1, len(depths) + 1)
+    places = [(s, b) for s, depth in enumerate(num_blocks, start=1) for b in range(depth)]
+    inner = [spec_from_shapes.convolution(tensors, f"layer{s}.0.conv2.weight") for s in range(1, len(num_blocks) + 1)]
+    out_channels = tuple(
+        spec_from_shapes.convolution(tensors, f"layer{s}.0.{last}.weight")[0] for s in range(1, len(num_blocks) + 1)
     )
     if (
         kernel not in spec_from_shapes.KERNELS
         or not in_channels
-        or not all(widths)
+        or not all(out_channels)
         or not all(into for _, into, _ in inner)
     ):
         return None
@@ -116,16 +121,16 @@ def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
         "stem": "deep" if deep else spec_from_shapes.KERNELS[kernel],
         "stem_channels": stem_channels,
         "in_channels": in_channels,
-        "depths": depths,
-        "widths": widths,
+        "num_blocks": num_blocks,
+        "out_channels": out_channels,
         "branch": "bottleneck" if bottleneck else "basic",
-        "inner_widths": tuple(out for out, _, _ in inner) if bottleneck else (),
+        "mid_channels": tuple(out for out, _, _ in inner) if bottleneck else (),
         "groups": inner[0][0] // inner[0][1] if bottleneck else 1,
-        "gate": "se" if "layer1.0.se.fc1.weight" in tensors else "none",
+        "attention": "se" if "layer1.0.se.fc1.weight" in tensors else "none",
         "preactivation": False,
         "bias": "none",
-        "shortcut": spec_from_shapes.shortcut(depths, plain | pooled, bool(pooled)),
-        "classes": None if head is None or not head.dim() else head.shape[0],
+        "shortcut": spec_from_shapes.shortcut(num_blocks, plain | pooled, bool(pooled)),
+        "num_classes": None if head is None or not head.dim() else head.shape[0],
     }
 
 
@@ -135,15 +140,15 @@ def described(seen: Mapping[str, Any]) -> tuple[str, ...]:
         "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
     )
     stem = {"imagenet": "a 7x7 stem", "cifar": "a 3x3 stem, as for CIFAR", "deep": "a stem of three 3x3"}[seen["stem"]]
-    words = [f"{'+'.join(map(str, seen['depths']))} blocks", kind, f"{stem} for {seen['in_channels']} channels"]
-    if seen["inner_widths"]:
-        words.append(f"3x3 convolutions of {seen['inner_widths'][0]} channels in {seen['groups']} group(s)")
-    words.append(f"stages end in {', '.join(map(str, seen['widths']))} channels")
-    if seen["gate"] == "se":
+    words = [f"{'+'.join(map(str, seen['num_blocks']))} blocks", kind, f"{stem} for {seen['in_channels']} channels"]
+    if seen["mid_channels"]:
+        words.append(f"3x3 convolutions of {seen['mid_channels'][0]} channels in {seen['groups']} group(s)")
+    words.append(f"stages end in {', '.join(map(str, seen['out_channels']))} channels")
+    if seen["attention"] == "se":
         words.append("squeeze-and-excitation in each block")
     words.append({"none": "no projections", "B": "projections where shapes change", "C": "projections everywhere",
                   "D": "a pool before each projection"}[seen["shortcut"]])  # fmt: skip
-    words.append(f"a head of {seen['classes']} classes" if seen["classes"] else "no head")
+    words.append(f"a head of {seen['num_classes']} classes" if seen["num_classes"] else "no head")
     return tuple(words)
 
 
@@ -191,7 +196,7 @@ def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
     from torchvision.models import get_model
 
     with torch.device("meta"):
-        net = get_model(architecture(spec), num_classes=spec.classes)
+        net = get_model(architecture(spec), num_classes=spec.num_classes)
     return filled(net, foreign.tensors)
 
 

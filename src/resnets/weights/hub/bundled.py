@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from resnets.weights import header_format
+
 SUFFIX = ".safetensors"
 LICENSE = "apache-2.0"  # that of the project
 _FOLDER = Path(__file__).with_name("bundled_weights")
@@ -28,7 +30,7 @@ class Shipped:
     name: str
     format: str
     model: str
-    classes: int
+    num_classes: int
     top1: float
     top5: float
     protocol: str
@@ -58,8 +60,8 @@ def _entry(name: str) -> Shipped:
 
     path = _FOLDER / f"{name}{SUFFIX}"
     with safe_open(path, framework="numpy") as file:
-        header = json.loads(file.metadata()["resnets"])
+        header = header_format.upgrade(json.loads(file.metadata()[header_format.KEY]))
     spec, metrics = header["spec"], header["metrics"]
     top1, top5 = (round(100 * metrics[key], 2) for key in ("top1", "top5"))
     megabytes = path.stat().st_size / 2**20
-    return Shipped(name, "resnets", spec["name"], spec["classes"], top1, top5, metrics["protocol"], megabytes)
+    return Shipped(name, "resnets", spec["name"], spec["num_classes"], top1, top5, metrics["protocol"], megabytes)

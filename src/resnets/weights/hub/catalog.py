@@ -44,7 +44,7 @@ class Published:
         digest: "sha256:" or "md5:" and the hash that the publisher gives, or the first digits of it; "" where the server
             tells it with the file.
         side, resize_to, interpolation, normalize: what `preprocess` is made of.
-        classes: 1000, or 0 for weights without the last layer.
+        num_classes: 1000, or 0 for weights without the last layer.
         top1, top5: accuracy in percent on ImageNet's validation images; None where none could be read.
         measured: side of the images and of their shorter side before the crop, "224/256"; that of the accuracy.
         source: who measured it.
@@ -62,7 +62,7 @@ class Published:
     resize_to: int | None
     interpolation: str
     normalize: str
-    classes: int
+    num_classes: int
     top1: float | None
     top5: float | None
     measured: str
@@ -118,7 +118,7 @@ class Published:
         """The network that these weights fill; without a last layer, one for 1,000 classes."""
         from resnets.models import zoo
 
-        return zoo.spec(self.model, **self.overrides)
+        return zoo.get_spec(self.model, **self.overrides)
 
 
 @cache
@@ -181,7 +181,7 @@ def best(model: str) -> Published:
     found = [
         entry
         for entry in entries().values()
-        if entry.model == model and entry.classes and RESTRICTED not in entry.license
+        if entry.model == model and entry.num_classes and RESTRICTED not in entry.license
     ]
     if not found:
         others = [entry.name for entry in entries().values() if entry.model == model]
@@ -205,7 +205,7 @@ def _published(row: dict[str, str]) -> Published:
             "overrides": dict(_setting(word) for word in row["overrides"].split()),
             "side": int(row["side"]),
             "resize_to": int(row["resize_to"]) if row["resize_to"] else None,
-            "classes": int(row["classes"]),
+            "num_classes": int(row["num_classes"]),
             **{key: float(row[key]) if row[key] else None for key in ("top1", "top5", "megabytes")},
         }  # type: ignore[arg-type]
     )
@@ -213,6 +213,6 @@ def _published(row: dict[str, str]) -> Published:
 
 def _setting(word: str) -> tuple[str, Any]:
     key, _, value = word.partition("=")
-    if key == "depths":
+    if key == "num_blocks":
         return key, tuple(map(int, value.split(",")))
     return key, True if value == "true" else value

@@ -24,7 +24,7 @@ INSTEAD = {
     "act_layer": "the networks have ReLU",
     "output_stride": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
     "replace_stride_with_dilation": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
-    "width_per_group": "`inner_widths` are those of the convolutions within the blocks",
+    "width_per_group": "`mid_channels` are those of the convolutions within the blocks",
     "checkpoint_path": "`weights` takes a checkpoint",
     "device": "call `.to(device)` on the network",
     "dtype": "call `.to(dtype)` on the network",
@@ -47,9 +47,17 @@ NOTHING: dict[str, tuple[object, ...]] = {
     "scriptable": (True,),
     "exportable": (True,),
 }
-CALLED = {"nb_classes": "classes", "n_classes": "classes", "num_labels": "classes", "input_channels": "in_channels",
-          "num_channels": "in_channels", "img_size": "imgsz", "image_size": "imgsz"}  # fmt: skip
-ARGUMENTS = {"num_classes": "classes", "in_chans": "in_channels", "in_chan": "in_channels"}
+CALLED = {
+    "classes": "num_classes",
+    "nb_classes": "num_classes",
+    "n_classes": "num_classes",
+    "num_labels": "num_classes",
+    "input_channels": "in_channels",
+    "num_channels": "in_channels",
+    "img_size": "imgsz",
+    "image_size": "imgsz",
+}
+ARGUMENTS = {"in_chans": "in_channels", "in_chan": "in_channels"}
 
 
 def meaning(weights: object, model: str | None) -> str:
@@ -96,7 +104,7 @@ def _asks_for_nothing(key: str, value: object, model: object) -> bool:
     if key == "width_per_group" and isinstance(model, str):
         model = catalog.find(model).model if catalog.known(model) and model not in zoo.entries() else model
         spec = zoo.find(model).spec
-        known += (spec.inner_widths[0] // spec.groups if spec.inner_widths else 64,)
+        known += (spec.mid_channels[0] // spec.groups if spec.mid_channels else 64,)
     return any(bool(value == each) for each in known)
 
 

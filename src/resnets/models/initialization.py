@@ -1,0 +1,57 @@
+"""Initial weights: Kaiming (He) and Xavier (Glorot) initialization, and the layers that start at zero."""
+
+from torch import nn
+
+from resnets.models.attention import CBAM
+from resnets.models.blocks import (
+    BasicBranch,
+    BottleneckBranch,
+    HighwayBlock,
+    PreActBasicBranch,
+    PreActBottleneckBranch,
+)
+
+
+def kaiming_(net: nn.Module) -> None:
+    """Convolutions from N(0, 2 / (k * k * out_channels)), their biases at zero (He et al. 2015, Delving Deep into Rectifiers).
+
+    The variance keeps the size of the gradient (`fan_out`), as in fb.resnet.torch, resnet-pre-act.lua and torchvision. Linear
+    layers keep torch's default, as in torchvision.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def xavier_(net: nn.Module) -> None:
+    """Convolutions and linear layers uniform, biases at zero (Glorot and Bengio 2010): the default of Keras."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def gates_and_cbam_(net: nn.Module) -> None:
+    """The biases of highway gates at their `gate_bias`, and the spatial attention of CBAM at one half."""
+    for module in net.modules():
+        if isinstance(module, HighwayBlock):
+            assert module.gate.bias is not None
+            nn.init.constant_(module.gate.bias, module.gate_bias)
+        elif isinstance(module, CBAM):
+            nn.init.zeros_(module.norm.weight)  # sigmoid(0) everywhere: Jongchan/attention-module
+
+
+def zero_init_residual_(net: nn.Module) -> None:
+    """The last layer of each branch at zero, so that each block starts as its shortcut (Goyal et al. 2017)."""
+    for module in net.modules():
+        if isinstance(module, BasicBranch):
+            nn.init.zeros_(module.norm2.weight)  # type: ignore[arg-type]
+        elif isinstance(module, BottleneckBranch):
+            nn.init.zeros_(module.norm3.weight)  # type: ignore[arg-type]
+        elif isinstance(module, PreActBasicBranch):
+            nn.init.zeros_(module.conv2.weight)
+        elif isinstance(module, PreActBottleneckBranch):
+            nn.init.zeros_(module.conv3.weight)

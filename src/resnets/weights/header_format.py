@@ -1,0 +1,50 @@
+"""The header of a checkpoint file: its key, its format number, and the names that changed since format 1.
+
+Nothing here imports torch, so that a header can be read where no tensor is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+KEY = "resnets"  # of the safetensors metadata
+FORMAT = 2
+# Fields that had another name in format 1, by the section of the header that they are in.
+_RENAMED = {
+    "spec": {
+        "classes": "num_classes",
+        "depths": "num_blocks",
+        "widths": "out_channels",
+        "inner_widths": "mid_channels",
+        "meeting": "block",
+        "gate": "attention",
+        "zero_both_sides": "zero_pad_both_sides",
+        "stride_block": "downsample_block",
+        "stem_raw": "stem_preact",
+        "hidden": "head_hidden_dim",
+    },
+    "preprocess": {"colour": "color"},
+    "provenance": {"licence": "license"},
+}
+# Values that had another name, by section and (new) field.
+_RENAMED_VALUES = {
+    "spec": {"initialization": {"he": "kaiming", "glorot": "xavier"}},
+    "preprocess": {"color": {"grey": "gray"}},
+}
+
+
+def upgrade(header: dict[str, Any]) -> dict[str, Any]:
+    """The header with the names of the current format, whatever its format is."""
+    header = dict(header)
+    for section, names in _RENAMED.items():
+        values = {names.get(key, key): value for key, value in header[section].items()}
+        for key, words in _RENAMED_VALUES.get(section, {}).items():
+            if isinstance(values.get(key), str):
+                values[key] = words.get(values[key], values[key])
+        header[section] = values
+    return header
+
+
+def upgrade_tensor_name(name: str) -> str:
+    """The current name of a tensor: format 1 put "stages." before stages and called the attention of a branch "gate"."""
+    return name.removeprefix("stages.").replace(".branch.gate.", ".branch.attention.")
