@@ -74,13 +74,13 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
         answers = (labels + torch.from_numpy(np.where(right, 0, random.integers(1, CLASSES, count)))) % CLASSES
         logits = torch.from_numpy(random.normal(0, 1, (count, CLASSES)).astype(np.float32))
         logits[rows, answers] = logits.amax(dim=1) + torch.from_numpy(random.exponential(2, count).astype(np.float32))
-        folds.take(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
+        folds.update(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
         score = best_checkpoint.score(float(right.mean()), loss)
         if best_checkpoint.is_better(score, best):
             best, best_epoch = score, epoch
         rights.append(int(right.sum()))
-    figures = folds.figures(CLASSES)
+    figures = folds.summarize(CLASSES)
     true = (1 - CONTESTED) * share + CONTESTED * chances[best_epoch]
     return Trial(
         true, rights[best_epoch] / count, wilson(rights[best_epoch], count), figures["top1"], _printed(figures)

@@ -420,7 +420,7 @@ def test_early_stopping(colors, capsys):
     ("overrides", "words", "count"),
     [
         (["data.batch=8", "schedule.name=constant"], "The loss became nan at step 2 (epoch 1", 8),
-        ([], "The loss on the validation images became nan at step 1 (epoch 1", 32),
+        ([], "The validation loss became nan at step 1 (epoch 1", 32),
     ],
     ids=["training", "validation"],
 )

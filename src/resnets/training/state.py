@@ -100,7 +100,7 @@ class TrainState:
         """Let the folds of the val split choose anew, after the epoch whose logits (N, K) these are."""
         self.crossfit = self.crossfit or cross_fitting.create(labels, units)
         if self.crossfit is not None:
-            self.crossfit.take(self.epoch, logits, labels)
+            self.crossfit.update(self.epoch, logits, labels)
 
     def position(self, steps_per_epoch: int) -> Place:
         """Where the next batch lies: behind the last step of an epoch that is not yet validated it is the next one's."""
@@ -123,8 +123,8 @@ def save(context: TrainContext, state: TrainState, folder: Path) -> None:
     plain = {name: value for name, value in vars(state).items() if name != "crossfit"}
     facts: dict[str, Any] = {"state": plain, "lr_controller": context.lr_controller.state_dict()}
     if state.crossfit is not None:
-        held, facts["crossfit"] = state.crossfit.saved()
-        tensors |= state_file.add_prefix("crossfit", held)
+        fold_tensors, facts["crossfit"] = state.crossfit.state()
+        tensors |= state_file.add_prefix("crossfit", fold_tensors)
     facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in everyone]}
     state_file.save(folder / "state", state.total_step, tensors, facts)
 

@@ -284,8 +284,8 @@ def _run(
         notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
         precision=context.precision,
-        folds=folds if folds is not None and folds.taken == state.epoch else None,  # a run of an older version has none
-        pooled=frozen_features.validation_features(context, state.best_epoch, run),
+        cross_fit=folds if folds is not None and folds.num_epochs == state.epoch else None,
+        val_features=frozen_features.validation_features(context, state.best_epoch, run),
     )
     if metrics:
         log(console.format_result(metrics, state.best_epoch))

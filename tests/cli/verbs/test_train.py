@@ -91,7 +91,7 @@ def test_a_killed_run_survives_a_full_disk_and_goes_on_to_the_same_bytes(images,
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: Cannot write '{run / 'state'}")
     assert "File too large" in last
-    assert last.endswith(f"The state after step {int(newest.stem)} is whole; go on with --resume {run}")
+    assert last.endswith(f"The state after step {int(newest.stem)} was saved; continue with --resume {run}")
     assert newest.read_bytes() == before
     assert main(["train", "--resume", str(run)]) == 0
     _assert_the_same_run(run, whole)

@@ -35,7 +35,7 @@ def _after(logits: torch.Tensor, labels: torch.Tensor) -> CrossFit:
     folds = cross_fitting.create(labels, np.arange(len(labels)))
     assert folds is not None
     for epoch, each in enumerate(logits, start=1):
-        folds.take(epoch, each, labels)
+        folds.update(epoch, each, labels)
     return folds
 
 
@@ -53,11 +53,11 @@ def test_each_fold_is_judged_by_the_epoch_and_the_temperature_that_the_others_ch
         assert folds.temperatures[fold] == pytest.approx(temperature, rel=1e-6)
         found = per_image_results.measured(logits[chosen].numpy()[own], labels.numpy()[own], folds.temperatures[fold])
         for each in fields(Outcomes):
-            assert (getattr(folds.held, each.name)[own] == getattr(found, each.name)).all(), each.name
-        assert (folds.right[fold] == right[chosen]).all()
+            assert (getattr(folds.outcomes, each.name)[own] == getattr(found, each.name)).all(), each.name
+        assert (folds.correct[fold] == right[chosen]).all()
     assert len(set(folds.epochs)) > 1
-    figures = folds.figures(CLASSES)
-    assert figures["top1"] == pytest.approx(folds.held.correct.mean())
+    figures = folds.summarize(CLASSES)
+    assert figures["top1"] == pytest.approx(folds.outcomes.correct.mean())
     assert figures["folds"]["epochs"] == folds.epochs
     json.dumps(figures, allow_nan=False)
 
@@ -73,11 +73,11 @@ def test_of_equal_epochs_the_first_is_chosen_as_in_the_run_itself() -> None:
 def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
     logits, labels = _history()
     whole, half = _after(logits, labels), _after(logits[:5], labels)
-    tensors, facts = half.saved()
+    tensors, facts = half.state()
     again = cross_fitting.restore(tensors, json.loads(json.dumps(facts)))
     for epoch in range(5, EPOCHS):
-        again.take(epoch + 1, logits[epoch], labels)
-    (tensors, facts), (wanted, wanted_facts) = again.saved(), whole.saved()
+        again.update(epoch + 1, logits[epoch], labels)
+    (tensors, facts), (wanted, wanted_facts) = again.state(), whole.state()
     assert facts == wanted_facts
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
 
@@ -101,7 +101,7 @@ def test_there_are_no_folds_of_less_than_two_images(count: int) -> None:
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_few_images_are_enough(count: int) -> None:
     logits, labels = _history()
-    figures = _after(logits[:, :count], labels[:count]).figures(CLASSES)
+    figures = _after(logits[:, :count], labels[:count]).summarize(CLASSES)
     low, high = figures["top1_interval"]
     assert (figures["count"], 0 <= low < high <= 1) == (count, True)
 
@@ -124,10 +124,10 @@ def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
     often = cross_fitting.create(labels.repeat(copies), units)
     assert often is not None
     for epoch, each in enumerate(logits, start=1):
-        often.take(epoch, each.repeat(copies, 1), labels.repeat(copies))
+        often.update(epoch, each.repeat(copies, 1), labels.repeat(copies))
     assert all(len(set(often.folds[units == unit])) == 1 for unit in range(COUNT))
     assert often.epochs == once.epochs
-    one, other = once.figures(CLASSES), often.figures(CLASSES)
+    one, other = once.summarize(CLASSES), often.summarize(CLASSES)
     for name in ("top1", "top1_interval", "top5_interval"):
         assert other[name] == pytest.approx(one[name])
     assert (other["count"], other["units"], one["units"]) == (COUNT * copies, COUNT, COUNT)
@@ -167,7 +167,7 @@ def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     labels = torch.arange(20)
     folds = cross_fitting.create(labels, np.arange(len(labels)))
     assert folds is not None
-    folds.take(1, torch.zeros(20, 10_000), labels)
-    tensors, _ = folds.saved()
+    folds.update(1, torch.zeros(20, 10_000), labels)
+    tensors, _ = folds.state()
     assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 100
-    assert metrics.figures(folds.held, 10_000, 1.0)["classes"] == 10_000
+    assert metrics.figures(folds.outcomes, 10_000, 1.0)["classes"] == 10_000

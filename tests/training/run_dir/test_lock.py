@@ -16,7 +16,7 @@ HOLDER = """
 import os, sys, time
 from pathlib import Path
 from resnets.training import lock
-with lock.held(Path(sys.argv[1])):
+with lock.run_lock(Path(sys.argv[1])):
     child = os.fork()
     if child:
         print(child, flush=True)
@@ -54,7 +54,10 @@ def test_the_lock_is_free_again_afterwards(tmp_path):
     for _ in range(2):
         with lock.run_lock(tmp_path):
             pass
-    program = "import sys; from pathlib import Path; from resnets.training import lock; lock.held(Path(sys.argv[1])).__enter__()"
+    program = (
+        "import sys; from pathlib import Path; from resnets.training.run_dir import lock; "
+        "lock.run_lock(Path(sys.argv[1])).__enter__()"
+    )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)]).returncode == 0
 
 

@@ -42,7 +42,7 @@ def test_the_recipe_comes_back_from_its_file(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run directory"):
         run_dir.read_recipe(tmp_path / "recipe.toml")
     (tmp_path / "recipe.toml").write_text("name = \n")
     with pytest.raises(UserError, match="damaged"):

@@ -28,7 +28,7 @@ def test_no_state_and_a_damaged_one_are_named(tmp_path):
         state_file.load(tmp_path)
     path = state_file.save(tmp_path, 5, {"a": torch.zeros(100)}, {})
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(UserError, match=r"No saved state is whole: .*000000005.safetensors"):
+    with pytest.raises(UserError, match=r"All saved states are damaged: .*000000005.safetensors"):
         state_file.load(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_of_a_damaged_newest_state_the_one_before_is_used_and_said_aloud(two_sta
 def test_when_no_state_is_whole_all_are_named_and_stay(two_states):
     for path in state_file.list_states(two_states):
         _flip(path, -1)
-    with pytest.raises(UserError, match=r"000000009.*its content is not what was saved.*000000005"):
+    with pytest.raises(UserError, match=r"000000009.*its checksum does not match.*000000005"):
         state_file.load(two_states)
     assert len(state_file.list_states(two_states)) == 2
 
@@ -126,6 +126,6 @@ def test_tensors_of_any_kind_and_shape_come_back(tmp_path, dtype):
 
 
 def test_an_error_within_says_what_stands(two_states):
-    words = r"^Cannot write x\. The state after step 9 is whole; go on with `resume="
+    words = r"^Cannot write x\. The state after step 9 was saved; continue with `resume="
     with pytest.raises(JobError, match=words), state_file.explain_save_errors(two_states.parent):
         raise JobError("Cannot write x.")

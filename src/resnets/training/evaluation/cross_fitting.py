@@ -1,19 +1,18 @@
-"""How good a run is on images that chose nothing, although it has no test split: cross-fitting over the val split.
+"""Cross-fitting over the validation split: the accuracy of a run on images that did not choose its epoch or temperature.
 
-The epoch whose weights are kept, and their temperature, are chosen by the images of the val split, so that the accuracy
-on these images is flattered: by 1 to 4 points where a tenth of them are answered differently from epoch to epoch. So the
-val split is divided into five folds; exact copies of an image, and the images of one group, are in the same one. For each
-fold the other four choose an epoch, by the rule of the run itself (`selection`), and fit a temperature to the logits of
-that epoch (`calibration.fit_temperatures`). The images of the fold chose neither, and are judged by both. All folds together
-are the headline of the run.
+The epoch whose weights are saved as the best, and their temperature, are chosen on the val split, so that the accuracy on these
+images is too high: by 1 to 4 points where a tenth of them is predicted differently from epoch to epoch. For a run without a
+test split the val split is therefore divided into five folds; exact copies of an image, and the images of one group, are in
+the same fold. For each fold the images of the other four choose an epoch, by the rule of the run itself (`best_checkpoint`), and
+fit a temperature to the logits of that epoch (`calibration.fit_temperatures`). The images of the fold are evaluated with both.
+All folds together are the headline of the run.
 
-The choice is made while the run goes on, as that of the best weights is: what stands here is, for each fold, what would
-have been kept if the run ended now. So no epoch has to be remembered: the memory is a few numbers for each image, whatever
-the number of epochs and classes, and the logits of an epoch are needed only while it is taken in. Where no fold chooses an
-epoch it costs next to nothing, and otherwise some twenty passes over its logits for the temperatures.
+The choice is updated after each epoch, as that of the best weights is: `CrossFit` holds, for each fold, what would be chosen if
+the run ended now. Its memory is a few numbers per image, whatever the number of epochs and classes. An epoch that no fold
+chooses costs next to nothing, any other some twenty passes over its logits for the temperatures.
 
-What is judged is the way by which the delivered weights came about, with four fifths of the val split in the place of
-all of it; when to stop the training (patience) was decided with all of it.
+What is evaluated is the procedure that made the delivered weights, with four fifths of the val split in place of all of it;
+when to stop the training (patience) was decided with all of it.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ FOLDS = 5
 
 @dataclass
 class CrossFit:
-    """What each fold's images are worth by the choice of the others, after the epochs that were taken in.
+    """The predictions on each fold by the choice of the other folds, after the epochs so far.
 
     folds: int64 (N,), the fold of each image of the val split.
     units: int64 (N,), the same number for images that are copies of each other or of one group.
-    best, epochs, temperatures: for each fold, the score that the images of the other folds gave to the epoch that they
-        chose, its number from 1, and the temperature that they fitted.
-    right: bool (F, N), which images are right in the epoch that was chosen for each fold.
-    held: of each image what the choice for its own fold makes of it, (N,).
-    taken: how many epochs were taken in.
+    best, epochs, temperatures: for each fold, the score of the epoch that the images of the other folds chose, its number
+        from 1, and the temperature that they fitted.
+    correct: bool (F, N), which images are predicted correctly in the epoch that was chosen for each fold.
+    outcomes: the results of each image (N,) with the epoch and temperature of its own fold.
+    num_epochs: how many epochs were seen.
     """
 
     folds: np.ndarray
@@ -55,62 +54,64 @@ class CrossFit:
     best: list[Score]
     epochs: list[int]
     temperatures: list[float]
-    right: np.ndarray
-    held: Outcomes
-    taken: int = 0
+    correct: np.ndarray
+    outcomes: Outcomes
+    num_epochs: int = 0
 
-    def take(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
-        """Take in an epoch, numbered from 1, by its logits (N, K) in float32 for images of the classes `labels` (N,)."""
-        self.taken += 1
-        answers, true = logits.numpy(), labels.numpy()
-        right = answers.argmax(axis=1) == true
+    def update(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
+        """Add an epoch, numbered from 1, by its logits (N, K) in float32 for images of the classes `labels` (N,)."""
+        self.num_epochs += 1
+        logits_array, true = logits.numpy(), labels.numpy()
+        correct = logits_array.argmax(axis=1) == true
         losses = cross_entropy(logits, labels, reduction="none").double().numpy()
-        of_each = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), right, losses)]
-        counts, rights, lost = (values.sum() - values for values in of_each)  # of the other folds
-        scores = [best_checkpoint.score(*of_fold) for of_fold in zip(rights / counts, lost / counts, strict=True)]
-        gained = [fold for fold, score in enumerate(scores) if best_checkpoint.is_better(score, self.best[fold])]
-        temperatures = fit_temperatures(answers, true, self.folds, len(self.best)) if gained else []
-        for fold in gained:
-            own, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
+        sums = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), correct, losses)]
+        counts, num_correct, total_loss = (values.sum() - values for values in sums)  # of the other folds
+        means = zip(num_correct / counts, total_loss / counts, strict=True)
+        scores = [best_checkpoint.score(accuracy, loss) for accuracy, loss in means]
+        improved = [fold for fold, score in enumerate(scores) if best_checkpoint.is_better(score, self.best[fold])]
+        temperatures = fit_temperatures(logits_array, true, self.folds, len(self.best)) if improved else []
+        for fold in improved:
+            in_fold, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
             self.best[fold], self.epochs[fold], self.temperatures[fold] = score, epoch, temperature
-            self.right[fold] = right
-            found = per_image_results.measured(answers[own], true[own], temperature)
-            for each in fields(Outcomes):
-                getattr(self.held, each.name)[own] = getattr(found, each.name)
+            self.correct[fold] = correct
+            outcomes = per_image_results.measured(logits_array[in_fold], true[in_fold], temperature)
+            for field in fields(Outcomes):
+                getattr(self.outcomes, field.name)[in_fold] = getattr(outcomes, field.name)
 
-    def figures(self, classes: int) -> dict[str, Any]:
-        """As `metrics.summarize`, of all folds together; the intervals of the shares are those of `cross_fitted`.
+    def summarize(self, num_classes: int) -> dict[str, Any]:
+        """Return the metrics of all folds together, as `metrics.summarize`, with the intervals of `cross_fitted`.
 
-        `top5_interval` is widened by the disagreement of the top-1 answers of the chosen epochs, which is the larger one in
-        almost every case: top-5 answers are not remembered. There is no `ece_interval`, since what ties the folds to each
-        other would widen it by an amount that is not known. `temperature` is the mean over the folds, `units` is the number
-        of units, and `folds` says what each fold chose.
+        `top5_interval` is widened by the disagreement of the top-1 predictions of the chosen epochs, which is larger than that
+        of the top-5 predictions in almost every case; those are not stored. There is no `ece_interval`, since the dependence
+        between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `units` the number
+        of units, and `folds` lists what each fold chose.
         """
-        found = metrics.figures(self.held, classes, float(np.mean(self.temperatures)))
-        found |= {"ece_interval": None, "units": len(np.unique(self.units))}
-        for name, first in (("top1", 1), ("top5", found["top5_of"])):
-            right = self.held.place < first
-            effect = design_effect(right, self.units)
-            found[f"{name}_interval"] = list(cross_fitted(int(right.sum()), self.right, effect))
-        return found | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
+        summary = metrics.figures(self.outcomes, num_classes, float(np.mean(self.temperatures)))
+        summary |= {"ece_interval": None, "units": len(np.unique(self.units))}
+        for name, k in (("top1", 1), ("top5", summary["top5_of"])):
+            correct = self.outcomes.place < k
+            effect = design_effect(correct, self.units)
+            summary[f"{name}_interval"] = list(cross_fitted(int(correct.sum()), self.correct, effect))
+        return summary | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
 
-    def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """As tensors and as JSON can hold it; the inverse of `restored`."""
-        arrays = {"folds": self.folds, "units": self.units, "right": self.right}
-        arrays |= {f"held.{each.name}": getattr(self.held, each.name) for each in fields(Outcomes)}
-        facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures, "taken": self.taken}
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return everything as tensors and as values for JSON; `restore` is the inverse."""
+        arrays = {"folds": self.folds, "units": self.units, "correct": self.correct}
+        arrays |= {f"outcomes.{field.name}": getattr(self.outcomes, field.name) for field in fields(Outcomes)}
+        facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures}
+        facts["num_epochs"] = self.num_epochs
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
 
 
 def create(labels: Tensor, units: np.ndarray) -> CrossFit | None:
-    """Folds for the images of the val split, before the first epoch; None for fewer than 2 units.
+    """Divide the val split into folds, before the first epoch; return None for fewer than 2 units.
 
-    Whole units are dealt to the folds, class by class (the class of a unit is that of its first image) and the larger ones
-    first, so that each class is in all folds if it has enough units. The same arguments give the same folds.
+    Whole units are assigned to the folds in turn, class by class (the class of a unit is that of its first image) and the
+    larger ones first, so that each class is in all folds if it has enough units. The same arguments give the same folds.
 
     Args:
         labels: int64 (N,), the classes.
-        units: int64 (N,), the same number for images that must not be torn apart, such as exact copies.
+        units: int64 (N,), the same number for images that must be in the same fold, such as exact copies.
     """
     count = len(labels)
     _, firsts, members, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
@@ -118,19 +119,21 @@ def create(labels: Tensor, units: np.ndarray) -> CrossFit | None:
         return None
     order = np.random.default_rng(0).permutation(len(firsts))
     order = order[np.lexsort((-sizes[order], labels.numpy()[firsts][order]))]
-    number = min(FOLDS, len(firsts))
+    num_folds = min(FOLDS, len(firsts))
     fold_of_unit = np.empty(len(firsts), dtype=np.int64)
-    fold_of_unit[order] = np.arange(len(firsts)) % number
+    fold_of_unit[order] = np.arange(len(firsts)) % num_folds
     folds = fold_of_unit[members]
-    nothing = per_image_results.measured(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
-    right = np.zeros((number, count), dtype=bool)
-    return CrossFit(folds, units, [best_checkpoint.WORST_SCORE] * number, [0] * number, [1.0] * number, right, nothing)
+    empty = per_image_results.measured(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
+    correct = np.zeros((num_folds, count), dtype=bool)
+    return CrossFit(
+        folds, units, [best_checkpoint.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
+    )
 
 
 def restore(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> CrossFit:
-    """What `Crossfit.saved` gave."""
+    """Return the CrossFit whose `state` this is."""
     arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
-    held = Outcomes(*(arrays[f"held.{each.name}"] for each in fields(Outcomes)))
+    outcomes = Outcomes(*(arrays[f"outcomes.{field.name}"] for field in fields(Outcomes)))
     best = [(accuracy, loss) for accuracy, loss in facts["best"]]
     lists = list(facts["epochs"]), list(facts["temperatures"])
-    return CrossFit(arrays["folds"], arrays["units"], best, *lists, arrays["right"], held, facts["taken"])
+    return CrossFit(arrays["folds"], arrays["units"], best, *lists, arrays["correct"], outcomes, facts["num_epochs"])

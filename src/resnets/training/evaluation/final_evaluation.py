@@ -1,4 +1,4 @@
-"""What a run leaves behind when it has ended: calibrated best weights, predictions, metrics and the report."""
+"""The final evaluation of a run: temperature of the best weights, metrics, predictions and the report."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def evaluate_run(
     *,
     test: Sequence[Sample] = (),
     device: str,
-    folds: CrossFit | None = None,
+    cross_fit: CrossFit | None = None,
     precision: str = "fp32",
-    pooled: tuple[Tensor, str] | None = None,
+    val_features: tuple[Tensor, str] | None = None,
     notices: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Judge the best weights of `run`, store the temperature fitted on `val`, write tables, images and report.
+    """Evaluate the best weights of `run`, store the temperature fitted on `val`, and write tables, figures and report.
 
-    The figures at the top of `metrics.json` are measured on images that chose nothing: on `test`, or else over the
-    `folds` of `val`. Those of the best weights on `val`, which chose the epoch and the temperature, stand under
-    "selected"; `resnets evaluate` computes the same, as far as the precisions agree. Where there are neither `test` nor
-    `folds` they stand at the top, with `in_sample` true. "split" and "protocol" say what was done. The tables and figures
-    of single classes and images are of `test`, or else of `val`.
+    The metrics at the top of `metrics.json` are measured on images that chose neither the epoch nor the temperature: on
+    `test`, or else cross-fitted over `val`. The metrics of the best weights on `val`, which chose both, are under "selected";
+    `resnets evaluate` computes the same, up to the precision. Without `test` and `cross_fit` they are at the top, with
+    `in_sample` true. "split" and "protocol" say what was done. The tables and figures of single classes and images are of
+    `test`, or else of `val`.
 
     Args:
-        folds: what the cross-fitting of all epochs has made of `val`.
-        precision: in which the logits were computed that `folds` took in, that of the training.
-        pooled: float32 (N, features), what the backbone of the best weights makes of each image in `val`, if it is known,
-            and the backend that computed it.
-        notices: what has to be known before the figures are believed, such as that the weights at the beginning had seen
-            some of the images; sentences for `metrics.json` and the report.
+        cross_fit: the cross-fitting over `val` after all epochs.
+        precision: of the logits that `cross_fit` was updated with, which is that of the training.
+        val_features: float32 (N, features), the pooled features of the images of `val` by the best weights, if they are known,
+            and the backend that computed them.
+        notices: sentences for `metrics.json` and the report that a reader of the metrics must know, such as that the
+            initial weights had been trained on some of the images.
 
     Returns:
-        The metrics as they stand in `metrics.json`; empty with neither `val` nor `test`.
+        The content of `metrics.json`; empty with neither `val` nor `test`.
     """
     if not val and not test:
         drawings.draw_all(run, None)
@@ -60,23 +60,23 @@ def evaluate_run(
     if val:
         predictions = (
             load.evaluate([best], val, batch=BATCH)
-            if pooled is None
-            else load.evaluate_pooled(best, val, pooled[0], backend=pooled[1])
+            if val_features is None
+            else load.evaluate_pooled(best, val, val_features[0], backend=val_features[1])
         )
         predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
-        summary = _figures(predictions, "val", f"{view}; the val split: {CHOSE_BOTH}") | {"in_sample": True}
+        summary = _summarize(predictions, "val", f"{view}; the val split: {CHOSE_BOTH}") | {"in_sample": True}
     if test:
         temperature = summary.get("temperature", 1.0)
         predictions = replace(load.evaluate([best], test, batch=BATCH), temperature=temperature)
-        headline = _figures(predictions, "test", f"{view}; the test split: these images chose nothing")
-    elif folds is not None:
-        headline = folds.figures(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
-        headline |= {"backend": "torch" if pooled is None else pooled[1], "precision": precision}
-        if pooled is not None and precision != "fp32":
+        headline = _summarize(predictions, "test", f"{view}; the test split: these images chose nothing")
+    elif cross_fit is not None:
+        headline = cross_fit.summarize(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
+        headline |= {"backend": "torch" if val_features is None else val_features[1], "precision": precision}
+        if val_features is not None and precision != "fp32":
             headline["precision"] = f"fp32, the last layer {precision}"
         headline["protocol"] = (
-            f"{view}; cross-fitted over the val split: each of {len(folds.best)} folds is judged by the epoch and the "
-            "temperature that the other folds chose"
+            f"{view}; cross-fitted over the val split: each of {len(cross_fit.best)} folds is evaluated with the epoch and "
+            "the temperature that the other folds chose"
         )
     else:
         headline = summary
@@ -92,5 +92,5 @@ def evaluate_run(
     return headline
 
 
-def _figures(predictions: Predictions, split: str, protocol: str) -> dict[str, Any]:
+def _summarize(predictions: Predictions, split: str, protocol: str) -> dict[str, Any]:
     return {**metrics.summarize(predictions), **predictions.computed, "split": split, "protocol": protocol}

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights and the BN statistics: what is validated and kept as best."""
+"""Exponential moving average (EMA) of the weights and batch-norm statistics, which is validated and saved instead of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def build_average(net: nn.Module, decay: float) -> AveragedModel:
-    """The average of `net`, buffers included; call `.update_parameters(net)` after each step."""
+    """Return the average of `net`, buffers included; call its `update_parameters(net)` after each step."""
 
     @torch.no_grad()
-    def update(means: Tensors, values: Tensors, count: Tensor | int) -> None:
-        # A young average forgets faster, or it would drag the random initial weights along for 1 / (1 - decay) steps.
-        young = (1 + float(count)) / (10 + float(count))
-        if means[0].is_floating_point():
-            torch._foreach_lerp_(list(means), list(values), 1 - min(decay, young))
+    def update(averages: Tensors, values: Tensors, num_updates: Tensor | int) -> None:
+        # A smaller decay at first, or the random initial weights would stay in the average for 1 / (1 - decay) steps.
+        early_decay = (1 + float(num_updates)) / (10 + float(num_updates))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(list(averages), list(values), 1 - min(decay, early_decay))
         else:
-            for mean, value in zip(means, values, strict=True):  # the counters of BN are no quantity to average
-                mean.copy_(value)
+            for average, value in zip(averages, values, strict=True):  # the counters of batch norm are copied
+                average.copy_(value)
 
     return AveragedModel(net, multi_avg_fn=update, use_buffers=True)

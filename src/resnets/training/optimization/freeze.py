@@ -1,4 +1,4 @@
-"""What does not learn, and BN that stays as it is: the network keeps a frozen norm in eval mode through its `.train()`."""
+"""Freeze layers, and keep the batch norm of frozen layers in eval mode; the network keeps it so in `.train()`, too."""
 
 from __future__ import annotations
 
@@ -11,48 +11,52 @@ from resnets.models.resnet import ResNet
 from resnets.recipes import recipe
 
 
-def apply(net: ResNet, part: recipe.Freeze, *, epoch: int = 0) -> str:
-    """Freeze what the recipe freezes in this epoch (from 0), and release the rest.
+def apply(net: ResNet, section: recipe.Freeze, *, epoch: int = 0) -> str:
+    """Freeze what the recipe freezes in this epoch (from 0), and unfreeze everything else.
 
     Returns:
         What is frozen, in one line: "frozen: 161 tensors, 53 BN in eval"; empty when nothing is.
     """
-    frozen = _frozen_modules(net, part, epoch)
-    tensors, held = 0, []
-    for path, child in net.named_modules():
-        if isinstance(child, _BatchNorm) and (part.norm != "train" or child in frozen):
-            held.append(path)
-            child.eval()
-        for parameter in child.parameters(recurse=False):
-            off = child in frozen or (part.norm == "frozen" and isinstance(child, _BatchNorm))
-            parameter.requires_grad_(not off)
-            tensors += off
-    net.frozen_norms = tuple(held)
-    return f"frozen: {tensors} tensors, {len(held)} BN in eval" if tensors or held else ""
+    frozen = _frozen_modules(net, section, epoch)
+    num_tensors, frozen_norms = 0, []
+    for path, module in net.named_modules():
+        if isinstance(module, _BatchNorm) and (section.norm != "train" or module in frozen):
+            frozen_norms.append(path)
+            module.eval()
+        for parameter in module.parameters(recurse=False):
+            is_frozen = module in frozen or (section.norm == "frozen" and isinstance(module, _BatchNorm))
+            parameter.requires_grad_(not is_frozen)
+            num_tensors += is_frozen
+    net.frozen_norms = tuple(frozen_norms)
+    if not num_tensors and not frozen_norms:
+        return ""
+    return f"frozen: {num_tensors} tensors, {len(frozen_norms)} BN in eval"
 
 
-def freezes_backbone(part: recipe.Freeze, stages: int | None) -> bool:
-    """Whether the backbone is frozen as a whole for the whole run; `stages` of it, None where that is not known."""
-    return part.layers == "backbone" or (stages is not None and part.layers != "none" and int(part.layers) == stages)
+def freezes_backbone(section: recipe.Freeze, num_stages: int | None) -> bool:
+    """Whether the whole backbone is frozen during the whole run; `num_stages` is None where it is not known."""
+    if section.layers == "backbone":
+        return True
+    return num_stages is not None and section.layers != "none" and int(section.layers) == num_stages
 
 
 def recipe_freezes_backbone(whole_recipe: recipe.Recipe) -> bool:
-    """The same for a recipe, whose network may not be chosen yet."""
-    known = zoo.entries().get(whole_recipe.model.name or "")
-    return freezes_backbone(whole_recipe.freeze, len(known.spec.num_blocks) if known else None)
+    """As `freezes_backbone`, for a recipe whose network may not be chosen yet."""
+    entry = zoo.entries().get(whole_recipe.model.name or "")
+    return freezes_backbone(whole_recipe.freeze, len(entry.spec.num_blocks) if entry else None)
 
 
-def _frozen_modules(net: ResNet, part: recipe.Freeze, epoch: int) -> set[nn.Module]:
+def _frozen_modules(net: ResNet, section: recipe.Freeze, epoch: int) -> set[nn.Module]:
     stages = list(net.stages.values())
-    if part.layers == "backbone" or epoch < part.head_epochs:
-        still = len(stages)
-    elif part.layers == "none":
+    if section.layers == "backbone" or epoch < section.head_epochs:
+        num_frozen = len(stages)
+    elif section.layers == "none":
         return set()
     else:
-        still = int(part.layers)
-    if still > len(stages):
-        raise UserError(f"The network has {len(stages)} stages; received `freeze={still}`.")
-    frozen = [net.stem, *stages[:still]]
-    if still == len(stages):  # the last norm of a pre-activation net stands between its stages and its head
+        num_frozen = int(section.layers)
+    if num_frozen > len(stages):
+        raise UserError(f"The network has {len(stages)} stages; received `freeze={num_frozen}`.")
+    frozen = [net.stem, *stages[:num_frozen]]
+    if num_frozen == len(stages):  # a pre-activation network has its last norm between the stages and the head
         frozen = [child for name, child in net.named_children() if name != "head"]
-    return {each for module in frozen for each in module.modules()}
+    return {module for child in frozen for module in child.modules()}

@@ -7,36 +7,38 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from resnets.recipes import recipe
 
-HEAD = "head."  # what is new when the classes are
+HEAD = "head."  # prefix of the parameters that are new when the classes are
 
 
-def param_groups(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> list[dict]:
-    """Four groups: backbone and head, each with and without weight decay; `base_lr` is what the schedule multiplies.
+def param_groups(net: nn.Module, section: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> list[dict]:
+    """Return up to four groups: backbone and head, each with and without weight decay.
 
-    With `decay_norm_and_bias` off, vectors (the scale and shift of norms, biases) are not decayed.
+    The schedule multiplies `base_lr` of each group. Without `decay_norm_and_bias`, vectors (scale and shift of norms, biases)
+    are not decayed.
     """
-    made: list[dict] = []
-    for place, share in (("backbone", backbone_lr_factor), ("head", 1.0)):
-        named = [(name, each) for name, each in net.named_parameters() if name.startswith(HEAD) == (place == "head")]
-        matrices = [each for _, each in named if each.ndim > 1 or part.decay_norm_and_bias]
-        vectors = [each for _, each in named if not (each.ndim > 1 or part.decay_norm_and_bias)]
-        for params, decay in ((matrices, part.weight_decay), (vectors, 0.0)):
+    groups: list[dict] = []
+    for in_head, factor in ((False, backbone_lr_factor), (True, 1.0)):
+        parameters = [value for name, value in net.named_parameters() if name.startswith(HEAD) == in_head]
+        decayed = [value for value in parameters if value.ndim > 1 or section.decay_norm_and_bias]
+        not_decayed = [value for value in parameters if not (value.ndim > 1 or section.decay_norm_and_bias)]
+        for params, decay in ((decayed, section.weight_decay), (not_decayed, 0.0)):
             if params:
-                made.append({"params": params, "weight_decay": decay, "lr": lr * share, "base_lr": lr * share})
-    return made
+                groups.append({"params": params, "weight_decay": decay, "lr": lr * factor, "base_lr": lr * factor})
+    return groups
 
 
-def build_optimizer(net: nn.Module, part: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> Optimizer:
-    """The optimizer over all parameters of the net; those without a gradient are left alone by each of the three."""
-    params = param_groups(net, part, lr=lr, backbone_lr_factor=backbone_lr_factor)
-    if part.name == "sgd":
-        return SGD(params, lr=lr, momentum=part.momentum, nesterov=part.nesterov and part.momentum > 0, fused=True)
-    # `momentum` is Adam's first beta under another name; 0.9 is the default of both.
-    kind = Adam if part.name == "adam" else AdamW
-    return kind(params, lr=lr, betas=(part.momentum, 0.999), fused=True)
+def build_optimizer(net: nn.Module, section: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> Optimizer:
+    """Return the optimizer over all parameters of the network; it skips those without a gradient."""
+    params = param_groups(net, section, lr=lr, backbone_lr_factor=backbone_lr_factor)
+    if section.name == "sgd":
+        nesterov = section.nesterov and section.momentum > 0
+        return SGD(params, lr=lr, momentum=section.momentum, nesterov=nesterov, fused=True)
+    # `momentum` is the first beta of Adam; 0.9 is the default of both.
+    optimizer_class = Adam if section.name == "adam" else AdamW
+    return optimizer_class(params, lr=lr, betas=(section.momentum, 0.999), fused=True)
 
 
-def set_lr_factor(optimizer: Optimizer, share: float) -> None:
-    """Set the rate of each group to `share` of its full rate."""
+def set_lr_factor(optimizer: Optimizer, factor: float) -> None:
+    """Set the learning rate of each group to `factor` times its `base_lr`."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * share
+        group["lr"] = group["base_lr"] * factor

@@ -1,7 +1,7 @@
-"""One process at a time writes into a run folder.
+"""Lock of a run directory, so that one process at a time writes into it.
 
-The lock is one that the system drops when the process that holds it ends, in whatever way. It is a record lock, not
-`flock`: that one would be inherited by the worker processes, which outlive a killed run by some seconds.
+The system releases the lock when the process ends, however it ends. It is a record lock and not `flock`, which the worker
+processes would inherit; they outlive a killed run by some seconds.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import BinaryIO
 from resnets.errors import JobError, UserError
 from resnets.progress import log
 
-NAME = ".lock"
+FILE_NAME = ".lock"
 
 
 @contextlib.contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process.
+    """Lock the run directory for this process.
 
     Raises:
-        UserError: another process holds it.
-        JobError: the folder cannot be written to.
+        UserError: another process has locked it.
+        JobError: the directory cannot be written to.
     """
-    path = run / NAME
+    path = run / FILE_NAME
     try:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     except OSError as error:
@@ -35,14 +35,14 @@ def run_lock(run: Path) -> Iterator[None]:
     with file:
         try:
             _lock(file)
-        except (BlockingIOError, PermissionError) as error:  # POSIX allows either for a lock that is held
+        except (BlockingIOError, PermissionError) as error:  # POSIX allows either for a lock that another process has
             file.seek(0)
             holder = file.read(200).decode("utf-8", errors="replace").strip() or "another process"
             raise UserError(
                 f"The run '{run}' is being written by {holder}; wait for its end, or stop it first."
             ) from error
         except OSError as error:  # some network file systems have no locks
-            log(f"'{run}' cannot be locked ({error.strerror}): see to it that no other process works on it")
+            log(f"'{run}' cannot be locked ({error.strerror}): make sure that no other process writes to it")
         file.truncate(0)
         file.seek(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
@@ -53,7 +53,7 @@ def _lock(file: BinaryIO) -> None:
     if os.name == "nt":
         import msvcrt
 
-        file.seek(1 << 20)  # behind the text, which others may then still read
+        file.seek(1 << 20)  # beyond the text, so that other processes can read it
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         return
     import fcntl

@@ -1,4 +1,4 @@
-"""The run folder: its name, its recipe, its machine and its numbers epoch by epoch."""
+"""The run directory: its name, `recipe.toml`, `environment.json`, and the metrics of each epoch."""
 
 from __future__ import annotations
 
@@ -33,18 +33,20 @@ COLUMNS = (
     "images_per_second",
     "data_time_fraction",
 )
-TIMING_COLUMNS = ("time_seconds", "images_per_second", "data_time_fraction")  # what differs when a run is repeated
+TIMING_COLUMNS = ("time_seconds", "images_per_second", "data_time_fraction")  # these differ when a run is repeated
 
 
 def create_run_dir(out: Path, name: str) -> Path:
-    """Make the run folder `out/name`, or `out/name-2` and so on: an older run is never written over.
+    """Make the run directory `out/name`, or `out/name-2` and so on: an existing run is never overwritten.
 
     Raises:
-        UserError: a name that is no single folder name.
-        JobError: the folder cannot be made.
+        UserError: `name` is not the name of a single folder.
+        JobError: the directory cannot be created.
     """
     if name != Path(name).name or name in ("", ".", ".."):
-        raise UserError(f"A run's name is one folder name; received '{name}'. Where it goes is set by `out`.")
+        raise UserError(
+            f"A run's name is the name of one folder; received '{name}'. Its parent folder is set by `out`."
+        )
     number = 1
     while True:
         run = out / (name if number == 1 else f"{name}-{number}")
@@ -53,19 +55,19 @@ def create_run_dir(out: Path, name: str) -> Path:
             (run / "weights").mkdir()
         except FileExistsError:
             if out.exists() and not out.is_dir():
-                raise UserError(f"'{out}' is a file; `out` is the folder for runs.") from None
+                raise UserError(f"'{out}' is a file; `out` is the folder of the runs.") from None
             number += 1
         except OSError as error:
             raise JobError(
-                f"Cannot make the run folder '{run}': {error.strerror}. Choose another with `out`."
+                f"Cannot make the run directory '{run}': {error.strerror}. Choose another with `out`."
             ) from error
         else:
             return run
 
 
 def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
-    """`recipe.toml`: every value, and behind it where it comes from; a value that is not set is a comment."""
-    lines = ["# Every value of this run and its origin. `resnets train --resume` reads this file."]
+    """Write `recipe.toml`: every value with its origin as a comment; a value that is not set is a comment."""
+    lines = ["# Every setting of this run and its origin. `resnets train --resume` reads this file."]
     table = ""
     for key, value in flat_values(recipe).items():
         section, _, name = key.rpartition(".")
@@ -78,7 +80,7 @@ def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
 
 
 def set_recipe_value(run: Path, key: str, value: Any, origin: str) -> None:
-    """Set one value in `recipe.toml`; what the other lines say of their origins stays."""
+    """Set one value in `recipe.toml`; the other lines and their comments stay."""
     path = run / "recipe.toml"
     section, _, name = key.rpartition(".")
     table, lines = "", []
@@ -90,15 +92,15 @@ def set_recipe_value(run: Path, key: str, value: Any, origin: str) -> None:
 
 
 def _to_toml(value: Any) -> str:
-    # A JSON string or a list of numbers is a TOML one too, apart from characters that JSON would escape as surrogates.
+    # JSON strings and lists of numbers are TOML, too, except for characters that JSON escapes as surrogates.
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe that `write_recipe` wrote.
+    """Read the recipe that `write_recipe` wrote.
 
     Raises:
-        UserError: the file is missing, is no TOML, or has a key or value that no recipe has.
+        UserError: the file is missing, is not TOML, or has an unknown key or value.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -107,21 +109,21 @@ def read_recipe(path: Path) -> Recipe:
             beside = {run.name: str(run) for run in [*path.parent.parent.glob("*"), *Path("runs").glob("*")]}
             near = suggestion(path.parent.name, beside, shown=beside)
             raise UserError(f"There is no run '{path.parent}'.{near}") from error
-        raise UserError(f"'{path.parent}' is no run folder: {path.name}: {error.strerror}.") from error
+        raise UserError(f"'{path.parent}' is not a run directory: {path.name}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is damaged: {error}") from error
     flat = {key: value for key, value in content.items() if not isinstance(value, dict)}
     for section, values in content.items():
         if isinstance(values, dict):
             flat |= {f"{section}.{name}": value for name, value in values.items()}
-    recipe = Recipe()  # whose values that can be unset are
+    recipe = Recipe()  # all optional values are unset
     for key, value in flat.items():
         recipe = assign(recipe, key, value)
     return recipe
 
 
 def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """`metrics.jsonl` and `results.csv`: one row an epoch, both files whole at any moment."""
+    """Write `metrics.jsonl` and `results.csv`, one row per epoch; each file is replaced as a whole."""
     write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
@@ -135,13 +137,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def remove_temporary_files(run: Path) -> None:
-    """Remove the temporary files that a killed process left behind; nobody else may be writing."""
+    """Remove the temporary files of a killed process; no other process may be writing to the directory."""
     for path in run.rglob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """What the run was last started with; empty where that was not written."""
+    """Read `environment.json` of the last start; empty where it is missing or damaged."""
     try:
         content = json.loads((run / "environment.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -150,14 +152,14 @@ def read_environment(run: Path) -> dict[str, Any]:
 
 
 def write_environment(run: Path, **facts: Any) -> None:
-    """`environment.json`: the commands that began the run and took it up last, the machine, the versions, and `facts`."""
+    """Write `environment.json`: the first command, the command of the last resume, the machine, and `facts`."""
     before = read_environment(run).get("command")
     commands = {"command": before or sys.argv} | ({"resumed_by": sys.argv} if before else {})
     write_json(run / "environment.json", {**commands, "machine": machine(), **facts})
 
 
 def machine() -> dict[str, Any]:
-    """What the last bits of a result may depend on, next to the versions."""
+    """The facts about this machine that can change the last bits of a result."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     facts = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu(), "gpu": gpu}
     return facts | {"threads": torch.get_num_threads()}

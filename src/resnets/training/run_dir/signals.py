@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP, which end a run after its step instead of in the middle of it."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP: a run ends after its current step, and its state is saved."""
 
 from __future__ import annotations
 
@@ -13,49 +13,50 @@ from resnets.progress import log
 
 Item = TypeVar("Item")
 
-# A launcher such as torchrun passes on the Ctrl-C that the terminal has sent to the whole group already.
+# torchrun forwards the Ctrl-C that the terminal has sent to the whole process group already: a second SIGINT within this time
+# is not a second Ctrl-C.
 ECHO_SECONDS = 1.0
 
 
-class Interrupted(Exception):  # noqa: N818 - no error, as StopIteration is none
-    """A signal came in the middle of something that can be done again from its beginning."""
+class Interrupted(Exception):  # noqa: N818 - not an error, like StopIteration
+    """Raised when a signal arrives during a phase that can be repeated from its beginning, such as validation."""
 
 
 @contextmanager
 def catch_signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP instead of ending at once; a second Ctrl-C ends at once after all."""
+    """Append the numbers of SIGINT, SIGTERM and SIGHUP to the list that is yielded; a second Ctrl-C raises KeyboardInterrupt."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may set handlers
+        yield received  # only the main thread may set signal handlers
         return
     first = 0.0
 
-    def note(number: int, _: object) -> None:
+    def handler(number: int, _: object) -> None:
         nonlocal first
         now = time.monotonic()
         if not received:
             first = now
-            log("stopping after this step; Ctrl-C once more to stop at once, without saving")
+            log("stopping after this step; press Ctrl-C again to stop at once, without saving")
         elif number == signal.SIGINT and now - first > ECHO_SECONDS:
             raise KeyboardInterrupt
         received.append(number)
 
-    taken = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        taken.append(signal.SIGHUP)
-    before = {number: signal.signal(number, note) for number in taken}
+    handled = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        handled.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handler) for number in handled}
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)
 
 
 def iterate_until_signal(received: Sequence[int], items: Iterable[Item]) -> Iterator[Item]:
-    """The items one by one, as long as no signal has come.
+    """Yield the items until a signal is in `received`.
 
     Raises:
-        Stopped: a signal has.
+        Interrupted: a signal was received.
     """
     for item in items:
         if received:

@@ -1,8 +1,8 @@
-"""The whole state of a run in one file, and back: nothing in it can run code.
+"""Save and load the training state in one file; loading runs no code.
 
-A state is a safetensors file: the tensors by name, everything else as JSON in the header, with a digest over both. It
-is written to one side and renamed, so that what is found after a kill is whole; the two newest are kept, and the older
-one serves where the newer one was damaged since.
+A state file is a safetensors file with the tensors by name, everything else as JSON in the header, and a checksum over both.
+It is written under a temporary name and renamed, so that a killed run leaves no incomplete file. The two latest are kept;
+the older one is used when the newer one is damaged.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from resnets.errors import JobError, UserError
 from resnets.progress import log
 
 NUM_KEPT_STATES = 2
-FORMAT = "resnets-state-3"
+FORMAT = "resnets-state-4"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 
-def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-    """Write the state after `steps_done` steps and drop all but the newest states.
+def save(folder: Path, num_steps: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    """Write the state after `num_steps` steps and delete all but the latest state files.
 
     Raises:
-        JobError: the disk is full or cannot be written to; the older states stay.
+        JobError: the disk is full or cannot be written to; the older state files stay.
     """
-    path = folder / f"{steps_done:09d}.safetensors"
+    path = folder / f"{num_steps:09d}.safetensors"
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     with replace_file(path) as temporary:
         try:
-            # One key only: the library writes several in an order that changes from run to run.
+            # A single key, since safetensors writes several in an order that changes from run to run.
             save_file(whole, temporary, metadata={FORMAT: _digest(whole, text) + text})
-        except SafetensorError as error:  # the library wraps what the system said
+        except SafetensorError as error:  # safetensors wraps the error of the system
             raise OSError(str(error).removeprefix("Error while serializing: ")) from error
     for old in list_states(folder)[:-NUM_KEPT_STATES]:
         old.unlink(missing_ok=True)
@@ -52,15 +52,15 @@ def save(folder: Path, steps_done: int, tensors: Mapping[str, Tensor], facts: Ma
 
 
 def list_states(folder: Path) -> list[Path]:
-    """The files of the states that were saved, the newest one last."""
+    """Return the state files in the order of their steps."""
     return sorted(folder.glob("[0-9]*.safetensors"))
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts of the newest state that is whole; damaged ones are named, and set aside under another name.
+    """Return the tensors and facts of the latest intact state file; damaged files are logged and renamed.
 
     Raises:
-        UserError: there is no state, or none is whole.
+        UserError: there is no state file, or all are damaged.
     """
     damaged: list[tuple[Path, str]] = []
     for path in reversed(list_states(folder)):
@@ -69,12 +69,12 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         except (SafetensorError, OSError, ValueError) as error:
             damaged.append((path, str(error)))
             continue
-        for each, reason in damaged:
-            log(f"'{each}' is damaged ({reason}): the state before it is used, after step {int(path.stem)}")
-            each.replace(each.with_suffix(".damaged"))  # it would count as the newest for ever
+        for damaged_path, reason in damaged:
+            log(f"'{damaged_path}' is damaged ({reason}): using the state before it, after step {int(path.stem)}")
+            damaged_path.replace(damaged_path.with_suffix(".damaged"))  # or it would stay the latest one
         return content
     if damaged:
-        raise UserError("No saved state is whole: " + "; ".join(f"'{path}': {why}" for path, why in damaged) + ".")
+        raise UserError("All saved states are damaged: " + "; ".join(f"'{path}': {why}" for path, why in damaged) + ".")
     raise UserError(f"There is no state to resume from in '{folder}'.")
 
 
@@ -82,33 +82,33 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get(FORMAT)
         if header is None:
-            raise ValueError(f"no state of this version, {FORMAT}")
+            raise ValueError(f"not a state file of format {FORMAT}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     digest, text = header[:DIGEST_LENGTH], header[DIGEST_LENGTH:]
     if digest != _digest(tensors, text):
-        raise ValueError("its content is not what was saved")
+        raise ValueError("its checksum does not match")
     return tensors, json.loads(text)
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 over everything, since the format itself only notices wrong lengths."""
-    made = hashlib.sha256(text.encode())
+    """SHA-256 of all content; safetensors itself only checks lengths."""
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        made.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        made.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return made.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
 def explain_save_errors(run: Path) -> Iterator[None]:
-    """When something cannot be saved within the block, the error says what stands and how the run goes on."""
+    """Add to a JobError of the block which state was saved last, and how to resume from it."""
     try:
         yield
     except JobError as error:
-        there = list_states(run / "state")
-        what = f"The state after step {int(there[-1].stem)} is whole" if there else "No state was saved before"
-        raise JobError(f"{error} {what}; go on with `resume={run}`") from error
+        paths = list_states(run / "state")
+        saved = f"The state after step {int(paths[-1].stem)} was saved" if paths else "No state was saved before"
+        raise JobError(f"{error} {saved}; continue with `resume={run}`") from error
 
 
 def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,13 +116,13 @@ def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix.`, without it."""
+    """Return the tensors whose names begin with `prefix.`, under their names without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the plain values of an optimizer."""
+    """Return the state of an optimizer as tensors and as values for JSON."""
     state = optimizer.state_dict()
     tensors = {
         f"{index}.{name}": value
@@ -141,12 +141,12 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], facts
     optimizer.load_state_dict({"state": state, "param_groups": facts["param_groups"]})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
-            if value.shape == parameter.shape:  # in the memory layout that the uninterrupted run has
+            if value.shape == parameter.shape:  # in the memory layout of the uninterrupted run
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The random states of torch on the CPU and on each GPU, and of Python and numpy."""
+    """Return the states of the random generators of torch (CPU and each GPU), Python and numpy."""
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -158,7 +158,7 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 def restore_random_state(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     torch.set_rng_state(tensors["cpu"])
     if torch.cuda.is_available() and "cuda0" in tensors:
-        here = min(len(tensors) - 1, torch.cuda.device_count())  # the run may have begun where there were more
+        here = min(len(tensors) - 1, torch.cuda.device_count())  # the run may have been started on more GPUs
         torch.cuda.set_rng_state_all([tensors[f"cuda{index}"] for index in range(here)])
     version, words, gauss = facts["python"]
     random.setstate((version, tuple(words), gauss))
