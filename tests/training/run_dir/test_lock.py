@@ -43,7 +43,7 @@ def test_a_folder_that_another_process_holds_is_refused_until_that_process_is_de
         process.wait()
         os.kill(child, 0)  # it lives, with everything that it inherited
         with lock.run_lock(tmp_path):
-            assert (tmp_path / lock.NAME).read_text().startswith(f"process {os.getpid()} on ")
+            assert (tmp_path / lock.FILE_NAME).read_text().startswith(f"process {os.getpid()} on ")
     finally:
         process.kill()
         os.kill(child, signal.SIGKILL)
