@@ -1,4 +1,4 @@
-"""The ways in which a job ends badly for a reason that its user can understand."""
+"""Exceptions with messages for users, and the wording that messages share: lists, plurals, suggestions."""
 
 from __future__ import annotations
 
@@ -45,6 +45,34 @@ def suggestion(received: str, known: Iterable[str], shown: Mapping[str, str] | N
     """
     near = difflib.get_close_matches(received, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{(shown or {}).get(near[0], near[0])}'?" if near else ""
+
+
+LIST_LIMIT = 20  # a message names this many files or classes, and counts the rest
+
+
+def pluralize(count: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_list(items: Iterable[object], limit: int = LIST_LIMIT, *, quote: bool = True, separator: str = ", ") -> str:
+    """`'a', 'b' and 7 more`: the first `limit` items, made printable, and the number of the others.
+
+    Args:
+        quote: whether each item stands in quotes.
+        separator: between the items; "; " for items that hold commas.
+    """
+    texts = [printable(str(item)) for item in items]
+    shown = num_shown(len(texts), limit)
+    text = separator.join(f"'{each}'" if quote else each for each in texts[:shown])
+    if shown == len(texts):
+        return text
+    return f"{text}{separator.rstrip() if separator != ', ' else ''} and {len(texts) - shown:,} more"
+
+
+def num_shown(count: int, limit: int) -> int:
+    """How many of `count` items to show: at most `limit`, or one more, since "and 1 more" would take as much room."""
+    return count if count <= limit + 1 else limit
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 import resnets
 
 SOURCE = Path(resnets.__file__).parent
-BASE = {"errors", "atomic_write", "progress", "ranks", "resource_limits", "telemetry"}
+BASE = {"errors", "files", "atomic_write", "progress", "ranks", "resource_limits", "telemetry"}
 # Each package may import those before it.
 ORDER = ["models", "data", "weights", "inference", "tasks", "report", "recipes", "training", "keras", "cli"]
 PACKAGES = {package: position for position, package in enumerate(ORDER)}

@@ -56,12 +56,12 @@ def test_compiling_without_a_compiler_is_one_line_before_the_first_step(world_of
     recipe = Recipe()
     for setting in ("model.name=tiny", "data.imgsz=32", "speed.compile=true", f"data.location={world_of_images}"):
         recipe = override(recipe, setting)
-    source = open_dataset.read(str(world_of_images))
+    dataset = open_dataset.read(str(world_of_images))
     with (
         inductor.patch({"cpp.cxx": (None, "no-such-compiler")}),
         pytest.raises(UserError, match=r"`speed.compile=true` needs a C\+\+ compiler.*leave the setting out") as found,
     ):
-        setup.build_context(recipe, source, None, {})
+        setup.build_context(recipe, dataset, None, {})
     assert "\n" not in str(found.value)
 
 

@@ -273,9 +273,9 @@ def test_processes_have_equal_weights_and_lots_of_their_own(images, tmp_path):
 
 def _validated(images: Path, count: int) -> None:
     with distributed.process_group():
-        builder, source, _ = train._prepare(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
-        source = replace(source, samples=[*source.part("train"), *source.part("val")[:count]])
-        context = setup.build_context(builder.recipe, source, None, {})
+        builder, dataset, _ = train._prepare(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
+        dataset = replace(dataset, samples=[*dataset.subset("train"), *dataset.subset("val")[:count]])
+        context = setup.build_context(builder.recipe, dataset, None, {})
         found, _ = validate.validate(context)
         assert len({json.dumps(each) for each in distributed.all_gather_object(found)}) == 1
         assert found["val/accuracy_top5"] == 1

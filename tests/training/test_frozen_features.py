@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from resnets.data.datasets import open_dataset
-from resnets.data.loading.epoch_order import Place
-from resnets.data.split import split
+from resnets.data.loading.epoch_order import EpochStep
+from resnets.data.split.split_file import read_split
 from resnets.inference import choose_backend, hardware
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
@@ -43,8 +43,8 @@ def context(images: Path, *settings: str) -> TrainContext:
         "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={images}", *settings,
     ):  # fmt: skip
         recipe = override(recipe, setting)
-    source = setup.split_dataset(open_dataset.read(str(images)), recipe)
-    return setup.build_context(recipe, source, None, {})
+    dataset = setup.split_dataset(open_dataset.read(str(images)), recipe)
+    return setup.build_context(recipe, dataset, None, {})
 
 
 def trained(made: TrainContext, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
@@ -116,7 +116,7 @@ def test_with_fewer_views_than_epochs_they_come_again(
     made = context(images, *AUGMENTED["by batches"])
     frozen_features.cache_features(made, 0, tmp_path)
     seen: dict[int, dict[int, torch.Tensor]] = {}
-    for batch in made.train_data.batches(Place()):
+    for batch in made.train_data.batches(EpochStep()):
         if batch.epoch == 3:
             break
         seen.setdefault(batch.epoch, {}).update(zip(batch.indices.tolist(), batch.images, strict=True))
@@ -134,7 +134,7 @@ def test_images_that_are_drawn_several_times_are_augmented_anew(
     made = context(images, *AUGMENTED[kind], "data.balance=sampler")
     frozen_features.cache_features(made, 0, tmp_path)
     epochs: dict[int, list[tuple[int, bytes]]] = {}
-    for batch in made.train_data.batches(Place()):
+    for batch in made.train_data.batches(EpochStep()):
         if batch.epoch == 3:
             break
         seen = epochs.setdefault(batch.epoch, [])
@@ -175,7 +175,7 @@ def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(images: Path, tmp_p
     calls = count_calls(made.net)
     frozen_features.cache_features(made, 1, tmp_path)
     assert calls == []
-    one, other = next(first.train_data.batches(Place(1, 2))), next(made.train_data.batches(Place(1, 2)))
+    one, other = next(first.train_data.batches(EpochStep(1, 2))), next(made.train_data.batches(EpochStep(1, 2)))
     assert torch.equal(one.images, other.images)
     assert (other.epoch, other.step) == (1, 2)
 
@@ -289,8 +289,8 @@ def test_the_best_weights_are_judged_by_the_kept_vectors(
     given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
     run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
-    divided = split.read(run / "split.csv", open_dataset.read(str(images)))
-    wanted = through([load.load(best)], divided.part("val"))
+    divided = read_split(run / "split.csv", open_dataset.read(str(images)))
+    wanted = through([load.load(best)], divided.subset("val"))
     with (run / "predictions.csv").open() as file:
         rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch._dynamo.utils import counters
 
 from resnets.data.datasets import open_dataset
-from resnets.data.split import split
+from resnets.data.split.make_split import make_split
 from resnets.recipes import registry
 from resnets.recipes.recipe import Recipe, override, tiny
 from resnets.training import loop, setup
@@ -48,7 +48,7 @@ def _recipe(images: Path, *overrides: str) -> Recipe:
 
 
 def _parts(recipe: Recipe) -> TrainContext:
-    return setup.build_context(recipe, split.split(open_dataset.read(recipe.data.location)), None, {})
+    return setup.build_context(recipe, make_split(open_dataset.read(recipe.data.location)), None, {})
 
 
 def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:

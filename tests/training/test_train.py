@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data import write_shards
-from resnets.data.datasets import open_dataset
+from resnets.data.datasets import open_dataset, write_shards
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import epoch_order
-from resnets.data.split import split
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.spec import build as build_network
@@ -55,9 +55,9 @@ def _learn(data: Path, **values: Any) -> tuple[Path, TrainContext, TrainState]:
     """A run without its report, which takes longer than the training of so few images."""
     recipe = values.pop("recipe", _small())
     overrides, weights = values.pop("overrides", ()), str(values.pop("weights", "none"))
-    builder, source, parent = train._prepare(data, None, weights, recipe, values, overrides)
+    builder, dataset, parent = train._prepare(data, None, weights, recipe, values, overrides)
     run = run_dir.create_run_dir(data.parent / "runs", "run")
-    context = setup.build_context(builder.recipe, source, parent, {})
+    context = setup.build_context(builder.recipe, dataset, parent, {})
     return run, context, loop.run(context, TrainState(), run)
 
 
@@ -129,16 +129,16 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
 
 
 def test_with_a_test_split_the_headline_is_measured_there(colors):
-    source = split.split(open_dataset.read(colors), val_fraction=0.2, test_fraction=0.3)
-    split.write(colors.parent / "split.csv", source)
+    dataset = make_split(open_dataset.read(colors), val_fraction=0.2, test_fraction=0.3)
+    write_split(colors.parent / "split.csv", dataset)
     result = _train(colors, epochs=1, split_file=str(colors.parent / "split.csv"))
     found = result.metrics
-    tested = load.evaluate([load.load(result.run / "weights" / "best.safetensors")], source.part("test"))
+    tested = load.evaluate([load.load(result.run / "weights" / "best.safetensors")], dataset.subset("test"))
     assert (found["split"], found["in_sample"], found["selected"]["split"]) == ("test", False, "val")
-    assert found["count"] == len(source.part("test")) != found["selected"]["count"]
+    assert found["count"] == len(dataset.subset("test")) != found["selected"]["count"]
     assert found["top1"] == float(tested.correct.mean())
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
-    assert {Path(row["path"]).name for row in rows} == {Path(each.path).name for each in source.part("test")}
+    assert {Path(row["path"]).name for row in rows} == {Path(each.path).name for each in dataset.subset("test")}
     assert "test images that were not trained on: " in (result.run / "report.html").read_text()
 
 
@@ -318,19 +318,19 @@ def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
 @pytest.mark.parametrize("new", [0, 1])
 def test_a_run_goes_on_from_weights_with_an_unchanged_folder_or_one_more_image(colors, new, capsys):
     first, _, _ = _learn(colors, epochs=1)
-    before = split.split(open_dataset.read(colors))
-    split.write(first / "split.csv", before)
+    before = make_split(open_dataset.read(colors))
+    write_split(first / "split.csv", before)
     if new:
         Image.new("RGB", (40, 40), (250, 3, 7)).save(colors / "red" / "new.png")
     train.train(colors, weights=first, dry_run=True)
     said = capsys.readouterr().err
-    assert f"{len(before.part('train')):,} stay in train, {len(before.part('val')):,} stay in val" in said
+    assert f"{len(before.subset('train')):,} stay in train, {len(before.subset('val')):,} stay in val" in said
     assert ("1 new image to train" in said) == bool(new)
 
 
 def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
     first, _, _ = _learn(colors, epochs=1)
-    split.write(first / "split.csv", split.split(open_dataset.read(colors)))
+    write_split(first / "split.csv", make_split(open_dataset.read(colors)))
     for path in sorted(colors.rglob("*.png")):  # eight images in each of three new folders of a class
         for number in range(2):
             place = path.parent / f"day {path.stem[-1]}" / f"{number} {path.name}"
@@ -340,9 +340,9 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
             image.save(place)
     recipe = override(_small("finetune"), "data.group_by=folder")
     recipe = replace(recipe, model=replace(recipe.model, name=None))
-    builder, source, _ = train._prepare(colors, None, str(first), recipe, {}, [])
-    groups = {sample.group for sample in source.samples if sample.group}
-    sides = {(sample.group, sample.split) for sample in source.samples if sample.group}
+    builder, dataset, _ = train._prepare(colors, None, str(first), recipe, {}, [])
+    groups = {sample.group for sample in dataset.samples if sample.group}
+    sides = {(sample.group, sample.split) for sample in dataset.samples if sample.group}
     assert builder.recipe.data.group_by == "folder"
     assert len(sides) == len(groups) > 3
 
@@ -482,13 +482,13 @@ def test_what_fails_only_when_it_is_decoded_does_not_end_a_run(colors, capsys):
 
 def test_a_written_split_is_followed_and_left_out_images_do_not_break_it(colors, tmp_path):
     (colors / "red" / "03.png").write_text("this is a text")
-    source = open_dataset.read(colors)
-    split.write(tmp_path / "split.csv", split.split(source, val_fraction=0.4, seed=7))
+    dataset = open_dataset.read(colors)
+    write_split(tmp_path / "split.csv", make_split(dataset, val_fraction=0.4, seed=7))
     result = _train(colors, epochs=1, split_file=str(tmp_path / "split.csv"), on_bad="skip")
     theirs, ours = ((path / "split.csv").read_text().splitlines() for path in (tmp_path, result.run))
     assert set(ours) == {row for row in theirs if "red/03.png" not in row}
     # The run's own split does not know the bad image, which is still there.
-    assert {each.split for each in split.read(result.run / "split.csv", source).samples} == {"train", "val"}
+    assert {each.split for each in read_split(result.run / "split.csv", dataset).samples} == {"train", "val"}
     with pytest.raises(UserError, match=r"`val_fraction=0\.3` exclude each other"):
         _train(colors, split_file=str(tmp_path / "split.csv"), val_fraction=0.3)
 
@@ -513,7 +513,7 @@ def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
     else:
         drawn = torch.cat(
             [
-                epoch_order.order(len(train_data.labels), seed=0, epoch=e, weights=train_data.plan.weights)
+                epoch_order.epoch_indices(len(train_data.labels), seed=0, epoch=e, weights=train_data.plan.weights)
                 for e in range(60)
             ]
         )
@@ -605,7 +605,7 @@ def test_a_range_test_clips_the_gradient_as_the_run_would(colors, monkeypatch):
 
 def test_shards_that_are_too_small_for_the_network_are_said(colors, capsys):
     out = colors.parent / "shards"
-    write_shards.write(out, split.split(open_dataset.read(colors)), resize=16)
+    write_shards.write(out, make_split(open_dataset.read(colors)), resize=16)
     train.train(out, recipe=_small(), imgsz=32, dry_run=True)
     assert "shorter side of 16 pixels, and 32 are wanted: they are enlarged" in capsys.readouterr().err
     train.train(out, recipe=_small(), imgsz=16, dry_run=True)

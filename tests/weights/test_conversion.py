@@ -11,6 +11,7 @@ import torchvision as torchvision_library
 import resnets
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.files import sha256
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion
 from resnets.weights.conversion import Request, convert, distinct, load
@@ -56,7 +57,7 @@ def test_there_and_back_through_every_format(file: Path, theirs: torch.nn.Module
 def test_what_was_converted_says_where_it_came_from(file: Path, tmp_path: Path) -> None:
     source = load(file)
     assert source.checkpoint.provenance["converted_from"] == "r18.pth"
-    assert source.checkpoint.provenance["parent_sha256"] == checkpoints.fingerprint(file)
+    assert source.checkpoint.provenance["parent_sha256"] == sha256(file)
     assert source.checkpoint.classes == ()
     assert source.checkpoint.preprocess == Preprocess.imagenet()
     assert any("the file has none for its 7 outputs" in note for note in source.notes)
@@ -190,13 +191,13 @@ def test_what_a_checkpoint_of_ours_does_not_take_is_refused(file: Path, tmp_path
         verify(ours, ours, request=Request(model="resnet18"))
 
 
-PARTS = ["fc.weight_orig", "fc.bias_mask", "conv1.weight_g", "weight_v", "fc.parametrizations.weight.original0",
+SPLITS = ["fc.weight_orig", "fc.bias_mask", "conv1.weight_g", "weight_v", "fc.parametrizations.weight.original0",
          "parametrizations.weight.original"]  # fmt: skip
 WHOLE = ["attn.rel_pos_v", "fc.key_v", "token_mask", "gamma_g", "layer1.original", "fc.my_weight_g", "weight_mask.x"]
 
 
 def test_weights_in_parts_are_told_from_names_that_look_alike() -> None:
-    for name in PARTS:
+    for name in SPLITS:
         with pytest.raises(UserError, match=f"a weight in parts, {name},"):
             conversion._refuse_split(Path("a.pth"), [*WHOLE, name])
     conversion._refuse_split(Path("a.pth"), WHOLE)

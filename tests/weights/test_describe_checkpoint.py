@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from resnets.data.image.preprocess import Preprocess
+from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints
@@ -55,7 +56,7 @@ def test_figures_of_the_run_are_those_of_its_best_weights_only(tmp_path: Path) -
     (run / "split.csv").write_text("path,sha256,label,split,group\n")
     (run / "recipe.toml").write_text('name = "finetune"\n')
     (run / "metrics.json").write_text('{"top1": 0.93}')
-    own = {"split_sha256": checkpoints.fingerprint(run / "split.csv")}
+    own = {"split_sha256": sha256(run / "split.csv")}
     for name, origin, figures in (
         ("best", own, "figures:  top-1 93.00%"),
         ("last", own, "figures:  top-1 50.00%"),

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 
 from resnets.errors import UserError
+from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints
@@ -115,14 +116,14 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
 def test_a_file_that_the_catalog_knows_by_its_hash_needs_no_name(tmp_path: Path, monkeypatch) -> None:
     path = saved(tmp_path / "r.pth", zeros("resnet50", num_classes=1000))
     entries = identify.catalog.entries()
-    size, digest = round(path.stat().st_size / 2**20, 3), f"sha256:{checkpoints.fingerprint(path)}"
+    size, digest = round(path.stat().st_size / 2**20, 3), f"sha256:{sha256(path)}"
     known = dataclasses.replace(entries["resnet50.tv_in1k_v1"], digest=digest[: len("sha256:") + 8], megabytes=size)
     monkeypatch.setattr(identify.catalog, "entries", lambda: {known.name: known})
     guess = inspect(path).only()
     assert guess.spec == zoo.get_spec("resnet50")
     assert "the first 8 digits of its sha256" in guess.reasons[0]
     assert "are those of resnet50.tv_in1k_v1" in guess.reasons[0]
-    assert identify.catalog.of_digest(checkpoints.fingerprint(path), path.stat().st_size + 2000) is None
+    assert identify.catalog.of_digest(sha256(path), path.stat().st_size + 2000) is None
     assert (
         conversion._provenance(path, "torchvision", guess.spec).keys().isdisjoint({"license", "published", "address"})
     )

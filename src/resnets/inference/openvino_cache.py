@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from resnets.atomic_write import replace_file
-from resnets.data.datasets.builtin import cache_home
 from resnets.errors import JobError
+from resnets.files import cache_dir
 from resnets.inference import fold_batchnorm, hardware
 from resnets.inference.fold_batchnorm import Body
 from resnets.models.resnet import ResNet
@@ -63,7 +63,7 @@ def core() -> Any:
 
 def home() -> Path:
     """The folder of the converted networks; it can be removed at any time."""
-    return cache_home() / "openvino"
+    return cache_dir() / "openvino"
 
 
 def name(net: ResNet, shape: tuple[int, ...]) -> str:

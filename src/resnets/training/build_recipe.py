@@ -109,7 +109,7 @@ def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], over
     """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
     published; empty where they do.
     """
-    if open_dataset.builtin_set(data):
+    if open_dataset.is_builtin(data):
         return f"'{data}' is built in"
     if model is not None and model not in zoo.entries():
         return f"there are no published weights of '{model}'"

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from resnets import ranks
-from resnets.data.datasets.dataset import counted
-from resnets.errors import JobError, UserError
+from resnets.errors import JobError, UserError, pluralize
 from resnets.inference import hardware
 
 
@@ -59,8 +58,8 @@ def select_workers(device_name: str) -> Choice:
     """
     here = ranks.cpus_per_rank()
     if device_name == "cpu":
-        return Choice(max(1, here // 8), f"{counted(here, 'processor')}, which the network needs itself")
-    return Choice(min(here, 8), f"{counted(here, 'processor')} for the GPU's images")
+        return Choice(max(1, here // 8), f"{pluralize(here, 'processor')}, which the network needs itself")
+    return Choice(min(here, 8), f"{pluralize(here, 'processor')} for the GPU's images")
 
 
 def select_threads(device_name: str) -> Choice | None:

@@ -22,9 +22,8 @@ from torchvision.ops import StochasticDepth
 from resnets import ranks
 from resnets.atomic_write import replace_file
 from resnets.data.loading import loader, ram_cache
-from resnets.data.loading.epoch_order import Place, Plan
-from resnets.data.loading.epoch_order import order as order_of
-from resnets.data.loading.loader import Evaluation
+from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
+from resnets.data.loading.loader import EvalLoader
 from resnets.data.loading.worker_processes import Batch
 from resnets.inference.model_runner import Runner
 from resnets.progress import log, progress_bar
@@ -101,14 +100,14 @@ class CachedTrainFeatures:
     orders: dict[int, Tensor] = field(default_factory=dict)  # of the images, in each view
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         return self.train_data.plan
 
     @property
     def paths(self) -> Sequence[str]:
         return self.train_data.paths
 
-    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
+    def batches(self, start: EpochStep, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """As `Feed.batches`."""
         self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
         for epoch, step, numbers in self.plan.batches(start):
@@ -118,7 +117,7 @@ class CachedTrainFeatures:
             numbers, rows = self._rows(epoch, step, numbers)
             vectors = self.vectors[epoch % len(self.vectors)][rows]
             yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
-        for batch in self.train_data.batches(Place(epoch, step), waiting):
+        for batch in self.train_data.batches(EpochStep(epoch, step), waiting):
             self.epoch = batch.epoch
             yield batch
 
@@ -132,13 +131,13 @@ class CachedTrainFeatures:
         order = self._order(epoch % len(self.vectors))
         if self.plan.weights is None:
             return numbers, order[numbers]
-        again = order_of(self.plan.count, seed=self.plan.seed, epoch=epoch)[positions]
+        again = epoch_indices(self.plan.count, seed=self.plan.seed, epoch=epoch)[positions]
         return order[again], again
 
     def _order(self, view: int) -> Tensor:
         """The numbers of the images in a view; where each stands there once, the position of each number instead."""
         if view not in self.orders:
-            order = self.plan.order(view)
+            order = self.plan.epoch_indices(view)
             self.orders[view] = order.argsort() if self.plan.weights is None else order
         return self.orders[view]
 
@@ -155,7 +154,7 @@ class CachedTrainFeatures:
 class CachedValFeatures:
     """An Evaluation that gives vectors as long as `still_frozen` says so."""
 
-    images: Evaluation
+    images: EvalLoader
     vectors: Tensor  # (M, features)
     still_frozen: Callable[[], bool]
     backend: str = ""  # that computed the vectors
@@ -172,13 +171,13 @@ class CachedValFeatures:
 
 
 @dataclass(frozen=True, eq=False)
-class _CompleteEpoch(Plan):
+class _CompleteEpoch(BatchPlan):
     """One epoch to its end, in its own order or by number; the last batch is what is left."""
 
     by_number: bool = False
 
-    def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
-        numbers = torch.arange(self.count) if self.by_number else self.order(start.epoch)
+    def batches(self, start: EpochStep) -> Iterator[tuple[int, int, Tensor]]:
+        numbers = torch.arange(self.count) if self.by_number else self.epoch_indices(start.epoch)
         for step, batch in enumerate(numbers.split(self.batch)):
             yield start.epoch, step, batch
 
@@ -244,15 +243,17 @@ def _compute(context: TrainContext, views: int) -> Features:
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 
 
-def _augmented_batches(train_data: TrainData, plan: Plan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(view, positions, normalized images) of each view."""
     workers = train_data.recipe.data.workers or 0
     for view in range(views):
-        place = Place(view, 0)
+        place = EpochStep(view, 0)
         if train_data.stacked_images is not None:
-            batches = loader.stacked(train_data.stacked_images, plan, start=place)
+            batches = loader.tensor_batches(train_data.stacked_images, plan, start=place)
         else:
-            batches = loader.varied(train_data.images, plan, train_data.image_transform(), start=place, workers=workers)
+            batches = loader.train_batches(
+                train_data.images, plan, train_data.image_transform(), start=place, workers=workers
+            )
         for batch in batches:
             yield view, batch.positions, train_data.augment(batch)[0]
 

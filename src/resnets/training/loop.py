@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import atomic_write, ranks
-from resnets.data.loading.epoch_order import Place
-from resnets.data.loading.worker_processes import DIED, Batch, WorkerError, died
+from resnets.data.loading.epoch_order import EpochStep
+from resnets.data.loading.worker_processes import WORKER_DIED, Batch, WorkerError, is_worker_death
 from resnets.errors import JobError
 from resnets.progress import log, progress_bar
 from resnets.recipes.save_interval import SaveInterval
@@ -68,13 +68,13 @@ def _explain_worker_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, WorkerError) and not died(error):
+        if not isinstance(error, WorkerError) and not is_worker_death(error):
             raise
         with state_file.explain_save_errors(folder):
-            raise (error if isinstance(error, WorkerError) else WorkerError(DIED)) from error
+            raise (error if isinstance(error, WorkerError) else WorkerError(WORKER_DIED)) from error
 
 
-def _batches(context: TrainContext, place: Place, received: list[int]) -> Generator[Batch, None, None]:
+def _batches(context: TrainContext, place: EpochStep, received: list[int]) -> Generator[Batch, None, None]:
     """The batches; a signal ends the wait for one that does not come."""
 
     def waiting() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnets.data.loading.epoch_order import Place
+from resnets.data.loading.epoch_order import EpochStep
 from resnets.progress import progress_bar
 from resnets.training import loop
 from resnets.training.optimization import freeze
@@ -30,7 +30,7 @@ def run_range_test(context: TrainContext, *, low: float, high: float, steps: int
     context.net.train()
     rates: list[float] = []
     losses: list[float] = []
-    with contextlib.closing(context.train_data.batches(Place())) as batches:
+    with contextlib.closing(context.train_data.batches(EpochStep())) as batches:
         for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
             rate = low * (high / low) ** (step / max(steps - 1, 1))
             for group in context.optimizer.param_groups:

@@ -10,12 +10,12 @@ from typing import Any
 
 from resnets.atomic_write import write_bytes
 from resnets.data.datasets import open_dataset, read_shards
-from resnets.data.datasets.dataset import Stored
-from resnets.data.datasets.open_dataset import Source
+from resnets.data.datasets.dataset import Dataset, IndexedSamples
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import seen_in_training as ancestry
-from resnets.data.split import split
+from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import UserError
+from resnets.files import sha256
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
 from resnets.progress import log
@@ -24,7 +24,6 @@ from resnets.training import choose_device, distributed
 from resnets.training import state as states
 from resnets.training.run_dir import run_dir, state_file
 from resnets.training.state import TrainContext, TrainState
-from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights import resolve
 from resnets.weights.checkpoint import Checkpoint
@@ -90,7 +89,7 @@ def _find_data(run: Path, location: str) -> str:
     tried = [*([Path(str(before))] if before else []), Path(location), *above]
     if found := next((path for path in tried if path.exists()), None):
         return str(found)
-    if open_dataset.builtin_set(location):
+    if open_dataset.is_builtin(location):
         return location
     raise UserError(
         f"The images of '{run}' are no longer at '{location}'. Say where they are now: resnets train DATA "
@@ -104,25 +103,25 @@ def data_location(recipe: Recipe) -> dict[str, str]:
     return {"data": str(path.absolute())} if path.exists() else {}
 
 
-def load_inputs(run: Path, recipe: Recipe) -> tuple[Source, Checkpoint | None]:
+def load_inputs(run: Path, recipe: Recipe) -> tuple[Dataset, Checkpoint | None]:
     """The images in their parts, and the weights that the run began with; both as they were then.
 
     Raises:
         UserError: images, the split or the weights are not what they were; the message says which.
     """
     begun = run_dir.read_environment(run)
-    source = open_dataset.read(recipe.data.location, closed=recipe.data.on_bad)
+    dataset = open_dataset.read(recipe.data.location, on_inaccessible=recipe.data.on_bad)
     kept = _split_path(run)
-    if kept.name == read_shards.MANIFEST and isinstance(source.samples, Stored):
-        read_shards.same(kept, source)
+    if kept.name == read_shards.MANIFEST and isinstance(dataset.samples, IndexedSamples):
+        read_shards.check_unchanged(kept, dataset)
     else:
-        source = split.read(kept, source)
+        dataset = read_split(kept, dataset)
     facts = provenance(run, recipe)
     if begun.get("split_sha256", facts["split_sha256"]) != facts["split_sha256"]:
         raise UserError(f"'{kept}' was changed since the run began, so that it would be another run.")
     if begun.get("parent_sha256") not in (None, facts.get("parent_sha256")):
         raise UserError(f"The weights '{recipe.model.weights}' were changed since the run began from them.")
-    return source, _parent(run, recipe)
+    return dataset, _parent(run, recipe)
 
 
 def parent_facts(parent: Checkpoint, path: Path) -> dict[str, Any]:
@@ -148,12 +147,12 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
     return Checkpoint(spec, Preprocess.from_dict(facts["preprocess"]), tuple(facts["classes"]), tensors)
 
 
-def save_split(run: Path, source: Source) -> None:
+def save_split(run: Path, dataset: Dataset) -> None:
     """Write down which image is in which part: `split.csv`, or of shards their own `shards.json`, by its digests."""
-    if isinstance(source.samples, Stored):
-        write_bytes(run / read_shards.MANIFEST, (source.root / read_shards.MANIFEST).read_bytes())
+    if isinstance(dataset.samples, IndexedSamples):
+        write_bytes(run / read_shards.MANIFEST, (dataset.root / read_shards.MANIFEST).read_bytes())
     else:
-        split.write(run / "split.csv", source)
+        write_split(run / "split.csv", dataset)
 
 
 def _split_path(run: Path) -> Path:
@@ -163,11 +162,11 @@ def _split_path(run: Path) -> Path:
 def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Where the weights come from; the same for a run that was interrupted and one that was not."""
     facts: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": run_dir.versions()}
-    facts["split_sha256"] = checkpoints.fingerprint(_split_path(run))
+    facts["split_sha256"] = sha256(_split_path(run))
     if recipe.model.weights != "none":
         known = run_dir.read_environment(run).get("parent_sha256")
         there = known is None or Path(recipe.model.weights).exists()
-        facts["parent_sha256"] = checkpoints.fingerprint(resolve.locate(recipe.model.weights)) if there else known
+        facts["parent_sha256"] = sha256(resolve.locate(recipe.model.weights)) if there else known
         if origin := ancestry.facts(run).get(ORIGIN):
             facts[origins.PARENT] = origin
     return facts

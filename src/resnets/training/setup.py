@@ -14,12 +14,15 @@ from torch import nn
 from resnets import ranks
 from resnets.data.check import check
 from resnets.data.datasets import open_dataset, read_shards
-from resnets.data.datasets.dataset import SHOWN, Source, Stored, counted, listed
+from resnets.data.datasets.dataset import Dataset, IndexedSamples
 from resnets.data.image.decode import DecodeError, inspect
 from resnets.data.loading import ram_cache
-from resnets.data.split import split, stratify
-from resnets.data.thread_pool import in_order
-from resnets.errors import UserError
+from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.split import stratify
+from resnets.data.split.inherit_split import inherit_split
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import read_split
+from resnets.errors import LIST_LIMIT, UserError, format_list, pluralize
 from resnets.models import spec as specs
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
@@ -38,12 +41,12 @@ from resnets.weights.checkpoint import Checkpoint
 NUM_SIZE_SAMPLES = 200  # images whose headers are read to learn how large they are
 
 
-def dataset_info(source: Source, recipe: Recipe, parent: Checkpoint | None) -> DatasetInfo:
+def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> DatasetInfo:
     """What the choices of `resnets.training.autoconfig` depend on."""
-    samples = source.part("train")
+    samples = dataset.subset("train")
     some = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
-    sides = [side for side in in_order(_shorter_side, some, workers=None, ahead=NUM_SIZE_SAMPLES) if side]
-    spec = _requested_spec(recipe, source.classes, parent)
+    sides = [side for side in ordered_map(_shorter_side, some, workers=None, ahead=NUM_SIZE_SAMPLES) if side]
+    spec = _requested_spec(recipe, dataset.classes, parent)
     net = _meta_network(spec)
     return DatasetInfo(
         num_train=len(samples),
@@ -52,7 +55,7 @@ def dataset_info(source: Source, recipe: Recipe, parent: Checkpoint | None) -> D
         min_size=max(net.min_size, *net.strides.values()),  # smaller ones are taken, but leave a single place
         features=net.head.in_features,
         weights_size=None if parent is None else parent.preprocess.size[0],
-        builtin_digits=recipe.data.location == "digits" and open_dataset.builtin_set(recipe.data.location),
+        builtin_digits=recipe.data.location == "digits" and open_dataset.is_builtin(recipe.data.location),
     )
 
 
@@ -64,7 +67,7 @@ def _shorter_side(path: str) -> int | None:
     return min(info.width, info.height)
 
 
-def split_dataset(source: Source, recipe: Recipe, before: Mapping[str, str] | None = None) -> Source:
+def split_dataset(dataset: Dataset, recipe: Recipe, before: Mapping[str, str] | None = None) -> Dataset:
     """The source with each image in a part: as it came, or split as the recipe says; checked for what can be read.
 
     Args:
@@ -74,24 +77,24 @@ def split_dataset(source: Source, recipe: Recipe, before: Mapping[str, str] | No
         UserError: there is nothing to learn from, images cannot be read, or have no label.
     """
     part = recipe.data
-    if isinstance(source.samples, Stored):
-        return _check_shards(source, recipe)
-    if nameless := [sample.path for sample in source.samples if sample.label is None]:
+    if isinstance(dataset.samples, IndexedSamples):
+        return _check_shards(dataset, recipe)
+    if nameless := [sample.path for sample in dataset.samples if sample.label is None]:
         raise UserError(f"{len(nameless)} images have no label, such as '{nameless[0]}'; training needs a label each.")
     if part.split_file is not None:
-        return drop_unreadable(split.read(part.split_file, source), part.on_bad)
-    source = drop_unreadable(source, part.on_bad)
+        return drop_unreadable(read_split(part.split_file, dataset), part.on_bad)
+    dataset = drop_unreadable(dataset, part.on_bad)
     if (part.folds is None) != (part.fold is None):
         raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
-    if before and part.val_fraction and part.folds is None and "val" not in source.parts:
-        inherited = split.inherited(
-            source, before, val_fraction=part.val_fraction, seed=part.split_seed, group_by=part.group_by
+    if before and part.val_fraction and part.folds is None and "val" not in dataset.splits:
+        inherited = inherit_split(
+            dataset, before, val_fraction=part.val_fraction, seed=part.split_seed, group_by=part.group_by
         )
         if inherited is not None:
             return inherited
-    own_val = "val" in source.parts  # then there is nothing to divide: a given value was refused by `conflicts`
-    return split.split(
-        source,
+    own_val = "val" in dataset.splits  # then there is nothing to divide: a given value was refused by `conflicts`
+    return make_split(
+        dataset,
         val_fraction=None if own_val or part.folds is not None else part.val_fraction,
         seed=part.split_seed if not own_val and (part.val_fraction or part.folds is not None) else None,
         group_by=part.group_by,
@@ -100,52 +103,56 @@ def split_dataset(source: Source, recipe: Recipe, before: Mapping[str, str] | No
     )
 
 
-def _check_shards(source: Source, recipe: Recipe) -> Source:
+def _check_shards(dataset: Dataset, recipe: Recipe) -> Dataset:
     part = recipe.data
     if part.split_file is not None or part.folds is not None or part.group_by is not None:
-        return split.split(source)  # which says why not
-    if "train" not in source.parts:
-        raise UserError(f"'{source.root}' has no train part, only {', '.join(source.parts)}.")
-    return source
+        return make_split(dataset)  # which says why not
+    if "train" not in dataset.splits:
+        raise UserError(f"'{dataset.root}' has no train part, only {', '.join(dataset.splits)}.")
+    return dataset
 
 
-def drop_unreadable(source: Source, on_bad: str) -> Source:
+def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
     """The source without the images that cannot be read, or an error that lists them; stored ones were looked at when they
     were written. Of several processes each looks at its share.
     """
-    if isinstance(source.samples, Stored):
-        return source
-    rank, size, count = ranks.rank(), ranks.world_size(), len(source.samples)
-    mine = source.samples[count * rank // size : count * (rank + 1) // size]
-    judged = [each for share in distributed.all_gather_object(check.judged(mine)) for each in share]
+    if isinstance(dataset.samples, IndexedSamples):
+        return dataset
+    rank, size, count = ranks.rank(), ranks.world_size(), len(dataset.samples)
+    mine = dataset.samples[count * rank // size : count * (rank + 1) // size]
+    judged = [each for share in distributed.all_gather_object(check.verify_images(mine)) for each in share]
     failures = [error for _, error in judged if error]
     if failures and on_bad == "error":
-        left = {sample.label for sample, (_, error) in zip(source.samples, judged, strict=True) if error is None}
-        lost = sorted(set(source.classes) - {str(label) for label in left})
-        also = f" Without these no image of {listed(lost)} is left." if lost else ""
-        also += f" Besides, there are class folders without images: {listed(source.empty)}." if source.empty else ""
-        raise UserError(ram_cache.failed(failures) + also)
+        left = {sample.label for sample, (_, error) in zip(dataset.samples, judged, strict=True) if error is None}
+        lost = sorted(set(dataset.classes) - {str(label) for label in left})
+        also = f" Without these no image of {format_list(lost)} is left." if lost else ""
+        also += (
+            f" Besides, there are class folders without images: {format_list(dataset.empty_classes)}."
+            if dataset.empty_classes
+            else ""
+        )
+        raise UserError(ram_cache.report_unreadable(failures) + also)
     kept = tuple(
         replace(sample, sha256=digest)
-        for sample, (digest, error) in zip(source.samples, judged, strict=True)
+        for sample, (digest, error) in zip(dataset.samples, judged, strict=True)
         if error is None
     )
     if not failures:
-        return replace(source, samples=kept)
-    log(f"left out {counted(len(failures), 'image')} that cannot be read:")
-    for failure in failures[:SHOWN]:
+        return replace(dataset, samples=kept)
+    log(f"left out {pluralize(len(failures), 'image')} that cannot be read:")
+    for failure in failures[:LIST_LIMIT]:
         log(f"  {failure}")
-    if len(failures) > SHOWN:
-        log(f"  and {len(failures) - SHOWN:,} more")
+    if len(failures) > LIST_LIMIT:
+        log(f"  and {len(failures) - LIST_LIMIT:,} more")
     if not kept:
-        raise UserError(f"None of the {count:,} images of '{source.root}' can be read.")
+        raise UserError(f"None of the {count:,} images of '{dataset.root}' can be read.")
     labels = {each.label for each in kept}
-    if emptied := [name for name in source.classes if name not in labels]:
-        log(f"left out {listed(emptied)} altogether: no image of it can be read")
+    if emptied := [name for name in dataset.classes if name not in labels]:
+        log(f"left out {format_list(emptied)} altogether: no image of it can be read")
     return replace(
-        source,
+        dataset,
         samples=kept,
-        classes=tuple(name for name in source.classes if name in labels),
+        classes=tuple(name for name in dataset.classes if name in labels),
         unreadable=tuple(failure.path for failure in failures),
     )
 
@@ -232,7 +239,7 @@ def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | N
 
 
 def build_context(
-    recipe: Recipe, source: Source, parent: Checkpoint | None, provenance: dict[str, Any]
+    recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, provenance: dict[str, Any]
 ) -> TrainContext:
     """Everything that the loop needs, on its device."""
     if recipe.speed.compile:
@@ -243,12 +250,12 @@ def build_context(
         torch.set_num_threads(recipe.speed.threads)
     if recipe.speed.deterministic:
         choose_device.use_deterministic_algorithms()
-    train, val = source.part("train"), source.part("val") if "val" in source.parts else []
-    net, spec = build_network(recipe, source.classes, parent)
+    train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
+    net, spec = build_network(recipe, dataset.classes, parent)
     if ranks.world_size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
         choose_device.seed_everything(recipe.seed + ranks.rank())
     train_data = TrainData(
-        recipe, train, source.classes, input_preprocess(recipe, None if parent is None else parent.preprocess)
+        recipe, train, dataset.classes, input_preprocess(recipe, None if parent is None else parent.preprocess)
     )
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -264,7 +271,7 @@ def build_context(
         tensors = model.state_dict()
         # Without what the clock says, so that the same run gives the same bytes.
         metrics = {name: value for name, value in row.items() if name not in run_dir.TIMING_COLUMNS}
-        made = Checkpoint(spec, train_data.preprocess, source.classes, tensors, metrics=metrics, provenance=provenance)
+        made = Checkpoint(spec, train_data.preprocess, dataset.classes, tensors, metrics=metrics, provenance=provenance)
         checkpoints.save(path, made)
 
     return TrainContext(
@@ -279,18 +286,18 @@ def build_context(
         total_steps=total,
         val=train_data.eval_loader(val) if val else None,
         val_labels=train_data.label_indices(val),
-        val_units=stratify.numbered(val),
+        val_units=stratify.unit_indices(val),
         save_weights=save_weights,
         device=device,
         precision=recipe.speed.precision,
     )
 
 
-def log_warnings(recipe: Recipe, source: Source, parent: Checkpoint | None) -> None:
+def log_warnings(recipe: Recipe, dataset: Dataset, parent: Checkpoint | None) -> None:
     """Say what will probably hurt."""
     side = recipe.data.imgsz or 0
     wanted = input_preprocess(recipe, None if parent is None else parent.preprocess).shorter_side
-    if notice := read_shards.enlarged(source, wanted):
+    if notice := read_shards.upscale_warning(dataset, wanted):
         log(f"warning: {notice}, or take a smaller `imgsz`")
     stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
     if side <= SMALL_IMAGE_SIZE and "cifar" not in str(stem) and recipe.model.weights == "none":
@@ -302,25 +309,25 @@ def log_warnings(recipe: Recipe, source: Source, parent: Checkpoint | None) -> N
         part = "backbone"
         if not freeze.recipe_freezes_backbone(recipe):
             stages = int(recipe.freeze.layers)
-            part = f"stem with the first {counted(stages, 'stage')}" if stages else "stem"
+            part = f"stem with the first {pluralize(stages, 'stage')}" if stages else "stem"
         log(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
 
 
-def describe_dataset(source: Source) -> str:
+def describe_dataset(dataset: Dataset) -> str:
     """How many images there are, in one line."""
-    sizes = {part: len(source.part(part)) for part in source.parts}
+    sizes = {part: len(dataset.subset(part)) for part in dataset.splits}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
     shared = ", ".join(f"{sizes[part]:,} {words[part]}" for part in sizes)
-    return f"{counted(sum(sizes.values()), 'image')} in {len(source.classes):,} classes: {shared}"
+    return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.classes):,} classes: {shared}"
 
 
-def describe_run(recipe: Recipe, source: Source) -> str:
+def describe_run(recipe: Recipe, dataset: Dataset) -> str:
     """How long the run will be, in a line or two."""
-    train, val = len(source.part("train")), len(source.part("val")) if "val" in source.parts else 0
+    train, val = len(dataset.subset("train")), len(dataset.subset("val")) if "val" in dataset.splits else 0
     steps = max(train // (recipe.data.batch or 1), 1)
     total = total_steps(recipe, steps)
     return (
-        f"{len(source.classes)} classes; {train} training and {val} validation images; {steps} steps an epoch, "
+        f"{len(dataset.classes)} classes; {train} training and {val} validation images; {steps} steps an epoch, "
         f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (`dry_run`)"
     )
 

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from resnets import ranks
-from resnets.data.loading.epoch_order import Place
-from resnets.data.loading.loader import Evaluation
+from resnets.data.loading.epoch_order import EpochStep
+from resnets.data.loading.loader import EvalLoader
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
@@ -52,7 +52,7 @@ class TrainContext:
     ema: AveragedModel | None
     train_data: TrainData
     total_steps: int
-    val: Evaluation | None
+    val: EvalLoader | None
     val_labels: Tensor
     val_units: np.ndarray  # int64, which images of the val split are copies or of one group: these have the same number
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
@@ -102,9 +102,9 @@ class TrainState:
         if self.crossfit is not None:
             self.crossfit.update(self.epoch, logits, labels)
 
-    def position(self, steps_per_epoch: int) -> Place:
+    def position(self, steps_per_epoch: int) -> EpochStep:
         """Where the next batch lies: behind the last step of an epoch that is not yet validated it is the next one's."""
-        return Place(self.epoch, self.step) if self.step < steps_per_epoch else Place(self.epoch + 1, 0)
+        return EpochStep(self.epoch, self.step) if self.step < steps_per_epoch else EpochStep(self.epoch + 1, 0)
 
 
 def save(context: TrainContext, state: TrainState, folder: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 from resnets import atomic_write, ranks
 from resnets.data.datasets import open_dataset, walk_folders
-from resnets.data.datasets.dataset import Stored
-from resnets.data.datasets.open_dataset import Source
+from resnets.data.datasets.dataset import Dataset, IndexedSamples
 from resnets.data.split import seen_in_training as ancestry
 from resnets.data.split.seen_in_training import Lineage
 from resnets.errors import JobError, UserError
@@ -109,9 +108,9 @@ def train(
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.broadcast_from_main(lambda: atomic_write.check_folder_writable(out))
-        builder, source, parent = _prepare(data, model, weights, recipe, given, overrides)
+        builder, dataset, parent = _prepare(data, model, weights, recipe, given, overrides)
         if dry_run:
-            log(setup.describe_run(builder.recipe, source))
+            log(setup.describe_run(builder.recipe, dataset))
             return None
         place = Path(out), name or _name(builder.recipe)
         if (begun := attempt.load_run_dir()) is not None:
@@ -122,13 +121,13 @@ def train(
             log(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
         with distributed.main_lock(run):
             if distributed.is_main():
-                resume_run.save_split(run, source)
+                resume_run.save_split(run, dataset)
                 if parent is not None:
                     path = resolve.locate(builder.recipe.model.weights)
                     ancestry.write(run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path))
                 run_dir.write_recipe(run, builder.recipe, builder.origins)  # the last thing that a resumed run needs
             attempt.save_run_dir(run)
-            return _run(run, builder.recipe, source, parent)
+            return _run(run, builder.recipe, dataset, parent)
 
 
 def lr_find(
@@ -161,11 +160,11 @@ def lr_find(
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
     atomic_write.check_file_writable(out)
-    builder, source, parent = _prepare(
+    builder, dataset, parent = _prepare(
         data, model, weights, recipe, build_recipe.given_arguments(values), overrides, for_range_test=True
     )
     found = range_test.run_range_test(
-        setup.build_context(builder.recipe, source, parent, {}), low=low, high=high, steps=steps
+        setup.build_context(builder.recipe, dataset, parent, {}), low=low, high=high, steps=steps
     )
     if found.suggestion is not None:
         log(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
@@ -185,34 +184,36 @@ def _prepare(
     overrides: Sequence[str],
     *,
     for_range_test: bool = False,
-) -> tuple[RecipeBuilder, Source, Checkpoint | None]:
+) -> tuple[RecipeBuilder, Dataset, Checkpoint | None]:
     """The complete recipe, the divided and checked images, and the weights to begin with."""
     builder = build_recipe.build_recipe(
         str(data), model, None if weights is None else other_names.meaning(weights, model), recipe, given, overrides
     )
     if for_range_test:
         conflicts.check_range_test(builder)
-    source = open_dataset.read(builder.recipe.data.location, closed=builder.recipe.data.on_bad)
+    dataset = open_dataset.read(builder.recipe.data.location, on_inaccessible=builder.recipe.data.on_bad)
     parent = _read_parent(builder.recipe.model.weights)
     if parent is not None and builder.recipe.model.name is None:
         builder.set("model.name", parent.spec.name, "chosen: the network of the weights")
     conflicts.resolve_conflicts(builder)
-    conflicts.check_dataset(builder, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
+    conflicts.check_dataset(
+        builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
+    )
     past = _lineage(builder.recipe, parent)
     asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
-    source = setup.split_dataset(source, builder.recipe, None if any(map(builder.is_given, asked)) else past.splits)
-    log(setup.describe_dataset(source))
-    autoconfig.complete(builder, setup.dataset_info(source, builder.recipe, parent))
-    num_train, num_val = (len(source.part(part)) if part in source.parts else 0 for part in ("train", "val"))
+    dataset = setup.split_dataset(dataset, builder.recipe, None if any(map(builder.is_given, asked)) else past.splits)
+    log(setup.describe_dataset(dataset))
+    autoconfig.complete(builder, setup.dataset_info(dataset, builder.recipe, parent))
+    num_train, num_val = (len(dataset.subset(part)) if part in dataset.splits else 0 for part in ("train", "val"))
     conflicts.check_sizes(builder, num_train, num_val, ranks.world_size())
     log(f"{builder.recipe.model.name} on {data}, recipe {builder.recipe.name}; chosen for you:")
-    spec = setup.network_spec(builder.recipe, source.classes, parent)
+    spec = setup.network_spec(builder.recipe, dataset.classes, parent)
     setup.check_batch_norm(builder.recipe, spec, ranks.world_size())
     autoconfig.log_choices(builder)
-    setup.log_warnings(builder.recipe, source, parent)
+    setup.log_warnings(builder.recipe, dataset, parent)
     if parent is not None:
-        _log_seen(past, source)
-    return builder, source, parent
+        _log_seen(past, dataset)
+    return builder, dataset, parent
 
 
 def _read_parent(name: str) -> Checkpoint | None:
@@ -235,25 +236,25 @@ def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
     return ancestry.of(resolve.locate(recipe.model.weights), parent.provenance)
 
 
-def _log_seen(past: Lineage, source: Source) -> None:
+def _log_seen(past: Lineage, dataset: Dataset) -> None:
     """Say what the weights have learned from of the images that will judge the run."""
     for part in ("val", "test"):
-        if part in source.parts and (notice := past.notice(source.part(part), "the weights", SPLIT_NAMES[part])):
-            log(f"warning: {notice}" if past.seen(source.part(part)) else notice)
+        if part in dataset.splits and (notice := past.notice(dataset.subset(part), "the weights", SPLIT_NAMES[part])):
+            log(f"warning: {notice}" if past.seen(dataset.subset(part)) else notice)
 
 
 def _run(
-    run: Path, recipe: Recipe, source: Source, parent: Checkpoint | None, *, more: int | None = None
+    run: Path, recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, *, more: int | None = None
 ) -> TrainResult:
     """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
     log(f"run folder: {run}; saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
     provenance = distributed.broadcast_from_main(lambda: resume_run.provenance(run, recipe))
-    provenance["train_images"] = len(source.part("train"))
-    context = setup.build_context(recipe, source, parent, provenance)
+    provenance["train_images"] = len(dataset.subset("train"))
+    context = setup.build_context(recipe, dataset, parent, provenance)
     if distributed.is_main():
         begun = run_dir.read_environment(run)
         resume_run.log_differences(begun)
-        unused = walk_folders.line(source.unused, len(source.unreadable))
+        unused = walk_folders.describe_unused(dataset.unused, len(dataset.unreadable))
         places = resume_run.data_location(recipe)
         run_dir.write_environment(run, not_used=begun.get("not_used", unused), **places, **provenance)
         if not (run / "train_batch.jpg").exists():
@@ -275,12 +276,12 @@ def _run(
         return TrainResult(run, {})
     folds = state.crossfit
     past = ancestry.read(run, begun_from_weights=recipe.model.weights != "none")
-    judges = [(name, source.part(name)) for name in ("test", "val") if name in source.parts]
+    judges = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [past.notice(samples, "the weights at the beginning", SPLIT_NAMES[name]) for name, samples in judges[:1]]
     metrics = final_evaluation.evaluate_run(
         run,
-        source.part("val") if "val" in source.parts else [],
-        test=source.part("test") if "test" in source.parts else [],
+        dataset.subset("val") if "val" in dataset.splits else [],
+        test=dataset.subset("test") if "test" in dataset.splits else [],
         notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
         precision=context.precision,
@@ -303,13 +304,13 @@ def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: in
             run_dir.remove_temporary_files(run)
         if distributed.is_main() and not resume_file.list_states(run / "state"):
             log("nothing was saved before the run ended: it begins anew")
-        source, parent = resume_run.load_inputs(run, recipe)
-        setup.check_batch_norm(recipe, setup.network_spec(recipe, source.classes, parent), ranks.world_size())
+        dataset, parent = resume_run.load_inputs(run, recipe)
+        setup.check_batch_norm(recipe, setup.network_spec(recipe, dataset.classes, parent), ranks.world_size())
         if more:
-            steps = max(len(source.part("train")) // (recipe.data.batch or 1), 1)
+            steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
             longer = recipe
             recipe = distributed.broadcast_from_main(lambda: resume_run.extended_recipe(run, longer, more, steps))
-        return _run(run, recipe, source, parent, more=more)
+        return _run(run, recipe, dataset, parent, more=more)
 
 
 def _asked(

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from resnets import ranks
-from resnets.data.datasets.dataset import Sample, Stored, labels, paths, weights
+from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_labels, sample_paths, sample_weights
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import augmentation, loader, mean_std, ram_cache
-from resnets.data.loading.epoch_order import Place, Plan
-from resnets.data.loading.loader import Evaluation
+from resnets.data.loading.epoch_order import BatchPlan, EpochStep
+from resnets.data.loading.loader import EvalLoader
 from resnets.data.loading.worker_processes import Batch
 from resnets.errors import UserError
 from resnets.progress import log
@@ -40,20 +40,20 @@ class TrainData:
     ) -> None:
         self.recipe, self.classes = recipe, list(classes)
         self.augments_batches = augments_whole_batches(recipe.augment)
-        self.paths = paths(samples)
+        self.paths = sample_paths(samples)
         prepare = self._prepare(preprocess)
         size = preprocess.size if prepare.func is _resize_and_crop else None
         self.images = _cache_images(recipe.data, samples, prepare, size)
         self.stacked_images: Tensor | None = None  # (N, 3, h, w)
-        if self.augments_batches and isinstance(self.images, ram_cache.InMemory) and self.images.whole is not None:
+        if self.augments_batches and isinstance(self.images, ram_cache.CachedImages) and self.images.whole is not None:
             self.stacked_images = torch.from_numpy(self.images.whole).permute(0, 3, 1, 2)
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.label_indices(samples)
         self.weights, draw = self._weights(samples)
         batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
-        blocks = samples.blocks if isinstance(samples, Stored) else None
-        self.plan = Plan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), blocks)
-        self.batch_transform = augmentation.WholeBatch(
+        blocks = samples.shard_sizes if isinstance(samples, IndexedSamples) else None
+        self.plan = BatchPlan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), blocks)
+        self.batch_transform = augmentation.BatchCropFlip(
             len(samples),
             seed=recipe.seed,
             pad_pixels=(recipe.augment.pad_pixels or 0) if recipe.augment.crop == "pad" else 0,
@@ -65,19 +65,19 @@ class TrainData:
         part, side = self.recipe.augment, preprocess.size[0]
         if part.crop == "random_resized":
             # So much that the smallest crop still has the resolution that the network sees.
-            return partial(ram_cache.shrunken, min_side=math.ceil(side / math.sqrt(part.scale[0])))
+            return partial(ram_cache.decode_resized, min_side=math.ceil(side / math.sqrt(part.scale[0])))
         if part.crop == "shorter_side":
-            return partial(ram_cache.shrunken, min_side=part.shorter_side[1])
+            return partial(ram_cache.decode_resized, min_side=part.shorter_side[1])
         return partial(
             _resize_and_crop, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
 
     def label_indices(self, samples: Sequence[Sample]) -> Tensor:
-        return torch.from_numpy(labels(samples, self.classes))
+        return torch.from_numpy(sample_labels(samples, self.classes))
 
     def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
         """How much each image counts in the loss (1 on the average), and how often it is drawn (None: once)."""
-        own = torch.from_numpy(weights(samples))
+        own = torch.from_numpy(sample_weights(samples))
         counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
         rarity = own / counts[self.labels]
         balance = self.recipe.data.balance
@@ -86,18 +86,18 @@ class TrainData:
         counted = rarity if balance == "loss" else own
         return (counted / counted.mean()).float(), None
 
-    def batches(self, start: Place, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
+    def batches(self, start: EpochStep, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """Endless batches of uint8 images from `start` on; `waiting` as in `loader.varied`."""
         if self.stacked_images is not None:
-            return loader.stacked(self.stacked_images, self.plan, start=start)
+            return loader.tensor_batches(self.stacked_images, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
-        return loader.varied(
+        return loader.train_batches(
             self.images, self.plan, self.image_transform(), start=start, workers=workers, pinned=pinned, waiting=waiting
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """The images (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
-        batch = next(loader.varied(self.images, self.plan, self.image_transform()))
+        batch = next(loader.train_batches(self.images, self.plan, self.image_transform()))
         images = batch.images
         if self.augments_batches:
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
@@ -110,7 +110,7 @@ class TrainData:
         values = asdict(self.recipe.augment)
         for name in ("mixup_alpha", "cutmix_alpha"):
             del values[name]
-        return augmentation.per_image(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
+        return augmentation.train_transform(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
     def targets(self, indices: Tensor) -> Tensor:
         """float32 (B, K), weighted: a share of each row is spread over all classes (Szegedy et al. 2016), the rest its own.
@@ -129,8 +129,8 @@ class TrainData:
             images = self.batch_transform(images, batch.positions, batch.epoch)
         targets = self.targets(batch.indices).to(images.device, non_blocking=True)
         if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
-            with augmentation.seeded(recipe.seed, batch.epoch, batch.step, "mix"):
-                images, targets = augmentation.mix(
+            with augmentation.fork_seed(recipe.seed, batch.epoch, batch.step, "mix"):
+                images, targets = augmentation.mixup_cutmix(
                     images,
                     targets,
                     mixup_alpha=recipe.augment.mixup_alpha,
@@ -139,15 +139,15 @@ class TrainData:
         layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
         return images.contiguous(memory_format=layout), targets
 
-    def eval_loader(self, samples: Sequence[Sample]) -> Evaluation:
+    def eval_loader(self, samples: Sequence[Sample]) -> EvalLoader:
         """The validation images of this process, through the Preprocess that will travel with the weights.
 
         Each image is that of one process, and the processes' shares follow each other in the order of the images.
         """
         rank, size = ranks.rank(), ranks.world_size()
         mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
-        return Evaluation(
-            paths(mine),
+        return EvalLoader(
+            sample_paths(mine),
             self.preprocess.load,
             batch=EVAL_BATCH,
             workers=None if self.recipe.data.workers else 0,
@@ -159,12 +159,12 @@ def _cache_images(
     part: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
 ) -> ram_cache.Images:
     """The prepared images, of `size` where all have the same, kept where it is best, which is said."""
-    source = ram_cache.Decoded(paths(samples), prepare)
+    images = ram_cache.LazyImages(sample_paths(samples), prepare)
     side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
     small = f"to decode less in each epoch, write them smaller once: resnets data shard {part.location} SHARDS --resize {side}"
-    decision = ram_cache.decide(part.cache, source, advice="" if isinstance(samples, Stored) else small)
+    decision = ram_cache.decide_cache(part.cache, images, advice="" if isinstance(samples, IndexedSamples) else small)
     log(f"  {decision}")
-    return ram_cache.InMemory(source, size=size) if decision.where == "ram" else source
+    return ram_cache.CachedImages(images, size=size) if decision.where == "ram" else images
 
 
 def _divisible_batch(batch: int) -> int:
@@ -204,12 +204,12 @@ def input_preprocess(recipe: Recipe, parent: Preprocess | None = None) -> Prepro
 def _add_statistics(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths: Sequence[str]) -> Preprocess:
     """With the statistics of the training images, if the recipe wants them."""
     if kind == "channel":
-        mean, std = mean_std.channels(images)
+        mean, std = mean_std.channel_mean_std(images)
         return replace(preprocess, mean=mean, std=std)
     if kind == "pixel":
         framed = images
         if images[0].shape[:2] != preprocess.size:
-            framed = ram_cache.Decoded(paths, partial(_resize_and_crop, preprocess=preprocess))
+            framed = ram_cache.LazyImages(paths, partial(_resize_and_crop, preprocess=preprocess))
         return replace(preprocess, mean=mean_std.mean_image(framed), std=(1.0, 1.0, 1.0))
     return preprocess
 

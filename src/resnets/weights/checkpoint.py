@@ -22,7 +22,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import UserError
+from resnets.errors import UserError, format_list
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights import header_format
@@ -126,12 +126,6 @@ def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
             raise UserError(f"is a safetensors file of another program. {CONVERT.format(path)}")
         header = json.loads(text, parse_constant=_no_constant)
         return _from_header(header, tensors, task)
-
-
-def fingerprint(path: str | Path) -> str:
-    """The sha256 of a file, as `sha256sum` prints it."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def network(checkpoint: Checkpoint) -> ResNet:
@@ -260,22 +254,16 @@ def _check_fit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: 
     """Every tensor once, in shape and kind (numbers with or without a fraction)."""
     faults = []
     if missing := [name for name in wanted if name not in given]:
-        faults.append(f"missing: {_some(missing)}")
+        faults.append(f"missing: {format_list(missing, 6, quote=False)}")
     if left := [name for name in given if name not in wanted]:
-        faults.append(f"left over: {_some(left)}")
+        faults.append(f"left over: {format_list(left, 6, quote=False)}")
     both = [(name, wanted[name], given[name]) for name in wanted if name in given]
     if shapes := [f"{n} {list(g.shape)} for {list(w.shape)}" for n, w, g in both if w.shape != g.shape]:
-        faults.append(f"of another shape: {_some(shapes)}")
+        faults.append(f"of another shape: {format_list(shapes, 6, quote=False)}")
     if other := [f"{n} {g.dtype}" for n, w, g in both if w.is_floating_point() != g.is_floating_point()]:
-        faults.append(f"of another kind: {_some(other)}")
+        faults.append(f"of another kind: {format_list(other, 6, quote=False)}")
     if faults:
         raise UserError(f"{what}; tensors {'; '.join(faults)}.")
-
-
-def _some(names: Iterable[str], most: int = 6) -> str:
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def numbers(count: int) -> tuple[str, ...]:

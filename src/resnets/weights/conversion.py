@@ -12,7 +12,8 @@ from typing import Any
 
 from resnets import atomic_write
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError, format_list, suggestion
+from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import adapt, identify, local_path
@@ -230,7 +231,7 @@ def _refuse_unknown(path: Path, found: identify.Inspection, guess: Guess, top: b
         if last and not cut.self_supervised and not identify.has_top(found.foreign):
             _refuse_split(path, last)
             raise UserError(
-                f"'{path}' has no last layer that {guess.format} knows: {identify.some(last)}. `map` names it; "
+                f"'{path}' has no last layer that {guess.format} knows: {format_list(last, 6, quote=False)}. `map` names it; "
                 f"`ignore='{last[0].partition('.')[0]}*'` leaves it out and gives the network a new, untrained head."
             )
         odd = [name for name in odd if not _of_head(name)]
@@ -243,7 +244,8 @@ def _refuse_unknown(path: Path, found: identify.Inspection, guess: Guess, top: b
     _refuse_split(path, odd)
     if odd and not missing:  # else the message lists both
         raise UserError(
-            f"'{path}' has tensors that {guess.format} has no names for; left over: {identify.some(odd)}. If the network "
+            f"'{path}' has tensors that {guess.format} has no names for; left over: "
+            f"{format_list(odd, 6, quote=False)}. If the network "
             f"does without them, `ignore='{odd[0]}'` leaves them out; else `map` names them."
         )
 
@@ -256,7 +258,7 @@ def _refuse_split(path: Path, names: Sequence[str]) -> None:
     """Raise UserError for weights that are stored in parts."""
     if parts := [name for name in names if _PARTS.search(name)]:
         raise UserError(
-            f"'{path}' has a weight in parts, {identify.some(parts)}, as pruning and weight norm keep it. Call "
+            f"'{path}' has a weight in parts, {format_list(parts, 6, quote=False)}, as pruning and weight norm keep it. Call "
             "prune.remove or remove_parametrizations of torch.nn.utils on the network, and save its state_dict again."
         )
 
@@ -337,7 +339,7 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:
     file = identify.main_file(path)
-    digest = checkpoints.fingerprint(file)
+    digest = sha256(file)
     published = catalog.of_digest(digest, file.stat().st_size)
     return {
         # A license needs more than the first digits of a hash, which other files can have as well.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import json
 import tomllib
 from collections import Counter
@@ -12,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resnets.data.datasets.dataset import listed
-from resnets.errors import printable
+from resnets.errors import format_list, printable
+from resnets.files import sha256
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_path, resolve
 
@@ -30,7 +29,7 @@ def lines(path: str | Path) -> list[str]:
     checkpoint = checkpoints.read(file)
     facts: dict[str, str] = {"input": checkpoint.preprocess.described()}
     if checkpoint.classes:
-        facts["names"] = listed(checkpoint.classes, SHOWN_CLASSES)
+        facts["names"] = format_list(checkpoint.classes, SHOWN_CLASSES)
     run = file.resolve().parent.parent
     if _is_best(file, run, checkpoint.provenance):
         facts |= dict(_of_run(run))
@@ -47,7 +46,7 @@ def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
     parts = run / ("shards.json" if (run / "shards.json").is_file() else "split.csv")
     if not provenance or not parts.is_file():
         return not provenance
-    return bool(provenance.get("split_sha256") == hashlib.sha256(parts.read_bytes()).hexdigest())
+    return bool(provenance.get("split_sha256") == sha256(parts))
 
 
 def _of_run(run: Path) -> Iterator[tuple[str, str]]:

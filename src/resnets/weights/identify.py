@@ -11,14 +11,14 @@ from typing import Any
 import safetensors
 from safetensors import safe_open
 
-from resnets.errors import UserError
+from resnets.errors import UserError, format_list
+from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_path
 from resnets.weights.formats import keras, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Guess
-from resnets.weights.formats.keymap import some
 from resnets.weights.formats.registry import FORMATS
 from resnets.weights.hub import catalog
 from resnets.weights.local_path import BEST
@@ -64,9 +64,11 @@ class Inspection:
             UserError: there is none, or there are several; the message says what to name.
         """
         if not self.guesses:
-            names = some(self.foreign.tensors if self.foreign else ())
+            names = format_list(self.foreign.tensors if self.foreign else (), 6, quote=False)
             places = list(self.foreign.sets) if self.foreign else []
-            more = f" It holds tensors under {some(map(repr, places))}." if len(places) > 1 else ""
+            more = (
+                f" It holds tensors under {format_list(map(repr, places), 6, quote=False)}." if len(places) > 1 else ""
+            )
             raise UserError(
                 f"'{self.path}' is of no format that resnets knows; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
                 "(docs/weights.md shows one)."
@@ -85,7 +87,7 @@ class Inspection:
     def lines(self) -> list[str]:
         """For a person, a line each."""
         if not self.guesses:
-            names = some(self.foreign.tensors if self.foreign else (), 12)
+            names = format_list(self.foreign.tensors if self.foreign else (), 12, quote=False)
             return [f"{self.path}: of no format that resnets knows", f"tensors: {names}", "convert it with `map`"]
         first = self.guesses[0]
         specs = [guess.spec for guess in self.guesses]
@@ -106,7 +108,9 @@ class Inspection:
         lines += [f"assumed:  {sentence}" for sentence in first.assumed]
         lines += [f"doubt:    {doubt}" for doubt in first.doubts]
         if self.foreign and (odd := unknown(self.foreign, first)):
-            lines.append(f"unknown:  {some(odd)}; `map` can give these names, `ignore` leaves them out")
+            lines.append(
+                f"unknown:  {format_list(odd, 6, quote=False)}; `map` can give these names, `ignore` leaves them out"
+            )
         return lines
 
     def places(self) -> list[str]:
@@ -131,11 +135,11 @@ class Inspection:
             what = " (averages of weights)" if each.averaged and not averaged else ""
             lines.append(f"also:     another network lies {each.place}{what}; {each.argument} takes it")
         if left := self.left():
-            lines.append(f"left out: {some(left)}")
+            lines.append(f"left out: {format_list(left, 6, quote=False)}")
         if labels := attributes.get("labels"):
             lines += [f"labels:   {len(names)} names of classes under '{where}'" for where, names in labels.items()]
         if inert := attributes.get("inert"):
-            lines.append(f"inert:    {some(inert)}: wanted by the file, and not called")
+            lines.append(f"inert:    {format_list(inert, 6, quote=False)}: wanted by the file, and not called")
         return lines
 
     def left(self) -> list[str]:
@@ -184,7 +188,7 @@ def _guesses(foreign: Foreign) -> list[Guess]:
 def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
     """The guess that the file's hash confirms, when it is one of the catalog's; else none."""
     file = main_file(path)
-    if (published := catalog.of_digest(checkpoints.fingerprint(file), file.stat().st_size)) is None:
+    if (published := catalog.of_digest(sha256(file), file.stat().st_size)) is None:
         return []
     digits = len(published.digest.removeprefix("sha256:"))
     same = f"its sha256 is that of {published.name}"

@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from resnets.data.datasets.open_dataset import holds_images
+from resnets.data.datasets.open_dataset import contains_images
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.weights.hub import bundled, catalog
@@ -89,7 +89,7 @@ def _in_folder(path: Path) -> Path:
     if runs := sorted(entry.parent.parent.name for entry in path.glob(f"*/{BEST}")):
         more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
         raise UserError(f"'{path}' holds several runs; name one of them: {', '.join(runs[:5])}{more}.")
-    if holds_images(path) and not is_weights(path):
+    if contains_images(path) and not is_weights(path):
         raise UserError(
             f"'{path}' is a folder of images, where a checkpoint or run folder is wanted: resnets predict RUN IMAGES…, "
             "resnets evaluate RUN DATA, resnets train DATA --weights RUN."

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.sha256 import sha256
 from resnets.errors import JobError, UserError
+from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import log

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from resnets.cli import main
-from resnets.data import write_shards
-from resnets.data.datasets import open_dataset
-from resnets.data.split import split
+from resnets.data.datasets import open_dataset, write_shards
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.inference import backends, choose_backend, hardware
 from resnets.tasks.classification import evaluate_job, metrics
@@ -122,7 +122,7 @@ def test_results_do_not_replace_those_of_a_run(trained: Path, capsys: pytest.Cap
 def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "run" / "weights").mkdir(parents=True)
     shutil.copy(ONE, "run/weights/best.safetensors")
-    split.write("run/split.csv", split.split(open_dataset.read("data"), val_fraction=0.2))
+    write_split("run/split.csv", make_split(open_dataset.read("data"), val_fraction=0.2))
     assert evaluate("run", "data", "--json") == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)
@@ -137,7 +137,7 @@ def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureF
 def test_shards_of_smaller_images_than_the_model_sees_are_said(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_shards.write("shards", split.split(open_dataset.read("data")), resize=16)
+    write_shards.write("shards", make_split(open_dataset.read("data")), resize=16)
     assert evaluate(ONE, "shards", "--json") == 0
     shown = capsys.readouterr()
     assert "shorter side of 16 pixels, and 37 are wanted" in json.loads(shown.out)["notices"][0]
@@ -151,9 +151,9 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
     for name, seed in (("a", 1), ("b", 2)):
         (trained / name / "weights").mkdir(parents=True)
         shutil.copy(ONE if name == "a" else TWO, f"{name}/weights/best.safetensors")
-        made = split.split(open_dataset.read("data"), val_fraction=0.6, seed=seed)
-        split.write(f"{name}/split.csv", made)
-        held_out.append({sample.path for sample in made.part("val")})
+        made = make_split(open_dataset.read("data"), val_fraction=0.6, seed=seed)
+        write_split(f"{name}/split.csv", made)
+        held_out.append({sample.path for sample in made.subset("val")})
     assert evaluate("a", "b", "data", "--compare", "--json") == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)
@@ -172,7 +172,7 @@ def test_images_that_chose_the_epoch_are_said_to_have_done_so(
 ) -> None:
     (trained / "run" / "weights").mkdir(parents=True)
     shutil.copy(ONE, "run/weights/best.safetensors")
-    split.write("run/split.csv", split.split(open_dataset.read("data"), val_fraction=0.2))
+    write_split("run/split.csv", make_split(open_dataset.read("data"), val_fraction=0.2))
     assert evaluate("run", "data", "--out", "results") == 0
     shown = capsys.readouterr()
     words = "these images chose the epoch and the temperature of 'run/weights/best.safetensors'"
@@ -284,7 +284,7 @@ def test_a_winner_by_images_that_chose_only_its_epoch_is_not_declared(
     for name, file in (("a", ONE), ("b", TWO)):
         (trained / name / "weights").mkdir(parents=True)
         shutil.copy(file, f"{name}/weights/best.safetensors")
-    split.write("b/split.csv", split.split(open_dataset.read("data"), val_fraction=0.4))
+    write_split("b/split.csv", make_split(open_dataset.read("data"), val_fraction=0.4))
     assert evaluate("a", "b", "data", "--compare", "--json", "--split-file", "b/split.csv") == 0
     found = printed(capsys)["comparison"]
     assert (found["known_a"], found["known_b"]) == (None, found["count"])

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from resnets.data.check import html_page, terminal_text
-from resnets.data.check.check import CheckReport, check, in_words, judged
+from resnets.data.check.check import CheckReport, check, format_bytes, verify_images
 from resnets.data.check.problem_kinds import KINDS
 from resnets.data.datasets import open_dataset
-from resnets.data.datasets.dataset import Sample, Source, assemble
+from resnets.data.datasets.dataset import Dataset, Sample, build_dataset
 from resnets.data.image.decode import DecodeError
 
 CLASSES = ("ant", "bee", "wasp")
@@ -210,7 +210,7 @@ def test_a_single_class_and_unequal_ones_are_found(tmp_path: Path) -> None:
     sample = Sample(str(tmp_path / "one" / "ant" / "00.jpg"))
     counts = {"ant": 200, "bee": 20}
     samples = [Sample(sample.path, label) for label, count in counts.items() for _ in range(count)]
-    report = check(assemble(tmp_path, samples), workers=1)
+    report = check(build_dataset(tmp_path, samples), workers=1)
     assert found(report)["imbalance"] == {"ant: 200, but bee: 20"}
 
 
@@ -295,8 +295,8 @@ def test_what_fails_when_it_is_decoded_is_found_before(tmp_path: Path) -> None:
     assert {Path(error.path).name for error in quick(open_dataset.read(tmp_path))} == expected
 
 
-def quick(source: Source) -> list[DecodeError]:
-    return [error for _, error in judged(source.samples) if error]
+def quick(dataset: Dataset) -> list[DecodeError]:
+    return [error for _, error in verify_images(dataset.samples) if error]
 
 
 def test_the_quick_look_believes_a_image_with_something_behind_it(tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path
     path = str(tmp_path / "ant" / "00.jpg")
     samples = [Sample(path, f"class {number:04}") for number in range(1000) for _ in range(1 + (number == 7))]
     file = io.StringIO()
-    terminal_text.show(check(assemble(tmp_path, samples), workers=1), file)
+    terminal_text.show(check(build_dataset(tmp_path, samples), workers=1), file)
     assert "class 0007        2" in file.getvalue()
     assert "… 980 more …" in file.getvalue()
 
@@ -415,15 +415,15 @@ def test_every_kind_of_fault_is_planted_somewhere() -> None:
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (65_376_541, "65.4 MB"), (5e15, "5.0 PB")],
 )
 def test_bytes_in_words(size: int, words: str) -> None:
-    assert in_words(size) == words
+    assert format_bytes(size) == words
 
 
 def test_a_folder_in_a_list_is_no_image(tmp_path: Path) -> None:
     images(tmp_path, ("ant", "bee"), count=10)
     samples = [*open_dataset.read(tmp_path).samples, Sample(str(tmp_path / "ant"), "ant")]
-    report = check(assemble(tmp_path, samples), workers=1)
+    report = check(build_dataset(tmp_path, samples), workers=1)
     assert found(report) == {"directory": {"ant"}}
-    assert [error.kind for error in quick(assemble(tmp_path, samples))] == ["directory"]
+    assert [error.kind for error in quick(build_dataset(tmp_path, samples))] == ["directory"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")

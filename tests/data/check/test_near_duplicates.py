@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from resnets.data.check.near_duplicates import BITS, CORRELATION, DISTANCE, _bits, _near, alike, blank, thumbnail
+from resnets.data.check.near_duplicates import (
+    BITS,
+    CORRELATION,
+    DISTANCE,
+    _bits,
+    _near,
+    find_near_duplicates,
+    is_blank,
+    thumbnail,
+)
 from resnets.data.datasets.shapes import Settings, draw
 
 
@@ -50,25 +59,25 @@ def thumbnails(images: list[Image.Image]) -> np.ndarray:
 def test_a_changed_copy_is_found_among_others(change: str) -> None:
     images = [scene(seed) for seed in range(60)]
     images += [CHANGES[change](images[number]) for number in (3, 17, 42)]
-    assert alike(thumbnails(images)) == [[3, 60], [17, 61], [42, 62]]
+    assert find_near_duplicates(thumbnails(images)) == [[3, 60], [17, 61], [42, 62]]
 
 
 def test_many_copies_are_one_group() -> None:
     image = scene(1)
     copies = [change(image) for change in CHANGES.values()]
-    assert alike(thumbnails([image, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
+    assert find_near_duplicates(thumbnails([image, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
 
 
 def test_images_of_one_color_are_blank_and_not_alike() -> None:
     plain = [Image.new("RGB", (50, 50), (shade, 0, 0)) for shade in (0, 100, 100, 255)]
     found = thumbnails([*plain, scene(1)])
-    assert blank(found).tolist() == [True] * 4 + [False]
-    assert alike(found) == []
+    assert is_blank(found).tolist() == [True] * 4 + [False]
+    assert find_near_duplicates(found) == []
 
 
 def test_nothing_and_one_image_have_no_pairs() -> None:
-    assert alike(np.empty((0, 16, 16), dtype=np.uint8)) == []
-    assert alike(thumbnails([scene(1)])) == []
+    assert find_near_duplicates(np.empty((0, 16, 16), dtype=np.uint8)) == []
+    assert find_near_duplicates(thumbnails([scene(1)])) == []
 
 
 def noisy(spread: float, count: int = 800) -> np.ndarray:
@@ -100,7 +109,7 @@ def test_groups_are_what_near_pairs_connect() -> None:
     near = ((bits[:, None] != bits[None]).sum(axis=2) <= DISTANCE) & (np.corrcoef(cells) >= CORRELATION)
     pairs = np.argwhere(np.triu(near, 1)).tolist()
     assert len(pairs) > 1000
-    group_of = {number: place for place, group in enumerate(alike(found)) for number in group}
+    group_of = {number: place for place, group in enumerate(find_near_duplicates(found)) for number in group}
     assert all(group_of[one] == group_of[other] for one, other in pairs)
     assert set(group_of) == {number for pair in pairs for number in pair}
 
@@ -114,7 +123,7 @@ def test_twenty_thousand_images_are_not_compared_each_with_each() -> None:
     mixed = (pool[first] * share + pool[second] * (1 - share)).clip(0, 255).astype(np.uint8)
     tracemalloc.start()
     try:
-        alike(mixed)
+        find_near_duplicates(mixed)
         assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     finally:
         tracemalloc.stop()

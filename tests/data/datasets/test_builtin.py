@@ -29,12 +29,12 @@ def digest(root: Path) -> str:
 def test_digits_are_scikit_learns(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
-    source = open_dataset.read(builtin.write("digits", tmp_path / "digits"))
-    assert len(source.samples) == 1797
-    assert {part: len(source.part(part)) for part in source.parts} == {"train": 1078, "val": 360, "test": 359}
+    dataset = open_dataset.read(builtin.write("digits", tmp_path / "digits"))
+    assert len(dataset.samples) == 1797
+    assert {part: len(dataset.subset(part)) for part in dataset.splits} == {"train": 1078, "val": 360, "test": 359}
     images, labels = load_digits(return_X_y=True)
-    assert sorted(int(Path(sample.path).stem) for sample in source.samples) == list(range(1797))
-    for sample in source.samples[::97]:
+    assert sorted(int(Path(sample.path).stem) for sample in dataset.samples) == list(range(1797))
+    for sample in dataset.samples[::97]:
         index = int(Path(sample.path).stem)
         assert sample.label == str(labels[index])
         with Image.open(sample.path) as image:
@@ -44,12 +44,12 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
 
 
 def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -> None:
-    source = open_dataset.read(builtin.write("digits", tmp_path))
-    totals = Counter(sample.label for sample in source.samples)
+    dataset = open_dataset.read(builtin.write("digits", tmp_path))
+    totals = Counter(sample.label for sample in dataset.samples)
     for part, share in builtin.DIGITS_PARTS.items():
-        counts = Counter(sample.label for sample in source.part(part))
+        counts = Counter(sample.label for sample in dataset.subset(part))
         assert all(abs(counts[label] - share * total) <= 1 for label, total in totals.items())
-    assert len({Path(sample.path).read_bytes() for sample in source.samples}) == 1797
+    assert len({Path(sample.path).read_bytes() for sample in dataset.samples}) == 1797
 
 
 def test_digits_of_another_size(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_cache_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_several_processes_may_want_the_cache_at_once(tmp_path: Path) -> None:
-    code = "from resnets.data import sources; print(len(sources.read('shapes').samples))"
+    code = "from resnets.data.datasets import open_dataset; print(len(open_dataset.read('shapes').samples))"
     environment = {**os.environ, "RESNETS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     jobs = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -129,15 +129,3 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
     with pytest.raises(JobError, match="Set RESNETS_HOME to a folder that can be written"):
         builtin.cached("digits")
-
-
-def test_the_home_of_each_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RESNETS_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert builtin.cache_home() == tmp_path / ".cache" / "resnets"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert builtin.cache_home() == tmp_path / "xdg" / "resnets"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert builtin.cache_home() == tmp_path / "Library" / "Caches" / "resnets"

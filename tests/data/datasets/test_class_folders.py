@@ -31,12 +31,12 @@ def labels(root: Path) -> dict[str, str | None]:
 
 def test_a_folder_of_class_folders(tmp_path: Path) -> None:
     files(tmp_path, "bee/2.JPG", "bee/1.png", "ant/1.jpeg", "ant/3.webp", "Wasp/x.tif")
-    source = read_folder(tmp_path)
-    assert source.classes == ("Wasp", "ant", "bee")  # by code point: capitals first
-    assert [Path(sample.path).name for sample in source.samples] == ["x.tif", "1.jpeg", "3.webp", "1.png", "2.JPG"]
-    assert source.parts == ()
-    assert all(Path(sample.path).exists() for sample in source.samples)
-    assert source.root == tmp_path
+    dataset = read_folder(tmp_path)
+    assert dataset.classes == ("Wasp", "ant", "bee")  # by code point: capitals first
+    assert [Path(sample.path).name for sample in dataset.samples] == ["x.tif", "1.jpeg", "3.webp", "1.png", "2.JPG"]
+    assert dataset.splits == ()
+    assert all(Path(sample.path).exists() for sample in dataset.samples)
+    assert dataset.root == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_a_folder_of_class_folders(tmp_path: Path) -> None:
 def test_a_folder_of_parts(tmp_path: Path, words: tuple[str, str, str]) -> None:
     for word in words:
         files(tmp_path, f"{word}/ant/1.png", f"{word}/bee/1.png")
-    source = read_folder(tmp_path)
-    assert source.parts == ("train", "val", "test")
-    assert source.classes == ("ant", "bee")
-    assert [sample.label for sample in source.part("val")] == ["ant", "bee"]
+    dataset = read_folder(tmp_path)
+    assert dataset.splits == ("train", "val", "test")
+    assert dataset.classes == ("ant", "bee")
+    assert [sample.label for sample in dataset.subset("val")] == ["ant", "bee"]
 
 
 def test_a_split_may_be_packed_twice(tmp_path: Path) -> None:
@@ -65,43 +65,43 @@ def test_a_split_may_be_packed_twice(tmp_path: Path) -> None:
         tmp_path, *(f"{part}/{part}/{name}/1.png" for part in ("seg_train", "seg_test") for name in ("sea", "street"))
     )
     files(tmp_path, "seg_pred/seg_pred/1.png")
-    source = read_folder(tmp_path)
-    assert (source.parts, source.classes) == (("train", "test"), ("sea", "street"))
-    assert source.unused.folders == [str(tmp_path / "seg_pred")]
+    dataset = read_folder(tmp_path)
+    assert (dataset.splits, dataset.classes) == (("train", "test"), ("sea", "street"))
+    assert dataset.unused.folders == [str(tmp_path / "seg_pred")]
 
 
 def test_two_splits_beside_loose_images_are_splits(tmp_path: Path) -> None:
     """The layout of a well-known course on cats and dogs."""
     files(tmp_path, *(f"{part}/{name}/1.png" for part in ("training_set", "test_set") for name in ("cats", "dogs")))
     files(tmp_path, "single_prediction/1.png")
-    source = read_folder(tmp_path)
-    assert (source.parts, source.classes) == (("train", "test"), ("cats", "dogs"))
-    assert source.unused.folders == [str(tmp_path / "single_prediction")]
+    dataset = read_folder(tmp_path)
+    assert (dataset.splits, dataset.classes) == (("train", "test"), ("cats", "dogs"))
+    assert dataset.unused.folders == [str(tmp_path / "single_prediction")]
 
 
 def test_test_images_without_classes_are_not_used(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "test/1.png", "test/2.png")
-    source = read_folder(tmp_path)
-    assert (source.parts, source.classes) == (("train",), ("ant", "bee"))
-    assert source.unused.folders == [str(tmp_path / "test")]
+    dataset = read_folder(tmp_path)
+    assert (dataset.splits, dataset.classes) == (("train",), ("ant", "bee"))
+    assert dataset.unused.folders == [str(tmp_path / "test")]
 
 
 def test_splits_inside_the_classes(tmp_path: Path) -> None:
     files(tmp_path, *(f"{name}/{part}/1.png" for part in ("train", "Valid", "test") for name in ("ant", "bee")))
     files(tmp_path, "ant/train/monday/2.png")
-    source = read_folder(tmp_path)
-    assert (source.parts, source.classes) == (("train", "val", "test"), ("ant", "bee"))
-    assert [Path(each.path).parent.name for each in source.part("val")] == ["Valid", "Valid"]
-    assert [each.columns for each in source.part("train")] == [{}, {"folder": "monday"}, {}]
+    dataset = read_folder(tmp_path)
+    assert (dataset.splits, dataset.classes) == (("train", "val", "test"), ("ant", "bee"))
+    assert [Path(each.path).parent.name for each in dataset.subset("val")] == ["Valid", "Valid"]
+    assert [each.columns for each in dataset.subset("train")] == [{}, {"folder": "monday"}, {}]
 
 
 def test_splits_inside_some_of_the_classes_are_doubted(tmp_path: Path) -> None:
     files(tmp_path, "ant/train/1.png", "ant/test/1.png", "bee/1.png")
-    source = read_folder(tmp_path)
-    assert source.parts == ()
-    assert "'ant' holds the folders 'test', 'train', which are taken as one class" in source.doubts[0].replace(
-        f"{tmp_path}/", ""
-    )
+    dataset = read_folder(tmp_path)
+    assert dataset.splits == ()
+    assert "'ant' holds the folders 'test', 'train', which are taken as one class" in dataset.layout_warnings[
+        0
+    ].replace(f"{tmp_path}/", "")
 
 
 def test_splits_one_folder_down_are_named(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_splits_one_folder_down_are_named(tmp_path: Path) -> None:
 
 def test_folders_that_all_hold_the_same_are_doubted(tmp_path: Path) -> None:
     files(tmp_path, *(f"{part}/{name}/1.png" for part in ("first", "second") for name in ("ant", "bee")))
-    source = read_folder(tmp_path)
-    assert source.classes == ("first", "second")
-    assert source.doubts[0].startswith("'first', 'second' all hold 'ant', 'bee' and are taken as classes")
+    dataset = read_folder(tmp_path)
+    assert dataset.classes == ("first", "second")
+    assert dataset.layout_warnings[0].startswith("'first', 'second' all hold 'ant', 'bee' and are taken as classes")
     files(tmp_path / "mixed", "train/ant/1.png", "train/bee/1.png", "more/1.png")
     assert "'train' is taken as a class beside 'more'" in read_folder(tmp_path / "mixed").doubts[0]
 
@@ -123,24 +123,24 @@ def test_an_image_without_a_suffix_is_one_by_its_content(tmp_path: Path) -> None
     files(tmp_path, "ant/notes", "bee/1.png", "ant/raw.dng")
     Image.new("RGB", (4, 4)).save(tmp_path / "ant" / "IMG_0001", "JPEG")
     os.mkfifo(tmp_path / "ant" / "pipe")  # which is not waited for
-    source = read_folder(tmp_path)
-    assert [Path(each.path).name for each in source.samples] == ["IMG_0001", "1.png"]
-    assert sorted(Path(path).name for path in source.unused.files) == ["notes", "pipe", "raw.dng"]
+    dataset = read_folder(tmp_path)
+    assert [Path(each.path).name for each in dataset.samples] == ["IMG_0001", "1.png"]
+    assert sorted(Path(path).name for path in dataset.unused.files) == ["notes", "pipe", "raw.dng"]
 
 
 def test_a_part_without_a_class_is_fine(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "val/ant/2.png")
     (tmp_path / "val" / "bee").mkdir()
-    source = read_folder(tmp_path)
-    assert source.classes == ("ant", "bee")
-    assert source.empty == ()
+    dataset = read_folder(tmp_path)
+    assert dataset.classes == ("ant", "bee")
+    assert dataset.empty_classes == ()
 
 
 def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
     files(tmp_path, "train/1.png", "bus/1.png", "test/1.png")
-    source = read_folder(tmp_path)
-    assert source.classes == ("bus", "test", "train")
-    assert source.parts == ()
+    dataset = read_folder(tmp_path)
+    assert dataset.classes == ("bus", "test", "train")
+    assert dataset.splits == ()
 
 
 def test_a_class_called_train_may_have_folders_in_it(tmp_path: Path) -> None:
@@ -150,10 +150,10 @@ def test_a_class_called_train_may_have_folders_in_it(tmp_path: Path) -> None:
 
 def test_parts_beside_other_folders_are_parts(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "annotations/masks/1.png", "README.md")
-    source = read_folder(tmp_path)
-    assert source.parts == ("train",)
-    assert source.classes == ("ant", "bee")
-    assert [Path(path).name for path in source.ignored] == ["README.md", "annotations"]
+    dataset = read_folder(tmp_path)
+    assert dataset.splits == ("train",)
+    assert dataset.classes == ("ant", "bee")
+    assert [Path(path).name for path in dataset.unused_paths] == ["README.md", "annotations"]
 
 
 def test_a_folder_within_a_class_belongs_to_it_and_can_be_a_group(tmp_path: Path) -> None:
@@ -165,17 +165,17 @@ def test_a_folder_within_a_class_belongs_to_it_and_can_be_a_group(tmp_path: Path
 def test_hidden_files_and_litter_are_passed_over_and_others_are_named(tmp_path: Path) -> None:
     files(tmp_path, "ant/1.png", "ant/._1.png", "ant/.cache/2.png", "ant/Thumbs.db", "ant/2.mov", "bee/1.png")
     files(tmp_path, "__MACOSX/ant/1.png", ".ipynb_checkpoints/1.png", "bee/@eaDir/1.png", "loose.png")
-    source = read_folder(tmp_path)
-    assert len(source.samples) == 2
-    assert sorted(Path(path).name for path in source.ignored) == ["2.mov", "loose.png"]
+    dataset = read_folder(tmp_path)
+    assert len(dataset.samples) == 2
+    assert sorted(Path(path).name for path in dataset.unused_paths) == ["2.mov", "loose.png"]
 
 
 def test_an_empty_class_folder_is_reported(tmp_path: Path) -> None:
     files(tmp_path, "ant/1.png", "bee/1.png", "hornet/readme.txt")
     (tmp_path / "wasp").mkdir()
-    source = read_folder(tmp_path)
-    assert source.classes == ("ant", "bee")
-    assert source.empty == ("hornet", "wasp")
+    dataset = read_folder(tmp_path)
+    assert dataset.classes == ("ant", "bee")
+    assert dataset.empty_classes == ("hornet", "wasp")
 
 
 @pytest.mark.parametrize(
@@ -188,17 +188,17 @@ def test_any_class_name(tmp_path: Path, name: str) -> None:
 
 def test_two_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
     files(tmp_path, "caf\u00e9/1.png", "cafe\u0301/2.png", "bar/1.png")
-    source = read_folder(tmp_path)
-    assert source.classes == ("bar", "caf\u00e9")
-    assert source.spellings == (("cafe\u0301", "caf\u00e9"),)
-    assert all(Path(sample.path).exists() for sample in source.samples)
+    dataset = read_folder(tmp_path)
+    assert dataset.classes == ("bar", "caf\u00e9")
+    assert dataset.unicode_variants == (("cafe\u0301", "caf\u00e9"),)
+    assert all(Path(sample.path).exists() for sample in dataset.samples)
 
 
 def test_a_thousand_classes(tmp_path: Path) -> None:
     files(tmp_path, *(f"class {number}/{place}.png" for number in range(1000) for place in range(2)))
-    source = read_folder(tmp_path)
-    assert len(source.classes) == 1000
-    assert source.classes[:3] == ("class 0", "class 1", "class 10")
+    dataset = read_folder(tmp_path)
+    assert len(dataset.classes) == 1000
+    assert dataset.classes[:3] == ("class 0", "class 1", "class 10")
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -262,11 +262,11 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     (place / "bee" / "shut").chmod(0)
     code = (
         "import os, sys\n"
-        "from resnets.data import sources\n"
+        "from resnets.data.datasets import open_dataset\n"
         "from resnets.errors import UserError\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
-        "print(len(sources.read(sys.argv[1], closed='skip').samples))\n"
-        "try: sources.read(sys.argv[1])\n"
+        "print(len(open_dataset.read(sys.argv[1], closed='skip').samples))\n"
+        "try: open_dataset.read(sys.argv[1])\n"
         "except UserError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)

@@ -32,13 +32,13 @@ def test_two_names_for_one_column_are_asked_about(tmp_path: Path) -> None:
 
 def test_all_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label,split,group,weight\nant/1.png,ant,train,p1,2\nbee/1.png,bee,validation,,\n")
-    source = read_manifest(path)
-    assert source.samples == (
+    dataset = read_manifest(path)
+    assert dataset.samples == (
         Sample(str(tmp_path / "ant/1.png"), "ant", "train", "p1", 2.0),
         Sample(str(tmp_path / "bee/1.png"), "bee", "val"),
     )
-    assert source.classes == ("ant", "bee")
-    assert source.root == tmp_path
+    assert dataset.classes == ("ant", "bee")
+    assert dataset.root == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_all_columns(tmp_path: Path) -> None:
     ],
 )
 def test_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
-    source = read_manifest(write(tmp_path, text))
-    assert [(Path(each.path).name, each.label) for each in source.samples] == [("1.png", "ant"), ("1.png", "bee")]
+    dataset = read_manifest(write(tmp_path, text))
+    assert [(Path(each.path).name, each.label) for each in dataset.samples] == [("1.png", "ant"), ("1.png", "bee")]
 
 
 def test_names_with_a_delimiter_or_an_odd_line_end(tmp_path: Path) -> None:
@@ -75,22 +75,22 @@ def test_jsonl(tmp_path: Path) -> None:
         {"path": "ant/1.png", "label": "ant", "split": "test", "weight": 0.5, "day": 3, "boxes": [1, 2]},
         {"path": str(tmp_path / "bee/1.png"), "label": 7, "group": "g"},
     ]
-    source = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)) + "\n\n", "list.jsonl"))
-    assert source.classes == ("7", "ant")
-    assert source.samples[0] == Sample(str(tmp_path / "ant/1.png"), "ant", "test", None, 0.5)
-    assert source.samples[0].columns == {"day": "3", "boxes": "[1, 2]"}
-    assert source.samples[1].group == "g"
+    dataset = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)) + "\n\n", "list.jsonl"))
+    assert dataset.classes == ("7", "ant")
+    assert dataset.samples[0] == Sample(str(tmp_path / "ant/1.png"), "ant", "test", None, 0.5)
+    assert dataset.samples[0].columns == {"day": "3", "boxes": "[1, 2]"}
+    assert dataset.samples[1].group == "g"
 
 
 def test_further_columns_are_kept(tmp_path: Path) -> None:
-    source = read_manifest(write(tmp_path, "path,label,patient\nant/1.png,ant,p1\nbee/1.png,bee,p2\n"))
-    assert [sample.columns for sample in source.samples] == [{"patient": "p1"}, {"patient": "p2"}]
+    dataset = read_manifest(write(tmp_path, "path,label,patient\nant/1.png,ant,p1\nbee/1.png,bee,p2\n"))
+    assert [sample.columns for sample in dataset.samples] == [{"patient": "p1"}, {"patient": "p2"}]
 
 
 def test_labels_are_joined_in_one_unicode_form(tmp_path: Path) -> None:
-    source = read_manifest(write(tmp_path, "path,label\nant/1.png,caf\u00e9\nant/2.png,cafe\u0301\nbee/1.png,bar\n"))
-    assert source.classes == ("bar", "caf\u00e9")
-    assert source.spellings == (("cafe\u0301", "caf\u00e9"),)
+    dataset = read_manifest(write(tmp_path, "path,label\nant/1.png,caf\u00e9\nant/2.png,cafe\u0301\nbee/1.png,bar\n"))
+    assert dataset.classes == ("bar", "caf\u00e9")
+    assert dataset.unicode_variants == (("cafe\u0301", "caf\u00e9"),)
 
 
 @pytest.mark.parametrize(

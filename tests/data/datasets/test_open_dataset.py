@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from resnets.data.datasets import open_dataset
-from resnets.data.datasets.dataset import Sample, assemble, bind, counted, listed
-from resnets.errors import UserError
+from resnets.data.datasets.dataset import Sample, build_dataset, remap_classes
+from resnets.errors import UserError, format_list, pluralize
 
 
 def data(root: Path) -> Path:
@@ -36,7 +36,7 @@ def test_the_built_in_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     digits = open_dataset.read("digits")
-    assert digits.parts == ("train", "val", "test")
+    assert digits.splits == ("train", "val", "test")
     assert digits.classes == tuple("0123456789")
     data(tmp_path / "digits")
     assert open_dataset.read("digits").classes == ("ant", "bee")  # what lies here goes first
@@ -74,27 +74,27 @@ def test_a_file_that_is_no_data(tmp_path: Path, name: str, message: str) -> None
 
 
 def test_classes_are_bound_by_name_in_the_order_of_the_model(tmp_path: Path) -> None:
-    source = open_dataset.read(data(tmp_path))
-    bound = bind(source, ("wasp", "bee", "ant"))
+    dataset = open_dataset.read(data(tmp_path))
+    bound = remap_classes(dataset, ("wasp", "bee", "ant"))
     assert bound.classes == ("wasp", "bee", "ant")
     assert [sample.label for sample in bound.samples] == ["ant", "bee", "bee"]
 
 
 def test_a_label_that_the_model_does_not_know_is_named(tmp_path: Path) -> None:
-    source = open_dataset.read(data(tmp_path))
+    dataset = open_dataset.read(data(tmp_path))
     with pytest.raises(
         UserError, match=r"has images of 'bee', unknown to a model of 'ant', 'beet'. Did you mean 'beet'"
     ):
-        bind(source, ("ant", "beet"))
+        remap_classes(dataset, ("ant", "beet"))
 
 
 def test_unicode_forms_do_not_part_a_model_from_its_data(tmp_path: Path) -> None:
-    source = assemble(tmp_path, [Sample("1.png", "cafe\u0301")])
-    assert bind(source, ("caf\u00e9", "bar")).samples[0].label == "caf\u00e9"
-    assert bind(source, ("cafe\u0301", "bar")).samples[0].label == "cafe\u0301"  # as the model calls it
+    dataset = build_dataset(tmp_path, [Sample("1.png", "cafe\u0301")])
+    assert remap_classes(dataset, ("caf\u00e9", "bar")).samples[0].label == "caf\u00e9"
+    assert remap_classes(dataset, ("cafe\u0301", "bar")).samples[0].label == "cafe\u0301"  # as the model calls it
 
 
 def test_words_for_messages() -> None:
-    assert listed(["a", "b"]) == "'a', 'b'"
-    assert listed(range(1002), 2) == "'0', '1' and 1,000 more"
-    assert (counted(1, "image"), counted(2000, "image")) == ("1 image", "2,000 images")
+    assert format_list(["a", "b"]) == "'a', 'b'"
+    assert format_list(range(1002), 2) == "'0', '1' and 1,000 more"
+    assert (pluralize(1, "image"), pluralize(2000, "image")) == ("1 image", "2,000 images")

@@ -12,22 +12,32 @@ import pytest
 import webdataset
 from PIL import Image
 
-from resnets.data import sha256, write_shards
 from resnets.data.check import check, check_file
-from resnets.data.datasets import dataset, open_dataset, read_shards
-from resnets.data.datasets.dataset import Sample, Source, Stored
+from resnets.data.datasets import open_dataset, read_shards, write_shards
+from resnets.data.datasets.dataset import (
+    Dataset,
+    IndexedSamples,
+    Sample,
+    remap_classes,
+    sample_labels,
+    sample_paths,
+    sample_weights,
+)
 from resnets.data.image.decode import DecodeError, decode, inspect
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.split import seen_in_training, split
-from resnets.data.split.stratify import numbered
+from resnets.data.split import seen_in_training
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import read_split
+from resnets.data.split.stratify import unit_indices
 from resnets.errors import JobError, UserError
+from resnets.files import sha256
 
 COUNT = 60
 OLD_ROW = np.dtype([("offset", "<i8"), ("size", "<u4"), ("label", "<i4"), ("weight", "<f4"), ("suffix", "u1")])
 
 
 @pytest.fixture(scope="module")
-def divided(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def divided(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Images of two classes in the three parts, one of them with a suffix in capitals and one of weight 3."""
     root = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(0)
@@ -39,11 +49,11 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Source:
         Image.fromarray(noise.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
         part = "test" if number < 4 else "val" if number < 16 else "train"
         found.append(Sample(str(path), label, part, weight=3.0 if number == 20 else 1.0))
-    return Source(root, tuple(found), ("ant", "größe"))
+    return Dataset(root, tuple(found), ("ant", "größe"))
 
 
 @pytest.fixture(scope="module")
-def written(divided: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(divided: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "shards"
     assert write_shards.write(out, divided, size_mb=0.03) == {"train": 6, "val": 2, "test": 1}
     return out
@@ -54,28 +64,28 @@ def copied(written: Path, tmp_path: Path) -> Path:
     return shutil.copytree(written, tmp_path / "shards")
 
 
-def test_every_image_comes_back_with_its_bytes_class_part_and_weight(divided: Source, written: Path) -> None:
+def test_every_image_comes_back_with_its_bytes_class_part_and_weight(divided: Dataset, written: Path) -> None:
     def content(sample: Sample) -> tuple[object, ...]:
-        found = check_file.examine(sample.path)
+        found = check_file.inspect_file(sample.path)
         return found.sha256, found.bytes, sample.label, sample.split, sample.weight, inspect(sample.path)
 
-    source = open_dataset.read(written)
-    assert sorted(map(content, source.samples), key=str) == sorted(map(content, divided.samples), key=str)
-    assert (source.classes, source.parts) == (divided.classes, divided.parts)
-    for part in source.parts:
-        assert {sample.split for sample in source.part(part)} == {part}
-        assert len(source.part(part)) == len(divided.part(part)) == len(list(source.part(part)))
-    assert all(decode(sample.path).shape == (20, 24, 3) for sample in source.samples)
-    names = [Path(sample.path).name for sample in source.samples]
+    dataset = open_dataset.read(written)
+    assert sorted(map(content, dataset.samples), key=str) == sorted(map(content, divided.samples), key=str)
+    assert (dataset.classes, dataset.splits) == (divided.classes, divided.splits)
+    for part in dataset.splits:
+        assert {sample.split for sample in dataset.subset(part)} == {part}
+        assert len(dataset.subset(part)) == len(divided.subset(part)) == len(list(dataset.subset(part)))
+    assert all(decode(sample.path).shape == (20, 24, 3) for sample in dataset.samples)
+    names = [Path(sample.path).name for sample in dataset.samples]
     assert names == [f"{number:08d}.{'jpg' if name.endswith('jpg') else 'png'}" for number, name in enumerate(names)]
     assert sum(name.endswith(".jpg") for name in names) == 1
-    assert [error for _, error in check.judged(source.samples) if error] == []
+    assert [error for _, error in check.verify_images(dataset.samples) if error] == []
 
 
-def test_the_library_reads_the_tars(divided: Source, written: Path) -> None:
+def test_the_library_reads_the_tars(divided: Dataset, written: Path) -> None:
     tars = sorted(map(str, written.glob("train-*.tar")))
     items = list(webdataset.WebDataset(tars, shardshuffle=False))
-    expected = {Path(sample.path).read_bytes(): sample for sample in divided.part("train")}
+    expected = {Path(sample.path).read_bytes(): sample for sample in divided.subset("train")}
     assert len(items) == len(expected)
     for item in items:
         sample = expected[item.get("png", item.get("jpg"))]
@@ -85,10 +95,10 @@ def test_the_library_reads_the_tars(divided: Source, written: Path) -> None:
             "path": Path(sample.path).relative_to(divided.root).as_posix(),
         }
     order = [json.loads(item["json"])["path"] for item in items]
-    assert order != [Path(sample.path).relative_to(divided.root).as_posix() for sample in divided.part("train")]
+    assert order != [Path(sample.path).relative_to(divided.root).as_posix() for sample in divided.subset("train")]
 
 
-def test_the_same_images_give_the_same_bytes(divided: Source, written: Path, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(divided: Dataset, written: Path, tmp_path: Path) -> None:
     write_shards.write(tmp_path / "again", divided, size_mb=0.03)
     write_shards.write(tmp_path / "other", divided, size_mb=0.03, seed=4)
     names = sorted(path.name for path in written.iterdir())
@@ -99,46 +109,51 @@ def test_the_same_images_give_the_same_bytes(divided: Source, written: Path, tmp
 
 def test_the_sequence_is_lazy_and_slices_like_a_tuple(written: Path) -> None:
     stored = open_dataset.read(written).samples
-    assert isinstance(stored, Stored)
+    assert isinstance(stored, IndexedSamples)
     whole = tuple(stored)
     for cut in (slice(3, 50), slice(None, None, 7), slice(50, 10), slice(-5, None)):
         assert tuple(stored[cut]) == whole[cut]
-        assert list(dataset.paths(stored[cut])) == [sample.path for sample in whole[cut]]
+        assert list(sample_paths(stored[cut])) == [sample.path for sample in whole[cut]]
         classes = ("größe", "bee", "ant")
-        assert dataset.labels(stored[cut], classes).tolist() == dataset.labels(whole[cut], classes).tolist()
-        assert dataset.weights(stored[cut]).tolist() == dataset.weights(whole[cut]).tolist()
+        assert sample_labels(stored[cut], classes).tolist() == sample_labels(whole[cut], classes).tolist()
+        assert sample_weights(stored[cut]).tolist() == sample_weights(whole[cut]).tolist()
     assert stored[-1] == whole[-1]
-    assert dataset.paths(stored)[5] == whole[5].path
+    assert sample_paths(stored)[5] == whole[5].path
     with pytest.raises(IndexError):
         stored[COUNT]
     counts = [shard["count"] for shard in json.loads((written / "shards.json").read_text())["shards"]]
-    assert stored.blocks == counts
-    assert sum(stored[counts[0] - 2 : counts[0] + 3].blocks) == 5
-    assert stored[counts[0] - 2 : counts[0] + 3].blocks == [2, 3]
-    assert stored.part("train").blocks + stored.part("val").blocks + stored.part("test").blocks == counts
+    assert stored.shard_sizes == counts
+    assert sum(stored[counts[0] - 2 : counts[0] + 3].shard_sizes) == 5
+    assert stored[counts[0] - 2 : counts[0] + 3].shard_sizes == [2, 3]
+    assert (
+        stored.subset("train").shard_sizes + stored.subset("val").shard_sizes + stored.subset("test").shard_sizes
+        == counts
+    )
 
 
 def test_classes_are_bound_by_name(written: Path) -> None:
-    source = open_dataset.read(written)
-    bound = open_dataset.bind(source, ["größe".replace("ö", "o\u0308"), "ant", "bee"])
+    dataset = open_dataset.read(written)
+    bound = remap_classes(dataset, ["größe".replace("ö", "o\u0308"), "ant", "bee"])
     assert {sample.label for sample in bound.samples} == {"ant", "gro\u0308ße"}
     with pytest.raises(UserError, match="unknown to a model of 'ant'"):
-        open_dataset.bind(source, ["ant"])
+        remap_classes(dataset, ["ant"])
 
 
 def test_shards_are_not_divided_again(written: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="divided when they were written"):
-        split.split(open_dataset.read(written))
+        make_split(open_dataset.read(written))
     with pytest.raises(UserError, match="divided when they were written"):
-        split.read(tmp_path / "split.csv", open_dataset.read(written))
+        read_split(tmp_path / "split.csv", open_dataset.read(written))
 
 
 def test_shards_can_be_written_from_shards(written: Path, tmp_path: Path) -> None:
     write_shards.write(tmp_path / "larger", open_dataset.read(written))
     before, after = open_dataset.read(written), open_dataset.read(tmp_path / "larger")
     assert len(list(tmp_path.glob("larger/*.tar"))) == 3
-    for part in before.parts:
-        contents = [sorted(check_file.examine(each.path).sha256 for each in x.part(part)) for x in (before, after)]
+    for part in before.splits:
+        contents = [
+            sorted(check_file.inspect_file(each.path).sha256 for each in x.subset(part)) for x in (before, after)
+        ]
         assert contents[0] == contents[1]
 
 
@@ -155,19 +170,19 @@ def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: 
         exif[0x0112] = 6  # turned, which the smaller image is already
         image.save(tmp_path / name, **({"exif": exif, "quality": 95} if number == 0 else {}))
         found.append(Sample(str(tmp_path / name), "ab"[number % 2], "val"))
-    before = Source(tmp_path, tuple(found), ("a", "b"))
+    before = Dataset(tmp_path, tuple(found), ("a", "b"))
     write_shards.write(tmp_path / "out", before, resize=64)
     assert "2 of 4 images were brought to a shorter side of 64; none was enlarged" in capsys.readouterr().err
     after = open_dataset.read(tmp_path / "out").samples
     assert [inspect(each.path)[:4] for each in after] == [
         ("JPEG", "RGB", 64, 106), ("PNG", "RGB", 64, 213), ("JPEG", "RGB", 60, 40), ("WEBP", "RGB", 70, 64),
     ]  # fmt: skip
-    assert [check_file.examine(after[k].path).sha256 for k in (2, 3)] == [
-        check_file.examine(found[k].path).sha256 for k in (2, 3)
+    assert [check_file.inspect_file(after[k].path).sha256 for k in (2, 3)] == [
+        check_file.inspect_file(found[k].path).sha256 for k in (2, 3)
     ]
-    assert [each.sha256 for each in after] == [sha256.sha256(each.path) for each in found]
-    assert read_shards.enlarged(open_dataset.read(tmp_path / "out"), 64) == ""
-    assert "shorter side of 64 pixels, and 73 are wanted" in read_shards.enlarged(
+    assert [each.sha256 for each in after] == [sha256(each.path) for each in found]
+    assert read_shards.upscale_warning(open_dataset.read(tmp_path / "out"), 64) == ""
+    assert "shorter side of 64 pixels, and 73 are wanted" in read_shards.upscale_warning(
         open_dataset.read(tmp_path / "out"), 73
     )
     preprocess = Preprocess(size=(56, 56), resize_to=64, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -180,8 +195,8 @@ def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: 
 
 
 def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:
-    source = open_dataset.read(copied)
-    last = source.part("train")[-1]
+    dataset = open_dataset.read(copied)
+    last = dataset.subset("train")[-1]
     tar = copied / "train-000005.tar"
     content = tar.read_bytes()
     tar.write_bytes(content[: len(content) // 3])
@@ -190,10 +205,10 @@ def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:
             DecodeError, match=r"train-000005\.tar@\d+\+\d+/000000\d\d.png' ends beyond its tar: .* cut"
         ):
             look(last.path)
-    error = check_file.judge(last.path)[1]
+    error = check_file.verify_image(last.path)[1]
     assert error is not None
     assert error.kind == "truncated"
-    assert check_file.examine(last.path).error.kind == "truncated"
+    assert check_file.inspect_file(last.path).error.kind == "truncated"
     with pytest.raises(UserError, match=r"no longer what was written: 'train-000005.tar' has [\d,]+ bytes, not [\d,]+"):
         open_dataset.read(copied)
     tar.unlink()
@@ -203,21 +218,21 @@ def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:
         decode(last.path)
 
 
-def test_copies_and_groups_are_known_and_copied_along(divided: Source, tmp_path: Path) -> None:
+def test_copies_and_groups_are_known_and_copied_along(divided: Dataset, tmp_path: Path) -> None:
     """Four of the images are of two groups, and one is the copy of another."""
     groups = {0: "patient 1", 1: "patient 2", 2: "patient 1", 3: "patient 2"}
-    found = [replace(each, group=groups.get(place)) for place, each in enumerate(divided.part("val")[:6])]
+    found = [replace(each, group=groups.get(place)) for place, each in enumerate(divided.subset("val")[:6])]
     shutil.copy(found[0].path, tmp_path / "copy.png")
     found.append(replace(found[5], path=str(tmp_path / "copy.png")))
     write_shards.write(tmp_path / "out", replace(divided, samples=tuple(found)), resize=16)
     write_shards.write(tmp_path / "again", open_dataset.read(tmp_path / "out"))
     for place in ("out", "again"):
         after = open_dataset.read(tmp_path / place).samples
-        units = numbered(after).tolist()
+        units = unit_indices(after).tolist()
         assert [units.index(each) for each in units] == [0, 1, 0, 1, 4, 5, 0]
-        assert [each.sha256 for each in after] == [sha256.sha256(each.path) for each in found]
+        assert [each.sha256 for each in after] == [sha256(each.path) for each in found]
         assert [each.group is None for each in after] == [False] * 4 + [True] * 3
-        weights = seen_in_training.Lineage(frozenset(sha256.sha256(each.path) for each in found[:2]))
+        weights = seen_in_training.Lineage(frozenset(sha256(each.path) for each in found[:2]))
         assert weights.seen(after) == 3
 
 
@@ -225,11 +240,11 @@ def test_shards_of_an_earlier_version_are_read(copied: Path) -> None:
     rows = np.load(copied / "index.npy")
     np.save(copied / "index.npy", rows[["offset", "size", "label", "weight", "suffix"]].astype(OLD_ROW))
     facts = json.loads((copied / "shards.json").read_text())
-    facts["index_sha256"] = sha256.sha256(str(copied / "index.npy"))
+    facts["index_sha256"] = sha256(str(copied / "index.npy"))
     (copied / "shards.json").write_text(json.dumps(facts))
     stored = open_dataset.read(copied).samples
     assert stored[0].sha256 is stored[0].group is None
-    assert numbered(stored).tolist() == list(range(COUNT))
+    assert unit_indices(stored).tolist() == list(range(COUNT))
     assert "earlier version" in seen_in_training.Lineage(frozenset("a")).notice(stored, "x", "val")
 
 
@@ -244,16 +259,16 @@ def test_changed_files_are_refused(copied: Path) -> None:
         open_dataset.read(copied)
 
 
-def test_a_run_refuses_other_shards_and_names_them(divided: Source, written: Path, tmp_path: Path) -> None:
+def test_a_run_refuses_other_shards_and_names_them(divided: Dataset, written: Path, tmp_path: Path) -> None:
     kept = written / "shards.json"
-    read_shards.same(kept, open_dataset.read(written))
+    read_shards.check_unchanged(kept, open_dataset.read(written))
     less = replace(divided, samples=divided.samples[:-6])
     write_shards.write(tmp_path / "less", less, size_mb=0.03)
     with pytest.raises(UserError, match=r"begun with: .*'train-000000.tar' has another content \(of the same size\)"):
-        read_shards.same(kept, open_dataset.read(tmp_path / "less"))
+        read_shards.check_unchanged(kept, open_dataset.read(tmp_path / "less"))
 
 
-def test_a_writing_that_did_not_end_is_no_data(divided: Source, tmp_path: Path) -> None:
+def test_a_writing_that_did_not_end_is_no_data(divided: Dataset, tmp_path: Path) -> None:
     gone = replace(divided, samples=(*divided.samples, Sample(str(tmp_path / "gone.png"), "ant", "val")))
     with pytest.raises(JobError, match=r"gone.png' does not exist.*unfinished"):
         write_shards.write(tmp_path / "out", gone, size_mb=0.03)
@@ -267,7 +282,7 @@ def test_a_writing_that_did_not_end_is_no_data(divided: Source, tmp_path: Path) 
         write_shards.write(tmp_path / "full", divided)
 
 
-def test_a_file_whose_name_looks_like_an_address_is_a_file(divided: Source, tmp_path: Path) -> None:
+def test_a_file_whose_name_looks_like_an_address_is_a_file(divided: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "x.tar@1+2"
     folder.mkdir()
     path = shutil.copy(divided.samples[0].path, folder / "a.png")
@@ -275,20 +290,20 @@ def test_a_file_whose_name_looks_like_an_address_is_a_file(divided: Source, tmp_
 
 
 def test_weights_trained_on_shards_have_learned_from_their_images(
-    divided: Source, copied: Path, tmp_path: Path
+    divided: Dataset, copied: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     (run / "weights").mkdir(parents=True)
     (run / "recipe.toml").write_text(f"[data]\nlocation = {json.dumps(str(copied))}\n")
     shutil.copy(copied / "shards.json", run)
-    best, origin = run / "weights" / "best.safetensors", {"split_sha256": sha256.sha256(run / "shards.json")}
+    best, origin = run / "weights" / "best.safetensors", {"split_sha256": sha256(run / "shards.json")}
     found = seen_in_training.of(best, origin)
-    assert (found.gap, found.seen(divided.samples), found.seen(divided.part("val"))) == (
+    assert (found.gap, found.seen(divided.samples), found.seen(divided.subset("val"))) == (
         "",
-        len(divided.part("train")),
+        len(divided.subset("train")),
         0,
     )
-    assert found.seen(open_dataset.read(copied).samples) == len(divided.part("train"))
+    assert found.seen(open_dataset.read(copied).samples) == len(divided.subset("train"))
     assert "is not the one by which" in seen_in_training.of(best, {"split_sha256": "0"}).gap
     facts = json.loads((copied / "shards.json").read_text())
     (copied / "shards.json").write_text(json.dumps(facts, indent=1))

@@ -14,22 +14,29 @@ def _image(height: int = 40, width: int = 50) -> torch.Tensor:
 
 
 def test_a_seed_is_a_pure_function_of_what_it_names():
-    assert augmentation.seed_of(1, 2, "a") == augmentation.seed_of(1, 2, "a")
+    assert augmentation.derive_seed(1, 2, "a") == augmentation.derive_seed(1, 2, "a")
     assert (
-        len({augmentation.seed_of(run, epoch, number) for run in range(5) for epoch in range(5) for number in range(5)})
+        len(
+            {
+                augmentation.derive_seed(run, epoch, number)
+                for run in range(5)
+                for epoch in range(5)
+                for number in range(5)
+            }
+        )
         == 125
     )
-    assert augmentation.seed_of(0, "order") == 5541719180202367972  # a run of today can be repeated in years
+    assert augmentation.derive_seed(0, "order") == 5541719180202367972  # a run of today can be repeated in years
 
 
 def test_within_a_seed_nothing_outside_counts_and_nothing_is_left_behind():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    with augmentation.seeded(1, 2):
+    with augmentation.fork_seed(1, 2):
         first = torch.rand(4)
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(99)
-    with augmentation.seeded(1, 2):
+    with augmentation.fork_seed(1, 2):
         assert torch.equal(first, torch.rand(4))
 
 
@@ -43,12 +50,12 @@ def test_within_a_seed_nothing_outside_counts_and_nothing_is_left_behind():
     ids=lambda values: "+".join(values),
 )
 def test_what_comes_out_is_a_varied_image_of_the_asked_size(values):
-    vary = augmentation.per_image(32, **values)
-    with augmentation.seeded(0):
+    vary = augmentation.train_transform(32, **values)
+    with augmentation.fork_seed(0):
         first = vary(_image())
-    with augmentation.seeded(1):
+    with augmentation.fork_seed(1):
         second = vary(_image())
-    with augmentation.seeded(0):
+    with augmentation.fork_seed(0):
         again = vary(_image())
     assert first.shape == (3, 32, 32)
     assert first.dtype == torch.uint8
@@ -57,12 +64,12 @@ def test_what_comes_out_is_a_varied_image_of_the_asked_size(values):
 
 
 def test_pad_crops_from_the_padded_image():
-    vary = augmentation.per_image(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
+    vary = augmentation.train_transform(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
     image = _image(8, 8)
     padded = torch.nn.functional.pad(image.float(), [2] * 4, mode="replicate").to(torch.uint8)
     crops = [padded[:, top : top + 8, left : left + 8] for top in range(5) for left in range(5)]
     for seed in range(20):
-        with augmentation.seeded(seed):
+        with augmentation.fork_seed(seed):
             made = vary(image)
         assert any(torch.equal(made, crop) for crop in crops)
 
@@ -71,7 +78,7 @@ def test_the_shorter_side_is_drawn_from_its_whole_range():
     resize = augmentation._ShorterSide(36, 60)
     sides = set()
     for seed in range(300):
-        with augmentation.seeded(seed):
+        with augmentation.fork_seed(seed):
             sides.add(min(resize(_image()).shape[1:]))
     assert sides == set(range(36, 61))
 
@@ -80,7 +87,7 @@ def test_principal_colors_shift_the_whole_image_by_one_color():
     gray = torch.full((3, 6, 6), 128, dtype=torch.uint8)
     shifts = []
     for seed in range(400):
-        with augmentation.seeded(seed):
+        with augmentation.fork_seed(seed):
             made = augmentation._PrincipalColors(0.1)(gray)
         assert all(len(made[channel].unique()) == 1 for channel in range(3))
         shifts.append(made[:, 0, 0].double() - 128)
@@ -91,19 +98,19 @@ def test_principal_colors_shift_the_whole_image_by_one_color():
 
 
 def test_nothing_to_vary_leaves_the_image():
-    assert torch.equal(augmentation.per_image(40, crop="none", flip=0.0)(_image()), _image())
+    assert torch.equal(augmentation.train_transform(40, crop="none", flip=0.0)(_image()), _image())
 
 
 def test_erased_patches_have_the_mean_color():
-    with augmentation.seeded(0):
-        made = augmentation.per_image(40, crop="none", flip=0.0, erase=1.0)(_image())
-    changed = (made != _image()).any(0)
-    assert changed.any()
-    assert made[:, changed].unique(dim=1).T.tolist() == [augmentation.ERASED]
+    with augmentation.fork_seed(0):
+        made = augmentation.train_transform(40, crop="none", flip=0.0, erase=1.0)(_image())
+    map_batch = (made != _image()).any(0)
+    assert map_batch.any()
+    assert made[:, map_batch].unique(dim=1).T.tolist() == [augmentation.ERASE_FILL]
 
 
-def _whole(**values: object) -> augmentation.WholeBatch:
-    return augmentation.WholeBatch(50, **{"seed": 1, "pad_pixels": 4, "flip": 0.5, **values})
+def _whole(**values: object) -> augmentation.BatchCropFlip:
+    return augmentation.BatchCropFlip(50, **{"seed": 1, "pad_pixels": 4, "flip": 0.5, **values})
 
 
 def test_a_whole_batch_is_cropped_and_flipped_as_each_image_would_be():
@@ -132,8 +139,8 @@ def test_an_image_is_varied_by_its_position_in_the_epoch():
 def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
     preprocess = Preprocess.imagenet(8)
     black = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    with augmentation.seeded(0):
-        one = augmentation.per_image(8, crop="pad", fill=preprocess.mean_color, flip=0.0)(black)
+    with augmentation.fork_seed(0):
+        one = augmentation.train_transform(8, crop="pad", fill=preprocess.mean_color, flip=0.0)(black)
     border = preprocess.normalize(one)[:, (one != 0).any(0)]
     assert border.shape[1] > 0
     assert border.abs().max() < 0.01  # half a step of 255
@@ -147,7 +154,7 @@ def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
 
 
 def test_all_places_are_drawn_and_half_are_flipped():
-    whole = augmentation.WholeBatch(5000, seed=0, pad_pixels=4, flip=0.5)
+    whole = augmentation.BatchCropFlip(5000, seed=0, pad_pixels=4, flip=0.5)
     whole(torch.zeros(1, 3, 8, 8), torch.tensor([0]), epoch=0)
     assert whole._top.unique().tolist() == list(range(9))
     assert 0.47 < float(whole._flipped.double().mean()) < 0.53
@@ -158,8 +165,8 @@ def test_all_places_are_drawn_and_half_are_flipped():
 )
 def test_mixing_keeps_the_sum_of_the_targets(values):
     images, targets = torch.randn(8, 3, 16, 16), torch.eye(4).repeat(2, 1)
-    with augmentation.seeded(2):
-        mixed, wanted = augmentation.mix(images, targets, **values)
+    with augmentation.fork_seed(2):
+        mixed, wanted = augmentation.mixup_cutmix(images, targets, **values)
     torch.testing.assert_close(wanted.sum(1), torch.ones(8))
     assert not torch.equal(mixed, images)
     assert ((wanted > 0).sum(1) == 2).all()
@@ -167,6 +174,6 @@ def test_mixing_keeps_the_sum_of_the_targets(values):
 
 def test_without_mixing_a_batch_is_left_alone():
     images, targets = torch.randn(2, 3, 4, 4), torch.eye(2)
-    mixed, wanted = augmentation.mix(images, targets, mixup_alpha=0.0, cutmix_alpha=0.0)
+    mixed, wanted = augmentation.mixup_cutmix(images, targets, mixup_alpha=0.0, cutmix_alpha=0.0)
     assert mixed is images
     assert wanted is targets

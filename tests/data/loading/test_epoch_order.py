@@ -8,32 +8,32 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnets.data.loading.epoch_order import WINDOW, Place, Plan, drawn, order
+from resnets.data.loading.epoch_order import WINDOW, BatchPlan, EpochStep, epoch_indices, weighted_indices
 
 
 def test_an_order_is_a_permutation_that_depends_on_seed_and_epoch_alone():
     torch.manual_seed(1)
-    first = order(50, seed=0, epoch=3)
+    first = epoch_indices(50, seed=0, epoch=3)
     torch.manual_seed(2)
-    assert torch.equal(first, order(50, seed=0, epoch=3))
+    assert torch.equal(first, epoch_indices(50, seed=0, epoch=3))
     assert sorted(first.tolist()) == list(range(50))
-    assert not torch.equal(first, order(50, seed=0, epoch=4))
-    assert not torch.equal(first, order(50, seed=1, epoch=3))
+    assert not torch.equal(first, epoch_indices(50, seed=0, epoch=4))
+    assert not torch.equal(first, epoch_indices(50, seed=1, epoch=3))
 
 
 def test_weights_draw_the_rare_as_often_as_the_common():
     weights = torch.tensor([1 / 90] * 90 + [1 / 10] * 10)
-    numbers = torch.cat([order(100, seed=0, epoch=epoch, weights=weights) for epoch in range(40)])
+    numbers = torch.cat([epoch_indices(100, seed=0, epoch=epoch, weights=weights) for epoch in range(40)])
     assert 0.46 < float((numbers >= 90).double().mean()) < 0.54
 
 
 def test_more_weights_than_torch_can_draw_by():
     weights = torch.ones(2**24 + 1)
-    many = drawn(weights, 1000, torch.Generator().manual_seed(0))
+    many = weighted_indices(weights, 1000, torch.Generator().manual_seed(0))
     assert many.dtype == torch.int64
     assert 0 <= int(many.min()) < 2**20
     assert 2**24 - 2**20 < int(many.max()) <= 2**24
-    few = drawn(torch.tensor([0.0, 1.0, 0.0, 3.0, 0.0]), 4000, torch.Generator().manual_seed(0))
+    few = weighted_indices(torch.tensor([0.0, 1.0, 0.0, 3.0, 0.0]), 4000, torch.Generator().manual_seed(0))
     assert few.unique().tolist() == [1, 3]
     assert 0.72 < float((few == 3).double().mean()) < 0.78
 
@@ -46,9 +46,9 @@ def test_more_weights_than_torch_can_draw_by():
 )
 def test_an_epoch_has_each_image_once_and_reads_few_files_at_a_time(blocks, seed, epoch) -> None:
     count = sum(blocks)
-    found = order(count, seed=seed, epoch=epoch, blocks=blocks)
+    found = epoch_indices(count, seed=seed, epoch=epoch, blocks=blocks)
     assert torch.equal(found.sort().values, torch.arange(count))
-    assert torch.equal(found, order(count, seed=seed, epoch=epoch, blocks=blocks))
+    assert torch.equal(found, epoch_indices(count, seed=seed, epoch=epoch, blocks=blocks))
     file_of = torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor(blocks))
     seen: dict[int, list[int]] = {}
     for number, part in enumerate(found.split(WINDOW)):
@@ -69,12 +69,12 @@ def test_processes_share_an_epoch_out_and_any_step_can_be_taken_up(blocks, share
     count, batch = sum(blocks), 2 * shares
     if count < batch:
         return
-    plans = [Plan(count, batch, 3, share=share, shares=shares, blocks=blocks) for share in range(shares)]
+    plans = [BatchPlan(count, batch, 3, share=share, shares=shares, blocks=blocks) for share in range(shares)]
     steps = plans[0].steps_per_epoch
-    taken = [[next_ for next_, _ in zip(plan.batches(Place()), range(steps), strict=False)] for plan in plans]
+    taken = [[next_ for next_, _ in zip(plan.batches(EpochStep()), range(steps), strict=False)] for plan in plans]
     numbers = [number for batches in taken for _, _, part in batches for number in part.tolist()]
     assert len(numbers) == len(set(numbers)) == steps * batch
-    place = Place(0, start % steps)
+    place = EpochStep(0, start % steps)
     for plan, batches in zip(plans, taken, strict=True):
         epoch, step, part = next(plan.batches(place))
         assert (epoch, step) == place
@@ -83,6 +83,6 @@ def test_processes_share_an_epoch_out_and_any_step_can_be_taken_up(blocks, share
 
 def test_epochs_and_seeds_have_other_orders() -> None:
     blocks = [random.Random(0).randint(1, 900) for _ in range(9)]
-    orders = [order(sum(blocks), seed=s, epoch=e, blocks=blocks) for s, e in ((0, 0), (0, 1), (1, 0))]
+    orders = [epoch_indices(sum(blocks), seed=s, epoch=e, blocks=blocks) for s, e in ((0, 0), (0, 1), (1, 0))]
     assert not torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])

@@ -15,29 +15,29 @@ import torch
 from PIL import Image
 
 from resnets.data.loading import augmentation, loader, ram_cache
-from resnets.data.loading.epoch_order import Place, Plan
-from resnets.data.loading.worker_processes import Batch, start_worker
+from resnets.data.loading.epoch_order import BatchPlan, EpochStep
+from resnets.data.loading.worker_processes import Batch, init_worker
 from resnets.errors import JobError
 
 # Not a function of this file, which a spawned process could not import.
-WHOLE = functools.partial(ram_cache.shrunken, min_side=1000)
+WHOLE = functools.partial(ram_cache.decode_resized, min_side=1000)
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> ram_cache.Decoded:
+def images(tmp_path: Path) -> ram_cache.LazyImages:
     random = np.random.default_rng(0)
     paths = []
     for number in range(13):
         paths.append(str(tmp_path / f"{number:02d}.png"))
         Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(paths[-1])
-    return ram_cache.Decoded(paths, WHOLE)
+    return ram_cache.LazyImages(paths, WHOLE)
 
 
-VARY = augmentation.per_image(16, crop="random_resized", jitter=0.3, erase=0.5)
+VARY = augmentation.train_transform(16, crop="random_resized", jitter=0.3, erase=0.5)
 
 
 def _some(images: ram_cache.Images, count: int, **values: object) -> list[Batch]:
-    return list(itertools.islice(loader.varied(images, Plan(13, 4, seed=5), VARY, **values), count))
+    return list(itertools.islice(loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, **values), count))
 
 
 def _same(a: Batch, b: Batch) -> bool:
@@ -47,16 +47,16 @@ def _same(a: Batch, b: Batch) -> bool:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(images, workers):
     weights = torch.tensor([50.0] + [1.0] * 12)
-    plan = Plan(13, 10, seed=5, weights=weights)
-    batch = next(loader.varied(images, plan, VARY, workers=workers))
+    plan = BatchPlan(13, 10, seed=5, weights=weights)
+    batch = next(loader.train_batches(images, plan, VARY, workers=workers))
     copies = batch.images[batch.indices == 0]
     assert len(copies) >= 5
     assert len({each.numpy().tobytes() for each in copies}) == len(copies)
     stack = torch.stack([augmentation.as_tensor(images[number]) for number in range(13)])
-    whole = next(loader.stacked(stack, plan))
+    whole = next(loader.tensor_batches(stack, plan))
     assert torch.equal(whole.indices, batch.indices)
     assert torch.equal(whole.positions, torch.arange(10))
-    shares = [next(loader.varied(images, replace(plan, share=share, shares=2), VARY)) for share in range(2)]
+    shares = [next(loader.train_batches(images, replace(plan, share=share, shares=2), VARY)) for share in range(2)]
     assert torch.equal(torch.cat([share.images for share in shares]), batch.images)
 
 
@@ -68,9 +68,9 @@ def test_an_epoch_has_whole_batches_of_different_images(images):
 
 
 def test_fewer_images_than_a_batch_still_make_one(images):
-    plan = Plan(13, 32, seed=0)
+    plan = BatchPlan(13, 32, seed=0)
     assert plan.steps_per_epoch == 1
-    assert len(next(loader.varied(images, plan, VARY)).indices) == 13
+    assert len(next(loader.train_batches(images, plan, VARY)).indices) == 13
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -85,10 +85,10 @@ def test_spawned_workers_change_nothing(images, monkeypatch):
     monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
     made = torch.utils.data.DataLoader(
         loader._Varied(images, VARY, 5),
-        batch_sampler=loader._Keys(Plan(13, 4, seed=5), Place()),
+        batch_sampler=loader._BatchSampler(BatchPlan(13, 4, seed=5), EpochStep()),
         num_workers=1,
         collate_fn=loader._collate,
-        worker_init_fn=start_worker,
+        worker_init_fn=init_worker,
         multiprocessing_context="spawn",
     )
     spawned = list(itertools.islice(made, 2))
@@ -97,21 +97,21 @@ def test_spawned_workers_change_nothing(images, monkeypatch):
 
 def test_a_run_can_be_taken_up_at_any_step(images):
     whole = _some(images, 8)
-    assert all(_same(a, b) for a, b in zip(whole[4:], _some(images, 4, start=Place(1, 1)), strict=True))
-    assert _same(whole[3], _some(images, 1, start=Place(0, 3))[0])  # after the last step of an epoch
+    assert all(_same(a, b) for a, b in zip(whole[4:], _some(images, 4, start=EpochStep(1, 1)), strict=True))
+    assert _same(whole[3], _some(images, 1, start=EpochStep(0, 3))[0])  # after the last step of an epoch
 
 
 def test_the_loader_leaves_the_random_state_of_the_run_alone(images):
     torch.manual_seed(0)
     before = torch.get_rng_state()
     _some(images, 3, workers=1)
-    list(loader.Evaluation(images.paths, _loaded, batch=4, workers=0, memory=0))
+    list(loader.EvalLoader(images.paths, _loaded, batch=4, workers=0, memory=0))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_stacked_images_come_in_the_same_order(images):
     stack = torch.stack([augmentation.as_tensor(images[number]) for number in range(13)])
-    batch = next(loader.stacked(stack, Plan(13, 4, seed=5), start=Place(1, 2)))
+    batch = next(loader.tensor_batches(stack, BatchPlan(13, 4, seed=5), start=EpochStep(1, 2)))
     assert torch.equal(batch.indices, _some(images, 6)[5].indices)
     assert torch.equal(batch.images, stack[batch.indices])
 
@@ -124,7 +124,7 @@ def test_a_image_that_vanished_is_named(images, workers):
 
 
 def test_workers_leave_an_interrupt_to_the_main_process(images):
-    batches = loader.varied(images, Plan(13, 4, seed=5), VARY, workers=1)
+    batches = loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, workers=1)
     next(batches)
     workers = [each.pid for each in multiprocessing.active_children()]
     for pid in workers:
@@ -140,7 +140,7 @@ def _loaded(path: str) -> torch.Tensor:
 @pytest.mark.parametrize("workers", [0, 1, None])
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_evaluation_gives_every_image_once_and_in_order(images, workers, memory):
-    evaluation = loader.Evaluation(images.paths, _loaded, batch=4, workers=workers, memory=memory)
+    evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=workers, memory=memory)
     for _ in range(2):
         made = list(evaluation)
         assert [first for first, _ in made] == [0, 4, 8, 12]
@@ -149,7 +149,7 @@ def test_evaluation_gives_every_image_once_and_in_order(images, workers, memory)
 
 
 def test_evaluation_decodes_once_when_the_images_fit(images):
-    evaluation = loader.Evaluation(images.paths, _loaded, batch=4, workers=0, memory=10**9)
+    evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=0, memory=10**9)
     list(evaluation)
     for path in images.paths:
         Path(path).unlink()
@@ -157,7 +157,7 @@ def test_evaluation_decodes_once_when_the_images_fit(images):
 
 
 def test_evaluation_that_happens_once_keeps_nothing(images):
-    evaluation = loader.Evaluation(images.paths, _loaded, batch=4, workers=1, memory=10**9)
+    evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=1, memory=10**9)
     assert [first for first, _ in evaluation.once()] == [0, 4, 8, 12]
     Path(images.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
@@ -167,7 +167,7 @@ def test_evaluation_that_happens_once_keeps_nothing(images):
 def test_a_stuck_read_without_workers_is_named(images, monkeypatch):
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     never = threading.Event()
-    stuck = ram_cache.Decoded(images.paths[:1], lambda path: never.wait() and np.empty(0))
+    stuck = ram_cache.LazyImages(images.paths[:1], lambda path: never.wait() and np.empty(0))
     with pytest.raises(JobError, match=r"00\.png' could not be read within 0\.001 minutes"):
-        next(loader.varied(stuck, Plan(1, 1, seed=5), VARY, workers=0))
+        next(loader.train_batches(stuck, BatchPlan(1, 1, seed=5), VARY, workers=0))
     never.set()

@@ -14,26 +14,26 @@ from resnets.errors import JobError
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> ram_cache.Decoded:
+def lazy(tmp_path: Path) -> ram_cache.LazyImages:
     random = np.random.default_rng(0)
     for number, size in enumerate([(90, 60), (50, 70), (64, 64), (300, 200)]):
         # smooth, so that a JPEG of it is not all noise
         small = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
         small.resize(size, Image.Resampling.BICUBIC).save(tmp_path / f"{number}.jpg", quality=95)
     paths = sorted(str(path) for path in tmp_path.glob("*.jpg"))
-    return ram_cache.Decoded(paths, partial(ram_cache.shrunken, min_side=40))
+    return ram_cache.LazyImages(paths, partial(ram_cache.decode_resized, min_side=40))
 
 
-def test_kept_images_equal_decoded_ones_to_the_bit(source):
-    kept = ram_cache.InMemory(source)
-    assert len(kept) == len(source) == 4
+def test_kept_images_equal_decoded_ones_to_the_bit(lazy):
+    kept = ram_cache.CachedImages(lazy)
+    assert len(kept) == len(lazy) == 4
     assert kept.whole is None
-    assert all(np.array_equal(kept[number], source[number]) for number in range(4))
+    assert all(np.array_equal(kept[number], lazy[number]) for number in range(4))
 
 
-def test_images_of_one_size_lie_in_one_piece(source):
-    squares = ram_cache.Decoded(source.paths, lambda path: ram_cache.shrunken(path, min_side=40)[:40, :40])
-    kept = ram_cache.InMemory(squares, size=(40, 40))
+def test_images_of_one_size_lie_in_one_piece(lazy):
+    squares = ram_cache.LazyImages(lazy.paths, lambda path: ram_cache.decode_resized(path, min_side=40)[:40, :40])
+    kept = ram_cache.CachedImages(squares, size=(40, 40))
     assert all(np.array_equal(kept[number], squares[number]) for number in range(4))
     assert kept.whole.shape == (4, 40, 40, 3)
     assert all(np.shares_memory(kept[number], kept.whole) for number in range(4))
@@ -41,42 +41,42 @@ def test_images_of_one_size_lie_in_one_piece(source):
     assert len(pickle.dumps(kept)) < 1.5 * kept.whole.nbytes  # for a worker that is spawned
 
 
-def test_images_are_shrunken_to_the_side_that_is_needed(source):
-    assert [min(source[number].shape[:2]) for number in range(4)] == [40, 40, 40, 40]
-    assert source[0].shape == (40, 60, 3)
-    assert source[3].dtype == np.uint8
+def test_images_are_shrunken_to_the_side_that_is_needed(lazy):
+    assert [min(lazy[number].shape[:2]) for number in range(4)] == [40, 40, 40, 40]
+    assert lazy[0].shape == (40, 60, 3)
+    assert lazy[3].dtype == np.uint8
 
 
-def test_a_smaller_image_is_left_as_it_is(source):
-    assert ram_cache.shrunken(source.paths[2], min_side=100).shape == (64, 64, 3)
+def test_a_smaller_image_is_left_as_it_is(lazy):
+    assert ram_cache.decode_resized(lazy.paths[2], min_side=100).shape == (64, 64, 3)
 
 
-def test_shrinking_keeps_the_image(source):
-    full = np.asarray(Image.open(source.paths[3]).resize((60, 40), Image.Resampling.BOX), dtype=float)
-    assert np.abs(full - source[3]).mean() < 4
+def test_shrinking_keeps_the_image(lazy):
+    full = np.asarray(Image.open(lazy.paths[3]).resize((60, 40), Image.Resampling.BOX), dtype=float)
+    assert np.abs(full - lazy[3]).mean() < 4
 
 
-def test_where_images_are_kept_and_why(source):
-    large = ram_cache.decide("auto", source, available=10**9, advice="make them smaller")
+def test_where_images_are_kept_and_why(lazy):
+    large = ram_cache.decide_cache("auto", lazy, available=10**9, advice="make them smaller")
     assert large.where == "ram"
-    assert large.bytes == sum(source[number].nbytes for number in range(4))
+    assert large.bytes == sum(lazy[number].nbytes for number in range(4))
     assert str(large).endswith("less than 40% of the 1.0 GB of memory that are free)")
-    small = ram_cache.decide("auto", source, available=large.bytes, advice="make them smaller")
+    small = ram_cache.decide_cache("auto", lazy, available=large.bytes, advice="make them smaller")
     assert small.where == "off"
     assert re.search(r"MB, more than 40% .* that are free; make them smaller\)", str(small))
 
 
-def test_what_is_asked_for_is_done(source):
-    assert ram_cache.decide("ram", source, available=0).where == "ram"
-    assert ram_cache.decide("off", source, available=10**12).where == "off"
+def test_what_is_asked_for_is_done(lazy):
+    assert ram_cache.decide_cache("ram", lazy, available=0).where == "ram"
+    assert ram_cache.decide_cache("off", lazy, available=10**12).where == "off"
 
 
-def test_every_unreadable_image_is_named_at_once(source):
+def test_every_unreadable_image_is_named_at_once(lazy):
     for number in (1, 3):
-        path = Path(source.paths[number])
+        path = Path(lazy.paths[number])
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(JobError) as caught:
-        ram_cache.InMemory(source)
+        ram_cache.CachedImages(lazy)
     assert "1.jpg" in str(caught.value)
     assert "3.jpg" in str(caught.value)
     assert "0.jpg" not in str(caught.value)

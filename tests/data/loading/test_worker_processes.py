@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from resnets.data.loading import worker_processes
-from resnets.data.loading.epoch_order import Plan
-from resnets.data.loading.loader import varied
+from resnets.data.loading.epoch_order import BatchPlan
+from resnets.data.loading.loader import train_batches
 
 VARY = nn.Identity()
 
@@ -36,7 +36,7 @@ def test_a_stuck_worker_ends_with_an_error_and_is_killed(images, monkeypatch):
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     before = multiprocessing.active_children()
     with pytest.raises(worker_processes.WorkerError, match=r"No images have come for 0\.001 minutes"):
-        next(varied(images, Plan(13, 4, seed=5), _stuck, workers=2))
+        next(train_batches(images, BatchPlan(13, 4, seed=5), _stuck, workers=2))
     assert multiprocessing.active_children() == before
 
 
@@ -48,27 +48,27 @@ def test_the_wait_for_a_batch_can_be_ended(images, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(varied(images, Plan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
+        next(train_batches(images, BatchPlan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
 
 
 def test_a_killed_worker_is_one_line(images):
-    batches = varied(images, Plan(13, 4, seed=5), VARY, workers=1)
+    batches = train_batches(images, BatchPlan(13, 4, seed=5), VARY, workers=1)
     before = {process.pid for process in multiprocessing.active_children()}
     next(batches)
     (worker,) = [each for each in multiprocessing.active_children() if each.pid not in before]
     worker.kill()
     with pytest.raises(RuntimeError) as caught:  # in a signal handler, or where a batch is awaited
         list(batches)
-    assert isinstance(caught.value, worker_processes.WorkerError) or worker_processes.died(caught.value)
+    assert isinstance(caught.value, worker_processes.WorkerError) or worker_processes.is_worker_death(caught.value)
 
 
 def test_batches_that_a_program_leaves_open_do_not_hang_its_end():
     code = """
 import numpy as np
 from torch import nn
-from resnets.data.loading.loader import varied
-from resnets.data.loading.epoch_order import Plan
-batches = varied([np.zeros((4, 4, 3), np.uint8)] * 8, Plan(8, 2, 0), nn.Identity(), workers=3)
+from resnets.data.loading.loader import train_batches
+from resnets.data.loading.epoch_order import BatchPlan
+batches = train_batches([np.zeros((4, 4, 3), np.uint8)] * 8, BatchPlan(8, 2, 0), nn.Identity(), workers=3)
 print(next(batches).images.shape)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)

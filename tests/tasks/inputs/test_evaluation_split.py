@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from resnets.data.datasets import open_dataset
-from resnets.data.split import split
+from resnets.data.datasets.dataset import Dataset
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.tasks.inputs.evaluation_split import choose
 
@@ -20,11 +22,11 @@ NOWHERE = Path("net.safetensors")
 def run(world, tmp_path: Path) -> Path:
     """A run folder whose split was made of the world's images."""
     (tmp_path / "run" / "weights").mkdir(parents=True)
-    split.write(tmp_path / "run" / "split.csv", split.split(open_dataset.read(world.data), val_fraction=0.34))
+    write_split(tmp_path / "run" / "split.csv", make_split(open_dataset.read(world.data), val_fraction=0.34))
     return tmp_path / "run" / "weights" / "best.safetensors"
 
 
-def folder(world, root: Path, *parts: str) -> open_dataset.Source:
+def folder(world, root: Path, *parts: str) -> Dataset:
     for part in parts:
         shutil.copytree(world.data, root / part)
     return open_dataset.read(root)
@@ -87,17 +89,17 @@ def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world,
 
 
 def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
-    source = open_dataset.read(world.data)
-    given = choose(source, NOWHERE, split_file=run.parent.parent / "split.csv")
-    assert [each.path for each in given.samples] == [each.path for each in choose(source, run).samples]
-    anew = choose(source, NOWHERE, val_fraction=0.34)
+    dataset = open_dataset.read(world.data)
+    given = choose(dataset, NOWHERE, split_file=run.parent.parent / "split.csv")
+    assert [each.path for each in given.samples] == [each.path for each in choose(dataset, run).samples]
+    anew = choose(dataset, NOWHERE, val_fraction=0.34)
     assert [each.path for each in anew.samples] == [each.path for each in given.samples]
-    other = choose(source, NOWHERE, val_fraction=0.34, seed=7)
+    other = choose(dataset, NOWHERE, val_fraction=0.34, seed=7)
     assert [each.path for each in other.samples] != [each.path for each in anew.samples]
     with pytest.raises(UserError, match="give one of them"):
-        choose(source, NOWHERE, val_fraction=0.34, split_file="split.csv")
+        choose(dataset, NOWHERE, val_fraction=0.34, split_file="split.csv")
     with pytest.raises(UserError, match=r"none\.csv"):
-        choose(source, NOWHERE, split_file=tmp_path / "none.csv")
+        choose(dataset, NOWHERE, split_file=tmp_path / "none.csv")
 
 
 def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from resnets.data.datasets.dataset import NotUsed
+from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import UserError
 from resnets.tasks.inputs.image_paths import images
 
@@ -81,7 +81,7 @@ def test_what_a_folder_holds_besides_is_said(there: Path, capsys: pytest.Capture
         (there / name).touch()
     (there / "a" / "called.jpg").mkdir()
     Image.new("RGB", (8, 8)).save(there / "a" / "without a suffix", "PNG")
-    unused = NotUsed()
+    unused = UnusedFiles()
     found = images(["a"], NOTHING, unused)
     assert found == ["a/1.jpg", "a/2.PNG", "a/without a suffix", "a/deep/er/3.webp"]
     assert "not used: 2 .mov, 1 .txt, 1 .dng, the folder 'a/called.jpg'" in capsys.readouterr().err
@@ -115,10 +115,10 @@ def test_a_closed_folder_is_said(tmp_path: Path) -> None:
     (place / "1.jpg").touch()
     code = (
         "import io, os, sys\n"
-        "from resnets.data.datasets.dataset import NotUsed\n"
+        "from resnets.data.datasets.dataset import UnusedFiles\n"
         "from resnets.tasks.inputs.image_paths import images\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
-        "unused = NotUsed(); print(images(sys.argv[1:], io.StringIO(), unused), unused.closed)\n"
+        "unused = UnusedFiles(); print(images(sys.argv[1:], io.StringIO(), unused), unused.inaccessible)\n"
     )
     place.chmod(0o755)
     (place / "shut").chmod(0)

@@ -32,9 +32,9 @@ def get(
     """
     from resnets.data.datasets import builtin, open_dataset
 
-    source = open_dataset.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
-    parts = ", ".join(f"{part} {len(source.part(part)):,}" for part in source.parts)
-    output.tell(f"{folder}: {len(source.samples):,} images in {len(source.classes)} classes ({parts})")
+    dataset = open_dataset.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
+    parts = ", ".join(f"{part} {len(dataset.subset(part)):,}" for part in dataset.splits)
+    output.tell(f"{folder}: {len(dataset.samples):,} images in {len(dataset.classes)} classes ({parts})")
 
 
 @app.command()
@@ -59,7 +59,7 @@ def check(
 
     if html:
         atomic_write.check_file_writable(html)
-    report = doctor.check(open_dataset.read(data, closed="skip"), workers=workers)
+    report = doctor.check(open_dataset.read(data, on_inaccessible="skip"), workers=workers)
     if as_json:
         output.echo(report.to_json(), end="")
     else:
@@ -95,10 +95,11 @@ def split(
     """
     from resnets import atomic_write
     from resnets.data.datasets import open_dataset
-    from resnets.data.split import split as splits
+    from resnets.data.split.make_split import make_split
+    from resnets.data.split.split_file import write_split
 
     atomic_write.check_file_writable(out)
-    done = splits.split(
+    done = make_split(
         open_dataset.read(data),
         val_fraction=val_fraction,
         test_fraction=test_fraction,
@@ -107,8 +108,8 @@ def split(
         folds=folds,
         fold=fold,
     )
-    splits.write(out, done)
-    output.tell(f"{out}: " + ", ".join(f"{part} {len(done.part(part)):,}" for part in done.parts))
+    write_split(out, done)
+    output.tell(f"{out}: " + ", ".join(f"{part} {len(done.subset(part)):,}" for part in done.splits))
 
 
 @app.command()
@@ -136,22 +137,23 @@ def shard(
 
     Example: resnets data shard photos shards
     """
-    from resnets.data import write_shards
-    from resnets.data.datasets import open_dataset
-    from resnets.data.datasets.dataset import Stored
+    from resnets.data.datasets import open_dataset, write_shards
+    from resnets.data.datasets.dataset import IndexedSamples
     from resnets.recipes.recipe import Data, Recipe
     from resnets.training import conflicts, setup
     from resnets.training.autoconfig import RecipeBuilder
 
-    write_shards.check_place(out)
+    write_shards.check_output_dir(out)
     builder = RecipeBuilder(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))
     for key, value in (("val_fraction", val_fraction), ("split_file", split_file), ("group_by", group_by)):
         if value is not None:
             builder.set(f"data.{key}", value, f"given: --{key.replace('_', '-')}")
     conflicts.resolve_conflicts(builder)
-    source = open_dataset.read(data, closed=on_bad)
-    conflicts.check_dataset(builder, own_val="val" in source.parts, stored=isinstance(source.samples, Stored))
-    source = setup.split_dataset(source, builder.recipe)
-    written = write_shards.write(out, source, seed=seed, size_mb=size_mb, resize=resize)
-    parts = (f"{part} {len(source.part(part)):,} in {count:,} tars" for part, count in written.items())
+    dataset = open_dataset.read(data, on_inaccessible=on_bad)
+    conflicts.check_dataset(
+        builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
+    )
+    dataset = setup.split_dataset(dataset, builder.recipe)
+    written = write_shards.write(out, dataset, seed=seed, size_mb=size_mb, resize=resize)
+    parts = (f"{part} {len(dataset.subset(part)):,} in {count:,} tars" for part, count in written.items())
     output.tell(f"{out}: " + ", ".join(parts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +14,13 @@ from rich import filesize
 
 from resnets import ranks
 from resnets.data.check import check_file
-from resnets.data.check.check_file import Examination
-from resnets.data.check.find_problems import diagnose
+from resnets.data.check.check_file import FileResult
+from resnets.data.check.find_problems import find_problems
 from resnets.data.check.problem_kinds import Problem
-from resnets.data.datasets.dataset import PARTS, Sample, Source, counted
+from resnets.data.datasets.dataset import SPLITS, Dataset, Sample
 from resnets.data.image.decode import DecodeError
-from resnets.data.thread_pool import in_order
+from resnets.data.loading.thread_pool import ordered_map
+from resnets.errors import pluralize
 from resnets.progress import progress_bar
 
 SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorter sides, in pixels
@@ -49,7 +49,7 @@ class CheckReport:
     def verdict(self) -> str:
         """The result in a sentence."""
         if self.serious:
-            return f"{counted(self.count('error'), 'kind')} of fault here would spoil a training or its result."
+            return f"{pluralize(self.count('error'), 'kind')} of fault here would spoil a training or its result."
         return "Fit for training; have a look at the warnings." if self.count("warning") else "Fit for training."
 
     def count(self, level: str) -> int:
@@ -66,22 +66,22 @@ class CheckReport:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
-def check(source: Source, *, workers: int | None = None) -> CheckReport:
+def check(dataset: Dataset, *, workers: int | None = None) -> CheckReport:
     """Read and decode every image, in parallel, and look at the data set as a whole.
 
     Args:
         workers: number of processes; all processors by default.
     """
-    paths = [sample.path for sample in source.samples]
+    paths = [sample.path for sample in dataset.samples]
     workers = ranks.cpus_per_rank() if workers is None else workers
-    found = list(check_file.spread(check_file.examine, paths, workers=workers, what="checking"))
+    found = list(check_file.map_in_processes(check_file.inspect_file, paths, workers=workers, what="checking"))
     readable = [each for each in found if each.info and not each.error]
     return CheckReport(
-        root=str(source.root),
+        root=str(dataset.root),
         images=len(found),
         bytes=sum(each.bytes for each in found),
-        classes=_classes(source),
-        problems=diagnose(source, found),
+        classes=_classes(dataset),
+        problems=find_problems(dataset, found),
         formats=_counted(each.info.format for each in readable if each.info),
         modes=_counted(each.info.mode for each in readable if each.info),
         sides=_sides(readable),
@@ -89,37 +89,34 @@ def check(source: Source, *, workers: int | None = None) -> CheckReport:
     )
 
 
-def judged(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
+def verify_images(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
     """The SHA-256 of each image, and why it cannot be read: the part of `check` that training does by itself.
 
     Every image is decoded once, by threads: 0.7 ms of processor time for a JPEG of 320x240 pixels.
     """
-    made = in_order(check_file.judge, (sample.path for sample in samples), workers=None, ahead=64)
+    made = ordered_map(check_file.verify_image, (sample.path for sample in samples), workers=None, ahead=64)
     return list(progress_bar(made, description="looking", total=len(samples), unit="images"))
 
 
-def within(root: str, path: str) -> str:
-    """The path as seen from the root of the data, if it lies there."""
-    inside = os.path.relpath(path, root)
-    return path if inside.startswith("..") else inside
-
-
-def in_words(size: int) -> str:
+def format_bytes(size: int) -> str:
     """`65.4 MB`: bytes in the largest unit, of 1000, that gives a number above 1."""
     return filesize.decimal(size)
 
 
-def _classes(source: Source) -> dict[str, dict[str, int]]:
-    counts = Counter((sample.label, sample.split or "") for sample in source.samples)
-    parts = [part for part in ("", *PARTS) if any(split == part for _, split in counts)]
-    return {name: {part: counts[name, part] for part in parts} for name in sorted({*source.classes, *source.empty})}
+def _classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+    counts = Counter((sample.label, sample.split or "") for sample in dataset.samples)
+    parts = [part for part in ("", *SPLITS) if any(split == part for _, split in counts)]
+    return {
+        name: {part: counts[name, part] for part in parts}
+        for name in sorted({*dataset.classes, *dataset.empty_classes})
+    }
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def _sides(readable: Sequence[Examination]) -> dict[str, int]:
+def _sides(readable: Sequence[FileResult]) -> dict[str, int]:
     shorter = np.array([min(each.size) for each in readable], dtype=int)
     counts = np.bincount(np.searchsorted(SIDES, shorter, side="right"), minlength=len(SIDES) + 1)
     names = [f"under {SIDES[0]}"]
@@ -128,7 +125,7 @@ def _sides(readable: Sequence[Examination]) -> dict[str, int]:
     return dict(zip(names, counts.tolist(), strict=True))
 
 
-def _sizes(readable: Sequence[Examination]) -> dict[str, tuple[int, int]]:
+def _sizes(readable: Sequence[FileResult]) -> dict[str, tuple[int, int]]:
     if not readable:
         return {}
     widths, heights = zip(*(each.size for each in readable), strict=True)

@@ -18,19 +18,19 @@ from resnets import ranks
 from resnets.data.check import near_duplicates
 from resnets.data.image.decode import DecodeError, ImageInfo, decode, decode_image, inspect
 from resnets.data.image.stored_bytes import opened, short
-from resnets.data.thread_pool import in_order
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError
 from resnets.progress import progress_bar
 
 Result = TypeVar("Result")
 
-JUDGED_SIDE = 64  # a JPEG is read to its end at any scale, and a small one is made faster
+VERIFY_SIDE = 64  # a JPEG is read to its end at any scale, and a small one is made faster
 CHUNK = 16  # images that a process takes at a time
 AHEAD = 4  # chunks for each process that wait for the one before them
 
 
 @dataclass(frozen=True)
-class Examination:
+class FileResult:
     """What was found in a file; `info` and `thumbnail` are None when the image cannot be read, `error` says why."""
 
     path: str
@@ -48,16 +48,16 @@ class Examination:
         return (self.info.height, self.info.width) if turned else (self.info.width, self.info.height)
 
 
-def examine(path: str) -> Examination:
+def inspect_file(path: str) -> FileResult:
     """Read and decode a whole file, once."""
     try:
         with opened(path) as file:
             content = file.read()
     except DecodeError as error:
-        return Examination(path, 0, "", error=error)
+        return FileResult(path, 0, "", error=error)
     except OSError as error:
         reason = f"cannot be opened ({error.strerror})."
-        return Examination(path, 0, "", error=DecodeError(path, "missing", reason))
+        return FileResult(path, 0, "", error=DecodeError(path, "missing", reason))
     digest = hashlib.sha256(content).hexdigest()
     info = None
     try:
@@ -65,11 +65,11 @@ def examine(path: str) -> Examination:
         # The whole file is read at any scale, so that damage shows; a small one is decoded faster.
         thumbnail = near_duplicates.thumbnail(decode(content, name=path, min_side=4 * near_duplicates.SIDE))
     except DecodeError as error:
-        return Examination(path, len(content), digest, info, error=error)
-    return Examination(path, len(content), digest, info, thumbnail)
+        return FileResult(path, len(content), digest, info, error=error)
+    return FileResult(path, len(content), digest, info, thumbnail)
 
 
-def judge(path: str) -> tuple[str, DecodeError | None]:
+def verify_image(path: str) -> tuple[str, DecodeError | None]:
     """The SHA-256 of a file (empty where it cannot be read), and why it is no image that can be trained on.
 
     It is decoded to its end, as training and evaluation decode it: what passes here fails nowhere later.
@@ -83,13 +83,15 @@ def judge(path: str) -> tuple[str, DecodeError | None]:
         return "", DecodeError(path, "missing", f"cannot be read ({short(error)}); check the disk.")
     digest = hashlib.sha256(content).hexdigest()
     try:
-        decode_image(content, name=path, min_side=JUDGED_SIDE)
+        decode_image(content, name=path, min_side=VERIFY_SIDE)
     except DecodeError as error:
         return digest, error
     return digest, None
 
 
-def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int, what: str) -> Iterator[Result]:
+def map_in_processes(
+    work: Callable[[str], Result], paths: Sequence[str], *, workers: int, what: str
+) -> Iterator[Result]:
     """The result of `work` for every path, in order, computed by so many processes; progress is shown.
 
     Raises:
@@ -98,12 +100,14 @@ def spread(work: Callable[[str], Result], paths: Sequence[str], *, workers: int,
     """
     shown = {"description": what, "total": len(paths), "unit": "images"}
     if workers <= 1 or len(paths) <= 2 * CHUNK:
-        yield from progress_bar(in_order(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
+        yield from progress_bar(ordered_map(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
         return
     places = RawArray("q", -(-len(paths) // CHUNK))
     pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(places,))
     chunks = (_Chunk(pool, work, paths, places, number) for number in range(len(places)))
-    results = in_order(_Chunk.results, chunks, workers=1, ahead=AHEAD * workers)  # one thread waits for the processes
+    results = ordered_map(
+        _Chunk.results, chunks, workers=1, ahead=AHEAD * workers
+    )  # one thread waits for the processes
     whole = False
     try:
         yield from progress_bar(chain.from_iterable(results), **shown)  # type: ignore[arg-type]

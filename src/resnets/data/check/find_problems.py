@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from resnets.data.check import near_duplicates
-from resnets.data.check.check_file import Examination
+from resnets.data.check.check_file import FileResult
 from resnets.data.check.problem_kinds import (
     FEW,
     IMBALANCE,
@@ -23,16 +23,16 @@ from resnets.data.check.problem_kinds import (
     Problem,
     problem,
 )
-from resnets.data.datasets.dataset import Sample, Source
+from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.formats import HEIC_SUFFIXES
 
-Pair = tuple[Sample, Examination]
+Pair = tuple[Sample, FileResult]
 Cases = dict[str, list[Finding]]
 
 
-def diagnose(source: Source, found: Sequence[Examination]) -> tuple[Problem, ...]:
+def find_problems(dataset: Dataset, found: Sequence[FileResult]) -> tuple[Problem, ...]:
     """The problems of a data set, the worst first. `found` are the files of its samples, in order."""
-    pairs = list(zip(source.samples, found, strict=True))
+    pairs = list(zip(dataset.samples, found, strict=True))
     cases: Cases = {kind: [] for kind in KINDS}
     for each in found:
         if each.error:
@@ -40,24 +40,24 @@ def diagnose(source: Source, found: Sequence[Examination]) -> tuple[Problem, ...
         else:
             for kind, note in _oddities(each):
                 cases[kind].append(Finding((each.path,), note))
-    cases |= _of_classes(source) | _of_counts(source) | _of_copies(pairs) | _of_near_copies(pairs)
+    cases |= _of_classes(dataset) | _of_counts(dataset) | _of_copies(pairs) | _of_near_copies(pairs)
     cases["gray"] = _gray_among_colored(found)
-    cases["group-across-parts"] = _torn_groups(source)
-    unused = source.unused
-    cases["closed"] = [Finding((path,), reason) for path, reason in unused.closed.items()]
+    cases["group-across-parts"] = _torn_groups(dataset)
+    unused = dataset.unused
+    cases["closed"] = [Finding((path,), reason) for path, reason in unused.inaccessible.items()]
     cases["ignored"] = [Finding((path,)) for path in (*unused.folders, *unused.files)]
-    cases["doubtful-layout"] = [Finding(note=doubt) for doubt in source.doubts]
+    cases["doubtful-layout"] = [Finding(note=doubt) for doubt in dataset.layout_warnings]
     problems = [problem(kind, findings) for kind, findings in cases.items() if findings]
     return tuple(sorted(problems, key=lambda each: LEVELS.index(each.level)))
 
 
-def _oddities(found: Examination) -> Iterator[tuple[str, str]]:
+def _oddities(found: FileResult) -> Iterator[tuple[str, str]]:
     """(kind, note) for all that is unusual in an image that can be read."""
     assert found.info is not None
     assert found.thumbnail is not None
     mode, (width, height) = found.info.mode, found.size
     size = f"{width}x{height}"
-    if near_duplicates.blank(found.thumbnail[None])[0]:
+    if near_duplicates.is_blank(found.thumbnail[None])[0]:
         yield "blank", size
     if min(width, height) < TINY_SIDE:
         yield "tiny", size
@@ -89,28 +89,30 @@ def _named_format(path: str) -> str | None:
     return "HEIF" if suffix in HEIC_SUFFIXES else Image.registered_extensions().get(suffix)
 
 
-def _gray_among_colored(found: Sequence[Examination]) -> list[Finding]:
+def _gray_among_colored(found: Sequence[FileResult]) -> list[Finding]:
     modes = {each.path: each.info.mode for each in found if each.info and not each.error}
     gray = [path for path, mode in modes.items() if mode in ("L", "LA", "1") or mode.startswith("I")]
     return [Finding((path,)) for path in gray] if len(gray) < len(modes) else []
 
 
-def _of_classes(source: Source) -> Cases:
-    labels = {part: {str(sample.label) for sample in source.part(part)} for part in source.parts}
+def _of_classes(dataset: Dataset) -> Cases:
+    labels = {part: {str(sample.label) for sample in dataset.subset(part)} for part in dataset.splits}
     train = labels.get("train")
     unknown = [f"{name} (in {part})" for part in labels for name in sorted(labels[part] - (train or labels[part]))]
     absent = [f"{name} (not in {part})" for part in labels for name in sorted((train or labels[part]) - labels[part])]
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in sorted({*source.classes, *source.empty}):
+    names_by_form: dict[str, list[str]] = defaultdict(list)
+    for name in sorted({*dataset.classes, *dataset.empty_classes}):
         folded = unicodedata.normalize("NFKC", name).casefold()
-        alike["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
+        names_by_form["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
     return {
-        "empty-class": [Finding(note=name) for name in source.empty],
-        "single-class": [Finding(note=name) for name in source.classes] if len(source.classes) == 1 else [],
+        "empty-class": [Finding(note=name) for name in dataset.empty_classes],
+        "single-class": [Finding(note=name) for name in dataset.classes] if len(dataset.classes) == 1 else [],
         "unknown-class": [Finding(note=note) for note in unknown],
         "absent-class": [Finding(note=note) for note in absent],
-        "alike-class-names": [Finding(note=_equal(names)) for names in alike.values() if len(names) > 1],
-        "unicode-forms": [Finding(note=_equal([ascii(name)[1:-1] for name in names])) for names in source.spellings],
+        "alike-class-names": [Finding(note=_equal(names)) for names in names_by_form.values() if len(names) > 1],
+        "unicode-forms": [
+            Finding(note=_equal([ascii(name)[1:-1] for name in names])) for names in dataset.unicode_variants
+        ],
     }
 
 
@@ -123,8 +125,8 @@ def _equal(names: Sequence[str]) -> str:
     return " = ".join(f"'{name}'" for name in names)
 
 
-def _of_counts(source: Source) -> Cases:
-    learned = [sample for sample in source.samples if sample.split in (None, "train")]
+def _of_counts(dataset: Dataset) -> Cases:
+    learned = [sample for sample in dataset.samples if sample.split in (None, "train")]
     counts = Counter(str(sample.label) for sample in learned).most_common()
     few = [Finding(note=f"{name}: {count}") for name, count in reversed(counts) if count < FEW]
     if not counts or counts[0][1] < IMBALANCE * counts[-1][1]:
@@ -133,9 +135,9 @@ def _of_counts(source: Source) -> Cases:
     return {"few-images": few, "imbalance": [Finding(note=f"{most}: {high:,}, but {least}: {low:,}")]}
 
 
-def _torn_groups(source: Source) -> list[Finding]:
+def _torn_groups(dataset: Dataset) -> list[Finding]:
     groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in source.samples:
+    for sample in dataset.samples:
         if sample.group is not None:
             groups[sample.group].append(sample)
     torn = {name: members for name, members in groups.items() if len({member.split for member in members}) > 1}
@@ -160,7 +162,7 @@ def _of_near_copies(pairs: Sequence[Pair]) -> Cases:
             unlike.setdefault(pair[1].sha256, pair)
     chosen = list(unlike.values())
     thumbnails = np.array([found.thumbnail for _, found in chosen], dtype=np.uint8)
-    groups = near_duplicates.alike(thumbnails.reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE))
+    groups = near_duplicates.find_near_duplicates(thumbnails.reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE))
     return _by_harm("near-copies", [[chosen[number] for number in group] for group in groups])
 
 

@@ -13,8 +13,9 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from resnets.atomic_write import write_bytes
-from resnets.data.check.check import CheckReport, in_words, within
+from resnets.data.check.check import CheckReport, format_bytes
 from resnets.data.check.problem_kinds import LEVELS, Finding, Problem
+from resnets.data.datasets.dataset import relative_path
 from resnets.data.image.decode import DecodeError, decode
 
 SHOWN_CASES = 24  # of a kind of problem; the rest is counted, and stands in the JSON
@@ -49,7 +50,7 @@ def write(path: str | Path, report: CheckReport) -> None:
     largest = max((sum(counts.values()) for counts in report.classes.values()), default=0)
     text = environment.from_string(TEMPLATE).render(
         report=report,
-        size=in_words(report.bytes),
+        size=format_bytes(report.bytes),
         levels=[(level, [each for each in report.problems if each.level == level]) for level in LEVELS],
         cases=functools.partial(_cases, report.root),
         parts=[part or "images" for part in parts],
@@ -68,7 +69,7 @@ def _cases(root: str, problem: Problem) -> list[Case]:
 
 
 def _case(root: str, finding: Finding) -> Case:
-    tiles = [Tile(within(root, path), _thumbnail(path)) for path in finding.paths[:SHOWN_COPIES]]
+    tiles = [Tile(relative_path(root, path), _thumbnail(path)) for path in finding.paths[:SHOWN_COPIES]]
     return Case(tiles, len(finding.paths) - len(tiles), finding.note)
 
 

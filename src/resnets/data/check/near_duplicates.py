@@ -24,13 +24,13 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def blank(thumbnails: np.ndarray) -> np.ndarray:
+def is_blank(thumbnails: np.ndarray) -> np.ndarray:
     """(N, 16, 16) uint8 -> (N,) bool: whether an image is of a single color."""
     cells = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
     return cells.max(axis=1, initial=0).astype(int) - cells.min(axis=1, initial=255) <= BLANK
 
 
-def alike(thumbnails: np.ndarray) -> list[list[int]]:
+def find_near_duplicates(thumbnails: np.ndarray) -> list[list[int]]:
     """Groups of at least two images that look the same, given (N, 16, 16) uint8; single images are left out.
 
     Two images are joined when the signs of the steps from cell to cell on an 8x8 grid (a difference hash in both
@@ -38,7 +38,7 @@ def alike(thumbnails: np.ndarray) -> list[list[int]]:
     distance are found without comparing all pairs: two codes that differ in 10 bits agree in one of 11 bands.
     Images of a single color are never joined.
     """
-    numbers = np.flatnonzero(~blank(thumbnails))
+    numbers = np.flatnonzero(~is_blank(thumbnails))
     if not len(numbers):
         return []
     cells = thumbnails[numbers].reshape(len(numbers), SIDE * SIDE).astype(np.float32)

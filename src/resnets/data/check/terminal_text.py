@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from resnets import progress
-from resnets.data.check.check import CheckReport, in_words, within
+from resnets.data.check.check import CheckReport, format_bytes
 from resnets.data.check.problem_kinds import Finding, Problem
-from resnets.data.datasets.dataset import counted
-from resnets.errors import printable
+from resnets.data.datasets.dataset import relative_path
+from resnets.errors import pluralize, printable
 
 SHOWN_CASES = 3  # of a kind of problem
 SHOWN_COPIES = 4  # of one image
@@ -36,7 +36,7 @@ def show(report: CheckReport, file: TextIO) -> None:
 
 def _heading(report: CheckReport) -> str:
     classes = f"{len(report.classes):,} class{'' if len(report.classes) == 1 else 'es'}"
-    return f"{printable(report.root)}: {counted(report.images, 'image')} in {classes}, {in_words(report.bytes)}"
+    return f"{printable(report.root)}: {pluralize(report.images, 'image')} in {classes}, {format_bytes(report.bytes)}"
 
 
 def _classes(report: CheckReport) -> Iterator[Text]:
@@ -70,7 +70,7 @@ def _problem(root: str, problem: Problem) -> Iterator[Text]:
 
 
 def _finding(root: str, finding: Finding) -> str:
-    paths = " = ".join(within(root, path) for path in finding.paths[:SHOWN_COPIES])
+    paths = " = ".join(relative_path(root, path) for path in finding.paths[:SHOWN_COPIES])
     if len(finding.paths) > SHOWN_COPIES:
         paths += f" = {len(finding.paths) - SHOWN_COPIES:,} more"
     return printable(f"{paths}: {finding.note}" if paths and finding.note else paths or finding.note)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from resnets.data.datasets import shapes
 from resnets.errors import JobError, UserError, suggestion
+from resnets.files import cache_dir
 from resnets.progress import progress_bar
 
 NAMES = ("digits", "shapes")
@@ -72,7 +71,7 @@ def cached(name: str) -> Path:
 
     It lies under $RESNETS_HOME, or else in the folder of this platform for what can be made again.
     """
-    home = cache_home() / "data"
+    home = cache_dir() / "data"
     final = home / f"{name}-{VERSION}"
     if final.is_dir():
         return final
@@ -91,28 +90,6 @@ def cached(name: str) -> Path:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return final
-
-
-def cache_home() -> Path:
-    """$RESNETS_HOME, or `resnets` in the cache folder that the platform has for a user's programs."""
-    home = os.environ.get("RESNETS_HOME")
-    if home:
-        return Path(home).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = _home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
-    return Path(base) / "resnets"
-
-
-def _home() -> Path:
-    """The home folder; where this user has none, a place where nothing is found and nothing can be written."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path(os.devnull)
 
 
 @contextlib.contextmanager

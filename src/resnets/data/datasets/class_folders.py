@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnets.data.datasets import shapes
-from resnets.data.datasets.dataset import NotUsed, Sample, Source, assemble, counted, listed, part_of
-from resnets.data.datasets.walk_folders import Listing, listing, refuse_closed, walk
+from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_dataset, split_from_name
+from resnets.data.datasets.walk_folders import FolderListing, list_folder, refuse_inaccessible, walk_images
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES
-from resnets.errors import UserError
+from resnets.errors import UserError, format_list, pluralize
 
 
 @dataclass
@@ -23,7 +23,7 @@ class _Layout:
     doubts: list[str] = field(default_factory=list)
 
 
-def read_folder(root: Path) -> Source:
+def read_folder(root: Path) -> Dataset:
     """Read `root/CLASS/**`, `root/SPLIT/CLASS/**` or `root/CLASS/SPLIT/**`, where a SPLIT is a folder named for train, val or
     test in one of many ways (`Training`, `test_set`, `dev`, `valid`).
 
@@ -34,10 +34,10 @@ def read_folder(root: Path) -> Source:
     Raises:
         UserError: there is no class folder with an image in it.
     """
-    unused = NotUsed()
-    top = listing(root, unused)
-    if str(root) in unused.closed:
-        refuse_closed(unused)
+    unused = UnusedFiles()
+    top = list_folder(root, unused)
+    if str(root) in unused.inaccessible:
+        refuse_inaccessible(unused)
     if not top.folders:
         raise UserError(_without_classes(root, top))
     unused.files += map(str, (*top.images, *top.others))
@@ -47,29 +47,29 @@ def read_folder(root: Path) -> Source:
     for part, place in layout.classes:
         label = _class_name(place)
         names.append(label)
-        for path in walk(place, unused):
+        for path in walk_images(place, unused):
             columns = _columns(path, place)
             if layout.inner_splits:
                 first, _, rest = columns.get("folder", "").partition("/")
-                part, columns = part_of(first), {"folder": rest} if rest else {}
+                part, columns = split_from_name(first), {"folder": rest} if rest else {}
             samples.append(Sample(path=str(path), label=label, split=part, columns=columns))
     if not samples:
-        refuse_closed(unused)
+        refuse_inaccessible(unused)
         raise UserError(_without_images(root, names, unused.files))
     ours = shapes.beside(root)  # of no use to this task
     unused.files = [each for each in unused.files if each not in ours]
     unused.folders = [each for each in unused.folders if each not in ours]
-    return assemble(root, samples, folders=names, unused=unused, doubts=layout.doubts)
+    return build_dataset(root, samples, class_folders=names, unused=unused, layout_warnings=layout.doubts)
 
 
-def _layout_of(root: Path, top: Listing, unused: NotUsed) -> _Layout:
+def _layout_of(root: Path, top: FolderListing, unused: UnusedFiles) -> _Layout:
     inside = {
-        folder: listing(folder, NotUsed()) for folder in top.folders
+        folder: list_folder(folder, UnusedFiles()) for folder in top.folders
     }  # closed ones are noted when they are walked
     if splits := _splits(root, inside, unused):
         layout = _Layout()
         for part, folder in splits.items():
-            found = listing(folder, unused)
+            found = list_folder(folder, unused)
             unused.files += map(str, (*found.images, *found.others))
             layout.classes += [(part, place) for place in found.folders]
         return layout
@@ -86,12 +86,12 @@ def _layout_of(root: Path, top: Listing, unused: NotUsed) -> _Layout:
     return layout
 
 
-def _splits(root: Path, inside: dict[Path, Listing], unused: NotUsed) -> dict[str, Path]:
+def _splits(root: Path, inside: dict[Path, FolderListing], unused: UnusedFiles) -> dict[str, Path]:
     """The folder of each split if `root` is divided into splits, else nothing; what is beside them is not used.
 
     A class can be called 'train' or 'test', too: where only one folder has such a name, and another one holds images itself.
     """
-    named = {folder: part for folder in inside if (part := part_of(folder.name))}
+    named = {folder: part for folder in inside if (part := split_from_name(folder.name))}
     if not named:
         return {}
     others = [folder for folder in inside if folder not in named]
@@ -114,39 +114,39 @@ def _splits(root: Path, inside: dict[Path, Listing], unused: NotUsed) -> dict[st
     return splits if deep else {}
 
 
-def _unwrapped(folder: Path, found: Listing, part: str) -> Path:
+def _unwrapped(folder: Path, found: FolderListing, part: str) -> Path:
     """`train/train`, as some archives are packed, is `train`."""
-    if len(found.folders) == 1 and not found.images and part_of(found.folders[0].name) == part:
+    if len(found.folders) == 1 and not found.images and split_from_name(found.folders[0].name) == part:
         return found.folders[0]
     return folder
 
 
-def _only_splits(found: Listing) -> bool:
-    parts = {part_of(folder.name) for folder in found.folders}
+def _only_splits(found: FolderListing) -> bool:
+    parts = {split_from_name(folder.name) for folder in found.folders}
     return not found.images and "train" in parts and len(parts) > 1 and None not in parts
 
 
-def _doubts(inside: dict[Path, Listing]) -> list[str]:
+def _doubts(inside: dict[Path, FolderListing]) -> list[str]:
     """Where the top folders, taken as classes, may be splits under unknown names."""
     deep = {folder: {each.name for each in found.folders} for folder, found in inside.items() if not found.images}
     same = set.intersection(*deep.values()) if len(deep) == len(inside) > 1 else set()
     doubts = []
-    if len(same) > 1 and not all(part_of(name) for name in same):
+    if len(same) > 1 and not all(split_from_name(name) for name in same):
         doubts.append(
-            f"{listed([each.name for each in deep], 4)} all hold {listed(sorted(same), 4)} and are taken as classes; if they "
-            "are splits, name them train, val and test"
+            f"{format_list([each.name for each in deep], 4)} all hold {format_list(sorted(same), 4)} and are taken as "
+            "classes; if they are splits, name them train, val and test"
         )
     for folder, found in inside.items():
-        if part_of(folder.name) == "train" and len(found.folders) > 1 and not found.images:
-            beside = listed([each.name for each in inside if each != folder], 3)
+        if split_from_name(folder.name) == "train" and len(found.folders) > 1 and not found.images:
+            beside = format_list([each.name for each in inside if each != folder], 3)
             doubts.append(
                 f"'{folder.name}' is taken as a class beside {beside}; if it is the training split, move those away"
             )
     return doubts
 
 
-def _names(found: Listing) -> str:
-    return listed([folder.name for folder in found.folders], 4)
+def _names(found: FolderListing) -> str:
+    return format_list([folder.name for folder in found.folders], 4)
 
 
 def _class_name(folder: Path) -> str:
@@ -163,12 +163,12 @@ def _columns(path: Path, place: Path) -> dict[str, str]:
     return {"folder": inner.as_posix()} if inner.parts else {}
 
 
-def _without_classes(root: Path, top: Listing) -> str:
+def _without_classes(root: Path, top: FolderListing) -> str:
     where = f"'{root}' ({root.absolute()})"
     if top.images:
-        return f"{where} holds {counted(len(top.images), 'image')} but no class folders. {_layout_advice(root)}"
+        return f"{where} holds {pluralize(len(top.images), 'image')} but no class folders. {_layout_advice(root)}"
     if top.others:
-        return f"{where} holds no images and no folders, only {listed([path.name for path in top.others], 5)}."
+        return f"{where} holds no images and no folders, only {format_list([path.name for path in top.others], 5)}."
     return f"{where} is empty. Expected {root}/CLASS/image."
 
 
@@ -181,5 +181,5 @@ def _without_images(root: Path, names: list[str], files: list[str]) -> str:
     kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
     advice = f" {HEIC_ADVICE}." if HEIC_SUFFIXES & set(suffixes) else ""
     found = f" The other files there ({kinds}) are not read as images.{advice}" if kinds else ""
-    folders = f"the folders {listed(sorted(set(names)))}" if names else "its folders"
+    folders = f"the folders {format_list(sorted(set(names)))}" if names else "its folders"
     return f"'{root}' ({root.absolute()}) has no image in {folders}.{found}"

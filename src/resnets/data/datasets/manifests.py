@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from resnets.data.datasets.dataset import SHOWN, Sample, Source, assemble, counted, listed, part_of
-from resnets.errors import UserError, suggestion
+from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, split_from_name
+from resnets.errors import LIST_LIMIT, UserError, format_list, pluralize, suggestion
 
 MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 REQUIRED = ("path", "label")
@@ -38,7 +38,7 @@ DELIMITERS = ",;\t"  # spreadsheets write the one that their language prefers
 Row = tuple[int, dict[str, object]]  # line number from 1, and the values by column
 
 
-def read_manifest(path: Path) -> Source:
+def read_manifest(path: Path) -> Dataset:
     """Read a .csv (first line: names of the columns) or a .jsonl (one object a line).
 
     Columns (other programs' names for the first two are in `ALIASES`): `path`, relative to the folder of the list;
@@ -66,12 +66,12 @@ def read_manifest(path: Path) -> Source:
     if missing:
         base = f" Paths are relative to {path.parent.absolute()}."
         raise UserError(f"'{path}' names {_few('file', missing, ' that cannot be found')}.{base}")
-    return assemble(path.parent, samples, folders=[sample.label for sample in samples if sample.label])
+    return build_dataset(path.parent, samples, class_class_folders=[sample.label for sample in samples if sample.label])
 
 
 def _few(what: str, items: list[str], after: str = "") -> str:
-    more = f"; and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
-    return f"{counted(len(items), what)}{after}: {'; '.join(items[:SHOWN])}{more}"
+    more = f"; and {len(items) - LIST_LIMIT:,} more" if len(items) > LIST_LIMIT else ""
+    return f"{pluralize(len(items), what)}{after}: {'; '.join(items[:LIST_LIMIT])}{more}"
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -134,11 +134,13 @@ def _check_columns(path: Path, names: list[str], where: str = "") -> None:
         if column not in names:
             hint = suggestion(column, names)
             several = [name for name in names if name in ALIASES[column]]
-            hint = f" It could be any of {listed(several)}: name that one '{column}'." if len(several) > 1 else hint
-            raise UserError(f"'{path}'{where} has no column '{column}', only {listed(names)}.{hint}")
+            hint = (
+                f" It could be any of {format_list(several)}: name that one '{column}'." if len(several) > 1 else hint
+            )
+            raise UserError(f"'{path}'{where} has no column '{column}', only {format_list(names)}.{hint}")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise UserError(f"'{path}'{where} has the column {listed(sorted(twice))} twice.")
+        raise UserError(f"'{path}'{where} has the column {format_list(sorted(twice))} twice.")
 
 
 def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
@@ -154,12 +156,12 @@ def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
     except UnicodeEncodeError as error:
         raise ValueError("the label is not text in UTF-8; save the list as UTF-8") from error
     word = _word(values, "split")
-    if word and part_of(word) is None:
+    if word and split_from_name(word) is None:
         raise ValueError(f"the split '{word}' is none of train, val and test")
     return Sample(
         path=os.path.join(folder, path),
         label=label,
-        split=part_of(word),
+        split=split_from_name(word),
         group=_word(values, "group") or None,
         weight=_weight(_word(values, "weight")),
         columns={name: str(value) for name, value in values.items() if name not in COLUMNS and value is not None},

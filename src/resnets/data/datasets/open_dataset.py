@@ -7,19 +7,17 @@ from pathlib import Path
 
 from resnets.data.datasets import builtin, read_shards, walk_folders
 from resnets.data.datasets.class_folders import read_folder
-from resnets.data.datasets.dataset import NotUsed, Sample, Source, bind
+from resnets.data.datasets.dataset import Dataset, UnusedFiles
 from resnets.data.datasets.manifests import MANIFESTS, read_manifest
 from resnets.data.image.formats import ALL_SUFFIXES
 from resnets.errors import UserError, suggestion
 from resnets.progress import log
 
-__all__ = ["Sample", "Source", "bind", "read"]
-
 SHOWN_NEIGHBORS = 12
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # https://, s3://, gs://, file://
 
 
-def read(location: str | Path, *, closed: str = "error") -> Source:
+def read(location: str | Path, *, closed: str = "error") -> Dataset:
     """Read a dataset, and say in a line what in it is not used.
 
     Args:
@@ -34,23 +32,23 @@ def read(location: str | Path, *, closed: str = "error") -> Source:
         UserError: there is no such place, a folder cannot be looked into, or it is not laid out in one of these ways; the
             message says what is there.
     """
-    source = _read(location)
+    dataset = _read(location)
     if closed == "error":
-        walk_folders.refuse_closed(source.unused)
-    if line := walk_folders.line(source.unused):
+        walk_folders.refuse_inaccessible(dataset.unused)
+    if line := walk_folders.describe_unused(dataset.unused):
         log(line)
-    for doubt in source.doubts:
+    for doubt in dataset.layout_warnings:
         log(f"warning: {doubt}")
-    return source
+    return dataset
 
 
-def _read(location: str | Path) -> Source:
+def _read(location: str | Path) -> Dataset:
     if str(location) == "-" or _ADDRESS.match(str(location)):
         raise UserError(_elsewhere(str(location)))
     path = Path(location).expanduser()
     if (path / read_shards.MANIFEST).is_file():
         return read_shards.read(path)
-    if path.is_dir() and read_shards.unfinished(path):
+    if path.is_dir() and read_shards.is_unfinished(path):
         raise UserError(
             f"'{path}' holds shards, but no {read_shards.MANIFEST}: their writing did not end. Write them again."
         )
@@ -65,17 +63,17 @@ def _read(location: str | Path) -> Source:
     raise UserError(_nothing_there(path))
 
 
-def builtin_set(location: str | Path) -> bool:
+def is_builtin(location: str | Path) -> bool:
     """Whether `read` would take `location` as the name of a built-in set, since nothing stands there."""
     return str(location) in builtin.NAMES and not Path(location).expanduser().exists()
 
 
-def holds_images(location: str | Path) -> bool:
+def contains_images(location: str | Path) -> bool:
     """Whether there is a list, or a folder with an image at any depth."""
     path = Path(location).expanduser()
     if path.is_file():
         return path.suffix.lower() in MANIFESTS
-    return path.is_dir() and any(True for _ in walk_folders.walk(path, NotUsed()))
+    return path.is_dir() and any(True for _ in walk_folders.walk_images(path, UnusedFiles()))
 
 
 def _elsewhere(location: str) -> str:

@@ -1,11 +1,11 @@
-"""Images that outgrow a folder: WebDataset tars, written once and read as a stream, with an index of where each lies.
+"""Read shards: WebDataset tars, written once and read as a stream, with an index of where each image lies.
 
-    shards/train-000000.tar   00000000.jpg, 00000000.cls (number of the class), 00000000.json (label, path), 00000001.jpg …
+    shards/train-000000.tar   00000000.jpg, 00000000.cls (index of the class), 00000000.json (label, path), 00000001.jpg …
     shards/index.npy          a row for each image: offset and size of its bytes within its tar, class, suffix, weight, the
-                              SHA-256 of the file that it was made from, and a number for its group
-    shards/shards.json        classes, and the part, count, size and SHA-256 of each file; written last
+                              SHA-256 of the file that it was made from, and a hash of its group
+    shards/shards.json        classes, and the split, count, size and SHA-256 of each file; written last
 
-Of each image, memory holds a row of the index only, 61 bytes; everything else is made when it is asked for.
+Memory holds only the row of an image in the index, 61 bytes; everything else is made when it is asked for.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import Any, overload
 
 import numpy as np
 
-from resnets.data.datasets.dataset import PARTS, Sample, Source, Stored
-from resnets.data.image.stored_bytes import address
-from resnets.data.sha256 import sha256
-from resnets.errors import UserError
+from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
+from resnets.data.image.stored_bytes import tar_address
+from resnets.errors import UserError, format_list
+from resnets.files import sha256
 
 MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-1"
-# Shards that were written by earlier versions lack the last two; `group` is 0 where there is none.
+SHOWN_DIFFERENCES = 5
+# Shards of earlier versions lack the last two; `group` is 0 where there is none.
 ROW = np.dtype(
     [
         ("offset", "<i8"),
@@ -43,191 +44,195 @@ ROW = np.dtype(
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The tars of a folder and the index of their images; an image's number counts through all of them."""
+class ShardIndex:
+    """The tars of a folder and the index of their images, which are numbered through all tars."""
 
     root: Path
     classes: tuple[str, ...]
     suffixes: tuple[str, ...]
     tars: tuple[str, ...]
-    parts: tuple[str, ...]  # of each tar
-    ends: tuple[int, ...]  # the number after the last image of each tar
-    index: np.ndarray  # of ROW
-    digest: str  # of shards.json, which holds those of everything else
-    side: int | None = None  # the shorter side to which larger images were brought, if they were
+    splits: tuple[str, ...]  # of each tar
+    ends: tuple[int, ...]  # for each tar, the index after its last image
+    rows: np.ndarray  # of ROW
+    fingerprint: str  # of shards.json, which holds the hashes of all other files
+    resized_to: int | None = None  # the shorter side to which larger images were resized, if they were
 
-    def sample(self, number: int) -> Sample:
-        row = self.index[number]
-        shard = bisect.bisect_right(self.ends, number)
-        place = address(
-            os.path.join(self.root, self.tars[shard]),
+    def sample(self, index: int) -> Sample:
+        """The image number `index`."""
+        row = self.rows[index]
+        tar = bisect.bisect_right(self.ends, index)
+        path = tar_address(
+            os.path.join(self.root, self.tars[tar]),
             int(row["offset"]),
             int(row["size"]),
-            f"{number:08d}{self.suffixes[row['suffix']]}",
+            f"{index:08d}{self.suffixes[row['suffix']]}",
         )
-        digest, group = None, None
-        if self.knows_content:
-            digest, group = _hex(row["sha256"]), f"{row['group']:016x}" if row["group"] else None
+        content_sha256, group = None, None
+        if self.has_hashes:
+            content_sha256, group = _hex(row["sha256"]), f"{row['group']:016x}" if row["group"] else None
         label, weight = self.classes[row["label"]], float(row["weight"])
-        return Sample(place, label, self.parts[shard], group, weight, digest)
+        return Sample(path, label, self.splits[tar], group, weight, content_sha256)
 
     @property
-    def knows_content(self) -> bool:
+    def has_hashes(self) -> bool:
         """Whether the index has the SHA-256 and the group of each image."""
-        return "sha256" in (self.index.dtype.names or ())
+        return "sha256" in (self.rows.dtype.names or ())
 
 
-class Shelved(Stored):
-    """The images of these numbers."""
+class ShardSamples(IndexedSamples):
+    """The images with these indices."""
 
-    def __init__(self, shelf: Shelf, numbers: range) -> None:
-        self.shelf, self.numbers = shelf, numbers
+    def __init__(self, index: ShardIndex, indices: range) -> None:
+        self.index, self.indices = index, indices
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     @overload
-    def __getitem__(self, place: int) -> Sample: ...
+    def __getitem__(self, index: int) -> Sample: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Shelved: ...
+    def __getitem__(self, index: slice) -> ShardSamples: ...
 
-    def __getitem__(self, place: int | slice) -> Sample | Shelved:
-        if isinstance(place, slice):
-            return Shelved(self.shelf, self.numbers[place])
-        return self.shelf.sample(self.numbers[place])
-
-    @property
-    def digest(self) -> str:
-        return f"{self.shelf.digest} {self.numbers}"
+    def __getitem__(self, index: int | slice) -> Sample | ShardSamples:
+        if isinstance(index, slice):
+            return ShardSamples(self.index, self.indices[index])
+        return self.index.sample(self.indices[index])
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(part for part in PARTS if part in self.shelf.parts)
+    def fingerprint(self) -> str:
+        return f"{self.index.fingerprint} {self.indices}"
 
-    def part(self, name: str) -> Shelved:
-        ends = [end for end, part in zip(self.shelf.ends, self.shelf.parts, strict=True) if part == name]
-        before = [end for end, part in zip(self.shelf.ends, self.shelf.parts, strict=True) if part != name]
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLITS if split in self.index.splits)
+
+    def subset(self, split: str) -> ShardSamples:
+        tars = list(zip(self.index.ends, self.index.splits, strict=True))
+        ends = [end for end, name in tars if name == split]
+        other_ends = [end for end, name in tars if name != split]
         if not ends:
-            return Shelved(self.shelf, range(0))
-        return Shelved(self.shelf, range(max((end for end in before if end < ends[0]), default=0), ends[-1]))
+            return ShardSamples(self.index, range(0))
+        start = max((end for end in other_ends if end < ends[0]), default=0)
+        return ShardSamples(self.index, range(start, ends[-1]))
 
     @property
-    def blocks(self) -> list[int]:
-        first, stop, step = self.numbers.start, self.numbers.stop, self.numbers.step
-        before = [0, *(len(range(first, min(end, stop), step)) for end in self.shelf.ends)]
-        return [end - start for start, end in pairwise(before) if end > start]
+    def shard_sizes(self) -> list[int]:
+        first, stop, step = self.indices.start, self.indices.stop, self.indices.step
+        ends = [0, *(len(range(first, min(end, stop), step)) for end in self.index.ends)]
+        return [end - start for start, end in pairwise(ends) if end > start]
 
     def labels(self, classes: Sequence[str]) -> np.ndarray:
-        numbers = {name: number for number, name in enumerate(classes)}
-        known = np.array([numbers.get(name, -1) for name in self.shelf.classes], dtype=np.int64)
-        return known[self._rows["label"]]
+        indices = {name: index for index, name in enumerate(classes)}
+        new_index = np.array([indices.get(name, -1) for name in self.index.classes], dtype=np.int64)
+        return new_index[self._rows["label"]]
 
     def weights(self) -> np.ndarray:
         return self._rows["weight"].astype(np.float64)
 
-    def contents(self) -> tuple[np.ndarray, np.ndarray] | None:
-        return (self._rows["sha256"], self._rows["group"]) if self.shelf.knows_content else None
+    def contents_and_groups(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return (self._rows["sha256"], self._rows["group"]) if self.index.has_hashes else None
 
-    def digests(self) -> Iterator[str] | None:
-        return map(_hex, self._rows["sha256"]) if self.shelf.knows_content else None
+    def sha256s(self) -> Iterator[str] | None:
+        return map(_hex, self._rows["sha256"]) if self.index.has_hashes else None
 
     @property
-    def side(self) -> int | None:
-        return self.shelf.side
+    def resized_to(self) -> int | None:
+        return self.index.resized_to
 
-    def renamed(self, names: Mapping[str, str]) -> Shelved:
-        classes = tuple(names[name] for name in self.shelf.classes)
-        return Shelved(replace(self.shelf, classes=classes), self.numbers)
+    def rename_classes(self, names: Mapping[str, str]) -> ShardSamples:
+        classes = tuple(names[name] for name in self.index.classes)
+        return ShardSamples(replace(self.index, classes=classes), self.indices)
 
     @property
     def _rows(self) -> np.ndarray:
-        return self.shelf.index[self.numbers.start : self.numbers.stop : self.numbers.step]
+        return self.index.rows[self.indices.start : self.indices.stop : self.indices.step]
 
 
 def _hex(digest: bytes) -> str:
-    return digest.ljust(32, b"\0").hex()  # numpy gives it without zeros at its end
+    return digest.ljust(32, b"\0").hex()  # numpy strips zeros at its end
 
 
-def number_of_group(name: str | None) -> int:
-    """What stands in the index for a group: above 0, the same for the same name, and another one for another."""
-    return (
-        int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little") or 1 if name else 0
-    )
+def hash_group(name: str | None) -> int:
+    """The value of a group in the index: above 0, equal for equal names only; 0 for no group."""
+    if not name:
+        return 0
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little") or 1
 
 
-def read(root: Path) -> Source:
-    """The shards that `write` of `resnets.data.write_shards` left in `root`.
+def read(root: Path) -> Dataset:
+    """The dataset in the shards that `write_shards.write` wrote into `root`.
 
     Raises:
-        UserError: a file is missing or not what was written; it is named. Of a tar, only the size is compared.
+        UserError: a file is missing or was changed since. Of a tar, only the size is compared.
     """
     try:
         text = (root / MANIFEST).read_bytes()
-        facts = json.loads(text)
-        if facts["format"] != FORMAT:
-            raise ValueError(f"its format is {facts['format']}, not {FORMAT}")
-        classes, suffixes, shards = tuple(facts["classes"]), tuple(facts["suffixes"]), facts["shards"]
-        side = None if facts.get("resize") is None else int(facts["resize"])
+        manifest = json.loads(text)
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
+        classes, suffixes, shards = tuple(manifest["classes"]), tuple(manifest["suffixes"]), manifest["shards"]
+        resized_to = None if manifest.get("resize") is None else int(manifest["resize"])
         tars = tuple(Path(shard["file"]).name for shard in shards)
-        parts = tuple(shard["part"] for shard in shards)
+        splits = tuple(shard["split"] for shard in shards)
         ends = tuple(accumulate(shard["count"] for shard in shards))
-        wrong = list(_other_sizes(root, shards))
-        index = _index(root, facts["index_sha256"])
-        if not ends or len(index) != ends[-1]:
+        differences = list(_size_differences(root, shards))
+        rows = _read_index(root, manifest["index_sha256"])
+        if not ends or len(rows) != ends[-1]:
             raise ValueError(f"its shards and '{INDEX}' do not have the same number of images")
     except OSError as error:
         raise UserError(f"Cannot read '{error.filename}': {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{root / MANIFEST}' does not describe shards: {error!s}. Write them again.") from error
-    if wrong:
-        more = f"; and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
-        raise UserError(f"'{root}' is no longer what was written: {'; '.join(wrong[:5])}{more}. Copy it there again.")
-    shelf = Shelf(root, classes, suffixes, tars, parts, ends, index, hashlib.sha256(text).hexdigest(), side)
-    return Source(root, Shelved(shelf, range(ends[-1])), tuple(sorted(classes)))
+    if differences:
+        what = format_list(differences, SHOWN_DIFFERENCES, quote=False, separator="; ")
+        raise UserError(f"'{root}' is no longer what was written: {what}. Copy it there again.")
+    fingerprint = hashlib.sha256(text).hexdigest()
+    index = ShardIndex(root, classes, suffixes, tars, splits, ends, rows, fingerprint, resized_to)
+    return Dataset(root, ShardSamples(index, range(ends[-1])), tuple(sorted(classes)))
 
 
-def enlarged(source: Source, side: int | None) -> str:
-    """A sentence where images that were made smaller than `side` pixels are to be brought to it; else empty."""
-    stored = source.samples.side if isinstance(source.samples, Stored) else None
-    if stored is None or side is None or side <= stored:
+def upscale_warning(dataset: Dataset, side: int | None) -> str:
+    """A message if the images were resized to less than `side` pixels when they were written; else empty."""
+    resized_to = dataset.samples.resized_to if isinstance(dataset.samples, IndexedSamples) else None
+    if resized_to is None or side is None or side <= resized_to:
         return ""
     return (
-        f"'{source.root}' holds images that were brought to a shorter side of {stored} pixels, and {side} are wanted: they are "
-        f"enlarged and lack detail. Write the shards anew with `resize={side}`"
+        f"'{dataset.root}' holds images that were resized to a shorter side of {resized_to} pixels, and {side} are needed: "
+        f"they are enlarged and lack detail. Write the shards again with `resize={side}`"
     )
 
 
-def unfinished(root: Path) -> bool:
-    """Whether `root` holds what is left of a writing that was stopped."""
+def is_unfinished(root: Path) -> bool:
+    """Whether `root` holds shards whose writing was stopped."""
     return not (root / MANIFEST).exists() and any(root.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"))
 
 
-def same(kept: Path, source: Source) -> None:
-    """Compare the copy of shards.json that a run kept with the one of `source`.
+def check_unchanged(copy: Path, dataset: Dataset) -> None:
+    """Compare the copy of shards.json in a run directory with the one of the dataset.
 
     Raises:
         UserError: they differ; the message names the shards that do.
     """
-    now = source.root / MANIFEST
-    if kept.read_bytes() == now.read_bytes():
+    current = dataset.root / MANIFEST
+    if copy.read_bytes() == current.read_bytes():
         return
     before, after = (
-        {shard["file"]: shard for shard in json.loads(path.read_bytes()).get("shards", [])} for path in (kept, now)
+        {shard["file"]: shard for shard in json.loads(path.read_bytes()).get("shards", [])} for path in (copy, current)
     )
-    found = []
+    differences = []
     for name in sorted({*before, *after}):
         if name not in after or name not in before:
-            found.append(f"'{name}' was {'added' if name in after else 'removed'}")
+            differences.append(f"'{name}' was {'added' if name in after else 'removed'}")
         elif before[name] != after[name]:
             sizes = before[name]["bytes"], after[name]["bytes"]
             size = f"{sizes[0]:,} bytes then, {sizes[1]:,} now" if sizes[0] != sizes[1] else "of the same size"
-            found.append(f"'{name}' has another content ({size})")
-    what = "; ".join(found[:5]) or "its classes or its index differ"
-    raise UserError(f"'{source.root}' is no longer what the run was begun with: {what}.")
+            differences.append(f"'{name}' has another content ({size})")
+    what = format_list(differences, SHOWN_DIFFERENCES, quote=False, separator="; ")
+    raise UserError(f"'{dataset.root}' was changed since the run began: {what or 'its classes or its index differ'}.")
 
 
-def _other_sizes(root: Path, shards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _size_differences(root: Path, shards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for shard in shards:
         try:
             size = (root / Path(shard["file"]).name).stat().st_size
@@ -238,7 +243,7 @@ def _other_sizes(root: Path, shards: Sequence[Mapping[str, Any]]) -> Iterator[st
             yield f"'{shard['file']}' has {size:,} bytes, not {shard['bytes']:,}"
 
 
-def _index(root: Path, digest: str) -> np.ndarray:
-    if sha256(root / INDEX) != digest:
+def _read_index(root: Path, expected_sha256: str) -> np.ndarray:
+    if sha256(root / INDEX) != expected_sha256:
         raise ValueError(f"'{INDEX}' is not the one that was written with it")
     return np.load(root / INDEX, mmap_mode="r", allow_pickle=False)

@@ -16,7 +16,7 @@ from resnets.errors import UserError
 from resnets.progress import progress_bar
 
 CLASSES = ("circle", "cross", "hexagon", "square", "star", "triangle")
-PARTS = ("train", "train", "train", "val", "test")  # of five images of a class in a row
+SPLITS = ("train", "train", "train", "val", "test")  # of five images of a class in a row
 FINER = 4  # drawn at so many times the size and reduced, for smooth edges
 PLACES = 50  # tries to find room for one more shape before it is left out
 
@@ -53,7 +53,7 @@ def settings(**given: int | None) -> Settings:
         UserError: a value out of range.
     """
     made = Settings(**{name: value for name, value in given.items() if value is not None})
-    for name, low, high in (("size", 16, 4096), ("count", len(CLASSES) * len(PARTS), 10**7), ("objects", 1, 100)):
+    for name, low, high in (("size", 16, 4096), ("count", len(CLASSES) * len(SPLITS), 10**7), ("objects", 1, 100)):
         value = getattr(made, name)
         if not low <= value <= high:
             raise UserError(f"`{name}` is {value}; shapes can be written with {low} to {high:,}.")
@@ -71,7 +71,7 @@ def write(folder: Path, chosen: Settings) -> None:
     rows = []
     for index in progress_bar(range(chosen.count), description="writing", unit="images"):
         label = CLASSES[index % len(CLASSES)]
-        part = PARTS[index // len(CLASSES) % len(PARTS)]
+        part = SPLITS[index // len(CLASSES) % len(SPLITS)]
         name = f"{part}/{label}/{index:06}.png"
         image = draw(index, chosen)
         for path, pixels in ((folder / name, image.pixels), (folder / "annotations" / "masks" / name, image.mask)):

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnets.data.datasets.dataset import NotUsed, counted, listed
+from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES, is_image
-from resnets.errors import UserError
+from resnets.errors import UserError, format_list, pluralize
 
 # Left behind by macOS' archives, Synology's indexer and Windows; never classes, never missed.
 LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
@@ -21,7 +21,7 @@ _SUFFIX = re.compile(r"\.\w{1,8}")
 
 
 @dataclass
-class Listing:
+class FolderListing:
     """What lies directly in a folder, hidden entries and litter left out, each list sorted by name."""
 
     folders: list[Path] = field(default_factory=list)
@@ -29,14 +29,14 @@ class Listing:
     others: list[Path] = field(default_factory=list)
 
 
-def listing(folder: Path, unused: NotUsed) -> Listing:
+def list_folder(folder: Path, unused: UnusedFiles) -> FolderListing:
     """Of the folder itself; empty, and noted in `unused.closed`, where it cannot be looked into."""
-    made = Listing()
+    made = FolderListing()
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        unused.closed[str(folder)] = error.strerror or str(error)
+        unused.inaccessible[str(folder)] = error.strerror or str(error)
         return made
     for entry in found:
         if entry.name.startswith(".") or entry.name in LITTER or entry.name in LITTER_FILES:
@@ -51,7 +51,7 @@ def listing(folder: Path, unused: NotUsed) -> Listing:
     return made
 
 
-def walk(folder: Path, unused: NotUsed) -> Iterator[Path]:
+def walk_images(folder: Path, unused: UnusedFiles) -> Iterator[Path]:
     """All images at any depth, in order; links are followed, and each real folder is entered once, so that loops end."""
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
@@ -60,12 +60,12 @@ def walk(folder: Path, unused: NotUsed) -> Iterator[Path]:
         try:
             status = place.stat()
         except OSError as error:
-            unused.closed[str(place)] = error.strerror or str(error)
+            unused.inaccessible[str(place)] = error.strerror or str(error)
             continue
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        found = listing(place, unused)
+        found = list_folder(place, unused)
         yield from found.images
         unused.files += map(str, found.others)
         if place.suffix.lower() in SUFFIXES and not (found.images or found.folders):
@@ -73,29 +73,33 @@ def walk(folder: Path, unused: NotUsed) -> Iterator[Path]:
         waiting += reversed(found.folders)
 
 
-def line(unused: NotUsed, unreadable: int = 0) -> str:
+def describe_unused(unused: UnusedFiles, unreadable: int = 0) -> str:
     """`not used: 12 .heic, the folder 'dev'`; empty where everything is used."""
     suffixes = Counter(_kind(path) for path in unused.files)
     shown = suffixes.most_common(SHOWN_SUFFIXES)
     said = [f"{count:,} {suffix}" for suffix, count in shown]
     if left := len(unused.files) - sum(count for _, count in shown):
         said.append(f"{left:,} other files")
-    for what, folders in (("folder", unused.folders), ("closed folder", list(unused.closed))):
+    for what, folders in (("folder", unused.folders), ("closed folder", list(unused.inaccessible))):
         if folders:
-            said.append(f"the {what}{'s' * (len(folders) > 1)} {listed(folders, SHOWN_FOLDERS)}")
+            said.append(f"the {what}{'s' * (len(folders) > 1)} {format_list(folders, SHOWN_FOLDERS)}")
     if unreadable:
-        said.append(f"{counted(unreadable, 'image')} that cannot be read")
+        said.append(f"{pluralize(unreadable, 'image')} that cannot be read")
     if not said:
         return ""
     advice = f" ({HEIC_ADVICE})" if HEIC_SUFFIXES & set(suffixes) else ""
     return f"not used: {', '.join(said)}{advice}"
 
 
-def refuse_closed(unused: NotUsed) -> None:
+def refuse_inaccessible(unused: UnusedFiles) -> None:
     """Raises UserError where folders could not be looked into."""
-    if unused.closed:
-        first = [f"'{path}': {reason}" for path, reason in list(unused.closed.items())[:SHOWN_FOLDERS]]
-        more = f"; and {len(unused.closed) - SHOWN_FOLDERS:,} more" if len(unused.closed) > SHOWN_FOLDERS else ""
+    if unused.inaccessible:
+        first = [f"'{path}': {reason}" for path, reason in list(unused.inaccessible.items())[:SHOWN_FOLDERS]]
+        more = (
+            f"; and {len(unused.inaccessible) - SHOWN_FOLDERS:,} more"
+            if len(unused.inaccessible) > SHOWN_FOLDERS
+            else ""
+        )
         raise UserError(f"Cannot look into {'; '.join(first)}{more}. Change the permissions, or move the folder away.")
 
 

@@ -36,7 +36,7 @@ class DecodeError(ImageError):
         return DecodeError, (self.path, self.kind, self.reason)  # errors travel between processes
 
 
-def address(tar: str, offset: int, size: int, member: str) -> str:
+def tar_address(tar: str, offset: int, size: int, member: str) -> str:
     """What `opened` takes for the `size` bytes from `offset` on of the file `tar`."""
     return f"{tar}@{offset}+{size}/{member}"
 

@@ -21,27 +21,27 @@ from torchvision.transforms import v2
 PCA_VALUES = (0.2175, 0.0188, 0.0045)
 PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
-ERASED = [124, 116, 104]  # the mean color of ImageNet, so that an erased patch says nothing
+ERASE_FILL = [124, 116, 104]  # the mean color of ImageNet, so that an erased patch says nothing
 
 
-def seed_of(*parts: object) -> int:
+def derive_seed(*parts: object) -> int:
     """A 63-bit seed that is a pure function of `parts`, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
 @contextlib.contextmanager
-def seeded(*parts: object) -> Iterator[None]:
+def fork_seed(*parts: object) -> Iterator[None]:
     """Within the block torch draws from the seed of `parts`; afterwards its random state is what it was before."""
     before = torch.get_rng_state()
     # `torch.manual_seed` would seed every GPU as well, for each single image.
-    torch.default_generator.manual_seed(seed_of(*parts))
+    torch.default_generator.manual_seed(derive_seed(*parts))
     try:
         yield
     finally:
         torch.set_rng_state(before)
 
 
-def per_image(
+def train_transform(
     side: int,
     *,
     crop: str = "none",
@@ -87,7 +87,7 @@ def per_image(
     if pca_std:
         steps.append(_PrincipalColors(pca_std))
     if erase:
-        steps.append(v2.RandomErasing(erase, value=ERASED))
+        steps.append(v2.RandomErasing(erase, value=ERASE_FILL))
     return v2.Compose(steps) if steps else v2.Identity()
 
 
@@ -120,7 +120,7 @@ class _PrincipalColors(v2.Transform):
         return (inpt + params["color"][:, None, None]).round().clamp(0, 255).to(torch.uint8)
 
 
-class WholeBatch:
+class BatchCropFlip:
     """Random crop of the padded image and random flip, for batches of images of one size, without a loop.
 
     The place of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch).
@@ -151,7 +151,7 @@ class WholeBatch:
     def _draw(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
-        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, "whole batch"))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, "whole batch"))
         places = 2 * self.pad_pixels + 1
         self._top = torch.randint(places, (self.count,), generator=generator)
         self._left = torch.randint(places, (self.count,), generator=generator)
@@ -159,7 +159,7 @@ class WholeBatch:
         self._epoch = epoch
 
 
-def mix(images: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
+def mixup_cutmix(images: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself; by chance if both are on.
 
     Args:

@@ -13,19 +13,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resnets.data.loading.augmentation import seed_of
+from resnets.data.loading.augmentation import derive_seed
 
 WINDOW = 2000  # consecutive images of a stream that are shuffled among themselves
 
 
-class Place(NamedTuple):
+class EpochStep(NamedTuple):
     """Where in the run the first batch lies."""
 
     epoch: int = 0
     step: int = 0
 
 
-def order(
+def epoch_indices(
     count: int, *, seed: int, epoch: int, weights: Tensor | None = None, blocks: Sequence[int] | None = None
 ) -> Tensor:
     """The numbers of the images in this epoch's order; with `weights` (count,) drawn by them, with replacement.
@@ -33,9 +33,9 @@ def order(
     Of images that lie in files of `blocks` images each, the order is one in which they can be read as a stream: the
     files are shuffled, and then every WINDOW images of their sequence among themselves.
     """
-    generator = torch.Generator().manual_seed(seed_of(seed, epoch, "order"))
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch, "order"))
     if weights is not None:
-        return drawn(weights, count, generator)
+        return weighted_indices(weights, count, generator)
     if blocks is None:
         return torch.randperm(count, generator=generator)
     files = torch.arange(count).split(list(blocks))
@@ -43,7 +43,7 @@ def order(
     return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in stream.split(WINDOW)])
 
 
-def drawn(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def weighted_indices(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` numbers of `weights` (N,), each as often as its weight says, with replacement: int64 (count,).
 
     `torch.multinomial` does not take more than 2**24 weights.
@@ -54,7 +54,7 @@ def drawn(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class BatchPlan:
     """The endless list of batches of a run; of several processes each takes its share of every batch."""
 
     count: int
@@ -70,18 +70,18 @@ class Plan:
         """The images left over at the end of an epoch wait for the next one, which has another order."""
         return max(self.count // self.batch, 1)
 
-    def order(self, epoch: int) -> Tensor:
+    def epoch_indices(self, epoch: int) -> Tensor:
         """The numbers of the images in the order of an epoch."""
-        return order(self.count, seed=self.seed, epoch=epoch, weights=self.weights, blocks=self.blocks)
+        return epoch_indices(self.count, seed=self.seed, epoch=epoch, weights=self.weights, blocks=self.blocks)
 
     def positions(self, step: int) -> Tensor:
         """Where this process's share of a batch stands in the order of the epoch."""
         whole = torch.arange(step * self.batch, min((step + 1) * self.batch, self.count))
         return whole.chunk(self.shares)[self.share]
 
-    def batches(self, start: Place) -> Iterator[tuple[int, int, Tensor]]:
+    def batches(self, start: EpochStep) -> Iterator[tuple[int, int, Tensor]]:
         for epoch in itertools.count(start.epoch):
-            numbers = self.order(epoch)
+            numbers = self.epoch_indices(epoch)
             for step in range(start.step if epoch == start.epoch else 0, self.steps_per_epoch):
                 whole = numbers[step * self.batch : (step + 1) * self.batch]
                 yield epoch, step, whole.chunk(self.shares)[self.share]

@@ -22,29 +22,29 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from resnets import ranks
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading import worker_processes as workers_
-from resnets.data.loading.augmentation import as_tensor, seeded
-from resnets.data.loading.epoch_order import Place, Plan
-from resnets.data.loading.ram_cache import Decoded, Images
+from resnets.data.loading.augmentation import as_tensor, fork_seed
+from resnets.data.loading.epoch_order import BatchPlan, EpochStep
+from resnets.data.loading.ram_cache import Images, LazyImages
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.loading.worker_processes import (
     Batch,
-    changed,
     check_queues,
-    kill,
+    init_worker,
     kill_at_exit,
-    next_of,
-    portable,
-    start_worker,
+    kill_workers,
+    map_batch,
+    next_batch,
+    share_memory,
 )
-from resnets.data.thread_pool import in_order
 from resnets.errors import JobError
 
 Key = tuple[int, int, int, int]
 
 
-class _Keys(Sampler):
+class _BatchSampler(Sampler):
     """What each image of each batch is called when it is asked of a worker: epoch, step, position, number."""
 
-    def __init__(self, plan: Plan, start: Place) -> None:
+    def __init__(self, plan: BatchPlan, start: EpochStep) -> None:
         self.plan, self.start = plan, start
 
     def __iter__(self) -> Iterator[list[Key]]:
@@ -62,14 +62,14 @@ class _Varied(Dataset):
         return [(key, each if isinstance(each, DecodeError) else self._varied(key, each)) for key, each in found]
 
     def _read(self, numbers: list[int]) -> Iterator[np.ndarray | DecodeError]:
-        if isinstance(self.images, Decoded) and get_worker_info() is None:  # a worker is watched by the main process
+        if isinstance(self.images, LazyImages) and get_worker_info() is None:  # a worker is watched by the main process
             paths = [self.images.paths[number] for number in numbers]
-            return in_order(partial(_or_error, self.images.prepare), paths, workers=0, ahead=0)
+            return ordered_map(partial(_or_error, self.images.prepare), paths, workers=0, ahead=0)
         return map(partial(_or_error, self.images.__getitem__), numbers)
 
     def _varied(self, key: Key, image: np.ndarray) -> Tensor:
         epoch, _, position, _ = key
-        with seeded(self.seed, epoch, position):
+        with fork_seed(self.seed, epoch, position):
             return self.vary(as_tensor(image))
 
 
@@ -87,15 +87,15 @@ def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
     (epoch, step, _, _), _ = items[0]
     places, numbers = (torch.tensor([key[place] for key, _ in items]) for place in (2, 3))
     batch = Batch(epoch, step, numbers, places, torch.stack([each for _, each in items]))  # type: ignore[misc]
-    return batch if get_worker_info() is None else portable(batch)
+    return batch if get_worker_info() is None else share_memory(batch)
 
 
-def varied(
+def train_batches(
     images: Images,
-    plan: Plan,
+    plan: BatchPlan,
     vary: Callable[[Tensor], Tensor],
     *,
-    start: Place = Place(),
+    start: EpochStep = EpochStep(),
     workers: int = 0,
     pinned: bool = False,
     waiting: Callable[[], None] = lambda: None,
@@ -110,10 +110,10 @@ def varied(
     ranks.timeout_seconds()  # so that a wrong one is refused before it is needed
     loader = DataLoader(
         _Varied(images, vary, plan.seed),
-        batch_sampler=_Keys(plan, start),
+        batch_sampler=_BatchSampler(plan, start),
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=start_worker,
+        worker_init_fn=init_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=pinned,
         timeout=workers_.POLL_SECONDS if workers else 0,
@@ -128,26 +128,26 @@ def varied(
     atexit.register(end)
     try:
         while True:
-            batch = next_of(iterator, waiting)
+            batch = next_batch(iterator, waiting)
             if batch is None:
                 return
             if isinstance(batch, str):
                 raise JobError(f"{batch} It could be read when the run began.")
-            yield changed(batch, np.ndarray, torch.from_numpy)
+            yield map_batch(batch, np.ndarray, torch.from_numpy)
     finally:
         atexit.unregister(end)
         if started:
             iterator._shutdown_workers()
-            kill(started, os.getpid())
+            kill_workers(started, os.getpid())
 
 
-def stacked(images: Tensor, plan: Plan, *, start: Place = Place()) -> Generator[Batch, None, None]:
+def tensor_batches(images: Tensor, plan: BatchPlan, *, start: EpochStep = EpochStep()) -> Generator[Batch, None, None]:
     """Endless training batches out of one tensor (N, 3, h, w); they are varied as whole batches afterwards."""
     for epoch, step, numbers in plan.batches(start):
         yield Batch(epoch, step, numbers, plan.positions(step), images[numbers])
 
 
-class Evaluation:
+class EvalLoader:
     """All images, each exactly once and in order, as `load` (a Preprocess) makes them; kept in memory if they fit.
 
     Iterating gives (first number, tensor (B, C, h, w)).
@@ -185,7 +185,7 @@ class Evaluation:
         Raises:
             JobError: an image cannot be read; it is named.
         """
-        loaded = in_order(self.load, self.paths, workers=self.workers, ahead=2 * self.batch)
+        loaded = ordered_map(self.load, self.paths, workers=self.workers, ahead=2 * self.batch)
         try:
             yield from self._numbered(torch.stack(batch) for batch in _batched(loaded, self.batch))
         except DecodeError as error:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from resnets.data.loading.ram_cache import AHEAD, Decoded, Images
-from resnets.data.thread_pool import in_order
+from resnets.data.loading.ram_cache import AHEAD, Images, LazyImages
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.progress import progress_bar
 
 DIGITS = 6  # after the point, of 0..1; finer than a 255th by far, and short in the header of a checkpoint
 
 
-def channels(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_mean_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels, for values of 0 to 1."""
     total, squares, count = np.zeros(3), np.zeros(3), 0
     for image in progress_bar(_each(images), description="colors", total=len(images), unit="images"):
@@ -36,8 +36,8 @@ def mean_image(images: Images) -> tuple[float, ...]:
 
 
 def _each(images: Images) -> Iterator[np.ndarray]:
-    if isinstance(images, Decoded):
-        return in_order(images.prepare, images.paths, workers=None, ahead=AHEAD)
+    if isinstance(images, LazyImages):
+        return ordered_map(images.prepare, images.paths, workers=None, ahead=AHEAD)
     return (images[number] for number in range(len(images)))
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from torchvision.transforms.v2 import functional
 
 from resnets import ranks
-from resnets.data.datasets.dataset import counted, listed
 from resnets.data.image.decode import DecodeError, decode
 from resnets.data.image.resizing import middle
 from resnets.data.loading.augmentation import as_tensor
-from resnets.data.thread_pool import in_order
-from resnets.errors import JobError
+from resnets.data.loading.thread_pool import ordered_map
+from resnets.errors import JobError, format_list, pluralize
 from resnets.progress import log, progress_bar
 from resnets.resource_limits import free_memory
 
@@ -34,7 +33,7 @@ class Images(Protocol):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
 
-class Decoded:
+class LazyImages:
     """Each image is decoded when it is asked for."""
 
     def __init__(self, paths: Sequence[str], prepare: Prepare) -> None:
@@ -47,7 +46,7 @@ class Decoded:
         return self.prepare(self.paths[index])
 
 
-class InMemory:
+class CachedImages:
     """All images decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit.
 
     Args:
@@ -58,14 +57,14 @@ class InMemory:
         JobError: images cannot be read; each is named.
     """
 
-    def __init__(self, source: Decoded, *, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, images: LazyImages, *, size: tuple[int, int] | None = None) -> None:
         failures: list[DecodeError] = []
-        self.whole = None if size is None else np.empty((len(source), *size, 3), np.uint8)
+        self.whole = None if size is None else np.empty((len(images), *size, 3), np.uint8)
 
         def load(numbered: tuple[int, str]) -> np.ndarray | None:
             index, _ = numbered
             try:
-                image = source[index]
+                image = images[index]
             except DecodeError as error:
                 failures.append(error)
                 return None
@@ -74,10 +73,10 @@ class InMemory:
                 return None
             return image
 
-        made = in_order(load, enumerate(source.paths), workers=None, ahead=AHEAD)
-        images = list(progress_bar(made, description="decoding", total=len(source), unit="images"))
+        made = ordered_map(load, enumerate(images.paths), workers=None, ahead=AHEAD)
+        images = list(progress_bar(made, description="decoding", total=len(images), unit="images"))
         if failures:
-            raise JobError(f"{failed(failures, advice='')}. They could be read when the run began.")
+            raise JobError(f"{report_unreadable(failures, advice='')}. They could be read when the run began.")
         kept = [image for image in images if image is not None]
         self.images: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
 
@@ -88,18 +87,20 @@ class InMemory:
         return self.images[index]
 
 
-def failed(failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`.") -> str:
+def report_unreadable(
+    failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`."
+) -> str:
     """Say what is wrong with each file (the first twenty of them), and return the one line of the error."""
     ordered = sorted(failures, key=str)
     for error in ordered[:SHOWN_FAILURES]:
         log(f"  {error}")
     if len(ordered) > SHOWN_FAILURES:
         log(f"  and {len(ordered) - SHOWN_FAILURES} more")
-    names = listed([error.path for error in ordered], SHOWN_FAILURES)
-    return f"{counted(len(failures), 'image')} cannot be read: {names}{'; ' if advice else ''}{advice}"
+    names = format_list([error.path for error in ordered], SHOWN_FAILURES)
+    return f"{pluralize(len(failures), 'image')} cannot be read: {names}{'; ' if advice else ''}{advice}"
 
 
-def shrunken(path: str, *, min_side: int) -> np.ndarray:
+def decode_resized(path: str, *, min_side: int) -> np.ndarray:
     """The image at a shorter side of `min_side`, or as it is when it is smaller.
 
     A random crop of it still has the resolution that the network sees, at a fraction of the memory and time.
@@ -114,7 +115,7 @@ def shrunken(path: str, *, min_side: int) -> np.ndarray:
     return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
 
 
-class Decision(NamedTuple):
+class CacheDecision(NamedTuple):
     """Where the prepared images are kept ("ram", or "off": nowhere), how large they are together, and why."""
 
     where: str
@@ -126,7 +127,7 @@ class Decision(NamedTuple):
         return f"prepared images are kept {kept[self.where]}  ({self.reason})"
 
 
-def decide(asked: str, source: Decoded, *, available: int | None = None, advice: str = "") -> Decision:
+def decide_cache(asked: str, images: LazyImages, *, available: int | None = None, advice: str = "") -> CacheDecision:
     """`ram` and `off` are obeyed; `auto` keeps the images in memory when they take less than 40 % of what is free of it.
 
     Args:
@@ -134,26 +135,26 @@ def decide(asked: str, source: Decoded, *, available: int | None = None, advice:
         advice: what to do where they do not fit.
     """
     available = free_memory() // ranks.local_world_size() if available is None else available
-    size = _estimate(source)
+    size = _estimate(images)
     amount = f"the images take {size / 1e6:,.0f} MB"
     if asked in ("ram", "off"):
-        return Decision(asked, size, f"as asked; {amount}")
+        return CacheDecision(asked, size, f"as asked; {amount}")
     fits = size <= MEMORY_SHARE * available
     reason = f"{amount}, {'less' if fits else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB of memory"
     if fits:
-        return Decision("ram", size, f"{reason} that are free")
-    return Decision("off", size, f"{reason} that are free{'; ' * bool(advice)}{advice}")
+        return CacheDecision("ram", size, f"{reason} that are free")
+    return CacheDecision("off", size, f"{reason} that are free{'; ' * bool(advice)}{advice}")
 
 
-def _estimate(source: Decoded) -> int:
+def _estimate(images: LazyImages) -> int:
     """Bytes of all prepared images, from some of them spread over the whole list."""
 
     def of_one(path: str) -> int | None:
         try:
-            return source.prepare(path).nbytes
+            return images.prepare(path).nbytes
         except DecodeError:  # the loader names it when it is needed
             return None
 
-    some = source.paths[:: max(len(source) // ESTIMATE_IMAGES, 1)]
-    sizes = [size for size in in_order(of_one, some, workers=None, ahead=AHEAD) if size]
-    return round(len(source) * float(np.mean(sizes))) if sizes else 0
+    some = images.paths[:: max(len(images) // ESTIMATE_IMAGES, 1)]
+    sizes = [size for size in ordered_map(of_one, some, workers=None, ahead=AHEAD) if size]
+    return round(len(images) * float(np.mean(sizes))) if sizes else 0

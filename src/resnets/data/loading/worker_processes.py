@@ -17,7 +17,7 @@ from resnets.errors import JobError
 
 POLL_SECONDS = 5.0  # of waiting for a batch, after which it is looked whether to wait on
 END_SECONDS = 5.0  # for a killed process to end; one that the kernel holds in a read of a lost disk does not
-DIED = (
+WORKER_DIED = (
     "A process that prepares images was killed or has ended; memory may be short. Use fewer `workers`, or `workers=0`."
 )
 
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     images: Tensor  # (B, 3, h, w) uint8
 
 
-def portable(batch: Batch) -> Batch:
+def share_memory(batch: Batch) -> Batch:
     """The batch as it travels from a worker: its images in shared memory, or as an array through a pipe where that is full.
 
     Shared here and not by the queue, whose thread would print the error, drop the batch, and leave the main process waiting.
@@ -39,15 +39,15 @@ def portable(batch: Batch) -> Batch:
         for tensor in batch[2:]:
             tensor.share_memory_()
     except (RuntimeError, OSError):
-        return changed(batch, Tensor, lambda tensor: tensor.numpy())
+        return map_batch(batch, Tensor, lambda tensor: tensor.numpy())
     return batch
 
 
-def changed(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
+def map_batch(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
     return Batch(*(change(each) if isinstance(each, kind) else each for each in batch))  # type: ignore[arg-type]
 
 
-def start_worker(_: int) -> None:
+def init_worker(_: int) -> None:
     ranks.ignore_pillow_warnings()
     torch.set_num_threads(1)  # the cores are shared out by the number of workers
     # Ctrl-C, and the SIGTERM of many job managers, reach the whole group; the main process ends its workers itself.
@@ -76,7 +76,7 @@ class WorkerError(JobError):
     """The processes that prepare images have died, or give none any more."""
 
 
-def next_of(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch | str | None:
+def next_batch(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch | str | None:
     """The next batch, for which `waiting` is called every few seconds; None at the end of a plan that ends.
 
     Raises:
@@ -89,10 +89,10 @@ def next_of(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Bat
         except (EOFError, ConnectionError, FileNotFoundError) as error:
             if "DataLoader worker" in str(error):  # raised within the worker, by its work
                 raise
-            raise WorkerError(DIED) from error  # it died while a batch was fetched from it
+            raise WorkerError(WORKER_DIED) from error  # it died while a batch was fetched from it
         except RuntimeError as error:
             if "DataLoader timed out" not in str(error):
-                raise WorkerError(DIED) if died(error) else error from error
+                raise WorkerError(WORKER_DIED) if is_worker_death(error) else error from error
             waiting()
             if time.monotonic() - begun > ranks.timeout_seconds():
                 raise WorkerError(
@@ -101,12 +101,12 @@ def next_of(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Bat
                 ) from error
 
 
-def died(error: BaseException) -> bool:
+def is_worker_death(error: BaseException) -> bool:
     """Whether it is torch's word that a worker has ended before its time; it comes at any moment, from a signal handler."""
     return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
-def kill(workers: Sequence[Any], owner: int) -> None:
+def kill_workers(workers: Sequence[Any], owner: int) -> None:
     """End the worker processes, also one that does not listen, such as in a read that never ends.
 
     torch sends SIGTERM, which they ignore, and Python would wait for them at its end.
@@ -127,4 +127,4 @@ def kill_at_exit(workers: Sequence[Any], owner: int) -> None:
     """The same at the end of the program, where torch's handler of SIGCHLD would raise an error for each that is killed."""
     if os.getpid() == owner:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    kill(workers, owner)
+    kill_workers(workers, owner)

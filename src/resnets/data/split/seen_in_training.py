@@ -17,10 +17,11 @@ from typing import Any
 
 from resnets.atomic_write import write_text
 from resnets.data.datasets import read_shards
-from resnets.data.datasets.dataset import PARTS, Sample, Stored
-from resnets.data.sha256 import THREADS, sha256
-from resnets.data.thread_pool import guarded, in_order
+from resnets.data.datasets.dataset import SPLITS, IndexedSamples, Sample
+from resnets.data.loading.hash_files import THREADS
+from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
 from resnets.errors import UserError
+from resnets.files import sha256
 
 PACKAGE = Path(__file__).resolve().parents[2]
 SPLIT_FILE, LINEAGE_FILE = "split.csv", "lineage.json"
@@ -45,7 +46,7 @@ class Lineage:
 
         Images that cannot be read do not count.
         """
-        if (isinstance(samples, Stored) and samples.digests() is None) or (self.gap and not self.train):
+        if (isinstance(samples, IndexedSamples) and samples.sha256s() is None) or (self.gap and not self.train):
             return None
         return sum(digest in self.train for digest in digests(samples)) if self.train else 0
 
@@ -105,10 +106,10 @@ def _of_shards(run: Path) -> tuple[dict[str, str], str]:
         samples = read_shards.read(root).samples
     except UserError as error:
         return {}, f"the shards that they were trained on cannot be read: {str(error).rstrip('.')}"
-    assert isinstance(samples, Stored)
+    assert isinstance(samples, IndexedSamples)
     splits: dict[str, str] = {}
-    for part in reversed(PARTS):  # an image that is in several is one of train
-        digests = samples.part(part).digests()
+    for part in reversed(SPLITS):  # an image that is in several is one of train
+        digests = samples.subset(part).digests()
         if digests is None:
             return {}, "shards of an earlier version do not say from which files they were made"
         splits |= dict.fromkeys(digests, part)
@@ -162,7 +163,7 @@ def facts(run: Path) -> dict[str, Any]:
 
 def hashed(samples: Sequence[Sample]) -> Sequence[Sample]:
     """The images with the SHA-256 of their files filled in, so that nothing reads these again for it."""
-    if isinstance(samples, Stored):
+    if isinstance(samples, IndexedSamples):
         return samples
     return tuple(
         each if each.sha256 == digest else replace(each, sha256=digest)
@@ -172,16 +173,16 @@ def hashed(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 def digests(samples: Sequence[Sample]) -> Iterator[str | None]:
     """The SHA-256 of each image's file, in order; None where it cannot be read. Only what is not known is read."""
-    if isinstance(samples, Stored):
-        return samples.digests() or iter([None] * len(samples))
+    if isinstance(samples, IndexedSamples):
+        return samples.sha256s() or iter([None] * len(samples))
     if all(sample.sha256 for sample in samples):
         return (sample.sha256 for sample in samples)
-    return in_order(_digest, samples, workers=THREADS, ahead=AHEAD)
+    return ordered_map(_digest, samples, workers=THREADS, ahead=AHEAD)
 
 
 def digest_of(sample: Sample) -> str | None:
     """As `digests`, of one image."""
-    return sample.sha256 or guarded(_digest, sample)
+    return sample.sha256 or call_with_timeout(_digest, sample)
 
 
 def _digest(sample: Sample) -> str | None:

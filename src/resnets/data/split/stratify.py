@@ -1,4 +1,8 @@
-"""Which images go to which part, when copies and groups must stay together and every class be shared out fairly."""
+"""Stratified split of groups: assign images to splits so that duplicates and groups stay together.
+
+The assignment depends on the seed, on the SHA-256 of the files and on every tie-break here: a change of any of them moves
+images between train, val and test for every seed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from resnets.data.datasets.dataset import Sample, Stored
+from resnets.data.datasets.dataset import IndexedSamples, Sample
 from resnets.errors import UserError
 
 TRAIN = "train"
@@ -19,177 +23,185 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Unit:
-    """Images that must stay together: numbers of the images, and how many of them each class has."""
+    """Images that stay together.
 
-    key: str  # does not depend on names or on the order in which the files were found
+    Attributes:
+        key: a name that does not depend on file names or on the order in which the files were found.
+        members: the indices of the images.
+        labels: each class with its number of images.
+    """
+
+    key: str
     members: tuple[int, ...]
     labels: tuple[tuple[str, int], ...]
 
 
-def units(hashes: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Unit]:
-    """Join images with the same bytes, and images of the same group, as far as that reaches."""
-    above = list(range(len(hashes)))
+def group_units(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Unit]:
+    """Join images with equal bytes and images of one group; transitively."""
+    parent = list(range(len(sha256s)))  # a disjoint-set forest
 
-    def top(number: int) -> int:
-        while above[number] != number:
-            above[number] = above[above[number]]
-            number = above[number]
-        return number
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
 
     first: dict[tuple[str, str], int] = {}
-    for number, (digest, group) in enumerate(zip(hashes, groups, strict=True)):
-        for mark in [("bytes", digest), *([("group", group)] if group is not None else [])]:
-            above[top(number)] = top(first.setdefault(mark, number))
+    for index, (sha256, group) in enumerate(zip(sha256s, groups, strict=True)):
+        for key in [("bytes", sha256), *([("group", group)] if group is not None else [])]:
+            parent[root(index)] = root(first.setdefault(key, index))
     members: dict[int, list[int]] = defaultdict(list)
-    for number in range(len(hashes)):
-        members[top(number)].append(number)
+    for index in range(len(sha256s)):
+        members[root(index)].append(index)
     return [
         Unit(
-            key=min(hashes[number] for number in together),
-            members=tuple(together),
-            labels=tuple(sorted(Counter(labels[number] for number in together).items())),
+            key=min(sha256s[index] for index in indices),
+            members=tuple(indices),
+            labels=tuple(sorted(Counter(labels[index] for index in indices).items())),
         )
-        for together in members.values()
+        for indices in members.values()
     ]
 
 
-def numbered(samples: Sequence[Sample]) -> np.ndarray:
-    """int64 (N,), the number of the unit of each image; stored images of which nothing is known are one each."""
-    if isinstance(samples, Stored):
-        known = samples.contents()
-        return np.arange(len(samples)) if known is None else _joined(*known)
-    marks = [each.sha256 or f"path {each.path}" for each in samples]
-    numbers = np.empty(len(samples), dtype=np.int64)
-    for number, unit in enumerate(
-        units(marks, [str(each.label) for each in samples], [each.group for each in samples])
-    ):
-        numbers[list(unit.members)] = number
-    return numbers
+def unit_indices(samples: Sequence[Sample]) -> np.ndarray:
+    """int64 (N,): the index of each image's unit. Images of shards without hashes are a unit each."""
+    if isinstance(samples, IndexedSamples):
+        known = samples.contents_and_groups()
+        return np.arange(len(samples)) if known is None else _connected_units(*known)
+    keys = [sample.sha256 or f"path {sample.path}" for sample in samples]
+    units = group_units(keys, [str(sample.label) for sample in samples], [sample.group for sample in samples])
+    indices = np.empty(len(samples), dtype=np.int64)
+    for unit_index, unit in enumerate(units):
+        indices[list(unit.members)] = unit_index
+    return indices
 
 
-def _joined(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """As `units`, for so many images that each is a number only."""
+def _connected_units(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """As `group_units`, for millions of images: connected components of a graph of images, contents and groups."""
     count, (grouped,) = len(contents), np.nonzero(groups)
-    files, groups_in_order = (np.unique(each, return_inverse=True)[1] for each in (contents, groups[grouped]))
-    # A graph of the images, their contents and their groups.
+    content_indices, group_indices = (
+        np.unique(values, return_inverse=True)[1] for values in (contents, groups[grouped])
+    )
     images = np.concatenate([np.arange(count), grouped])
-    marks = count + np.concatenate([files, count + groups_in_order])
-    edges = coo_array((np.ones(len(images), dtype=bool), (images, marks)), shape=(3 * count, 3 * count))
+    nodes = count + np.concatenate([content_indices, count + group_indices])
+    edges = coo_array((np.ones(len(images), dtype=bool), (images, nodes)), shape=(3 * count, 3 * count))
     return connected_components(edges, directed=False)[1][:count].astype(np.int64)
 
 
-def allot(pool: Sequence[Unit], fractions: Mapping[str, float], *, seed: int, folds: int = 0) -> dict[int, str]:
-    """Give every image of the pool a bin: `train`, a name of `fractions`, or `fold 1` … `fold K`.
+def assign_splits(
+    units: Sequence[Unit], fractions: Mapping[str, float], *, seed: int, folds: int = 0
+) -> dict[int, str]:
+    """Assign every image of the units to `train`, to a name of `fractions`, or to `fold 1` … `fold K`.
 
-    Single images are shared out exactly: the parts have the size that their fractions ask for, rounded, and so has
-    every class to less than one image. Larger units go, largest first, where they bring the class counts nearest to
-    that (the idea of scikit-learn's StratifiedGroupKFold). A class that cannot be divided is in train as a whole. With
-    `folds`, what the fractions leave is cut into K folds, and train holds the indivisible classes only.
+    Single images are divided exactly: the splits have the size that their fractions ask for, rounded, and so has every
+    class to less than one image. Larger units go, largest first, where they bring the class counts nearest to that (the
+    idea of scikit-learn's StratifiedGroupKFold). A class that cannot be divided is in train as a whole. With `folds`, what
+    the fractions leave is cut into K folds, and train holds the indivisible classes only.
+
+    Returns:
+        The split or fold by the index of the image.
 
     Raises:
-        UserError: there are too few images, or too large groups, for every part to get one.
+        UserError: there are too few images, or too large groups, for every split to get one.
     """
     counts: Counter[str] = Counter()
     divisible: Counter[str] = Counter()
-    for unit in pool:
+    for unit in units:
         for label, count in unit.labels:
             counts[label] += count
             divisible[label] += 1
-    room = {label: count - 1 if divisible[label] > 1 else 0 for label, count in counts.items()}
+    available = {label: count - 1 if divisible[label] > 1 else 0 for label, count in counts.items()}
     targets: dict[str, dict[str, int]] = {TRAIN: dict(counts)}
-    for part, fraction in fractions.items():
-        targets[part] = _quotas(counts, fraction, room, f"{seed} {part}")
-        for label, quota in targets[part].items():
-            room[label] -= quota
+    for split, fraction in fractions.items():
+        targets[split] = _quotas(counts, fraction, available, f"{seed} {split}")
+        for label, quota in targets[split].items():
+            available[label] -= quota
             targets[TRAIN][label] -= quota
     if folds:
         targets |= _fold_targets(targets[TRAIN], divisible, folds)
-    given = _greedy(sorted(pool, key=lambda unit: (-len(unit.members), _key(seed, unit.key))), counts, targets)
-    _mend(pool, given, [bin_ for bin_ in targets if bin_ != TRAIN])
-    return {
-        number: bin_
-        for unit, bin_ in zip(pool, (given[unit.key] for unit in pool), strict=True)
-        for number in unit.members
-    }
+    ordered = sorted(units, key=lambda unit: (-len(unit.members), _random_key(seed, unit.key)))
+    assigned = _assign_greedily(ordered, counts, targets)
+    _repair(units, assigned, [name for name in targets if name != TRAIN])
+    return {index: assigned[unit.key] for unit in units for index in unit.members}
 
 
-def _quotas(counts: Mapping[str, int], fraction: float, room: Mapping[str, int], salt: str) -> dict[str, int]:
+def _quotas(counts: Mapping[str, int], fraction: float, available: Mapping[str, int], salt: str) -> dict[str, int]:
     """Whole numbers near `fraction` of each class that add up to `fraction` of all (largest remainders first)."""
     total = max(round(fraction * sum(counts.values())), 1 if fraction > 0 else 0)
-    quotas = {label: min(int(fraction * count), room[label]) for label, count in counts.items()}
+    quotas = {label: min(int(fraction * count), available[label]) for label, count in counts.items()}
     missing = total - sum(quotas.values())
-    for label in sorted(counts, key=lambda each: (-(fraction * counts[each] % 1), _key(salt, each))):
-        if missing > 0 and quotas[label] < room[label]:
+    for label in sorted(counts, key=lambda label: (-(fraction * counts[label] % 1), _random_key(salt, label))):
+        if missing > 0 and quotas[label] < available[label]:
             quotas[label] += 1
             missing -= 1
     return quotas
 
 
 def _fold_targets(left: dict[str, int], divisible: Mapping[str, int], folds: int) -> dict[str, dict[str, int]]:
-    """An equal share of every divisible class for each fold; they are taken out of `left`."""
+    """An equal number of images of every divisible class for each fold; they are subtracted from `left`."""
     targets: dict[str, dict[str, int]] = {f"fold {number}": {} for number in range(1, folds + 1)}
-    dealt = 0  # the remainders of one class go on where those of the class before ended, so that all folds are as large
+    offset = 0  # remainders continue at the fold where those of the class before ended, so that folds are of equal size
     for label in sorted(left):
         if divisible[label] < 2:
             continue
-        share, rest = divmod(left[label], folds)
-        for turn, fold in enumerate(targets.values()):
-            fold[label] = share + ((turn - dealt) % folds < rest)
-        dealt += rest
+        quotient, remainder = divmod(left[label], folds)
+        for index, fold in enumerate(targets.values()):
+            fold[label] = quotient + ((index - offset) % folds < remainder)
+        offset += remainder
         left[label] = 0
     return targets
 
 
-def _greedy(
+def _assign_greedily(
     ordered: Sequence[Unit], counts: Mapping[str, int], targets: Mapping[str, Mapping[str, int]]
 ) -> dict[str, str]:
-    """Each unit to the bin where it lowers the squared distance to the targets most; classes weigh alike."""
-    have: dict[str, Counter[str]] = {bin_: Counter() for bin_ in targets}
-    given: dict[str, str] = {}
+    """Each unit, by its key, to the split where it lowers the squared distance to the targets most; classes weigh alike."""
+    current: dict[str, Counter[str]] = {split: Counter() for split in targets}
+    assigned: dict[str, str] = {}
     for unit in ordered:
 
-        def rise(bin_: str, unit: Unit = unit) -> float:
+        def cost(split: str, unit: Unit = unit) -> float:
             return sum(
-                count * (2 * (have[bin_][label] - targets[bin_].get(label, 0)) + count) / counts[label]
+                count * (2 * (current[split][label] - targets[split].get(label, 0)) + count) / counts[label]
                 for label, count in unit.labels
             )
 
-        best = min(targets, key=rise)
-        given[unit.key] = best
-        have[best].update(dict(unit.labels))
-    return given
+        best = min(targets, key=cost)
+        assigned[unit.key] = best
+        current[best].update(dict(unit.labels))
+    return assigned
 
 
-def _mend(pool: Sequence[Unit], given: dict[str, str], wanted: Sequence[str]) -> None:
-    """Move units where large groups left a part empty, or a class without anything to learn from."""
-    small = sorted(pool, key=lambda unit: (len(unit.members), unit.key))
+def _repair(units: Sequence[Unit], assigned: dict[str, str], required: Sequence[str]) -> None:
+    """Move units where large groups left a split empty, or a class without training images."""
+    ascending = sorted(units, key=lambda unit: (len(unit.members), unit.key))
 
     def learnable(label: str, without: Unit | None = None) -> bool:
-        """Whether the class has images to train on whichever fold is held out."""
-        places = {given[unit.key] for unit in holders[label] if unit is not without}
-        return TRAIN in places or len({place for place in places if place.startswith("fold ")}) > 1
+        """Whether the class has training images whichever fold is held out."""
+        splits = {assigned[unit.key] for unit in units_of[label] if unit is not without}
+        return TRAIN in splits or len({split for split in splits if split.startswith("fold ")}) > 1
 
-    holders: dict[str, list[Unit]] = defaultdict(list)
-    for unit in small:
+    units_of: dict[str, list[Unit]] = defaultdict(list)
+    for unit in ascending:
         for label, _ in unit.labels:
-            holders[label].append(unit)
-    for label in sorted(holders):
+            units_of[label].append(unit)
+    for label in sorted(units_of):
         if not learnable(label):
-            given[holders[label][0].key] = TRAIN
-    for bin_ in wanted:
-        if bin_ in given.values():
+            assigned[units_of[label][0].key] = TRAIN
+    for split in required:
+        if split in assigned.values():
             continue
-        sizes = Counter(given.values())
-        for unit in small:
-            if sizes[given[unit.key]] > 1 and all(learnable(label, without=unit) for label, _ in unit.labels):
-                given[unit.key] = bin_
+        sizes = Counter(assigned.values())
+        for unit in ascending:
+            if sizes[assigned[unit.key]] > 1 and all(learnable(label, without=unit) for label, _ in unit.labels):
+                assigned[unit.key] = split
                 break
         else:
             raise UserError(
-                f"There are too few images for a part '{bin_}': copies and groups stay together, which leaves "
-                f"{len(pool):,} to divide, and every class needs some in train."
+                f"There are too few images for '{split}': duplicates and "
+                f"groups stay together, which leaves {len(units):,} to divide, and every class needs some in train."
             )
 
 
-def _key(salt: object, name: str) -> str:
+def _random_key(salt: object, name: str) -> str:
     return hashlib.sha256(f"{salt} {name}".encode()).hexdigest()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnets.data.image.decode import upright
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.thread_pool import in_order
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference.model_runner import Job, Runner
 from resnets.models.resnet import ResNet, check_size
@@ -108,7 +108,7 @@ class Classifier:
         job = self.runner.job(count, batch, temperature=self.temperature)
         if top_k < 1:
             raise UserError(f"`top_k` must be 1 or more; received {top_k}.")
-        ready = in_order(self._prepared, enumerate(images), workers=workers, ahead=2 * batch)
+        ready = ordered_map(self._prepared, enumerate(images), workers=workers, ahead=2 * batch)
         for chunk in chunks(ready, batch):
             logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None], job))
             for entry in chunk:

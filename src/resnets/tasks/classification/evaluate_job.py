@@ -11,6 +11,7 @@ from typing import Any
 
 from resnets import atomic_write
 from resnets.data.datasets import open_dataset, read_shards, walk_folders
+from resnets.data.datasets.dataset import remap_classes
 from resnets.data.split import seen_in_training
 from resnets.data.split.seen_in_training import Lineage
 from resnets.errors import UserError
@@ -117,7 +118,7 @@ def run(
     classifiers = [load.load(file, device=device, backend=backend, precision=precision) for file in files]
     for file, each in zip(files, classifiers, strict=True):
         _check_named(file, each, data)
-    source = open_dataset.bind(open_dataset.read(data, closed=on_bad), classifiers[0].classes)
+    dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")
     lineages = [
         (str(model), seen_in_training.of(file, each.provenance))
@@ -125,17 +126,17 @@ def run(
     ]
     part, known = None, any(each.train for _, each in lineages)  # otherwise nothing asks for the images' content
     if known and len(files) > 1 and split is None and split_file is None and val_fraction is None:
-        if not {"test", "val"} & set(source.parts):
-            source = replace(source, samples=seen_in_training.hashed(source.samples))
-        part = evaluation_split.unseen(source, lineages)
+        if not {"test", "val"} & set(dataset.splits):
+            dataset = replace(dataset, samples=seen_in_training.hashed(dataset.samples))
+        part = evaluation_split.unseen(dataset, lineages)
     part = part or evaluation_split.choose(
-        source, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
+        dataset, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
     )
     if known:
         part = replace(part, samples=seen_in_training.hashed(part.samples))
     _tell(part, split, calibrate)
     wanted = max(scales, default=0) or max(each.preprocess.shorter_side or 0 for each in classifiers)
-    notices = [notice] if (notice := read_shards.enlarged(source, wanted)) else []
+    notices = [notice] if (notice := read_shards.upscale_warning(dataset, wanted)) else []
     notices += _seen(lineages, part)
     groups = [[each] for each in classifiers] if pairwise else [classifiers]
     made = [
@@ -160,7 +161,7 @@ def run(
         part=part,
         models=tuple(Model(*each) for each in zip(names, made, protocols, strict=True)),
         comparison=compare(made[0], made[1], (known_by[0], known_by[1])) if pairwise else None,
-        not_used=walk_folders.line(source.unused, len(made[0].skipped)),
+        not_used=walk_folders.describe_unused(dataset.unused, len(made[0].skipped)),
         in_sample=bool(chosen),
         notices=(*notices, *chosen),
     )
@@ -212,7 +213,7 @@ def _seen(models: Sequence[tuple[str, Lineage]], part: Part) -> list[str]:
 
 def _check_order(models: Sequence[str | Path], data: str) -> None:
     """Refuse data in the place of a checkpoint, and a checkpoint in the place of the data."""
-    images = [str(each) for each in models if not local_path.is_weights(each) and open_dataset.holds_images(each)]
+    images = [str(each) for each in models if not local_path.is_weights(each) and open_dataset.contains_images(each)]
     swapped = local_path.is_weights(data)
     files = [str(each) for each in models if str(each) not in images] + [data] * swapped
     shown = " ".join(map(shlex.quote, files)) or "CHECKPOINT"

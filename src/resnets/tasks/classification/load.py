@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnets.data.datasets.dataset import Sample, listed
-from resnets.data.thread_pool import in_order
-from resnets.errors import ImageError, JobError, UserError, suggestion
+from resnets.data.datasets.dataset import Sample
+from resnets.data.loading.thread_pool import ordered_map
+from resnets.errors import ImageError, JobError, UserError, format_list, suggestion
 from resnets.inference.fold_batchnorm import classify
 from resnets.inference.model_runner import Job
 from resnets.progress import log, progress_bar
@@ -103,7 +103,7 @@ def evaluate(
     size = max(batch // test_time_augmentation.count(crops, scales), 1)
     each_view = 1 if scales else crops  # of one size
     jobs = [each.runner.job(len(samples) * each_view, size * each_view, precision="fp32") for each in classifiers]
-    ready = in_order(look, samples, workers=workers, ahead=2 * size)
+    ready = ordered_map(look, samples, workers=workers, ahead=2 * size)
     good: list[int] = []
     bad: dict[int, str] = {}
     rows = [np.empty((0, len(columns[0])), dtype=np.float32)]
@@ -167,8 +167,8 @@ def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
         lacking = [name for name in first.classes if name not in each.classes]
         besides = [name for name in each.classes if name not in first.classes]
         if lacking or besides:
-            faults = [f"does not know {listed(lacking, 5)}"] if lacking else []
-            faults += [f"knows {listed(besides, 5)} besides"] if besides else []
+            faults = [f"does not know {format_list(lacking, 5)}"] if lacking else []
+            faults += [f"knows {format_list(besides, 5)} besides"] if besides else []
             raise UserError(
                 f"Models that are judged together need the same classes: in contrast to '{first.name}', '{each.name}' "
                 f"{' and '.join(faults)}."
@@ -183,7 +183,9 @@ def _true(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
     unknown = sorted({sample.label for sample in samples if sample.label is not None} - set(place))
     if unknown:
         hint = suggestion(unknown[0], place)
-        raise UserError(f"There are images of {listed(unknown)}; the model knows {listed(list(classes))}.{hint}")
+        raise UserError(
+            f"There are images of {format_list(unknown)}; the model knows {format_list(list(classes))}.{hint}"
+        )
     return np.array([UNLABELED if each.label is None else place[each.label] for each in samples], dtype=np.int64)
 
 
@@ -230,9 +232,9 @@ def _tell_bad(samples: Sequence[Sample], bad: dict[int, str], on_bad: str) -> No
     paths = [samples[index].path for index in bad]
     if on_bad == "error":
         raise JobError(
-            f"{len(bad):,} of {len(samples):,} images cannot be read: {listed(paths)}. Mend or remove them, or leave "
+            f"{len(bad):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Mend or remove them, or leave "
             "them out with `on_bad=skip`."
         )
     if len(bad) == len(samples):
-        raise JobError(f"Not one of the {len(samples):,} images can be read: {listed(paths, 5)}.")
+        raise JobError(f"Not one of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
     log(f"left out: {len(bad):,} of {len(samples):,} images, which cannot be read")

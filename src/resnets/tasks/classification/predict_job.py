@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from resnets import atomic_write
-from resnets.data.datasets.dataset import NotUsed, counted, listed
-from resnets.errors import JobError, UserError, printable
+from resnets.data.datasets.dataset import UnusedFiles
+from resnets.errors import JobError, UserError, format_list, pluralize, printable
 from resnets.progress import log, progress_bar
 from resnets.tasks.classification import copy_by_class, load
 from resnets.tasks.classification.prediction import Prediction
@@ -56,7 +56,7 @@ def run(
     if top_k is not None and top_k > len(classifier.classes):
         raise UserError(f"`top_k={top_k}` is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
-    unused = NotUsed()
+    unused = UnusedFiles()
     found = image_paths.images(words, sys.stdin, unused)
     if sort_into:
         _check_apart(sort_into, words, found)
@@ -79,12 +79,12 @@ def run(
     log(f"{len(found):,} image{'' if len(found) == 1 else 's'} in {time.monotonic() - start:.1f} s")
     if sort_into:
         _tell_sorted(counts, bad, sort_into)
-    names = listed([answer.path for answer in bad], 5)
+    names = format_list([answer.path for answer in bad], 5)
     failed = [f"{len(bad):,} of {len(found):,} images could not be read: {names}"] if bad else []
-    if closed := unused.closed:
+    if closed := unused.inaccessible:
         reasons = ", ".join(sorted(set(closed.values())))
         failed.append(
-            f"{counted(len(closed), 'folder')} could not be looked into ({reasons}): {listed(list(closed), 5)}"
+            f"{pluralize(len(closed), 'folder')} could not be looked into ({reasons}): {format_list(list(closed), 5)}"
         )
     if failed:
         raise JobError(f"{'; '.join(failed)}.")
@@ -142,5 +142,5 @@ def _tell_sorted(counts: Counter[str], bad: Sequence[Prediction], folder: str) -
         log(f"not sorted: '{answer.path}' {answer.error}")
     shown = ", ".join(f"{printable(label)} {number:,}" for label, number in counts.most_common(10))
     more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
-    left = f"; {counted(len(bad), 'image')} not sorted, listed above" if bad else ""
+    left = f"; {pluralize(len(bad), 'image')} not sorted, listed above" if bad else ""
     log(f"sorted into '{folder}': {shown or 'none'}{more}{left}")

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnets.data.datasets import read_shards
-from resnets.data.datasets.dataset import PARTS, Sample, Source, Stored
-from resnets.data.sha256 import sha256
+from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.split import seen_in_training as lineages
-from resnets.data.split import split as splits
+from resnets.data.split.make_split import make_split
 from resnets.data.split.seen_in_training import Lineage, digest_of
+from resnets.data.split.split_file import read_split
 from resnets.errors import UserError, suggestion
+from resnets.files import sha256
 
 ALL, UNSEEN = "all", "unseen"
 SPLIT_FILE = "split.csv"
@@ -29,7 +30,7 @@ class Part:
     reason: str
 
 
-def unseen(source: Source, models: Sequence[tuple[str, Lineage]]) -> Part | None:
+def unseen(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> Part | None:
     """The images that none of several models, nor the weights that they began from, learned from; by content.
 
     Returns:
@@ -39,16 +40,16 @@ def unseen(source: Source, models: Sequence[tuple[str, Lineage]]) -> Part | None
     Raises:
         UserError: no image is left.
     """
-    if isinstance(source.samples, Stored) or {"test", "val"} & set(source.parts):
+    if isinstance(dataset.samples, IndexedSamples) or {"test", "val"} & set(dataset.splits):
         return None
-    digests = list(lineages.digests(source.samples))
+    digests = list(lineages.digests(dataset.samples))
     if not any(digest in lineage.train for _, lineage in models for digest in digests):
         return None
     trained = [(name, sum(digest in lineage.train for digest in digests)) for name, lineage in models]
     counts = ", ".join(f"'{name}' on {count:,}" for name, count in trained)
     left = tuple(
         sample
-        for sample, digest in zip(source.samples, digests, strict=True)
+        for sample, digest in zip(dataset.samples, digests, strict=True)
         if not any(digest in lineage.train for _, lineage in models)
     )
     if not left:
@@ -61,7 +62,7 @@ def unseen(source: Source, models: Sequence[tuple[str, Lineage]]) -> Part | None
 
 
 def choose(
-    source: Source,
+    dataset: Dataset,
     checkpoint: Path,
     *,
     part: str | None = None,
@@ -82,39 +83,39 @@ def choose(
     Raises:
         UserError: there is no such part, or the split does not fit the images.
     """
-    if part is not None and part not in (*PARTS, ALL):
-        raise UserError(f"`split` is one of {', '.join((*PARTS, ALL))}; received '{part}'.{suggestion(part, PARTS)}")
+    if part is not None and part not in (*SPLITS, ALL):
+        raise UserError(f"`split` is one of {', '.join((*SPLITS, ALL))}; received '{part}'.{suggestion(part, SPLITS)}")
     if split_file is not None and val_fraction is not None:
         raise UserError("`split_file` and `val_fraction` both say how to split; give one of them.")
     if seed is not None and val_fraction is None:
         raise UserError(f"`seed={seed}` is that of a new split, so that it has no effect without `val_fraction`.")
-    if val_fraction is not None and "val" in source.parts:
-        raise UserError(f"`val_fraction={val_fraction:g}` has no effect: '{source.root}' has a val part of its own.")
+    if val_fraction is not None and "val" in dataset.splits:
+        raise UserError(f"`val_fraction={val_fraction:g}` has no effect: '{dataset.root}' has a val part of its own.")
     if val_fraction is not None and part == ALL:
         raise UserError(f"`val_fraction={val_fraction:g}` has no effect with `split=all`. Leave one of them out.")
     own = checkpoint.parent.parent / SPLIT_FILE  # by which a model in a run folder was trained
-    divided = source.parts or split_file is not None or val_fraction is not None
-    alike, same = (0, False) if divided or not own.is_file() else _shared(own, source)
-    source, origin = _divided(
-        source, own if same else None, part, split_file, val_fraction, 123 if seed is None else seed
+    divided = dataset.splits or split_file is not None or val_fraction is not None
+    alike, same = (0, False) if divided or not own.is_file() else _shared(own, dataset)
+    dataset, origin = _divided(
+        dataset, own if same else None, part, split_file, val_fraction, 123 if seed is None else seed
     )
     if part is None:
-        part = next((name for name in prefer if name in source.parts), ALL)
+        part = next((name for name in prefer if name in dataset.splits), ALL)
     if part == ALL:
-        if not source.parts:
+        if not dataset.splits:
             origin = "there is no split"
             if same:
                 origin = f"with those that the model was trained on, by {own}"
             elif alike:
                 origin = f"{alike} have the name of one in {own}, but none its content"
-        return Part(ALL, source.samples, origin)
-    if part not in source.parts:
-        there = f"only {', '.join(source.parts)}" if source.parts else "it is not split"
+        return Part(ALL, dataset.samples, origin)
+    if part not in dataset.splits:
+        there = f"only {', '.join(dataset.splits)}" if dataset.splits else "it is not split"
         raise UserError(
-            f"'{source.root}' has no part '{part}': {there}. Take `split=all`, `val_fraction=0.2`, or the `split_file` "
+            f"'{dataset.root}' has no part '{part}': {there}. Take `split=all`, `val_fraction=0.2`, or the `split_file` "
             "of the training."
         )
-    return Part(part, source.part(part), origin)
+    return Part(part, dataset.subset(part), origin)
 
 
 def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
@@ -124,9 +125,11 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
     wherever they are now; images that cannot be read do not count.
     """
     run = checkpoint.parent.parent
-    if isinstance(samples, Stored):
+    if isinstance(samples, IndexedSamples):
         # The digest of stored images begins with that of their manifest, of which the run has kept a copy.
-        own = (run / read_shards.MANIFEST).is_file() and samples.digest.startswith(sha256(run / read_shards.MANIFEST))
+        own = (run / read_shards.MANIFEST).is_file() and samples.fingerprint.startswith(
+            sha256(run / read_shards.MANIFEST)
+        )
         return sum(sample.split == "val" for sample in samples) if own else 0
     if not (run / SPLIT_FILE).is_file():
         return 0
@@ -136,36 +139,36 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
 
 
 def _divided(
-    source: Source,
+    dataset: Dataset,
     own: Path | None,
     part: str | None,
     split_file: str | Path | None,
     val_fraction: float | None,
     seed: int,
-) -> tuple[Source, str]:
+) -> tuple[Dataset, str]:
     """The source with its parts, and where these come from; `own` is the split of the model's run, if it is of this source."""
     if split_file is not None:
-        return splits.read(split_file, source), str(split_file)
+        return read_split(split_file, dataset), str(split_file)
     if val_fraction is not None:
-        return splits.split(source, val_fraction=val_fraction, seed=seed), f"{val_fraction:g} with seed {seed}"
+        return make_split(dataset, val_fraction=val_fraction, seed=seed), f"{val_fraction:g} with seed {seed}"
     if own is not None and part != ALL:
         try:
-            return splits.read(own, source), f"{own}, by which the model was trained"
+            return read_split(own, dataset), f"{own}, by which the model was trained"
         except UserError as error:
             raise UserError(f"{error} With `split=all`, every image is taken.") from None
-    return source, f"as '{source.root}' has it"
+    return dataset, f"as '{dataset.root}' has it"
 
 
-def _shared(split_file: Path, source: Source) -> tuple[int, bool]:
+def _shared(split_file: Path, dataset: Dataset) -> tuple[int, bool]:
     """How many images have the name of one in the file, and whether any has its content, too.
 
     Where none has, the model is used on other images, since the files of another folder may have the same names.
     """
     with split_file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         named = {row.get("path"): row.get("sha256") for row in csv.DictReader(file)}
-    root = os.path.abspath(source.root)
+    root = os.path.abspath(dataset.root)
     alike = 0
-    for sample in source.samples:
+    for sample in dataset.samples:
         path = os.path.abspath(sample.path)
         name = path if path in named else Path(os.path.relpath(path, root)).as_posix()
         if name in named:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from resnets.data.datasets import walk_folders
-from resnets.data.datasets.dataset import NotUsed
+from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.formats import is_image_head
 from resnets.errors import UserError
 from resnets.progress import log
@@ -19,7 +19,7 @@ STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def images(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -> list[str]:
+def images(words: Sequence[str], stdin: TextIO, unused: UnusedFiles | None = None) -> list[str]:
     """The paths, in the order of the words, and within a folder or pattern by name. What is passed over is said.
 
     A file is taken whatever it is called, and so is what does not exist: whoever reads it will say so. A folder stands
@@ -33,7 +33,7 @@ def images(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -
     Raises:
         UserError: there is no image at all; the message names the words.
     """
-    unused = NotUsed() if unused is None else unused
+    unused = UnusedFiles() if unused is None else unused
     found: list[str] = []
     empty: list[str] = []
     for word in words:
@@ -41,7 +41,7 @@ def images(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -
         found.extend(_of_word(word, stdin, unused))
         if len(found) == before:
             empty.append("the list on stdin" if word == STDIN else f"'{word}'")
-    line = walk_folders.line(unused)
+    line = walk_folders.describe_unused(unused)
     if not found:
         raise UserError(f"There are no images in {', '.join(empty)}.{f' {line[0].upper()}{line[1:]}.' if line else ''}")
     if line:
@@ -51,12 +51,12 @@ def images(words: Sequence[str], stdin: TextIO, unused: NotUsed | None = None) -
     return found
 
 
-def _of_word(word: str, stdin: TextIO, unused: NotUsed) -> Iterator[str]:
+def _of_word(word: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
     if word == STDIN:
         # Names of files are bytes; what reads text might refuse some of them.
         yield from _listed(stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read()))
     elif os.path.isdir(word):
-        for path in walk_folders.walk(Path(word), unused):
+        for path in walk_folders.walk_images(Path(word), unused):
             yield os.path.join(word, path.relative_to(word))
     elif _ADDRESS.match(word) and not os.path.lexists(word):
         raise UserError(f"'{word}' is an address: download it, and name the file here.")

@@ -14,8 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from resnets.data.datasets.dataset import counted
-from resnets.errors import UserError
+from resnets.errors import UserError, pluralize
 from resnets.recipes import recipe
 
 Curve = Callable[[int], float]
@@ -124,7 +123,7 @@ def _step(section: recipe.Schedule, steps_per_epoch: int, offset: int) -> Step:
     factors = section.factors or (section.factor,) * len(milestones)
     if len(factors) != len(milestones):
         raise UserError(
-            f"`schedule.factors` has {counted(len(factors), 'number')} for {counted(len(milestones), 'milestone')}."
+            f"`schedule.factors` has {pluralize(len(factors), 'number')} for {pluralize(len(milestones), 'milestone')}."
         )
     return Step(tuple(step - offset for step in milestones), factors)
 

@@ -12,14 +12,14 @@ and a map is complete or it is no map: a tensor of ours without a rule, or two w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from resnets.errors import UserError
+from resnets.errors import UserError, format_list
 from resnets.models.spec import ResNetSpec, build
 
 # How their tensor becomes ours, and how ours becomes theirs.
@@ -119,7 +119,7 @@ class Keymap:
 def refuse(missing: Sequence[str], left: Sequence[str], shapes: Sequence[str], kinds: Sequence[str]) -> None:
     """Raise UserError when any of the four lists holds something."""
     faults = [
-        f"{what}: {some(names)}"
+        f"{what}: {format_list(names, 6, quote=False)}"
         for what, names in (
             ("missing", missing), ("left over", left), ("of another shape", shapes), ("of another kind", kinds),
         )
@@ -127,13 +127,6 @@ def refuse(missing: Sequence[str], left: Sequence[str], shapes: Sequence[str], k
     ]  # fmt: skip
     if faults:
         raise UserError(f"The tensors do not fit the network; {'; '.join(faults)}.")
-
-
-def some(names: Iterable[str], most: int = 6) -> str:
-    """The first `most` names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def wanted(spec: ResNetSpec) -> dict[str, Tensor]:

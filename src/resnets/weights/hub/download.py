@@ -12,7 +12,6 @@ They stand under `weights/NAME/` in the folder of `RESNETS_HOME`. Environment va
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -23,9 +22,8 @@ import requests
 from filelock import FileLock, Timeout
 
 from resnets import atomic_write
-from resnets.data.datasets.builtin import cache_home
-from resnets.data.sha256 import sha256
 from resnets.errors import JobError, UserError
+from resnets.files import cache_dir, hash_file, sha256
 from resnets.progress import log
 from resnets.weights.hub.catalog import Published
 from resnets.weights.hub.resumable import Transfer
@@ -38,7 +36,7 @@ SUM = ".sha256"  # beside each file: its hash, when it was fetched
 
 def place(entry: Published) -> Path:
     """Where the file of these weights stands, or will."""
-    return cache_home() / "weights" / entry.name / entry.file_name
+    return cache_dir() / "weights" / entry.name / entry.file_name
 
 
 def fetch(entry: Published) -> Path:
@@ -161,7 +159,7 @@ def _mismatch(path: Path, digest: str) -> str:
     kind, _, wanted = digest.partition(":")
     if not wanted:
         return ""
-    found = _hash(path, kind)
+    found = hash_file(path, kind)
     return "" if found.startswith(wanted) else f"its {kind} is {found[: max(len(wanted), 12)]} and not {wanted}"
 
 
@@ -176,11 +174,6 @@ def _check(final: Path, digest: str, what: str) -> None:
     own = f"sha256:{noted}" if re.fullmatch("[0-9a-f]{64}", noted) else ""
     if wrong := _mismatch(final, digest) or (_mismatch(final, own) if own != digest else ""):
         raise JobError(f"'{final}' is not {what}: {wrong}. Remove it, and it is fetched again.")
-
-
-def _hash(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from resnets.errors import UserError, suggestion
-from resnets.weights.formats.keymap import COUNTER, some
+from resnets.errors import UserError, format_list, suggestion
+from resnets.weights.formats.keymap import COUNTER
 from resnets.weights.readers.read_any import WRAPPERS, Foreign
 
 # A tensor of the first block, by whose name the formats know a network. In an nn.Sequential of a network's children,
@@ -106,7 +106,9 @@ def find(
     if prefix is not None:
         kept = {place: tensors for place, tensors in kept.items() if any(name.startswith(prefix) for name in tensors)}
         if not kept:
-            raise UserError(f"'{foreign.path}': tensors do not begin with '{prefix}': {some(foreign.tensors)}.")
+            raise UserError(
+                f"'{foreign.path}': tensors do not begin with '{prefix}': {format_list(foreign.tensors, 6, quote=False)}."
+            )
     found = []
     for place, tensors in kept.items():
         for start, stage in _starts(tensors):
@@ -130,7 +132,9 @@ def whole(foreign: Foreign, *, wrapper: str | None, prefix: str, ignore: Sequenc
     tensors = {name: each for name, each in _chosen(foreign, sets, place).items()
                if not any(fnmatchcase(name, pattern) for pattern in ignore)}  # fmt: skip
     if not any(name.startswith(prefix) for name in tensors):
-        raise UserError(f"'{foreign.path}': tensors do not begin with '{prefix}': {some(tensors)}.")
+        raise UserError(
+            f"'{foreign.path}': tensors do not begin with '{prefix}': {format_list(tensors, 6, quote=False)}."
+        )
     inner = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
     cut = replace(foreign, tensors=inner, attributes={**foreign.attributes, "wrapper": place})
     return Subtree(place, prefix, cut, tuple(name for name in tensors if not name.startswith(prefix)))
@@ -155,7 +159,9 @@ def _chosen(foreign: Foreign, sets: Mapping[str, dict[str, Tensor]], wrapper: st
     if not below:
         places = [place for place in sets if place]
         there = (
-            f"Tensors lie under {some([repr(place) for place in places])}." if places else "Its tensors lie at the top."
+            f"Tensors lie under {format_list([repr(place) for place in places], 6, quote=False)}."
+            if places
+            else "Its tensors lie at the top."
         )
         raise UserError(f"'{foreign.path}' has no tensors under '{wrapper}'.{suggestion(wrapper, places)} {there}")
     return {f"{place[len(wrapper) + 1 :]}.{name}": each for place, held in below.items() for name, each in held.items()}

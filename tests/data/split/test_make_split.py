@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from resnets.data.datasets.dataset import Sample, Source, assemble
-from resnets.data.split import split as splits
+from resnets.data.datasets.dataset import Dataset, Sample, build_dataset
+from resnets.data.split.inherit_split import inherit_split
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import JobError, UserError
 
 
-def source(root: Path, parts: dict[str | None, dict[str, int]] | None = None, **more: object) -> Source:
+def make_dataset(root: Path, parts: dict[str | None, dict[str, int]] | None = None, **more: object) -> Dataset:
     """A data set of files with any bytes; nothing of the split decodes them."""
     samples = []
     for part, classes in (parts or {None: {"ant": 20, "bee": 15, "wasp": 10}}).items():
@@ -28,20 +30,20 @@ def source(root: Path, parts: dict[str | None, dict[str, int]] | None = None, **
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(f"{part} {label} {number}".encode())
                 samples.append(Sample(path=str(path), label=label, split=part))
-    return assemble(root, samples, folders=[str(sample.label) for sample in samples], **more)  # type: ignore[arg-type]
+    return build_dataset(root, samples, class_folders=[str(sample.label) for sample in samples], **more)  # type: ignore[arg-type]
 
 
-def counts(done: Source, part: str) -> dict[str, int]:
-    return dict(Counter(str(sample.label) for sample in done.part(part)))
+def counts(done: Dataset, part: str) -> dict[str, int]:
+    return dict(Counter(str(sample.label) for sample in done.subset(part)))
 
 
-def by_content(done: Source) -> dict[str, str]:
+def by_content(done: Dataset) -> dict[str, str]:
     return {str(sample.sha256): str(sample.split) for sample in done.samples}
 
 
 def test_a_fifth_of_every_class_by_default(tmp_path: Path) -> None:
-    done = splits.split(source(tmp_path))
-    assert done.parts == ("train", "val")
+    done = make_split(make_dataset(tmp_path))
+    assert done.splits == ("train", "val")
     assert counts(done, "val") == {"ant": 4, "bee": 3, "wasp": 2}
     assert counts(done, "train") == {"ant": 16, "bee": 12, "wasp": 8}
     first = done.samples[0]
@@ -49,43 +51,43 @@ def test_a_fifth_of_every_class_by_default(tmp_path: Path) -> None:
 
 
 def test_it_follows_the_content_and_not_the_names(tmp_path: Path) -> None:
-    data = source(tmp_path / "one")
+    data = make_dataset(tmp_path / "one")
     other = tmp_path / "other"
     shutil.copytree(tmp_path / "one", other)
     renamed = []
     for number, sample in enumerate(reversed(data.samples)):
         path = other / Path(sample.path).relative_to(tmp_path / "one")
         renamed.append(Sample(path=str(path.rename(path.with_name(f"z{number}.png"))), label=sample.label))
-    assert by_content(splits.split(assemble(other, renamed))) == by_content(splits.split(data))
+    assert by_content(make_split(build_dataset(other, renamed))) == by_content(make_split(data))
 
 
 def test_parts_that_are_there_stay(tmp_path: Path) -> None:
-    data = source(tmp_path, {"train": {"ant": 9, "bee": 9}, "val": {"ant": 3}, "test": {"bee": 2}})
-    done = splits.split(data)
+    data = make_dataset(tmp_path, {"train": {"ant": 9, "bee": 9}, "val": {"ant": 3}, "test": {"bee": 2}})
+    done = make_split(data)
     assert [sample.split for sample in done.samples] == [sample.split for sample in data.samples]
 
 
 def test_val_is_cut_from_train_where_only_a_test_is_there(tmp_path: Path) -> None:
-    done = splits.split(source(tmp_path, {"train": {"ant": 20, "bee": 20}, "test": {"ant": 5, "bee": 5}}))
+    done = make_split(make_dataset(tmp_path, {"train": {"ant": 20, "bee": 20}, "test": {"ant": 5, "bee": 5}}))
     assert counts(done, "test") == {"ant": 5, "bee": 5}
     assert counts(done, "val") == {"ant": 4, "bee": 4}
-    assert all("test" in sample.path for sample in done.part("test"))
+    assert all("test" in sample.path for sample in done.subset("test"))
 
 
 def test_undecided_images_are_cut_and_marked_ones_stay(tmp_path: Path) -> None:
-    done = splits.split(source(tmp_path, {None: {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}}))
+    done = make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}}))
     assert counts(done, "val") == {"ant": 2, "bee": 2}
     with pytest.raises(UserError, match="has no part"):
-        splits.split(source(tmp_path, {None: {"ant": 10, "bee": 10}, "val": {"ant": 2, "bee": 2}}))
+        make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10}, "val": {"ant": 2, "bee": 2}}))
 
 
 def test_copies_are_on_one_side_and_two_labels_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = source(tmp_path)
+    data = make_dataset(tmp_path)
     for label in ("ant", "bee", "wasp"):
         for number in range(6):
             shutil.copy(tmp_path / "ant" / f"{number}.png", tmp_path / label / f"copy{number}.png")
     copies = [Sample(str(path), path.parent.name) for path in sorted(tmp_path.glob("*/copy*.png"))]
-    done = splits.split(assemble(tmp_path, [*data.samples, *copies]), val_fraction=0.4)
+    done = make_split(build_dataset(tmp_path, [*data.samples, *copies]), val_fraction=0.4)
     sides: dict[str, set[str]] = {}
     for sample in done.samples:
         sides.setdefault(str(sample.sha256), set()).add(str(sample.split))
@@ -96,48 +98,48 @@ def test_copies_are_on_one_side_and_two_labels_are_said(tmp_path: Path, capsys: 
 
 
 def test_copies_in_two_given_parts_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = source(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2, "bee": 2}})
+    data = make_dataset(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2, "bee": 2}})
     shutil.copy(tmp_path / "train" / "ant" / "0.png", tmp_path / "val" / "ant" / "0.png")
-    splits.split(data)
+    make_split(data)
     assert "1 image in two parts" in capsys.readouterr().err
 
 
 def test_groups_from_any_column_stay_together(tmp_path: Path) -> None:
-    data = source(tmp_path)
+    data = make_dataset(tmp_path)
     samples = [
         Sample(sample.path, sample.label, columns={"patient": str(number % 9)})
         for number, sample in enumerate(data.samples)
     ]
-    done = splits.split(assemble(tmp_path, samples), group_by="patient")
+    done = make_split(build_dataset(tmp_path, samples), group_by="patient")
     sides: dict[str | None, set[str]] = {}
     for sample in done.samples:
         sides.setdefault(sample.group, set()).add(str(sample.split))
     assert len(sides) == 9
     assert all(len(side) == 1 for side in sides.values())
     with pytest.raises(UserError, match="no column 'patent' to group by"):
-        splits.split(assemble(tmp_path, samples), group_by="patent")
+        make_split(build_dataset(tmp_path, samples), group_by="patent")
     with pytest.raises(UserError, match="has no groups"):
-        splits.split(assemble(tmp_path, samples), group_by=True)
+        make_split(build_dataset(tmp_path, samples), group_by=True)
 
 
 def test_a_group_column_counts_without_being_asked_for(tmp_path: Path) -> None:
-    samples = [Sample(each.path, each.label, group=Path(each.path).stem) for each in source(tmp_path).samples]
-    done = splits.split(assemble(tmp_path, samples))
-    val = {sample.group for sample in done.part("val")}
+    samples = [Sample(each.path, each.label, group=Path(each.path).stem) for each in make_dataset(tmp_path).samples]
+    done = make_split(build_dataset(tmp_path, samples))
+    val = {sample.group for sample in done.subset("val")}
     assert val
-    assert not val & {sample.group for sample in done.part("train")}
+    assert not val & {sample.group for sample in done.subset("train")}
 
 
 @pytest.mark.parametrize(("new", "to_train"), [(0, 0), (1, 1), (2, 1)])
 def test_a_split_is_inherited_with_few_new_images_or_none(
     tmp_path: Path, new: int, to_train: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = splits.split(source(tmp_path))
+    before = make_split(make_dataset(tmp_path))
     capsys.readouterr()
-    now = splits.inherited(source(tmp_path, {None: {"ant": 20 + new, "bee": 15, "wasp": 10}}), by_content(before))
+    now = inherit_split(make_dataset(tmp_path, {None: {"ant": 20 + new, "bee": 15, "wasp": 10}}), by_content(before))
     assert now is not None
     assert by_content(before).items() <= by_content(now).items()
-    assert len(now.part("train")) == len(before.part("train")) + to_train
+    assert len(now.subset("train")) == len(before.subset("train")) + to_train
     said = capsys.readouterr().err
     assert ("1 new image to train, too few to divide" in said) == (new == 1)
     assert ("2 new images split anew" in said) == (new == 2)
@@ -146,17 +148,17 @@ def test_a_split_is_inherited_with_few_new_images_or_none(
 def test_new_images_of_which_none_can_be_spared_are_trained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = splits.split(source(tmp_path))
-    now = splits.inherited(source(tmp_path, {None: {"ant": 21, "bee": 16, "wasp": 10}}), by_content(before))
+    before = make_split(make_dataset(tmp_path))
+    now = inherit_split(make_dataset(tmp_path, {None: {"ant": 21, "bee": 16, "wasp": 10}}), by_content(before))
     assert now is not None
-    assert len(now.part("train")) == len(before.part("train")) + 2
+    assert len(now.subset("train")) == len(before.subset("train")) + 2
     assert "2 new images to train" in capsys.readouterr().err
 
 
 def test_an_inherited_split_leaves_the_users_own_test_images_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = source(tmp_path)
+    data = make_dataset(tmp_path)
     first, second, third = (data.samples[number].path for number in (0, 1, 2))
     samples = [
         replace(
@@ -168,51 +170,51 @@ def test_an_inherited_split_leaves_the_users_own_test_images_there(
     ]
     known = {hashlib.sha256(Path(each.path).read_bytes()).hexdigest(): "train" for each in samples[1:40]}
     known |= {hashlib.sha256(Path(each.path).read_bytes()).hexdigest(): "val" for each in samples[40:]}
-    now = splits.inherited(assemble(tmp_path, samples), known)
+    now = inherit_split(build_dataset(tmp_path, samples), known)
     assert now is not None
     assert {each.path: each.split for each in now.samples[:3]} == {first: "test", second: "train", third: "train"}
     assert "warning: 1 group with images in more than one split ('one')" in capsys.readouterr().err
 
 
 def test_new_images_of_an_inherited_split_are_grouped_by_the_column(tmp_path: Path) -> None:
-    before = splits.split(source(tmp_path))
-    data = source(tmp_path, {None: {"ant": 40, "bee": 35, "wasp": 10}})
+    before = make_split(make_dataset(tmp_path))
+    data = make_dataset(tmp_path, {None: {"ant": 40, "bee": 35, "wasp": 10}})
     known = by_content(before)
     samples = [
         replace(each, columns={"patient": Path(each.path).stem if int(Path(each.path).stem) >= 20 else each.path})
         for each in data.samples
     ]
-    now = splits.inherited(assemble(tmp_path, samples), known, group_by="patient")
+    now = inherit_split(build_dataset(tmp_path, samples), known, group_by="patient")
     assert now is not None
     sides: dict[str | None, set[str]] = {}
     for sample in now.samples:
         sides.setdefault(sample.group, set()).add(str(sample.split))
     assert all(len(side) == 1 for side in sides.values())
-    assert len(now.part("val")) > len(before.part("val"))
+    assert len(now.subset("val")) > len(before.subset("val"))
 
 
 def test_what_was_hashed_before_is_not_read_again(tmp_path: Path) -> None:
-    before = splits.split(source(tmp_path))
+    before = make_split(make_dataset(tmp_path))
     for sample in before.samples:
         Path(sample.path).unlink()
     undivided = replace(before, samples=tuple(replace(each, split=None) for each in before.samples))
-    now = splits.inherited(undivided, by_content(before))
+    now = inherit_split(undivided, by_content(before))
     assert now is not None
     assert by_content(now) == by_content(before)
 
 
 def test_every_image_is_in_val_of_one_fold(tmp_path: Path) -> None:
-    data = source(tmp_path, {"train": {"ant": 20, "bee": 14}, "test": {"ant": 3, "bee": 3}})
+    data = make_dataset(tmp_path, {"train": {"ant": 20, "bee": 14}, "test": {"ant": 3, "bee": 3}})
     seen: Counter[str] = Counter()
     for fold in (1, 2, 3):
-        done = splits.split(data, folds=3, fold=fold)
-        seen.update(sample.path for sample in done.part("val"))
+        done = make_split(data, folds=3, fold=fold)
+        seen.update(sample.path for sample in done.subset("val"))
         assert counts(done, "test") == {"ant": 3, "bee": 3}
-    assert seen == Counter(sample.path for sample in data.part("train"))
+    assert seen == Counter(sample.path for sample in data.subset("train"))
 
 
 def test_a_class_of_one_image_is_in_train_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = splits.split(source(tmp_path, {None: {"ant": 10, "bee": 10, "wasp": 1}}))
+    done = make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10, "wasp": 1}}))
     assert counts(done, "train")["wasp"] == 1
     assert "val has no image of 'wasp'" in capsys.readouterr().err
 
@@ -248,83 +250,83 @@ def test_what_cannot_be_split_is_said(
     tmp_path: Path, parts: dict[str | None, dict[str, int]] | None, settings: dict[str, float], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        splits.split(source(tmp_path, parts), **settings)  # type: ignore[arg-type]
+        make_split(make_dataset(tmp_path, parts), **settings)  # type: ignore[arg-type]
 
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
-    data = source(tmp_path)
+    data = make_dataset(tmp_path)
     with pytest.raises(UserError, match="a class folder without images: 'hornet'"):
-        splits.split(assemble(tmp_path, data.samples, folders=["ant", "hornet"]))
+        make_split(build_dataset(tmp_path, data.samples, class_folders=["ant", "hornet"]))
 
 
 def test_a_single_class_with_folders_in_it_hints_at_them(tmp_path: Path) -> None:
     samples = [Sample(str(tmp_path / "x"), "photos", columns={"folder": name}) for name in ("ant", "bee/big")]
     with pytest.raises(UserError, match=r"'ant', 'bee': if those are the classes, give '.*photos'"):
-        splits.split(assemble(tmp_path, samples))
+        make_split(build_dataset(tmp_path, samples))
 
 
 def test_a_class_missing_from_val_is_fine(tmp_path: Path) -> None:
-    done = splits.split(source(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2}}))
+    done = make_split(make_dataset(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2}}))
     assert done.classes == ("ant", "bee")
 
 
 def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:
-    data = source(tmp_path)
+    data = make_dataset(tmp_path)
     Path(data.samples[3].path).unlink()
     with pytest.raises(JobError, match=r"1 file cannot be read: '.*3\.png': No such file"):
-        splits.split(data)
+        make_split(data)
 
 
 def test_the_file_gives_the_split_back(tmp_path: Path) -> None:
-    done = splits.split(source(tmp_path / "data"), test_fraction=0.2)
-    splits.write(tmp_path / "split.csv", done)
+    done = make_split(make_dataset(tmp_path / "data"), test_fraction=0.2)
+    write_split(tmp_path / "split.csv", done)
     with (tmp_path / "split.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "sha256", "label", "split", "group"]
     assert rows[0]["path"] == "ant/0.png"
-    assert splits.read(tmp_path / "split.csv", source(tmp_path / "data")) == done
+    assert read_split(tmp_path / "split.csv", make_dataset(tmp_path / "data")) == done
 
 
 def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
     """It begins with a byte order mark, and its lines end as on Windows."""
-    done = splits.split(source(tmp_path / "data"))
-    splits.write(tmp_path / "split.csv", done)
+    done = make_split(make_dataset(tmp_path / "data"))
+    write_split(tmp_path / "split.csv", done)
     content = (tmp_path / "split.csv").read_bytes()
     (tmp_path / "split.csv").write_bytes(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"))
-    assert splits.read(tmp_path / "split.csv", source(tmp_path / "data")) == done
+    assert read_split(tmp_path / "split.csv", make_dataset(tmp_path / "data")) == done
 
 
 def test_the_file_holds_after_the_data_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    splits.write(tmp_path / "split.csv", splits.split(source(tmp_path / "data")))
+    write_split(tmp_path / "split.csv", make_split(make_dataset(tmp_path / "data")))
     (tmp_path / "data").rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
-    again = splits.read("split.csv", source(Path("moved")))
-    assert len(again.part("val")) == 9
+    again = read_split("split.csv", make_dataset(Path("moved")))
+    assert len(again.subset("val")) == 9
 
 
 def test_images_outside_the_source_are_written_with_their_whole_path(tmp_path: Path) -> None:
-    data = source(tmp_path / "images")
-    elsewhere = assemble(tmp_path / "lists", data.samples)
-    done = splits.split(elsewhere)
-    splits.write(tmp_path / "split.csv", done)
+    data = make_dataset(tmp_path / "images")
+    elsewhere = build_dataset(tmp_path / "lists", data.samples)
+    done = make_split(elsewhere)
+    write_split(tmp_path / "split.csv", done)
     assert str(tmp_path / "images" / "ant" / "0.png") in (tmp_path / "split.csv").read_text()
-    assert splits.read(tmp_path / "split.csv", elsewhere) == done
+    assert read_split(tmp_path / "split.csv", elsewhere) == done
 
 
 @pytest.mark.parametrize(
     "name", ["with,comma.png", 'with"quote.png', "with\nnewline.png", "žluťoučký.png", "\udcff.png"]
 )
 def test_any_file_name_comes_back(tmp_path: Path, name: str) -> None:
-    data = source(tmp_path)
+    data = make_dataset(tmp_path)
     path = tmp_path / "ant" / name
     path.write_bytes(b"odd")
-    done = splits.split(assemble(tmp_path, [*data.samples, Sample(str(path), "ant")]))
-    splits.write(tmp_path / "split.csv", done)
-    assert splits.read(tmp_path / "split.csv", done) == done
+    done = make_split(build_dataset(tmp_path, [*data.samples, Sample(str(path), "ant")]))
+    write_split(tmp_path / "split.csv", done)
+    assert read_split(tmp_path / "split.csv", done) == done
 
 
 def test_what_changed_since_is_listed(tmp_path: Path) -> None:
-    splits.write(tmp_path / "split.csv", splits.split(source(tmp_path / "data")))
+    write_split(tmp_path / "split.csv", make_split(make_dataset(tmp_path / "data")))
     data = tmp_path / "data"
     (data / "ant" / "1.png").write_bytes(b"edited")
     (data / "bee" / "0.png").unlink()
@@ -333,7 +335,7 @@ def test_what_changed_since_is_listed(tmp_path: Path) -> None:
     samples = [Sample(str(path), path.parent.name) for path in sorted(data.glob("*/*.png"))]
     samples = [Sample(each.path, "ant") if each.path.endswith("wasp/5.png") else each for each in samples]
     with pytest.raises(UserError) as caught:
-        splits.read(tmp_path / "split.csv", assemble(data, samples))
+        read_split(tmp_path / "split.csv", build_dataset(data, samples))
     message = str(caught.value)
     assert "1 changed ('ant/1.png')" in message
     assert "1 missing ('bee/0.png')" in message
@@ -343,21 +345,21 @@ def test_what_changed_since_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_wrong_file_is_no_split(tmp_path: Path) -> None:
-    data = source(tmp_path / "data")
+    data = make_dataset(tmp_path / "data")
     (tmp_path / "other.csv").write_text("path,label\na,b\n")
     (tmp_path / "words.csv").write_text("path,sha256,label,split,group\na.png,00,ant,training,\n")
     for name in ("other.csv", "words.csv"):
         with pytest.raises(UserError, match="is no split file"):
-            splits.read(tmp_path / name, data)
+            read_split(tmp_path / name, data)
     with pytest.raises(UserError, match=r"Cannot read the split '.*gone.csv': No such file"):
-        splits.read(tmp_path / "gone.csv", data)
-    splits.write(tmp_path / "split.csv", splits.split(data))
+        read_split(tmp_path / "gone.csv", data)
+    write_split(tmp_path / "split.csv", make_split(data))
     with pytest.raises(UserError, match="Is it of other data"):
-        splits.read(tmp_path / "split.csv", source(tmp_path / "unlike", {None: {"fir": 3, "oak": 3}}))
+        read_split(tmp_path / "split.csv", make_dataset(tmp_path / "unlike", {None: {"fir": 3, "oak": 3}}))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_an_unwritable_place_is_a_failed_job(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(JobError, match="Cannot write"):
-        splits.write(tmp_path / "split.csv", Source(tmp_path, (), ()))
+        write_split(tmp_path / "split.csv", Dataset(tmp_path, (), ()))

@@ -19,16 +19,15 @@ import numpy as np
 from PIL import Image
 
 from resnets.atomic_write import check_folder_writable, replace_file, write_text
-from resnets.data.check.check import within
-from resnets.data.datasets.dataset import Sample, Source
-from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, number_of_group, unfinished
+from resnets.data.datasets.dataset import Dataset, Sample, relative_path
+from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, hash_group, is_unfinished
 from resnets.data.image.decode import DecodeError, decode_image, inspect
 from resnets.data.image.formats import ALL_SUFFIXES
 from resnets.data.image.resizing import to_shorter_side
 from resnets.data.image.stored_bytes import opened
-from resnets.data.sha256 import sha256
-from resnets.data.thread_pool import in_order
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, UserError
+from resnets.files import sha256
 from resnets.progress import log, progress_bar
 
 _SUFFIXES = sorted(ALL_SUFFIXES)
@@ -38,11 +37,11 @@ _AHEAD = 64  # images that are read before they are written
 
 
 def write(
-    out: str | Path, source: Source, *, seed: int = 123, size_mb: float = 500.0, resize: int | None = None
+    out: str | Path, dataset: Dataset, *, seed: int = 123, size_mb: float = 500.0, resize: int | None = None
 ) -> dict[str, int]:
-    """Write the images of `source`, which has its splits, as shards of about `size_mb` million bytes into `out`.
+    """Write the images of `dataset`, which is split, as shards of about `size_mb` million bytes into `out`.
 
-    The files keep their bytes. Training images come in an order drawn with `seed`. The same source gives the same bytes.
+    The files keep their bytes. Training images come in an order drawn with `seed`. The same dataset gives the same bytes.
 
     Args:
         resize: larger images are decoded as training decodes them and brought to this shorter side in pixels (bilinear with
@@ -50,14 +49,14 @@ def write(
             chroma subsampling, everything else a PNG. No image is enlarged.
 
     Returns:
-        The number of shards of each part.
+        The number of shards of each split.
 
     Raises:
         UserError: the library is missing, `resize` is below 1, or `out` is not an empty folder.
         JobError: an image can no longer be read, or `out` cannot be written.
     """
     out = Path(out)
-    check_place(out)
+    check_output_dir(out)
     if size_mb <= 0:
         raise UserError(f"`size_mb` is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
     if resize is not None and resize < 1:
@@ -67,15 +66,15 @@ def write(
     rows = [np.empty(0, ROW)]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for part in source.parts:
-            samples = _Ordered(source.part(part), seed if part == "train" else None)
-            read = in_order(partial(_read, resize=resize), samples, workers=None, ahead=_AHEAD)
-            shown = progress_bar(read, description=f"writing {part}", total=len(samples), unit="images")
-            for path, packed, resized in _tars(out, part, shown, source, sum(map(len, rows)), size_mb * 1e6):
+        for split in dataset.splits:
+            samples = _Ordered(dataset.subset(split), seed if split == "train" else None)
+            read = ordered_map(partial(_read, resize=resize), samples, workers=None, ahead=_AHEAD)
+            shown = progress_bar(read, description=f"writing {split}", total=len(samples), unit="images")
+            for path, packed, resized in _tars(out, split, shown, dataset, sum(map(len, rows)), size_mb * 1e6):
                 rows.append(packed)
                 smaller += resized
                 content = {"count": len(packed), "bytes": path.stat().st_size, "sha256": sha256(path)}
-                shards.append({"file": path.name, "part": part, **content})
+                shards.append({"file": path.name, "split": split, **content})
     except DecodeError as error:
         raise JobError(f"{error} It could be read when the writing began; '{out}' is unfinished, remove it.") from error
     except OSError as error:
@@ -86,13 +85,13 @@ def write(
         log(
             f"{smaller:,} of {sum(map(len, rows)):,} images were brought to a shorter side of {resize}; none was enlarged"
         )
-    facts = {"format": FORMAT, "classes": source.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
+    facts = {"format": FORMAT, "classes": dataset.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
     sizes = {} if resize is None else {"resize": resize}
     write_text(out / MANIFEST, json.dumps({**facts, **sizes, "shards": shards}, indent=1) + "\n")
-    return {part: sum(shard["part"] == part for shard in shards) for part in source.parts}
+    return {split: sum(shard["split"] == split for shard in shards) for split in dataset.splits}
 
 
-def check_place(out: str | Path) -> None:
+def check_output_dir(out: str | Path) -> None:
     """Refuse a folder that `write` could not use, before the work; UserError or JobError as there."""
     out = Path(out)
     try:
@@ -103,7 +102,7 @@ def check_place(out: str | Path) -> None:
         raise UserError(
             "Shards are written with webdataset, which is not installed: pip install 'resnets[shards]'."
         ) from None
-    if unfinished(out):
+    if is_unfinished(out):
         raise UserError(f"'{out}' holds the shards of a writing that did not end. Remove it, or choose a new folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
@@ -149,27 +148,27 @@ def _read(sample: Sample, *, resize: int | None) -> _Member:
 
 
 def _tars(
-    out: Path, part: str, members: Iterable[_Member], source: Source, number: int, size: float
+    out: Path, split: str, members: Iterable[_Member], dataset: Dataset, number: int, size: float
 ) -> Iterator[tuple[Path, np.ndarray, int]]:
     """Write the images, numbered from `number` on, into tars; each is given when it is full, with its index and the number
     of images that were made smaller.
     """
     waiting = iter(members)
     following = next(waiting, None)
-    labels = {name: place for place, name in enumerate(source.classes)}
+    labels = {name: place for place, name in enumerate(dataset.classes)}
     count = 0
     while following is not None:
-        path, count = out / f"{part}-{count:06d}.tar", count + 1
+        path, count = out / f"{split}-{count:06d}.tar", count + 1
         rows: list[tuple[Any, ...]] = []
         resized = 0
         with _tar(path) as (tar, file):
             while following is not None and (not rows or file.tell() < size):
                 sample, suffix, content, smaller, digest = following
                 label, resized = labels[sample.label or ""], resized + smaller
-                said = {"label": sample.label, "path": within(str(source.root), sample.path)}
+                said = {"label": sample.label, "path": relative_path(str(dataset.root), sample.path)}
                 entry = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
                 tar.write({"__key__": f"{number:08d}", **entry})
-                group = number_of_group(sample.group)
+                group = hash_group(sample.group)
                 rows.append((label, sample.weight, _SUFFIXES.index(suffix), digest, group))
                 following, number = next(waiting, None), number + 1
         yield path, _packed(path, rows), resized

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from resnets.data.thread_pool import in_order
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, UserError
 
 
@@ -28,7 +28,7 @@ def test_results_keep_the_order_of_the_items(workers: int | None) -> None:
         done[number].set()
         return number * number
 
-    assert list(in_order(after_the_next_one, range(40), workers=workers, ahead=8)) == [n * n for n in range(40)]
+    assert list(ordered_map(after_the_next_one, range(40), workers=workers, ahead=8)) == [n * n for n in range(40)]
 
 
 def test_items_are_taken_only_so_far_ahead() -> None:
@@ -39,7 +39,7 @@ def test_items_are_taken_only_so_far_ahead() -> None:
             taken.append(number)
             yield number
 
-    results = in_order(lambda number: number, items(), workers=2, ahead=5)
+    results = ordered_map(lambda number: number, items(), workers=2, ahead=5)
     for wanted in range(20):
         assert next(results) == wanted
         assert len(taken) <= wanted + 1 + 5
@@ -54,7 +54,7 @@ def test_work_goes_on_while_the_caller_does_something_else() -> None:
             ready.set()
         return number
 
-    results = in_order(work, range(10), workers=1, ahead=4)
+    results = ordered_map(work, range(10), workers=1, ahead=4)
     next(results)
     assert ready.wait(5)
     assert list(results) == list(range(1, 10))
@@ -64,7 +64,7 @@ def test_an_error_reaches_the_caller_at_its_place() -> None:
     def work(number: int) -> float:
         return 1 / (3 - number)
 
-    results = in_order(work, range(10), workers=2, ahead=4)
+    results = ordered_map(work, range(10), workers=2, ahead=4)
     assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -77,7 +77,7 @@ def test_an_error_reaches_the_caller_at_its_place() -> None:
 def test_an_item_that_never_ends_is_named(items: list[object], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.002")
     never = threading.Event()
-    results = in_order(lambda item: "dead" in str(item) and never.wait(), items, workers=workers, ahead=4)
+    results = ordered_map(lambda item: "dead" in str(item) and never.wait(), items, workers=workers, ahead=4)
     assert next(results) is False
     with pytest.raises(JobError, match=r"^'dead.jpg' could not be read within 0.002 minutes.*RESNETS_TIMEOUT_MINUTES"):
         next(results)
@@ -89,7 +89,7 @@ def test_a_disk_that_gives_up_says_so_itself() -> None:
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
     with pytest.raises(TimeoutError, match="Connection timed out"):
-        next(in_order(work, range(3), workers=1, ahead=1))
+        next(ordered_map(work, range(3), workers=1, ahead=1))
 
 
 def test_the_end_of_the_program_does_not_wait_for_a_stuck_file(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_the_end_of_the_program_does_not_wait_for_a_stuck_file(tmp_path: Path) -
     os.mkfifo(tmp_path / "stuck")
     code = """
 import sys
-from resnets.data.thread_pool import in_order
-list(in_order(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
+from resnets.data.loading.thread_pool import ordered_map
+list(ordered_map(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
 """
     command = [sys.executable, "-c", code, tmp_path / "stuck"]
     environment = {**os.environ, "RESNETS_TIMEOUT_MINUTES": "0.001"}
@@ -109,7 +109,7 @@ list(in_order(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
 def test_a_wrong_patience_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "soon")
     with pytest.raises(UserError, match="RESNETS_TIMEOUT_MINUTES is 'soon'"):
-        next(in_order(str, range(3), workers=1, ahead=1))
+        next(ordered_map(str, range(3), workers=1, ahead=1))
 
 
 def test_a_longer_piece_of_work_is_waited_for_while_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_longer_piece_of_work_is_waited_for_while_it_gets_on(monkeypatch: pyte
             return f"{min(self.asked, 5)}.jpg"
 
     with pytest.raises(JobError, match=r"^'5\.jpg' could not be read"):
-        list(in_order(lambda _: never.wait(), [Counted()], workers=1, ahead=1))
+        list(ordered_map(lambda _: never.wait(), [Counted()], workers=1, ahead=1))
     with pytest.raises(JobError, match=r"^'a\.jpg' could not be read"):
-        list(in_order(lambda _: never.wait(), [item], workers=1, ahead=1))
+        list(ordered_map(lambda _: never.wait(), [item], workers=1, ahead=1))
     never.set()

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 END_SECONDS = 5.0  # for what was begun to end, when the caller stops early
 
 
-def in_order(
+def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None, ahead: int
 ) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in the order of the items.
@@ -63,9 +63,9 @@ class _StuckError(JobError):
     """An item whose work does not end."""
 
 
-def guarded(function: Callable[[Item], Result], item: Item) -> Result:
+def call_with_timeout(function: Callable[[Item], Result], item: Item) -> Result:
     """`function(item)`, which reads the file `item`. Raises JobError as `in_order`."""
-    return next(in_order(function, [item], workers=0, ahead=0))
+    return next(ordered_map(function, [item], workers=0, ahead=0))
 
 
 def _result(item: Any, future: Future[Result], patience: float) -> Result:
