@@ -65,7 +65,7 @@ def test_any_number_of_images_can_come(name: str, count: int, made, net: ResNet)
     ],
 )  # fmt: skip
 def test_a_batch_is_shared_out_to_streams(batch: int, threads: int, side: int, streams: int, part: int) -> None:
-    assert backends.shares(batch, threads, side * side) == (streams, part)
+    assert backends.split_batch(batch, threads, side * side) == (streams, part)
     assert batch % (streams * part) == 0
 
 
@@ -73,7 +73,7 @@ def test_a_batch_is_shared_out_to_streams(batch: int, threads: int, side: int, s
 @pytest.mark.parametrize(
     ("batch", "pixels", "requests"),
     [
-        (16, backends.PART_PIXELS, 2), (24, backends.PART_PIXELS, 2), (9, backends.PART_PIXELS, 1),
+        (16, backends.REQUEST_PIXELS, 2), (24, backends.REQUEST_PIXELS, 2), (9, backends.REQUEST_PIXELS, 1),
         (16, 2 * 32 * 32, 8), (24, 2 * 32 * 32, 12), (9, 2 * 32 * 32, 1),
     ],
 )  # fmt: skip
@@ -83,7 +83,7 @@ def test_the_parts_of_a_batch_come_back_in_their_order(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     images = torch.randn(batch + 3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     wanted = net.forward_pooled(images).detach()
-    monkeypatch.setattr(backends, "PART_PIXELS", pixels)
+    monkeypatch.setattr(backends, "REQUEST_PIXELS", pixels)
     made = backends.build("openvino", net, "fp32", (batch, 3, 32, 32))
     torch.testing.assert_close(made(images), wanted, rtol=SMALL, atol=SMALL)
     assert len(inspect.getclosurevars(made.compute).nonlocals["requests"]) == requests
@@ -120,4 +120,4 @@ def test_nothing_is_printed_while_compiling(made, capfd: pytest.CaptureFixture[s
         backends.build("openvino", net, "fp32", (2, 3, 32, 32))
     out, said = capfd.readouterr()
     assert out == ""
-    assert all("is kept for the next time" in line for line in said.splitlines())
+    assert all("is cached for the next time" in line for line in said.splitlines())

@@ -9,13 +9,13 @@ from torch import Tensor
 from resnets.errors import UserError
 from resnets.inference import backends, benchmark
 from resnets.inference.backends import Backend
-from resnets.inference.fold_batchnorm import Body
+from resnets.inference.fold_batchnorm import PooledBackbone
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 
 
-def measured(net: ResNet, images: Tensor, *wanted: str) -> list[benchmark.Row]:
-    return list(benchmark.rows(net, images, wanted=wanted, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
+def measured(net: ResNet, images: Tensor, *names: str) -> list[benchmark.Row]:
+    return list(benchmark.measure(net, images, names=names, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
 
 
 def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: Tensor) -> None:
@@ -29,14 +29,14 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: T
         assert 0 < row.p50_ms <= row.p95_ms <= row.p99_ms
         assert row.images_per_second > 0
         assert row.memory_mib is None  # on the CPU, where backends share what the process holds
-        assert row.times_reference > 0
-    assert first.times_reference == pytest.approx(1.0)
+        assert row.speedup > 0
+    assert first.speedup == pytest.approx(1.0)
 
 
 def test_other_answers_are_seen(net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = Body(net)
+    body = PooledBackbone(net)
     monkeypatch.setitem(
-        backends.MAKERS,
+        backends.BUILDERS,
         "torch",
         lambda *_: Backend("torch", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2))),
     )
@@ -50,7 +50,7 @@ def test_a_backend_that_fails_is_a_row_without_figures(
     def broken(*_: object) -> Backend:
         raise RuntimeError("no compiler")
 
-    monkeypatch.setitem(backends.MAKERS, "compile", broken)
+    monkeypatch.setitem(backends.BUILDERS, "compile", broken)
     rows = measured(net, images, "compile", "torch")
     assert [row.failure for row in rows] == ["", "no compiler", "no compiler", "", ""]
     assert rows[1].agreement is None
@@ -58,22 +58,22 @@ def test_a_backend_that_fails_is_a_row_without_figures(
 
 def test_names_of_backends() -> None:
     cpu = torch.device("cpu")
-    assert benchmark.names("torch, reference,torch", cpu) == ["torch"]
-    assert benchmark.names("", cpu) == list(backends.available(cpu))
+    assert benchmark.parse_backends("torch, reference,torch", cpu) == ["torch"]
+    assert benchmark.parse_backends("", cpu) == list(backends.available(cpu))
     with pytest.raises(UserError, match="no backend 'tensorrt'"):
-        benchmark.names("tensorrt", cpu)
+        benchmark.parse_backends("tensorrt", cpu)
 
 
 def test_a_batch_larger_than_the_images(net: ResNet, images: Tensor) -> None:
     with pytest.raises(UserError, match="received 9"):
-        next(benchmark.rows(net, images, wanted=(), precisions=("fp32",), batch=9, seconds=0.0))
+        next(benchmark.measure(net, images, names=(), precisions=("fp32",), batch=9, seconds=0.0))
 
 
 def test_random_weights_are_settled(images: Tensor) -> None:
     torch.manual_seed(0)
     net = zoo.create_model("cifar_resnet56", num_classes=7)
     momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
-    settled = benchmark.settle(net, images)
+    settled = benchmark.calibrate_batch_norms_(net, images)
     assert not settled.training
     assert settled.forward_pooled(images).std() < 5
     assert {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)} == momenta
@@ -84,9 +84,9 @@ def test_a_row_comes_before_the_next_backend_is_made(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []
-    maker = backends.MAKERS["torch"]
-    monkeypatch.setitem(backends.MAKERS, "torch", lambda net, *how: made.append(how[0]) or maker(net, *how))
-    rows = benchmark.rows(net, images, wanted=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+    maker = backends.BUILDERS["torch"]
+    monkeypatch.setitem(backends.BUILDERS, "torch", lambda net, *how: made.append(how[0]) or maker(net, *how))
+    rows = benchmark.measure(net, images, names=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
     assert (str(next(rows)), made) == ("reference fp32", [])
     assert (str(next(rows)), made) == ("torch fp32", ["fp32"])
     assert "3 of 3" not in capsys.readouterr().err
@@ -101,9 +101,9 @@ def test_a_short_measurement_takes_one_batch_in_each_round(net: ResNet, images: 
 
 def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, images: Tensor) -> None:
     for row in measured(net, images, "torch"):
-        assert row.times_reference == pytest.approx(row.images_per_second / row.reference_per_second)
+        assert row.speedup == pytest.approx(row.images_per_second / row.reference_per_second)
         assert row.images_per_second == pytest.approx(1000 * row.batch / row.p50_ms)
-        assert row.spread[0] <= row.times_reference <= row.spread[1]
+        assert row.spread[0] <= row.speedup <= row.spread[1]
 
 
 def row(
@@ -111,30 +111,30 @@ def row(
 ) -> benchmark.Row:
     near = None if moved is None else benchmark.Agreement(32, 1.0, moved, moved)
     ends = (times - spread, times + spread)
-    return benchmark.Row(backend, precision, batch, times_reference=times, spread=ends, agreement=near)
+    return benchmark.Row(backend, precision, batch, speedup=times, spread=ends, agreement=near)
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["take openvino fp32: 4.4 [4.4,", "`backend=openvino`"]),
-        ([row("torch", "fp32", 1.02)], ["stay with the reference"]),
-        ([row("torch", "fp32", 1.4, spread=0.5)], ["beyond the spread of the rounds (torch fp32: 1.4 [0.9, 1.9] times"]),
+        ([row("openvino", "fp32", 4.4), row("torch", "fp32", 1.2)], ["use openvino fp32: 4.4 [4.4,", "`backend=openvino`"]),
+        ([row("torch", "fp32", 1.02)], ["use the reference"]),
+        ([row("torch", "fp32", 1.4, spread=0.5)], ["beyond the spread of the rounds (at most torch fp32: 1.4 [0.9, 1.9] times"]),
         ([row("torch", "fp32", 1.9, spread=1.0), row("openvino", "fp32", 1.5)], ["no worse within the spread: torch"]),
-        ([row("compile", "fp32", 0.0, None)], ["stay with the reference"]),
+        ([row("compile", "fp32", 0.0, None)], ["use the reference"]),
         (
             [row("openvino", "bf16", 5.1, 0.03), row("openvino", "fp32", 2.0)],
-            ["take openvino fp32: 2.0", "openvino bf16 is faster (5.1 times), but moves a probability by up to 0.030"],
+            ["use openvino fp32: 2.0", "openvino bf16 is faster (5.1 times), but changes a probability by up to 0.030"],
         ),
-        ([row("openvino", "bf16", 5.1, 0.03)], ["stay with the reference", "openvino bf16 is faster"]),
+        ([row("openvino", "bf16", 5.1, 0.03)], ["use the reference", "openvino bf16 is faster"]),
     ],
 )  # fmt: skip
 def test_a_sentence_says_what_to_take(rows: list[benchmark.Row], said: list[str]) -> None:
-    (sentence,) = benchmark.advice([row("reference", "fp32", 1.0), *rows])
+    (sentence,) = benchmark.recommend([row("reference", "fp32", 1.0), *rows])
     assert sentence.startswith("Batch 16: ")
     assert all(words in sentence for words in said), sentence
 
 
 def test_a_sentence_for_each_batch() -> None:
     rows = [row("reference", "fp32", 1.0, batch=each) for each in (1, 16)]
-    assert [sentence.partition(":")[0] for sentence in benchmark.advice(rows)] == ["Batch 1", "Batch 16"]
+    assert [sentence.partition(":")[0] for sentence in benchmark.recommend(rows)] == ["Batch 1", "Batch 16"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnets.inference.fold_batchnorm import Body, classify, fold
+from resnets.inference.fold_batchnorm import PooledBackbone, fold
 from resnets.models import zoo
 from resnets.models.blocks import PreActBlock
 from resnets.models.layers import same_conv
@@ -44,16 +44,16 @@ def norms(module: nn.Module) -> int:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_folded_network_computes_the_same(name: str) -> None:
     """Every network of the zoo but for its depth: two blocks in the first stage, one in each other."""
-    spec = zoo.get_spec(name, num_num_classes=7)
+    spec = zoo.get_spec(name, num_classes=7)
     torch.manual_seed(0)
     net = lived(build(replace(spec, num_blocks=(2,) + (1,) * (len(spec.num_blocks) - 1))))
     side = net.fixed_size or max(32, net.min_size)
     images = torch.randn(2, 3, side, side, dtype=torch.float64)
-    folded = fold(Body(net))
+    folded = fold(PooledBackbone(net))
     with torch.no_grad():
         pooled, wanted = folded(images), net(images)
         torch.testing.assert_close(pooled, net.forward_pooled(images), rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(classify(net.head, pooled), wanted, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(net.head(pooled), wanted, rtol=1e-9, atol=1e-9)
     assert norms(folded) == LEFT.get(name, norms(folded))
     assert norms(folded) < norms(net)
     assert norms(folded) == 0 or any(isinstance(module, PreActBlock) for module in net.modules())
@@ -92,7 +92,7 @@ def test_what_something_else_reads_is_not_folded() -> None:
 def test_the_network_itself_stays_as_it_is() -> None:
     net = zoo.create_model("tiny", num_classes=3).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    fold(Body(net))
+    fold(PooledBackbone(net))
     assert net.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from resnets.errors import JobError
 from resnets.inference import backends, choose_backend, hardware
 from resnets.inference.backends import Backend
-from resnets.inference.fold_batchnorm import Body
-from resnets.inference.model_runner import MOST_SHAPES, Runner
+from resnets.inference.fold_batchnorm import PooledBackbone
+from resnets.inference.model_runner import MAX_SHAPES, ModelRunner
 from resnets.models.resnet import ResNet
 
 MILLION = 10**6
@@ -33,21 +33,21 @@ def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
 
 
-def used(runner: Runner, images: Tensor, count: int | None, **job: object) -> list[str]:
+def used(runner: ModelRunner, images: Tensor, count: int | None, **job: object) -> list[str]:
     made = runner.job(count, 4, **job)  # type: ignore[arg-type]
     made.logits(images)
     return [str(each) for each in made.used]
 
 
 def test_a_job_of_unknown_length_is_the_networks_own(net: ResNet, images: Tensor) -> None:
-    job = Runner(net).job(None, 4)
+    job = ModelRunner(net).job(None, 4)
     assert torch.equal(job.logits(images), net(images).detach())
     assert torch.equal(job.forward_pooled(images), net.forward_pooled(images).detach())
 
 
 @pytest.mark.usefixtures("bf16")
 def test_what_computes_depends_on_the_job_and_on_no_job_before(net: ResNet, images: Tensor) -> None:
-    runner = Runner(net)
+    runner = ModelRunner(net)
     for _ in range(2):
         assert used(runner, images, 4) == ["reference fp32"]
         assert used(runner, images, MILLION) == ["torch bf16"]
@@ -57,7 +57,7 @@ def test_what_computes_depends_on_the_job_and_on_no_job_before(net: ResNet, imag
 @pytest.mark.usefixtures("bf16")
 def test_a_repeated_job_gives_the_same_bits(net: ResNet, images: Tensor) -> None:
     for count in (4, MILLION):
-        first, second = (Runner(net).job(count, 4).logits(images) for _ in range(2))
+        first, second = (ModelRunner(net).job(count, 4).logits(images) for _ in range(2))
         assert torch.equal(first, second)
 
 
@@ -66,15 +66,15 @@ def test_answers_that_moved_are_not_accepted(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(choose_backend.TOLERANCE, "bf16", 1e-9)
-    assert used(Runner(net), images, MILLION) == ["reference fp32"]
+    assert used(ModelRunner(net), images, MILLION) == ["reference fp32"]
     assert "backend torch bf16 is not used: on 4 images" in capsys.readouterr().err
-    assert used(Runner(net, precision="bf16"), images, MILLION) == ["torch bf16"]  # asked for, it is taken
+    assert used(ModelRunner(net, precision="bf16"), images, MILLION) == ["torch bf16"]  # asked for, it is taken
 
 
 @pytest.mark.usefixtures("bf16")
 def test_the_probabilities_that_are_compared_are_those_at_the_temperature(net: ResNet, images: Tensor) -> None:
-    assert used(Runner(net), images, MILLION, temperature=1.0) == ["torch bf16"]
-    found = [used(Runner(net), images, MILLION, temperature=each) for each in (0.3, 0.1, 0.03, 0.01)]
+    assert used(ModelRunner(net), images, MILLION, temperature=1.0) == ["torch bf16"]
+    found = [used(ModelRunner(net), images, MILLION, temperature=each) for each in (0.3, 0.1, 0.03, 0.01)]
     assert ["reference fp32"] in found
 
 
@@ -82,8 +82,8 @@ def test_a_backend_is_made_once_and_used_to_the_end(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
-    monkeypatch.setitem(backends.MAKERS, "compile", lambda *a: built.append("one") or backends.MAKERS["torch"](*a))
-    runner = Runner(net, "compile", "bf16")
+    monkeypatch.setitem(backends.BUILDERS, "compile", lambda *a: built.append("one") or backends.BUILDERS["torch"](*a))
+    runner = ModelRunner(net, "compile", "bf16")
     for count in (11, 10**9):
         job = runner.job(count, 4)
         first, second, last = job.logits(images), job.logits(images), job.logits(images[:3])
@@ -103,40 +103,40 @@ def test_a_compiler_that_fails_leaves_the_work_to_the_others(
     monkeypatch.setattr(hardware, "cpu_flags", lambda: set())
     monkeypatch.setattr(backends, "available", lambda device: ("torch", "openvino"))
     monkeypatch.setattr(backends, "check", lambda *_: None)
-    monkeypatch.setitem(backends.MAKERS, "openvino", broken)
-    assert used(Runner(net), images, MILLION) == ["reference fp32"]
+    monkeypatch.setitem(backends.BUILDERS, "openvino", broken)
+    assert used(ModelRunner(net), images, MILLION) == ["reference fp32"]
     assert "backend openvino fp32 cannot compute this network: no C++ compiler\n" in capsys.readouterr().err
-    monkeypatch.setitem(backends.MAKERS, "compile", broken)
+    monkeypatch.setitem(backends.BUILDERS, "compile", broken)
     with pytest.raises(JobError, match="no C"):
-        used(Runner(net, backend="compile"), images, MILLION)
+        used(ModelRunner(net, backend="compile"), images, MILLION)
 
 
 def test_a_backend_that_computes_something_else_is_not_used(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = Body(net)
+    body = PooledBackbone(net)
     wrong = Backend("openvino", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
     monkeypatch.setattr(backends, "available", lambda device: ("torch", "openvino"))
     monkeypatch.setattr(backends, "check", lambda *_: None)
-    monkeypatch.setitem(backends.MAKERS, "openvino", lambda *_: wrong)
+    monkeypatch.setitem(backends.BUILDERS, "openvino", lambda *_: wrong)
     monkeypatch.setattr(hardware, "cpu_flags", lambda: set())
-    assert used(Runner(net), images, MILLION) == ["reference fp32"]
+    assert used(ModelRunner(net), images, MILLION) == ["reference fp32"]
 
 
 def test_images_of_many_sizes_are_not_compiled_for(net: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, ...]] = []
-    torch_maker = backends.MAKERS["torch"]
-    monkeypatch.setitem(backends.MAKERS, "torch", lambda *a: made.append(a[2]) or torch_maker(*a))
-    job = Runner(net, precision="bf16").job(100, 2)
-    for side in range(32, 32 + MOST_SHAPES + 3):
+    torch_maker = backends.BUILDERS["torch"]
+    monkeypatch.setitem(backends.BUILDERS, "torch", lambda *a: made.append(a[2]) or torch_maker(*a))
+    job = ModelRunner(net, precision="bf16").job(100, 2)
+    for side in range(32, 32 + MAX_SHAPES + 3):
         images = torch.randn(2, 3, side, side)
         torch.testing.assert_close(job.logits(images), net(images).detach(), rtol=0.1, atol=0.1)
-    assert len(made) == MOST_SHAPES + 1
+    assert len(made) == MAX_SHAPES + 1
 
 
 def test_a_network_in_float64_is_left_alone(net: ResNet, images: Tensor) -> None:
     double = copy.deepcopy(net).double()
-    logits = Runner(double).job(10**9, 4).logits(images.double())
+    logits = ModelRunner(double).job(10**9, 4).logits(images.double())
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, net(images).detach(), rtol=1e-4, atol=1e-4)
 
@@ -154,7 +154,7 @@ def test_the_program_around_it_is_left_alone(backend: str, net: ResNet, images: 
 
     def work() -> None:
         try:
-            Runner(net, backend=backend, precision="fp32").job(MILLION, 4).logits(images)
+            ModelRunner(net, backend=backend, precision="fp32").job(MILLION, 4).logits(images)
         finally:
             done.set()
 

@@ -53,9 +53,9 @@ def test_the_second_time_it_is_read(
 def test_another_process_finds_it() -> None:
     """The name holds nothing that changes from process to process, for a network of each kind of block."""
     script = (
-        "import torch\nfrom resnets.inference import converted\nfrom resnets.models import zoo\n"
+        "import torch\nfrom resnets.inference import openvino_cache\nfrom resnets.models import zoo\n"
         "for name in ('tiny', 'cifar_resnet20', 'cifar_preresnet110', 'resnet18', 'keras_resnet50'):\n"
-        "    torch.manual_seed(0)\n    print(converted.name(zoo.create_model(name), (1, 3, 64, 64)))\n"
+        "    torch.manual_seed(0)\n    print(openvino_cache.cache_key(zoo.create_model(name), (1, 3, 64, 64)))\n"
     )
     found = set()
     for seed in ("1", "2"):
@@ -71,48 +71,48 @@ def test_another_process_finds_it() -> None:
 def test_what_computes_something_else_has_another_name() -> None:
     torch.manual_seed(0)
     net = zoo.create_model("cifar_resnet20").eval()
-    first = openvino_cache.name(net, SHAPE)
-    names = [first, openvino_cache.name(net, (8, 3, 32, 32))]
+    first = openvino_cache.cache_key(net, SHAPE)
+    names = [first, openvino_cache.cache_key(net, (8, 3, 32, 32))]
 
     net.stem.conv.padding_mode = "reflect"  # the same tensors
-    names.append(openvino_cache.name(net, SHAPE))
+    names.append(openvino_cache.cache_key(net, SHAPE))
     net.stem.conv.padding_mode = "zeros"
 
     norm = net.stages.stage1.block1.branch.norm1
     with torch.no_grad():
         norm.running_mean[0] += 1e-6
-        names.append(openvino_cache.name(net, SHAPE))
+        names.append(openvino_cache.cache_key(net, SHAPE))
         norm.running_mean[0] = 0
     norm.register_buffer("kernel", torch.ones(3), persistent=False)
-    names.append(openvino_cache.name(net, SHAPE))
+    names.append(openvino_cache.cache_key(net, SHAPE))
     norm.kernel[0] = 2
-    names.append(openvino_cache.name(net, SHAPE))
+    names.append(openvino_cache.cache_key(net, SHAPE))
     del norm.kernel
 
-    assert openvino_cache.name(net, SHAPE) == first
+    assert openvino_cache.cache_key(net, SHAPE) == first
     assert "" not in names
     assert len(set(names)) == len(names)
 
 
 def test_changed_code_has_another_name(net: ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of a base class in another file as well."""
-    first = openvino_cache.name(net, SHAPE)
+    first = openvino_cache.cache_key(net, SHAPE)
     for module in (fold_batchnorm, sys.modules["resnets.models.resnet"], sys.modules["torch.nn.modules.module"]):
         assert module.__file__
         edited = tmp_path / "edited.py"
         edited.write_bytes(Path(module.__file__).read_bytes() + b"# edited")
         with monkeypatch.context() as patched:
             patched.setattr(module, "__file__", str(edited))
-            assert openvino_cache.name(net, SHAPE) not in ("", first)
-    assert openvino_cache.name(net, SHAPE) == first
+            assert openvino_cache.cache_key(net, SHAPE) not in ("", first)
+    assert openvino_cache.cache_key(net, SHAPE) == first
 
 
 def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
     for hook in (net.stem.register_forward_hook, net.stem.register_forward_pre_hook):
         handle = hook(lambda *_: None)
-        assert openvino_cache.name(net, SHAPE) == ""
+        assert openvino_cache.cache_key(net, SHAPE) == ""
         handle.remove()
-    assert openvino_cache.name(net, SHAPE)
+    assert openvino_cache.cache_key(net, SHAPE)
 
 
 def test_a_class_whose_code_nobody_can_read_is_not_kept(images: Tensor, home: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypat
         os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
     make(0)  # is used again
     size = files(home)[0].stat().st_size
-    monkeypatch.setattr(openvino_cache, "LIMIT_BYTES", int(3.5 * size))
+    monkeypatch.setattr(openvino_cache, "MAX_BYTES", int(3.5 * size))
     (new,) = make(3)
     assert set(files(home)) == {new, *made[0], *made[2]}
 

@@ -1,1 +1,1 @@
-"""A trained network made fast on this machine: batch norms folded, a backend chosen by a rule."""
+"""Fast inference: batch norms folded, a backend chosen by a rule, and a benchmark of the backends."""

@@ -1,6 +1,6 @@
-"""Which backend computes a job, by a rule: the device, what is installed, and the size of the job decide.
+"""The rule that chooses a backend for a job from the device, the installed packages and the size of the job.
 
-Nothing is timed here, so that a command that is repeated computes the same. `resnets bench` measures.
+Nothing is timed, so that a repeated command computes the same. `resnets bench` measures.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from resnets.errors import UserError, suggestion
 from resnets.inference import backends
 
-# A job of fewer pixels runs as it is. Converting a network takes OpenVINO 3 to 5 s on two cores (ResNet-50, docs/speed.md),
-# which about this many images of 224 x 224 pixels make up for.
+# Jobs of fewer pixels use the reference. Converting a network takes OpenVINO 3 to 5 s on two cores (ResNet-50, docs/speed.md),
+# which pays off from about this many images of 224 x 224 pixels.
 LONG_PIXELS = 500 * 224 * 224
 
-# How far a probability may move from the reference's before a backend is not used. bf16 has 8 bits.
+# Largest accepted difference of a probability from the reference's. bf16 has 8 bits.
 TOLERANCE = {"fp32": 0.002, "bf16": 0.01}
 
 
@@ -44,35 +44,38 @@ def choose(
     precision: str = "auto",
     exact: bool = True,
 ) -> tuple[Choice, ...]:
-    """What to compute a job with: the first of these that can be made here and whose answers are near the reference's.
+    """The backends for a job in order of preference: the first one that can be built and is close to the reference is used.
 
     Args:
         device: "cpu", "cuda" or "mps".
-        installed: names of backends, as `backends.available` gives them.
-        pixels: of all images of the job together; 0 where its length is not known.
-        native_bf16: whether the device multiplies bf16 natively.
-        backend, precision: what was asked for, or "auto".
-        exact: whether fp32 without a named backend means the reference itself; otherwise OpenVINO in fp32 computes a
-            long job, which differs from it by rounding.
+        installed: names of backends, as `backends.available` returns them.
+        pixels: of all images of the job together; 0 if their number is not known.
+        native_bf16: whether the device computes bf16 natively.
+        backend, precision: what the user chose, or "auto".
+        exact: whether fp32 without a chosen backend means the reference itself; otherwise OpenVINO in fp32, which differs
+            by rounding, may compute a long job.
     """
     if backend != "auto":
         return (Choice(backend, precision if precision != "auto" else "bf16" if native_bf16 else "fp32"),)
-    long = pixels >= LONG_PIXELS
-    openvino = long and device == "cpu" and "openvino" in installed
-    half = tuple(Choice(name, "bf16") for name in ("openvino", "torch") if openvino or name == "torch")
-    single = (Choice("openvino", "fp32"), REFERENCE) if openvino else (REFERENCE,)
+    long_job = pixels >= LONG_PIXELS
+    openvino = long_job and device == "cpu" and "openvino" in installed
+    bf16_choices = tuple(Choice(name, "bf16") for name in ("openvino", "torch") if openvino or name == "torch")
+    fp32_choices = (Choice("openvino", "fp32"), REFERENCE) if openvino else (REFERENCE,)
     if precision == "bf16":
-        return half
+        return bf16_choices
     if precision == "fp32":
-        return (REFERENCE,) if exact else single
-    return (*half, *single) if long and native_bf16 else single
+        return (REFERENCE,) if exact else fp32_choices
+    return (*bf16_choices, *fp32_choices) if long_job and native_bf16 else fp32_choices
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the answers are to the reference's, on `images` images.
+    """How close a backend is to the reference.
 
-    `same` is the share of equal first classes; the others are the largest differences of a logit and of a probability.
+    Attributes:
+        images: number of images compared.
+        same: fraction of images with the same most probable class.
+        logit, probability: largest absolute difference of a logit and of a probability.
     """
 
     images: int
@@ -84,15 +87,17 @@ class Agreement:
         return f"on {self.images} images {self.same:.2%} equal labels, probabilities within {self.probability:.4f}"
 
 
-def agreement(logits: Tensor, wanted: Tensor, *, temperature: float = 1.0) -> Agreement:
-    """Compare logits (N, K) with the reference's; probabilities are those at this temperature."""
-    ours, theirs = ((each.double() / temperature).softmax(1) for each in (logits, wanted))
-    same = (logits.argmax(1) == wanted.argmax(1)).double().mean()
-    return Agreement(len(logits), float(same), float((logits - wanted).abs().max()), float((ours - theirs).abs().max()))
+def agreement(logits: Tensor, reference: Tensor, *, temperature: float = 1.0) -> Agreement:
+    """Compare logits (N, K) with the reference's (N, K); the probabilities are those at `temperature`."""
+    same = (logits.argmax(1) == reference.argmax(1)).double().mean()
+    probabilities, expected = ((values.double() / temperature).softmax(1) for values in (logits, reference))
+    return Agreement(
+        len(logits), float(same), float((logits - reference).abs().max()), float((probabilities - expected).abs().max())
+    )
 
 
 def check(backend: str, precision: str, device: torch.device) -> None:
-    """Raises UserError for words that name no backend and no precision here."""
+    """Raise UserError for a backend or a precision that is not available here."""
     if precision not in ("auto", *backends.PRECISIONS):
         known = ("auto", *backends.PRECISIONS)
         raise UserError(

@@ -1,9 +1,9 @@
-"""Batch normalization folded into the convolution before it: in evaluation both are linear, and one layer does for two.
+"""Fold batch normalization into the convolution before it: in evaluation mode both are linear, so one layer replaces two.
 
     norm(conv(x)) = g (W x + b - m) / s + h = (g W / s) x + (g (b - m) / s + h),   s = sqrt(variance + eps)
 
-A norm is folded where it reads a convolution that nothing else reads. In a pre-activation network a norm may read a sum,
-or a map that the shortcut reads too: such a norm stays.
+A norm is folded where its input is the output of a convolution that nothing else uses. In a pre-activation network, the input
+of a norm may be a sum, or be used by the shortcut too: such a norm is not folded.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from resnets.models.resnet import Head, ResNet
+from resnets.models.resnet import ResNet
 
 
-class Body(nn.Module):
-    """A network without its classifier: (N, C, H, W) -> the pooled vectors, (N, features)."""
+class PooledBackbone(nn.Module):
+    """A network without its head: images (N, C, H, W) to pooled features (N, in_features of the head)."""
 
     def __init__(self, net: ResNet) -> None:
         super().__init__()
@@ -29,40 +29,35 @@ class Body(nn.Module):
         return self.net.forward_pooled(x)
 
 
-def classify(head: Head, pooled: Tensor) -> Tensor:
-    """Logits (N, classes) of pooled vectors (N, features)."""
-    return head(pooled)
-
-
 def fold(module: nn.Module) -> fx.GraphModule:
-    """A copy of `module`, in eval mode, with every norm folded that can be; it computes what `module.eval()` does."""
-    twin = copy.deepcopy(module).eval()
-    graph = _Tracer().trace(twin)
+    """A copy of `module` in eval mode, with every norm folded that can be. It computes what `module.eval()` computes."""
+    copied = copy.deepcopy(module).eval()
+    graph = _Tracer().trace(copied)
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for node in list(graph.nodes):
-        norm = _called(twin, node)
+        norm = _called_module(copied, node)
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             continue
         before = node.args[0]
-        conv = _called(twin, before)
+        conv = _called_module(copied, before)
         if isinstance(conv, nn.Conv2d) and len(before.users) == 1 and calls[before.target] == calls[node.target] == 1:
             _fold(conv, norm)
             node.replace_all_uses_with(before)
             graph.erase_node(node)
-    made = fx.GraphModule(twin, graph)
-    made.delete_all_unused_submodules()
-    return made
+    folded = fx.GraphModule(copied, graph)
+    folded.delete_all_unused_submodules()
+    return folded
 
 
 class _Tracer(fx.Tracer):
-    """Convolutions and norms stay whole, those of classes of our own as well."""
+    """Traces no convolution and no norm, including subclasses from outside torch."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(module, qualified_name)
 
 
-def _called(root: nn.Module, node: object) -> nn.Module | None:
-    """The module that this node calls, if it calls one."""
+def _called_module(root: nn.Module, node: object) -> nn.Module | None:
+    """The module that this node calls, or None."""
     if isinstance(node, fx.Node) and node.op == "call_module":
         return root.get_submodule(str(node.target))
     return None
@@ -70,7 +65,7 @@ def _called(root: nn.Module, node: object) -> nn.Module | None:
 
 @torch.no_grad()
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """In float64, since a small variance makes large factors."""
+    """Fold `norm` into `conv`, in float64, since a small variance gives large factors."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     weight, bias = fuse_conv_bn_weights(
@@ -82,4 +77,6 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         None if norm.weight is None else norm.weight.double(),
         None if norm.bias is None else norm.bias.double(),
     )
-    conv.weight, conv.bias = (nn.Parameter(each.to(conv.weight.dtype), requires_grad=False) for each in (weight, bias))
+    conv.weight, conv.bias = (
+        nn.Parameter(tensor.to(conv.weight.dtype), requires_grad=False) for tensor in (weight, bias)
+    )

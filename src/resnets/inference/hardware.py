@@ -1,4 +1,4 @@
-"""What decides how fast a network is here: the processor, its threads, and the versions of what computes."""
+"""What the speed of a network depends on: the processor, its features and threads, and the versions of torch and OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def cpu_flags() -> set[str]:
-    """What the processor can do, in Linux' words; empty elsewhere."""
+    """The processor's feature flags as Linux names them; empty on other systems."""
     return set(_cpuinfo("flags").split())
 
 
 def native_bf16(device: torch.device) -> str:
-    """Why bf16 is fast on `device`; empty where it is emulated, and slow."""
+    """Why bf16 is fast on `device`, for the user; empty where it is emulated and slow."""
     if device.type == "cuda":
         return "the GPU has it" if torch.cuda.get_device_capability(device)[0] >= 8 else ""
     if device.type == "cpu" and (flags := cpu_flags() & BF16_FLAGS):
@@ -36,15 +36,15 @@ def has_openvino() -> bool:
 
 
 @functools.cache
-def openvino() -> Any:
-    """The module `openvino`, imported so that neither the import nor a conversion is reported to anyone."""
+def import_openvino() -> Any:
+    """The module `openvino`, with its telemetry off for the import and for conversions."""
     with telemetry.disabled():
         importlib.import_module("openvino.tools.ovc")  # which converts
         return importlib.import_module("openvino")
 
 
-def identity(device: torch.device) -> dict[str, str | int]:
-    """All that a measured speed depends on beside the network."""
+def describe(device: torch.device) -> dict[str, str | int]:
+    """What a measured speed depends on besides the network, for a report."""
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpuinfo("model name")
     return {
         "device": f"{device.type} {chip or platform.processor()}",

@@ -1,7 +1,7 @@
-"""A folded network in OpenVINO's own form, kept on the disk: converting takes seconds, reading it again far less.
+"""Disk cache of networks that were converted to OpenVINO: converting takes seconds, reading them again far less.
 
-A file is named by the weights, by the code of every module that computes with them, by the shape of the images and by the
-versions of what converts; so a network that was trained further is another file. What is in a file is data and no code.
+The name of a file is a hash of the weights, the source code of all modules of the network, the shape of the images and the
+versions of torch and OpenVINO. A file contains data and no code.
 """
 
 from __future__ import annotations
@@ -24,111 +24,111 @@ from resnets.atomic_write import replace_file
 from resnets.errors import JobError
 from resnets.files import cache_dir
 from resnets.inference import fold_batchnorm, hardware
-from resnets.inference.fold_batchnorm import Body
+from resnets.inference.fold_batchnorm import PooledBackbone
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 
-LIMIT_BYTES = 2 * 10**9  # of all kept networks; beyond it those that were used least recently go
+MAX_BYTES = 2 * 10**9  # of all cached networks; beyond it, the least recently used ones are removed
 SUFFIX = ".safetensors"
 
 
-def model(net: ResNet, shape: tuple[int, ...]) -> Any:
-    """The body of `net`, norms folded, as an `openvino.Model` for images of `shape` (N, C, h, w), in float32."""
-    openvino = hardware.openvino()
-    known = name(net, shape)
-    path = home() / f"{known}{SUFFIX}"
-    if known and (kept := _read(path)):
-        text, weights = kept
-        with contextlib.suppress(RuntimeError):  # OpenVINO's word for what it cannot read
-            return core().read_model(text, openvino.Tensor(weights))
-    body = fold_batchnorm.fold(Body(net)).requires_grad_(False).float()
+def load_or_convert(net: ResNet, shape: tuple[int, ...]) -> Any:
+    """The backbone of `net`, norms folded, as an `openvino.Model` for images of `shape` (N, C, h, w), in float32."""
+    openvino = hardware.import_openvino()
+    key = cache_key(net, shape)
+    path = converted_dir() / f"{key}{SUFFIX}"
+    if key and (cached := _load(path)):
+        xml, weights = cached
+        with contextlib.suppress(RuntimeError):  # which OpenVINO raises for what it cannot read
+            return core().read_model(xml, openvino.Tensor(weights))
+    backbone = fold_batchnorm.fold(PooledBackbone(net)).requires_grad_(False).float()
     with torch.no_grad():
-        made = openvino.convert_model(torch.export.export(body, (torch.zeros(shape),)))
-    if known:
-        _keep(path, made)
-    return made
+        converted = openvino.convert_model(torch.export.export(backbone, (torch.zeros(shape),)))
+    if key:
+        _store(path, converted)
+    return converted
 
 
 @functools.cache
 def core() -> Any:
-    """OpenVINO's, one for the whole process.
+    """The OpenVINO core, one for the whole process.
 
-    Each loads a plugin that gives the process another stack for signals, and takes it away again at its end. Where several end
-    in another order than the reverse, the stack that is left is gone, and the next signal (Ctrl-C, or a child that ends)
-    kills the process with a segmentation fault (openvino 2026.4).
+    Each core loads a plugin that sets another signal stack and restores the former one when it is destroyed. If several cores
+    are not destroyed in reverse order, a freed signal stack remains set, and the next signal (Ctrl-C, or the end of a child
+    process) crashes the process with a segmentation fault (openvino 2026.4).
     """
-    openvino = hardware.openvino()
+    openvino = hardware.import_openvino()
     return openvino.Core()
 
 
-def home() -> Path:
+def converted_dir() -> Path:
     """The folder of the converted networks; it can be removed at any time."""
     return cache_dir() / "openvino"
 
 
-def name(net: ResNet, shape: tuple[int, ...]) -> str:
-    """What the file of `net` is called; empty where what it computes cannot be told from its tensors, settings and code."""
-    openvino = hardware.openvino()
-    made = hashlib.sha256(repr((shape, torch.__version__, openvino.__version__)).encode())
-    code = {fold_batchnorm.__name__, __name__}  # the two that make one graph of the modules
-    for place, module in net.named_modules():
+def cache_key(net: ResNet, shape: tuple[int, ...]) -> str:
+    """The name of the file of `net`; empty where its tensors, settings and source code do not determine what it computes."""
+    openvino = hardware.import_openvino()
+    digest = hashlib.sha256(repr((shape, torch.__version__, openvino.__version__)).encode())
+    sources = {fold_batchnorm.__name__, __name__}  # which make one graph of the modules
+    for path, module in net.named_modules():
         settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         if module._forward_hooks or module._forward_pre_hooks or any(map(torch.is_tensor, settings.values())):
             return ""
-        made.update(f"{place} {type(module).__qualname__} {settings}".encode())
-        code |= {parent.__module__ for parent in type(module).__mro__ if parent is not object}
+        digest.update(f"{path} {type(module).__qualname__} {settings}".encode())
+        sources |= {parent.__module__ for parent in type(module).__mro__ if parent is not object}
     try:
-        for module_name in sorted(code):
-            made.update(Path(str(sys.modules[module_name].__file__)).read_bytes())
+        for module_name in sorted(sources):
+            digest.update(Path(str(sys.modules[module_name].__file__)).read_bytes())
     except (OSError, AttributeError, KeyError):
         return ""
-    for place, tensor in (*net.named_parameters(), *net.named_buffers()):
-        made.update(f"{place} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        made.update(tensor.detach().contiguous().numpy().data)
-    return made.hexdigest()[:32]
+    for tensor_name, tensor in (*net.named_parameters(), *net.named_buffers()):
+        digest.update(f"{tensor_name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().numpy().data)
+    return digest.hexdigest()[:32]
 
 
-def _read(path: Path) -> tuple[bytes, np.ndarray] | None:
-    """OpenVINO's XML and its weights in bytes; None when there is no such file, or it is damaged."""
+def _load(path: Path) -> tuple[bytes, np.ndarray] | None:
+    """OpenVINO's XML and the weights as bytes; None if there is no such file or it is damaged."""
     try:
         with safe_open(path, framework="np") as file:
-            text = (file.metadata() or {}).get("xml", "").encode()
+            xml = (file.metadata() or {}).get("xml", "").encode()
             weights = file.get_tensor("weights")
-            if (file.metadata() or {}).get("sha256") != _digest(text, weights):
+            if (file.metadata() or {}).get("sha256") != _digest(xml, weights):
                 return None
     except (OSError, SafetensorError):
         return None
-    with contextlib.suppress(OSError):  # another user's, or on a disk that is read only
+    with contextlib.suppress(OSError):  # it belongs to another user, or the disk is read-only
         os.utime(path)
-    return text, weights
+    return xml, weights
 
 
-def _keep(path: Path, made: Any) -> None:
-    """Where it cannot be kept, it is converted again the next time."""
-    openvino = hardware.openvino()
-    # On a full disk openvino raises RuntimeError, and safetensors an error of its own.
+def _store(path: Path, converted: Any) -> None:
+    """Write it to the cache. Where that fails, it will be converted again the next time."""
+    openvino = hardware.import_openvino()
+    # On a full disk, OpenVINO raises RuntimeError and safetensors an error of its own.
     problems = (OSError, JobError, RuntimeError, SafetensorError)
     with contextlib.suppress(*problems), tempfile.TemporaryDirectory(prefix="resnets-") as folder:
-        text, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
-        openvino.serialize(made, text, weights)
-        xml, values = text.read_bytes(), np.fromfile(weights, np.uint8)
+        xml_file, weights_file = Path(folder, "model.xml"), Path(folder, "model.bin")
+        openvino.serialize(converted, xml_file, weights_file)
+        xml, weights = xml_file.read_bytes(), np.fromfile(weights_file, np.uint8)
         with replace_file(path) as temporary:
-            metadata = {"xml": xml.decode(), "sha256": _digest(xml, values)}
-            safetensors.numpy.save_file({"weights": values}, temporary, metadata=metadata)
-        log(f"  the converted network is kept for the next time: {len(values) / 1e6:,.1f} MB in '{home()}'")
-        _limit()
+            metadata = {"xml": xml.decode(), "sha256": _digest(xml, weights)}
+            safetensors.numpy.save_file({"weights": weights}, temporary, metadata=metadata)
+        log(f"  the converted network is cached for the next time: {len(weights) / 1e6:,.1f} MB in '{converted_dir()}'")
+        _evict()
 
 
-def _limit() -> None:
-    """Remove what was used least recently, until the rest stays within the limit."""
-    taken = 0
-    for path in sorted(home().glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        taken += path.stat().st_size
-        if taken > LIMIT_BYTES:
+def _evict() -> None:
+    """Remove the least recently used files until the rest is within the limit."""
+    total = 0
+    for path in sorted(converted_dir().glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        total += path.stat().st_size
+        if total > MAX_BYTES:
             path.unlink()
 
 
-def _digest(text: bytes, weights: np.ndarray) -> str:
-    made = hashlib.sha256(text)
-    made.update(weights.data)
-    return made.hexdigest()
+def _digest(xml: bytes, weights: np.ndarray) -> str:
+    digest = hashlib.sha256(xml)
+    digest.update(weights.data)
+    return digest.hexdigest()

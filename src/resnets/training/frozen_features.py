@@ -25,7 +25,7 @@ from resnets.data.loading import loader, ram_cache
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
 from resnets.data.loading.loader import EvalLoader
 from resnets.data.loading.worker_processes import Batch
-from resnets.inference.model_runner import Runner
+from resnets.inference.model_runner import ModelRunner
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
 from resnets.training.optimization import freeze
@@ -223,7 +223,7 @@ def _compute(context: TrainContext, views: int) -> Features:
     count, batch = len(train_data.paths), EVAL_BATCH
     was_training = context.net.training
     # In fp32 whatever the precision of the training is: the head learns from these numbers in every epoch.
-    runner = Runner(context.net.eval(), precision="fp32")
+    runner = ModelRunner(context.net.eval(), precision="fp32")
     job = runner.job(views * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
     train = torch.empty(views, count, context.net.head.in_features)
     own = train_data.plan

@@ -87,7 +87,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
     with pytest.raises(end), main._ended_by_signals():
         (bench._print_json if as_json else bench._print_table)(facts, measured())
     shown.append(capsys.readouterr().out)
-    assert "Batch 16: stay with the reference" in shown[1]
+    assert "Batch 16: use the reference" in shown[1]
     if as_json:
         found = json.loads("".join(shown))
         assert (found["complete"], len(found["rows"])) == (False, 1)

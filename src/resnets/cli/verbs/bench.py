@@ -38,7 +38,7 @@ def bench(
     precision: Annotated[str, typer.Option(help="all, fp32 or bf16.")] = "all",
     batch: Annotated[str, typer.Option(help="Images that go through together; 1,16 measures both.")] = "16",
     imgsz: Annotated[int | None, typer.Option(help="Side in pixels.  [default: the model's own]")] = None,
-    seconds: Annotated[float, typer.Option(help="Of measuring for each row; making it ready comes on top.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Of measuring for each row; building the backend comes on top.")] = 3.0,
     threads: Annotated[int | None, typer.Option(help="Of the processor.  [default: all]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -58,13 +58,13 @@ def bench(
         torch.set_num_threads(threads)
     name = str(choose_device.select_device(device).value)
     sizes, precisions = _sizes(batch), _precisions(precision)
-    wanted = measure.names(backends, torch.device(name))
-    if precision == "bf16" and not wanted:
+    names = measure.parse_backends(backends, torch.device(name))
+    if precision == "bf16" and not names:
         raise UserError(f"`precision=bf16` has no effect with `backends={backends}`: the reference computes in fp32.")
     net, images, origin = _loaded(model, imgsz, max(IMAGES, *sizes), name)
-    facts = {"model": model, "weights": origin, "imgsz": images.shape[-1], **hardware.identity(torch.device(name))}
+    facts = {"model": model, "weights": origin, "imgsz": images.shape[-1], **hardware.describe(torch.device(name))}
     measured = itertools.chain.from_iterable(
-        measure.rows(net, images, wanted=wanted, precisions=precisions, batch=size, seconds=seconds) for size in sizes
+        measure.measure(net, images, names=names, precisions=precisions, batch=size, seconds=seconds) for size in sizes
     )
     (_print_json if as_json else _print_table)(facts, measured)
 
@@ -96,7 +96,7 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
     from resnets.data.datasets import shapes
     from resnets.data.image.preprocess import Preprocess
     from resnets.errors import UserError
-    from resnets.inference.benchmark import settle
+    from resnets.inference.benchmark import calibrate_batch_norms_
     from resnets.models import zoo
     from resnets.models.resnet import check_size
     from resnets.tasks.classification import load
@@ -118,14 +118,14 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
         raise UserError(str(error)) from error
     net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     if random:
-        net = settle(net, images[:IMAGES].to(device))
+        net = calibrate_batch_norms_(net, images[:IMAGES].to(device))
     return net, images, "random" if random else model
 
 
 def _print_table(facts: dict[str, Any], measured: Iterable[Row]) -> None:
     """A line for each row as soon as it is there; in the end, what to take."""
     from resnets.cli.argument_names import as_flags
-    from resnets.inference.benchmark import advice
+    from resnets.inference.benchmark import recommend
 
     side, random = facts["imgsz"], facts["weights"] == "random"
     _echo(f"{facts['model']}{' with random weights' if random else ''}, images of {side}x{side}")
@@ -139,7 +139,7 @@ def _print_table(facts: dict[str, Any], measured: Iterable[Row]) -> None:
     finally:
         if rows:
             _echo(LEGEND)
-            for sentence in advice(rows):
+            for sentence in recommend(rows):
                 _echo(as_flags(sentence))
             if random:
                 _echo(RANDOM)
@@ -150,7 +150,7 @@ def _line(row: Row) -> str:
     if row.agreement is None:
         return f"{start}  {row.failure}"
     choose_device, other = map(_digits, (row.images_per_second, row.reference_per_second))
-    ratios = (f"{row.times_reference:.2f}", "-".join(f"{end:.2f}" for end in row.spread))
+    ratios = (f"{row.speedup:.2f}", "-".join(f"{end:.2f}" for end in row.spread))
     cells = (
         choose_device,
         other,
@@ -176,7 +176,7 @@ def _echo(text: str) -> None:
 def _print_json(facts: dict[str, Any], measured: Iterable[Row]) -> None:
     """One object, written piece by piece; it is whole, and says "complete": false, where the measurement was broken off."""
     from resnets.cli.argument_names import as_flags
-    from resnets.inference.benchmark import advice
+    from resnets.inference.benchmark import recommend
 
     rows: list[Row] = []
     complete = False
@@ -188,5 +188,5 @@ def _print_json(facts: dict[str, Any], measured: Iterable[Row]) -> None:
             output.echo(textwrap.indent(json.dumps(row.to_dict(), indent=2), "    "), end="")
         complete = True
     finally:
-        end = {"complete": complete, "advice": [as_flags(each) for each in advice(rows)]}
+        end = {"complete": complete, "recommend": [as_flags(each) for each in recommend(rows)]}
         output.echo("\n  ],\n" + json.dumps(end, indent=2).removeprefix("{\n"))

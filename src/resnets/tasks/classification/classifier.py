@@ -16,7 +16,7 @@ from resnets.data.image.decode import upright
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
-from resnets.inference.model_runner import Job, Runner
+from resnets.inference.model_runner import Job, ModelRunner
 from resnets.models.resnet import ResNet, check_size
 from resnets.models.spec import ResNetSpec
 from resnets.tasks.classification.prediction import Prediction
@@ -67,7 +67,7 @@ class Classifier:
         self.device = torch.device(device)
         self.name = name or (spec.name if spec else type(net).__name__)
         self.dtype = next(net.parameters()).dtype
-        self.runner = Runner(self.net, backend, precision)
+        self.runner = ModelRunner(self.net, backend, precision)
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size

@@ -13,7 +13,6 @@ from torch import Tensor
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError, format_list, suggestion
-from resnets.inference.fold_batchnorm import classify
 from resnets.inference.model_runner import Job
 from resnets.progress import log, progress_bar
 from resnets.tasks.classification import test_time_augmentation
@@ -141,7 +140,7 @@ def evaluate_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: T
     assert len(pooled) == len(samples), (len(pooled), len(samples))
     head = classifier.net.head
     with torch.inference_mode():
-        logits = classify(head, pooled.to(head.fc.weight.device)).float().cpu()
+        logits = head(pooled.to(head.fc.weight.device)).float().cpu()
     for sample, row in zip(samples, logits, strict=True):
         check_finite(row, sample.path)
     return Predictions(
