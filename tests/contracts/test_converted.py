@@ -157,7 +157,7 @@ def test_timm(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None
     again = load(out)  # and comes back with all that it had but the temperature, which is in the weights now
     back = again.checkpoint
     assert (back.classes, back.temperature, again.carried) == (NAMES, 1.0, True)
-    assert dataclasses.replace(back.preprocess, draft=True) == checkpoint.preprocess
+    assert dataclasses.replace(back.preprocess, fast_jpeg=True) == checkpoint.preprocess
     agree(ours(back, files), checkpoint, files)
 
 

@@ -105,7 +105,7 @@ def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
     assert first == second
     assert isinstance(made.val, frozen_features.CachedValFeatures)
     with torch.no_grad():
-        wanted = torch.cat([made.net.eval().forward_pooled(images) for _, images in made.val.images.once()])
+        wanted = torch.cat([made.net.eval().forward_pooled(images) for _, images in made.val.images.iter_uncached()])
     torch.testing.assert_close(made.val.vectors, wanted, rtol=1e-4, atol=1e-5)
 
 

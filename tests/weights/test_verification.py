@@ -76,7 +76,7 @@ def test_images_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Path
     found = verify(file, tmp_path / "o.safetensors", images=[str(tmp_path / "photos")], imgsz=64)
     assert found.within()
     assert found.comparisons[0].images == 3
-    preprocess = checkpoints.read(tmp_path / "o.safetensors").preprocess.at(64)
+    preprocess = checkpoints.read(tmp_path / "o.safetensors").preprocess.with_size(64)
     image = preprocess.load(tmp_path / "photos" / "3.png")
     assert image.shape == (3, 64, 64)
     with pytest.raises(UserError, match="no folder"):

@@ -107,7 +107,7 @@ class CachedTrainFeatures:
     def paths(self) -> Sequence[str]:
         return self.train_data.paths
 
-    def batches(self, start: EpochStep, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
+    def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """As `Feed.batches`."""
         self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
         for epoch, step, numbers in self.plan.batches(start):
@@ -117,7 +117,7 @@ class CachedTrainFeatures:
             numbers, rows = self._rows(epoch, step, numbers)
             vectors = self.vectors[epoch % len(self.vectors)][rows]
             yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
-        for batch in self.train_data.batches(EpochStep(epoch, step), waiting):
+        for batch in self.train_data.batches(EpochStep(epoch, step), on_wait):
             self.epoch = batch.epoch
             yield batch
 
@@ -131,7 +131,7 @@ class CachedTrainFeatures:
         order = self._order(epoch % len(self.vectors))
         if self.plan.weights is None:
             return numbers, order[numbers]
-        again = epoch_indices(self.plan.count, seed=self.plan.seed, epoch=epoch)[positions]
+        again = epoch_indices(self.plan.num_images, seed=self.plan.seed, epoch=epoch)[positions]
         return order[again], again
 
     def _order(self, view: int) -> Tensor:
@@ -177,7 +177,7 @@ class _CompleteEpoch(BatchPlan):
     by_number: bool = False
 
     def batches(self, start: EpochStep) -> Iterator[tuple[int, int, Tensor]]:
-        numbers = torch.arange(self.count) if self.by_number else self.epoch_indices(start.epoch)
+        numbers = torch.arange(self.num_images) if self.by_number else self.epoch_indices(start.epoch)
         for step, batch in enumerate(numbers.split(self.batch)):
             yield start.epoch, step, batch
 
@@ -237,7 +237,7 @@ def _compute(context: TrainContext, views: int) -> Features:
         train[view, positions] = job.forward_pooled(images).cpu()
     val = torch.empty(len(context.val_labels), context.net.head.in_features)
     if context.val is not None:
-        for start, images in context.val.once():
+        for start, images in context.val.iter_uncached():
             val[start : start + len(images)] = job.forward_pooled(images).cpu()
     context.net.train(was_training)
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))

@@ -77,13 +77,13 @@ def _explain_worker_errors(folder: Path) -> Iterator[None]:
 def _batches(context: TrainContext, place: EpochStep, received: list[int]) -> Generator[Batch, None, None]:
     """The batches; a signal ends the wait for one that does not come."""
 
-    def waiting() -> None:
+    def on_wait() -> None:
         if received and ranks.world_size() > 1:
             raise KeyboardInterrupt  # the others wait for this step, and could not save with this process
         if received:
             raise Interrupted
 
-    yield from context.train_data.batches(place, waiting)
+    yield from context.train_data.batches(place, on_wait)
 
 
 def _train_epoch(

@@ -138,7 +138,7 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
     """The weights that the run began from; where their file is gone and a state is there, without their values."""
     if recipe.model.weights == "none":
         return None
-    facts = ancestry.facts(run)
+    facts = ancestry.read_parent_facts(run)
     if Path(recipe.model.weights).exists() or not (facts and state_file.list_states(run / "state")):
         return resolve.read(recipe.model.weights)
     spec = ResNetSpec.from_dict(facts["spec"])
@@ -167,7 +167,7 @@ def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
         known = run_dir.read_environment(run).get("parent_sha256")
         there = known is None or Path(recipe.model.weights).exists()
         facts["parent_sha256"] = sha256(resolve.locate(recipe.model.weights)) if there else known
-        if origin := ancestry.facts(run).get(ORIGIN):
+        if origin := ancestry.read_parent_facts(run).get(ORIGIN):
             facts[origins.PARENT] = origin
     return facts
 

@@ -124,7 +124,9 @@ def train(
                 resume_run.save_split(run, dataset)
                 if parent is not None:
                     path = resolve.locate(builder.recipe.model.weights)
-                    ancestry.write(run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path))
+                    ancestry.write_parent_lineage(
+                        run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
+                    )
                 run_dir.write_recipe(run, builder.recipe, builder.origins)  # the last thing that a resumed run needs
             attempt.save_run_dir(run)
             return _run(run, builder.recipe, dataset, parent)
@@ -233,14 +235,16 @@ def _read_parent(name: str) -> Checkpoint | None:
 def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
     if parent is None:
         return Lineage()
-    return ancestry.of(resolve.locate(recipe.model.weights), parent.provenance)
+    return ancestry.lineage_of(resolve.locate(recipe.model.weights), parent.provenance)
 
 
 def _log_seen(past: Lineage, dataset: Dataset) -> None:
     """Say what the weights have learned from of the images that will judge the run."""
     for part in ("val", "test"):
-        if part in dataset.splits and (notice := past.notice(dataset.subset(part), "the weights", SPLIT_NAMES[part])):
-            log(f"warning: {notice}" if past.seen(dataset.subset(part)) else notice)
+        if part in dataset.splits and (
+            notice := past.seen_message(dataset.subset(part), "the weights", SPLIT_NAMES[part])
+        ):
+            log(f"warning: {notice}" if past.count_seen(dataset.subset(part)) else notice)
 
 
 def _run(
@@ -275,9 +279,11 @@ def _run(
     if not distributed.is_main():
         return TrainResult(run, {})
     folds = state.crossfit
-    past = ancestry.read(run, begun_from_weights=recipe.model.weights != "none")
+    past = ancestry.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
     judges = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
-    notices = [past.notice(samples, "the weights at the beginning", SPLIT_NAMES[name]) for name, samples in judges[:1]]
+    notices = [
+        past.seen_message(samples, "the weights at the beginning", SPLIT_NAMES[name]) for name, samples in judges[:1]
+    ]
     metrics = final_evaluation.evaluate_run(
         run,
         dataset.subset("val") if "val" in dataset.splits else [],

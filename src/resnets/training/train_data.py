@@ -51,8 +51,8 @@ class TrainData:
         self.labels = self.label_indices(samples)
         self.weights, draw = self._weights(samples)
         batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
-        blocks = samples.shard_sizes if isinstance(samples, IndexedSamples) else None
-        self.plan = BatchPlan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), blocks)
+        shard_sizes = samples.shard_sizes if isinstance(samples, IndexedSamples) else None
+        self.plan = BatchPlan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), shard_sizes)
         self.batch_transform = augmentation.BatchCropFlip(
             len(samples),
             seed=recipe.seed,
@@ -86,13 +86,13 @@ class TrainData:
         counted = rarity if balance == "loss" else own
         return (counted / counted.mean()).float(), None
 
-    def batches(self, start: EpochStep, waiting: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
-        """Endless batches of uint8 images from `start` on; `waiting` as in `loader.varied`."""
+    def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
+        """Endless batches of uint8 images from `start` on; `on_wait` as in `loader.train_batches`."""
         if self.stacked_images is not None:
             return loader.tensor_batches(self.stacked_images, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
         return loader.train_batches(
-            self.images, self.plan, self.image_transform(), start=start, workers=workers, pinned=pinned, waiting=waiting
+            self.images, self.plan, self.image_transform(), start=start, workers=workers, pinned=pinned, on_wait=on_wait
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
@@ -164,7 +164,7 @@ def _cache_images(
     small = f"to decode less in each epoch, write them smaller once: resnets data shard {part.location} SHARDS --resize {side}"
     decision = ram_cache.decide_cache(part.cache, images, advice="" if isinstance(samples, IndexedSamples) else small)
     log(f"  {decision}")
-    return ram_cache.CachedImages(images, size=size) if decision.where == "ram" else images
+    return ram_cache.CachedImages(images, size=size) if decision.mode == "ram" else images
 
 
 def _divisible_batch(batch: int) -> int:
@@ -191,7 +191,7 @@ def input_preprocess(recipe: Recipe, parent: Preprocess | None = None) -> Prepro
     if part.normalize == "weights":
         if parent is None:
             raise UserError("data.normalize=weights needs `weights`; without them take imagenet or channel.")
-        model = parent.at(side)
+        model = parent.with_size(side)
     elif part.normalize in ("caffe", "tf"):
         model = Preprocess.caffe(side) if part.normalize == "caffe" else Preprocess.tf(side)
     elif part.normalize == "raw":
@@ -216,4 +216,4 @@ def _add_statistics(preprocess: Preprocess, kind: str, images: ram_cache.Images,
 
 def _resize_and_crop(path: str, *, preprocess: Preprocess) -> np.ndarray:
     """The image as the network will see it, but uint8 and not yet normalized."""
-    return preprocess.framed(preprocess.read(path))
+    return preprocess.resize_crop(preprocess.read(path))

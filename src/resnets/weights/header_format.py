@@ -23,7 +23,7 @@ _RENAMED = {
         "stem_raw": "stem_preact",
         "hidden": "head_hidden_dim",
     },
-    "preprocess": {"colour": "color"},
+    "preprocess": {"colour": "color", "draft": "fast_jpeg"},
     "provenance": {"licence": "license"},
 }
 # Values that had another name, by section and (new) field.

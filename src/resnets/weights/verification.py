@@ -148,7 +148,7 @@ def verify(
     for (path, source), (_, other) in zip(sources, reversed(sources), strict=True):
         preprocess = _preprocess(path, source, other, notes)
         if imgsz is not None:
-            preprocess = preprocess.at(imgsz)
+            preprocess = preprocess.with_size(imgsz)
             notes.append(
                 f"`imgsz={imgsz}`: resnets prepared all images, so that no library's own preprocessing was compared"
             )

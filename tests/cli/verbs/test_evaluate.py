@@ -191,7 +191,7 @@ def test_images_that_chose_the_epoch_are_said_to_have_done_so(
 
 def test_each_of_two_models_has_its_own_view(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = checkpoints.read(TWO)
-    checkpoints.save(Path("large.safetensors"), replace(other, preprocess=other.preprocess.at(64)))
+    checkpoints.save(Path("large.safetensors"), replace(other, preprocess=other.preprocess.with_size(64)))
     assert evaluate(ONE, "large.safetensors", "data", "--compare") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "one: one view of 32x32; large: one view of 64x64" in shown

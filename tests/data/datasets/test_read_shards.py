@@ -233,7 +233,7 @@ def test_copies_and_groups_are_known_and_copied_along(divided: Dataset, tmp_path
         assert [each.sha256 for each in after] == [sha256(each.path) for each in found]
         assert [each.group is None for each in after] == [False] * 4 + [True] * 3
         weights = seen_in_training.Lineage(frozenset(sha256(each.path) for each in found[:2]))
-        assert weights.seen(after) == 3
+        assert weights.count_seen(after) == 3
 
 
 def test_shards_of_an_earlier_version_are_read(copied: Path) -> None:
@@ -245,7 +245,7 @@ def test_shards_of_an_earlier_version_are_read(copied: Path) -> None:
     stored = open_dataset.read(copied).samples
     assert stored[0].sha256 is stored[0].group is None
     assert unit_indices(stored).tolist() == list(range(COUNT))
-    assert "earlier version" in seen_in_training.Lineage(frozenset("a")).notice(stored, "x", "val")
+    assert "earlier version" in seen_in_training.Lineage(frozenset("a")).seen_message(stored, "x", "val")
 
 
 def test_changed_files_are_refused(copied: Path) -> None:
@@ -297,17 +297,19 @@ def test_weights_trained_on_shards_have_learned_from_their_images(
     (run / "recipe.toml").write_text(f"[data]\nlocation = {json.dumps(str(copied))}\n")
     shutil.copy(copied / "shards.json", run)
     best, origin = run / "weights" / "best.safetensors", {"split_sha256": sha256(run / "shards.json")}
-    found = seen_in_training.of(best, origin)
-    assert (found.gap, found.seen(divided.samples), found.seen(divided.subset("val"))) == (
+    found = seen_in_training.lineage_of(best, origin)
+    assert (found.gap, found.count_seen(divided.samples), found.count_seen(divided.subset("val"))) == (
         "",
         len(divided.subset("train")),
         0,
     )
-    assert found.seen(open_dataset.read(copied).samples) == len(divided.subset("train"))
-    assert "is not the one by which" in seen_in_training.of(best, {"split_sha256": "0"}).gap
+    assert found.count_seen(open_dataset.read(copied).samples) == len(divided.subset("train"))
+    assert "is not the one by which" in seen_in_training.lineage_of(best, {"split_sha256": "0"}).gap
     facts = json.loads((copied / "shards.json").read_text())
     (copied / "shards.json").write_text(json.dumps(facts, indent=1))
-    assert "are no longer those that they were trained on" in seen_in_training.of(best, origin).gap
+    assert "are no longer those that they were trained on" in seen_in_training.lineage_of(best, origin).gap
     shutil.rmtree(copied)
-    assert seen_in_training.of(best, origin).gap == "the shards that they were trained on are not where they were"
-    assert seen_in_training.of(best, origin).seen(divided.samples) is None
+    assert (
+        seen_in_training.lineage_of(best, origin).gap == "the shards that they were trained on are not where they were"
+    )
+    assert seen_in_training.lineage_of(best, origin).count_seen(divided.samples) is None

@@ -159,7 +159,7 @@ def test_pad_keeps_the_whole_image():
     value = Preprocess(
         size=(60, 60), resize="pad", background=(9, 99, 199), interpolation="nearest", mean=(0,) * 3, std=(1,) * 3
     )
-    found = value.framed(np.full((30, 60, 3), 200, np.uint8))
+    found = value.resize_crop(np.full((30, 60, 3), 200, np.uint8))
     assert (found[15:45] == 200).all()
     assert (found[:15] == (9, 99, 199)).all()
     assert (found[45:] == (9, 99, 199)).all()
@@ -182,8 +182,8 @@ def test_a_mean_image():
     image = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     wanted = image.transpose(2, 0, 1) / 255 - mean
     assert np.abs(value(image).numpy() - wanted).max() < 1e-6
-    assert value.at(12).size == (12, 12)
-    assert len(value.at(12).mean) == 3 * 12 * 12
+    assert value.with_size(12).size == (12, 12)
+    assert len(value.with_size(12).mean) == 3 * 12 * 12
 
 
 def test_normalize_takes_batches_of_any_type():
@@ -199,7 +199,7 @@ def test_normalize_takes_batches_of_any_type():
     [
         Preprocess(), Preprocess.imagenet(180), Preprocess.caffe(), Preprocess.tf(64),
         Preprocess.plain(32, (0.5,) * 3, (0.2,) * 3),
-        Preprocess(size=(30, 40), resize="pad", color="gray", mean=(0.1,), std=(0.3,), background=(1, 2, 3), draft=False),
+        Preprocess(size=(30, 40), resize="pad", color="gray", mean=(0.1,), std=(0.3,), background=(1, 2, 3), fast_jpeg=False),
     ],
 )  # fmt: skip
 def test_json_and_back(value):
@@ -238,8 +238,8 @@ def test_a_header_with_an_unknown_or_unfit_setting():
         Preprocess.from_dict({"siez": [1, 1]})
     with pytest.raises(UserError, match="cannot have size='large'"):
         Preprocess.from_dict({"size": "large"})
-    with pytest.raises(UserError, match="cannot have draft=1"):
-        Preprocess.from_dict({"draft": 1})
+    with pytest.raises(UserError, match="cannot have fast_jpeg=1"):
+        Preprocess.from_dict({"fast_jpeg": 1})
 
 
 @pytest.mark.parametrize("size", [(200_000, 1), (1, 200_000), (60_000, 4)])
@@ -289,8 +289,8 @@ def test_what_is_no_image_is_told_what_is(wrong, message):
 
 
 def test_at_another_side():
-    assert Preprocess.imagenet(224).at(112) == Preprocess.imagenet(112)
-    assert Preprocess.caffe(224).at(64) == Preprocess.caffe(64)
+    assert Preprocess.imagenet(224).with_size(112) == Preprocess.imagenet(112)
+    assert Preprocess.caffe(224).with_size(64) == Preprocess.caffe(64)
 
 
 # ---- decoding at a smaller scale, which is quicker and changes the result a little -----------------------------------------
@@ -300,10 +300,10 @@ MEAN_LIMIT, MOST_LIMIT = 2.0, 40.0
 
 
 def _drafted(content: bytes) -> torch.Tensor:
-    """How far `draft` moves the pixels of the input, in steps of 0 to 255."""
+    """How far `fast_jpeg` moves the pixels of the input, in steps of 0 to 255."""
     plain = {"scale": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
     quick = Preprocess(**plain).load(content)
-    exact = Preprocess(**plain, draft=False).load(content)
+    exact = Preprocess(**plain, fast_jpeg=False).load(content)
     return (quick - exact).abs()
 
 

@@ -158,7 +158,7 @@ def test_evaluation_decodes_once_when_the_images_fit(images):
 
 def test_evaluation_that_happens_once_keeps_nothing(images):
     evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=1, memory=10**9)
-    assert [first for first, _ in evaluation.once()] == [0, 4, 8, 12]
+    assert [first for first, _ in evaluation.iter_uncached()] == [0, 4, 8, 12]
     Path(images.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
         list(evaluation)

@@ -58,17 +58,17 @@ def test_shrinking_keeps_the_image(lazy):
 
 def test_where_images_are_kept_and_why(lazy):
     large = ram_cache.decide_cache("auto", lazy, available=10**9, advice="make them smaller")
-    assert large.where == "ram"
+    assert large.mode == "ram"
     assert large.bytes == sum(lazy[number].nbytes for number in range(4))
     assert str(large).endswith("less than 40% of the 1.0 GB of memory that are free)")
     small = ram_cache.decide_cache("auto", lazy, available=large.bytes, advice="make them smaller")
-    assert small.where == "off"
+    assert small.mode == "off"
     assert re.search(r"MB, more than 40% .* that are free; make them smaller\)", str(small))
 
 
 def test_what_is_asked_for_is_done(lazy):
-    assert ram_cache.decide_cache("ram", lazy, available=0).where == "ram"
-    assert ram_cache.decide_cache("off", lazy, available=10**12).where == "off"
+    assert ram_cache.decide_cache("ram", lazy, available=0).mode == "ram"
+    assert ram_cache.decide_cache("off", lazy, available=10**12).mode == "off"
 
 
 def test_every_unreadable_image_is_named_at_once(lazy):

@@ -48,7 +48,7 @@ def test_the_wait_for_a_batch_can_be_ended(images, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(train_batches(images, BatchPlan(13, 4, seed=5), _stuck, workers=1, waiting=interrupted))
+        next(train_batches(images, BatchPlan(13, 4, seed=5), _stuck, workers=1, on_wait=interrupted))
 
 
 def test_a_killed_worker_is_one_line(images):

@@ -17,7 +17,7 @@ import numpy as np
 from resnets import ranks
 from resnets.data.check import near_duplicates
 from resnets.data.image.decode import DecodeError, ImageInfo, decode, decode_image, inspect
-from resnets.data.image.stored_bytes import opened, short
+from resnets.data.image.stored_bytes import open_image_file, short_reason
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError
 from resnets.progress import progress_bar
@@ -51,7 +51,7 @@ class FileResult:
 def inspect_file(path: str) -> FileResult:
     """Read and decode a whole file, once."""
     try:
-        with opened(path) as file:
+        with open_image_file(path) as file:
             content = file.read()
     except DecodeError as error:
         return FileResult(path, 0, "", error=error)
@@ -75,12 +75,12 @@ def verify_image(path: str) -> tuple[str, DecodeError | None]:
     It is decoded to its end, as training and evaluation decode it: what passes here fails nowhere later.
     """
     try:
-        with opened(path) as file:
+        with open_image_file(path) as file:
             content = file.read()
     except DecodeError as error:
         return "", error
     except OSError as error:
-        return "", DecodeError(path, "missing", f"cannot be read ({short(error)}); check the disk.")
+        return "", DecodeError(path, "missing", f"cannot be read ({short_reason(error)}); check the disk.")
     digest = hashlib.sha256(content).hexdigest()
     try:
         decode_image(content, name=path, min_side=VERIFY_SIDE)

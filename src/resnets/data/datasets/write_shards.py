@@ -24,7 +24,7 @@ from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, hash
 from resnets.data.image.decode import DecodeError, decode_image, inspect
 from resnets.data.image.formats import ALL_SUFFIXES
 from resnets.data.image.resizing import to_shorter_side
-from resnets.data.image.stored_bytes import opened
+from resnets.data.image.stored_bytes import open_image_file
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, UserError
 from resnets.files import sha256
@@ -135,7 +135,7 @@ class _Member(NamedTuple):
 
 
 def _read(sample: Sample, *, resize: int | None) -> _Member:
-    with opened(sample.path) as file:
+    with open_image_file(sample.path) as file:
         content = file.read()
     digest = bytes.fromhex(sample.sha256) if sample.sha256 else hashlib.sha256(content).digest()
     if resize is None or min(inspect(content, name=sample.path)[2:4]) <= resize:

@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from resnets.data.image import color
 from resnets.data.image.formats import GET_AGAIN, claimed_size, foreign, reader_of
-from resnets.data.image.stored_bytes import DecodeError, opened, short
+from resnets.data.image.stored_bytes import DecodeError, open_image_file, short_reason
 from resnets.errors import UserError
 
 # Pillow warns above this number; as RGB it is a quarter of a gigabyte.
@@ -120,7 +120,7 @@ def decode_image(
         return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
 
-def upright(
+def to_upright_rgb(
     image: Image.Image, *, name: str = "the image", background: tuple[int, int, int] = (255, 255, 255)
 ) -> Image.Image:
     """A Pillow image of any mode as RGB and turned as its EXIF data say: as `decode_image` gives it for a file.
@@ -155,12 +155,12 @@ def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: 
 def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, str]]:
     """The image with its header read, and its name for errors; the file is closed afterwards."""
     path = _called(source, name)
-    file = io.BytesIO(source) if isinstance(source, bytes) else opened(source, path)
+    file = io.BytesIO(source) if isinstance(source, bytes) else open_image_file(source, path)
     with file:
         try:
             head = file.read(256)
         except OSError as error:
-            raise DecodeError(path, "missing", f"cannot be read ({short(error)}); check the disk.") from error
+            raise DecodeError(path, "missing", f"cannot be read ({short_reason(error)}); check the disk.") from error
         if not head:
             raise DecodeError(path, "empty", f"is empty (0 bytes); {GET_AGAIN}")
         reader = reader_of(path, head)
@@ -204,9 +204,9 @@ def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") ->
             reason = "has more channels than red, green, blue and alpha; write three of them to a file of their own."
             raise DecodeError(path, "unsupported", reason) from error
         if any(words in str(error) for words in _UNSUPPORTED):
-            reason = f"is of a kind that is not read ({short(error)}); convert it to an ordinary JPEG or PNG."
+            reason = f"is of a kind that is not read ({short_reason(error)}); convert it to an ordinary JPEG or PNG."
             raise DecodeError(path, "unsupported", reason) from error
-        raise DecodeError(path, "truncated", f"{what} ({short(error)}); {GET_AGAIN}") from error
+        raise DecodeError(path, "truncated", f"{what} ({short_reason(error)}); {GET_AGAIN}") from error
 
 
 def _small_enough(path: str, size: tuple[int, int], max_pixels: int) -> None:

@@ -21,7 +21,7 @@ from PIL.TgaImagePlugin import TgaImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from resnets.data.image.stored_bytes import DecodeError, opened
+from resnets.data.image.stored_bytes import DecodeError, open_image_file
 from resnets.errors import LFS, LFS_POINTER
 
 # Of every format that is read somewhere; what of them this machine reads is `SUFFIXES`.
@@ -103,7 +103,7 @@ _PACKED = (
 def is_image(path: str | Path) -> bool:
     """Whether the first bytes of an ordinary file are those of a format that is read."""
     try:
-        with opened(path) as file:
+        with open_image_file(path) as file:
             return is_image_head(file.read(64))
     except (DecodeError, OSError):
         return False

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from resnets.data.image import resizing
-from resnets.data.image.decode import decode, decode_image, upright
+from resnets.data.image.decode import decode, decode_image, to_upright_rgb
 from resnets.errors import ImageError, UserError, suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
@@ -54,7 +54,7 @@ class Preprocess:
         mean, std: for each channel in the order of `color`: (value / scale - mean) / std. `mean` may also be a whole mean
             image (He et al. 2015): C * height * width numbers in the order channel, row, column.
         background: RGB, 0 to 255, behind transparent places and beside padded images.
-        draft: whether `load` and `read` decode a large JPEG at a half, a quarter or an eighth of its size, as long as twice
+        fast_jpeg: whether `load` and `read` decode a large JPEG at a half, a quarter or an eighth of its size, as long as twice
             the side that is needed remains, and 256 pixels. It saves two thirds of the time and changes the result a
             little; switch it off for exact equality with other libraries. Without `antialias` it is off.
     """
@@ -70,7 +70,7 @@ class Preprocess:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     background: tuple[int, int, int] = (255, 255, 255)
-    draft: bool = True
+    fast_jpeg: bool = True
 
     def __post_init__(self) -> None:
         _one_of("resize", self.resize, RESIZES)
@@ -160,7 +160,7 @@ class Preprocess:
         std = ", ".join(f"{value:g}" for value in self.std)
         return f"{shape}, {self.interpolation}, {self.color} / {self.scale:g}, mean {mean}, std {std}"
 
-    def at(self, side: int) -> Preprocess:
+    def with_size(self, side: int) -> Preprocess:
         """The same at squares of another side in pixels; the resize grows or shrinks along with it."""
         resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)
         mean = self.mean
@@ -207,7 +207,7 @@ class Preprocess:
         frames = [crop for side in (image, mirrored) for crop in resizing.five(side, self.size)]
         return self.normalize(torch.stack([resizing.planes(frame) for frame in frames]))
 
-    def framed(self, image: np.ndarray | Image.Image) -> np.ndarray:
+    def resize_crop(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Resized and cropped, not yet normalized: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
         frame = self._frame(self._checked(image))
         return frame.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
@@ -250,14 +250,14 @@ class Preprocess:
     def _enough(self) -> int | None:
         """The shorter side that a JPEG must keep when it is decoded at a smaller scale; None for its full size."""
         needed = self.shorter_side
-        if not self.draft or not self.antialias or needed is None:
+        if not self.fast_jpeg or not self.antialias or needed is None:
             return None
         return max(_DRAFT_MARGIN * needed, _DRAFT_SIDE)
 
     def _checked(self, image: np.ndarray | Image.Image) -> np.ndarray | Image.Image:
         """The array, or the Pillow image upright and as RGB."""
         if isinstance(image, Image.Image):
-            return upright(image, background=self.background)
+            return to_upright_rgb(image, background=self.background)
         if isinstance(image, str | bytes | Path):
             kind = type(image).__name__
             raise UserError(f"Received a {kind} where an image is wanted: `Preprocess.load` reads files.")

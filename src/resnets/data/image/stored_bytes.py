@@ -41,7 +41,7 @@ def tar_address(tar: str, offset: int, size: int, member: str) -> str:
     return f"{tar}@{offset}+{size}/{member}"
 
 
-def opened(source: str | Path, name: str | None = None) -> BinaryIO:
+def open_image_file(source: str | Path, name: str | None = None) -> BinaryIO:
     """The bytes of an image, to be read once, given its path or its address in a tar.
 
     Args:
@@ -67,7 +67,7 @@ def _stretch(tar: BinaryIO, offset: int, size: int, path: str, shown: str) -> by
         tar.seek(offset)
         return tar.read(size)
     except OSError as error:
-        raise DecodeError(path, "missing", f"cannot be read ({short(error)}); check the disk.") from error
+        raise DecodeError(path, "missing", f"cannot be read ({short_reason(error)}); check the disk.") from error
 
 
 def _file(source: str | Path, path: str) -> BinaryIO:
@@ -78,7 +78,7 @@ def _file(source: str | Path, path: str) -> BinaryIO:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DecodeError(path, "missing", "does not exist; check the path.") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = f"cannot be opened ({short(error)}); check the path and its rights."
+        reason = f"cannot be opened ({short_reason(error)}); check the path and its rights."
         raise DecodeError(path, "missing", reason) from error
     if stat.S_ISDIR(kind):
         raise DecodeError(path, "directory", "is a folder, not an image; name a file in it.")
@@ -86,7 +86,7 @@ def _file(source: str | Path, path: str) -> BinaryIO:
     raise DecodeError(path, "unsupported", "is a pipe or a device; copy its content to an ordinary file.")
 
 
-def short(error: BaseException) -> str:
+def short_reason(error: BaseException) -> str:
     """What went wrong, in the words of the system or the library, on one line of at most 100 letters."""
     text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
     return " ".join(text.split())[:100] or type(error).__name__

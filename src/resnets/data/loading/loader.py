@@ -98,7 +98,7 @@ def train_batches(
     start: EpochStep = EpochStep(),
     workers: int = 0,
     pinned: bool = False,
-    waiting: Callable[[], None] = lambda: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Generator[Batch, None, None]:
     """Training batches of images that are varied one by one, from `start` to the end of the plan, if it has one;
     `pinned` in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch
@@ -128,7 +128,7 @@ def train_batches(
     atexit.register(end)
     try:
         while True:
-            batch = next_batch(iterator, waiting)
+            batch = next_batch(iterator, on_wait)
             if batch is None:
                 return
             if isinstance(batch, str):
@@ -171,7 +171,7 @@ class EvalLoader:
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         kept: list[Tensor] = []
         whole = True
-        for first, images in self.once() if self._kept is None else self._numbered(self._kept):
+        for first, images in self.iter_uncached() if self._kept is None else self._numbered(self._kept):
             whole = whole and images.nbytes * len(self) <= self.memory
             if whole:
                 kept.append(images)

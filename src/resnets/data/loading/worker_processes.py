@@ -76,7 +76,7 @@ class WorkerError(JobError):
     """The processes that prepare images have died, or give none any more."""
 
 
-def next_batch(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> Batch | str | None:
+def next_batch(iterator: Iterator[Batch | str], on_wait: Callable[[], None]) -> Batch | str | None:
     """The next batch, for which `waiting` is called every few seconds; None at the end of a plan that ends.
 
     Raises:
@@ -93,7 +93,7 @@ def next_batch(iterator: Iterator[Batch | str], waiting: Callable[[], None]) -> 
         except RuntimeError as error:
             if "DataLoader timed out" not in str(error):
                 raise WorkerError(WORKER_DIED) if is_worker_death(error) else error from error
-            waiting()
+            on_wait()
             if time.monotonic() - begun > ranks.timeout_seconds():
                 raise WorkerError(
                     f"No images have come for {ranks.timeout_seconds() / 60:g} minutes: a process that prepares them is stuck, "

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.image.decode import upright
+from resnets.data.image.decode import to_upright_rgb
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
@@ -164,7 +164,7 @@ class Classifier:
         if isinstance(image, (str, Path)):
             return self.preprocess.load(image)
         if isinstance(image, Image.Image):
-            return self.preprocess(upright(image, name=name, background=self.preprocess.background))
+            return self.preprocess(to_upright_rgb(image, name=name, background=self.preprocess.background))
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             if image.ndim == 2:
                 image = np.repeat(image[:, :, None], 3, axis=2)

@@ -121,19 +121,19 @@ def run(
     dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].classes)
     prefer = ("val",) if calibrate else ("test", "val")
     lineages = [
-        (str(model), seen_in_training.of(file, each.provenance))
+        (str(model), seen_in_training.lineage_of(file, each.provenance))
         for model, file, each in zip(models, files, classifiers, strict=True)
     ]
     part, known = None, any(each.train for _, each in lineages)  # otherwise nothing asks for the images' content
     if known and len(files) > 1 and split is None and split_file is None and val_fraction is None:
         if not {"test", "val"} & set(dataset.splits):
-            dataset = replace(dataset, samples=seen_in_training.hashed(dataset.samples))
+            dataset = replace(dataset, samples=seen_in_training.with_sha256(dataset.samples))
         part = evaluation_split.unseen(dataset, lineages)
     part = part or evaluation_split.choose(
         dataset, files[0], part=split, split_file=split_file, val_fraction=val_fraction, seed=seed, prefer=prefer
     )
     if known:
-        part = replace(part, samples=seen_in_training.hashed(part.samples))
+        part = replace(part, samples=seen_in_training.with_sha256(part.samples))
     _tell(part, split, calibrate)
     wanted = max(scales, default=0) or max(each.preprocess.shorter_side or 0 for each in classifiers)
     notices = [notice] if (notice := read_shards.upscale_warning(dataset, wanted)) else []
@@ -154,7 +154,7 @@ def run(
     chosen = _in_sample(files, selected, part, calibrate)
     known_by = [
         None if seen is None and not chose else (seen or 0) + chose
-        for seen, chose in zip((each.seen(part.samples) for _, each in lineages), selected, strict=True)
+        for seen, chose in zip((each.count_seen(part.samples) for _, each in lineages), selected, strict=True)
     ]
     return Evaluation(
         data=data,
@@ -207,7 +207,7 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
 def _seen(models: Sequence[tuple[str, Lineage]], part: Part) -> list[str]:
     """Which models learned from images that judge them, or where that is not known: a sentence each."""
     what = "" if part.name == evaluation_split.ALL else f"'{part.name}'"
-    found = [each.notice(part.samples, f"'{name}'", what).replace("  ", " ") for name, each in models]
+    found = [each.seen_message(part.samples, f"'{name}'", what).replace("  ", " ") for name, each in models]
     return [notice for notice in found if notice]
 
 

@@ -12,7 +12,7 @@ from resnets.data.datasets import read_shards
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.split import seen_in_training as lineages
 from resnets.data.split.make_split import make_split
-from resnets.data.split.seen_in_training import Lineage, digest_of
+from resnets.data.split.seen_in_training import Lineage, sha256_of_sample
 from resnets.data.split.split_file import read_split
 from resnets.errors import UserError, suggestion
 from resnets.files import sha256
@@ -42,7 +42,7 @@ def unseen(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> Part | No
     """
     if isinstance(dataset.samples, IndexedSamples) or {"test", "val"} & set(dataset.splits):
         return None
-    digests = list(lineages.digests(dataset.samples))
+    digests = list(lineages.sha256_of_samples(dataset.samples))
     if not any(digest in lineage.train for _, lineage in models for digest in digests):
         return None
     trained = [(name, sum(digest in lineage.train for digest in digests)) for name, lineage in models]
@@ -135,7 +135,7 @@ def selected(checkpoint: Path, samples: Sequence[Sample]) -> int:
         return 0
     with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
-    return sum(digest in val for digest in lineages.digests(samples)) if val else 0
+    return sum(digest in val for digest in lineages.sha256_of_samples(samples)) if val else 0
 
 
 def _divided(
@@ -173,7 +173,7 @@ def _shared(split_file: Path, dataset: Dataset) -> tuple[int, bool]:
         name = path if path in named else Path(os.path.relpath(path, root)).as_posix()
         if name in named:
             alike += 1
-            digest = digest_of(sample)
+            digest = sha256_of_sample(sample)
             if digest is not None and named[name] in (None, "", digest):  # a user's own list may have no hashes
                 return alike, True
     return alike, False
