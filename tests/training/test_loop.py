@@ -92,7 +92,7 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
         context.val.batch = 4  # so that the signal comes between two of the batches
     with pytest.raises(KeyboardInterrupt):
         loop.run(context, TrainState(), tmp_path)
-    assert f"stopped after step {step} of 8; go on with `resume={tmp_path}`" in capsys.readouterr().err
+    assert f"stopped after step {step} of 8; continue with `resume={tmp_path}`" in capsys.readouterr().err
     assert (tmp_path / "weights" / "last.safetensors").exists()
     state = states.read(tmp_path)
     assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)
@@ -143,19 +143,3 @@ def test_a_run_survives_kills_at_random_moments(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 kills of " in done.stdout
-
-
-def test_a_state_of_an_earlier_release_goes_on(images, whole, tmp_path):
-    """Its networks had the tensors of a stage under "stages."."""
-    context = _parts(override(_recipe(images), "stop.epochs=1"))
-    loop.run(context, TrainState(), tmp_path)
-    (newest,) = state_file.list_states(tmp_path / "state")[-1:]
-    tensors, facts = state_file.load(tmp_path / "state")
-    facts["state"]["finished"] = False
-    old = {name.replace("net.stage", "net.stages.stage"): tensor for name, tensor in tensors.items()}
-    assert old.keys() != tensors.keys()
-    state_file.save(tmp_path / "state", int(newest.stem), old, facts)
-    assert states.restore(_parts(_recipe(images)), tmp_path).total_step == STEPS_PER_EPOCH
-    found = _parts(_recipe(images))
-    states.restore(found, tmp_path)
-    assert all(torch.equal(tensor, context.net.state_dict()[name]) for name, tensor in found.net.state_dict().items())

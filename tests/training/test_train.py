@@ -120,7 +120,7 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
     low, high = found["top1_interval"]
-    assert f"cross-fitted, so that no image is judged by its own choice: {found['top1']:.2%}" in capsys.readouterr().err
+    assert f"cross-fitted, so that no image is evaluated with its own choice: {found['top1']:.2%}" in capsys.readouterr().err
     page = (result.run / "report.html").read_text()
     assert "by cross-fitting: each of 5 parts" in page
     assert f"{100 * low:.1f} % to {100 * high:.1f} %" in page
@@ -413,7 +413,7 @@ def test_early_stopping(colors, capsys):
     _, _, state = _learn(colors, epochs=20, lr=1e-9, patience=2, overrides=overrides)
     assert 3 <= len(state.rows) < 20
     assert state.best_epoch == len(state.rows) - 2
-    assert "stopped early" in capsys.readouterr().err
+    assert "early stopping" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

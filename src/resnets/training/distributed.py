@@ -1,7 +1,8 @@
-"""What the processes of one run say to each other, over gloo or NCCL; a single process only talks to itself.
+"""Collectives for distributed training (DDP) over gloo or NCCL; with a world size of 1 each of them does nothing.
 
-The first process alone writes. Each takes the same share of every batch, and the gradients are averaged, so that
-together they take the steps of one process at the whole batch; only BN sees a share, unless it is synchronized.
+Only the main process (rank 0) writes files and logs. Every rank takes an equal slice of each batch, and the gradients are
+averaged, so that all ranks together take the step of one process with the whole batch. Only batch norm sees a slice, unless
+it is synchronized.
 """
 
 from __future__ import annotations
@@ -28,41 +29,41 @@ from resnets.training.run_dir import lock
 
 Value = TypeVar("Value")
 
-_jobs = itertools.count()  # a script may train several times, one job after the other
+_jobs = itertools.count()  # a script may train several times in one process
 
 
 class LaunchAttempt:
-    """One start of a job; a launcher that begins it anew keeps a store in which the next attempt finds what it needs."""
+    """One start of a job. The launcher keeps a key-value store, in which a restarted job finds the run directory."""
 
     def __init__(self, store: dist.Store | None, job: int) -> None:
         self._store, self._key = store, f"resnets/run/{job}"
 
     def save_run_dir(self, run: Path) -> None:
-        """Let a later attempt find the run that this one has begun."""
+        """Let a restarted job find the run directory of this one."""
         if self._store is not None and is_main():
             self._store.set(self._key, str(run))
 
     def load_run_dir(self) -> Path | None:
-        """The run that an earlier attempt has begun."""
+        """Return the run directory of an earlier attempt, or None."""
         store = self._store
-        found = store is not None and broadcast_from_main(lambda: store.check([self._key]) and store.get(self._key))
-        return Path(found.decode()) if found else None
+        stored = store is not None and broadcast_from_main(lambda: store.check([self._key]) and store.get(self._key))
+        return Path(stored.decode()) if stored else None
 
 
 @contextlib.contextmanager
 def process_group() -> Iterator[LaunchAttempt]:
-    """Be one of the processes that the launcher has started, for the time of the block.
+    """Join the process group of the launcher for the duration of the block; without a launcher nothing happens.
 
     Raises:
-        UserError: the variables of a launcher are set as none sets them.
-        JobError: another process has ended in the midst of it.
+        UserError: the environment variables of the launcher are incomplete or wrong.
+        JobError: the connection to another rank was lost.
     """
-    if (fault := ranks.launcher_error()) is not None:
+    if (problem := ranks.launcher_error()) is not None:
         raise UserError(
-            f"{fault}: a launcher sets all of them. Start the job with torchrun; if another program has left them behind, "
+            f"{problem}: a launcher sets all of them. Start the job with torchrun; if another program has left them behind, "
             "`unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE`."
         )
-    ranks.timeout_seconds()  # so that a wrong one is refused before it is needed
+    ranks.timeout_seconds()  # raises for a wrong RESNETS_TIMEOUT_MINUTES before the job starts
     if not ranks.started_by_launcher():
         yield LaunchAttempt(None, 0)
         return
@@ -81,8 +82,8 @@ def process_group() -> Iterator[LaunchAttempt]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or ranks.is_connection_error(error):
             raise JobError(
-                f"Process {rank} lost the others: one of them has ended, and its own message says why, or has not answered for "
-                f"{ranks.timeout_seconds() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
+                f"Rank {rank} lost the connection to the others: one of them has ended, as its own message says, "
+                f"or has not answered for {ranks.timeout_seconds() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
                 f"({str(error).splitlines()[0][:200]})"
             ) from error
         raise
@@ -92,96 +93,95 @@ def process_group() -> Iterator[LaunchAttempt]:
 
 
 def _timeout() -> timedelta:
-    """How long the others are waited for, in one step or while images are read before the first.
+    """Return how long a collective waits for the other ranks, which may be reading images before the first step.
 
-    That a process has died gloo notices at once, by its closed connections; where NCCL does not, torchrun does, and ends the
-    others. One that is stopped or stuck is noticed by this time only.
+    gloo notices at once when a process has died, by its closed connections; where NCCL does not, torchrun does and ends the
+    other ranks. Only this timeout ends the wait for a process that is stopped or stuck.
     """
     return timedelta(seconds=ranks.timeout_seconds())
 
 
 @functools.cache
 def _launcher_store() -> dist.Store:
-    """The launcher's store, or the first process' own; kept, so that the next job of a script finds it still there."""
+    """Return the store of the launcher, or of rank 0; cached, since the next job in this process needs it, too."""
     return next(dist.rendezvous("env://", timeout=_timeout()))[0]
 
 
 def _rendezvous(store: dist.Store, rank: int, size: int) -> str:
-    """A name that only the processes of this attempt know.
+    """Agree on a key prefix for this attempt and return it.
 
-    torchrun keeps one store for all attempts of a job, in which the addresses of dead processes would be taken for those
-    of the living. So each process leaves a word that nobody has used before, and the first one collects the words anew
-    until all have answered to its own.
+    torchrun keeps one store for all attempts of a job, which still has the addresses of dead processes. So each rank publishes a
+    fresh UUID, and rank 0 reads them again, and announces a new prefix with them, until all ranks have acknowledged it.
     """
-    mine, name = uuid.uuid4().hex, ""
-    known: list[str] = []
-    store.set(f"resnets/here/{rank}", mine)
+    own_id, name = uuid.uuid4().hex, ""
+    known_ids: list[str] = []
+    store.set(f"resnets/here/{rank}", own_id)
     deadline = time.monotonic() + ranks.timeout_seconds()
     while time.monotonic() < deadline:
         if rank == 0:
-            words = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
-            if words != known:
-                name, known = uuid.uuid4().hex, words
-                store.set("resnets/go", json.dumps([name, words]))
+            ids = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
+            if ids != known_ids:
+                name, known_ids = uuid.uuid4().hex, ids
+                store.set("resnets/go", json.dumps([name, ids]))
             if store.add(f"resnets/met/{name}", 0) == size - 1:
                 store.set(f"resnets/all/{name}", "")
                 return name
         elif store.check(["resnets/go"]):
-            called, words = json.loads(store.get("resnets/go"))
-            if len(words) == size and words[rank] == mine:
-                if called != name:
-                    name = called
+            announced, ids = json.loads(store.get("resnets/go"))
+            if len(ids) == size and ids[rank] == own_id:
+                if announced != name:
+                    name = announced
                     store.add(f"resnets/met/{name}", 1)
                 if store.check([f"resnets/all/{name}"]):
                     return name
         time.sleep(0.02)
-    raise JobError(f"Process {rank} has waited in vain for the other {size - 1} processes.")
+    raise JobError(f"Rank {rank} timed out while waiting for the other {size - 1} processes.")
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is rank 0, which writes files and logs."""
     return ranks.rank() == 0
 
 
-def broadcast_from_main(make: Callable[[], Value]) -> Value:
-    """What the first process makes, in every process; an error that is the user's is raised in every one."""
+def broadcast_from_main(function: Callable[[], Value]) -> Value:
+    """Call `function` on rank 0 and return its value on every rank; a UserError or JobError is raised on every rank."""
     if ranks.world_size() == 1:
-        return make()
-    answer: list[Any] = [None, None]
+        return function()
+    result: list[Any] = [None, None]
     if is_main():
         try:
-            answer = [make(), None]
+            result = [function(), None]
         except (UserError, JobError) as error:
-            answer = [None, error]
-    dist.broadcast_object_list(answer, src=0)
-    if answer[1] is not None:
-        raise answer[1]
-    return answer[0]
+            result = [None, error]
+    dist.broadcast_object_list(result, src=0)
+    if result[1] is not None:
+        raise result[1]
+    return result[0]
 
 
 @contextlib.contextmanager
 def main_lock(run: Path) -> Iterator[None]:
-    """Let the first process hold the run folder for all.
+    """Lock the run directory on rank 0 for all ranks.
 
     Raises:
-        UserError: another job holds it.
+        UserError: another job has locked it.
     """
     with contextlib.ExitStack() as stack:
         broadcast_from_main(lambda: stack.enter_context(lock.run_lock(run)))
         yield
 
 
-def all_gather_object(mine: Value) -> list[Value]:
-    """What each process gives, in the order of their numbers, in every process."""
+def all_gather_object(value: Value) -> list[Value]:
+    """Return the values of all ranks, in the order of the ranks, on every rank."""
     if ranks.world_size() == 1:
-        return [mine]
-    everyone: list[Any] = [None] * ranks.world_size()
-    dist.all_gather_object(everyone, mine)
-    return everyone
+        return [value]
+    values: list[Any] = [None] * ranks.world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def all_reduce_sum(*values: float) -> list[float]:
-    """Each value summed over all processes."""
+    """Return each value summed over all ranks, in float64."""
     if ranks.world_size() == 1:
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64)
@@ -189,16 +189,16 @@ def all_reduce_sum(*values: float) -> list[float]:
     return sums.tolist()
 
 
-def any_rank(mine: bool) -> bool:
-    """Whether it is so in any of the processes."""
-    return all_reduce_sum(float(mine))[0] > 0
+def any_rank(condition: bool) -> bool:
+    """Whether the condition is true on any rank."""
+    return all_reduce_sum(float(condition))[0] > 0
 
 
 def local_device(device: str) -> str:
-    """The device of this process: of several GPUs the one that has its number.
+    """Return the device of this rank: of several GPUs the one with its local rank as index.
 
     Raises:
-        UserError: one GPU was asked for, which several processes cannot use together, or there are too few.
+        UserError: one GPU was requested for several processes, or there are fewer GPUs than processes.
     """
     kind, _, number = device.partition(":")
     if kind != "cuda" or ranks.world_size() == 1:
@@ -206,7 +206,7 @@ def local_device(device: str) -> str:
     here = ranks.local_world_size()
     if number and here > 1:
         raise UserError(
-            f"`device={device}` is one GPU for {here} processes: leave `device` out, so that each takes the GPU of its number, "
+            f"`device={device}` is one GPU for {here} processes: leave `device` out, so that each process takes its own GPU, "
             "or name the GPUs in CUDA_VISIBLE_DEVICES."
         )
     count = torch.cuda.device_count()
@@ -216,27 +216,27 @@ def local_device(device: str) -> str:
 
 
 def wrap_ddp(net: nn.Module) -> nn.Module:
-    """The network as it is called in training: its gradients are the mean over all processes."""
+    """Return the network as DistributedDataParallel, which averages the gradients over all ranks."""
     if ranks.world_size() == 1:
         return net
     return DistributedDataParallel(net, gradient_as_bucket_view=True)
 
 
 def no_sync_until_last(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager:
-    """The slices of a batch before the last one add up gradients in each process; with the last one they are averaged."""
+    """Context for one slice of a batch: gradients are accumulated locally, and averaged over the ranks with the last slice."""
     return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else contextlib.nullcontext()
 
 
 @torch.no_grad()
 def broadcast_buffers(net: nn.Module) -> None:
-    """Give every process the statistics that the first one has: each BN has seen its own share of the last batch."""
+    """Copy the buffers of rank 0 to all ranks, since the batch norm of each rank has seen its own slice of the batches."""
     if ranks.world_size() > 1:
         for buffer in net.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def convert_sync_batchnorm(net: nn.Module, device: str) -> nn.Module:
-    """Let every BN take its statistics over the whole batch instead of over the share of its process."""
+    """Replace each batch norm by one that takes its statistics over the batch of all ranks."""
     if device.startswith("cuda"):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     if isinstance(net, nn.BatchNorm2d):
@@ -248,11 +248,11 @@ def convert_sync_batchnorm(net: nn.Module, device: str) -> nn.Module:
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over all processes; each process' loss depends on every share of it, so that the gradients add up, too."""
+    """The sum over all ranks; the loss of each rank depends on every term, so that the gradients are summed, too."""
 
     @staticmethod
-    def forward(_: Any, mine: Tensor) -> Tensor:
-        summed = mine.clone()
+    def forward(_: Any, value: Tensor) -> Tensor:
+        summed = value.clone()
         dist.all_reduce(summed)
         return summed
 
@@ -264,30 +264,30 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class CPUSyncBatchNorm(nn.BatchNorm2d):
-    """BN over the shares of all processes, for the CPU: torch's own `SyncBatchNorm` runs on GPUs only."""
+    """Batch norm over the batch of all ranks on the CPU; `torch.nn.SyncBatchNorm` runs on GPUs only."""
 
     @classmethod
     def from_batchnorm(cls, norm: nn.BatchNorm2d) -> Self:
-        """One with the tensors of `norm` themselves."""
+        """Return one that shares the parameters and buffers of `norm`."""
         sync = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         sync._parameters, sync._buffers = norm._parameters, norm._buffers
         return sync.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) of any precision; the same number of values in each process."""
+        """Normalize (B, C, H, W) of any precision; B, H and W must be the same on all ranks."""
         if not self.training or ranks.world_size() == 1:
             return super().forward(x)
-        over, values = (0, 2, 3), x.float()
+        dims, values = (0, 2, 3), x.float()
         count = values.numel() // values.shape[1] * ranks.world_size()
-        mean = _AllReduceSum.apply(values.sum(over)) / count
+        mean = _AllReduceSum.apply(values.sum(dims)) / count
         centered = values - mean[:, None, None]
-        variance = _AllReduceSum.apply(centered.square().sum(over)) / count
+        variance = _AllReduceSum.apply(centered.square().sum(dims)) / count
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
-            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean.detach(), share)
-            self.running_var.lerp_(variance.detach() * count / (count - 1), share)
+            momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.detach(), momentum)
+            self.running_var.lerp_(variance.detach() * count / (count - 1), momentum)
         output = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             output = output * self.weight[:, None, None] + self.bias[:, None, None]

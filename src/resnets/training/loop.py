@@ -1,7 +1,7 @@
 """The training loop: one function over one state object, without hooks.
 
-What a run is made of stands in `Parts`, where it has got to in `State`. The state holds all that the next step depends
-on. It is saved at the end of each epoch, every `save.every` on the way, and on Ctrl-C and SIGTERM.
+`TrainContext` holds what a run is made of, `TrainState` its progress. All that the next step depends on is saved after each
+epoch, every `save.every` within an epoch, and on Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ from resnets.training.state import SUMS, TrainContext, TrainState, save
 
 
 def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
-    """Train from `state` to the end of the recipe, or to where patience ends.
+    """Train from `state` until the last step or early stopping, and return `state`.
 
     Raises:
-        JobError: the loss is no finite number, an image went missing, the disk is full.
+        JobError: the loss is not finite, an image is missing, the disk is full.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state and the last weights have been saved.
     """
     interval = SaveInterval.parse(context.recipe.save.every)
-    place = state.position(context.train_data.plan.steps_per_epoch)
-    with catch_signals() as received, contextlib.closing(_batches(context, place, received)) as batches:
+    start = state.position(context.train_data.plan.steps_per_epoch)
+    with catch_signals() as received, contextlib.closing(_batches(context, start, received)) as batches:
         while not state.finished:
             interval.restart(state.total_step)
             try:
                 with _explain_worker_errors(folder):
-                    last = _train_epoch(context, state, batches, folder, interval, received)
-                row, logits = epoch_metrics(context, state, last, received)
+                    last_batch = _train_epoch(context, state, batches, folder, interval, received)
+                row, logits = epoch_metrics(context, state, last_batch, received)
             except Interrupted:
                 received.extend([] if received else [0])
                 with state_file.explain_save_errors(folder):
                     _save_all(context, state, folder)
                 break
             with state_file.explain_save_errors(folder):
-                gained = _finish_epoch(context, state, folder, row, logits)
-            console.log_epoch(context, state, row, gained=gained)
+                improved = _finish_epoch(context, state, folder, row, logits)
+            console.log_epoch(context, state, row, improved=improved)
     if received:
-        log(f"stopped after step {state.total_step} of {context.total_steps}; go on with `resume={folder}`")
+        log(f"stopped after step {state.total_step} of {context.total_steps}; continue with `resume={folder}`")
         raise KeyboardInterrupt
     return state
 
 
 @contextlib.contextmanager
 def _explain_worker_errors(folder: Path) -> Iterator[None]:
-    """When a worker process is lost within the block, the error says how the run goes on."""
+    """Add to the error of a lost worker process which state was saved, and how to resume from it."""
     try:
         yield
     except RuntimeError as error:
@@ -74,16 +74,16 @@ def _explain_worker_errors(folder: Path) -> Iterator[None]:
             raise (error if isinstance(error, WorkerError) else WorkerError(WORKER_DIED)) from error
 
 
-def _batches(context: TrainContext, place: EpochStep, received: list[int]) -> Generator[Batch, None, None]:
-    """The batches; a signal ends the wait for one that does not come."""
+def _batches(context: TrainContext, start: EpochStep, received: list[int]) -> Generator[Batch, None, None]:
+    """Yield the batches from `start`; a signal ends the wait for the next one."""
 
-    def on_wait() -> None:
+    def check_signals() -> None:
         if received and ranks.world_size() > 1:
-            raise KeyboardInterrupt  # the others wait for this step, and could not save with this process
+            raise KeyboardInterrupt  # the other ranks wait for this step and could not save the state
         if received:
             raise Interrupted
 
-    yield from context.train_data.batches(place, on_wait)
+    yield from context.train_data.batches(start, check_signals)
 
 
 def _train_epoch(
@@ -94,7 +94,7 @@ def _train_epoch(
     interval: SaveInterval,
     received: list[int],
 ) -> Batch | None:
-    """The rest of the epoch that `state` stands in; fewer steps when a signal comes or the run is over.
+    """Train to the end of the current epoch, or until a signal arrives or the run is finished.
 
     Returns:
         The last batch, if there was one.
@@ -105,32 +105,34 @@ def _train_epoch(
         context.build_ddp_model()
     context.net.train()
     steps = min(context.train_data.plan.steps_per_epoch - state.step, context.total_steps - state.total_step)
-    what, before = f"epoch {state.epoch + 1}", state.step
-    for _ in progress_bar(range(steps), description=what, total=before + steps, unit="batches", initial=before):
+    description, initial = f"epoch {state.epoch + 1}", state.step
+    for _ in progress_bar(
+        range(steps), description=description, total=initial + steps, unit="batches", initial=initial
+    ):
         start = time.perf_counter()
         batch = next(batches)
-        waited = time.perf_counter() - start
+        data_time = time.perf_counter() - start
         with choose_device.explain_compile_errors(context.recipe.speed.compile):
-            loss, correct = _train_step(context, state, batch)
+            loss, num_correct = _train_step(context, state, batch)
         save_now = distributed.is_main() and interval.is_due(state.total_step + 1)
         count = len(batch.indices)
-        summed, right, seen, stop, due = distributed.all_reduce_sum(
-            loss * count, correct, count, bool(received), save_now
+        total_loss, num_correct, num_images, stop, save_due = distributed.all_reduce_sum(
+            loss * count, num_correct, count, bool(received), save_now
         )
-        loss = summed / seen
+        loss = total_loss / num_images
         if not math.isfinite(loss):
             raise JobError(console.format_not_finite(context, state.total_step + 1, batch, f"The loss became {loss}"))
-        if context.lr_controller.after_step(seen - right, seen):
-            log(f"step {state.total_step + 1}: the warm-up has ended, the full learning rate begins")
-        took = time.perf_counter() - start
-        for name, value in zip(SUMS, (summed, right, seen, waited, took), strict=True):
+        if context.lr_controller.after_step(num_images - num_correct, num_images):
+            log(f"step {state.total_step + 1}: the warm-up has ended; the learning rate is the full one from here on")
+        step_time = time.perf_counter() - start
+        for name, value in zip(SUMS, (total_loss, num_correct, num_images, data_time, step_time), strict=True):
             state.sums[name] += value
         state.step += 1
         state.total_step += 1
         if stop:
-            received.extend([] if received else [0])  # another process was told to stop
+            received.extend([] if received else [0])  # a signal reached another rank
             break
-        if due:
+        if save_due:
             with state_file.explain_save_errors(folder):
                 save(context, state, folder)
             interval.restart(state.total_step)
@@ -138,72 +140,74 @@ def _train_epoch(
 
 
 def _train_step(context: TrainContext, state: TrainState, batch: Batch) -> tuple[float, int]:
-    """One step of the optimizer; the loss before it, and how many images were classified rightly."""
-    trained = context.accept_features(context.net) if context.ddp_model is None else context.ddp_model
+    """Take one optimizer step; return the loss before it and the number of images that were classified correctly."""
+    model = context.accept_features(context.net) if context.ddp_model is None else context.ddp_model
     optimizers.set_lr_factor(context.optimizer, context.lr_controller.factor(state.total_step))
-    total, right = backward(context, trained, batch)
-    if not math.isfinite(total):
-        return total, right
+    loss, num_correct = backward(context, model, batch)
+    if not math.isfinite(loss):
+        return loss, num_correct
     context.optimizer.step()
     if context.ema is not None:
         context.ema.update_parameters(context.net)
-    return total, right
+    return loss, num_correct
 
 
-def backward(context: TrainContext, trained: nn.Module, batch: Batch) -> tuple[float, int]:
-    """Leave the gradient of a batch, clipped as the recipe says, in the network; its loss, and how many images were right.
+def backward(context: TrainContext, model: nn.Module, batch: Batch) -> tuple[float, int]:
+    """Compute the gradient of a batch, clipped as the recipe says; return its loss and the number of correct images.
 
-    A loss that is not finite leaves a gradient that must not be used.
+    The gradient must not be used where the loss is not finite.
     """
     recipe = context.recipe
     images, targets = context.train_data.augment(batch)
     context.optimizer.zero_grad(set_to_none=True)
-    total, right = torch.zeros(()), 0
-    slices = images.chunk(recipe.optim.accumulate)
-    for number, (part, wanted) in enumerate(zip(slices, targets.chunk(recipe.optim.accumulate), strict=True), start=1):
-        with distributed.no_sync_until_last(trained, last=number == len(slices)):
+    total_loss, num_correct = torch.zeros(()), 0
+    image_slices, target_slices = images.chunk(recipe.optim.accumulate), targets.chunk(recipe.optim.accumulate)
+    for index, (x, target) in enumerate(zip(image_slices, target_slices, strict=True), start=1):
+        with distributed.no_sync_until_last(model, last=index == len(image_slices)):
             with choose_device.autocast(context.precision, context.device):
-                logits = trained(part)
-            loss = cross_entropy(logits.float(), wanted) * (len(part) / len(images))
+                logits = model(x)
+            loss = cross_entropy(logits.float(), target) * (len(x) / len(images))
             loss.backward()
-        total = total + loss.detach().cpu()
-        right += int((logits.argmax(1) == wanted.argmax(1)).sum())
-    if recipe.optim.clip_norm is not None and torch.isfinite(total):
+        total_loss = total_loss + loss.detach().cpu()
+        num_correct += int((logits.argmax(1) == target.argmax(1)).sum())
+    if recipe.optim.clip_norm is not None and torch.isfinite(total_loss):
         torch.nn.utils.clip_grad_norm_(context.net.parameters(), recipe.optim.clip_norm)
-    return float(total), right
+    return float(total_loss), num_correct
 
 
 def _finish_epoch(
     context: TrainContext, state: TrainState, folder: Path, row: dict[str, Any], logits: Tensor | None
 ) -> bool:
-    """Take in the row, keep the best weights, decide on the end, and save; True for a gain."""
+    """Add the row, update the best score, decide whether to stop, and save; return whether the epoch is the best so far."""
     state.seconds += state.sums["step_time_seconds"]
     state.rows.append(row)
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
     # Without validation images the newest weights count as the best.
     score = state.best if logits is None else best_checkpoint.score(row["val/accuracy_top1"], row["val/loss"])
-    gained = logits is None or best_checkpoint.is_better(score, state.best)
-    state.epochs_without_gain = 0 if gained else state.epochs_without_gain + 1
-    if gained:
+    improved = logits is None or best_checkpoint.is_better(score, state.best)
+    state.num_bad_epochs = 0 if improved else state.num_bad_epochs + 1
+    if improved:
         state.best, state.best_epoch = score, state.epoch
     if logits is not None and distributed.is_main():
         state.update_cross_fitting(logits, context.val_labels, context.val_units)
     if row["val/loss"] is not None and context.lr_controller.after_epoch(row["val/loss"]):
-        log(f"no gain for {context.recipe.schedule.plateau_epochs} epochs: learning rate lowered")
+        log(
+            f"no lower validation loss in {context.recipe.schedule.plateau_epochs} epochs: the learning rate is lowered"
+        )
     patience = context.recipe.stop.patience_epochs
-    tired = patience is not None and state.epochs_without_gain >= patience
-    state.finished = tired or state.total_step >= context.total_steps
-    _save_all(context, state, folder, gained=gained)
-    return gained
+    early_stop = patience is not None and state.num_bad_epochs >= patience
+    state.finished = early_stop or state.total_step >= context.total_steps
+    _save_all(context, state, folder, improved=improved)
+    return improved
 
 
-def _save_all(context: TrainContext, state: TrainState, folder: Path, *, gained: bool = False) -> None:
-    """Weights, state, then the journal, which the state holds as well: a kill between the three loses nothing."""
+def _save_all(context: TrainContext, state: TrainState, folder: Path, *, improved: bool = False) -> None:
+    """Save the weights, the state, then the metrics, which the state holds as well: a kill between them loses nothing."""
     if distributed.is_main():
         best, last = (folder / "weights" / f"{name}.safetensors" for name in ("best", "last"))
         context.save_weights(last, context.eval_model, state.rows[-1] if state.rows else {})
-        if gained:
+        if improved:
             atomic_write.link_or_copy(last, best)
     save(context, state, folder)
     if distributed.is_main():

@@ -214,7 +214,7 @@ def extended_recipe(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) 
 def extend(run: Path, context: TrainContext, state: TrainState) -> None:
     """Take the finished run up again; its `recipe.toml` and its state say so from now on."""
     recipe, step = context.recipe, state.total_step
-    state.finished, state.extended_at, state.epochs_without_gain = False, step, 0
+    state.finished, state.extended_at, state.num_bad_epochs = False, step, 0
     key, value = ("stop.epochs", recipe.stop.epochs) if recipe.stop.steps is None else ("stop.steps", recipe.stop.steps)
     if distributed.is_main():
         run_dir.set_recipe_value(run, key, value, f"given: --epochs +N after epoch {state.epoch}")

@@ -278,7 +278,7 @@ def _run(
     loop.run(context, state, run)
     if not distributed.is_main():
         return TrainResult(run, {})
-    folds = state.crossfit
+    cross_fit = state.cross_fit
     past = ancestry.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
     judges = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [
@@ -291,7 +291,7 @@ def _run(
         notices=[notice for notice in notices if notice],
         device=recipe.speed.device,
         precision=context.precision,
-        cross_fit=folds if folds is not None and folds.num_epochs == state.epoch else None,
+        cross_fit=cross_fit if cross_fit is not None and cross_fit.num_epochs == state.epoch else None,
         val_features=frozen_features.validation_features(context, state.best_epoch, run),
     )
     if metrics:

@@ -100,7 +100,7 @@ def test_of_a_damaged_newest_state_the_one_before_is_used_and_said_aloud(two_sta
     assert tensors["a"].tolist() == [5.0] * 400
     said = capsys.readouterr().err
     assert "000000009.safetensors' is damaged" in said
-    assert "the state before it is used, after step 5" in said
+    assert "using the state before it, after step 5" in said
     assert [path.name for path in state_file.list_states(two_states)] == ["000000005.safetensors"]
     assert newest.with_suffix(".damaged").exists()
 
