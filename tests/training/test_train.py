@@ -120,7 +120,10 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
     low, high = found["top1_interval"]
-    assert f"cross-fitted, so that no image is evaluated with its own choice: {found['top1']:.2%}" in capsys.readouterr().err
+    assert (
+        f"cross-fitted, so that no image is evaluated with its own choice: {found['top1']:.2%}"
+        in capsys.readouterr().err
+    )
     page = (result.run / "report.html").read_text()
     assert "by cross-fitting: each of 5 parts" in page
     assert f"{100 * low:.1f} % to {100 * high:.1f} %" in page

@@ -1,4 +1,4 @@
-"""What a recipe leaves open, chosen from the images and the machine; each choice is printed with its reason.
+"""Choose the settings that a recipe leaves open from the images and the machine; each choice is logged with its reason.
 
 A value that the user gave is never changed here.
 """
@@ -17,24 +17,24 @@ from resnets.recipes.recipe import Recipe, assign, flat_values
 from resnets.training import choose_device
 from resnets.training.optimization import freeze
 
-SMALL_IMAGE_SIZE = 64  # images up to this side are small: they are cropped from a padded image, and want a 3x3 stem
+SMALL_IMAGE_SIZE = 64  # pixels; images up to this size are cropped from a padded image and need a 3x3 stem
 SMALL_BATCH, LARGE_BATCH = 64, 32
-MIN_BATCH = 16  # chosen for a process: batch norm takes its statistics from these images alone
+MIN_BATCH = 16  # per rank: batch norm takes its statistics from these images alone
 DEFAULT_LR = {"sgd": 0.04, "adam": 1e-3, "adamw": 1e-3}  # for a batch of LARGE_BATCH
-# The rate for a new head on trained weights, times its number of features, for Adam and a batch of LARGE_BATCH: measured with
-# 64 features on small folders (benchmarks/small_folders.py, docs/recipes.md). A step of Adam moves a logit by the rate
-# times the sum of the features, so that wider backbones need less.
+# The learning rate of a new head on trained weights, times its number of features, for Adam and a batch of LARGE_BATCH:
+# measured with 64 features on small folders (benchmarks/small_folders.py, docs/recipes.md). A step of Adam moves a logit by
+# the learning rate times the sum of the features, so that wider backbones need a smaller one.
 FROZEN_LR_FEATURES, FINETUNED_LR_FEATURES = 2.7, 0.9
-MIN_STEPS_PER_EPOCH = 8  # in an epoch; a batch is halved until there are as many
+MIN_STEPS_PER_EPOCH = 8  # the batch size is halved until an epoch has as many steps
 
 
 @dataclass
 class RecipeBuilder:
-    """A recipe on its way to being complete, with the origin of each value that is not the recipe's own."""
+    """A recipe that is being completed, with the origin of each value that is not the recipe's own."""
 
     recipe: Recipe
     origins: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # what loses its effect by what was given
+    notes: list[str] = field(default_factory=list)  # warnings about values without effect
 
     def is_given(self, key: str) -> bool:
         """Whether the user set this value."""
@@ -45,35 +45,35 @@ class RecipeBuilder:
         self.origins[key] = origin
 
     def set_default(self, key: str, value: Any, reason: str) -> None:
-        """Fill in a value for the user, unless he gave one."""
+        """Set a value unless the user gave one."""
         if not self.is_given(key):
             self.set(key, value, f"chosen: {reason}")
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of the images and the network before the choices are made."""
+    """The info about the images and the network that the choices depend on."""
 
     num_train: int
     shorter_sides: Sequence[int]  # of some training images, pixels
-    model_size: int  # the side that the network is usually fed with
-    min_size: int = 1  # that the network can take
-    features: int | None = None  # that go into the last layer
-    weights_size: int | None = None  # the side that the given weights were trained at
+    model_size: int  # side of the images that the network is made for
+    min_size: int = 1  # smallest side that the network accepts
+    num_features: int | None = None  # inputs of the last layer
+    weights_size: int | None = None  # side of the images that the given weights were trained with
     builtin_digits: bool = False
 
 
-def complete(builder: RecipeBuilder, facts: DatasetInfo) -> None:
-    """Choose everything that is still open."""
+def complete(builder: RecipeBuilder, info: DatasetInfo) -> None:
+    """Choose all settings that are still open."""
     _choose_machine_settings(builder)
-    _choose_image_settings(builder, facts)
-    _choose_batch(builder, facts)
-    _choose_lr(builder, facts)
+    _choose_image_settings(builder, info)
+    _choose_batch(builder, info)
+    _choose_lr(builder, info)
     _choose_head_epochs(builder)
 
 
 def log_choices(builder: RecipeBuilder) -> None:
-    """Print what was chosen, and what the user set."""
+    """Log the chosen settings with their reasons, and the warnings."""
     values = flat_values(builder.recipe)
     for key, origin in builder.origins.items():
         if origin.startswith("chosen"):
@@ -102,48 +102,48 @@ def _choose_machine_settings(builder: RecipeBuilder) -> None:
         builder.set_default("data.workers", workers.value, workers.reason)
 
 
-def _choose_image_settings(builder: RecipeBuilder, facts: DatasetInfo) -> None:
-    shorter = sorted(facts.shorter_sides)[len(facts.shorter_sides) // 2] if facts.shorter_sides else facts.model_size
+def _choose_image_settings(builder: RecipeBuilder, info: DatasetInfo) -> None:
+    shorter = sorted(info.shorter_sides)[len(info.shorter_sides) // 2] if info.shorter_sides else info.model_size
     if builder.recipe.data.imgsz is None:
-        builder.set_default("data.imgsz", *_image_size(shorter, facts))
-    side = builder.recipe.data.imgsz or facts.model_size
+        builder.set_default("data.imgsz", *_image_size(shorter, info))
+    side = builder.recipe.data.imgsz or info.model_size
     if shorter * builder.recipe.data.crop_fraction < side and builder.recipe.data.resize == "shorter":
         builder.set_default(
-            "data.crop_fraction", 1.0, f"with a shorter side of {shorter} there is no border to cut off"
+            "data.crop_fraction", 1.0, f"images with a shorter side of {shorter} have no border to crop"
         )
     if builder.recipe.augment.crop == "auto":
         if side <= SMALL_IMAGE_SIZE:
             builder.set_default("augment.crop", "pad", f"usual at {side} pixels")
             for key in ("augment.jitter", "augment.erase"):
-                builder.set_default(key, 0.0, "small images are varied as whole batches")
+                builder.set_default(key, 0.0, "small images are augmented as whole batches")
         else:
             builder.set_default("augment.crop", "random_resized", f"usual at {side} pixels")
     if builder.recipe.augment.crop == "pad" and builder.recipe.augment.pad_pixels is None:
         builder.set_default("augment.pad_pixels", max(side // 8, 1), "an eighth of the side, as on CIFAR")
-    if facts.builtin_digits:
-        builder.set_default("augment.flip", 0.0, "a mirrored digit is another sign")
+    if info.builtin_digits:
+        builder.set_default("augment.flip", 0.0, "a mirrored digit is not a digit")
 
 
-def _image_size(shorter: int, facts: DatasetInfo) -> tuple[int, str]:
-    if facts.weights_size is not None:
+def _image_size(shorter: int, info: DatasetInfo) -> tuple[int, str]:
+    if info.weights_size is not None:
         return (
-            facts.weights_size,
-            f"the size at which the weights were trained{_smaller_size_hint(shorter, facts.weights_size, facts)}",
+            info.weights_size,
+            f"the size at which the weights were trained{_smaller_size_hint(shorter, info.weights_size, info)}",
         )
-    if shorter >= facts.model_size:
-        return facts.model_size, "the network's own size"
-    if shorter < facts.min_size:
-        return facts.min_size, "the least that the network can take"
+    if shorter >= info.model_size:
+        return info.model_size, "the size that the network is made for"
+    if shorter < info.min_size:
+        return info.min_size, "the smallest size that the network accepts"
     side = shorter if shorter <= SMALL_IMAGE_SIZE else shorter // 32 * 32
-    return max(side, facts.min_size), f"the shorter side of the images is {shorter}"
+    return max(side, info.min_size), f"the shorter side of the images is {shorter}"
 
 
-def _smaller_size_hint(shorter: int, side: int, facts: DatasetInfo) -> str:
-    """What a smaller size than `side` would save, where the images are less than half as large; else empty.
+def _smaller_size_hint(shorter: int, side: int, info: DatasetInfo) -> str:
+    """Return what a smaller size than `side` would save where the images are less than half as large, or an empty string.
 
-    It is not chosen: what the weights make of larger objects than those that they were trained with is usually worse.
+    A smaller size is not chosen, since weights are usually less accurate at another size than that of their training.
     """
-    smaller = max(shorter, 2 * facts.min_size)  # so that the last map has more than one place
+    smaller = max(shorter, 2 * info.min_size)  # so that the last feature map has more than one position
     if 2 * smaller > side:
         return ""
     return (
@@ -153,21 +153,23 @@ def _smaller_size_hint(shorter: int, side: int, facts: DatasetInfo) -> str:
 
 
 def check_batch_divisible(batch: int) -> None:
-    """Raises UserError where the processes of the run cannot have equal shares of a batch."""
+    """Raise UserError unless every rank can have an equal slice of the batch."""
     if batch % ranks.world_size():
-        raise UserError(f"data.batch is that of all processes: {batch} cannot be shared out to {ranks.world_size()}.")
+        raise UserError(
+            f"`data.batch` is the batch size of all processes together: {batch} is not divisible by {ranks.world_size()}."
+        )
 
 
-def _choose_batch(builder: RecipeBuilder, facts: DatasetInfo) -> None:
+def _choose_batch(builder: RecipeBuilder, info: DatasetInfo) -> None:
     if builder.recipe.data.batch is not None:
         check_batch_divisible(builder.recipe.data.batch)
         return
-    side = builder.recipe.data.imgsz or facts.model_size
+    side = builder.recipe.data.imgsz or info.model_size
     batch = usual = SMALL_BATCH if side <= SMALL_IMAGE_SIZE else LARGE_BATCH
-    while batch > MIN_BATCH and facts.num_train // (batch * ranks.world_size()) < MIN_STEPS_PER_EPOCH:
+    while batch > MIN_BATCH and info.num_train // (batch * ranks.world_size()) < MIN_STEPS_PER_EPOCH:
         batch //= 2
-    batch = max(min(batch, facts.num_train // ranks.world_size()), 1)
-    few = f"there are only {facts.num_train} training images"
+    batch = max(min(batch, info.num_train // ranks.world_size()), 1)
+    few = f"there are only {info.num_train} training images"
     reason = f"usual at {side} pixels" if batch == usual else few
     if (size := ranks.world_size()) > 1:
         reason = f"{batch} for each of {size} processes: {reason}"
@@ -178,29 +180,31 @@ def _choose_head_epochs(builder: RecipeBuilder) -> None:
     epochs, head = builder.recipe.stop.epochs, builder.recipe.freeze.head_epochs
     if epochs is not None and builder.recipe.stop.steps is None and 1 < epochs <= head:
         builder.set_default(
-            "freeze.head_epochs", epochs // 2, "so that the backbone learns in the other half of the run"
+            "freeze.head_epochs", epochs // 2, "so that the backbone is trained in the other half of the run"
         )
 
 
-def _choose_lr(builder: RecipeBuilder, facts: DatasetInfo) -> None:
+def _choose_lr(builder: RecipeBuilder, info: DatasetInfo) -> None:
     if builder.is_given("optim.name") and not builder.is_given("optim.lr"):
         name = builder.recipe.optim.name
-        builder.set_default("optim.lr_batch", LARGE_BATCH, "that of the rate")
+        builder.set_default("optim.lr_batch", LARGE_BATCH, "the batch size of the learning rate")
         builder.set_default("optim.lr", DEFAULT_LR[name], f"usual for {name} and a batch of {LARGE_BATCH}")
-    part, batch = builder.recipe.optim, builder.recipe.data.batch
-    own = builder.is_given("optim.name") or builder.is_given("optim.lr")
-    tuned = builder.recipe.model.weights != "none" and part.name != "sgd" and not own
-    if tuned and facts.features and part.lr_batch is not None and batch is not None:
+    optim, batch = builder.recipe.optim, builder.recipe.data.batch
+    user_set = builder.is_given("optim.name") or builder.is_given("optim.lr")
+    tuned = builder.recipe.model.weights != "none" and optim.name != "sgd" and not user_set
+    if tuned and info.num_features and optim.lr_batch is not None and batch is not None:
         frozen = freeze.recipe_freezes_backbone(builder.recipe)
-        share = FROZEN_LR_FEATURES if frozen else FINETUNED_LR_FEATURES
-        rate = max(share / facts.features, part.lr)
-        scaled = rate * math.sqrt(batch / part.lr_batch)
-        why = f"{rate:.2g} for {facts.features} features and a batch of {part.lr_batch}, scaled as a root"
-        builder.set_default("optim.lr", scaled, why)
+        lr_features = FROZEN_LR_FEATURES if frozen else FINETUNED_LR_FEATURES
+        lr = max(lr_features / info.num_features, optim.lr)
+        scaled = lr * math.sqrt(batch / optim.lr_batch)
+        reason = f"{lr:.2g} for {info.num_features} features and a batch of {optim.lr_batch}, scaled by the square root"
+        builder.set_default("optim.lr", scaled, reason)
         return
-    if part.lr_batch is None or batch is None or batch == part.lr_batch or builder.is_given("optim.lr"):
+    if optim.lr_batch is None or batch is None or batch == optim.lr_batch or builder.is_given("optim.lr"):
         return
     # Goyal et al. 2017 for SGD; for Adam the square root holds (Malladi et al. 2022).
-    ratio = batch / part.lr_batch
-    scaled, rule = (part.lr * ratio, "linearly") if part.name == "sgd" else (part.lr * math.sqrt(ratio), "as a root")
-    builder.set_default("optim.lr", scaled, f"{part.lr:g} for a batch of {part.lr_batch}, scaled {rule}")
+    ratio = batch / optim.lr_batch
+    scaled, rule = (
+        (optim.lr * ratio, "linearly") if optim.name == "sgd" else (optim.lr * math.sqrt(ratio), "by the square root")
+    )
+    builder.set_default("optim.lr", scaled, f"{optim.lr:g} for a batch of {optim.lr_batch}, scaled {rule}")

@@ -1,4 +1,4 @@
-"""The recipe of a run with everything that the user set, each with its origin; the rest is chosen in `training/autoconfig.py`."""
+"""Build the recipe of a run from the arguments of `train`; `training/autoconfig.py` chooses what stays open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAME_TENSORS = (
     "pool",
 )  # of `model`: published weights fit with any; the head is a new one
 
-# What the arguments of `train` are called in a recipe.
+# Arguments of `train` -> keys of a recipe.
 ARGUMENT_KEYS = {
     "epochs": "stop.epochs",
     "batch": "data.batch",
@@ -49,7 +49,7 @@ ARGUMENT_KEYS = {
 
 
 def given_arguments(values: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments of `train` that were given; raises UserError for one that it does not have."""
+    """Return the arguments that are not None; raise UserError for an argument that `train` does not have."""
     unknown = [key for key in values if key not in ARGUMENT_KEYS]
     if unknown:
         known = (*ARGUMENT_KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
@@ -65,14 +65,14 @@ def build_recipe(
     given: dict[str, Any],
     overrides: Sequence[str],
 ) -> RecipeBuilder:
-    """The recipe with everything that the user set, each with its origin."""
-    model, overrides = _pop_override("model.name", model, overrides)  # these two choose a recipe
+    """Return the recipe with all values that the user gave, each with its origin."""
+    model, overrides = _pop_override("model.name", model, overrides)  # these two choose the recipe
     weights, overrides = _pop_override("model.weights", weights, overrides)
     weights = None if weights is None else other_names.meaning(weights, model)
-    published_name, reason, unfit = None, "", ""
+    published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
-        unfit = _reason_unsuitable(data, model, given, overrides)
-        if not unfit:
+        unsuitable = _reason_unsuitable(data, model, given, overrides)
+        if not unsuitable:
             published_name, reason = distributed.broadcast_from_main(lambda: pretrained.obtained(model or "resnet18"))
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
@@ -89,15 +89,15 @@ def build_recipe(
         builder.set(
             "model.weights",
             published_name,
-            "chosen: published ImageNet weights; `weights=none` begins from random ones",
+            "chosen: published ImageNet weights; `weights=none` starts from random weights",
         )
     elif reason:
         remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
         if reason.startswith("nobody"):
             remedy = "`model=resnet18` has published ones"
         builder.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
-    elif unfit:
-        builder.set("model.weights", "none", f"chosen: random, since {unfit}")
+    elif unsuitable:
+        builder.set("model.weights", "none", f"chosen: random, since {unsuitable}")
     for key, value in given.items():
         builder.set(ARGUMENT_KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
@@ -106,8 +106,8 @@ def build_recipe(
 
 
 def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:
-    """Why published weights do not fit the job: they are for large images of the user's own, and for a network as
-    published; empty where they do.
+    """Return why published weights do not suit the job, or an empty string: they are for large images of the user, and for a
+    network as published.
     """
     if open_dataset.is_builtin(data):
         return f"'{data}' is built in"
@@ -116,8 +116,8 @@ def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], over
     if zoo.get_spec(model or "resnet18").stem == "cifar":
         return f"{model} is for small images"
     changed = [f"stem={given['stem']}"] if "stem" in given else []
-    changed += [each.strip() for each in overrides if _changes_tensors(each.partition("=")[0].strip())]
-    return f"`{changed[0]}` makes another network than the published ones" if changed else ""
+    changed += [item.strip() for item in overrides if _changes_tensors(item.partition("=")[0].strip())]
+    return f"`{changed[0]}` makes a network for which there are no published weights" if changed else ""
 
 
 def _changes_tensors(key: str) -> bool:
@@ -125,19 +125,19 @@ def _changes_tensors(key: str) -> bool:
 
 
 def _pop_override(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """The value of an argument that an override may give as well, and the other overrides."""
-    found = next((each for each in overrides if each.partition("=")[0].strip() == key), None)
+    """Return the value of an argument that an override may give as well, and the other overrides."""
+    found = next((item for item in overrides if item.partition("=")[0].strip() == key), None)
     if given is not None or found is None:
         return given, overrides
-    return found.partition("=")[2].strip(), [each for each in overrides if each is not found]
+    return found.partition("=")[2].strip(), [item for item in overrides if item is not found]
 
 
 def _apply_override(builder: RecipeBuilder, assignment: str) -> None:
-    """Take over `key=value`; raises UserError where the same key was given before, with another value."""
+    """Set `key=value`; raise UserError if the same key was given before with another value."""
     key = assignment.partition("=")[0].strip()
     before, builder.recipe = builder.recipe, override(builder.recipe, assignment)
     if builder.is_given(key) and builder.recipe != before:
         origin, was = builder.origins[key].removeprefix("given").removeprefix(": --"), flat_values(before)[key]
         earlier = f"`{origin.replace('-', '_')}={was}`" if origin not in ("", "set") else f"{key}={was}"
-        raise UserError(f"`{assignment}` and {earlier} say two things of one value. Leave one of them out.")
+        raise UserError(f"`{assignment}` and {earlier} set the same value twice. Leave one of them out.")
     builder.origins[key] = "given: --set"

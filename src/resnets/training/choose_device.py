@@ -1,4 +1,4 @@
-"""What the machine can do fast, and the reason for each choice."""
+"""Choose device, precision, worker processes and threads for this machine, each with its reason."""
 
 from __future__ import annotations
 
@@ -17,82 +17,85 @@ from resnets.inference import hardware
 
 
 class Choice(NamedTuple):
-    """A value that was chosen for the user, and why."""
+    """A chosen value and the reason."""
 
     value: object
     reason: str
 
 
-def select_device(asked: str) -> Choice:
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `0` (the first GPU) or `mps`, as torch calls it.
+def select_device(requested: str) -> Choice:
+    """Return the name of the device as torch has it.
+
+    Args:
+        requested: `auto`, `cpu`, `cuda`, `cuda:1`, `0` (the first GPU) or `mps`.
 
     Raises:
-        UserError: a device that this machine has not.
+        UserError: this machine does not have the device.
     """
-    if asked == "auto":
+    if requested == "auto":
         if torch.cuda.is_available():
             return Choice("cuda", torch.cuda.get_device_name())
-        return Choice("cpu", "there is no GPU that torch can use")
-    name = f"cuda:{asked}" if asked.isdigit() else asked
+        return Choice("cpu", "torch finds no GPU")
+    name = f"cuda:{requested}" if requested.isdigit() else requested
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
-        raise UserError(f"There is no device '{asked}' here; there is: {here}.") from error
-    return Choice(name, "as asked")
+        available = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+        raise UserError(f"`device={requested}` is not available on this machine; available: {available}.") from error
+    return Choice(name, "as requested")
 
 
-def select_precision(asked: str, device_name: str) -> Choice:
-    """fp32, or bf16 autocast where the chip multiplies bf16 natively (elsewhere it is emulated, and slow)."""
-    if asked != "auto":
-        return Choice(asked, "as asked")
+def select_precision(requested: str, device_name: str) -> Choice:
+    """Return fp32, or bf16 (autocast) where the chip multiplies bf16 natively; elsewhere it is emulated and slow."""
+    if requested != "auto":
+        return Choice(requested, "as requested")
     reason = hardware.native_bf16(torch.device(device_name))
     return Choice("bf16", reason) if reason else Choice("fp32", "no native bf16 here")
 
 
 def select_workers(device_name: str) -> Choice:
-    """How many processes prepare the images.
+    """Return the number of worker processes that load and augment images.
 
-    Varying an image takes a twentieth of the time of a training step on a CPU (ResNet-18 at 128 pixels, two cores), so
-    that few processes suffice there; a GPU has to be fed by all cores.
+    On a CPU, augmentation takes a twentieth of the time of a training step (ResNet-18 at 128 pixels, two cores), so that few
+    workers suffice; a GPU needs all cores.
     """
-    here = ranks.cpus_per_rank()
+    num_cpus = ranks.cpus_per_rank()
     if device_name == "cpu":
-        return Choice(max(1, here // 8), f"{pluralize(here, 'processor')}, which the network needs itself")
-    return Choice(min(here, 8), f"{pluralize(here, 'processor')} for the GPU's images")
+        return Choice(max(1, num_cpus // 8), f"{pluralize(num_cpus, 'processor')}, which the network needs itself")
+    return Choice(min(num_cpus, 8), f"{pluralize(num_cpus, 'processor')} for the GPU's images")
 
 
 def select_threads(device_name: str) -> Choice | None:
-    """How many threads compute, where torch cannot know it: torchrun gives each of its processes one."""
+    """Return the number of threads of each process under torchrun, which sets it to 1; None without torchrun."""
     if ranks.world_size() == 1 or device_name != "cpu":
         return None
-    return Choice(ranks.cpus_per_rank(), f"the share of each of {ranks.local_world_size()} processes")
+    return Choice(ranks.cpus_per_rank(), f"one of {ranks.local_world_size()} processes")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:
-    """The context in which the network runs."""
+    """Return the autocast context of the precision."""
     if precision_name == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device_name.partition(":")[0], torch.bfloat16)
 
 
 def check_compiler() -> None:
-    """Raises UserError where torch.compile has no C++ compiler, before anything else is done for a run."""
+    """Raise UserError where torch.compile has no C++ compiler, before anything else is done for a run."""
     from torch._inductor import cpp_builder, exc
 
     try:
         cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:
         raise UserError(
-            "`speed.compile=true` needs a C++ compiler, and there is neither the one that the variable CXX names nor g++. "
+            "`speed.compile=true` needs a C++ compiler, and neither g++ nor the one that the variable CXX names was found. "
             "Install one, or leave the setting out."
         ) from error
 
 
 @contextlib.contextmanager
-def explain_compile_errors(asked: bool) -> Iterator[None]:
-    """A block in which torch.compile may compile; where it cannot, its pages of text become a JobError of one line."""
-    if not asked:
+def explain_compile_errors(enabled: bool) -> Iterator[None]:
+    """Turn an error of torch.compile within the block into a JobError of one line."""
+    if not enabled:
         yield
         return
     from torch._dynamo.exc import TorchDynamoException
@@ -101,19 +104,21 @@ def explain_compile_errors(asked: bool) -> Iterator[None]:
         yield
     except TorchDynamoException as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = " ".join(lines[:2])[:200].rstrip(". ") or type(error).__name__
-        raise JobError(f"torch.compile cannot compile this network: {said}. Leave out `speed.compile=true`.") from error
+        reason = " ".join(lines[:2])[:200].rstrip(". ") or type(error).__name__
+        raise JobError(
+            f"torch.compile cannot compile this network: {reason}. Leave out `speed.compile=true`."
+        ) from error
 
 
 def seed_everything(seed: int) -> None:
-    """Set the random state of every library that a run may draw from."""
+    """Seed the random generators of Python, numpy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def use_deterministic_algorithms() -> None:
-    """Let torch refuse operations whose result depends on the order of threads."""
+    """Make torch raise on operations whose result depends on the order of threads."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this set
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

@@ -1,7 +1,7 @@
-"""Values of a recipe of which one takes away the effect of another.
+"""Detect settings that exclude each other or have no effect together.
 
-A value that the user gave always wins: it clears the recipe's own value that would beat it. Where two given values
-exclude each other, or where a given value would have no effect, that is an error that names both.
+A value that the user gave always wins: it clears the recipe's own value that would override it. Two given values that exclude
+each other, and a given value that would have no effect, are errors that name both.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from resnets.training.autoconfig import RecipeBuilder
 from resnets.training.optimization import freeze
 from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS, build_curve
 
-# Two keys for one thing: whichever is given, the recipe's own value of the other is cleared to the value that stands
-# behind it.
+# Two keys with one meaning, each with its empty value: where one is given, the recipe's own value of the other is cleared.
 ALTERNATIVES: tuple[tuple[str, Any, str, Any], ...] = (
     ("stop.epochs", None, "stop.steps", None),
     ("schedule.milestones_epochs", (), "schedule.milestones_steps", ()),
     ("schedule.warmup_epochs", 0.0, "schedule.warmup_until_error", None),
 )
 
-# Two keys that say the same in two ways, so that only one of them can be given.
+# Two keys of which only one can be given.
 EXCLUSIVE = (
     ("data.split_file", "data.val_fraction"),
     ("data.split_file", "data.folds"),
@@ -43,7 +42,7 @@ EXCLUSIVE = (
     ("augment.shorter_side", "augment.pad_mode"),
 )
 
-# The crop that a key is for; with `augment.crop=auto` the given key chooses it.
+# Keys that belong to one value of `augment.crop`; with `augment.crop=auto` the given key chooses it.
 CROP_OF_KEY = {
     "augment.scale": "random_resized",
     "augment.ratio": "random_resized",
@@ -54,11 +53,11 @@ CROP_OF_KEY = {
 
 
 class Requirement(NamedTuple):
-    """`key` has an effect only where `works`, which `other` decides."""
+    """`key` has an effect only where `has_effect` is true, which depends on `other`."""
 
     key: str
     other: str
-    works: Callable[[Recipe], bool]
+    has_effect: Callable[[Recipe], bool]
 
 
 def _held_out(recipe: Recipe) -> bool:
@@ -111,19 +110,19 @@ REQUIREMENTS = (
 
 
 def resolve_conflicts(builder: RecipeBuilder) -> None:
-    """Let what was given win over the recipe's own values.
+    """Clear the recipe's own values that would override a given one.
 
     Raises:
         UserError: given values exclude each other or would have no effect; the message names all of them.
     """
-    found = [
+    problems = [
         f"{_format_setting(builder, a)} and {_format_setting(builder, b)} exclude each other"
         for a, b in EXCLUSIVE
         if _both_set(builder, a, b)
     ]
     for one, empty_one, other, empty_other in ALTERNATIVES:
         if _both_set(builder, one, other):
-            found.append(f"{_format_setting(builder, one)} and {_format_setting(builder, other)} exclude each other")
+            problems.append(f"{_format_setting(builder, one)} and {_format_setting(builder, other)} exclude each other")
         elif _is_set(builder, one):
             _clear(builder, other, empty_other, one)
         elif _is_set(builder, other):
@@ -137,44 +136,44 @@ def resolve_conflicts(builder: RecipeBuilder) -> None:
     if builder.recipe.augment.crop == "auto":
         for key, crop in CROP_OF_KEY.items():
             if builder.is_given(key):
-                builder.set_default("augment.crop", crop, f"{key} is for this one")
-    for key, other, works in REQUIREMENTS:
-        if _is_set(builder, key) and not works(builder.recipe):
-            found.append(f"{_format_setting(builder, key)} has no effect with {_format_setting(builder, other)}")
+                builder.set_default("augment.crop", crop, f"{key} is a setting of this crop")
+    for key, other, has_effect in REQUIREMENTS:
+        if _is_set(builder, key) and not has_effect(builder.recipe):
+            problems.append(f"{_format_setting(builder, key)} has no effect with {_format_setting(builder, other)}")
     if builder.recipe.data.normalize == "weights" and builder.recipe.model.weights == "none":
-        found.append(f"{_format_setting(builder, 'data.normalize')} needs `weights`")
-    _raise_errors(found, "Change one, or leave it out.")
+        problems.append(f"{_format_setting(builder, 'data.normalize')} needs `weights`")
+    _raise_errors(problems, "Change one, or leave it out.")
 
 
 def check_dataset(builder: RecipeBuilder, own_val: bool, stored: bool) -> None:
-    """Raises UserError where the images were divided before, and a split of another kind was asked for."""
+    """Raise UserError where the images were split before, and a setting asks for another split."""
     if not own_val and not stored:
         return
-    why = "shards were divided when they were written" if stored else "the data have a val part of their own"
+    why = "shards were split when they were written" if stored else "the dataset has its own val split"
     split = ("data.val_fraction", "data.folds", "data.fold", "data.group_by", "data.split_seed", "data.split_file")
     given = [key for key in split if builder.is_given(key) and (stored or key != "data.split_file")]
     _raise_errors([f"{_format_setting(builder, key)} has no effect: {why}" for key in given], "Leave it out.")
 
 
-# What a range test does not do: it ends after its steps, judges nothing and keeps nothing.
+# A range test ends after its steps, without validation and without saving.
 _NOT_IN_RANGE_TEST = ("schedule.", "stop.", "save.", "ema.", "speed.sync_bn")
 
 
 def check_range_test(builder: RecipeBuilder) -> None:
-    """Note the given values that have no effect on a range test, which takes those of a training.
+    """Warn about the given values that have no effect on a range test, which accepts those of a training.
 
     Raises:
-        UserError: a rate was given, while the test has its own.
+        UserError: a learning rate was given, while the test sets its own.
     """
     given = [key for key in builder.origins if builder.is_given(key)]
     why = "has no effect on a range test"
     rates = [f"{_format_setting(builder, key)} {why}" for key in given if key in ("optim.lr", "optim.lr_batch")]
-    _raise_errors(rates, "Its rate goes from `low` to `high`.")
+    _raise_errors(rates, "Its learning rate goes from `low` to `high`.")
     builder.notes += [f"{_format_setting(builder, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)]
 
 
 def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int = 1) -> None:
-    """Compare the given values with how many images and steps there are; say what a recipe's own value loses by it.
+    """Compare the settings with the number of images and steps; warn where a recipe's own value has no effect.
 
     Raises:
         UserError: a given value would have no effect.
@@ -198,20 +197,20 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
         (
             "freeze.head_epochs",
             0 < total <= head,
-            f"leaves nothing for the backbone in {end}; `freeze=backbone` means that",
+            f"leaves no step for the backbone in {end}; to train the head only, give `freeze=backbone`",
         ),
-        ("schedule.milestones_epochs", any(each * steps >= total for each in schedule.milestones_epochs), late),
-        ("schedule.milestones_steps", any(each >= total for each in schedule.milestones_steps), late),
+        ("schedule.milestones_epochs", any(epoch * steps >= total for epoch in schedule.milestones_epochs), late),
+        ("schedule.milestones_steps", any(step >= total for step in schedule.milestones_steps), late),
         ("schedule.plateau_epochs", not num_val and schedule.plateau_epochs is not None, unseen),
         ("stop.patience_epochs", not num_val and recipe.stop.patience_epochs is not None, unseen),
         ("schedule.plateau_epochs", num_val and given_late("schedule.plateau_epochs"), late),
         (
             "schedule.warmup_until_error",
             schedule.warmup_until_error is not None and total <= ERROR_WINDOW_STEPS,
-            f"is judged by {ERROR_WINDOW_STEPS} steps and would never end in {end}",
+            f"needs the errors of {ERROR_WINDOW_STEPS} steps and would never end in {end}",
         ),
     ]
-    build_curve(schedule, total_steps=total, steps_per_epoch=steps)  # which says what a step schedule lacks
+    build_curve(schedule, total_steps=total, steps_per_epoch=steps)  # raises where a step schedule lacks milestones
     broken = [(key, words) for key, is_broken, words in rules if is_broken]
     _raise_errors(
         [f"{_format_setting(builder, key)} {words}" for key, words in broken if builder.is_given(key)],
@@ -226,7 +225,7 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
         builder.notes.append(f"{_format_setting(builder, 'stop.patience_epochs')} {late}")
 
 
-# What a recipe's own value loses changes the result, so that it is said; the other rules are for given values only.
+# Keys whose lost effect changes the result, so that it is logged for the recipe's own value, too.
 LOGGED_KEYS = (
     "freeze.head_epochs",
     "schedule.milestones_epochs",
@@ -245,7 +244,7 @@ def _both_set(builder: RecipeBuilder, one: str, other: str) -> bool:
 
 
 def _is_set(builder: RecipeBuilder, key: str) -> bool:
-    """Whether the user gave this value, and not one that switches it off."""
+    """Whether the user gave this value, other than one that switches it off."""
     return builder.is_given(key) and bool(flat_values(builder.recipe)[key] or key in ZERO_IS_A_VALUE)
 
 
@@ -255,7 +254,7 @@ def _clear(builder: RecipeBuilder, key: str, empty: Any, winner: str) -> None:
 
 
 def _format_setting(builder: RecipeBuilder, key: str) -> str:
-    """The key with its value, as it was given or stands in the recipe."""
+    """Return the key with its value, under the name of the argument if it was given as one."""
     text, origin = _format_value(flat_values(builder.recipe)[key]), builder.origins.get(key, "")
     if origin.startswith("given: --") and origin != "given: --set":
         return f"`{origin.removeprefix('given: --').replace('-', '_')}={text}`"
@@ -270,6 +269,6 @@ def _format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _raise_errors(found: Iterable[str], advice: str) -> None:
-    if found := list(dict.fromkeys(found)):
-        raise UserError(f"{'; '.join(found)}. {advice}")
+def _raise_errors(problems: Iterable[str], advice: str) -> None:
+    if problems := list(dict.fromkeys(problems)):
+        raise UserError(f"{'; '.join(problems)}. {advice}")

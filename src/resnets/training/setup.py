@@ -53,7 +53,7 @@ def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) ->
         shorter_sides=sides,
         model_size=spec.imgsz,
         min_size=max(net.min_size, *net.strides.values()),  # smaller ones are taken, but leave a single place
-        features=net.head.in_features,
+        num_features=net.head.in_features,
         weights_size=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and open_dataset.is_builtin(recipe.data.location),
     )
