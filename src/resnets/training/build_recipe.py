@@ -10,7 +10,7 @@ from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.recipes import registry
 from resnets.recipes.recipe import Recipe, flat_values, override
-from resnets.training import distributed
+from resnets.training import choose_device, distributed
 from resnets.training.autoconfig import RecipeBuilder
 from resnets.weights import pretrained
 from resnets.weights.hub import other_names
@@ -66,6 +66,9 @@ def build_recipe(
     overrides: Sequence[str],
 ) -> RecipeBuilder:
     """Return the recipe with all values that the user gave, each with its origin."""
+    device, _ = _pop_override("speed.device", given.get("device"), overrides)
+    if device is not None:  # before anything is downloaded or read
+        distributed.local_device(str(choose_device.select_device(device).value))
     model, overrides = _pop_override("model.name", model, overrides)  # these two choose the recipe
     weights, overrides = _pop_override("model.weights", weights, overrides)
     weights = None if weights is None else other_names.meaning(weights, model)

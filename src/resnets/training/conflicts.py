@@ -221,6 +221,8 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
         for key, words in broken
         if key in LOGGED_KEYS
     ]
+    if recipe.speed.sync_bn and ranks == 1 and not any("sync_bn" in note for note in builder.notes):
+        builder.notes.append(f"{_format_setting(builder, 'speed.sync_bn')} has no effect with one process")
     if num_val and given_late("stop.patience_epochs"):  # a short trial of a command for a long run
         builder.notes.append(f"{_format_setting(builder, 'stop.patience_epochs')} {late}")
 

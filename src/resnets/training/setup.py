@@ -1,4 +1,4 @@
-"""From a complete recipe and a divided source to the parts of a run."""
+"""Set up a run: split and check the images, build network, optimizer and data from a complete recipe."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from resnets.training.train_data import TrainData, input_preprocess
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
-NUM_SIZE_SAMPLES = 200  # images whose headers are read to learn how large they are
+NUM_SIZE_SAMPLES = 200  # images whose headers are read for their sizes
 
 
 def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> DatasetInfo:
-    """What the choices of `resnets.training.autoconfig` depend on."""
+    """Return the facts that the choices of `resnets.training.autoconfig` depend on."""
     samples = dataset.subset("train")
-    some = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
-    sides = [side for side in ordered_map(_shorter_side, some, workers=None, ahead=NUM_SIZE_SAMPLES) if side]
+    paths = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
+    sides = [side for side in ordered_map(_shorter_side, paths, workers=None, ahead=NUM_SIZE_SAMPLES) if side]
     spec = _requested_spec(recipe, dataset.classes, parent)
     net = _meta_network(spec)
     return DatasetInfo(
         num_train=len(samples),
         shorter_sides=sides,
         model_size=spec.imgsz,
-        min_size=max(net.min_size, *net.strides.values()),  # smaller ones are taken, but leave a single place
+        min_size=max(net.min_size, *net.strides.values()),  # smaller images would leave a feature map of one position
         num_features=net.head.in_features,
         weights_size=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and open_dataset.is_builtin(recipe.data.location),
@@ -62,79 +62,83 @@ def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) ->
 def _shorter_side(path: str) -> int | None:
     try:
         info = inspect(path)
-    except DecodeError:  # named when the images are checked
+    except DecodeError:  # reported when the images are checked
         return None
     return min(info.width, info.height)
 
 
 def split_dataset(dataset: Dataset, recipe: Recipe, before: Mapping[str, str] | None = None) -> Dataset:
-    """The source with each image in a part: as it came, or split as the recipe says; checked for what can be read.
+    """Return the dataset with each image in a split, its own or that of the recipe, after a check of all images.
 
     Args:
-        before: the split of each image, by the SHA-256 of its file, that is taken over where the source has none.
+        before: the split of each image by the SHA-256 of its file, which is used where the dataset has no val split.
 
     Raises:
-        UserError: there is nothing to learn from, images cannot be read, or have no label.
+        UserError: there are no training images, or images cannot be read or have no label.
     """
-    part = recipe.data
+    section = recipe.data
     if isinstance(dataset.samples, IndexedSamples):
         return _check_shards(dataset, recipe)
-    if nameless := [sample.path for sample in dataset.samples if sample.label is None]:
-        raise UserError(f"{len(nameless)} images have no label, such as '{nameless[0]}'; training needs a label each.")
-    if part.split_file is not None:
-        return drop_unreadable(read_split(part.split_file, dataset), part.on_bad)
-    dataset = drop_unreadable(dataset, part.on_bad)
-    if (part.folds is None) != (part.fold is None):
+    if unlabeled := [sample.path for sample in dataset.samples if sample.label is None]:
+        raise UserError(
+            f"{len(unlabeled)} images have no label, such as '{unlabeled[0]}'; training needs a label for each image."
+        )
+    if section.split_file is not None:
+        return drop_unreadable(read_split(section.split_file, dataset), section.on_bad)
+    dataset = drop_unreadable(dataset, section.on_bad)
+    if (section.folds is None) != (section.fold is None):
         raise UserError("`data.folds` and `data.fold` belong together: `data.folds=5` `data.fold=1`")
-    if before and part.val_fraction and part.folds is None and "val" not in dataset.splits:
+    if before and section.val_fraction and section.folds is None and "val" not in dataset.splits:
         inherited = inherit_split(
-            dataset, before, val_fraction=part.val_fraction, seed=part.split_seed, group_by=part.group_by
+            dataset, before, val_fraction=section.val_fraction, seed=section.split_seed, group_by=section.group_by
         )
         if inherited is not None:
             return inherited
-    own_val = "val" in dataset.splits  # then there is nothing to divide: a given value was refused by `conflicts`
+    own_val = "val" in dataset.splits  # then nothing is split; `conflicts` has refused given values
     return make_split(
         dataset,
-        val_fraction=None if own_val or part.folds is not None else part.val_fraction,
-        seed=part.split_seed if not own_val and (part.val_fraction or part.folds is not None) else None,
-        group_by=part.group_by,
-        folds=part.folds,
-        fold=part.fold,
+        val_fraction=None if own_val or section.folds is not None else section.val_fraction,
+        seed=section.split_seed if not own_val and (section.val_fraction or section.folds is not None) else None,
+        group_by=section.group_by,
+        folds=section.folds,
+        fold=section.fold,
     )
 
 
 def _check_shards(dataset: Dataset, recipe: Recipe) -> Dataset:
-    part = recipe.data
-    if part.split_file is not None or part.folds is not None or part.group_by is not None:
-        return make_split(dataset)  # which says why not
+    section = recipe.data
+    if section.split_file is not None or section.folds is not None or section.group_by is not None:
+        return make_split(dataset)  # raises the error
     if "train" not in dataset.splits:
-        raise UserError(f"'{dataset.root}' has no train part, only {', '.join(dataset.splits)}.")
+        raise UserError(f"'{dataset.root}' has no train split, only {', '.join(dataset.splits)}.")
     return dataset
 
 
 def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
-    """The source without the images that cannot be read, or an error that lists them; stored ones were looked at when they
-    were written. Of several processes each looks at its share.
+    """Return the dataset without the images that cannot be read, or raise an error that lists them.
+
+    The images of shards were checked when they were written. Each rank checks an equal number of images.
     """
     if isinstance(dataset.samples, IndexedSamples):
         return dataset
     rank, size, count = ranks.rank(), ranks.world_size(), len(dataset.samples)
-    mine = dataset.samples[count * rank // size : count * (rank + 1) // size]
-    judged = [each for share in distributed.all_gather_object(check.verify_images(mine)) for each in share]
-    failures = [error for _, error in judged if error]
+    local_samples = dataset.samples[count * rank // size : count * (rank + 1) // size]
+    gathered = distributed.all_gather_object(check.verify_images(local_samples))
+    results = [result for rank_results in gathered for result in rank_results]  # (SHA-256, error) of each image
+    failures = [error for _, error in results if error]
     if failures and on_bad == "error":
-        left = {sample.label for sample, (_, error) in zip(dataset.samples, judged, strict=True) if error is None}
+        left = {sample.label for sample, (_, error) in zip(dataset.samples, results, strict=True) if error is None}
         lost = sorted(set(dataset.classes) - {str(label) for label in left})
-        also = f" Without these no image of {format_list(lost)} is left." if lost else ""
-        also += (
+        details = f" Without these no image of {format_list(lost)} is left." if lost else ""
+        details += (
             f" Besides, there are class folders without images: {format_list(dataset.empty_classes)}."
             if dataset.empty_classes
             else ""
         )
-        raise UserError(ram_cache.report_unreadable(failures) + also)
+        raise UserError(ram_cache.report_unreadable(failures) + details)
     kept = tuple(
         replace(sample, sha256=digest)
-        for sample, (digest, error) in zip(dataset.samples, judged, strict=True)
+        for sample, (digest, error) in zip(dataset.samples, results, strict=True)
         if error is None
     )
     if not failures:
@@ -146,9 +150,9 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
         log(f"  and {len(failures) - LIST_LIMIT:,} more")
     if not kept:
         raise UserError(f"None of the {count:,} images of '{dataset.root}' can be read.")
-    labels = {each.label for each in kept}
+    labels = {sample.label for sample in kept}
     if emptied := [name for name in dataset.classes if name not in labels]:
-        log(f"left out {format_list(emptied)} altogether: no image of it can be read")
+        log(f"left out the class {format_list(emptied)}: none of its images can be read")
     return replace(
         dataset,
         samples=kept,
@@ -158,20 +162,20 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
 
 
 def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
-    """The network that the recipe wants, checked against its images and against what is to stay frozen.
+    """Return the specification of the recipe's network, checked against the image size and the frozen layers.
 
     Raises:
-        UserError: no such network or setting; weights of another network; images that are too small for it.
+        UserError: the network or a setting does not exist, the weights are of another network, the images are too small.
     """
     spec = _requested_spec(recipe, classes, parent)
     side = recipe.data.imgsz or spec.imgsz
-    if spec.pool == "window":  # its last layer is made for one size of images
+    if spec.pool == "window":  # its last layer fits one image size
         spec = replace(spec, imgsz=side)
     net = _meta_network(spec)
     if side < net.min_size:
-        smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which does not shrink them at once"
+        smaller = "" if "cifar" in spec.stem else "; or `stem=cifar`, which keeps the resolution"
         raise UserError(
-            f"{spec.name} needs images of {net.min_size} pixels at least; received `imgsz={side}`{smaller}."
+            f"{spec.name} needs images of at least {net.min_size} pixels; received `imgsz={side}`{smaller}."
         )
     freeze.apply(net, recipe.freeze)
     return spec
@@ -188,60 +192,60 @@ def _requested_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint |
 
 
 def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1) -> None:
-    """Raises UserError where a batch norm that learns would see a single value of each channel, which has no variance."""
+    """Raise UserError where a batch norm in train mode would see a single value per channel, which has no variance."""
     batch, side = recipe.data.batch or 1, recipe.data.imgsz or spec.imgsz
-    sizes = [len(part) for part in torch.arange(max(batch // world_size, 1)).chunk(recipe.optim.accumulate)]
-    least = min(sizes) * (world_size if recipe.speed.sync_bn else 1)
+    sizes = [len(indices) for indices in torch.arange(max(batch // world_size, 1)).chunk(recipe.optim.accumulate)]
+    min_batch = min(sizes) * (world_size if recipe.speed.sync_bn else 1)
     net = _meta_network(spec).train()
     freeze.apply(net, recipe.freeze, epoch=recipe.freeze.head_epochs)
     try:
-        net(torch.empty(least, spec.in_channels, side, side, device="meta"))
+        net(torch.empty(min_batch, spec.in_channels, side, side, device="meta"))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         slices = f", `optim.accumulate={recipe.optim.accumulate}`" if recipe.optim.accumulate > 1 else ""
         shared = f" on {world_size} processes" if world_size > 1 else ""
         raise UserError(
-            f"`batch={batch}`{slices}{shared} leaves a single image to a step, and images of `imgsz={side}` a single value "
-            f"of each channel: batch norm cannot take statistics of it. Take a larger `batch`, or `freeze.norm=eval`."
+            f"`batch={batch}`{slices}{shared} leaves a single image in a step, and images of `imgsz={side}` a single value "
+            f"per channel: batch norm needs more than one. Use a larger `batch`, or `freeze.norm=eval`."
         ) from None
 
 
 def _meta_network(spec: specs.ResNetSpec) -> ResNet:
-    """The network without memory for its weights."""
+    """Return the network on the meta device, without memory for its weights."""
     with torch.device("meta"):
         return specs.build(spec)
 
 
 def _spec_overrides(recipe: Recipe) -> dict[str, Any]:
-    """What the recipe changes about the network, by the names of its specification."""
+    """Return the fields of the specification that the recipe changes."""
     values = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
     return {key: value for key, value in values.items() if value is not None}
 
 
 def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
-    """The network, from random weights drawn with the recipe's seed, or from those of `parent`."""
+    """Return the network with random weights drawn with the recipe's seed, or with those of `parent`."""
     spec = network_spec(recipe, classes, parent)
     choose_device.seed_everything(recipe.seed)
     net = specs.build(spec)
     if parent is None:
         return net, spec
-    own = net.state_dict()
-    same = {name: tensor.shape for name, tensor in own.items()} == {n: t.shape for n, t in parent.tensors.items()}
-    if tuple(classes) == parent.classes and same:
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    same_shapes = shapes == {n: t.shape for n, t in parent.tensors.items()}
+    if tuple(classes) == parent.classes and same_shapes:
         net.load_state_dict(checkpoints.network(parent).state_dict())
         log("the weights have the same classes: their head is kept")
     else:
-        new = checkpoints.adapt(net, parent)
-        why = "" if parent.classes else "; the weights have no class names, so their head is not kept"
-        log(f"new head for {len(classes)} classes: {', '.join(new)}{why}")
+        new_tensors = checkpoints.adapt(net, parent)
+        reason = "" if parent.classes else "; the weights have no class names, so their head is not kept"
+        log(f"new head for {len(classes)} classes: {', '.join(new_tensors)}{reason}")
     return net, spec
 
 
 def build_context(
     recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, provenance: dict[str, Any]
 ) -> TrainContext:
-    """Everything that the loop needs, on its device."""
+    """Build everything that the loop needs, on its device."""
     if recipe.speed.compile:
         choose_device.check_compiler()
     device = distributed.local_device(recipe.speed.device)
@@ -252,7 +256,9 @@ def build_context(
         choose_device.use_deterministic_algorithms()
     train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
     net, spec = build_network(recipe, dataset.classes, parent)
-    if ranks.world_size() > 1:  # the same weights everywhere, but lots of their own: dropout, stochastic depth
+    if (
+        ranks.world_size() > 1
+    ):  # same weights on all ranks, but a different random stream on each: dropout, stochastic depth
         choose_device.seed_everything(recipe.seed + ranks.rank())
     train_data = TrainData(
         recipe, train, dataset.classes, input_preprocess(recipe, None if parent is None else parent.preprocess)
@@ -269,10 +275,12 @@ def build_context(
 
     def save_weights(path: Path, model: nn.Module, row: dict[str, Any]) -> None:
         tensors = model.state_dict()
-        # Without what the clock says, so that the same run gives the same bytes.
+        # Without times, so that the same run gives the same bytes.
         metrics = {name: value for name, value in row.items() if name not in run_dir.TIMING_COLUMNS}
-        made = Checkpoint(spec, train_data.preprocess, dataset.classes, tensors, metrics=metrics, provenance=provenance)
-        checkpoints.save(path, made)
+        checkpoint = Checkpoint(
+            spec, train_data.preprocess, dataset.classes, tensors, metrics=metrics, provenance=provenance
+        )
+        checkpoints.save(path, checkpoint)
 
     return TrainContext(
         recipe=recipe,
@@ -294,7 +302,7 @@ def build_context(
 
 
 def log_warnings(recipe: Recipe, dataset: Dataset, parent: Checkpoint | None) -> None:
-    """Say what will probably hurt."""
+    """Log warnings about settings that probably cost accuracy."""
     side = recipe.data.imgsz or 0
     wanted = input_preprocess(recipe, None if parent is None else parent.preprocess).shorter_side
     if notice := read_shards.upscale_warning(dataset, wanted):
@@ -314,7 +322,7 @@ def log_warnings(recipe: Recipe, dataset: Dataset, parent: Checkpoint | None) ->
 
 
 def describe_dataset(dataset: Dataset) -> str:
-    """How many images there are, in one line."""
+    """Return the number of images in each split, in one line."""
     sizes = {part: len(dataset.subset(part)) for part in dataset.splits}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
     shared = ", ".join(f"{sizes[part]:,} {words[part]}" for part in sizes)
@@ -322,7 +330,7 @@ def describe_dataset(dataset: Dataset) -> str:
 
 
 def describe_run(recipe: Recipe, dataset: Dataset) -> str:
-    """How long the run will be, in a line or two."""
+    """Return the length of the run in steps and epochs."""
     train, val = len(dataset.subset("train")), len(dataset.subset("val")) if "val" in dataset.splits else 0
     steps = max(train // (recipe.data.batch or 1), 1)
     total = total_steps(recipe, steps)
@@ -333,7 +341,7 @@ def describe_run(recipe: Recipe, dataset: Dataset) -> str:
 
 
 def draw_batch(train_data: TrainData, out: Path) -> None:
-    """The first batch as the network will see it, with its classes."""
+    """Draw the first training batch as the network sees it, with its classes."""
     images, labels = train_data.first_batch()
     names = [train_data.classes[label] for label in labels]
     tiles = [image_grid.Tile(image, name) for image, name in zip(images, names, strict=True)]

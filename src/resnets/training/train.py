@@ -1,4 +1,4 @@
-"""One training job from a folder of images to a run folder: `resnets.train`, and behind `resnets train`."""
+"""The training job from images to a run directory: `resnets.train` and `resnets.training.train.lr_find`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import catalog, other_names
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
-MIN_STEPS = 20  # with fewer the smoothed loss is only its own beginning
+MIN_STEPS = 20  # with fewer the smoothed loss is not meaningful
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind: its directory, and what stands in its `metrics.json` (see `evaluation/final_evaluation.py`)."""
+    """The run directory, and the content of its `metrics.json` (see `evaluation/final_evaluation.py`)."""
 
     run: Path
     metrics: dict[str, Any]
@@ -65,19 +65,19 @@ def train(
     dry_run: bool = False,
     **values: Any,
 ) -> TrainResult | None:
-    """Train a network on the images at `data` and write the run folder `out/name`.
+    """Train a network on the images at `data` and write the run directory `out/name`.
 
     Args:
         data: a folder of class folders, a folder of `train` and `val` (and `test`) folders, a manifest (.csv, .jsonl),
             or "digits" or "shapes".
         model: a name of the zoo; without it the recipe's, or that of the weights.
-        weights: "none"; a checkpoint or run folder of ours; a name of `resnets weights list`; or "imagenet" for the best
-            published ones of `model`. A head for other classes is replaced, and reported. None, without a recipe: the
-            best published ones where they can be had, or else random weights, which is told with the reason.
+        weights: "none"; a checkpoint or run directory of resnets; a name of `resnets weights list`; or "imagenet" for the best
+            published ones of `model`. A head for other classes is replaced, which is logged. None, without a recipe: the
+            best published ones where they are available, or else random weights, which is logged with the reason.
         recipe: a name of `resnets.recipes.registry`, or a `Recipe`; without it "scratch", or "finetune" with weights.
-        out: where run folders go; None for "runs".
-        name: of the run folder; a number is added when it exists, since no run is written over.
-        resume: a run folder whose run goes on from its last saved state, with its own data and recipe. Then `epochs` may
+        out: folder of the run directories; None for "runs".
+        name: name of the run directory; a number is appended if it exists, since no run is overwritten.
+        resume: a run directory; the run continues from its last saved state with its own data and recipe. Then `epochs` may
             be "+20", which adds as many epochs to a finished run.
         overrides: `key=value` for any value of the recipe, such as "optim.lr=0.2".
         dry_run: print the complete plan and return None.
@@ -86,7 +86,7 @@ def train(
             `stem`, `save_every` ("200" steps or "60s"), `sync_bn`; None leaves a value to the recipe.
 
     Raises:
-        UserError: what was asked for does not exist or does not fit.
+        UserError: an argument is wrong, or arguments do not fit each other or the data.
         JobError: the loss became NaN, an image cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
@@ -94,17 +94,19 @@ def train(
     given = build_recipe.given_arguments(values | {"epochs": None} if more else values)
     with distributed.process_group() as attempt:
         if resume is not None:
-            asked = _asked(Path(resume), data, model, weights, recipe, name, out, dry_run)
+            requested = _requested(Path(resume), data, model, weights, recipe, name, out, dry_run)
             return _resume(
                 Path(resume),
-                asked | {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()},
+                requested | {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()},
                 overrides,
                 more,
             )
         if more:
-            raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name it with `resume` RUN.")
+            raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name the run with `resume` RUN.")
         if data is None:
-            raise UserError("Name the images to train on: resnets train DATA (or go on with `resume` RUN).")
+            raise UserError("Name the images to train on: resnets train DATA (or resume a run with `resume` RUN).")
+        if name is not None:
+            run_dir.check_name(name)
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.broadcast_from_main(lambda: atomic_write.check_folder_writable(out))
@@ -112,13 +114,13 @@ def train(
         if dry_run:
             log(setup.describe_run(builder.recipe, dataset))
             return None
-        place = Path(out), name or _name(builder.recipe)
-        if (begun := attempt.load_run_dir()) is not None:
-            log(f"this job was begun anew: its run '{begun}' goes on")
-            return _resume(begun, {}, (), None)
-        run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(*place))
+        if (earlier_run := attempt.load_run_dir()) is not None:
+            log(f"this job was restarted: resuming its run '{earlier_run}'")
+            return _resume(earlier_run, {}, (), None)
+        run_name = name or _name(builder.recipe)
+        run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(Path(out), run_name))
         if name and run.name != name:
-            log(f"'{Path(out) / name}' is there already and stays as it is; this run is '{run}'")
+            log(f"'{Path(out) / name}' exists already and is not changed; this run is '{run}'")
         with distributed.main_lock(run):
             if distributed.is_main():
                 resume_run.save_split(run, dataset)
@@ -127,7 +129,9 @@ def train(
                     ancestry.write_parent_lineage(
                         run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
                     )
-                run_dir.write_recipe(run, builder.recipe, builder.origins)  # the last thing that a resumed run needs
+                run_dir.write_recipe(
+                    run, builder.recipe, builder.origins
+                )  # last, since a run with a recipe can be resumed
             attempt.save_run_dir(run)
             return _run(run, builder.recipe, dataset, parent)
 
@@ -145,19 +149,19 @@ def lr_find(
     overrides: Sequence[str] = (),
     **values: Any,
 ) -> float:
-    """The learning rate that a range test suggests for this job; its curve is drawn to `out`.
+    """Return the learning rate that a range test suggests for this job, and draw the curve of the test to `out`.
 
-    The other arguments are those of `train`, but for `lr`; what has no effect on a range test is said.
+    The other arguments are those of `train` without `lr`; those that have no effect on a range test are logged.
 
     Raises:
-        UserError: `low` is not below `high`, or the job is not possible as asked.
+        UserError: `low` is not below `high`, or an argument is wrong.
         JobError: the loss never fell.
     """
     if ranks.world_size() > 1:
-        raise UserError("A range test is the work of one process: run it without torchrun.")
+        raise UserError("A range test runs in one process: start it without torchrun.")
     if not 0 < low < high:
         raise UserError(
-            f"The rates of a range test go from a low to a high one above 0; received {low:g} and {high:g}."
+            f"A range test needs `low` above 0 and below `high`; received `low={low:g}` and `high={high:g}`."
         )
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
@@ -165,16 +169,18 @@ def lr_find(
     builder, dataset, parent = _prepare(
         data, model, weights, recipe, build_recipe.given_arguments(values), overrides, for_range_test=True
     )
-    found = range_test.run_range_test(
+    result = range_test.run_range_test(
         setup.build_context(builder.recipe, dataset, parent, {}), low=low, high=high, steps=steps
     )
-    if found.suggestion is not None:
-        log(f"suggested learning rate: {found.suggestion:.2g}")  # said first: the curve may find a full disk
-    lr_find_curve.draw(found.rates, found.losses, found.suggestion, Path(out))
+    if result.suggestion is not None:
+        log(
+            f"suggested learning rate: {result.suggestion:.2g}"
+        )  # logged first, since drawing the curve can fail on a full disk
+    lr_find_curve.draw(result.rates, result.losses, result.suggestion, Path(out))
     log(f"curve: {out}")
-    if found.suggestion is None:
+    if result.suggestion is None:
         raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
-    return found.suggestion
+    return result.suggestion
 
 
 def _prepare(
@@ -187,7 +193,7 @@ def _prepare(
     *,
     for_range_test: bool = False,
 ) -> tuple[RecipeBuilder, Dataset, Checkpoint | None]:
-    """The complete recipe, the divided and checked images, and the weights to begin with."""
+    """Return the complete recipe, the checked dataset with its split, and the initial weights."""
     builder = build_recipe.build_recipe(
         str(data), model, None if weights is None else other_names.meaning(weights, model), recipe, given, overrides
     )
@@ -202,11 +208,13 @@ def _prepare(
         builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
     )
     past = _lineage(builder.recipe, parent)
-    asked = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
-    dataset = setup.split_dataset(dataset, builder.recipe, None if any(map(builder.is_given, asked)) else past.splits)
+    split_keys = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
+    dataset = setup.split_dataset(
+        dataset, builder.recipe, None if any(map(builder.is_given, split_keys)) else past.splits
+    )
     log(setup.describe_dataset(dataset))
     autoconfig.complete(builder, setup.dataset_info(dataset, builder.recipe, parent))
-    num_train, num_val = (len(dataset.subset(part)) if part in dataset.splits else 0 for part in ("train", "val"))
+    num_train, num_val = (len(dataset.subset(split)) if split in dataset.splits else 0 for split in ("train", "val"))
     conflicts.check_sizes(builder, num_train, num_val, ranks.world_size())
     log(f"{builder.recipe.model.name} on {data}, recipe {builder.recipe.name}; chosen for you:")
     spec = setup.network_spec(builder.recipe, dataset.classes, parent)
@@ -219,7 +227,7 @@ def _prepare(
 
 
 def _read_parent(name: str) -> Checkpoint | None:
-    """The weights to begin with; an error about published ones says what else there is."""
+    """Return the initial weights; an error about published ones names the alternatives."""
     if name == "none":
         return None
     try:
@@ -239,50 +247,53 @@ def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
 
 
 def _log_seen(past: Lineage, dataset: Dataset) -> None:
-    """Say what the weights have learned from of the images that will judge the run."""
-    for part in ("val", "test"):
-        if part in dataset.splits and (
-            notice := past.seen_message(dataset.subset(part), "the weights", SPLIT_NAMES[part])
+    """Log whether the initial weights were trained on images of the val or test split."""
+    for split in ("val", "test"):
+        if split in dataset.splits and (
+            notice := past.seen_message(dataset.subset(split), "the weights", SPLIT_NAMES[split])
         ):
-            log(f"warning: {notice}" if past.count_seen(dataset.subset(part)) else notice)
+            log(f"warning: {notice}" if past.count_seen(dataset.subset(split)) else notice)
 
 
 def _run(
     run: Path, recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, *, more: int | None = None
 ) -> TrainResult:
-    """Train from the run's newest state, or from the beginning where none was saved, and judge the result."""
-    log(f"run folder: {run}; saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
+    """Train from the latest saved state, or from the beginning where there is none, and evaluate the result."""
+    log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
     provenance = distributed.broadcast_from_main(lambda: resume_run.provenance(run, recipe))
     provenance["train_images"] = len(dataset.subset("train"))
     context = setup.build_context(recipe, dataset, parent, provenance)
     if distributed.is_main():
-        begun = run_dir.read_environment(run)
-        resume_run.log_differences(begun)
+        environment = run_dir.read_environment(run)
+        resume_run.log_differences(environment)
         unused = walk_folders.describe_unused(dataset.unused, len(dataset.unreadable))
-        places = resume_run.data_location(recipe)
-        run_dir.write_environment(run, not_used=begun.get("not_used", unused), **places, **provenance)
+        location = resume_run.data_location(recipe)
+        run_dir.write_environment(run, not_used=environment.get("not_used", unused), **location, **provenance)
         if not (run / "train_batch.jpg").exists():
             setup.draw_batch(context.train_data, run / "train_batch.jpg")
     state = states.TrainState()
     if distributed.broadcast_from_main(lambda: bool(resume_file.list_states(run / "state"))):
         state = states.restore(context, run)
         if distributed.is_main():
-            run_dir.write_metrics(run, state.rows)  # what was written after that state is made again
+            run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
         if more and state.finished:
             resume_run.extend(run, context, state)
         if state.finished:
-            log(f"the run had ended after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
+            log(
+                f"the run is finished, after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs"
+            )
         else:
-            log(f"going on after step {state.total_step} of {context.total_steps}")
+            log(f"resuming after step {state.total_step} of {context.total_steps}")
     frozen_features.cache_features(context, state.epoch, run)
     loop.run(context, state, run)
     if not distributed.is_main():
         return TrainResult(run, {})
     cross_fit = state.cross_fit
     past = ancestry.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
-    judges = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
+    eval_splits = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [
-        past.seen_message(samples, "the weights at the beginning", SPLIT_NAMES[name]) for name, samples in judges[:1]
+        past.seen_message(samples, "the weights at the beginning", SPLIT_NAMES[name])
+        for name, samples in eval_splits[:1]
     ]
     metrics = final_evaluation.evaluate_run(
         run,
@@ -301,15 +312,15 @@ def _run(
     return TrainResult(run, metrics)
 
 
-def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
-    """Go on with `run` from its last saved state, with the same data, split and recipe."""
-    recipe = distributed.broadcast_from_main(lambda: resume_run.resumed_recipe(run, asked, overrides))
+def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
+    """Resume `run` from its last saved state, with the same data, split and recipe."""
+    recipe = distributed.broadcast_from_main(lambda: resume_run.resumed_recipe(run, requested, overrides))
     autoconfig.check_batch_divisible(recipe.data.batch or ranks.world_size())
     with distributed.main_lock(run):
         if distributed.is_main():
             run_dir.remove_temporary_files(run)
         if distributed.is_main() and not resume_file.list_states(run / "state"):
-            log("nothing was saved before the run ended: it begins anew")
+            log("the run was stopped before a state was saved: it starts from the beginning")
         dataset, parent = resume_run.load_inputs(run, recipe)
         setup.check_batch_norm(recipe, setup.network_spec(recipe, dataset.classes, parent), ranks.world_size())
         if more:
@@ -319,7 +330,7 @@ def _resume(run: Path, asked: dict[str, Any], overrides: Sequence[str], more: in
         return _run(run, recipe, dataset, parent, more=more)
 
 
-def _asked(
+def _requested(
     run: Path,
     data: object,
     model: str | None,

@@ -1,4 +1,4 @@
-"""The training and validation images of a run: prepared, kept or decoded anew, varied, and put on the device."""
+"""Training and validation images of a run: decoding, caching, augmentation, targets, and transfer to the device."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Augment, Data, Recipe
 
-VAL_MEMORY_FRACTION = 0.15  # of the free memory, for validation images that are ready for the network
+VAL_MEMORY_FRACTION = 0.15  # of the free memory, for preprocessed validation images
 EVAL_BATCH = 64
 
 
-def augments_whole_batches(part: Augment) -> bool:
-    """Whether whole batches can be varied at once: nothing but a crop from the padded image and a flip."""
-    return part.crop in ("pad", "none") and not (part.jitter or part.pca_std or part.trivial or part.erase)
+def augments_whole_batches(section: Augment) -> bool:
+    """Whether whole batches can be augmented at once, which holds for a crop from the padded image and a flip."""
+    return section.crop in ("pad", "none") and not (
+        section.jitter or section.pca_std or section.trivial or section.erase
+    )
 
 
 class TrainData:
-    """The images of a run and everything that is done to them before the network sees them."""
+    """The training images of a run and all that is done to them before they enter the network."""
 
     def __init__(
         self, recipe: Recipe, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess
@@ -62,12 +64,12 @@ class TrainData:
         )
 
     def _prepare(self, preprocess: Preprocess) -> partial[np.ndarray]:
-        part, side = self.recipe.augment, preprocess.size[0]
-        if part.crop == "random_resized":
-            # So much that the smallest crop still has the resolution that the network sees.
-            return partial(ram_cache.decode_resized, min_side=math.ceil(side / math.sqrt(part.scale[0])))
-        if part.crop == "shorter_side":
-            return partial(ram_cache.decode_resized, min_side=part.shorter_side[1])
+        section, side = self.recipe.augment, preprocess.size[0]
+        if section.crop == "random_resized":
+            # Large enough for the smallest crop to have the input resolution of the network.
+            return partial(ram_cache.decode_resized, min_side=math.ceil(side / math.sqrt(section.scale[0])))
+        if section.crop == "shorter_side":
+            return partial(ram_cache.decode_resized, min_side=section.shorter_side[1])
         return partial(
             _resize_and_crop, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
@@ -76,7 +78,7 @@ class TrainData:
         return torch.from_numpy(sample_labels(samples, self.classes))
 
     def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
-        """How much each image counts in the loss (1 on the average), and how often it is drawn (None: once)."""
+        """Return the weight of each image in the loss (mean 1), and its sampling weight (None: each image once per epoch)."""
         own = torch.from_numpy(sample_weights(samples))
         counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
         rarity = own / counts[self.labels]
@@ -87,7 +89,7 @@ class TrainData:
         return (counted / counted.mean()).float(), None
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
-        """Endless batches of uint8 images from `start` on; `on_wait` as in `loader.train_batches`."""
+        """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `loader.train_batches`."""
         if self.stacked_images is not None:
             return loader.tensor_batches(self.stacked_images, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
@@ -96,7 +98,7 @@ class TrainData:
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
-        """The images (h, w, 3) of the first batch after they were varied, and the numbers of their classes."""
+        """Return the augmented images (H, W, 3) of the first batch, and their class indices."""
         batch = next(loader.train_batches(self.images, self.plan, self.image_transform()))
         images = batch.images
         if self.augments_batches:
@@ -104,7 +106,7 @@ class TrainData:
         return list(images.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
 
     def image_transform(self) -> Callable[[Tensor], Tensor]:
-        """What is done to each image by itself."""
+        """Return the augmentation that is applied to each image by itself."""
         if self.augments_batches:
             return nn.Identity()
         values = asdict(self.recipe.augment)
@@ -113,16 +115,13 @@ class TrainData:
         return augmentation.train_transform(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
     def targets(self, indices: Tensor) -> Tensor:
-        """float32 (B, K), weighted: a share of each row is spread over all classes (Szegedy et al. 2016), the rest its own.
-
-        They are made for each batch: a row for each class would be a table of K x K.
-        """
-        share, count = self.recipe.loss.label_smoothing, len(self.classes)
-        rows = one_hot(self.labels[indices], count).float() * (1 - share) + share / count
-        return rows * self.weights[indices, None]
+        """Return the targets, float32 (B, K), with label smoothing (Szegedy et al. 2016) and the weight of each image."""
+        smoothing, num_classes = self.recipe.loss.label_smoothing, len(self.classes)
+        targets = one_hot(self.labels[indices], num_classes).float() * (1 - smoothing) + smoothing / num_classes
+        return targets * self.weights[indices, None]
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalized images (B, C, h, w) and targets (B, K), weighted and mixed, on the device."""
+        """Return augmented and normalized images (B, C, H, W) and targets (B, K) on the device."""
         recipe = self.recipe
         images = self.preprocess.normalize(batch.images.to(recipe.speed.device, non_blocking=True))
         if self.augments_batches:
@@ -140,14 +139,14 @@ class TrainData:
         return images.contiguous(memory_format=layout), targets
 
     def eval_loader(self, samples: Sequence[Sample]) -> EvalLoader:
-        """The validation images of this process, through the Preprocess that will travel with the weights.
+        """Return the validation images of this rank, preprocessed as the saved weights will say.
 
-        Each image is that of one process, and the processes' shares follow each other in the order of the images.
+        The ranks take consecutive slices of `samples`, so that each image is evaluated once.
         """
         rank, size = ranks.rank(), ranks.world_size()
-        mine = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
+        local_samples = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
         return EvalLoader(
-            sample_paths(mine),
+            sample_paths(local_samples),
             self.preprocess.load,
             batch=EVAL_BATCH,
             workers=None if self.recipe.data.workers else 0,
@@ -156,64 +155,66 @@ class TrainData:
 
 
 def _cache_images(
-    part: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
+    section: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
 ) -> ram_cache.Images:
-    """The prepared images, of `size` where all have the same, kept where it is best, which is said."""
+    """Return the images, cached in memory where they fit, which is logged; `size` is None where their sizes differ."""
     images = ram_cache.LazyImages(sample_paths(samples), prepare)
     side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
-    small = f"to decode less in each epoch, write them smaller once: resnets data shard {part.location} SHARDS --resize {side}"
-    decision = ram_cache.decide_cache(part.cache, images, advice="" if isinstance(samples, IndexedSamples) else small)
+    small = f"to decode less in each epoch, write them smaller once: resnets data shard {section.location} SHARDS --resize {side}"
+    decision = ram_cache.decide_cache(
+        section.cache, images, advice="" if isinstance(samples, IndexedSamples) else small
+    )
     log(f"  {decision}")
     return ram_cache.CachedImages(images, size=size) if decision.mode == "ram" else images
 
 
 def _divisible_batch(batch: int) -> int:
-    """The batch, or a little less when it came out smaller than asked for, so that each process has an equal share."""
+    """Return the largest batch size up to `batch` that is divisible by the world size."""
     size = ranks.world_size()
     if batch < size:
-        raise UserError(f"A batch of {batch} cannot be shared out to {size} processes: use fewer, or a larger `batch`.")
+        raise UserError(f"A batch of {batch} is too small for {size} processes: use fewer, or a larger `batch`.")
     return batch // size * size
 
 
 def input_preprocess(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
-    """How an image becomes the network's input, but for what must be measured on the training images.
+    """Return the preprocessing of the recipe, without the statistics that are computed from the training images.
 
-    `parent` is what the given weights were trained with; its colors are taken for `data.normalize=weights`.
+    `parent` is the preprocessing of the given weights; `data.normalize=weights` takes its normalization.
     """
-    part = recipe.data
-    side = part.imgsz or 0
-    made = Preprocess(
+    section = recipe.data
+    side = section.imgsz or 0
+    preprocess = Preprocess(
         size=(side, side),
-        resize=part.resize,
-        resize_to=max(round(side / part.crop_fraction), side) if part.resize == "shorter" else None,
-        antialias=part.antialias,
+        resize=section.resize,
+        resize_to=max(round(side / section.crop_fraction), side) if section.resize == "shorter" else None,
+        antialias=section.antialias,
     )
-    if part.normalize == "weights":
+    if section.normalize == "weights":
         if parent is None:
-            raise UserError("data.normalize=weights needs `weights`; without them take imagenet or channel.")
+            raise UserError("`data.normalize=weights` needs `weights`; without them use imagenet or channel.")
         model = parent.with_size(side)
-    elif part.normalize in ("caffe", "tf"):
-        model = Preprocess.caffe(side) if part.normalize == "caffe" else Preprocess.tf(side)
-    elif part.normalize == "raw":
+    elif section.normalize in ("caffe", "tf"):
+        model = Preprocess.caffe(side) if section.normalize == "caffe" else Preprocess.tf(side)
+    elif section.normalize == "raw":
         model = Preprocess(scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     else:
-        return made
-    return replace(made, color=model.color, scale=model.scale, mean=model.mean, std=model.std)
+        return preprocess
+    return replace(preprocess, color=model.color, scale=model.scale, mean=model.mean, std=model.std)
 
 
 def _add_statistics(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths: Sequence[str]) -> Preprocess:
-    """With the statistics of the training images, if the recipe wants them."""
+    """Add mean and standard deviation, or the mean image, of the training images, if the recipe uses them."""
     if kind == "channel":
         mean, std = mean_std.channel_mean_std(images)
         return replace(preprocess, mean=mean, std=std)
     if kind == "pixel":
-        framed = images
+        resized = images
         if images[0].shape[:2] != preprocess.size:
-            framed = ram_cache.LazyImages(paths, partial(_resize_and_crop, preprocess=preprocess))
-        return replace(preprocess, mean=mean_std.mean_image(framed), std=(1.0, 1.0, 1.0))
+            resized = ram_cache.LazyImages(paths, partial(_resize_and_crop, preprocess=preprocess))
+        return replace(preprocess, mean=mean_std.mean_image(resized), std=(1.0, 1.0, 1.0))
     return preprocess
 
 
 def _resize_and_crop(path: str, *, preprocess: Preprocess) -> np.ndarray:
-    """The image as the network will see it, but uint8 and not yet normalized."""
+    """Return the image at the input size of the network, uint8 and not normalized."""
     return preprocess.resize_crop(preprocess.read(path))

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from resnets.data.datasets.open_dataset import contains_images
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError, format_list, suggestion
 from resnets.models import zoo
 from resnets.weights.hub import bundled, catalog
 
@@ -71,10 +71,11 @@ def _missing_hint(path: Path) -> str:
         return " Weights from an address are not fetched: download the file, and give its path."
     places = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
     beside = {entry.name: str(entry) for folder in reversed(places) for entry in folder.iterdir()}
-    return suggestion(path.name, beside, shown=beside) or (
-        suggestion(path.name, [*bundled.names(), *catalog.entries()])
-        or " `resnets weights list` shows weights that have a name."
-    )
+    near = suggestion(path.name, beside, shown=beside) or suggestion(path.name, [*bundled.names(), *catalog.entries()])
+    runs = [str(entry) for folder in places for entry in sorted(folder.iterdir()) if (entry / BEST).is_file()]
+    if not near and runs:
+        return f" Trained runs: {format_list(runs)}."
+    return near or " `resnets weights list` shows weights that have a name."
 
 
 def _in_folder(path: Path) -> Path:

@@ -36,6 +36,14 @@ COLUMNS = (
 TIMING_COLUMNS = ("time_seconds", "images_per_second", "data_time_fraction")  # these differ when a run is repeated
 
 
+def check_name(name: str) -> None:
+    """Raise UserError unless `name` is the name of a single folder."""
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise UserError(
+            f"A run's name is the name of one folder; received '{name}'. Its parent folder is set by `out`."
+        )
+
+
 def create_run_dir(out: Path, name: str) -> Path:
     """Make the run directory `out/name`, or `out/name-2` and so on: an existing run is never overwritten.
 
@@ -43,10 +51,7 @@ def create_run_dir(out: Path, name: str) -> Path:
         UserError: `name` is not the name of a single folder.
         JobError: the directory cannot be created.
     """
-    if name != Path(name).name or name in ("", ".", ".."):
-        raise UserError(
-            f"A run's name is the name of one folder; received '{name}'. Its parent folder is set by `out`."
-        )
+    check_name(name)
     number = 1
     while True:
         run = out / (name if number == 1 else f"{name}-{number}")

@@ -78,6 +78,17 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     raise UserError(f"There is no state to resume from in '{folder}'.")
 
 
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """Return the progress in the latest state file by its header alone, unchecked; None where there is none."""
+    for path in reversed(list_states(folder)):
+        with (
+            contextlib.suppress(SafetensorError, OSError, ValueError, KeyError),
+            safe_open(path, framework="pt") as file,
+        ):
+            return json.loads((file.metadata() or {})[FORMAT][DIGEST_LENGTH:])["state"]
+    return None
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get(FORMAT)
