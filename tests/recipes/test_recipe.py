@@ -27,7 +27,7 @@ def test_an_override_leaves_the_recipe_that_it_was_given():
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("optim.learning_rate=0.1", "no value 'optim.learning_rate'"),
+        ("optim.learning_rate=0.1", "no key 'optim.learning_rate'"),
         ("optim.momentun=0.9", "Did you mean 'optim.momentum'?"),
         ("momentum=0.9", "Did you mean 'optim.momentum'?"),
         ("optim.lr", "key=value"),

@@ -54,7 +54,7 @@ def test_what_was_given_stays() -> None:
 def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
     freeze: str, features: int, rate: float
 ) -> None:
-    facts = DatasetInfo(num_train=640, shorter_sides=(224,), model_size=224, features=features)
+    facts = DatasetInfo(num_train=640, shorter_sides=(224,), model_size=224, num_features=features)
     for given in (None, 0.5):
         builder = RecipeBuilder(registry.find("finetune", "resnet18"))
         builder.set("model.name", "resnet18", "chosen: the network of the weights")

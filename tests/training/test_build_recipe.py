@@ -25,9 +25,9 @@ def test_each_value_has_its_origin() -> None:
 @pytest.mark.parametrize(
     ("given", "overrides", "words"),
     [
-        ({"epochs": 3}, ["stop.epochs=4"], "`stop.epochs=4` and `epochs=3` say two things"),
-        ({}, ["optim.lr=1", "optim.lr=2"], "`optim.lr=2` and optim.lr=1.0 say two things"),
-        ({}, ["optim.lrr=1"], "no value 'optim.lrr'"),
+        ({"epochs": 3}, ["stop.epochs=4"], "`stop.epochs=4` and `epochs=3` set the same value twice"),
+        ({}, ["optim.lr=1", "optim.lr=2"], "`optim.lr=2` and optim.lr=1.0 set the same value twice"),
+        ({}, ["optim.lrr=1"], "no key 'optim.lrr'"),
     ],
 )
 def test_a_value_is_given_once(given: dict[str, object], overrides: list[str], words: str) -> None:

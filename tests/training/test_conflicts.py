@@ -109,7 +109,7 @@ SIZES = [
     ("scratch", "data.batch=64", "`data.batch=64` is more than the 48 training images"),
     ("scratch", "data.batch=16 optim.accumulate=17", "`optim.accumulate=17` has more slices than `data.batch=16`"),
     ("scratch", "data.batch=16 --epochs=3 schedule.warmup_epochs=2", "`schedule.warmup_epochs=2` is more than half of"),
-    ("scratch", "data.batch=16 --epochs=2 freeze.head_epochs=2", "`freeze.head_epochs=2` leaves nothing for the backbone"),
+    ("scratch", "data.batch=16 --epochs=2 freeze.head_epochs=2", "`freeze.head_epochs=2` leaves no step for the backbone"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_epochs=4", "reaches beyond a run of 12"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_steps=12", "reaches beyond a run of 12 steps"),
     ("scratch", "data.batch=16 --epochs=4 schedule.plateau_epochs=9", "`schedule.plateau_epochs=9` reaches beyond a run of"),
@@ -144,9 +144,7 @@ def test_what_the_recipe_itself_loses_is_noted() -> None:
     assert "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in builder.notes[0]
 
 
-@pytest.mark.parametrize(
-    ("own_val", "stored", "words"), [(True, False, "val part of their own"), (False, True, "shards")]
-)
+@pytest.mark.parametrize(("own_val", "stored", "words"), [(True, False, "its own val split"), (False, True, "shards")])
 @pytest.mark.parametrize("given", ["data.val_fraction=0.3", "data.split_seed=5", "data.group_by=day", "data.folds=4"])
 def test_images_that_were_divided_before_are_not_divided_otherwise(
     given: str, own_val: bool, stored: bool, words: str
@@ -196,3 +194,11 @@ def test_a_short_trial_of_a_long_run_starts_with_its_patience() -> None:
     conflicts.resolve_conflicts(builder)
     conflicts.check_sizes(builder, num_train=48, num_val=12)
     assert "`stop.patience_epochs=4` reaches beyond a run of 12 steps (4 epochs)" in builder.notes
+
+
+def test_synchronized_batch_norm_of_one_process_is_named() -> None:
+    for world_size in (1, 2):
+        builder = drafted("scratch", "data.batch=16 speed.sync_bn=true")
+        conflicts.check_sizes(builder, 48, 12, world_size)
+        notes = ["`speed.sync_bn=true` has no effect with one process"] if world_size == 1 else []
+        assert [note for note in builder.notes if "sync_bn" in note] == notes

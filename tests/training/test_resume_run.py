@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from resnets.errors import UserError
 from resnets.recipes import registry
@@ -62,11 +63,11 @@ def test_the_cosine_of_the_longer_run_is_followed_from_there_on(train, capsys):
     training.train(resume=short, epochs="+2")
     assert [row["lr"] for row in _rows(short)[2:]] == [row["lr"] for row in _rows(long)[2:]]
     said = capsys.readouterr().err
-    assert "the learning rate goes on at 0.5 of its highest" in said
-    assert "warning: at so low a rate" not in said
+    assert "the learning rate continues at 0.5 of its highest value" in said
+    assert "warning: at such a low learning rate" not in said
     training.train(resume=long, epochs="+1")
     said = capsys.readouterr().err
-    assert "warning: at so low a rate these epochs will change little" in said
+    assert "warning: at such a low learning rate these epochs will change little" in said
     assert "`epochs=+4`" in said
 
 
@@ -105,7 +106,7 @@ def test_an_extension_that_was_killed_goes_on_with_or_without_the_same_words(tra
         assert _rows(run) == _rows(whole)
         assert _weights(run) == _weights(whole)
     _unfinish(again)
-    with pytest.raises(UserError, match="was extended before and has not reached its end yet"):
+    with pytest.raises(UserError, match="was extended before and is not finished"):
         training.train(resume=again, epochs="+3")
 
 
@@ -211,7 +212,7 @@ def test_changed_weights_and_a_changed_split_are_refused(train, colors):
         with pytest.raises(UserError, match=r"with model\.weights = .*, received none"):
             training.train(resume=child.run, weights=asked)
     weights.write_bytes(_weights(train("another", epochs=1, seed=5))[1])
-    with pytest.raises(UserError, match=r"weights.safetensors' were changed since the run began from them"):
+    with pytest.raises(UserError, match=r"weights.safetensors' were changed since the run started from them"):
         training.train(resume=child.run)
     split = parent / "split.csv"
     split.write_text(split.read_text().replace("train,", "val,", 1))
@@ -250,7 +251,7 @@ def test_another_machine_is_said_aloud(train, capsys):
     run_dir.write_json(run / "environment.json", facts)
     training.train(resume=run)
     said = capsys.readouterr().err
-    assert "may differ in the last bits: torch 1.0 then, " in said
+    assert "the last bits of the result may differ: torch 1.0 then, " in said
     assert "threads 64 then, " in said
 
 
@@ -259,3 +260,23 @@ def test_another_machine_is_said_aloud(train, capsys):
 )
 def test_added_epochs_are_told_from_epochs(text, count):
     assert resume_run.more_epochs(text) == count
+
+
+def test_a_folder_of_runs_is_listed_with_what_can_be_resumed(tmp_path):
+    for name, progress in {
+        "a": {"finished": True, "total_step": 9},
+        "b": {"finished": False, "total_step": 4},
+        "c": None,
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.toml").write_text("")
+        if progress is not None:
+            state_file.save(tmp_path / name / "state", 1, {"x": torch.zeros(1)}, {"state": progress})
+    with pytest.raises(UserError) as caught:
+        resume_run.resumed_recipe(tmp_path, {}, ())
+    message = str(caught.value)
+    assert message.startswith(f"'{tmp_path}' is a folder of runs; name one of them with `resume`: ")
+    assert f"{tmp_path / 'a'} (finished; `epochs=+N` adds epochs)" in message
+    assert f"{tmp_path / 'b'} (can be resumed after step 4)" in message
+    assert f"{tmp_path / 'c'} (no epoch saved)" in message
+    assert message.index("/b (") < message.index("/a (")

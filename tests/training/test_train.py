@@ -149,7 +149,7 @@ def test_what_is_chosen_is_printed_with_its_reason(colors, capsys):
     assert train.train(colors, dry_run=True, out=colors.parent / "runs") is None
     printed = capsys.readouterr().err
     assert "72 images in 3 classes: 58 to train, 14 to validate" in printed
-    assert "data.imgsz = 32  (the least that the network can take)" in printed
+    assert "data.imgsz = 32  (the smallest size that the network accepts)" in printed
     assert "data.batch = 16  (there are only 58 training images)" in printed
     assert "optim.lr = 0.02  (0.04 for a batch of 32, scaled linearly)" in printed
     assert "`stem=cifar`" in printed
@@ -199,9 +199,9 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
             {"overrides": ["model.head_hidden_dim=8"]},
             "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
         ),
-        ({"overrides": ["model.shortcut=A"]}, "`model.shortcut=A` makes another network"),
-        ({"overrides": ["model.stem=cifar"]}, "`model.stem=cifar` makes another network"),
-        ({"stem": "cifar"}, "`stem=cifar` makes another network"),
+        ({"overrides": ["model.shortcut=A"]}, "`model.shortcut=A` makes a network for which"),
+        ({"overrides": ["model.stem=cifar"]}, "`model.stem=cifar` makes a network for which"),
+        ({"stem": "cifar"}, "`stem=cifar` makes a network for which"),
         ({"model": "cifar_resnet20"}, "cifar_resnet20 is for small images)"),
     ],
     ids=str,
@@ -219,7 +219,7 @@ def test_published_weights_that_cannot_be_had_are_an_error_that_names_what_else_
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"batch": 1}, "`batch=1` leaves a single image to a step"),
+        ({"batch": 1}, "`batch=1` leaves a single image in a step"),
         ({"batch": 4, "overrides": ["optim.accumulate=4"]}, "`batch=4`, `optim.accumulate=4` leaves a single image"),
         ({"batch": 3, "overrides": ["optim.accumulate=2"]}, "`batch=3`, `optim.accumulate=2` leaves a single image"),
     ],
@@ -458,7 +458,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
         train.train(colors, dry_run=True)  # all that is known is said at once
     (colors / "void").rmdir()
     _, context, _ = _learn(colors, epochs=1, on_bad="skip")
-    assert "left out 'red' altogether: no image of it can be read" in capsys.readouterr().err
+    assert "left out the class 'red': none of its images can be read" in capsys.readouterr().err
     assert context.train_data.classes == ["blue", "green"]
     for path in colors.rglob("*.png"):
         path.write_text("this is a text")
@@ -566,10 +566,10 @@ def test_class_names_of_any_kind_and_one_image_of_another_size(colors):
         ({"device": "cuda:9"}, "no device 'cuda:9'"),
         ({"freeze": "9"}, "received `freeze=9`"),
         ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
-        ({"imgsz": 2, "stem": "valid"}, "needs images of 11 pixels at least; received `imgsz=2`"),
+        ({"imgsz": 2, "stem": "valid"}, "needs images of at least 11 pixels; received `imgsz=2`"),
         ({"name": "a/b"}, "one folder name"),
         ({"resume": "runs/x", "epochs": 3, "out": "runs"}, "There is no run 'runs/x'"),
-        ({"epochs": "+3"}, "name it with `resume`"),
+        ({"epochs": "+3"}, "name the run with `resume`"),
         ({"save_every": "5m"}, "`save_every` takes steps, such as 200, or seconds, such as 60s"),
         ({"save_every": "0"}, "above 0; received '0'"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
@@ -613,3 +613,17 @@ def test_shards_that_are_too_small_for_the_network_are_said(colors, capsys):
     assert "shorter side of 16 pixels, and 32 are wanted: they are enlarged" in capsys.readouterr().err
     train.train(out, recipe=_small(), imgsz=16, dry_run=True)
     assert "enlarged" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"name": "a/b"}, "A run's name is the name of one folder; received 'a/b'"),
+        ({"device": "cuda:99"}, "`device=cuda:99` is not available on this machine"),
+        ({"overrides": ["speed.device=cuda:99"]}, "`device=cuda:99` is not available on this machine"),
+    ],
+)
+def test_a_wrong_name_or_device_is_refused_before_the_images_are_read(values, words, tmp_path):
+    with pytest.raises(UserError) as caught:
+        train.train(tmp_path / "missing", model="tiny", out=tmp_path, **values)
+    assert words in str(caught.value)

@@ -1,1 +1,1 @@
-"""Recipes: one run per file; the docstring gives the command, the cost and the result."""
+"""Recipes: the type `Recipe`, and one named recipe per file, whose docstring has its command."""

@@ -1,10 +1,10 @@
-"""From the weights of another run, or of a published network, to new classes: the default when weights are given.
+"""Finetune the weights of another run or of a published network on new classes: the default with weights.
 
     resnets train IMAGES --weights runs/earlier/weights/best.safetensors
 
-First the new head alone learns while the backbone stays frozen (its BN in eval), then the backbone follows at a tenth of the
-rate. BN of what learns uses the statistics of the batch (`--set freeze.norm=eval` keeps those of the weights instead;
-`frozen` keeps its scale and shift as well).
+First the new head is trained alone while the backbone is frozen (its BN in eval mode), then the backbone, too, at a tenth of the
+learning rate. BN of trained layers uses the statistics of the batch (`--set freeze.norm=eval` uses those of the weights
+instead; `frozen` keeps its scale and shift as well).
 """
 
 from __future__ import annotations

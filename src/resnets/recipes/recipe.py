@@ -1,7 +1,7 @@
-"""A recipe: everything that decides a training run, as one frozen value.
+"""A recipe: all settings of a training run as one frozen value.
 
-`None` in a recipe means "to be chosen from the images and the machine"; `resnets.training.autoconfig` fills it in and says
-why. Units stand in the names. A value out of range is refused where it is set, with the key that names it.
+`None` means "chosen from the images and the machine" by `resnets.training.autoconfig`, which logs the reason. Units are part of
+the names. A value out of range raises an error that names its key.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _choice(default: Any, *names: str) -> Any:
 
 
 class Section:
-    """A table of a recipe. Each value is checked against its range when the part is made."""
+    """A section of a recipe. Each value is checked against its range when the section is created."""
 
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def _check(key: str, value: Any, rule: typing.Mapping[str, Any]) -> None:
 class Model(Section):
     """Which network; the values after `weights` go to the zoo, `None` leaves what the zoo says."""
 
-    name: str | None = None  # None: the one that made the weights
+    name: str | None = None  # None: the network of the weights
     weights: str = "none"  # "none" or a checkpoint file
     stem: str | None = None
     shortcut: str | None = None
@@ -74,7 +74,7 @@ class Data(Section):
     """Which images, how they are split, shaped and grouped into batches."""
 
     location: str = ""
-    imgsz: int | None = _value(None, low=1)  # side of the square that the network sees, pixels
+    imgsz: int | None = _value(None, low=1)  # side of the square input of the network, pixels
     resize: str = _choice("shorter", "shorter", "stretch", "pad", "none")
     antialias: bool = True
     crop_fraction: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_fraction
@@ -82,8 +82,8 @@ class Data(Section):
     # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
     # weights: as the given weights were trained.
     normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
-    split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is cut anew
-    val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no image is held out
+    split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is split
+    val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no validation images
     split_seed: int = _value(123, low=0)
     group_by: str | None = None
     folds: int | None = _value(None, low=2)
@@ -97,7 +97,7 @@ class Data(Section):
 
 @dataclass(frozen=True)
 class Augment(Section):
-    """How a training image is varied. Shares are of the image, probabilities 0..1."""
+    """Augmentation of the training images. Fractions are of the image area, probabilities 0..1."""
 
     # auto: random_resized for images above 64 pixels, else pad without what changes colors
     crop: str = _choice("auto", "auto", "random_resized", "shorter_side", "pad", "none")
@@ -129,7 +129,7 @@ class Optim(Section):
     nesterov: bool = False
     weight_decay: float = _value(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
     decay_norm_and_bias: bool = True
-    accumulate: int = _value(1, low=1)  # slices in which a batch is worked through to save memory
+    accumulate: int = _value(1, low=1)  # number of slices of a batch whose gradients are accumulated, to save memory
     clip_norm: float | None = _value(None, above=0)
 
 
@@ -138,8 +138,8 @@ class Schedule(Section):
     name: str = _choice("cosine", "constant", "step", "cosine", "one_cycle")
     warmup_epochs: float = _value(0.0, low=0)
     warmup_factor: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
-    # The 2015 paper's warm-up for 110 layers and more: `warmup_factor` of the lr until the error of the last
-    # 100 training batches is below this share.
+    # The 2015 paper's warm-up for 110 layers and more: `warmup_factor` of the lr until the error rate of the
+    # last 100 training batches is below this value.
     warmup_until_error: float | None = _value(None, above=0, high=1)
     milestones_steps: tuple[int, ...] = _value((), low=1)
     milestones_epochs: tuple[float, ...] = _value((), above=0)
@@ -155,14 +155,14 @@ class Schedule(Section):
 @dataclass(frozen=True)
 class Freeze(Section):
     layers: str = "none"  # "none", "backbone", or the number of stages that stay frozen (the stem with them)
-    head_epochs: int = _value(0, low=0)  # first epochs, in which only the head learns
-    backbone_lr_factor: float = _value(1.0, low=0)  # lr of the backbone as a share of the head's
+    head_epochs: int = _value(0, low=0)  # first epochs, in which only the head is trained
+    backbone_lr_factor: float = _value(1.0, low=0)  # learning rate of the backbone as a factor of the head's
     norm: str = _choice("train", "train", "eval", "frozen")  # BN of what is not frozen
 
 
 @dataclass(frozen=True)
 class Ema(Section):
-    decay: float = _value(0.0, low=0, high=0.999999)  # per step; 0: no average is kept
+    decay: float = _value(0.0, low=0, high=0.999999)  # per step; 0: no average
 
 
 @dataclass(frozen=True)
@@ -179,13 +179,13 @@ class Speed(Section):
     channels_last: bool = True
     threads: int | None = _value(None, low=1)
     deterministic: bool = False
-    compile: bool = False  # the training step through torch.compile: it takes about a minute, and gains little on a CPU
-    sync_bn: bool = False  # of several processes: BN takes its statistics over all of them
+    compile: bool = False  # torch.compile of the training step: it takes about a minute and gains little on a CPU
+    sync_bn: bool = False  # batch norm takes its statistics over the batch of all processes
 
 
 @dataclass(frozen=True)
 class Save(Section):
-    """When the state is saved on the way, apart from the end of each epoch, Ctrl-C and SIGTERM."""
+    """When the state is saved within an epoch; it is also saved after each epoch, on Ctrl-C and on SIGTERM."""
 
     every: str = "300s"  # or steps, such as 200; no more than this is lost when the machine goes down
 
@@ -220,12 +220,12 @@ class Recipe:
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """How many steps the run has."""
+    """Return the number of steps of the run."""
     return recipe.stop.steps or (recipe.stop.epochs or 1) * steps_per_epoch
 
 
 def flat_values(recipe: Recipe) -> dict[str, Any]:
-    """Every key of the recipe in dotted form with its value, in order."""
+    """Return every dotted key of the recipe with its value, in order."""
     flat: dict[str, Any] = {}
     for entry in dataclasses.fields(recipe):
         value = getattr(recipe, entry.name)
@@ -237,16 +237,16 @@ def flat_values(recipe: Recipe) -> dict[str, Any]:
 
 
 def assign(recipe: Recipe, key: str, value: Any) -> Recipe:
-    """The recipe with `value` at the dotted `key`; a string is read as the type of that key.
+    """Return the recipe with `value` at the dotted `key`; a string is parsed as the type of that key.
 
     Raises:
-        UserError: an unknown key, a value of another type or out of range.
+        UserError: the key is unknown, or the value has another type or is out of range.
     """
     known = flat_values(recipe)
     if key not in known:
         ends = {name.rpartition(".")[2]: name for name in known}
         near = suggestion(key, known) or (f" Did you mean '{ends[key]}'?" if key in ends else "")
-        raise UserError(f"A recipe has no value '{key}'.{near} The keys are: {', '.join(known)}")
+        raise UserError(f"A recipe has no key '{key}'.{near} The keys are: {', '.join(known)}")
     table, _, name = key.rpartition(".")
     owner: Any = getattr(recipe, table) if table else recipe
     hint = typing.get_type_hints(type(owner))[name]
@@ -255,7 +255,7 @@ def assign(recipe: Recipe, key: str, value: Any) -> Recipe:
 
 
 def override(recipe: Recipe, assignment: str) -> Recipe:
-    """The recipe after one `key=value` such as `optim.lr=0.2` or `augment.scale=0.5,1`."""
+    """Return the recipe after one assignment `key=value`, such as `optim.lr=0.2` or `augment.scale=0.5,1`."""
     key, equals, value = assignment.partition("=")
     if not equals:
         raise UserError(f"Received '{assignment}' where key=value was expected, such as optim.lr=0.2")
@@ -263,7 +263,7 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the type `hint`; the words none and auto stand for None where it is allowed."""
+    """Convert `value` to the type `hint`; the words none and auto are None where it is allowed."""
     if isinstance(hint, types.UnionType):
         inner = next(each for each in typing.get_args(hint) if each is not type(None))
         empty = value is None or (isinstance(value, str) and value.lower() in ("", "none", "auto"))
@@ -292,7 +292,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 
 
 def tiny(recipe: Recipe) -> Recipe:
-    """The same recipe shrunk to seconds, for tests: tiny network, small images, two epochs, nothing in parallel."""
+    """Return the recipe shrunk to seconds for tests: tiny network, small images, two epochs, no worker processes."""
     steps = None if recipe.stop.steps is None else min(recipe.stop.steps, 12)
     milestones = tuple(range(4, 4 + 4 * len(recipe.schedule.milestones_steps), 4))
     warmup_epochs = min(recipe.schedule.warmup_epochs, 0.5)

@@ -1,4 +1,4 @@
-"""How often a run's state is saved on the way: every so many steps, or seconds."""
+"""The interval at which the training state is saved within an epoch, in steps or seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnets.errors import UserError
 
 @dataclass
 class SaveInterval:
-    """Either `steps` or `seconds`; counted from the last save, whatever its cause was."""
+    """An interval in `steps` or `seconds` since the last save."""
 
     steps: int | None = None
     seconds: float | None = None
@@ -20,10 +20,10 @@ class SaveInterval:
 
     @classmethod
     def parse(cls, text: str) -> SaveInterval:
-        """`200` for steps, `60s` for seconds.
+        """Parse `200` (steps) or `60s` (seconds).
 
         Raises:
-            UserError: anything else, or nothing above 0.
+            UserError: the text is neither, or not above 0.
         """
         word = text.strip()
         try:
@@ -37,11 +37,11 @@ class SaveInterval:
         return cls(seconds=value) if word.endswith("s") else cls(steps=int(value))
 
     def restart(self, step: int) -> None:
-        """Count anew: a state after `step` steps has just been saved, or gone on from."""
+        """Start a new interval: a state after `step` steps has just been saved or loaded."""
         self._step, self._time = step, time.monotonic()
 
     def is_due(self, step: int) -> bool:
-        """Whether it is time to save again after `step` steps."""
+        """Whether the state is to be saved after `step` steps."""
         if self.steps is not None:
             return step - self._step >= self.steps
         return time.monotonic() - self._time >= (self.seconds or 0)

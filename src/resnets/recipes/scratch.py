@@ -1,9 +1,9 @@
-"""A network from random weights, on images of one's own: the default when no weights are given.
+"""Train a network from random weights on your images: the default without weights.
 
     resnets train IMAGES --model resnet18 --imgsz 128
 
 SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, flips, mild colors, label smoothing,
-and an average of the weights, which is what is validated and kept.
+and an average of the weights (EMA), which is validated and saved.
 """
 
 from __future__ import annotations

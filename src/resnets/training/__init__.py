@@ -1,1 +1,1 @@
-"""Training: the recipe as a value, the one loop, and what belongs to a run."""
+"""Training: setting up a run, the training loop, evaluation, the run directory, resuming, and distributed training."""

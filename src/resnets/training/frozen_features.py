@@ -1,8 +1,8 @@
-"""A frozen backbone is run once: its pooled vectors are kept, and the head learns from them in seconds.
+"""Compute the pooled features of a frozen backbone once, so that the head is trained on them in seconds.
 
-An image is augmented anew each time, so the images of a few epochs are kept, augmented as those epochs would show them, in
-their order. In these epochs the head sees exactly what it would see through the backbone; after that they come again, in
-another order. Where a recipe releases the backbone later, its images take over from there.
+Images are augmented anew in each epoch, so the features of the first epochs are cached, with the augmentation of those epochs
+and in their order. In these epochs the head is trained on exactly what it would get from the backbone; later epochs use
+the same features again in another order. When a recipe unfreezes the backbone, its images are used from there on.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from resnets.training.optimization import freeze
 from resnets.training.state import TrainContext
 from resnets.training.train_data import EVAL_BATCH, TrainData
 
-MAX_VIEWS = 4  # of each training image, where images are varied
-MEMORY_FRACTION = 0.25  # of the free memory, for all vectors
+MAX_VIEWS = 4  # epochs of augmented training images whose features are cached
+MEMORY_FRACTION = 0.25  # of the free memory, for all features
 FILE = "pooled.safetensors"
 
 
 class Features(NamedTuple):
-    """What the frozen backbone makes of the images, in fp32, and the names of the backends that computed it."""
+    """Pooled features of all images in fp32, and the names of the backends that computed them."""
 
-    train: Tensor  # (views, N, features), by the position in the epoch; by the number of the image where nothing is augmented
+    train: Tensor  # (views, N, features), by position in the epoch; by image index without augmentation
     val: Tensor  # (M, features)
     backend: str
 
 
 def cache_features(context: TrainContext, epoch: int, run: Path) -> None:
-    """Let the epochs in which the whole backbone is frozen, from `epoch` (from 0) on, read pooled vectors.
+    """Make `context` use cached features in the epochs with a frozen backbone, from `epoch` (from 0) on.
 
-    Nothing changes where the backbone learns, or where what comes out of it is not the same for one view each time:
-    images that are mixed, or a backbone that draws lots. The vectors are kept under `run/state`, for a resumed run.
+    Nothing changes where the backbone is trained, or where its features are random: mixed images, dropout, stochastic depth.
+    The features are saved under `run/state` for a resumed run.
     """
     frozen = _num_frozen_epochs(context)
     if epoch >= frozen or (reason := _reason_not_cached(context)):
@@ -57,47 +57,49 @@ def cache_features(context: TrainContext, epoch: int, run: Path) -> None:
             log(f"the frozen backbone is run in every epoch: {reason}")
         return
     path, key = run / "state" / FILE, _cache_key(context)
-    vectors = _read(path, key)
-    if vectors is None:
+    features = _read(path, key)
+    if features is None:
         views = _num_views(context)
         if not views:
-            log("the frozen backbone is run in every epoch: its vectors would not fit into memory")
+            log("the frozen backbone is run in every epoch: its features do not fit into memory")
             return
-        vectors = _compute(context, views)
-        _write(path, key, vectors)
-    views = len(vectors.train)  # those of the run's beginning, however much memory is free now
+        features = _compute(context, views)
+        _write(path, key, features)
+    views = len(features.train)  # of the start of the run, whatever memory is free now
     log(f"the frozen backbone was run once: {views} view{'s' * (views > 1)} of each training image")
-    train_data = CachedTrainFeatures(context.train_data, vectors.train, frozen, augmented=_is_augmented(context.recipe))
-    context.train_data = train_data  # type: ignore[assignment]  # what the loop asks of a feed, it answers
+    train_data = CachedTrainFeatures(
+        context.train_data, features.train, frozen, augmented=_is_augmented(context.recipe)
+    )
+    context.train_data = train_data  # type: ignore[assignment]  # it has the attributes that the loop uses
     if context.val is not None:
         context.val = CachedValFeatures(  # type: ignore[assignment]
-            context.val, vectors.val, lambda: train_data.epoch < frozen, vectors.backend
+            context.val, features.val, lambda: train_data.epoch < frozen, features.backend
         )
     context.uses_cached_features = True
 
 
 def validation_features(context: TrainContext, epoch: int, run: Path) -> tuple[Tensor, str] | None:
-    """The vectors (M, features) of the validation images that epoch `epoch` (from 1) was judged by, and the backend that
-    computed them; None where it was judged by images.
+    """Return the cached features (M, features) of the validation images in epoch `epoch` (from 1) and the backend that
+    computed them; None where the epoch was validated on images.
     """
     if context.val is None or not 1 <= epoch <= _num_frozen_epochs(context) or _reason_not_cached(context):
         return None
     if isinstance(context.val, CachedValFeatures):
-        return context.val.vectors, context.val.backend
-    vectors = _read(run / "state" / FILE, _cache_key(context))  # the run had ended before
-    return None if vectors is None else (vectors.val, vectors.backend)
+        return context.val.features, context.val.backend
+    features = _read(run / "state" / FILE, _cache_key(context))  # the run was finished before
+    return None if features is None else (features.val, features.backend)
 
 
 @dataclass
 class CachedTrainFeatures:
-    """A Feed whose first `frozen` epochs hold vectors in the place of images; `epoch` is that of the last batch."""
+    """A TrainData with features in place of images in the first `num_frozen` epochs; `epoch` is that of the last batch."""
 
     train_data: TrainData
-    vectors: Tensor  # (views, N, features)
-    frozen: int
+    features: Tensor  # (views, N, features)
+    num_frozen: int
     epoch: int = 0
     augmented: bool = True
-    orders: dict[int, Tensor] = field(default_factory=dict)  # of the images, in each view
+    orders: dict[int, Tensor] = field(default_factory=dict)  # image indices of each view
 
     @property
     def plan(self) -> BatchPlan:
@@ -108,42 +110,42 @@ class CachedTrainFeatures:
         return self.train_data.paths
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
-        """As `Feed.batches`."""
-        self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the one before may still be validated
-        for epoch, step, numbers in self.plan.batches(start):
+        """See `TrainData.batches`."""
+        self.epoch = start.epoch - (start.epoch > 0 and start.step == 0)  # the previous epoch may not be validated yet
+        for epoch, step, indices in self.plan.batches(start):
             self.epoch = epoch
-            if epoch >= self.frozen:
+            if epoch >= self.num_frozen:
                 break
-            numbers, rows = self._rows(epoch, step, numbers)
-            vectors = self.vectors[epoch % len(self.vectors)][rows]
-            yield Batch(epoch, step, numbers, self.plan.positions(step), vectors[:, :, None, None])
+            indices, rows = self._rows(epoch, step, indices)
+            features = self.features[epoch % len(self.features)][rows]
+            yield Batch(epoch, step, indices, self.plan.positions(step), features[:, :, None, None])
         for batch in self.train_data.batches(EpochStep(epoch, step), on_wait):
             self.epoch = batch.epoch
             yield batch
 
-    def _rows(self, epoch: int, step: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers of the images of a batch, and where their vectors stand in the view of this epoch."""
+    def _rows(self, epoch: int, step: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the image indices of a batch, and the rows of their features in the view of this epoch."""
         if not self.augmented:
-            return numbers, numbers
+            return indices, indices
         positions = self.plan.positions(step)
-        if epoch < len(self.vectors):
-            return numbers, positions
-        order = self._order(epoch % len(self.vectors))
+        if epoch < len(self.features):
+            return indices, positions
+        order = self._order(epoch % len(self.features))
         if self.plan.weights is None:
-            return numbers, order[numbers]
+            return indices, order[indices]
         again = epoch_indices(self.plan.num_images, seed=self.plan.seed, epoch=epoch)[positions]
         return order[again], again
 
     def _order(self, view: int) -> Tensor:
-        """The numbers of the images in a view; where each stands there once, the position of each number instead."""
+        """Return the image indices of a view; without oversampling, the position of each image index instead."""
         if view not in self.orders:
             order = self.plan.epoch_indices(view)
             self.orders[view] = order.argsort() if self.plan.weights is None else order
         return self.orders[view]
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As `Feed.vary`; the vectors are of images that have been varied."""
-        if batch.epoch >= self.frozen:
+        """See `TrainData.augment`; the features are those of augmented images."""
+        if batch.epoch >= self.num_frozen:
             return self.train_data.augment(batch)
         targets = self.train_data.targets(batch.indices)
         device = self.train_data.recipe.speed.device
@@ -152,12 +154,12 @@ class CachedTrainFeatures:
 
 @dataclass
 class CachedValFeatures:
-    """An Evaluation that gives vectors as long as `still_frozen` says so."""
+    """An EvalLoader that yields features as long as `still_frozen()` is true."""
 
     images: EvalLoader
-    vectors: Tensor  # (M, features)
+    features: Tensor  # (M, features)
     still_frozen: Callable[[], bool]
-    backend: str = ""  # that computed the vectors
+    backend: str = ""  # that computed the features
 
     def __len__(self) -> int:
         return len(self.images)
@@ -166,68 +168,70 @@ class CachedValFeatures:
         if not self.still_frozen():
             yield from self.images
             return
-        for start in range(0, len(self.vectors), EVAL_BATCH):
-            yield start, self.vectors[start : start + EVAL_BATCH, :, None, None]
+        for start in range(0, len(self.features), EVAL_BATCH):
+            yield start, self.features[start : start + EVAL_BATCH, :, None, None]
 
 
 @dataclass(frozen=True, eq=False)
 class _CompleteEpoch(BatchPlan):
-    """One epoch to its end, in its own order or by number; the last batch is what is left."""
+    """One complete epoch, in its own order or by image index; the last batch may be smaller."""
 
-    by_number: bool = False
+    by_index: bool = False
 
     def batches(self, start: EpochStep) -> Iterator[tuple[int, int, Tensor]]:
-        numbers = torch.arange(self.num_images) if self.by_number else self.epoch_indices(start.epoch)
-        for step, batch in enumerate(numbers.split(self.batch)):
+        indices = torch.arange(self.num_images) if self.by_index else self.epoch_indices(start.epoch)
+        for step, batch in enumerate(indices.split(self.batch)):
             yield start.epoch, step, batch
 
 
 def _num_frozen_epochs(context: TrainContext) -> int:
-    part, steps = context.recipe.freeze, context.train_data.plan.steps_per_epoch
+    section, steps = context.recipe.freeze, context.train_data.plan.steps_per_epoch
     epochs = -(-context.total_steps // steps)
-    return epochs if freeze.freezes_backbone(part, len(context.net.stages)) else min(part.head_epochs, epochs)
+    return epochs if freeze.freezes_backbone(section, len(context.net.stages)) else min(section.head_epochs, epochs)
 
 
 def _reason_not_cached(context: TrainContext) -> str:
-    """Why the same view would not give the same vector, or could not be drawn; empty when nothing hinders."""
+    """Return why the features cannot be cached, or an empty string."""
     if ranks.world_size() > 1:
-        return "each of the processes has its share of the images"
+        return "each process sees other images in each epoch"
     mixing = context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha
     if mixing:
         return "images are mixed anew in each batch"
-    lots = any(
+    is_random = any(
         isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
         for module in context.net.modules()
     )
-    return "it draws lots (dropout, stochastic depth)" if lots else ""
+    return "the backbone or head is stochastic (dropout, stochastic depth)" if is_random else ""
 
 
 def _is_augmented(recipe: Recipe) -> bool:
-    part = recipe.augment
-    return part.crop != "none" or bool(part.flip or part.jitter or part.pca_std or part.trivial or part.erase)
+    section = recipe.augment
+    return section.crop != "none" or bool(
+        section.flip or section.jitter or section.pca_std or section.trivial or section.erase
+    )
 
 
 def _max_views(context: TrainContext) -> int:
-    """How many views of each image there should be."""
+    """Return the number of views of each image if memory were unlimited."""
     return min(_num_frozen_epochs(context), MAX_VIEWS) if _is_augmented(context.recipe) else 1
 
 
 def _num_views(context: TrainContext) -> int:
-    """As many of them as fit into memory; 0 when the vectors of not even one do."""
-    of_one = 4 * context.net.head.in_features * (len(context.train_data.paths) + len(context.val_labels))  # bytes
-    return min(_max_views(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(of_one, 1)))
+    """Return the number of views that fit into memory, which may be 0."""
+    view_bytes = 4 * context.net.head.in_features * (len(context.train_data.paths) + len(context.val_labels))
+    return min(_max_views(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(view_bytes, 1)))
 
 
 def _compute(context: TrainContext, views: int) -> Features:
     recipe, train_data = context.recipe, context.train_data
     count, batch = len(train_data.paths), EVAL_BATCH
     was_training = context.net.training
-    # In fp32 whatever the precision of the training is: the head learns from these numbers in every epoch.
+    # In fp32 whatever the precision of the training is, since these features are used in every epoch.
     runner = ModelRunner(context.net.eval(), precision="fp32")
     job = runner.job(views * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
     train = torch.empty(views, count, context.net.head.in_features)
     own = train_data.plan
-    plan = _CompleteEpoch(count, batch, own.seed, own.weights, blocks=own.blocks, by_number=not _is_augmented(recipe))
+    plan = _CompleteEpoch(count, batch, own.seed, own.weights, blocks=own.blocks, by_index=not _is_augmented(recipe))
     for view, positions, images in progress_bar(
         _augmented_batches(train_data, plan, views),
         description="running the frozen backbone",
@@ -259,7 +263,7 @@ def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> It
 
 
 def _cache_key(context: TrainContext) -> str:
-    """What the vectors depend on; the weights are those that the recipe names, or its seed."""
+    """Return a hash of all that the features depend on; the weights follow from the recipe and its seed."""
     recipe = context.recipe
     facts = (
         "by position",
@@ -275,28 +279,28 @@ def _cache_key(context: TrainContext) -> str:
 
 
 def _read(path: Path, key: str) -> Features | None:
-    """None when there is no such file, or when it is damaged or of other images."""
+    """Read the features; return None where the file is missing or damaged, or has another key."""
     try:
         with safe_open(path, framework="pt") as file:
             wanted, content, backend = (*(file.metadata() or {}).get("of", "").split(" ", 2), "", "", "")[:3]
             if wanted != key or not backend:
                 return None
-            # Copied, since in a file they begin anywhere: how a product is rounded depends on where its factors lie.
-            vectors = Features(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)
+            # Copied, since tensors in a file have any alignment, and the rounding of a product depends on it.
+            features = Features(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)
     except (OSError, SafetensorError):
         return None
-    return vectors if content == _digest(vectors) else None
+    return features if content == _digest(features) else None
 
 
-def _write(path: Path, key: str, vectors: Features) -> None:
+def _write(path: Path, key: str, features: Features) -> None:
     with replace_file(path) as temporary:
-        # One entry: the library writes several in an order that changes from run to run.
-        metadata = {"of": f"{key} {_digest(vectors)} {vectors.backend}"}
-        safetensors.torch.save_file({"train": vectors.train, "val": vectors.val}, temporary, metadata=metadata)
+        # A single entry, since safetensors writes several in an order that changes from run to run.
+        metadata = {"of": f"{key} {_digest(features)} {features.backend}"}
+        safetensors.torch.save_file({"train": features.train, "val": features.val}, temporary, metadata=metadata)
 
 
-def _digest(vectors: Features) -> str:
-    made = hashlib.sha256()
-    for tensor in (vectors.train, vectors.val):
-        made.update(tensor.numpy().data)
-    return made.hexdigest()
+def _digest(features: Features) -> str:
+    digest = hashlib.sha256()
+    for tensor in (features.train, features.val):
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()

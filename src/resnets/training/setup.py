@@ -314,18 +314,18 @@ def log_warnings(recipe: Recipe, dataset: Dataset, parent: Checkpoint | None) ->
             "`stem=cifar` keeps its detail"
         )
     if recipe.freeze.layers != "none" and recipe.model.weights == "none":
-        part = "backbone"
+        layers = "backbone"
         if not freeze.recipe_freezes_backbone(recipe):
             stages = int(recipe.freeze.layers)
-            part = f"stem with the first {pluralize(stages, 'stage')}" if stages else "stem"
-        log(f"warning: the {part} is frozen at random weights; `weights` gives it trained ones")
+            layers = f"stem with the first {pluralize(stages, 'stage')}" if stages else "stem"
+        log(f"warning: the {layers} is frozen at random weights; `weights` gives it trained ones")
 
 
 def describe_dataset(dataset: Dataset) -> str:
     """Return the number of images in each split, in one line."""
-    sizes = {part: len(dataset.subset(part)) for part in dataset.splits}
+    sizes = {split: len(dataset.subset(split)) for split in dataset.splits}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
-    shared = ", ".join(f"{sizes[part]:,} {words[part]}" for part in sizes)
+    shared = ", ".join(f"{sizes[split]:,} {words[split]}" for split in sizes)
     return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.classes):,} classes: {shared}"
 
 

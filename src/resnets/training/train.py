@@ -340,21 +340,21 @@ def _requested(
     out: str | Path | None,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """What else was said about a run that is to go on, by dotted key, to be compared with its recipe."""
+    """Return the other arguments of a resumed run by dotted key, to be compared with its recipe."""
     if dry_run:
-        raise UserError("`dry_run` plans a new run; the plan of one that goes on stands in its recipe.toml.")
+        raise UserError("`dry_run` plans a new run; the settings of a resumed run are in its recipe.toml.")
     if name not in (None, run.resolve().name):
-        raise UserError(f"`resume` goes on with '{run}' under its own name; leave out `name={name}`.")
+        raise UserError(f"`resume` continues '{run}' under its own name; leave out `name={name}`.")
     if out is not None and Path(out).resolve() != run.resolve().parent:
-        raise UserError(f"`resume` goes on with '{run}' where it is; leave out `out={out}`.")
-    asked = {"data.location": None if data is None else str(data), "model.name": model}
-    if weights is not None:  # False and "none" ask for random ones
-        asked["model.weights"] = pretrained.chosen(other_names.meaning(weights, model), model)
-    asked["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
-    return {key: value for key, value in asked.items() if value is not None}
+        raise UserError(f"`resume` continues '{run}' in its own folder; leave out `out={out}`.")
+    requested = {"data.location": None if data is None else str(data), "model.name": model}
+    if weights is not None:  # False and "none" request random ones
+        requested["model.weights"] = pretrained.chosen(other_names.meaning(weights, model), model)
+    requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
+    return {key: value for key, value in requested.items() if value is not None}
 
 
 def _name(recipe: Recipe) -> str:
-    """The data and the network, as a folder name."""
+    """Return the default name of a run: the names of the data and the network."""
     stem = Path(recipe.data.location).resolve().stem
     return re.sub(r"[^\w.-]+", "_", f"{stem}-{recipe.model.name}").strip("._") or "run"

@@ -203,7 +203,7 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     assert metrics["count"] == 8
 
     assert main.main(["data", "shard", "shards", "again", "--val-fraction", "0.4"]) == 2
-    assert "--val-fraction 0.4 has no effect: shards were divided" in capsys.readouterr().err
+    assert "--val-fraction 0.4 has no effect: shards were split" in capsys.readouterr().err
     assert main.main([*train, "--set", "data.group_by=folder"]) == 2
     assert "divided when they were written" in capsys.readouterr().err
     shutil.rmtree("shards")
