@@ -19,9 +19,9 @@ folder, out = sys.argv[1:3]
 with Path(out).open("w", newline="") as file:
     table = csv.writer(file)
     table.writerow(["path", "label", "split"])
-    for part, subset in (("train", "training"), ("val", "validation")):
+    for split, subset in (("train", "training"), ("val", "validation")):
         images = keras.utils.image_dataset_from_directory(
             folder, validation_split=0.2, subset=subset, seed=123, image_size=(180, 180), batch_size=32, verbose=False
         )
         for path in images.file_paths:
-            table.writerow([str(Path(path).resolve()), Path(path).parent.name, part])
+            table.writerow([str(Path(path).resolve()), Path(path).parent.name, split])

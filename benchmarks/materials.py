@@ -16,9 +16,9 @@ def photographs(folder: Path, count: int, *, width: int = 640, height: int = 480
         return folder
     random = np.random.default_rng(0)
     for number in range(count):
-        place = folder / f"class_{number % classes}"
-        place.mkdir(parents=True, exist_ok=True)
-        _photograph(random, width, height, tint=number % classes).save(place / f"{number:05}.jpg", quality=90)
+        class_folder = folder / f"class_{number % classes}"
+        class_folder.mkdir(parents=True, exist_ok=True)
+        _photograph(random, width, height, tint=number % classes).save(class_folder / f"{number:05}.jpg", quality=90)
     done.touch()
     return folder
 
@@ -30,9 +30,9 @@ def small(folder: Path, count: int, *, side: int = 32, classes: int = 10) -> Pat
         return folder
     random = np.random.default_rng(1)
     for number in range(count):
-        place = folder / ("val" if number % 10 == 0 else "train") / f"class_{number // 10 % classes}"
-        place.mkdir(parents=True, exist_ok=True)
-        _photograph(random, side, side, tint=number // 10 % classes).save(place / f"{number:05}.png")
+        class_folder = folder / ("val" if number % 10 == 0 else "train") / f"class_{number // 10 % classes}"
+        class_folder.mkdir(parents=True, exist_ok=True)
+        _photograph(random, side, side, tint=number // 10 % classes).save(class_folder / f"{number:05}.png")
     done.touch()
     return folder
 

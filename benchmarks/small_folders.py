@@ -29,32 +29,32 @@ OTHER_CLASSES = ("bird", "dog", "horse", "ship", "truck")
 SHIPPED = "cifar_resnet20.cifar10"
 BATCH = 16
 FROZEN = [
-    {"way": "frozen", "lr": lr, "share": 0.1, "epochs": epochs}
+    {"way": "frozen", "lr": lr, "factor": 0.1, "epochs": epochs}
     for epochs, lr in itertools.product((12, 60), (7e-4, 3e-3, 1e-2, 3e-2, 1e-1))
 ]
 FINETUNED = [
-    {"way": "finetune", "lr": lr, "share": share, "epochs": epochs}
-    for epochs, share, lr in [
+    {"way": "finetune", "lr": lr, "factor": factor, "epochs": epochs}
+    for epochs, factor, lr in [
         *itertools.product((12,), (0.1, 0.02), (7e-4, 3e-3, 1e-2, 3e-2)),
         *itertools.product((30,), (0.1,), (7e-4, 3e-3, 1e-2)),
     ]
 ]
-# The short runs with the usual share first, since the whole grid takes hours.
-SETTINGS = sorted(FROZEN + FINETUNED, key=lambda how: (how["epochs"] != 12, how["share"] != 0.1))
-COLUMNS = ("data", "weights", "way", "lr", "share", "epochs", "seed", "top1")
+# The short runs with the usual factor first, since the whole grid takes hours.
+SETTINGS = sorted(FROZEN + FINETUNED, key=lambda how: (how["epochs"] != 12, how["factor"] != 0.1))
+COLUMNS = ("data", "weights", "way", "lr", "factor", "epochs", "seed", "top1")
 
 
-def subset(source: Path, classes: tuple[str, ...], out: Path, *, learn: int, judge: int) -> Path:
+def subset(data: Path, classes: tuple[str, ...], out: Path, *, learn: int, judge: int) -> Path:
     """Copy `learn` images of each class to `out/learn`, and `judge` others to `out/judge`; kept if they are there."""
     if (out / ".complete").exists():
         return out
     for name in classes:
-        images = sorted((source / name).iterdir())
+        images = sorted((data / name).iterdir())
         random.Random(0).shuffle(images)
-        for part, chosen in (("learn", images[:learn]), ("judge", images[learn : learn + judge])):
-            (out / part / name).mkdir(parents=True, exist_ok=True)
+        for split, chosen in (("learn", images[:learn]), ("judge", images[learn : learn + judge])):
+            (out / split / name).mkdir(parents=True, exist_ok=True)
             for image in chosen:
-                shutil.copy(image, out / part / name)
+                shutil.copy(image, out / split / name)
     (out / ".complete").touch()
     return out
 
@@ -70,7 +70,7 @@ def backbone(cifar: Path, out: Path, model: str, imgsz: int, epochs: int) -> Pat
 
 def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -> float:
     """Train once, and give the share of right answers on the images that took no part."""
-    overrides = (f"freeze.backbone_lr_factor={how['share']}", f"data.split_seed={seed}")
+    overrides = (f"freeze.backbone_lr_factor={how['factor']}", f"data.split_seed={seed}")
     with tempfile.TemporaryDirectory() as folder:
         run = resnets.train(
             data / "learn",
@@ -96,14 +96,14 @@ def summary(rows: list[dict[str, str]]) -> None:
     groups: dict[tuple, dict[tuple, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         group = (row["data"], row["weights"], row["way"])
-        groups[group][row["epochs"], row["share"], row["lr"]].append(float(row["top1"]))
+        groups[group][row["epochs"], row["factor"], row["lr"]].append(float(row["top1"]))
     for group, settings in groups.items():
         print(*group)
         top = max(map(mean, settings.values()))
-        for (epochs, share, lr), values in settings.items():
+        for (epochs, factor, lr), values in settings.items():
             spread = f" ± {stdev(values):.1%}" if len(values) > 1 else ""
             mark = " best" if mean(values) == top else ""
-            print(f"  {epochs:>3} epochs, backbone x {share:<5} lr {lr:<7} {mean(values):.1%}{spread}{mark}")
+            print(f"  {epochs:>3} epochs, backbone x {factor:<5} lr {lr:<7} {mean(values):.1%}{spread}{mark}")
 
 
 def main() -> None:

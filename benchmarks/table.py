@@ -44,11 +44,11 @@ def text(results: Path) -> str:
     for result in found(results):
         for row in rows(result):
             wanted = f"{'≤ ' if row.limit else ''}{row.wanted:.2f}x" if row.wanted else ""
-            said = {True: "reached", False: "NOT reached", None: ""}[row.reached]
-            lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {wanted:>8} {said}".rstrip())
+            verdict = {True: "reached", False: "NOT reached", None: ""}[row.reached]
+            lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {wanted:>8} {verdict}".rstrip())
         if result.get("first") and result["ours"] in result["median"]:
-            share = result["first"]["rate"] / result["median"][result["ours"]]
-            lines.append(f"  its first run, with nothing remembered from an earlier one: {share:.2f} of that rate")
+            fraction = result["first"]["rate"] / result["median"][result["ours"]]
+            lines.append(f"  its first run, with nothing remembered from an earlier one: {fraction:.2f} of that rate")
         lines += [f"  {_accuracy(result, peer)}" for peer in result["accuracy"] if peer != result["ours"]]
         lines += [f"  {name} failed: {why}" for name, why in result["failed"].items()]
         lines += [f"  {name} was left out: {why}" for name, why in result["absent"].items()]
@@ -60,9 +60,9 @@ def _accuracy(result: dict[str, Any], peer: str) -> str:
         return f"accuracy: {peer} {result['accuracy'][peer]:.2%}; none of {result['ours']}"
     ours, theirs = result["accuracy"][result["ours"]], result["accuracy"][peer]
     apart = 100 * (ours - theirs)
-    said = "" if result["points"] is None else f" ({'within' if abs(apart) <= result['points'] else 'NOT within'} "
-    said += "" if result["points"] is None else f"{result['points']:g} as wanted)"
-    return f"accuracy: {result['ours']} {ours:.2%}, {peer} {theirs:.2%}: {apart:+.2f} points{said}"
+    verdict = "" if result["points"] is None else f" ({'within' if abs(apart) <= result['points'] else 'NOT within'} "
+    verdict += "" if result["points"] is None else f"{result['points']:g} as wanted)"
+    return f"accuracy: {result['ours']} {ours:.2%}, {peer} {theirs:.2%}: {apart:+.2f} points{verdict}"
 
 
 def draw(results: Path, out: Path) -> None:
@@ -75,10 +75,10 @@ def draw(results: Path, out: Path) -> None:
     bars = [row for result in found(results) for row in rows(result) if not row.limit][::-1]
     figure, axes = pyplot.subplots(figsize=(10, 0.6 * len(bars) + 1.2))
     axes.barh(range(len(bars)), [row.measured for row in bars], color="#2563a8", height=0.6)
-    for place, row in enumerate(bars):
+    for position, row in enumerate(bars):
         if row.wanted:
-            axes.plot([row.wanted, row.wanted], [place - 0.38, place + 0.38], color="#c2410c", linewidth=2)
-        axes.text(row.measured * 1.04, place, f"{row.measured:.2g}x", va="center")
+            axes.plot([row.wanted, row.wanted], [position - 0.38, position + 0.38], color="#c2410c", linewidth=2)
+        axes.text(row.measured * 1.04, position, f"{row.measured:.2g}x", va="center")
     axes.set_yticks(range(len(bars)), [f"{row.title}\nagainst {row.peer}" for row in bars], fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color="#555555", linewidth=0.8)

@@ -18,20 +18,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import report
 
 folder, weights, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
-parts = [
+splits = [
     keras.utils.image_dataset_from_directory(
         folder, validation_split=0.2, subset=subset, seed=123, label_mode="categorical", image_size=(180, 180),
         batch_size=32, verbose=False,
     )
     for subset in ("training", "validation")
 ]  # fmt: skip
-body = keras.applications.ResNet50(include_top=False, input_shape=(180, 180, 3), pooling="avg", weights=weights)
-for layer in body.layers:
+backbone = keras.applications.ResNet50(include_top=False, input_shape=(180, 180, 3), pooling="avg", weights=weights)
+for layer in backbone.layers:
     layer.trainable = False
 model = keras.Sequential(
-    [body, keras.layers.Flatten(), keras.layers.Dense(512, "relu"), keras.layers.Dense(5, "softmax")]
+    [backbone, keras.layers.Flatten(), keras.layers.Dense(512, "relu"), keras.layers.Dense(5, "softmax")]
 )
 model.compile(keras.optimizers.Adam(learning_rate=0.001), "categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(parts[0], validation_data=parts[1], epochs=epochs, verbose=0)
+history = model.fit(splits[0], validation_data=splits[1], epochs=epochs, verbose=0)
 accuracies = history.history["val_accuracy"]
 report(1, None, accuracy=accuracies[-1], best_accuracy=max(accuracies))

@@ -1,4 +1,4 @@
-"""A training by `resnets train`; its speed is that of the last epoch, as the run's journal has it."""
+"""A training by `resnets train`; its speed is that of the last epoch, as the metrics of the run have it."""
 
 from __future__ import annotations
 

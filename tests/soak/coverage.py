@@ -61,27 +61,27 @@ class Trial(NamedTuple):
 
 def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -> Trial:
     """One run of `EPOCHS` epochs with a val split of `count` different images, each of them `copies` times."""
-    share, chances = random.uniform(0.6, 0.95), KINDS[kind](random)
+    fraction, chances = random.uniform(0.6, 0.95), KINDS[kind](random)
     contested = random.random(count) < CONTESTED
-    steady = random.random(count) < share
+    steady = random.random(count) < fraction
     labels = torch.from_numpy(random.integers(0, CLASSES, count))
     rows = torch.arange(count)
     folds = cross_fitting.create(labels.repeat(copies), np.tile(np.arange(count), copies))
     assert folds is not None
     best, best_epoch, rights = best_checkpoint.WORST_SCORE, -1, []
     for epoch, chance in enumerate(chances):
-        right = np.where(contested, random.random(count) < chance, steady)
-        answers = (labels + torch.from_numpy(np.where(right, 0, random.integers(1, CLASSES, count)))) % CLASSES
+        correct = np.where(contested, random.random(count) < chance, steady)
+        answers = (labels + torch.from_numpy(np.where(correct, 0, random.integers(1, CLASSES, count)))) % CLASSES
         logits = torch.from_numpy(random.normal(0, 1, (count, CLASSES)).astype(np.float32))
         logits[rows, answers] = logits.amax(dim=1) + torch.from_numpy(random.exponential(2, count).astype(np.float32))
         folds.update(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
-        score = best_checkpoint.score(float(right.mean()), loss)
+        score = best_checkpoint.score(float(correct.mean()), loss)
         if best_checkpoint.is_better(score, best):
             best, best_epoch = score, epoch
-        rights.append(int(right.sum()))
+        rights.append(int(correct.sum()))
     figures = folds.summarize(CLASSES)
-    true = (1 - CONTESTED) * share + CONTESTED * chances[best_epoch]
+    true = (1 - CONTESTED) * fraction + CONTESTED * chances[best_epoch]
     return Trial(
         true, rights[best_epoch] / count, wilson(rights[best_epoch], count), figures["top1"], _printed(figures)
     )
@@ -110,13 +110,13 @@ class Result(NamedTuple):
 def simulate(kind: str, count: int, trials: int, seed: int = 0, copies: int = 1) -> Result:
     """`trials` runs, always the same ones for the same arguments."""
     random = np.random.default_rng([seed, count, list(KINDS).index(kind)])
-    made = [trial(random, kind, count, copies) for _ in range(trials)]
-    true = np.array([each.true for each in made])
+    results = [trial(random, kind, count, copies) for _ in range(trials)]
+    true = np.array([each.true for each in results])
     found = []
-    for share, interval in (("selected", "plain"), ("headline", "printed")):
-        ends = np.array([getattr(each, interval) for each in made])
+    for fraction, interval in (("selected", "plain"), ("headline", "printed")):
+        ends = np.array([getattr(each, interval) for each in results])
         covered = (ends[:, 0] <= true) & (true <= ends[:, 1])
-        bias = np.array([getattr(each, share) for each in made]) - true
+        bias = np.array([getattr(each, fraction) for each in results]) - true
         found += [covered.mean(), bias.mean(), (ends[:, 1] - ends[:, 0]).mean()]
     return Result(*map(float, found))
 

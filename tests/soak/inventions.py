@@ -50,19 +50,19 @@ def _pickles(files: list[bytes]) -> st.SearchStrategy[bytes]:
     name = next(name for name in members if name.endswith("data.pkl"))
     text = members[name]
     starts = [position for _, _, position in pickletools.genops(text)]
-    parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    pieces = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
     some = (
-        st.sampled_from(parts)
+        st.sampled_from(pieces)
         | st.sampled_from(_GLOBALS)
         | st.sampled_from(b"RQbotseu()}]0N2").map(lambda x: bytes([x]))
     )
 
     @st.composite
     def build(draw: st.DrawFn) -> bytes:
-        start, length = draw(st.integers(0, len(parts))), draw(st.integers(0, 40))
+        start, length = draw(st.integers(0, len(pieces))), draw(st.integers(0, 40))
         end = draw(st.sampled_from([start, start + length]))
         inserted = draw(st.lists(some | st.binary(max_size=5), max_size=8))
-        content = b"".join([*parts[:start], *inserted, *parts[end:]])
+        content = b"".join([*pieces[:start], *inserted, *pieces[end:]])
         return _zip([(key, content if key == name else value, 0) for key, value in members.items()])
 
     return build()

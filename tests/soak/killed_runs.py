@@ -45,7 +45,7 @@ JOBS = {
 }
 BEGINS, ENDS = "prepared images are kept", "\nepoch 3:"  # lines between which a run trains
 MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
-PLACES = {"a state": "state", "weights": "weights", "the journal or the report": "."}
+FOLDERS = {"a state": "state", "weights": "weights", "the metrics or the report": "."}
 SAME = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json", "per_class.csv")
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -74,9 +74,9 @@ class Trial:
             words = ["train", "--resume", str(self.run), "--save-every", self.chance.choice(MOMENTS)]
         else:
             shutil.rmtree(self.run, ignore_errors=True)
-        made = FORKS.Process(target=call, args=(words, self.log))
-        made.start()
-        return made
+        process = FORKS.Process(target=call, args=(words, self.log))
+        process.start()
+        return process
 
     def kill(self) -> bool:
         """Start, and kill at some moment; False when the run was faster."""
@@ -88,8 +88,8 @@ class Trial:
             _await(BEGINS, self.log, process)
             process.join(self.chance.uniform(0, training))
         if self.chance.random() < 0.6:
-            wanted = self.chance.choice(list(PLACES))
-            while process.is_alive() and not self.unfinished([wanted]):
+            target = self.chance.choice(list(FOLDERS))
+            while process.is_alive() and not self.unfinished([target]):
                 process.join(0.001)
         alive = process.is_alive()
         process.kill()
@@ -101,12 +101,16 @@ class Trial:
             raise SystemExit(f"exit code {process.exitcode}: {self.log.read_text()}")
         return alive
 
-    def unfinished(self, places: Iterable[str]) -> list[str]:
-        """Those of the places in which a file is half written."""
-        return [place for place in places if any((self.run / PLACES[place]).glob(f"{TEMPORARY_PREFIX}*"))]
+    def unfinished(self, folders: Iterable[str]) -> list[str]:
+        """Return those of the folders in which a file is half written."""
+        return [
+            trial_folder
+            for trial_folder in folders
+            if any((self.run / FOLDERS[trial_folder]).glob(f"{TEMPORARY_PREFIX}*"))
+        ]
 
     def what_was_hit(self) -> str:
-        if torn := self.unfinished(PLACES):
+        if torn := self.unfinished(FOLDERS):
             return f"while writing {torn[0]}"
         if not (self.run / "state").exists():
             return "before the first state"
@@ -178,14 +182,14 @@ def soak(folder: Path, kills: int, seed: int, jobs: list[str]) -> int:
     trials = wrong = 0
     while hits.total() < kills:
         job = jobs[trials % len(jobs)]
-        place = folder / f"{trials}"
-        place.mkdir()
+        trial_folder = folder / f"{trials}"
+        trial_folder.mkdir()
         trials += 1
-        trial = Trial(place, [*base[job], "--save-every", chance.choice(MOMENTS)], chance, times[job])
-        wanted = min(chance.randint(1, MOST_KILLS), kills - hits.total())
-        while len(trial.hits) < wanted and trial.kill():
+        trial = Trial(trial_folder, [*base[job], "--save-every", chance.choice(MOMENTS)], chance, times[job])
+        target = min(chance.randint(1, MOST_KILLS), kills - hits.total())
+        while len(trial.hits) < target and trial.kill():
             pass
-        if len(trial.hits) < wanted:  # it was faster than the whole run, as happens on a busy machine
+        if len(trial.hits) < target:  # it was faster than the whole run, as happens on a busy machine
             times[job] = (times[job][0] / 2, times[job][1] / 2)
         trial.finish()
         found = differences(trial.run, folder / job / "run")
@@ -195,7 +199,7 @@ def soak(folder: Path, kills: int, seed: int, jobs: list[str]) -> int:
             f"{job}: killed {', '.join(trial.hits) or 'not at all'}: {'differs in ' + ', '.join(found) if found else 'the same'}"
         )
         sys.stdout.flush()
-        shutil.rmtree(place)
+        shutil.rmtree(trial_folder)
     print(f"{hits.total()} kills of {trials} runs: " + ", ".join(f"{n} {what}" for what, n in hits.most_common()))
     print(f"{trials - wrong} of {trials} runs ended in the same bytes")
     return wrong

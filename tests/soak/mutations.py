@@ -53,9 +53,9 @@ def mutate(data: bytes, chance: random.Random, other: bytes) -> bytes:
 def mutate_within(data: bytes, chance: random.Random, other: bytes) -> bytes:
     """A zip archive with one member changed and all checksums right."""
     target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as sealed:
-        chosen = chance.choice([name for name in source.namelist() if source.getinfo(name).file_size])
-        for name in source.namelist():
-            content = source.read(name)
+    with zipfile.ZipFile(io.BytesIO(data)) as original, zipfile.ZipFile(target, "w") as sealed:
+        chosen = chance.choice([name for name in original.namelist() if original.getinfo(name).file_size])
+        for name in original.namelist():
+            content = original.read(name)
             sealed.writestr(name, mutate(content, chance, other) if name == chosen else content)
     return target.getvalue()

@@ -48,14 +48,14 @@ JOBS = {
 def write_images(folder: Path, *, classes: int = 3, count: int = 24, side: int = 40, seed: int = 5) -> Path:
     """Folders of class folders with PNG files of `side` x `side` pixels: noise around one color for each class."""
     random = np.random.default_rng(seed)
-    for split, share in (("train", count), ("val", count // 3)):
+    for split, num_images in (("train", count), ("val", count // 3)):
         for label in range(classes):
-            place = folder / split / f"class{label}"
-            place.mkdir(parents=True)
+            path = folder / split / f"class{label}"
+            path.mkdir(parents=True)
             color = random.uniform(60, 200, 3)
-            for number in range(share):
+            for number in range(num_images):
                 pixels = np.clip(random.normal(color, 50, (side, side, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(place / f"{number:03}.png")
+                Image.fromarray(pixels).save(path / f"{number:03}.png")
     return folder
 
 
@@ -149,10 +149,10 @@ def main() -> int:
         subprocess.run([*git, "add", "--quiet", "--detach", str(tree), options.commit], check=True)
         try:
             sides = []
-            for place, older in ((tree, True), (ROOT, False)):
+            for path, older in ((tree, True), (ROOT, False)):
                 out = folder / ("older" if older else "newer")
                 out.mkdir()
-                sides.append(Side(place, out, older=older))
+                sides.append(Side(path, out, older=older))
             data = write_images(folder / "images")
             for name in names:
                 found = list(differences(*(side.run(name, data) for side in sides)))

@@ -70,11 +70,11 @@ def launch(host: str, number: int, words: list[str], log: Path, job: str) -> sub
     """The launcher on one of the hosts; its card is named to gloo, as a cluster with several networks has to do."""
     card = {"resnets-a": "cable-a", "resnets-b": "cable-b"}[host]
     words = ["-m", "resnets", "train", *words]
-    place = (
+    rendezvous = (
         f"--rdzv-backend c10d --rdzv-endpoint {HOSTS['resnets-a']}:{PORT} --rdzv-id {job} --local-addr {HOSTS[host]}"
     )
     nodes = f"--nnodes 2 --nproc-per-node 1 --max-restarts 3 --rdzv-conf is_host={number == 0}"
-    launcher = [sys.executable, "-m", "torch.distributed.run", *nodes.split(), *place.split()]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *nodes.split(), *rendezvous.split()]
     command = ["ip", "netns", "exec", host, "env", f"GLOO_SOCKET_IFNAME={card}", *launcher, *words]
     with log.open("wb") as file:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)

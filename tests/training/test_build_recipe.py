@@ -12,12 +12,12 @@ from resnets.training import build_recipe
 
 
 def test_each_value_has_its_origin() -> None:
-    made = build_recipe.build_recipe(
+    builder = build_recipe.build_recipe(
         "shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"]
     )
-    values = flat_values(made.recipe)
+    values = flat_values(builder.recipe)
     assert (values["stop.epochs"], values["freeze.layers"], values["optim.momentum"]) == (3, "1", 0.5)
-    given = {key: origin for key, origin in made.origins.items() if origin.startswith("given")}
+    given = {key: origin for key, origin in builder.origins.items() if origin.startswith("given")}
     assert given == {"data.location": "given", "model.name": "given: --model", "stop.epochs": "given: --epochs",
                      "freeze.layers": "given: --freeze", "optim.momentum": "given: --set"}  # fmt: skip
 
@@ -44,8 +44,8 @@ def test_arguments_that_there_are_not_are_named() -> None:
 
 @pytest.mark.parametrize("word", ["None", "False", "random", "none"])
 def test_no_weights_in_the_words_of_other_libraries_are_a_run_from_scratch(word: str) -> None:
-    made = build_recipe.build_recipe("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
-    assert (made.recipe.name, made.recipe.model.weights) == ("scratch", "none")
+    builder = build_recipe.build_recipe("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
+    assert (builder.recipe.name, builder.recipe.model.weights) == ("scratch", "none")
 
 
 def test_a_folder_with_the_name_of_a_built_in_set_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from resnets.training import choose_device, setup
 
 @pytest.fixture
 def world_of_images(tmp_path: Path) -> Path:
-    for part in ("train", "val"):
+    for split in ("train", "val"):
         for name in ("a", "b"):
-            folder = tmp_path / part / name
+            folder = tmp_path / split / name
             folder.mkdir(parents=True)
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "1.png")
     return tmp_path

@@ -50,12 +50,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 noisy images to train on and 10 to validate with, in two classes."""
     folder = tmp_path_factory.mktemp("data") / "images"
     random = np.random.default_rng(0)
-    for part, count in {"train": 12, "val": 5}.items():
+    for split, count in {"train": 12, "val": 5}.items():
         for name, color in {"green": (50, 180, 60), "red": (210, 40, 50)}.items():
-            (folder / part / name).mkdir(parents=True)
+            (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 image = np.clip(random.normal(color, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(image).save(folder / part / name / f"{number:02d}.png")
+                Image.fromarray(image).save(folder / split / name / f"{number:02d}.png")
     return folder
 
 
@@ -84,9 +84,9 @@ def together(folder: Path, size: int, train: Callable[..., int | None], *argumen
     for process in started:
         process.join(PATIENCE)
         process.kill()
-    said = [log.read_text() for log in logs]
-    assert [process.exitcode for process in started] == [0] * size, "\n".join(said)
-    return said
+    outputs = [log.read_text() for log in logs]
+    assert [process.exitcode for process in started] == [0] * size, "\n".join(outputs)
+    return outputs
 
 
 def rows(run: Path) -> list[dict[str, float]]:
@@ -97,15 +97,15 @@ def rows(run: Path) -> list[dict[str, float]]:
 def _talk(folder: Path) -> None:
     """What three processes say to each other."""
     with distributed.process_group():
-        mine = torch.distributed.get_rank()
-        assert distributed.all_gather_object(f"from {mine}") == ["from 0", "from 1", "from 2"]
-        assert distributed.all_reduce_sum(mine, 0.5) == [3, 1.5]
-        assert [distributed.any_rank(mine == wanted) for wanted in (0, 2, 7)] == [True, True, False]
-        assert distributed.broadcast_from_main(lambda: {"made by": mine}) == {"made by": 0}
+        own_rank = torch.distributed.get_rank()
+        assert distributed.all_gather_object(f"from {own_rank}") == ["from 0", "from 1", "from 2"]
+        assert distributed.all_reduce_sum(own_rank, 0.5) == [3, 1.5]
+        assert [distributed.any_rank(own_rank == wanted) for wanted in (0, 2, 7)] == [True, True, False]
+        assert distributed.broadcast_from_main(lambda: {"made by": own_rank}) == {"made by": 0}
         with pytest.raises(UserError, match="not possible"):
-            distributed.broadcast_from_main(lambda: _refuse(mine))
+            distributed.broadcast_from_main(lambda: _refuse(own_rank))
         net = nn.BatchNorm1d(2)
-        net.running_mean.fill_(mine + 5.0)
+        net.running_mean.fill_(own_rank + 5.0)
         distributed.broadcast_buffers(net)
         assert net.running_mean.tolist() == [5, 5]
         with distributed.main_lock(folder):
@@ -145,22 +145,22 @@ def _normalize(out: Path) -> None:
         y.backward(back)
         for parameter in norm.parameters():
             torch.distributed.all_reduce(parameter.grad)
-        found = {"y": y.detach(), "x": x.grad, "w": norm.weight.grad, "b": norm.bias.grad, **norm.state_dict()}
-        torch.save(found, out / f"{rank}.pt")
+        result = {"y": y.detach(), "x": x.grad, "w": norm.weight.grad, "b": norm.bias.grad, **norm.state_dict()}
+        torch.save(result, out / f"{rank}.pt")
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_synchronized_norm_is_that_of_the_whole_batch(size, tmp_path):
     together(tmp_path, size, _normalize, tmp_path)
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
+    result = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
     norm, (x, back) = _norm(), _batch()
     x.requires_grad_()
     y = norm(x)
     y.backward(back)
     near = {"rtol": 2e-5, "atol": 2e-5}
-    torch.testing.assert_close(torch.cat([each["y"] for each in found]), y.detach(), **near)
-    torch.testing.assert_close(torch.cat([each["x"] for each in found]), x.grad, **near)
-    for each in found:
+    torch.testing.assert_close(torch.cat([each["y"] for each in result]), y.detach(), **near)
+    torch.testing.assert_close(torch.cat([each["x"] for each in result]), x.grad, **near)
+    for each in result:
         torch.testing.assert_close(each["w"], norm.weight.grad, **near)
         torch.testing.assert_close(each["b"], norm.bias.grad, **near)
         for name, value in norm.state_dict().items():
@@ -176,21 +176,21 @@ def shards(images: Path) -> Path:
 
 
 @pytest.mark.parametrize(("accumulate", "place"), [(1, "images"), (2, "images"), (1, "shards")])
-def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, place, images, shards, tmp_path):
+def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, kind, images, shards, tmp_path):
     # In slices BN sees six images at a time in both cases, but not the same six: the losses are only near.
-    data = images.parent / place
+    data = images.parent / kind
     words = ["train", str(data), *QUICK, "--epochs", "3", "--set", f"optim.accumulate={accumulate}"]
-    words += ["--cache", "off" if place == "shards" else "ram"]
+    words += ["--cache", "off" if kind == "shards" else "ram"]
     words += ["--set", "augment.crop=pad", "--set", "ema.decay=0.5"]
     assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
-    said = together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "two", "--sync-bn"])
-    assert "one of 2 processes" not in said[0]  # threads were given
-    assert said[1] == ""  # only the first one speaks
+    outputs = together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "two", "--sync-bn"])
+    assert "one of 2 processes" not in outputs[0]  # threads were given
+    assert outputs[1] == ""  # only the first one speaks
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert len(one) == 3
     if accumulate == 1:
-        for mine, theirs in zip(one, two, strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+        for first, second in zip(one, two, strict=True):
+            assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
     assert one[0]["train/loss"] == pytest.approx(two[0]["train/loss"], rel=0.05)
     assert one[-1]["train/loss"] < 0.9 * one[0]["train/loss"]
     assert (tmp_path / "two" / "report.html").exists()
@@ -210,15 +210,15 @@ def test_each_validation_image_counts_once(size, images, tmp_path):
 
 def _workers(launcher: int) -> dict[int, int]:
     """The launcher's children by their local rank."""
-    found = {}
+    result = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError, ValueError):
             if int((process / "stat").read_text().rpartition(")")[2].split()[1]) != launcher:
                 continue
             environment = (process / "environ").read_bytes().split(b"\0")
             local = next(each for each in environment if each.startswith(b"LOCAL_RANK="))
-            found[int(local.partition(b"=")[2])] = int(process.name)
-    return found
+            result[int(local.partition(b"=")[2])] = int(process.name)
+    return result
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
@@ -235,10 +235,10 @@ def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(image
             assert train.poll() is None, train.communicate()[1]
             time.sleep(0.01)
         os.kill(_workers(train.pid)[1], signal.SIGKILL)
-        said = train.communicate(timeout=PATIENCE)[1]
-    assert train.returncode == 0, said
-    assert "this job was restarted" in said
-    assert "resuming after step" in said
+        outputs = train.communicate(timeout=PATIENCE)[1]
+    assert train.returncode == 0, outputs
+    assert "this job was restarted" in outputs
+    assert "resuming after step" in outputs
     assert not (tmp_path / "run-2").exists()
     assert rows(run) == rows(tmp_path / "whole")
     for name in ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json"):
@@ -262,12 +262,12 @@ def _draw(images: Path, out: Path) -> None:
         recipe = train._prepare(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         context = setup.build_context(recipe[0].recipe, recipe[1], None, {})
         weights = torch.cat([each.flatten() for each in context.net.parameters()])
-        (first, lots), (second, others) = distributed.all_gather_object((weights.detach(), torch.rand(8)))
+        (first, samples), (second, other_samples) = distributed.all_gather_object((weights.detach(), torch.rand(8)))
         assert torch.equal(first, second)
-        assert not torch.equal(lots, others)
+        assert not torch.equal(samples, other_samples)
 
 
-def test_processes_have_equal_weights_and_lots_of_their_own(images, tmp_path):
+def test_ranks_have_equal_weights_and_different_random_numbers(images, tmp_path):
     together(tmp_path, 2, _draw, images, tmp_path)
 
 
@@ -276,9 +276,9 @@ def _validated(images: Path, count: int) -> None:
         builder, dataset, _ = train._prepare(images, "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
         dataset = replace(dataset, samples=[*dataset.subset("train"), *dataset.subset("val")[:count]])
         context = setup.build_context(builder.recipe, dataset, None, {})
-        found, _ = validate.validate(context)
-        assert len({json.dumps(each) for each in distributed.all_gather_object(found)}) == 1
-        assert found["val/accuracy_top5"] == 1
+        result, _ = validate.validate(context)
+        assert len({json.dumps(each) for each in distributed.all_gather_object(result)}) == 1
+        assert result["val/accuracy_top5"] == 1
         told = [signal.SIGTERM] if torch.distributed.get_rank() == 1 else []  # of which the other one knows nothing
         with pytest.raises(Interrupted):
             validate.epoch_metrics(context, TrainState(), None, told)
@@ -299,16 +299,16 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(images, tmp_path):
             assert started.poll() is None, started.communicate()[1]
             time.sleep(0.01)
         os.kill(_workers(started.pid)[1], signal.SIGTERM)
-        said = started.communicate(timeout=PATIENCE)[1]
+        outputs = started.communicate(timeout=PATIENCE)[1]
     assert started.returncode != 0
-    assert "stopped after step" in said
-    stopped = int(said.partition("stopped after step ")[2].split()[0])
+    assert "stopped after step" in outputs
+    stopped = int(outputs.partition("stopped after step ")[2].split()[0])
     assert state_file.list_states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
 
 
 def test_a_range_test_is_refused(images, tmp_path):
-    said = together(tmp_path, 2, _refused, ["lr-find", str(images), *QUICK[:10]])
-    assert "the work of one process" in said[0]
+    outputs = together(tmp_path, 2, _refused, ["lr-find", str(images), *QUICK[:10]])
+    assert "runs in one process" in outputs[0]
 
 
 def _refused(words: list[str]) -> int:
@@ -316,14 +316,14 @@ def _refused(words: list[str]) -> int:
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(images, tmp_path):
-    said = together(tmp_path, 3, _refused, ["train", str(images), *QUICK, "--batch", "8", "--dry-run"])
-    assert "8 is not divisible by 3" in said[0]
+    outputs = together(tmp_path, 3, _refused, ["train", str(images), *QUICK, "--batch", "8", "--dry-run"])
+    assert "8 is not divisible by 3" in outputs[0]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
 def test_a_stuck_process_is_noticed_after_the_stated_time(tmp_path):
-    said = together(tmp_path, 2, _stuck_beside, str(tmp_path / "pid"))
-    assert "has not answered for 0.05 minutes" in said[0]
+    outputs = together(tmp_path, 2, _stuck_beside, str(tmp_path / "pid"))
+    assert "has not answered for 0.05 minutes" in outputs[0]
 
 
 def _stuck_beside(pid: str) -> int:

@@ -35,7 +35,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def context(images: Path, *settings: str) -> TrainContext:
+def make_context(images: Path, *settings: str) -> TrainContext:
     recipe = Recipe()
     for setting in (
         "model.name=tiny", "data.imgsz=24", "data.batch=8", "data.workers=0", "data.resize=stretch",
@@ -47,11 +47,11 @@ def context(images: Path, *settings: str) -> TrainContext:
     return setup.build_context(recipe, dataset, None, {})
 
 
-def trained(made: TrainContext, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
+def trained(context: TrainContext, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
     if pooled:
-        frozen_features.cache_features(made, 0, folder)
-    state = loop.run(made, TrainState(), folder)
-    return state.rows, made.net.state_dict()
+        frozen_features.cache_features(context, 0, folder)
+    state = loop.run(context, TrainState(), folder)
+    return state.rows, context.net.state_dict()
 
 
 def count_calls(net: ResNet) -> list[int]:
@@ -70,17 +70,17 @@ AUGMENTED = {
 def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(images: Path, tmp_path: Path) -> None:
     stages = len(zoo.get_spec("tiny").num_blocks)
     for count, reads_vectors in ((stages, True), (stages - 1, False)):
-        made = context(images, *AUGMENTED["not at all"], f"freeze.layers={count}")
-        frozen_features.cache_features(made, 0, tmp_path / str(count))
-        assert made.uses_cached_features == reads_vectors
+        context = make_context(images, *AUGMENTED["not at all"], f"freeze.layers={count}")
+        frozen_features.cache_features(context, 0, tmp_path / str(count))
+        assert context.uses_cached_features == reads_vectors
 
 
 @pytest.mark.parametrize("kind", AUGMENTED)
 def test_the_head_learns_the_same_as_through_the_body(kind: str, images: Path, tmp_path: Path) -> None:
-    through, plain = trained(context(images, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
-    made = context(images, *AUGMENTED[kind])
-    calls = count_calls(made.net)
-    kept, pooled = trained(made, tmp_path / "b", pooled=True)
+    through, plain = trained(make_context(images, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
+    context = make_context(images, *AUGMENTED[kind])
+    calls = count_calls(context.net)
+    kept, pooled = trained(context, tmp_path / "b", pooled=True)
     views = 1 if kind == "not at all" else 3
     assert sum(calls) == 33 * views + 11
     for one, other in zip(through, kept, strict=True):
@@ -99,24 +99,26 @@ def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
     monkeypatch.setattr(choose_backend, "LONG_PIXELS", 1)
     for name in ("first", "second"):
-        made = context(images, *AUGMENTED["by batches"], "speed.precision=bf16")
-        frozen_features.cache_features(made, 0, tmp_path / name)
+        context = make_context(images, *AUGMENTED["by batches"], "speed.precision=bf16")
+        frozen_features.cache_features(context, 0, tmp_path / name)
     first, second = ((tmp_path / name / "state" / frozen_features.FILE).read_bytes() for name in ("first", "second"))
     assert first == second
-    assert isinstance(made.val, frozen_features.CachedValFeatures)
+    assert isinstance(context.val, frozen_features.CachedValFeatures)
     with torch.no_grad():
-        wanted = torch.cat([made.net.eval().forward_pooled(images) for _, images in made.val.images.iter_uncached()])
-    torch.testing.assert_close(made.val.vectors, wanted, rtol=1e-4, atol=1e-5)
+        wanted = torch.cat(
+            [context.net.eval().forward_pooled(images) for _, images in context.val.images.iter_uncached()]
+        )
+    torch.testing.assert_close(context.val.features, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_with_fewer_views_than_epochs_they_come_again(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
-    made = context(images, *AUGMENTED["by batches"])
-    frozen_features.cache_features(made, 0, tmp_path)
+    context = make_context(images, *AUGMENTED["by batches"])
+    frozen_features.cache_features(context, 0, tmp_path)
     seen: dict[int, dict[int, torch.Tensor]] = {}
-    for batch in made.train_data.batches(EpochStep()):
+    for batch in context.train_data.batches(EpochStep()):
         if batch.epoch == 3:
             break
         seen.setdefault(batch.epoch, {}).update(zip(batch.indices.tolist(), batch.images, strict=True))
@@ -131,10 +133,10 @@ def test_images_that_are_drawn_several_times_are_augmented_anew(
     kind: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
-    made = context(images, *AUGMENTED[kind], "data.balance=sampler")
-    frozen_features.cache_features(made, 0, tmp_path)
+    context = make_context(images, *AUGMENTED[kind], "data.balance=sampler")
+    frozen_features.cache_features(context, 0, tmp_path)
     epochs: dict[int, list[tuple[int, bytes]]] = {}
-    for batch in made.train_data.batches(EpochStep()):
+    for batch in context.train_data.batches(EpochStep()):
         if batch.epoch == 3:
             break
         seen = epochs.setdefault(batch.epoch, [])
@@ -149,33 +151,35 @@ def test_images_that_are_drawn_several_times_are_augmented_anew(
 
 def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(images: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["one by one"], "data.balance=sampler")
-    through, _ = trained(context(images, *settings), tmp_path / "a", pooled=False)
-    kept, _ = trained(context(images, *settings), tmp_path / "b", pooled=True)
+    through, _ = trained(make_context(images, *settings), tmp_path / "a", pooled=False)
+    kept, _ = trained(make_context(images, *settings), tmp_path / "b", pooled=True)
     for one, other in zip(through, kept, strict=True):
         assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-4)
 
 
 def test_a_body_that_is_released_later_gets_images_again(images: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["by batches"], "freeze.layers=none", "freeze.head_epochs=2", "ema.decay=0.9")
-    through, plain = trained(context(images, *settings), tmp_path / "a", pooled=False)
-    made = context(images, *settings)
-    calls = count_calls(made.net)
-    kept, pooled = trained(made, tmp_path / "b", pooled=True)
+    through, plain = trained(make_context(images, *settings), tmp_path / "a", pooled=False)
+    context = make_context(images, *settings)
+    calls = count_calls(context.net)
+    kept, pooled = trained(context, tmp_path / "b", pooled=True)
     assert sum(calls) == 33 * 2 + 11 + 32  # two views, the validation, and one epoch of the whole network
     for one, other in zip(through, kept, strict=True):
         assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-3)
-    assert not torch.equal(pooled["stem.conv.weight"], context(images, *settings).net.state_dict()["stem.conv.weight"])
+    assert not torch.equal(
+        pooled["stem.conv.weight"], make_context(images, *settings).net.state_dict()["stem.conv.weight"]
+    )
     torch.testing.assert_close(pooled["stem.conv.weight"], plain["stem.conv.weight"], rtol=1e-2, atol=1e-4)
 
 
 def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(images: Path, tmp_path: Path) -> None:
-    first = context(images, *AUGMENTED["one by one"])
+    first = make_context(images, *AUGMENTED["one by one"])
     frozen_features.cache_features(first, 0, tmp_path)
-    made = context(images, *AUGMENTED["one by one"])
-    calls = count_calls(made.net)
-    frozen_features.cache_features(made, 1, tmp_path)
+    context = make_context(images, *AUGMENTED["one by one"])
+    calls = count_calls(context.net)
+    frozen_features.cache_features(context, 1, tmp_path)
     assert calls == []
-    one, other = next(first.train_data.batches(EpochStep(1, 2))), next(made.train_data.batches(EpochStep(1, 2)))
+    one, other = next(first.train_data.batches(EpochStep(1, 2))), next(context.train_data.batches(EpochStep(1, 2)))
     assert torch.equal(one.images, other.images)
     assert (other.epoch, other.step) == (1, 2)
 
@@ -184,35 +188,35 @@ def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AUGMENTED["one by one"]
-    first = context(images, *settings)
+    first = make_context(images, *settings)
     frozen_features.cache_features(first, 0, tmp_path)
     monkeypatch.setattr(
         frozen_features.ram_cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.in_features * 4
     )  # for two views
-    again, anew = context(images, *settings), context(images, *settings)
+    again, anew = make_context(images, *settings), make_context(images, *settings)
     calls = count_calls(again.net)
     frozen_features.cache_features(again, 1, tmp_path)
     assert calls == []
-    assert len(again.train_data.vectors) == 3  # type: ignore[attr-defined]
+    assert len(again.train_data.features) == 3  # type: ignore[attr-defined]
     vectors, backend = frozen_features.validation_features(anew, 3, tmp_path) or (None, None)
-    assert torch.equal(vectors, first.val.vectors)  # type: ignore[arg-type, union-attr]
+    assert torch.equal(vectors, first.val.features)  # type: ignore[arg-type, union-attr]
     assert backend == "reference"
     frozen_features.cache_features(anew, 0, tmp_path / "other")
-    assert len(anew.train_data.vectors) == 2  # type: ignore[attr-defined]
+    assert len(anew.train_data.features) == 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("change", ["damaged", "cut", "other recipe"])
 def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_path: Path) -> None:
-    frozen_features.cache_features(context(images, *AUGMENTED["not at all"]), 0, tmp_path)
+    frozen_features.cache_features(make_context(images, *AUGMENTED["not at all"]), 0, tmp_path)
     path = tmp_path / "state" / frozen_features.FILE
     content = path.read_bytes()
     if change == "damaged":
         path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     elif change == "cut":
         path.write_bytes(content[:-5])
-    made = context(images, *AUGMENTED["not at all"], *(["seed=1"] if change == "other recipe" else []))
-    calls = count_calls(made.net)
-    frozen_features.cache_features(made, 0, tmp_path)
+    context = make_context(images, *AUGMENTED["not at all"], *(["seed=1"] if change == "other recipe" else []))
+    calls = count_calls(context.net)
+    frozen_features.cache_features(context, 0, tmp_path)
     assert sum(calls) == 44
     assert (path.read_bytes() == content) == (change != "other recipe")
 
@@ -221,7 +225,7 @@ def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_
     ("settings", "reason"),
     [
         (("augment.mixup_alpha=0.2",), "mixed anew"),
-        (("model.drop_path_rate=0.2",), "draws lots"),
+        (("model.drop_path_rate=0.2",), "stochastic"),
         (("freeze.layers=1",), None),
         (("freeze.layers=none",), None),
     ],
@@ -229,52 +233,52 @@ def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_
 def test_where_it_would_not_be_the_same_the_body_is_run(
     settings: tuple[str, ...], reason: str | None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = context(images, *settings)
-    train_data = made.train_data
+    context = make_context(images, *settings)
+    train_data = context.train_data
     capsys.readouterr()
-    frozen_features.cache_features(made, 0, tmp_path)
-    said = capsys.readouterr().err
-    assert made.train_data is train_data
-    assert type(made.net) is ResNet
-    assert (reason in said) if reason else said == ""
+    frozen_features.cache_features(context, 0, tmp_path)
+    stderr = capsys.readouterr().err
+    assert context.train_data is train_data
+    assert type(context.net) is ResNet
+    assert (reason in stderr) if reason else stderr == ""
 
 
 def test_vectors_that_do_not_fit_into_memory(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = context(images)
+    context = make_context(images)
     monkeypatch.setattr(frozen_features.ram_cache, "free_memory", lambda: 1000)
-    frozen_features.cache_features(made, 0, tmp_path)
+    frozen_features.cache_features(context, 0, tmp_path)
     assert "would not fit" in capsys.readouterr().err
-    assert type(made.net) is ResNet
+    assert type(context.net) is ResNet
 
 
 def test_a_run_that_was_killed_ends_in_the_same_bytes(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AUGMENTED["one by one"]
-    rows, whole = trained(context(images, *settings), tmp_path / "whole", pooled=True)
-    made = context(images, *settings)
-    frozen_features.cache_features(made, 0, tmp_path / "cut")
+    rows, whole = trained(make_context(images, *settings), tmp_path / "whole", pooled=True)
+    context = make_context(images, *settings)
+    frozen_features.cache_features(context, 0, tmp_path / "cut")
     augment, left = frozen_features.CachedTrainFeatures.augment, iter(range(6))  # four steps an epoch
     monkeypatch.setattr(frozen_features.CachedTrainFeatures, "augment", lambda *a: (next(left), augment(*a))[1])
     with pytest.raises(StopIteration):
-        loop.run(made, TrainState(), tmp_path / "cut")
+        loop.run(context, TrainState(), tmp_path / "cut")
     monkeypatch.undo()
-    made = context(images, *settings)
-    state = states.restore(made, tmp_path / "cut")
+    context = make_context(images, *settings)
+    state = states.restore(context, tmp_path / "cut")
     assert state.epoch == 1
-    frozen_features.cache_features(made, state.epoch, tmp_path / "cut")
-    assert [row["val/loss"] for row in loop.run(made, state, tmp_path / "cut").rows] == [
+    frozen_features.cache_features(context, state.epoch, tmp_path / "cut")
+    assert [row["val/loss"] for row in loop.run(context, state, tmp_path / "cut").rows] == [
         row["val/loss"] for row in rows
     ]
-    assert all(torch.equal(tensor, whole[name]) for name, tensor in made.net.state_dict().items())
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in context.net.state_dict().items())
 
 
 def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = train.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="backbone", out=str(tmp_path / "run"))
-    said = capsys.readouterr().err
-    assert "the frozen backbone was run once: 2 views of each training image" in said
+    stderr = capsys.readouterr().err
+    assert "the frozen backbone was run once: 2 views of each training image" in stderr
     assert (done.run / "state" / frozen_features.FILE).exists()
     assert (done.run / "report.html").exists()
 
@@ -308,7 +312,7 @@ def test_the_frozen_body_is_run_for_images_that_are_augmented_one_by_one(
 ) -> None:
     """The images of each view come from a plan that ends, through processes or not."""
     settings = "augment.crop=random_resized", "augment.flip=0.5", f"data.workers={workers}"
-    made = context(images, *settings)
-    assert made.train_data.stacked_images is None
-    frozen_features.cache_features(made, 0, tmp_path)
-    assert made.uses_cached_features
+    context = make_context(images, *settings)
+    assert context.train_data.stacked_images is None
+    frozen_features.cache_features(context, 0, tmp_path)
+    assert context.uses_cached_features

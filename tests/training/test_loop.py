@@ -47,7 +47,7 @@ def _recipe(images: Path, *overrides: str) -> Recipe:
     return override(recipe, "model.drop_path_rate=0.3")
 
 
-def _parts(recipe: Recipe) -> TrainContext:
+def _context(recipe: Recipe) -> TrainContext:
     return setup.build_context(recipe, make_split(open_dataset.read(recipe.data.location)), None, {})
 
 
@@ -59,8 +59,8 @@ def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(images, tmp_path_factory) -> dict[str, bytes]:
-    return _ended(_parts(_recipe(images)), tmp_path_factory.mktemp("whole"))
+def uninterrupted(images, tmp_path_factory) -> dict[str, bytes]:
+    return _ended(_context(_recipe(images)), tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def whole(images, tmp_path_factory) -> dict[str, bytes]:
     ids=["first step", "middle", "last step of an epoch", "last step", "validation", "last validation"],
 )
 def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
-    images, whole, tmp_path, number, training, at, step, capsys
+    images, uninterrupted, tmp_path, number, training, at, step, capsys
 ):
-    context = _parts(_recipe(images))
+    context = _context(_recipe(images))
     calls = 0
 
     def signalled(net: torch.nn.Module, *_: object) -> None:
@@ -96,33 +96,33 @@ def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
     assert (tmp_path / "weights" / "last.safetensors").exists()
     state = states.read(tmp_path)
     assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)
-    assert _ended(_parts(_recipe(images)), tmp_path) == whole
+    assert _ended(_context(_recipe(images)), tmp_path) == uninterrupted
 
 
-def test_states_are_saved_every_so_many_steps_and_change_nothing(images, whole, tmp_path):
-    context = _parts(_recipe(images, "save.every=3"))
+def test_states_are_saved_every_so_many_steps_and_change_nothing(images, uninterrupted, tmp_path):
+    context = _context(_recipe(images, "save.every=3"))
     made: list[str] = []
     context.net.register_forward_hook(
         lambda *_: made.extend(path.stem for path in state_file.list_states(tmp_path / "state"))
     )
-    assert _ended(context, tmp_path) == whole
+    assert _ended(context, tmp_path) == uninterrupted
     assert sorted({int(name) for name in made}) == [3, 4, 7]  # counted anew from the end of an epoch, 4
 
 
 @pytest.mark.parametrize("every", ["1", "0.001s"])
-def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, whole, tmp_path, every):
-    context = _parts(_recipe(images, f"save.every={every}"))
+def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, uninterrupted, tmp_path, every):
+    context = _context(_recipe(images, f"save.every={every}"))
     kept: dict[str, bytes] = {}
     context.net.register_forward_hook(
         lambda *_: kept.update({path.name: path.read_bytes() for path in state_file.list_states(tmp_path / "state")})
     )
-    assert _ended(context, tmp_path) == whole
+    assert _ended(context, tmp_path) == uninterrupted
     assert len(kept) == 7
     for name in sorted(kept)[1::2]:
         (tmp_path / name / "state").mkdir(parents=True)
         (tmp_path / name / "state" / name).write_bytes(kept[name])
-        ended = _ended(_parts(_recipe(images)), tmp_path / name)
-        assert ended["last.safetensors"] == whole["last.safetensors"], name
+        ended = _ended(_context(_recipe(images)), tmp_path / name)
+        assert ended["last.safetensors"] == uninterrupted["last.safetensors"], name
 
 
 def test_a_compiled_step_learns_the_same(images, tmp_path):
@@ -131,7 +131,7 @@ def test_a_compiled_step_learns_the_same(images, tmp_path):
         recipe = override(_recipe(images, f"speed.compile={compiled}"), "model.drop_path_rate=0")
         state = TrainState()
         (tmp_path / compiled).mkdir()
-        loop.run(_parts(recipe), state, tmp_path / compiled)
+        loop.run(_context(recipe), state, tmp_path / compiled)
         losses.append([row["train/loss"] for row in state.rows])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert counters["stats"]["unique_graphs"] > before

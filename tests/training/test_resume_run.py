@@ -62,13 +62,13 @@ def test_the_cosine_of_the_longer_run_is_followed_from_there_on(train, capsys):
     long, short = train("long", *cosine, epochs=4), train("short", *cosine, epochs=2)
     training.train(resume=short, epochs="+2")
     assert [row["lr"] for row in _rows(short)[2:]] == [row["lr"] for row in _rows(long)[2:]]
-    said = capsys.readouterr().err
-    assert "the learning rate continues at 0.5 of its highest value" in said
-    assert "warning: at such a low learning rate" not in said
+    stderr = capsys.readouterr().err
+    assert "the learning rate continues at 0.5 of its highest value" in stderr
+    assert "warning: at such a low learning rate" not in stderr
     training.train(resume=long, epochs="+1")
-    said = capsys.readouterr().err
-    assert "warning: at such a low learning rate these epochs will change little" in said
-    assert "`epochs=+4`" in said
+    stderr = capsys.readouterr().err
+    assert "warning: at such a low learning rate these epochs will change little" in stderr
+    assert "`epochs=+4`" in stderr
 
 
 def test_epochs_are_added_to_steps_where_a_run_counts_in_steps(train):
@@ -226,12 +226,12 @@ def test_a_damaged_newest_state_costs_an_epoch_and_changes_nothing(train, capsys
     newest = state_file.list_states(run / "state")[-1]
     newest.write_bytes(newest.read_bytes()[:-9])
     training.train(resume=run)
-    said = capsys.readouterr().err
-    assert f"'{newest}' is damaged" in said
+    stderr = capsys.readouterr().err
+    assert f"'{newest}' is damaged" in stderr
     assert (_rows(run), _weights(run)) == (rows, weights)
 
 
-def test_a_journal_that_is_ahead_of_the_state_is_cut_and_torn_files_go(train):
+def test_rows_after_the_last_state_and_temporary_files_are_removed(train):
     run = train("run", epochs=1)
     rows = _rows(run)
     with (run / "metrics.jsonl").open("a") as file:
@@ -243,16 +243,16 @@ def test_a_journal_that_is_ahead_of_the_state_is_cut_and_torn_files_go(train):
     assert list(run.rglob(".writing-*")) == []
 
 
-def test_another_machine_is_said_aloud(train, capsys):
+def test_another_machine_is_logged(train, capsys):
     run = train("run", epochs=1)
     facts = run_dir.read_environment(run)
     facts["versions"]["torch"] = "1.0"
     facts["machine"]["threads"] = 64
     run_dir.write_json(run / "environment.json", facts)
     training.train(resume=run)
-    said = capsys.readouterr().err
-    assert "the last bits of the result may differ: torch 1.0 then, " in said
-    assert "threads 64 then, " in said
+    stderr = capsys.readouterr().err
+    assert "the last bits of the result may differ: torch 1.0 then, " in stderr
+    assert "threads 64 then, " in stderr
 
 
 @pytest.mark.parametrize(

@@ -102,26 +102,26 @@ def test_the_best_weights_say_what_the_run_says(colors):
 
 
 def test_the_backend_that_computed_what_a_frozen_backbone_gives_is_named(colors):
-    found = _train(colors, epochs=1, freeze="backbone", overrides=["freeze.norm=eval"]).metrics
-    for figures in (found, found["selected"]):
+    result = _train(colors, epochs=1, freeze="backbone", overrides=["freeze.norm=eval"]).metrics
+    for figures in (result, result["selected"]):
         assert (figures["backend"], figures["precision"]) == ("reference", "fp32")
 
 
 def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     result = _train(colors, epochs=2)
-    found, selected = result.metrics, result.metrics["selected"]
-    assert (found["split"], found["in_sample"], selected["in_sample"]) == ("val", False, True)
-    assert "cross-fitted over the val split: each of 5 folds" in found["protocol"]
+    result, selected = result.metrics, result.metrics["selected"]
+    assert (result["split"], result["in_sample"], selected["in_sample"]) == ("val", False, True)
+    assert "cross-fitted over the val split: each of 5 folds" in result["protocol"]
     assert "these images chose the epoch and the temperature" in selected["protocol"]
-    assert len(found["folds"]["epochs"]) == 5
-    assert (found["backend"], found["precision"], found["ece_interval"]) == ("torch", "fp32", None)
+    assert len(result["folds"]["epochs"]) == 5
+    assert (result["backend"], result["precision"], result["ece_interval"]) == ("torch", "fp32", None)
     best = checkpoints.read(result.run / "weights" / "best.safetensors")
-    assert best.temperature == found["temperature"] == selected["temperature"]
+    assert best.temperature == result["temperature"] == selected["temperature"]
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
-    low, high = found["top1_interval"]
+    low, high = result["top1_interval"]
     assert (
-        f"cross-fitted, so that no image is evaluated with its own choice: {found['top1']:.2%}"
+        f"cross-fitted, so that no image is evaluated with its own choice: {result['top1']:.2%}"
         in capsys.readouterr().err
     )
     page = (result.run / "report.html").read_text()
@@ -135,11 +135,11 @@ def test_with_a_test_split_the_headline_is_measured_there(colors):
     dataset = make_split(open_dataset.read(colors), val_fraction=0.2, test_fraction=0.3)
     write_split(colors.parent / "split.csv", dataset)
     result = _train(colors, epochs=1, split_file=str(colors.parent / "split.csv"))
-    found = result.metrics
+    result = result.metrics
     tested = load.evaluate([load.load(result.run / "weights" / "best.safetensors")], dataset.subset("test"))
-    assert (found["split"], found["in_sample"], found["selected"]["split"]) == ("test", False, "val")
-    assert found["count"] == len(dataset.subset("test")) != found["selected"]["count"]
-    assert found["top1"] == float(tested.correct.mean())
+    assert (result["split"], result["in_sample"], result["selected"]["split"]) == ("test", False, "val")
+    assert result["count"] == len(dataset.subset("test")) != result["selected"]["count"]
+    assert result["top1"] == float(tested.correct.mean())
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert {Path(row["path"]).name for row in rows} == {Path(each.path).name for each in dataset.subset("test")}
     assert "test images that were not trained on: " in (result.run / "report.html").read_text()
@@ -192,7 +192,7 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
     ("values", "reason"),
     [
         (
-            {"overrides": ["model.drop_path_rate=0.1"]},
+            {"overrides": ["model.drop_new_pathrate=0.1"]},
             "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
         ),
         (
@@ -266,10 +266,10 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colors, capsys):
     weights, values = second, {"recipe": tiny(registry.find("finetune")), "epochs": 1}
     third = _train(colors, name="third", weights=weights, overrides=["data.split_seed=5"], **values).run
     seen = len(_splits(third)["val"] & after["train"])
-    said = f"learned from {seen} of the {len(_splits(third)['val'])} validation images"
+    stderr = f"learned from {seen} of the {len(_splits(third)['val'])} validation images"
     assert seen > 0
-    assert f"warning: the weights {said}" in capsys.readouterr().err
-    assert said in json.loads((third / "metrics.json").read_text())["notices"][0]
+    assert f"warning: the weights {stderr}" in capsys.readouterr().err
+    assert stderr in json.loads((third / "metrics.json").read_text())["notices"][0]
     report = (third / "report.html").read_text()
     assert "validation images that were not trained on" not in report
     assert "validation images that were not trained on" not in report
@@ -288,8 +288,8 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colors, capsys):
 )
 def test_a_backbone_frozen_at_random_weights_is_warned_of(colors, freeze, words, capsys):
     train.train(colors, model="tiny", recipe="scratch", dry_run=True, overrides=[f"freeze.layers={freeze}"])
-    said = capsys.readouterr().err
-    assert (f"warning: {words} frozen at random weights" in said) if words else ("frozen at random" not in said)
+    stderr = capsys.readouterr().err
+    assert (f"warning: {words} frozen at random weights" in stderr) if words else ("frozen at random" not in stderr)
 
 
 def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
@@ -305,17 +305,17 @@ def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
     values = {"recipe": tiny(registry.find("finetune")), "epochs": 1}
     first = _train(colors, name="first", weights=colors.parent / "parent.safetensors", **values).run
     second = _train(colors, name="second", weights=first, **values).run
-    found = checkpoints.read(second).provenance
-    assert found["parent"]["parent"] == facts
-    assert found["train_images"] == len(_splits(second)["train"])
+    result = checkpoints.read(second).provenance
+    assert result["parent"]["parent"] == facts
+    assert result["train_images"] == len(_splits(second)["train"])
     shutil.rmtree(first)
     train.train(resume=second, epochs="+1")
-    assert checkpoints.read(second).provenance == found
+    assert checkpoints.read(second).provenance == result
     card = model_card.text(checkpoints.read(second), library="timm", name="tiny", usage="")
     assert 'license: "mit"' in card
     assert 'base_model: "some/tiny"' in card
     assert "- license: mit (that of the weights at the beginning of the training)" in card
-    assert f"- {found['train_images']:,} training images; SHA-256 of the split: {found['split_sha256']}" in card
+    assert f"- {result['train_images']:,} training images; SHA-256 of the split: {result['split_sha256']}" in card
 
 
 @pytest.mark.parametrize("new", [0, 1])
@@ -326,9 +326,9 @@ def test_a_run_goes_on_from_weights_with_an_unchanged_folder_or_one_more_image(c
     if new:
         Image.new("RGB", (40, 40), (250, 3, 7)).save(colors / "red" / "new.png")
     train.train(colors, weights=first, dry_run=True)
-    said = capsys.readouterr().err
-    assert f"{len(before.subset('train')):,} stay in train, {len(before.subset('val')):,} stay in val" in said
-    assert ("1 new image to train" in said) == bool(new)
+    stderr = capsys.readouterr().err
+    assert f"{len(before.subset('train')):,} stay in train, {len(before.subset('val')):,} stay in val" in stderr
+    assert ("1 new image to train" in stderr) == bool(new)
 
 
 def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
@@ -336,11 +336,11 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
     write_split(first / "split.csv", make_split(open_dataset.read(colors)))
     for path in sorted(colors.rglob("*.png")):  # eight images in each of three new folders of a class
         for number in range(2):
-            place = path.parent / f"day {path.stem[-1]}" / f"{number} {path.name}"
-            place.parent.mkdir(exist_ok=True)
+            new_path = path.parent / f"day {path.stem[-1]}" / f"{number} {path.name}"
+            new_path.parent.mkdir(exist_ok=True)
             image = Image.open(path).convert("RGB")
             image.putpixel((0, 0), (number, 1, 2))
-            image.save(place)
+            image.save(new_path)
     recipe = override(_small("finetune"), "data.group_by=folder")
     recipe = replace(recipe, model=replace(recipe.model, name=None))
     builder, dataset, _ = train._prepare(colors, None, str(first), recipe, {}, [])
@@ -520,8 +520,8 @@ def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
                 for e in range(60)
             ]
         )
-        shares = torch.bincount(train_data.labels[drawn], minlength=3) / len(drawn)
-        torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
+        fractions = torch.bincount(train_data.labels[drawn], minlength=3) / len(drawn)
+        torch.testing.assert_close(fractions, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
 
 
 def test_accumulation_is_the_same_step_in_slices(colors):
@@ -537,7 +537,7 @@ def test_accumulation_is_the_same_step_in_slices(colors):
     [
         ["optim.name=adamw", "optim.lr=0.003", "schedule.name=one_cycle"],
         ["augment.mixup_alpha=0.4", "augment.cutmix_alpha=1"],
-        ["optim.clip_norm=0.5", "augment.trivial=true", "model.drop_path_rate=0.2"],
+        ["optim.clip_norm=0.5", "augment.trivial=true", "model.drop_new_pathrate=0.2"],
         ["data.normalize=channel", "data.resize=pad"],
         ["data.normalize=pixel", "augment.crop=none"],
     ],

@@ -36,3 +36,11 @@ def test_a_config_beside_images_does_not_make_them_weights(tmp_path: Path) -> No
         local_path.locate(tmp_path)
     (tmp_path / "pytorch_model.bin").touch()
     assert local_path.is_weights(tmp_path)
+
+
+def test_a_run_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "first" / "weights").mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "weights" / "best.safetensors").touch()
+    with pytest.raises(UserError) as caught:
+        local_path.locate(tmp_path / "runs" / "nothing-like-it")
+    assert str(caught.value).endswith(f"Trained runs: {tmp_path / 'runs' / 'first'}.")

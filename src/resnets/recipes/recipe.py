@@ -230,7 +230,7 @@ def flat_values(recipe: Recipe) -> dict[str, Any]:
     for entry in dataclasses.fields(recipe):
         value = getattr(recipe, entry.name)
         if isinstance(value, Section):
-            flat |= {f"{entry.name}.{each.name}": getattr(value, each.name) for each in dataclasses.fields(value)}  # type: ignore[arg-type]
+            flat |= {f"{entry.name}.{item.name}": getattr(value, item.name) for item in dataclasses.fields(value)}  # type: ignore[arg-type]
         else:
             flat[entry.name] = value
     return flat
@@ -265,15 +265,15 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
 def _typed(key: str, value: Any, hint: Any) -> Any:
     """Convert `value` to the type `hint`; the words none and auto are None where it is allowed."""
     if isinstance(hint, types.UnionType):
-        inner = next(each for each in typing.get_args(hint) if each is not type(None))
+        inner = next(item for item in typing.get_args(hint) if item is not type(None))
         empty = value is None or (isinstance(value, str) and value.lower() in ("", "none", "auto"))
         return None if empty else _typed(key, value, inner)
     if typing.get_origin(hint) is tuple:
         inner, second = typing.get_args(hint)
-        parts = [each for each in value.strip("()[] ").split(",") if each.strip()] if isinstance(value, str) else value
-        if second is not Ellipsis and len(parts) != 2:
+        items = [item for item in value.strip("()[] ").split(",") if item.strip()] if isinstance(value, str) else value
+        if second is not Ellipsis and len(items) != 2:
             raise UserError(f"{key} takes two numbers such as 0.5,1; received '{value}'.")
-        return tuple(_typed(key, each, inner) for each in parts)
+        return tuple(_typed(key, item, inner) for item in items)
     if hint is bool and isinstance(value, str):
         words = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
         if value.lower() not in words:

@@ -180,7 +180,7 @@ class _CompleteEpoch(BatchPlan):
 
     def batches(self, start: EpochStep) -> Iterator[tuple[int, int, Tensor]]:
         indices = torch.arange(self.num_images) if self.by_index else self.epoch_indices(start.epoch)
-        for step, batch in enumerate(indices.split(self.batch)):
+        for step, batch in enumerate(indices.split(self.batch_size)):
             yield start.epoch, step, batch
 
 
@@ -230,8 +230,14 @@ def _compute(context: TrainContext, views: int) -> Features:
     runner = ModelRunner(context.net.eval(), precision="fp32")
     job = runner.job(views * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
     train = torch.empty(views, count, context.net.head.in_features)
-    own = train_data.plan
-    plan = _CompleteEpoch(count, batch, own.seed, own.weights, blocks=own.blocks, by_index=not _is_augmented(recipe))
+    plan = _CompleteEpoch(
+        count,
+        batch,
+        train_data.plan.seed,
+        train_data.plan.weights,
+        shard_sizes=train_data.plan.shard_sizes,
+        by_index=not _is_augmented(recipe),
+    )
     for view, positions, images in progress_bar(
         _augmented_batches(train_data, plan, views),
         description="running the frozen backbone",
@@ -251,12 +257,12 @@ def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> It
     """(view, positions, normalized images) of each view."""
     workers = train_data.recipe.data.workers or 0
     for view in range(views):
-        place = EpochStep(view, 0)
+        start = EpochStep(view, 0)
         if train_data.stacked_images is not None:
-            batches = loader.tensor_batches(train_data.stacked_images, plan, start=place)
+            batches = loader.tensor_batches(train_data.stacked_images, plan, start=start)
         else:
             batches = loader.train_batches(
-                train_data.images, plan, train_data.image_transform(), start=place, workers=workers
+                train_data.images, plan, train_data.image_transform(), start=start, workers=workers
             )
         for batch in batches:
             yield view, batch.positions, train_data.augment(batch)[0]
@@ -282,8 +288,8 @@ def _read(path: Path, key: str) -> Features | None:
     """Read the features; return None where the file is missing or damaged, or has another key."""
     try:
         with safe_open(path, framework="pt") as file:
-            wanted, content, backend = (*(file.metadata() or {}).get("of", "").split(" ", 2), "", "", "")[:3]
-            if wanted != key or not backend:
+            saved_key, content, backend = (*(file.metadata() or {}).get("of", "").split(" ", 2), "", "", "")[:3]
+            if saved_key != key or not backend:
                 return None
             # Copied, since tensors in a file have any alignment, and the rounding of a product depends on it.
             features = Features(file.get_tensor("train").clone(), file.get_tensor("val").clone(), backend)

@@ -56,14 +56,14 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
         raise UserError(f"'{run}' is a folder of runs; name one of them with `resume`: {runs}.")
     begun = run_dir.read_recipe(run / "recipe.toml")
     begun = assign(begun, "data.location", requested.get("data.location") or _find_data(run, begun.data.location))
-    wanted = begun
+    changed = begun
     for key, value in requested.items():
         if not (key == "model.weights" and Path(value).resolve() == Path(begun.model.weights).resolve()):
-            wanted = assign(wanted, key, value)
+            changed = assign(changed, key, value)
     for assignment in overrides:
-        wanted = override(wanted, assignment)
+        changed = override(changed, assignment)
     before = flat_values(begun)
-    changes = {key: value for key, value in flat_values(wanted).items() if value not in (before[key], None, "auto")}
+    changes = {key: value for key, value in flat_values(changed).items() if value not in (before[key], None, "auto")}
     if others := [
         f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in CHANGEABLE_KEYS
     ]:

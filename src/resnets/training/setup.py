@@ -136,26 +136,26 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
             else ""
         )
         raise UserError(ram_cache.report_unreadable(failures) + details)
-    kept = tuple(
+    readable = tuple(
         replace(sample, sha256=digest)
         for sample, (digest, error) in zip(dataset.samples, results, strict=True)
         if error is None
     )
     if not failures:
-        return replace(dataset, samples=kept)
+        return replace(dataset, samples=readable)
     log(f"left out {pluralize(len(failures), 'image')} that cannot be read:")
     for failure in failures[:LIST_LIMIT]:
         log(f"  {failure}")
     if len(failures) > LIST_LIMIT:
         log(f"  and {len(failures) - LIST_LIMIT:,} more")
-    if not kept:
+    if not readable:
         raise UserError(f"None of the {count:,} images of '{dataset.root}' can be read.")
-    labels = {sample.label for sample in kept}
+    labels = {sample.label for sample in readable}
     if emptied := [name for name in dataset.classes if name not in labels]:
         log(f"left out the class {format_list(emptied)}: none of its images can be read")
     return replace(
         dataset,
-        samples=kept,
+        samples=readable,
         classes=tuple(name for name in dataset.classes if name in labels),
         unreadable=tuple(failure.path for failure in failures),
     )
@@ -304,8 +304,8 @@ def build_context(
 def log_warnings(recipe: Recipe, dataset: Dataset, parent: Checkpoint | None) -> None:
     """Log warnings about settings that probably cost accuracy."""
     side = recipe.data.imgsz or 0
-    wanted = input_preprocess(recipe, None if parent is None else parent.preprocess).shorter_side
-    if notice := read_shards.upscale_warning(dataset, wanted):
+    shorter_side = input_preprocess(recipe, None if parent is None else parent.preprocess).shorter_side
+    if notice := read_shards.upscale_warning(dataset, shorter_side):
         log(f"warning: {notice}, or take a smaller `imgsz`")
     stem = recipe.model.stem or zoo.find(recipe.model.name or "").spec.stem
     if side <= SMALL_IMAGE_SIZE and "cifar" not in str(stem) and recipe.model.weights == "none":

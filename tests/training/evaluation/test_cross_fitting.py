@@ -43,18 +43,20 @@ def test_each_fold_is_judged_by_the_epoch_and_the_temperature_that_the_others_ch
     logits, labels = _history()
     folds = _after(logits, labels)
     rows = np.arange(COUNT)
-    right = (logits.argmax(2) == labels).numpy()
+    correct = (logits.argmax(2) == labels).numpy()
     losses = -logits.log_softmax(2)[:, rows, labels].double().numpy()
     for fold in range(cross_fitting.FOLDS):
-        others, own = folds.folds != fold, folds.folds == fold
-        chosen = max(range(EPOCHS), key=lambda epoch: (right[epoch, others].mean(), -losses[epoch, others].mean()))
+        others, in_fold = folds.folds != fold, folds.folds == fold
+        chosen = max(range(EPOCHS), key=lambda epoch: (correct[epoch, others].mean(), -losses[epoch, others].mean()))
         temperature = fit_temperature(logits[chosen].numpy()[others], labels.numpy()[others])
         assert folds.epochs[fold] == chosen + 1
         assert folds.temperatures[fold] == pytest.approx(temperature, rel=1e-6)
-        found = per_image_results.measured(logits[chosen].numpy()[own], labels.numpy()[own], folds.temperatures[fold])
+        result = per_image_results.measured(
+            logits[chosen].numpy()[in_fold], labels.numpy()[in_fold], folds.temperatures[fold]
+        )
         for each in fields(Outcomes):
-            assert (getattr(folds.outcomes, each.name)[own] == getattr(found, each.name)).all(), each.name
-        assert (folds.correct[fold] == right[chosen]).all()
+            assert (getattr(folds.outcomes, each.name)[in_fold] == getattr(result, each.name)).all(), each.name
+        assert (folds.correct[fold] == correct[chosen]).all()
     assert len(set(folds.epochs)) > 1
     figures = folds.summarize(CLASSES)
     assert figures["top1"] == pytest.approx(folds.outcomes.correct.mean())
@@ -77,9 +79,9 @@ def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
     again = cross_fitting.restore(tensors, json.loads(json.dumps(facts)))
     for epoch in range(5, EPOCHS):
         again.update(epoch + 1, logits[epoch], labels)
-    (tensors, facts), (wanted, wanted_facts) = again.state(), whole.state()
+    (tensors, facts), (expected, wanted_facts) = again.state(), whole.state()
     assert facts == wanted_facts
-    assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
 def test_every_class_is_in_every_fold_and_the_folds_are_of_one_size() -> None:
@@ -155,11 +157,11 @@ def _simulation() -> ModuleType:
 
 def test_the_printed_interval_holds_the_truth_where_the_plain_one_does_not() -> None:
     """The short form of `tests/soak/coverage.py`; the seed decides, so that it always ends in the same way."""
-    found = _simulation().simulate("equal", 360, 60, seed=0)
-    assert found.plain < 0.93
-    assert found.plain_bias > 0.012
-    assert 0.93 <= found.headline <= 0.99
-    assert abs(found.headline_bias) < 0.006
+    result = _simulation().simulate("equal", 360, 60, seed=0)
+    assert result.plain < 0.93
+    assert result.plain_bias > 0.012
+    assert 0.93 <= result.headline <= 0.99
+    assert abs(result.headline_bias) < 0.006
 
 
 def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:

@@ -59,8 +59,8 @@ def test_a_number_of_stages_freezes_the_stem_and_as_many_stages():
     freeze.apply(net, Freeze(layers="1"))
     _train(net)
     first = next(iter(net.stages))
-    kept = set(before) - _changed(net, before)
-    assert kept == {name for name in before if name.startswith(("stem.", f"{first}."))}
+    saved = set(before) - _changed(net, before)
+    assert saved == {name for name in before if name.startswith(("stem.", f"{first}."))}
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_the_policy_for_norms_holds(norm, statistics, affine):
 
 def test_the_head_goes_first_and_then_everything_learns():
     net = zoo.create_model("tiny", num_classes=3)
-    part = Freeze(head_epochs=2)
+    section = Freeze(head_epochs=2)
     for epoch in (0, 1):
         before = _state(net)
-        assert freeze.apply(net, part, epoch=epoch).startswith("frozen: ")
+        assert freeze.apply(net, section, epoch=epoch).startswith("frozen: ")
         _train(net, 3)
         assert all(name.startswith("head.") for name in _changed(net, before))
     before = _state(net)
-    assert freeze.apply(net, part, epoch=2) == ""
+    assert freeze.apply(net, section, epoch=2) == ""
     _train(net, 3)
     assert _changed(net, before) == set(before)
 

@@ -49,8 +49,8 @@ def test_warmup_is_a_line_and_then_the_curve_from_its_beginning():
 
 
 def test_hold_comes_before_everything():
-    part = Schedule(name="cosine", warmup_epochs=1.0, warmup_factor=0.0)
-    curve = build_curve(part, total_steps=100, steps_per_epoch=10, hold_steps=20)
+    section = Schedule(name="cosine", warmup_epochs=1.0, warmup_factor=0.0)
+    curve = build_curve(section, total_steps=100, steps_per_epoch=10, hold_steps=20)
     assert isinstance(curve, Hold)
     assert curve(19) == 1
     assert curve(20) == 0
@@ -59,8 +59,8 @@ def test_hold_comes_before_everything():
 
 
 def test_milestones_count_from_the_beginning_of_the_run():
-    part = Schedule(name="step", milestones_epochs=(3.0,), warmup_epochs=1.0)
-    curve = build_curve(part, total_steps=50, steps_per_epoch=10)
+    section = Schedule(name="step", milestones_epochs=(3.0,), warmup_epochs=1.0)
+    curve = build_curve(section, total_steps=50, steps_per_epoch=10)
     assert curve(29) == 1
     assert curve(30) == pytest.approx(0.1)
 
@@ -71,8 +71,8 @@ def test_a_warmup_longer_than_half_the_run_is_cut():
 
 
 def test_each_milestone_can_have_its_own_factor():
-    part = Schedule(name="step", milestones_epochs=(1.0, 2.0), factors=(0.5, 0.1))
-    curve = build_curve(part, total_steps=30, steps_per_epoch=10)
+    section = Schedule(name="step", milestones_epochs=(1.0, 2.0), factors=(0.5, 0.1))
+    curve = build_curve(section, total_steps=30, steps_per_epoch=10)
     assert [curve(0), curve(10), curve(20)] == pytest.approx([1, 0.5, 0.05])
     with pytest.raises(UserError, match=r"2 numbers for 1 milestone\."):
         build_curve(
@@ -83,8 +83,8 @@ def test_each_milestone_can_have_its_own_factor():
 
 
 def test_a_plateau_lowers_the_rate_down_to_its_floor():
-    part = Schedule(name="constant", plateau_epochs=2, plateau_factor=0.1, plateau_min_factor=0.05)
-    lr_controller = LRController(build_curve(part, total_steps=100, steps_per_epoch=1), part)
+    section = Schedule(name="constant", plateau_epochs=2, plateau_factor=0.1, plateau_min_factor=0.05)
+    lr_controller = LRController(build_curve(section, total_steps=100, steps_per_epoch=1), section)
     assert [lr_controller.after_epoch(loss) for loss in (1.0, 0.9, 0.9, 0.95)] == [False, False, False, True]
     assert lr_controller.factor(5) == pytest.approx(0.1)
     assert [lr_controller.after_epoch(1.0) for _ in range(2)] == [False, True]
@@ -93,8 +93,8 @@ def test_a_plateau_lowers_the_rate_down_to_its_floor():
 
 
 def test_the_warmup_of_2015_ends_when_the_training_error_has_fallen():
-    part = Schedule(name="constant", warmup_until_error=0.8, warmup_factor=0.1)
-    lr_controller = LRController(build_curve(part, total_steps=9999, steps_per_epoch=1), part)
+    section = Schedule(name="constant", warmup_until_error=0.8, warmup_factor=0.1)
+    lr_controller = LRController(build_curve(section, total_steps=9999, steps_per_epoch=1), section)
     for _ in range(ERROR_WINDOW_STEPS + 20):
         assert not lr_controller.after_step(9, 10)
     assert lr_controller.factor(0) == pytest.approx(0.1)
@@ -106,12 +106,12 @@ def test_the_warmup_of_2015_ends_when_the_training_error_has_fallen():
 
 
 def test_a_pace_goes_on_where_its_state_was_saved():
-    part = Schedule(name="constant", plateau_epochs=2, warmup_until_error=0.8)
-    curve = build_curve(part, total_steps=100, steps_per_epoch=1)
-    lr_controller, other = LRController(curve, part), LRController(curve, part)
+    section = Schedule(name="constant", plateau_epochs=2, warmup_until_error=0.8)
+    curve = build_curve(section, total_steps=100, steps_per_epoch=1)
+    lr_controller, other = LRController(curve, section), LRController(curve, section)
     lr_controller.after_step(5, 10)
     lr_controller.after_epoch(1.0)
     lr_controller.after_epoch(1.0)
     other.load_state_dict(lr_controller.state_dict())
     assert other == lr_controller
-    assert math.isinf(LRController(curve, part).best)
+    assert math.isinf(LRController(curve, section).best)

@@ -29,22 +29,22 @@ def test_with_decay_on_everything_every_tensor_has_it():
     assert {group["weight_decay"] for group in groups} == {0.1}
 
 
-def test_the_body_learns_at_its_share():
-    made = optimizers.build_optimizer(_net(), Optim(name="adamw"), lr=0.01, backbone_lr_factor=0.1)
-    assert [group["lr"] for group in made.param_groups] == pytest.approx([0.001, 0.01])
-    optimizers.set_lr_factor(made, 0.5)
-    assert [group["lr"] for group in made.param_groups] == pytest.approx([0.0005, 0.005])
+def test_the_backbone_has_its_own_learning_rate():
+    optimizer = optimizers.build_optimizer(_net(), Optim(name="adamw"), lr=0.01, backbone_lr_factor=0.1)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.001, 0.01])
+    optimizers.set_lr_factor(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.0005, 0.005])
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_tensors_without_gradient_do_not_move(name):
     net = _net()
-    made = optimizers.build_optimizer(net, Optim(name=name, weight_decay=0.1), lr=0.1)
+    optimizer = optimizers.build_optimizer(net, Optim(name=name, weight_decay=0.1), lr=0.1)
     for parameter in net["stem"].parameters():
         parameter.requires_grad_(False)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     net["head"](torch.ones(2, 4)).sum().backward()
-    made.step()
+    optimizer.step()
     after = net.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("stem"))
     assert not torch.equal(before["head.weight"], after["head.weight"])

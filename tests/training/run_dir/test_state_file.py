@@ -78,14 +78,14 @@ def two_states(tmp_path):
     return tmp_path / "state"
 
 
-def _flip(path, place: int) -> None:
+def _flip(path, position: int) -> None:
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[position] ^= 1
     path.write_bytes(content)
 
 
 @pytest.mark.parametrize("how", ["bit of a tensor", "bit of a fact", "cut", "empty", "other format"])
-def test_of_a_damaged_newest_state_the_one_before_is_used_and_said_aloud(two_states, capsys, how):
+def test_a_damaged_latest_state_is_logged_and_the_one_before_is_used(two_states, capsys, how):
     newest = two_states / "000000009.safetensors"
     if how == "bit of a tensor":
         _flip(newest, -100)
@@ -98,9 +98,9 @@ def test_of_a_damaged_newest_state_the_one_before_is_used_and_said_aloud(two_sta
     tensors, facts = state_file.load(two_states)
     assert facts == {"steps": 5}
     assert tensors["a"].tolist() == [5.0] * 400
-    said = capsys.readouterr().err
-    assert "000000009.safetensors' is damaged" in said
-    assert "using the state before it, after step 5" in said
+    stderr = capsys.readouterr().err
+    assert "000000009.safetensors' is damaged" in stderr
+    assert "using the state before it, after step 5" in stderr
     assert [path.name for path in state_file.list_states(two_states)] == ["000000005.safetensors"]
     assert newest.with_suffix(".damaged").exists()
 
