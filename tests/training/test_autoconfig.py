@@ -1,4 +1,4 @@
-"""What a recipe leaves open is chosen, and what the user gave stays."""
+"""Open settings are chosen, and given values are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def completed(**given: object) -> RecipeBuilder:
     return builder
 
 
-def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_setting_is_chosen_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     builder = completed(speed__device="cpu")
     recipe = builder.recipe
     assert (recipe.data.imgsz, recipe.data.batch) == (224, 32)
@@ -36,7 +36,7 @@ def test_nothing_stays_open_and_every_choice_has_a_reason(capsys: pytest.Capture
     assert all(line.endswith(")") and not line.endswith("()") for line in lines)
 
 
-def test_what_was_given_stays() -> None:
+def test_given_values_are_kept() -> None:
     given = {"speed__device": "cpu", "speed__precision": "fp32", "data__workers": 5,
              "data__imgsz": 96, "data__batch": 10, "optim__lr": 0.25}  # fmt: skip
     builder = completed(**given)
@@ -89,7 +89,7 @@ def test_a_short_run_leaves_half_of_its_epochs_to_the_backbone() -> None:
         (32, 8, "`imgsz=32` takes about 1/49"),
     ],
 )
-def test_small_images_for_weights_of_large_ones_keep_the_size_and_what_it_costs_is_said(
+def test_small_images_are_enlarged_for_weights_of_large_ones_and_the_cost_is_logged(
     shorter: int, least: int, said: str
 ) -> None:
     builder = RecipeBuilder(registry.find("finetune", "resnet18"))

@@ -1,4 +1,4 @@
-"""What the user sets is taken into the recipe with its origin, and no value is given twice."""
+"""Given values enter the recipe with their origin, and no value is given twice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_value_is_given_once(given: dict[str, object], overrides: list[str], w
     assert words in str(caught.value)
 
 
-def test_arguments_that_there_are_not_are_named() -> None:
+def test_unknown_arguments_are_named() -> None:
     assert build_recipe.given_arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
     with pytest.raises(UserError, match=r"no argument 'epoch'\. Did you mean 'epochs'\?"):
         build_recipe.given_arguments({"epoch": 3})
@@ -48,7 +48,7 @@ def test_no_weights_in_the_words_of_other_libraries_are_a_run_from_scratch(word:
     assert (builder.recipe.name, builder.recipe.model.weights) == ("scratch", "none")
 
 
-def test_a_folder_with_the_name_of_a_built_in_set_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_the_name_of_a_builtin_dataset_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "is built in" in build_recipe.build_recipe("digits", "resnet18", None, None, {}, []).origins["model.weights"]
     (tmp_path / "digits").mkdir()

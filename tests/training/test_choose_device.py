@@ -24,7 +24,7 @@ def world_of_images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_was_asked_for_wins():
+def test_requested_values_are_used():
     assert choose_device.select_precision("fp32", "cpu").value == "fp32"
     assert choose_device.select_precision("bf16", "cpu").value == "bf16"
     assert choose_device.select_device("cpu").value == "cpu"

@@ -1,4 +1,4 @@
-"""Of two values that take each other's effect away, the given one wins, or both are named."""
+"""Of two settings that exclude each other the given one wins, or an error names both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnets.training.autoconfig import RecipeBuilder
 
 
 def drafted(recipe: str, given: str) -> RecipeBuilder:
-    """A draft with `given`: words such as `--epochs=3` or `optim.lr=0.1`, as the command line would leave it."""
+    """A builder with `given`: words such as `--epochs=3` or `optim.lr=0.1`, as the command line would leave it."""
     arguments = {"--epochs": "stop.epochs", "--freeze": "freeze.layers", "--lr": "optim.lr"}
     builder = RecipeBuilder(registry.find(recipe))
     for word in given.split():
@@ -44,7 +44,7 @@ WINS = [
 
 
 @pytest.mark.parametrize(("recipe", "given", "after"), WINS, ids=[f"{row[0]} {row[1]}" for row in WINS])
-def test_what_was_given_wins_over_the_recipe(recipe: str, given: str, after: dict) -> None:
+def test_given_values_win_over_those_of_the_recipe(recipe: str, given: str, after: dict) -> None:
     builder = drafted(recipe, given)
     conflicts.resolve_conflicts(builder)
     assert {key: flat_values(builder.recipe)[key] for key in after} == after
@@ -89,7 +89,9 @@ EXCLUDES = [
 
 
 @pytest.mark.parametrize(("recipe", "given", "one", "other"), EXCLUDES, ids=[f"{row[0]} {row[1]}" for row in EXCLUDES])
-def test_what_excludes_each_other_is_one_line_that_names_both(recipe: str, given: str, one: str, other: str) -> None:
+def test_settings_that_exclude_each_other_are_one_line_that_names_both(
+    recipe: str, given: str, one: str, other: str
+) -> None:
     with pytest.raises(UserError) as caught:
         conflicts.resolve_conflicts(drafted(recipe, given))
     message = str(caught.value)
@@ -98,7 +100,7 @@ def test_what_excludes_each_other_is_one_line_that_names_both(recipe: str, given
     assert "\n" not in message
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(UserError) as caught:
         conflicts.resolve_conflicts(drafted("scratch", "--epochs=3 stop.steps=9 optim.name=adam optim.nesterov=true"))
     assert str(caught.value).count(";") == 1
@@ -120,7 +122,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("recipe", "given", "words"), SIZES, ids=[row[1] for row in SIZES])
-def test_what_the_number_of_images_leaves_without_effect(recipe: str, given: str, words: str) -> None:
+def test_settings_without_effect_for_the_number_of_images(recipe: str, given: str, words: str) -> None:
     builder = drafted(recipe, given)
     conflicts.resolve_conflicts(builder)
     with pytest.raises(UserError) as caught:
@@ -129,14 +131,14 @@ def test_what_the_number_of_images_leaves_without_effect(recipe: str, given: str
 
 
 @pytest.mark.parametrize("key", ["stop.patience_epochs", "schedule.plateau_epochs"])
-def test_what_waits_for_a_validation_needs_validation_images(key: str) -> None:
+def test_settings_that_use_the_validation_need_validation_images(key: str) -> None:
     builder = drafted("scratch", f"data.batch=16 {key}=3")
     conflicts.check_sizes(builder, num_train=48, num_val=12)
     with pytest.raises(UserError, match=f"`{key}=3` has no effect without validation images"):
         conflicts.check_sizes(builder, num_train=48, num_val=0)
 
 
-def test_what_the_recipe_itself_loses_is_noted() -> None:
+def test_settings_of_the_recipe_without_effect_are_logged() -> None:
     builder = drafted("he2015_cifar", "--epochs=3")
     conflicts.resolve_conflicts(builder)
     conflicts.check_sizes(builder, num_train=48, num_val=0)
@@ -146,9 +148,7 @@ def test_what_the_recipe_itself_loses_is_noted() -> None:
 
 @pytest.mark.parametrize(("own_val", "stored", "words"), [(True, False, "its own val split"), (False, True, "shards")])
 @pytest.mark.parametrize("given", ["data.val_fraction=0.3", "data.split_seed=5", "data.group_by=day", "data.folds=4"])
-def test_images_that_were_divided_before_are_not_divided_otherwise(
-    given: str, own_val: bool, stored: bool, words: str
-) -> None:
+def test_images_with_a_split_are_not_split_otherwise(given: str, own_val: bool, stored: bool, words: str) -> None:
     builder = drafted("scratch", given)
     conflicts.check_dataset(builder, own_val=False, stored=False)
     with pytest.raises(UserError, match=f"`{given}` has no effect: .*{words}"):
@@ -164,7 +164,7 @@ def _names() -> Iterator[str]:
         yield from need[:2]
 
 
-def test_the_rules_name_keys_that_there_are() -> None:
+def test_the_rules_name_existing_keys() -> None:
     assert set(_names()) <= set(flat_values(registry.find("scratch")))
 
 
@@ -182,7 +182,7 @@ def test_a_range_test_takes_no_rate(given: str) -> None:
     assert given.removeprefix("--") in str(caught.value)
 
 
-def test_what_a_range_test_does_not_do_is_said() -> None:
+def test_settings_without_effect_on_a_range_test_are_logged() -> None:
     builder = drafted("scratch", "--epochs=3 schedule.name=step ema.decay=0.9 optim.clip_norm=1")
     conflicts.check_range_test(builder)
     named = ("epochs=3", "schedule.name=step", "ema.decay=0.9")

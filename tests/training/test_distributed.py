@@ -95,7 +95,7 @@ def rows(run: Path) -> list[dict[str, float]]:
 
 
 def _talk(folder: Path) -> None:
-    """What three processes say to each other."""
+    """The collectives on three ranks."""
     with distributed.process_group():
         own_rank = torch.distributed.get_rank()
         assert distributed.all_gather_object(f"from {own_rank}") == ["from 0", "from 1", "from 2"]
@@ -118,7 +118,7 @@ def _refuse(rank: int) -> None:
     raise UserError("not possible")
 
 
-def test_what_processes_say_to_each_other(tmp_path):
+def test_collectives(tmp_path):
     together(tmp_path, 3, _talk, tmp_path)
 
 
@@ -176,7 +176,7 @@ def shards(images: Path) -> Path:
 
 
 @pytest.mark.parametrize(("accumulate", "place"), [(1, "images"), (2, "images"), (1, "shards")])
-def test_two_processes_at_half_the_batch_are_one_at_the_whole(accumulate, kind, images, shards, tmp_path):
+def test_two_ranks_with_half_the_batch_equal_one_with_all_of_it(accumulate, kind, images, shards, tmp_path):
     # In slices BN sees six images at a time in both cases, but not the same six: the losses are only near.
     data = images.parent / kind
     words = ["train", str(data), *QUICK, "--epochs", "3", "--set", f"optim.accumulate={accumulate}"]
@@ -222,7 +222,7 @@ def _workers(launcher: int) -> dict[int, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
-def test_a_killed_process_is_begun_anew_and_the_run_ends_in_the_same_bytes(images, tmp_path):
+def test_a_killed_process_is_restarted_and_the_run_ends_in_the_same_bytes(images, tmp_path):
     words = ["train", str(images), *QUICK, "--epochs", "6", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
     together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
     run = tmp_path / "run"
@@ -315,7 +315,7 @@ def _refused(words: list[str]) -> int:
     return main(words) - 2
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(images, tmp_path):
+def test_a_batch_that_is_not_divisible_is_refused(images, tmp_path):
     outputs = together(tmp_path, 3, _refused, ["train", str(images), *QUICK, "--batch", "8", "--dry-run"])
     assert "8 is not divisible by 3" in outputs[0]
 

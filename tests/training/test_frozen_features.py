@@ -1,4 +1,4 @@
-"""A head that learns from kept vectors learns what it learns through its backbone."""
+"""A head that is trained on cached features becomes the same as with its backbone."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_backbone_of_which_every_stage_is_frozen_is_frozen(images: Path, tmp_p
 
 
 @pytest.mark.parametrize("kind", AUGMENTED)
-def test_the_head_learns_the_same_as_through_the_body(kind: str, images: Path, tmp_path: Path) -> None:
+def test_cached_features_train_the_head_as_the_backbone_would(kind: str, images: Path, tmp_path: Path) -> None:
     through, plain = trained(make_context(images, *AUGMENTED[kind]), tmp_path / "a", pooled=False)
     context = make_context(images, *AUGMENTED[kind])
     calls = count_calls(context.net)
@@ -92,7 +92,7 @@ def test_the_head_learns_the_same_as_through_the_body(kind: str, images: Path, t
         torch.testing.assert_close(tensor, plain[name], rtol=1e-3, atol=1e-5)
 
 
-def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
+def test_the_features_are_fp32_and_the_same_bytes_in_two_runs(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the training is in bf16 and the job is a long one."""
@@ -111,7 +111,7 @@ def test_the_vectors_are_fp32_and_the_same_bytes_in_two_runs(
     torch.testing.assert_close(context.val.features, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_with_fewer_views_than_epochs_they_come_again(
+def test_views_are_repeated_when_there_are_more_epochs(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
@@ -129,7 +129,7 @@ def test_with_fewer_views_than_epochs_they_come_again(
 
 
 @pytest.mark.parametrize("kind", ["by batches", "one by one"])
-def test_images_that_are_drawn_several_times_are_augmented_anew(
+def test_oversampled_images_are_augmented_anew(
     kind: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
@@ -149,7 +149,7 @@ def test_images_that_are_drawn_several_times_are_augmented_anew(
     assert [number for number, _ in epochs[0]] != [number for number, _ in epochs[2]]
 
 
-def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(images: Path, tmp_path: Path) -> None:
+def test_with_oversampling_the_head_is_trained_as_through_the_backbone(images: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["one by one"], "data.balance=sampler")
     through, _ = trained(make_context(images, *settings), tmp_path / "a", pooled=False)
     kept, _ = trained(make_context(images, *settings), tmp_path / "b", pooled=True)
@@ -157,7 +157,7 @@ def test_drawn_several_times_the_head_learns_the_same_as_through_the_body(images
         assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-4)
 
 
-def test_a_body_that_is_released_later_gets_images_again(images: Path, tmp_path: Path) -> None:
+def test_a_backbone_that_is_unfrozen_later_gets_images_again(images: Path, tmp_path: Path) -> None:
     settings = (*AUGMENTED["by batches"], "freeze.layers=none", "freeze.head_epochs=2", "ema.decay=0.9")
     through, plain = trained(make_context(images, *settings), tmp_path / "a", pooled=False)
     context = make_context(images, *settings)
@@ -172,7 +172,7 @@ def test_a_body_that_is_released_later_gets_images_again(images: Path, tmp_path:
     torch.testing.assert_close(pooled["stem.conv.weight"], plain["stem.conv.weight"], rtol=1e-2, atol=1e-4)
 
 
-def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(images: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_uses_the_saved_features(images: Path, tmp_path: Path) -> None:
     first = make_context(images, *AUGMENTED["one by one"])
     frozen_features.cache_features(first, 0, tmp_path)
     context = make_context(images, *AUGMENTED["one by one"])
@@ -184,7 +184,7 @@ def test_a_run_that_goes_on_takes_the_vectors_that_were_kept(images: Path, tmp_p
     assert (other.epoch, other.step) == (1, 2)
 
 
-def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
+def test_the_number_of_views_is_that_of_the_start_whatever_memory_is_free(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AUGMENTED["one by one"]
@@ -206,7 +206,7 @@ def test_the_views_are_those_of_the_beginning_however_much_memory_is_free(
 
 
 @pytest.mark.parametrize("change", ["damaged", "cut", "other recipe"])
-def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_path: Path) -> None:
+def test_features_with_another_key_are_not_used(change: str, images: Path, tmp_path: Path) -> None:
     frozen_features.cache_features(make_context(images, *AUGMENTED["not at all"]), 0, tmp_path)
     path = tmp_path / "state" / frozen_features.FILE
     content = path.read_bytes()
@@ -230,7 +230,7 @@ def test_vectors_of_something_else_are_not_taken(change: str, images: Path, tmp_
         (("freeze.layers=none",), None),
     ],
 )
-def test_where_it_would_not_be_the_same_the_body_is_run(
+def test_random_features_are_not_cached(
     settings: tuple[str, ...], reason: str | None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     context = make_context(images, *settings)
@@ -243,7 +243,7 @@ def test_where_it_would_not_be_the_same_the_body_is_run(
     assert (reason in stderr) if reason else stderr == ""
 
 
-def test_vectors_that_do_not_fit_into_memory(
+def test_features_that_do_not_fit_into_memory(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     context = make_context(images)
@@ -275,7 +275,7 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
     assert all(torch.equal(tensor, whole[name]) for name, tensor in context.net.state_dict().items())
 
 
-def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_caches_features_by_itself(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = train.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="backbone", out=str(tmp_path / "run"))
     stderr = capsys.readouterr().err
     assert "the frozen backbone was run once: 2 views of each training image" in stderr
@@ -283,7 +283,7 @@ def test_train_does_it_unasked(images: Path, tmp_path: Path, capsys: pytest.Capt
     assert (done.run / "report.html").exists()
 
 
-def test_the_best_weights_are_judged_by_the_kept_vectors(
+def test_the_best_weights_are_evaluated_on_the_cached_features(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same figures as through the backbone, which is not run again, also where only the judging of a run is made anew."""
@@ -307,7 +307,7 @@ def test_the_best_weights_are_judged_by_the_kept_vectors(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_the_frozen_body_is_run_for_images_that_are_augmented_one_by_one(
+def test_images_that_are_augmented_one_by_one_are_cached_as_features(
     workers: int, images: Path, tmp_path: Path
 ) -> None:
     """The images of each view come from a plan that ends, through processes or not."""

@@ -1,4 +1,4 @@
-"""A signal ends a run within one step, with a state from which it goes on to the same bytes."""
+"""A signal ends a run within one step, with a state from which it resumes to the same bytes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _context(recipe: Recipe) -> TrainContext:
 
 
 def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:
-    """What the run leaves, after it has gone on from where it stands in `folder`."""
+    """The weights of the run after it was resumed from its state in `folder`."""
     state = states.restore(context, folder) if state_file.list_states(folder / "state") else TrainState()
     loop.run(context, state, folder)
     return {path.name: path.read_bytes() for path in (folder / "weights").iterdir()}
@@ -75,7 +75,7 @@ def uninterrupted(images, tmp_path_factory) -> dict[str, bytes]:
     ],
     ids=["first step", "middle", "last step of an epoch", "last step", "validation", "last validation"],
 )
-def test_a_signal_ends_it_within_one_step_and_it_goes_on_to_the_same_bytes(
+def test_a_signal_ends_a_run_within_one_step_and_it_resumes_to_the_same_bytes(
     images, uninterrupted, tmp_path, number, training, at, step, capsys
 ):
     context = _context(_recipe(images))

@@ -96,7 +96,7 @@ def _unfinish(run: Path) -> None:
     assert not states.read(run).finished, older
 
 
-def test_an_extension_that_was_killed_goes_on_with_or_without_the_same_words(train):
+def test_a_killed_extension_is_resumed_with_or_without_the_same_arguments(train):
     whole, plain, again = (train(name, epochs=1) for name in ("whole", "plain", "again"))
     for run in (whole, plain, again):
         training.train(resume=run, epochs="+2")
@@ -143,7 +143,7 @@ def test_the_same_settings_and_those_of_the_machine_may_be_given(train, colors):
     assert run_dir.read_recipe(run / "recipe.toml").data.workers == 0
 
 
-def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colors, tmp_path, monkeypatch):
+def test_a_run_and_its_data_may_be_moved_and_their_content_is_checked(train, colors, tmp_path, monkeypatch):
     whole = train("whole", epochs=2)
     monkeypatch.chdir(colors.parent)
     recipe = override(override(tiny(registry.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
@@ -172,7 +172,7 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_proved(train, colo
         training.train(moved, resume=run)
 
 
-def test_the_weights_at_the_beginning_may_be_gone_once_a_state_was_saved(train, colors):
+def test_the_initial_weights_may_be_missing_once_a_state_was_saved(train, colors):
     weights = colors.parent / "weights.safetensors"
     weights.write_bytes(_weights(train("parent", epochs=1))[1])
     recipe = override(override(tiny(registry.find("finetune")), "data.val_fraction=0"), "freeze.head_epochs=0")
@@ -220,7 +220,7 @@ def test_changed_weights_and_a_changed_split_are_refused(train, colors):
         training.train(resume=parent)
 
 
-def test_a_damaged_newest_state_costs_an_epoch_and_changes_nothing(train, capsys):
+def test_a_damaged_latest_state_costs_an_epoch_and_changes_nothing(train, capsys):
     run = train("run", epochs=3)
     rows, weights = _rows(run), _weights(run)
     newest = state_file.list_states(run / "state")[-1]

@@ -69,7 +69,7 @@ def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_leaves_everything_behind_and_has_learned(colors):
+def test_a_run_writes_all_files_and_has_learned(colors):
     result = _train(colors, epochs=8, lr=0.05, overrides=["optim.momentum=0.8"])
     assert sorted(name for name in FILES if not (result.run / name).is_file()) == []
     assert list((result.run / "state").iterdir())
@@ -89,7 +89,7 @@ def test_a_run_leaves_everything_behind_and_has_learned(colors):
     assert (recipe.optim.lr, recipe.optim.momentum, recipe.stop.epochs) == (0.05, 0.8, 8)
 
 
-def test_the_best_weights_say_what_the_run_says(colors):
+def test_the_best_weights_have_the_metrics_of_the_run(colors):
     result = _train(colors, epochs=3)
     classifier = load.load(result.run / "weights" / "best.safetensors")
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
@@ -101,7 +101,7 @@ def test_the_best_weights_say_what_the_run_says(colors):
     assert best.provenance["recipe"] == "scratch"
 
 
-def test_the_backend_that_computed_what_a_frozen_backbone_gives_is_named(colors):
+def test_the_backend_of_cached_features_is_named(colors):
     result = _train(colors, epochs=1, freeze="backbone", overrides=["freeze.norm=eval"]).metrics
     for figures in (result, result["selected"]):
         assert (figures["backend"], figures["precision"]) == ("reference", "fp32")
@@ -177,7 +177,7 @@ def test_given_epochs_win_over_the_steps_of_a_recipe(colors, capsys):
     ],
     ids=str,
 )
-def test_of_two_values_for_one_thing_none_wins_silently(colors, values, words):
+def test_two_values_for_one_setting_are_an_error(colors, values, words):
     with pytest.raises(UserError) as caught:
         train.train(colors, dry_run=True, **values)
     assert words in str(caught.value)
@@ -206,12 +206,12 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
     ],
     ids=str,
 )
-def test_why_the_weights_are_random_is_always_said(colors, values, reason, capsys):
+def test_the_reason_for_random_weights_is_logged(colors, values, reason, capsys):
     train.train(colors, dry_run=True, **values)
     assert f"model.weights = none  (random, since {reason}" in capsys.readouterr().err
 
 
-def test_published_weights_that_cannot_be_had_are_an_error_that_names_what_else_there_is(colors):
+def test_unavailable_published_weights_are_an_error_that_names_alternatives(colors):
     with pytest.raises(UserError, match=r"RESNETS_OFFLINE is set and resnet18.* `weights=none`;.*`weights=FILE`"):
         train.train(colors, weights="imagenet", dry_run=True)
 
@@ -225,7 +225,7 @@ def test_published_weights_that_cannot_be_had_are_an_error_that_names_what_else_
     ],
     ids=str,
 )
-def test_batch_norm_with_one_value_a_channel_is_foreseen(colors, values, words, capsys):
+def test_batch_norm_with_one_value_per_channel_is_refused_early(colors, values, words, capsys):
     with pytest.raises(UserError) as caught:
         train.train(colors, model="resnet18", imgsz=32, dry_run=True, **values)
     assert words in str(caught.value)
@@ -319,7 +319,7 @@ def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
 
 
 @pytest.mark.parametrize("new", [0, 1])
-def test_a_run_goes_on_from_weights_with_an_unchanged_folder_or_one_more_image(colors, new, capsys):
+def test_a_run_from_weights_keeps_their_split_with_an_unchanged_folder_or_one_more_image(colors, new, capsys):
     first, _, _ = _learn(colors, epochs=1)
     before = make_split(open_dataset.read(colors))
     write_split(first / "split.csv", before)
@@ -350,7 +350,7 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
     assert len(sides) == len(groups) > 3
 
 
-def test_weights_outside_of_a_run_leave_open_what_they_learned_from(colors, capsys):
+def test_the_training_images_of_weights_outside_of_a_run_are_unknown(colors, capsys):
     first, _, _ = _learn(colors, epochs=1)
     weights = colors.parent / "moved.safetensors"
     weights.write_bytes((first / "weights" / "last.safetensors").read_bytes())
@@ -381,7 +381,7 @@ def test_every_recipe_runs_tiny(colors, name):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == len(state.rows)
 
 
-def test_finetune_trains_the_head_first_and_keeps_the_body(colors, capsys):
+def test_finetune_trains_the_head_first_and_keeps_the_backbone(colors, capsys):
     parent, _, _ = _learn(colors, epochs=2)
     for folder in (colors / "red", colors / "blue"):
         folder.rename(folder.with_name(f"other {folder.name}"))
@@ -427,7 +427,7 @@ def test_early_stopping(colors, capsys):
     ],
     ids=["training", "validation"],
 )
-def test_a_loss_that_is_no_number_stops_with_step_rate_and_files(colors, overrides, words, count):
+def test_a_loss_that_is_not_finite_stops_with_step_lr_and_files(colors, overrides, words, count):
     with pytest.raises(JobError) as caught:
         _learn(colors, lr=1e30, overrides=["schedule.warmup_epochs=0", *overrides])
     message = str(caught.value)
@@ -466,7 +466,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
         _train(colors, epochs=1, on_bad="skip")
 
 
-def test_what_fails_only_when_it_is_decoded_does_not_end_a_run(colors, capsys):
+def test_images_that_fail_only_when_decoded_do_not_end_a_run(colors, capsys):
     """Neither in training nor in validation; and the report says what was left out."""
     Image.fromarray(np.random.default_rng(0).random((32, 32), dtype=np.float32)).save(colors / "red" / "floats.tif")
     content = bytearray((colors / "blue" / "05.png").read_bytes())
@@ -496,7 +496,7 @@ def test_a_written_split_is_followed_and_left_out_images_do_not_break_it(colors,
         _train(colors, split_file=str(tmp_path / "split.csv"), val_fraction=0.3)
 
 
-def test_without_validation_images_the_last_weights_are_kept(colors):
+def test_without_validation_images_the_last_weights_are_the_best(colors):
     result = _train(colors, epochs=2, val_fraction=0)
     assert result.metrics == {}
     tensors = [checkpoints.read(result.run / "weights" / f"{name}.safetensors").tensors for name in ("best", "last")]
@@ -606,7 +606,7 @@ def test_a_range_test_clips_the_gradient_as_the_run_would(colors, monkeypatch):
     assert seen[0][:2] != seen[1][:2]
 
 
-def test_shards_that_are_too_small_for_the_network_are_said(colors, capsys):
+def test_shards_that_are_too_small_for_the_network_are_logged(colors, capsys):
     out = colors.parent / "shards"
     write_shards.write(out, make_split(open_dataset.read(colors)), resize=16)
     train.train(out, recipe=_small(), imgsz=32, dry_run=True)

@@ -129,10 +129,10 @@ def _changes_tensors(key: str) -> bool:
 
 def _pop_override(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """Return the value of an argument that an override may give as well, and the other overrides."""
-    found = next((item for item in overrides if item.partition("=")[0].strip() == key), None)
-    if given is not None or found is None:
+    match = next((item for item in overrides if item.partition("=")[0].strip() == key), None)
+    if given is not None or match is None:
         return given, overrides
-    return found.partition("=")[2].strip(), [item for item in overrides if item is not found]
+    return match.partition("=")[2].strip(), [item for item in overrides if item is not match]
 
 
 def _apply_override(builder: RecipeBuilder, assignment: str) -> None:

@@ -194,13 +194,13 @@ def log_differences(begun: Mapping[str, Any]) -> None:
     """Log which versions and facts of the machine differ from the last start and may change the last bits of the result."""
     for what, now in (("versions", run_dir.versions()), ("machine", run_dir.machine())):
         before = begun.get(what, {})
-        other = [
+        differences = [
             f"{name} {before[name]} then, {value} now"
             for name, value in now.items()
             if before.get(name, value) != value
         ]
-        if other:
-            log(f"warning: the last bits of the result may differ: {'; '.join(other)}")
+        if differences:
+            log(f"warning: the last bits of the result may differ: {'; '.join(differences)}")
 
 
 def extended_recipe(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Recipe:

@@ -79,14 +79,14 @@ class TrainData:
 
     def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
         """Return the weight of each image in the loss (mean 1), and its sampling weight (None: each image once per epoch)."""
-        own = torch.from_numpy(sample_weights(samples))
+        dataset_weights = torch.from_numpy(sample_weights(samples))
         counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
-        rarity = own / counts[self.labels]
+        rarity = dataset_weights / counts[self.labels]
         balance = self.recipe.data.balance
         if balance == "sampler":
             return torch.ones(len(samples)), rarity
-        counted = rarity if balance == "loss" else own
-        return (counted / counted.mean()).float(), None
+        loss_weights = rarity if balance == "loss" else dataset_weights
+        return (loss_weights / loss_weights.mean()).float(), None
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `loader.train_batches`."""

@@ -1,4 +1,4 @@
-"""Each fold of the val split is judged by what the others chose, and the printed interval holds the truth."""
+"""Each fold of the val split is evaluated with the choice of the others, and the printed interval covers the true accuracy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _after(logits: torch.Tensor, labels: torch.Tensor) -> CrossFit:
     return folds
 
 
-def test_each_fold_is_judged_by_the_epoch_and_the_temperature_that_the_others_chose() -> None:
+def test_each_fold_is_evaluated_with_the_epoch_and_temperature_of_the_other_folds() -> None:
     logits, labels = _history()
     folds = _after(logits, labels)
     rows = np.arange(COUNT)
@@ -64,7 +64,7 @@ def test_each_fold_is_judged_by_the_epoch_and_the_temperature_that_the_others_ch
     json.dumps(figures, allow_nan=False)
 
 
-def test_of_equal_epochs_the_first_is_chosen_as_in_the_run_itself() -> None:
+def test_the_first_of_equal_epochs_is_chosen_as_in_the_run() -> None:
     logits, labels = _history()
     folds = _after(torch.stack([logits[0], logits[0]]), labels)
     assert folds.epochs == [1] * cross_fitting.FOLDS
@@ -72,7 +72,7 @@ def test_of_equal_epochs_the_first_is_chosen_as_in_the_run_itself() -> None:
     assert best_checkpoint.is_better(best_checkpoint.score(0.5, 0.9), best_checkpoint.score(0.5, 1.0))
 
 
-def test_what_was_saved_on_the_way_goes_on_to_the_same() -> None:
+def test_a_restored_state_continues_to_the_same_result() -> None:
     logits, labels = _history()
     whole, half = _after(logits, labels), _after(logits[:5], labels)
     tensors, facts = half.state()
@@ -96,7 +96,7 @@ def test_every_class_is_in_every_fold_and_the_folds_are_of_one_size() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_there_are_no_folds_of_less_than_two_images(count: int) -> None:
+def test_fewer_than_two_images_have_no_folds(count: int) -> None:
     assert cross_fitting.create(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
 
 
@@ -118,7 +118,7 @@ def test_the_interval_is_wider_the_more_the_chosen_epochs_differ() -> None:
     assert cross_fitted(100, np.ones((5, 100), dtype=bool))[1] == 1.0
 
 
-def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
+def test_copies_of_images_count_no_more_than_the_images() -> None:
     """They are in one fold, so that the choice and the intervals are those of the images themselves."""
     logits, labels = _history()
     once, copies = _after(logits, labels), 5
@@ -136,7 +136,7 @@ def test_copies_of_images_are_worth_no_more_than_the_images() -> None:
     assert cross_fitting.create(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
 
 
-def test_groups_are_dealt_as_wholes_class_by_class() -> None:
+def test_whole_groups_are_assigned_to_folds_class_by_class() -> None:
     labels, units = torch.arange(60) // 30, np.arange(60) // 3
     folds = cross_fitting.create(labels, units)
     assert folds is not None
@@ -155,7 +155,7 @@ def _simulation() -> ModuleType:
     return made
 
 
-def test_the_printed_interval_holds_the_truth_where_the_plain_one_does_not() -> None:
+def test_the_printed_interval_covers_the_true_accuracy_where_the_plain_one_does_not() -> None:
     """The short form of `tests/soak/coverage.py`; the seed decides, so that it always ends in the same way."""
     result = _simulation().simulate("equal", 360, 60, seed=0)
     assert result.plain < 0.93

@@ -32,7 +32,7 @@ def _train(net: ResNet, steps: int = 10) -> None:
         optimizer.step()
 
 
-def test_a_frozen_body_keeps_every_bit_while_the_head_learns():
+def test_a_frozen_backbone_keeps_every_bit_while_the_head_is_trained():
     net = zoo.create_model("tiny", num_classes=3)
     before = _state(net)
     line = freeze.apply(net, Freeze(layers="backbone"))
@@ -45,7 +45,7 @@ def test_a_frozen_body_keeps_every_bit_while_the_head_learns():
     assert line == f"frozen: {tensors} tensors, {norms} BN in eval"
 
 
-def test_nothing_frozen_lets_every_tensor_move():
+def test_without_freezing_every_tensor_is_trained():
     net = zoo.create_model("tiny", num_classes=3)
     before = _state(net)
     assert freeze.apply(net, Freeze()) == ""
@@ -66,7 +66,7 @@ def test_a_number_of_stages_freezes_the_stem_and_as_many_stages():
 @pytest.mark.parametrize(
     ("norm", "statistics", "affine"), [("train", True, True), ("eval", False, True), ("frozen", False, False)]
 )
-def test_the_policy_for_norms_holds(norm, statistics, affine):
+def test_the_norm_setting_is_applied(norm, statistics, affine):
     net = zoo.create_model("tiny", num_classes=3)
     before = _state(net)
     freeze.apply(net, Freeze(norm=norm))
@@ -77,7 +77,7 @@ def test_the_policy_for_norms_holds(norm, statistics, affine):
     assert all((f"{name}.weight" in changed) == affine for name in norms)
 
 
-def test_the_head_goes_first_and_then_everything_learns():
+def test_the_head_is_trained_first_and_then_all_layers():
     net = zoo.create_model("tiny", num_classes=3)
     section = Freeze(head_epochs=2)
     for epoch in (0, 1):
@@ -91,7 +91,7 @@ def test_the_head_goes_first_and_then_everything_learns():
     assert _changed(net, before) == set(before)
 
 
-def test_a_held_norm_is_still_a_norm_and_can_be_copied():
+def test_a_frozen_norm_is_still_a_norm_and_can_be_copied():
     net = zoo.create_model("tiny", num_classes=3)
     names = list(net.state_dict())
     freeze.apply(net, Freeze(layers="backbone"))

@@ -105,7 +105,7 @@ def test_the_warmup_of_2015_ends_when_the_training_error_has_fallen():
     assert lr_controller.factor(500) == 1
 
 
-def test_a_pace_goes_on_where_its_state_was_saved():
+def test_an_lr_controller_continues_from_its_saved_state():
     section = Schedule(name="constant", plateau_epochs=2, warmup_until_error=0.8)
     curve = build_curve(section, total_steps=100, steps_per_epoch=1)
     lr_controller, other = LRController(curve, section), LRController(curve, section)

@@ -30,7 +30,7 @@ def _holder(folder: Path) -> tuple[subprocess.Popen, int]:
     return process, int(process.stdout.readline())
 
 
-def test_a_folder_that_another_process_holds_is_refused_until_that_process_is_dead(tmp_path):
+def test_a_run_that_another_process_has_locked_is_refused_until_that_process_ends(tmp_path):
     process, child = _holder(tmp_path)
     try:
         with (

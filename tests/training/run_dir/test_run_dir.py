@@ -10,7 +10,7 @@ from resnets.recipes.recipe import Data, Recipe, Schedule, override
 from resnets.training.run_dir import run_dir
 
 
-def test_a_run_is_never_written_over(tmp_path):
+def test_a_run_is_never_overwritten(tmp_path):
     assert [run_dir.create_run_dir(tmp_path / "runs", "a").name for _ in range(3)] == ["a", "a-2", "a-3"]
 
 
@@ -26,7 +26,7 @@ def test_a_file_where_runs_should_go_is_named(tmp_path):
         run_dir.create_run_dir(tmp_path / "runs", "a")
 
 
-def test_the_recipe_comes_back_from_its_file(tmp_path):
+def test_a_recipe_is_restored_from_its_file(tmp_path):
     recipe = Recipe(
         name="mine",
         data=Data(location='a "strange" \\ name — ü', batch=32, imgsz=None),
@@ -41,7 +41,7 @@ def test_the_recipe_comes_back_from_its_file(tmp_path):
     assert run_dir.read_recipe(tmp_path / "recipe.toml") == recipe
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path):
+def test_a_folder_that_is_not_a_run_is_named(tmp_path):
     with pytest.raises(UserError, match="not a run directory"):
         run_dir.read_recipe(tmp_path / "recipe.toml")
     (tmp_path / "recipe.toml").write_text("name = \n")

@@ -9,7 +9,7 @@ import pytest
 from resnets.training.run_dir import signals
 
 
-def test_signals_are_collected_and_the_old_handlers_come_back(capsys):
+def test_signals_are_collected_and_the_previous_handlers_are_restored(capsys):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with signals.catch_signals() as received:
         assert received == []
@@ -43,7 +43,7 @@ def test_another_thread_trains_without_handlers():
     assert seen == [[]]
 
 
-def test_a_signal_stops_what_can_be_repeated():
+def test_a_signal_interrupts_a_repeatable_phase():
     received: list[int] = []
     items = signals.iterate_until_signal(received, range(9))
     assert [next(items), next(items)] == [0, 1]

@@ -14,7 +14,7 @@ from resnets.training.optimization import optimizers
 from resnets.training.run_dir import state_file
 
 
-def test_only_the_two_newest_states_are_kept(tmp_path):
+def test_only_the_two_latest_states_are_kept(tmp_path):
     for steps in (5, 90, 100):
         state_file.save(tmp_path, steps, {"a": torch.full((2,), float(steps))}, {"steps": steps})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000090.safetensors", "000000100.safetensors"]
@@ -33,7 +33,7 @@ def test_no_state_and_a_damaged_one_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_an_optimizer_goes_on_to_the_bit(tmp_path, name):
+def test_a_restored_optimizer_continues_to_the_bit(tmp_path, name):
     def trained(net: nn.Module, made: torch.optim.Optimizer, steps: range) -> None:
         for step in steps:
             made.zero_grad()
@@ -62,7 +62,7 @@ def test_an_optimizer_goes_on_to_the_bit(tmp_path, name):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
 
 
-def test_random_states_of_every_library_come_back(tmp_path):
+def test_the_random_states_of_all_libraries_are_restored(tmp_path):
     tensors, facts = state_file.random_state()
     state_file.save(tmp_path, 1, tensors, facts)
     drawn = (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
@@ -105,7 +105,7 @@ def test_a_damaged_latest_state_is_logged_and_the_one_before_is_used(two_states,
     assert newest.with_suffix(".damaged").exists()
 
 
-def test_when_no_state_is_whole_all_are_named_and_stay(two_states):
+def test_when_all_states_are_damaged_all_are_named_and_kept(two_states):
     for path in state_file.list_states(two_states):
         _flip(path, -1)
     with pytest.raises(UserError, match=r"000000009.*its checksum does not match.*000000005"):
@@ -114,7 +114,7 @@ def test_when_no_state_is_whole_all_are_named_and_stay(two_states):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.uint8])
-def test_tensors_of_any_kind_and_shape_come_back(tmp_path, dtype):
+def test_tensors_of_any_dtype_and_shape_are_restored(tmp_path, dtype):
     made = {
         "scalar": torch.tensor(1).to(dtype),
         "none": torch.zeros(0, 3).to(dtype),
@@ -125,7 +125,7 @@ def test_tensors_of_any_kind_and_shape_come_back(tmp_path, dtype):
     assert all(torch.equal(tensors[name], value) and tensors[name].dtype == dtype for name, value in made.items())
 
 
-def test_an_error_within_says_what_stands(two_states):
+def test_an_error_names_the_last_saved_state(two_states):
     words = r"^Cannot write x\. The state after step 9 was saved; continue with `resume="
     with pytest.raises(JobError, match=words), state_file.explain_save_errors(two_states.parent):
         raise JobError("Cannot write x.")

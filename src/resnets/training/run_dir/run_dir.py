@@ -91,8 +91,8 @@ def set_recipe_value(run: Path, key: str, value: Any, origin: str) -> None:
     table, lines = "", []
     for line in path.read_text("utf-8").splitlines():
         table = line.strip("[]") if line.startswith("[") else table
-        found = table == section and re.match(rf"(# )?{name} (=|is not set)", line)
-        lines.append(f"{name} = {_to_toml(value)}  # {origin}" if found else line)
+        match = table == section and re.match(rf"(# )?{name} (=|is not set)", line)
+        lines.append(f"{name} = {_to_toml(value)}  # {origin}" if match else line)
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -176,7 +176,7 @@ def versions() -> dict[str, str]:
 
 def _cpu() -> str:
     try:
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        match = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    return found.group(1) if found else platform.processor()
+        match = None
+    return match.group(1) if match else platform.processor()
