@@ -610,7 +610,7 @@ def test_shards_that_are_too_small_for_the_network_are_logged(colors, capsys):
     out = colors.parent / "shards"
     write_shards.write(out, make_split(open_dataset.read(colors)), resize=16)
     train.train(out, recipe=_small(), imgsz=32, dry_run=True)
-    assert "shorter side of 16 pixels, and 32 are wanted: they are enlarged" in capsys.readouterr().err
+    assert "shorter side of 16 pixels, and 32 are needed: they are enlarged" in capsys.readouterr().err
     train.train(out, recipe=_small(), imgsz=16, dry_run=True)
     assert "enlarged" not in capsys.readouterr().err
 

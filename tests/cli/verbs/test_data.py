@@ -211,7 +211,7 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     assert main.main([*words, "--on-bad", "skip"]) == 0
     assert main.main(["train", "--resume", "killed/run"]) == 2
     said = capsys.readouterr().err
-    assert "no longer what the run was begun with: " in said
+    assert "was changed since the run began: " in said
     assert "'train-000000.tar' has another content" in said
 
 

@@ -140,8 +140,8 @@ def test_shards_of_smaller_images_than_the_model_sees_are_said(
     write_shards.write("shards", make_split(open_dataset.read("data")), resize=16)
     assert evaluate(ONE, "shards", "--json") == 0
     shown = capsys.readouterr()
-    assert "shorter side of 16 pixels, and 37 are wanted" in json.loads(shown.out)["notices"][0]
-    assert "37 are wanted" not in shown.err  # said once
+    assert "shorter side of 16 pixels, and 37 are needed" in json.loads(shown.out)["notices"][0]
+    assert "37 are needed" not in shown.err  # said once
 
 
 def test_two_are_compared_on_images_that_none_of_them_learned_from(

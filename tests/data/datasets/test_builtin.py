@@ -46,7 +46,7 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
 def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -> None:
     dataset = open_dataset.read(builtin.write("digits", tmp_path))
     totals = Counter(sample.label for sample in dataset.samples)
-    for part, share in builtin.DIGITS_PARTS.items():
+    for part, share in builtin.DIGITS_FRACTIONS.items():
         counts = Counter(sample.label for sample in dataset.subset(part))
         assert all(abs(counts[label] - share * total) <= 1 for label, total in totals.items())
     assert len({Path(sample.path).read_bytes() for sample in dataset.samples}) == 1797
@@ -105,9 +105,9 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
 def test_the_cache_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    first = builtin.cached("digits")
+    first = builtin.cached_folder("digits")
     before = first.stat().st_mtime_ns
-    assert builtin.cached("digits") == first
+    assert builtin.cached_folder("digits") == first
     assert first.stat().st_mtime_ns == before
     assert first.is_relative_to(tmp_path / "home")
     assert [path.name for path in first.parent.iterdir()] == [first.name]
@@ -128,4 +128,4 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "file").touch()
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
     with pytest.raises(JobError, match="Set RESNETS_HOME to a folder that can be written"):
-        builtin.cached("digits")
+        builtin.cached_folder("digits")

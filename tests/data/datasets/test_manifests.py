@@ -108,7 +108,7 @@ def test_labels_are_joined_in_one_unicode_form(tmp_path: Path) -> None:
         ("path,label,weight\nant/1.png,ant,heavy\n", "line 2: the weight 'heavy' is not a number above 0"),
         ("path,label,weight\nant/1.png,ant,-1\n", "the weight '-1'"),
         ("path,label,weight\nant/1.png,ant,nan\n", "the weight 'nan'"),
-        ("path,label,split\nant/1.png,ant,holdout\n", "line 2: the split 'holdout' is none of train, val and test"),
+        ("path,label,split\nant/1.png,ant,holdout\n", "line 2: the split 'holdout' is not train, val or test"),
         ("path,label\nwith,comma.png,ant\n", "line 2: 3 values for 2 columns. Put quotes around a ','"),
         ('path,label\n"ant/1.png,ant\n', "this is not CSV"),
         (

@@ -182,7 +182,7 @@ def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: 
     ]
     assert [each.sha256 for each in after] == [sha256(each.path) for each in found]
     assert read_shards.upscale_warning(open_dataset.read(tmp_path / "out"), 64) == ""
-    assert "shorter side of 64 pixels, and 73 are wanted" in read_shards.upscale_warning(
+    assert "shorter side of 64 pixels, and 73 are needed" in read_shards.upscale_warning(
         open_dataset.read(tmp_path / "out"), 73
     )
     preprocess = Preprocess(size=(56, 56), resize_to=64, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -264,7 +264,9 @@ def test_a_run_refuses_other_shards_and_names_them(divided: Dataset, written: Pa
     read_shards.check_unchanged(kept, open_dataset.read(written))
     less = replace(divided, samples=divided.samples[:-6])
     write_shards.write(tmp_path / "less", less, size_mb=0.03)
-    with pytest.raises(UserError, match=r"begun with: .*'train-000000.tar' has another content \(of the same size\)"):
+    with pytest.raises(
+        UserError, match=r"since the run began: .*'train-000000.tar' has another content \(of the same size\)"
+    ):
         read_shards.check_unchanged(kept, open_dataset.read(tmp_path / "less"))
 
 

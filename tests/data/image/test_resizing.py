@@ -18,28 +18,28 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 71, 3), d
 def test_the_shorter_side_is_brought_to_a_length(name: str, image: Image.Image) -> None:
     method = resizing.METHODS[name]
     wanted = functional.resize(image, [33], interpolation=functional.InterpolationMode[name.upper()])
-    assert resizing.to_shorter_side(image, 33, method).tobytes() == wanted.tobytes()
+    assert resizing.resize_shorter_side(image, 33, method).tobytes() == wanted.tobytes()
 
 
 @pytest.mark.parametrize("size", [(20, 30), (21, 33), (60, 40), (80, 90)])
 def test_the_center_of_larger_and_smaller_images(size: tuple[int, int]) -> None:
-    assert resizing.center(IMAGE, size).tobytes() == functional.center_crop(IMAGE, list(size)).tobytes()
+    assert resizing.center_crop(IMAGE, size).tobytes() == functional.center_crop(IMAGE, list(size)).tobytes()
 
 
 def test_the_corners_and_the_center() -> None:
-    found = resizing.five(IMAGE, (20, 30))
+    found = resizing.five_crop(IMAGE, (20, 30))
     assert [each.tobytes() for each in found] == [each.tobytes() for each in functional.five_crop(IMAGE, [20, 30])]
 
 
 def test_a_padded_image_stands_whole_in_the_middle() -> None:
-    made = resizing.planes(resizing.padded(IMAGE, (142, 142), Image.Resampling.NEAREST, (1, 2, 3)))
-    assert torch.equal(made[:, 21:121:2, ::2], resizing.planes(IMAGE))
+    made = resizing.to_chw(resizing.resize_pad(IMAGE, (142, 142), Image.Resampling.NEAREST, (1, 2, 3)))
+    assert torch.equal(made[:, 21:121:2, ::2], resizing.to_chw(IMAGE))
     assert made[:, :21].flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]
 
 
 def test_of_an_endless_strip_the_middle_is_taken() -> None:
-    assert resizing.middle((71, 50), 256) == (0, 0, 71, 50)
-    left, top, right, bottom = resizing.middle((10**6, 1), 256)
+    assert resizing.center_strip_box((71, 50), 256) == (0, 0, 71, 50)
+    left, top, right, bottom = resizing.center_strip_box((10**6, 1), 256)
     assert (top, bottom) == (0, 1)
     assert abs(left + right - 10**6) <= 1
     assert (right - left) * 256 * 256 <= resizing.MAX_PIXELS

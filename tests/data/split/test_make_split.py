@@ -77,7 +77,7 @@ def test_val_is_cut_from_train_where_only_a_test_is_there(tmp_path: Path) -> Non
 def test_undecided_images_are_cut_and_marked_ones_stay(tmp_path: Path) -> None:
     done = make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10}, "test": {"ant": 2, "bee": 2}}))
     assert counts(done, "val") == {"ant": 2, "bee": 2}
-    with pytest.raises(UserError, match="has no part"):
+    with pytest.raises(UserError, match="Give each image one"):
         make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10}, "val": {"ant": 2, "bee": 2}}))
 
 
@@ -101,7 +101,7 @@ def test_copies_in_two_given_parts_are_said(tmp_path: Path, capsys: pytest.Captu
     data = make_dataset(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2, "bee": 2}})
     shutil.copy(tmp_path / "train" / "ant" / "0.png", tmp_path / "val" / "ant" / "0.png")
     make_split(data)
-    assert "1 image in two parts" in capsys.readouterr().err
+    assert "1 image in two splits" in capsys.readouterr().err
 
 
 def test_groups_from_any_column_stay_together(tmp_path: Path) -> None:
@@ -234,10 +234,10 @@ OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val
         (None, {"fold": 1}, "at least 2 folds"),
         (None, {"folds": 1, "fold": 1}, "`folds` is 1"),
         ({None: {"ant": 10}}, {}, "a single class, 'ant'"),
-        ({None: {"ant": 1, "bee": 1}}, {}, "too few images for a part 'val'"),
+        ({None: {"ant": 1, "bee": 1}}, {}, "too few images for 'val'"),
         ({"train": {"ant": 5, "bee": 5}, "val": {"ant": 1, "wasp": 1}}, {}, "'val' of .* that train has not: 'wasp'"),
         ({"train": {"ant": 9, "bee": 9}, "test": {"wasp": 1}}, {}, "'test' of .* that train has not: 'wasp'"),
-        ({"val": {"ant": 5, "bee": 5}}, {}, "no train part, only 'val'"),
+        ({"val": {"ant": 5, "bee": 5}}, {}, "no train split, only 'val'"),
         ({"train": {"ant": 9, "bee": 9}, "val": {"ant": 1}}, {"folds": 2, "fold": 1}, "would mix it with train"),
         (OWN_VAL, {"val_fraction": 0.5}, "`val_fraction=0.5` has no effect: .* a val split of its own"),
         (OWN_VAL, {"val_fraction": 0.0}, "`val_fraction=0` has no effect"),
@@ -349,9 +349,9 @@ def test_a_wrong_file_is_no_split(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("path,label\na,b\n")
     (tmp_path / "words.csv").write_text("path,sha256,label,split,group\na.png,00,ant,training,\n")
     for name in ("other.csv", "words.csv"):
-        with pytest.raises(UserError, match="is no split file"):
+        with pytest.raises(UserError, match="is not a split file"):
             read_split(tmp_path / name, data)
-    with pytest.raises(UserError, match=r"Cannot read the split '.*gone.csv': No such file"):
+    with pytest.raises(UserError, match=r"Cannot read the split file '.*gone.csv': No such file"):
         read_split(tmp_path / "gone.csv", data)
     write_split(tmp_path / "split.csv", make_split(data))
     with pytest.raises(UserError, match="Is it of other data"):

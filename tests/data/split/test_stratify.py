@@ -167,7 +167,7 @@ def test_two_groups_only_give_both_parts_one() -> None:
 
 def test_one_group_cannot_be_divided() -> None:
     labels = ["a", "b"] * 5
-    with pytest.raises(UserError, match="too few images for a part 'val'"):
+    with pytest.raises(UserError, match="too few images for 'val'"):
         assign_splits(group_units(single(labels), labels, ["all"] * 10), {"val": 0.2}, seed=0)
     with pytest.raises(UserError, match="'fold 1'"):
         assign_splits(group_units(single(["a", "b"]), ["a", "b"], [None, None]), {}, seed=0, folds=2)

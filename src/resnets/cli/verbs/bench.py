@@ -110,7 +110,7 @@ def _loaded(model: str, side: int | None, count: int, device: str) -> tuple[ResN
         classifier = load.load(model, device=device, precision="fp32")
         net, preprocess = classifier.net, classifier.preprocess
         preprocess = preprocess.with_size(side) if side else preprocess
-    drawn = shapes.settings(size=SEEN)
+    drawn = shapes.make_settings(size=SEEN)
     images = torch.stack([preprocess(shapes.draw(index, drawn).pixels) for index in range(count)])
     try:
         check_size(images, net.min_size, net.fixed_size)

@@ -1,4 +1,4 @@
-"""The data sets that need no network: real handwritten digits and generated shapes."""
+"""The built-in datasets, which need no network: handwritten digits and generated shapes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from resnets.files import cache_dir
 from resnets.progress import progress_bar
 
 NAMES = ("digits", "shapes")
-VERSION = 1  # of what is written; a new one is a new folder in the cache
+VERSION = 1  # of the files; increase it if they change
 
 DIGITS_SIDE = 32
-DIGITS_PARTS = {"train": 0.6, "val": 0.2, "test": 0.2}
+DIGITS_FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
 def write(
@@ -30,15 +30,15 @@ def write(
     seed: int | None = None,
     objects: int | None = None,
 ) -> Path:
-    """Write a built-in set as ordinary PNG images in `out/{train,val,test}/CLASS/`, and return `out`.
+    """Write a built-in dataset as PNG images in `out/{train,val,test}/CLASS/`, and return `out`.
 
     Args:
         name: `digits` or `shapes`.
-        out: a folder that is empty or not there yet.
+        out: a folder that is empty or does not exist yet.
         size: side of the images in pixels; 32 for digits, 64 for shapes.
         count: number of images, of shapes only; 600.
-        seed: of the shapes only; 0.
-        objects: how many shapes an image of shapes has at most; 1.
+        seed: of shapes only; 0.
+        objects: the largest number of shapes in an image, of shapes only; 1.
 
     Raises:
         UserError: an unknown name, a folder that is not empty, or a value out of range.
@@ -50,27 +50,24 @@ def write(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
     if name == "digits":
-        fixed = {"`count`": count, "`seed`": seed, "`objects`": objects}
-        given = [flag for flag, value in fixed.items() if value is not None]
-        if given:
-            raise UserError(f"digits is a fixed set of 1,797 images; {given[0]} is for shapes.")
+        shapes_only = {"`count`": count, "`seed`": seed, "`objects`": objects}
+        refused = [argument for argument, value in shapes_only.items() if value is not None]
+        if refused:
+            raise UserError(f"digits is a fixed set of 1,797 images; {refused[0]} is for shapes.")
         side = DIGITS_SIDE if size is None else size
         if not 8 <= side <= 1024:
             raise UserError(f"The size of the digits is {side}; they are 8 pixels wide, so choose 8 to 1024.")
-        with _appearing(out) as folder:
+        with _staged_folder(out) as folder:
             _write_digits(folder, side)
         return out
-    settings = shapes.settings(size=size, count=count, seed=seed, objects=objects)
-    with _appearing(out) as folder:
+    settings = shapes.make_settings(size=size, count=count, seed=seed, objects=objects)
+    with _staged_folder(out) as folder:
         shapes.write(folder, settings)
     return out
 
 
-def cached(name: str) -> Path:
-    """The folder of a built-in set, written on first use; several processes may ask for it at once.
-
-    It lies under $RESNETS_HOME, or else in the folder of this platform for what can be made again.
-    """
+def cached_folder(name: str) -> Path:
+    """The folder of a built-in dataset in the cache directory, written on first use; safe with several processes."""
     home = cache_dir() / "data"
     final = home / f"{name}-{VERSION}"
     if final.is_dir():
@@ -93,9 +90,9 @@ def cached(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A folder to write into, whose content is in `out` after the block, or not at all when the block failed."""
-    made = not out.exists()
+def _staged_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, whose content is moved to `out` after the block; nothing is left if the block fails."""
+    is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=out, prefix=".writing-"))
@@ -109,33 +106,35 @@ def _appearing(out: Path) -> Iterator[Path]:
         raise JobError(f"Cannot write to '{out}': {error.strerror}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        if made and not any(out.iterdir()):
+        if is_new and not any(out.iterdir()):
             out.rmdir()
 
 
 def _write_digits(folder: Path, side: int) -> None:
-    """The test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), as scikit-learn
+    """The test split of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), as scikit-learn
     ships it: 1,797 digits of 8x8 values from 0 to 16. They are scaled to 0 … 255 and enlarged with a bicubic filter,
-    which adds no information. Every class is cut 60 : 20 : 20 by a fixed order; a file's name is scikit-learn's index.
+    which adds no information. Every class is split 60 : 20 : 20 in a fixed order; a file's name is scikit-learn's index.
     """
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    parts = {index: part for digit in range(10) for index, part in _assigned(np.flatnonzero(labels == digit).tolist())}
+    splits = {
+        index: split for digit in range(10) for index, split in _digits_splits(np.flatnonzero(labels == digit).tolist())
+    }
     for index in progress_bar(range(len(images)), description="writing", unit="images"):
         values = np.rint(images[index].reshape(8, 8) * (255 / 16)).astype(np.uint8)
-        place = folder / parts[index] / str(labels[index])
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(values).resize((side, side), Image.Resampling.BICUBIC).save(place / f"{index:04}.png")
+        class_folder = folder / splits[index] / str(labels[index])
+        class_folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).resize((side, side), Image.Resampling.BICUBIC).save(class_folder / f"{index:04}.png")
 
 
-def _assigned(indices: list[int]) -> Iterator[tuple[int, str]]:
-    # The order of a hash is the same on every machine and for ever, which a library's shuffle does not promise.
+def _digits_splits(indices: list[int]) -> Iterator[tuple[int, str]]:
+    # The order of a hash is the same on every machine and in every version, which the shuffle of a library does not promise.
     ordered = sorted(indices, key=lambda index: hashlib.sha256(f"digits {index}".encode()).digest())
     start = 0.0
-    for part, share in DIGITS_PARTS.items():
-        for index in ordered[round(start * len(ordered)) : round((start + share) * len(ordered))]:
-            yield index, part
-        start += share
+    for split, fraction in DIGITS_FRACTIONS.items():
+        for index in ordered[round(start * len(ordered)) : round((start + fraction) * len(ordered))]:
+            yield index, split
+        start += fraction

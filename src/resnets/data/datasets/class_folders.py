@@ -1,152 +1,187 @@
-"""Folders as data: the folder that an image lies in is its class."""
+"""Read class folders: the folder that an image lies in is its class."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnets.data.datasets import shapes
 from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_dataset, split_from_name
 from resnets.data.datasets.walk_folders import FolderListing, list_folder, refuse_inaccessible, walk_images
-from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES
+from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES
 from resnets.errors import UserError, format_list, pluralize
+
+# What file managers call a folder that nobody has named, in some languages.
+_UNNAMED = re.compile(
+    r"(new folder|untitled folder|neuer ordner|nouveau dossier|nueva carpeta|nuova cartella|新建文件夹)( ?\(?\d+\)?)?",
+    re.IGNORECASE,
+)
 
 
 @dataclass
 class _Layout:
-    """Which folders are classes: (split or None, class folder), and what the folders could mean as well."""
+    """Which folders are classes, as (split or None, class folder), and what the folders could mean as well."""
 
     classes: list[tuple[str | None, Path]] = field(default_factory=list)
-    inner_splits: bool = False  # CLASS/SPLIT/**
-    doubts: list[str] = field(default_factory=list)
+    splits_in_classes: bool = False  # CLASS/SPLIT/**
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_folder(root: Path) -> Dataset:
     """Read `root/CLASS/**`, `root/SPLIT/CLASS/**` or `root/CLASS/SPLIT/**`, where a SPLIT is a folder named for train, val or
     test in one of many ways (`Training`, `test_set`, `dev`, `valid`).
 
-    An image in a folder within a class folder belongs to that class. Hidden entries are passed over; files that are no
-    images, folders that are no classes, and folders that cannot be looked into are in `Source.unused`. Links are followed,
-    and each folder is entered once per class, so that loops end.
+    An image in a folder within a class folder belongs to that class. Hidden entries are passed over, and hidden folders
+    beside the class folders are in `Dataset.unused` if they hold images; so are files that are not images, folders that are
+    not classes, and folders that cannot be listed. Links are followed, and each folder is entered once per class.
 
     Raises:
         UserError: there is no class folder with an image in it.
+        JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
     """
     unused = UnusedFiles()
     top = list_folder(root, unused)
     if str(root) in unused.inaccessible:
         refuse_inaccessible(unused)
     if not top.folders:
-        raise UserError(_without_classes(root, top))
-    unused.files += map(str, (*top.images, *top.others))
-    layout = _layout_of(root, top, unused)
+        raise UserError(_no_classes_message(root, top))
+    _add_unused(unused, top)
+    layout = _find_layout(root, top, unused)
     samples: list[Sample] = []
     names: list[str] = []
-    for part, place in layout.classes:
-        label = _class_name(place)
+    for split, folder in layout.classes:
+        label = _class_name(folder)
         names.append(label)
-        for path in walk_images(place, unused):
-            columns = _columns(path, place)
-            if layout.inner_splits:
+        for path in walk_images(folder, unused):
+            columns = _columns(path, folder)
+            if layout.splits_in_classes:
                 first, _, rest = columns.get("folder", "").partition("/")
-                part, columns = split_from_name(first), {"folder": rest} if rest else {}
-            samples.append(Sample(path=str(path), label=label, split=part, columns=columns))
+                split, columns = split_from_name(first), {"folder": rest} if rest else {}
+            samples.append(Sample(path=str(path), label=label, split=split, columns=columns))
     if not samples:
         refuse_inaccessible(unused)
-        raise UserError(_without_images(root, names, unused.files))
-    ours = shapes.beside(root)  # of no use to this task
-    unused.files = [each for each in unused.files if each not in ours]
-    unused.folders = [each for each in unused.folders if each not in ours]
-    return build_dataset(root, samples, class_folders=names, unused=unused, layout_warnings=layout.doubts)
+        raise UserError(_no_images_message(root, names, unused.files))
+    annotations = shapes.annotation_paths(root)  # of no use to classification
+    unused.files = [path for path in unused.files if path not in annotations]
+    unused.folders = [path for path in unused.folders if path not in annotations]
+    warnings = [*layout.warnings, *_unnamed_warnings(names)]
+    return build_dataset(root, samples, class_folders=names, unused=unused, layout_warnings=warnings)
 
 
-def _layout_of(root: Path, top: FolderListing, unused: UnusedFiles) -> _Layout:
-    inside = {
-        folder: list_folder(folder, UnusedFiles()) for folder in top.folders
-    }  # closed ones are noted when they are walked
-    if splits := _splits(root, inside, unused):
+def _find_layout(root: Path, top: FolderListing, unused: UnusedFiles) -> _Layout:
+    # Folders that cannot be listed are added to `unused` when they are walked.
+    listings = {folder: list_folder(folder, UnusedFiles()) for folder in top.folders}
+    if splits := _find_splits(root, listings, unused):
         layout = _Layout()
-        for part, folder in splits.items():
-            found = list_folder(folder, unused)
-            unused.files += map(str, (*found.images, *found.others))
-            layout.classes += [(part, place) for place in found.folders]
+        for split, folder in splits.items():
+            listing = list_folder(folder, unused)
+            _add_unused(unused, listing)
+            layout.classes += [(split, class_folder) for class_folder in listing.folders]
         return layout
-    layout = _Layout([(None, folder) for folder in top.folders], doubts=_doubts(inside))
-    full = {folder: found for folder, found in inside.items() if found.images or found.folders}
-    split_inside = [folder for folder, found in full.items() if _only_splits(found)]
-    if split_inside and len(split_inside) == len(full) > 1:
-        layout.inner_splits = True
-    elif len(split_inside) == 1 and not any(found.images for found in inside.values()):
-        raise UserError(f"'{split_inside[0]}' holds the splits {_names(inside[split_inside[0]])}: give that folder.")
-    elif split_inside:
-        example = f"'{split_inside[0]}' holds the folders {_names(inside[split_inside[0]])}"
-        layout.doubts.append(f"{example}, which are taken as one class: other class folders have no such splits")
+    layout = _Layout([(None, folder) for folder in top.folders], warnings=_layout_warnings(listings))
+    not_empty = {folder: listing for folder, listing in listings.items() if listing.images or listing.folders}
+    with_splits = [folder for folder, listing in not_empty.items() if _has_only_splits(listing)]
+    if with_splits and len(with_splits) == len(not_empty) > 1:
+        layout.splits_in_classes = True
+    elif len(with_splits) == 1 and not any(listing.images for listing in listings.values()):
+        raise UserError(
+            f"'{with_splits[0]}' holds the splits {_folder_names(listings[with_splits[0]])}: give that folder."
+        )
+    elif with_splits:
+        example = f"'{with_splits[0]}' holds the folders {_folder_names(listings[with_splits[0]])}"
+        layout.warnings.append(f"{example}, which are taken as one class: other class folders have no such splits")
     return layout
 
 
-def _splits(root: Path, inside: dict[Path, FolderListing], unused: UnusedFiles) -> dict[str, Path]:
+def _add_unused(unused: UnusedFiles, listing: FolderListing) -> None:
+    """Add what lies beside class folders: files, and hidden folders that could be taken for classes."""
+    unused.files += map(str, (*listing.images, *listing.others))
+    unused.folders += [str(folder) for folder in listing.hidden_folders if _holds_images(folder)]
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether an image lies directly in the folder, by the suffix of a name that is not hidden."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return any(Path(name).suffix.lower() in SUFFIXES for name in names if not name.startswith("."))
+
+
+def _find_splits(root: Path, listings: Mapping[Path, FolderListing], unused: UnusedFiles) -> dict[str, Path]:
     """The folder of each split if `root` is divided into splits, else nothing; what is beside them is not used.
 
-    A class can be called 'train' or 'test', too: where only one folder has such a name, and another one holds images itself.
+    A class can be called 'train' or 'test', too: if only one folder has such a name, and another one holds images itself.
     """
-    named = {folder: part for folder in inside if (part := split_from_name(folder.name))}
+    named = {folder: split for folder in listings if (split := split_from_name(folder.name))}
     if not named:
         return {}
-    others = [folder for folder in inside if folder not in named]
-    deep = {folder: part for folder, part in named.items() if inside[folder].folders}
-    flat = [folder for folder in named if inside[folder].images and not inside[folder].folders]
-    if any(inside[folder].images for folder in others) and len(set(deep.values())) < 2:
+    others = [folder for folder in listings if folder not in named]
+    with_folders = {folder: split for folder, split in named.items() if listings[folder].folders}
+    flat = [folder for folder in named if listings[folder].images and not listings[folder].folders]
+    if any(listings[folder].images for folder in others) and len(set(with_folders.values())) < 2:
         return {}
-    unlabeled = [folder for folder in flat if named[folder] == "test" and "train" in deep.values()]
+    unlabeled = [folder for folder in flat if named[folder] == "test" and "train" in with_folders.values()]
     if wrong := [folder for folder in flat if folder not in unlabeled]:
         raise UserError(f"'{wrong[0]}' holds images but no class folders. {_layout_advice(wrong[0])}")
     splits: dict[str, Path] = {}
-    for folder, part in named.items():
+    for folder, split in named.items():
         if folder in unlabeled:
             continue
-        if part in splits:
-            both = f"'{splits[part].name}' and '{folder.name}'"
-            raise UserError(f"'{root}' has both {both}, which mean '{part}'. Keep one folder for '{part}'.")
-        splits[part] = _unwrapped(folder, inside[folder], part)
+        if split in splits:
+            both = f"'{splits[split].name}' and '{folder.name}'"
+            raise UserError(f"'{root}' has both {both}, which mean '{split}'. Keep one folder for '{split}'.")
+        splits[split] = _unwrap(folder, listings[folder], split)
     unused.folders += [str(folder) for folder in (*others, *unlabeled)]
-    return splits if deep else {}
+    return splits if with_folders else {}
 
 
-def _unwrapped(folder: Path, found: FolderListing, part: str) -> Path:
-    """`train/train`, as some archives are packed, is `train`."""
-    if len(found.folders) == 1 and not found.images and split_from_name(found.folders[0].name) == part:
-        return found.folders[0]
+def _unwrap(folder: Path, listing: FolderListing, split: str) -> Path:
+    """`train/train`, as in some archives, is `train`."""
+    if len(listing.folders) == 1 and not listing.images and split_from_name(listing.folders[0].name) == split:
+        return listing.folders[0]
     return folder
 
 
-def _only_splits(found: FolderListing) -> bool:
-    parts = {split_from_name(folder.name) for folder in found.folders}
-    return not found.images and "train" in parts and len(parts) > 1 and None not in parts
+def _has_only_splits(listing: FolderListing) -> bool:
+    splits = {split_from_name(folder.name) for folder in listing.folders}
+    return not listing.images and "train" in splits and len(splits) > 1 and None not in splits
 
 
-def _doubts(inside: dict[Path, FolderListing]) -> list[str]:
+def _layout_warnings(listings: Mapping[Path, FolderListing]) -> list[str]:
     """Where the top folders, taken as classes, may be splits under unknown names."""
-    deep = {folder: {each.name for each in found.folders} for folder, found in inside.items() if not found.images}
-    same = set.intersection(*deep.values()) if len(deep) == len(inside) > 1 else set()
-    doubts = []
-    if len(same) > 1 and not all(split_from_name(name) for name in same):
-        doubts.append(
-            f"{format_list([each.name for each in deep], 4)} all hold {format_list(sorted(same), 4)} and are taken as "
-            "classes; if they are splits, name them train, val and test"
+    inner = {
+        folder: {child.name for child in listing.folders} for folder, listing in listings.items() if not listing.images
+    }
+    common = set.intersection(*inner.values()) if len(inner) == len(listings) > 1 else set()
+    warnings = []
+    if len(common) > 1 and not all(split_from_name(name) for name in common):
+        names = format_list([folder.name for folder in inner], 4)
+        warnings.append(
+            f"{names} all hold {format_list(sorted(common), 4)} and are taken as classes; if they are splits, name them "
+            "train, val and test"
         )
-    for folder, found in inside.items():
-        if split_from_name(folder.name) == "train" and len(found.folders) > 1 and not found.images:
-            beside = format_list([each.name for each in inside if each != folder], 3)
-            doubts.append(
-                f"'{folder.name}' is taken as a class beside {beside}; if it is the training split, move those away"
+    for folder, listing in listings.items():
+        if split_from_name(folder.name) == "train" and len(listing.folders) > 1 and not listing.images:
+            others = format_list([other.name for other in listings if other != folder], 3)
+            warnings.append(
+                f"'{folder.name}' is taken as a class beside {others}; if it is the training split, move those away"
             )
-    return doubts
+    return warnings
 
 
-def _names(found: FolderListing) -> str:
-    return format_list([folder.name for folder in found.folders], 4)
+def _unnamed_warnings(names: list[str]) -> Iterator[str]:
+    if unnamed := sorted({name for name in names if _UNNAMED.fullmatch(name)}):
+        which = "is taken as a class" if len(unnamed) == 1 else "are taken as classes"
+        yield f"{format_list(unnamed, 4)} {which}, although nobody has named the folder; name it, or move it away"
+
+
+def _folder_names(listing: FolderListing) -> str:
+    return format_list([folder.name for folder in listing.folders], 4)
 
 
 def _class_name(folder: Path) -> str:
@@ -157,29 +192,30 @@ def _class_name(folder: Path) -> str:
     return folder.name
 
 
-def _columns(path: Path, place: Path) -> dict[str, str]:
+def _columns(path: Path, class_folder: Path) -> dict[str, str]:
     """A folder within a class, such as a patient or a video, can serve as the group: `--group-by folder`."""
-    inner = path.parent.relative_to(place)
+    inner = path.parent.relative_to(class_folder)
     return {"folder": inner.as_posix()} if inner.parts else {}
 
 
-def _without_classes(root: Path, top: FolderListing) -> str:
+def _no_classes_message(root: Path, top: FolderListing) -> str:
     where = f"'{root}' ({root.absolute()})"
     if top.images:
         return f"{where} holds {pluralize(len(top.images), 'image')} but no class folders. {_layout_advice(root)}"
     if top.others:
         return f"{where} holds no images and no folders, only {format_list([path.name for path in top.others], 5)}."
-    return f"{where} is empty. Expected {root}/CLASS/image."
+    hidden = f" Its hidden folders, {format_list([path.name for path in top.hidden_folders], 3)}, are not read."
+    return f"{where} is empty. Expected {root}/CLASS/image.{hidden if top.hidden_folders else ''}"
 
 
 def _layout_advice(folder: Path) -> str:
     return f"Lay them out as {folder}/CLASS/image, or list them in a .csv with the columns path and label."
 
 
-def _without_images(root: Path, names: list[str], files: list[str]) -> str:
+def _no_images_message(root: Path, names: list[str], files: list[str]) -> str:
     suffixes = Counter(Path(path).suffix.lower() or "no suffix" for path in files)
     kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
     advice = f" {HEIC_ADVICE}." if HEIC_SUFFIXES & set(suffixes) else ""
-    found = f" The other files there ({kinds}) are not read as images.{advice}" if kinds else ""
+    others = f" The other files there ({kinds}) are not read as images.{advice}" if kinds else ""
     folders = f"the folders {format_list(sorted(set(names)))}" if names else "its folders"
-    return f"'{root}' ({root.absolute()}) has no image in {folders}.{found}"
+    return f"'{root}' ({root.absolute()}) has no image in {folders}.{others}"

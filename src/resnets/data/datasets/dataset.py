@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _OTHER_WORDS = frozenset(
     {"", "set", "sets", "seg", "split", "data", "dataset", "image", "images", "img", "imgs", "photos"}
 )
 _YEAR = re.compile(r"(19|20)\d\d")  # train2017
+_NUMBERS = re.compile(r"(\d+)")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
 
 
@@ -219,6 +221,16 @@ def build_dataset(
 def nfc(name: str) -> str:
     """The name in Unicode's form NFC: file systems and editors write one 'é' in two ways that look the same."""
     return unicodedata.normalize("NFC", name)
+
+
+def text_order_note(classes: Sequence[str]) -> str:
+    """A note if sorted class names are in another order than the numbers in them; else empty."""
+    for name, following in pairwise(classes):
+        pieces = zip(_NUMBERS.split(name), _NUMBERS.split(following), strict=False)
+        first, second = next(((a, b) for a, b in pieces if a != b), ("", ""))
+        if first.isdecimal() and second.isdecimal() and int(first) > int(second):
+            return f"classes are sorted as text: '{name}' comes before '{following}'"
+    return ""
 
 
 def remap_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:

@@ -1,4 +1,4 @@
-"""Lists as data: a table with a row for every image."""
+"""Read manifests: a .csv or .jsonl list with a row for every image."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, split_from_name
-from resnets.errors import LIST_LIMIT, UserError, format_list, pluralize, suggestion
+from resnets.data.loading.thread_pool import call_with_timeout
+from resnets.errors import UserError, format_list, pluralize, suggestion
 
 MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 REQUIRED = ("path", "label")
@@ -41,37 +43,53 @@ Row = tuple[int, dict[str, object]]  # line number from 1, and the values by col
 def read_manifest(path: Path) -> Dataset:
     """Read a .csv (first line: names of the columns) or a .jsonl (one object a line).
 
-    Columns (other programs' names for the first two are in `ALIASES`): `path`, relative to the folder of the list;
+    Columns (other programs' names for the first two are in `ALIASES`): `path`, relative to the folder of the manifest;
     `label`; optionally `split` (train, val or test), `group`, and `weight` (> 0). Further columns are kept, so that
     any of them can serve as the group.
 
     Raises:
         UserError: a column is missing, or rows are wrong (each with its line), or files are missing (each named).
+        JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
     """
     rows = list(_csv_rows(path) if path.suffix.lower() in (".csv", ".tsv") else _json_rows(path))
     if not rows:
         raise UserError(f"'{path}' lists no images. Each row needs {' and '.join(REQUIRED)}.")
-    samples, wrong, missing = [], [], []
+    samples, lines, wrong = [], [], []
     for line, values in rows:
         try:
-            sample = _sample(path.parent, values)
+            samples.append(_sample(path.parent, values))
+            lines.append(line)
         except ValueError as error:
             wrong.append(f"line {line}: {error}")
-            continue
-        samples.append(sample)
-        if not os.path.isfile(sample.path):
-            missing.append(f"line {line}: '{sample.path}'")
     if wrong:
-        raise UserError(f"'{path}' has {_few('wrong row', wrong)}.")
+        raise UserError(f"'{path}' has {_count_and_list('wrong row', wrong)}.")
+    found = call_with_timeout(_FileFinder.find, _FileFinder([sample.path for sample in samples]))
+    missing = [
+        f"line {line}: '{sample.path}'" for line, sample, there in zip(lines, samples, found, strict=True) if not there
+    ]
     if missing:
         base = f" Paths are relative to {path.parent.absolute()}."
-        raise UserError(f"'{path}' names {_few('file', missing, ' that cannot be found')}.{base}")
-    return build_dataset(path.parent, samples, class_class_folders=[sample.label for sample in samples if sample.label])
+        raise UserError(f"'{path}' names {_count_and_list('file', missing, ' that cannot be found')}.{base}")
+    return build_dataset(path.parent, samples, class_folders=[sample.label for sample in samples if sample.label])
 
 
-def _few(what: str, items: list[str], after: str = "") -> str:
-    more = f"; and {len(items) - LIST_LIMIT:,} more" if len(items) > LIST_LIMIT else ""
-    return f"{pluralize(len(items), what)}{after}: {'; '.join(items[:LIST_LIMIT])}{more}"
+@dataclass
+class _FileFinder:
+    """Looks for files one after the other; `path` is the current one, which an error names."""
+
+    paths: Sequence[str]
+    path: str = ""
+
+    def find(self) -> list[bool]:
+        return [self._find(path) for path in self.paths]
+
+    def _find(self, path: str) -> bool:
+        self.path = path
+        return os.path.isfile(path)
+
+
+def _count_and_list(what: str, items: list[str], after: str = "") -> str:
+    return f"{pluralize(len(items), what)}{after}: {format_list(items, quote=False, separator='; ')}"
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -79,7 +97,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        names = _known([name.strip().lower() for name in next(reader, [])])
+        names = _canonical([name.strip().lower() for name in next(reader, [])])
         _check_columns(path, names)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
@@ -104,14 +122,14 @@ def _json_rows(path: Path) -> Iterator[Row]:
             raise UserError(f"'{path}', line {number}: this is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise UserError(f"'{path}', line {number}: expected an object such as {EXAMPLE}.")
-        values = dict(zip(_known([name.strip().lower() for name in values]), values.values(), strict=True))
+        values = dict(zip(_canonical([name.strip().lower() for name in values]), values.values(), strict=True))
         _check_columns(path, list(values), f", line {number},")
         yield number, values
 
 
 def _text(path: Path) -> str:
     try:
-        # File names that are no UTF-8 reach Python as surrogates, and so does what a list says of them.
+        # File names that are not UTF-8 reach Python as surrogates, and so must those in a manifest.
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"Cannot read '{path}': {error.strerror}.") from error
@@ -120,12 +138,12 @@ def _text(path: Path) -> str:
     return text
 
 
-def _known(names: list[str]) -> list[str]:
-    """The names of the columns, with `path` and `label` in the place of what others call them where nothing else is there."""
+def _canonical(names: list[str]) -> list[str]:
+    """The names of the columns, with `path` and `label` instead of other programs' names where these are unambiguous."""
     for column, aliases in ALIASES.items():
-        found = [name for name in names if name in aliases]
-        if column not in names and len(found) == 1:
-            names = [column if name == found[0] else name for name in names]
+        matches = [name for name in names if name in aliases]
+        if column not in names and len(matches) == 1:
+            names = [column if name == matches[0] else name for name in names]
     return names
 
 
@@ -157,7 +175,7 @@ def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
         raise ValueError("the label is not text in UTF-8; save the list as UTF-8") from error
     word = _word(values, "split")
     if word and split_from_name(word) is None:
-        raise ValueError(f"the split '{word}' is none of train, val and test")
+        raise ValueError(f"the split '{word}' is not train, val or test")
     return Sample(
         path=os.path.join(folder, path),
         label=label,

@@ -1,4 +1,4 @@
-"""Generated images of plain shapes, with boxes and masks: data whose truth is known, in any size and number."""
+"""The built-in dataset `shapes`: generated images of plain shapes, with boxes and masks, in any size and number."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from resnets.errors import UserError
 from resnets.progress import progress_bar
 
 CLASSES = ("circle", "cross", "hexagon", "square", "star", "triangle")
-SPLITS = ("train", "train", "train", "val", "test")  # of five images of a class in a row
-FINER = 4  # drawn at so many times the size and reduced, for smooth edges
-PLACES = 50  # tries to find room for one more shape before it is left out
+SPLIT_CYCLE = ("train", "train", "train", "val", "test")  # of five consecutive images of a class
+SUPERSAMPLING = 4  # shapes are drawn at this multiple of the size and reduced, for smooth edges
+ATTEMPTS = 50  # to find a free position for one more shape before it is left out
 
 Color = tuple[int, int, int]
 Point = tuple[float, float]
@@ -46,34 +46,34 @@ class ShapesImage:
     boxes: tuple[tuple[int, int, int, int], ...]
 
 
-def settings(**given: int | None) -> Settings:
-    """Settings from the values that were given.
+def make_settings(**values: int | None) -> Settings:
+    """Settings from the values that are not None.
 
     Raises:
         UserError: a value out of range.
     """
-    made = Settings(**{name: value for name, value in given.items() if value is not None})
-    for name, low, high in (("size", 16, 4096), ("count", len(CLASSES) * len(SPLITS), 10**7), ("objects", 1, 100)):
-        value = getattr(made, name)
+    settings = Settings(**{name: value for name, value in values.items() if value is not None})
+    for name, low, high in (("size", 16, 4096), ("count", len(CLASSES) * len(SPLIT_CYCLE), 10**7), ("objects", 1, 100)):
+        value = getattr(settings, name)
         if not low <= value <= high:
             raise UserError(f"`{name}` is {value}; shapes can be written with {low} to {high:,}.")
-    return made
+    return settings
 
 
-def write(folder: Path, chosen: Settings) -> None:
-    """Write `folder/{train,val,test}/CLASS/NNNNNN.png`, and beside them what is known of every object.
+def write(folder: Path, settings: Settings) -> None:
+    """Write `folder/{train,val,test}/CLASS/NNNNNN.png`, and the annotations of every object.
 
     The class of an image is that of its largest shape, object 1. `labels.jsonl` has a row for each image (path,
-    label, split, width, height, mask, objects with label and box), and can itself be read as a list. The masks lie
+    label, split, width, height, mask, objects with label and box), and can itself be read as a manifest. The masks lie
     under `annotations/masks/`; a pixel holds the number of its object. An image depends on its number, the seed, the
     size and the number of objects, but not on how many images there are.
     """
     rows = []
-    for index in progress_bar(range(chosen.count), description="writing", unit="images"):
+    for index in progress_bar(range(settings.count), description="writing", unit="images"):
         label = CLASSES[index % len(CLASSES)]
-        part = SPLITS[index // len(CLASSES) % len(SPLITS)]
-        name = f"{part}/{label}/{index:06}.png"
-        image = draw(index, chosen)
+        split = SPLIT_CYCLE[index // len(CLASSES) % len(SPLIT_CYCLE)]
+        name = f"{split}/{label}/{index:06}.png"
+        image = draw(index, settings)
         for path, pixels in ((folder / name, image.pixels), (folder / "annotations" / "masks" / name, image.mask)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
@@ -82,9 +82,9 @@ def write(folder: Path, chosen: Settings) -> None:
             {
                 "path": name,
                 "label": label,
-                "split": part,
-                "width": chosen.size,
-                "height": chosen.size,
+                "split": split,
+                "width": settings.size,
+                "height": settings.size,
                 "mask": f"annotations/masks/{name}",
                 "objects": objects,
             }
@@ -92,37 +92,37 @@ def write(folder: Path, chosen: Settings) -> None:
     (folder / "labels.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
-def beside(folder: Path) -> tuple[str, ...]:
-    """What `write` has put beside the images in `folder`; empty where it was not written by it."""
-    known = folder / "labels.jsonl"
+def annotation_paths(folder: Path) -> tuple[str, ...]:
+    """The annotations that `write` wrote into `folder`; empty if `write` did not write it."""
+    labels_file = folder / "labels.jsonl"
     try:
-        with known.open(encoding="utf-8") as file:
-            ours = '"mask": "annotations/masks/' in file.readline(2000)
+        with labels_file.open(encoding="utf-8") as file:
+            is_ours = '"mask": "annotations/masks/' in file.readline(2000)
     except (OSError, ValueError):
         return ()
-    return (str(known), str(folder / "annotations")) if ours else ()
+    return (str(labels_file), str(folder / "annotations")) if is_ours else ()
 
 
-def draw(index: int, chosen: Settings) -> ShapesImage:
+def draw(index: int, settings: Settings) -> ShapesImage:
     """Image number `index`."""
     # Python promises that this generator gives the same numbers in every version; numpy does not.
-    generator = random.Random(f"shapes {chosen.seed} {chosen.size} {chosen.objects} {index}")
-    side = chosen.size * FINER
+    generator = random.Random(f"shapes {settings.seed} {settings.size} {settings.objects} {index}")
+    side = settings.size * SUPERSAMPLING
     back, front = _colors(generator)
-    pixels = _background(generator, chosen.size, back)
-    mask = np.zeros((chosen.size, chosen.size), dtype=np.uint8)
+    pixels = _background(generator, settings.size, back)
+    mask = np.zeros((settings.size, settings.size), dtype=np.uint8)
     labels: list[str] = []
-    for number in range(generator.randint(1, chosen.objects)):
+    for number in range(generator.randint(1, settings.objects)):
         label = generator.choice(CLASSES) if number else CLASSES[index % len(CLASSES)]
         radius = side * (generator.uniform(0.07, 0.12) if number else generator.uniform(0.2, 0.4))
-        cover = _placed(generator, label, radius, side, mask)
+        cover = _place_shape(generator, label, radius, side, mask)
         if cover is None:
             continue
         labels.append(label)
         mask[cover >= 128] = len(labels)
-        share = cover[..., None] / np.float32(255)
-        pixels = pixels * (1 - share) + np.asarray(front, dtype=np.float32) * share
-        front = _varied(generator, front)
+        alpha = cover[..., None] / np.float32(255)
+        pixels = pixels * (1 - alpha) + np.asarray(front, dtype=np.float32) * alpha
+        front = _vary_color(generator, front)
     noise = np.frombuffer(generator.randbytes(pixels.size), dtype=np.uint8).reshape(pixels.shape)
     pixels = pixels + (noise.astype(np.float32) - 127.5) * np.float32(16 / 255)
     return ShapesImage(
@@ -140,15 +140,17 @@ def box(visible: np.ndarray) -> tuple[int, int, int, int]:
     return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
 
 
-def _placed(generator: random.Random, label: str, radius: float, side: int, taken: np.ndarray) -> np.ndarray | None:
-    """How much of each pixel the shape covers (0 … 255), at a free place; None when none was found."""
-    for _ in range(PLACES):
+def _place_shape(
+    generator: random.Random, label: str, radius: float, side: int, occupied: np.ndarray
+) -> np.ndarray | None:
+    """How much of each pixel the shape covers (0 … 255), at a free position; None if none was found."""
+    for _ in range(ATTEMPTS):
         center = (generator.uniform(radius, side - radius), generator.uniform(radius, side - radius))
-        sheet = Image.new("L", (side, side))
+        canvas = Image.new("L", (side, side))
         outline = _outline(label, center, radius, generator.uniform(0, 2 * math.pi))
-        ImageDraw.Draw(sheet).polygon(outline, fill=255)
-        cover = np.asarray(sheet.reduce(FINER))
-        if (cover >= 128).any() and not taken[cover > 0].any():
+        ImageDraw.Draw(canvas).polygon(outline, fill=255)
+        cover = np.asarray(canvas.reduce(SUPERSAMPLING))
+        if (cover >= 128).any() and not occupied[cover > 0].any():
             return cover
     return None
 
@@ -184,7 +186,7 @@ def _colors(generator: random.Random) -> tuple[Color, Color]:
     return back, _rgb(other, lightness, generator.uniform(0.5, 1))
 
 
-def _varied(generator: random.Random, color: Color) -> Color:
+def _vary_color(generator: random.Random, color: Color) -> Color:
     _, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
     return _rgb(generator.random(), lightness, saturation)
 

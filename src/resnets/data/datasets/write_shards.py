@@ -1,4 +1,4 @@
-"""The writing of shards: tars by the WebDataset library, and the index of their images that `read_shards` reads."""
+"""Write shards: tars by the WebDataset library, and the index of their images that `read_shards` reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnets.data.datasets.dataset import Dataset, Sample, relative_path
 from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, hash_group, is_unfinished
 from resnets.data.image.decode import DecodeError, decode_image, inspect
 from resnets.data.image.formats import ALL_SUFFIXES
-from resnets.data.image.resizing import to_shorter_side
+from resnets.data.image.resizing import resize_shorter_side
 from resnets.data.image.stored_bytes import open_image_file
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, UserError
@@ -41,12 +41,12 @@ def write(
 ) -> dict[str, int]:
     """Write the images of `dataset`, which is split, as shards of about `size_mb` million bytes into `out`.
 
-    The files keep their bytes. Training images come in an order drawn with `seed`. The same dataset gives the same bytes.
+    The files keep their bytes. Training images are shuffled with `seed`. The same dataset gives the same bytes.
 
     Args:
-        resize: larger images are decoded as training decodes them and brought to this shorter side in pixels (bilinear with
-            antialiasing, as `Preprocess` resizes); what was compressed with losses becomes a JPEG of quality 95 without
-            chroma subsampling, everything else a PNG. No image is enlarged.
+        resize: larger images are decoded as training decodes them and resized to this shorter side in pixels (bilinear with
+            antialiasing, as `Preprocess` resizes); images of lossy formats become JPEG of quality 95 without chroma
+            subsampling, all others PNG. No image is enlarged.
 
     Returns:
         The number of shards of each split.
@@ -62,19 +62,21 @@ def write(
     if resize is not None and resize < 1:
         raise UserError(f"`resize` is {resize}; it is a shorter side in pixels, such as 256.")
     shards: list[dict[str, Any]] = []
-    smaller = 0
+    num_resized = 0
     rows = [np.empty(0, ROW)]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for split in dataset.splits:
-            samples = _Ordered(dataset.subset(split), seed if split == "train" else None)
-            read = ordered_map(partial(_read, resize=resize), samples, workers=None, ahead=_AHEAD)
-            shown = progress_bar(read, description=f"writing {split}", total=len(samples), unit="images")
-            for path, packed, resized in _tars(out, split, shown, dataset, sum(map(len, rows)), size_mb * 1e6):
-                rows.append(packed)
-                smaller += resized
-                content = {"count": len(packed), "bytes": path.stat().st_size, "sha256": sha256(path)}
-                shards.append({"file": path.name, "split": split, **content})
+            samples = _Shuffled(dataset.subset(split), seed if split == "train" else None)
+            members = ordered_map(partial(_read_member, resize=resize), samples, workers=None, ahead=_AHEAD)
+            bar = progress_bar(members, description=f"writing {split}", total=len(samples), unit="images")
+            for path, tar_rows, tar_resized in _write_tars(
+                out, split, bar, dataset, sum(map(len, rows)), size_mb * 1e6
+            ):
+                rows.append(tar_rows)
+                num_resized += tar_resized
+                facts = {"count": len(tar_rows), "bytes": path.stat().st_size, "sha256": sha256(path)}
+                shards.append({"file": path.name, "split": split, **facts})
     except DecodeError as error:
         raise JobError(f"{error} It could be read when the writing began; '{out}' is unfinished, remove it.") from error
     except OSError as error:
@@ -82,12 +84,16 @@ def write(
     with replace_file(out / INDEX) as temporary:
         np.save(temporary, np.concatenate(rows), allow_pickle=False)
     if resize is not None:
-        log(
-            f"{smaller:,} of {sum(map(len, rows)):,} images were brought to a shorter side of {resize}; none was enlarged"
-        )
-    facts = {"format": FORMAT, "classes": dataset.classes, "suffixes": _SUFFIXES, "index_sha256": sha256(out / INDEX)}
+        count = sum(map(len, rows))
+        log(f"{num_resized:,} of {count:,} images were resized to a shorter side of {resize}; none was enlarged")
+    manifest = {
+        "format": FORMAT,
+        "classes": dataset.classes,
+        "suffixes": _SUFFIXES,
+        "index_sha256": sha256(out / INDEX),
+    }
     sizes = {} if resize is None else {"resize": resize}
-    write_text(out / MANIFEST, json.dumps({**facts, **sizes, "shards": shards}, indent=1) + "\n")
+    write_text(out / MANIFEST, json.dumps({**manifest, **sizes, "shards": shards}, indent=1) + "\n")
     return {split: sum(shard["split"] == split for shard in shards) for split in dataset.splits}
 
 
@@ -103,15 +109,15 @@ def check_output_dir(out: str | Path) -> None:
             "Shards are written with webdataset, which is not installed: pip install 'resnets[shards]'."
         ) from None
     if is_unfinished(out):
-        raise UserError(f"'{out}' holds the shards of a writing that did not end. Remove it, or choose a new folder.")
+        raise UserError(f"'{out}' holds shards whose writing did not end. Remove it, or choose a new folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
     check_folder_writable(out)
 
 
 @dataclass
-class _Ordered:
-    """The samples as they come, or shuffled by a seed."""
+class _Shuffled:
+    """The samples shuffled by a seed; as they come if there is none."""
 
     samples: Sequence[Sample]
     seed: int | None
@@ -123,7 +129,7 @@ class _Ordered:
         order = list(range(len(self)))
         if self.seed is not None:
             random.Random(self.seed).shuffle(order)
-        return (self.samples[number] for number in order)
+        return (self.samples[index] for index in order)
 
 
 class _Member(NamedTuple):
@@ -131,52 +137,52 @@ class _Member(NamedTuple):
     suffix: str
     content: bytes
     resized: bool
-    digest: bytes  # SHA-256 of the file before it was made smaller
+    digest: bytes  # SHA-256 of the file before it was resized
 
 
-def _read(sample: Sample, *, resize: int | None) -> _Member:
+def _read_member(sample: Sample, *, resize: int | None) -> _Member:
     with open_image_file(sample.path) as file:
         content = file.read()
     digest = bytes.fromhex(sample.sha256) if sample.sha256 else hashlib.sha256(content).digest()
     if resize is None or min(inspect(content, name=sample.path)[2:4]) <= resize:
         return _Member(sample, _suffix(sample.path), content, False, digest)
-    image = decode_image(content, name=sample.path, min_side=2 * resize)  # a margin as that of Preprocess
-    kind = "JPEG" if inspect(content, name=sample.path).format in _LOSSY else "PNG"
+    image = decode_image(content, name=sample.path, min_side=2 * resize)  # the margin of `Preprocess`
+    format_ = "JPEG" if inspect(content, name=sample.path).format in _LOSSY else "PNG"
     file = io.BytesIO()
-    to_shorter_side(image, resize, Image.Resampling.BILINEAR).save(file, kind, **(_JPEG if kind == "JPEG" else {}))
-    return _Member(sample, ".jpg" if kind == "JPEG" else ".png", file.getvalue(), True, digest)
+    resized = resize_shorter_side(image, resize, Image.Resampling.BILINEAR)
+    resized.save(file, format_, **(_JPEG if format_ == "JPEG" else {}))
+    return _Member(sample, ".jpg" if format_ == "JPEG" else ".png", file.getvalue(), True, digest)
 
 
-def _tars(
-    out: Path, split: str, members: Iterable[_Member], dataset: Dataset, number: int, size: float
+def _write_tars(
+    out: Path, split: str, members: Iterable[_Member], dataset: Dataset, index: int, size: float
 ) -> Iterator[tuple[Path, np.ndarray, int]]:
-    """Write the images, numbered from `number` on, into tars; each is given when it is full, with its index and the number
-    of images that were made smaller.
+    """Write the images into tars, numbered from `index` on. Yields each full tar with its rows of the index and the number of
+    images that were resized.
     """
-    waiting = iter(members)
-    following = next(waiting, None)
-    labels = {name: place for place, name in enumerate(dataset.classes)}
-    count = 0
-    while following is not None:
-        path, count = out / f"{split}-{count:06d}.tar", count + 1
+    iterator = iter(members)
+    member = next(iterator, None)
+    labels = {name: label for label, name in enumerate(dataset.classes)}
+    num_tars = 0
+    while member is not None:
+        path, num_tars = out / f"{split}-{num_tars:06d}.tar", num_tars + 1
         rows: list[tuple[Any, ...]] = []
-        resized = 0
-        with _tar(path) as (tar, file):
-            while following is not None and (not rows or file.tell() < size):
-                sample, suffix, content, smaller, digest = following
-                label, resized = labels[sample.label or ""], resized + smaller
-                said = {"label": sample.label, "path": relative_path(str(dataset.root), sample.path)}
-                entry = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(said).encode()}
-                tar.write({"__key__": f"{number:08d}", **entry})
-                group = hash_group(sample.group)
-                rows.append((label, sample.weight, _SUFFIXES.index(suffix), digest, group))
-                following, number = next(waiting, None), number + 1
-        yield path, _packed(path, rows), resized
+        num_resized = 0
+        with _open_tar(path) as (tar, file):
+            while member is not None and (not rows or file.tell() < size):
+                sample, suffix, content, resized, digest = member
+                label, num_resized = labels[sample.label or ""], num_resized + resized
+                facts = {"label": sample.label, "path": relative_path(str(dataset.root), sample.path)}
+                entry = {suffix[1:]: content, "cls": str(label).encode(), "json": json.dumps(facts).encode()}
+                tar.write({"__key__": f"{index:08d}", **entry})
+                rows.append((label, sample.weight, _SUFFIXES.index(suffix), digest, hash_group(sample.group)))
+                member, index = next(iterator, None), index + 1
+        yield path, _index_rows(path, rows), num_resized
 
 
 @contextmanager
-def _tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
-    """A writer of samples into the tar at `path`, and its file. No clock and no user is written into it."""
+def _open_tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
+    """A writer of samples into the tar at `path`, and its file. No time and no user is written into it."""
     from webdataset import TarWriter
 
     with path.open("wb") as file:
@@ -187,24 +193,24 @@ def _tar(path: Path) -> Iterator[tuple[Any, BinaryIO]]:
 
 
 def _suffix(path: str) -> str:
-    """That of the file; of its content, where it has none that is an image's."""
+    """The suffix of the file if it is that of an image format, else the suffix for its content."""
     suffix = Path(path).suffix.lower()
     if suffix in ALL_SUFFIXES:
         return suffix
-    found = f".{inspect(path).format.lower()}"
-    return found if found in ALL_SUFFIXES else ".jpg"
+    of_content = f".{inspect(path).format.lower()}"
+    return of_content if of_content in ALL_SUFFIXES else ".jpg"
 
 
-def _packed(path: Path, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
-    """The index of a tar: where its headers say that the images lie, and the other fields of ROW in `rows`."""
-    places = []
+def _index_rows(path: Path, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """The index of a tar: offset and size of its images by its headers, and the other fields of ROW from `rows`."""
+    positions = []
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             if Path(member.name).suffix in ALL_SUFFIXES:
-                places.append((member.offset_data, member.size))
-            tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
-    packed = np.zeros(len(rows), ROW)
-    packed["offset"], packed["size"] = np.array(places, dtype=np.int64).T
+                positions.append((member.offset_data, member.size))
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them in memory
+    result = np.zeros(len(rows), ROW)
+    result["offset"], result["size"] = np.array(positions, dtype=np.int64).T
     for name, values in zip(("label", "weight", "suffix", "sha256", "group"), zip(*rows, strict=True), strict=True):
-        packed[name] = values
-    return packed
+        result[name] = values
+    return result

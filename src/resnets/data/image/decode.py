@@ -1,18 +1,18 @@
-"""From the bytes of an image to RGB: the decode contract, the same in training, evaluation and prediction.
+"""Decode an image file to 8-bit RGB, in the same way in training, evaluation and prediction.
 
-What is promised:
+The contract:
 
 * JPEG, PNG, WebP, GIF, TIFF, BMP, PNM, JPEG 2000 and AVIF are read, by their content and whatever the file is called; TGA,
-  which has no mark of its own, where the name ends in .tga; HEIC where the library pi-heif is installed.
+  which has no magic number, if the name ends in .tga; HEIC if the library pi-heif is installed.
 * The orientation that EXIF states is applied.
-* Gray, palette and one-bit images become RGB; transparent places show the stated background.
+* Gray, palette and one-bit images become RGB; transparent pixels show the stated background.
 * CMYK becomes RGB by (1 - C)(1 - K); a JPEG with Adobe's marker holds inverted values, one without does not.
 * 16-bit gray is scaled to 8 bits and rounded, not clipped; of 16-bit color, Pillow reads the upper 8 bits.
 * Lab becomes sRGB. Whole numbers with a sign, of 32 bits, and floating-point numbers have no stated range: an error.
-* Of an animation or of several pages, the first counts. Color profiles are not applied.
+* Of animations and files of several pages, the first image is read. Color profiles are not applied.
 * Everything else is a DecodeError that names the file: nothing is guessed, repaired or replaced.
 
-What no reader built on libjpeg can tell: a JPEG whose middle is damaged, but not cut, decodes to wrong pixels.
+No reader built on libjpeg notices a JPEG that is damaged in its middle, but not truncated: it decodes to wrong pixels.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from resnets.data.image import color
-from resnets.data.image.formats import GET_AGAIN, claimed_size, foreign, reader_of
+from resnets.data.image.formats import GET_AGAIN, find_reader, header_size, unreadable_error
 from resnets.data.image.stored_bytes import DecodeError, open_image_file, short_reason
 from resnets.errors import UserError
 
 # Pillow warns above this number; as RGB it is a quarter of a gigabyte.
 MAX_PIXELS = 89_478_485
-# Pillow's words for a sound file of a kind that it does not read.
+# In Pillow's messages on an intact file of a kind that it does not read.
 _UNSUPPORTED = ("cannot handle", "unknown pixel mode", "unknown data organization", "nsupported")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,11 +45,11 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BAND = 64  # rows that become numbers at a time: their copies stay in the processor's cache, 6 times as fast as a whole
+_BAND = 64  # rows that are converted at a time: they stay in the processor's cache, which is 6 times as fast as a whole image
 
 
 class ImageInfo(NamedTuple):
-    """What an image's header says; height and width in pixels as they are stored, before `orientation` (1 to 8)."""
+    """The header of an image; height and width in pixels as they are stored, before `orientation` (1 to 8) is applied."""
 
     format: str
     mode: str
@@ -60,7 +60,7 @@ class ImageInfo(NamedTuple):
 
 
 def decode(
-    source: str | Path | bytes,
+    path_or_bytes: str | Path | bytes,
     *,
     name: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
@@ -70,22 +70,23 @@ def decode(
     """Read an image as RGB.
 
     Args:
-        source: a path, or the file's bytes.
-        name: what to call bytes in an error.
+        path_or_bytes: a path, or the file's bytes.
+        name: the name of bytes in an error.
         background: RGB, 0 to 255, behind transparent places.
-        min_side: a JPEG may be decoded at the smallest of 1, 1/2, 1/4 and 1/8 whose shorter side is still as long.
-        max_pixels: a header that promises more is refused before any memory is spent.
+        min_side: a JPEG may be decoded at the smallest scale of 1, 1/2, 1/4 and 1/8 whose shorter side has at least as many
+            pixels.
+        max_pixels: an image whose header states more is refused before memory is allocated.
 
     Returns:
         uint8 (height, width, 3), contiguous and writable.
 
     Raises:
         DecodeError: the image cannot be read.
-        UserError: this process has told Pillow to pass over damage.
+        UserError: `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is on in this process.
     """
-    image = decode_image(source, name=name, background=background, min_side=min_side, max_pixels=max_pixels)
+    image = decode_image(path_or_bytes, name=name, background=background, min_side=min_side, max_pixels=max_pixels)
     width, height = image.size
-    with _named(_called(source, name), max_pixels):  # memory may end here, too
+    with _decode_errors(_display_name(path_or_bytes, name), max_pixels):  # memory may end here, too
         pixels = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, _BAND):
             bottom = min(top + _BAND, height)
@@ -94,27 +95,27 @@ def decode(
 
 
 def decode_image(
-    source: str | Path | bytes,
+    path_or_bytes: str | Path | bytes,
     *,
     name: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     min_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """As `decode`, but a loaded Pillow image of mode RGB: what Pillow resizes next need not become numbers before."""
+    """As `decode`, but a loaded Pillow image of mode RGB, which Pillow can resize without a conversion."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: an image that is cut short would be read as if it "
             "were whole. Switch it off."
         )
-    with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
+    with _opened(path_or_bytes, name, max_pixels) as (image, path), _decode_errors(path, max_pixels):
         if min_side and image.format == "JPEG":
             image.draft(None, (min_side, min_side))
-        storage = color.storage(image)
+        raw_mode = color.raw_mode(image)
         image.load()
-        orientation = _orientation(image)  # after loading, since Pillow turns a TIFF while it loads it
+        orientation = _orientation(image)  # after loading, since Pillow applies that of a TIFF while it loads it
         try:
-            rgb = color.rgb(image, storage, background)
+            rgb = color.to_rgb(image, raw_mode, background)
         except color.NoRangeError as error:
             raise DecodeError(path, "unsupported", f"{error}; convert it to 8 or 16 bits.") from error
         return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
@@ -123,7 +124,7 @@ def decode_image(
 def to_upright_rgb(
     image: Image.Image, *, name: str = "the image", background: tuple[int, int, int] = (255, 255, 255)
 ) -> Image.Image:
-    """A Pillow image of any mode as RGB and turned as its EXIF data say: as `decode_image` gives it for a file.
+    """A Pillow image of any mode as RGB, with its EXIF orientation applied: as `decode_image` returns it for a file.
 
     Raises:
         DecodeError: its mode has no stated range, or cannot be converted.
@@ -133,29 +134,31 @@ def to_upright_rgb(
         turned = ImageOps.exif_transpose(image)
         if turned.mode == "RGB" and not turned.has_transparency_data:
             return turned
-        plain = turned.convert("RGB") if turned.mode == "CMYK" else turned  # PNG holds no CMYK
-        plain.save(out, "PNG", compress_level=0)
+        savable = turned.convert("RGB") if turned.mode == "CMYK" else turned  # PNG has no CMYK
+        savable.save(out, "PNG", compress_level=0)
     except (OSError, ValueError) as error:
         reason = f"is a Pillow image of mode {image.mode} that cannot be read: {error}"
         raise DecodeError(name, "unsupported", reason) from error
     return decode_image(out.getvalue(), name=name, background=background)
 
 
-def inspect(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Read only the header: quick, and blind to damage further on. Raises as `decode` does."""
-    with _opened(source, name, max_pixels) as (image, path), _named(path, max_pixels):
+def inspect(path_or_bytes: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> ImageInfo:
+    """Read only the header: fast, and without noticing damage after it. Raises as `decode` does."""
+    with _opened(path_or_bytes, name, max_pixels) as (image, path), _decode_errors(path, max_pixels):
         width, height = image.size
-        if isinstance(image, TiffImageFile):  # Pillow gives the size that it will have when it has been turned
+        if isinstance(image, TiffImageFile):  # Pillow states the size after its orientation was applied
             width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
         frames = int(getattr(image, "n_frames", 1))
         return ImageInfo(image.format or "", image.mode, width, height, frames, _orientation(image))
 
 
 @contextmanager
-def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, str]]:
+def _opened(
+    path_or_bytes: str | Path | bytes, name: str | None, max_pixels: int
+) -> Iterator[tuple[ImageFile.ImageFile, str]]:
     """The image with its header read, and its name for errors; the file is closed afterwards."""
-    path = _called(source, name)
-    file = io.BytesIO(source) if isinstance(source, bytes) else open_image_file(source, path)
+    path = _display_name(path_or_bytes, name)
+    file = io.BytesIO(path_or_bytes) if isinstance(path_or_bytes, bytes) else open_image_file(path_or_bytes, path)
     with file:
         try:
             head = file.read(256)
@@ -163,24 +166,26 @@ def _opened(source: str | Path | bytes, name: str | None, max_pixels: int) -> It
             raise DecodeError(path, "missing", f"cannot be read ({short_reason(error)}); check the disk.") from error
         if not head:
             raise DecodeError(path, "empty", f"is empty (0 bytes); {GET_AGAIN}")
-        reader = reader_of(path, head)
+        reader = find_reader(path, head)
         if reader is None:
-            raise foreign(path, head)
-        _small_enough(path, claimed_size(head), max_pixels)
+            raise unreadable_error(path, head)
+        _check_size(path, header_size(head), max_pixels)
         kind = {"HEIF": "HEIC", "JPEG2000": "JPEG 2000"}.get(reader.format or "", reader.format)
-        with _named(path, max_pixels, f"is {'an' if kind == 'AVIF' else 'a'} {kind} image that has a damaged header"):
+        with _decode_errors(
+            path, max_pixels, f"is {'an' if kind == 'AVIF' else 'a'} {kind} image that has a damaged header"
+        ):
             image = _header(reader, file)
         with image:
-            _small_enough(path, image.size, max_pixels)
+            _check_size(path, image.size, max_pixels)
             if isinstance(image, TiffImageFile):
                 tags = image.tag_v2
                 tile = tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1)
-                _small_enough(path, tile, max_pixels)  # libtiff takes memory for a whole tile
+                _check_size(path, tile, max_pixels)  # libtiff takes memory for a whole tile
             yield image, path
 
 
-def _called(source: str | Path | bytes, name: str | None) -> str:
-    return name or ("the given bytes" if isinstance(source, bytes) else str(source))
+def _display_name(path_or_bytes: str | Path | bytes, name: str | None) -> str:
+    return name or ("the given bytes" if isinstance(path_or_bytes, bytes) else str(path_or_bytes))
 
 
 def _header(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.ImageFile:
@@ -189,8 +194,8 @@ def _header(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.Imag
 
 
 @contextmanager
-def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") -> Iterator[None]:
-    """Everything that goes wrong inside is a DecodeError of the image at `path`."""
+def _decode_errors(path: str, max_pixels: int, what: str = "is cut short or damaged") -> Iterator[None]:
+    """Turn every exception in the block into a DecodeError of the image at `path`."""
     try:
         yield
     except DecodeError:
@@ -199,7 +204,7 @@ def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") ->
         raise DecodeError(path, "bomb", "needs more memory than there is; make it smaller.") from error
     except Image.DecompressionBombError as error:
         raise DecodeError(path, "bomb", f"claims more than {max_pixels:,} pixels; make it smaller.") from error
-    except Exception as error:  # Pillow's readers raise whatever their format stumbles over
+    except Exception as error:  # Pillow's readers raise exceptions of many kinds
         if "samples per pixel" in str(error):
             reason = "has more channels than red, green, blue and alpha; write three of them to a file of their own."
             raise DecodeError(path, "unsupported", reason) from error
@@ -209,7 +214,7 @@ def _named(path: str, max_pixels: int, what: str = "is cut short or damaged") ->
         raise DecodeError(path, "truncated", f"{what} ({short_reason(error)}); {GET_AGAIN}") from error
 
 
-def _small_enough(path: str, size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(path: str, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         claim = f"claims {width}x{height} = {width * height:,} pixels"
@@ -220,5 +225,5 @@ def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
         return int(value) if value in range(1, 9) else 1
-    except Exception:  # EXIF that cannot be read states no orientation
+    except Exception:  # unreadable EXIF data state no orientation
         return 1

@@ -1,4 +1,4 @@
-"""The formats of image files: by which first bytes each is known, what reads it, and what else a file may be."""
+"""Image formats: recognize a file by its first bytes, find its reader, and describe files that are not images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from resnets.data.image.stored_bytes import DecodeError, open_image_file
 from resnets.errors import LFS, LFS_POINTER
 
-# Of every format that is read somewhere; what of them this machine reads is `SUFFIXES`.
+# Of every format that can be read on some machine; `SUFFIXES` has those of this machine.
 ALL_SUFFIXES = frozenset(
     {
         ".avif",
@@ -59,8 +59,8 @@ SUFFIXES = (
     - (frozenset() if features.check("jpg_2000") else {".jp2"})
 )
 
-# Pillow's readers by the first bytes of a file. They are called directly: Image.open() has warnings and limits of its own,
-# which belong to the whole process, tries every format that it knows, and keeps the reason of a failure to itself.
+# Pillow's readers by the first bytes of a file. They are called directly: Image.open() has warnings and limits that apply to
+# the whole process, tries every format that it knows, and hides the reason of a failure.
 _READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (rb"\xff\xd8\xff", JpegImageFile),  # of the several images of an MPO file, this reads the first
     (rb"\x89PNG\r\n\x1a\n", PngImageFile),
@@ -76,12 +76,12 @@ GET_AGAIN = "get it again."
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _TGA = re.compile(rb".[\0\x01][\x01\x02\x03\x09\x0a\x0b].{13}[\x01\x08\x10\x18\x20]", re.DOTALL)
-_OTHERS = (  # what is often found, where it begins, and what it is
+_OTHERS = (  # offset, bytes and description of other files that are often found
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
     (0, b"\xff\x0a", "a JPEG XL image"),
     (0, b"8BPS", "a Photoshop image"),
     (0, b"\0\0\x01\0", "an icon"),
-    (4, b"ftyp", "a video"),  # MP4, MOV and their kin; the image formats of this container were told before
+    (4, b"ftyp", "a video"),  # MP4, MOV and others; the image formats of this container were recognized before
     (0, b"\x1aE\xdf\xa3", "a video (Matroska or WebM)"),
     (8, b"AVI ", "a video (AVI)"),
     (0, b"%PDF", "a PDF document"),
@@ -101,7 +101,7 @@ _PACKED = (
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the first bytes of an ordinary file are those of a format that is read."""
+    """Whether the first bytes of a regular file are those of a format that can be read."""
     try:
         with open_image_file(path) as file:
             return is_image_head(file.read(64))
@@ -110,20 +110,20 @@ def is_image(path: str | Path) -> bool:
 
 
 def is_image_head(head: bytes) -> bool:
-    """Whether these are the first bytes (64 are enough) of a format that is read."""
-    return reader_of("", head) is not None
+    """Whether these are the first bytes (64 are enough) of a format that can be read."""
+    return find_reader("", head) is not None
 
 
-def reader_of(path: str, head: bytes) -> type[ImageFile.ImageFile] | None:
-    """Pillow's reader for what begins with these bytes; None where it is no image that is read here."""
-    for start, plain in _READERS:
+def find_reader(path: str, head: bytes) -> type[ImageFile.ImageFile] | None:
+    """Pillow's reader for a file that begins with these bytes; None if it is not an image that can be read here."""
+    for start, candidate in _READERS:
         if re.match(start, head, re.DOTALL):
-            return plain
+            return candidate
     kind = _container(head)
     if kind == "AVIF" and features.check("avif"):
         return AvifImageFile
     if kind == "HEIC" and _heic_library():
-        from pi_heif import HeifImageFile  # used as it is: registering it would change Image.open for the whole process
+        from pi_heif import HeifImageFile  # not registered, which would change Image.open for the whole process
 
         reader: type[ImageFile.ImageFile] = HeifImageFile
         return reader
@@ -131,18 +131,18 @@ def reader_of(path: str, head: bytes) -> type[ImageFile.ImageFile] | None:
 
 
 def _container(head: bytes) -> str | None:
-    """AVIF and HEIC share a container (ISO/IEC 23008-12), whose first box names what is in it by brands."""
+    """AVIF and HEIC share a container (ISO/IEC 23008-12), whose first box names the format by brands."""
     if head[4:8] != b"ftyp":
         return None
     box = head[8 : max(int.from_bytes(head[:4], "big"), 12)]
-    brands = {box[place : place + 4] for place in range(0, len(box), 4)}
+    brands = {box[position : position + 4] for position in range(0, len(box), 4)}
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIC" if brands & _HEIC_BRANDS else None
 
 
-def claimed_size(head: bytes) -> tuple[int, int]:
-    """Width and height for the formats whose reader takes memory for the whole image before it tells its size."""
+def header_size(head: bytes) -> tuple[int, int]:
+    """Width and height for formats whose reader allocates memory for the whole image before it returns its size."""
     if head[:4] == b"GIF8":
         return int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
     if head[12:16] == b"VP8X":
@@ -155,18 +155,16 @@ def claimed_size(head: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def foreign(path: str, head: bytes) -> DecodeError:
-    """What a file without a reader is instead, and what to do."""
+def unreadable_error(path: str, head: bytes) -> DecodeError:
+    """The error for a file without a reader: what it is instead, and what to do."""
     kind = _container(head)
     if kind == "HEIC":
-        return DecodeError(path, "unsupported", f"is a HEIC image, which is not read here; {HEIC_ADVICE}.")
+        return DecodeError(path, "unsupported", f"is a HEIC image, which cannot be read here; {HEIC_ADVICE}.")
     if kind == "AVIF":
-        return DecodeError(
-            path, "unsupported", "is an AVIF image, which this Pillow does not read; convert it to JPEG."
-        )
-    for place, start, what in _OTHERS:
-        if head.startswith(start, place):
-            return DecodeError(path, "unsupported", f"is {what}, which is not read; convert it to JPEG or PNG.")
+        return DecodeError(path, "unsupported", "is an AVIF image, which this Pillow cannot read; convert it to JPEG.")
+    for position, start, what in _OTHERS:
+        if head.startswith(start, position):
+            return DecodeError(path, "unsupported", f"is {what}, which cannot be read; convert it to JPEG or PNG.")
     for start, what in _PACKED:
         if head.startswith(start):
             return DecodeError(path, "not-an-image", f"is compressed ({what}); unpack it.")
@@ -179,21 +177,21 @@ def foreign(path: str, head: bytes) -> DecodeError:
     if not head.strip(b"\0"):
         return DecodeError(path, "not-an-image", f"holds only zero bytes; {GET_AGAIN}")
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head[:24])  # which may end within a letter
+        text = codecs.getincrementaldecoder("utf-8")().decode(head[:24])  # which may end within a character
     except UnicodeDecodeError:
         text = "\0"
     if all(letter.isprintable() or letter in "\t\r\n" for letter in text):
         return DecodeError(path, "not-an-image", f"is text, not an image: its text begins {text!r}; {GET_AGAIN}")
-    found = f"its bytes begin {head[:8].hex(' ')}"
-    return DecodeError(path, "not-an-image", f"is no image that can be read; {found}. Convert it to JPEG or PNG.")
+    begin = f"its bytes begin {head[:8].hex(' ')}"
+    return DecodeError(path, "not-an-image", f"is not an image that can be read; {begin}. Convert it to JPEG or PNG.")
 
 
 def _base64_of_image(head: bytes) -> bool:
-    """Of `data:image/...;base64,` too."""
+    """Also of `data:image/...;base64,`."""
     text = re.sub(rb"^data:[\w/+.-]+;base64,", b"", head)
     text = b"".join(text.split())
     try:
         raw = base64.b64decode(text[: len(text) // 4 * 4], validate=True)
     except binascii.Error:
         return False
-    return len(raw) >= 16 and reader_of("", raw) is not None
+    return len(raw) >= 16 and find_reader("", raw) is not None

@@ -170,14 +170,14 @@ class Preprocess:
             mean = tuple(image.flatten().tolist())
         return replace(self, size=(side, side), resize_to=resize_to, mean=mean)
 
-    def load(self, source: str | Path | bytes, *, name: str | None = None) -> Tensor:
+    def load(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> Tensor:
         """The input for a file, (C, height, width); raises DecodeError as `decode` does."""
-        image = decode_image(source, name=name, background=self.background, min_side=self._enough)
+        image = decode_image(path_or_bytes, name=name, background=self.background, min_side=self._enough)
         return self.normalize(self._frame(image))
 
-    def read(self, source: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
+    def read(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3), at no more than the resolution that this value needs. Raises as `load`."""
-        return decode(source, name=name, background=self.background, min_side=self._enough)
+        return decode(path_or_bytes, name=name, background=self.background, min_side=self._enough)
 
     def __call__(self, image: np.ndarray | Image.Image) -> Tensor:
         """uint8 RGB (H, W, 3), or a Pillow image of any mode -> float32 (C, height, width).
@@ -204,8 +204,8 @@ class Preprocess:
             needed = f"{self.size[1]}x{self.size[0]}"
             raise ImageError(f"Ten crops of {needed} need a larger image; received {image.width}x{image.height}.")
         mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        frames = [crop for side in (image, mirrored) for crop in resizing.five(side, self.size)]
-        return self.normalize(torch.stack([resizing.planes(frame) for frame in frames]))
+        frames = [crop for side in (image, mirrored) for crop in resizing.five_crop(side, self.size)]
+        return self.normalize(torch.stack([resizing.to_chw(frame) for frame in frames]))
 
     def resize_crop(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Resized and cropped, not yet normalized: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
@@ -270,21 +270,21 @@ class Preprocess:
         """Resized and cropped, (3, height, width): uint8, or float without antialias."""
         if not self.antialias:
             mode, corners = ("bilinear", False) if self.interpolation == "bilinear" else ("nearest-exact", None)
-            floats = resizing.planes(image).float()[None]
+            floats = resizing.to_chw(image).float()[None]
             return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
         image = self._resized(image)
         if self.crop == "center" and (image.height, image.width) != self.size:
-            image = resizing.center(image, self.size)
-        return resizing.planes(image)
+            image = resizing.center_crop(image, self.size)
+        return resizing.to_chw(image)
 
     def _resized(self, image: np.ndarray | Image.Image) -> Image.Image:
-        image, method = resizing.image_of(image), resizing.METHODS[self.interpolation]
+        image, method = resizing.to_pillow(image), resizing.METHODS[self.interpolation]
         if self.resize == "shorter":
-            return resizing.to_shorter_side(image, self.resize_to or 0, method)
+            return resizing.resize_shorter_side(image, self.resize_to or 0, method)
         if self.resize == "stretch":
             return image.resize(self.size[::-1], method)
         if self.resize == "pad":
-            return resizing.padded(image, self.size, method, self.background)
+            return resizing.resize_pad(image, self.size, method, self.background)
         return image
 
 

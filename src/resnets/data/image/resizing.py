@@ -1,7 +1,7 @@
-"""Images of 8-bit RGB brought to a size: resized by Pillow, cropped, padded.
+"""Resize, crop and pad images of 8-bit RGB with Pillow.
 
-Lengths are rounded as torchvision rounds them (torchvision/transforms/v2/functional/_geometry.py): the result equals its own
-transforms on the same file. It is not asked to do it itself because importing its transforms takes as long as importing torch.
+Lengths are rounded as in torchvision (torchvision/transforms/v2/functional/_geometry.py), so that the results equal those of
+its transforms. torchvision itself is not used since importing its transforms takes as long as importing torch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 METHODS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 
 
-def to_shorter_side(image: Image.Image, side: int, method: Image.Resampling) -> Image.Image:
-    """The image with a shorter side of `side` pixels, in its own shape."""
-    image = image.crop(middle(image.size, side))
+def resize_shorter_side(image: Image.Image, side: int, method: Image.Resampling) -> Image.Image:
+    """Resize to a shorter side of `side` pixels, keeping the aspect ratio."""
+    image = image.crop(center_strip_box(image.size, side))
     longer = side * max(image.size) // min(image.size)
     return image.resize((side, longer) if image.width < image.height else (longer, side), method)
 
 
-def padded(
+def resize_pad(
     image: Image.Image, size: tuple[int, int], method: Image.Resampling, background: tuple[int, int, int]
 ) -> Image.Image:
-    """The whole image as large as fits into `size` (height, width), in the middle of the background."""
+    """Resize the whole image to fit into `size` (height, width), in the middle of the background."""
     height, width = size
     ratio = min(height / image.height, width / image.width)
     inner = [max(round(side * ratio), 1) for side in (image.height, image.width)]
@@ -36,8 +36,8 @@ def padded(
     return canvas
 
 
-def center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle, on black where the image is smaller. Odd margins: round half to even, as torchvision."""
+def center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Crop the middle, padded with black if the image is smaller. Odd margins: round half to even, as torchvision."""
     height, width = size
     missing = max(width - image.width, 0) // 2, max(height - image.height, 0) // 2
     left = -missing[0] if width > image.width else round((image.width - width) / 2)
@@ -45,18 +45,20 @@ def center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def five(image: Image.Image, size: tuple[int, int]) -> list[Image.Image]:
-    """The corners from the upper left to the lower right, and the center."""
+def five_crop(image: Image.Image, size: tuple[int, int]) -> list[Image.Image]:
+    """Crop the corners from the upper left to the lower right, and the center."""
     (height, width), right, below = size, image.width - size[1], image.height - size[0]
     corners = [(0, 0), (right, 0), (0, below), (right, below)]
-    return [*(image.crop((x, y, x + width, y + height)) for x, y in corners), center(image, size)]
+    return [*(image.crop((x, y, x + width, y + height)) for x, y in corners), center_crop(image, size)]
 
 
-def middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
-    """The box of an image of (width, height) that may be resized to a shorter side of `side`: the whole of nearly every one.
+def center_strip_box(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
+    """The box (left, top, right, bottom) of an image of (width, height) that can be resized to a shorter side of `side` pixels.
 
-    One pixel high and a million wide is a small image until its shorter side is brought to 256. Of such a strip it is the
-    middle, as long as MAX_PIXELS allow.
+    It is nearly always the whole image.
+
+    An image one pixel high and a million wide is small until its shorter side is resized to 256. Of such a strip the box is
+    the middle, as long as MAX_PIXELS allows.
     """
     width, height = size
     longest = max(MAX_PIXELS // side**2, 1) * min(size)
@@ -64,10 +66,10 @@ def middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
     return left, top, left + min(width, longest), top + min(height, longest)
 
 
-def image_of(image: np.ndarray | Image.Image) -> Image.Image:
+def to_pillow(image: np.ndarray | Image.Image) -> Image.Image:
     return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
 
-def planes(image: np.ndarray | Image.Image) -> Tensor:
+def to_chw(image: np.ndarray | Image.Image) -> Tensor:
     """(H, W, 3) -> (3, H, W)."""
     return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).contiguous()

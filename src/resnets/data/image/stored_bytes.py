@@ -1,6 +1,6 @@
-"""Where the bytes of an image lie: in a file of its own, or in a stretch of a tar, which has an address like a path.
+"""Open the bytes of an image: a file of its own, or a range of a tar, which has an address like a path.
 
-`shards/train-000003.tar@5120+48213/00017042.jpg` is the member 00017042.jpg: 48,213 bytes from byte 5,120 of the tar on.
+`shards/train-000003.tar@5120+48213/00017042.jpg` is the member 00017042.jpg: the 48,213 bytes of the tar from byte 5,120 on.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class DecodeError(ImageError):
     """An image that cannot be read.
 
     Attributes:
-        path: of the file, or the name that was given for bytes.
+        path: of the file, or the name for bytes.
         kind: missing (or not to be opened), directory, empty, not-an-image, truncated (or damaged), bomb or unsupported.
-        reason: what was found and what to do, without the path.
+        reason: what is wrong and what to do, without the path.
     """
 
     def __init__(self, path: str, kind: str, reason: str) -> None:
@@ -33,35 +33,36 @@ class DecodeError(ImageError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[DecodeError], tuple[str, str, str]]:
-        return DecodeError, (self.path, self.kind, self.reason)  # errors travel between processes
+        return DecodeError, (self.path, self.kind, self.reason)  # errors are sent between processes
 
 
 def tar_address(tar: str, offset: int, size: int, member: str) -> str:
-    """What `opened` takes for the `size` bytes from `offset` on of the file `tar`."""
+    """The address for `open_image_file` of the `size` bytes from `offset` on of the file `tar`."""
     return f"{tar}@{offset}+{size}/{member}"
 
 
-def open_image_file(source: str | Path, name: str | None = None) -> BinaryIO:
-    """The bytes of an image, to be read once, given its path or its address in a tar.
+def open_image_file(location: str | Path, name: str | None = None) -> BinaryIO:
+    """A stream of the bytes of an image, given its path or its address in a tar.
 
     Args:
-        name: what the image is called in an error; `source` by default.
+        name: what the image is called in an error; `location` by default.
 
     Raises:
-        DecodeError: there is nothing to read; of a tar that was cut short, tar and member are named.
+        DecodeError: there is nothing to read; of a truncated tar, tar and member are named.
     """
-    path = str(source) if name is None else name
-    found = _ADDRESS.fullmatch(str(source))
-    if found and not os.path.lexists(source):  # a folder can have such a name, too
-        with _file(found["tar"], path) as tar:
-            return io.BytesIO(_stretch(tar, int(found["offset"]), int(found["size"]), path, found["tar"]))
-    return _file(source, path)
+    path = str(location) if name is None else name
+    address = _ADDRESS.fullmatch(str(location))
+    if address and not os.path.lexists(location):  # a folder can have such a name, too
+        with _open_regular_file(address["tar"], path) as tar:
+            content = _read_range(tar, int(address["offset"]), int(address["size"]), path, address["tar"])
+            return io.BytesIO(content)
+    return _open_regular_file(location, path)
 
 
-def _stretch(tar: BinaryIO, offset: int, size: int, path: str, shown: str) -> bytes:
+def _read_range(tar: BinaryIO, offset: int, size: int, path: str, shown: str) -> bytes:
     try:
         length = tar.seek(0, os.SEEK_END)
-        if length < offset + size:  # before memory is taken for them
+        if length < offset + size:  # before memory is allocated for them
             reason = f"ends beyond its tar: '{shown}' is cut short, at byte {length:,}; write the shards again."
             raise DecodeError(path, "truncated", reason)
         tar.seek(offset)
@@ -70,11 +71,11 @@ def _stretch(tar: BinaryIO, offset: int, size: int, path: str, shown: str) -> by
         raise DecodeError(path, "missing", f"cannot be read ({short_reason(error)}); check the disk.") from error
 
 
-def _file(source: str | Path, path: str) -> BinaryIO:
+def _open_regular_file(location: str | Path, path: str) -> BinaryIO:
     try:
-        kind = os.stat(source).st_mode
+        kind = os.stat(location).st_mode
         if stat.S_ISREG(kind):
-            return open(source, "rb")
+            return open(location, "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DecodeError(path, "missing", "does not exist; check the path.") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
@@ -82,11 +83,11 @@ def _file(source: str | Path, path: str) -> BinaryIO:
         raise DecodeError(path, "missing", reason) from error
     if stat.S_ISDIR(kind):
         raise DecodeError(path, "directory", "is a folder, not an image; name a file in it.")
-    # Reading a pipe or a device could wait for ever.
-    raise DecodeError(path, "unsupported", "is a pipe or a device; copy its content to an ordinary file.")
+    # A pipe or a device could block forever.
+    raise DecodeError(path, "unsupported", "is a pipe or a device; copy its content to a regular file.")
 
 
 def short_reason(error: BaseException) -> str:
-    """What went wrong, in the words of the system or the library, on one line of at most 100 letters."""
+    """The message of the system or the library, on one line of at most 100 characters."""
     text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
     return " ".join(text.split())[:100] or type(error).__name__

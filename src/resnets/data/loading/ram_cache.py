@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from resnets import ranks
 from resnets.data.image.decode import DecodeError, decode
-from resnets.data.image.resizing import middle
+from resnets.data.image.resizing import center_strip_box
 from resnets.data.loading.augmentation import as_tensor
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, format_list, pluralize
@@ -106,7 +106,7 @@ def decode_resized(path: str, *, min_side: int) -> np.ndarray:
     A random crop of it still has the resolution that the network sees, at a fraction of the memory and time.
     """
     image = decode(path, min_side=min_side)
-    left, top, right, bottom = middle(image.shape[1::-1], min_side)
+    left, top, right, bottom = center_strip_box(image.shape[1::-1], min_side)
     image = image[top:bottom, left:right]
     height, width = image.shape[:2]
     if min(height, width) <= min_side:
