@@ -55,6 +55,15 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def format_bytes(size: float) -> str:
+    """`65.4 MB`: bytes in the largest unit, of powers of 1000, that gives a number of at least 1."""
+    if size < 1000:
+        return pluralize(round(size), "byte")
+    units = ("kB", "MB", "GB", "TB", "PB")
+    power = next((power for power in range(1, len(units)) if size < 1000 ** (power + 1)), len(units))
+    return f"{size / 1000**power:,.1f} {units[power - 1]}"
+
+
 def format_list(items: Iterable[object], limit: int = LIST_LIMIT, *, quote: bool = True, separator: str = ", ") -> str:
     """`'a', 'b' and 7 more`: the first `limit` items, made printable, and the number of the others.
 

@@ -47,8 +47,12 @@ class TrainData:
         size = preprocess.size if prepare.func is _resize_and_crop else None
         self.images = _cache_images(recipe.data, samples, prepare, size)
         self.stacked_images: Tensor | None = None  # (N, 3, h, w)
-        if self.augments_batches and isinstance(self.images, ram_cache.CachedImages) and self.images.whole is not None:
-            self.stacked_images = torch.from_numpy(self.images.whole).permute(0, 3, 1, 2)
+        if (
+            self.augments_batches
+            and isinstance(self.images, ram_cache.CachedImages)
+            and self.images.stacked is not None
+        ):
+            self.stacked_images = torch.from_numpy(self.images.stacked).permute(0, 3, 1, 2)
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.label_indices(samples)
         self.weights, draw = self._weights(samples)
@@ -94,7 +98,13 @@ class TrainData:
             return loader.tensor_batches(self.stacked_images, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
         return loader.train_batches(
-            self.images, self.plan, self.image_transform(), start=start, workers=workers, pinned=pinned, on_wait=on_wait
+            self.images,
+            self.plan,
+            self.image_transform(),
+            start=start,
+            workers=workers,
+            pin_memory=pinned,
+            on_wait=on_wait,
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
@@ -148,9 +158,9 @@ class TrainData:
         return EvalLoader(
             sample_paths(local_samples),
             self.preprocess.load,
-            batch=EVAL_BATCH,
+            batch_size=EVAL_BATCH,
             workers=None if self.recipe.data.workers else 0,
-            memory=round(VAL_MEMORY_FRACTION * ram_cache.free_memory() / ranks.local_world_size()),
+            max_cache_bytes=round(VAL_MEMORY_FRACTION * ram_cache.free_memory() / ranks.local_world_size()),
         )
 
 

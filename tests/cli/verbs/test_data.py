@@ -68,7 +68,7 @@ def test_check_of_bad_images_ends_with_1(insects: Path, capsys: pytest.CaptureFi
     assert main.main(words) == 1
     shown = capsys.readouterr()
     assert "ant/text.jpg: is text, not an image" in shown.out
-    assert shown.out.splitlines()[-1] == "1 kind of fault here would spoil a training or its result."
+    assert shown.out.splitlines()[-1] == "1 kind of problem here would spoil a training or its result."
     assert "error:" not in shown.err
     assert "ant/text.jpg" in Path("out/check.html").read_text()
 

@@ -1,4 +1,4 @@
-"""The data doctor finds every kind of fault that was planted, and nothing else."""
+"""The data check finds every kind of problem that was planted, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from resnets.data.check import html_page, terminal_text
-from resnets.data.check.check import CheckReport, check, format_bytes, verify_images
+from resnets.data.check.check import CheckReport, check, verify_images
 from resnets.data.check.problem_kinds import KINDS
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, Sample, build_dataset
@@ -92,7 +92,7 @@ def plant(root: Path) -> dict[str, set[str]]:
     noise(7013, 80, 60).save(two / "turned.jpg", exif=exif)
     (one / "notes.txt").write_text(
         "not used"
-    )  # "closed" and "doubtful-layout": tests/data/datasets/test_class_folders.py
+    )  # "inaccessible" and "ambiguous-layout": tests/data/datasets/test_class_folders.py
 
     (root / "nothing here").mkdir()
     twin = f"{one.name.capitalize()} "
@@ -107,10 +107,10 @@ def plant(root: Path) -> dict[str, set[str]]:
         "missing": {"link.jpg"},
         "bomb": {"bomb.png"},
         "unsupported": {"numbers.tiff"},
-        "copies": {"copy.jpg"},
-        "copies-under-two-labels": {"copied.jpg"},
-        "near-copies": {"smaller.jpg"},
-        "near-copies-under-two-labels": {"darker.jpg"},
+        "duplicates": {"copy.jpg"},
+        "duplicates-under-two-labels": {"copied.jpg"},
+        "near-duplicates": {"smaller.jpg"},
+        "near-duplicates-under-two-labels": {"darker.jpg"},
         "blank": {"green.png"},
         "tiny": {"small.png"},
         "long": {"panorama.png"},
@@ -122,9 +122,9 @@ def plant(root: Path) -> dict[str, set[str]]:
         "palette": {"moving.gif", "sixteen.png"},
         "gray": {"deep.png", "ash.png"},
         "rotated": {"turned.jpg"},
-        "ignored": {"notes.txt"},
+        "unused": {"notes.txt"},
         "empty-class": {"nothing here"},
-        "alike-class-names": {f"'{twin}' = '{one.name}'"},
+        "similar-class-names": {f"'{twin}' = '{one.name}'"},
         "unicode-forms": {"'cafe\\u0301' = 'caf\\xe9'"},
         "few-images": {"few: 2"},
     }
@@ -149,10 +149,10 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[CheckReport, dict[
 def test_every_planted_fault_is_found_and_no_other(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
     report, planted, _ = faulty
     # The order of two paths decides which of a pair comes last.
-    paired = {"near-copies-under-two-labels": {"05.jpg"}, "imbalance": {"wasp: 20, but few: 2"}}
+    paired = {"near-duplicates-under-two-labels": {"05.jpg"}, "imbalance": {"wasp: 20, but few: 2"}}
     assert found(report) == planted | paired
     assert len(planted) >= 12
-    pair = next(each for each in report.problems if each.kind == "near-copies-under-two-labels").findings[0]
+    pair = next(each for each in report.problems if each.kind == "near-duplicates-under-two-labels").findings[0]
     assert {Path(path).name for path in pair.paths} == {"darker.jpg", "05.jpg"}
     assert pair.note == "1 ant, 1 wasp"
 
@@ -171,7 +171,7 @@ def test_the_same_in_a_copy_of_real_flowers(tmp_path: Path, shared: Callable[[st
     for kind, names in planted.items():
         if not kind.startswith("near-"):  # these two are checked next, since either of a pair may come last
             assert names <= reported[kind], kind
-    near = [*reported["near-copies"], *reported["near-copies-under-two-labels"]]
+    near = [*reported["near-duplicates"], *reported["near-duplicates-under-two-labels"]]
     assert len(near) >= 2
 
 
@@ -184,8 +184,8 @@ def test_faults_between_the_parts_are_found(tmp_path: Path) -> None:
     report = check(open_dataset.read(tmp_path), workers=1)
     assert found(report) == {
         "unknown-class": {"hornet (in val)"},
-        "copies-across-parts": {"same.jpg"},
-        "near-copies-across-parts": {"alike.jpg"},
+        "duplicates-across-splits": {"same.jpg"},
+        "near-duplicates-across-splits": {"alike.jpg"},
         "absent-class": {"wasp (not in val)"},
     }
     assert report.classes["ant"] == {"train": 12, "val": 13}
@@ -200,7 +200,7 @@ def test_groups_in_two_parts_are_found(tmp_path: Path) -> None:
         rows.append(f"{path.relative_to(tmp_path)},{path.parent.name},{part},{path.parent.name}{int(path.stem) % 8}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     problems = check(open_dataset.read(tmp_path / "list.csv"), workers=1).problems
-    assert [problem.kind for problem in problems] == ["group-across-parts", "few-images"]
+    assert [problem.kind for problem in problems] == ["group-across-splits", "few-images"]
     assert "ant0: 1 train, 1 val" in {case.note for case in problems[0].findings}
 
 
@@ -396,26 +396,33 @@ def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path
     assert "… 980 more …" in file.getvalue()
 
 
-def test_what_is_not_shown_is_counted_and_said_to_be_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [1, 2])
+def test_what_is_not_shown_is_counted_and_said_to_be_elsewhere(tmp_path: Path, more: int) -> None:
     images(tmp_path, ("ant",), count=1)
-    for number in range(terminal_text.SHOWN_CASES + 1):
+    for number in range(terminal_text.SHOWN_CASES + more):
         (tmp_path / "ant" / f"text{number}.jpg").write_text("this is no image")
     file = io.StringIO()
     terminal_text.show(check(open_dataset.read(tmp_path), workers=1), file)
-    assert "and 1 more: `html` and `json` have all" in file.getvalue()
+    shown = file.getvalue().count("ant/text")
+    if more == 1:  # a single one is shown instead of "and 1 more"
+        assert (shown, "more:" in file.getvalue()) == (terminal_text.SHOWN_CASES + 1, False)
+    else:
+        assert shown == terminal_text.SHOWN_CASES
+        assert "and 2 more: `html` and `json` have all" in file.getvalue()
+
+
+def test_numbers_that_are_sorted_as_text_are_a_note(tmp_path: Path) -> None:
+    images(tmp_path, ("1", "2", "10"), count=1)
+    problems = {problem.kind: problem for problem in check(open_dataset.read(tmp_path), workers=1).problems}
+    assert (problems["text-order"].level, problems["text-order"].findings[0].note) == (
+        "note",
+        "classes are sorted as text: '10' comes before '2'",
+    )
 
 
 def test_every_kind_of_fault_is_planted_somewhere() -> None:
     text = Path(__file__).read_text()
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
-
-
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (65_376_541, "65.4 MB"), (5e15, "5.0 PB")],
-)
-def test_bytes_in_words(size: int, words: str) -> None:
-    assert format_bytes(size) == words
 
 
 def test_a_folder_in_a_list_is_no_image(tmp_path: Path) -> None:

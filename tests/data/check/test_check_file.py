@@ -1,4 +1,4 @@
-"""Files that are examined by several processes."""
+"""Files that are checked by several processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def paths(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_from_any_number_of_processes(paths: list[str], workers: int) -> None:
-    assert list(map_in_processes(sha256, paths, workers=workers, what="hashing")) == list(map(sha256, paths))
+    assert list(map_in_processes(sha256, paths, workers=workers, description="hashing")) == list(map(sha256, paths))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -36,5 +36,5 @@ def test_a_file_that_cannot_be_read_to_its_end_is_named(
     os.mkfifo(paths[0])
     before = multiprocessing.active_children()
     with pytest.raises(JobError, match=r"00\.jpg' could not be read within 0\.01 minutes"):
-        list(map_in_processes(sha256, paths, workers=workers, what="hashing"))
+        list(map_in_processes(sha256, paths, workers=workers, description="hashing"))
     assert multiprocessing.active_children() == before

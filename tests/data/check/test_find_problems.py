@@ -17,4 +17,4 @@ def test_a_file_that_is_named_for_another_format_is_noted(tmp_path: Path, name: 
     noise = np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / name, kind)
     found = inspect_file(str(tmp_path / name))
-    assert list(find_problems._oddities(found)) == [("wrong-suffix", f"is {kind}")]
+    assert list(find_problems._unusual(found)) == [("wrong-suffix", f"is {kind}")]

@@ -18,7 +18,7 @@ from resnets.data.check.near_duplicates import (
     _near,
     find_near_duplicates,
     is_blank,
-    thumbnail,
+    make_thumbnail,
 )
 from resnets.data.datasets.shapes import Settings, draw
 
@@ -52,7 +52,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def thumbnails(images: list[Image.Image]) -> np.ndarray:
-    return np.stack([thumbnail(np.asarray(image.convert("RGB"))) for image in images])
+    return np.stack([make_thumbnail(np.asarray(image.convert("RGB"))) for image in images])
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -83,7 +83,7 @@ def test_nothing_and_one_image_have_no_pairs() -> None:
 def noisy(spread: float, count: int = 800) -> np.ndarray:
     """(count, 16, 16) uint8: some images, each many times with a little noise."""
     generator = np.random.default_rng(0)
-    seeds = np.stack([thumbnail(np.asarray(scene(seed))) for seed in range(40)])
+    seeds = np.stack([make_thumbnail(np.asarray(scene(seed))) for seed in range(40)])
     mixed = seeds[generator.integers(0, 40, count)] + generator.normal(0, spread, (count, 16, 16))
     return mixed.clip(0, 255).astype(np.uint8)
 
@@ -117,7 +117,7 @@ def test_groups_are_what_near_pairs_connect() -> None:
 def test_twenty_thousand_images_are_not_compared_each_with_each() -> None:
     """A table of all pairs would take 400 MB at one byte a pair."""
     generator = np.random.default_rng(0)
-    pool = np.stack([thumbnail(draw(index, Settings(size=32)).pixels) for index in range(300)]).astype(float)
+    pool = np.stack([make_thumbnail(draw(index, Settings(size=32)).pixels) for index in range(300)]).astype(float)
     first, second = generator.integers(0, 300, (2, 20_000))
     share = generator.random((20_000, 1, 1))
     mixed = (pool[first] * share + pool[second] * (1 - share)).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Folders as data: what is a class, what is a part, and what every other arrangement is told."""
+"""Class folders: which folders are classes and splits, and the messages for every other layout."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_folders_that_all_hold_the_same_are_doubted(tmp_path: Path) -> None:
     assert dataset.classes == ("first", "second")
     assert dataset.layout_warnings[0].startswith("'first', 'second' all hold 'ant', 'bee' and are taken as classes")
     files(tmp_path / "mixed", "train/ant/1.png", "train/bee/1.png", "more/1.png")
-    assert "'train' is taken as a class beside 'more'" in read_folder(tmp_path / "mixed").doubts[0]
+    assert "'train' is taken as a class beside 'more'" in read_folder(tmp_path / "mixed").layout_warnings[0]
 
 
 def test_an_image_without_a_suffix_is_one_by_its_content(tmp_path: Path) -> None:
@@ -162,12 +162,29 @@ def test_a_folder_within_a_class_belongs_to_it_and_can_be_a_group(tmp_path: Path
     assert [sample.columns for sample in read_folder(tmp_path).samples] == [{}, {"folder": "monday/am"}, {}]
 
 
-def test_hidden_files_and_litter_are_passed_over_and_others_are_named(tmp_path: Path) -> None:
+def test_hidden_and_system_files_are_passed_over_and_others_are_named(tmp_path: Path) -> None:
     files(tmp_path, "ant/1.png", "ant/._1.png", "ant/.cache/2.png", "ant/Thumbs.db", "ant/2.mov", "bee/1.png")
-    files(tmp_path, "__MACOSX/ant/1.png", ".ipynb_checkpoints/1.png", "bee/@eaDir/1.png", "loose.png")
+    files(tmp_path, "__MACOSX/ant/1.png", "__MACOSX/._1.png", ".git/index", "bee/@eaDir/1.png", "loose.png")
     dataset = read_folder(tmp_path)
     assert len(dataset.samples) == 2
     assert sorted(Path(path).name for path in dataset.unused_paths) == ["2.mov", "loose.png"]
+
+
+def test_hidden_folders_of_images_beside_the_classes_are_named(tmp_path: Path) -> None:
+    files(tmp_path, "ant/1.png", "bee/1.png", ".wasp/1.png", "__MACOSX/1.png")
+    assert read_folder(tmp_path).unused.folders == [str(tmp_path / ".wasp"), str(tmp_path / "__MACOSX")]
+    files(tmp_path / "split", "train/ant/1.png", "train/bee/1.png", "train/.wasp/1.png")
+    assert read_folder(tmp_path / "split").unused.folders == [str(tmp_path / "split" / "train" / ".wasp")]
+    with pytest.raises(UserError, match=r"is empty.*Its hidden folders, '.ant', are not read"):
+        read_folder(files(tmp_path / "hidden", ".ant/1.png"))
+
+
+@pytest.mark.parametrize("name", ["New folder", "new folder (2)", "untitled folder 3", "Neuer Ordner"])
+def test_a_folder_without_a_name_is_doubted(tmp_path: Path, name: str) -> None:
+    files(tmp_path, "ant/1.png", f"{name}/1.png")
+    assert read_folder(tmp_path).layout_warnings == (
+        f"'{name}' is taken as a class, although nobody has named the folder; name it, or move it away",
+    )
 
 
 def test_an_empty_class_folder_is_reported(tmp_path: Path) -> None:
@@ -265,13 +282,13 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
         "from resnets.data.datasets import open_dataset\n"
         "from resnets.errors import UserError\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
-        "print(len(open_dataset.read(sys.argv[1], closed='skip').samples))\n"
+        "print(len(open_dataset.read(sys.argv[1], on_inaccessible='skip').samples))\n"
         "try: open_dataset.read(sys.argv[1])\n"
         "except UserError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)
     shutil.rmtree(place)
-    assert done.stderr == f"not used: the closed folder '{place}/bee/shut'\n"
+    assert done.stderr == f"not used: the inaccessible folder '{place}/bee/shut'\n"
     count, error = done.stdout.splitlines()
     assert count == "2"
     assert error.startswith(f"Cannot look into '{place}/bee/shut': Permission denied.")

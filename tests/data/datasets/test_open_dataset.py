@@ -1,4 +1,4 @@
-"""Every place that data can be read from, and what is said of any other."""
+"""Every location that data can be read from, and the messages for any other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from resnets.data.datasets import open_dataset
-from resnets.data.datasets.dataset import Sample, build_dataset, remap_classes
-from resnets.errors import UserError, format_list, pluralize
+from resnets.data.datasets.dataset import Sample, build_dataset, remap_classes, text_order_note
+from resnets.errors import UserError
 
 
 def data(root: Path) -> Path:
@@ -88,13 +88,29 @@ def test_a_label_that_the_model_does_not_know_is_named(tmp_path: Path) -> None:
         remap_classes(dataset, ("ant", "beet"))
 
 
-def test_unicode_forms_do_not_part_a_model_from_its_data(tmp_path: Path) -> None:
+def test_unicode_forms_do_not_separate_a_model_from_its_data(tmp_path: Path) -> None:
     dataset = build_dataset(tmp_path, [Sample("1.png", "cafe\u0301")])
     assert remap_classes(dataset, ("caf\u00e9", "bar")).samples[0].label == "caf\u00e9"
     assert remap_classes(dataset, ("cafe\u0301", "bar")).samples[0].label == "cafe\u0301"  # as the model calls it
 
 
-def test_words_for_messages() -> None:
-    assert format_list(["a", "b"]) == "'a', 'b'"
-    assert format_list(range(1002), 2) == "'0', '1' and 1,000 more"
-    assert (pluralize(1, "image"), pluralize(2000, "image")) == ("1 image", "2,000 images")
+def test_numbers_that_are_sorted_as_text_are_noted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("1", "2", "10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    assert open_dataset.read(tmp_path).classes == ("1", "10", "2")
+    assert capsys.readouterr().err == "classes are sorted as text: '10' comes before '2'\n"
+
+
+@pytest.mark.parametrize(
+    ("classes", "note"),
+    [
+        (("class 1", "class 10", "class 2"), "'class 10' comes before 'class 2'"),
+        (("0", "1", "2"), ""),
+        (("01", "02", "10"), ""),
+        (("n01440764", "n01443537"), ""),
+        (("1a", "1b", "ant"), ""),
+    ],
+)
+def test_only_numbers_in_another_order_are_noted(classes: tuple[str, ...], note: str) -> None:
+    assert text_order_note(classes).endswith(note) if note else text_order_note(classes) == ""

@@ -84,7 +84,7 @@ def test_spawned_workers_change_nothing(images, monkeypatch):
     # Windows and macOS start workers this way; everything that goes to them must survive the journey.
     monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
     made = torch.utils.data.DataLoader(
-        loader._Varied(images, VARY, 5),
+        loader._AugmentedImages(images, VARY, 5),
         batch_sampler=loader._BatchSampler(BatchPlan(13, 4, seed=5), EpochStep()),
         num_workers=1,
         collate_fn=loader._collate,
@@ -105,7 +105,7 @@ def test_the_loader_leaves_the_random_state_of_the_run_alone(images):
     torch.manual_seed(0)
     before = torch.get_rng_state()
     _some(images, 3, workers=1)
-    list(loader.EvalLoader(images.paths, _loaded, batch=4, workers=0, memory=0))
+    list(loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=0, max_cache_bytes=0))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -140,7 +140,7 @@ def _loaded(path: str) -> torch.Tensor:
 @pytest.mark.parametrize("workers", [0, 1, None])
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_evaluation_gives_every_image_once_and_in_order(images, workers, memory):
-    evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=workers, memory=memory)
+    evaluation = loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=workers, max_cache_bytes=memory)
     for _ in range(2):
         made = list(evaluation)
         assert [first for first, _ in made] == [0, 4, 8, 12]
@@ -149,7 +149,7 @@ def test_evaluation_gives_every_image_once_and_in_order(images, workers, memory)
 
 
 def test_evaluation_decodes_once_when_the_images_fit(images):
-    evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=0, memory=10**9)
+    evaluation = loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=0, max_cache_bytes=10**9)
     list(evaluation)
     for path in images.paths:
         Path(path).unlink()
@@ -157,7 +157,7 @@ def test_evaluation_decodes_once_when_the_images_fit(images):
 
 
 def test_evaluation_that_happens_once_keeps_nothing(images):
-    evaluation = loader.EvalLoader(images.paths, _loaded, batch=4, workers=1, memory=10**9)
+    evaluation = loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=1, max_cache_bytes=10**9)
     assert [first for first, _ in evaluation.iter_uncached()] == [0, 4, 8, 12]
     Path(images.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):

@@ -27,7 +27,7 @@ def lazy(tmp_path: Path) -> ram_cache.LazyImages:
 def test_kept_images_equal_decoded_ones_to_the_bit(lazy):
     kept = ram_cache.CachedImages(lazy)
     assert len(kept) == len(lazy) == 4
-    assert kept.whole is None
+    assert kept.stacked is None
     assert all(np.array_equal(kept[number], lazy[number]) for number in range(4))
 
 
@@ -35,10 +35,10 @@ def test_images_of_one_size_lie_in_one_piece(lazy):
     squares = ram_cache.LazyImages(lazy.paths, lambda path: ram_cache.decode_resized(path, min_side=40)[:40, :40])
     kept = ram_cache.CachedImages(squares, size=(40, 40))
     assert all(np.array_equal(kept[number], squares[number]) for number in range(4))
-    assert kept.whole.shape == (4, 40, 40, 3)
-    assert all(np.shares_memory(kept[number], kept.whole) for number in range(4))
+    assert kept.stacked.shape == (4, 40, 40, 3)
+    assert all(np.shares_memory(kept[number], kept.stacked) for number in range(4))
     assert len(kept) == 4
-    assert len(pickle.dumps(kept)) < 1.5 * kept.whole.nbytes  # for a worker that is spawned
+    assert len(pickle.dumps(kept)) < 1.5 * kept.stacked.nbytes  # for a worker that is spawned
 
 
 def test_images_are_shrunken_to_the_side_that_is_needed(lazy):
@@ -61,9 +61,10 @@ def test_where_images_are_kept_and_why(lazy):
     assert large.mode == "ram"
     assert large.bytes == sum(lazy[number].nbytes for number in range(4))
     assert str(large).endswith("less than 40% of the 1.0 GB of memory that are free)")
+    assert f"the images take {large.bytes / 1000:.1f} kB" in str(large)  # not "0 MB"
     small = ram_cache.decide_cache("auto", lazy, available=large.bytes, advice="make them smaller")
     assert small.mode == "off"
-    assert re.search(r"MB, more than 40% .* that are free; make them smaller\)", str(small))
+    assert re.search(r"kB, more than 40% .* that are free; make them smaller\)", str(small))
 
 
 def test_what_is_asked_for_is_done(lazy):

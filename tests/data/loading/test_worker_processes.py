@@ -1,4 +1,4 @@
-"""Processes that prepare images: stuck, killed, and left behind."""
+"""Worker processes: stuck, killed, and left behind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torch import nn
 from resnets.data.loading import worker_processes
 from resnets.data.loading.epoch_order import BatchPlan
 from resnets.data.loading.loader import train_batches
+from resnets.data.loading.ram_cache import LazyImages
 
-VARY = nn.Identity()
+TRANSFORM = nn.Identity()
 
 
 @pytest.fixture
@@ -40,6 +41,28 @@ def test_a_stuck_worker_ends_with_an_error_and_is_killed(images, monkeypatch):
     assert multiprocessing.active_children() == before
 
 
+def _stuck_at_the_third(path: str) -> np.ndarray:
+    if path == "2.jpg":
+        time.sleep(1e6)
+    return np.zeros((4, 4, 3), np.uint8)
+
+
+def test_a_stuck_worker_names_the_files_of_its_batch(monkeypatch):
+    monkeypatch.setattr(worker_processes, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.02")
+    images = LazyImages([f"{number}.jpg" for number in range(12)], _stuck_at_the_third)
+    plan = BatchPlan(12, 3, seed=5)
+    batches = (batch.indices.tolist() for batch in train_batches(images, plan, TRANSFORM, workers=2))
+    order = plan.epoch_indices(0).tolist()
+    first = order.index(2) // 3 * 3
+    assert [next(batches) for _ in range(first // 3)] == [order[start : start + 3] for start in range(0, first, 3)]
+    with pytest.raises(worker_processes.WorkerError) as caught:
+        next(batches)
+    names = ", ".join(f"'{index}.jpg'" for index in order[first : first + 3])
+    assert str(caught.value).endswith(f"The batch that it works on: {names}.")
+
+
 def test_the_wait_for_a_batch_can_be_ended(images, monkeypatch):
     monkeypatch.setattr(worker_processes, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
@@ -52,7 +75,7 @@ def test_the_wait_for_a_batch_can_be_ended(images, monkeypatch):
 
 
 def test_a_killed_worker_is_one_line(images):
-    batches = train_batches(images, BatchPlan(13, 4, seed=5), VARY, workers=1)
+    batches = train_batches(images, BatchPlan(13, 4, seed=5), TRANSFORM, workers=1)
     before = {process.pid for process in multiprocessing.active_children()}
     next(batches)
     (worker,) = [each for each in multiprocessing.active_children() if each.pid not in before]

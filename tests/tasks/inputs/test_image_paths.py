@@ -125,4 +125,4 @@ def test_a_closed_folder_is_said(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)
     shutil.rmtree(place)
     assert done.stdout == f"['{place}/1.jpg'] {{'{place}/shut': 'Permission denied'}}\n", done.stderr
-    assert f"not used: the closed folder '{place}/shut'" in done.stderr
+    assert f"not used: the inaccessible folder '{place}/shut'" in done.stderr

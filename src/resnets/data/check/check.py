@@ -1,4 +1,4 @@
-"""The data doctor: everything about a data set that spoils a training or its result, found before it starts."""
+"""Check a dataset: find what would spoil a training or its result before it starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich import filesize
 
 from resnets import ranks
 from resnets.data.check import check_file
@@ -28,28 +27,28 @@ SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorte
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found, the worst first."""
+    """The result of a check, the worst problems first."""
 
     root: str
     images: int
     bytes: int
-    classes: Mapping[str, Mapping[str, int]]  # class -> part -> images; the part is "" where nothing was split
+    classes: Mapping[str, Mapping[str, int]]  # class -> split -> images; the split is "" if nothing was split
     problems: tuple[Problem, ...]
     formats: Mapping[str, int]
-    modes: Mapping[str, int]  # Pillow's names
-    sides: Mapping[str, int]  # how many images have a shorter side in this range of pixels
+    modes: Mapping[str, int]  # by Pillow's names
+    sides: Mapping[str, int]  # images by the range of their shorter side in pixels
     sizes: Mapping[str, tuple[int, int]]  # smallest, median and largest width and height, each by itself
 
     @property
     def serious(self) -> bool:
-        """Whether a training would fail, or its result would be wrong."""
+        """Whether training would fail, or its result would be wrong."""
         return self.count("error") > 0
 
     @property
     def verdict(self) -> str:
         """The result in a sentence."""
         if self.serious:
-            return f"{pluralize(self.count('error'), 'kind')} of fault here would spoil a training or its result."
+            return f"{pluralize(self.count('error'), 'kind')} of problem here would spoil a training or its result."
         return "Fit for training; have a look at the warnings." if self.count("warning") else "Fit for training."
 
     def count(self, level: str) -> int:
@@ -57,62 +56,57 @@ class CheckReport:
         return sum(problem.level == level for problem in self.problems)
 
     def to_dict(self) -> dict[str, object]:
-        """Everything, fit for JSON."""
+        """Everything, as values for JSON."""
         problems = [{**vars(each), "findings": [case._asdict() for case in each.findings]} for each in self.problems]
         return {"serious": self.serious, "verdict": self.verdict, **vars(self), "problems": problems}
 
     def to_json(self) -> str:
-        """The same as text in ASCII, which every stream can print; other letters and bytes that are no text are escapes."""
+        """The same as ASCII text, which every stream can print; other characters are escaped."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 def check(dataset: Dataset, *, workers: int | None = None) -> CheckReport:
-    """Read and decode every image, in parallel, and look at the data set as a whole.
+    """Read and decode every image, in parallel, and check the dataset as a whole.
 
     Args:
-        workers: number of processes; all processors by default.
+        workers: number of processes; one per CPU by default.
     """
     paths = [sample.path for sample in dataset.samples]
     workers = ranks.cpus_per_rank() if workers is None else workers
-    found = list(check_file.map_in_processes(check_file.inspect_file, paths, workers=workers, what="checking"))
-    readable = [each for each in found if each.info and not each.error]
+    results = list(check_file.map_in_processes(check_file.inspect_file, paths, workers=workers, description="checking"))
+    readable = [result for result in results if result.info and not result.error]
     return CheckReport(
         root=str(dataset.root),
-        images=len(found),
-        bytes=sum(each.bytes for each in found),
+        images=len(results),
+        bytes=sum(result.bytes for result in results),
         classes=_classes(dataset),
-        problems=find_problems(dataset, found),
-        formats=_counted(each.info.format for each in readable if each.info),
-        modes=_counted(each.info.mode for each in readable if each.info),
+        problems=find_problems(dataset, results),
+        formats=_count(result.info.format for result in readable if result.info),
+        modes=_count(result.info.mode for result in readable if result.info),
         sides=_sides(readable),
         sizes=_sizes(readable),
     )
 
 
 def verify_images(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | None]]:
-    """The SHA-256 of each image, and why it cannot be read: the part of `check` that training does by itself.
+    """The SHA-256 of each image, and the error if it cannot be read: what training checks before it starts.
 
-    Every image is decoded once, by threads: 0.7 ms of processor time for a JPEG of 320x240 pixels.
+    Every image is decoded once, by threads: 0.7 ms of CPU time for a JPEG of 320x240 pixels.
     """
-    made = ordered_map(check_file.verify_image, (sample.path for sample in samples), workers=None, ahead=64)
-    return list(progress_bar(made, description="looking", total=len(samples), unit="images"))
-
-
-def format_bytes(size: int) -> str:
-    """`65.4 MB`: bytes in the largest unit, of 1000, that gives a number above 1."""
-    return filesize.decimal(size)
+    results = ordered_map(check_file.verify_image, (sample.path for sample in samples), workers=None, ahead=64)
+    return list(progress_bar(results, description="checking", total=len(samples), unit="images"))
 
 
 def _classes(dataset: Dataset) -> dict[str, dict[str, int]]:
     counts = Counter((sample.label, sample.split or "") for sample in dataset.samples)
-    parts = [part for part in ("", *SPLITS) if any(split == part for _, split in counts)]
+    splits = [split for split in ("", *SPLITS) if any(split == other for _, other in counts)]
     return {
-        name: {part: counts[name, part] for part in parts}
+        name: {split: counts[name, split] for split in splits}
         for name in sorted({*dataset.classes, *dataset.empty_classes})
     }
 
 
-def _counted(values: Iterable[str]) -> dict[str, int]:
+def _count(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 

@@ -1,4 +1,4 @@
-"""What one file turns out to be when it is read: its header, its content, and whether it can be decoded at all."""
+"""Check image files: read a file once, hash it, and find out whether it can be decoded; in parallel processes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from resnets.progress import progress_bar
 
 Result = TypeVar("Result")
 
-VERIFY_SIDE = 64  # a JPEG is read to its end at any scale, and a small one is made faster
-CHUNK = 16  # images that a process takes at a time
-AHEAD = 4  # chunks for each process that wait for the one before them
+VERIFY_SIDE = 64  # a JPEG is read to its end at any scale, and decoded faster at a small one
+CHUNK = 16  # images for a process at a time
+AHEAD = 4  # chunks for each process that are requested before the result of the first of them
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What was found in a file; `info` and `thumbnail` are None when the image cannot be read, `error` says why."""
+    """What was found in a file; `info` and `thumbnail` are None if the image cannot be read, and `error` says why."""
 
     path: str
     bytes: int
@@ -42,10 +42,10 @@ class FileResult:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, as it is meant to be seen."""
+        """(width, height) in pixels, after the orientation is applied."""
         assert self.info
-        turned = self.info.orientation >= 5
-        return (self.info.height, self.info.width) if turned else (self.info.width, self.info.height)
+        transposed = self.info.orientation >= 5
+        return (self.info.height, self.info.width) if transposed else (self.info.width, self.info.height)
 
 
 def inspect_file(path: str) -> FileResult:
@@ -62,17 +62,17 @@ def inspect_file(path: str) -> FileResult:
     info = None
     try:
         info = inspect(content, name=path)
-        # The whole file is read at any scale, so that damage shows; a small one is decoded faster.
-        thumbnail = near_duplicates.thumbnail(decode(content, name=path, min_side=4 * near_duplicates.SIDE))
+        # The whole file is read at any scale, so that damage is noticed; a small one is decoded faster.
+        thumbnail = near_duplicates.make_thumbnail(decode(content, name=path, min_side=4 * near_duplicates.SIDE))
     except DecodeError as error:
         return FileResult(path, len(content), digest, info, error=error)
     return FileResult(path, len(content), digest, info, thumbnail)
 
 
 def verify_image(path: str) -> tuple[str, DecodeError | None]:
-    """The SHA-256 of a file (empty where it cannot be read), and why it is no image that can be trained on.
+    """The SHA-256 of a file (empty if it cannot be read), and the error if training cannot use the image.
 
-    It is decoded to its end, as training and evaluation decode it: what passes here fails nowhere later.
+    It is decoded to its end, as in training and evaluation, so that an image without an error here has none later.
     """
     try:
         with open_image_file(path) as file:
@@ -90,32 +90,31 @@ def verify_image(path: str) -> tuple[str, DecodeError | None]:
 
 
 def map_in_processes(
-    work: Callable[[str], Result], paths: Sequence[str], *, workers: int, what: str
+    function: Callable[[str], Result], paths: Sequence[str], *, workers: int, description: str
 ) -> Iterator[Result]:
-    """The result of `work` for every path, in order, computed by so many processes; progress is shown.
+    """The result of `function` for every path, in order, computed by `workers` processes, with a progress bar.
 
     Raises:
-        JobError: a process was killed, most likely because memory ran out; or a file cannot be read to its end after the
-            patience of this process, and is named.
+        JobError: a process was killed, most likely because memory ran out; or a file cannot be read within
+            RESNETS_TIMEOUT_MINUTES, and is named.
     """
-    shown = {"description": what, "total": len(paths), "unit": "images"}
+    bar: dict[str, Any] = {"description": description, "total": len(paths), "unit": "images"}
     if workers <= 1 or len(paths) <= 2 * CHUNK:
-        yield from progress_bar(ordered_map(work, paths, workers=0, ahead=0), **shown)  # type: ignore[arg-type]
+        yield from progress_bar(ordered_map(function, paths, workers=0, ahead=0), **bar)
         return
-    places = RawArray("q", -(-len(paths) // CHUNK))
-    pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(places,))
-    chunks = (_Chunk(pool, work, paths, places, number) for number in range(len(places)))
-    results = ordered_map(
-        _Chunk.results, chunks, workers=1, ahead=AHEAD * workers
-    )  # one thread waits for the processes
-    whole = False
+    num_done = RawArray("q", -(-len(paths) // CHUNK))
+    pool = ProcessPoolExecutor(workers, initializer=_init_worker, initargs=(num_done,))
+    chunks = (_Chunk(pool, function, paths, num_done, index) for index in range(len(num_done)))
+    # One thread waits for the processes.
+    results = ordered_map(_Chunk.results, chunks, workers=1, ahead=AHEAD * workers)
+    finished = False
     try:
-        yield from progress_bar(chain.from_iterable(results), **shown)  # type: ignore[arg-type]
-        whole = True
+        yield from progress_bar(chain.from_iterable(results), **bar)
+        finished = True
     except BrokenProcessPool as error:
         raise JobError("A process that reads images was killed; memory may be short. Use `workers=1`.") from error
     finally:
-        if not whole:  # they only read, and one may be stuck in it
+        if not finished:  # the processes only read, and one may hang in it
             for process in list((pool._processes or {}).values()):
                 process.kill()
             results.close()
@@ -123,35 +122,35 @@ def map_in_processes(
 
 
 class _Chunk:
-    """Paths that a process works through; `path` is the one that it is at."""
+    """Paths that a process works through; `path` is the current one."""
 
     def __init__(
-        self, pool: Executor, work: Callable[[str], Result], paths: Sequence[str], places: Any, number: int
+        self, pool: Executor, function: Callable[[str], Result], paths: Sequence[str], num_done: Any, index: int
     ) -> None:
-        self.paths, self.places, self.number = paths[number * CHUNK : (number + 1) * CHUNK], places, number
-        self.future = pool.submit(_worked, work, self.paths, number)
+        self.paths, self.num_done, self.index = paths[index * CHUNK : (index + 1) * CHUNK], num_done, index
+        self.future = pool.submit(_map_chunk, function, self.paths, index)
 
     @property
     def path(self) -> str:
-        return self.paths[min(self.places[self.number], len(self.paths) - 1)]
+        return self.paths[min(self.num_done[self.index], len(self.paths) - 1)]
 
     def results(self) -> list[Any]:
         return self.future.result()
 
 
-_places: Any = None  # in a process of the pool: how many paths of each chunk are done
+_num_done: Any = None  # in a process of the pool: the number of paths of each chunk that are done
 
 
-def _worked(work: Callable[[str], Result], paths: Sequence[str], number: int) -> list[Result]:
-    made = []
+def _map_chunk(function: Callable[[str], Result], paths: Sequence[str], index: int) -> list[Result]:
+    results = []
     for path in paths:
-        made.append(work(path))
-        _places[number] += 1
-    return made
+        results.append(function(path))
+        _num_done[index] += 1
+    return results
 
 
-def _start(places: Any) -> None:
-    global _places
-    _places = places
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
+def _init_worker(num_done: Any) -> None:
+    global _num_done
+    _num_done = num_done
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process group; the main process ends its workers
     ranks.ignore_pillow_warnings()

@@ -1,4 +1,4 @@
-"""Finds the cases of every kind of fault, from the data set and from what its files turned out to be."""
+"""Find the problems of a dataset, from its samples and from what was found in its files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnets.data.check import near_duplicates
 from resnets.data.check.check_file import FileResult
+from resnets.data.check.exact_duplicates import find_exact_duplicates
 from resnets.data.check.problem_kinds import (
     FEW,
     IMBALANCE,
@@ -21,52 +22,57 @@ from resnets.data.check.problem_kinds import (
     TINY_SIDE,
     Finding,
     Problem,
-    problem,
+    make_problem,
 )
-from resnets.data.datasets.dataset import Dataset, Sample
+from resnets.data.datasets.dataset import Dataset, Sample, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
 
 Pair = tuple[Sample, FileResult]
-Cases = dict[str, list[Finding]]
+Findings = dict[str, list[Finding]]  # by the kind of problem
 
 
-def find_problems(dataset: Dataset, found: Sequence[FileResult]) -> tuple[Problem, ...]:
-    """The problems of a data set, the worst first. `found` are the files of its samples, in order."""
-    pairs = list(zip(dataset.samples, found, strict=True))
-    cases: Cases = {kind: [] for kind in KINDS}
-    for each in found:
-        if each.error:
-            cases[each.error.kind].append(Finding((each.path,), each.error.reason))
+def find_problems(dataset: Dataset, results: Sequence[FileResult]) -> tuple[Problem, ...]:
+    """The problems of a dataset, the worst first.
+
+    Args:
+        results: of the files of its samples, in order.
+    """
+    pairs = list(zip(dataset.samples, results, strict=True))
+    findings: Findings = {kind: [] for kind in KINDS}
+    for result in results:
+        if result.error:
+            findings[result.error.kind].append(Finding((result.path,), result.error.reason))
         else:
-            for kind, note in _oddities(each):
-                cases[kind].append(Finding((each.path,), note))
-    cases |= _of_classes(dataset) | _of_counts(dataset) | _of_copies(pairs) | _of_near_copies(pairs)
-    cases["gray"] = _gray_among_colored(found)
-    cases["group-across-parts"] = _torn_groups(dataset)
+            for kind, note in _unusual(result):
+                findings[kind].append(Finding((result.path,), note))
+    findings |= _class_findings(dataset) | _count_findings(dataset)
+    findings |= _exact_duplicate_findings(pairs) | _near_duplicate_findings(pairs)
+    findings["gray"] = _gray_among_colored(results)
+    findings["group-across-splits"] = _divided_groups(dataset)
     unused = dataset.unused
-    cases["closed"] = [Finding((path,), reason) for path, reason in unused.inaccessible.items()]
-    cases["ignored"] = [Finding((path,)) for path in (*unused.folders, *unused.files)]
-    cases["doubtful-layout"] = [Finding(note=doubt) for doubt in dataset.layout_warnings]
-    problems = [problem(kind, findings) for kind, findings in cases.items() if findings]
-    return tuple(sorted(problems, key=lambda each: LEVELS.index(each.level)))
+    findings["inaccessible"] = [Finding((path,), reason) for path, reason in unused.inaccessible.items()]
+    findings["unused"] = [Finding((path,)) for path in (*unused.folders, *unused.files)]
+    findings["ambiguous-layout"] = [Finding(note=warning) for warning in dataset.layout_warnings]
+    problems = [make_problem(kind, found) for kind, found in findings.items() if found]
+    return tuple(sorted(problems, key=lambda problem: LEVELS.index(problem.level)))
 
 
-def _oddities(found: FileResult) -> Iterator[tuple[str, str]]:
-    """(kind, note) for all that is unusual in an image that can be read."""
-    assert found.info is not None
-    assert found.thumbnail is not None
-    mode, (width, height) = found.info.mode, found.size
+def _unusual(result: FileResult) -> Iterator[tuple[str, str]]:
+    """(kind, note) for everything unusual in an image that can be read."""
+    assert result.info is not None
+    assert result.thumbnail is not None
+    mode, (width, height) = result.info.mode, result.size
     size = f"{width}x{height}"
-    if near_duplicates.is_blank(found.thumbnail[None])[0]:
+    if near_duplicates.is_blank(result.thumbnail[None])[0]:
         yield "blank", size
     if min(width, height) < TINY_SIDE:
         yield "tiny", size
     if max(width, height) >= LONG_ASPECT * min(width, height):
         yield "long", size
-    if found.info.frames > 1:
-        yield "animated", f"{found.info.frames} frames"
-    if (named := _named_format(found.path)) and _plain(named) != _plain(found.info.format):
-        yield "wrong-suffix", f"is {_plain(found.info.format)}"
+    if result.info.frames > 1:
+        yield "animated", f"{result.info.frames} frames"
+    if (expected := _format_of_suffix(result.path)) and _base_format(expected) != _base_format(result.info.format):
+        yield "wrong-suffix", f"is {_base_format(result.info.format)}"
     if mode == "CMYK":
         yield "cmyk", ""
     if mode.startswith("I"):
@@ -75,59 +81,64 @@ def _oddities(found: FileResult) -> Iterator[tuple[str, str]]:
         yield "alpha", mode
     if mode in ("P", "1"):
         yield "palette", mode
-    if found.info.orientation > 1:
-        yield "rotated", f"orientation {found.info.orientation}"
+    if result.info.orientation > 1:
+        yield "rotated", f"orientation {result.info.orientation}"
 
 
-def _plain(kind: str) -> str:
-    return {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)  # phones write several JPEGs into one file and call it .jpg
+def _base_format(name: str) -> str:
+    # Phones write several JPEGs into one file (MPO) and call it .jpg.
+    return {"MPO": "JPEG", "DIB": "BMP"}.get(name, name)
 
 
-def _named_format(path: str) -> str | None:
+def _format_of_suffix(path: str) -> str | None:
     suffix = Path(path).suffix.lower()
-    # Pillow knows these only once their library was needed.
+    # Pillow knows the suffixes of HEIC only after pi-heif was imported.
     return "HEIF" if suffix in HEIC_SUFFIXES else Image.registered_extensions().get(suffix)
 
 
-def _gray_among_colored(found: Sequence[FileResult]) -> list[Finding]:
-    modes = {each.path: each.info.mode for each in found if each.info and not each.error}
+def _gray_among_colored(results: Sequence[FileResult]) -> list[Finding]:
+    modes = {result.path: result.info.mode for result in results if result.info and not result.error}
     gray = [path for path, mode in modes.items() if mode in ("L", "LA", "1") or mode.startswith("I")]
     return [Finding((path,)) for path in gray] if len(gray) < len(modes) else []
 
 
-def _of_classes(dataset: Dataset) -> Cases:
-    labels = {part: {str(sample.label) for sample in dataset.subset(part)} for part in dataset.splits}
+def _class_findings(dataset: Dataset) -> Findings:
+    labels = {split: {str(sample.label) for sample in dataset.subset(split)} for split in dataset.splits}
     train = labels.get("train")
-    unknown = [f"{name} (in {part})" for part in labels for name in sorted(labels[part] - (train or labels[part]))]
-    absent = [f"{name} (not in {part})" for part in labels for name in sorted((train or labels[part]) - labels[part])]
-    names_by_form: dict[str, list[str]] = defaultdict(list)
+    unknown = [f"{name} (in {split})" for split in labels for name in sorted(labels[split] - (train or labels[split]))]
+    absent = [
+        f"{name} (not in {split})" for split in labels for name in sorted((train or labels[split]) - labels[split])
+    ]
+    similar: dict[str, list[str]] = defaultdict(list)
     for name in sorted({*dataset.classes, *dataset.empty_classes}):
         folded = unicodedata.normalize("NFKC", name).casefold()
-        names_by_form["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
+        similar["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
+    order = text_order_note(dataset.classes)
     return {
         "empty-class": [Finding(note=name) for name in dataset.empty_classes],
         "single-class": [Finding(note=name) for name in dataset.classes] if len(dataset.classes) == 1 else [],
         "unknown-class": [Finding(note=note) for note in unknown],
         "absent-class": [Finding(note=note) for note in absent],
-        "alike-class-names": [Finding(note=_equal(names)) for names in names_by_form.values() if len(names) > 1],
+        "similar-class-names": [Finding(note=_equation(names)) for names in similar.values() if len(names) > 1],
         "unicode-forms": [
-            Finding(note=_equal([ascii(name)[1:-1] for name in names])) for names in dataset.unicode_variants
+            Finding(note=_equation([ascii(name)[1:-1] for name in names])) for names in dataset.unicode_variants
         ],
+        "text-order": [Finding(note=order)] if order else [],
     }
 
 
-def _said(words: Iterable[str | None]) -> str:
+def _count_by_value(values: Iterable[str | None]) -> str:
     """`2 train, 1 val`."""
-    return ", ".join(f"{count} {word or 'no part'}" for word, count in sorted(Counter(words).items(), key=str))
+    return ", ".join(f"{count} {value or 'no split'}" for value, count in sorted(Counter(values).items(), key=str))
 
 
-def _equal(names: Sequence[str]) -> str:
+def _equation(names: Sequence[str]) -> str:
     return " = ".join(f"'{name}'" for name in names)
 
 
-def _of_counts(dataset: Dataset) -> Cases:
-    learned = [sample for sample in dataset.samples if sample.split in (None, "train")]
-    counts = Counter(str(sample.label) for sample in learned).most_common()
+def _count_findings(dataset: Dataset) -> Findings:
+    train = [sample for sample in dataset.samples if sample.split in (None, "train")]
+    counts = Counter(str(sample.label) for sample in train).most_common()
     few = [Finding(note=f"{name}: {count}") for name, count in reversed(counts) if count < FEW]
     if not counts or counts[0][1] < IMBALANCE * counts[-1][1]:
         return {"few-images": few, "imbalance": []}
@@ -135,47 +146,47 @@ def _of_counts(dataset: Dataset) -> Cases:
     return {"few-images": few, "imbalance": [Finding(note=f"{most}: {high:,}, but {least}: {low:,}")]}
 
 
-def _torn_groups(dataset: Dataset) -> list[Finding]:
+def _divided_groups(dataset: Dataset) -> list[Finding]:
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
         if sample.group is not None:
             groups[sample.group].append(sample)
-    torn = {name: members for name, members in groups.items() if len({member.split for member in members}) > 1}
+    divided = {name: members for name, members in groups.items() if len({member.split for member in members}) > 1}
     return [
-        Finding(tuple(member.path for member in members), f"{name}: {_said(member.split for member in members)}")
-        for name, members in torn.items()
+        Finding(tuple(member.path for member in members), f"{name}: {_count_by_value(each.split for each in members)}")
+        for name, members in divided.items()
     ]
 
 
-def _of_copies(pairs: Sequence[Pair]) -> Cases:
-    groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        if pair[1].bytes:
-            groups[pair[1].sha256].append(pair)
-    return _by_harm("copies", [group for group in groups.values() if len(group) > 1])
+def _exact_duplicate_findings(pairs: Sequence[Pair]) -> Findings:
+    groups = find_exact_duplicates(result.sha256 if result.bytes else None for _, result in pairs)
+    return _duplicate_findings("duplicates", [[pairs[index] for index in group] for group in groups])
 
 
-def _of_near_copies(pairs: Sequence[Pair]) -> Cases:
-    unlike: dict[str, Pair] = {}  # one of each set of exact copies
+def _near_duplicate_findings(pairs: Sequence[Pair]) -> Findings:
+    distinct: dict[str, Pair] = {}  # one of each set of exact duplicates
     for pair in pairs:
         if pair[1].thumbnail is not None:
-            unlike.setdefault(pair[1].sha256, pair)
-    chosen = list(unlike.values())
-    thumbnails = np.array([found.thumbnail for _, found in chosen], dtype=np.uint8)
-    groups = near_duplicates.find_near_duplicates(thumbnails.reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE))
-    return _by_harm("near-copies", [[chosen[number] for number in group] for group in groups])
+            distinct.setdefault(pair[1].sha256, pair)
+    chosen = list(distinct.values())
+    thumbnails = np.array([result.thumbnail for _, result in chosen], dtype=np.uint8)
+    thumbnails = thumbnails.reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
+    groups = near_duplicates.find_near_duplicates(thumbnails)
+    return _duplicate_findings("near-duplicates", [[chosen[index] for index in group] for group in groups])
 
 
-def _by_harm(kind: str, groups: Sequence[Sequence[Pair]]) -> Cases:
-    """Copies under two labels, copies in two parts, and those that do no such harm."""
-    cases: Cases = {f"{kind}-under-two-labels": [], f"{kind}-across-parts": [], kind: []}
+def _duplicate_findings(kind: str, groups: Sequence[Sequence[Pair]]) -> Findings:
+    """Duplicates under two labels, duplicates in two splits, and those that do no such harm."""
+    findings: Findings = {f"{kind}-under-two-labels": [], f"{kind}-across-splits": [], kind: []}
     for group in groups:
         paths = tuple(sample.path for sample, _ in group)
-        labels, parts = {sample.label for sample, _ in group}, {sample.split for sample, _ in group}
+        labels, splits = {sample.label for sample, _ in group}, {sample.split for sample, _ in group}
         if len(labels) > 1:
-            cases[f"{kind}-under-two-labels"].append(Finding(paths, _said(sample.label for sample, _ in group)))
-        if len(parts) > 1:
-            cases[f"{kind}-across-parts"].append(Finding(paths, _said(sample.split for sample, _ in group)))
-        if len(labels) == len(parts) == 1:
-            cases[kind].append(Finding(paths))
-    return cases
+            note = _count_by_value(sample.label for sample, _ in group)
+            findings[f"{kind}-under-two-labels"].append(Finding(paths, note))
+        if len(splits) > 1:
+            note = _count_by_value(sample.split for sample, _ in group)
+            findings[f"{kind}-across-splits"].append(Finding(paths, note))
+        if len(labels) == len(splits) == 1:
+            findings[kind].append(Finding(paths))
+    return findings

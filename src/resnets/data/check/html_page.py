@@ -1,4 +1,4 @@
-"""The result of a check as one offline page, with the images that it is about."""
+"""Write the result of a check as one offline HTML page, with thumbnails of the images in question."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from resnets.atomic_write import write_bytes
-from resnets.data.check.check import CheckReport, format_bytes
+from resnets.data.check.check import CheckReport
 from resnets.data.check.problem_kinds import LEVELS, Finding, Problem
 from resnets.data.datasets.dataset import relative_path
 from resnets.data.image.decode import DecodeError, decode
+from resnets.errors import format_bytes, num_shown
 
-SHOWN_CASES = 24  # of a kind of problem; the rest is counted, and stands in the JSON
-SHOWN_COPIES = 8  # of one image
+SHOWN_CASES = 24  # of a kind of problem; the others are counted, and are in the JSON
+SHOWN_DUPLICATES = 8  # of one image
 SHOWN_LINES = 200  # of findings without an image
 SIDE = 144  # pixels of a thumbnail
 JPEG_QUALITY = 80
@@ -36,24 +37,24 @@ class Case(NamedTuple):
     note: str
 
     @property
-    def seen(self) -> bool:
-        """Whether there is anything to show; a file that cannot be read is only named."""
+    def has_image(self) -> bool:
+        """Whether there is an image to show; a file that cannot be read is only named."""
         return any(tile.image for tile in self.tiles)
 
 
 def write(path: str | Path, report: CheckReport) -> None:
     """Write the page. It is one file, shows thumbnails of the images in question, and loads nothing from anywhere."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.finalize = _shown
+    environment.finalize = _visible
     environment.filters["count"] = lambda number: f"{number:,}"
-    parts = list(next(iter(report.classes.values()), {}))
+    splits = list(next(iter(report.classes.values()), {}))
     largest = max((sum(counts.values()) for counts in report.classes.values()), default=0)
     text = environment.from_string(TEMPLATE).render(
         report=report,
         size=format_bytes(report.bytes),
         levels=[(level, [each for each in report.problems if each.level == level]) for level in LEVELS],
         cases=functools.partial(_cases, report.root),
-        parts=[part or "images" for part in parts],
+        splits=[split or "images" for split in splits],
         largest=max(largest, 1),
         histograms=[("Shorter side, pixels", report.sides), ("Format", report.formats), ("Mode", report.modes)],
         css=CSS,
@@ -62,14 +63,17 @@ def write(path: str | Path, report: CheckReport) -> None:
 
 
 def _cases(root: str, problem: Problem) -> list[Case]:
-    cases = [_case(root, finding) for finding in problem.findings[:SHOWN_CASES]]
-    if any(case.seen for case in cases):
+    shown = num_shown(len(problem.findings), SHOWN_CASES)
+    cases = [_case(root, finding) for finding in problem.findings[:shown]]
+    if any(case.has_image for case in cases):
         return cases
-    return cases + [_case(root, finding) for finding in problem.findings[SHOWN_CASES:SHOWN_LINES]]
+    lines = num_shown(len(problem.findings), SHOWN_LINES)
+    return cases + [_case(root, finding) for finding in problem.findings[shown:lines]]
 
 
 def _case(root: str, finding: Finding) -> Case:
-    tiles = [Tile(relative_path(root, path), _thumbnail(path)) for path in finding.paths[:SHOWN_COPIES]]
+    shown = num_shown(len(finding.paths), SHOWN_DUPLICATES)
+    tiles = [Tile(relative_path(root, path), _thumbnail(path)) for path in finding.paths[:shown]]
     return Case(tiles, len(finding.paths) - len(tiles), finding.note)
 
 
@@ -85,14 +89,14 @@ def _thumbnail(path: str) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _shown(value: object) -> object:
-    """Control characters in names, which could turn the text around, are shown as codes."""
+def _visible(value: object) -> object:
+    """Control characters in names, which could reverse the text, are shown as codes."""
     if type(value) is not str:
         return value
-    return "".join(each if unicodedata.category(each) not in ("Cc", "Cf") else f"\\u{ord(each):04x}" for each in value)
+    return "".join(char if unicodedata.category(char) not in ("Cc", "Cf") else f"\\u{ord(char):04x}" for char in value)
 
 
-# The colors of the run's report, so that the two look alike.
+# The colors of the report of a run.
 CSS = """
 :root { color-scheme: light dark; --paper: #fff; --card: #f6f8fa; --ink: #1f2328; --quiet: #59636e; --rule: #d8dee4;
   --error: #cc3311; --warning: #b35900; --note: #0077bb; --bar: #0077bb; }
@@ -174,19 +178,19 @@ TEMPLATE = """
 {% for level, problems in levels %}{% for problem in problems %}
 <a class="{{ level }}" href="#{{ problem.kind }}">{{ problem.findings|length|count }} {{ problem.title }}</a>
 {% endfor %}{% endfor %}
-<a class="all" href="#all">What there is</a>
+<a class="all" href="#all">Summary</a>
 </nav>
 </header>
 <main>
 {% for level, problems in levels if problems %}
 <section>
-<h2>{{ {"error": "What would spoil it", "warning": "What to look at", "note": "Good to know"}[level] }}</h2>
+<h2>{{ {"error": "Errors that spoil training or its result", "warning": "Warnings", "note": "Notes"}[level] }}</h2>
 {% for problem in problems %}
 {% set shown = cases(problem) %}
 <article class="problem {{ level }}" id="{{ problem.kind }}">
 <h3><span class="number">{{ problem.findings|length|count }}</span> {{ problem.title }}</h3>
 <p class="quiet">{{ problem.advice }}</p>
-{% if shown|selectattr("seen")|list %}
+{% if shown|selectattr("has_image")|list %}
 <div class="cases">
 {% for case in shown %}
 <div class="case{% if case.tiles|length > 1 %} several{% endif %}">
@@ -220,10 +224,10 @@ TEMPLATE = """
 </section>
 {% endfor %}
 <section id="all">
-<h2>What there is</h2>
+<h2>Summary</h2>
 <div class="tables">
 <div class="scroll"><table>
-<thead><tr><th>class</th>{% for part in parts %}<th class="number">{{ part }}</th>{% endfor %}<th></th></tr></thead>
+<thead><tr><th>class</th>{% for split in splits %}<th class="number">{{ split }}</th>{% endfor %}<th></th></tr></thead>
 <tbody>
 {% for name, counts in report.classes.items() %}
 <tr><td><bdi>{{ name }}</bdi></td>{% for number in counts.values() %}<td class="number">{{ number|count }}</td>

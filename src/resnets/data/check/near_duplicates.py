@@ -1,4 +1,4 @@
-"""Images that look the same although their bytes differ: saved again, resized, recolored, or taken a moment later."""
+"""Find near duplicates: images that look the same although their bytes differ (saved again, resized, recolored)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-SIDE = 16  # of the gray thumbnail that an image is compared by
+SIDE = 16  # of the gray thumbnails that are compared
 BITS = 112
-# Chosen on flower_photos and CIFAR-10, whose pairs within these limits are near copies to the eye with few exceptions.
+# Chosen on flower_photos and CIFAR-10: nearly all pairs within these limits look like near duplicates.
 DISTANCE = 10  # of the 112 bits may differ, at most
 CORRELATION = 0.975  # of the two thumbnails, at least
 BLANK = 2  # gray levels between the darkest and the brightest cell of an image of one color, at most
 BLOCK = 1024
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
+def make_thumbnail(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (16, 16) uint8: the mean lightness of 256 cells, whatever the shape of the image."""
     gray = Image.fromarray(image).convert("L")
     return np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def is_blank(thumbnails: np.ndarray) -> np.ndarray:
-    """(N, 16, 16) uint8 -> (N,) bool: whether an image is of a single color."""
+    """(N, 16, 16) uint8 -> (N,) bool: whether an image has a single color."""
     cells = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
     return cells.max(axis=1, initial=0).astype(int) - cells.min(axis=1, initial=255) <= BLANK
 
@@ -38,24 +38,24 @@ def find_near_duplicates(thumbnails: np.ndarray) -> list[list[int]]:
     distance are found without comparing all pairs: two codes that differ in 10 bits agree in one of 11 bands.
     Images of a single color are never joined.
     """
-    numbers = np.flatnonzero(~is_blank(thumbnails))
-    if not len(numbers):
+    indices = np.flatnonzero(~is_blank(thumbnails))
+    if not len(indices):
         return []
-    cells = thumbnails[numbers].reshape(len(numbers), SIDE * SIDE).astype(np.float32)
+    cells = thumbnails[indices].reshape(len(indices), SIDE * SIDE).astype(np.float32)
     cells -= cells.mean(axis=1, keepdims=True)
     cells /= np.linalg.norm(cells, axis=1, keepdims=True)
-    bits = _bits(thumbnails[numbers])
+    bits = _bits(thumbnails[indices])
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for first, second in _near(bits):
         same = np.einsum("ij,ij->i", cells[first], cells[second]) >= CORRELATION
         firsts.append(first[same])
         seconds.append(second[same])
     joined = (np.concatenate(firsts), np.concatenate(seconds))
-    pairs = coo_array((np.ones(len(joined[0]), bool), joined), shape=(len(numbers), len(numbers)))
+    pairs = coo_array((np.ones(len(joined[0]), bool), joined), shape=(len(indices), len(indices)))
     _, group = connected_components(pairs, directed=False)
     ordered = np.argsort(group, kind="stable")
     ends = np.flatnonzero(np.diff(group[ordered])) + 1
-    groups = [numbers[members].tolist() for members in np.split(ordered, ends) if len(members) > 1]
+    groups = [indices[members].tolist() for members in np.split(ordered, ends) if len(members) > 1]
     return sorted(groups)
 
 
@@ -68,30 +68,30 @@ def _bits(thumbnails: np.ndarray) -> np.ndarray:
 
 def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs (first, second) of rows that differ in at most DISTANCE bits; a pair may come more than once."""
-    codes, owner, which = np.unique(np.packbits(bits, axis=1), axis=0, return_index=True, return_inverse=True)
-    # Frames of a still video share one code; each is compared with the first of them only.
-    rest = np.flatnonzero(owner[which.reshape(-1)] != np.arange(len(bits)))
-    yield owner[which.reshape(-1)[rest]], rest
+    codes, first_rows, which = np.unique(np.packbits(bits, axis=1), axis=0, return_index=True, return_inverse=True)
+    # Frames of a still video have one code; each is compared with the first of them only.
+    rest = np.flatnonzero(first_rows[which.reshape(-1)] != np.arange(len(bits)))
+    yield first_rows[which.reshape(-1)[rest]], rest
     words = np.zeros((len(codes), 16), dtype=np.uint8)
     words[:, : codes.shape[1]] = codes
     words = words.view(np.uint64)
-    for band in _bands(bits[owner]):
+    for band in _bands(bits[first_rows]):
         ordered = np.argsort(band, kind="stable")
         ends = np.flatnonzero(np.diff(band[ordered], append=band.max() + 1)) + 1
         for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             for first, second in _near_in(words, ordered[start:end]):
-                yield owner[first], owner[second]
+                yield first_rows[first], first_rows[second]
 
 
 def _bands(bits: np.ndarray) -> Iterator[np.ndarray]:
     """The bits cut into DISTANCE + 1 numbers of about 10 bits, (N,) int64 each.
 
-    On a kind of images many bits are nearly constant, such as those of a black border; the telling ones are dealt out,
-    so that every band tells the images apart.
+    In some datasets many bits are nearly constant, such as those of a black border; the informative ones are distributed over
+    the bands, so that every band separates the images.
     """
-    telling = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable")
+    informative = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable")
     for band in range(DISTANCE + 1):
-        chosen = bits[:, telling[band :: DISTANCE + 1]].astype(np.int64)
+        chosen = bits[:, informative[band :: DISTANCE + 1]].astype(np.int64)
         yield chosen @ (1 << np.arange(chosen.shape[1]))
 
 

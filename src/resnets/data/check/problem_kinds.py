@@ -1,4 +1,4 @@
-"""The kinds of fault that a data set can have: how bad each is, what it is called, and what to do about it."""
+"""The kinds of problems that a dataset can have: level, title and advice of each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# error: a training would fail, or what it learns or reports would be wrong. warning: somebody should look. note: good
-# to know, and handled.
+# error: training would fail, or its result would be wrong. warning: have a look. note: good to know, and handled.
 LEVELS = ("error", "warning", "note")
 
 TINY_SIDE = 32  # pixels
-LONG_ASPECT = 5  # longer by shorter side; a square crop shows less than a fifth of such an image
-FEW = 10  # images of a class to learn from
-IMBALANCE = 10  # largest class by smallest
+LONG_ASPECT = 5  # longer by shorter side; a square crop shows less than a fifth of the image
+FEW = 10  # training images of a class
+IMBALANCE = 10  # images of the largest class by those of the smallest
 
 
 class Finding(NamedTuple):
-    """One case of a problem: the images it is about, and what is special in this case."""
+    """One case of a problem: its images, and a note on this case."""
 
     paths: tuple[str, ...] = ()
     note: str = ""
@@ -25,7 +24,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """All cases of one kind."""
+    """All findings of one kind."""
 
     kind: str
     level: str
@@ -40,8 +39,8 @@ class _Kind(NamedTuple):
     advice: str
 
 
-def problem(kind: str, findings: Iterable[Finding]) -> Problem:
-    """The problem of a kind of the table below."""
+def make_problem(kind: str, findings: Iterable[Finding]) -> Problem:
+    """The problem of a kind of `KINDS`."""
     return Problem(kind, *KINDS[kind], tuple(findings))
 
 
@@ -55,28 +54,34 @@ KINDS = {
     "missing": _Kind("error", "Files that are not there", "Restore them, or remove the links."),
     "directory": _Kind("error", "Folders where an image should be", "Remove them from the list."),
     "empty": _Kind("error", "Empty files", _GET_AGAIN),
-    "not-an-image": _Kind("error", "Files that are no images", "Delete them, or convert them to JPEG or PNG."),
+    "not-an-image": _Kind("error", "Files that are not images", "Delete them, or convert them to JPEG or PNG."),
     "truncated": _Kind("error", "Images that are cut short or damaged", _GET_AGAIN),
     "bomb": _Kind("error", "Images of an unreasonable size", "Make them smaller, or delete what you do not know."),
     "unsupported": _Kind("error", "Images that cannot be read", "Convert them to ordinary 8-bit JPEG or PNG."),
-    "closed": _Kind("error", "Folders that cannot be looked into", "Change their permissions, or move them away."),
+    "inaccessible": _Kind(
+        "error", "Folders that cannot be looked into", "Change their permissions, or move them away."
+    ),
     # classes
     "empty-class": _Kind("error", "Classes without images", "Put images into the folder, or remove it."),
     "single-class": _Kind("error", "A single class", "Two are needed to tell apart. Is it the right folder?"),
     "unknown-class": _Kind(
         "error", "Classes that train does not have", "Correct the name, or give train images of it."
     ),
-    "alike-class-names": _Kind("error", "Class names that look the same", "Join the classes, or name them apart."),
-    # copies
-    "copies-under-two-labels": _Kind("error", "The same file under two labels", f"{_ONE_WRONG} Keep the right one."),
-    "copies-across-parts": _Kind("error", "The same file in two parts", f"{_TOO_GOOD} Keep one."),
-    "group-across-parts": _Kind("error", "Groups in two parts", f"{_TOO_GOOD} Move each group to one part."),
-    "near-copies-under-two-labels": _Kind("warning", "Nearly the same image under two labels", f"{_ONE_WRONG} {_LOOK}"),
-    "near-copies-across-parts": _Kind("warning", "Nearly the same image in two parts", f"{_TOO_GOOD} {_LOOK}"),
-    "near-copies": _Kind("warning", "Nearly the same image twice", f"A split may tear them apart. {_LOOK}"),
-    "copies": _Kind("warning", "The same file twice", "It counts twice in training; a split keeps them together."),
+    "similar-class-names": _Kind("error", "Class names that look the same", "Merge the classes, or rename one."),
+    # duplicates
+    "duplicates-under-two-labels": _Kind(
+        "error", "The same file under two labels", f"{_ONE_WRONG} Keep the right one."
+    ),
+    "duplicates-across-splits": _Kind("error", "The same file in two splits", f"{_TOO_GOOD} Keep one."),
+    "group-across-splits": _Kind("error", "Groups in two splits", f"{_TOO_GOOD} Move each group to one split."),
+    "near-duplicates-under-two-labels": _Kind(
+        "warning", "Nearly the same image under two labels", f"{_ONE_WRONG} {_LOOK}"
+    ),
+    "near-duplicates-across-splits": _Kind("warning", "Nearly the same image in two splits", f"{_TOO_GOOD} {_LOOK}"),
+    "near-duplicates": _Kind("warning", "Nearly the same image twice", f"They may get into two splits. {_LOOK}"),
+    "duplicates": _Kind("warning", "The same file twice", "It counts twice in training; they stay in one split."),
     # what there is to learn from
-    "doubtful-layout": _Kind("warning", "Folders that could mean something else", "Rename or move them."),
+    "ambiguous-layout": _Kind("warning", "Folders that could mean something else", "Rename or move them."),
     "unicode-forms": _Kind("warning", "One class name in two forms of Unicode", "Taken as one; rename the folders."),
     "few-images": _Kind("warning", f"Classes with fewer than {FEW} images", "Find more, or expect little of them."),
     "imbalance": _Kind(
@@ -90,10 +95,13 @@ KINDS = {
     "wrong-suffix": _Kind("warning", "Files named for another format", "They are read all the same; rename them."),
     "cmyk": _Kind("note", "Images in printing colors (CMYK)", "They are converted to RGB."),
     "16-bit": _Kind("note", "Images of 16 bits", "They are scaled to 8 bits."),
-    "alpha": _Kind("note", "Images with transparency", "Transparent places become white."),
+    "alpha": _Kind("note", "Images with transparency", "Transparent pixels become white."),
     "palette": _Kind("note", "Images with a palette or of one bit", "They are converted to RGB."),
     "gray": _Kind("note", "Gray images among colored ones", "They become RGB. Do they belong to certain classes?"),
-    "rotated": _Kind("note", "Images turned by their EXIF data", "They are turned as the camera says."),
-    "absent-class": _Kind("note", "Classes that a part does not have", "They cannot be judged there."),
-    "ignored": _Kind("note", "Files and folders that are not used", "They are no images of a class."),
+    "rotated": _Kind("note", "Images rotated by their EXIF data", "Their orientation is applied."),
+    "absent-class": _Kind("note", "Classes that a split does not have", "They are not evaluated there."),
+    "text-order": _Kind(
+        "note", "Numbers sorted as text", "Write 01, 02, 10 if the index of a class shall follow its number."
+    ),
+    "unused": _Kind("note", "Files and folders that are not used", "They are not images of a class."),
 }

@@ -1,4 +1,4 @@
-"""The result of a check as lines for a terminal."""
+"""Print the result of a check to a terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from resnets import progress
-from resnets.data.check.check import CheckReport, format_bytes
+from resnets.data.check.check import CheckReport
 from resnets.data.check.problem_kinds import Finding, Problem
 from resnets.data.datasets.dataset import relative_path
-from resnets.errors import pluralize, printable
+from resnets.errors import format_bytes, num_shown, pluralize, printable
 
 SHOWN_CASES = 3  # of a kind of problem
-SHOWN_COPIES = 4  # of one image
+SHOWN_DUPLICATES = 4  # of one image
 SHOWN_CLASSES = 20
 BAR = 24  # characters of the longest bar
 COLORS = {"error": "red", "warning": "yellow", "note": "blue"}
@@ -23,10 +23,10 @@ INDENT = 16  # where the titles of problems begin
 
 
 def show(report: CheckReport, file: TextIO) -> None:
-    """Print the classes, the problems with some cases of each, and the verdict. A long line is left to the terminal."""
+    """Print the classes, the problems with some cases of each, and the verdict. Long lines are not wrapped."""
     console = Console(file=file, highlight=False, soft_wrap=True)
     console.print(Text(_heading(report), style="bold"))
-    for lines in (_classes(report), *map(_problem, [report.root] * len(report.problems), report.problems)):
+    for lines in (_class_lines(report), *map(_problem_lines, [report.root] * len(report.problems), report.problems)):
         console.print()
         for line in lines:
             console.print(line)
@@ -39,38 +39,42 @@ def _heading(report: CheckReport) -> str:
     return f"{printable(report.root)}: {pluralize(report.images, 'image')} in {classes}, {format_bytes(report.bytes)}"
 
 
-def _classes(report: CheckReport) -> Iterator[Text]:
+def _class_lines(report: CheckReport) -> Iterator[Text]:
     classes = {printable(name): counts for name, counts in report.classes.items()}
     totals = {name: sum(counts.values()) for name, counts in classes.items()}
     names = list(totals)
-    left_out = len(names) - SHOWN_CLASSES
-    if left_out > 0:  # the largest and the smallest tell more than the first ones
+    omitted = len(names) - num_shown(len(names), SHOWN_CLASSES)
+    if omitted:  # the largest and the smallest are more informative than the first ones
         ranked = sorted(names, key=lambda name: -totals[name])
         names = ranked[: SHOWN_CLASSES // 2] + ranked[-SHOWN_CLASSES // 2 :]
     width = max((len(name) for name in names), default=0)
-    for place, name in enumerate(names):
-        if left_out > 0 and place == SHOWN_CLASSES // 2:
-            yield Text(f"  … {left_out:,} more …", style="dim")
-        parts = classes[name]
-        counts = "" if list(parts) == [""] else "  " + "  ".join(f"{part} {count:,}" for part, count in parts.items())
+    for index, name in enumerate(names):
+        if omitted and index == SHOWN_CLASSES // 2:
+            yield Text(f"  … {omitted:,} more …", style="dim")
+        splits = classes[name]
+        counts = (
+            "" if list(splits) == [""] else "  " + "  ".join(f"{split} {count:,}" for split, count in splits.items())
+        )
         bar = "▇" * round(BAR * totals[name] / max(max(totals.values()), 1))
         bar = f"{bar:<{BAR}}" if counts else bar
         yield Text.assemble(f"  {name:<{width}}  {totals[name]:>7,}  ", (bar, "cyan"), (counts, "dim"))
 
 
-def _problem(root: str, problem: Problem) -> Iterator[Text]:
+def _problem_lines(root: str, problem: Problem) -> Iterator[Text]:
     label = (f"{problem.level:<8}", f"bold {COLORS[problem.level]}")
     yield Text.assemble(label, f"{len(problem.findings):>6,}  ", (problem.title, "bold"))
     yield Text(" " * INDENT + problem.advice, style="dim")
-    for finding in problem.findings[:SHOWN_CASES]:
-        yield Text(" " * INDENT + _finding(root, finding))
-    if len(problem.findings) > SHOWN_CASES:
-        more = f"and {len(problem.findings) - SHOWN_CASES:,} more: `html` and `json` have all"
+    shown = num_shown(len(problem.findings), SHOWN_CASES)
+    for finding in problem.findings[:shown]:
+        yield Text(" " * INDENT + _finding_text(root, finding))
+    if len(problem.findings) > shown:
+        more = f"and {len(problem.findings) - shown:,} more: `html` and `json` have all"
         yield Text(" " * INDENT + progress.format_message(more), style="dim")
 
 
-def _finding(root: str, finding: Finding) -> str:
-    paths = " = ".join(relative_path(root, path) for path in finding.paths[:SHOWN_COPIES])
-    if len(finding.paths) > SHOWN_COPIES:
-        paths += f" = {len(finding.paths) - SHOWN_COPIES:,} more"
+def _finding_text(root: str, finding: Finding) -> str:
+    shown = num_shown(len(finding.paths), SHOWN_DUPLICATES)
+    paths = " = ".join(relative_path(root, path) for path in finding.paths[:shown])
+    if len(finding.paths) > shown:
+        paths += f" = {len(finding.paths) - shown:,} more"
     return printable(f"{paths}: {finding.note}" if paths and finding.note else paths or finding.note)

@@ -1,7 +1,7 @@
-"""How training images are varied: one by one with torchvision's transforms, or a whole batch of equal ones at once.
+"""Augmentation of training images: one by one with torchvision's transforms, or a whole batch of images of one size.
 
-All randomness comes from a seed that names the run, the epoch and the position in it, so that neither the number of worker
-processes nor an interruption changes what is drawn.
+All random numbers come from a seed of the run, the epoch and the position in it, so that neither the number of worker processes
+nor an interruption changes them.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-# Principal components of the colors of ImageNet's training images in 0..1, as AlexNet's augmentation needs them;
-# the numbers are those of facebook/fb.resnet.torch datasets/imagenet.lua.
+# Principal components of the colors of ImageNet's training images in 0..1, for AlexNet's augmentation, from
+# facebook/fb.resnet.torch datasets/imagenet.lua.
 PCA_VALUES = (0.2175, 0.0188, 0.0045)
 PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
-ERASE_FILL = [124, 116, 104]  # the mean color of ImageNet, so that an erased patch says nothing
+ERASE_FILL = [124, 116, 104]  # the mean color of ImageNet, which is 0 after normalization
 
 
-def derive_seed(*parts: object) -> int:
-    """A 63-bit seed that is a pure function of `parts`, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
+def derive_seed(*values: object) -> int:
+    """A 63-bit seed that is a pure function of `values`, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(values).encode(), digest_size=8).digest(), "big") >> 1
 
 
 @contextlib.contextmanager
-def fork_seed(*parts: object) -> Iterator[None]:
-    """Within the block torch draws from the seed of `parts`; afterwards its random state is what it was before."""
+def fork_seed(*values: object) -> Iterator[None]:
+    """Seed torch's CPU generator with `derive_seed(*values)` in the block; its state is restored afterwards."""
     before = torch.get_rng_state()
-    # `torch.manual_seed` would seed every GPU as well, for each single image.
-    torch.default_generator.manual_seed(derive_seed(*parts))
+    # `torch.manual_seed` would seed every GPU, too, for each single image.
+    torch.default_generator.manual_seed(derive_seed(*values))
     try:
         yield
     finally:
@@ -57,18 +57,18 @@ def train_transform(
     trivial: bool = False,
     erase: float = 0.0,
 ) -> v2.Transform:
-    """A transform of one uint8 image (3, H, W) into a varied one (3, side, side).
+    """The augmentation of one uint8 image (3, H, W) -> (3, side, side).
 
     Args:
-        side: pixels of the square that comes out.
-        crop: "random_resized" takes an area share of `scale` with an aspect of `ratio` and resizes it (Szegedy et al.
-            2015); "shorter_side" resizes the shorter side to a length drawn from `shorter_side`, then crops (Simonyan
-            and Zisserman 2015); "pad" crops from the image with `pad_pixels` around it; "none" takes it as it is.
-        fill: RGB beside the image with `pad_mode="zeros"`; that is 0 after normalization where it is the mean.
-        jitter: largest change of brightness, contrast and saturation, as a share.
+        side: of the result, in pixels.
+        crop: "random_resized" crops a fraction `scale` of the area with an aspect ratio of `ratio` and resizes it (Szegedy et al.
+            2015); "shorter_side" resizes the shorter side to a random length of `shorter_side`, then crops (Simonyan
+            and Zisserman 2015); "pad" crops from the image with `pad_pixels` around it; "none" leaves it.
+        fill: RGB around the image with `pad_mode="zeros"`; it is 0 after normalization if it is the mean color.
+        jitter: largest relative change of brightness, contrast and saturation.
         pca_std: standard deviation of AlexNet's shift along the principal colors.
         trivial: one random operation of random strength (TrivialAugment, Mueller and Hutter 2021).
-        erase: probability that a random patch is wiped out (Zhong et al. 2020).
+        erase: probability that a random patch is erased (Zhong et al. 2020).
     """
     steps: list[Any] = []
     if crop == "random_resized":
@@ -92,7 +92,7 @@ def train_transform(
 
 
 class _ShorterSide(v2.Transform):
-    """Resize so that the shorter side is a length drawn uniformly from `low` to `high`."""
+    """Resize the shorter side to a length drawn uniformly from `low` to `high`."""
 
     def __init__(self, low: int, high: int) -> None:
         super().__init__()
@@ -123,16 +123,18 @@ class _PrincipalColors(v2.Transform):
 class BatchCropFlip:
     """Random crop of the padded image and random flip, for batches of images of one size, without a loop.
 
-    The place of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch).
+    The offset of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch).
     """
 
-    def __init__(self, count: int, *, seed: int, pad_pixels: int, pad_mode: str = "zeros", flip: float = 0.5) -> None:
-        self.count, self.seed = count, seed
+    def __init__(
+        self, num_images: int, *, seed: int, pad_pixels: int, pad_mode: str = "zeros", flip: float = 0.5
+    ) -> None:
+        self.num_images, self.seed = num_images, seed
         self.pad_pixels, self.pad_mode, self.flip = pad_pixels, pad_mode, flip
         self._epoch = -1
 
     def __call__(self, images: Tensor, positions: Tensor, epoch: int) -> Tensor:
-        """Vary normalized `images` (B, C, h, w), which stand at `positions` (B,) in the order of the epoch."""
+        """Augment normalized `images` (B, C, h, w), which are at `positions` (B,) in the order of the epoch."""
         self._draw(epoch)
         top, left = self._top[positions], self._left[positions]
         height, width = images.shape[-2:]
@@ -143,28 +145,28 @@ class BatchCropFlip:
         columns = torch.where(self._flipped[positions, None], columns.flip(1), columns) + left[:, None]  # (B, w)
         rows = torch.arange(height) + top[:, None]  # (B, h)
         batch = torch.arange(len(positions))[:, None, None]
-        places = (batch, rows[:, :, None], columns[:, None, :])
-        numbers, rows, columns = (each.to(images.device, non_blocking=True) for each in places)
+        grid = (batch, rows[:, :, None], columns[:, None, :])
+        batch, rows, columns = (index.to(images.device, non_blocking=True) for index in grid)
         # Indexing around the channels puts them last: (B, h, w, C), which is the layout of channels_last.
-        return images[numbers, :, rows, columns].permute(0, 3, 1, 2)
+        return images[batch, :, rows, columns].permute(0, 3, 1, 2)
 
     def _draw(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, "whole batch"))
-        places = 2 * self.pad_pixels + 1
-        self._top = torch.randint(places, (self.count,), generator=generator)
-        self._left = torch.randint(places, (self.count,), generator=generator)
-        self._flipped = torch.rand(self.count, generator=generator) < self.flip
+        num_offsets = 2 * self.pad_pixels + 1
+        self._top = torch.randint(num_offsets, (self.num_images,), generator=generator)
+        self._left = torch.randint(num_offsets, (self.num_images,), generator=generator)
+        self._flipped = torch.rand(self.num_images, generator=generator) < self.flip
         self._epoch = epoch
 
 
 def mixup_cutmix(images: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself; by chance if both are on.
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a batch with itself; a random one of the two if both are on.
 
     Args:
         images: (B, C, h, w).
-        targets: (B, K) shares of the classes.
+        targets: (B, K) probabilities of the classes.
     """
     mixers: list[v2.Transform] = []
     if mixup_alpha:

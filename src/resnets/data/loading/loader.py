@@ -1,7 +1,7 @@
 """Batches for training and for evaluation.
 
-The order of an epoch is a pure function of (seed, epoch), the augmentation of an image one of (seed, epoch, its position in
-that order). So a run is the same with any number of worker processes, can be taken up again at any step, and an image that
+The order of an epoch is a pure function of (seed, epoch), and the augmentation of an image one of (seed, epoch, its position
+in that order). So a run is the same with any number of worker processes, it can be resumed at any step, and an image that
 comes several times in an epoch is augmented anew each time.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from resnets import ranks
 from resnets.data.image.decode import DecodeError
-from resnets.data.loading import worker_processes as workers_
+from resnets.data.loading import worker_processes
 from resnets.data.loading.augmentation import as_tensor, fork_seed
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.ram_cache import Images, LazyImages
@@ -38,42 +39,48 @@ from resnets.data.loading.worker_processes import (
 )
 from resnets.errors import JobError
 
-Key = tuple[int, int, int, int]
+Key = tuple[int, int, int, int]  # of an image in a batch: epoch, step, position in the epoch, index
 
 
 class _BatchSampler(Sampler):
-    """What each image of each batch is called when it is asked of a worker: epoch, step, position, number."""
+    """The keys of the images of each batch. `pending` has those of the batches that were requested and have not come."""
 
     def __init__(self, plan: BatchPlan, start: EpochStep) -> None:
         self.plan, self.start = plan, start
+        self.pending: deque[list[Key]] = deque()
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for epoch, step, numbers in self.plan.batches(self.start):
-            places = self.plan.positions(step).tolist()
-            yield [(epoch, step, place, number) for place, number in zip(places, numbers.tolist(), strict=True)]
+        for epoch, step, indices in self.plan.batches(self.start):
+            positions = self.plan.positions(step).tolist()
+            keys = [(epoch, step, *each) for each in zip(positions, indices.tolist(), strict=True)]
+            self.pending.append(keys)
+            yield keys
 
 
-class _Varied(Dataset):
-    def __init__(self, images: Images, vary: Callable[[Tensor], Tensor], seed: int) -> None:
-        self.images, self.vary, self.seed = images, vary, seed
+class _AugmentedImages(Dataset):
+    """Images by key, each augmented by `transform` with random numbers that depend on the key."""
+
+    def __init__(self, images: Images, transform: Callable[[Tensor], Tensor], seed: int) -> None:
+        self.images, self.transform, self.seed = images, transform, seed
 
     def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Tensor | DecodeError]]:
-        found = zip(keys, self._read([number for *_, number in keys]), strict=True)
-        return [(key, each if isinstance(each, DecodeError) else self._varied(key, each)) for key, each in found]
+        images = zip(keys, self._read([index for *_, index in keys]), strict=True)
+        return [(key, image if isinstance(image, DecodeError) else self._augment(key, image)) for key, image in images]
 
-    def _read(self, numbers: list[int]) -> Iterator[np.ndarray | DecodeError]:
-        if isinstance(self.images, LazyImages) and get_worker_info() is None:  # a worker is watched by the main process
-            paths = [self.images.paths[number] for number in numbers]
-            return ordered_map(partial(_or_error, self.images.prepare), paths, workers=0, ahead=0)
-        return map(partial(_or_error, self.images.__getitem__), numbers)
+    def _read(self, indices: list[int]) -> Iterator[np.ndarray | DecodeError]:
+        # The main process watches the time of its workers; here a thread does the reading so that it can be watched.
+        if isinstance(self.images, LazyImages) and get_worker_info() is None:
+            paths = [self.images.paths[index] for index in indices]
+            return ordered_map(partial(_return_error, self.images.prepare), paths, workers=0, ahead=0)
+        return map(partial(_return_error, self.images.__getitem__), indices)
 
-    def _varied(self, key: Key, image: np.ndarray) -> Tensor:
+    def _augment(self, key: Key, image: np.ndarray) -> Tensor:
         epoch, _, position, _ = key
         with fork_seed(self.seed, epoch, position):
-            return self.vary(as_tensor(image))
+            return self.transform(as_tensor(image))
 
 
-def _or_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray | DecodeError:
+def _return_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray | DecodeError:
     try:
         return read(which)
     except DecodeError as error:
@@ -81,119 +88,137 @@ def _or_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray
 
 
 def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
+    """A batch, or the message of the first image that cannot be read."""
     for _, image in items:
         if not isinstance(image, Tensor):
-            return str(image)  # an exception of its own kind would not survive the way back from a worker
+            return str(image)  # torch cannot send an exception of our own class from a worker
     (epoch, step, _, _), _ = items[0]
-    places, numbers = (torch.tensor([key[place] for key, _ in items]) for place in (2, 3))
-    batch = Batch(epoch, step, numbers, places, torch.stack([each for _, each in items]))  # type: ignore[misc]
+    positions, indices = (torch.tensor([key[field] for key, _ in items]) for field in (2, 3))
+    images = torch.stack([image for _, image in items])  # type: ignore[misc]
+    batch = Batch(epoch, step, indices, positions, images)
     return batch if get_worker_info() is None else share_memory(batch)
 
 
 def train_batches(
     images: Images,
     plan: BatchPlan,
-    vary: Callable[[Tensor], Tensor],
+    transform: Callable[[Tensor], Tensor],
     *,
     start: EpochStep = EpochStep(),
     workers: int = 0,
-    pinned: bool = False,
+    pin_memory: bool = False,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Generator[Batch, None, None]:
-    """Training batches of images that are varied one by one, from `start` to the end of the plan, if it has one;
-    `pinned` in memory from which a GPU can copy while it computes. `waiting` is called now and then while no batch
-    comes, and may raise to end that.
+    """Training batches of images that are augmented one by one, from `start` to the end of the plan, if it has one.
+
+    Args:
+        transform: a uint8 image (3, H, W) -> the augmented one (3, h, w).
+        workers: processes; 0 for none.
+        pin_memory: as of torch's DataLoader.
+        on_wait: is called every few seconds while no batch comes, and may raise to end the waiting.
 
     Raises:
-        JobError: an image that can no longer be read, named; a worker that has died, or is stuck.
+        JobError: an image can no longer be read; a worker has died, or is stuck.
     """
-    ranks.timeout_seconds()  # so that a wrong one is refused before it is needed
+    ranks.timeout_seconds()  # so that a wrong value is refused before it is needed
+    sampler = _BatchSampler(plan, start)
     loader = DataLoader(
-        _Varied(images, vary, plan.seed),
-        batch_sampler=_BatchSampler(plan, start),
+        _AugmentedImages(images, transform, plan.seed),
+        batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=init_worker,
         prefetch_factor=4 if workers else None,
-        pin_memory=pinned,
-        timeout=workers_.POLL_SECONDS if workers else 0,
+        pin_memory=pin_memory,
+        timeout=worker_processes.POLL_SECONDS if workers else 0,
         generator=torch.Generator(),  # without its own, the loader would draw from the run's random state
     )
     if workers:
         check_queues(workers)
     iterator: Any = iter(loader)
-    started = list(iterator._workers) if workers else []
+    processes = list(iterator._workers) if workers else []
     # Batches that a program leaves open would else hang its end, since Python waits for the workers.
-    end = partial(kill_at_exit, started, os.getpid())
+    end = partial(kill_at_exit, processes, os.getpid())
     atexit.register(end)
+
+    def pending_paths() -> list[str]:
+        """The files of the batch that is waited for."""
+        if not isinstance(images, LazyImages) or not sampler.pending:
+            return []
+        return [images.paths[index] for *_, index in sampler.pending[0]]
+
     try:
-        while True:
-            batch = next_batch(iterator, on_wait)
-            if batch is None:
-                return
+        while (batch := next_batch(iterator, on_wait, pending_paths)) is not None:
+            sampler.pending.popleft()
             if isinstance(batch, str):
                 raise JobError(f"{batch} It could be read when the run began.")
             yield map_batch(batch, np.ndarray, torch.from_numpy)
     finally:
         atexit.unregister(end)
-        if started:
+        if processes:
             iterator._shutdown_workers()
-            kill_workers(started, os.getpid())
+            kill_workers(processes, os.getpid())
 
 
 def tensor_batches(images: Tensor, plan: BatchPlan, *, start: EpochStep = EpochStep()) -> Generator[Batch, None, None]:
-    """Endless training batches out of one tensor (N, 3, h, w); they are varied as whole batches afterwards."""
-    for epoch, step, numbers in plan.batches(start):
-        yield Batch(epoch, step, numbers, plan.positions(step), images[numbers])
+    """Endless training batches from one tensor (N, 3, h, w), not augmented."""
+    for epoch, step, indices in plan.batches(start):
+        yield Batch(epoch, step, indices, plan.positions(step), images[indices])
 
 
 class EvalLoader:
-    """All images, each exactly once and in order, as `load` (a Preprocess) makes them; kept in memory if they fit.
+    """All images, each exactly once and in order, prepared by `load` (a Preprocess); kept in memory if they fit.
 
-    Iterating gives (first number, tensor (B, C, h, w)).
+    Iterating yields (index of the first image, tensor (B, C, h, w)).
 
     Args:
-        workers: threads, as in `in_order`. On the way from a process to this one, images of floats would take longer than
-            to decode: 734 flowers at 180 pixels took 1.7 s from one process and 0.7 s by two threads, on two cores.
-        memory: bytes that the kept images may take.
+        workers: threads, as in `ordered_map`. Sending images as floats from a process would take longer than to decode
+            them: 734 flowers at 180 pixels took 1.7 s from one process and 0.7 s by two threads, on two cores.
+        max_cache_bytes: memory that the kept images may take.
     """
 
     def __init__(
-        self, paths: Sequence[str], load: Callable[[str], Tensor], *, batch: int, workers: int | None, memory: int
+        self,
+        paths: Sequence[str],
+        load: Callable[[str], Tensor],
+        *,
+        batch_size: int,
+        workers: int | None,
+        max_cache_bytes: int,
     ) -> None:
         self.paths, self.load = paths, load
-        self.batch, self.workers, self.memory = batch, workers, memory
-        self._kept: list[Tensor] | None = None
+        self.batch_size, self.workers, self.max_cache_bytes = batch_size, workers, max_cache_bytes
+        self._cache: list[Tensor] | None = None
 
     def __len__(self) -> int:
-        return -(-len(self.paths) // self.batch)
+        return -(-len(self.paths) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        kept: list[Tensor] = []
-        whole = True
-        for first, images in self.iter_uncached() if self._kept is None else self._numbered(self._kept):
-            whole = whole and images.nbytes * len(self) <= self.memory
-            if whole:
-                kept.append(images)
+        cache: list[Tensor] = []
+        fits = True
+        for first, images in self.iter_uncached() if self._cache is None else self._with_index(self._cache):
+            fits = fits and images.nbytes * len(self) <= self.max_cache_bytes
+            if fits:
+                cache.append(images)
             yield first, images
-        if whole:
-            self._kept = kept
+        if fits:
+            self._cache = cache
 
-    def once(self) -> Iterator[tuple[int, Tensor]]:
-        """The same, decoded now and kept nowhere.
+    def iter_uncached(self) -> Iterator[tuple[int, Tensor]]:
+        """The same, decoded now and not kept.
 
         Raises:
             JobError: an image cannot be read; it is named.
         """
-        loaded = ordered_map(self.load, self.paths, workers=self.workers, ahead=2 * self.batch)
+        loaded = ordered_map(self.load, self.paths, workers=self.workers, ahead=2 * self.batch_size)
         try:
-            yield from self._numbered(torch.stack(batch) for batch in _batched(loaded, self.batch))
+            yield from self._with_index(torch.stack(batch) for batch in _batched(loaded, self.batch_size))
         except DecodeError as error:
             raise JobError(str(error)) from error
 
-    def _numbered(self, batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    def _with_index(self, batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
         for number, images in enumerate(batches):
-            yield number * self.batch, images
+            yield number * self.batch_size, images
 
 
 def _batched(images: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:

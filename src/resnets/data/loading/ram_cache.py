@@ -1,4 +1,4 @@
-"""Training images before augmentation: decoded when asked for, or kept in memory."""
+"""Training images before augmentation: decoded when they are used, or once and kept in memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from resnets.data.image.decode import DecodeError, decode
 from resnets.data.image.resizing import center_strip_box
 from resnets.data.loading.augmentation import as_tensor
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import JobError, format_list, pluralize
+from resnets.errors import JobError, format_bytes, format_list, num_shown, pluralize
 from resnets.progress import log, progress_bar
 from resnets.resource_limits import free_memory
 
-MEMORY_SHARE = 0.4  # of the memory that is free; the rest is for the network, the workers and the user
-ESTIMATE_IMAGES = 48  # as many are decoded to guess the size of all
+MEMORY_FRACTION = 0.4  # of the free memory; the rest is for the network, the workers and the user
+NUM_SIZE_SAMPLES = 48  # images that are decoded to estimate the size of all
 SHOWN_FAILURES = 20
-AHEAD = 64  # images that wait for the one before them
+AHEAD = 64  # images that are decoded before they are asked for
 
 Prepare = Callable[[str], np.ndarray]
 
 
 class Images(Protocol):
-    """Prepared uint8 images (H, W, 3) by number."""
+    """Prepared uint8 images (H, W, 3) by index."""
 
     def __len__(self) -> int: ...
 
@@ -34,7 +34,7 @@ class Images(Protocol):
 
 
 class LazyImages:
-    """Each image is decoded when it is asked for."""
+    """Each image is decoded and prepared when it is asked for."""
 
     def __init__(self, paths: Sequence[str], prepare: Prepare) -> None:
         self.paths, self.prepare = paths, prepare
@@ -47,38 +47,38 @@ class LazyImages:
 
 
 class CachedImages:
-    """All images decoded once, in parallel, and kept; what comes out equals `Decoded` to the bit.
+    """All images decoded once, in parallel, and kept; equal to those of `LazyImages` to the bit.
 
     Args:
-        size: height and width, where all images have the same. Then `whole` holds them, uint8 (N, height, width, 3): one
-            large piece of memory, which the system clears in large pages, and which is not copied when it becomes a tensor.
+        size: height and width, if all images have the same. Then `stacked` holds them, uint8 (N, height, width, 3): one
+            large piece of memory, which the system clears in large pages, and which is not copied to become a tensor.
 
     Raises:
         JobError: images cannot be read; each is named.
     """
 
-    def __init__(self, images: LazyImages, *, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, lazy: LazyImages, *, size: tuple[int, int] | None = None) -> None:
         failures: list[DecodeError] = []
-        self.whole = None if size is None else np.empty((len(images), *size, 3), np.uint8)
+        self.stacked = None if size is None else np.empty((len(lazy), *size, 3), np.uint8)
 
-        def load(numbered: tuple[int, str]) -> np.ndarray | None:
-            index, _ = numbered
+        def load(item: tuple[int, str]) -> np.ndarray | None:
+            index, _ = item
             try:
-                image = images[index]
+                image = lazy[index]
             except DecodeError as error:
                 failures.append(error)
                 return None
-            if self.whole is not None:
-                self.whole[index] = image
+            if self.stacked is not None:
+                self.stacked[index] = image
                 return None
             return image
 
-        made = ordered_map(load, enumerate(images.paths), workers=None, ahead=AHEAD)
-        images = list(progress_bar(made, description="decoding", total=len(images), unit="images"))
+        loaded = ordered_map(load, enumerate(lazy.paths), workers=None, ahead=AHEAD)
+        images = list(progress_bar(loaded, description="decoding", total=len(lazy), unit="images"))
         if failures:
             raise JobError(f"{report_unreadable(failures, advice='')}. They could be read when the run began.")
-        kept = [image for image in images if image is not None]
-        self.images: np.ndarray | list[np.ndarray] = kept if self.whole is None else self.whole
+        separate = [image for image in images if image is not None]
+        self.images: np.ndarray | list[np.ndarray] = separate if self.stacked is None else self.stacked
 
     def __len__(self) -> int:
         return len(self.images)
@@ -90,20 +90,21 @@ class CachedImages:
 def report_unreadable(
     failures: Sequence[DecodeError], advice: str = "repair or remove them, or use `on_bad=skip`."
 ) -> str:
-    """Say what is wrong with each file (the first twenty of them), and return the one line of the error."""
+    """Log what is wrong with each file (the first twenty of them), and return the one-line message of the error."""
     ordered = sorted(failures, key=str)
-    for error in ordered[:SHOWN_FAILURES]:
+    shown = num_shown(len(ordered), SHOWN_FAILURES)
+    for error in ordered[:shown]:
         log(f"  {error}")
-    if len(ordered) > SHOWN_FAILURES:
-        log(f"  and {len(ordered) - SHOWN_FAILURES} more")
+    if len(ordered) > shown:
+        log(f"  and {len(ordered) - shown:,} more")
     names = format_list([error.path for error in ordered], SHOWN_FAILURES)
     return f"{pluralize(len(failures), 'image')} cannot be read: {names}{'; ' if advice else ''}{advice}"
 
 
 def decode_resized(path: str, *, min_side: int) -> np.ndarray:
-    """The image at a shorter side of `min_side`, or as it is when it is smaller.
+    """The image resized to a shorter side of `min_side`, or as it is if it is smaller.
 
-    A random crop of it still has the resolution that the network sees, at a fraction of the memory and time.
+    A random crop of it still has the resolution that the network needs, at a fraction of the memory and time.
     """
     image = decode(path, min_side=min_side)
     left, top, right, bottom = center_strip_box(image.shape[1::-1], min_side)
@@ -111,50 +112,55 @@ def decode_resized(path: str, *, min_side: int) -> np.ndarray:
     height, width = image.shape[:2]
     if min(height, width) <= min_side:
         return np.ascontiguousarray(image)
-    small = functional.resize(as_tensor(image), [min_side], antialias=True)
-    return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
+    resized = functional.resize(as_tensor(image), [min_side], antialias=True)
+    return np.ascontiguousarray(resized.permute(1, 2, 0).numpy())
 
 
 class CacheDecision(NamedTuple):
-    """Where the prepared images are kept ("ram", or "off": nowhere), how large they are together, and why."""
+    """Whether prepared images are kept in memory ("ram") or not ("off"), their size together, and the reason."""
 
-    where: str
+    mode: str
     bytes: int
     reason: str
 
     def __str__(self) -> str:
-        kept = {"ram": "in memory", "off": "nowhere: decoded anew each time"}
-        return f"prepared images are kept {kept[self.where]}  ({self.reason})"
+        where = {"ram": "in memory", "off": "nowhere: decoded anew each time"}
+        return f"prepared images are kept {where[self.mode]}  ({self.reason})"
 
 
-def decide_cache(asked: str, images: LazyImages, *, available: int | None = None, advice: str = "") -> CacheDecision:
-    """`ram` and `off` are obeyed; `auto` keeps the images in memory when they take less than 40 % of what is free of it.
+def decide_cache(
+    requested: str, images: LazyImages, *, available: int | None = None, advice: str = ""
+) -> CacheDecision:
+    """`ram` and `off` are obeyed; `auto` keeps the images in memory if they take less than 40 % of the free memory.
 
     Args:
-        available: bytes of memory; by default what is free, shared out to the processes on this machine.
-        advice: what to do where they do not fit.
+        available: bytes of memory; by default the free memory divided by the number of ranks on this machine.
+        advice: what to do if they do not fit.
     """
     available = free_memory() // ranks.local_world_size() if available is None else available
-    size = _estimate(images)
-    amount = f"the images take {size / 1e6:,.0f} MB"
-    if asked in ("ram", "off"):
-        return CacheDecision(asked, size, f"as asked; {amount}")
-    fits = size <= MEMORY_SHARE * available
-    reason = f"{amount}, {'less' if fits else 'more'} than {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB of memory"
+    size = _estimate_bytes(images)
+    amount = f"the images take {format_bytes(size)}"
+    if requested in ("ram", "off"):
+        return CacheDecision(requested, size, f"as asked; {amount}")
+    fits = size <= MEMORY_FRACTION * available
+    comparison = "less" if fits else "more"
+    reason = (
+        f"{amount}, {comparison} than {MEMORY_FRACTION:.0%} of the {format_bytes(available)} of memory that are free"
+    )
     if fits:
-        return CacheDecision("ram", size, f"{reason} that are free")
-    return CacheDecision("off", size, f"{reason} that are free{'; ' * bool(advice)}{advice}")
+        return CacheDecision("ram", size, reason)
+    return CacheDecision("off", size, f"{reason}{'; ' * bool(advice)}{advice}")
 
 
-def _estimate(images: LazyImages) -> int:
-    """Bytes of all prepared images, from some of them spread over the whole list."""
+def _estimate_bytes(images: LazyImages) -> int:
+    """Bytes of all prepared images, estimated from some of them that are spread over the whole list."""
 
-    def of_one(path: str) -> int | None:
+    def num_bytes(path: str) -> int | None:
         try:
             return images.prepare(path).nbytes
-        except DecodeError:  # the loader names it when it is needed
+        except DecodeError:  # the loader names the file when it is used
             return None
 
-    some = images.paths[:: max(len(images) // ESTIMATE_IMAGES, 1)]
-    sizes = [size for size in ordered_map(of_one, some, workers=None, ahead=AHEAD) if size]
+    paths = images.paths[:: max(len(images) // NUM_SIZE_SAMPLES, 1)]
+    sizes = [size for size in ordered_map(num_bytes, paths, workers=None, ahead=AHEAD) if size]
     return round(len(images) * float(np.mean(sizes))) if sizes else 0

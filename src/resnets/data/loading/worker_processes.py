@@ -1,4 +1,4 @@
-"""The processes that prepare images for a DataLoader: how they begin, what they send, how they are waited for and ended."""
+"""Worker processes of a DataLoader: how they start, send batches, are waited for and end."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ import torch
 from torch import Tensor
 
 from resnets import ranks
-from resnets.errors import JobError
+from resnets.errors import JobError, format_list
 
-POLL_SECONDS = 5.0  # of waiting for a batch, after which it is looked whether to wait on
-END_SECONDS = 5.0  # for a killed process to end; one that the kernel holds in a read of a lost disk does not
-WORKER_DIED = (
-    "A process that prepares images was killed or has ended; memory may be short. Use fewer `workers`, or `workers=0`."
-)
+POLL_SECONDS = 5.0  # of waiting for a batch, until it is checked whether to go on waiting
+END_SECONDS = 5.0  # for a killed process to end; one that hangs in a read from a dead disk does not
+WORKER_DIED = "A worker process was killed or has ended; memory may be short. Use fewer `workers`, or `workers=0`."
 
 
 class Batch(NamedTuple):
     epoch: int  # from 0
     step: int  # within the epoch, from 0
-    indices: Tensor  # (B,) numbers of the images
-    positions: Tensor  # (B,) in the order of the epoch, of all processes together
+    indices: Tensor  # (B,) of the images in the dataset
+    positions: Tensor  # (B,) in the order of the epoch, of all ranks together
     images: Tensor  # (B, 3, h, w) uint8
 
 
 def share_memory(batch: Batch) -> Batch:
-    """The batch as it travels from a worker: its images in shared memory, or as an array through a pipe where that is full.
+    """The batch with its tensors in shared memory; as arrays, to be sent through a pipe, if shared memory is full.
 
-    Shared here and not by the queue, whose thread would print the error, drop the batch, and leave the main process waiting.
+    This is done here and not by the queue, whose thread would print the error, drop the batch, and leave the main process
+    waiting.
     """
     try:
         for tensor in batch[2:]:
@@ -44,22 +43,23 @@ def share_memory(batch: Batch) -> Batch:
 
 
 def map_batch(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
+    """The batch with `change` applied to its fields of this type."""
     return Batch(*(change(each) if isinstance(each, kind) else each for each in batch))  # type: ignore[arg-type]
 
 
 def init_worker(_: int) -> None:
     ranks.ignore_pillow_warnings()
-    torch.set_num_threads(1)  # the cores are shared out by the number of workers
-    # Ctrl-C, and the SIGTERM of many job managers, reach the whole group; the main process ends its workers itself.
+    torch.set_num_threads(1)  # the number of workers is chosen by the number of cores
+    # Ctrl-C, and the SIGTERM of many job managers, reach the whole process group; the main process ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def check_queues(workers: int) -> None:
-    """Make the queues that torch will make, whose locks take shared memory; torch's loader would print a traceback.
+    """Create the queues that torch will create, whose locks take shared memory; torch's loader would print a traceback.
 
     Raises:
-        JobError: there is no room for them.
+        JobError: they cannot be created.
     """
     try:
         queues: list[Any] = [multiprocessing.Queue() for _ in range(workers + 2)]
@@ -67,22 +67,28 @@ def check_queues(workers: int) -> None:
             queue.close()
     except OSError as error:
         raise JobError(
-            f"No process that prepares images can be started: {error.strerror} (the shared memory of this machine, /dev/shm, or "
+            f"No worker process can be started: {error.strerror} (the shared memory of this machine, /dev/shm, or "
             "the number of open files). Use `workers=0`."
         ) from error
 
 
 class WorkerError(JobError):
-    """The processes that prepare images have died, or give none any more."""
+    """The worker processes have died, or no longer send batches."""
 
 
-def next_batch(iterator: Iterator[Batch | str], on_wait: Callable[[], None]) -> Batch | str | None:
-    """The next batch, for which `waiting` is called every few seconds; None at the end of a plan that ends.
+def next_batch(
+    iterator: Iterator[Batch | str], on_wait: Callable[[], None], pending_paths: Callable[[], Sequence[str]]
+) -> Batch | str | None:
+    """The next batch; None at the end of a plan that ends.
+
+    Args:
+        on_wait: is called every few seconds while no batch comes.
+        pending_paths: the files of the batch that is waited for, which an error names.
 
     Raises:
-        JobError: none has come for the patience of this process.
+        WorkerError: no batch has come for RESNETS_TIMEOUT_MINUTES, or a worker has died.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     while True:
         try:
             return next(iterator, None)
@@ -94,25 +100,30 @@ def next_batch(iterator: Iterator[Batch | str], on_wait: Callable[[], None]) -> 
             if "DataLoader timed out" not in str(error):
                 raise WorkerError(WORKER_DIED) if is_worker_death(error) else error from error
             on_wait()
-            if time.monotonic() - begun > ranks.timeout_seconds():
-                raise WorkerError(
-                    f"No images have come for {ranks.timeout_seconds() / 60:g} minutes: a process that prepares them is stuck, "
-                    "perhaps on storage that does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer."
-                ) from error
+            if time.monotonic() - start > ranks.timeout_seconds():
+                raise WorkerError(_stuck_message(pending_paths())) from error
+
+
+def _stuck_message(paths: Sequence[str]) -> str:
+    files = f" The batch that it works on: {format_list(paths)}." if paths else ""
+    return (
+        f"No images have come for {ranks.timeout_seconds() / 60:g} minutes: a worker process is stuck, perhaps on storage that "
+        f"does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer.{files}"
+    )
 
 
 def is_worker_death(error: BaseException) -> bool:
-    """Whether it is torch's word that a worker has ended before its time; it comes at any moment, from a signal handler."""
+    """Whether it is torch's error that a worker has died; a signal handler can raise it at any moment."""
     return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
 def kill_workers(workers: Sequence[Any], owner: int) -> None:
-    """End the worker processes, also one that does not listen, such as in a read that never ends.
+    """Kill the worker processes, also one that hangs in a read.
 
-    torch sends SIGTERM, which they ignore, and Python would wait for them at its end.
+    torch sends SIGTERM, which they ignore, and Python would wait for them when it ends.
 
     Args:
-        owner: the process that started them; of a forked one they are no children.
+        owner: the process that started them; a fork of it is not their parent.
     """
     if os.getpid() != owner:
         return

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from resnets.data.check.exact_duplicates import find_exact_duplicates
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.loading.hash_files import hash_samples
 from resnets.data.split.stratify import assign_splits, group_units
@@ -158,10 +158,8 @@ def log_oddities(dataset: Dataset) -> None:
         log(
             f"val has no image of {format_list(absent, 5)}, so that nothing is known of how well these classes are learned"
         )
-    by_content: dict[str, list[Sample]] = defaultdict(list)
-    for sample in dataset.samples:
-        by_content[str(sample.sha256)].append(sample)
-    duplicates = [samples for samples in by_content.values() if len(samples) > 1]
+    groups = find_exact_duplicates(sample.sha256 for sample in dataset.samples)
+    duplicates = [[dataset.samples[index] for index in group] for group in groups]
     relabeled = [samples for samples in duplicates if len({sample.label for sample in samples}) > 1]
     if relabeled:
         log(
