@@ -33,7 +33,6 @@ from resnets.errors import JobError, UserError
 from resnets.files import sha256
 
 COUNT = 60
-OLD_ROW = np.dtype([("offset", "<i8"), ("size", "<u4"), ("label", "<i4"), ("weight", "<f4"), ("suffix", "u1")])
 
 
 @pytest.fixture(scope="module")
@@ -236,16 +235,11 @@ def test_copies_and_groups_are_known_and_copied_along(divided: Dataset, tmp_path
         assert weights.count_seen(after) == 3
 
 
-def test_shards_of_an_earlier_version_are_read(copied: Path) -> None:
-    rows = np.load(copied / "index.npy")
-    np.save(copied / "index.npy", rows[["offset", "size", "label", "weight", "suffix"]].astype(OLD_ROW))
-    facts = json.loads((copied / "shards.json").read_text())
-    facts["index_sha256"] = sha256(str(copied / "index.npy"))
-    (copied / "shards.json").write_text(json.dumps(facts))
-    stored = open_dataset.read(copied).samples
-    assert stored[0].sha256 is stored[0].group is None
-    assert unit_indices(stored).tolist() == list(range(COUNT))
-    assert "earlier version" in seen_in_training.Lineage(frozenset("a")).seen_message(stored, "x", "val")
+def test_shards_of_another_format_are_refused(copied: Path) -> None:
+    manifest = json.loads((copied / "shards.json").read_text())
+    (copied / "shards.json").write_text(json.dumps({**manifest, "format": "resnets-shards-1"}))
+    with pytest.raises(UserError, match=r"does not describe shards: its format is resnets-shards-1.*Write them again"):
+        open_dataset.read(copied)
 
 
 def test_changed_files_are_refused(copied: Path) -> None:

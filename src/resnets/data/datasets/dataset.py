@@ -90,12 +90,12 @@ class IndexedSamples(Sequence[Sample]):
         """float64 (N,)."""
 
     @abstractmethod
-    def contents_and_groups(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The hash of the file that each image was made from, (N,), and of its group, (N,), 0 for none; None: not known."""
+    def contents_and_groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hash of the file that each image was made from, (N,), and of its group, (N,), 0 for none."""
 
     @abstractmethod
-    def sha256s(self) -> Iterator[str] | None:
-        """The SHA-256 of the file that each image was made from, in order; None: not known."""
+    def sha256s(self) -> Iterator[str]:
+        """The SHA-256 of the file that each image was made from, in order."""
 
     @property
     @abstractmethod

@@ -27,9 +27,8 @@ from resnets.data.image.stored_bytes import tar_address
 from resnets.errors import UserError, format_list
 from resnets.files import sha256
 
-MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-1"
+MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-2"
 SHOWN_DIFFERENCES = 5
-# Shards of earlier versions lack the last two; `group` is 0 where there is none.
 ROW = np.dtype(
     [
         ("offset", "<i8"),
@@ -38,7 +37,7 @@ ROW = np.dtype(
         ("weight", "<f4"),
         ("suffix", "u1"),
         ("sha256", "S32"),
-        ("group", "<u8"),
+        ("group", "<u8"),  # 0 for none
     ]
 )
 
@@ -67,16 +66,9 @@ class ShardIndex:
             int(row["size"]),
             f"{index:08d}{self.suffixes[row['suffix']]}",
         )
-        content_sha256, group = None, None
-        if self.has_hashes:
-            content_sha256, group = _hex(row["sha256"]), f"{row['group']:016x}" if row["group"] else None
+        group = f"{row['group']:016x}" if row["group"] else None
         label, weight = self.classes[row["label"]], float(row["weight"])
-        return Sample(path, label, self.splits[tar], group, weight, content_sha256)
-
-    @property
-    def has_hashes(self) -> bool:
-        """Whether the index has the SHA-256 and the group of each image."""
-        return "sha256" in (self.rows.dtype.names or ())
+        return Sample(path, label, self.splits[tar], group, weight, _hex(row["sha256"]))
 
 
 class ShardSamples(IndexedSamples):
@@ -130,11 +122,11 @@ class ShardSamples(IndexedSamples):
     def weights(self) -> np.ndarray:
         return self._rows["weight"].astype(np.float64)
 
-    def contents_and_groups(self) -> tuple[np.ndarray, np.ndarray] | None:
-        return (self._rows["sha256"], self._rows["group"]) if self.index.has_hashes else None
+    def contents_and_groups(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._rows["sha256"], self._rows["group"]
 
-    def sha256s(self) -> Iterator[str] | None:
-        return map(_hex, self._rows["sha256"]) if self.index.has_hashes else None
+    def sha256s(self) -> Iterator[str]:
+        return map(_hex, self._rows["sha256"])
 
     @property
     def resized_to(self) -> int | None:

@@ -72,7 +72,7 @@ def decode(
     Args:
         path_or_bytes: a path, or the file's bytes.
         name: the name of bytes in an error.
-        background: RGB, 0 to 255, behind transparent places.
+        background: RGB, 0 to 255, behind transparent pixels.
         min_side: a JPEG may be decoded at the smallest scale of 1, 1/2, 1/4 and 1/8 whose shorter side has at least as many
             pixels.
         max_pixels: an image whose header states more is refused before memory is allocated.

@@ -1,6 +1,7 @@
-"""How an image becomes a network's input: one frozen value, stored with the weights and used wherever a file is read.
+"""Preprocess: resize, crop and normalize an image into the input of a network, as one frozen value.
 
-An image is resized and cropped as 8-bit RGB (`resizing`) and then normalized as float.
+It is stored in the checkpoint and used in training, evaluation and prediction. An image is resized and cropped as 8-bit RGB
+(`resizing`) and then normalized as float.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ COLORS = ("rgb", "bgr", "gray")
 # ImageNet's mean and standard deviation as torchvision and timm use them, for values of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# A JPEG is decoded at a smaller scale down to this many times the side that is needed, and down to this side in pixels: at
-# less, the difference becomes visible, and there is little time left to win.
-_DRAFT_MARGIN = 2
-_DRAFT_SIDE = 256
+# A JPEG is decoded at a smaller scale if its shorter side keeps this multiple of the side that is needed, and this number of
+# pixels: at less, the difference becomes visible, and little time is saved.
+_FAST_JPEG_FACTOR = 2
+_FAST_JPEG_MIN_SIDE = 256
 # ITU-R 601, the weights of Pillow's "L".
-_GREY = (0.299, 0.587, 0.114)
+_GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,21 @@ class Preprocess:
     Attributes:
         size: height and width of the result in pixels.
         resize: "shorter" brings the shorter side to `resize_to`, "stretch" both sides to `size`, "pad" fits the whole
-            image into `size` before the background, "none" leaves it.
+            image into `size` in front of the background, "none" leaves it.
         resize_to: in pixels; only with "shorter".
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
-        antialias: whether a shrunken image is smoothed. Without, "stretch" with "bilinear" or "nearest" is the resizing of
+        antialias: whether a downscaled image is smoothed. Without, "stretch" with "bilinear" or "nearest" is the resizing of
             TensorFlow and of Keras' `image_dataset_from_directory`, in float.
-        crop: "center" cuts `size` from the middle, with black beside a smaller image as torchvision does; "none" leaves the
-            resized image as it is.
+        crop: "center" crops `size` from the middle, padding a smaller image with black as torchvision does; "none" leaves the
+            resized image.
         color: the order of the channels, or "gray" for a single one.
-        scale: what 8-bit values are divided by, before mean and std.
+        scale: the divisor of 8-bit values, before mean and std.
         mean, std: for each channel in the order of `color`: (value / scale - mean) / std. `mean` may also be a whole mean
             image (He et al. 2015): C * height * width numbers in the order channel, row, column.
-        background: RGB, 0 to 255, behind transparent places and beside padded images.
-        fast_jpeg: whether `load` and `read` decode a large JPEG at a half, a quarter or an eighth of its size, as long as twice
-            the side that is needed remains, and 256 pixels. It saves two thirds of the time and changes the result a
-            little; switch it off for exact equality with other libraries. Without `antialias` it is off.
+        background: RGB, 0 to 255, behind transparent pixels and around padded images.
+        fast_jpeg: whether `load` and `read` decode a large JPEG at 1/2, 1/4 or 1/8 of its size, as long as the shorter side
+            keeps twice the pixels that are needed, and 256 pixels. It saves two thirds of the time and changes the result
+            slightly; switch it off for exact equality with other libraries. Without `antialias` it is off.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -73,14 +74,14 @@ class Preprocess:
     fast_jpeg: bool = True
 
     def __post_init__(self) -> None:
-        _one_of("resize", self.resize, RESIZES)
-        _one_of("interpolation", self.interpolation, resizing.INTERPOLATIONS)
-        _one_of("color", self.color, COLORS)
-        _one_of("crop", self.crop, ("center", "none"))
+        _check_choice("resize", self.resize, RESIZES)
+        _check_choice("interpolation", self.interpolation, resizing.INTERPOLATIONS)
+        _check_choice("color", self.color, COLORS)
+        _check_choice("crop", self.crop, ("center", "none"))
         for key, kind in (("size", int), ("background", int), ("mean", float), ("std", float)):
-            object.__setattr__(self, key, _numbers(key, getattr(self, key), kind))
+            object.__setattr__(self, key, _number_tuple(key, getattr(self, key), kind))
         if self.resize != "shorter":
-            object.__setattr__(self, "resize_to", None)  # so that equal ways of working are equal values
+            object.__setattr__(self, "resize_to", None)  # so that values that compute the same are equal
         self._check()
 
     def _check(self) -> None:
@@ -100,7 +101,7 @@ class Preprocess:
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
             raise UserError(f"background is red, green and blue from 0 to 255; received {self.background}.")
         if not self.antialias and (self.resize != "stretch" or self.interpolation not in ("nearest", "bilinear")):
-            # Torch's and TensorFlow's bicubic differ, and only these two were compared.
+            # The bicubic interpolations of torch and TensorFlow differ, and only these two were compared.
             raise UserError(
                 "antialias can only be off for resize 'stretch' with interpolation 'bilinear' or 'nearest'."
             )
@@ -126,17 +127,17 @@ class Preprocess:
 
     @classmethod
     def plain(cls, imgsz: int, mean: Sequence[float], std: Sequence[float]) -> Preprocess:
-        """Stretched to a square, values of 0 to 1 less `mean` over `std`: for images that are all alike, as CIFAR's."""
+        """Stretched to a square, (value - `mean`) / `std` for values of 0 to 1: for images of one size, such as CIFAR's."""
         return cls(size=(imgsz, imgsz), resize="stretch", resize_to=None, mean=tuple(mean), std=tuple(std))
 
     @property
     def channels(self) -> int:
-        """Of the result: 1 for gray, else 3."""
+        """The number of channels of the result: 1 for gray, else 3."""
         return 1 if self.color == "gray" else 3
 
     @property
     def mean_color(self) -> tuple[int, int, int]:
-        """RGB, 0 to 255, of what is 0 after normalization."""
+        """The color, RGB from 0 to 255, that is 0 after normalization."""
         mean = np.reshape(self.mean, (self.channels, -1)).mean(axis=1) * self.scale
         red, green, blue = (
             np.resize(mean, 3).round().clip(0, 255).astype(int)[:: -1 if self.color == "bgr" else 1].tolist()
@@ -145,11 +146,11 @@ class Preprocess:
 
     @property
     def shorter_side(self) -> int | None:
-        """That an image is brought to before it is cropped, pixels; None where its own size stays."""
+        """The shorter side in pixels after the resize and before the crop; None if images keep their size."""
         return {"shorter": self.resize_to, "none": None}.get(self.resize, max(self.size))
 
     def described(self) -> str:
-        """In words, for a line of text: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
+        """In words: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
         size = f"{self.size[0]}x{self.size[1]}"
         crop = f", center crop {size}" if self.crop == "center" else ""
         shape = {
@@ -161,45 +162,44 @@ class Preprocess:
         return f"{shape}, {self.interpolation}, {self.color} / {self.scale:g}, mean {mean}, std {std}"
 
     def with_size(self, side: int) -> Preprocess:
-        """The same at squares of another side in pixels; the resize grows or shrinks along with it."""
+        """The same for squares of another side in pixels; `resize_to` is scaled with it."""
         resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)
         mean = self.mean
-        if len(mean) > self.channels:  # a mean image grows or shrinks along, too
+        if len(mean) > self.channels:  # a mean image is scaled, too
             image = torch.tensor(mean, dtype=torch.float32).view(1, self.channels, *self.size)
             image = torch.nn.functional.interpolate(image, size=(side, side), mode="bilinear", antialias=True)
             mean = tuple(image.flatten().tolist())
         return replace(self, size=(side, side), resize_to=resize_to, mean=mean)
 
     def load(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> Tensor:
-        """The input for a file, (C, height, width); raises DecodeError as `decode` does."""
-        image = decode_image(path_or_bytes, name=name, background=self.background, min_side=self._enough)
-        return self.normalize(self._frame(image))
+        """The input for a file: float32 (C, height, width). Raises DecodeError as `decode` does."""
+        image = decode_image(path_or_bytes, name=name, background=self.background, min_side=self._min_decode_side)
+        return self.normalize(self._resize_crop(image))
 
     def read(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
-        """The decoded image, uint8 (H, W, 3), at no more than the resolution that this value needs. Raises as `load`."""
-        return decode(path_or_bytes, name=name, background=self.background, min_side=self._enough)
+        """The decoded image, uint8 (H, W, 3), not much larger than what the resize needs. Raises as `load`."""
+        return decode(path_or_bytes, name=name, background=self.background, min_side=self._min_decode_side)
 
     def __call__(self, image: np.ndarray | Image.Image) -> Tensor:
         """uint8 RGB (H, W, 3), or a Pillow image of any mode -> float32 (C, height, width).
 
-        The orientation that the EXIF data of a Pillow image state is applied, as `load` does for a file. An array cannot
-        know it.
+        The EXIF orientation of a Pillow image is applied, as `load` does for a file. An array has none.
 
         Raises:
-            UserError: it is something else; a path belongs into `load`.
+            UserError: `image` is something else; use `load` for a path.
         """
-        return self.normalize(self._frame(self._checked(image)))
+        return self.normalize(self._resize_crop(self._check_input(image)))
 
     def views(self, image: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:
-        """Several looks at one uint8 RGB image (H, W, 3): (V, C, height, width).
+        """Several crops of one uint8 RGB image (H, W, 3) for test-time augmentation: float32 (V, C, height, width).
 
-        `crops=10` gives the four corners and the center, and the same five of its mirror image, as torchvision's TenCrop.
+        `crops=10` returns the four corners and the center, and those of the mirror image, as torchvision's TenCrop.
         """
         if crops == 1:
             return self(image)[None]
         if crops != 10:
             raise UserError(f"crops is 1 or 10; received {crops}.")
-        image = self._resized(self._checked(image))
+        image = self._resize(self._check_input(image))
         if image.height < self.size[0] or image.width < self.size[1]:
             needed = f"{self.size[1]}x{self.size[0]}"
             raise ImageError(f"Ten crops of {needed} need a larger image; received {image.width}x{image.height}.")
@@ -208,76 +208,76 @@ class Preprocess:
         return self.normalize(torch.stack([resizing.to_chw(frame) for frame in frames]))
 
     def resize_crop(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """Resized and cropped, not yet normalized: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
-        frame = self._frame(self._checked(image))
+        """Resize and crop without normalization: uint8 RGB (H, W, 3) -> uint8 (height, width, 3)."""
+        frame = self._resize_crop(self._check_input(image))
         return frame.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Values of 0 to 255 in RGB (…, 3, h, w), of any type, as the network wants them: float32 (…, C, h, w)."""
+        """Normalize values of 0 to 255 in RGB (…, 3, h, w), of any type: float32 (…, C, h, w)."""
         values = images.to(torch.float32)
         if self.color == "bgr":
             values = values.flip(-3)
         elif self.color == "gray":
-            weights = torch.tensor(_GREY, device=values.device).view(3, 1, 1)
+            weights = torch.tensor(_GRAY_WEIGHTS, device=values.device).view(3, 1, 1)
             values = (values * weights).sum(-3, keepdim=True)
-        mean, std = (each.to(values.device) for each in self._moments)
+        mean, std = (moment.to(values.device) for moment in self._mean_std)
         return (values / self.scale - mean) / std
 
     @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and std as tensors that go with (C, h, w): a mean image has too many numbers to convert each time."""
+    def _mean_std(self) -> tuple[Tensor, Tensor]:
+        """Mean and std as tensors that broadcast with (C, h, w). Cached, since a mean image has many numbers."""
         shape = (1, 1) if len(self.mean) == self.channels else self.size
         mean, std = (torch.tensor(each, dtype=torch.float32) for each in (self.mean, self.std))
         return mean.view(self.channels, *shape), std.view(-1, 1, 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The attributes as values for JSON."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
-        """The value of `to_dict`; an unknown key or a value that does not fit is a UserError."""
+        """The inverse of `to_dict`. An unknown key, or a value of another type, is a UserError."""
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for key, value in values.items():
             if key not in fields:
                 raise UserError(f"Preprocessing has no setting '{key}'.{suggestion(key, fields)}")
-            if not _fits(value, fields[key].default):
+            if not _has_type_of(value, fields[key].default):
                 raise UserError(f"Preprocessing cannot have {key}={value!r}.")
         return cls(**values)
 
     @property
-    def _enough(self) -> int | None:
-        """The shorter side that a JPEG must keep when it is decoded at a smaller scale; None for its full size."""
+    def _min_decode_side(self) -> int | None:
+        """The shorter side that a JPEG keeps at least when it is decoded at a smaller scale; None for its full size."""
         needed = self.shorter_side
         if not self.fast_jpeg or not self.antialias or needed is None:
             return None
-        return max(_DRAFT_MARGIN * needed, _DRAFT_SIDE)
+        return max(_FAST_JPEG_FACTOR * needed, _FAST_JPEG_MIN_SIDE)
 
-    def _checked(self, image: np.ndarray | Image.Image) -> np.ndarray | Image.Image:
-        """The array, or the Pillow image upright and as RGB."""
+    def _check_input(self, image: np.ndarray | Image.Image) -> np.ndarray | Image.Image:
+        """The array, or the Pillow image as RGB with its orientation applied; UserError for anything else."""
         if isinstance(image, Image.Image):
             return to_upright_rgb(image, background=self.background)
         if isinstance(image, str | bytes | Path):
             kind = type(image).__name__
-            raise UserError(f"Received a {kind} where an image is wanted: `Preprocess.load` reads files.")
+            raise UserError(f"Received a {kind} instead of an image: `Preprocess.load` reads files.")
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UserError(f"An image is a uint8 array (H, W, 3) in RGB, or a Pillow image; received {kind}.")
         return image
 
-    def _frame(self, image: np.ndarray | Image.Image) -> Tensor:
+    def _resize_crop(self, image: np.ndarray | Image.Image) -> Tensor:
         """Resized and cropped, (3, height, width): uint8, or float without antialias."""
         if not self.antialias:
             mode, corners = ("bilinear", False) if self.interpolation == "bilinear" else ("nearest-exact", None)
             floats = resizing.to_chw(image).float()[None]
             return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
-        image = self._resized(image)
+        image = self._resize(image)
         if self.crop == "center" and (image.height, image.width) != self.size:
             image = resizing.center_crop(image, self.size)
         return resizing.to_chw(image)
 
-    def _resized(self, image: np.ndarray | Image.Image) -> Image.Image:
+    def _resize(self, image: np.ndarray | Image.Image) -> Image.Image:
         image, method = resizing.to_pillow(image), resizing.METHODS[self.interpolation]
         if self.resize == "shorter":
             return resizing.resize_shorter_side(image, self.resize_to or 0, method)
@@ -288,7 +288,7 @@ class Preprocess:
         return image
 
 
-def _numbers(key: str, value: Any, kind: type) -> tuple[Any, ...]:
+def _number_tuple(key: str, value: Any, kind: type) -> tuple[Any, ...]:
     allowed = int if kind is int else int | float
     if not isinstance(value, list | tuple) or not all(
         isinstance(item, allowed) and not isinstance(item, bool) and math.isfinite(item) for item in value
@@ -298,13 +298,13 @@ def _numbers(key: str, value: Any, kind: type) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+def _check_choice(key: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UserError(f"{key} is one of {', '.join(known)}; received '{value}'.{suggestion(str(value), known)}")
 
 
-def _fits(value: Any, default: Any) -> bool:
-    """Whether a value from JSON is of the kind of the attribute's default."""
+def _has_type_of(value: Any, default: Any) -> bool:
+    """Whether a value from JSON has the type of the attribute's default."""
     if isinstance(default, tuple):
         return isinstance(value, list | tuple)
     if isinstance(default, bool) or isinstance(value, bool):

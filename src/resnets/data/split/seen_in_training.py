@@ -50,7 +50,7 @@ class Lineage:
 
         Images that cannot be read do not count.
         """
-        if (isinstance(samples, IndexedSamples) and samples.sha256s() is None) or (self.gap and not self.train):
+        if self.gap and not self.train:
             return None
         return sum(digest in self.train for digest in sha256_of_samples(samples)) if self.train else 0
 
@@ -63,8 +63,7 @@ class Lineage:
                 f"{who} learned from {count:,} of the {len(samples):,} {what} images{more}: expect less on other images"
             )
         if count is None or self.gap:
-            reason = self.gap or "shards of an earlier version do not say from which files they were made"
-            return f"whether {who} learned from some of the {what} images is not known: {reason}"
+            return f"whether {who} learned from some of the {what} images is not known: {self.gap}"
         return ""
 
 
@@ -114,10 +113,7 @@ def _splits_of_shards(run: Path) -> tuple[dict[str, str], str]:
     assert isinstance(samples, IndexedSamples)
     splits: dict[str, str] = {}
     for split in reversed(SPLITS):  # an image in several splits counts as one of train
-        digests = samples.subset(split).sha256s()
-        if digests is None:
-            return {}, "shards of an earlier version do not say from which files they were made"
-        splits |= dict.fromkeys(digests, split)
+        splits |= dict.fromkeys(samples.subset(split).sha256s(), split)
     return splits, ""
 
 
@@ -180,7 +176,7 @@ def with_sha256(samples: Sequence[Sample]) -> Sequence[Sample]:
 def sha256_of_samples(samples: Sequence[Sample]) -> Iterator[str | None]:
     """The SHA-256 of each image's file, in order; None if it cannot be read. Only what is not known is read."""
     if isinstance(samples, IndexedSamples):
-        return samples.sha256s() or iter([None] * len(samples))
+        return samples.sha256s()
     if all(sample.sha256 for sample in samples):
         return (sample.sha256 for sample in samples)
     return ordered_map(_hash_sample, samples, workers=THREADS, ahead=AHEAD)

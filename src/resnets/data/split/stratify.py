@@ -64,10 +64,9 @@ def group_units(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[
 
 
 def unit_indices(samples: Sequence[Sample]) -> np.ndarray:
-    """int64 (N,): the index of each image's unit. Images of shards without hashes are a unit each."""
+    """int64 (N,): the index of each image's unit."""
     if isinstance(samples, IndexedSamples):
-        known = samples.contents_and_groups()
-        return np.arange(len(samples)) if known is None else _connected_units(*known)
+        return _connected_units(*samples.contents_and_groups())
     keys = [sample.sha256 or f"path {sample.path}" for sample in samples]
     units = group_units(keys, [str(sample.label) for sample in samples], [sample.group for sample in samples])
     indices = np.empty(len(samples), dtype=np.int64)
