@@ -35,8 +35,8 @@ def noise(seed: int, width: int = 64, height: int = 64) -> Image.Image:
 def images(root: Path, classes: tuple[str, ...] = CLASSES, count: int = 12, first: int = 0) -> None:
     for number, label in enumerate(classes):
         (root / label).mkdir(parents=True)
-        for place in range(count):
-            noise(first + 100 * number + place, 96, 80).save(root / label / f"{place:02}.jpg", quality=95)
+        for index in range(count):
+            noise(first + 100 * number + index, 96, 80).save(root / label / f"{index:02}.jpg", quality=95)
 
 
 def bomb(path: Path) -> None:
@@ -96,10 +96,10 @@ def plant(root: Path) -> dict[str, set[str]]:
 
     (root / "nothing here").mkdir()
     twin = f"{one.name.capitalize()} "
-    for place, (name, count) in enumerate({twin: 12, "caf\u00e9": 6, "cafe\u0301": 6, "few": 2}.items()):
+    for index, (name, count) in enumerate({twin: 12, "caf\u00e9": 6, "cafe\u0301": 6, "few": 2}.items()):
         (root / name).mkdir()
         for number in range(count):
-            noise(8000 + 20 * place + number).save(root / name / f"{number}.png")
+            noise(8000 + 20 * index + number).save(root / name / f"{number}.png")
     return {
         "empty": {"empty.jpg"},
         "not-an-image": {"text.jpg"},
@@ -196,8 +196,8 @@ def test_groups_in_two_parts_are_found(tmp_path: Path) -> None:
     images(tmp_path, count=10)
     rows = ["path,label,split,group"]
     for path in sorted(tmp_path.glob("*/*.jpg")):
-        part = "val" if path.stem > "07" else "train"
-        rows.append(f"{path.relative_to(tmp_path)},{path.parent.name},{part},{path.parent.name}{int(path.stem) % 8}")
+        split = "val" if path.stem > "07" else "train"
+        rows.append(f"{path.relative_to(tmp_path)},{path.parent.name},{split},{path.parent.name}{int(path.stem) % 8}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     problems = check(open_dataset.read(tmp_path / "list.csv"), workers=1).problems
     assert [problem.kind for problem in problems] == ["group-across-splits", "few-images"]

@@ -109,7 +109,7 @@ def test_groups_are_what_near_pairs_connect() -> None:
     near = ((bits[:, None] != bits[None]).sum(axis=2) <= DISTANCE) & (np.corrcoef(cells) >= CORRELATION)
     pairs = np.argwhere(np.triu(near, 1)).tolist()
     assert len(pairs) > 1000
-    group_of = {number: place for place, group in enumerate(find_near_duplicates(found)) for number in group}
+    group_of = {number: index for index, group in enumerate(find_near_duplicates(found)) for number in group}
     assert all(group_of[one] == group_of[other] for one, other in pairs)
     assert set(group_of) == {number for pair in pairs for number in pair}
 
@@ -119,8 +119,8 @@ def test_twenty_thousand_images_are_not_compared_each_with_each() -> None:
     generator = np.random.default_rng(0)
     pool = np.stack([make_thumbnail(draw(index, Settings(size=32)).pixels) for index in range(300)]).astype(float)
     first, second = generator.integers(0, 300, (2, 20_000))
-    share = generator.random((20_000, 1, 1))
-    mixed = (pool[first] * share + pool[second] * (1 - share)).clip(0, 255).astype(np.uint8)
+    fraction = generator.random((20_000, 1, 1))
+    mixed = (pool[first] * fraction + pool[second] * (1 - fraction)).clip(0, 255).astype(np.uint8)
     tracemalloc.start()
     try:
         find_near_duplicates(mixed)

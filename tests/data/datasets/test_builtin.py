@@ -31,7 +31,7 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
 
     dataset = open_dataset.read(builtin.write("digits", tmp_path / "digits"))
     assert len(dataset.samples) == 1797
-    assert {part: len(dataset.subset(part)) for part in dataset.splits} == {"train": 1078, "val": 360, "test": 359}
+    assert {split: len(dataset.subset(split)) for split in dataset.splits} == {"train": 1078, "val": 360, "test": 359}
     images, labels = load_digits(return_X_y=True)
     assert sorted(int(Path(sample.path).stem) for sample in dataset.samples) == list(range(1797))
     for sample in dataset.samples[::97]:
@@ -46,9 +46,9 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
 def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -> None:
     dataset = open_dataset.read(builtin.write("digits", tmp_path))
     totals = Counter(sample.label for sample in dataset.samples)
-    for part, share in builtin.DIGITS_FRACTIONS.items():
-        counts = Counter(sample.label for sample in dataset.subset(part))
-        assert all(abs(counts[label] - share * total) <= 1 for label, total in totals.items())
+    for split, fraction in builtin.DIGITS_FRACTIONS.items():
+        counts = Counter(sample.label for sample in dataset.subset(split))
+        assert all(abs(counts[label] - fraction * total) <= 1 for label, total in totals.items())
     assert len({Path(sample.path).read_bytes() for sample in dataset.samples}) == 1797
 
 

@@ -62,7 +62,8 @@ def test_a_folder_of_parts(tmp_path: Path, words: tuple[str, str, str]) -> None:
 
 def test_a_split_may_be_packed_twice(tmp_path: Path) -> None:
     files(
-        tmp_path, *(f"{part}/{part}/{name}/1.png" for part in ("seg_train", "seg_test") for name in ("sea", "street"))
+        tmp_path,
+        *(f"{split}/{split}/{name}/1.png" for split in ("seg_train", "seg_test") for name in ("sea", "street")),
     )
     files(tmp_path, "seg_pred/seg_pred/1.png")
     dataset = read_folder(tmp_path)
@@ -72,7 +73,7 @@ def test_a_split_may_be_packed_twice(tmp_path: Path) -> None:
 
 def test_two_splits_beside_loose_images_are_splits(tmp_path: Path) -> None:
     """The layout of a well-known course on cats and dogs."""
-    files(tmp_path, *(f"{part}/{name}/1.png" for part in ("training_set", "test_set") for name in ("cats", "dogs")))
+    files(tmp_path, *(f"{split}/{name}/1.png" for split in ("training_set", "test_set") for name in ("cats", "dogs")))
     files(tmp_path, "single_prediction/1.png")
     dataset = read_folder(tmp_path)
     assert (dataset.splits, dataset.classes) == (("train", "test"), ("cats", "dogs"))
@@ -87,7 +88,7 @@ def test_test_images_without_classes_are_not_used(tmp_path: Path) -> None:
 
 
 def test_splits_inside_the_classes(tmp_path: Path) -> None:
-    files(tmp_path, *(f"{name}/{part}/1.png" for part in ("train", "Valid", "test") for name in ("ant", "bee")))
+    files(tmp_path, *(f"{name}/{split}/1.png" for split in ("train", "Valid", "test") for name in ("ant", "bee")))
     files(tmp_path, "ant/train/monday/2.png")
     dataset = read_folder(tmp_path)
     assert (dataset.splits, dataset.classes) == (("train", "val", "test"), ("ant", "bee"))
@@ -111,7 +112,7 @@ def test_splits_one_folder_down_are_named(tmp_path: Path) -> None:
 
 
 def test_folders_that_all_hold_the_same_are_doubted(tmp_path: Path) -> None:
-    files(tmp_path, *(f"{part}/{name}/1.png" for part in ("first", "second") for name in ("ant", "bee")))
+    files(tmp_path, *(f"{split}/{name}/1.png" for split in ("first", "second") for name in ("ant", "bee")))
     dataset = read_folder(tmp_path)
     assert dataset.classes == ("first", "second")
     assert dataset.layout_warnings[0].startswith("'first', 'second' all hold 'ant', 'bee' and are taken as classes")
@@ -212,7 +213,7 @@ def test_two_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
 
 
 def test_a_thousand_classes(tmp_path: Path) -> None:
-    files(tmp_path, *(f"class {number}/{place}.png" for number in range(1000) for place in range(2)))
+    files(tmp_path, *(f"class {number}/{index}.png" for number in range(1000) for index in range(2)))
     dataset = read_folder(tmp_path)
     assert len(dataset.classes) == 1000
     assert dataset.classes[:3] == ("class 0", "class 1", "class 10")
@@ -273,10 +274,10 @@ def test_a_class_name_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
-    place = Path(tempfile.mkdtemp(dir="/tmp"))  # which another user can reach, unlike pytest's
-    files(place, "ant/1.png", "bee/1.png", "bee/shut/2.png")
-    place.chmod(0o755)
-    (place / "bee" / "shut").chmod(0)
+    root = Path(tempfile.mkdtemp(dir="/tmp"))  # which another user can reach, unlike pytest's
+    files(root, "ant/1.png", "bee/1.png", "bee/shut/2.png")
+    root.chmod(0o755)
+    (root / "bee" / "shut").chmod(0)
     code = (
         "import os, sys\n"
         "from resnets.data.datasets import open_dataset\n"
@@ -286,9 +287,9 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
         "try: open_dataset.read(sys.argv[1])\n"
         "except UserError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)
-    shutil.rmtree(place)
-    assert done.stderr == f"not used: the inaccessible folder '{place}/bee/shut'\n"
+    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=100)
+    shutil.rmtree(root)
+    assert done.stderr == f"not used: the inaccessible folder '{root}/bee/shut'\n"
     count, error = done.stdout.splitlines()
     assert count == "2"
-    assert error.startswith(f"Cannot look into '{place}/bee/shut': Permission denied.")
+    assert error.startswith(f"Cannot look into '{root}/bee/shut': Permission denied.")

@@ -37,7 +37,7 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def divided(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Images of two classes in the three parts, one of them with a suffix in capitals and one of weight 3."""
+    """Images of two classes in the three splits, one of them with a suffix in capitals and one of weight 3."""
     root = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(0)
     found = []
@@ -46,8 +46,8 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         path = root / label / f"{number}{'.JPG' if number == 7 else '.png'}"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(noise.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
-        part = "test" if number < 4 else "val" if number < 16 else "train"
-        found.append(Sample(str(path), label, part, weight=3.0 if number == 20 else 1.0))
+        split = "test" if number < 4 else "val" if number < 16 else "train"
+        found.append(Sample(str(path), label, split, weight=3.0 if number == 20 else 1.0))
     return Dataset(root, tuple(found), ("ant", "größe"))
 
 
@@ -71,9 +71,9 @@ def test_every_image_comes_back_with_its_bytes_class_part_and_weight(divided: Da
     dataset = open_dataset.read(written)
     assert sorted(map(content, dataset.samples), key=str) == sorted(map(content, divided.samples), key=str)
     assert (dataset.classes, dataset.splits) == (divided.classes, divided.splits)
-    for part in dataset.splits:
-        assert {sample.split for sample in dataset.subset(part)} == {part}
-        assert len(dataset.subset(part)) == len(divided.subset(part)) == len(list(dataset.subset(part)))
+    for split in dataset.splits:
+        assert {sample.split for sample in dataset.subset(split)} == {split}
+        assert len(dataset.subset(split)) == len(divided.subset(split)) == len(list(dataset.subset(split)))
     assert all(decode(sample.path).shape == (20, 24, 3) for sample in dataset.samples)
     names = [Path(sample.path).name for sample in dataset.samples]
     assert names == [f"{number:08d}.{'jpg' if name.endswith('jpg') else 'png'}" for number, name in enumerate(names)]
@@ -149,9 +149,9 @@ def test_shards_can_be_written_from_shards(written: Path, tmp_path: Path) -> Non
     write_shards.write(tmp_path / "larger", open_dataset.read(written))
     before, after = open_dataset.read(written), open_dataset.read(tmp_path / "larger")
     assert len(list(tmp_path.glob("larger/*.tar"))) == 3
-    for part in before.splits:
+    for split in before.splits:
         contents = [
-            sorted(check_file.inspect_file(each.path).sha256 for each in x.subset(part)) for x in (before, after)
+            sorted(check_file.inspect_file(each.path).sha256 for each in x.subset(split)) for x in (before, after)
         ]
         assert contents[0] == contents[1]
 
@@ -220,13 +220,13 @@ def test_a_tar_that_was_cut_off_is_named(copied: Path) -> None:
 def test_copies_and_groups_are_known_and_copied_along(divided: Dataset, tmp_path: Path) -> None:
     """Four of the images are of two groups, and one is the copy of another."""
     groups = {0: "patient 1", 1: "patient 2", 2: "patient 1", 3: "patient 2"}
-    found = [replace(each, group=groups.get(place)) for place, each in enumerate(divided.subset("val")[:6])]
+    found = [replace(each, group=groups.get(index)) for index, each in enumerate(divided.subset("val")[:6])]
     shutil.copy(found[0].path, tmp_path / "copy.png")
     found.append(replace(found[5], path=str(tmp_path / "copy.png")))
     write_shards.write(tmp_path / "out", replace(divided, samples=tuple(found)), resize=16)
     write_shards.write(tmp_path / "again", open_dataset.read(tmp_path / "out"))
-    for place in ("out", "again"):
-        after = open_dataset.read(tmp_path / place).samples
+    for name in ("out", "again"):
+        after = open_dataset.read(tmp_path / name).samples
         units = unit_indices(after).tolist()
         assert [units.index(each) for each in units] == [0, 1, 0, 1, 4, 5, 0]
         assert [each.sha256 for each in after] == [sha256(each.path) for each in found]

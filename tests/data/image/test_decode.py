@@ -120,13 +120,13 @@ def test_gray_and_one_bit_become_rgb():
 def test_what_is_transparent_shows_the_background(background):
     alpha = np.zeros((32, 48), np.uint8)
     alpha[:, 16:32], alpha[:, 32:] = 128, 255
-    share = alpha[..., None] / 255
+    fraction = alpha[..., None] / 255
     rgba = Image.fromarray(np.dstack([SCENE, alpha]))
-    wanted = SCENE * share + np.array(background) * (1 - share)
+    wanted = SCENE * fraction + np.array(background) * (1 - fraction)
     assert np.abs(decode(saved(rgba, "PNG"), background=background) - wanted).max() <= 1
     assert np.abs(decode(saved(rgba, "WEBP", lossless=True, exact=True), background=background) - wanted).max() <= 1
     gray = Image.fromarray(np.dstack([SCENE[..., 0], alpha]))
-    wanted = SCENE[..., :1] * share + np.array(background) * (1 - share)
+    wanted = SCENE[..., :1] * fraction + np.array(background) * (1 - fraction)
     assert np.abs(decode(saved(gray, "PNG"), background=background) - wanted).max() <= 1
 
 
@@ -214,11 +214,11 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
-def test_a_file_that_is_cut_short_is_named(name, share, tmp_path):
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.9])
+def test_a_file_that_is_cut_short_is_named(name, fraction, tmp_path):
     content = WHOLE[name]
     path = tmp_path / name
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     with pytest.raises(DecodeError) as caught:
         decode(path)
     assert caught.value.kind == "truncated"

@@ -136,11 +136,11 @@ def tensorflows_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarr
     values = image.astype(float)
     for axis, length in ((0, height), (1, width)):
         old = values.shape[axis]
-        place = (np.arange(length) + 0.5) * old / length - 0.5
-        low = np.floor(place).astype(int)
-        share = (place - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        index = (np.arange(length) + 0.5) * old / length - 0.5
+        low = np.floor(index).astype(int)
+        fraction = (index - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
         lower, upper = (values.take(each.clip(0, old - 1), axis) for each in (low, low + 1))
-        values = lower * (1 - share) + upper * share
+        values = lower * (1 - fraction) + upper * fraction
     return values
 
 

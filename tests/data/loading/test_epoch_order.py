@@ -51,8 +51,8 @@ def test_an_epoch_has_each_image_once_and_reads_few_files_at_a_time(shard_sizes,
     assert torch.equal(found, epoch_indices(count, seed=seed, epoch=epoch, shard_sizes=shard_sizes))
     file_of = torch.repeat_interleave(torch.arange(len(shard_sizes)), torch.tensor(shard_sizes))
     seen: dict[int, list[int]] = {}
-    for number, part in enumerate(found.split(SHUFFLE_WINDOW)):
-        for file in set(file_of[part].tolist()):
+    for number, indices in enumerate(found.split(SHUFFLE_WINDOW)):
+        for file in set(file_of[indices].tolist()):
             seen.setdefault(file, []).append(number)
     for file, windows in seen.items():  # a file's images come one window after the other
         assert windows == list(range(windows[0], windows[-1] + 1))
@@ -75,13 +75,13 @@ def test_processes_share_an_epoch_out_and_any_step_can_be_taken_up(shard_sizes, 
     ]
     steps = plans[0].steps_per_epoch
     taken = [[next_ for next_, _ in zip(plan.batches(EpochStep()), range(steps), strict=False)] for plan in plans]
-    numbers = [number for batches in taken for _, _, part in batches for number in part.tolist()]
+    numbers = [number for batches in taken for _, _, indices in batches for number in indices.tolist()]
     assert len(numbers) == len(set(numbers)) == steps * batch
-    place = EpochStep(0, start % steps)
+    start_step = EpochStep(0, start % steps)
     for plan, batches in zip(plans, taken, strict=True):
-        epoch, step, part = next(plan.batches(place))
-        assert (epoch, step) == place
-        assert torch.equal(part, batches[place.step][2])
+        epoch, step, indices = next(plan.batches(start_step))
+        assert (epoch, step) == start_step
+        assert torch.equal(indices, batches[start_step.step][2])
 
 
 def test_epochs_and_seeds_have_other_orders() -> None:

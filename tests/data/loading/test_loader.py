@@ -56,8 +56,8 @@ def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(images
     whole = next(loader.tensor_batches(stack, plan))
     assert torch.equal(whole.indices, batch.indices)
     assert torch.equal(whole.positions, torch.arange(10))
-    shares = [next(loader.train_batches(images, replace(plan, share=share, shares=2), VARY)) for share in range(2)]
-    assert torch.equal(torch.cat([share.images for share in shares]), batch.images)
+    chunks = [next(loader.train_batches(images, replace(plan, rank=rank, world_size=2), VARY)) for rank in range(2)]
+    assert torch.equal(torch.cat([chunk.images for chunk in chunks]), batch.images)
 
 
 def test_an_epoch_has_whole_batches_of_different_images(images):

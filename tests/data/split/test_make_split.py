@@ -20,21 +20,21 @@ from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import JobError, UserError
 
 
-def make_dataset(root: Path, parts: dict[str | None, dict[str, int]] | None = None, **more: object) -> Dataset:
+def make_dataset(root: Path, splits: dict[str | None, dict[str, int]] | None = None, **more: object) -> Dataset:
     """A data set of files with any bytes; nothing of the split decodes them."""
     samples = []
-    for part, classes in (parts or {None: {"ant": 20, "bee": 15, "wasp": 10}}).items():
+    for split, classes in (splits or {None: {"ant": 20, "bee": 15, "wasp": 10}}).items():
         for label, count in classes.items():
             for number in range(count):
-                path = root / (part or ".") / label / f"{number}.png"
+                path = root / (split or ".") / label / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(f"{part} {label} {number}".encode())
-                samples.append(Sample(path=str(path), label=label, split=part))
+                path.write_bytes(f"{split} {label} {number}".encode())
+                samples.append(Sample(path=str(path), label=label, split=split))
     return build_dataset(root, samples, class_folders=[str(sample.label) for sample in samples], **more)  # type: ignore[arg-type]
 
 
-def counts(done: Dataset, part: str) -> dict[str, int]:
-    return dict(Counter(str(sample.label) for sample in done.subset(part)))
+def counts(done: Dataset, split: str) -> dict[str, int]:
+    return dict(Counter(str(sample.label) for sample in done.subset(split)))
 
 
 def by_content(done: Dataset) -> dict[str, str]:
@@ -223,7 +223,7 @@ OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val
 
 
 @pytest.mark.parametrize(
-    ("parts", "settings", "message"),
+    ("splits", "settings", "message"),
     [
         (None, {"val_fraction": 1.5}, "`val_fraction` is 1.5"),
         (None, {"val_fraction": -0.2}, "`val_fraction` is -0.2"),
@@ -247,10 +247,10 @@ OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val
     ],
 )
 def test_what_cannot_be_split_is_said(
-    tmp_path: Path, parts: dict[str | None, dict[str, int]] | None, settings: dict[str, float], message: str
+    tmp_path: Path, splits: dict[str | None, dict[str, int]] | None, settings: dict[str, float], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        make_split(make_dataset(tmp_path, parts), **settings)  # type: ignore[arg-type]
+        make_split(make_dataset(tmp_path, splits), **settings)  # type: ignore[arg-type]
 
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:

@@ -41,23 +41,23 @@ def divided(labels: list[str]) -> Counter[str]:
 
 @given(labels_of(1), st.floats(0.05, 0.45), st.floats(0, 0.45), st.integers(0, 1000))
 def test_single_images_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
-    fractions = {part: share for part, share in {"val": val, "test": test}.items() if share > 0.01}
+    fractions = {split: fraction for split, fraction in {"val": val, "test": test}.items() if fraction > 0.01}
     try:
         given_ = assign_splits(group_units(single(labels), labels, [None] * len(labels)), fractions, seed=seed)
     except UserError:
         assert len(divided(labels)) == 0 or sum(count - 1 for count in divided(labels).values()) < len(fractions)
         return
     assert sorted(given_) == list(range(len(labels)))
-    parts = {part: Counter(labels[number] for number, bin_ in given_.items() if bin_ == part) for part in fractions}
+    splits = {split: Counter(labels[number] for number, bin_ in given_.items() if bin_ == split) for split in fractions}
     train = Counter(labels[number] for number, bin_ in given_.items() if bin_ == "train")
     assert set(train) == set(labels)
-    for part, share in fractions.items():
+    for split, fraction in fractions.items():
         for label, count in Counter(labels).items():
             # The rule that train keeps one image takes from classes of a few images only.
             if count > 10:
-                assert abs(parts[part][label] - share * count) < 1.001
+                assert abs(splits[split][label] - fraction * count) < 1.001
         if min(Counter(labels).values()) > 10:
-            assert parts[part].total() == max(round(share * len(labels)), 1)
+            assert splits[split].total() == max(round(fraction * len(labels)), 1)
 
 
 @given(GROUPED, st.integers(2, 5), st.booleans(), st.integers(0, 1000))
@@ -79,15 +79,15 @@ def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
         return
     assert sorted(bins) == list(range(len(rows)))
     for marks in (contents, groups):
-        places: dict[str, set[str]] = {}
+        splits_of: dict[str, set[str]] = {}
         for number, mark in enumerate(marks):
             if mark is not None:
-                places.setdefault(mark, set()).add(bins[number])
-        assert all(len(place) == 1 for place in places.values())
+                splits_of.setdefault(mark, set()).add(bins[number])
+        assert all(len(names) == 1 for names in splits_of.values())
     held_out = [f"fold {number}" for number in range(1, folds + 1)] if in_folds else ["val", "test"]
     assert set(held_out) <= set(bins.values())
-    for part in held_out:
-        others = {"train", *held_out} - {part} if in_folds else {"train"}
+    for split in held_out:
+        others = {"train", *held_out} - {split} if in_folds else {"train"}
         learned = {labels[number] for number, bin_ in bins.items() if bin_ in others}
         assert learned == set(labels)
 
@@ -107,7 +107,7 @@ def test_folds_are_as_large_as_each_other_in_every_class(labels: list[str], fold
 def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
     rows: list[tuple[str, int, str | None]], seed: int, shuffler: random.Random
 ) -> None:
-    def parts(order: list[int], prefix: str) -> dict[int, str] | str:
+    def splits(order: list[int], prefix: str) -> dict[int, str] | str:
         labels = [rows[number][0] for number in order]
         contents = [f"content {rows[number][1]}" for number in order]
         groups = [None if rows[number][2] is None else f"{prefix}{rows[number][2]}" for number in order]
@@ -115,12 +115,12 @@ def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
             bins = assign_splits(group_units(contents, labels, groups), {"val": 0.3}, seed=seed)
         except UserError as error:
             return str(error)
-        return {order[place]: part for place, part in bins.items()}
+        return {order[index]: split for index, split in bins.items()}
 
     order = list(range(len(rows)))
     shuffled = order.copy()
     shuffler.shuffle(shuffled)
-    assert parts(order, "") == parts(shuffled, "another ")
+    assert splits(order, "") == splits(shuffled, "another ")
 
 
 def test_another_seed_is_another_split() -> None:
@@ -175,7 +175,7 @@ def test_one_group_cannot_be_divided() -> None:
 
 def test_copies_and_groups_have_one_number() -> None:
     given = [("a", None), ("b", "one"), ("a", None), ("c", "one"), (None, None), (None, None), ("c", None)]
-    samples = [Sample(f"{place}.png", "red", group=group, sha256=digest) for place, (digest, group) in enumerate(given)]
+    samples = [Sample(f"{index}.png", "red", group=group, sha256=digest) for index, (digest, group) in enumerate(given)]
     found = unit_indices(samples).tolist()
     assert found[0] == found[2]
     assert found[1] == found[3] == found[6]
