@@ -1,16 +1,16 @@
-"""Transfer learning on photos of flowers: the pooled features of a frozen ResNet-50, and two dense layers that learn.
+"""Transfer learning on photos of flowers: two dense layers trained on the pooled features of a frozen ResNet-50.
 
     python examples/flowers_transfer.py flower_photos --weights resnet50_notop.weights.h5
 
-This is a widely copied tutorial for Keras with `resnets.keras.ResNet50` in place of that of keras.applications. The folder
+This is a widely copied tutorial for Keras with `resnets.keras.ResNet50` instead of that of keras.applications. The folder
 has one folder of images per class; the tutorial's is flower_photos of TensorFlow's example images. The weights are a
-local file, of Keras without its top or a checkpoint of ours of `keras_resnet50`; without one the body keeps random numbers.
+local file: of Keras without its top, or a checkpoint of `keras_resnet50`; without one the backbone has random weights.
 
-What the tutorial gets wrong and is right here: Adam's rate is `learning_rate`, whole numbers as labels want the sparse loss,
-the history calls the held-out accuracy `val_accuracy`, the sizes of the head follow the folder, the names of the classes and
-the image at the end exist, and that image is read as RGB like all others.
+What the tutorial gets wrong and is right here: Adam's argument is `learning_rate`, integer labels need the sparse loss, the
+history calls the validation accuracy `val_accuracy`, the size of the head follows the folder, the class names and the image at
+the end exist, and that image is read as RGB like all others.
 
-The tutorial gives the network raw pixels, although these weights were trained on BGR with a mean subtracted.
+The tutorial passes raw pixels to the network, although these weights were trained on BGR with a mean subtracted.
 `--preprocess` does what they expect.
 """
 
@@ -24,30 +24,30 @@ import matplotlib
 matplotlib.use("Agg")  # files, no window
 import matplotlib.pyplot as plt
 
-import resnets.keras  # before Keras: it takes the torch backend where nothing else was chosen
+import resnets.keras  # before Keras: it selects the torch backend unless another was chosen
 
 # isort: split
 import keras
-from image_folder import Images, image, split
+from image_folder import Images, load_image, split_folder
 
 
-def arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--weights", type=Path, help="a file; none: random numbers")
+    parser.add_argument("--weights", type=Path, help="a file; random weights without one")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=180)
-    parser.add_argument("--preprocess", action="store_true", help="give the weights the pixels that they expect")
-    parser.add_argument("--out", type=Path, default=Path("flowers"), help="where the plots and the model go")
+    parser.add_argument("--preprocess", action="store_true", help="preprocess the images as the weights expect")
+    parser.add_argument("--out", type=Path, default=Path("flowers"), help="folder for the plots and the model")
     return parser.parse_args()
 
 
-def network(classes: int, side: int, weights: Path | None) -> keras.Model:
-    body = resnets.keras.ResNet50(include_top=False, input_shape=(side, side, 3), pooling="avg", weights=weights)
-    for layer in body.layers:
+def build_model(classes: int, side: int, weights: Path | None) -> keras.Model:
+    backbone = resnets.keras.ResNet50(include_top=False, input_shape=(side, side, 3), pooling="avg", weights=weights)
+    for layer in backbone.layers:
         layer.trainable = False
-    model = keras.Sequential([body, keras.layers.Flatten()])
+    model = keras.Sequential([backbone, keras.layers.Flatten()])
     model.add(keras.layers.Dense(512, activation="relu"))
     model.add(keras.layers.Dense(classes, activation="softmax"))
     return model
@@ -55,9 +55,9 @@ def network(classes: int, side: int, weights: Path | None) -> keras.Model:
 
 def show_samples(images: Images, path: Path) -> None:
     plt.figure(figsize=(10, 10))
-    for place, index in enumerate(images.order[:6], start=1):
-        plt.subplot(3, 3, place)
-        plt.imshow(image(images.paths[index], images.side).astype("uint8"))
+    for position, index in enumerate(images.order[:6], start=1):
+        plt.subplot(3, 3, position)
+        plt.imshow(load_image(images.paths[index], images.side).astype("uint8"))
         plt.title(images.names[images.labels[index]])
         plt.axis("off")
     plt.savefig(path)
@@ -77,14 +77,14 @@ def show_accuracy(history: keras.callbacks.History, path: Path) -> None:
 
 
 def main() -> None:
-    args = arguments()
-    train, validation = split(args.folder, args.side, args.batch)
+    args = parse_args()
+    train, validation = split_folder(args.folder, args.side, args.batch)
     args.out.mkdir(parents=True, exist_ok=True)
     show_samples(train, args.out / "samples.png")
     if args.preprocess:
-        train.change = validation.change = resnets.keras.resnet.preprocess_input
+        train.transform = validation.transform = resnets.keras.resnet.preprocess_input
 
-    model = network(len(train.names), args.side, args.weights)
+    model = build_model(len(train.names), args.side, args.weights)
     adam = keras.optimizers.Adam(learning_rate=0.001)
     model.compile(optimizer=adam, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(train, validation_data=validation, epochs=args.epochs, verbose=2)

@@ -1,14 +1,14 @@
-"""The two networks of a set of course notes on ResNets, trained as the notes' imports say.
+"""The two networks of a set of course notes on ResNets, trained as the imports of the notes suggest.
 
     resnets data get shapes shapes
     python examples/notes_resnet.py shapes/train --model notes_resnet50 --epochs 5
 
 `notes_resnet50` is the notes' list of stages (bottlenecks, images of 64 x 64), `notes_basic_resnet` their code (blocks of
-two 3x3, images of 224 x 224).
+two 3x3 convolutions, images of 224 x 224).
 
-The notes name Adam, L2, varied images, a schedule, a plateau rule and a checkpoint and leave out the numbers; these are of
-Keras' own example for CIFAR-10, which has the same imports. Its schedule sets the rate anew in every epoch and so undoes the
-plateau rule; here both lower the rate there is. The best model is a file that `resnets weights convert` reads.
+The notes name Adam, L2, augmentation, a schedule, reduction on a plateau and a checkpoint, without values; those here are of
+Keras' example for CIFAR-10, which has the same imports. Its schedule sets the learning rate anew in every epoch and so undoes
+the reduction on a plateau; here both lower the current rate. The best model is a file that `resnets weights convert` reads.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ import argparse
 from pathlib import Path
 
 import resnets
-import resnets.keras  # before Keras: it takes the torch backend where nothing else was chosen
+import resnets.keras  # before Keras: it selects the torch backend unless another was chosen
 
 # isort: split
 import keras
-from image_folder import split
+from image_folder import split_folder
 
-FACTORS = {81: 0.1, 121: 0.1, 161: 0.1, 181: 0.5}  # epoch, from 0 on -> what the rate is multiplied by
+FACTORS = {81: 0.1, 121: 0.1, 161: 0.1, 181: 0.5}  # epoch, from 0 -> factor of the learning rate
 
 
-def arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="one folder of images per class")
     parser.add_argument("--model", choices=["notes_resnet50", "notes_basic_resnet"], default="notes_resnet50")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--out", type=Path, default=Path("notes.keras"), help="where the best model goes")
+    parser.add_argument("--out", type=Path, default=Path("notes.keras"), help="file for the best model")
     return parser.parse_args()
 
 
-def network(name: str, classes: int) -> keras.Model:
+def build_model(name: str, classes: int) -> keras.Model:
     """The network with L2 on the kernels of its convolutions and of its dense layer."""
     model = resnets.keras.from_spec(resnets.get_spec(name, num_classes=classes))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            layer.kernel_regularizer = keras.regularizers.L2(1e-4)  # what a file of the model says
-            layer.kernel.regularizer = layer.kernel_regularizer  # what the loss adds, now that the layer is built
+            layer.kernel_regularizer = keras.regularizers.L2(1e-4)  # stored in files of the model
+            layer.kernel.regularizer = layer.kernel_regularizer  # added to the loss, since the layer is already built
     return model
 
 
-def callbacks(best: Path) -> list[keras.callbacks.Callback]:
+def make_callbacks(best: Path) -> list[keras.callbacks.Callback]:
     return [
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * FACTORS.get(epoch, 1.0)),
         keras.callbacks.ReduceLROnPlateau(factor=0.1**0.5, patience=5, min_lr=0.5e-6),
@@ -55,22 +55,22 @@ def callbacks(best: Path) -> list[keras.callbacks.Callback]:
 
 
 def main() -> None:
-    args = arguments()
+    args = parse_args()
     side = resnets.get_spec(args.model).imgsz
-    train, validation = split(args.folder, side, args.batch)
+    train, validation = split_folder(args.folder, side, args.batch)
     scale = keras.layers.Rescaling(1 / 255)
     flip = keras.layers.RandomFlip("horizontal")
     shift = keras.layers.RandomTranslation(0.1, 0.1, fill_mode="nearest")
-    train.change = lambda images: shift(flip(scale(images), training=True), training=True)
-    validation.change = scale
+    train.transform = lambda images: shift(flip(scale(images), training=True), training=True)
+    validation.transform = scale
 
-    model = network(args.model, len(train.names))
+    model = build_model(args.model, len(train.names))
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate=1e-3),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),  # from_spec gives logits
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),  # from_spec returns logits
         metrics=["accuracy"],
     )
-    model.fit(train, validation_data=validation, epochs=args.epochs, callbacks=callbacks(args.out), verbose=2)
+    model.fit(train, validation_data=validation, epochs=args.epochs, callbacks=make_callbacks(args.out), verbose=2)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     resnets data get shapes shapes
     python examples/tutorial_resnet50.py shapes/train --side 64 --epochs 5
 
-Its stem has no padding, all its convolutions have a bias, and the head takes the maximum over all places. Without a folder,
-the table of layers is printed for 1000 classes and images of 224 x 224, as in that text: 25,636,712 parameters.
+Its stem has no padding, all its convolutions have a bias, and the head takes the maximum over all positions. Without a folder,
+the layer table is printed for 1000 classes and images of 224 x 224, as in the introduction: 25,636,712 parameters.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import argparse
 from pathlib import Path
 
 import resnets
-import resnets.keras  # before Keras: it takes the torch backend where nothing else was chosen
+import resnets.keras  # before Keras: it selects the torch backend unless another was chosen
 
 # isort: split
 import keras
-from image_folder import split
+from image_folder import split_folder
 
 
-def arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="one folder of images per class; none: the table only")
     parser.add_argument("--epochs", type=int, default=10)
@@ -30,16 +30,16 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    args = arguments()
-    train, validation = split(args.folder, args.side, args.batch) if args.folder else (None, None)
+    args = parse_args()
+    train, validation = split_folder(args.folder, args.side, args.batch) if args.folder else (None, None)
     classes = len(train.names) if train else 1000
     spec = resnets.get_spec("tutorial_resnet50", num_classes=classes)
     model = resnets.keras.from_spec(spec, input_shape=(args.side, args.side, 3))
     model.summary()
     if train is None:
         return
-    train.change = validation.change = keras.layers.Rescaling(1 / 255)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # from_spec gives logits
+    train.transform = validation.transform = keras.layers.Rescaling(1 / 255)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # from_spec returns logits
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
     model.fit(train, validation_data=validation, epochs=args.epochs, verbose=2)
 

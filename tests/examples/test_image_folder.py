@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("beside")
 
 
 def test_the_same_images_are_held_out_as_by_keras(images: Path) -> None:
-    train, held = importlib.import_module("images").split(images, side=16, batch=4)
+    train, held = importlib.import_module("image_folder").split_folder(images, side=16, batch=4)
     found, labels, names = dataset_utils.index_directory(
         str(images), labels="inferred", formats=(".png",), shuffle=True, seed=123, verbose=False
     )
@@ -23,7 +23,7 @@ def test_the_same_images_are_held_out_as_by_keras(images: Path) -> None:
 
 
 def test_an_epoch_has_every_image_once_with_its_own_label(images: Path) -> None:
-    train, held = importlib.import_module("images").split(images, side=16, batch=4)
+    train, held = importlib.import_module("image_folder").split_folder(images, side=16, batch=4)
     batches = [train[index] for index in range(len(train))]
     assert [x.shape for x, _ in batches] == [(4, 16, 16, 3), (4, 16, 16, 3), (2, 16, 16, 3)]
     seen = np.concatenate([y for _, y in batches])
@@ -37,4 +37,4 @@ def test_an_epoch_has_every_image_once_with_its_own_label(images: Path) -> None:
 
 def test_too_few_images(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="has 0 images"):
-        importlib.import_module("images").split(tmp_path / "none", side=16, batch=4)
+        importlib.import_module("image_folder").split_folder(tmp_path / "none", side=16, batch=4)

@@ -21,7 +21,7 @@ def test_it_trains_and_keeps_the_best_in_a_file_that_converts(name, images, exam
 
 @pytest.mark.usefixtures("beside")
 def test_every_kernel_has_its_term_in_the_loss():
-    model = importlib.import_module("notes_resnet").network("notes_resnet50", 3)
+    model = importlib.import_module("notes_resnet").build_model("notes_resnet50", 3)
     kernels = [each for each in model.trainable_weights if each.name == "kernel"]
     assert len(model.losses) == len(kernels) == 54
     wanted = sum(1e-4 * float((keras.ops.convert_to_numpy(each) ** 2).sum()) for each in kernels)
