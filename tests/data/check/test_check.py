@@ -175,7 +175,7 @@ def test_the_same_in_a_copy_of_real_flowers(tmp_path: Path, shared: Callable[[st
     assert len(near) >= 2
 
 
-def test_faults_between_the_parts_are_found(tmp_path: Path) -> None:
+def test_problems_across_splits_are_found(tmp_path: Path) -> None:
     images(tmp_path / "train")
     images(tmp_path / "val", ("ant", "bee", "hornet"), first=1000)
     shutil.copy(tmp_path / "train" / "ant" / "03.jpg", tmp_path / "val" / "ant" / "same.jpg")
@@ -192,7 +192,7 @@ def test_faults_between_the_parts_are_found(tmp_path: Path) -> None:
     assert report.classes["hornet"] == {"train": 0, "val": 12}
 
 
-def test_groups_in_two_parts_are_found(tmp_path: Path) -> None:
+def test_groups_in_two_splits_are_found(tmp_path: Path) -> None:
     images(tmp_path, count=10)
     rows = ["path,label,split,group"]
     for path in sorted(tmp_path.glob("*/*.jpg")):
@@ -397,7 +397,7 @@ def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path
 
 
 @pytest.mark.parametrize("more", [1, 2])
-def test_what_is_not_shown_is_counted_and_said_to_be_elsewhere(tmp_path: Path, more: int) -> None:
+def test_findings_that_are_not_shown_are_counted(tmp_path: Path, more: int) -> None:
     images(tmp_path, ("ant",), count=1)
     for number in range(terminal_text.SHOWN_CASES + more):
         (tmp_path / "ant" / f"text{number}.jpg").write_text("this is no image")
@@ -425,7 +425,7 @@ def test_every_kind_of_fault_is_planted_somewhere() -> None:
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
 
 
-def test_a_folder_in_a_list_is_no_image(tmp_path: Path) -> None:
+def test_a_folder_in_a_manifest_is_not_an_image(tmp_path: Path) -> None:
     images(tmp_path, ("ant", "bee"), count=10)
     samples = [*open_dataset.read(tmp_path).samples, Sample(str(tmp_path / "ant"), "ant")]
     report = check(build_dataset(tmp_path, samples), workers=1)

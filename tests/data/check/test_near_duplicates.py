@@ -68,7 +68,7 @@ def test_many_copies_are_one_group() -> None:
     assert find_near_duplicates(thumbnails([image, scene(2), *copies])) == [[0, *range(2, 2 + len(copies))]]
 
 
-def test_images_of_one_color_are_blank_and_not_alike() -> None:
+def test_images_of_one_color_are_blank_and_no_near_duplicates() -> None:
     plain = [Image.new("RGB", (50, 50), (shade, 0, 0)) for shade in (0, 100, 100, 255)]
     found = thumbnails([*plain, scene(1)])
     assert is_blank(found).tolist() == [True] * 4 + [False]

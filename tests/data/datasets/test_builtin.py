@@ -43,7 +43,7 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
         assert np.corrcoef(back.ravel(), images[index])[0, 1] > 0.97
 
 
-def test_every_part_has_its_share_of_every_digit_and_no_copies(tmp_path: Path) -> None:
+def test_every_split_has_its_fraction_of_every_digit_and_no_duplicates(tmp_path: Path) -> None:
     dataset = open_dataset.read(builtin.write("digits", tmp_path))
     totals = Counter(sample.label for sample in dataset.samples)
     for split, fraction in builtin.DIGITS_FRACTIONS.items():

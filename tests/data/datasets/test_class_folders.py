@@ -51,7 +51,7 @@ def test_a_folder_of_class_folders(tmp_path: Path) -> None:
         ("train2017", "valset", "test-data"),
     ],
 )
-def test_a_folder_of_parts(tmp_path: Path, words: tuple[str, str, str]) -> None:
+def test_a_folder_of_splits(tmp_path: Path, words: tuple[str, str, str]) -> None:
     for word in words:
         files(tmp_path, f"{word}/ant/1.png", f"{word}/bee/1.png")
     dataset = read_folder(tmp_path)
@@ -96,7 +96,7 @@ def test_splits_inside_the_classes(tmp_path: Path) -> None:
     assert [each.columns for each in dataset.subset("train")] == [{}, {"folder": "monday"}, {}]
 
 
-def test_splits_inside_some_of_the_classes_are_doubted(tmp_path: Path) -> None:
+def test_splits_inside_some_of_the_classes_are_a_warning(tmp_path: Path) -> None:
     files(tmp_path, "ant/train/1.png", "ant/test/1.png", "bee/1.png")
     dataset = read_folder(tmp_path)
     assert dataset.splits == ()
@@ -111,7 +111,7 @@ def test_splits_one_folder_down_are_named(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
-def test_folders_that_all_hold_the_same_are_doubted(tmp_path: Path) -> None:
+def test_folders_that_all_hold_the_same_are_a_warning(tmp_path: Path) -> None:
     files(tmp_path, *(f"{split}/{name}/1.png" for split in ("first", "second") for name in ("ant", "bee")))
     dataset = read_folder(tmp_path)
     assert dataset.classes == ("first", "second")
@@ -129,7 +129,7 @@ def test_an_image_without_a_suffix_is_one_by_its_content(tmp_path: Path) -> None
     assert sorted(Path(path).name for path in dataset.unused.files) == ["notes", "pipe", "raw.dng"]
 
 
-def test_a_part_without_a_class_is_fine(tmp_path: Path) -> None:
+def test_a_split_without_a_class_is_fine(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "val/ant/2.png")
     (tmp_path / "val" / "bee").mkdir()
     dataset = read_folder(tmp_path)
@@ -149,7 +149,7 @@ def test_a_class_called_train_may_have_folders_in_it(tmp_path: Path) -> None:
     assert read_folder(tmp_path).classes == ("bus", "train")
 
 
-def test_parts_beside_other_folders_are_parts(tmp_path: Path) -> None:
+def test_splits_beside_other_folders_are_splits(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "annotations/masks/1.png", "README.md")
     dataset = read_folder(tmp_path)
     assert dataset.splits == ("train",)
@@ -181,7 +181,7 @@ def test_hidden_folders_of_images_beside_the_classes_are_named(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["New folder", "new folder (2)", "untitled folder 3", "Neuer Ordner"])
-def test_a_folder_without_a_name_is_doubted(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_nobody_named_is_a_warning(tmp_path: Path, name: str) -> None:
     files(tmp_path, "ant/1.png", f"{name}/1.png")
     assert read_folder(tmp_path).layout_warnings == (
         f"'{name}' is taken as a class, although nobody has named the folder; name it, or move it away",
@@ -247,7 +247,9 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
         ((".hidden/1.jpg",), "is empty"),
     ],
 )
-def test_every_other_arrangement_is_told_what_it_is(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+def test_every_other_layout_is_an_error_that_says_what_it_is(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
     root = tmp_path / "data"
     root.mkdir()
     with pytest.raises(UserError, match=message) as caught:
@@ -263,7 +265,7 @@ def test_empty_class_folders_only(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
-def test_a_class_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_class_name_that_is_not_text(tmp_path: Path) -> None:
     files(tmp_path, "ant/1.png")
     try:
         os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")

@@ -67,7 +67,7 @@ def test_a_place_that_is_not_there_shows_what_is(tmp_path: Path, monkeypatch: py
         ("data", "is not data: it is a file 'data'"),
     ],
 )
-def test_a_file_that_is_no_data(tmp_path: Path, name: str, message: str) -> None:
+def test_a_file_that_is_not_data(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / name).write_text("x")
     with pytest.raises(UserError, match=message):
         open_dataset.read(tmp_path / name)

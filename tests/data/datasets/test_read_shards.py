@@ -63,7 +63,7 @@ def copied(written: Path, tmp_path: Path) -> Path:
     return shutil.copytree(written, tmp_path / "shards")
 
 
-def test_every_image_comes_back_with_its_bytes_class_part_and_weight(divided: Dataset, written: Path) -> None:
+def test_every_image_comes_back_with_its_bytes_class_split_and_weight(divided: Dataset, written: Path) -> None:
     def content(sample: Sample) -> tuple[object, ...]:
         found = check_file.inspect_file(sample.path)
         return found.sha256, found.bytes, sample.label, sample.split, sample.weight, inspect(sample.path)
@@ -156,7 +156,7 @@ def test_shards_can_be_written_from_shards(written: Path, tmp_path: Path) -> Non
         assert contents[0] == contents[1]
 
 
-def test_larger_images_are_made_smaller_and_the_network_sees_the_same(tmp_path: Path, capsys) -> None:
+def test_larger_images_are_resized_and_the_network_sees_the_same(tmp_path: Path, capsys) -> None:
     """Within a mean of 1.5 and 24 at most of 255 steps, on soft scenes; smaller files keep their bytes."""
     noise, found = np.random.default_rng(1), []
     for number, (size, name) in enumerate(
@@ -264,7 +264,7 @@ def test_a_run_refuses_other_shards_and_names_them(divided: Dataset, written: Pa
         read_shards.check_unchanged(kept, open_dataset.read(tmp_path / "less"))
 
 
-def test_a_writing_that_did_not_end_is_no_data(divided: Dataset, tmp_path: Path) -> None:
+def test_unfinished_shards_are_refused(divided: Dataset, tmp_path: Path) -> None:
     gone = replace(divided, samples=(*divided.samples, Sample(str(tmp_path / "gone.png"), "ant", "val")))
     with pytest.raises(JobError, match=r"gone.png' does not exist.*unfinished"):
         write_shards.write(tmp_path / "out", gone, size_mb=0.03)

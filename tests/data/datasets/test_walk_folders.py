@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_listed_in_time_is_named(dead: Path) -> None:
         open_dataset.read(dead)
 
 
-def test_a_link_to_itself_is_no_folder(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "1.png").touch()
     unused = UnusedFiles()

@@ -91,7 +91,7 @@ def test_a_sound_file_with_other_bytes_in_it(name, data):
 @pytest.mark.parametrize("name", SOUND)
 @given(fraction=st.floats(0, 1, exclude_max=True), tail=st.binary(max_size=40))
 @QUICK
-def test_a_part_of_a_sound_file_with_something_else_behind(name, fraction, tail):
+def test_a_truncated_file_with_other_bytes_after_it(name, fraction, tail):
     judge(SOUND[name][: int(fraction * len(SOUND[name]))] + tail)
 
 

@@ -59,7 +59,7 @@ OTHER = [
 
 @pytest.mark.parametrize(("name", "content", "kind", "words"), OTHER, ids=[each[0] for each in OTHER])
 @pytest.mark.parametrize("read", [decode, inspect])
-def test_what_is_no_image_is_named_with_its_reason(name, content, kind, words, read, tmp_path):
+def test_what_is_not_an_image_is_an_error_with_its_reason(name, content, kind, words, read, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DecodeError, match=words) as caught:
@@ -126,7 +126,7 @@ def test_the_less_common_formats_are_read(name, tmp_path):
     assert (tmp_path / name).suffix in SUFFIXES
 
 
-def test_an_image_is_told_by_its_first_bytes(tmp_path):
+def test_an_image_is_recognized_by_its_first_bytes(tmp_path):
     (tmp_path / "a").write_bytes(JPEG)
     (tmp_path / "b.jpg").write_text("text")
     assert is_image_head(JPEG[:64])

@@ -282,7 +282,7 @@ def test_a_pillow_image_of_any_mode_is_taken(mode):
         (None, "received NoneType"),
     ],
 )
-def test_what_is_no_image_is_told_what_is(wrong, message):
+def test_the_error_for_other_input_says_what_an_image_is(wrong, message):
     for preprocess in (Preprocess.imagenet(32), Preprocess.tf(32)):
         with pytest.raises(UserError, match=message):
             preprocess(wrong)

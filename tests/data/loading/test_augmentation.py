@@ -49,7 +49,7 @@ def test_within_a_seed_nothing_outside_counts_and_nothing_is_left_behind():
     ],
     ids=lambda values: "+".join(values),
 )
-def test_what_comes_out_is_a_varied_image_of_the_asked_size(values):
+def test_the_result_is_an_augmented_image_of_the_requested_size(values):
     vary = augmentation.train_transform(32, **values)
     with augmentation.fork_seed(0):
         first = vary(_image())
@@ -127,7 +127,7 @@ def test_a_whole_batch_is_cropped_and_flipped_as_each_image_would_be():
     assert made.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_an_image_is_varied_by_its_position_in_the_epoch():
+def test_augmentation_depends_on_the_position_in_the_epoch():
     images = torch.randn(1, 3, 8, 8).expand(50, 3, 8, 8)
     together = _whole()(images, torch.arange(50), epoch=2)
     alone = _whole()(images[7:8], torch.tensor([7]), epoch=2)

@@ -65,7 +65,7 @@ def test_an_epoch_has_each_image_once_and_reads_few_files_at_a_time(shard_sizes,
     world_size=st.integers(1, 3),
     start=st.integers(0, 5),
 )
-def test_processes_share_an_epoch_out_and_any_step_can_be_taken_up(shard_sizes, world_size, start) -> None:
+def test_ranks_divide_an_epoch_and_any_step_can_be_resumed(shard_sizes, world_size, start) -> None:
     count, batch = sum(shard_sizes), 2 * world_size
     if count < batch:
         return

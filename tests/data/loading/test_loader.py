@@ -95,7 +95,7 @@ def test_spawned_workers_change_nothing(images, monkeypatch):
     assert all(_same(a, b) for a, b in zip(_some(images, 2), spawned, strict=True))
 
 
-def test_a_run_can_be_taken_up_at_any_step(images):
+def test_a_run_can_be_resumed_at_any_step(images):
     whole = _some(images, 8)
     assert all(_same(a, b) for a, b in zip(whole[4:], _some(images, 4, start=EpochStep(1, 1)), strict=True))
     assert _same(whole[3], _some(images, 1, start=EpochStep(0, 3))[0])  # after the last step of an epoch

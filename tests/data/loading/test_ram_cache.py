@@ -24,7 +24,7 @@ def lazy(tmp_path: Path) -> ram_cache.LazyImages:
     return ram_cache.LazyImages(paths, partial(ram_cache.decode_resized, min_side=40))
 
 
-def test_kept_images_equal_decoded_ones_to_the_bit(lazy):
+def test_cached_images_equal_lazy_ones_to_the_bit(lazy):
     kept = ram_cache.CachedImages(lazy)
     assert len(kept) == len(lazy) == 4
     assert kept.stacked is None
@@ -41,7 +41,7 @@ def test_images_of_one_size_lie_in_one_piece(lazy):
     assert len(pickle.dumps(kept)) < 1.5 * kept.stacked.nbytes  # for a worker that is spawned
 
 
-def test_images_are_shrunken_to_the_side_that_is_needed(lazy):
+def test_images_are_resized_to_the_side_that_is_needed(lazy):
     assert [min(lazy[number].shape[:2]) for number in range(4)] == [40, 40, 40, 40]
     assert lazy[0].shape == (40, 60, 3)
     assert lazy[3].dtype == np.uint8
@@ -56,7 +56,7 @@ def test_shrinking_keeps_the_image(lazy):
     assert np.abs(full - lazy[3]).mean() < 4
 
 
-def test_where_images_are_kept_and_why(lazy):
+def test_the_decision_for_the_cache_and_its_reason(lazy):
     large = ram_cache.decide_cache("auto", lazy, available=10**9, advice="make them smaller")
     assert large.mode == "ram"
     assert large.bytes == sum(lazy[number].nbytes for number in range(4))

@@ -61,7 +61,7 @@ def test_it_follows_the_content_and_not_the_names(tmp_path: Path) -> None:
     assert by_content(make_split(build_dataset(other, renamed))) == by_content(make_split(data))
 
 
-def test_parts_that_are_there_stay(tmp_path: Path) -> None:
+def test_existing_splits_stay(tmp_path: Path) -> None:
     data = make_dataset(tmp_path, {"train": {"ant": 9, "bee": 9}, "val": {"ant": 3}, "test": {"bee": 2}})
     done = make_split(data)
     assert [sample.split for sample in done.samples] == [sample.split for sample in data.samples]
@@ -81,7 +81,9 @@ def test_undecided_images_are_cut_and_marked_ones_stay(tmp_path: Path) -> None:
         make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10}, "val": {"ant": 2, "bee": 2}}))
 
 
-def test_copies_are_on_one_side_and_two_labels_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_duplicates_stay_in_one_split_and_two_labels_are_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = make_dataset(tmp_path)
     for label in ("ant", "bee", "wasp"):
         for number in range(6):
@@ -97,7 +99,7 @@ def test_copies_are_on_one_side_and_two_labels_are_said(tmp_path: Path, capsys: 
     assert "copy" in said
 
 
-def test_copies_in_two_given_parts_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_duplicates_in_two_existing_splits_are_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_dataset(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2, "bee": 2}})
     shutil.copy(tmp_path / "train" / "ant" / "0.png", tmp_path / "val" / "ant" / "0.png")
     make_split(data)
@@ -213,7 +215,7 @@ def test_every_image_is_in_val_of_one_fold(tmp_path: Path) -> None:
     assert seen == Counter(sample.path for sample in data.subset("train"))
 
 
-def test_a_class_of_one_image_is_in_train_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_of_one_image_is_in_train_and_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = make_split(make_dataset(tmp_path, {None: {"ant": 10, "bee": 10, "wasp": 1}}))
     assert counts(done, "train")["wasp"] == 1
     assert "val has no image of 'wasp'" in capsys.readouterr().err
@@ -246,7 +248,7 @@ OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val
         (None, {"folds": 3, "fold": 1, "val_fraction": 0.3}, "`folds=3` and `val_fraction=0.3` exclude each other"),
     ],
 )
-def test_what_cannot_be_split_is_said(
+def test_what_cannot_be_split_is_an_error(
     tmp_path: Path, splits: dict[str | None, dict[str, int]] | None, settings: dict[str, float], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -344,7 +346,7 @@ def test_what_changed_since_is_listed(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-def test_a_wrong_file_is_no_split(tmp_path: Path) -> None:
+def test_another_file_is_not_a_split_file(tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "data")
     (tmp_path / "other.csv").write_text("path,label\na,b\n")
     (tmp_path / "words.csv").write_text("path,sha256,label,split,group\na.png,00,ant,training,\n")

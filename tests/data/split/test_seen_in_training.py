@@ -35,7 +35,7 @@ def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_
     assert found.seen_message(images("cc", "dd"), "it", "test") == ""
 
 
-def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+def test_what_is_not_known_is_in_the_message(tmp_path: Path) -> None:
     alone = seen_in_training.lineage_of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
     assert alone.count_seen(images("aa")) is None
     assert "not known: the file lies outside of its run folder" in alone.seen_message(images("aa"), "it", "val")

@@ -157,7 +157,7 @@ def test_groups_that_fit_give_the_fractions_within_a_group() -> None:
         assert abs(of_class["test"] - 0.1 * count) <= 5
 
 
-def test_two_groups_only_give_both_parts_one() -> None:
+def test_two_groups_are_divided_between_the_splits() -> None:
     groups = ["left"] * 10 + ["right"] * 4
     labels = ["a", "b"] * 7
     bins = assign_splits(group_units(single(labels), labels, groups), {"val": 0.1}, seed=0)
@@ -183,7 +183,7 @@ def test_copies_and_groups_have_one_number() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, "1", "2", "3"])), min_size=1))
-def test_many_images_are_joined_as_a_few_are(given_: list[tuple[str, str | None]]) -> None:
+def test_units_of_many_images_equal_those_of_few(given_: list[tuple[str, str | None]]) -> None:
     contents, groups = (np.array(each) for each in zip(*[(a, int(b or 0)) for a, b in given_], strict=True))
     samples = [Sample("x", "red", group=group, sha256=digest) for digest, group in given_]
     few, many = unit_indices(samples).tolist(), _connected_units(contents, groups).tolist()
