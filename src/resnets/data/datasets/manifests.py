@@ -63,9 +63,11 @@ def read_manifest(path: Path) -> Dataset:
             wrong.append(f"line {line}: {error}")
     if wrong:
         raise UserError(f"'{path}' has {_count_and_list('wrong row', wrong)}.")
-    found = call_with_timeout(_FileFinder.find, _FileFinder([sample.path for sample in samples]))
+    exist = call_with_timeout(_FileFinder.find, _FileFinder([sample.path for sample in samples]))
     missing = [
-        f"line {line}: '{sample.path}'" for line, sample, there in zip(lines, samples, found, strict=True) if not there
+        f"line {line}: '{sample.path}'"
+        for line, sample, exists in zip(lines, samples, exist, strict=True)
+        if not exists
     ]
     if missing:
         base = f" Paths are relative to {path.parent.absolute()}."
