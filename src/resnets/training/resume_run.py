@@ -13,7 +13,7 @@ from resnets.data.datasets import open_dataset, read_shards
 from resnets.data.datasets.dataset import Dataset, IndexedSamples
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import seen_in_training as ancestry
-from resnets.data.split.split_file import read_split, write_split
+from resnets.data.split.split_file import SPLIT_FILE, read_split, write_split
 from resnets.errors import UserError, format_list
 from resnets.files import sha256
 from resnets.models.spec import ResNetSpec
@@ -170,11 +170,11 @@ def save_split(run: Path, dataset: Dataset) -> None:
     if isinstance(dataset.samples, IndexedSamples):
         write_bytes(run / read_shards.MANIFEST, (dataset.root / read_shards.MANIFEST).read_bytes())
     else:
-        write_split(run / "split.csv", dataset)
+        write_split(run / SPLIT_FILE, dataset)
 
 
 def _split_path(run: Path) -> Path:
-    return run / (read_shards.MANIFEST if (run / read_shards.MANIFEST).exists() else "split.csv")
+    return run / (read_shards.MANIFEST if (run / read_shards.MANIFEST).exists() else SPLIT_FILE)
 
 
 def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from resnets.data.datasets.dataset import SPLITS
+from resnets.data.split.split_file import SPLIT_FILE
 from resnets.errors import format_list, printable
 from resnets.files import sha256
 from resnets.weights import checkpoint as checkpoints
@@ -43,7 +45,7 @@ def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
     """Whether this file holds the weights that the run's figures are of: others may lie beside it, or be called like it."""
     if file.parts[-2:] != local_path.BEST.parts or not (run / "recipe.toml").is_file():
         return False
-    parts = run / ("shards.json" if (run / "shards.json").is_file() else "split.csv")
+    parts = run / ("shards.json" if (run / "shards.json").is_file() else SPLIT_FILE)
     if not provenance or not parts.is_file():
         return not provenance
     return bool(provenance.get("split_sha256") == sha256(parts))
@@ -51,8 +53,8 @@ def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
 
 def _of_run(run: Path) -> Iterator[tuple[str, str]]:
     recipe, metrics = _toml(run / "recipe.toml"), _json(run / "metrics.json")
-    parts = Counter(row.get("split") or "" for row in _rows(run / "split.csv"))
-    counts = ", ".join(f"{parts[part]:,} {part}" for part in ("train", "val", "test") if parts[part])
+    parts = Counter(row.get("split") or "" for row in _rows(run / SPLIT_FILE))
+    counts = ", ".join(f"{parts[part]:,} {part}" for part in SPLITS if parts[part])
     yield "data", f"{recipe.get('data', {}).get('location', '?')}{f': {counts} images' if counts else ''}"
     weights = recipe.get("model", {}).get("weights", "none")
     yield "weights", "begun from random ones" if weights == "none" else f"begun from {weights}"
