@@ -10,10 +10,10 @@ from typing import Any
 
 from resnets.atomic_write import write_bytes
 from resnets.data.datasets import open_dataset, read_shards
-from resnets.data.datasets.dataset import Dataset, IndexedSamples
+from resnets.data.datasets.dataset import SPLIT_FILE, Dataset, IndexedSamples
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import seen_in_training as ancestry
-from resnets.data.split.split_file import SPLIT_FILE, read_split, write_split
+from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import UserError, format_list
 from resnets.files import sha256
 from resnets.models.spec import ResNetSpec

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resnets.data.datasets.dataset import SPLITS
-from resnets.data.split.split_file import SPLIT_FILE
+from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS
 from resnets.errors import format_list, printable
 from resnets.files import sha256
 from resnets.weights import checkpoint as checkpoints

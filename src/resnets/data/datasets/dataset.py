@@ -18,6 +18,7 @@ import numpy as np
 from resnets.errors import UserError, format_list, suggestion
 
 SPLITS = ("train", "val", "test")
+SPLIT_FILE = "split.csv"  # in a run directory; see data/split/split_file.py
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), "val"),

@@ -17,10 +17,9 @@ from typing import Any
 
 from resnets.atomic_write import write_text
 from resnets.data.datasets import read_shards
-from resnets.data.datasets.dataset import SPLITS, IndexedSamples, Sample
+from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS, IndexedSamples, Sample
 from resnets.data.loading.hash_files import THREADS
 from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
-from resnets.data.split.split_file import SPLIT_FILE
 from resnets.errors import UserError
 from resnets.files import sha256
 

@@ -17,7 +17,6 @@ from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split.make_split import refuse_shards
 from resnets.errors import UserError, format_list
 
-SPLIT_FILE = "split.csv"  # its name in a run directory
 COLUMNS = ("path", "sha256", "label", "split", "group")
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnets.data.datasets import read_shards
-from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
+from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.split import seen_in_training as lineages
 from resnets.data.split.make_split import make_split
 from resnets.data.split.seen_in_training import Lineage, sha256_of_sample
-from resnets.data.split.split_file import SPLIT_FILE, read_split
+from resnets.data.split.split_file import read_split
 from resnets.errors import UserError, suggestion
 from resnets.files import sha256
 
