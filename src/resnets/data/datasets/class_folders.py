@@ -13,6 +13,7 @@ from resnets.data.datasets import shapes
 from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_dataset, split_from_name
 from resnets.data.datasets.walk_folders import FolderListing, list_folder, refuse_inaccessible, walk_images
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES
+from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.errors import UserError, format_list, pluralize
 
 # What file managers call a folder that nobody has named, in some languages.
@@ -106,7 +107,7 @@ def _add_unused(unused: UnusedFiles, listing: FolderListing) -> None:
 def _holds_images(folder: Path) -> bool:
     """Whether an image lies directly in the folder, by the suffix of a name that is not hidden."""
     try:
-        names = os.listdir(folder)
+        names = call_with_timeout(os.listdir, folder)
     except OSError:
         return False
     return any(Path(name).suffix.lower() in SUFFIXES for name in names if not name.startswith("."))
