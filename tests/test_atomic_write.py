@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from resnets import atomic_write
-from resnets.errors import JobError
+from resnets.errors import JobError, UserError
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
@@ -233,14 +233,14 @@ def test_permissions_of_a_file_stay(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o604
 
 
-@pytest.mark.parametrize("place", ["file/x.csv", "file/deeper/x.csv", ".", "round"])
-def test_a_place_that_cannot_be_written_is_known_before(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["file/x.csv", "file/deeper/x.csv", ".", "round"])
+def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "round").symlink_to("round")
-    with pytest.raises(JobError, match="Cannot write"):
-        atomic_write.check_file_writable(tmp_path / place)
-    with pytest.raises(JobError, match="Cannot write"):
-        atomic_write.check_folder_writable(tmp_path / "file" / place)
+    with pytest.raises(UserError, match="Cannot write"):
+        atomic_write.check_file_writable(tmp_path / name)
+    with pytest.raises(UserError, match="Cannot write"):
+        atomic_write.check_folder_writable(tmp_path / "file" / name)
     atomic_write.check_file_writable(tmp_path / "new" / "x.csv")
     atomic_write.check_folder_writable(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "round"]
@@ -252,7 +252,7 @@ def test_a_folder_may_hold_anything_already(tmp_path: Path) -> None:
     atomic_write.check_folder_writable(tmp_path / "new" / "deeper")
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
     (tmp_path / "dangling").symlink_to("nowhere")
-    with pytest.raises(JobError, match=r"Cannot write '.*dangling'"):
+    with pytest.raises(UserError, match=r"Cannot write '.*dangling'"):
         atomic_write.check_folder_writable(tmp_path / "dangling")
 
 

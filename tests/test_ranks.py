@@ -44,15 +44,15 @@ def test_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
-        ({"RANK": "abc"}, "RANK is 'abc', which is no number"),
-        ({"WORLD_SIZE": "-1"}, "WORLD_SIZE is '-1', which is no number"),
-        ({"WORLD_SIZE": "2.0"}, "WORLD_SIZE is '2.0', which is no number"),
+        ({"RANK": "abc"}, "RANK is 'abc', which is not a number"),
+        ({"WORLD_SIZE": "-1"}, "WORLD_SIZE is '-1', which is not a number"),
+        ({"WORLD_SIZE": "2.0"}, "WORLD_SIZE is '2.0', which is not a number"),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE is 0"),
         ({"WORLD_SIZE": ""}, "RANK is 1 of 1 processes"),
         ({"RANK": "2"}, "RANK is 2 of 2 processes"),
         ({"RANK": ""}, "WORLD_SIZE is 2, and RANK is not set"),
         ({"MASTER_ADDR": ""}, "WORLD_SIZE is 2, and MASTER_ADDR is not set"),
-        ({"MASTER_PORT": "x"}, "MASTER_PORT is 'x', which is no number"),
+        ({"MASTER_PORT": "x"}, "MASTER_PORT is 'x', which is not a number"),
     ],
 )
 def test_stray_variables_are_named_and_count_as_none(

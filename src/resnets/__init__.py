@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 from resnets.errors import ImageError, JobError, UserError
 
 if TYPE_CHECKING:
+    from resnets.api.bench import bench
+    from resnets.api.data import check, split
+    from resnets.api.evaluate import compare, evaluate
+    from resnets.api.summary import summary
+    from resnets.api.weights import convert, verify
     from resnets.data.image.preprocess import Preprocess
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec, list_models
-    from resnets.tasks.classification.load import Classifier, Prediction, load
-    from resnets.training.train import TrainResult, train
+    from resnets.tasks.classification.classifier import Classifier
+    from resnets.tasks.classification.load import load
+    from resnets.tasks.classification.prediction import Prediction
+    from resnets.training.train import TrainResult, lr_find, train
     from resnets.weights.pretrained import create_model
 
 __version__ = "0.1.0"
@@ -29,32 +36,50 @@ __all__ = [
     "TrainResult",
     "UserError",
     "__version__",
+    "bench",
+    "check",
+    "compare",
+    "convert",
     "create_model",
+    "evaluate",
     "get_spec",
     "list_models",
     "load",
+    "lr_find",
+    "split",
+    "summary",
     "train",
+    "verify",
 ]
 
-_HOME = {  # public name -> the module that it is defined in, imported when the name is first used
-    "Classifier": "resnets.tasks.classification.load",
-    "Prediction": "resnets.tasks.classification.load",
+_MODULES = {  # public name -> the module that defines it, imported when the name is first used
+    "Classifier": "resnets.tasks.classification.classifier",
+    "Prediction": "resnets.tasks.classification.prediction",
     "Preprocess": "resnets.data.image.preprocess",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "TrainResult": "resnets.training.train",
+    "bench": "resnets.api.bench",
+    "check": "resnets.api.data",
+    "compare": "resnets.api.evaluate",
+    "convert": "resnets.api.weights",
     "create_model": "resnets.weights.pretrained",
+    "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.zoo",
     "load": "resnets.tasks.classification.load",
+    "lr_find": "resnets.training.train",
+    "split": "resnets.api.data",
+    "summary": "resnets.api.summary",
     "train": "resnets.training.train",
+    "verify": "resnets.api.weights",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'resnets' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, at the place that the user has named.
+"""Atomic writes: a file appears whole or not at all.
 
-A link stays a link: its target is replaced. What is no ordinary file (a device, a pipe, /dev/stdout) is written into, since
-a file renamed over it would take its place.
+A link stays a link: its target is replaced. A device, a pipe or /dev/stdout is written into, since renaming a file over it
+would replace it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from resnets.progress import log
 
 TEMPORARY_PREFIX = ".writing-"  # how the names of temporary files begin; a killed process leaves them behind
 
-MOST_LINKS = 40  # as many as Linux follows
-# A file can be written although no other may be made beside it: in a closed folder, or mounted alone into a container.
-ONLY_IN_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
+MAX_LINKS = 40  # as many as Linux follows
+# Errors of creating a file beside another one that can be written itself: in a folder without write permission, or where the
+# file is mounted alone into a container.
+OVERWRITE_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
 
-# Where libraries hide the system's error number in their own words: safetensors, HDF5.
+# The system's error number within the messages of safetensors and HDF5.
 _NUMBER = re.compile(r"\(os error (\d+)\)|errno = (\d+)")
-# torch.save and numpy do not keep it at all.
+# torch.save and numpy do not keep it.
 _FAILED_WRITE = re.compile(
     r"inline_container|iostream error|file write failed|unable to flush|\d+ requested and \d+ written", re.IGNORECASE
 )
@@ -37,68 +38,70 @@ _FAILED_WRITE = re.compile(
 
 @contextlib.contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, flush it to disk and rename it over `path`.
+    """Yield a temporary path beside `path`; when the block ends, flush the file to disk and rename it over `path`.
 
-    When the block fails, the temporary file is removed and an older file at `path` stays as it was. The temporary
-    name ends like `path` does, since savers choose their format by the suffix. Where `path` is no ordinary file, the content
-    is copied into it at the end.
+    When the block raises, the temporary file is removed and an older file at `path` stays as it was. The temporary name has
+    the suffix of `path`, by which savers choose the format. Where `path` is not an ordinary file, the content is copied into
+    it at the end.
 
     Raises:
         JobError: the folder cannot be written to, or the disk is full.
-        BrokenPipeError: whoever reads the pipe at `path` has gone away.
+        BrokenPipeError: the reader of the pipe at `path` has gone away.
     """
     path = Path(path)
-    with _as_job_error(path), contextlib.ExitStack() as stack:
+    with _explained(path), contextlib.ExitStack() as stack:
         final = _final(path)
-        through = stack.enter_context(_stream(path)) if final is None else None
+        stream = stack.enter_context(_stream(path)) if final is None else None
         temporary = _temporary(path, final)
         stack.callback(temporary.unlink, missing_ok=True)
-        with _as_job_error(path, temporary):
+        with _explained(path, temporary):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-        if through is None and final is not None and temporary.parent == final.parent:
+        if stream is None and final is not None and temporary.parent == final.parent:
             try:
                 temporary.chmod(_mode(final))
                 temporary.replace(final)
             except OSError as error:
-                if error.errno not in ONLY_IN_PLACE or not final.is_file():
+                if error.errno not in OVERWRITE_ONLY or not final.is_file():
                     raise
             else:
                 _flush_folder(final.parent)
                 return
-        if through is None:
+        if stream is None:
             assert final is not None
-            through = stack.enter_context(final.open("wb"))
-        with temporary.open("rb") as source:
-            shutil.copyfileobj(source, through)
-        through.flush()
+            stream = stack.enter_context(final.open("wb"))
+        with temporary.open("rb") as content:
+            shutil.copyfileobj(content, stream)
+        stream.flush()
 
 
 @contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[TextIO]:
-    """A UTF-8 file that appears whole when the block has ended well; to a device or pipe each line goes as it comes.
+    """Open a UTF-8 file that appears whole when the block ends; a device or pipe gets each line at once.
 
-    File names that are no UTF-8 keep their bytes (the error handler is surrogateescape).
+    Bytes of file names that are not UTF-8 are kept (the error handler is surrogateescape).
 
     Raises:
         JobError, BrokenPipeError: as in `replace_file`.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_as_job_error(path))
-        place: int | Path
+        stack.enter_context(_explained(path))
+        target: int | Path
         if streamed := _final(path) is None:
-            place = os.dup(stack.enter_context(_stream(path)).fileno())
+            target = os.dup(stack.enter_context(_stream(path)).fileno())
         else:
-            place = stack.enter_context(replace_file(path))
+            target = stack.enter_context(replace_file(path))
         buffering = 1 if streamed else -1  # 1: each line is written when it ends
-        with open(place, "w", buffering, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open(target, "w", buffering, encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
 
 
-def link_or_copy(source: Path, path: Path) -> None:
-    """Let `path`, in the same folder, be the same file as `source`, which nobody may write into; a copy where there are no links.
+def link_or_copy(original: Path, path: Path) -> None:
+    """Make `path` a hard link to `original`, in the same folder, or a copy where the file system has no links.
+
+    Neither file may be written into afterwards; both may be replaced.
 
     Raises:
         JobError: the folder cannot be written to, or the disk is full.
@@ -106,14 +109,14 @@ def link_or_copy(source: Path, path: Path) -> None:
     with replace_file(path) as temporary:
         temporary.unlink()
         try:
-            temporary.hardlink_to(source)
+            temporary.hardlink_to(original)
         except OSError:  # FAT, some network file systems
-            shutil.copyfile(source, temporary)
+            shutil.copyfile(original, temporary)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
-    with _as_job_error(Path(path)):
+    with _explained(Path(path)):
         if _final(Path(path)) is None:
             with _stream(Path(path)) as file:
                 file.write(content)
@@ -123,18 +126,18 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write `content` as UTF-8 to `path`, whole or not at all; bytes of file names that are no UTF-8 leave as they came."""
+    """Write `content` as UTF-8 to `path`, whole or not at all; bytes of file names that are not UTF-8 are kept."""
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
 
 
 def check_file_writable(path: str | Path) -> None:
-    """Refuse a place that cannot be written, before the work whose result is to go there. Nothing is left behind.
+    """Refuse a file that cannot be written, before the work whose result it is for. Nothing is left behind.
 
     Raises:
-        JobError: it is a folder, or lies where nothing can be written.
+        UserError: it is a folder, or lies where nothing can be written.
     """
     path = Path(path)
-    with _as_job_error(path):
+    with _explained(path, raising=UserError):
         final = _final(path)
         if final is None:
             if not os.access(path, os.W_OK):
@@ -150,22 +153,22 @@ def check_file_writable(path: str | Path) -> None:
 
 
 def check_folder_writable(path: str | Path) -> None:
-    """As `check_file`, for a folder into which files are to go; what already lies in it does not matter."""
+    """As `check_file_writable`, for a folder; files that are already in it do not matter."""
     folder = path = Path(path)
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    with _as_job_error(path):
+    with _explained(path, raising=UserError):
         tempfile.TemporaryFile(dir=folder).close()
 
 
 def _final(path: Path) -> Path | None:
-    """The ordinary file, there or not yet, that `path` leads to over any links; None for a device, a pipe or a descriptor.
+    """The ordinary file, existing or not, that `path` leads to over links; None for a device, a pipe or a descriptor.
 
     Raises:
-        OSError: it is a folder, or links lead round in a circle.
+        OSError: it is a folder, or a link leads to itself.
     """
     final = path
-    for _ in range(MOST_LINKS):
+    for _ in range(MAX_LINKS):
         if _descriptor(final) is not None:
             return None
         if not final.is_symlink():
@@ -192,7 +195,7 @@ def _descriptor(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def _stream(path: Path) -> Iterator[BinaryIO]:
-    """What stands at `path`, open for writing at its present place."""
+    """The device, pipe or descriptor at `path`, open for writing at its current position."""
     while (number := _descriptor(path)) is None and path.is_symlink():
         path = path.parent / os.readlink(path)
     if number is not None:
@@ -214,7 +217,7 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
 
 
 def _temporary(path: Path, final: Path | None) -> Path:
-    """An empty file for what will be at `final`: beside it, or where temporary files are when it can be written in place only."""
+    """An empty temporary file beside `final`, or in the folder for temporary files where only `final` itself can be written."""
     suffix = path.suffix or ".part"  # torch.save refuses a name with a dot at its beginning alone
     if final is not None:
         # Checked although a rename would not ask: who has made a file read-only wants it to stay.
@@ -225,7 +228,7 @@ def _temporary(path: Path, final: Path | None) -> Path:
             final.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=TEMPORARY_PREFIX, suffix=suffix)
         except OSError as error:
-            if error.errno not in ONLY_IN_PLACE or not final.exists():
+            if error.errno not in OVERWRITE_ONLY or not final.exists():
                 raise
         else:
             os.close(descriptor)
@@ -236,10 +239,7 @@ def _temporary(path: Path, final: Path | None) -> Path:
 
 
 def _mode(final: Path) -> int:
-    """The permissions of the file that is replaced; of a new one those of any other file that this user makes.
-
-    mkstemp gives 0600.
-    """
+    """The permissions of the file that is replaced, or those of a new file by the umask; mkstemp sets 0600."""
     with contextlib.suppress(OSError):
         return stat.S_IMODE(final.stat().st_mode)
     mask = os.umask(0)
@@ -248,8 +248,10 @@ def _mode(final: Path) -> int:
 
 
 @contextlib.contextmanager
-def _as_job_error(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Turn what the system or a library says about a failed write into one line."""
+def _explained(
+    path: Path, temporary: Path | None = None, *, raising: type[JobError] | type[UserError] = JobError
+) -> Iterator[None]:
+    """Turn an error of the system or of a library about a failed write into an exception of one line."""
     try:
         yield
     except BrokenPipeError:
@@ -267,15 +269,15 @@ def _as_job_error(path: Path, temporary: Path | None = None) -> Iterator[None]:
             if "full" in reason or "space" in reason
             else "Choose another place."
         )
-        raise JobError(f"Cannot write '{path}': {reason}.{unchanged} {advice}") from error
+        raise raising(f"Cannot write '{path}': {reason}.{unchanged} {advice}") from error
 
 
 def write_error_reason(error: BaseException) -> str | None:
-    """The reason why the system did not write, whichever library passes it on; None for any other error."""
+    """The system's reason for a failed write, whichever library raised the error; None for any other error."""
     if isinstance(error, (JobError, UserError)):
         return None
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)  # its own words may be a library's, of several lines
+        return os.strerror(error.errno)  # its own text may be a library's, of several lines
     if found := _NUMBER.search(str(error)):
         return os.strerror(int(found[1] or found[2]))
     if _FAILED_WRITE.search(str(error)):
@@ -284,7 +286,7 @@ def write_error_reason(error: BaseException) -> str | None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """So that the new name survives a power cut, too, where the file system can promise that."""
+    """Flush the folder, so that the new name survives a power failure where the file system supports that."""
     with contextlib.suppress(OSError):  # Windows opens no folder, some network file systems flush none
         descriptor = os.open(folder, os.O_RDONLY)
         try:

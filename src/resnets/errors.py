@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-# What stands in place of a large file in a Git repository without its LFS objects (git-lfs.com/spec): how such a file begins,
-# and what to call it.
+# The file in a Git repository without its LFS objects (git-lfs.com/spec): its first bytes, and how messages call it.
 LFS_POINTER = b"version https://git-lfs"
 LFS = "a Git LFS pointer, which stands for the file; run 'git lfs pull' to get it"
 
@@ -80,7 +79,7 @@ def format_list(items: Iterable[object], limit: int = LIST_LIMIT, *, quote: bool
 
 
 def num_shown(count: int, limit: int) -> int:
-    """How many of `count` items to show: at most `limit`, or one more, since "and 1 more" would take as much room."""
+    """How many of `count` items to show: at most `limit`, or one more, since "and 1 more" would be as long."""
     return count if count <= limit + 1 else limit
 
 

@@ -1,4 +1,4 @@
-"""Which of the processes of a job this one is, as torchrun or another launcher says; without one it is the only one."""
+"""Rank and world size from the environment variables of torchrun or another launcher; 0 and 1 without one."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from resnets.errors import UserError
 
 
 def rank() -> int:
-    """The number of this process among all, from 0."""
+    """The rank of this process, from 0."""
     return _number("RANK", 0) if launcher_error() is None else 0
 
 
 def world_size() -> int:
-    """How many processes do the job together, on all machines."""
+    """The number of processes of the job, on all machines."""
     return _number("WORLD_SIZE", 1) if launcher_error() is None else 1
 
 
 def local_rank() -> int:
-    """The number of this process among those of this machine, from 0: that of its GPU."""
+    """The rank of this process on its machine, from 0, which is the index of its GPU."""
     return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
-    """How many of the processes share this machine; a variable left over from another program does not make one more."""
+    """The number of processes of the job on this machine, at most `world_size()`."""
     return min(max(_number("LOCAL_WORLD_SIZE", 1), 1), world_size())
 
 
 def launcher_error() -> str | None:
-    """What is wrong with the variables that a launcher sets, which may be left over from another program; None if nothing is.
+    """What is wrong with the launcher's environment variables, which another program may have left; None if they are right.
 
-    With such variables a process counts as the only one. Training, which would wait for the others, refuses them.
+    With wrong variables a process counts as the only one. Training, which would wait for the others, refuses them.
     """
-    given = {name: value for name in ("RANK", "WORLD_SIZE") if (value := os.environ.get(name))}
-    for name, value in given.items():
+    variables = {name: value for name in ("RANK", "WORLD_SIZE") if (value := os.environ.get(name))}
+    for name, value in variables.items():
         if not value.strip().isdecimal():
-            return f"{name} is '{value}', which is no number"
+            return f"{name} is '{value}', which is not a number"
     processes = _number("WORLD_SIZE", 1)
     if processes < 1:
         return "WORLD_SIZE is 0"
@@ -49,15 +49,15 @@ def launcher_error() -> str | None:
         if not os.environ.get(name):
             return f"WORLD_SIZE is {processes}, and {name} is not set"
     if needed and not os.environ["MASTER_PORT"].isdecimal():
-        return f"MASTER_PORT is '{os.environ['MASTER_PORT']}', which is no number"
+        return f"MASTER_PORT is '{os.environ['MASTER_PORT']}', which is not a number"
     return None
 
 
 def timeout_seconds() -> float:
-    """Seconds after which a process that does not answer counts as stuck: RESNETS_TIMEOUT_MINUTES, or 15 minutes.
+    """Seconds after which a process that does not respond counts as stuck: RESNETS_TIMEOUT_MINUTES, or 15 minutes.
 
     Raises:
-        UserError: the variable is no number above 0.
+        UserError: the variable is not a number above 0.
     """
     text = os.environ.get("RESNETS_TIMEOUT_MINUTES", "").strip() or "15"
     try:
@@ -69,7 +69,7 @@ def timeout_seconds() -> float:
     return 60 * minutes
 
 
-# In quotes stand the names of files, which may hold any word; an apostrophe within a word is none.
+# File names in quotes may contain any word. An apostrophe within a word does not begin a quotation.
 _QUOTED = re.compile(r"(?<!\w)'[^']*'|\"[^\"]*\"")
 _LOST = re.compile(
     r"\b(ProcessGroup)?([Gg]loo|NCCL)\b|\bc10d\b|\b(by|with|from) (remote )?peer\b|\brendezvous\b", re.ASCII
@@ -77,31 +77,31 @@ _LOST = re.compile(
 
 
 def without_quotes(text: str) -> str:
-    """The words of a library's message without what it quotes, such as names of files."""
+    """The message of a library without its quotations, such as file names."""
     return _QUOTED.sub("''", text)
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """Whether a library says that the processes of a job cannot reach each other any more."""
+    """Whether a library reports that the processes of a job can no longer reach each other."""
     return not isinstance(error, OSError) and _LOST.search(without_quotes(str(error))) is not None
 
 
 def _number(name: str, default: int) -> int:
-    """The value of an environment variable; the default where it is missing, empty or no number."""
+    """The value of an environment variable; the default where it is missing, empty or not a number."""
     value = os.environ.get(name, "").strip()
     return int(value) if value.isdecimal() else default
 
 
 def cpus_per_rank() -> int:
-    """The processors for this process: in a container fewer than the machine's, and shared with a run's other processes."""
+    """The number of processors for this process: those of the container, divided by the ranks on this machine."""
     return max(resource_limits.cpu_count() // local_world_size(), 1)
 
 
 def started_by_launcher() -> bool:
-    """Whether a launcher has started this process, with others or alone."""
+    """Whether a launcher has started this process."""
     return world_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def ignore_pillow_warnings() -> None:
-    """Let Pillow's remarks on odd metadata, which name no file, stay unsaid; only for a process that is ours alone."""
+    """Silence Pillow's warnings about odd metadata, which name no file; only in processes of our own."""
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: processors, memory and shared memory, within the limits of its cgroups.
+"""Processors and memory that this process may use, within the limits of its cgroups.
 
 A container (`docker --cpus`, `--memory`), a batch system or systemd limits a process by control groups, of version 1 or 2 and
 nested in each other (cgroups(7), Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux). The machine as a whole knows
@@ -17,23 +17,23 @@ UNLIMITED = 2**60  # bytes; version 1 writes "no limit" as the largest number of
 
 
 def cpu_count(root: Path | None = None) -> int:
-    """The processors that this process may use: those of its affinity mask, or fewer where a quota of time allows fewer.
+    """The number of processors that this process may use: its affinity mask, or its CPU quota where that is lower.
 
-    A quota of one and a half processors counts as two: with one thread a third of it would never be used.
+    A quota of 1.5 processors counts as 2: one thread would never use a third of it.
     """
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root)
-    return here if quota is None else max(min(here, math.ceil(quota)), 1)
+    return available if quota is None else max(min(available, math.ceil(quota)), 1)
 
 
 def cpu_quota(root: Path | None = None) -> float | None:
-    """The processors' worth of time that the cgroups allow, such as 0.5; None without a limit."""
+    """The CPU quota of the cgroups in processors, such as 0.5; None without a limit."""
     return min((quota for folder in groups("cpu", root) if (quota := _quota(folder))), default=None)
 
 
 def free_memory(root: Path | None = None) -> int:
-    """Bytes that can be taken without swapping and without passing the limit of any cgroup."""
-    return max(min((_machine_memory(root), *(_room(folder) for folder in groups("memory", root)))), 0)
+    """Bytes that can be allocated without swapping and within the limits of all cgroups."""
+    return max(min((_machine_memory(root), *(_available_memory(folder) for folder in groups("memory", root)))), 0)
 
 
 def groups(controller: str, root: Path | None = None) -> list[Path]:
@@ -45,30 +45,30 @@ def groups(controller: str, root: Path | None = None) -> list[Path]:
     """
     root = root or ROOT
     own = _memberships(root)
-    found: list[Path] = []
+    folders: list[Path] = []
     for top, mount, controllers in _mounts(root):
         name = own.get("" if controllers is None else controller)
         if name is None or (controllers is not None and controller not in controllers):
             continue
-        # A container often sees its own group as the mount's root, and the host's name of it in /proc.
+        # A container often sees its own group as the root of the mount, but the host's name of it in /proc.
         inside = _relative(name, top)
         folder = mount / inside if inside is not None and (mount / inside).is_dir() else mount
         while True:
-            found.append(folder)
+            folders.append(folder)
             if folder == mount:
                 break
             folder = folder.parent
-    return found
+    return folders
 
 
 def _memberships(root: Path) -> dict[str, str]:
     """The group of this process by the name of its controller; that of version 2 by the empty name."""
-    found: dict[str, str] = {}
+    memberships: dict[str, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
-        found |= dict.fromkeys(controllers.split(","), name)
-    return found
+        memberships |= dict.fromkeys(controllers.split(","), name)
+    return memberships
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, Path, frozenset[str] | None]]:
@@ -92,18 +92,18 @@ def _relative(name: str, top: str) -> str | None:
 
 def _quota(folder: Path) -> float | None:
     if words := _words(folder / "cpu.max"):  # version 2: "50000 100000" or "max 100000"
-        return _share(*words) if len(words) == 2 else None
+        return _ratio(*words) if len(words) == 2 else None
     quota, period = _words(folder / "cpu.cfs_quota_us"), _words(folder / "cpu.cfs_period_us")  # -1: no limit
-    return _share(quota[0], period[0]) if quota and period else None
+    return _ratio(quota[0], period[0]) if quota and period else None
 
 
-def _share(quota: str, period: str) -> float | None:
-    spent, of = _number(quota), _number(period)
-    return spent / of if spent is not None and of and spent > 0 else None
+def _ratio(quota: str, period: str) -> float | None:
+    numerator, denominator = _number(quota), _number(period)
+    return numerator / denominator if numerator is not None and denominator and numerator > 0 else None
 
 
-def _room(folder: Path) -> int:
-    """Bytes that a group may still take. Pages of files that were read count as used, but are given up when needed."""
+def _available_memory(folder: Path) -> int:
+    """Bytes that a group may still allocate. Cached pages of files count as used, but are freed when needed."""
     second = (folder / "memory.current").exists()
     limits = ("memory.max", "memory.high") if second else ("memory.limit_in_bytes",)
     known = [number for name in limits if (number := _number(*_words(folder / name)[:1])) is not None]
@@ -136,7 +136,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Of a file of the kernel's; none where it cannot be read."""
+    """The lines of a kernel file; none where it cannot be read."""
     try:
         return path.read_text(errors="replace").splitlines()
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Libraries that report their use to a service of their makers are imported without these reports.
+"""Telemetry of libraries is switched off.
 
 OpenVINO and nncf report through the package `openvino_telemetry` unless a file in the user's home or the variable `CI` says
-otherwise, the import itself included; without that package they do without. huggingface_hub asks its server for more than the
-file that is wanted unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. Nothing is written into the user's home.
+otherwise, also on import; without that package they do not report. huggingface_hub sends more than the request for a file
+unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. Nothing is written into the user's home.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _importing = threading.RLock()
 
 
 def disable() -> None:
-    """Switch reports off in the whole process; for the command line, whose process is its own."""
+    """Switch telemetry off in the whole process; for the command line, which owns its process."""
     os.environ.update(VARIABLES)
     for name in REPORTERS:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # importing it raises ImportError
@@ -28,9 +28,9 @@ def disable() -> None:
 
 @contextlib.contextmanager
 def disabled() -> Iterator[None]:
-    """Import within the block what would report; the process is left as it was.
+    """A context for imports without telemetry; the process is left unchanged.
 
-    What the program itself has imported before keeps what it decided then.
+    A library that the program has imported before keeps its setting.
     """
     with _importing:
         hidden = [name for name in REPORTERS if name not in sys.modules]

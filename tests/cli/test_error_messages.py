@@ -45,7 +45,7 @@ def raised(make: Callable[[], object]) -> Exception:
     ],
 )  # fmt: skip
 def test_what_is_known_has_advice(error: Exception, line: str) -> None:
-    message, code = error_messages.explained(error)
+    message, code = error_messages.explain(error)
     assert line in message
     assert "bug" not in message
     assert "\n" not in message
@@ -64,11 +64,11 @@ def test_what_is_known_has_advice(error: Exception, line: str) -> None:
 def test_what_a_library_raises_names_it(make: Callable[[Path], object], library: str, tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("text")
-    message, code = error_messages.explained(raised(lambda: make(path)))
+    message, code = error_messages.explain(raised(lambda: make(path)))
     assert message.startswith(f"{library} could not go on: ")
     assert code == 1
 
 
 def test_a_mistake_in_the_program_is_a_bug() -> None:
     for error in (raised(lambda: {}["x"]), raised(lambda: None.x), TypeError("x")):  # type: ignore[attr-defined]
-        assert error_messages.explained(error)[0].startswith("this is a bug in resnets: ")
+        assert error_messages.explain(error)[0].startswith("this is a bug in resnets: ")

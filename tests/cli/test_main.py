@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from resnets import progress
-from resnets.cli import main, other_tools_flags
+from resnets.cli import main, other_tools
 from resnets.errors import JobError, UserError
 
 RESNETS = [sys.executable, "-m", "resnets"]
@@ -133,14 +133,14 @@ def test_an_interrupt_is_reported_as_shells_do(tmp_path: Path) -> None:
     code = "import signal, sys; print(flush=True); signal.pause()"
     wrapper = f"""
 import sys, typer
-from resnets.cli import app
+from resnets.cli import main
 def waiting():
     exec({code!r})
 application = typer.Typer(add_completion=False)
 application.command("models")(waiting)
 application.callback()(lambda: None)
-app.application = lambda: application
-sys.exit(app.main(["models"]))
+main.application = lambda: application
+sys.exit(main.main(["models"]))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", wrapper], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -165,15 +165,15 @@ sys.exit(app.main(["models"]))
     ],
 )
 def test_words_are_spelled_as_here(words: list[str], expected: list[str]) -> None:
-    assert other_tools_flags.canonical(words, main.VERBS) == expected
+    assert other_tools.canonical(words, main.VERBS) == expected
 
 
 def test_a_file_whose_name_looks_like_a_setting_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a=b.jpg").write_bytes(b"")
-    assert other_tools_flags.canonical(["predict", "m", "a=b.jpg"], main.VERBS) == ["predict", "m", "a=b.jpg"]
+    assert other_tools.canonical(["predict", "m", "a=b.jpg"], main.VERBS) == ["predict", "m", "a=b.jpg"]
     with pytest.raises(UserError, match=r"Write it as '--a c\.jpg'"):
-        other_tools_flags.canonical(["predict", "m", "a=c.jpg"], main.VERBS)
+        other_tools.canonical(["predict", "m", "a=c.jpg"], main.VERBS)
 
 
 def test_every_alias_leads_to_a_flag_or_a_verb_that_there_is() -> None:
@@ -184,13 +184,13 @@ def test_every_alias_leads_to_a_flag_or_a_verb_that_there_is() -> None:
         for parameter in group.commands[verb].params  # type: ignore[attr-defined]
         for flag in parameter.opts
     }
-    assert {here.partition(" ")[0] for here in other_tools_flags.FLAGS.values()} <= flags
-    assert not set(other_tools_flags.FLAGS) & flags
-    for here in other_tools_flags.VERBS.values():
+    assert {here.partition(" ")[0] for here in other_tools.FLAGS.values()} <= flags
+    assert not set(other_tools.FLAGS) & flags
+    for here in other_tools.VERBS.values():
         verb, _, inner = here.partition(" ")
         assert verb in main.VERBS
         assert not inner or inner in group.commands[verb].commands  # type: ignore[attr-defined]
-    assert not set(other_tools_flags.VERBS) & set(main.VERBS)
+    assert not set(other_tools.VERBS) & set(main.VERBS)
 
 
 def test_lines_and_errors_name_flags_only_on_the_command_line(

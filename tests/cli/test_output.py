@@ -28,7 +28,7 @@ def test_every_encoding_can_be_printed_to(encoding: str, expected: bytes, monkey
     """Bytes of a file name that are no text leave as they came."""
     file = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding=encoding))
-    assert output.prepare()
+    assert output.prepare_streams()
     print("größe 98 % – 3×3 █ Ж \udcff", flush=True)
     assert file.getvalue() == expected
 
@@ -45,7 +45,7 @@ def test_streams_that_are_none(missing: tuple[str, ...], monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("redirection", "code", "out", "err"),
     [
-        (">&-", 0, b"", b"stdout is closed: what would be printed there is lost"),
+        (">&-", 0, b"", b"stdout is closed: its output is lost"),
         ("2>&-", 0, b"resnets 0", b""),
         ("<&- >&- 2>&-", 0, b"", b""),
         (">/dev/full", 1, b"", b"error: No space left on device. Free some space, or choose another place.\n"),
@@ -64,8 +64,8 @@ def test_descriptors_that_are_closed_or_full(redirection: str, code: int, out: b
 
 def test_a_closed_descriptor_is_not_given_to_the_next_file(tmp_path: Path) -> None:
     code = f"""
-from resnets.cli import streams
-streams.prepare()
+from resnets.cli import output
+output.prepare_streams()
 with open({str(tmp_path / "file")!r}, "w") as file:
     assert file.fileno() > 2
 """
@@ -91,15 +91,15 @@ def test_a_signal_ends_a_verb_with_one_line(name: str, code: int) -> None:
     """Unless it is ignored, as nohup has it."""
     wrapper = f"""
 import os, signal, sys, typer
-from resnets.cli import app
+from resnets.cli import main
 def models() -> None:
     os.kill(os.getpid(), signal.{name})
     sys.stdin.read()
 application = typer.Typer()
 application.command()(models)
 application.callback()(lambda: None)
-app.application = lambda: application
-sys.exit(app.main(["models"]))
+main.application = lambda: application
+sys.exit(main.main(["models"]))
 """
     done = subprocess.run([sys.executable, "-c", wrapper], stdin=subprocess.PIPE, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (code, f"ended by {name}\n".encode())
@@ -109,5 +109,5 @@ sys.exit(app.main(["models"]))
 
 
 def test_a_line_of_a_result_does_not_steer_the_terminal(capsys) -> None:
-    output.tell("`batch=8` of \x1b[2J'a\nb'")
+    output.print_line("`batch=8` of \x1b[2J'a\nb'")
     assert capsys.readouterr().out == "--batch 8 of \\x1b[2J'a\\nb'\n"

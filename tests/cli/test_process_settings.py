@@ -41,7 +41,8 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("variables", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
 def test_large_pieces_are_kept_unless_glibc_was_told_otherwise(variables: dict[str, str], kept: bool) -> None:
     script = (
-        f"{MAPPED}from resnets.cli import process\nbefore = mapped()\nprocess.keep_memory()\nprint(before, mapped())"
+        f"{MAPPED}from resnets.cli import process_settings\nbefore = mapped()\n"
+        "process_settings.keep_memory()\nprint(before, mapped())"
     )
     environment = {
         name: text for name, text in os.environ.items() if name not in process_settings.MALLOC_VARIABLES

@@ -31,11 +31,16 @@ def serve() -> None:
     import torch  # noqa: F401
     import webdataset  # noqa: F401
 
+    import resnets.api.bench
+    import resnets.api.data
+    import resnets.api.evaluate
+    import resnets.api.summary
+    import resnets.api.weights
     import resnets.cli.main
     import resnets.data.check.check
     import resnets.report.draw_run
-    import resnets.tasks.classification.evaluate_job
-    import resnets.tasks.classification.predict_job
+    import resnets.tasks.classification.evaluate
+    import resnets.tasks.classification.predict_files
     import resnets.training.train
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401

@@ -20,7 +20,7 @@ import pytest
 import typer
 from PIL import Image
 
-from resnets.cli import main, other_tools_flags
+from resnets.cli import main, other_tools
 from resnets.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def check_words(command: str) -> None:
     if "resnets" not in words[:2]:
         return
     entry = typer.main.get_command(main.application())
-    words = other_tools_flags.canonical(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
+    words = other_tools.canonical(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
     while hasattr(entry, "commands"):
         assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"
         entry = entry.commands[words.pop(0)]

@@ -36,12 +36,12 @@ weights convert runs/run/weights/best.safetensors --to keras --out out.keras
 # Each command is announced in the record, so that a connection has the name of who made it.
 SCRIPT = """
 import json, os, sys
-from resnets.cli import app, process
-process.prepare()
+from resnets.cli import main, process_settings
+process_settings.prepare()
 for line in json.loads(sys.argv[1]):
     with open(os.environ["RESNETS_WATCHED"], "a") as file:
         file.write(f"> {line}\\n")
-    print(line, app.main(line.split()), file=sys.stderr)
+    print(line, main.main(line.split()), file=sys.stderr)
 """
 
 
@@ -100,7 +100,7 @@ def test_attempts_of_a_process_and_of_its_children_are_seen(tmp_path: Path) -> N
 @pytest.mark.skipif(not hardware.has_openvino(), reason="needs openvino")
 def test_a_program_that_calls_the_library_is_left_as_it_was(tmp_path: Path) -> None:
     program = (
-        "import os, sys\nfrom resnets.inference import machine\nbefore = dict(os.environ)\n"
-        "machine.openvino()\nassert os.environ == before\nassert 'openvino_telemetry' not in sys.modules\n"
+        "import os, sys\nfrom resnets.inference import hardware\nbefore = dict(os.environ)\n"
+        "hardware.import_openvino()\nassert os.environ == before\nassert 'openvino_telemetry' not in sys.modules\n"
     )
     assert watched(tmp_path, program)[0] == []

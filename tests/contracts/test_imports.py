@@ -18,7 +18,7 @@ import resnets
 SOURCE = Path(resnets.__file__).parent
 BASE = {"errors", "files", "atomic_write", "progress", "ranks", "resource_limits", "telemetry"}
 # Each package may import those before it.
-ORDER = ["models", "data", "weights", "inference", "tasks", "report", "recipes", "training", "keras", "cli"]
+ORDER = ["models", "data", "weights", "inference", "tasks", "report", "recipes", "training", "api", "keras", "cli"]
 PACKAGES = {package: position for position, package in enumerate(ORDER)}
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -33,8 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from resnets.report.html import run_files, sections
-from resnets.report.html.prediction_counts import Tally
+from resnets.report.html import run_files, sections, tables
+from resnets.report.html.prediction_stats import PredictionStats
 from resnets.tasks.classification.confidence_intervals import wilson
 from resnets.training.evaluation import best_checkpoint, cross_fitting
 
@@ -89,10 +89,10 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
 
 def _printed(figures: dict[str, Any]) -> tuple[float, float]:
     """Both ends of the interval as the report shows them, with one decimal of a per cent."""
-    page = run_files.Folder(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
-    fact = next(fact for fact in sections.facts(page) if fact.name == "right (top-1)")
+    page = run_files.RunFiles(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
+    fact = next(fact for fact in tables.facts(page) if fact.name == "accuracy (top-1)")
     low, high = (float(end.removesuffix(" %")) / 100 for end in fact.note.split(" to "))
-    assert sections.headline(page, Tally([], 0))[0].startswith("Of 1")
+    assert sections.headline(page, PredictionStats([], 0))[0].startswith("Of 1")
     return low, high
 
 

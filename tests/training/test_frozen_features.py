@@ -17,7 +17,7 @@ from resnets.inference import choose_backend, hardware
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.recipes.recipe import Recipe, override
-from resnets.tasks.classification import load
+from resnets.tasks.classification import load, predict_samples
 from resnets.training import frozen_features, loop, setup, train
 from resnets.training import state as states
 from resnets.training.state import TrainContext, TrainState
@@ -288,8 +288,10 @@ def test_the_best_weights_are_evaluated_on_the_cached_features(
 ) -> None:
     """The same figures as through the backbone, which is not run again, also where only the judging of a run is made anew."""
     asked: list[int] = []
-    through = load.evaluate
-    monkeypatch.setattr(load, "evaluate", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs))
+    through = predict_samples.predict_samples
+    monkeypatch.setattr(
+        predict_samples, "predict_samples", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs)
+    )
     given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
     run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"

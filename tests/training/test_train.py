@@ -24,7 +24,7 @@ from resnets.models import zoo
 from resnets.models.spec import build as build_network
 from resnets.recipes import registry
 from resnets.recipes.recipe import override, tiny
-from resnets.tasks.classification import load
+from resnets.tasks.classification import load, predict_samples
 from resnets.training import loop, setup, train
 from resnets.training.run_dir import run_dir
 from resnets.training.state import TrainContext, TrainState
@@ -109,23 +109,23 @@ def test_the_backend_of_cached_features_is_named(colors):
 
 def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     result = _train(colors, epochs=2)
-    result, selected = result.metrics, result.metrics["selected"]
-    assert (result["split"], result["in_sample"], selected["in_sample"]) == ("val", False, True)
-    assert "cross-fitted over the val split: each of 5 folds" in result["protocol"]
+    metrics, selected = result.metrics, result.metrics["selected"]
+    assert (metrics["split"], metrics["in_sample"], selected["in_sample"]) == ("val", False, True)
+    assert "cross-fitted over the val split: each of 5 folds" in metrics["protocol"]
     assert "these images chose the epoch and the temperature" in selected["protocol"]
-    assert len(result["folds"]["epochs"]) == 5
-    assert (result["backend"], result["precision"], result["ece_interval"]) == ("torch", "fp32", None)
+    assert len(metrics["folds"]["epochs"]) == 5
+    assert (metrics["backend"], metrics["precision"], metrics["ece_interval"]) == ("torch", "fp32", None)
     best = checkpoints.read(result.run / "weights" / "best.safetensors")
-    assert best.temperature == result["temperature"] == selected["temperature"]
+    assert best.temperature == metrics["temperature"] == selected["temperature"]
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
-    low, high = result["top1_interval"]
+    low, high = metrics["top1_interval"]
     assert (
-        f"cross-fitted, so that no image is evaluated with its own choice: {result['top1']:.2%}"
+        f"cross-fitted, so that no image is evaluated with its own choice: {metrics['top1']:.2%}"
         in capsys.readouterr().err
     )
     page = (result.run / "report.html").read_text()
-    assert "by cross-fitting: each of 5 parts" in page
+    assert "by cross-fitting: each of 5 folds" in page
     assert f"{100 * low:.1f} % to {100 * high:.1f} %" in page
     assert "resnets data split" in page
     assert "which chose the epoch and the temperature (in-sample:" in page
@@ -135,11 +135,13 @@ def test_with_a_test_split_the_headline_is_measured_there(colors):
     dataset = make_split(open_dataset.read(colors), val_fraction=0.2, test_fraction=0.3)
     write_split(colors.parent / "split.csv", dataset)
     result = _train(colors, epochs=1, split_file=str(colors.parent / "split.csv"))
-    result = result.metrics
-    tested = load.evaluate([load.load(result.run / "weights" / "best.safetensors")], dataset.subset("test"))
-    assert (result["split"], result["in_sample"], result["selected"]["split"]) == ("test", False, "val")
-    assert result["count"] == len(dataset.subset("test")) != result["selected"]["count"]
-    assert result["top1"] == float(tested.correct.mean())
+    found = result.metrics
+    tested = predict_samples.predict_samples(
+        [load.load(result.run / "weights" / "best.safetensors")], dataset.subset("test")
+    )
+    assert (found["split"], found["in_sample"], found["selected"]["split"]) == ("test", False, "val")
+    assert found["count"] == len(dataset.subset("test")) != found["selected"]["count"]
+    assert found["top1"] == float(tested.correct.mean())
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert {Path(row["path"]).name for row in rows} == {Path(each.path).name for each in dataset.subset("test")}
     assert "test images that were not trained on: " in (result.run / "report.html").read_text()
@@ -588,8 +590,9 @@ def test_a_wrong_argument_is_one_helpful_line(colors, values, words):
 
 def test_a_range_test_suggests_a_rate_and_draws_it(colors):
     out = colors.parent / "curve.png"
-    rate = train.lr_find(colors, recipe=_small(), steps=40, low=1e-4, high=1.0, out=out)
-    assert 1e-4 < rate < 1.0
+    result = train.lr_find(colors, recipe=_small(), steps=40, low=1e-4, high=1.0, out=out)
+    assert 1e-4 < result.suggestion < 1.0
+    assert len(result.rates) == len(result.losses) == 40
     assert out.is_file()
     with pytest.raises(UserError, match="from a low to a high"):
         train.lr_find(colors, recipe=_small(), low=1.0, high=0.1)

@@ -1,4 +1,4 @@
-"""What the command line says about an error, and its exit code: one line, and never a library's own words alone."""
+"""The message of the command line for an exception, in one line, and its exit code."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import sysconfig
 import traceback
 
 from resnets import atomic_write, ranks
-from resnets.cli.argument_names import as_flags
+from resnets.cli.flags import as_flags
 from resnets.errors import JobError, UserError
 
-MACHINE = "The memory of this machine is used up"
-MEMORY = "Use a smaller --batch, --imgsz or model."
-_WANTED = re.compile(r"[Tt]ried to allocate (\d[\d.]* ?\w+)|allocate (\d+ bytes)")
+OUT_OF_MEMORY = "The memory of this machine is used up"
+LESS_MEMORY = "Use a smaller --batch, --imgsz or model."
+_REQUESTED = re.compile(r"[Tt]ried to allocate (\d[\d.]* ?\w+)|allocate (\d+ bytes)")
 
 FILES = "Too many files are open at once. Use fewer --workers, or raise `ulimit -n`."
 THREADS = "No more threads or processes may be started. Use fewer --workers."
 
-# What libraries say, and what it means. The first that is found in the words of an error is taken.
+# Messages of libraries, as patterns, and what they mean. The first match is taken.
 KNOWN = (
     (
         r"DataLoader worker \(pid|process pool was terminated",
-        "A process that prepares images has ended before its time; memory may be short. Use fewer --workers, or 0.",
+        "A process that prepares images has ended unexpectedly; memory may be short. Use fewer --workers, or 0.",
     ),
     (
         r"shared memory|/dev/shm|torch_shm_manager",
@@ -34,14 +34,14 @@ KNOWN = (
 )
 
 
-def explained(error: BaseException) -> tuple[str, int]:
-    """What to print for an error, and the exit code."""
+def explain(error: BaseException) -> tuple[str, int]:
+    """The message for an error, and the exit code."""
     if isinstance(error, UserError):
         return as_flags(str(error)), 2
     if isinstance(error, JobError):
         return as_flags(str(error)), 1
     if isinstance(error, OSError) and error.errno is not None:
-        return _of_the_system(error), 1
+        return _explain_system_error(error), 1
     if memory := _memory(error):
         return memory, 1
     text = " ".join(str(error).split())
@@ -66,23 +66,23 @@ def explained(error: BaseException) -> tuple[str, int]:
 def _memory(error: BaseException) -> str | None:
     """The memory that is used up, of a GPU or of the machine; None for another error."""
     text = ranks.without_quotes(str(error))
-    found = _WANTED.search(text)
-    wanted = f" ({found[1] or found[2]} more were asked for)" if found else ""
+    match = _REQUESTED.search(text)
+    requested = f" ({match[1] or match[2]} more were requested)" if match else ""
     on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search(
         r"(CUDA|HIP|MPS|GPU)[^.]* out of memory|ALLOC_FAILED", text
     )
     if on_gpu:
-        return f"The memory of the GPU is used up{wanted}. {MEMORY}"
+        return f"The memory of the GPU is used up{requested}. {LESS_MEMORY}"
     if isinstance(error, MemoryError) or re.search(
         r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory", text
     ):
-        return f"{MACHINE}{wanted}. {MEMORY}"
+        return f"{OUT_OF_MEMORY}{requested}. {LESS_MEMORY}"
     return None
 
 
-def _of_the_system(error: OSError) -> str:
+def _explain_system_error(error: OSError) -> str:
     known = {
-        errno.ENOMEM: f"{MACHINE}. {MEMORY}",
+        errno.ENOMEM: f"{OUT_OF_MEMORY}. {LESS_MEMORY}",
         errno.EMFILE: FILES,
         errno.ENFILE: FILES,
         errno.EAGAIN: THREADS,

@@ -1,4 +1,4 @@
-"""The command `resnets`: its verbs, and how a run of it ends."""
+"""The command `resnets`: its verbs, and its exit code."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from resnets import progress
-from resnets.cli import error_messages, other_tools_flags, output
-from resnets.cli.argument_names import as_flags
+from resnets.cli import error_messages, other_tools, output
+from resnets.cli.flags import as_flags
 from resnets.errors import UserError, suggestion
 
 # Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
@@ -31,7 +31,7 @@ PIPE_CLOSED = 128 + 13  # and SIGPIPE
 
 
 def application() -> typer.Typer:
-    """All verbs as one Typer application. Their modules import nothing heavy."""
+    """All verbs as one Typer application. Their modules import no large library."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     app.callback(invoke_without_command=True)(_root)
     for verb in VERBS:
@@ -48,7 +48,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
-    """Train a residual network on your images, see how good it is, and use it."""
+    """Train a residual network on your images, evaluate it, and use it."""
     if version:
         from resnets import __version__
 
@@ -64,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stdout went away. 143, 129: SIGTERM, SIGHUP. The environment variable RESNETS_DEBUG=1 adds the traceback to every error.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not output.prepare():
-        progress.print_line("stdout is closed: what would be printed there is lost; results can go into a file")
+    if not output.prepare_streams():
+        progress.print_line("stdout is closed: its output is lost; results can be written to a file")
     progress.format_message = as_flags
     try:
         with _ended_by_signals():
-            code = _run(other_tools_flags.canonical(words, VERBS))
+            code = _run(other_tools.canonical(words, VERBS))
             sys.stdout.flush()
             return code
     except (BrokenPipeError, SystemExit) as end:
@@ -86,16 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("RESNETS_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
-        message, code = error_messages.explained(error)
+        message, code = error_messages.explain(error)
         progress.print_line(f"error: {message}")
         return code
     finally:
         progress.format_message = str
-        output.settle()
+        output.flush()
 
 
 class _Ended(BaseException):
-    """A signal that ends the process came; what is half written is cleared away on the way out, as with Ctrl-C."""
+    """A signal that ends the process. Half-written files are removed on the way out, as with Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
@@ -139,32 +139,34 @@ def _run(words: list[str]) -> int:
 
 
 def _usage(error: Any, words: Sequence[str]) -> str:
-    """One line for a command that typer could not read: what was received, and the nearest thing that it could be."""
+    """One line for a command that typer cannot parse: what was received, and the nearest valid form."""
     context, kind = error.ctx, type(error).__name__
     path = context.command_path if context else "resnets"
     if kind == "NoSuchOption":
         flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-        hint = other_tools_flags.flag_hint(error.option_name, flags) or suggestion(error.option_name, flags)
+        hint = other_tools.flag_hint(error.option_name, flags) or suggestion(error.option_name, flags)
         files = [word for word in words if word.startswith("-") and word.strip("-") and os.path.lexists(word)]
         hint = f" If '{files[0]}' is a file, write './{files[0]}'." if files else hint
         message = f"'{path}' has no option '{error.option_name}'.{hint}"
     elif kind == "MissingParameter":
-        arguments = [each for each in context.command.params if each.param_type_name == "argument"]
+        arguments = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
         option = error.param is not None and error.param.param_type_name == "option"
-        wanted = error.param.opts[0] if option else " ".join(each.name.upper() for each in arguments)
-        message = f"'{path}' needs {wanted}; received {shlex.join(words[1:]) or 'nothing'}."
+        missing = error.param.opts[0] if option else " ".join(argument.name.upper() for argument in arguments)
+        message = f"'{path}' needs {missing}; received {shlex.join(words[1:]) or 'nothing'}."
     elif kind == "BadParameter" and error.param is not None:
         received = _received(error.param.opts, words)
-        message = f"'{received}' is not possible: {error.message.partition(',')[0]}.{other_tools_flags.decimal_hint(received)}"
+        message = (
+            f"'{received}' is not possible: {error.message.partition(',')[0]}.{other_tools.decimal_hint(received)}"
+        )
     else:
         message = " ".join(error.format_message().split())
-        if hint := other_tools_flags.blank_hint(words):
+        if hint := other_tools.blank_hint(words):
             message = f"{message}.{hint}"
     return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
 
 
 def _received(flags: Sequence[str], words: Sequence[str]) -> str:
-    """The flag as it was given, with its value, which typer's errors do not name."""
+    """The flag as it was typed, with its value, which typer's errors do not contain."""
     for position, word in enumerate(words):
         if word in flags:
             return " ".join(words[position : position + 2])

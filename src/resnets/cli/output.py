@@ -1,27 +1,30 @@
-"""stdout and stderr of the command line: missing, closed, full, or of an encoding that has few letters."""
+"""Results on stdout, also where a stream is missing, closed, full, or has an encoding with few characters."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
 import io
+import json
 import os
 import sys
+from typing import Any
 
-from resnets.cli.argument_names import as_flags
+from resnets.cli.flags import as_flags
 from resnets.errors import printable
 
-# Letters of our own lines and tables, and what stands for them where an encoding lacks them; a column stays as wide.
+# Characters of our own lines and tables, and their replacements where an encoding lacks them; columns keep their width.
 PLAIN = dict.fromkeys("–—−─━", "-") | dict.fromkeys("█▉▊▋▌▍▎▏▇▆▅▄▃▂▁", "#") | dict.fromkeys("…≈±", "~")
 PLAIN |= {"×": "x", "·": ".", "→": ">", "’": "'", "≥": ">", "≤": "<", "│": "|"}
 HANDLER = "resnets"
+PIPED_WIDTH = 160  # columns of a table in a file or pipe, which has no width of its own
 
 
-def prepare() -> bool:
-    """Give the process streams that can be printed to. Returns whether stdout was there.
+def prepare_streams() -> bool:
+    """Open the standard streams that are closed, and let stdout print any character. Returns whether stdout was open.
 
-    A closed descriptor is opened on /dev/null, since the next file that is opened would take its number, and a library's
-    remarks would go into it.
+    A closed descriptor is opened on /dev/null: otherwise the next file that is opened would get its number, and messages of
+    libraries would be written into that file.
     """
     for number in range(3):
         try:
@@ -43,21 +46,32 @@ def prepare() -> bool:
 def echo(text: object, end: str = "\n") -> None:
     """Print a result to stdout at once.
 
-    Not by `typer.echo`, which takes a stdout in ASCII for a mistake and writes UTF-8 to it.
+    `typer.echo` takes a stdout in ASCII for a mistake and writes UTF-8 to it.
     """
     print(text, end=end, flush=True)
 
 
-def tell(text: object) -> None:
-    """Print a line of a result for a person: arguments as flags, and nothing of it steers the terminal.
+def print_line(text: object) -> None:
+    """Print a line of a result for a person: arguments as flags, control characters escaped.
 
     Names and notes within it come from checkpoints, recipes and folders that others have made.
     """
     echo(printable(as_flags(str(text))))
 
 
-def settle() -> None:
-    """Flush both streams; what cannot be written any more is given up, so that Python does not fail over it at its end."""
+def print_json(value: Any) -> None:
+    """Print a result for a program."""
+    echo(json.dumps(value, indent=2))
+
+
+def console_width() -> int | None:
+    """Columns for a table; None where rich knows them."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return None if known else PIPED_WIDTH
+
+
+def flush() -> None:
+    """Flush both streams; what can no longer be written is dropped, so that Python does not fail over it when it exits."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -67,10 +81,10 @@ def settle() -> None:
 
 
 def _encoded(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What to print for letters that the encoding lacks: a plain one, or its number; bytes of a file name leave as they came."""
+    """The replacement of a character that the encoding lacks: a plain one or its number; bytes of a file name stay."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    letter = error.object[error.start]
-    if "\udc80" <= letter <= "\udcff":
-        return bytes([ord(letter) - 0xDC00]), error.start + 1
-    return PLAIN.get(letter) or ascii(letter)[1:-1], error.start + 1
+    character = error.object[error.start]
+    if "\udc80" <= character <= "\udcff":
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    return PLAIN.get(character) or ascii(character)[1:-1], error.start + 1

@@ -1,4 +1,4 @@
-"""What the command line sets for its own process. A library call never does this to the program that it is part of."""
+"""Settings of the command line's own process: telemetry, memory allocator, threads, warnings. A library call sets none."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_T
 
 
 def prepare() -> None:
-    """Set up reports, memory, threads and warnings, before any large library is imported."""
+    """Apply all settings, before any large library is imported."""
     telemetry.disable()
     keep_memory()
     limit_threads()
     ranks.ignore_pillow_warnings()
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU, while it compiles
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns without a GPU while it compiles
 
 
 def keep_memory() -> None:
-    """Let this process keep large pieces of memory that it frees, instead of requesting them anew for the next batch.
+    """Let this process keep large blocks of memory that it frees, for the next batch.
 
-    Feature maps are tens of MiB, which glibc by default gives back to the system at once; the system then has to clear them
-    page by page. ResNet-50 at batch 16 on two cores: 21 images/s without, 36 with (fp32); 62 and 76 (bf16). Where one of
-    glibc's own variables is set, and elsewhere than with glibc, nothing happens.
+    Feature maps are tens of MiB, which glibc by default returns to the system at once; the system then has to clear them page
+    by page. ResNet-50 at batch 16 on two cores: 21 images/s without, 36 with (fp32); 62 and 76 (bf16). Where one of
+    glibc's own variables is set, or without glibc, nothing happens.
     """
     if any(name in os.environ for name in MALLOC_VARIABLES):
         return
@@ -38,9 +38,9 @@ def keep_memory() -> None:
 
 
 def limit_threads() -> None:
-    """Let the libraries compute with as many threads as a container's quota of processor time allows.
+    """Limit the threads of libraries to the CPU quota of a container.
 
-    They see the host's processors; more threads than the quota are stopped together for the rest of each period.
+    They see the host's processors; with more threads than the quota, all are stopped for the rest of each period.
     """
     quota = resource_limits.cpu_quota()
     if quota is not None and quota < (os.cpu_count() or 1):

@@ -26,6 +26,8 @@ REFERENCE = "reference"
 ROUNDS = 5  # of measuring; each has at least one batch of the backend and one of the reference
 BUILD_NOTES = {"compile": " (compiling takes a minute or so)"}
 MIN_SPEEDUP = 1.1  # from which a backend is recommended
+MAX_SPREAD = 2.0  # highest by lowest speedup of a round, beyond which a measurement decides nothing
+AGAIN = "measure again with more `seconds` while nothing else runs"
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,14 @@ def _recommend(rows: Sequence[Row]) -> str:
     if best is None:
         text = "use the reference: no backend was a tenth faster and close to it"
     elif not certain:
-        text = f"use the reference: nothing was faster beyond the spread of the rounds (at most {_ratio(best)}); or measure "
-        text += "again with more `seconds` while nothing else runs"
+        text = f"use the reference: nothing was faster beyond the spread of the rounds (at most {_ratio(best)}); or {AGAIN}"
+    elif equal := [row for row in near if row is not best and row.spread[1] >= best.spread[0]]:
+        rows_in_words = ", ".join(map(_ratio, (best, *equal)))
+        text = f"no clear winner, the ranges of the rounds overlap ({rows_in_words} the reference): use any of them, or {AGAIN}"
+    elif best.spread[1] > MAX_SPREAD * best.spread[0]:
+        text = f"no clear result, the rounds differ widely ({_ratio(best)} the reference): {AGAIN}"
     else:
         text = f"use {_ratio(best)} the reference (`backend={best.backend}` `precision={best.precision}`)"
-        if equal := [f"{row}" for row in near if row is not best and row.spread[1] >= best.spread[0]]:
-            text += f"; no worse within the spread: {', '.join(equal)}"
     inexact = max((row for row in others if not row.is_close), key=lambda row: row.speedup, default=None)
     if inexact is not None and inexact.agreement is not None and inexact.speedup > MIN_SPEEDUP * gain:
         text += f"; {inexact} is faster ({inexact.speedup:.1f} times), but changes a probability by up to "

@@ -13,8 +13,26 @@ from typing import Any
 import torch
 
 from resnets import ranks, telemetry
+from resnets.errors import UserError
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def resolve_device(name: str) -> str:
+    """The torch device of `name`: "auto" (a GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    device = f"cuda:{name}" if name.isdigit() else name
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        available = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+        raise UserError(f"`device={name}` is not available on this machine; available: {available}.") from error
+    return device
 
 
 def cpu_flags() -> set[str]:

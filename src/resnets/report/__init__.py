@@ -1,1 +1,1 @@
-"""The images of a run and its offline page, drawn from values and from the files of the run folder."""
+"""Figures and the HTML page of a run."""

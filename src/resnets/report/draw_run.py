@@ -1,4 +1,4 @@
-"""The figures of a run and its offline page, drawn from values and from the files of the run folder."""
+"""Draw the figures of a run and write its HTML page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from resnets.tasks.classification.prediction_set import Predictions
 
 
 def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
-    """Draw what the run folder and the predictions of its best weights allow; what cannot be drawn is left out.
+    """Draw the figures for which the run directory and the predictions of its best weights have data, and the page.
 
     Args:
-        run: the run folder with the journal and the tables of the run.
-        predictions: those on the validation images; None, or without images or labels, when there are none.
+        run: the run directory, with the metrics and the tables of the run.
+        predictions: for the validation or test images; None, or without images or labels, where there are none.
 
     Returns:
         The files written, `report.html` last.

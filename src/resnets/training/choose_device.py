@@ -32,17 +32,10 @@ def select_device(requested: str) -> Choice:
     Raises:
         UserError: this machine does not have the device.
     """
-    if requested == "auto":
-        if torch.cuda.is_available():
-            return Choice("cuda", torch.cuda.get_device_name())
-        return Choice("cpu", "torch finds no GPU")
-    name = f"cuda:{requested}" if requested.isdigit() else requested
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        available = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
-        raise UserError(f"`device={requested}` is not available on this machine; available: {available}.") from error
-    return Choice(name, "as requested")
+    device = hardware.resolve_device(requested)
+    if requested != "auto":
+        return Choice(device, "as requested")
+    return Choice(device, "torch finds no GPU" if device == "cpu" else torch.cuda.get_device_name())
 
 
 def select_precision(requested: str, device_name: str) -> Choice:

@@ -345,4 +345,4 @@ def draw_batch(train_data: TrainData, out: Path) -> None:
     images, labels = train_data.first_batch()
     names = [train_data.classes[label] for label in labels]
     tiles = [image_grid.Tile(image, name) for image, name in zip(images, names, strict=True)]
-    image_grid.draw(tiles[: image_grid.MOST_IMAGES], out)
+    image_grid.draw(tiles[: image_grid.MAX_IMAGES], out)

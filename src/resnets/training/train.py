@@ -34,6 +34,7 @@ from resnets.training import lr_find as range_test
 from resnets.training import state as states
 from resnets.training.autoconfig import RecipeBuilder
 from resnets.training.evaluation import final_evaluation
+from resnets.training.lr_find import RangeTest
 from resnets.training.run_dir import run_dir
 from resnets.training.run_dir import state_file as resume_file
 from resnets.weights import pretrained, resolve
@@ -145,13 +146,19 @@ def lr_find(
     low: float = 1e-5,
     high: float = 10.0,
     steps: int = 100,
-    out: str | Path = "lr_find.png",
+    out: str | Path | None = None,
     overrides: Sequence[str] = (),
     **values: Any,
-) -> float:
-    """Return the learning rate that a range test suggests for this job, and draw the curve of the test to `out`.
+) -> RangeTest:
+    """Find a learning rate by a range test: train briefly while the rate grows from `low` to `high` in `steps` steps.
 
-    The other arguments are those of `train` without `lr`; those that have no effect on a range test are logged.
+    Args:
+        low, high, steps: the first and the last learning rate, and the number of steps between them.
+        out: a file for a figure of the curve.
+        data, ...: as in `train`, except `lr`; an argument without effect on a range test is an error.
+
+    Returns:
+        `.suggestion`, the rate at which the loss falls fastest, and the curve, `.rates` and `.losses`.
 
     Raises:
         UserError: `low` is not below `high`, or an argument is wrong.
@@ -165,7 +172,8 @@ def lr_find(
         )
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
-    atomic_write.check_file_writable(out)
+    if out is not None:
+        atomic_write.check_file_writable(out)
     builder, dataset, parent = _prepare(
         data, model, weights, recipe, build_recipe.given_arguments(values), overrides, for_range_test=True
     )
@@ -176,11 +184,12 @@ def lr_find(
         log(
             f"suggested learning rate: {result.suggestion:.2g}"
         )  # logged first, since drawing the curve can fail on a full disk
-    lr_find_curve.draw(result.rates, result.losses, result.suggestion, Path(out))
-    log(f"curve: {out}")
+    if out is not None:
+        lr_find_curve.draw(result.rates, result.losses, result.suggestion, Path(out))
+        log(f"curve: {out}")
     if result.suggestion is None:
         raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
-    return result.suggestion
+    return result
 
 
 def _prepare(

@@ -16,9 +16,10 @@ from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.inference import backends, choose_backend, hardware
-from resnets.tasks.classification import evaluate_job, metrics
-from resnets.tasks.classification.load import evaluate as evaluate_samples
+from resnets.tasks.classification import metrics
+from resnets.tasks.classification.evaluate import evaluate_checkpoints
 from resnets.tasks.classification.load import load
+from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.weights import checkpoint as checkpoints
 
 ONE, TWO = "one.safetensors", "two.safetensors"
@@ -35,19 +36,19 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict:
 def test_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, "data") == 0
     shown = capsys.readouterr()
-    predictions = evaluate_samples([load(ONE)], open_dataset.read("data").samples)
+    predictions = predict_samples([load(ONE)], open_dataset.read("data").samples)
     found = metrics.summarize(predictions)
     low, high = found["top1_interval"]
     assert f"{100 * found['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in shown.out
     assert "15 images of 3 classes, one view of 32x32; in brackets 95 % intervals" in " ".join(shown.out.split())
     assert "größe" in shown.out
-    assert "judged on all images, 15 (there is no split)" in shown.err
+    assert "evaluating all 15 images (there is no split)" in shown.err
 
 
 def test_json_for_machines(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, "data", "--json", "--batch", "4", "--workers", "0") == 0
     found = printed(capsys)
-    predictions = evaluate_samples([load(ONE)], open_dataset.read("data").samples)
+    predictions = predict_samples([load(ONE)], open_dataset.read("data").samples)
     wanted = metrics.summarize(predictions)
     assert found["metrics"].keys() == wanted.keys()
     for key, value in wanted.items():  # in batches of another size the sums are taken in another order
@@ -60,7 +61,7 @@ def test_several_are_an_ensemble(trained: Path, capsys: pytest.CaptureFixture[st
     assert evaluate(ONE, TWO, "data", "--json") == 0
     found = printed(capsys)
     assert found["checkpoints"] == [ONE, TWO]
-    predictions = evaluate_samples([load(ONE), load(TWO)], open_dataset.read("data").samples)
+    predictions = predict_samples([load(ONE), load(TWO)], open_dataset.read("data").samples)
     assert found["metrics"]["loss"] == pytest.approx(metrics.summarize(predictions)["loss"])
     assert evaluate(ONE, TWO, "data") == 0
     assert "ensemble of 2" in capsys.readouterr().out
@@ -127,7 +128,7 @@ def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureF
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert (found["split"], found["metrics"]["count"]) == ("val", 3)
-    assert "judged on the part 'val', 3 (run/split.csv, by which the model was trained)" in shown.err
+    assert "evaluating the 3 images of the val split (run/split.csv, by which the model was trained)" in shown.err
     assert evaluate("run", "data", "--json", "--split", "all") == 0
     assert printed(capsys)["metrics"]["count"] == 15
     assert evaluate(ONE, "data", "--json", "--split-file", "run/split.csv", "--split", "train") == 0
@@ -159,9 +160,14 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
     found = json.loads(shown.out)
     both = held_out[0] & held_out[1]
     assert 0 < len(both) < len(held_out[0])
-    assert (found["split"], found["comparison"]["count"]) == ("unseen", len(both))
+    assert (found["split"], found["comparison"]["count"]) == ("not_trained_on", len(both))
     assert not any("learned from" in notice for notice in found["notices"])
-    assert f"trained on: 'a' on {15 - len(held_out[0])}, 'b' on {15 - len(held_out[1])}" in shown.err
+    trained = [15 - len(images) for images in held_out]
+    assert f"the {len(both)} images that no model was trained on (of 15; 'a' was trained on {trained[0]}," in shown.err
+    assert f"'b' was trained on {trained[1]})" in shown.err
+    assert "a was trained on none of these images, and" in found["comparison"]["statement"]
+    assert "new to both" not in found["comparison"]["statement"]
+    assert "unseen" not in shown.err
     assert evaluate("a", "b", "data", "--compare", "--json", "--split", "val") == 0
     seen = len(held_out[0] - held_out[1])
     assert f"'b' learned from {seen} of the {len(held_out[0])} 'val' images" in printed(capsys)["notices"][0]
@@ -287,8 +293,9 @@ def test_a_winner_by_images_that_chose_only_its_epoch_is_not_declared(
     write_split("b/split.csv", make_split(open_dataset.read("data"), val_fraction=0.4))
     assert evaluate("a", "b", "data", "--compare", "--json", "--split-file", "b/split.csv") == 0
     found = printed(capsys)["comparison"]
-    assert (found["known_a"], found["known_b"]) == (None, found["count"])
-    assert f"{found['count']} of these images trained b or chose its epoch" in found["statement"]
+    assert found["exposure_a"] == {"trained_on": None, "selected_on": 0}
+    assert found["exposure_b"] == {"trained_on": 0, "selected_on": found["count"]}
+    assert f"b was trained on none of these images, and {found['count']} chose its epoch" in found["statement"]
 
 
 def test_runs_are_called_by_their_names(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,7 +313,7 @@ def test_runs_are_called_by_their_names(trained: Path, capsys: pytest.CaptureFix
     ("words", "said"),
     [
         ("data one.safetensors", "The images come last: resnets evaluate one.safetensors data"),
-        ("one.safetensors data data", "judged on one dataset at a time: resnets evaluate one.safetensors data"),
+        ("one.safetensors data data", "are evaluated on one dataset at a time: resnets evaluate one.safetensors data"),
         ("data data", "resnets evaluate CHECKPOINT data"),
         ("one.safetensors two.safetensors", "resnets evaluate one.safetensors two.safetensors DATA"),
     ],
@@ -322,9 +329,9 @@ def test_words_in_another_order_are_put_in_order(
 
 def test_a_folder_of_images_with_a_config_is_data_and_paths_are_taken(trained: Path) -> None:
     (trained / "data" / "config.json").write_text("{}")
-    assert evaluate_job.run([trained / ONE], trained / "data").data == str(trained / "data")
+    assert evaluate_checkpoints([trained / ONE], trained / "data").data == str(trained / "data")
     with pytest.raises(UserError, match="The images come last"):
-        evaluate_job.run([trained / "data"], trained / ONE)
+        evaluate_checkpoints([trained / "data"], trained / ONE)
 
 
 def test_weights_of_unknown_training_are_not_said_to_know_no_image(
@@ -332,5 +339,5 @@ def test_weights_of_unknown_training_are_not_said_to_know_no_image(
 ) -> None:
     assert evaluate(ONE, TWO, "data", "--compare", "--json") == 0
     found = printed(capsys)["comparison"]
-    assert (found["known_a"], found["known_b"]) == (None, None)
-    assert "whether some of these images trained a or b is not known" in found["statement"]
+    assert found["exposure_a"]["trained_on"] is found["exposure_b"]["trained_on"] is None
+    assert "whether a was trained on some of these images is not known; whether b was" in found["statement"]

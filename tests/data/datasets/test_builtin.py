@@ -99,7 +99,7 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         builtin.write("shapes", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(JobError, match=r"Cannot write to '.*file/out'"):
+    with pytest.raises(UserError, match=r"Cannot write '.*file/out'"):
         builtin.write("shapes", tmp_path / "file" / "out")
 
 

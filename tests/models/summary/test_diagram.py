@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from PIL import Image
 
-from resnets.errors import JobError, UserError
+from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.summary import diagram
 
@@ -115,7 +115,7 @@ def test_other_formats_and_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"net\.bmp.*\.svg or \.png"):
         diagram.draw(net_of("tiny"), tmp_path / "net.bmp", 32)
     (tmp_path / "file").write_text("")
-    with pytest.raises(JobError, match="Cannot write"):
+    with pytest.raises(UserError, match="Cannot write"):
         diagram.draw(net_of("tiny"), tmp_path / "file" / "net.svg", 32)
     with pytest.raises(ValueError, match="too small for this network"):
         diagram.draw(net_of("tutorial_resnet50"), tmp_path / "net.svg", 8)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from resnets.errors import JobError
 from resnets.report.figures import canvas, training_curves
-from resnets.report.figures.canvas import Frame, Sheet
+from resnets.report.figures.canvas import Canvas, Frame
 
 GAUDY = {
     "figure.facecolor": "black", "axes.facecolor": "black", "text.color": "white", "font.size": 40.0,
@@ -27,7 +27,7 @@ GAUDY = {
 
 
 def test_size_and_formats(tmp_path):
-    page = Sheet(301, 203)
+    page = Canvas(301, 203)
     for name, kind in (("a.png", "PNG"), ("a.jpg", "JPEG"), ("b.JPEG", "JPEG")):
         with Image.open(page.save(tmp_path / name)) as image:
             assert (image.size, image.format, image.mode) == ((301, 203), kind, "RGB")
@@ -35,7 +35,7 @@ def test_size_and_formats(tmp_path):
 
 
 def test_images_and_rectangles_lie_where_they_were_put():
-    page = Sheet(100, 80)
+    page = Canvas(100, 80)
     own = np.arange(10 * 20 * 3, dtype=np.uint8).reshape(10, 20, 3)
     page.image(30, 50, own)
     page.fill(Frame(5, 7, 11, 13), "#CC3311")
@@ -50,8 +50,8 @@ def test_images_and_rectangles_lie_where_they_were_put():
 @pytest.mark.parametrize("align", ["left", "center", "right"])
 @pytest.mark.parametrize("keep", ["start", "middle", "end"])
 def test_text_stays_in_its_room(align, keep):
-    page = Sheet(600, 60)
-    page.text(300, 30, "a rather long name of a class, " * 5, size=20, room=200, align=align, keep=keep)
+    page = Canvas(600, 60)
+    page.text(300, 30, "a rather long name of a class, " * 5, size=20, max_width=200, align=align, keep=keep)
     columns = np.flatnonzero((page.pixels() < 128).any(axis=(0, 2)))
     left = {"left": 300, "center": 200, "right": 100}[align]
     assert left - 2 <= columns[0]
@@ -71,7 +71,7 @@ def test_shortened_keeps_the_part_that_is_asked_for():
 
 
 def test_dollars_are_no_formula():
-    page, other = Sheet(300, 40), Sheet(300, 40)
+    page, other = Canvas(300, 40), Canvas(300, 40)
     page.text(10, 20, "$x$", size=20)
     other.text(10, 20, "x", size=20)
     assert (page.pixels() < 128).sum() > 1.5 * (other.pixels() < 128).sum()
@@ -87,7 +87,7 @@ def test_letters_stand_out_on_every_color_of_the_matrix():
     assert canvas.contrast("#777777", "#777777") == 1
     # The colors that must be told apart keep their distance in lightness or hue from paper, too.
     assert all(
-        canvas.contrast(color, canvas.PAPER) >= 2.5 for color in (canvas.TRAINING, canvas.HELD_OUT, canvas.WRONG)
+        canvas.contrast(color, canvas.BACKGROUND) >= 2.5 for color in (canvas.TRAINING, canvas.VALIDATION, canvas.WRONG)
     )
 
 
@@ -111,7 +111,7 @@ def test_threads_draw_the_same(tmp_path, rows):
 def test_an_unwritable_place_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="Cannot write"):
-        Sheet(10, 10).save(tmp_path / "file" / "a.png")
+        Canvas(10, 10).save(tmp_path / "file" / "a.png")
 
 
 def test_matplotlib_is_not_imported_before_something_is_drawn():

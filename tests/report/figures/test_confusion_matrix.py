@@ -23,7 +23,7 @@ def test_cells_have_the_color_of_their_share_of_the_row(tmp_path, pixels, near):
         assert near(image, tint(canvas.RIGHT, right / total), 1).sum() > 0.8 * cell
         assert near(image, tint(canvas.WRONG, wrong / total), 1).sum() > 0.8 * cell
         assert near(image, canvas.RIGHT, 1).sum() > 0.8 * cell
-        assert near(image, canvas.SHADE, 1).sum() > 2.5 * cell  # the row without images
+        assert near(image, canvas.LIGHT, 1).sum() > 2.5 * cell  # the row without images
 
 
 def test_numbers_stand_in_the_cells(tmp_path, pixels):

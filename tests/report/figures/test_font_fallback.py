@@ -82,9 +82,9 @@ def test_a_name_is_one_tidy_line():
 
 def test_nothing_is_written_to_stderr_and_no_warning_raised(tmp_path):
     code = (
-        "from resnets.report import confusion\nimport numpy as np\n"
+        "from resnets.report.figures import confusion_matrix\nimport numpy as np\n"
         "names = ['玫瑰 花', 'Ромашка', 'ورد توليب', '장미', '🌹', 'กุหลาบ', 'गुलाब', '$x$ $y', 'a\\nb', 'c\\udcff']\n"
-        f"confusion.draw(np.eye(10, dtype=int) + 1, names, {str(tmp_path / 'matrix.png')!r})\n"
+        f"confusion_matrix.draw(np.eye(10, dtype=int) + 1, names, {str(tmp_path / 'matrix.png')!r})\n"
     )
     environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path)}
     done = subprocess.run(

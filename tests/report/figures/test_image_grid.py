@@ -36,7 +36,7 @@ def test_rows_and_columns(tmp_path, pixels):
     ],
 )
 def test_arrays_of_any_kind(array):
-    tile = image_grid.fitted(np.asarray(array))
+    tile = image_grid.fit_tile(np.asarray(array))
     assert tile.shape == (TILE, TILE, 3)
     assert tile.dtype == np.uint8
     assert np.abs(tile.astype(int) - [0, 160, 0]).max() <= 1
@@ -57,12 +57,12 @@ def test_gray_and_normalized_arrays():
 def test_a_image_keeps_its_shape_on_pale_ground(tmp_path, height, width):
     path = tmp_path / "image.png"
     Image.fromarray(np.full((height, width, 3), [0, 160, 0], np.uint8)).save(path)
-    tile = image_grid.fitted(path)
+    tile = image_grid.fit_tile(path)
     green = (np.abs(tile.astype(int) - [0, 160, 0]) <= 2).all(axis=-1)
     rows, columns = green.any(axis=1).sum(), green.any(axis=0).sum()
     longest = max(height, width)
     assert (rows, columns) == (max(1, round(TILE * height / longest)), max(1, round(TILE * width / longest)))
-    pale = [int(canvas.SHADE[at : at + 2], 16) for at in (1, 3, 5)]
+    pale = [int(canvas.LIGHT[at : at + 2], 16) for at in (1, 3, 5)]
     assert (tile[~green] == pale).all()
 
 
@@ -78,12 +78,12 @@ def test_a_vanished_image_is_a_gray_tile_with_its_name(tmp_path, pixels, near):
     for place in range(3):
         left = MARGIN + place * (TILE + GAP)
         tile = image[MARGIN : MARGIN + TILE, left : left + TILE]
-        assert near(tile, canvas.RULE).mean() > 0.8
-        assert near(tile, canvas.INK, 30).sum() > 50
+        assert near(tile, canvas.GRID).mean() > 0.8
+        assert near(tile, canvas.TEXT, 30).sum() > 50
 
 
 def test_right_is_blue_wrong_is_red_unknown_is_neither(tmp_path, pixels, near):
-    tiles = [Tile(GREEN, "a", "a", good=True), Tile(GREEN, "a", "b", good=False), Tile(GREEN, "a", "b")]
+    tiles = [Tile(GREEN, "a", "a", correct=True), Tile(GREEN, "a", "b", correct=False), Tile(GREEN, "a", "b")]
     image = pixels(image_grid.draw(tiles, tmp_path / "grid.png"))
     places = [slice(MARGIN + k * (TILE + GAP), MARGIN + k * (TILE + GAP) + TILE) for k in range(3)]
     blue = [near(image[:, place], canvas.RIGHT).sum() for place in places]
@@ -97,7 +97,7 @@ def test_right_is_blue_wrong_is_red_unknown_is_neither(tmp_path, pixels, near):
 def test_texts_do_not_leave_their_tile(tmp_path, pixels):
     long = "玫瑰 a name that is much too long for a tile of this size"
     tile = Tile(
-        GREEN, long, long, good=False, title_value="loss 12.34", subtitle_value="99.9 %", note="/far/away/" * 20
+        GREEN, long, long, correct=False, title_value="loss 12.34", subtitle_value="99.9 %", note="/far/away/" * 20
     )
     image = pixels(image_grid.draw([tile], tmp_path / "grid.png"))
     columns = np.flatnonzero((image < 200).any(axis=(0, 2)))

@@ -18,7 +18,7 @@ def test_the_suggestion_is_marked_where_it_is(tmp_path, pixels, near, suggestion
     path = lr_find_curve.draw(list(RATES), list(LOSSES), suggestion, tmp_path / "lr.png")
     image = pixels(path)
     assert image.shape == (lr_find_curve.HEIGHT, lr_find_curve.WIDTH, 3)
-    columns = np.flatnonzero(near(image, canvas.HELD_OUT, 20).sum(axis=0) > 50)
+    columns = np.flatnonzero(near(image, canvas.VALIDATION, 20).sum(axis=0) > 50)
     low, high = math.log(1e-5 / 1.1), math.log(1.1)
     expected = 100 + 1050 * (math.log(suggestion) - low) / (high - low)
     assert columns.mean() == pytest.approx(expected, abs=2)
@@ -26,7 +26,7 @@ def test_the_suggestion_is_marked_where_it_is(tmp_path, pixels, near, suggestion
 
 def test_without_a_suggestion_nothing_is_marked(tmp_path, pixels, near):
     image = pixels(lr_find_curve.draw(list(RATES), list(LOSSES), None, tmp_path / "lr.png"))
-    assert near(image, canvas.HELD_OUT, 20).sum() == 0
+    assert near(image, canvas.VALIDATION, 20).sum() == 0
     assert near(image, canvas.TRAINING).sum() > 1000
 
 

@@ -48,7 +48,7 @@ def test_two_panels_with_a_temperature_and_one_without(tmp_path, predicted, pixe
     assert two.shape == (960, 1600, 3)
     assert near(two[:, :800], canvas.BEFORE).sum() > 500
     assert near(two[:, 800:], canvas.BEFORE).sum() < 100
-    assert near(two[:, :800], canvas.HELD_OUT).sum() < 100
+    assert near(two[:, :800], canvas.VALIDATION).sum() < 100
     # Cooler confidence: less is missing after than before.
     assert near(two[:, 800:], PINK, 4).sum() < 0.7 * near(two[:, :800], PINK, 4).sum()
 

@@ -38,12 +38,12 @@ def test_the_error_of_a_small_table_by_hand() -> None:
     """Confidences .95 and .95, one right: |.5 - .95|; .3 and right: |1 - .3|; weights 2/3 and 1/3."""
     table = bins(np.array([0.95, 0.95, 0.3]), np.array([True, False, True]))
     assert expected_error(table) == pytest.approx(2 / 3 * 0.45 + 1 / 3 * 0.7)
-    assert sum(row.number for row in table) == 3
+    assert sum(row.num_images for row in table) == 3
 
 
 def test_a_probability_of_one_and_of_zero_have_a_bin() -> None:
     table = bins(np.array([1.0, 0.0]), np.array([True, False]))
-    assert (table[-1].number, table[0].number) == (1, 1)
+    assert (table[-1].num_images, table[0].num_images) == (1, 1)
 
 
 def test_without_predictions_there_is_no_error() -> None:

@@ -16,7 +16,8 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classification.classifier import Classifier
-from resnets.tasks.classification.load import evaluate, load
+from resnets.tasks.classification.load import load
+from resnets.tasks.classification.predict_samples import predict_samples
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def classifier(world) -> Classifier:
 
 
 def test_a_loaded_classifier_is_ready(classifier: Classifier, world) -> None:
-    assert not classifier.net.training
+    assert not classifier.model.training
     assert classifier.classes == ("red", "green", "blue")
     assert classifier.preprocess == Preprocess.imagenet(32)
     assert classifier.spec is not None
@@ -39,7 +40,7 @@ def test_the_answer_is_the_softmax_of_the_network(classifier: Classifier, world)
     assert [answer.path for answer in answers] == world.paths
     for path, answer in zip(world.paths, answers, strict=True):
         with torch.no_grad():
-            logits = classifier.net(classifier.preprocess.load(path)[None])[0]
+            logits = classifier.model(classifier.preprocess.load(path)[None])[0]
         wanted = torch.softmax(logits / 1.5, 0)
         assert answer.label == classifier.classes[int(wanted.argmax())]
         assert dict(answer.top) == pytest.approx(dict(zip(classifier.classes, wanted.tolist(), strict=True)), abs=1e-5)
@@ -111,7 +112,7 @@ def test_a_image_that_cannot_be_read_is_an_answer(classifier: Classifier, world,
 
 def test_unreadable_images_leave_the_batches_full(classifier: Classifier, world, tmp_path: Path) -> None:
     sizes: list[int] = []
-    classifier.net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    classifier.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     mixed = [path for path in world.paths[:16] for path in (path, tmp_path / "missing.jpg")]
     assert len(classifier.predict(mixed, batch=8)) == 32
     assert sizes == [8, 8]
@@ -164,7 +165,7 @@ def test_nothing_is_nothing(classifier: Classifier) -> None:
 
 def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier, world) -> None:
     with torch.no_grad():
-        classifier.net.head.fc.weight[1] = float("nan")
+        classifier.model.head.fc.weight[1] = float("nan")
     with pytest.raises(JobError, match=r"0\.png' is not a number"):
         classifier.predict(world.paths)
 
@@ -182,9 +183,9 @@ def test_images_of_any_size_where_nothing_is_resized(world) -> None:
 def test_double_precision_networks_are_fed_doubles(world) -> None:
     classifier = Classifier(zoo.create_model("tiny", num_classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
-    found = evaluate([classifier], [Sample(world.paths[0], "a")])
+    found = predict_samples([classifier], [Sample(world.paths[0], "a")])
     assert found.computed == {"backend": "reference", "precision": "fp64"}
     for asked in ({"precision": "bf16"}, {"backend": "torch"}):
         (word,) = asked.items()
         with pytest.raises(UserError, match=f"in fp64, which only the reference computes; received `{'='.join(word)}`"):
-            Classifier(classifier.net, Preprocess.imagenet(32), ("a", "b"), **asked)
+            Classifier(classifier.model, Preprocess.imagenet(32), ("a", "b"), **asked)

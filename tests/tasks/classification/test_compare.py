@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from resnets.errors import UserError
-from resnets.tasks.classification.compare import SIGNIFICANCE, Comparison, compare
+from resnets.tasks.classification.compare import SIGNIFICANCE, Comparison, Exposure, compare_predictions
 from resnets.tasks.classification.confidence_intervals import paired_difference
 from resnets.tasks.classification.prediction_set import Predictions
 
@@ -29,7 +29,7 @@ def pair(both: int, only_a: int, only_b: int, neither: int) -> tuple[Predictions
 
 
 def test_the_images_are_counted_in_pairs() -> None:
-    found = compare(*pair(70, 5, 18, 7))
+    found = compare_predictions(*pair(70, 5, 18, 7))
     assert (found.both, found.only_a, found.only_b, found.neither) == (70, 5, 18, 7)
     assert found.difference == pytest.approx(0.13)
     assert found.p == pytest.approx(2 * binom.cdf(5, 23, 0.5))  # McNemar's exact test, two-sided
@@ -38,15 +38,15 @@ def test_the_images_are_counted_in_pairs() -> None:
 
 
 def test_the_result_in_words() -> None:
-    better = compare(*pair(70, 5, 18, 7)).in_words("old", "new")
+    better = compare_predictions(*pair(70, 5, 18, 7)).in_words("old", "new")
     assert better.startswith("new is better than old by 13.0 points [")
     assert "p = 0.011" in better
     assert "18 images only new has right, 5 only old, of 100" in better
-    worse = compare(*pair(70, 18, 5, 7)).in_words("old", "new")
+    worse = compare_predictions(*pair(70, 18, 5, 7)).in_words("old", "new")
     assert worse.startswith("old is better than new by 13.0 points [")
     assert better.split("[")[1].split("]")[0] == worse.split("[")[1].split("]")[0]
     assert (
-        compare(*pair(70, 9, 12, 9))
+        compare_predictions(*pair(70, 9, 12, 9))
         .in_words()
         .startswith("No difference between A and B was shown: top-1 of B minus top-1 of A is +3.0 points")
     )
@@ -76,7 +76,7 @@ def test_they_agree_on_larger_tables() -> None:
 
 
 def test_few_images_show_no_difference_and_no_interval_without_0() -> None:
-    words = compare(*pair(0, 0, 5, 0)).in_words()
+    words = compare_predictions(*pair(0, 0, 5, 0)).in_words()
     assert words.startswith("No difference")
     assert "[-4.4, 100.0], p = 0.062" in words
 
@@ -88,60 +88,62 @@ def test_an_end_of_the_interval_that_is_not_0_is_not_shown_as_0() -> None:
 
 def test_images_that_favor_the_better_one_decide_nothing() -> None:
     images = pair(70, 5, 18, 7)
-    assert compare(*images).better == "b"
-    favored = compare(*images, known=(0, 40))
+    assert compare_predictions(*images).better == "b"
+    favored = compare_predictions(*images, exposure_b=Exposure(0, 40))
     assert favored.better is None
     assert favored.in_words("old", "new").startswith(
         "Neither old nor new is called better, since these images favor one"
     )
-    assert "40 did so for new" in favored.in_words("old", "new")
-    for known in ((40, 40), (40, 0)):  # alike, or in favor of the other
-        words = compare(*images, known=known).in_words("old", "new")
+    words = "old was trained on none of these images; new was trained on none of these images, and 40 chose its epoch"
+    assert words in favored.in_words("old", "new")
+    for old, new in ((40, 40), (40, 0)):  # the same number, or more for the other one
+        words = compare_predictions(*images, Exposure(old), Exposure(new)).in_words("old", "new")
         assert words.startswith("new is better than old")
-        assert "compare the two on images that are new to both" in words
+        assert f"old was trained on 40 of these images; new was trained on {new or 'none'} of these images." in words
+        assert "Compare them on images that neither was trained on" in words
     assert favored.to_dict()["better"] is None
     assert favored.to_dict()["statement"] == favored.in_words("a", "b")
 
 
 def test_equal_models_do_not_differ() -> None:
-    found = compare(*pair(9, 0, 0, 1))
+    found = compare_predictions(*pair(9, 0, 0, 1))
     assert (found.p, found.difference) == (1.0, 0.0)
 
 
 def test_classes_may_stand_in_another_order() -> None:
     a, b = pair(70, 5, 18, 7)
     turned = replace(b, true=1 - b.true, logits=b.logits[:, ::-1].copy(), classes=("dog", "cat"))
-    assert compare(a, turned) == compare(a, b)
+    assert compare_predictions(a, turned) == compare_predictions(a, b)
 
 
 def test_other_images_or_labels_cannot_be_compared() -> None:
     a, b = pair(3, 1, 1, 1)
     for other in (replace(b, paths=b.paths[::-1]), replace(b, true=1 - b.true)):
         with pytest.raises(UserError, match="same images"):
-            compare(a, other)
+            compare_predictions(a, other)
     without = [replace(each, true=np.full(6, -1)) for each in (a, b)]
     with pytest.raises(UserError, match="there are none"):
-        compare(*without)
+        compare_predictions(*without)
 
 
 def test_a_few_images_that_favor_the_better_one_leave_it_better() -> None:
-    found = Comparison(40_000, 900, 1500, 7600, 600 / 50_000, (0.01, 0.014), 1e-9, known_a=0, known_b=1)
+    found = Comparison(40_000, 900, 1500, 7600, 600 / 50_000, (0.01, 0.014), 1e-9, exposure_b=Exposure(1))
     assert found.better == "b"
-    assert "0 of these images trained A or chose its epoch, 1 did so for B" in found.in_words()
-    assert replace(found, known_b=501).better == "b"  # 999 of 1899: p = 0.02
-    assert replace(found, known_b=520).better is None
-    turned = replace(found, only_a=1500, only_b=900, difference=-600 / 50_000, known_a=520, known_b=0)
-    assert (turned.better, replace(turned, known_a=1).better) == (None, "a")
+    assert "A was trained on none of these images; B was trained on 1 of these images" in found.in_words()
+    assert replace(found, exposure_b=Exposure(501)).better == "b"  # 999 of 1899: p = 0.02
+    assert replace(found, exposure_b=Exposure(500, 20)).better is None
+    turned = replace(found, only_a=1500, only_b=900, difference=-0.012, exposure_a=Exposure(520), exposure_b=Exposure())
+    assert (turned.better, replace(turned, exposure_a=Exposure(1)).better) == (None, "a")
 
 
 def test_what_is_not_known_is_not_counted_as_0() -> None:
-    found = compare(*pair(70, 5, 18, 7), known=(None, 0))
+    found = compare_predictions(*pair(70, 5, 18, 7), Exposure(None))
     assert found.better == "b"
-    assert found.to_dict()["known_a"] is None
-    assert "Note: whether some of these images trained old is not known; compare" in found.in_words("old", "new")
-    found = compare(*pair(70, 5, 18, 7), known=(None, 40))
-    assert found.better is None
-    words = (
-        "Note: 40 of these images trained new or chose its epoch; whether some of these images trained old is not known"
+    assert found.to_dict()["exposure_a"] == {"trained_on": None, "selected_on": 0}
+    assert (
+        "Note: whether old was trained on some of these images is not known; new was trained on none"
+        in found.in_words("old", "new")
     )
-    assert words in found.in_words("old", "new")
+    found = compare_predictions(*pair(70, 5, 18, 7), Exposure(None), Exposure(30, 10))
+    assert found.better is None
+    assert "new was trained on 30 of these images, and 10 chose its epoch" in found.in_words("old", "new")

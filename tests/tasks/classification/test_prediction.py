@@ -1,11 +1,18 @@
-"""How a prediction reads."""
+"""A prediction as a line, as a row of CSV, and as JSON."""
 
 from __future__ import annotations
 
-from resnets.tasks.classification.prediction import Prediction
+import csv
+import io
+import json
+
+from resnets.tasks.classification.prediction import CsvRows, JsonRows, Prediction
+
+GOOD = Prediction("a, b.jpg", "cat", 0.75, (("cat", 0.75), ("dog, wet", 0.25)))
+BAD = Prediction("broken.jpg", error="is empty (0 bytes).")
 
 
-def test_a_line_a_image() -> None:
+def test_one_line_per_image() -> None:
     top = (("daisy", 0.982), ("tulips", 0.0111), ("roses", 0.0065), ("sunflowers", 0.0004))
     assert str(Prediction("a.jpg", "daisy", 0.982, top)) == "a.jpg  daisy 98.2 %  (tulips 1.1 %, roses 0.7 %)"
     assert str(Prediction("a.jpg", "daisy", 1.0, (("daisy", 1.0), ("tulips", 0.0)))) == "a.jpg  daisy 100.0 %"
@@ -18,3 +25,34 @@ def test_a_name_cannot_steer_the_terminal() -> None:
 
 def test_a_name_that_is_no_text_leaves_as_it_came() -> None:
     assert str(Prediction("größe 猫 \udcff", "x", 1.0, (("x", 1.0),))).startswith("größe 猫 \udcff  x")
+
+
+def test_csv() -> None:
+    file = io.StringIO()
+    rows = CsvRows(file, top_k=2)
+    rows.write(GOOD)
+    rows.write(BAD)
+    good, bad = csv.DictReader(io.StringIO(file.getvalue()))
+    assert good == {
+        "path": "a, b.jpg", "label": "cat", "probability": "0.750000", "error": "", "label_2": "dog, wet",
+        "probability_2": "0.250000",
+    }  # fmt: skip
+    assert {key for key, value in bad.items() if value} == {"path", "error"}
+    assert bad["error"] == "is empty (0 bytes)."
+
+
+def test_as_many_pairs_of_columns_as_classes_are_named() -> None:
+    file = io.StringIO()
+    CsvRows(file, top_k=1)
+    assert file.getvalue() == "path,label,probability,error\n"
+
+
+def test_json_lines() -> None:
+    file = io.StringIO()
+    for prediction in (GOOD, BAD, Prediction("two\nlines\udcff.jpg", "x", 1.0, (("x", 1.0),))):
+        JsonRows(file).write(prediction)
+    good, bad, odd = map(json.loads, file.getvalue().splitlines())
+    assert good["top"] == [{"label": "cat", "probability": 0.75}, {"label": "dog, wet", "probability": 0.25}]
+    assert (good["path"], good["label"], good["probability"], good["error"]) == ("a, b.jpg", "cat", 0.75, None)
+    assert (bad["label"], bad["probability"], bad["top"], bad["error"]) == (None, None, [], "is empty (0 bytes).")
+    assert odd["path"] == "two\nlines\udcff.jpg"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resnets.errors import UserError
-from resnets.tasks.inputs.batching import Prepared, check_sizes, chunks
+from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 
 
 def _prepared(readable: str) -> list[Prepared]:
@@ -23,6 +23,6 @@ def test_many_unreadable_images_do_not_pile_up() -> None:
 
 def test_no_batch_and_no_number_of_threads_below_what_makes_sense() -> None:
     with pytest.raises(UserError, match="`batch` must be 1 or more; received 0"):
-        check_sizes(0, None)
+        check_options(0, None)
     with pytest.raises(UserError, match="`workers` must be 0 or more; received -1"):
-        check_sizes(1, -1)
+        check_options(1, -1)

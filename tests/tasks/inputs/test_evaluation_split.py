@@ -1,4 +1,4 @@
-"""Which images a model is judged on, when nothing and when something is asked for."""
+"""Which images a model is evaluated on, by default and as asked."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NOWHERE = Path("net.safetensors")
 
 @pytest.fixture
 def run(world, tmp_path: Path) -> Path:
-    """A run folder whose split was made of the world's images."""
+    """A run directory whose split was made from the world's images."""
     (tmp_path / "run" / "weights").mkdir(parents=True)
     write_split(tmp_path / "run" / "split.csv", make_split(open_dataset.read(world.data), val_fraction=0.34))
     return tmp_path / "run" / "weights" / "best.safetensors"
 
 
-def folder(world, root: Path, *parts: str) -> Dataset:
-    for part in parts:
-        shutil.copytree(world.data, root / part)
+def folder(world, root: Path, *names: str) -> Dataset:
+    for name in names:
+        shutil.copytree(world.data, root / name)
     return open_dataset.read(root)
 
 
@@ -36,27 +36,27 @@ def test_test_goes_before_val_and_val_before_all(world, tmp_path: Path) -> None:
     assert choose(folder(world, tmp_path / "three", "train", "val", "test"), NOWHERE).name == "test"
     two = folder(world, tmp_path / "two", "train", "val")
     assert choose(two, NOWHERE).name == "val"
-    assert choose(two, NOWHERE, part="train").name == "train"
-    assert len(choose(two, NOWHERE, part="all").samples) == 36
-    with pytest.raises(UserError, match="no part 'test': only train, val"):
-        choose(two, NOWHERE, part="test")
+    assert choose(two, NOWHERE, split="train").name == "train"
+    assert len(choose(two, NOWHERE, split="all").samples) == 36
+    with pytest.raises(UserError, match="no test split: only train, val"):
+        choose(two, NOWHERE, split="test")
     with pytest.raises(UserError, match=r"`val_fraction=0.2` has no effect with `split=all`"):
-        choose(open_dataset.read(world.data), NOWHERE, part="all", val_fraction=0.2)
+        choose(open_dataset.read(world.data), NOWHERE, split="all", val_fraction=0.2)
 
 
 def test_a_flat_folder_of_new_images_is_taken_whole(world) -> None:
-    part = choose(open_dataset.read(world.data), NOWHERE)
-    assert (part.name, len(part.samples), part.reason) == ("all", 18, "there is no split")
-    with pytest.raises(UserError, match="no part 'val': it is not split"):
-        choose(open_dataset.read(world.data), NOWHERE, part="val")
+    chosen = choose(open_dataset.read(world.data), NOWHERE)
+    assert (chosen.name, len(chosen.samples), chosen.reason) == ("all", 18, "there is no split")
+    with pytest.raises(UserError, match="no val split: it is not split"):
+        choose(open_dataset.read(world.data), NOWHERE, split="val")
 
 
-def test_a_model_is_judged_by_the_split_of_its_own_run(world, run: Path) -> None:
-    part = choose(open_dataset.read(world.data), run)
-    assert (part.name, len(part.samples)) == ("val", 6)
-    assert str(run.parent.parent / "split.csv") in part.reason
-    assert len(choose(open_dataset.read(world.data), run, part="train").samples) == 12
-    assert len(choose(open_dataset.read(world.data), run, part="all").samples) == 18
+def test_a_model_is_evaluated_on_the_split_of_its_own_run(world, run: Path) -> None:
+    chosen = choose(open_dataset.read(world.data), run)
+    assert (chosen.name, len(chosen.samples)) == ("val", 6)
+    assert str(run.parent.parent / "split.csv") in chosen.reason
+    assert len(choose(open_dataset.read(world.data), run, split="train").samples) == 12
+    assert len(choose(open_dataset.read(world.data), run, split="all").samples) == 18
 
 
 def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run:
     shutil.copy(changed / "red" / "0.png", changed / "red" / "1.png")
     with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With `split=all`, every image is taken"):
         choose(open_dataset.read(changed), run)
-    assert len(choose(open_dataset.read(changed), run, part="all").samples) == 18
+    assert len(choose(open_dataset.read(changed), run, split="all").samples) == 18
 
 
 def test_other_images_have_nothing_to_do_with_the_split_of_the_run(world, run: Path, tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_other_images_have_nothing_to_do_with_the_split_of_the_run(world, run: P
         target = tmp_path / "new" / Path(path).parent.name / f"new {Path(path).name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    part = choose(open_dataset.read(tmp_path / "new"), run)
-    assert (part.name, len(part.samples)) == ("all", 18)
+    chosen = choose(open_dataset.read(tmp_path / "new"), run)
+    assert (chosen.name, len(chosen.samples)) == ("all", 18)
 
 
 def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world, run: Path, tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world,
         with Image.open(path) as image:
             image.transpose(Image.Transpose.ROTATE_180).save(target)
     for asked in (None, "all"):
-        part = choose(open_dataset.read(tmp_path / "new"), run, part=asked)
-        assert (part.name, len(part.samples)) == ("all", 18)
-        assert part.reason == f"18 have the name of one in {run.parent.parent / 'split.csv'}, but none its content"
+        chosen = choose(open_dataset.read(tmp_path / "new"), run, split=asked)
+        assert (chosen.name, len(chosen.samples)) == ("all", 18)
+        assert chosen.reason == f"18 have the name of one in {run.parent.parent / 'split.csv'}, but none its content"
 
 
 def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
@@ -105,10 +105,10 @@ def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
 def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`seed=7` is that of a new split"):
         choose(open_dataset.read(world.data), NOWHERE, seed=7)
-    with pytest.raises(UserError, match=r"`val_fraction=0\.3` has no effect: .* val part of its own"):
+    with pytest.raises(UserError, match=r"`val_fraction=0\.3` has no effect: .* val split of its own"):
         choose(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)
 
 
-def test_a_part_that_is_misspelled(world) -> None:
+def test_a_misspelled_split(world) -> None:
     with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
-        choose(open_dataset.read(world.data), NOWHERE, part="tset")
+        choose(open_dataset.read(world.data), NOWHERE, split="tset")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import UserError
-from resnets.tasks.inputs.image_paths import images
+from resnets.tasks.inputs.image_paths import find_images
 
 NOTHING = io.StringIO("")
 
@@ -34,34 +34,34 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_stands_for_its_images_at_any_depth(there: Path) -> None:
-    assert images(["a"], NOTHING) == ["a/1.jpg", "a/2.PNG", "a/deep/er/3.webp"]
+    assert find_images(["a"], NOTHING) == ["a/1.jpg", "a/2.PNG", "a/deep/er/3.webp"]
 
 
 def test_words_keep_their_order_and_files_are_taken_whatever_they_are_called(there: Path) -> None:
     words = ["b/5.jpeg", "a/notes.txt", "missing.jpg", "b"]
-    assert images(words, NOTHING) == ["b/5.jpeg", "a/notes.txt", "missing.jpg", "b/5.jpeg"]
+    assert find_images(words, NOTHING) == ["b/5.jpeg", "a/notes.txt", "missing.jpg", "b/5.jpeg"]
 
 
 def test_patterns(there: Path) -> None:
-    assert images(["a/*.jpg"], NOTHING) == ["a/1.jpg"]
-    assert images(["**/*.jp*g"], NOTHING) == ["a/1.jpg", "b/5.jpeg", "b[1].jpg"]
-    assert images(["b[1].jpg"], NOTHING) == ["b[1].jpg"]  # a file of that very name
+    assert find_images(["a/*.jpg"], NOTHING) == ["a/1.jpg"]
+    assert find_images(["**/*.jp*g"], NOTHING) == ["a/1.jpg", "b/5.jpeg", "b[1].jpg"]
+    assert find_images(["b[1].jpg"], NOTHING) == ["b[1].jpg"]  # a file of that very name
 
 
 @pytest.mark.parametrize("text", ["a/1.jpg\nb/5.jpeg\n", "a/1.jpg\r\nb/5.jpeg", "a/1.jpg\0b/5.jpeg\0"])
 def test_a_list_on_stdin(text: str, there: Path) -> None:
-    assert images(["-"], io.StringIO(text)) == ["a/1.jpg", "b/5.jpeg"]
+    assert find_images(["-"], io.StringIO(text)) == ["a/1.jpg", "b/5.jpeg"]
 
 
 def test_names_on_stdin_that_are_no_text_and_that_hold_newlines(there: Path) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(b"caf\xe9.jpg\0two\nlines.jpg\0"), encoding="utf-8")
-    assert images(["-"], stdin) == [os.fsdecode(b"caf\xe9.jpg"), "two\nlines.jpg"]
+    assert find_images(["-"], stdin) == [os.fsdecode(b"caf\xe9.jpg"), "two\nlines.jpg"]
 
 
 def test_a_loop_of_links_ends(there: Path) -> None:
     (there / "b" / "round").symlink_to(there / "b")
     (there / "b" / "other").symlink_to(there / "a")
-    found = images(["b"], NOTHING)
+    found = find_images(["b"], NOTHING)
     assert [Path(path).name for path in found] == ["5.jpeg", "1.jpg", "2.PNG", "3.webp"]
 
 
@@ -70,9 +70,9 @@ def test_a_loop_of_links_ends(there: Path) -> None:
 )
 def test_nothing_found(word: str, shows: str, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=f"no images in {shows}"):
-        images([word], NOTHING)
+        find_images([word], NOTHING)
     with contextlib.redirect_stdout(None):
-        assert images([word, "b/5.jpeg"], NOTHING) == ["b/5.jpeg"]
+        assert find_images([word, "b/5.jpeg"], NOTHING) == ["b/5.jpeg"]
     assert "no images in" in capsys.readouterr().err
 
 
@@ -82,7 +82,7 @@ def test_what_a_folder_holds_besides_is_said(there: Path, capsys: pytest.Capture
     (there / "a" / "called.jpg").mkdir()
     Image.new("RGB", (8, 8)).save(there / "a" / "without a suffix", "PNG")
     unused = UnusedFiles()
-    found = images(["a"], NOTHING, unused)
+    found = find_images(["a"], NOTHING, unused)
     assert found == ["a/1.jpg", "a/2.PNG", "a/without a suffix", "a/deep/er/3.webp"]
     assert "not used: 2 .mov, 1 .txt, 1 .dng, the folder 'a/called.jpg'" in capsys.readouterr().err
     assert sorted(unused.files) == ["a/deep/film.mov", "a/film.mov", "a/notes.txt", "a/raw.dng"]
@@ -91,13 +91,13 @@ def test_what_a_folder_holds_besides_is_said(there: Path, capsys: pytest.Capture
 def test_a_pipe_that_is_called_like_an_image_is_not_waited_for(there: Path) -> None:
     os.mkfifo(there / "b" / "pipe.jpg")
     os.mkfifo(there / "b" / "pipe")
-    assert images(["b"], NOTHING) == ["b/5.jpeg", "b/pipe.jpg"]  # whoever reads it will say what it is
+    assert find_images(["b"], NOTHING) == ["b/5.jpeg", "b/pipe.jpg"]  # whoever reads it will say what it is
 
 
 @pytest.mark.parametrize("word", ["https://example.org/a.jpg", "s3://bucket/folder"])
 def test_an_address_is_told_what_to_do(word: str, there: Path) -> None:
     with pytest.raises(UserError, match="is an address: download it"):
-        images([word], NOTHING)
+        find_images([word], NOTHING)
 
 
 def test_an_image_on_stdin_is_no_list(there: Path) -> None:
@@ -105,7 +105,7 @@ def test_an_image_on_stdin_is_no_list(there: Path) -> None:
     Image.new("RGB", (8, 8)).save(file, "JPEG")
     file.seek(0)
     with pytest.raises(UserError, match="On stdin came an image, not a list"):
-        images(["-"], io.TextIOWrapper(file))
+        find_images(["-"], io.TextIOWrapper(file))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are closed in another way")
@@ -116,9 +116,9 @@ def test_a_closed_folder_is_said(tmp_path: Path) -> None:
     code = (
         "import io, os, sys\n"
         "from resnets.data.datasets.dataset import UnusedFiles\n"
-        "from resnets.tasks.inputs.image_paths import images\n"
+        "from resnets.tasks.inputs.image_paths import find_images\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
-        "unused = UnusedFiles(); print(images(sys.argv[1:], io.StringIO(), unused), unused.inaccessible)\n"
+        "unused = UnusedFiles(); print(find_images(sys.argv[1:], io.StringIO(), unused), unused.inaccessible)\n"
     )
     place.chmod(0o755)
     (place / "shut").chmod(0)

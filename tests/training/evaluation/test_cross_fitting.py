@@ -15,7 +15,7 @@ import torch
 from resnets.tasks.classification import metrics, per_image_results
 from resnets.tasks.classification.calibration import fit_temperature
 from resnets.tasks.classification.confidence_intervals import cross_fitted, wilson
-from resnets.tasks.classification.per_image_results import Outcomes
+from resnets.tasks.classification.per_image_results import PerImageResults
 from resnets.training.evaluation import best_checkpoint, cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
 
@@ -51,10 +51,10 @@ def test_each_fold_is_evaluated_with_the_epoch_and_temperature_of_the_other_fold
         temperature = fit_temperature(logits[chosen].numpy()[others], labels.numpy()[others])
         assert folds.epochs[fold] == chosen + 1
         assert folds.temperatures[fold] == pytest.approx(temperature, rel=1e-6)
-        result = per_image_results.measured(
+        result = per_image_results.from_logits(
             logits[chosen].numpy()[in_fold], labels.numpy()[in_fold], folds.temperatures[fold]
         )
-        for each in fields(Outcomes):
+        for each in fields(PerImageResults):
             assert (getattr(folds.outcomes, each.name)[in_fold] == getattr(result, each.name)).all(), each.name
         assert (folds.correct[fold] == correct[chosen]).all()
     assert len(set(folds.epochs)) > 1
@@ -172,4 +172,4 @@ def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     folds.update(1, torch.zeros(20, 10_000), labels)
     tensors, _ = folds.state()
     assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 100
-    assert metrics.figures(folds.outcomes, 10_000, 1.0)["classes"] == 10_000
+    assert metrics.summarize_results(folds.outcomes, 10_000, 1.0)["classes"] == 10_000

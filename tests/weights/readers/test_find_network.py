@@ -134,7 +134,7 @@ def test_checkpoints_of_training_convert_and_predict(kind: str, net: nn.Module, 
     convert(path, to="resnets", out=tmp_path / "o.safetensors")
     classifier = resnets.load(tmp_path / "o.safetensors")
     with torch.inference_mode():
-        assert torch.allclose(classifier.net(IMAGE), wanted, atol=1e-5)
+        assert torch.allclose(classifier.model(IMAGE), wanted, atol=1e-5)
     answer = classifier.predict([np.zeros((64, 64, 3), dtype=np.uint8)])[0]
     names = sorted(NAMES) if kind == "lightning" else [f"output {number}" for number in range(5)]
     assert answer.top[0][0] in names

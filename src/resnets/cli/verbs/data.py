@@ -1,7 +1,8 @@
-"""`resnets data`: get a built-in set, check images, split them, write them as shards."""
+"""`resnets data`: get a built-in dataset, check images, split them, write them as shards."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -20,29 +21,39 @@ def get(
     ],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to write it; empty or not there yet.")],
     size: Annotated[
-        int | None, typer.Option(help="Side of the images, pixels.  [default: 32 digits, 64 shapes]")
+        int | None, typer.Option(help="Size of the images in pixels.  [default: 32 digits, 64 shapes]")
     ] = None,
     count: Annotated[int | None, typer.Option(help="Number of images (shapes).  [default: 600]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of what is drawn (shapes).  [default: 0]")] = None,
-    objects: Annotated[int | None, typer.Option(help="Most shapes in an image (shapes).  [default: 1]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (shapes).  [default: 0]")] = None,
+    objects: Annotated[
+        int | None, typer.Option(help="Largest number of shapes in an image (shapes).  [default: 1]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
-    """Write a built-in set of images, split into train, val and test. Nothing is downloaded.
+    """Write a built-in dataset, split into train, val and test. Nothing is downloaded.
 
     Example: resnets data get digits digits
     """
     from resnets.data.datasets import builtin, open_dataset
 
     dataset = open_dataset.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
-    parts = ", ".join(f"{part} {len(dataset.subset(part)):,}" for part in dataset.splits)
-    output.tell(f"{folder}: {len(dataset.samples):,} images in {len(dataset.classes)} classes ({parts})")
+    counts = {split: len(dataset.subset(split)) for split in dataset.splits}
+    if as_json:
+        output.print_json({"out": folder, "images": counts, "classes": list(dataset.classes)})
+    else:
+        output.print_line(
+            f"{folder}: {len(dataset.samples):,} images in {len(dataset.classes)} classes ({_format_counts(counts)})"
+        )
 
 
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help=DATA)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     html: Annotated[str | None, typer.Option(help="Write a page with the images in question to this file.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read.  [default: processors]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes that read images.  [default: processors]")
+    ] = None,
 ) -> None:
     """Read every image, and find what would spoil a training or its result.
 
@@ -53,13 +64,13 @@ def check(
     import sys
 
     from resnets import atomic_write
-    from resnets.data.check import check as doctor
+    from resnets.api import data as api
     from resnets.data.check import html_page, terminal_text
-    from resnets.data.datasets import open_dataset
 
     if html:
         atomic_write.check_file_writable(html)
-    report = doctor.check(open_dataset.read(data, on_inaccessible="skip"), workers=workers)
+    report = api.check(data, workers=workers)
+    # Printed before it is written: with a full disk the result is not lost.
     if as_json:
         output.echo(report.to_json(), end="")
     else:
@@ -75,32 +86,32 @@ def split(
     data: Annotated[str, typer.Argument(help=DATA)],
     out: Annotated[str, typer.Option(help="The file to write; --split-file reads it.")] = "split.csv",
     val_fraction: Annotated[
-        float | None, typer.Option(help="Share of val, where the data has none.  [default: 0.2]")
+        float | None, typer.Option(help="Fraction of val, where the data has none.  [default: 0.2]")
     ] = None,
     test_fraction: Annotated[
-        float | None, typer.Option(help="Share of test, where the data has none.  [default: 0]")
+        float | None, typer.Option(help="Fraction of test, where the data has none.  [default: 0]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed is another split.  [default: 123]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed; another seed is another split.  [default: 123]")
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds, instead of --val-fraction.")] = None,
     fold: Annotated[int | None, typer.Option(help="The fold that is val, from 1.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
-    """Split images by their content into train, val and test, and write down which is where.
+    """Split images by content into train, val and test, and write the split to a file.
 
-    Classes are cut alike; exact copies and groups stay together; parts that the data has stay as they are.
+    The split is stratified by class; exact copies and groups stay together; splits that the data has stay as they are.
 
     Example: resnets data split photos --test-fraction 0.1 --out split.csv
     """
-    from resnets import atomic_write
-    from resnets.data.datasets import open_dataset
-    from resnets.data.split.make_split import make_split
-    from resnets.data.split.split_file import write_split
+    from resnets.api import data as api
 
-    atomic_write.check_file_writable(out)
-    done = make_split(
-        open_dataset.read(data),
+    result = api.split(
+        data,
+        out=out,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         seed=seed,
@@ -108,27 +119,30 @@ def split(
         folds=folds,
         fold=fold,
     )
-    write_split(out, done)
-    output.tell(f"{out}: " + ", ".join(f"{part} {len(done.subset(part)):,}" for part in done.splits))
+    if as_json:
+        output.print_json(result.to_dict())
+    else:
+        output.print_line(f"{out}: {_format_counts(result.counts)}")
 
 
 @app.command()
 def shard(
     data: Annotated[str, typer.Argument(help=DATA)],
     out: Annotated[str, typer.Argument(help="Where to write the shards; empty or not there yet.")],
-    size_mb: Annotated[float, typer.Option(help="Size of a shard, millions of bytes.")] = 500.0,
+    size_mb: Annotated[float, typer.Option(help="Size of a shard in megabytes.")] = 500.0,
     resize: Annotated[
         int | None, typer.Option(help="Bring larger images to this shorter side, pixels; none is enlarged.")
     ] = None,
     split_file: Annotated[str | None, typer.Option(help="A split that `resnets data split` wrote.")] = None,
     val_fraction: Annotated[
-        float | None, typer.Option(help="Share of val, where the data has none.  [default: 0.2]")
+        float | None, typer.Option(help="Fraction of val, where the data has none.  [default: 0.2]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, and of the order of the training images.")] = 123,
+    seed: Annotated[int, typer.Option(help="Random seed of the split and of the order of the training images.")] = 123,
     group_by: Annotated[
         str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
     ] = None,
     on_bad: Annotated[str, typer.Option(help="Unreadable images: error or skip.")] = "error",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Write images into WebDataset tars, which training reads as a stream: for more than a folder can hold.
 
@@ -155,5 +169,15 @@ def shard(
     )
     dataset = setup.split_dataset(dataset, builder.recipe)
     written = write_shards.write(out, dataset, seed=seed, size_mb=size_mb, resize=resize)
-    parts = (f"{part} {len(dataset.subset(part)):,} in {count:,} tars" for part, count in written.items())
-    output.tell(f"{out}: " + ", ".join(parts))
+    counts = {split: len(dataset.subset(split)) for split in written}
+    if as_json:
+        output.print_json({"out": out, "images": counts, "tars": dict(written)})
+    else:
+        output.print_line(
+            f"{out}: " + ", ".join(f"{name} {counts[name]:,} in {tars:,} tars" for name, tars in written.items())
+        )
+
+
+def _format_counts(counts: Mapping[str, int]) -> str:
+    """`train 80, val 20`."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

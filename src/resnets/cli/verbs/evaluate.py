@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from resnets.cli import output
+from resnets.cli import flags, output
+from resnets.errors import UserError
 
-WHICH, HOW, MACHINE = "Which images", "How", "Machine"
+IMAGES, METHOD, MACHINE = "Images", "Method", "Machine"
 
 
 def evaluate(
@@ -25,31 +26,34 @@ def evaluate(
     ],
     split: Annotated[
         str | None,
-        typer.Option(rich_help_panel=WHICH, help="train, val, test or all.  [default: test, else val, else all]"),
+        typer.Option(rich_help_panel=IMAGES, help="train, val, test or all.  [default: test, else val, else all]"),
     ] = None,
     split_file: Annotated[
-        str | None, typer.Option(rich_help_panel=WHICH, help="A split.csv.  [default: that of the checkpoint's run]")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="A split.csv.  [default: that of the checkpoint's run]")
     ] = None,
     val_fraction: Annotated[
-        float | None, typer.Option(rich_help_panel=WHICH, help="Hold out this share anew, as training with it did.")
+        float | None,
+        typer.Option(rich_help_panel=IMAGES, help="Hold out this fraction anew, as training with it did."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(rich_help_panel=WHICH, help="Of --val-fraction.  [default: 123]")] = None,
-    on_bad: Annotated[str, typer.Option(rich_help_panel=WHICH, help="Unreadable images: error or skip.")] = "error",
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=IMAGES, help="Random seed of --val-fraction.  [default: 123]")
+    ] = None,
+    on_bad: Annotated[str, typer.Option(rich_help_panel=IMAGES, help="Unreadable images: error or skip.")] = "error",
     crops: Annotated[
-        int, typer.Option(rich_help_panel=HOW, help="1, or 10: center and corners, each with its mirror image.")
+        int, typer.Option(rich_help_panel=METHOD, help="1, or 10: center and corners, each with its mirror image.")
     ] = 1,
     scales: Annotated[
-        str, typer.Option(rich_help_panel=HOW, help="Whole images at these shorter sides, such as 224,256,384.")
+        str, typer.Option(rich_help_panel=METHOD, help="Whole images at these shorter sides, such as 224,256,384.")
     ] = "",
     compare: Annotated[
-        bool, typer.Option("--compare", rich_help_panel=HOW, help="A paired test of two checkpoints.")
+        bool, typer.Option("--compare", rich_help_panel=METHOD, help="Compare two checkpoints by a paired test.")
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", rich_help_panel=HOW, help="Fit the temperature on val and store it.")
+        bool, typer.Option("--calibrate", rich_help_panel=METHOD, help="Fit the temperature on val and store it.")
     ] = False,
-    out: Annotated[str | None, typer.Option(help="Folder for tables, figures and predictions.")] = None,
+    out: Annotated[str | None, typer.Option(*flags.OUT_DIR, help="Folder for tables, figures and predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    batch: Annotated[int, typer.Option(rich_help_panel=MACHINE, help="Images that are worked on together.")] = 32,
+    batch: Annotated[int, typer.Option(*flags.BATCH, rich_help_panel=MACHINE, help="Batch size.")] = 32,
     workers: Annotated[
         int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read images.  [default: processors]")
     ] = None,
@@ -63,37 +67,40 @@ def evaluate(
 
     Example: resnets evaluate runs/flowers flower_photos
     """
-    import json
+    from resnets.api import evaluate as api
+    from resnets.tasks.classification import evaluate as evaluation
+    from resnets.tasks.classification import metrics_table, test_time_augmentation
 
-    from resnets.report import draw_run as drawings
-    from resnets.tasks.classification import evaluate_job, metrics_table, test_time_augmentation
-    from resnets.training import choose_device
-
+    if compare and len(checkpoints) != 2:
+        raise UserError(f"--compare needs two checkpoints before the data; received {len(checkpoints)}.")
+    if compare and calibrate:
+        raise UserError(
+            "--calibrate fits the temperature of one checkpoint, --compare needs two: leave one of them out."
+        )
     if out is not None:
-        evaluate_job.check_place(out)
-    found = evaluate_job.run(
-        checkpoints,
-        data,
-        split=split,
-        split_file=split_file,
-        val_fraction=val_fraction,
-        seed=seed,
-        batch=batch,
-        workers=workers,
-        crops=crops,
-        scales=test_time_augmentation.scales(scales),
-        pairwise=compare,
-        calibrate=calibrate,
-        device=str(choose_device.select_device(device).value),
-        backend=backend,
-        precision=precision,
-        on_bad=on_bad,
-    )
-    # Shown before it is written, so that a full disk takes nothing away.
-    if as_json:
-        output.echo(json.dumps(found.to_dict(), indent=2))
+        evaluation.check_output(out)
+    options: dict[str, Any] = {
+        "split": split,
+        "split_file": split_file,
+        "val_fraction": val_fraction,
+        "seed": seed,
+        "on_bad": on_bad,
+        "crops": crops,
+        "scales": test_time_augmentation.parse_scales(scales),
+        "batch": batch,
+        "workers": workers,
+        "device": device,
+        "backend": backend,
+        "precision": precision,
+    }
+    if compare:
+        results = api.compare(*checkpoints, data, **options)
     else:
-        metrics_table.show(found)
+        results = api.evaluate(checkpoints, data, calibrate=calibrate, **options)
+    # Printed before it is written: with a full disk the result is not lost.
+    if as_json:
+        output.print_json(results.to_dict())
+    else:
+        metrics_table.show(results)
     if out is not None:
-        for folder, predictions in evaluate_job.write(found, out):
-            drawings.draw_all(folder, predictions)
+        api.write(results, out)

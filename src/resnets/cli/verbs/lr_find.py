@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli import output
+from resnets.cli import flags, output
 
 
 def lr_find(
@@ -17,27 +17,32 @@ def lr_find(
         typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images in a step; the rate belongs to it.")] = None,
-    imgsz: Annotated[int | None, typer.Option(help="Side of the square that the network sees, pixels.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(*flags.BATCH, help="Batch size, for which the learning rate holds.")
+    ] = None,
+    imgsz: Annotated[int | None, typer.Option(*flags.IMGSZ, help="Image size in pixels.")] = None,
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
     high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
-    steps: Annotated[int, typer.Option(help="Steps between them.")] = 100,
-    out: Annotated[str, typer.Option(help="Where the plot goes.")] = "lr_find.png",
+    steps: Annotated[int, typer.Option(help="Number of steps between them.")] = 100,
+    out: Annotated[str, typer.Option(help="File for the curve.")] = "lr_find.png",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the curve, instead of a number.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare images.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, many times.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable.")
     ] = None,
 ) -> None:
     """Find a learning rate: train briefly while it grows, and take the one at which the loss falls fastest.
 
     The suggested rate goes to stdout, the curve to a figure.
+
+    Example: resnets lr-find flower_photos --batch 32
     """
     from resnets.training import train
 
-    suggestion = train.lr_find(
+    result = train.lr_find(
         data,
         model=model,
         weights=weights,
@@ -54,4 +59,7 @@ def lr_find(
         workers=workers,
         seed=seed,
     )
-    output.echo(f"{suggestion:.2g}")
+    if as_json:
+        output.print_json(result._asdict())
+    else:
+        output.echo(f"{result.suggestion:.2g}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,12 +15,10 @@ if TYPE_CHECKING:
 
     from resnets.models.zoo import Entry
 
-PIPED_WIDTH = 160  # columns; a file or a pipe has no width of its own
-
 
 def models(
     pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'cifar_*'.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the networks: paper or file, parameters, multiply-adds, and the published error with its protocol.
 
@@ -38,22 +33,16 @@ def models(
         )
         raise UserError(f"No network is called '{pattern}'.{hint}")
     if as_json:
-        output.echo(json.dumps([_values(name, entry) for name, entry in entries.items()], indent=2))
+        output.print_json([_values(name, entry) for name, entry in entries.items()])
         return
 
     from rich.console import Console
 
-    console = Console(width=console_width(), highlight=False)
+    console = Console(width=output.console_width(), highlight=False)
     console.print(_table(entries, console.width))
     console.print("\nPapers and files:")
     for paper in dict.fromkeys(entry.paper for entry in entries.values()):
         console.print(f"  {paper}", markup=False)
-
-
-def console_width() -> int | None:
-    """Columns for a table; None where rich knows them."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return None if known else PIPED_WIDTH
 
 
 def _values(name: str, entry: Entry) -> dict[str, str | int | None]:
@@ -76,7 +65,7 @@ def _table(entries: dict[str, Entry], width: int) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Name", no_wrap=True)
-    table.add_column("Paper", max_width=18 if width < 120 else None)  # the error is worth more room
+    table.add_column("Paper", max_width=18 if width < 120 else None)  # leaves the width to the error
     table.add_column("Parameters", justify="right", no_wrap=True)
     table.add_column("Multiply-adds", justify="right", no_wrap=True)
     table.add_column("Published error, %")

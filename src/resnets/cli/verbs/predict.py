@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from resnets.cli import flags
+
 
 def predict(
     checkpoint: Annotated[
@@ -20,23 +22,24 @@ def predict(
     sort_into: Annotated[
         str | None, typer.Option(help="Copy each image into this folder, in a folder of its class.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Classes named for each image.  [default: 5, or all]")] = None,
-    batch: Annotated[int, typer.Option(help="Images that go through the network together.")] = 32,
-    workers: Annotated[int | None, typer.Option(help="Threads that read images.  [default: processors]")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Number of classes for each image.  [default: 5, or all]")] = None,
+    batch: Annotated[int, typer.Option(*flags.BATCH, help="Batch size.")] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of threads that read images.  [default: processors]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     backend: Annotated[str, typer.Option(help="auto, torch, compile or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, or fp32: the reference.")] = "auto",
 ) -> None:
-    """Say what is in images: a line an image, or a table, or a folder a class.
+    """Classify images: print a line for each, write a table, or copy them into a folder for each class.
 
     An image that cannot be read gets an error in its row, and the exit code is 1 at the end.
 
     Example: resnets predict runs/flowers holiday/ --csv answers.csv
     """
-    from resnets.tasks.classification import predict_job
-    from resnets.training import choose_device
+    from resnets.tasks.classification import predict_files
 
-    predict_job.run(
+    predict_files.predict_files(
         checkpoint,
         paths,
         csv=csv,
@@ -45,7 +48,7 @@ def predict(
         top_k=top_k,
         batch=batch,
         workers=workers,
-        device=str(choose_device.select_device(device).value),
+        device=device,
         backend=backend,
         precision=precision,
     )

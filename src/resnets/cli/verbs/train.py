@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli import output
+from resnets.cli import flags, output
 
-IMAGES, LEARNING, MACHINE = "Images", "Learning", "Machine"
+IMAGES, TRAINING, MACHINE = "Images", "Training", "Machine"
 
 
 def _epochs(text: str) -> str:
@@ -33,62 +33,64 @@ def train(
         str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
-    out: Annotated[str | None, typer.Option(help="Where run folders go.  [default: runs]")] = None,
-    resume: Annotated[str | None, typer.Option(help="Go on with this run folder.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the whole plan with its reasons, and stop.")
+    out: Annotated[str | None, typer.Option(*flags.OUT_DIR, help="Folder for run folders.  [default: runs]")] = None,
+    resume: Annotated[str | None, typer.Option(help="Resume the run in this folder.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with its reasons, and stop.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the run folder and its metrics as JSON, instead of the folder alone.")
     ] = False,
     epochs: Annotated[
         str | None,
         typer.Option(
             parser=_epochs,
             metavar="N|+N",
-            rich_help_panel=LEARNING,
-            help="Times that each image is seen; with --resume of a finished run, +20 adds 20.  [default: the recipe's]",
+            rich_help_panel=TRAINING,
+            help="Number of epochs; with --resume of a finished run, +20 adds 20.  [default: the recipe's]",
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(rich_help_panel=LEARNING, help="Images in a step.")] = None,
-    lr: Annotated[float | None, typer.Option(rich_help_panel=LEARNING, help="Highest learning rate.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(*flags.BATCH, rich_help_panel=TRAINING, help="Batch size over all processes.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate.")] = None,
     patience: Annotated[
-        int | None, typer.Option(rich_help_panel=LEARNING, help="Stop after so many epochs without a gain.")
+        int | None, typer.Option(rich_help_panel=TRAINING, help="Stop after this number of epochs without improvement.")
     ] = None,
     freeze: Annotated[
         str | None,
-        typer.Option(rich_help_panel=LEARNING, help="none, backbone, or the number of stages that stay as they are."),
+        typer.Option(rich_help_panel=TRAINING, help="none, backbone, or the number of stages to freeze."),
     ] = None,
     stem: Annotated[
-        str | None, typer.Option(rich_help_panel=LEARNING, help="Another stem, such as cifar for small images.")
+        str | None, typer.Option(rich_help_panel=TRAINING, help="Another stem, such as cifar for small images.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(rich_help_panel=LEARNING, help="Of weights, order and augmentation.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(rich_help_panel=TRAINING, help="Random seed.")] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", rich_help_panel=LEARNING, help="Any value of the recipe, many times."
+            "--set", metavar="KEY=VALUE", rich_help_panel=TRAINING, help="Any value of the recipe; repeatable."
         ),
     ] = None,
     imgsz: Annotated[
-        int | None, typer.Option(rich_help_panel=IMAGES, help="Side of the square that the network sees, pixels.")
+        int | None, typer.Option(*flags.IMGSZ, rich_help_panel=IMAGES, help="Image size in pixels.")
     ] = None,
     val_fraction: Annotated[
-        float | None, typer.Option(rich_help_panel=IMAGES, help="Share held out where the data has no val part.")
+        float | None,
+        typer.Option(rich_help_panel=IMAGES, help="Fraction of val, where the data has none.  [default: 0.2]"),
     ] = None,
     split_file: Annotated[
-        str | None, typer.Option(rich_help_panel=IMAGES, help="Parts as `resnets data split` wrote them.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="A split that `resnets data split` wrote.")
     ] = None,
     group_by: Annotated[
         str | None, typer.Option(rich_help_panel=IMAGES, help="Column whose groups are never divided.")
     ] = None,
     balance: Annotated[
-        str | None, typer.Option(rich_help_panel=IMAGES, help="For rare classes: none, loss or sampler.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Class balancing: none, loss or sampler.")
     ] = None,
     on_bad: Annotated[
         str | None, typer.Option(rich_help_panel=IMAGES, help="Unreadable images: error or skip.")
     ] = None,
     cache: Annotated[
         str | None,
-        typer.Option(rich_help_panel=IMAGES, help="Where decoded images are kept: auto, ram or off."),
+        typer.Option(rich_help_panel=IMAGES, help="Cache of decoded images: auto, ram or off."),
     ] = None,
     device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,
@@ -98,16 +100,16 @@ def train(
         typer.Option(
             metavar="STEPS|SECONDS",
             rich_help_panel=MACHINE,
-            help="Save the state every 200 steps, or 60s; besides, after each epoch.  [default: 300s]",
+            help="Save the training state every 200 steps, or 60s, and after each epoch.  [default: 300s]",
         ),
     ] = None,
     sync_bn: Annotated[
         bool,
-        typer.Option("--sync-bn", rich_help_panel=MACHINE, help="Under torchrun: BN over all processes' images."),
+        typer.Option("--sync-bn", rich_help_panel=MACHINE, help="Under torchrun: synchronized batch norm."),
     ] = False,
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", rich_help_panel=MACHINE, help="Refuse operations that vary from run to run."),
+        typer.Option("--deterministic", rich_help_panel=MACHINE, help="Use deterministic algorithms only."),
     ] = False,
 ) -> None:
     """Train a network on your images; everything about the run goes into one folder with an offline report.
@@ -149,4 +151,7 @@ def train(
         sync_bn=sync_bn or None,
     )
     if result is not None and ranks.rank() == 0:
-        output.echo(result.run)
+        if as_json:
+            output.print_json({"run": str(result.run), "metrics": result.metrics})
+        else:
+            output.echo(result.run)

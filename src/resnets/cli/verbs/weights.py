@@ -1,4 +1,4 @@
-"""`resnets weights`: what a file of weights is, its way into another format, and the proof."""
+"""`resnets weights`: inspect files of weights, convert them, verify them, and list published ones."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnets.cli import output
+from resnets.cli import flags, output
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from resnets.weights.hub.bundled import Shipped
     from resnets.weights.hub.catalog import Published
+    from resnets.weights.identify import Inspection
 
-app = typer.Typer(
-    help="Find published weights; look at files of weights, convert them, prove that they compute the same."
-)
+app = typer.Typer(help="List published weights; inspect, convert and verify files of weights.")
 
 FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
 MODEL = "The network that the file holds, where its tensors fit several."
@@ -24,8 +23,8 @@ MAP = "A TOML file that pairs the names of the tensors with ours."
 WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
 WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
 PREFIX = "What stands before the names of the network's tensors, such as module."
-IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; many times."
-SET = "A setting of the network, such as zero_pad_both_sides=true; many times."
+IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; repeatable."
+SET = "A setting of the network, such as zero_pad_both_sides=true; repeatable."
 
 
 @app.command()
@@ -34,6 +33,7 @@ def inspect(
     wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
     prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Say which network a file holds, why, and what it cannot show. Nothing in the file is run.
 
@@ -42,8 +42,12 @@ def inspect(
     from resnets.weights import describe_checkpoint, identify
 
     found = identify.inspect(path, wrapper=wrapper, prefix=prefix, ignore=ignore or ())
-    for line in (*found.lines(), *(describe_checkpoint.lines(path) if found.container == "resnets" else ())):
-        output.tell(line)
+    lines = [*found.lines(), *(describe_checkpoint.lines(path) if found.container == "resnets" else ())]
+    if as_json:
+        output.print_json({**_describe(found), "lines": lines})
+        return
+    for line in lines:
+        output.print_line(line)
 
 
 @app.command()
@@ -51,7 +55,10 @@ def convert(
     path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
     to: Annotated[str, typer.Option(help="resnets, torchvision, timm, huggingface or keras.")],
     out: Annotated[
-        str, typer.Option(help="The file to write; a folder for huggingface, and for timm without a suffix.")
+        str,
+        typer.Option(
+            *flags.OUT_DIR, help="The file to write; a folder for huggingface, and for timm without a suffix."
+        ),
     ],
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
@@ -68,6 +75,7 @@ def convert(
     num_classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
     in_channels: Annotated[int | None, typer.Option(help="1, or 4 and more, in place of 3.")] = None,
     no_top: Annotated[bool, typer.Option("--no-top", help="Leave the last layer out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Write weights in another format. Every tensor is used once, or nothing is written.
 
@@ -75,30 +83,36 @@ def convert(
     """
     import shlex
 
+    from resnets.api import weights as api
     from resnets.errors import UserError
-    from resnets.weights import conversion, identify
+    from resnets.weights import identify
 
-    request = conversion.Request(
-        model=model,
-        settings=_settings(assignments),
-        map=map_file,
-        wrapper=wrapper,
-        prefix=prefix,
-        ignore=tuple(ignore or ()),
-        preprocess=preprocess,
-        class_names=_lines(class_names),
-        no_top=no_top,
-        num_classes=num_classes,
-        in_channels=in_channels,
-    )
     try:
-        lines = conversion.convert(path, to=to, out=out, request=request)
+        result = api.convert(
+            path,
+            to=to,
+            out=out,
+            model=model,
+            settings=flags.parse_settings(assignments or ()),
+            map=map_file,
+            wrapper=wrapper,
+            prefix=prefix,
+            ignore=ignore or (),
+            preprocess=preprocess,
+            class_names=_lines(class_names),
+            num_classes=num_classes,
+            in_channels=in_channels,
+            no_top=no_top,
+        )
     except identify.UndecidedError as error:
         typed = shlex.join(["resnets", "weights", "convert", path, "--to", to, "--out", out])
         commands = ", or ".join(f"{typed} --model {name} ({what})" for name, what in error.models.items())
         raise UserError(f"{error} Type {commands}." if commands else str(error)) from None
-    for line in lines:
-        output.tell(line)
+    if as_json:
+        output.print_json(result.to_dict())
+        return
+    for line in result.notes:
+        output.print_line(line)
 
 
 @app.command()
@@ -106,7 +120,7 @@ def verify(
     first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
     images: Annotated[
-        list[str] | None, typer.Option(help="An image file or a folder; many times.  [default: made ones]")
+        list[str] | None, typer.Option(help="An image file or a folder; repeatable.  [default: made ones]")
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
@@ -116,48 +130,57 @@ def verify(
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     imgsz: Annotated[
         int | None,
-        typer.Option(help="Side of the network's input, pixels; ours then prepares all.  [default: the file's]"),
+        typer.Option(*flags.IMGSZ, help="Image size in pixels; ours then prepares all.  [default: the file's]"),
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest difference of a probability.")] = 1e-2,
+    tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a probability.")] = 1e-2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Put the same image files through both, and through the library of each where it is installed, preprocessing included.
+    """Compare two files of weights on the same images, and with the library of each where it is installed.
 
-    The exit code is 1 when a probability differs by more than the tolerance (after what a library is known to do otherwise,
-    which is said) or, where both networks see the same tensors, a logit by more than a hundredth of it, as a
-    share of the largest.
+    Preprocessing is included. The exit code is 1 when a probability differs by more than the tolerance (known differences
+    of a library are printed and subtracted) or, where both networks get the same tensors, a logit by more than a hundredth of
+    it, relative to the largest.
 
     Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
     """
-    from resnets.weights import conversion, verification
+    from resnets.api import weights as api
 
-    request = conversion.Request(
-        model=model, settings=_settings(assignments), map=map_file, wrapper=wrapper, prefix=prefix,
-        ignore=tuple(ignore or ()),
-    )  # fmt: skip
-    found = verification.verify(first, second, images=tuple(images or ()), request=request, imgsz=imgsz)
-    for line in (*found.comparisons, *found.notes):
-        output.tell(line)
-    if not found.within(tolerance):
-        for each in found.comparisons:
+    result = api.verify(
+        first,
+        second,
+        images=images or (),
+        imgsz=imgsz,
+        tolerance=tolerance,
+        model=model,
+        settings=flags.parse_settings(assignments or ()),
+        map=map_file,
+        wrapper=wrapper,
+        prefix=prefix,
+        ignore=ignore or (),
+    )
+    if as_json:
+        output.print_json(result.to_dict())
+    else:
+        for line in (*result.verification.comparisons, *result.verification.notes):
+            output.print_line(line)
+        for each in result.verification.comparisons:
             if excess := each.excess(tolerance):
-                output.tell(f"beyond the bound, {each.first} against {each.second}: {excess}")
+                output.print_line(f"beyond the tolerance, {each.first} against {each.second}: {excess}")
+    if not result.equal:
         raise typer.Exit(1)
 
 
 @app.command("list")
 def list_(
     pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the weights that have a name, those in the package and published ones: accuracy, size, license, whether here.
 
     Example: resnets weights list 'resnet50.*'
     """
-    import json
-
     from rich.console import Console
 
-    from resnets.cli.verbs.models import console_width
     from resnets.errors import UserError, suggestion
     from resnets.weights.hub import bundled, catalog
 
@@ -167,11 +190,23 @@ def list_(
         hint = suggestion(pattern.strip("*?"), known) or " `resnets weights list` shows them all."
         raise UserError(f"No published weights are called '{pattern}'.{hint}")
     if as_json:
-        rows = [_values(entry) for entry in found]
-        output.echo(json.dumps(rows, indent=2))
+        output.print_json([_values(entry) for entry in found])
         return
-    console = Console(width=console_width(), highlight=False)
+    console = Console(width=output.console_width(), highlight=False)
     console.print(_table(found, wide=console.width >= WIDE))
+
+
+def _describe(found: Inspection) -> dict[str, Any]:
+    """What a file holds; several networks where its tensors cannot tell them apart."""
+    guesses = found.guesses
+    return {
+        "path": str(found.path),
+        "container": found.container,
+        "format": guesses[0].format if guesses else None,
+        "networks": list(dict.fromkeys(guess.spec.name for guess in guesses)),
+        "assumed": list(guesses[0].assumed) if guesses else [],
+        "doubts": list(guesses[0].doubts) if guesses else [],
+    }
 
 
 def _values(entry: Published | Shipped) -> dict[str, Any]:
@@ -233,12 +268,6 @@ def _short(value: object) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def _settings(assignments: list[str] | None) -> dict[str, Any]:
-    from resnets.cli.verbs.summary import _setting
-
-    return dict(map(_setting, assignments or ()))
 
 
 def _lines(path: str | None) -> tuple[str, ...]:

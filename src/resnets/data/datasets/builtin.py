@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from resnets.atomic_write import check_folder_writable
 from resnets.data.datasets import shapes
 from resnets.errors import JobError, UserError, suggestion
 from resnets.files import cache_dir
@@ -41,8 +42,8 @@ def write(
         objects: the largest number of shapes in an image, of shapes only; 1.
 
     Raises:
-        UserError: an unknown name, a folder that is not empty, or a value out of range.
-        JobError: the folder cannot be written to.
+        UserError: an unknown name, a folder that is not empty or cannot be written to, or a value out of range.
+        JobError: the disk is full.
     """
     out = Path(out)
     if name not in NAMES:
@@ -57,10 +58,12 @@ def write(
         side = DIGITS_SIDE if size is None else size
         if not 8 <= side <= 1024:
             raise UserError(f"The size of the digits is {side}; they are 8 pixels wide, so choose 8 to 1024.")
+        check_folder_writable(out)
         with _staged_folder(out) as folder:
             _write_digits(folder, side)
         return out
     settings = shapes.make_settings(size=size, count=count, seed=seed, objects=objects)
+    check_folder_writable(out)
     with _staged_folder(out) as folder:
         shapes.write(folder, settings)
     return out

@@ -1,9 +1,8 @@
-"""Text for images: any language that a class or a file may be named in, without empty boxes.
+"""Fonts for text in figures, in any language, without empty boxes.
 
-Matplotlib brings DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian, but neither Chinese, Japanese
-and Korean nor most scripts of India. Where an installed font has the missing letters it is used; otherwise a letter
-stands as its code, `\\u73ab`, so that two classes never look the same. The offline page shows the names themselves, in
-the browser's fonts.
+Matplotlib ships DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian, but neither Chinese, Japanese and
+Korean nor most scripts of India. An installed font that has the missing characters is used; otherwise a character is
+drawn as its code, `\\u73ab`, so that two classes never look the same. The HTML page uses the browser's fonts.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ def drawable(text: str) -> str:
     missing = frozenset(line) - _letters_of(FIRST)
     if not missing:
         return line
-    found = frozenset().union(*(_letters_of(family) for family in families(missing)))
-    return "".join(_stand_in(letter) if letter in missing - found else letter for letter in line)
+    available = frozenset().union(*(_letters_of(family) for family in families(missing)))
+    return "".join(_stand_in(letter) if letter in missing - available else letter for letter in line)
 
 
 def is_drawable(texts: Iterable[str]) -> bool:
@@ -70,7 +69,7 @@ def families_for(text: str) -> list[str]:
 
 
 def _stand_in(letter: str) -> str:
-    if unicodedata.category(letter) == "So":  # an emoji: its name says more than its code
+    if unicodedata.category(letter) == "So":  # an emoji: its name is more readable than its code
         name = unicodedata.name(letter, "").lower()
         if name:
             return f":{name}:"
@@ -84,7 +83,7 @@ def _code(letter: str) -> str:
 
 @functools.cache
 def has_bold(family: str) -> bool:
-    """Whether a bold cut is installed; matplotlib writes a warning to stderr when asked for one that is not."""
+    """Whether a bold font is installed; matplotlib warns on stderr for one that is not."""
     from matplotlib.font_manager import fontManager
 
     bold = ("bold", "demibold", "semibold", "demi", 600, 700)
@@ -96,13 +95,13 @@ def _others() -> tuple[str, ...]:
     """Every other installed family, those with plain strokes first."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
-    # Matplotlib remembers its list of fonts for ever; one that was installed since is looked for here.
+    # Matplotlib caches its list of fonts; those installed since are added here.
     for path in set(findSystemFonts()) - {entry.fname for entry in fontManager.ttflist}:
-        with contextlib.suppress(Exception):  # whatever is wrong with somebody's font, there are others
+        with contextlib.suppress(Exception):  # a broken font: there are others
             fontManager.addfont(path)
     regular = ("normal", "regular", "book", "roman", 400)
     names = {entry.name for entry in fontManager.ttflist if entry.style == "normal" and entry.weight in regular}
-    # Last Resort has a framed sign for every letter, which is what is to be avoided.
+    # Last Resort draws a box for every character.
     usable = (name for name in names if not name.startswith(("Last Resort", "DejaVu", "STIX", "cm")))
     return tuple(sorted(usable, key=lambda name: (_rank(name), name)))
 

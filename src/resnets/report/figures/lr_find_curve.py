@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.report.figures.canvas import Frame, Sheet
+from resnets.report.figures.canvas import Canvas, Frame
 
 WIDTH, HEIGHT = 1200, 750
 _FRAME = Frame(100, 120, 1050, 520)
-_SMOOTHING = 0.9  # weight of the past in the running mean
-_HEADROOM = 1.6  # the plot ends at this many times the fall of the loss above its start; what diverges goes out of it
+_SMOOTHING = 0.9  # weight of earlier losses in the running mean
+_HEADROOM = 1.6  # height of the plot above the first loss, in falls of the loss; a diverging loss leaves the plot
 
 
 def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -33,18 +33,18 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         rates: the growing learning rates, above 0.
         losses: the loss at each of them, same length.
         suggestion: the learning rate to mark, if the curve has one.
-        out: where the image of 1200 x 750 pixels goes.
+        out: the image file, of 1200 x 750 pixels.
     """
-    page = Sheet(WIDTH, HEIGHT)
+    page = Canvas(WIDTH, HEIGHT)
     page.text(_FRAME.left, 40, _headline(suggestion), size=24, bold=True)
     page.text(_FRAME.left, 90, "Loss", size=19, bold=True)
-    page.text(_FRAME.left + _FRAME.width / 2, HEIGHT - 40, "learning rate", size=18, color=canvas.QUIET, align="center")
+    page.text(_FRAME.left + _FRAME.width / 2, HEIGHT - 40, "learning rate", size=18, color=canvas.MUTED, align="center")
     page.text(
         _FRAME.left + _FRAME.width,
         90,
         "pale: each step, dark: running mean",
         size=17,
-        color=canvas.QUIET,
+        color=canvas.MUTED,
         align="right",
     )
     axes = page.axes(_FRAME)
@@ -55,7 +55,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
             _FRAME.top + 240,
             "not measured",
             size=18,
-            color=canvas.QUIET,
+            color=canvas.MUTED,
             align="center",
         )
         return page.save(out)
@@ -67,7 +67,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
     if suggestion is not None:
         axes.axvline(
             suggestion,
-            color=canvas.HELD_OUT,
+            color=canvas.VALIDATION,
             linewidth=canvas.points(2),
             linestyle=(0, (4, 3)),
             marker="None",
@@ -76,14 +76,14 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         height = float(np.interp(math.log(suggestion), np.log(x), mean))
         axes.plot(
             [suggestion], [height], linestyle="None", marker="o", markersize=canvas.points(16), markerfacecolor="none",
-            markeredgecolor=canvas.HELD_OUT, markeredgewidth=canvas.points(3.5), zorder=5,
+            markeredgecolor=canvas.VALIDATION, markeredgewidth=canvas.points(3.5), zorder=5,
         )  # fmt: skip
     return page.save(out)
 
 
 def _headline(suggestion: float | None) -> str:
     if suggestion is None:
-        return "No learning rate stands out: the loss does not fall"
+        return "No suggestion: the loss does not fall"
     return f"Suggested learning rate: {suggestion:.2g}"
 
 

@@ -1,4 +1,4 @@
-"""The course of a run: loss, accuracy and learning rate over the epochs (`results.png`)."""
+"""Training curves (`results.png`): loss, accuracy and learning rate over the epochs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.report.figures.canvas import Frame, Sheet
+from resnets.report.figures.canvas import Canvas, Frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +20,10 @@ WIDTH, HEIGHT = 1600, 1000
 _LOSS = Frame(100, 135, 650, 480)
 _ACCURACY = Frame(900, 135, 650, 480)
 _RATE = Frame(100, 765, 1450, 130)
-_FEW_EPOCHS = 40  # up to here each epoch gets its dot
+_MAX_EPOCHS_WITH_DOTS = 40
 _LOG_FROM_RATIO = 30.0  # losses that span more than this are drawn on a logarithmic scale
 _NAME_SIZE = 18
-_STAIRS = (
-    8  # a learning rate with at most so many different values is a staircase, which a logarithmic scale shows best
-)
+_MAX_STEPS = 8  # different values of a stepwise learning rate, which is drawn on a logarithmic scale
 
 Row = Mapping[str, float | None]
 
@@ -43,7 +41,7 @@ class _Line:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The epoch of the highest validation accuracy; of equal ones that of the lower loss, then the earlier one."""
+    """The row of the epoch with the highest validation accuracy; of equal ones, the lower loss, then the earlier epoch."""
     measured = [row for row in rows if _number(row, "val/accuracy_top1") is not None]
     return min(measured, key=_rank, default=None)
 
@@ -54,13 +52,13 @@ def _rank(row: Row) -> tuple[float, float]:
 
 
 def draw(rows: Sequence[Row], out: str | Path) -> Path:
-    """Draw what `metrics.jsonl` holds, with the best epoch marked; a value that is null, NaN or absent leaves a gap.
+    """Draw the rows of `metrics.jsonl`, with the best epoch marked; a value that is null, NaN or absent leaves a gap.
 
     Args:
-        rows: one mapping per epoch with the keys of `metrics.jsonl`; accuracies are shares of 1.
-        out: where the image of 1600 x 1000 pixels goes.
+        rows: one mapping per epoch with the keys of `metrics.jsonl`; accuracies are 0 to 1.
+        out: the image file, of 1600 x 1000 pixels.
     """
-    page = Sheet(WIDTH, HEIGHT)
+    page = Canvas(WIDTH, HEIGHT)
     top = best(rows)
     page.text(_LOSS.left, 40, _headline(rows, top), size=26, bold=True)
     epochs = _values(rows, "epoch")
@@ -68,9 +66,9 @@ def draw(rows: Sequence[Row], out: str | Path) -> Path:
     accuracy = _panel(
         page, _ACCURACY, "Accuracy", epochs, _pair(rows, "accuracy_top1"), lambda value: f"{100 * value:.1f} %"
     )
-    rates = [_Line("learning rate", canvas.QUIET, _values(rows, "lr"))]
+    rates = [_Line("learning rate", canvas.MUTED, _values(rows, "lr"))]
     rate = _panel(page, _RATE, "Learning rate", epochs, rates, lambda value: f"{value:.2g}")
-    page.text(_RATE.left + _RATE.width / 2, 962, "epoch", size=18, color=canvas.QUIET, align="center")
+    page.text(_RATE.left + _RATE.width / 2, 962, "epoch", size=18, color=canvas.MUTED, align="center")
     _loss_scale(loss)
     _accuracy_scale(accuracy)
     _rate_scale(rate, rates[0].values)
@@ -88,8 +86,8 @@ def _headline(rows: Sequence[Row], top: Row | None) -> str:
         return "No epoch has been finished yet"
     if top is None:
         return f"{len(rows)} epoch{'s' * (len(rows) > 1)}, no validation images to measure on"
-    share = 100 * float(top["val/accuracy_top1"] or 0)
-    return f"Best epoch: {int(top['epoch'] or 0)} of {len(rows)}, with {share:.1f} % of the validation images right"
+    percent = 100 * float(top["val/accuracy_top1"] or 0)
+    return f"Best epoch: {int(top['epoch'] or 0)} of {len(rows)}, with {percent:.1f} % of the validation images right"
 
 
 def _number(row: Row, key: str) -> float | None:
@@ -105,12 +103,12 @@ def _values(rows: Sequence[Row], key: str) -> np.ndarray:
 def _pair(rows: Sequence[Row], key: str) -> list[_Line]:
     return [
         _Line("training", canvas.TRAINING, _values(rows, f"train/{key}")),
-        _Line("validation", canvas.HELD_OUT, _values(rows, f"val/{key}")),
+        _Line("validation", canvas.VALIDATION, _values(rows, f"val/{key}")),
     ]
 
 
 def _panel(
-    page: Sheet, frame: Frame, title: str, epochs: np.ndarray, lines: Sequence[_Line], words: Callable[[float], str]
+    page: Canvas, frame: Frame, title: str, epochs: np.ndarray, lines: Sequence[_Line], words: Callable[[float], str]
 ) -> Axes:
     """Draw lines over the epochs; their names and last values stand above the frame in their colors."""
     axes = page.axes(frame)
@@ -119,7 +117,7 @@ def _panel(
     for line in known:
         axes.plot(
             epochs, line.values, color=line.color, linewidth=canvas.points(3), linestyle="-",
-            marker="o" if len(epochs) <= _FEW_EPOCHS else "None", markersize=canvas.points(7),
+            marker="o" if len(epochs) <= _MAX_EPOCHS_WITH_DOTS else "None", markersize=canvas.points(7),
             markerfacecolor=line.color, markeredgecolor=line.color,
         )  # fmt: skip
     right = frame.left + frame.width
@@ -129,7 +127,7 @@ def _panel(
         right -= canvas.text_width(name, _NAME_SIZE, bold=True) + 28
     if not known:
         middle = frame.top + frame.height / 2
-        page.text(frame.left + frame.width / 2, middle, "not measured", size=18, color=canvas.QUIET, align="center")
+        page.text(frame.left + frame.width / 2, middle, "not measured", size=18, color=canvas.MUTED, align="center")
     return axes
 
 
@@ -161,14 +159,14 @@ def _accuracy_scale(axes: Axes) -> None:
         low, high = float(values.min()), float(values.max())
         space = max(0.01, 0.06 * (high - low))
         axes.set_ylim(low - space, min(high + space, 1.0 + 0.2 * space))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
 
 
 def _rate_scale(axes: Axes, rates: np.ndarray) -> None:
     from matplotlib.ticker import MaxNLocator
 
     values = rates[np.isfinite(rates)]
-    if values.size and values.min() > 0 and len(set(values)) <= _STAIRS and values.max() >= 10 * values.min():
+    if values.size and values.min() > 0 and len(set(values)) <= _MAX_STEPS and values.max() >= 10 * values.min():
         _logarithmic(axes)
     else:
         if values.size:
@@ -205,10 +203,10 @@ def _mark(axes: Axes, top: Row, key: str | None) -> None:
     """Mark the best epoch by a dashed line, and its value by a ring."""
     epoch, value = float(top["epoch"] or 0), _number(top, key) if key else None
     axes.axvline(
-        epoch, color=canvas.QUIET, linewidth=canvas.points(1.4), linestyle=(0, (4, 3)), marker="None", zorder=1
+        epoch, color=canvas.MUTED, linewidth=canvas.points(1.4), linestyle=(0, (4, 3)), marker="None", zorder=1
     )
     if value is not None:
         axes.plot(
             [epoch], [value], linestyle="None", marker="o", markersize=canvas.points(15), markerfacecolor="none",
-            markeredgecolor=canvas.INK, markeredgewidth=canvas.points(2.8), zorder=5, clip_on=False,
+            markeredgecolor=canvas.TEXT, markeredgewidth=canvas.points(2.8), zorder=5, clip_on=False,
         )  # fmt: skip

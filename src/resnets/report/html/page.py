@@ -1,4 +1,4 @@
-"""The report of a run: one offline HTML file with everything a person wants to know of it (`report.html`)."""
+"""`report.html`: the report of a run or of an evaluation, as one offline HTML file."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from resnets import atomic_write
 from resnets.report.figures import font_fallback
-from resnets.report.html import number_text, prediction_counts, run_files, sections
-from resnets.report.html.run_files import Folder
+from resnets.report.html import phrases, prediction_stats, run_files, sections, tables
+from resnets.report.html.run_files import RunFiles
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-MOST_WORST = 24
+NUM_WORST = 24
 PHOTOGRAPHS = ("top_losses.png", "val_batch_pred.jpg", "train_batch.jpg")
 _JPEG_QUALITY = 85
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabs and ends of lines; a page holds megabytes
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except tabs and line ends
 
-SECTIONS = (  # anchor, words in the list at the top, and whether it is about a training run only
+SECTIONS = (  # anchor, title in the navigation, and whether it is of a training run only
     ("curves", "training", True),
-    ("confusion", "what it confuses", False),
+    ("confusion", "confused classes", False),
     ("confidence", "confidence", False),
-    ("losses", "worst losses", False),
+    ("losses", "highest losses", False),
     ("images", "images", False),
     ("classes", "classes", False),
     ("use", "use it", False),
@@ -37,9 +37,9 @@ SECTIONS = (  # anchor, words in the list at the top, and whether it is about a 
 
 
 def write(run: str | Path) -> Path:
-    """Write `report.html` into the run folder from the files that are there; what is missing is said in its place.
+    """Write `report.html` into the run directory, from the files that are there; a missing file is named in its section.
 
-    The page holds its images and loads nothing: its content security policy forbids it.
+    The page contains its images and loads nothing: its content security policy forbids it.
     """
     files = run_files.read(run)
     text = _template().render(_context(files))
@@ -54,60 +54,60 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_without_controls
     )
-    environment.filters["percent"] = number_text.percent
+    environment.filters["percent"] = phrases.percent
     environment.filters["count"] = lambda number: f"{number:,}"
-    return environment.from_string(_part("page.html"))
+    return environment.from_string(_resource("page.html"))
 
 
-def _part(name: str) -> str:
-    return resources.files("resnets.report").joinpath(name).read_text("utf-8")
+def _resource(name: str) -> str:
+    return resources.files("resnets.report.html").joinpath(name).read_text("utf-8")
 
 
 def _without_controls(value: Any) -> Any:
-    """Control characters are no HTML; in a name they are shown as their codes."""
+    """Control characters are not valid in HTML; those of a name are shown as their codes."""
     if not isinstance(value, str) or not _CONTROL.search(value):
         return value
     # `type(value)` keeps what jinja2 has marked as already escaped.
-    return type(value)(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value))
+    return type(value)(_CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value))
 
 
-def _context(files: Folder) -> dict[str, Any]:
+def _context(files: RunFiles) -> dict[str, Any]:
     from markupsafe import Markup
 
-    results = prediction_counts.count(files.predictions)
-    names = {name for one in results.said for name in (one.true, one.predicted)}
-    headline, explanation = sections.headline(files, results)
+    stats = prediction_stats.from_rows(files.predictions)
+    names = {name for each in stats.predictions for name in (each.true, each.predicted)}
+    headline, explanation = sections.headline(files, stats)
     return {
-        "folder": files,
+        "files": files,
         "title": sections.title(files),
         "headline": headline,
         "explanation": explanation,
         "basis": sections.basis(files),
-        "summary": sections.summary(files, results),
-        "facts": sections.facts(files),
+        "summary": sections.summary(files, stats),
+        "facts": tables.facts(files),
         "sections": [entry[:2] for entry in SECTIONS if not (entry[2] and files.is_evaluation)],
-        "part": sections.part_measured(files),
+        "split_name": sections.split_name(files),
         "commands": sections.commands(files),
         "code": sections.code(files),
-        "course": sections.course(files),
-        "tally": results,
-        "pairs": sections.pairs(files, results),
-        "coded": not font_fallback.is_drawable(names),
-        "confidence": sections.confidence(files, results),
-        "thresholds": results.thresholds(),
-        "worst": results.worst(MOST_WORST),
-        "classes": sections.class_rows(files),
-        "split": sections.split_rows(files),
-        "environment": list(sections.flat(files.environment)),
+        "learning": sections.learning(files),
+        "stats": stats,
+        "pairs": tables.pairs(files, stats),
+        "escaped_names": not font_fallback.is_drawable(names),
+        "confidence": sections.confidence(files, stats),
+        "thresholds": stats.thresholds(),
+        "worst": stats.worst(NUM_WORST),
+        "classes": tables.class_rows(files),
+        "splits": tables.split_rows(files),
+        "environment": list(tables.flatten(files.environment)),
         "images": {name: Markup(_embedded(name, content)) for name, content in files.images.items()},
-        "place": str(files.path.resolve()),
-        "css": Markup(_part("page.css")),
-        "js": Markup(_part("page.js")),
+        "path": str(files.path.resolve()),
+        "css": Markup(_resource("page.css")),
+        "js": Markup(_resource("page.js")),
     }
 
 
 def _embedded(name: str, content: bytes) -> str:
-    """An image as a data address; photographs kept as PNG go in as JPEG, at a quarter of the size."""
+    """An image as a data URL; photographs stored as PNG are embedded as JPEG, at a quarter of the size."""
     if name in PHOTOGRAPHS:
         content = _as_jpeg(content)
     kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"

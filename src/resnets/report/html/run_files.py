@@ -1,4 +1,4 @@
-"""The files of a run folder as values, whatever of them there is."""
+"""Read the files of a run directory for its report; missing and damaged files are recorded, not errors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A run folder. A part whose file is missing or damaged is empty, and `problems` says so by the file's name."""
+class RunFiles:
+    """The files of a run directory. A missing or damaged file is an empty value, with a message in `problems`."""
 
     path: Path
     rows: list[dict[str, Any]]  # metrics.jsonl
@@ -47,24 +47,24 @@ class Folder:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether `resnets evaluate --out` made it: measured, and nothing of a training run in it."""
+        """Whether `resnets evaluate --out` wrote the files: there are metrics, but nothing of a training run."""
         return bool(self.metrics) and not (self.rows or self.recipe or self.environment or self.split)
 
     def setting(self, key: str) -> str:
         """The value of a key of the recipe as text; an empty string if it is not set."""
-        found = next((setting.value for setting in self.recipe if setting.key == key), '""')
+        text = next((setting.value for setting in self.recipe if setting.key == key), '""')
         try:
-            return str(tomllib.loads(f"value = {found}")["value"])
+            return str(tomllib.loads(f"value = {text}")["value"])
         except tomllib.TOMLDecodeError:
-            return found
+            return text
 
 
-def read(run: str | Path) -> Folder:
-    """Read what a report needs of the folder `run`; nothing that is missing or damaged is an error."""
+def read(run: str | Path) -> RunFiles:
+    """Read what a report needs from the directory `run`."""
     run = Path(run)
     problems: dict[str, str] = {}
 
-    def part(name: str, parse, empty):
+    def load(name: str, parse, empty):
         try:
             return parse((run / name).read_bytes())
         except FileNotFoundError:
@@ -75,22 +75,22 @@ def read(run: str | Path) -> Folder:
             problems[name] = f"is damaged: {error}"
         return empty
 
-    return Folder(
+    return RunFiles(
         path=run,
-        rows=part("metrics.jsonl", _json_lines, []),
-        metrics=part("metrics.json", _json_object, {}),
-        per_class=part("per_class.csv", _table, []),
-        predictions=part("predictions.csv", _table, []),
-        split=part("split.csv", _table, []),
-        recipe=part("recipe.toml", _settings, []),
-        environment=part("environment.json", _json_object, {}),
-        images={name: content for name in IMAGES if (content := part(name, bytes, b""))},
+        rows=load("metrics.jsonl", _json_lines, []),
+        metrics=load("metrics.json", _json_object, {}),
+        per_class=load("per_class.csv", _table, []),
+        predictions=load("predictions.csv", _table, []),
+        split=load("split.csv", _table, []),
+        recipe=load("recipe.toml", _settings, []),
+        environment=load("environment.json", _json_object, {}),
+        images={name: content for name in IMAGES if (content := load(name, bytes, b""))},
         problems=problems,
     )
 
 
 def _text(content: bytes) -> str:
-    # A file name may hold bytes that are no text; they stay what they are.
+    # Bytes of file names that are not UTF-8 are kept.
     return content.decode("utf-8", "surrogateescape")
 
 
@@ -102,7 +102,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 
 def _json_lines(content: bytes) -> list[dict[str, Any]]:
-    """One row an epoch; of an epoch that was repeated the last one counts, and a torn last line is left out."""
+    """One row per epoch: the last one of a repeated epoch; an incomplete last line is left out."""
     rows: dict[Any, dict[str, Any]] = {}
     lines = _text(content).rstrip().split("\n")
     for number, line in enumerate(lines, start=1):
@@ -126,19 +126,19 @@ def _table(content: bytes) -> list[dict[str, str]]:
 
 
 def _settings(content: bytes) -> list[Setting]:
-    """The recipe statement by statement, since a TOML reader would lose the origins, which are comments."""
+    """The recipe, statement by statement: the origins are comments, which a TOML reader drops."""
     text = _text(content)
-    tomllib.loads(text)  # a file that is no TOML is named as damaged
+    tomllib.loads(text)  # raises for a file that is not TOML
     settings: list[Setting] = []
-    table, begun = "", ""
+    table, incomplete = "", ""
     for line in text.splitlines():
-        statement = begun + line
+        statement = incomplete + line
         try:
-            read = tomllib.loads(statement)
-        except tomllib.TOMLDecodeError:  # a value that goes on in the next line
-            begun = statement + "\n"
+            parsed = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:  # a value that continues in the next line
+            incomplete = statement + "\n"
             continue
-        begun, (key, value) = "", _leaf(read)
+        incomplete, (key, value) = "", _leaf(parsed)
         if line.lstrip().startswith("[") and statement == line:
             table = f"{key}."
         elif key:
@@ -147,7 +147,7 @@ def _settings(content: bytes) -> list[Setting]:
 
 
 def _leaf(value: Any) -> tuple[str, Any]:
-    """The dotted key and the value of what one statement of TOML holds; no key where it holds nothing."""
+    """The dotted key and the value of one TOML statement; an empty key where it has none."""
     names = []
     while isinstance(value, dict) and len(value) == 1:
         ((name, value),) = value.items()
@@ -156,13 +156,13 @@ def _leaf(value: Any) -> tuple[str, Any]:
 
 
 def _value_and_origin(statement: str, value: Any) -> tuple[str, str]:
-    """The value as it is written, and the comment behind it: what follows the first `#` that is outside of the value."""
+    """The value as written, and its comment: what follows the first `#` outside of the value."""
     lines = statement.split("\n")
     end = len(lines[-1])
-    for place in [k for k, letter in enumerate(lines[-1]) if letter == "#"]:
+    for position in [index for index, character in enumerate(lines[-1]) if character == "#"]:
         with contextlib.suppress(tomllib.TOMLDecodeError):
-            tomllib.loads("\n".join([*lines[:-1], lines[-1][:place]]))
-            end = place
+            tomllib.loads("\n".join([*lines[:-1], lines[-1][:position]]))
+            end = position
             break
     written = lines[-1][:end].partition("=")[2].strip() if len(lines) == 1 else json.dumps(value, default=str)
     return written, lines[-1][end + 1 :].strip()

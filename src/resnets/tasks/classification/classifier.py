@@ -1,4 +1,4 @@
-"""A trained network with everything that is needed to use it: files in, class names and probabilities out."""
+"""A trained network with its preprocessing and class names: images in, predictions out."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from resnets.inference.model_runner import Job, ModelRunner
 from resnets.models.resnet import ResNet, check_size
 from resnets.models.spec import ResNetSpec
 from resnets.tasks.classification.prediction import Prediction
-from resnets.tasks.inputs.batching import Prepared, check_sizes, chunks
+from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 
 ImageInput = str | Path | np.ndarray | Image.Image
 
 
 class Classifier:
-    """A network with everything that is needed to use it.
+    """A trained network with its preprocessing and class names.
 
     Attributes:
-        net: the network, in eval mode, in channels_last layout, on `device`.
-        preprocess: how an image becomes its input.
-        classes: the names, in the order of the outputs; "output 0", "output 1", … where they are not known.
+        model: the network, in eval mode, in channels_last layout, on `device`.
+        preprocess: turns an image into the input of the network.
+        classes: names in the order of the outputs; "output 0", "output 1", … where they are not known.
         named: whether they are known.
-        temperature: the logits are divided by it before the softmax.
-        spec, metrics, provenance: as in the checkpoint; how good it was found to be, and where it comes from.
+        temperature: divides the logits before the softmax.
+        spec, metrics, provenance: as in the checkpoint: the architecture, the measured metrics, and where it comes from.
         name: what it was loaded from; for messages.
-        runner: what computes the logits. `backend` and `precision` say with what: "auto" follows the rule of
+        runner: computes the logits with `backend` and `precision`: "auto" follows the rule of
             `resnets.inference.choose_backend`; `precision="fp32"` is the reference.
     """
 
     def __init__(
         self,
-        net: ResNet,
+        model: ResNet,
         preprocess: Preprocess,
         classes: Sequence[str],
         temperature: float = 1.0,
@@ -56,7 +56,7 @@ class Classifier:
         precision: str = "auto",
         name: str = "",
     ) -> None:
-        self.net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.preprocess = preprocess
         self.classes = tuple(classes)
         self.named = named
@@ -65,9 +65,9 @@ class Classifier:
         self.metrics = dict(metrics or {})
         self.provenance = dict(provenance or {})
         self.device = torch.device(device)
-        self.name = name or (spec.name if spec else type(net).__name__)
-        self.dtype = next(net.parameters()).dtype
-        self.runner = ModelRunner(self.net, backend, precision)
+        self.name = name or (spec.name if spec else type(model).__name__)
+        self.dtype = next(model.parameters()).dtype
+        self.runner = ModelRunner(self.model, backend, precision)
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -81,19 +81,20 @@ class Classifier:
         batch: int = 32,
         workers: int | None = None,
     ) -> list[Prediction]:
-        """Classify one image or many; one answer each, in the same order.
+        """Classify one image or many.
 
         Args:
             images: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in gray.
-            top_k: how many classes each answer names; all when there are fewer.
-            batch: images that go through the network together.
-            workers: threads that read images; None for one a processor, 0 for none of their own.
+            top_k: number of classes in each prediction; all if there are fewer.
+            batch: number of images that go through the network together.
+            workers: number of threads that read images; None for one per processor, 0 for none of their own.
 
-        An image that cannot be read is an answer with `error`, not an exception.
+        Returns:
+            A prediction for each image, in the same order. That of an image which cannot be read has an `error`.
 
         Raises:
-            UserError: an object that is no image; a number out of range.
-            JobError: the network's answer is not a number, since its weights are damaged.
+            UserError: an object that is not an image, or a number out of range.
+            JobError: the output of the network is not a number, since its weights are damaged.
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
@@ -102,18 +103,18 @@ class Classifier:
     def stream(
         self, images: Iterable[ImageInput], *, top_k: int = 5, batch: int = 32, workers: int | None = None
     ) -> Iterator[Prediction]:
-        """As `predict`, one answer after the other; memory does not grow with the number of images."""
-        check_sizes(batch, workers)
+        """As `predict`, one prediction after the other; memory does not grow with the number of images."""
+        check_options(batch, workers)
         count = len(images) if isinstance(images, Sized) else None
         job = self.runner.job(count, batch, temperature=self.temperature)
         if top_k < 1:
             raise UserError(f"`top_k` must be 1 or more; received {top_k}.")
-        ready = ordered_map(self._prepared, enumerate(images), workers=workers, ahead=2 * batch)
-        for chunk in chunks(ready, batch):
+        prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
+        for chunk in chunks(prepared, batch):
             logits = iter(self.logits([entry.inputs[0][0] for entry in chunk if entry.error is None], job))
             for entry in chunk:
                 if entry.error is None:
-                    yield self._answer(entry.name, next(logits), top_k)
+                    yield self._prediction(entry.name, next(logits), top_k)
                 else:
                     yield Prediction(path=entry.name, error=entry.error)
 
@@ -123,8 +124,8 @@ class Classifier:
         Images of one size go through the network together. The temperature is not applied.
 
         Args:
-            job: that they are part of; None for one of their own, which the reference computes unless something else was
-                asked for.
+            job: the job that these images belong to; None for a job of their own, computed by the reference unless the
+                classifier was loaded with another backend or precision.
         """
         job = job or self.runner.job(None, max(len(images), 1), precision="fp32")
         groups: dict[torch.Size, list[int]] = defaultdict(list)
@@ -143,22 +144,22 @@ class Classifier:
                 out[indices] = job.logits(stack.to(self.dtype))
         return out
 
-    def check_side(self, view: Tensor) -> None:
-        """Raises ImageError for an input (C, h, w) of a size that the network cannot take."""
+    def check_size(self, view: Tensor) -> None:
+        """Raise ImageError for an input (C, h, w) of a size that the network cannot take."""
         try:
-            check_size(view, self.net.min_size, self.net.fixed_size)
+            check_size(view, self.model.min_size, self.model.fixed_size)
         except ValueError as error:
             raise ImageError(str(error)) from error
 
-    def _prepared(self, numbered: tuple[int, ImageInput]) -> Prepared:
-        number, image = numbered
-        name = str(image) if isinstance(image, (str, Path)) else f"[{number}]"
+    def _prepare(self, indexed: tuple[int, ImageInput]) -> Prepared:
+        index, image = indexed
+        name = str(image) if isinstance(image, (str, Path)) else f"[{index}]"
         try:
-            ready = self._input(image, name)
-            self.check_size(ready)
+            pixels = self._input(image, name)
+            self.check_size(pixels)
         except ImageError as error:
             return Prepared(name, [], error.reason)
-        return Prepared(name, [[ready]])
+        return Prepared(name, [[pixels]])
 
     def _input(self, image: ImageInput, name: str) -> Tensor:
         if isinstance(image, (str, Path)):
@@ -176,16 +177,16 @@ class Classifier:
             "in gray can be classified."
         )
 
-    def _answer(self, name: str, logits: Tensor, top_k: int) -> Prediction:
+    def _prediction(self, name: str, logits: Tensor, top_k: int) -> Prediction:
         check_finite(logits, name)
         probabilities = torch.softmax(logits.double() / self.temperature, dim=0)
-        # Of equals the first class comes first, as in `Predictions.predicted`.
+        # Of equal logits the first class comes first, as in `Predictions.predicted`.
         best = logits.sort(descending=True, stable=True).indices[:top_k].tolist()
         top = tuple((self.classes[index], float(probabilities[index])) for index in best)
         return Prediction(path=name, label=top[0][0], probability=top[0][1], top=top)
 
 
 def check_finite(logits: Tensor, name: str) -> None:
-    """Raises JobError where the answer for the image `name` is not a number: it would pass for the first class."""
+    """Raise JobError where a logit of the image `name` is not a number: it would be taken for the first class."""
     if not torch.isfinite(logits).all():
         raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")

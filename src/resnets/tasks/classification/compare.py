@@ -1,9 +1,9 @@
-"""Which of two models is better on the same images, and how sure one can be of that."""
+"""Paired comparison of two models on the same images: McNemar's exact test."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
@@ -15,14 +15,45 @@ from resnets.tasks.classification.prediction_set import Predictions
 SIGNIFICANCE = 0.05
 
 
+class Exposure(NamedTuple):
+    """How many of the images that are compared on a model has met before.
+
+    Attributes:
+        trained_on: the images it was trained on; None where that is not known.
+        selected_on: the images that chose its epoch and its temperature.
+    """
+
+    trained_on: int | None = 0
+    selected_on: int = 0
+
+    @property
+    def known(self) -> int:
+        """All images that it is known to have met."""
+        return (self.trained_on or 0) + self.selected_on
+
+    def in_words(self, name: str) -> str:
+        """`A was trained on 20 of these images, and 5 chose its epoch`."""
+        if self.trained_on is None:
+            trained = f"whether {name} was trained on some of these images is not known"
+        else:
+            trained = f"{name} was trained on {self.trained_on or 'none'} of these images"
+        return f"{trained}, and {self.selected_on} chose its epoch" if self.selected_on else trained
+
+
+NEVER_MET = Exposure()
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Top-1 of two models, a and b, image by image.
 
-    `difference` is (top-1 of b) - (top-1 of a), a share of 1, with its 95 % interval (`intervals.paired_difference`). `p` is
-    that of McNemar's exact test: how often chance alone would divide the images that only one of them has right as
-    unevenly as this. `p` is below 0.05 exactly where the interval does not hold 0. `known_a` and `known_b` count the
-    images that a model learned from or that chose its epoch; None: that is not known.
+    Attributes:
+        both, only_a, only_b, neither: numbers of images by which of the models are right.
+        difference: (top-1 of b) - (top-1 of a), -1 to 1.
+        interval: its 95 % interval (`confidence_intervals.paired_difference`).
+        p: of McNemar's exact test, the probability that chance alone divides the images that only one model has right as
+            unevenly as this. It is below 0.05 exactly where the interval does not hold 0.
+        exposure_a, exposure_b: how many of the images each model has met before.
     """
 
     both: int
@@ -32,34 +63,41 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p: float
-    known_a: int | None = 0
-    known_b: int | None = 0
+    exposure_a: Exposure = NEVER_MET
+    exposure_b: Exposure = NEVER_MET
 
     @property
     def count(self) -> int:
+        """The number of images."""
         return self.both + self.only_a + self.only_b + self.neither
 
     @property
     def better(self) -> str | None:
-        """ "a" or "b"; None where no difference was shown, or where the images that the better one alone knew may explain it.
+        """ "a" or "b"; None where no difference was shown, or where images that only the better one has met may explain it.
 
-        These images are taken off those that only it has right, as if it had each of them right for that alone. Images of
-        which it is not known whether a model knew them are not taken off; `in_words` says so.
+        These images are subtracted from those that only it has right, as if it had each of them right for that reason alone.
+        Images of which it is not known whether a model has met them are not subtracted; `in_words` says so.
         """
         if self.p >= SIGNIFICANCE:
             return None
-        known_a, known_b = self.known_a or 0, self.known_b or 0
-        favored, won, lost = known_a - known_b, self.only_a, self.only_b
+        advantage, won, lost = self.exposure_a.known - self.exposure_b.known, self.only_a, self.only_b
         if self.difference > 0:
-            favored, won, lost = -favored, lost, won
-        left = won - max(favored, 0)
-        if left <= lost or binomtest(left, left + lost).pvalue >= SIGNIFICANCE:
+            advantage, won, lost = -advantage, lost, won
+        remaining = won - max(advantage, 0)
+        if remaining <= lost or binomtest(remaining, remaining + lost).pvalue >= SIGNIFICANCE:
             return None
         return "b" if self.difference > 0 else "a"
 
     def to_dict(self) -> dict[str, Any]:
-        found = {**asdict(self), "count": self.count, "interval": list(self.interval)}
-        return {**found, "better": self.better, "statement": self.in_words("a", "b")}
+        """The comparison for JSON, with a sentence under `statement`."""
+        values = {
+            **asdict(self),
+            "exposure_a": self.exposure_a._asdict(),
+            "exposure_b": self.exposure_b._asdict(),
+            "count": self.count,
+            "interval": list(self.interval),
+        }
+        return {**values, "better": self.better, "statement": self.in_words("a", "b")}
 
     def in_words(self, a: str = "A", b: str = "B") -> str:
         """`B is better than A by 2.1 points [0.4, 3.8], p = 0.02.`, or that no difference was shown, or why none is named."""
@@ -77,16 +115,11 @@ class Comparison:
         return f"Neither {a} nor {b} is called better, since these images favor one: {points}, {chance}.{self._caution(a, b)}"
 
     def _caution(self, a: str, b: str) -> str:
-        if self.known_a == 0 and self.known_b == 0:
+        """How many images each model has met, where it is any, and what to do about it."""
+        if self.exposure_a == self.exposure_b == NEVER_MET:
             return ""
-        if self.known_a is not None and self.known_b is not None:
-            said = f"{self.known_a} of these images trained {a} or chose its epoch, {self.known_b} did so for {b}"
-        else:
-            pairs = ((self.known_a, a), (self.known_b, b))
-            known = [f"{count} of these images trained {name} or chose its epoch; " for count, name in pairs if count]
-            unknown = " or ".join(name for count, name in pairs if count is None)
-            said = f"{''.join(known)}whether some of these images trained {unknown} is not known"
-        return f" Note: {said}; compare the two on images that are new to both."
+        met = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
+        return f" Note: {met}. Compare them on images that neither was trained on and that chose nothing of either."
 
 
 def _end(points: float) -> str:
@@ -94,14 +127,17 @@ def _end(points: float) -> str:
     return next((text for digits in (1, 2, 3) if float(text := f"{points:.{digits}f}") or not points), f"{points:.1g}")
 
 
-def compare(a: Predictions, b: Predictions, known: tuple[int | None, int | None] = (0, 0)) -> Comparison:
-    """Compare two models on the labeled images of one set.
+def compare_predictions(
+    a: Predictions, b: Predictions, exposure_a: Exposure = NEVER_MET, exposure_b: Exposure = NEVER_MET
+) -> Comparison:
+    """Compare two models on the labeled images of one dataset.
 
     Args:
-        known: how many of the images a and b learned from or were chosen by; None where that is not known.
+        a, b: their predictions for the same images.
+        exposure_a, exposure_b: how many of the images each has met before.
 
     Raises:
-        UserError: the two were not made on the same images with the same labels, or none has a label.
+        UserError: the images or their labels differ, or no image has a label.
     """
     a, b = a.with_labels(), b.with_labels()
     if a.paths != b.paths or [a.classes[index] for index in a.true] != [b.classes[index] for index in b.true]:
@@ -120,6 +156,6 @@ def compare(a: Predictions, b: Predictions, known: tuple[int | None, int | None]
         difference=float(np.mean(right_b)) - float(np.mean(right_a)),
         interval=paired_difference(both, only_a, only_b, neither),
         p=float(binomtest(only_b, discordant).pvalue) if discordant else 1.0,
-        known_a=known[0],
-        known_b=known[1],
+        exposure_a=exposure_a,
+        exposure_b=exposure_b,
     )

@@ -1,4 +1,4 @@
-"""Copies of images in one folder a class."""
+"""Copy images into one folder per class."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from resnets.errors import JobError
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|^\.+|[. ]+$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
-_LONGEST = 50  # characters; file systems allow 255 bytes, and a character may take four
+_MAX_LENGTH = 50  # characters; file systems allow 255 bytes, and a character may take four
 
 
 def folder_name(label: str) -> str:
-    """`label` where it can be the name of a folder on every system; else a safe name that no other label gets."""
-    safe = _UNSAFE.sub("_", label)[:_LONGEST]
+    """`label` where it is a valid folder name on every system; else a safe name that no other label has."""
+    safe = _UNSAFE.sub("_", label)[:_MAX_LENGTH]
     if safe == label and not _RESERVED.fullmatch(label):
         return label
     return f"{safe}-{hashlib.sha256(label.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
@@ -28,7 +28,7 @@ def folder_name(label: str) -> str:
 def copy(image: str | Path, label: str, out: str | Path) -> Path:
     """Copy `image` to `out/label/`, under its own name or, where that is taken, `name-2`, `name-3`, …
 
-    Nothing is overwritten. A file of that name with the same content is taken for the copy of an earlier run and stays.
+    Nothing is overwritten. A file of that name with the same content is a copy of an earlier run, and stays.
 
     Raises:
         JobError: it cannot be written.
@@ -40,7 +40,7 @@ def copy(image: str | Path, label: str, out: str | Path) -> Path:
         for number in itertools.count(1):
             target = folder / (image.name if number == 1 else f"{image.stem}-{number}{image.suffix}")
             try:
-                target.open("xb").close()  # taken by us, and by no other process that sorts here
+                target.open("xb").close()  # reserved, against other processes that copy here
             except FileExistsError:
                 if target.is_file() and filecmp.cmp(image, target, shallow=False):
                     return target
@@ -48,16 +48,16 @@ def copy(image: str | Path, label: str, out: str | Path) -> Path:
             break
     except OSError as error:
         raise JobError(
-            f"Cannot write to '{folder}': {error.strerror}. Choose another place with `sort_into`."
+            f"Cannot write to '{folder}': {error.strerror}. Choose another folder with `sort_into`."
         ) from error
-    _fill(image, target)
+    _copy_content(image, target)
     return target
 
 
-def _fill(image: Path, target: Path) -> None:
+def _copy_content(image: Path, target: Path) -> None:
     try:
         with atomic_write.replace_file(target) as temporary:
             shutil.copyfile(image, temporary)
     except BaseException:
-        target.unlink(missing_ok=True)  # empty still
+        target.unlink(missing_ok=True)  # still empty
         raise

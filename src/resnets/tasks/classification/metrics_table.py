@@ -1,4 +1,4 @@
-"""An evaluation as a person reads it on a terminal."""
+"""Tables of an evaluation for the terminal."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from rich.table import Table
 from rich.text import Text
 
 from resnets.errors import printable
-from resnets.tasks.classification.evaluate_job import Evaluation
+from resnets.tasks.classification.evaluate import Evaluation
 from resnets.weights.local_path import BEST
 
-MOST_CLASSES = 40  # rows on a terminal; beyond that, those that are recognized worst
+MAX_CLASSES = 40  # rows on a terminal; of more classes, those with the lowest recall
 PLAIN_WIDTH = 120  # characters, where stdout is no terminal
 
 
 def show(evaluation: Evaluation) -> None:
-    """Print the figures to stdout: the whole set, then class by class, then which of two models is better."""
+    """Print the results to stdout: the metrics of all images, then class by class, then which of two models is better."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
     names = _names(evaluation)
-    figures = [model.figures() for model in evaluation.models]
-    console.print(_heading(figures[0]["metrics"], evaluation, names))
+    results = [model.results() for model in evaluation.models]
+    console.print(_heading(results[0]["metrics"], evaluation, names))
     for notice in evaluation.notices:
         console.print(Text(printable(f"Note: {notice}.")))
     first = evaluation.models[0].predictions
     console.print(f"computed in {first.precision} by the backend: {first.backend}")
-    console.print(_whole([each["metrics"] for each in figures], names))
+    console.print(_summary_table([each["metrics"] for each in results], names))
     if evaluation.comparison is None:
-        _show_classes(console, figures[0]["per_class"])
+        _show_classes(console, results[0]["per_class"])
     else:
         console.print(evaluation.comparison.in_words(*names))
 
 
 def _names(evaluation: Evaluation) -> list[str]:
-    """Short names of the models that still tell them apart."""
+    """Short but different names of the models."""
     if evaluation.comparison is None:
         files = evaluation.models[0].checkpoints
         return [printable(files[0]) if len(files) == 1 else f"ensemble of {len(files)}"]
@@ -47,34 +47,36 @@ def _names(evaluation: Evaluation) -> list[str]:
 
 
 def _short(file: Path) -> str:
-    """The name of a file without its suffix or, within a run folder, of the run."""
+    """The name of a file without its suffix or, in a run directory, of the run."""
     run = file.resolve().parent.parent
     if not (run / "recipe.toml").is_file() and file.parent.name != BEST.parent.name:
         return file.stem
     return run.name if file.name == BEST.name else f"{run.name}, {file.stem}"
 
 
-def _whole(summaries: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
+def _summary_table(summaries: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
     table = Table(box=None)
     table.add_column("")
     for name in names:
         table.add_column(name, justify="left", overflow="fold")
     top = summaries[0]["top5_of"]
     rows = {
-        "top-1": lambda each: _share(each["top1"], each["top1_interval"]),
-        f"top-{top}": lambda each: _share(each["top5"], each["top5_interval"]),
-        "precision, macro": lambda each: _share(each["precision_macro"]),
-        "recall, macro (balanced accuracy)": lambda each: _share(each["recall_macro"]),
-        "F1, macro": lambda each: _share(each["f1_macro"]),
+        "top-1": lambda each: _percent(each["top1"], each["top1_interval"]),
+        f"top-{top}": lambda each: _percent(each["top5"], each["top5_interval"]),
+        "precision, macro": lambda each: _percent(each["precision_macro"]),
+        "recall, macro (balanced accuracy)": lambda each: _percent(each["recall_macro"]),
+        "F1, macro": lambda each: _percent(each["f1_macro"]),
         "loss (cross-entropy)": lambda each: "–" if each["loss"] is None else f"{each['loss']:.4f}",
         "Brier score": lambda each: "–" if each["brier"] is None else f"{each['brier']:.4f}",
-        f"calibration error ({summaries[0]['ece_bins']} bins)": lambda each: _share(each["ece"], each["ece_interval"]),
+        f"calibration error ({summaries[0]['ece_bins']} bins)": lambda each: _percent(
+            each["ece"], each["ece_interval"]
+        ),
         "temperature": lambda each: f"{each['temperature']:.3f}",
     }
     if top == 1 or top == summaries[0]["classes"]:
         del rows[f"top-{top}"]  # with so few classes it is always 100 %
-    for what, cell in rows.items():
-        table.add_row(what, *[cell(each) for each in summaries])
+    for name, cell in rows.items():
+        table.add_row(name, *[cell(each) for each in summaries])
     return table
 
 
@@ -93,26 +95,26 @@ def _heading(summary: dict[str, Any], evaluation: Evaluation, names: Sequence[st
 def _show_classes(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     shown = [row for row in rows if row["support"] or row["predicted"]]
     title = "Class by class"
-    if len(shown) > MOST_CLASSES:
-        title = f"The {MOST_CLASSES} of {len(shown)} classes with the lowest recall (all of them: --out, --json)"
-        shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"] or 0))[:MOST_CLASSES]
+    if len(shown) > MAX_CLASSES:
+        title = f"The {MAX_CLASSES} of {len(shown)} classes with the lowest recall (all of them: --out, --json)"
+        shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"] or 0))[:MAX_CLASSES]
     console.print(Text(f"\n{title}", style="bold"))
     table = Table(box=None)
     table.add_column("class", overflow="fold")
     for name in ("images", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
     for row in shown:
-        recall = _share(row["recall"], (row["recall_low"], row["recall_high"]))
+        recall = _percent(row["recall"], (row["recall_low"], row["recall_high"]))
         label = Text(printable(row["class"]))
-        table.add_row(label, f"{row['support']:,}", _share(row["precision"]), recall, _share(row["f1"]))
+        table.add_row(label, f"{row['support']:,}", _percent(row["precision"]), recall, _percent(row["f1"]))
     console.print(table)
 
 
-def _share(share: float | None, interval: Sequence[float | None] | None = None) -> str:
+def _percent(value: float | None, interval: Sequence[float | None] | None = None) -> str:
     """`93.1 %`, or `93.1 % [91.0, 94.8]`."""
-    if share is None:
+    if value is None:
         return "–"
-    text = f"{100 * share:.1f} %"
+    text = f"{100 * value:.1f} %"
     if interval is None or None in interval:
         return text
     low, high = (100 * (end or 0.0) for end in interval)

@@ -1,4 +1,4 @@
-"""What is left of predictions when their logits are gone: a few numbers for each image, enough for every figure."""
+"""Results for each image, without its logits: enough for every metric."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import numpy as np
 
 from resnets.tasks.classification.prediction_set import Predictions, log_softmax
 
-CHUNK = 4_000_000  # logits that are turned into probabilities at a time, so that the memory stays bounded
+CHUNK = 4_000_000  # logits that are converted to probabilities at a time, to bound the memory
 
 
 @dataclass(frozen=True, eq=False)
-class Outcomes:
-    """Each is an array (N,), one value for each labeled image.
+class PerImageResults:
+    """Arrays (N,) with one value for each labeled image.
 
-    true, predicted: int64, the numbers of the classes.
-    place: int64, how many classes come before the true one; among equals the one with the smaller number comes first.
-    confidence: float64, the probability of the predicted class.
-    loss: float64, -log of the probability of the true class.
-    brier: float64, 0 to 2: the sum over the classes of (probability - truth)^2, where truth is 1 or 0 (Brier, 1950).
+    Attributes:
+        true, predicted: int64, indices of the classes.
+        rank: int64, the number of classes before the true one; of equal logits the smaller index comes first.
+        confidence: float64, the probability of the predicted class.
+        loss: float64, -log of the probability of the true class.
+        brier: float64, 0 to 2: the sum over the classes of (probability - truth)^2, where truth is 1 or 0 (Brier, 1950).
     """
 
     true: np.ndarray
     predicted: np.ndarray
-    place: np.ndarray
+    rank: np.ndarray
     confidence: np.ndarray
     loss: np.ndarray
     brier: np.ndarray
@@ -38,34 +39,37 @@ class Outcomes:
         return self.predicted == self.true
 
 
-def of(predictions: Predictions) -> Outcomes:
-    """The outcomes of the labeled images, in order."""
-    known = predictions.with_labels()
-    return measured(known.logits, known.true, known.temperature)
+def from_predictions(predictions: Predictions) -> PerImageResults:
+    """The results of the labeled images, in order."""
+    labeled = predictions.with_labels()
+    return from_logits(labeled.logits, labeled.true, labeled.temperature)
 
 
-def measured(logits: np.ndarray, true: np.ndarray, temperature: float) -> Outcomes:
-    """The outcomes of float logits (N, K) for images whose classes are `true`, int64 (N,)."""
+def from_logits(logits: np.ndarray, true: np.ndarray, temperature: float) -> PerImageResults:
+    """The results of float logits (N, K) for images of the classes `true`, int64 (N,)."""
     step = max(1, CHUNK // max(logits.shape[1], 1))
-    parts = [_measured(logits[at : at + step], true[at : at + step], temperature) for at in range(0, len(true), step)]
-    if not parts:
-        nothing, whole = np.zeros(0), np.zeros(0, dtype=np.int64)
-        return Outcomes(whole, whole, whole, nothing, nothing, nothing)
-    return Outcomes(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Outcomes)))
+    chunks = [
+        _from_chunk(logits[at : at + step], true[at : at + step], temperature) for at in range(0, len(true), step)
+    ]
+    if not chunks:
+        floats, integers = np.zeros(0), np.zeros(0, dtype=np.int64)
+        return PerImageResults(integers, integers, integers, floats, floats, floats)
+    names = [field.name for field in fields(PerImageResults)]
+    return PerImageResults(*(np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names))
 
 
-def _measured(logits: np.ndarray, true: np.ndarray, temperature: float) -> Outcomes:
+def _from_chunk(logits: np.ndarray, true: np.ndarray, temperature: float) -> PerImageResults:
     rows = np.arange(len(true))
-    own = logits[rows, true][:, None]
+    true_logits = logits[rows, true][:, None]
     earlier = np.arange(logits.shape[1]) < true[:, None]
     logs = log_softmax(logits.astype(np.float64) / temperature)
-    shares = np.exp(logs)
+    probabilities = np.exp(logs)
     predicted = logits.argmax(axis=1)
-    return Outcomes(
+    return PerImageResults(
         true=np.asarray(true, dtype=np.int64),
         predicted=predicted.astype(np.int64),
-        place=((logits > own) | ((logits == own) & earlier)).sum(axis=1),
-        confidence=shares[rows, predicted],
+        rank=((logits > true_logits) | ((logits == true_logits) & earlier)).sum(axis=1),
+        confidence=probabilities[rows, predicted],
         loss=-logs[rows, true],
-        brier=np.square(shares).sum(axis=1) - 2 * shares[rows, true] + 1,
+        brier=np.square(probabilities).sum(axis=1) - 2 * probabilities[rows, true] + 1,
     )

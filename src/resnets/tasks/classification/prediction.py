@@ -1,22 +1,27 @@
-"""What a network says about one image."""
+"""The prediction for one image, and its row in a CSV or JSON lines file."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from resnets.errors import printable
 
-LEAST_SHOWN = 0.0005  # what would be printed as 0.0 % is left out
+MIN_SHOWN = 0.0005  # a probability below it would be printed as 0.0 %, and is left out
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """`top` holds (class name, probability), the most probable first; `label` and `probability` are the first of them.
+    """The prediction for one image.
 
-    Of an image that cannot be read, `error` says why, and there is no label. `path` is a number in brackets, counted
-    from 0, for an image that did not come from a file.
+    Attributes:
+        path: of the image; its index in brackets, such as "[0]", for an image that is not a file.
+        label, probability: the most probable class, and its probability; None for an image that cannot be read.
+        top: pairs (class name, probability), the most probable first.
+        error: why the image cannot be read; None if it can.
     """
 
     path: str
@@ -26,7 +31,7 @@ class Prediction:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
+        """The prediction for JSON."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         return {**dataclasses.asdict(self), "top": top}
 
@@ -35,5 +40,34 @@ class Prediction:
         if self.error is not None:
             return printable(f"{self.path}  error: {self.error}")
         first, *others = [f"{label} {100 * probability:.1f} %" for label, probability in self.top]
-        shown = [text for text, (_, probability) in zip(others, self.top[1:], strict=True) if probability > LEAST_SHOWN]
+        shown = [text for text, (_, probability) in zip(others, self.top[1:], strict=True) if probability > MIN_SHOWN]
         return printable(f"{self.path}  {first}" + (f"  ({', '.join(shown)})" if shown else ""))
+
+
+class CsvRows:
+    """Columns: path, label, probability, error, then label_2, probability_2 and so on up to `top_k`."""
+
+    def __init__(self, file: TextIO, top_k: int) -> None:
+        self._table = csv.writer(file, lineterminator="\n")
+        self._top_k = top_k
+        others = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
+        self._table.writerow(["path", "label", "probability", "error", *others])
+
+    def write(self, prediction: Prediction) -> None:
+        """Add the row of `prediction`; for an unreadable image, only path and error."""
+        pairs = [(label, f"{probability:.6f}") for label, probability in prediction.top]
+        pairs += [("", "")] * (self._top_k - len(pairs))
+        first, *others = pairs
+        flat = [cell for pair in others for cell in pair]
+        self._table.writerow([prediction.path, *first, prediction.error or "", *flat])
+
+
+class JsonRows:
+    """One JSON object a line, as `Prediction.to_dict` gives it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, prediction: Prediction) -> None:
+        """Add the line of `prediction`."""
+        print(json.dumps(prediction.to_dict()), file=self._file)

@@ -1,4 +1,4 @@
-"""The predictions for a set of images, from which every metric and every figure is made."""
+"""Predictions for the images of a dataset: logits, labels and paths, from which metrics and figures are computed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ UNLABELED = -1
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a network, or several together, said about N images of K classes.
+    """The predictions of a network, or of several together, for N images of K classes.
 
-    `true` int64 (N,) holds the index of the class, -1 where the image has no label; `logits` float32 (N, K).
-    `skipped` are the images that could not be read and are not among the N. `backend` and `precision` are what computed
-    the logits, where that is known.
+    Attributes:
+        paths: of the images.
+        true: int64 (N,), the index of the true class, -1 where the image has no label.
+        logits: float32 (N, K).
+        classes: their names.
+        temperature: divides the logits.
+        skipped: paths of images that could not be read; they are not among the N.
+        backend, precision: what computed the logits; "" where that is not known.
     """
 
     paths: tuple[str, ...]
@@ -37,7 +42,7 @@ class Predictions:
 
     @property
     def computed(self) -> dict[str, str]:
-        """`backend` and `precision` as JSON can hold them."""
+        """`backend` and `precision` for JSON."""
         return {"backend": self.backend, "precision": self.precision}
 
     def __post_init__(self) -> None:
@@ -55,12 +60,12 @@ class Predictions:
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """float64 (N, K), each row with the sum 1."""
+        """float64 (N, K); each row sums to 1."""
         return np.exp(self.log_probabilities)
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """int64 (N,): the most probable class, the first of equals."""
+        """int64 (N,): the most probable class, the first of equal ones."""
         return self.logits.argmax(axis=1)
 
     @property
@@ -88,12 +93,12 @@ class Predictions:
         """Only the images that have a label."""
         if self.labeled.all():
             return self
-        kept = np.flatnonzero(self.labeled)
-        paths = tuple(self.paths[index] for index in kept)
-        return replace(self, paths=paths, true=self.true[kept], logits=self.logits[kept])
+        indices = np.flatnonzero(self.labeled)
+        paths = tuple(self.paths[index] for index in indices)
+        return replace(self, paths=paths, true=self.true[indices], logits=self.logits[indices])
 
     def write_csv(self, path: str | Path) -> None:
-        """Write a row an image: path, true, predicted, probability, loss; the cell is empty where there is no label.
+        """Write a row for each image: path, true, predicted, probability, loss; a cell is empty where there is no label.
 
         Raises:
             JobError: `path` cannot be written to.
@@ -101,11 +106,11 @@ class Predictions:
         text = io.StringIO(newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["path", "true", "predicted", "probability", "loss"])
-        numbers = zip(self.paths, self.true, self.predicted, self.confidence, self.losses, strict=True)
-        for name, true, predicted, probability, loss in numbers:
+        rows = zip(self.paths, self.true, self.predicted, self.confidence, self.losses, strict=True)
+        for name, true, predicted, probability, loss in rows:
             label, shown = ("", "") if true == UNLABELED else (self.classes[true], f"{loss:.6f}")
             table.writerow([name, label, self.classes[predicted], f"{probability:.6f}", shown])
-        # A file name may hold bytes that are no text; they leave as they came.
+        # Bytes of file names that are not UTF-8 are kept.
         atomic_write.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
@@ -114,7 +119,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return special.log_softmax(logits.astype(np.float64), axis=-1)
 
 
-def average(several: Sequence[np.ndarray]) -> np.ndarray:
-    """The log of the mean of the probabilities whose logs are given, each float (..., K) of one shape."""
-    logs = np.stack([np.asarray(one, dtype=np.float64) for one in several])
+def average(log_probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """The log of the mean of probabilities, from their logs, float (..., K) of one shape."""
+    logs = np.stack([np.asarray(each, dtype=np.float64) for each in log_probabilities])
     return special.logsumexp(logs, axis=0, b=1 / len(logs))

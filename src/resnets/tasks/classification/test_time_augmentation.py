@@ -1,12 +1,12 @@
-"""Several looks at one image, whose probabilities are averaged: ten crops, or whole images at several scales.
+"""Test-time augmentation: the probabilities of several views of an image are averaged, ten crops or several scales.
 
-What is averaged are probabilities, softmax(logits / temperature), with equal weights: over the views of an image, and
-then over the models of an ensemble.
+Probabilities, softmax(logits / temperature), are averaged with equal weights: over the views of an image, and then over
+the models of an ensemble.
 
 Ten crops are those of Krizhevsky et al. 2012: the center and the corners of the resized image, and their mirror images.
 Scales are those of He et al. 2015, section 4.1: the whole image with its shorter side brought to each scale, without
 a crop, and its mirror image. The network pools its last map whatever its size; for average pooling that is the mean of
-the scores at all places, taken before the softmax.
+the scores at all positions, taken before the softmax.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from resnets.models.resnet import ResNet
 CROPS = (1, 10)
 
 
-def scales(text: str) -> tuple[int, ...]:
-    """The numbers of `224,256,384`; none for an empty text.
+def parse_scales(text: str) -> tuple[int, ...]:
+    """The sides in `224,256,384`; none for an empty text.
 
     Raises:
-        UserError: what is no number of pixels.
+        UserError: one of them is not a number of pixels.
     """
     words = [word.strip() for word in text.split(",")] if text else []
     for word in words:
@@ -36,44 +36,51 @@ def scales(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def check(net: ResNet, preprocess: Preprocess, crops: int, sides: Sequence[int]) -> None:
-    """Raises UserError for views that this network and its preprocessing do not allow."""
+def check_arguments(crops: int, scales: Sequence[int]) -> None:
+    """Raise UserError for views that no network has."""
     if crops not in CROPS:
         raise UserError(f"`crops` is 1 or 10; received {crops}.")
-    if crops > 1 and sides:
-        raise UserError("`crops` and `scales` are two ways of looking at an image; give one of them.")
+    if crops > 1 and scales:
+        raise UserError("`crops` and `scales` are two ways to make views of an image; give one of them.")
+    if scales and min(scales) < 1:
+        raise UserError(f"`scales` are sides in pixels, 1 or more; received {min(scales)}.")
+
+
+def check(model: ResNet, preprocess: Preprocess, crops: int, scales: Sequence[int]) -> None:
+    """Raise UserError for views that this network or its preprocessing does not allow."""
+    check_arguments(crops, scales)
     if crops > 1 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):
         raise UserError(
             f"`crops=10` takes crops of a larger image; this model brings each one to {_size(preprocess)} as a whole. "
             "Use `scales`."
         )
-    if sides and net.fixed_size:
+    if scales and model.fixed_size:
         raise UserError(
-            f"`scales` needs a network for images of any size; this one takes {net.fixed_size} pixels only."
+            f"`scales` needs a network for images of any size; this one takes {model.fixed_size} pixels only."
         )
-    if sides and min(sides) < net.min_size:
-        raise UserError(f"`scales={min(sides)}` is less than this network can take, {net.min_size} pixels.")
+    if scales and min(scales) < model.min_size:
+        raise UserError(f"`scales={min(scales)}` is less than this network can take, {model.min_size} pixels.")
 
 
-def take(preprocess: Preprocess, path: str, crops: int, sides: Sequence[int]) -> list[Tensor]:
+def make_views(preprocess: Preprocess, path: str, crops: int, scales: Sequence[int]) -> list[Tensor]:
     """The views (C, h, w) of the image at `path`; raises DecodeError as `decode` does."""
-    if not sides:
+    if not scales:
         return list(preprocess.views(preprocess.read(path), crops=crops))
-    image = _whole(preprocess, max(sides)).read(path)
-    ready = [_whole(preprocess, side)(image) for side in sides]
-    return [view for one in ready for view in (one, one.flip(-1))]
+    image = _whole(preprocess, max(scales)).read(path)
+    resized = [_whole(preprocess, side)(image) for side in scales]
+    return [view for image in resized for view in (image, image.flip(-1))]
 
 
-def count(crops: int, sides: Sequence[int]) -> int:
-    """Views of an image."""
-    return 2 * len(sides) if sides else crops
+def num_views(crops: int, scales: Sequence[int]) -> int:
+    """The number of views of an image."""
+    return 2 * len(scales) if scales else crops
 
 
-def protocol(preprocess: Preprocess, crops: int, sides: Sequence[int]) -> str:
-    """In words, how each image is looked at."""
-    if sides:
-        listed = ", ".join(map(str, sides))
-        return f"whole images at shorter sides of {listed} and their mirror images, probabilities averaged"
+def protocol(preprocess: Preprocess, crops: int, scales: Sequence[int]) -> str:
+    """How an image is presented to the model, in words: "10 crops of 224x224, probabilities averaged"."""
+    if scales:
+        format_list = ", ".join(map(str, scales))
+        return f"whole images at shorter sides of {format_list} and their mirror images, probabilities averaged"
     if crops > 1:
         return f"{crops} crops of {_size(preprocess)}, probabilities averaged"
     return f"one view of {_size(preprocess)}"

@@ -1,4 +1,4 @@
-"""Images on their way to the network, and full batches of them."""
+"""Batches of prepared images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from resnets.errors import UserError
 
 
 class Prepared(NamedTuple):
-    """An image on its way to the network.
+    """An image that is ready for the network.
 
-    `inputs` holds for each classifier the views (C, h, w) that it gets; they are empty where `error` says why the image
-    cannot be read.
+    `inputs` holds for each classifier its views of the image, tensors (C, h, w); it is empty where `error` says why the
+    image cannot be read.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Prepared(NamedTuple):
 
 
 def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
-    """Runs with `size` readable images each, so that unreadable ones leave no batch half empty."""
+    """Consecutive entries with `size` readable images each, so that an unreadable image leaves no batch incomplete."""
     chunk: list[Prepared] = []
     readable = 0
     for entry in prepared:
@@ -36,9 +36,11 @@ def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
         yield chunk
 
 
-def check_sizes(batch: int, workers: int | None) -> None:
-    """Raises UserError for a batch without images, or a number of threads below 0."""
+def check_options(batch: int, workers: int | None, on_bad: str = "error") -> None:
+    """Raise UserError for a batch without images, a negative number of threads, or an unknown `on_bad`."""
     if batch < 1:
         raise UserError(f"`batch` must be 1 or more; received {batch}.")
     if workers is not None and workers < 0:
         raise UserError(f"`workers` must be 0 or more; received {workers}.")
+    if on_bad not in ("error", "skip"):
+        raise UserError(f"`on_bad` is error or skip; received '{on_bad}'.")

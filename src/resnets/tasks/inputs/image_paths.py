@@ -1,4 +1,4 @@
-"""The images that the words of a command stand for."""
+"""Find the images of a command: files, folders, patterns, and lists on stdin."""
 
 from __future__ import annotations
 
@@ -19,57 +19,55 @@ STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def images(words: Sequence[str], stdin: TextIO, unused: UnusedFiles | None = None) -> list[str]:
-    """The paths, in the order of the words, and within a folder or pattern by name. What is passed over is said.
+def find_images(paths: Sequence[str], stdin: TextIO, unused: UnusedFiles | None = None) -> list[str]:
+    """The paths of the images, in the order of `paths`, sorted within a folder or pattern. Skipped files are logged.
 
-    A file is taken whatever it is called, and so is what does not exist: whoever reads it will say so. A folder stands
-    for the images in it at any depth, hidden ones left out. A word with `*`, `?` or `[` that is no file is a pattern, in
-    which `**` stands for any folders. `-` stands for the list on `stdin`, divided by newlines or, when there is one in it,
-    by NUL characters.
+    A file is taken whatever its name, and so is a path that does not exist: reading it gives the error. A folder stands for
+    the images in it at any depth, except hidden ones. A path with `*`, `?` or `[` that is not a file is a pattern, in which
+    `**` matches any folders. `-` is the list on `stdin`, separated by newlines or, if it has any, by NUL characters.
 
     Args:
-        unused: takes what folders hold besides.
+        unused: records the other files of the folders.
 
     Raises:
-        UserError: there is no image at all; the message names the words.
+        UserError: there is no image at all.
     """
     unused = UnusedFiles() if unused is None else unused
-    found: list[str] = []
+    images: list[str] = []
     empty: list[str] = []
-    for word in words:
-        before = len(found)
-        found.extend(_of_word(word, stdin, unused))
-        if len(found) == before:
-            empty.append("the list on stdin" if word == STDIN else f"'{word}'")
+    for path in paths:
+        before = len(images)
+        images.extend(_expand(path, stdin, unused))
+        if len(images) == before:
+            empty.append("the list on stdin" if path == STDIN else f"'{path}'")
     line = walk_folders.describe_unused(unused)
-    if not found:
+    if not images:
         raise UserError(f"There are no images in {', '.join(empty)}.{f' {line[0].upper()}{line[1:]}.' if line else ''}")
     if line:
         log(line)
-    for word in empty:
-        log(f"no images in {word}")
-    return found
+    for name in empty:
+        log(f"no images in {name}")
+    return images
 
 
-def _of_word(word: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
-    if word == STDIN:
-        # Names of files are bytes; what reads text might refuse some of them.
-        yield from _listed(stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read()))
-    elif os.path.isdir(word):
-        for path in walk_folders.walk_images(Path(word), unused):
-            yield os.path.join(word, path.relative_to(word))
-    elif _ADDRESS.match(word) and not os.path.lexists(word):
-        raise UserError(f"'{word}' is an address: download it, and name the file here.")
-    elif not os.path.lexists(word) and glob.has_magic(word):
-        for match in sorted(glob.glob(word, recursive=True)):
-            if os.path.isdir(match):
-                continue
-            yield match
+def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
+    if path == STDIN:
+        # File names are bytes; a text stream may refuse some of them.
+        yield from _read_list(stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read()))
+    elif os.path.isdir(path):
+        for image in walk_folders.walk_images(Path(path), unused):
+            yield os.path.join(path, image.relative_to(path))
+    elif _ADDRESS.match(path) and not os.path.lexists(path):
+        raise UserError(f"'{path}' is an address: download it, and name the file here.")
+    elif not os.path.lexists(path) and glob.has_magic(path):
+        for match in sorted(glob.glob(path, recursive=True)):
+            if not os.path.isdir(match):
+                yield match
     else:
-        yield word
+        yield path
 
 
-def _listed(content: bytes) -> Iterator[str]:
+def _read_list(content: bytes) -> Iterator[str]:
     if is_image_head(content[:64]):
         raise UserError("On stdin came an image, not a list of names: write it to a file first, and name that.")
     entries = content.split(b"\0") if b"\0" in content else content.splitlines()

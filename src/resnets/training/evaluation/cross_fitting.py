@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 from resnets.tasks.classification import metrics, per_image_results
 from resnets.tasks.classification.calibration import fit_temperatures
 from resnets.tasks.classification.confidence_intervals import cross_fitted, design_effect
-from resnets.tasks.classification.per_image_results import Outcomes
+from resnets.tasks.classification.per_image_results import PerImageResults
 from resnets.training.evaluation import best_checkpoint
 from resnets.training.evaluation.best_checkpoint import Score
 
@@ -55,7 +55,7 @@ class CrossFit:
     epochs: list[int]
     temperatures: list[float]
     correct: np.ndarray
-    outcomes: Outcomes
+    outcomes: PerImageResults
     num_epochs: int = 0
 
     def update(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
@@ -74,8 +74,8 @@ class CrossFit:
             in_fold, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
             self.best[fold], self.epochs[fold], self.temperatures[fold] = score, epoch, temperature
             self.correct[fold] = correct
-            outcomes = per_image_results.measured(logits_array[in_fold], true[in_fold], temperature)
-            for field in fields(Outcomes):
+            outcomes = per_image_results.from_logits(logits_array[in_fold], true[in_fold], temperature)
+            for field in fields(PerImageResults):
                 getattr(self.outcomes, field.name)[in_fold] = getattr(outcomes, field.name)
 
     def summarize(self, num_classes: int) -> dict[str, Any]:
@@ -86,10 +86,10 @@ class CrossFit:
         between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `units` the number
         of units, and `folds` lists what each fold chose.
         """
-        summary = metrics.figures(self.outcomes, num_classes, float(np.mean(self.temperatures)))
+        summary = metrics.summarize_results(self.outcomes, num_classes, float(np.mean(self.temperatures)))
         summary |= {"ece_interval": None, "units": len(np.unique(self.units))}
         for name, k in (("top1", 1), ("top5", summary["top5_of"])):
-            correct = self.outcomes.place < k
+            correct = self.outcomes.rank < k
             effect = design_effect(correct, self.units)
             summary[f"{name}_interval"] = list(cross_fitted(int(correct.sum()), self.correct, effect))
         return summary | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
@@ -97,7 +97,7 @@ class CrossFit:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything as tensors and as values for JSON; `restore` is the inverse."""
         arrays = {"folds": self.folds, "units": self.units, "correct": self.correct}
-        arrays |= {f"outcomes.{field.name}": getattr(self.outcomes, field.name) for field in fields(Outcomes)}
+        arrays |= {f"outcomes.{field.name}": getattr(self.outcomes, field.name) for field in fields(PerImageResults)}
         facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures}
         facts["num_epochs"] = self.num_epochs
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
@@ -123,7 +123,7 @@ def create(labels: Tensor, units: np.ndarray) -> CrossFit | None:
     fold_of_unit = np.empty(len(firsts), dtype=np.int64)
     fold_of_unit[order] = np.arange(len(firsts)) % num_folds
     folds = fold_of_unit[members]
-    empty = per_image_results.measured(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
+    empty = per_image_results.from_logits(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
     correct = np.zeros((num_folds, count), dtype=bool)
     return CrossFit(
         folds, units, [best_checkpoint.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
@@ -133,7 +133,7 @@ def create(labels: Tensor, units: np.ndarray) -> CrossFit | None:
 def restore(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> CrossFit:
     """Return the CrossFit whose `state` this is."""
     arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
-    outcomes = Outcomes(*(arrays[f"outcomes.{field.name}"] for field in fields(Outcomes)))
+    outcomes = PerImageResults(*(arrays[f"outcomes.{field.name}"] for field in fields(PerImageResults)))
     best = [(accuracy, loss) for accuracy, loss in facts["best"]]
     lists = list(facts["epochs"]), list(facts["temperatures"])
     return CrossFit(arrays["folds"], arrays["units"], best, *lists, arrays["correct"], outcomes, facts["num_epochs"])

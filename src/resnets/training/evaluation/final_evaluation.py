@@ -11,8 +11,8 @@ from torch import Tensor
 
 from resnets.data.datasets.dataset import Sample
 from resnets.report import draw_run as drawings
-from resnets.tasks.classification import load, metrics, test_time_augmentation
-from resnets.tasks.classification.evaluate_job import CHOSE_BOTH
+from resnets.tasks.classification import calibration, load, metrics, predict_samples, test_time_augmentation
+from resnets.tasks.classification.evaluate import CHOSE_BOTH
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.run_dir import run_dir
@@ -59,15 +59,17 @@ def evaluate_run(
     view, summary = test_time_augmentation.protocol(best.preprocess, 1, ()), {}
     if val:
         predictions = (
-            load.evaluate([best], val, batch=BATCH)
+            predict_samples.predict_samples([best], val, batch=BATCH)
             if val_features is None
-            else load.evaluate_pooled(best, val, val_features[0], backend=val_features[1])
+            else predict_samples.predict_pooled(best, val, val_features[0], backend=val_features[1])
         )
-        predictions = replace(predictions, temperature=metrics.fit_temperature(predictions.logits, predictions.true))
+        predictions = replace(
+            predictions, temperature=calibration.fit_temperature(predictions.logits, predictions.true)
+        )
         summary = _summarize(predictions, "val", f"{view}; the val split: {CHOSE_BOTH}") | {"in_sample": True}
     if test:
         temperature = summary.get("temperature", 1.0)
-        predictions = replace(load.evaluate([best], test, batch=BATCH), temperature=temperature)
+        predictions = replace(predict_samples.predict_samples([best], test, batch=BATCH), temperature=temperature)
         headline = _summarize(predictions, "test", f"{view}; the test split: these images chose nothing")
     elif cross_fit is not None:
         headline = cross_fit.summarize(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnets.cli import other_tools_flags
+from resnets.cli import other_tools
 from resnets.cli.main import VERBS
 
 
@@ -15,15 +15,15 @@ from resnets.cli.main import VERBS
     ],
 )
 def test_the_checkpoint_may_stand_behind_the_flag_of_train(words):
-    made = other_tools_flags.canonical(words, VERBS)
+    made = other_tools.canonical(words, VERBS)
     assert made[:2] == ["predict", "run"]
     assert sorted(made[2:]) == ["--top-k", "2", "a.jpg"]
 
 
 def test_what_is_no_flag_of_train_stays():
-    assert other_tools_flags.canonical(["predict", "run", "--", "--weights", "b"], VERBS)[1] == "run"
-    assert other_tools_flags.canonical(["predict", "--weights"], VERBS) == ["predict", "--weights"]
-    assert other_tools_flags.canonical(["train", "data", "--weights", "w"], VERBS) == [
+    assert other_tools.canonical(["predict", "run", "--", "--weights", "b"], VERBS)[1] == "run"
+    assert other_tools.canonical(["predict", "--weights"], VERBS) == ["predict", "--weights"]
+    assert other_tools.canonical(["train", "data", "--weights", "w"], VERBS) == [
         "train",
         "data",
         "--weights",
@@ -33,4 +33,4 @@ def test_what_is_no_flag_of_train_stays():
 
 @pytest.mark.parametrize("flag", ["--test-fraction", "--test-size"])
 def test_a_test_split_is_made_by_another_command(flag):
-    assert "resnets data split DATA --test-fraction 0.15" in other_tools_flags.flag_hint(flag, ["--val-fraction"])
+    assert "resnets data split DATA --test-fraction 0.15" in other_tools.flag_hint(flag, ["--val-fraction"])

@@ -1,4 +1,4 @@
-"""Numbers in plain words."""
+"""Sentences and number formats of the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from resnets.report.html import number_text
+from resnets.report.html import phrases
 
 
 @pytest.mark.parametrize(
@@ -20,19 +20,19 @@ from resnets.report.html import number_text
     ],
 )
 def test_headline(low, high, sentence):
-    assert number_text.headline(low, high) == sentence
+    assert phrases.accuracy_sentence(low, high) == sentence
 
 
-def test_trust_says_in_which_direction():
-    assert "at its word" in number_text.trust(0.012, 0.9, 0.91)
-    assert "surer than it is right" in number_text.trust(0.06, 0.95, 0.89)
-    assert "more often right than it is sure" in number_text.trust(0.06, 0.83, 0.89)
-    assert number_text.trust(0.2, 0.95, 0.75).startswith("Do not take")
-    assert "20.0 percentage points" in number_text.trust(0.2, 0.95, 0.75)
+def test_calibration_sentence_names_the_direction():
+    assert phrases.calibration_sentence(0.012, 0.9, 0.91).startswith("The model is well calibrated.")
+    assert "slightly overconfident" in phrases.calibration_sentence(0.06, 0.95, 0.89)
+    assert "slightly underconfident" in phrases.calibration_sentence(0.06, 0.83, 0.89)
+    assert phrases.calibration_sentence(0.2, 0.95, 0.75).startswith("The model is overconfident:")
+    assert "20.0 percentage points" in phrases.calibration_sentence(0.2, 0.95, 0.75)
 
 
 @pytest.mark.parametrize(
-    ("share", "digits", "text"),
+    ("fraction", "digits", "text"),
     [
         (0.5, 1, "50.0 %"),
         (1, 1, "100.0 %"),
@@ -42,14 +42,14 @@ def test_trust_says_in_which_direction():
         (0, 0, "0 %"),
     ],
 )
-def test_percent(share, digits, text):
-    assert number_text.percent(share, digits) == text
+def test_percent(fraction, digits, text):
+    assert phrases.percent(fraction, digits) == text
 
 
 def test_what_is_unknown():
-    assert number_text.percent(None) == number_text.percent(math.nan) == "unknown"
+    assert phrases.percent(None) == phrases.percent(math.nan) == "unknown"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1.24, "1.2 s"), (59.2, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min")])
 def test_duration(seconds, text):
-    assert number_text.duration(seconds) == text
+    assert phrases.duration(seconds) == text

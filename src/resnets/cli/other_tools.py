@@ -1,4 +1,4 @@
-"""What people type who come from another tool, and how it is written here."""
+"""Verbs and flags of other tools, and their spelling here."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ FLAGS = {
     "--num-epochs": "--epochs",
     "--num-train-epochs": "--epochs",
     "--max-epochs": "--epochs",
-    "--batch-size": "--batch",
     "--per-device-train-batch-size": "--batch",
     "--bs": "--batch",
-    "-b": "--batch",
     "--learning-rate": "--lr",
     "--lr0": "--lr",
     "--img-size": "--imgsz",
-    "--image-size": "--imgsz",
     "--input-size": "--imgsz",
     "--num-workers": "--workers",
     "-j": "--workers",
@@ -63,17 +60,17 @@ FOLDS = (
     "resnets train DATA --split-file split.csv."
 )
 
-# What stands as a plain word here, elsewhere behind a flag.
+# Flags of other tools for what is a plain argument here.
 WORDS = {
-    "--data": "The data is the first word after the verb: resnets train DATA.",
-    "--data-dir": "The data is the first word after the verb: resnets train DATA.",
-    "--train-dir": "The data is the first word after the verb: resnets train DATA.",
+    "--data": "The data is the first argument: resnets train DATA.",
+    "--data-dir": "The data is the first argument: resnets train DATA.",
+    "--train-dir": "The data is the first argument: resnets train DATA.",
     **dict.fromkeys(("--test-fraction", "--test-split", "--test-size"), TEST_SPLIT),
     **dict.fromkeys(("--folds", "--fold", "--k-folds", "--kfold"), FOLDS),
-    # No option of `predict` and `evaluate`; verbs that have it never ask.
-    "--model": "The checkpoint or run folder is the first word after the verb: resnets predict runs/NAME IMAGE….",
-    "--source": "The images are plain words: resnets predict CHECKPOINT IMAGE….",
-    "--input": "The images are plain words: resnets predict CHECKPOINT IMAGE….",
+    # Not an option of `predict` and `evaluate`; verbs that have it never look here.
+    "--model": "The checkpoint or run folder is the first argument: resnets predict runs/NAME IMAGE….",
+    "--source": "The images are plain arguments: resnets predict CHECKPOINT IMAGE….",
+    "--input": "The images are plain arguments: resnets predict CHECKPOINT IMAGE….",
 }
 
 VERBS = {
@@ -104,10 +101,10 @@ ASSIGNMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
 def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
-    """The words of a command as this tool spells them: `--val_fraction` is `--val-fraction`, `lr_find` is `lr-find`.
+    """The arguments of a command as spelled here: `--val_fraction` is `--val-fraction`, `lr_find` is `lr-find`.
 
     Raises:
-        UserError: the verb, or a `key=value` word, belongs to another tool; the message says how it is written here.
+        UserError: the verb, or a `key=value` argument, belongs to another tool; the message has its spelling here.
     """
     if not words:
         return ["--help"]
@@ -121,12 +118,12 @@ def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
 
 def decimal_hint(received: str) -> str:
     """` Write 0.01.` for a number with a decimal comma, or an empty string."""
-    found = re.search(r"(?<![\d,])(-?\d+),(\d+)$", received)
-    return f" Write {found[1]}.{found[2]}, with a point." if found else ""
+    match = re.search(r"(?<![\d,])(-?\d+),(\d+)$", received)
+    return f" Write {match[1]}.{match[2]}, with a point." if match else ""
 
 
 def blank_hint(words: Sequence[str]) -> str:
-    """` Write 'my images' in quotes.` where words beside each other are the name of one file, or an empty string."""
+    """` A name with blanks is written in quotes: 'my images'.` where adjacent arguments are the name of one file, or ""."""
     for first in range(len(words)):
         for last in range(first + 2, len(words) + 1):
             name = " ".join(words[first:last])
@@ -151,7 +148,7 @@ def _dashed(word: str) -> str:
 
 
 def _weights_first(words: list[str]) -> list[str]:
-    """`--weights NAME IMAGE` as `NAME IMAGE`: the flag of `train` is understood where the checkpoint is a plain word."""
+    """`--weights NAME IMAGE` as `NAME IMAGE`: the flag of `train` is accepted where the checkpoint is an argument."""
     for position, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag == "--weights" and (equals or position + 1 < len(words)):
@@ -177,9 +174,9 @@ def _check_assignments(verb: str, rest: Sequence[str]) -> None:
     """Refuse `epochs=3`, Ultralytics' way of writing; `--set optim.lr=0.2` and a file that is called so are fine."""
     before = verb
     for word in rest:
-        found = ASSIGNMENT.fullmatch(word)
-        if found and not before.startswith("-") and not Path(word).exists():
-            key, value = found.group(1).replace("_", "-"), found.group(2)
+        match = ASSIGNMENT.fullmatch(word)
+        if match and not before.startswith("-") and not Path(word).exists():
+            key, value = match[1].replace("_", "-"), match[2]
             hint = WORDS.get(f"--{key}") or f"Write it as '{FLAGS.get(f'--{key}', f'--{key}')} {value}'."
             raise UserError(f"Values are not written as '{word}' here. {hint}")
         before = word

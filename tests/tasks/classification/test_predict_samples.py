@@ -17,20 +17,21 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import ImageError, JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classification.classifier import Classifier
-from resnets.tasks.classification.load import evaluate, load
+from resnets.tasks.classification.load import load
+from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.weights import checkpoint as checkpoints
 
 
 def softmax(classifier: Classifier, images: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
-        return torch.softmax(classifier.net(images).double() / classifier.temperature, 1).numpy()
+        return torch.softmax(classifier.model(images).double() / classifier.temperature, 1).numpy()
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (5, 2), (64, None)])
 def test_every_image_counts_once_and_keeps_its_place(batch: int, workers: int | None, world) -> None:
     classifier = load(world.checkpoint)
     samples = [*world.samples, replace(world.samples[0], label=None), world.samples[1]]
-    found = evaluate([classifier], samples, batch=batch, workers=workers)
+    found = predict_samples([classifier], samples, batch=batch, workers=workers)
     assert found.paths == tuple(sample.path for sample in samples)
     assert found.true.tolist() == [0] * 6 + [1] * 6 + [2] * 6 + [-1, 0]
     assert (found.temperature, found.skipped, found.classes) == (1.5, (), classifier.classes)
@@ -49,12 +50,12 @@ def turned(world, know, tmp_path: Path) -> Classifier:
 
 def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turned: Classifier) -> None:
     first = load(world.checkpoint)
-    found = evaluate([first, turned], world.samples)
+    found = predict_samples([first, turned], world.samples)
     images = torch.stack([first.preprocess.load(path) for path in world.paths])
     wanted = (softmax(first, images) + softmax(turned, images)[:, [1, 2, 0]]) / 2
     assert np.allclose(found.probabilities, wanted, atol=1e-6)
     assert (found.classes, found.temperature) == (first.classes, 1.0)
-    back = evaluate([turned, first], world.samples)
+    back = predict_samples([turned, first], world.samples)
     assert back.classes == turned.classes
     assert np.allclose(back.probabilities, wanted[:, [2, 0, 1]], atol=1e-6)
     assert (back.correct == found.correct).all()
@@ -62,9 +63,9 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turn
 
 def test_models_of_an_ensemble_may_see_images_in_their_own_way(world) -> None:
     first = load(world.checkpoint)
-    second = Classifier(load(world.checkpoint).net, Preprocess.tf(48), first.classes, 0.7)
-    found = evaluate([first, second], world.samples)
-    parts = [evaluate([each], world.samples).probabilities for each in (first, second)]
+    second = Classifier(load(world.checkpoint).model, Preprocess.tf(48), first.classes, 0.7)
+    found = predict_samples([first, second], world.samples)
+    parts = [predict_samples([each], world.samples).probabilities for each in (first, second)]
     assert not np.allclose(*parts, atol=1e-3)
     assert np.allclose(found.probabilities, sum(parts) / 2, atol=1e-6)
 
@@ -72,14 +73,14 @@ def test_models_of_an_ensemble_may_see_images_in_their_own_way(world) -> None:
 def test_an_ensemble_needs_the_same_classes(world, know, tmp_path: Path) -> None:
     know(tmp_path / "pets.safetensors", world.samples, classes=("red", "green"))
     with pytest.raises(UserError, match=r"pets\.safetensors' does not know 'blue'"):
-        evaluate([load(world.checkpoint), load(tmp_path / "pets.safetensors")], world.samples)
+        predict_samples([load(world.checkpoint), load(tmp_path / "pets.safetensors")], world.samples)
     with pytest.raises(UserError, match=r"net\.safetensors' knows 'blue' besides"):
-        evaluate([load(tmp_path / "pets.safetensors"), load(world.checkpoint)], world.samples[:12])
+        predict_samples([load(tmp_path / "pets.safetensors"), load(world.checkpoint)], world.samples[:12])
 
 
 def test_ten_crops(world) -> None:
     classifier = load(world.checkpoint)
-    found = evaluate([classifier], world.samples, crops=10, batch=25)
+    found = predict_samples([classifier], world.samples, crops=10, batch=25)
     for index, path in enumerate(world.paths):
         image = functional.to_pil_image(classifier.preprocess.read(path))
         crops = functional.ten_crop(functional.resize(image, [37]), [32, 32])
@@ -92,8 +93,8 @@ def test_whole_images_at_several_scales(world) -> None:
     """The network sees 40x52 and 52x40 images uncropped, so that its input has another shape at every image."""
     classifier = load(world.checkpoint)
     shapes: set[tuple[int, ...]] = set()
-    classifier.net.register_forward_pre_hook(lambda _, inputs: shapes.add(tuple(inputs[0].shape[2:])))
-    found = evaluate([classifier], world.samples, scales=(40, 60), batch=8)
+    classifier.model.register_forward_pre_hook(lambda _, inputs: shapes.add(tuple(inputs[0].shape[2:])))
+    found = predict_samples([classifier], world.samples, scales=(40, 60), batch=8)
     assert shapes == {(40, 52), (52, 40), (40, 40), (60, 78), (78, 60), (60, 60)}
     for index, path in enumerate(world.paths[:4]):
         image = functional.to_pil_image(classifier.preprocess.read(path))
@@ -118,18 +119,18 @@ def test_whole_images_at_several_scales(world) -> None:
 )
 def test_what_cannot_be_asked_for(values: dict, shows: str, world) -> None:
     with pytest.raises(UserError, match=shows):
-        evaluate([load(world.checkpoint)], world.samples, **values)
+        predict_samples([load(world.checkpoint)], world.samples, **values)
 
 
 def test_crops_of_a_image_that_is_used_as_a_whole(world) -> None:
-    classifier = Classifier(load(world.checkpoint).net, Preprocess.tf(32), ("red", "green", "blue"))
+    classifier = Classifier(load(world.checkpoint).model, Preprocess.tf(32), ("red", "green", "blue"))
     with pytest.raises(UserError, match="as a whole"):
-        evaluate([classifier], world.samples, crops=10)
+        predict_samples([classifier], world.samples, crops=10)
     fixed = Classifier(
         zoo.create_model("notes_resnet50", num_classes=3), Preprocess.imagenet(64), ("red", "green", "blue")
     )
     with pytest.raises(UserError, match="takes 64 pixels only"):
-        evaluate([fixed], world.samples, scales=(64, 96))
+        predict_samples([fixed], world.samples, scales=(64, 96))
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_all_unreadable_images_are_named_at_once(
     with_bad: list[Sample], world, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(JobError, match=r"2 of 20 images .*empty\.png.*cut\.png.*`on_bad=skip`"):
-        evaluate([load(world.checkpoint)], with_bad)
+        predict_samples([load(world.checkpoint)], with_bad)
     said = capsys.readouterr().err
     assert "empty.png' is empty" in said
     assert "cut.png'" in said
@@ -154,23 +155,23 @@ def test_all_unreadable_images_are_named_at_once(
 def test_unreadable_images_are_left_out_aloud(
     with_bad: list[Sample], world, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = evaluate([load(world.checkpoint)], with_bad, on_bad="skip", batch=4)
+    found = predict_samples([load(world.checkpoint)], with_bad, on_bad="skip", batch=4)
     assert "left out: 2 of 20 images" in capsys.readouterr().err
     assert [Path(path).name for path in found.skipped] == ["empty.png", "cut.png"]
-    whole = evaluate([load(world.checkpoint)], world.samples)
+    whole = predict_samples([load(world.checkpoint)], world.samples)
     assert found.paths == whole.paths
     assert (found.true == whole.true).all()
     assert np.allclose(found.logits, whole.logits, atol=1e-4)
     with pytest.raises(JobError, match="Not one of the 1 images"):
-        evaluate([load(world.checkpoint)], [with_bad[4]], on_bad="skip")
+        predict_samples([load(world.checkpoint)], [with_bad[4]], on_bad="skip")
 
 
 def test_labels_are_bound_by_name(world) -> None:
     samples = [world.samples[0], Sample(world.paths[1], "gren")]
     with pytest.raises(UserError, match=r"images of 'gren'; the model knows 'red'.*Did you mean 'green'"):
-        evaluate([load(world.checkpoint)], samples)
+        predict_samples([load(world.checkpoint)], samples)
     with pytest.raises(UserError, match="no images"):
-        evaluate([load(world.checkpoint)], [])
+        predict_samples([load(world.checkpoint)], [])
 
 
 def test_a_run_folder_is_loaded_by_its_best_weights(world, tmp_path: Path) -> None:
@@ -189,9 +190,9 @@ def test_only_checkpoints_for_classification_are_loaded(world, tmp_path: Path) -
 def test_damaged_weights_give_no_figures(world) -> None:
     classifier = load(world.checkpoint)
     with torch.no_grad():
-        classifier.net.head.fc.weight[1] = float("nan")
+        classifier.model.head.fc.weight[1] = float("nan")
     with pytest.raises(JobError, match=r"0\.png' is not a number"):
-        evaluate([classifier], world.samples)
+        predict_samples([classifier], world.samples)
 
 
 def test_an_image_too_small_for_ten_crops_is_left_out_like_an_unreadable_one(world, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_an_image_too_small_for_ten_crops_is_left_out_like_an_unreadable_one(wor
     classifier = load(world.checkpoint)
     classifier.preprocess = replace(classifier.preprocess, resize="none", resize_to=None)
     samples = [world.samples[0], Sample(str(tmp_path / "small.png"), "red")]
-    found = evaluate([classifier], samples, crops=10, on_bad="skip")
+    found = predict_samples([classifier], samples, crops=10, on_bad="skip")
     assert found.skipped == (str(tmp_path / "small.png"),)
     with pytest.raises(ImageError, match="Ten crops of 32x32 need a larger image"):
         classifier.preprocess.views(np.zeros((20, 20, 3), np.uint8), crops=10)

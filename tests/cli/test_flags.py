@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnets.cli.argument_names import as_flags
+from resnets.cli.flags import as_flags
 
 
 @pytest.mark.parametrize(

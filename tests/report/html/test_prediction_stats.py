@@ -1,10 +1,10 @@
-"""What a predictions table adds up to."""
+"""Statistics of a table of predictions."""
 
 from __future__ import annotations
 
 import math
 
-from resnets.report.html import prediction_counts
+from resnets.report.html import prediction_stats
 
 
 def row(true: str, predicted: str, probability: float, loss: float = 1.0, path: str = "a.jpg") -> dict[str, str]:
@@ -21,21 +21,23 @@ ROWS = [
 
 
 def test_counts():
-    counted = prediction_counts.count(ROWS)
-    assert (counted.total, counted.right, counted.unlabeled) == (4, 2, 1)
-    assert math.isclose(counted.sure, (0.995 + 0.92 + 0.85 + 0.45) / 4)
-    assert counted.commonest == ("ant", 2)
-    assert [one.path for one in counted.worst(2)] == ["2", "4"]
+    stats = prediction_stats.from_rows(ROWS)
+    assert (stats.total, stats.num_correct, stats.unlabeled) == (4, 2, 1)
+    assert math.isclose(stats.mean_confidence, (0.995 + 0.92 + 0.85 + 0.45) / 4)
+    assert stats.most_common_class == ("ant", 2)
+    assert [one.path for one in stats.worst(2)] == ["2", "4"]
 
 
 def test_matrix_keeps_the_order_given():
-    names, matrix = prediction_counts.count(ROWS).matrix(["bee", "ant"])
+    names, matrix = prediction_stats.from_rows(ROWS).confusion_matrix(["bee", "ant"])
     assert names == ["bee", "ant", "cat"]
     assert matrix.toarray().tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
 def test_thresholds():
-    assert [(each.least, each.share, each.right) for each in prediction_counts.count(ROWS).thresholds()] == [
+    assert [
+        (each.confidence, each.fraction, each.accuracy) for each in prediction_stats.from_rows(ROWS).thresholds()
+    ] == [
         (0.5, 0.75, 2 / 3),
         (0.8, 0.75, 2 / 3),
         (0.9, 0.5, 0.5),
@@ -45,7 +47,7 @@ def test_thresholds():
 
 
 def test_nothing():
-    empty = prediction_counts.count([])
-    assert (empty.total, empty.right, empty.commonest, empty.thresholds()) == (0, 0, None, [])
-    assert math.isnan(empty.sure)
-    assert prediction_counts.count([{"unknown": "columns"}]).unlabeled == 1
+    empty = prediction_stats.from_rows([])
+    assert (empty.total, empty.num_correct, empty.most_common_class, empty.thresholds()) == (0, 0, None, [])
+    assert math.isnan(empty.mean_confidence)
+    assert prediction_stats.from_rows([{"unknown": "columns"}]).unlabeled == 1

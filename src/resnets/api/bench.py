@@ -1,0 +1,149 @@
+"""`resnets.bench`: how fast a network is on this machine, backend by backend."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnets.data.datasets import shapes
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError, suggestion
+from resnets.inference import benchmark, hardware
+from resnets.inference.backends import PRECISIONS
+from resnets.inference.benchmark import Row
+from resnets.models import zoo
+from resnets.models.resnet import ResNet, check_size
+from resnets.tasks.classification import load
+
+NUM_IMAGES = 32  # on which the outputs are compared, or one batch if that is more
+DRAWN_SIZE = 96  # side of the drawn images, before they are resized for the network
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """The measured backends.
+
+    Attributes:
+        settings: the model, where its weights are from ("random" for an untrained network), `imgsz`, and the machine.
+        rows: a row for each backend, precision and batch size, the reference first.
+        complete: whether all rows were measured.
+    """
+
+    settings: dict[str, Any]
+    rows: list[Row]
+    complete: bool = True
+
+    @property
+    def advice(self) -> list[str]:
+        """Which backend to take, a sentence for each batch size."""
+        return benchmark.recommend(self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for JSON."""
+        rows = [row.to_dict() for row in self.rows]
+        return {**self.settings, "rows": rows, "complete": self.complete, "advice": self.advice}
+
+
+def bench(
+    model: str | Path,
+    *,
+    backends: Sequence[str] = (),
+    precision: str = "all",
+    batch: int | Sequence[int] = 16,
+    imgsz: int | None = None,
+    seconds: float = 3.0,
+    threads: int | None = None,
+    device: str = "auto",
+) -> BenchResult:
+    """Measure how fast a network is on this machine, backend by backend, and how much its outputs differ.
+
+    Args:
+        model: a checkpoint, a run directory, or a network of `resnets.list_models()`.
+        backends: such as ["torch", "openvino"]; empty for all that are installed.
+        precision: "all", "fp32" or "bf16".
+        batch: number of images that go through the network together, or several numbers.
+        imgsz: side of the images in pixels; None for the model's own.
+        seconds: of measuring for each row, building the backend not included.
+        threads: of the processor; None for all.
+        device: as in `resnets.load`.
+
+    Raises:
+        UserError: there is no such model, backend or device, or the images are too small.
+    """
+    before = torch.get_num_threads()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        settings, rows = start(
+            model, backends=backends, precision=precision, batch=batch, imgsz=imgsz, seconds=seconds, device=device
+        )
+        return BenchResult(settings, list(rows))
+    finally:
+        torch.set_num_threads(before)
+
+
+def start(
+    model: str | Path,
+    *,
+    backends: Sequence[str] = (),
+    precision: str = "all",
+    batch: int | Sequence[int] = 16,
+    imgsz: int | None = None,
+    seconds: float = 3.0,
+    device: str = "auto",
+) -> tuple[dict[str, Any], Iterator[Row]]:
+    """As `bench`: the settings of the result, and its rows, each measured when it is asked for."""
+    if precision not in ("all", *PRECISIONS):
+        raise UserError(f"`precision` is all, fp32 or bf16; received '{precision}'.{suggestion(precision, PRECISIONS)}")
+    sizes = [batch] if isinstance(batch, int) else list(batch)
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"`batch` is 1 or more, or several such numbers; received {batch}.")
+    device = hardware.resolve_device(device)
+    names = benchmark.parse_backends(",".join(backends), torch.device(device))
+    if precision == "bf16" and not names:
+        raise UserError(
+            f"`precision=bf16` has no effect with `backends={','.join(backends)}`: the reference computes in fp32."
+        )
+    net, images, weights = _load(str(model), imgsz, max(NUM_IMAGES, *sizes), device)
+    settings = {
+        "model": str(model),
+        "weights": weights,
+        "imgsz": images.shape[-1],
+        **hardware.describe(torch.device(device)),
+    }
+    precisions = list(PRECISIONS) if precision == "all" else [precision]
+    rows = itertools.chain.from_iterable(
+        benchmark.measure(net, images, names=names, precisions=precisions, batch=size, seconds=seconds)
+        for size in sizes
+    )
+    return settings, rows
+
+
+def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[ResNet, Tensor, str]:
+    """The network, float32 images (N, C, h, w) for it, and where its weights are from."""
+    random = model in zoo.entries() and not Path(model).exists()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if random:
+            entry = zoo.find(model)
+            net, preprocess = zoo.create_model(model), Preprocess.imagenet(imgsz or entry.imgsz)
+        else:
+            classifier = load.load(model, device, precision="fp32")
+            net, preprocess = classifier.model, classifier.preprocess
+            preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
+    drawn = shapes.make_settings(size=DRAWN_SIZE)
+    images = torch.stack([preprocess(shapes.draw(index, drawn).pixels) for index in range(num_images)])
+    try:
+        check_size(images, net.min_size, net.fixed_size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    if random:
+        net = benchmark.calibrate_batch_norms_(net, images[:NUM_IMAGES].to(device))
+    return net, images, "random" if random else model

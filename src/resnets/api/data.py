@@ -1,0 +1,104 @@
+"""`resnets.check` and `resnets.split`: what is wrong with a dataset, and its split into train, val and test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnets import atomic_write
+from resnets.data.check import check as data_check
+from resnets.data.check import html_page
+from resnets.data.check.check import CheckReport
+from resnets.data.datasets import open_dataset
+from resnets.data.datasets.dataset import Sample
+from resnets.data.split.make_split import make_split
+from resnets.data.split.split_file import write_split
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """The split of a dataset.
+
+    Attributes:
+        out: the file that it was written to, if any.
+        counts: number of images of each split: {"train": 80, "val": 20}.
+        samples: the images, each with its `path`, `label` and `split`.
+    """
+
+    out: str | None
+    counts: dict[str, int]
+    samples: Sequence[Sample] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file and the numbers of images, for JSON."""
+        return {"out": self.out, "images": self.counts}
+
+
+def check(data: str | Path, *, workers: int | None = None, html: str | Path | None = None) -> CheckReport:
+    """Read every image of a dataset, and find what would make a training fail or its result wrong.
+
+    Args:
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
+        workers: number of processes that read; None for one per processor.
+        html: a file for a page with the images in question.
+
+    Returns:
+        The report: `.problems`, the worst first, `.serious` where a training would be spoiled, `.to_dict()`.
+
+    Raises:
+        UserError: there is no such dataset, or `html` cannot be written.
+    """
+    if html is not None:
+        atomic_write.check_file_writable(html)
+    report = data_check.check(open_dataset.read(str(data), on_inaccessible="skip"), workers=workers)
+    if html is not None:
+        html_page.write(html, report)
+    return report
+
+
+def split(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    seed: int | None = None,
+    group_by: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> SplitResult:
+    """Split a dataset by content into train, val and test, stratified by class; copies and groups stay together.
+
+    Splits that the dataset has stay as they are.
+
+    Args:
+        data: as in `check`.
+        out: a file for the split, which training and evaluation take as `split_file`; None to write none.
+        val_fraction: fraction of val, where the dataset has none; None for 0.2.
+        test_fraction: fraction of test, where the dataset has none; None for 0.
+        seed: another seed is another split; None for 123.
+        group_by: the column of a list whose groups are never divided, or "folder" for the folders within class folders.
+        folds: number of equal folds, instead of `val_fraction`.
+        fold: the fold that is val, from 1.
+
+    Raises:
+        UserError: there is no such dataset, it cannot be split so, an argument would have no effect, or `out` cannot be
+            written.
+    """
+    if out is not None:
+        atomic_write.check_file_writable(out)
+    dataset = make_split(
+        open_dataset.read(str(data)),
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        group_by=group_by,
+        folds=folds,
+        fold=fold,
+    )
+    if out is not None:
+        write_split(out, dataset)
+    counts = {name: len(dataset.subset(name)) for name in dataset.splits}
+    return SplitResult(None if out is None else str(out), counts, dataset.samples)

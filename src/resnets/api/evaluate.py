@@ -1,0 +1,150 @@
+"""`resnets.evaluate` and `resnets.compare`: how good trained models are on labeled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnets.report import draw_run
+from resnets.tasks.classification import evaluate as evaluation
+from resnets.tasks.classification.evaluate import Evaluation
+
+
+def evaluate(
+    checkpoints: str | Path | Sequence[str | Path],
+    data: str | Path,
+    *,
+    split: str | None = None,
+    split_file: str | Path | None = None,
+    val_fraction: float | None = None,
+    seed: int | None = None,
+    on_bad: str = "error",
+    crops: int = 1,
+    scales: Sequence[int] = (),
+    calibrate: bool = False,
+    out: str | Path | None = None,
+    batch: int = 32,
+    workers: int | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "fp32",
+) -> Evaluation:
+    """Evaluate a checkpoint on labeled images, with 95 % intervals, as a whole and class by class.
+
+    Args:
+        checkpoints: a checkpoint or run directory; a sequence of them is evaluated as an ensemble.
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
+        split: "train", "val", "test" or "all"; None for test, else val, else all.
+        split_file: a file that `resnets.split` wrote; None for the split of the checkpoint's run.
+        val_fraction: instead, hold out this fraction of the images anew, as training with it did, with `seed`.
+        seed: of the split by `val_fraction`; None for 123.
+        on_bad: "error", or "skip" to leave out images that cannot be read.
+        crops: 1, or 10 to average over the center and the corners, each with its mirror image.
+        scales: or average over whole images with shorter sides of these lengths in pixels.
+        calibrate: fit the temperature of the checkpoint to these images and store it in the file.
+        out: a folder for tables, figures, predictions and a report.
+        batch: number of images that go through the network together.
+        workers: number of threads that read images; None for one per processor.
+        device: as in `resnets.load`.
+        backend: "auto" (the reference), "torch", "compile" or "openvino".
+        precision: "fp32" or "bf16".
+
+    Returns:
+        The results: `.metrics` has `top1`, `top1_interval`, `ece` and others; `.to_dict()` is what `--json` prints.
+
+    Raises:
+        UserError: a file does not exist, an argument does not fit the rest, or `out` cannot be written to.
+        JobError: images cannot be read, or the disk is full.
+    """
+    paths = [checkpoints] if isinstance(checkpoints, (str, Path)) else list(checkpoints)
+    if out is not None:
+        evaluation.check_output(out)
+    results = evaluation.evaluate_checkpoints(
+        paths,
+        data,
+        split=split,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        seed=seed,
+        on_bad=on_bad,
+        crops=crops,
+        scales=scales,
+        calibrate=calibrate,
+        batch=batch,
+        workers=workers,
+        device=device,
+        backend=backend,
+        precision=precision,
+    )
+    if out is not None:
+        write(results, out)
+    return results
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    split_file: str | Path | None = None,
+    val_fraction: float | None = None,
+    seed: int | None = None,
+    on_bad: str = "error",
+    crops: int = 1,
+    scales: Sequence[int] = (),
+    out: str | Path | None = None,
+    batch: int = 32,
+    workers: int | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "fp32",
+) -> Evaluation:
+    """Compare two checkpoints on the same labeled images: which is better, and whether that may be chance.
+
+    Args:
+        a, b: checkpoints or run directories.
+        data, ...: as in `evaluate`. Without `split`, `split_file` and `val_fraction`, images of a dataset that has no splits are
+            those that neither model was trained on.
+
+    Returns:
+        The results of both models. `.comparison` has the difference in top-1 with its 95 % interval, the p-value of
+        McNemar's exact test, `.better` ("a", "b" or None) and, by `.in_words()`, a sentence.
+
+    Raises:
+        UserError: as `evaluate`; or one of the models was trained on each of the images.
+        JobError: as `evaluate`.
+    """
+    if out is not None:
+        evaluation.check_output(out)
+    results = evaluation.evaluate_checkpoints(
+        [a, b],
+        data,
+        pairwise=True,
+        split=split,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        seed=seed,
+        on_bad=on_bad,
+        crops=crops,
+        scales=scales,
+        batch=batch,
+        workers=workers,
+        device=device,
+        backend=backend,
+        precision=precision,
+    )
+    if out is not None:
+        write(results, out)
+    return results
+
+
+def write(results: Evaluation, out: str | Path) -> None:
+    """Write tables, predictions, figures and the report to the folder `out`.
+
+    Raises:
+        UserError: `out` is the directory of a training run, or cannot be written to.
+        JobError: the disk is full.
+    """
+    for folder, predictions in evaluation.write(results, out):
+        draw_run.draw_all(folder, predictions)

@@ -1,0 +1,103 @@
+"""`resnets.summary`: the layers of a network, their output shapes, parameters and multiply-adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.resnet import ResNet
+from resnets.models.summary import diagram, layer_table
+from resnets.models.summary.layer_table import Row, Totals
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """The layer table of a network.
+
+    Attributes:
+        name: of the network.
+        imgsz: (height, width) of the image in pixels.
+        layers: a row for each layer, with its type, output shape, parameters, multiply-adds and inputs.
+        totals: numbers of parameters.
+        model: the network on torch's meta device, without values.
+    """
+
+    name: str
+    imgsz: tuple[int, int]
+    layers: list[Row]
+    totals: Totals
+    model: ResNet = field(repr=False)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications of all convolutions and dense layers for one image, each with its addition."""
+        return sum(row.multiply_adds for row in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary for JSON."""
+        return {"name": self.name, **layer_table.document(self.layers, self.totals, imgsz=self.imgsz)}
+
+    def table(self, width: int | None = None) -> str:
+        """The layer table and the totals as text, its lines folded to `width` characters."""
+        return layer_table.table(self.layers, self.totals, width=width)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def draw(self, path: str | Path) -> None:
+        """Draw the network to a .svg or .png file.
+
+        Raises:
+            UserError: another suffix, or a file that cannot be written.
+        """
+        diagram.draw(self.model, path, self.imgsz, title=self.name)
+
+
+def summary(
+    name: str,
+    *,
+    imgsz: int | tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    layout: str = "chw",
+    **settings: Any,
+) -> NetworkSummary:
+    """Summarize a network: the layers with their output shapes, parameters and connections, and the totals.
+
+    Args:
+        name: a network of `resnets.list_models()`.
+        imgsz: side of the image in pixels, or (height, width); None for the network's own.
+        num_classes: number of outputs; None for the network's own.
+        in_channels: number of channels of the image.
+        layout: "chw" for shapes with the channels first, "hwc" with the channels last.
+        settings: any other setting of the network, such as `stem="cifar"`.
+
+    Returns:
+        The summary; `print` shows its table, `.draw("resnet50.svg")` draws the network.
+
+    Raises:
+        UserError: there is no such network or setting, or the image is too small.
+    """
+    size = _size(imgsz) if imgsz is not None else (zoo.find(name).imgsz,) * 2
+    settings = {"num_classes": num_classes, "in_channels": in_channels} | settings
+    if size[0] == size[1]:
+        settings.setdefault("imgsz", size[0])
+    with torch.device("meta"):  # shapes are enough
+        model = zoo.create_model(name, **settings)
+    try:
+        rows = layer_table.rows(model, size, layout=layout)
+    except ValueError as error:  # too small an image
+        raise UserError(str(error)) from error
+    return NetworkSummary(name, size, rows, layer_table.totals(model), model)
+
+
+def _size(imgsz: int | tuple[int, int]) -> tuple[int, int]:
+    size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
+        raise UserError(f"`imgsz` is a side in pixels, or a height and a width; received {imgsz!r}.")
+    return size

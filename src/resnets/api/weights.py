@@ -1,0 +1,155 @@
+"""`resnets.convert` and `resnets.verify`: weights in the formats of other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnets.weights import conversion, verification
+from resnets.weights.conversion import Request
+from resnets.weights.verification import TOLERANCE, Verification
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """Weights that were written in another format.
+
+    Attributes:
+        out: the file or folder.
+        to: its format.
+        notes: what was found in the file, assumed and changed, a line each.
+    """
+
+    out: str
+    to: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for JSON."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """Two files of weights, compared on the same images.
+
+    Attributes:
+        verification: the comparisons, each with the largest difference of a probability and of a logit; and notes.
+        tolerance: the largest allowed difference of a probability.
+    """
+
+    verification: Verification
+    tolerance: float = TOLERANCE
+
+    @property
+    def equal(self) -> bool:
+        """Whether every comparison is within the tolerance."""
+        return self.verification.within(self.tolerance)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for JSON; `excess` says what is beyond the tolerance."""
+        comparisons = [
+            {**asdict(each), "excess": each.excess(self.tolerance)} for each in self.verification.comparisons
+        ]
+        notes = list(self.verification.notes)
+        return {"equal": self.equal, "tolerance": self.tolerance, "comparisons": comparisons, "notes": notes}
+
+
+def convert(
+    path: str | Path,
+    *,
+    to: str,
+    out: str | Path,
+    model: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    map: str | Path | None = None,
+    wrapper: str | None = None,
+    prefix: str | None = None,
+    ignore: Sequence[str] = (),
+    preprocess: str | None = None,
+    class_names: Sequence[str] = (),
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    no_top: bool = False,
+) -> ConversionResult:
+    """Write weights in another format. Every tensor is used once, or nothing is written.
+
+    Args:
+        path: a .safetensors, .pth, .h5 or .keras file, or a folder of Hugging Face.
+        to: "resnets", "torchvision", "timm", "huggingface" or "keras".
+        out: the file to write; a folder for "huggingface", and for "timm" without a suffix.
+        model: the network that the file holds, where its tensors fit several.
+        settings: of the network, where it differs from the one of that name, such as `{"stem": "cifar"}`.
+        map: a TOML file that pairs the names of the tensors with ours.
+        wrapper: the keys under which the network lies in the file, with dots between, such as "state_dict_ema".
+        prefix: what stands before the names of the network's tensors, such as "module.".
+        ignore: patterns of names of tensors to leave out, such as "criterion.*".
+        preprocess: what the network expects of images: "imagenet", "caffe" (BGR) or "tf".
+        class_names: names of the classes, in the order of the outputs.
+        num_classes: number of outputs of a new, untrained head.
+        in_channels: number of channels of the image, in place of 3.
+        no_top: leave the last layer out.
+
+    Raises:
+        UserError: the file, the arguments or the format do not fit each other (the message lists the tensors), or `out`
+            cannot be written.
+    """
+    request = Request(
+        model=model,
+        settings=dict(settings or {}),
+        map=None if map is None else str(map),
+        wrapper=wrapper,
+        prefix=prefix,
+        ignore=tuple(ignore),
+        preprocess=preprocess,
+        class_names=tuple(class_names),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        no_top=no_top,
+    )
+    notes = conversion.convert(path, to=to, out=out, request=request)
+    return ConversionResult(str(out), to, tuple(notes))
+
+
+def verify(
+    a: str | Path,
+    b: str | Path,
+    *,
+    images: Sequence[str | Path] = (),
+    imgsz: int | None = None,
+    tolerance: float = TOLERANCE,
+    model: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    map: str | Path | None = None,
+    wrapper: str | None = None,
+    prefix: str | None = None,
+    ignore: Sequence[str] = (),
+) -> VerificationResult:
+    """Compare two files of weights on the same images, preprocessing included, and with the library of each if installed.
+
+    Args:
+        a, b: files of weights of any format, as in `convert`.
+        images: image files and folders; empty for images that are made for it.
+        imgsz: side of the network's input in pixels; all images are then prepared by our preprocessing.
+        tolerance: largest difference of a probability; a logit of equal inputs may differ by a hundredth of it, relative to
+            the largest logit.
+        model, settings, map, wrapper, prefix, ignore: as in `convert`.
+
+    Returns:
+        The result; `.equal` is whether nothing differs by more than the tolerance.
+
+    Raises:
+        UserError: a file cannot be read, the two have different classes or channels, or there are no images.
+    """
+    request = Request(
+        model=model,
+        settings=dict(settings or {}),
+        map=None if map is None else str(map),
+        wrapper=wrapper,
+        prefix=prefix,
+        ignore=tuple(ignore),
+    )
+    found = verification.verify(a, b, images=[str(image) for image in images], request=request, imgsz=imgsz)
+    return VerificationResult(found, tolerance)

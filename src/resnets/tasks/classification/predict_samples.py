@@ -1,0 +1,203 @@
+"""The predictions of one network, or of an ensemble, for the samples of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnets.data.datasets.dataset import Sample
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading.thread_pool import ordered_map
+from resnets.errors import ImageError, JobError, UserError, format_list, suggestion
+from resnets.inference.model_runner import Job
+from resnets.progress import log, progress_bar
+from resnets.tasks.classification import test_time_augmentation
+from resnets.tasks.classification.classifier import Classifier, check_finite
+from resnets.tasks.classification.prediction_set import UNLABELED, Predictions, average, log_softmax
+from resnets.tasks.inputs.batching import Prepared, check_options, chunks
+
+
+def predict_samples(
+    classifiers: Sequence[Classifier],
+    samples: Sequence[Sample],
+    *,
+    batch: int = 32,
+    workers: int | None = None,
+    crops: int = 1,
+    scales: Sequence[int] = (),
+    on_bad: str = "error",
+) -> Predictions:
+    """The predictions of a classifier, or of several as an ensemble, for each sample, each counted once.
+
+    Args:
+        classifiers: with the same classes, in any order; the result has the order of the first one's.
+        samples: images, with or without labels.
+        batch: number of views that go through a network together.
+        workers: number of threads that read images; None for one per processor, 0 for none of their own.
+        crops: 1, or 10 crops of each image.
+        scales: instead of crops, the shorter sides in pixels of whole images; see `test_time_augmentation`.
+        on_bad: "error", or "skip" to leave unreadable images out and log them.
+
+    Returns:
+        Logits and temperature where there is one classifier and one view; else the logarithm of the mean of the
+        probabilities, and a temperature of 1.
+
+    Raises:
+        UserError: the classes differ, a label is unknown, or the views do not fit the network.
+        JobError: images cannot be read; all of them are named.
+    """
+    check_options(batch, workers, on_bad)
+    if not samples:
+        raise UserError("There are no images to evaluate on.")
+    for classifier in classifiers:
+        test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
+    orders = column_orders(classifiers)
+    true = _class_indices(samples, classifiers[0].classes)
+    prepare = partial(_prepare, classifiers, crops, scales)
+    size = max(batch // test_time_augmentation.num_views(crops, scales), 1)
+    views_of_one_size = 1 if scales else crops
+    jobs = [
+        classifier.runner.job(len(samples) * views_of_one_size, size * views_of_one_size, precision="fp32")
+        for classifier in classifiers
+    ]
+    prepared = ordered_map(prepare, samples, workers=workers, ahead=2 * size)
+    readable_indices: list[int] = []
+    errors: dict[int, str] = {}
+    rows = [np.empty((0, len(orders[0])), dtype=np.float32)]
+    index = 0
+    for chunk in chunks(progress_bar(prepared, description="evaluating", total=len(samples), unit="images"), size):
+        for entry in chunk:
+            if entry.error is None:
+                readable_indices.append(index)
+            else:
+                errors[index] = entry.error
+            index += 1
+        readable = [entry for entry in chunk if entry.error is None]
+        if readable:
+            rows.append(_predict_chunk(classifiers, jobs, orders, readable))
+    _report_unreadable(samples, errors, on_bad)
+    plain = len(classifiers) == test_time_augmentation.num_views(crops, scales) == 1
+    return Predictions(
+        paths=tuple(samples[index].path for index in readable_indices),
+        true=true[readable_indices],
+        logits=np.concatenate(rows),
+        classes=classifiers[0].classes,
+        temperature=classifiers[0].temperature if plain else 1.0,
+        skipped=tuple(samples[index].path for index in errors),
+        backend=", ".join(dict.fromkeys(used.backend for job in jobs for used in job.used)),
+        precision=", ".join(dict.fromkeys(used.precision for job in jobs for used in job.used)),
+    )
+
+
+def predict_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor, *, backend: str) -> Predictions:
+    """As `predict_samples`, from the pooled features of each image: float32 (N, features).
+
+    Args:
+        backend: the name of what computed the features; the last layer is computed by torch.
+    """
+    assert len(pooled) == len(samples), (len(pooled), len(samples))
+    head = classifier.model.head
+    with torch.inference_mode():
+        logits = head(pooled.to(head.fc.weight.device)).float().cpu()
+    for sample, row in zip(samples, logits, strict=True):
+        check_finite(row, sample.path)
+    return Predictions(
+        paths=tuple(sample.path for sample in samples),
+        true=_class_indices(samples, classifier.classes),
+        logits=logits.numpy(),
+        classes=classifier.classes,
+        temperature=classifier.temperature,
+        backend=backend,
+        precision="fp32",
+    )
+
+
+def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
+    """For each classifier, the indices of its outputs in the order of the first one's classes.
+
+    Raises:
+        UserError: the classes differ; the message names what differs.
+    """
+    first = classifiers[0]
+    orders = []
+    for classifier in classifiers:
+        missing = [name for name in first.classes if name not in classifier.classes]
+        extra = [name for name in classifier.classes if name not in first.classes]
+        if missing or extra:
+            differences = [f"does not know {format_list(missing, 5)}"] if missing else []
+            differences += [f"knows {format_list(extra, 5)} besides"] if extra else []
+            raise UserError(
+                f"Models that are evaluated together need the same classes: in contrast to '{first.name}', "
+                f"'{classifier.name}' {' and '.join(differences)}."
+            )
+        indices = {name: index for index, name in enumerate(classifier.classes)}
+        orders.append([indices[name] for name in first.classes])
+    return orders
+
+
+def _class_indices(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+    """int64 (N,), -1 for a sample without a label."""
+    indices = {name: index for index, name in enumerate(classes)}
+    unknown = sorted({sample.label for sample in samples if sample.label is not None} - set(indices))
+    if unknown:
+        hint = suggestion(unknown[0], indices)
+        raise UserError(
+            f"There are images of {format_list(unknown)}; the model knows {format_list(list(classes))}.{hint}"
+        )
+    return np.array([UNLABELED if each.label is None else indices[each.label] for each in samples], dtype=np.int64)
+
+
+def _prepare(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], sample: Sample) -> Prepared:
+    """Read the image once for each different preprocessing."""
+    views: dict[Preprocess, list[Tensor]] = {}
+    try:
+        for classifier in classifiers:
+            preprocess = classifier.preprocess
+            if preprocess not in views:
+                views[preprocess] = test_time_augmentation.make_views(preprocess, sample.path, crops, scales)
+            for view in views[preprocess]:
+                classifier.check_size(view)
+    except ImageError as error:
+        return Prepared(sample.path, [], error.reason)
+    return Prepared(sample.path, [views[classifier.preprocess] for classifier in classifiers])
+
+
+def _predict_chunk(
+    classifiers: Sequence[Classifier], jobs: Sequence[Job], orders: Sequence[list[int]], entries: list[Prepared]
+) -> np.ndarray:
+    """float32 (N, K) for N readable images: plain logits, or the log of the mean probabilities."""
+    outputs = []
+    for which, (classifier, order) in enumerate(zip(classifiers, orders, strict=True)):
+        views = [view for entry in entries for view in entry.inputs[which]]
+        logits = classifier.logits(views, jobs[which])
+        num_views = len(views) // len(entries)
+        for position, entry in enumerate(entries):
+            check_finite(logits[position * num_views : (position + 1) * num_views], entry.name)
+        outputs.append(logits.numpy().reshape(len(entries), num_views, -1)[:, :, order])
+    if len(outputs) == 1 and outputs[0].shape[1] == 1:
+        return outputs[0][:, 0]
+    logs = [
+        average(list(log_softmax(output.astype(np.float64) / classifier.temperature).swapaxes(0, 1)))
+        for classifier, output in zip(classifiers, outputs, strict=True)
+    ]
+    return average(logs).astype(np.float32)
+
+
+def _report_unreadable(samples: Sequence[Sample], errors: dict[int, str], on_bad: str) -> None:
+    if not errors:
+        return
+    for index, reason in errors.items():
+        log(f"'{samples[index].path}' {reason}")
+    paths = [samples[index].path for index in errors]
+    if on_bad == "error":
+        raise JobError(
+            f"{len(errors):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Mend or remove them, or leave "
+            "them out with `on_bad=skip`."
+        )
+    if len(errors) == len(samples):
+        raise JobError(f"Not one of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
+    log(f"left out: {len(errors):,} of {len(samples):,} images, which cannot be read")

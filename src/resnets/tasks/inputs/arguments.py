@@ -1,0 +1,44 @@
+"""Checks of the arguments of an evaluation: checkpoints first, images last, and class names to match labels with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnets.data.datasets import open_dataset
+from resnets.errors import UserError
+from resnets.tasks.classification.classifier import Classifier
+from resnets.weights import local_path
+
+
+def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
+    """Raise UserError for images where checkpoints are expected, and for a checkpoint where images are expected."""
+    images = [
+        str(path) for path in checkpoints if not local_path.is_weights(path) and open_dataset.contains_images(path)
+    ]
+    swapped = local_path.is_weights(data)
+    files = [str(path) for path in checkpoints if str(path) not in images] + [data] * swapped
+    shown = " ".join(map(shlex.quote, files)) or "CHECKPOINT"
+    if not images and swapped:
+        raise UserError(f"'{data}' holds weights, not images. Name the images last: resnets evaluate {shown} DATA")
+    if images and swapped:
+        first = shlex.quote(images[0])
+        raise UserError(
+            f"The images come last: resnets evaluate {shown} {first}; received '{images[0]}' before '{data}'."
+        )
+    if images:
+        raise UserError(
+            f"'{images[0]}' is a folder of images, and so is the last word '{data}'. Checkpoints are evaluated on one dataset "
+            f"at a time: resnets evaluate {shown} {shlex.quote(images[0])}"
+        )
+
+
+def check_named(file: Path, classifier: Classifier, data: str) -> None:
+    """Raise UserError for a model without class names: labels are matched by name."""
+    if not classifier.named:
+        raise UserError(
+            f"'{file}' has no names for its {len(classifier.classes)} outputs, so they cannot be matched with the labels of "
+            f"'{data}'. Write the names into a text file, one in each line in the order of the outputs, and name it: "
+            f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
+        )
