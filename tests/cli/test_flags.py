@@ -13,6 +13,7 @@ from resnets.cli.flags import as_flags
         ("`top_k` must be 1 or more; received 0.", "--top-k must be 1 or more; received 0."),
         ("Take `batch=8` or `device=cuda:0`.", "Take --batch 8 or --device cuda:0."),
         ("`data.folds=5` and `data.fold` belong together", "--set data.folds=5 and --set data.fold belong together"),
+        ("Give `settings.stem=cifar`; `settings` is empty.", "Give --set stem=cifar; --set is empty."),
         ("See `resnets data check photos`.", "See `resnets data check photos`."),
         ("No file 'a_b`c'", "No file 'a_b`c'"),
     ],

@@ -201,3 +201,10 @@ def test_weights_in_parts_are_told_from_names_that_look_alike() -> None:
         with pytest.raises(UserError, match=f"a weight in parts, {name},"):
             conversion._refuse_split(Path("a.pth"), [*WHOLE, name])
     conversion._refuse_split(Path("a.pth"), WHOLE)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for to, name in (("resnets", "file/o.safetensors"), ("huggingface", "file/folder")):
+        with pytest.raises(UserError, match=r"Cannot write '.*file"):
+            convert(tmp_path / "missing.pth", to=to, out=tmp_path / name)

@@ -57,7 +57,7 @@ def test_option_a_asks_for_its_side_and_whether_there_are_shortcuts(tmp_path: Pa
     found = inspect(saved(tmp_path / "r.pth", zeros("cifar_resnet20")))
     text = "\n".join(found.lines())
     assert "plain network" in text
-    assert "zero_pad_both_sides" in text
+    assert "give `settings.zero_pad_both_sides=false` or `settings.zero_pad_both_sides=true`" in text
     with pytest.raises(UserError, match="both sides"):
         chosen(found, "cifar_resnet20", {})
     assert chosen(found, "cifar_resnet20", {"zero_pad_both_sides": True}).spec.zero_pad_both_sides
@@ -81,6 +81,17 @@ def test_timms_networks_are_told_apart(name: str, tmp_path: Path) -> None:
     guesses = identify.FORMATS["timm"].guesses(identify.Foreign("x", "safetensors", tensors, {}))
     assert name in [timm.architecture(guess.spec) for guess in guesses if guess.spec.stride_at == "3x3"]
     assert len(guesses) == (2 if name == "resnet50" else 1)
+
+
+def test_names_that_the_file_does_not_have_are_no_reason(tmp_path: Path) -> None:
+    """A network with shortcuts of option A has no downsample layers, so they are not what shows its format."""
+    text = "\n".join(inspect(saved(tmp_path / "r.pth", zeros("cifar_resnet20"))).lines())
+    assert "because:  the names conv1, layer1.0.bn1 are torchvision's" in text
+    assert "downsample" not in text
+
+
+def test_a_published_network_without_downsample_layers(shared) -> None:
+    assert "downsample" not in "\n".join(inspect(shared("data/weights/resnet20-12fca82f.th")).lines())
 
 
 def test_a_network_that_the_zoo_does_not_list(tmp_path: Path) -> None:

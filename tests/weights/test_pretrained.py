@@ -214,7 +214,9 @@ def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.Ca
         "from weights.invalid, license bsd-3-clause\n"
     )
     assert pretrained.chosen("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
-    assert "with stride_at=3x3, stem_preact=True" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "with stride_at=3x3, stem_preact=True" in shown
+    assert ", size unknown, " in shown
     assert pretrained.chosen("runs/first", None) == "runs/first"
     assert pretrained.chosen("DEFAULT", None) == "resnet10.tv_in1k_v9", (
         "the network that is trained where none is named"
@@ -282,6 +284,10 @@ def test_why_the_best_weights_cannot_be_had(only: Published, monkeypatch: pytest
     monkeypatch.setattr(download, "PROBE_SECONDS", 0.2)
     switched = "is set and the published ones are not on this machine"
     assert pretrained.obtained("tiny") == (None, "nobody published ImageNet weights for tiny")
+    assert pretrained.obtained("cifar_resnet20")[1] == (
+        "nobody published ImageNet weights for cifar_resnet20; "
+        "`weights=cifar_resnet20.cifar10` takes those that come with resnets"
+    )
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
         monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert pretrained.obtained("resnet18") == (None, f"RESNETS_OFFLINE {switched}")

@@ -20,14 +20,17 @@ _ARGUMENT = re.compile(r"`([a-z]\w*(?:\.[a-z]\w*)*)(?:=([^`]*))?`")
 def as_flags(message: str) -> str:
     """The message with each argument in backquotes written as it is typed in a shell.
 
-    `top_k` becomes --top-k, `batch=8` becomes --batch 8, and the key of a recipe `data.folds=5` becomes
-    --set data.folds=5.
+    `top_k` becomes --top-k, `batch=8` becomes --batch 8, the key of a recipe `data.folds=5` becomes --set data.folds=5, and
+    a setting of a network, `settings.stem=cifar`, becomes --set stem=cifar.
     """
     return _ARGUMENT.sub(lambda found: _flag(found[1], found[2]), message)
 
 
 def _flag(name: str, value: str | None) -> str:
+    if name == "settings":
+        return "--set"
     if "." in name:
+        name = name.removeprefix("settings.")
         return f"--set {name}" if value is None else f"--set {name}={value}"
     flag = "--" + name.replace("_", "-")
     return flag if value is None else f"{flag} {value}"

@@ -169,8 +169,7 @@ def load(path: str | Path, request: Request | None = None) -> Source:
     request, path = request or Request(), local_path.packaged(path)
     if identify.is_ours(path):
         told = ("model", "settings", "map", "wrapper", "prefix", "ignore")
-        # `settings` is typed as --set KEY=VALUE, so that it is named without being an argument.
-        if needless := [name if name == "settings" else f"`{name}`" for name in told if getattr(request, name)]:
+        if needless := [f"`{name}`" for name in told if getattr(request, name)]:
             raise UserError(
                 f"'{path}' is a checkpoint of resnets, which says itself what it is; leave out {', '.join(needless)}."
             )

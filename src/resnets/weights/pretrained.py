@@ -18,7 +18,7 @@ from resnets.weights import adapt, conversion, provenance
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import huggingface, keras, registry
-from resnets.weights.hub import catalog, download, imagenet_classes, other_names
+from resnets.weights.hub import bundled, catalog, download, imagenet_classes, other_names
 from resnets.weights.hub.catalog import Published
 from resnets.weights.readers import read_any as foreigners
 from resnets.weights.readers.read_any import Foreign
@@ -47,7 +47,8 @@ def obtained(model: str) -> tuple[str | None, str]:
     try:
         entry = catalog.best(model)
     except UserError:
-        return None, f"nobody published ImageNet weights for {model}"
+        others = "".join(f"; `weights={name}` takes those that come with resnets" for name in bundled.of_model(model))
+        return None, f"nobody published ImageNet weights for {model}{others}"
     here = (
         download.place(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file()
         or download.place(entry).is_file()
@@ -65,7 +66,7 @@ def obtained(model: str) -> tuple[str | None, str]:
 def _told(entry: Published, model: str) -> str:
     facts = [
         f"top-1 {entry.top1} % ({entry.protocol})" if entry.top1 is not None else "",
-        f"{entry.megabytes:.0f} MiB" if entry.megabytes else "",
+        f"{entry.megabytes:.0f} MiB" if entry.megabytes else "size unknown",
         f"from {entry.host}",
         f"license {entry.license}" if entry.license else "",
         "with " + ", ".join(f"{key}={value}" for key, value in entry.overrides.items()) if entry.overrides else "",

@@ -215,3 +215,8 @@ def test_an_accuracy_of_another_size_cannot_be_compared() -> None:
     entry = catalog.find("resnet50.tv_in1k_v2")
     assert not dataclasses.replace(entry, measured="288/288").comparable
     assert dataclasses.replace(entry, measured="288/288").protocol == "torchvision, 1-crop 288 of 288"
+
+
+def test_weights_of_the_package_are_named_where_none_are_published() -> None:
+    with pytest.raises(UserError, match=r"for 'cifar_resnet20'\. Others are: cifar_resnet20\.cifar10\."):
+        catalog.best("cifar_resnet20")

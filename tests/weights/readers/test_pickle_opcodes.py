@@ -81,6 +81,28 @@ def test_a_pickle_of_another_program_is_told_from_a_damaged_file(tmp_path: Path)
         read(tmp_path / "a.pth")
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_function_that_loads_a_pickle_within_a_pickle_is_named_and_not_called(zipped: bool, tmp_path: Path) -> None:
+    """torch.storage._load_from_bytes calls torch.load(weights_only=False) on its argument."""
+    inner = io.BytesIO()
+    torch.save(Calling(tmp_path / "called"), inner)
+
+    class Nested:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch.storage._load_from_bytes, (inner.getvalue(),)
+
+    path = saved({"model": {"a": torch.ones(2)}, "x": Nested()}, tmp_path / "a.pth", 2, zipped)
+    found = read(path)
+    assert found.tensors["a"].tolist() == [1, 1]
+    assert found.attributes["inert"] == ["torch.storage._load_from_bytes"]
+    with pytest.raises(UserError, match=r"tries to call 'torch\.storage\._load_from_bytes'"):
+        read(saved({"x": Nested()}, tmp_path / "b.pth", 2, zipped))
+    (tmp_path / "c.pth").write_bytes(pickle.dumps({"fc.weight": torch.ones(2)}, 2))
+    with pytest.raises(UserError, match=r"can be read by 'torch\.storage\._load_from_bytes' only, which runs any code"):
+        read(tmp_path / "c.pth")
+    assert not (tmp_path / "called").exists()
+
+
 @pytest.mark.parametrize("protocol", [4, 5])
 def test_what_is_rewritten_means_the_same(protocol: int) -> None:
     text = "a text that is used twice"
@@ -180,6 +202,16 @@ class Settings(dict[str, Any]):
         return (), {"weight": 1}
 
 
+class Items(list[Any]):
+    """A list that wants arguments by name."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Items:
+        return super().__new__(cls)
+
+    def __getnewargs_ex__(self) -> tuple[Any, Any]:
+        return (), {"weight": 1}
+
+
 class Wanting:
     def __new__(cls, **_: Any) -> Wanting:
         return super().__new__(cls)
@@ -190,7 +222,12 @@ class Wanting:
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_an_object_that_wants_arguments_by_name_does_no_harm(protocol: int, tmp_path: Path) -> None:
-    beside = {"object": Wanting()} | ({"dict": Settings(a=1)} if protocol > 3 else {})
+    beside = {
+        "object": Wanting(),
+        "dict": Settings(a=1),
+        "again": Settings(b=Settings(c=Wanting())),
+        "list": Items([1]),
+    }
     found = read(saved({"model": {"a": torch.ones(2)}, **beside}, tmp_path / "a.pth", protocol, True))
     assert found.tensors["a"].tolist() == [1, 1]
 

@@ -251,7 +251,7 @@ def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
             "Network": f"{entry.model}{settings if wide else ''}",
             "Top-1": _number(entry.top1),
             "Top-5": _number(entry.top5),
-            "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "",
+            "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "?",
             "Protocol": entry.protocol,
             "License": entry.license
             if wide

@@ -65,8 +65,8 @@ def draw(net: nn.Module, out: str | Path, imgsz: int | tuple[int, int], *, title
     The drawing is made from the traced network. Blocks that follow their like are drawn once, with their number.
 
     Raises:
-        UserError: `out` ends in neither .svg nor .png.
-        JobError: it cannot be written.
+        UserError: `out` ends in neither .svg nor .png, or cannot be written.
+        JobError: writing failed.
         ValueError: the network takes only larger images.
     """
     check_place(out)
@@ -82,7 +82,7 @@ def draw(net: nn.Module, out: str | Path, imgsz: int | tuple[int, int], *, title
 
 
 def check_place(out: str | Path) -> None:
-    """Refuse a file that `draw` could not write, before the work; UserError or JobError as there."""
+    """Raise UserError for a file that `draw` could not write, before the work."""
     if Path(out).suffix.lower() not in SUFFIXES:
         raise UserError(f"Cannot draw to '{out}': the name must end in {' or '.join(SUFFIXES)}.")
     atomic_write.check_file_writable(out)

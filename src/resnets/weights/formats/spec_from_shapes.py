@@ -106,7 +106,7 @@ def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
     if len({spec.zero_pad_both_sides for spec in specs}) > 1:
         found.append(
             "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
-            "(akamaster/pytorch_resnet_cifar10); say the setting zero_pad_both_sides=false or zero_pad_both_sides=true"
+            "(akamaster/pytorch_resnet_cifar10); give `settings.zero_pad_both_sides=false` or `settings.zero_pad_both_sides=true`"
         )
     names = ", ".join(f"`model='{spec.name}'`" for spec in specs)
     return tuple(found) or (f"the file fits several networks; say one of {names}",)

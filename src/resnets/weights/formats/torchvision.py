@@ -87,7 +87,8 @@ def guesses(foreign: Foreign) -> list[Guess]:
     ):
         return []
     specs = spec_from_shapes.candidates(seen)
-    reasons = ("the names conv1, layer1.0.bn1, downsample.0 are torchvision's", *described(seen))
+    shortcuts = "" if seen["shortcut"] == "none" else ", downsample.0"
+    reasons = (f"the names conv1, layer1.0.bn1{shortcuts} are torchvision's", *described(seen))
     doubts = spec_from_shapes.doubts(specs)
     return [Guess(spec, "torchvision", reasons, doubts, Preprocess.imagenet(), ASSUMED) for spec in specs]
 

@@ -49,6 +49,11 @@ def place(name: str) -> Path | None:
     return _FOLDER / f"{name}{SUFFIX}" if name in names() else None
 
 
+def of_model(model: str) -> list[str]:
+    """The names of the weights in the package for a network of the zoo."""
+    return [name for name, entry in entries().items() if entry.model == model]
+
+
 @cache
 def entries() -> dict[str, Shipped]:
     """All of them by name, from the headers of the files: neither torch nor a tensor is loaded for it."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from resnets.errors import UserError, suggestion
+from resnets.weights.hub import bundled
 
 if TYPE_CHECKING:
     from resnets.data.image.preprocess import Preprocess
@@ -184,7 +185,7 @@ def best(model: str) -> Published:
         if entry.model == model and entry.num_classes and RESTRICTED not in entry.license
     ]
     if not found:
-        others = [entry.name for entry in entries().values() if entry.model == model]
+        others = [*bundled.of_model(model), *(entry.name for entry in entries().values() if entry.model == model)]
         near = f" Others are: {', '.join(others)}." if others else " `resnets weights list` shows what there is."
         raise UserError(f"There are no published ImageNet weights for '{model}'.{near}")
     return max(found, key=lambda entry: (not entry.overrides, entry.comparable, entry.top1 or 0.0))

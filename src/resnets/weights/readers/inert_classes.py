@@ -55,19 +55,26 @@ class InertGetter:
 
 
 class InertPartial:
-    """For `functools.partial`, by which protocols 2 and 3 make an object that has `__getnewargs_ex__`.
+    """Replaces `functools.partial`, with which protocols 2 and 3 make an object that has `__getnewargs_ex__`.
 
-    torch calls only what it was given by name, so all of them are one object, `PARTIAL`.
+    Such a pickle makes the partial of `cls.__new__`, sets its state `(cls.__new__, (cls,), keywords, None)`, and calls it at
+    once. torch calls only what it was given by name, so all partials are one object, `PARTIAL`, which remembers the inert class
+    of the last state.
     """
+
+    result: type = Inert
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return PARTIAL
 
-    def __call__(self, *_: Any, **__: Any) -> Inert:
-        return Inert()
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        result, self.result = self.result, Inert
+        return result()
 
     def __setstate__(self, state: Any) -> None:
-        """Left out."""
+        arguments = state[1] if isinstance(state, tuple) and len(state) > 1 else ()
+        first = arguments[0] if isinstance(arguments, tuple) and arguments else None
+        self.result = next((inert for inert in (InertList, InertDict) if first is inert), Inert)
 
 
 PARTIAL: InertPartial = object.__new__(InertPartial)

@@ -197,6 +197,8 @@ class _Rewriting:
             if isinstance(taken[0], Name) and taken[0] not in _STAND_INS:
                 found[taken[0]] = InertList if word.startswith("APPEND") else InertDict
             stack.append(taken[0])
+        elif word == "BUILD" and taken[0] == "functools.partial" and (kind := _class_of_partial(taken[1])):
+            stack.append(kind)
         elif word in ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"):
             if taken[0] == "torch._tensor._rebuild_from_type_v2" and isinstance(kind := taken[1][1], Name):
                 found[kind] = InertTensor
@@ -211,6 +213,12 @@ class _Rewriting:
             if word == "MARK":
                 self.marks.append(len(stack))
             stack += [each if each is pickletools.markobject else None for each in code.stack_after]
+
+
+def _class_of_partial(state: Any) -> Name | None:
+    """The class that `functools.partial(cls.__new__, cls, ...)` makes, by the state of the partial; None for another partial."""
+    arguments = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+    return arguments[0] if isinstance(arguments, tuple) and arguments and isinstance(arguments[0], Name) else None
 
 
 def _made_anew(value: Any) -> bytes:

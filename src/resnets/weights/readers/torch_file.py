@@ -29,10 +29,12 @@ _BLOCKED = ("os", "posix", "nt", "sys")  # modules from which torch takes no nam
 # Names that do nothing but make tensors and plain containers; whole names, since torch and builtins have dangerous ones too.
 _PLAIN = re.compile(
     r"collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)|torch\._utils\._rebuild_\w+|"
-    r"torch\._tensor\._rebuild_from_type_v2|torch\.storage\.(_load_from_bytes|\w+Storage)|torch\.serialization\._get_layout|"
+    r"torch\._tensor\._rebuild_from_type_v2|torch\.storage\.\w+Storage|torch\.serialization\._get_layout|"
     r"torch\.(cuda\.)?(sparse\.)?\w*(Tensor|Storage)|torch\.(Size|device)|torch\.nn\.parameter\.(Parameter|Buffer)"
 )
 _KINDS = {f"torch.{name}" for name, each in vars(torch).items() if isinstance(each, torch.dtype | torch.qscheme)}
+# By this name, pickles of tensors that torch.save did not write call torch.load(weights_only=False) on the bytes within.
+_NESTED = "torch.storage._load_from_bytes"
 _STDIN = "/dev/fd/0"
 OLD_START = f"L{torch.serialization.MAGIC_NUMBER}L\n".encode()  # of a file in protocol 0 or 1
 OLD = (
@@ -72,10 +74,13 @@ def read(file: BinaryIO, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _plain_pickle(kinds: Iterable[str]) -> str:
-    if called := shown(kinds):
-        return refusal(called[0])
+    """The message for a pickle that `torch.save` did not write."""
+    called = shown(kinds)
+    if others := [name for name in called if name != _NESTED]:
+        return refusal(others[0])
+    nested = f" Its tensors can be read by '{_NESTED}' only, which runs any code within them." if called else ""
     return (
-        "is a pickle that torch.save did not write. If you trust its source, load it with its own program and "
+        f"is a pickle that torch.save did not write.{nested} If you trust its origin, load it with its own program and "
         "save its state_dict with torch.save."
     )
 
