@@ -33,8 +33,9 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.conversion import convert, load
+from resnets.weights.conversion import convert
 from resnets.weights.formats import fold_temperature, huggingface, keras, timm, torchvision
+from resnets.weights.load_weights import load
 
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NAMES = ("daisy", "rose, red", "tulip", "„Löwenzahn“", "e")
@@ -156,7 +157,7 @@ def test_timm(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None
     assert net.pretrained_cfg["label_names"] == list(NAMES)
     again = load(out)  # and comes back with all that it had but the temperature, which is in the weights now
     back = again.checkpoint
-    assert (back.classes, back.temperature, again.carried) == (NAMES, 1.0, True)
+    assert (back.classes, back.temperature, again.has_preprocess) == (NAMES, 1.0, True)
     assert dataclasses.replace(back.preprocess, fast_jpeg=True) == checkpoint.preprocess
     agree(ours(back, files), checkpoint, files)
 

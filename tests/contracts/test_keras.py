@@ -27,8 +27,8 @@ from resnets.models.spec import ResNetSpec, build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion, identify, pretrained
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.conversion import Request
 from resnets.weights.formats import keras
+from resnets.weights.load_weights import Request
 
 FAMILIES = [
     *("resnet18", "resnet50", "resnet50_v1", "resnet50_v2", "resnet34_a", "resnet34_c", "resnet50c", "resnet50d"),
@@ -194,7 +194,7 @@ def test_what_a_file_of_keras_is(tmp_path: Path) -> None:
     model = keras_library.applications.ResNet50V2(weights=None, classes=7, input_shape=(64, 64, 3))
     model.save_weights(tmp_path / "a.weights.h5")
     found = identify.inspect(tmp_path / "a.weights.h5")
-    assert [(guess.spec.name, guess.spec.num_classes, guess.format) for guess in found.guesses] == [
+    assert [(candidate.spec.name, candidate.spec.num_classes, candidate.format) for candidate in found.candidates] == [
         ("keras_resnet50v2", 7, "keras")
     ]
     body = keras_library.applications.ResNet101(weights=None, include_top=False)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.conversion import Request, load
+from resnets.weights.load_weights import Request, load
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
 IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))

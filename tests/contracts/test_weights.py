@@ -24,9 +24,9 @@ from transformers import ResNetConfig, ResNetForImageClassification, ResNetModel
 
 from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import conversion
-from resnets.weights.conversion import Request
+from resnets.weights import load_weights
 from resnets.weights.formats import huggingface, timm, torchvision
+from resnets.weights.load_weights import Request
 
 SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnet50c", "resnet50d", "seresnet18",
            "seresnet50", "resnetv2_50", "resnetv2_50d")  # fmt: skip
@@ -89,7 +89,7 @@ def same_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 def test_torchvision_there_and_back(name: str, tmp_path: Path) -> None:
     theirs = blank(lambda: torchvision_library.models.get_model(name, weights=None))
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    source = conversion.load(tmp_path / "theirs.pth", Request(model=name))
+    source = load_weights.load(tmp_path / "theirs.pth", Request(model=name))
     (tmp_path / "theirs.pth").unlink()
     assert source.format == "torchvision"
     assert torchvision.write(tmp_path / "back.pth", source.checkpoint) == name
@@ -112,7 +112,7 @@ def test_timm_there_and_back(name: str, tmp_path: Path) -> None:
     theirs = blank(lambda: timm_library.create_model(name))
     safetensors.torch.save_file(theirs.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
     model = name if name in torchvision.NAMES else None  # for V1 or V1.5 cannot be seen
-    source = conversion.load(tmp_path / "model.safetensors", Request(model=model))
+    source = load_weights.load(tmp_path / "model.safetensors", Request(model=model))
     (tmp_path / "model.safetensors").unlink()
     assert source.format == "timm"
     assert timm.write(tmp_path / "back.safetensors", source.checkpoint) == name
@@ -153,7 +153,7 @@ def test_transformers_there_and_back(name: str, config: dict[str, object], tmp_p
     theirs = blank(lambda: ResNetForImageClassification(ResNetConfig(**config, num_labels=9)))
     state = {key: value.clone() for key, value in theirs.state_dict().items()}
     theirs.save_pretrained(tmp_path / "theirs")
-    source = conversion.load(tmp_path / "theirs")
+    source = load_weights.load(tmp_path / "theirs")
     assert (source.format, source.checkpoint.spec.name) == ("huggingface", name)
     assert source.checkpoint.classes == ()  # LABEL_0 ... are what transformers writes for want of names
     huggingface.write(tmp_path / "back", source.checkpoint)
@@ -167,7 +167,7 @@ def test_transformers_body_without_a_head(tmp_path: Path) -> None:
     config = ResNetConfig(**TRANSFORMERS[0][1])
     theirs = blank(lambda: ResNetModel(config))
     theirs.save_pretrained(tmp_path / "theirs")
-    source = conversion.load(tmp_path / "theirs", Request(no_top=True))
+    source = load_weights.load(tmp_path / "theirs", Request(no_top=True))
     ours = checkpoints.network(source.checkpoint).double()
     image = torch.randn(1, 3, 65, 97).double()
     with torch.inference_mode():
@@ -184,7 +184,7 @@ def test_the_same_weights_differ_between_v1_and_v15(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 65, 97)
     logits = {}
     for name in ("resnet50", "resnet50_v1"):
-        checkpoint = conversion.load(tmp_path / "r50.pth", Request(model=name)).checkpoint
+        checkpoint = load_weights.load(tmp_path / "r50.pth", Request(model=name)).checkpoint
         with torch.inference_mode():
             logits[name] = checkpoints.network(checkpoint)(image)
     assert (logits["resnet50"] - logits["resnet50_v1"]).abs().max() > 0.05 * logits["resnet50"].abs().max()

@@ -46,7 +46,7 @@ def test_create_without_the_top(name):
 
 
 def test_arguments_that_do_not_go_together():
-    with pytest.raises(UserError, match="pooling='avg' goes with include_top=False"):
+    with pytest.raises(UserError, match="pooling='avg' needs include_top=False"):
         resnets.create_model("tiny", pooling="avg")
     with pytest.raises(UserError, match="no classes; received num_classes=5"):
         resnets.create_model("tiny", include_top=False, num_classes=5)

@@ -129,7 +129,7 @@ def test_a_checkpoint_without_names_has_none(tmp_path: Path) -> None:
     save(tmp_path / "c.safetensors", made(classes=()))
     found = read(tmp_path / "c.safetensors")
     assert found.classes == ()
-    assert found.shown == ("output 0", "output 1", "output 2")
+    assert found.display_names == ("output 0", "output 1", "output 2")
 
 
 def test_numbers_that_an_earlier_release_kept_as_names_are_none(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_safetensors_file_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "theirs.safetensors"
     for metadata in (None, {"format": "pt"}):
         safetensors.torch.save_file({"fc.weight": torch.zeros(2, 2)}, path, metadata=metadata)
-        refused(path, "is a safetensors file of another program")
+        refused(path, "is a safetensors file of another library")
 
 
 def with_header(path: Path, change: Any) -> None:
@@ -374,7 +374,7 @@ def test_a_new_head_is_an_act_of_its_own() -> None:
 
 
 def test_a_body_that_does_not_fit_is_not_loaded() -> None:
-    with pytest.raises(UserError, match=r"The body of the checkpoint does not fit the network.* missing"):
+    with pytest.raises(UserError, match=r"The backbone of the checkpoint does not fit the network.* missing"):
         adapt(zoo.create_model("cifar_resnet20", num_classes=7), made())
     with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):
         adapt(zoo.create_model("tiny", num_classes=7, in_channels=1), made())

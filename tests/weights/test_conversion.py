@@ -13,8 +13,9 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.files import sha256
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import conversion
-from resnets.weights.conversion import Request, convert, distinct, load
+from resnets.weights import load_weights
+from resnets.weights.conversion import convert
+from resnets.weights.load_weights import Request, distinct, load
 from resnets.weights.verification import verify
 
 
@@ -198,9 +199,9 @@ WHOLE = ["attn.rel_pos_v", "fc.key_v", "token_mask", "gamma_g", "layer1.original
 
 def test_weights_in_parts_are_told_from_names_that_look_alike() -> None:
     for name in SPLITS:
-        with pytest.raises(UserError, match=f"a weight in parts, {name},"):
-            conversion._refuse_split(Path("a.pth"), [*WHOLE, name])
-    conversion._refuse_split(Path("a.pth"), WHOLE)
+        with pytest.raises(UserError, match=f"a weight as several tensors, {name},"):
+            load_weights._check_split_weights(Path("a.pth"), [*WHOLE, name])
+    load_weights._check_split_weights(Path("a.pth"), WHOLE)
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:

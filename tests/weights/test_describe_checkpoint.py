@@ -39,7 +39,7 @@ def test_a_run_is_told_with_data_epochs_weights_and_headline(tmp_path: Path) -> 
         told = describe_checkpoint.lines(path)
         assert "names:    'cat', 'dog'" in told
         assert "data:     photos: 3 train, 1 val images" in told
-        assert "weights:  begun from net.pth" in told
+        assert "weights:  trained from net.pth" in told
         assert "recipe:   finetune, 2 of 5 epochs done" in told
         assert "figures:  top-1 50.00% (95 % interval 25.0% to 75.0%), 1 val images, one view" in told
 

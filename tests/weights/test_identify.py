@@ -14,7 +14,7 @@ from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import conversion, identify
+from resnets.weights import identify, load_weights
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import timm, torchvision
 from resnets.weights.formats.keymap import wanted
@@ -35,7 +35,10 @@ def saved(path: Path, tensors) -> Path:
 
 def test_a_plain_file_of_torchvision(tmp_path: Path) -> None:
     found = inspect(saved(tmp_path / "r18.pth", zeros("resnet18", num_classes=7)))
-    assert (found.only().spec, found.only().format) == (zoo.get_spec("resnet18", num_classes=7), "torchvision")
+    assert (found.single_candidate().spec, found.single_candidate().format) == (
+        zoo.get_spec("resnet18", num_classes=7),
+        "torchvision",
+    )
     text = "\n".join(found.lines())
     for words in ("resnet18", "depth:    18", "classes:  7", "channels: 3", "2+2+2+2 blocks", "7x7 stem"):
         assert words in text
@@ -44,11 +47,11 @@ def test_a_plain_file_of_torchvision(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnet152"])
 def test_v1_and_v15_look_alike_and_a_name_is_asked_for(name: str, tmp_path: Path) -> None:
     found = inspect(saved(tmp_path / "r.pth", zeros(name, num_classes=2)))
-    assert [guess.spec.name for guess in found.guesses] == [name, f"{name}_v1"]
+    assert [candidate.spec.name for candidate in found.candidates] == [name, f"{name}_v1"]
     with pytest.raises(
         UserError, match=rf"3x3 convolution \(`model='{name}'`: V1.5.*first 1x1 \(`model='{name}_v1'`: V1,"
     ):
-        found.only()
+        found.single_candidate()
     assert "doubt:" in "\n".join(found.lines())
     assert chosen(found, f"{name}_v1", {}).spec == zoo.get_spec(f"{name}_v1", num_classes=2)
 
@@ -69,7 +72,7 @@ def test_a_prefix_is_taken_off_and_named(prefix: str, tmp_path: Path) -> None:
     tensors = {prefix + name: tensor for name, tensor in zeros("resnet18").items()}
     found = inspect(saved(tmp_path / "r.pth", {"state_dict": tensors, "epoch": 3}))
     assert found.prefix == prefix
-    assert found.only().spec == zoo.get_spec("resnet18")
+    assert found.single_candidate().spec == zoo.get_spec("resnet18")
     assert f"'{prefix}' before every name" in "\n".join(found.lines())
     assert "state_dict" in "\n".join(found.lines())
 
@@ -78,9 +81,9 @@ def test_a_prefix_is_taken_off_and_named(prefix: str, tmp_path: Path) -> None:
 def test_timms_networks_are_told_apart(name: str, tmp_path: Path) -> None:
     spec = timm.spec_of(name)
     tensors = timm.keymap(spec).theirs({k: torch.zeros(v.shape, dtype=v.dtype) for k, v in wanted(spec).items()})
-    guesses = identify.FORMATS["timm"].guesses(identify.Foreign("x", "safetensors", tensors, {}))
-    assert name in [timm.architecture(guess.spec) for guess in guesses if guess.spec.stride_at == "3x3"]
-    assert len(guesses) == (2 if name == "resnet50" else 1)
+    candidates = identify.FORMATS["timm"].candidates(identify.WeightsFile("x", "safetensors", tensors, {}))
+    assert name in [timm.architecture(candidate.spec) for candidate in candidates if candidate.spec.stride_at == "3x3"]
+    assert len(candidates) == (2 if name == "resnet50" else 1)
 
 
 def test_names_that_the_file_does_not_have_are_no_reason(tmp_path: Path) -> None:
@@ -96,8 +99,8 @@ def test_a_published_network_without_downsample_layers(shared) -> None:
 
 def test_a_network_that_the_zoo_does_not_list(tmp_path: Path) -> None:
     found = inspect(saved(tmp_path / "r.pth", zeros("resnet50", num_blocks=(2, 2, 2, 2), in_channels=4)))
-    assert [guess.spec.name for guess in found.guesses] == ["resnet26", "resnet26_v1"]
-    assert found.guesses[0].spec.in_channels == 4
+    assert [candidate.spec.name for candidate in found.candidates] == ["resnet26", "resnet26_v1"]
+    assert found.candidates[0].spec.in_channels == 4
 
 
 def test_a_file_of_ours_says_itself_what_it_is(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_a_file_of_ours_says_itself_what_it_is(tmp_path: Path) -> None:
     made = Checkpoint(spec, identify.checkpoints.Preprocess(), ("a", "b"), build(spec).state_dict())
     checkpoints.save(tmp_path / "c.safetensors", made)
     found = inspect(tmp_path / "c.safetensors")
-    assert (found.container, found.only().spec) == ("resnets", spec)
+    assert (found.container, found.single_candidate().spec) == ("resnets", spec)
     assert found.lines()[0] == "format:   resnets (resnets)"
     with pytest.raises(UserError, match="leave out `prefix`, `ignore`"):
         inspect(tmp_path / "c.safetensors", prefix="module.", ignore=["a*"])
@@ -115,7 +118,7 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
     found = inspect(saved(tmp_path / "r.pth", {"blob.weight": torch.zeros(3)}))
     assert "blob.weight" in "\n".join(found.lines())
     with pytest.raises(UserError, match=r"blob\.weight.*`map="):
-        found.only()
+        found.single_candidate()
     with pytest.raises(UserError, match="`map="):
         chosen(found, "resnet18", {})
     tensors = zeros("resnet18")
@@ -130,18 +133,20 @@ def test_a_file_that_the_catalog_knows_by_its_hash_needs_no_name(tmp_path: Path,
     size, digest = round(path.stat().st_size / 2**20, 3), f"sha256:{sha256(path)}"
     known = dataclasses.replace(entries["resnet50.tv_in1k_v1"], digest=digest[: len("sha256:") + 8], megabytes=size)
     monkeypatch.setattr(identify.catalog, "entries", lambda: {known.name: known})
-    guess = inspect(path).only()
-    assert guess.spec == zoo.get_spec("resnet50")
-    assert "the first 8 digits of its sha256" in guess.reasons[0]
-    assert "are those of resnet50.tv_in1k_v1" in guess.reasons[0]
-    assert identify.catalog.of_digest(sha256(path), path.stat().st_size + 2000) is None
+    candidate = inspect(path).single_candidate()
+    assert candidate.spec == zoo.get_spec("resnet50")
+    assert "the first 8 digits of its sha256" in candidate.reasons[0]
+    assert "are those of resnet50.tv_in1k_v1" in candidate.reasons[0]
+    assert identify.catalog.find_by_digest(sha256(path), path.stat().st_size + 2000) is None
     assert (
-        conversion._provenance(path, "torchvision", guess.spec).keys().isdisjoint({"license", "published", "address"})
+        load_weights._provenance(path, "torchvision", candidate.spec)
+        .keys()
+        .isdisjoint({"license", "published", "address"})
     )
     whole = dataclasses.replace(known, digest=digest)
     monkeypatch.setattr(identify.catalog, "entries", lambda: {known.name: whole})
-    assert inspect(path).only().reasons[0] == "its sha256 is that of resnet50.tv_in1k_v1"
-    assert conversion._provenance(path, "torchvision", guess.spec)["license"] == "bsd-3-clause"
+    assert inspect(path).single_candidate().reasons[0] == "its sha256 is that of resnet50.tv_in1k_v1"
+    assert load_weights._provenance(path, "torchvision", candidate.spec)["license"] == "bsd-3-clause"
 
 
 def test_a_safetensors_file_whose_first_byte_is_that_of_a_pickle(tmp_path: Path) -> None:
@@ -152,4 +157,4 @@ def test_a_safetensors_file_whose_first_byte_is_that_of_a_pickle(tmp_path: Path)
         if path.read_bytes()[:1] == b"\x80":
             break
     assert path.read_bytes()[:1] == b"\x80"
-    assert inspect(path).only().spec == zoo.get_spec("resnet18")
+    assert inspect(path).single_candidate().spec == zoo.get_spec("resnet18")

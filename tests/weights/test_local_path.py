@@ -23,7 +23,7 @@ def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name / "weights").mkdir(parents=True)
         (tmp_path / name / "weights" / "best.safetensors").touch()
-    with pytest.raises(UserError, match="holds several runs; name one of them: first, second"):
+    with pytest.raises(UserError, match="has several runs; name one of them: first, second"):
         local_path.locate(tmp_path)
 
 

@@ -23,9 +23,9 @@ from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import pretrained
 from resnets.weights.hub import catalog, download, imagenet_classes
-from resnets.weights.hub.catalog import Published
+from resnets.weights.hub.catalog import PublishedWeights
 
-Publish = Callable[..., Published]
+Publish = Callable[..., PublishedWeights]
 
 
 def blank(**changes: Any) -> torch.nn.Module:
@@ -49,7 +49,9 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: torch.nn.Mo
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "mirror").as_uri())
 
-    def put(name: str = "resnet10.tv_in1k_v9", state: Any = None, suffix: str = ".pth", **changes: Any) -> Published:
+    def put(
+        name: str = "resnet10.tv_in1k_v9", state: Any = None, suffix: str = ".pth", **changes: Any
+    ) -> PublishedWeights:
         file = tmp_path / "mirror" / "weights.invalid" / name / f"net{suffix}"
         file.parent.mkdir(parents=True)
         state = theirs.state_dict() if state is None else state
@@ -92,7 +94,7 @@ def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, thei
     assert found.metrics["top1"] == 0.99
     assert found.metrics["protocol"] == "ImageNet validation, torchvision, 1-crop 224 of 256"
     assert found.provenance["published"] == entry.name
-    assert found.provenance["parent_sha256"] == download.sha256(download.place(entry))
+    assert found.provenance["parent_sha256"] == download.sha256(download.path_of(entry))
     assert found.provenance["license"] == "bsd-3-clause"
 
 
@@ -115,7 +117,7 @@ def test_offline_and_not_here(publish: Publish, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
     with pytest.raises(UserError, match="RESNETS_OFFLINE is set") as error:
         resnets.load(entry.name)
-    assert str(download.place(entry)) in str(error.value)
+    assert str(download.path_of(entry)) in str(error.value)
 
 
 def test_a_file_that_is_no_such_network_is_refused(publish: Publish, theirs: torch.nn.Module) -> None:
@@ -207,18 +209,18 @@ def test_create_without_weights_is_the_zoos() -> None:
 
 def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.CaptureFixture[str]) -> None:
     entry = publish(overrides={}, megabytes=44.7)
-    assert pretrained.chosen("imagenet", "resnet18") == entry.name
+    assert pretrained.resolve_name("imagenet", "resnet18") == entry.name
     said = capsys.readouterr().err
     assert said == (
         "ImageNet weights for resnet18: resnet10.tv_in1k_v9, top-1 99.0 % (torchvision, 1-crop 224 of 256), 45 MiB, "
         "from weights.invalid, license bsd-3-clause\n"
     )
-    assert pretrained.chosen("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
+    assert pretrained.resolve_name("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
     shown = capsys.readouterr().err
     assert "with stride_at=3x3, stem_preact=True" in shown
     assert ", size unknown, " in shown
-    assert pretrained.chosen("runs/first", None) == "runs/first"
-    assert pretrained.chosen("DEFAULT", None) == "resnet10.tv_in1k_v9", (
+    assert pretrained.resolve_name("runs/first", None) == "runs/first"
+    assert pretrained.resolve_name("DEFAULT", None) == "resnet10.tv_in1k_v9", (
         "the network that is trained where none is named"
     )
 
@@ -231,7 +233,7 @@ def test_training_begins_with_published_weights(
     assert main([*words, "--model", "resnet34_a", "--weights", "imagenet", "--dry-run"]) == 0
     said = capsys.readouterr().err
     assert f"ImageNet weights for resnet34_a: {entry.name}, top-1 99.0 %" in said
-    assert download.place(entry).is_file()
+    assert download.path_of(entry).is_file()
     assert "finetune" in said
     publish(model="resnet18", overrides={})
     assert main([*words, "--weights", "imagenet", "--dry-run"]) == 2  # the file is of another depth
@@ -265,7 +267,7 @@ def test_a_changed_file_is_found_before_it_is_converted(publish: Publish) -> Non
 
 
 @pytest.fixture
-def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> Published:
+def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> PublishedWeights:
     """The one set of weights that there is for resnet18, on the mirror."""
     entry = publish()
     for name, each in list(catalog.entries().items()):
@@ -274,33 +276,35 @@ def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> Published:
     return entry
 
 
-def test_the_best_weights_are_downloaded_or_already_here(only: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pretrained.obtained("resnet18") == (only.name, "")
+def test_the_best_weights_are_downloaded_or_already_here(
+    only: PublishedWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pretrained.download_best("resnet18") == (only.name, "")
     monkeypatch.delenv("RESNETS_MIRROR")
-    assert pretrained.obtained("resnet18") == (only.name, ""), "nobody is asked"
+    assert pretrained.download_best("resnet18") == (only.name, ""), "nobody is asked"
 
 
-def test_why_the_best_weights_cannot_be_had(only: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_the_best_weights_cannot_be_had(only: PublishedWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PROBE_SECONDS", 0.2)
     switched = "is set and the published ones are not on this machine"
-    assert pretrained.obtained("tiny") == (None, "nobody published ImageNet weights for tiny")
-    assert pretrained.obtained("cifar_resnet20")[1] == (
+    assert pretrained.download_best("tiny") == (None, "nobody published ImageNet weights for tiny")
+    assert pretrained.download_best("cifar_resnet20")[1] == (
         "nobody published ImageNet weights for cifar_resnet20; "
         "`weights=cifar_resnet20.cifar10` takes those that come with resnets"
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
         monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert pretrained.obtained("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
+        assert pretrained.download_best("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
         monkeypatch.setenv("RESNETS_OFFLINE", "0")
-        assert pretrained.obtained("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
-    assert pretrained.obtained("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
+        assert pretrained.download_best("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
+    assert pretrained.download_best("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
     monkeypatch.delenv("RESNETS_OFFLINE")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert pretrained.obtained("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
+    assert pretrained.download_best("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
 
 
 def test_an_automatic_run_begins_from_published_weights(
-    only: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    only: PublishedWeights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(20):
         file = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"

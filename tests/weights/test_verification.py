@@ -15,7 +15,8 @@ from PIL import Image
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.conversion import Request, convert
+from resnets.weights.conversion import convert
+from resnets.weights.load_weights import Request
 from resnets.weights.verification import verify
 
 
@@ -101,7 +102,7 @@ def test_a_temperature_that_was_left_out_is_found(file: Path, tmp_path: Path) ->
     found = verify(tmp_path / "o.safetensors", file)
     assert not found.within()
     assert max(each.difference for each in found.comparisons) > 0.01
-    assert any("holds no preprocessing: that of the other file" in note for note in found.notes)
+    assert any("has no preprocessing: that of the other file" in note for note in found.notes)
     convert(tmp_path / "o.safetensors", to="torchvision", out=tmp_path / "folded.pth")
     assert verify(tmp_path / "o.safetensors", tmp_path / "folded.pth").within()
 

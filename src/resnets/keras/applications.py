@@ -73,7 +73,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     Raises:
         ValueError: another shape.
     """
-    values = keras_model.library().ops.convert_to_numpy(preds)
+    values = keras_model.import_keras().ops.convert_to_numpy(preds)
     if values.ndim != 2 or values.shape[1] != CLASSES:
         raise ValueError(f"decode_predictions takes an array of shape (N, {CLASSES}); received {tuple(values.shape)}")
     best = values.argsort(axis=1)[:, ::-1][:, :top]
@@ -84,7 +84,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
 
 
 def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
-    keras = keras_model.library()
+    keras = keras_model.import_keras()
     make = getattr(keras.applications, keras_format.APPLICATIONS[network])
     if isinstance(weights, str) and weights == "imagenet":
         _check_imagenet(keras, arguments)
@@ -109,7 +109,7 @@ def _is_ours(weights: Any) -> bool:
     path = Path(weights)
     if os.path.lexists(path):
         return path.is_dir() or path.suffix == ".safetensors"
-    return bundled.place(str(weights)) is not None or catalog.known(str(weights))
+    return bundled.path_of(str(weights)) is not None or catalog.known(str(weights))
 
 
 def _check_imagenet(keras: Any, arguments: dict[str, Any]) -> None:

@@ -12,4 +12,6 @@ __all__ = ["decode_predictions", "preprocess_input"]
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
     """Images of 0 to 255 in RGB as a network wants them: `mode` is "caffe" (V1), "tf" (V2) or "torch"; as Keras' own."""
-    return keras_model.library().applications.imagenet_utils.preprocess_input(x, data_format=data_format, mode=mode)
+    return keras_model.import_keras().applications.imagenet_utils.preprocess_input(
+        x, data_format=data_format, mode=mode
+    )

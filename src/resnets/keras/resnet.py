@@ -17,4 +17,4 @@ ResNet152 = applications.function("ResNet152", __name__)
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Images of 0 to 255 in RGB as BGR less ImageNet's mean, without scaling: `keras.applications.resnet.preprocess_input`."""
-    return keras_model.library().applications.resnet.preprocess_input(x, data_format=data_format)
+    return keras_model.import_keras().applications.resnet.preprocess_input(x, data_format=data_format)

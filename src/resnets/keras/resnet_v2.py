@@ -17,4 +17,4 @@ ResNet152V2 = applications.function("ResNet152V2", __name__)
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Images of 0 to 255 in RGB as values from -1 to 1: `keras.applications.resnet_v2.preprocess_input`."""
-    return keras_model.library().applications.resnet_v2.preprocess_input(x, data_format=data_format)
+    return keras_model.import_keras().applications.resnet_v2.preprocess_input(x, data_format=data_format)

@@ -71,12 +71,14 @@ def build_recipe(
         distributed.local_device(str(choose_device.select_device(device).value))
     model, overrides = _pop_override("model.name", model, overrides)  # these two choose the recipe
     weights, overrides = _pop_override("model.weights", weights, overrides)
-    weights = None if weights is None else other_names.meaning(weights, model)
+    weights = None if weights is None else other_names.canonical_name(weights, model)
     published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
         unsuitable = _reason_unsuitable(data, model, given, overrides)
         if not unsuitable:
-            published_name, reason = distributed.broadcast_from_main(lambda: pretrained.obtained(model or "resnet18"))
+            published_name, reason = distributed.broadcast_from_main(
+                lambda: pretrained.download_best(model or "resnet18")
+            )
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
     builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else registry.find(chosen, model))
@@ -84,7 +86,7 @@ def build_recipe(
     if model is not None:
         builder.set("model.name", model, "given: --model")
     if weights != "none":
-        name = pretrained.chosen(weights, builder.recipe.model.name)
+        name = pretrained.resolve_name(weights, builder.recipe.model.name)
         builder.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
             builder.set("model.name", None, "chosen: the network of the weights")

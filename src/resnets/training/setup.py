@@ -236,7 +236,7 @@ def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | N
         net.load_state_dict(checkpoints.network(parent).state_dict())
         log("the weights have the same classes: their head is kept")
     else:
-        new_tensors = checkpoints.adapt(net, parent)
+        new_tensors = checkpoints.load_backbone(net, parent)
         reason = "" if parent.classes else "; the weights have no class names, so their head is not kept"
         log(f"new head for {len(classes)} classes: {', '.join(new_tensors)}{reason}")
     return net, spec

@@ -204,7 +204,12 @@ def _prepare(
 ) -> tuple[RecipeBuilder, Dataset, Checkpoint | None]:
     """Return the complete recipe, the checked dataset with its split, and the initial weights."""
     builder = build_recipe.build_recipe(
-        str(data), model, None if weights is None else other_names.meaning(weights, model), recipe, given, overrides
+        str(data),
+        model,
+        None if weights is None else other_names.canonical_name(weights, model),
+        recipe,
+        given,
+        overrides,
     )
     if for_range_test:
         conflicts.check_range_test(builder)
@@ -358,7 +363,7 @@ def _requested(
         raise UserError(f"`resume` continues '{run}' in its own folder; leave out `out={out}`.")
     requested = {"data.location": None if data is None else str(data), "model.name": model}
     if weights is not None:  # False and "none" request random ones
-        requested["model.weights"] = pretrained.chosen(other_names.meaning(weights, model), model)
+        requested["model.weights"] = pretrained.resolve_name(other_names.canonical_name(weights, model), model)
     requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
     return {key: value for key, value in requested.items() if value is not None}
 

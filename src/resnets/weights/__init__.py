@@ -1,1 +1,1 @@
-"""Tensors in and out: our own file, and the maps to those of others."""
+"""Weights: checkpoint files, published weights, and conversion from and to other libraries."""

@@ -1,4 +1,4 @@
-"""Weights for another task than theirs, on purpose: other classes, other channels of the image."""
+"""Adapt weights to another number of classes (a new head) or of image channels."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from resnets.weights.checkpoint import UNTRAINED, Checkpoint
 from resnets.weights.formats.fold_temperature import FIRST
 
 
-def adapted(
+def adapt_checkpoint(
     checkpoint: Checkpoint, *, num_classes: int | None, in_channels: int | None
 ) -> tuple[Checkpoint, list[str]]:
-    """The checkpoint with a new head and another first convolution where they are asked for, and what was done in words."""
+    """The checkpoint with a new head and another first convolution if requested, and notes on what was done."""
     notes = []
     if in_channels is not None and in_channels != checkpoint.spec.in_channels:
-        checkpoint, note = with_channels(checkpoint, in_channels)
+        checkpoint, note = with_in_channels(checkpoint, in_channels)
         notes.append(note)
     if num_classes is not None:
         spec = replace(checkpoint.spec, num_classes=num_classes)
-        body = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("head.")}
-        # Neither the temperature nor the figures of the old head hold for the new one, which has no names.
+        backbone = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("head.")}
+        # Temperature and metrics of the old head do not apply to the new one, which has no class names.
         provenance = {**checkpoint.provenance, "head": UNTRAINED}
         checkpoint = replace(
             checkpoint,
             spec=spec,
-            tensors=body | new_head(spec),
+            tensors=backbone | new_head(spec),
             classes=(),
             temperature=1.0,
             metrics={},
             provenance=provenance,
         )
-        notes.append(f"a new, untrained head of {num_classes} classes in place of the old one")
+        notes.append(f"a new, untrained head of {num_classes} classes replaces the old one")
     return checkpoint, notes
 
 
 def new_head(spec: ResNetSpec) -> dict[str, Tensor]:
-    """The tensors of a freshly initialized head, always the same for one specification; torch's random state stays."""
+    """The tensors of a newly initialized head, always the same for a specification; torch's random state is not changed."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         state = build(spec).state_dict()
     return {name: tensor for name, tensor in state.items() if name.startswith("head.")}
 
 
-def with_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, str]:
-    """The checkpoint for images of 1 channel or of more than 3, and what was done in words.
+def with_in_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, str]:
+    """The checkpoint for images of 1 channel or of more than 3, and a note on what was done.
 
-    One channel: the three kernels of red, green and blue are added, so that a gray image gives what it gave as three equal
-    channels. More: the kernels of the new channels are zero, so that the logits stay those of RGB until they are trained.
+    One channel: the kernels of red, green and blue are added, so that a gray image gives the same logits as with three equal
+    channels. More: the kernels of the new channels are zero, so that the logits are those of RGB until they are trained.
 
     Raises:
-        UserError: the network does not take 3 channels, or 2 are asked for.
+        UserError: the network does not take 3 channels, or 2 are requested.
     """
     spec = checkpoint.spec
     if spec.in_channels != 3 or channels in (2, 3) or channels < 1:
-        raise UserError(f"Weights for 3 channels become such for 1 or for 4 and more; received {spec.in_channels} channels "
+        raise UserError(f"Weights for 3 channels can be adapted to 1 or to 4 and more; received {spec.in_channels} channels "
                         f"and `in_channels={channels}`.")  # fmt: skip
     name = next(name for name in FIRST if name in checkpoint.tensors)
     kernel = checkpoint.tensors[name]  # (out, 3, k, k)
@@ -71,14 +71,18 @@ def with_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint, st
     else:
         zeros = kernel.new_zeros(kernel.shape[0], channels - 3, *kernel.shape[2:])
         kernel = torch.cat((kernel, zeros), 1)
-        note = f"channels 4 to {channels} begin with kernels of zero" if channels > 4 else "channel 4 begins as zero"
+        note = (
+            f"the kernels of channels 4 to {channels} start at zero"
+            if channels > 4
+            else "the kernel of channel 4 starts at zero"
+        )
     tensors = {**checkpoint.tensors, name: kernel}
     spec = replace(spec, in_channels=channels)
     return replace(checkpoint, spec=spec, tensors=tensors, preprocess=preprocess), f"{channels} channel(s): {note}"
 
 
 def gray(preprocess: Preprocess) -> Preprocess:
-    """The same for gray images, with the mean of the three means and of the three standard deviations."""
+    """The preprocessing for gray images, with the averages of the means and of the standard deviations."""
     if preprocess.color == "gray" or len(preprocess.mean) != 3:
         return preprocess
     mean, std = sum(preprocess.mean) / 3, sum(preprocess.std) / 3

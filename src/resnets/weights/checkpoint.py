@@ -1,18 +1,18 @@
-"""Our file of a trained network: `*.safetensors` with all that is needed to use it in its header.
+"""Checkpoint files of resnets: `*.safetensors` whose header has everything that is needed to use the network.
 
-The header of the safetensors format holds text; under the key `resnets` stands one JSON object:
+The metadata of the safetensors header has one JSON object under the key `resnets`:
 
     format       2; format 1 had other names, see `header_format`
     task         "classify"
     spec         the network, as `ResNetSpec.to_dict` writes it
-    preprocess   how an image becomes its input, as `Preprocess.to_dict` writes it
-    classes      the names, in the order of the outputs; empty where they are not known
+    preprocess   the preprocessing of images, as `Preprocess.to_dict` writes it
+    classes      the class names, in the order of the outputs; empty if they are not known
     temperature  the logits are divided by it before the softmax
-    metrics      how good it was found to be, with the protocol of the measurement
+    metrics      measured metrics, with their protocol
     provenance   recipe, hash of the data, versions, parent weights with their sha256
-    checksum     sha256 over all of this and the tensors, so that a damaged file is noticed and not believed
+    checksum     sha256 of all of this and the tensors, so that a damaged file is detected
 
-Reading runs nothing from the file and trusts nothing in it. The same content gives the same bytes.
+Reading executes no code from the file and validates its content. The same content gives the same bytes.
 """
 
 from __future__ import annotations
@@ -42,20 +42,22 @@ from resnets.weights.header_format import FORMAT, KEY
 from resnets.weights.local_path import SUFFIX, locate
 from resnets.weights.readers import file_type
 
-HEADER_LIMIT = 16 * 2**20  # bytes; the largest we write (1,000 class names, a mean image of 224x224) has about 3 MiB
+HEADER_LIMIT = (
+    16 * 2**20
+)  # bytes; the largest that is written (1,000 class names, a mean image of 224x224) has about 3 MiB
 
-# What to do with a file of weights that is not ours.
-CONVERT = "Make it ours: resnets weights convert '{}' --to resnets --out NAME.safetensors"
-UNTRAINED = "new, untrained"  # in the provenance, as `head`: the answers mean nothing yet
+# Advice for a weights file of another library.
+CONVERT = "Convert it: resnets weights convert '{}' --to resnets --out NAME.safetensors"
+UNTRAINED = "new, untrained"  # in the provenance, as `head`: the predictions mean nothing yet
 _FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "provenance")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A trained network as values.
+    """The content of a checkpoint file.
 
-    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` hold what JSON can hold. `classes` is empty where
-    the names of the outputs are not known, as in most files of other programs.
+    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` have values that JSON can hold. `classes` is empty
+    if the class names are not known, as in most files of other libraries.
     """
 
     spec: ResNetSpec
@@ -77,8 +79,8 @@ class Checkpoint:
             raise UserError(f"The temperature must be a positive number; received {self.temperature}.")
 
     @property
-    def shown(self) -> tuple[str, ...]:
-        """What to call the outputs: the names of the classes, or "output 0", "output 1", … where there are none."""
+    def display_names(self) -> tuple[str, ...]:
+        """The class names or, if there are none, "output 0", "output 1", …, for display."""
         return self.classes or tuple(f"output {number}" for number in range(self.spec.num_classes))
 
 
@@ -87,7 +89,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 
     Raises:
         JobError: `path` cannot be written to.
-        ValueError: `metrics` or `provenance` hold what JSON cannot, NaN among it.
+        ValueError: `metrics` or `provenance` have values that JSON cannot hold, such as NaN.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     header = {
@@ -107,34 +109,33 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
-    """Read the checkpoint at `path`, or the best one of the run folder at `path`.
+    """Read the checkpoint at `path`, or the best one of the run directory at `path`.
 
-    Memory stays within the size of the file and a header of at most 16 MiB.
+    Memory is limited by the size of the file and a header of at most 16 MiB.
 
     Raises:
-        UserError: anything but an undamaged checkpoint of ours for this `task`; the message names the path and says
-            what was found there.
+        UserError: it is not an undamaged checkpoint of resnets for this `task`; the message names the path and what was found.
     """
     path = locate(path)
-    _check_outside(path)
+    _check_container(path)
     with _as_user_error(path):
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
             names = file.keys() if text is not None else ()
             tensors = {name: file.get_tensor(name) for name in names}
         if text is None:
-            raise UserError(f"is a safetensors file of another program. {CONVERT.format(path)}")
+            raise UserError(f"is a safetensors file of another library. {CONVERT.format(path)}")
         header = json.loads(text, parse_constant=_no_constant)
         return _from_header(header, tensors, task)
 
 
 def network(checkpoint: Checkpoint) -> ResNet:
-    """The network with its weights, in eval mode; the random state of torch is not touched.
+    """The network with its weights, in eval mode; torch's random state is not changed.
 
     Raises:
-        UserError: tensors are missing, left over or of another shape or kind than the spec says.
+        UserError: tensors are missing, left over or of another shape or type than in the spec.
     """
-    # Every block has tensors, so a spec with more blocks than the file has tensors is refused before it is built.
+    # Every block has tensors, so a network with more blocks than tensors is refused before it is built.
     blocks = sum(checkpoint.spec.num_blocks)
     if blocks > len(checkpoint.tensors):
         raise UserError(f"A network of {blocks} blocks does not fit a checkpoint of {len(checkpoint.tensors)} tensors.")
@@ -143,31 +144,29 @@ def network(checkpoint: Checkpoint) -> ResNet:
             net = build(checkpoint.spec)
     except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
         raise UserError(f"The checkpoint's network '{checkpoint.spec.name}' cannot be built: {error}") from error
-    wanted = net.state_dict()
-    _check_fit(wanted, checkpoint.tensors, "The checkpoint does not fit its own spec")
-    # Copies, since what was read may still be the mapped file.
-    own = {name: tensor.to(wanted[name].dtype, copy=True) for name, tensor in checkpoint.tensors.items()}
+    expected = net.state_dict()
+    _check_fit(expected, checkpoint.tensors, "The checkpoint does not fit its own spec")
+    # Copied, since the tensors may be memory-mapped from the file.
+    own = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in checkpoint.tensors.items()}
     net.load_state_dict(own, assign=True)
     return net.eval()
 
 
-def adapt(net: ResNet, checkpoint: Checkpoint) -> list[str]:
-    """Load the body of `checkpoint` into `net`, whose head stays as it is, and return the names of the head's tensors.
-
-    This is the one way in which weights come to a network with other classes, and it is taken on purpose.
+def load_backbone(net: ResNet, checkpoint: Checkpoint) -> list[str]:
+    """Load the backbone of `checkpoint` into `net`, keep the head of `net`, and return the names of the head's tensors.
 
     Raises:
-        UserError: a tensor of the body is missing, left over or of another shape or kind.
+        UserError: a tensor of the backbone is missing, left over or of another shape or type.
     """
     own = net.state_dict()
-    body = {name: tensor for name, tensor in checkpoint.tensors.items() if not _of_head(name)}
-    wanted = {name: tensor for name, tensor in own.items() if not _of_head(name)}
-    _check_fit(wanted, body, "The body of the checkpoint does not fit the network")
-    net.load_state_dict(body, strict=False)  # the head alone is missing, as was just checked
-    return [name for name in own if _of_head(name)]
+    backbone = {name: tensor for name, tensor in checkpoint.tensors.items() if not _is_head(name)}
+    expected = {name: tensor for name, tensor in own.items() if not _is_head(name)}
+    _check_fit(expected, backbone, "The backbone of the checkpoint does not fit the network")
+    net.load_state_dict(backbone, strict=False)  # only the head is missing, as was checked above
+    return [name for name in own if _is_head(name)]
 
 
-def _of_head(name: str) -> bool:
+def _is_head(name: str) -> bool:
     return name.startswith("head.")
 
 
@@ -190,8 +189,8 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
     header = header_format.upgrade(header)
     tensors = {header_format.upgrade_tensor_name(name): tensor for name, tensor in tensors.items()}
     classes, provenance = tuple(header["classes"]), header["provenance"]
-    # Earlier releases numbered the outputs of a converted file without names, and kept the numbers as names.
-    if "converted_from" in provenance and "class_names" not in provenance and classes == numbers(len(classes)):
+    # Earlier versions stored numbers as class names of a converted file without names.
+    if "converted_from" in provenance and "class_names" not in provenance and classes == numbered_names(len(classes)):
         classes = ()
     return Checkpoint(
         spec=ResNetSpec.from_dict(header["spec"]),
@@ -205,8 +204,8 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
     )
 
 
-def _check_outside(path: Path) -> None:
-    """Refuse what is no safetensors file, or only the beginning of one, before a library sees it."""
+def _check_container(path: Path) -> None:
+    """Raise UserError for a file that is not safetensors, or truncated, before the library reads it."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -226,7 +225,7 @@ def _check_outside(path: Path) -> None:
 
 @contextlib.contextmanager
 def _as_user_error(path: Path) -> Iterator[None]:
-    """Every failure over the content of the file becomes one line that begins with its path."""
+    """Turn every error about the content of the file into one line that starts with its path."""
     try:
         yield
     except SafetensorError as error:
@@ -235,7 +234,7 @@ def _as_user_error(path: Path) -> Iterator[None]:
         text = str(error)
         raise UserError(f"'{path}' {text}" if text[0].islower() else f"'{path}': {text}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-        # JSON that is none, or of which a part has another type than ours have.
+        # It is not JSON, or a value has another type.
         raise UserError(f"'{path}' has a header that is not one of resnets ({type(error).__name__}).") from None
 
 
@@ -250,24 +249,24 @@ def _damage(path: Path, error: SafetensorError) -> str:
     return f"is damaged ({error}). Copy or train it again."
 
 
-def _check_fit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
-    """Every tensor once, in shape and kind (numbers with or without a fraction)."""
-    faults = []
-    if missing := [name for name in wanted if name not in given]:
-        faults.append(f"missing: {format_list(missing, 6, quote=False)}")
-    if left := [name for name in given if name not in wanted]:
-        faults.append(f"left over: {format_list(left, 6, quote=False)}")
-    both = [(name, wanted[name], given[name]) for name in wanted if name in given]
+def _check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], what: str) -> None:
+    """Raise UserError unless every tensor is there once, with its shape and type (floating point or integer)."""
+    problems = []
+    if missing := [name for name in expected if name not in received]:
+        problems.append(f"missing: {format_list(missing, 6, quote=False)}")
+    if left_over := [name for name in received if name not in expected]:
+        problems.append(f"left over: {format_list(left_over, 6, quote=False)}")
+    both = [(name, expected[name], received[name]) for name in expected if name in received]
     if shapes := [f"{n} {list(g.shape)} for {list(w.shape)}" for n, w, g in both if w.shape != g.shape]:
-        faults.append(f"of another shape: {format_list(shapes, 6, quote=False)}")
+        problems.append(f"of another shape: {format_list(shapes, 6, quote=False)}")
     if other := [f"{n} {g.dtype}" for n, w, g in both if w.is_floating_point() != g.is_floating_point()]:
-        faults.append(f"of another kind: {format_list(other, 6, quote=False)}")
-    if faults:
-        raise UserError(f"{what}; tensors {'; '.join(faults)}.")
+        problems.append(f"of another kind: {format_list(other, 6, quote=False)}")
+    if problems:
+        raise UserError(f"{what}; tensors {'; '.join(problems)}.")
 
 
-def numbers(count: int) -> tuple[str, ...]:
-    """ "0", "1", …: what stands for names where there are none."""
+def numbered_names(count: int) -> tuple[str, ...]:
+    """ "0", "1", …: names for classes without names."""
     return tuple(map(str, range(count)))
 
 
@@ -286,4 +285,4 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

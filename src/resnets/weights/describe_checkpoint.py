@@ -1,4 +1,4 @@
-"""What is known of a checkpoint of ours beside its network: its data, figures and history, from its header and its run folder."""
+"""Describe a checkpoint besides its network: data, metrics and history, from its header and its run directory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SHOWN_CLASSES = 12
 
 
 def lines(path: str | Path) -> list[str]:
-    """For a person, a line each; what is not known has none.
+    """The facts for a user, one line each; unknown facts have none.
 
     Args:
-        path: a file of ours, or a run folder.
+        path: a checkpoint, or a run directory.
     """
     file = resolve.locate(path)
     checkpoint = checkpoints.read(file)
@@ -41,25 +41,25 @@ def lines(path: str | Path) -> list[str]:
 
 
 def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
-    """Whether this file holds the weights that the run's figures are of: others may lie beside it, or be called like it."""
+    """Whether this file has the weights that the run's metrics belong to, not another file in the same folder or of that name."""
     if file.parts[-2:] != local_path.BEST.parts or not (run / "recipe.toml").is_file():
         return False
-    parts = run / ("shards.json" if (run / "shards.json").is_file() else SPLIT_FILE)
-    if not provenance or not parts.is_file():
+    split_record = run / ("shards.json" if (run / "shards.json").is_file() else SPLIT_FILE)
+    if not provenance or not split_record.is_file():
         return not provenance
-    return bool(provenance.get("split_sha256") == sha256(parts))
+    return bool(provenance.get("split_sha256") == sha256(split_record))
 
 
 def _of_run(run: Path) -> Iterator[tuple[str, str]]:
     recipe, metrics = _toml(run / "recipe.toml"), _json(run / "metrics.json")
-    parts = Counter(row.get("split") or "" for row in _rows(run / SPLIT_FILE))
-    counts = ", ".join(f"{parts[part]:,} {part}" for part in SPLITS if parts[part])
+    counts_by_split = Counter(row.get("split") or "" for row in _rows(run / SPLIT_FILE))
+    counts = ", ".join(f"{counts_by_split[split]:,} {split}" for split in SPLITS if counts_by_split[split])
     yield "data", f"{recipe.get('data', {}).get('location', '?')}{f': {counts} images' if counts else ''}"
     weights = recipe.get("model", {}).get("weights", "none")
-    yield "weights", "begun from random ones" if weights == "none" else f"begun from {weights}"
+    yield "weights", "random initialization" if weights == "none" else f"trained from {weights}"
     stop, done = recipe.get("stop", {}), _epochs(run)
-    wanted = f" of {stop['epochs']}" if "epochs" in stop and "steps" not in stop else ""
-    yield "recipe", f"{recipe.get('name', '?')}, {done}{wanted} epochs done"
+    planned = f" of {stop['epochs']}" if "epochs" in stop and "steps" not in stop else ""
+    yield "recipe", f"{recipe.get('name', '?')}, {done}{planned} epochs done"
     if metrics:
         yield "figures", _figures(metrics)
         yield "report", str(run / "report.html")

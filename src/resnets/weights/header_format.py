@@ -1,6 +1,6 @@
 """The header of a checkpoint file: its key, its format number, and the names that changed since format 1.
 
-Nothing here imports torch, so that a header can be read where no tensor is.
+This module does not import torch, so that a header can be read without it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a file of weights is, with a reason for everything that is said of it and with its doubts."""
+"""Identify the network in a weights file, with reasons, and with doubts about what the file cannot show."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_path
 from resnets.weights.formats import keras, spec_from_shapes, torchvision
-from resnets.weights.formats.candidate import Guess
+from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.registry import FORMATS
 from resnets.weights.hub import catalog
 from resnets.weights.local_path import BEST
-from resnets.weights.readers import find_network
-from resnets.weights.readers import read_any as foreigners
+from resnets.weights.readers import find_network, read_any
 from resnets.weights.readers.find_network import Subtree
-from resnets.weights.readers.read_any import Foreign
+from resnets.weights.readers.read_any import WeightsFile
 
 
 class UndecidedError(UserError):
-    """The file fits several networks. `models` holds {name in the zoo: in words}, where their names tell them apart."""
+    """The file fits several networks. `models` is {name in the zoo: description}, if their names tell them apart."""
 
     def __init__(self, message: str, models: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -38,60 +37,63 @@ class UndecidedError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What is known of a file.
+    """What is known about a file.
 
     Attributes:
-        path, container: "pickle", "safetensors", "h5", "keras", or "resnets" for a file of ours.
-        foreign: the tensors by their names without `prefix`; None for a file of ours.
-        prefix: what stood before the names, or "".
-        guesses: the networks that the file fits; more than one where its tensors cannot tell.
-        subtree: where in the file the network lies; None for a file of ours.
-        others: the other places at which a network lies.
+        path: of the file.
+        container: "pickle", "safetensors", "h5", "keras", or "resnets" for a checkpoint of resnets.
+        weights_file: its tensors, by their names without `prefix`; None for a checkpoint of resnets.
+        prefix: the prefix that was removed from the names, or "".
+        candidates: the networks that the file fits; more than one if its tensors do not show which it is.
+        subtree: where in the file the network is; None for a checkpoint of resnets.
+        others: other networks in the file.
     """
 
     path: Path
     container: str
-    foreign: Foreign | None
+    weights_file: WeightsFile | None
     prefix: str
-    guesses: tuple[Guess, ...]
+    candidates: tuple[Candidate, ...]
     subtree: Subtree | None = None
     others: tuple[Subtree, ...] = ()
 
-    def only(self) -> Guess:
-        """The one network that the file is.
+    def single_candidate(self) -> Candidate:
+        """The network in the file.
 
         Raises:
-            UserError: there is none, or there are several; the message says what to name.
+            UserError: there is none, or there are several; the message says which arguments decide.
         """
-        if not self.guesses:
-            names = format_list(self.foreign.tensors if self.foreign else (), 6, quote=False)
-            places = list(self.foreign.sets) if self.foreign else []
+        if not self.candidates:
+            names = format_list(self.weights_file.tensors if self.weights_file else (), 6, quote=False)
+            containers = list(self.weights_file.sets) if self.weights_file else []
             more = (
-                f" It holds tensors under {format_list(map(repr, places), 6, quote=False)}." if len(places) > 1 else ""
+                f" It has tensors under {format_list(map(repr, containers), 6, quote=False)}."
+                if len(containers) > 1
+                else ""
             )
             raise UserError(
-                f"'{self.path}' is of no format that resnets knows; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
+                f"'{self.path}' has no format that resnets knows; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
                 "(docs/weights.md shows one)."
             )
-        if self.others and self.subtree and find_network.undecided(self.subtree, self.others[0]):
-            places = [each.argument for each in (self.subtree, *self.others)]
-            raise UserError(f"'{self.path}' holds several networks; choose one: {', or '.join(places)}.")
-        first = self.guesses[0]
-        if len(self.guesses) > 1 or first.doubts:
+        if self.others and self.subtree and find_network.ambiguous(self.subtree, self.others[0]):
+            arguments = [each.argument for each in (self.subtree, *self.others)]
+            raise UserError(f"'{self.path}' has several networks; choose one: {', or '.join(arguments)}.")
+        first = self.candidates[0]
+        if len(self.candidates) > 1 or first.doubts:
             raise UndecidedError(
                 f"'{self.path}' does not show which network it is: {'; '.join(first.doubts)}.",
-                spec_from_shapes.choices([guess.spec for guess in self.guesses]),
+                spec_from_shapes.choices([candidate.spec for candidate in self.candidates]),
             )
         return first
 
     def lines(self) -> list[str]:
-        """For a person, a line each."""
-        if not self.guesses:
-            names = format_list(self.foreign.tensors if self.foreign else (), 12, quote=False)
-            return [f"{self.path}: of no format that resnets knows", f"tensors: {names}", "convert it with `map`"]
-        first = self.guesses[0]
-        specs = [guess.spec for guess in self.guesses]
-        shown = {
+        """The findings for a user, one line each."""
+        if not self.candidates:
+            names = format_list(self.weights_file.tensors if self.weights_file else (), 12, quote=False)
+            return [f"{self.path}: no format that resnets knows", f"tensors: {names}", "convert it with `map`"]
+        first = self.candidates[0]
+        specs = [candidate.spec for candidate in self.candidates]
+        facts = {
             "format": f"{first.format} ({self.container})",
             "network": " or ".join(dict.fromkeys(spec.name for spec in specs)),
             "family": family(specs[0]),
@@ -99,126 +101,134 @@ class Inspection:
             "variant": " or ".join(dict.fromkeys(variant(spec) for spec in specs)),
             "channels": str(specs[0].in_channels),
             "classes": str(specs[0].num_classes)
-            if has_top(self.foreign)
-            else f"no top that {first.format} has a name for",
+            if has_top(self.weights_file)
+            else f"no head that {first.format} has a name for",
         }
-        lines = [f"{name + ':':10}{value}" for name, value in shown.items()]
-        lines += self.places()
+        lines = [f"{name + ':':10}{value}" for name, value in facts.items()]
+        lines += self.location_lines()
         lines += [f"because:  {reason}" for reason in first.reasons]
         lines += [f"assumed:  {sentence}" for sentence in first.assumed]
         lines += [f"doubt:    {doubt}" for doubt in first.doubts]
-        if self.foreign and (odd := unknown(self.foreign, first)):
+        if self.weights_file and (odd := unknown_names(self.weights_file, first)):
             lines.append(
                 f"unknown:  {format_list(odd, 6, quote=False)}; `map` can give these names, `ignore` leaves them out"
             )
         return lines
 
-    def places(self) -> list[str]:
-        """Where in the file the network lies, what else there is, and what was left out, a line each."""
-        if self.subtree is None or self.foreign is None:
+    def location_lines(self) -> list[str]:
+        """Where the network is in the file, what else the file has, and what was left out, one line each."""
+        if self.subtree is None or self.weights_file is None:
             return []
-        attributes, cut, lines = self.foreign.attributes, self.subtree, []
-        if cut.wrapper:
-            lines.append(f"wrapper:  the tensors lie under '{cut.wrapper}'")
-        if cut.prefix:
-            every = "every name" if not cut.left else "the names of the network"
-            lines.append(f"prefix:   '{cut.prefix}' before {every}, taken off")
-        if cut.numbered:
+        attributes, subtree, lines = self.weights_file.attributes, self.subtree, []
+        if subtree.wrapper:
+            lines.append(f"wrapper:  the tensors are stored under '{subtree.wrapper}'")
+        if subtree.prefix:
+            every = "every name" if not subtree.left_out else "the names of the network"
+            lines.append(f"prefix:   '{subtree.prefix}' before {every}, removed")
+        if subtree.numbered:
             lines.append(
-                "names:    numbers, as of an nn.Sequential of a network's children, taken for conv1, bn1, layer1 ..."
+                "names:    numbers, as in an nn.Sequential of a network's children, read as conv1, bn1, layer1 ..."
             )
-        if cut.head:
-            lines.append(f"head:     '{cut.head}'")
-        if averaged := cut.averaged or "n_averaged" in cut.left:
+        if subtree.head:
+            lines.append(f"head:     '{subtree.head}'")
+        if averaged := subtree.averaged or "n_averaged" in subtree.left_out:
             lines.append("averaged: these are averages of the trained weights")
         for each in self.others:
             what = " (averages of weights)" if each.averaged and not averaged else ""
-            lines.append(f"also:     another network lies {each.place}{what}; {each.argument} takes it")
-        if left := self.left():
-            lines.append(f"left out: {format_list(left, 6, quote=False)}")
+            lines.append(f"also:     another network is {each.location}{what}; {each.argument} selects it")
+        if left_out := self.left_out():
+            lines.append(f"left out: {format_list(left_out, 6, quote=False)}")
         if labels := attributes.get("labels"):
-            lines += [f"labels:   {len(names)} names of classes under '{where}'" for where, names in labels.items()]
+            lines += [f"labels:   {len(names)} class names under '{where}'" for where, names in labels.items()]
         if inert := attributes.get("inert"):
-            lines.append(f"inert:    {format_list(inert, 6, quote=False)}: wanted by the file, and not called")
+            lines.append(f"inert:    {format_list(inert, 6, quote=False)}: named by the file, and not called")
         return lines
 
-    def left(self) -> list[str]:
-        """Names beside the network that are left out: outside of its prefix, or known as those of training only."""
-        inner = [name for name in self.foreign.tensors if find_network.needless(name)] if self.foreign else []
-        return [*(self.subtree.left if self.subtree else ()), *inner]
+    def left_out(self) -> list[str]:
+        """Names of tensors that are left out: outside of the prefix, or used in training only."""
+        inner = (
+            [name for name in self.weights_file.tensors if find_network.is_for_training_only(name)]
+            if self.weights_file
+            else []
+        )
+        return [*(self.subtree.left_out if self.subtree else ()), *inner]
 
 
 def inspect(
     path: str | Path, *, wrapper: str | None = None, prefix: str | None = None, ignore: Sequence[str] = ()
 ) -> Inspection:
-    """Look at a file of weights of any known format; nothing in it is run.
+    """Inspect a weights file of any known format; nothing in it is executed.
 
     Args:
         path: a file, or a folder of Hugging Face.
-        wrapper, prefix: the keys under which the network lies, with dots between, and what stands before its names there;
-            found when None.
+        wrapper, prefix: the keys that the network is stored under, joined by dots, and the prefix of its names there; detected
+            if None.
         ignore: patterns such as "criterion.*" of names to leave out.
 
     Raises:
-        UserError: it cannot be read, or is no file of tensors.
+        UserError: the file cannot be read, or has no tensors.
     """
-    path = local_path.packaged(path)
+    path = local_path.with_bundled(path)
     if is_ours(path):
-        told = {"wrapper": wrapper, "prefix": prefix, "ignore": ignore}
-        if needless := [f"`{name}`" for name, value in told.items() if value]:
+        arguments = {"wrapper": wrapper, "prefix": prefix, "ignore": ignore}
+        if needless := [f"`{name}`" for name, value in arguments.items() if value]:
             raise UserError(
-                f"'{path}' is a checkpoint of resnets, which says itself what it is; leave out {', '.join(needless)}."
+                f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)
-        return Inspection(path, "resnets", None, "", (Guess(checkpoint.spec, "resnets", reasons),))
-    found = find_network.find(keras.named(foreigners.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore)
-    fitting = {cut: guesses for cut in found if (guesses := _guesses(cut.foreign))}
+        return Inspection(path, "resnets", None, "", (Candidate(checkpoint.spec, "resnets", reasons),))
+    found = find_network.find(keras.named(read_any.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore)
+    fitting = {subtree: candidates for subtree in found if (candidates := _candidates(subtree.weights_file))}
     if not fitting:
-        return Inspection(path, found[0].foreign.container, found[0].foreign, found[0].prefix, (), found[0])
-    cut, *others = fitting
-    best = tuple(known(path, fitting[cut]) or fitting[cut])
-    return Inspection(path, cut.foreign.container, cut.foreign, cut.prefix, best, cut, tuple(others))
+        return Inspection(path, found[0].weights_file.container, found[0].weights_file, found[0].prefix, (), found[0])
+    subtree, *others = fitting
+    best = tuple(confirmed_by_hash(path, fitting[subtree]) or fitting[subtree])
+    return Inspection(
+        path, subtree.weights_file.container, subtree.weights_file, subtree.prefix, best, subtree, tuple(others)
+    )
 
 
-def _guesses(foreign: Foreign) -> list[Guess]:
-    return next((guesses for module in FORMATS.values() if (guesses := module.guesses(foreign))), [])
+def _candidates(weights_file: WeightsFile) -> list[Candidate]:
+    return next((candidates for module in FORMATS.values() if (candidates := module.candidates(weights_file))), [])
 
 
-def known(path: Path, guesses: Sequence[Guess]) -> list[Guess]:
-    """The guess that the file's hash confirms, when it is one of the catalog's; else none."""
+def confirmed_by_hash(path: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidate that is in the catalog of published weights by the hash of the file, else none."""
     file = main_file(path)
-    if (published := catalog.of_digest(sha256(file), file.stat().st_size)) is None:
+    if (published := catalog.find_by_digest(sha256(file), file.stat().st_size)) is None:
         return []
     digits = len(published.digest.removeprefix("sha256:"))
     same = f"its sha256 is that of {published.name}"
     if not published.whole_digest:
         same = f"its size, and the first {digits} digits of its sha256 (no more are published), are those of {published.name}"
-    for guess in guesses:
-        if torchvision.same(guess.spec, published.spec()):
-            reasons = (same, *guess.reasons)
+    for candidate in candidates:
+        if torchvision.computes_the_same(candidate.spec, published.spec()):
+            reasons = (same, *candidate.reasons)
             preprocess = published.preprocess()
-            return [dataclasses.replace(guess, reasons=reasons, doubts=(), assumed=(), preprocess=preprocess)]
+            return [dataclasses.replace(candidate, reasons=reasons, doubts=(), assumed=(), preprocess=preprocess)]
     return []
 
 
 def main_file(path: Path) -> Path:
-    """The file of tensors that a path stands for: itself, or the one in a folder of Hugging Face."""
+    """The file of tensors at a path: itself, or the one in a folder of Hugging Face."""
     if not path.is_dir():
         return path
-    return next(file for name in foreigners.FOLDER if (file := path / name).is_file())
+    return next(file for name in read_any.FOLDER if (file := path / name).is_file())
 
 
-def unknown(foreign: Foreign, guess: Guess) -> list[str]:
-    """The names in the file that the format does not have for this network, and that training alone does not explain."""
-    module = FORMATS[guess.format]
-    pairs = module.keymap(guess.spec).pairs if has_top(foreign) else module.keymap(guess.spec, top=False).pairs
-    names = [name for name in foreign.tensors if not find_network.needless(name)]
-    return find_network.unknown(names, [name for name, _ in pairs.values()])
+def unknown_names(weights_file: WeightsFile, candidate: Candidate) -> list[str]:
+    """The names in the file that are neither the format's for this network nor those of tensors of training only."""
+    module = FORMATS[candidate.format]
+    pairs = (
+        module.keymap(candidate.spec).pairs if has_top(weights_file) else module.keymap(candidate.spec, top=False).pairs
+    )
+    names = [name for name in weights_file.tensors if not find_network.is_for_training_only(name)]
+    return find_network.unknown_names(names, [name for name, _ in pairs.values()])
 
 
 def is_ours(path: Path) -> bool:
-    """Whether this is a checkpoint or a run folder of ours; what cannot be opened is not."""
+    """Whether `path` is a checkpoint or a run directory of resnets; False if it cannot be opened."""
     if path.is_dir():
         return (path / BEST).is_file() or (path / BEST.name).is_file()
     try:
@@ -228,20 +238,20 @@ def is_ours(path: Path) -> bool:
         return False
 
 
-def has_top(foreign: Foreign | None) -> bool:
+def has_top(weights_file: WeightsFile | None) -> bool:
     """Whether the file has the last, fully connected layer."""
     heads = ("fc.weight", "head.fc.weight", "classifier.1.weight", "predictions", "head_fc")
-    return foreign is None or any(name == head or head in name.split("/") or name.startswith(f"{head}.")
-                                  for head in heads for name in foreign.tensors)  # fmt: skip
+    return weights_file is None or any(name == head or head in name.split("/") or name.startswith(f"{head}.")
+                                  for head in heads for name in weights_file.tensors)  # fmt: skip
 
 
 def depth(spec: ResNetSpec) -> int:
-    """Layers as the papers count them: convolutions of the branches, the stem and the head."""
+    """Number of layers as the papers count them: convolutions of the branches, the stem and the head."""
     return {"basic": 2, "bottleneck": 3, "single": 1}[spec.branch] * sum(spec.num_blocks) + 2
 
 
 def family(spec: ResNetSpec) -> str:
-    """In a few words."""
+    """The family of the network in a few words, such as "pre-activation ResNet"."""
     wide = spec.branch == "bottleneck" and 4 * spec.mid_channels[0] > spec.out_channels[0]
     words = [
         "Keras Applications'" if spec.name.startswith("keras") else "",
@@ -254,7 +264,7 @@ def family(spec: ResNetSpec) -> str:
 
 
 def variant(spec: ResNetSpec) -> str:
-    """What shapes do not show."""
+    """The settings that shapes do not show, in words."""
     words = []
     if spec.branch == "bottleneck":
         words.append(f"stride in the {'3x3' if spec.stride_at == '3x3' else 'first 1x1'}")
@@ -265,29 +275,36 @@ def variant(spec: ResNetSpec) -> str:
     return ", ".join(words)
 
 
-def chosen(inspection: Inspection, model: str | None, settings: Mapping[str, Any]) -> Guess:
-    """The guess that a person confirms by naming the network, or the only one.
+def choose(inspection: Inspection, model: str | None, settings: Mapping[str, Any]) -> Candidate:
+    """The candidate that `model` and `settings` select, or the only one.
 
     Raises:
         UserError: the network is unknown, or the file still fits several.
     """
     if model is None and not settings:
-        return inspection.only()
-    guesses: Sequence[Guess] = inspection.guesses
-    if not guesses:
-        inspection.only()
+        return inspection.single_candidate()
+    candidates: Sequence[Candidate] = inspection.candidates
+    if not candidates:
+        inspection.single_candidate()
     if model is not None:
-        zoo_spec = next((guess.spec for guess in guesses if guess.spec.name == model), None) or zoo.find(model).spec
-        named = [guess for guess in guesses if guess.spec.name == model]
-        seen = guesses[0].spec
-        guesses = named or [dataclasses.replace(guesses[0], spec=dataclasses.replace(
+        zoo_spec = (
+            next((candidate.spec for candidate in candidates if candidate.spec.name == model), None)
+            or zoo.find(model).spec
+        )
+        named = [candidate for candidate in candidates if candidate.spec.name == model]
+        seen = candidates[0].spec
+        candidates = named or [dataclasses.replace(candidates[0], spec=dataclasses.replace(
             zoo_spec, num_classes=seen.num_classes, in_channels=seen.in_channels))]  # fmt: skip
     known = [field.name for field in dataclasses.fields(ResNetSpec)]
     for key in settings:
         if key not in known:
             raise UserError(f"A network has no setting '{key}'. It has: {', '.join(known)}.")
-    fitting = [guess for guess in guesses if all(getattr(guess.spec, key) == value for key, value in settings.items())]
-    found = {dataclasses.replace(guess.spec, **settings): guess for guess in fitting or guesses}
+    fitting = [
+        candidate
+        for candidate in candidates
+        if all(getattr(candidate.spec, key) == value for key, value in settings.items())
+    ]
+    found = {dataclasses.replace(candidate.spec, **settings): candidate for candidate in fitting or candidates}
     doubts = spec_from_shapes.doubts(list(found)) if len(found) > 1 else ()
-    left = [dataclasses.replace(guess, spec=spec, doubts=doubts) for spec, guess in found.items()]
-    return dataclasses.replace(inspection, guesses=tuple(left)).only()
+    left_out = [dataclasses.replace(candidate, spec=spec, doubts=doubts) for spec, candidate in found.items()]
+    return dataclasses.replace(inspection, candidates=tuple(left_out)).single_candidate()

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies on this machine: a file, the best one of a run directory, or weights in the package."""
+"""Find a checkpoint on this machine: a file, the best one of a run directory, or weights in the package."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from resnets.models import zoo
 from resnets.weights.hub import bundled, catalog
 
 SUFFIX = bundled.SUFFIX
-BEST = Path("weights") / f"best{SUFFIX}"  # within a run folder
+BEST = Path("weights") / f"best{SUFFIX}"  # within a run directory
 # Beside the config.json of Hugging Face and timm.
 LIBRARY_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
 def locate(path: str | Path) -> Path:
-    """The file that `path` stands for: itself, or `weights/best.safetensors` in a run directory. Where nothing stands at
-    `path`, a name of weights that are in the package; `resolve.locate` knows published ones, too.
+    """The file for `path`: itself, `weights/best.safetensors` in a run directory, or weights in the package of that name.
+    `resolve.locate` finds published weights, too.
 
     Raises:
-        UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.
+        UserError: there is nothing at `path`, or it is neither an ordinary file nor a run directory.
     """
     name, path = str(path), Path(path)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        if file := bundled.place(name):
+        if file := bundled.path_of(name):
             return file
         raise UserError(f"There is no checkpoint '{path}'.{_missing_hint(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -42,21 +42,21 @@ def locate(path: str | Path) -> Path:
 
 
 def is_weights(path: str | Path) -> bool:
-    """Whether `path` stands for weights or for a run, by its looks: nothing is read or fetched."""
+    """Whether `path` looks like weights or a run directory; no file is read or downloaded."""
     path = Path(path)
     marks = (BEST, BEST.name, "recipe.toml")
     return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks) or _of_library(path)
 
 
 def _of_library(folder: Path) -> bool:
-    """Whether this looks like a folder of Hugging Face or timm. A config.json alone may lie in a folder of images, too."""
-    there = any((folder / name).is_file() for name in LIBRARY_FILES)
-    return there and (folder / "config.json").is_file()
+    """Whether this looks like a folder of Hugging Face or timm. A config.json alone may be in a folder of images, too."""
+    has_weights = any((folder / name).is_file() for name in LIBRARY_FILES)
+    return has_weights and (folder / "config.json").is_file()
 
 
-def packaged(path: str | Path) -> Path:
-    """`path`, or the file in the package of that name where nothing stands at `path`."""
-    return Path(path) if os.path.lexists(path) else bundled.place(str(path)) or Path(path)
+def with_bundled(path: str | Path) -> Path:
+    """`path` or, if it does not exist, the file in the package of that name."""
+    return Path(path) if os.path.lexists(path) else bundled.path_of(str(path)) or Path(path)
 
 
 def _missing_hint(path: Path) -> str:
@@ -84,17 +84,19 @@ def _in_folder(path: Path) -> Path:
             return candidate
     if _of_library(path):
         raise UserError(
-            f"'{path}' is a folder of another library. Make it ours: resnets weights convert '{path}' --to resnets "
+            f"'{path}' is a folder of another library. Convert it: resnets weights convert '{path}' --to resnets "
             "--out NAME.safetensors"
         )
     if runs := sorted(entry.parent.parent.name for entry in path.glob(f"*/{BEST}")):
         more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
-        raise UserError(f"'{path}' holds several runs; name one of them: {', '.join(runs[:5])}{more}.")
+        raise UserError(f"'{path}' has several runs; name one of them: {', '.join(runs[:5])}{more}.")
     if contains_images(path) and not is_weights(path):
         raise UserError(
-            f"'{path}' is a folder of images, where a checkpoint or run folder is wanted: resnets predict RUN IMAGES…, "
+            f"'{path}' is a folder of images; needed is a checkpoint or run folder: resnets predict RUN IMAGES…, "
             "resnets evaluate RUN DATA, resnets train DATA --weights RUN."
         )
     found = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
-    there = f" In it: {', '.join(found[:5])}." if found else ""
-    raise UserError(f"'{path}' is a folder without {BEST}, so not one of a finished run. Name the file itself.{there}")
+    has_weights = f" In it: {', '.join(found[:5])}." if found else ""
+    raise UserError(
+        f"'{path}' is a folder without {BEST}, so not one of a finished run. Name the file itself.{has_weights}"
+    )

@@ -1,4 +1,4 @@
-"""Published weights as checkpoints of ours: fetched and converted once, then kept."""
+"""Published weights: downloaded and converted to a checkpoint once, then cached; and `create_model`."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import log
-from resnets.weights import adapt, conversion, provenance
+from resnets.weights import adapt, load_weights, provenance
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import huggingface, keras, registry
 from resnets.weights.hub import bundled, catalog, download, imagenet_classes, other_names
-from resnets.weights.hub.catalog import Published
-from resnets.weights.readers import read_any as foreigners
-from resnets.weights.readers.read_any import Foreign
+from resnets.weights.hub.catalog import PublishedWeights
+from resnets.weights.readers import read_any as read_any
+from resnets.weights.readers.read_any import WeightsFile
 
-CONVERSION = 2  # a new one converts again what an older release kept
+CONVERSION = 2  # increase it to convert cached weights again
 
 
-def chosen(weights: str, model: str | None) -> str:
-    """`weights` as it is or, for "imagenet" and the like (`words.meaning`), the name of the best published ones for
-    `model`, which is told; without a model, for resnet18, the network that is trained where none is named.
+def resolve_name(weights: str, model: str | None) -> str:
+    """`weights` unchanged or, for "imagenet" and its synonyms, the name of the best published weights for `model`, which is
+    logged. Without a model, those for resnet18, the default network of a training.
 
     Raises:
-        UserError: "imagenet" for a network for which nobody published weights.
+        UserError: `weights` is "imagenet" and there are no published weights for the network.
     """
-    weights = other_names.meaning(weights, model)
+    weights = other_names.canonical_name(weights, model)
     if weights != catalog.BEST:
         return weights
-    return _told(catalog.best(model or "resnet18"), model or "resnet18")
+    return _announce(catalog.best(model or "resnet18"), model or "resnet18")
 
 
-def obtained(model: str) -> tuple[str | None, str]:
-    """The name of the best published weights for `model`, downloaded if they are not here yet; or None, and why not.
+def download_best(model: str) -> tuple[str | None, str]:
+    """The name of the best published weights for `model`, downloaded if needed; or None, and why not.
 
-    A host that does not answer within `fetch.PROBE_SECONDS` counts as one that cannot be reached.
+    A host that does not answer within `download.PROBE_SECONDS` is treated as unreachable.
     """
     try:
         entry = catalog.best(model)
     except UserError:
         others = "".join(f"; `weights={name}` takes those that come with resnets" for name in bundled.of_model(model))
         return None, f"nobody published ImageNet weights for {model}{others}"
-    here = (
-        download.place(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file()
-        or download.place(entry).is_file()
+    is_local = (
+        download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file()
+        or download.path_of(entry).is_file()
     )
-    if not here and (reason := download.unreachable(entry)):
+    if not is_local and (reason := download.unreachable(entry)):
         return None, reason
     try:
-        name = _told(entry, model)
+        name = _announce(entry, model)
         locate(name)
     except (JobError, UserError) as error:
         return None, str(error)
     return name, ""
 
 
-def _told(entry: Published, model: str) -> str:
+def _announce(entry: PublishedWeights, model: str) -> str:
     facts = [
         f"top-1 {entry.top1} % ({entry.protocol})" if entry.top1 is not None else "",
         f"{entry.megabytes:.0f} MiB" if entry.megabytes else "size unknown",
@@ -76,21 +76,21 @@ def _told(entry: Published, model: str) -> str:
 
 
 def locate(name: str) -> Path:
-    """The checkpoint of these weights on this machine, fetched and converted when it is not here yet.
+    """The checkpoint file of these weights, downloaded and converted if needed.
 
     Raises:
-        UserError: no published weights have this name, or RESNETS_OFFLINE is set and they are not here.
-        JobError: they could not be had.
+        UserError: no published weights have this name, or RESNETS_OFFLINE is set and they are not on this machine.
+        JobError: the download failed.
     """
     entry = catalog.find(name)
-    kept = download.place(entry).with_name(f"resnets-{CONVERSION}.safetensors")
-    if not kept.is_file():
-        checkpoints.save(kept, _converted(entry, download.fetch(entry)))
-    return kept
+    converted = download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors")
+    if not converted.is_file():
+        checkpoints.save(converted, _converted(entry, download.download(entry)))
+    return converted
 
 
 def checkpoint(name: str) -> Checkpoint:
-    """The published weights of that name as a checkpoint of ours. Raises as `locate` does."""
+    """The published weights of that name as a checkpoint. Raises as `locate` does."""
     return checkpoints.read(locate(name))
 
 
@@ -125,31 +125,31 @@ def create_model(
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
-    overrides = other_names.arguments(overrides, name)
+    overrides = other_names.translate_arguments(overrides, name)
     for key, given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
         if key in overrides and given:
-            raise UserError(f"`{key}` was given twice, once as another library calls it.")
+            raise UserError(f"`{key}` was given twice, once by its name in another library.")
     pretrained = overrides.pop("pretrained", None)
     num_classes, in_channels = overrides.pop("num_classes", num_classes), overrides.pop("in_channels", in_channels)
     if pretrained is not None and weights != "none":
-        raise UserError("`pretrained` and `weights` say two things of one value; leave one of them out.")
+        raise UserError("`pretrained` and `weights` are two names of one value; leave one of them out.")
     if pretrained is not None:
         weights = pretrained
     if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
         name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
-    weights = other_names.meaning(weights, name)
+    weights = other_names.canonical_name(weights, name)
     if num_classes == 0:
         include_top, num_classes = False, None
         pooling = pooling or "avg"
     if include_top and pooling is not None:
-        raise UserError(f"pooling={pooling!r} goes with include_top=False; the head has its own.")
+        raise UserError(f"pooling={pooling!r} needs include_top=False; the head has its own pooling.")
     if not include_top and num_classes is not None:
         raise UserError(f"Without its head a network has no classes; received num_classes={num_classes}.")
-    net = _whole(name, weights, num_classes, in_channels, overrides)
+    net = _with_head(name, weights, num_classes, in_channels, overrides)
     return net if include_top else net.backbone(pooling)
 
 
-def _whole(
+def _with_head(
     name: str, weights: str | Path, num_classes: int | None, in_channels: int, overrides: Mapping[str, Any]
 ) -> ResNet:
     if str(weights) == "none":
@@ -157,32 +157,36 @@ def _whole(
     if overrides:
         raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
     zoo.find(name)
-    given = str(weights)
-    if catalog.known(given) and not Path(given).exists() and (other := catalog.find(given).model) != name:
-        raise UserError(f"The weights '{given}' are of {other}; received '{name}'.")
-    found = checkpoints.read(chosen(given, name))
+    weights_name = str(weights)
+    if (
+        catalog.known(weights_name)
+        and not Path(weights_name).exists()
+        and (other := catalog.find(weights_name).model) != name
+    ):
+        raise UserError(f"The weights '{weights_name}' are of {other}; received '{name}'.")
+    found = checkpoints.read(resolve_name(weights_name, name))
     if found.spec.name != name:
         raise UserError(f"The weights are of {found.spec.name}; received '{name}'.")
     others = num_classes if num_classes != found.spec.num_classes else None
-    found, notes = adapt.adapted(found, num_classes=others, in_channels=in_channels)
+    found, notes = adapt.adapt_checkpoint(found, num_classes=others, in_channels=in_channels)
     for note in notes:
         log(note)
     return checkpoints.network(found)
 
 
-def _converted(entry: Published, path: Path) -> Checkpoint:
-    spec, foreign = entry.spec(), keras.named(foreigners.read(path))
+def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
+    spec, weights_file = entry.spec(), keras.named(read_any.read(path))
     top = entry.num_classes > 0
     keymap = registry.find(entry.format).keymap(spec, top=top)
-    tensors = keymap.ours(foreign.tensors)
+    tensors = keymap.ours(weights_file.tensors)
     if not top:
         log(f"{entry.name} has no last layer: a new, untrained one for {spec.num_classes} classes")
         tensors |= adapt.new_head(spec)
     return Checkpoint(
         spec=spec,
         preprocess=_preprocess(entry, path),
-        classes=_class_names(entry, foreign) if top else (),
-        tensors={name: _single(tensor) for name, tensor in tensors.items()},
+        classes=_class_names(entry, weights_file) if top else (),
+        tensors={name: _as_float32(tensor) for name, tensor in tensors.items()},
         metrics=_metrics(entry),
         provenance={
             **provenance.of_published(entry),
@@ -193,24 +197,24 @@ def _converted(entry: Published, path: Path) -> Checkpoint:
     )
 
 
-def _preprocess(entry: Published, path: Path) -> Preprocess:
-    said = huggingface.preprocessor(path) if entry.format == "huggingface" else None
-    return said or entry.preprocess()
+def _preprocess(entry: PublishedWeights, path: Path) -> Preprocess:
+    read = huggingface.preprocessor(path) if entry.format == "huggingface" else None
+    return read or entry.preprocess()
 
 
-def _class_names(entry: Published, foreign: Foreign) -> tuple[str, ...]:
-    names = huggingface.class_names(foreign) if entry.format == "huggingface" else ()
-    return conversion.distinct(names if len(names) == len(imagenet_classes.NAMES) else imagenet_classes.NAMES)
+def _class_names(entry: PublishedWeights, weights_file: WeightsFile) -> tuple[str, ...]:
+    names = huggingface.class_names(weights_file) if entry.format == "huggingface" else ()
+    return load_weights.distinct(names if len(names) == len(imagenet_classes.NAMES) else imagenet_classes.NAMES)
 
 
-def _single(tensor: Tensor) -> Tensor:
-    """float32: torchvision's first wide_resnet50_2 has half precision, to be a smaller file."""
+def _as_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32: torchvision's first wide_resnet50_2 is stored in half precision."""
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _metrics(entry: Published) -> dict[str, Any]:
+def _metrics(entry: PublishedWeights) -> dict[str, Any]:
     if entry.top1 is None:
         return {}
-    shares = {"top1": entry.top1, "top5": entry.top5}
-    facts = {key: round(value / 100, 6) for key, value in shares.items() if value is not None}
+    percentages = {"top1": entry.top1, "top5": entry.top5}
+    facts = {key: round(value / 100, 6) for key, value in percentages.items() if value is not None}
     return {**facts, "protocol": f"ImageNet validation, {entry.protocol}"}

@@ -1,4 +1,4 @@
-"""From what a user names to a checkpoint: a file, a run directory, weights in the package, or published weights."""
+"""Find a checkpoint by path or name: a file, a run directory, weights in the package, or published weights."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from resnets.weights.hub import bundled, catalog
 
 
 def locate(path: str | Path) -> Path:
-    """The file that `path` stands for, as `local_path.locate` finds it; a name of the catalog is downloaded and converted.
+    """The file for `path`, as `local_path.locate` finds it; weights with a name of the catalog are downloaded and converted.
 
     Raises:
-        UserError: there is nothing at `path`, or a folder that is not one of a run, or what is no ordinary file.
-        JobError: the published weights could not be had.
+        UserError: there is nothing at `path`, or it is neither an ordinary file nor a run directory.
+        JobError: the download failed.
     """
     name = str(path)
-    if not os.path.lexists(path) and not bundled.place(name) and catalog.known(name):
+    if not os.path.lexists(path) and not bundled.path_of(name) and catalog.known(name):
         return pretrained.locate(name)
     return local_path.locate(path)
 
 
 def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
-    """The checkpoint that `path` stands for. Raises as `locate` and `checkpoint.read` do."""
+    """The checkpoint for `path`. Raises as `locate` and `checkpoint.read` do."""
     return checkpoints.read(locate(path), task=task)

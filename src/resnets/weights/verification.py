@@ -1,8 +1,8 @@
-"""Whether two files of weights answer alike: the same image files through both, and through the library of each.
+"""Verify that two weights files give the same probabilities, with resnets and with the library of each.
 
-A way goes from a file on disk to the probabilities: decoding, preprocessing, network, temperature, softmax. Where a format
-carries the preprocessing (ours, a folder of Hugging Face or of timm), each side prepares the images by its own; a file of
-tensors alone takes the preprocessing of the other side.
+A pipeline goes from an image file to the probabilities: decoding, preprocessing, network, temperature, softmax. If a format
+includes the preprocessing (resnets, a folder of Hugging Face or of timm), each side uses its own; a file with tensors only uses
+the preprocessing of the other side.
 """
 
 from __future__ import annotations
@@ -23,17 +23,15 @@ from resnets.data.image.formats import SUFFIXES
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.conversion import Request, Source, load
 from resnets.weights.formats import registry
 from resnets.weights.identify import is_ours
+from resnets.weights.load_weights import LoadedWeights, Request, load
 
-TOLERANCE = (
-    1e-2  # of a probability, where two libraries prepare an image: transformers' resize rounds to one level in 256
-)
-EXACT = 1e-4  # of the largest logit, where both networks see the same tensors, in float32
+TOLERANCE = 1e-2  # of a probability, if two libraries prepare an image: transformers' resize rounds to one level in 256
+EXACT = 1e-4  # of a logit relative to the largest, if both networks have the same input tensors, in float32
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
-# Heights and out_channels of the images that are made where none are given; as factors of the side that the network sees.
+# Heights and widths of the generated images, as factors of the side of the network's input.
 SHAPES = ((1, 1), (2, 1), (1, 2), (1.5, 2), (2, 1.5), (3, 1), (1, 3), (2.5, 2.5))
 
 Prepare = Callable[[Path], Tensor]  # (C, h, w)
@@ -41,17 +39,17 @@ Prepare = Callable[[Path], Tensor]  # (C, h, w)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two ways from the same image files to the probabilities.
+    """Two pipelines on the same image files.
 
     Attributes:
-        first, second: what computed them.
-        difference: the largest between two probabilities.
-        relative: the largest between two logits, each divided by its temperature, by the largest of the first.
-        agreement: share of images whose best class is the same.
-        images: how many.
-        same_input: whether both networks saw the same tensors, so that the logits must agree, too.
-        reason: why the second is known to prepare images otherwise, although its format carries our preprocessing; or "".
-        unexplained: the largest between two probabilities when our preprocessing does what `reason` says; None without one.
+        first, second: names of the pipelines.
+        difference: largest absolute difference of a probability.
+        relative: largest absolute difference of a logit, each divided by its temperature, relative to the largest of the first.
+        agreement: fraction of images with the same most probable class.
+        images: number of images.
+        same_input: whether both networks had the same input tensors, so that the logits must agree, too.
+        reason: why the second is known to prepare images otherwise, although its format includes our preprocessing; or "".
+        unexplained: largest difference of a probability when our preprocessing does what `reason` says; None without a reason.
     """
 
     first: str
@@ -65,15 +63,15 @@ class Comparison:
     unexplained: float | None = None
 
     def within(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether nothing is beyond its bound; see `excess`."""
+        """Whether nothing exceeds its bound; see `excess`."""
         return not self.excess(tolerance)
 
     def excess(self, tolerance: float = TOLERANCE) -> str:
-        """What is beyond its bound, in words with both figures; "" where nothing is. What is no number is beyond all.
+        """What exceeds its bound, in words with both numbers; "" if nothing does. NaN exceeds every bound.
 
-        Where both networks saw the same tensors, no logit may differ by more than a hundredth of `tolerance`, as a share of
-        the largest, and no probability by more than `tolerance`; where each side prepared the images itself, only the
-        probabilities count, after what is known to differ.
+        If both networks had the same input tensors, no logit may differ by more than a hundredth of `tolerance`, relative to
+        the largest, and no probability by more than `tolerance`. If each side prepared the images itself, only the
+        probabilities count, after the known differences.
         """
         exact = tolerance * EXACT / TOLERANCE
         difference = self.difference if self.unexplained is None else self.unexplained
@@ -97,7 +95,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verification:
-    """All comparisons with the first way, and what was assumed or left out on the way."""
+    """All comparisons with the first pipeline, and what was assumed or left out."""
 
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
@@ -108,13 +106,13 @@ class Verification:
 
 
 @dataclass(frozen=True, eq=False)
-class _Way:
+class _Pipeline:
     name: str
     prepare: Prepare
     network: Callable[[Tensor], Tensor]
     temperature: float = 1.0
     reason: str = ""  # see `Comparison`
-    explained: _Way | None = None  # ours, with the preprocessing that `reason` describes
+    explained: _Pipeline | None = None  # our pipeline with the preprocessing that `reason` describes
 
 
 def verify(
@@ -125,42 +123,43 @@ def verify(
     request: Request | None = None,
     imgsz: int | None = None,
 ) -> Verification:
-    """Compare two files of weights of any format, as read by us and, where it is installed, by the library of each.
+    """Compare two weights files of any format, with resnets and, if it is installed, with the library of each.
 
     Args:
-        a, b: files or folders; `request` says of both what they cannot say themselves.
-        images: image files and folders; without any, some are made: noise of several shapes, as PNG files.
-        imgsz: side of the network's input in pixels; where given, all sides are prepared by our preprocessing at this size.
+        a, b: files or folders; `request` describes both.
+        images: image files and folders; without any, PNG files of noise of several shapes are generated.
+        imgsz: side of the network's input in pixels; if given, our preprocessing at this size prepares all images.
 
     Raises:
         UserError: a file cannot be read, the two differ in classes or channels, or there are no images.
     """
     if request and request != Request() and all(is_ours(Path(path)) for path in (a, b)):
-        raise UserError(
-            "Both files are checkpoints of resnets, which say themselves what they are: leave out the rest."
-        )
-    sources = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
+        raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
+    loaded_files = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
     _check_alike(
-        [(path, source.checkpoint.spec.in_channels, source.checkpoint.spec.num_classes) for path, source in sources]
+        [
+            (path, loaded.checkpoint.spec.in_channels, loaded.checkpoint.spec.num_classes)
+            for path, loaded in loaded_files
+        ]
     )
     notes: list[str] = []
-    ways: list[_Way] = []
-    for (path, source), (_, other) in zip(sources, reversed(sources), strict=True):
-        preprocess = _preprocess(path, source, other, notes)
+    pipelines: list[_Pipeline] = []
+    for (path, loaded), (_, other) in zip(loaded_files, reversed(loaded_files), strict=True):
+        preprocess = _preprocess(path, loaded, other, notes)
         if imgsz is not None:
             preprocess = preprocess.with_size(imgsz)
             notes.append(
                 f"`imgsz={imgsz}`: resnets prepared all images, so that no library's own preprocessing was compared"
             )
-        channels = source.checkpoint.spec.in_channels
+        channels = loaded.checkpoint.spec.in_channels
         if channels != preprocess.channels:
             notes.append(f"{path.name} takes {channels} channels: those of each image are averaged or repeated")
-        prepare = _prepared(preprocess, channels)
-        net = checkpoints.network(source.checkpoint).float()
-        ways.append(_Way(f"{path.name} by resnets", prepare, net, source.checkpoint.temperature))
-        ways += _originals(path, source, ways[-1], notes, own=imgsz is None)
-    with _image_files(images, max(sources[0][1].checkpoint.preprocess.size)) as files:
-        comparisons = _compared(ways, files)
+        prepare = _our_preparation(preprocess, channels)
+        net = checkpoints.network(loaded.checkpoint).float()
+        pipelines.append(_Pipeline(f"{path.name} by resnets", prepare, net, loaded.checkpoint.temperature))
+        pipelines += _reference_pipelines(path, loaded, pipelines[-1], notes, own=imgsz is None)
+    with _image_files(images, max(loaded_files[0][1].checkpoint.preprocess.size)) as files:
+        comparisons = _compare(pipelines, files)
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
 
 
@@ -175,18 +174,18 @@ def _without_description(request: Request | None, path: str | Path) -> Request |
     return None if is_ours(Path(path)) else request
 
 
-def _preprocess(path: Path, source: Source, other: Source, notes: list[str]) -> Preprocess:
-    """That of the file or, where it carries none, that of the other."""
-    if source.carried or not other.carried:
-        if not source.carried:
-            notes.append(f"{path.name} holds no preprocessing: {source.checkpoint.preprocess.described()} is assumed")
-        return source.checkpoint.preprocess
-    notes.append(f"{path.name} holds no preprocessing: that of the other file was taken for it")
+def _preprocess(path: Path, loaded: LoadedWeights, other: LoadedWeights, notes: list[str]) -> Preprocess:
+    """The preprocessing of the file or, if it has none, that of the other."""
+    if loaded.has_preprocess or not other.has_preprocess:
+        if not loaded.has_preprocess:
+            notes.append(f"{path.name} has no preprocessing: {loaded.checkpoint.preprocess.described()} is assumed")
+        return loaded.checkpoint.preprocess
+    notes.append(f"{path.name} has no preprocessing: that of the other file was used")
     return other.checkpoint.preprocess
 
 
-def _prepared(preprocess: Preprocess, channels: int) -> Prepare:
-    """Our way from a file to the tensor, (channels, h, w)."""
+def _our_preparation(preprocess: Preprocess, channels: int) -> Prepare:
+    """Our preprocessing, from an image file to a tensor (channels, h, w)."""
 
     def prepare(path: Path) -> Tensor:
         image = preprocess.load(path)
@@ -197,16 +196,18 @@ def _prepared(preprocess: Preprocess, channels: int) -> Prepare:
     return prepare
 
 
-def _originals(path: Path, source: Source, ours: _Way, notes: list[str], *, own: bool) -> list[_Way]:
-    """Beside `ours`, the library's own network on our tensors and, where the file carries one and `own` is asked for, behind
-    the library's own preprocessing, so that what the two do differently is told apart. None, and a note, where it could not
-    be had."""
-    if source.foreign is None or source.format not in LIBRARIES:
+def _reference_pipelines(
+    path: Path, loaded: LoadedWeights, ours: _Pipeline, notes: list[str], *, own: bool
+) -> list[_Pipeline]:
+    """The library's own network on our input tensors and, with `own`, on those of the library's own preprocessing, if the file
+    includes one, so that differences of the two are told apart. An empty list, and a note, if the library cannot be used.
+    """
+    if loaded.weights_file is None or loaded.format not in LIBRARIES:
         return []
-    library, module = LIBRARIES[source.format], registry.find(source.format)
+    library, module = LIBRARIES[loaded.format], registry.find(loaded.format)
     try:
-        net = module.original(source.foreign, source.checkpoint.spec)
-        theirs = module.prepared(path) if own and source.carried and hasattr(module, "prepared") else None
+        net = module.reference_model(loaded.weights_file, loaded.checkpoint.spec)
+        theirs = module.prepared(path) if own and loaded.has_preprocess and hasattr(module, "prepared") else None
     except ImportError:
         notes.insert(
             0, f"{library} is not installed, so its own network was not run beside ours: pip install {library}"
@@ -216,77 +217,79 @@ def _originals(path: Path, source: Source, ours: _Way, notes: list[str], *, own:
         notes.insert(0, f"{library}'s own network was not run: {error}")
         return []
     name = f"{path.name} by {library} {importlib.metadata.version(library)}"
-    ways = [_Way(name, ours.prepare, net)]
+    pipelines = [_Pipeline(name, ours.prepare, net)]
     if theirs:
-        # Those of timm are advice, which is followed here; timm prepares images as we do.
-        known = module.remarks(source.checkpoint.preprocess) if source.format == "huggingface" else []
-        explained = replace(ours, prepare=module.cropped(source.checkpoint.preprocess)) if known else None
-        ways.append(_Way(f"{name} with its own preprocessing", theirs, net, 1.0, "; ".join(known), explained))
-    return ways
+        # The remarks about timm are advice, which is followed here; timm prepares images as we do.
+        known = module.remarks(loaded.checkpoint.preprocess) if loaded.format == "huggingface" else []
+        explained = replace(ours, prepare=module.cropped(loaded.checkpoint.preprocess)) if known else None
+        pipelines.append(_Pipeline(f"{name} with its own preprocessing", theirs, net, 1.0, "; ".join(known), explained))
+    return pipelines
 
 
-def _compared(ways: Sequence[_Way], files: Sequence[Path]) -> tuple[Comparison, ...]:
-    """Each way but the first with the first."""
-    inputs_of_first, first = _run(ways[0], files)
-    made = []
-    for way in ways[1:]:
-        inputs, found = _run(way, files)
+def _compare(pipelines: Sequence[_Pipeline], files: Sequence[Path]) -> tuple[Comparison, ...]:
+    """Compare each other pipeline with the first."""
+    inputs_of_first, first = _run(pipelines[0], files)
+    comparisons = []
+    for pipeline in pipelines[1:]:
+        inputs, logits = _run(pipeline, files)
         same = all(
             one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
             for one, other in zip(inputs_of_first, inputs, strict=True)
         )
-        unexplained = None if same or way.explained is None else _difference(_run(way.explained, files)[1], found)
-        made.append(
+        unexplained = (
+            None if same or pipeline.explained is None else _difference(_run(pipeline.explained, files)[1], logits)
+        )
+        comparisons.append(
             Comparison(
-                ways[0].name,
-                way.name,
-                _difference(first, found),
-                ((first - found).abs().max() / first.abs().max()).item(),
-                (first.argmax(1) == found.argmax(1)).float().mean().item(),
+                pipelines[0].name,
+                pipeline.name,
+                _difference(first, logits),
+                ((first - logits).abs().max() / first.abs().max()).item(),
+                (first.argmax(1) == logits.argmax(1)).float().mean().item(),
                 len(first),
                 same,
-                way.reason,
+                pipeline.reason,
                 unexplained,
             )
         )
-    return tuple(made)
+    return tuple(comparisons)
 
 
-def _run(way: _Way, files: Sequence[Path]) -> tuple[list[Tensor], Tensor]:
-    """What the network sees, in batches, and its logits over the temperature, (N, classes)."""
+def _run(pipeline: _Pipeline, files: Sequence[Path]) -> tuple[list[Tensor], Tensor]:
+    """The input tensors in batches, and the logits divided by the temperature, (N, num_classes)."""
     inputs, logits = [], []
     for start in range(0, len(files), BATCH):
-        inputs.append(torch.stack([way.prepare(path) for path in files[start : start + BATCH]]))
+        inputs.append(torch.stack([pipeline.prepare(path) for path in files[start : start + BATCH]]))
         with torch.inference_mode():
             try:
-                logits.append(way.network(inputs[-1]).float() / way.temperature)
+                logits.append(pipeline.network(inputs[-1]).float() / pipeline.temperature)
             except ValueError as error:  # an image that is too small for the network
-                raise UserError(f"{way.name}: {error}") from None
+                raise UserError(f"{pipeline.name}: {error}") from None
     return inputs, torch.cat(logits)
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    """The largest between two probabilities."""
+    """The largest absolute difference of a probability."""
     return (one.softmax(1) - other.softmax(1)).abs().max().item()
 
 
 @contextlib.contextmanager
 def _image_files(given: Sequence[str], side: int) -> Iterator[list[Path]]:
-    """The files that are named or, without names, made ones: soft noise, of several shapes around `side`."""
+    """The named image files or, without names, generated ones: smooth noise, of several shapes around `side`."""
     if given:
-        found = [path for name in given for path in _files(Path(name))]
-        if not found:
+        files = [path for name in given for path in _files(Path(name))]
+        if not files:
             raise UserError(f"There are no images in {', '.join(given)}.")
-        yield found
+        yield files
         return
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="resnets-") as folder:
-        made = []
+        paths = []
         for number, (height, width) in enumerate(SHAPES):
             coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
-            made.append(Path(folder) / f"{number}.png")
-            coarse.resize((round(width * side), round(height * side)), Image.Resampling.BICUBIC).save(made[-1])
-        yield made
+            paths.append(Path(folder) / f"{number}.png")
+            coarse.resize((round(width * side), round(height * side)), Image.Resampling.BICUBIC).save(paths[-1])
+        yield paths
 
 
 def _files(path: Path) -> list[Path]:

@@ -56,7 +56,7 @@ def test_a_narrow_terminal_folds_everything_but_names(
 
 
 def test_what_is_here_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    path = download.place(catalog.find("resnet50.tv_in1k_v2"))
+    path = download.path_of(catalog.find("resnet50.tv_in1k_v2"))
     path.parent.mkdir(parents=True)
     path.touch()
     first, second = shown(capsys, "resnet50.tv*").splitlines()[2:]

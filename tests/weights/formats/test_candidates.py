@@ -14,7 +14,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.weights.formats import registry, timm
 from resnets.weights.formats.keymap import wanted
-from resnets.weights.readers.read_any import Foreign
+from resnets.weights.readers.read_any import WeightsFile
 
 MAKERS = {"timm": [timm.spec_of(name) for name in ("resnet18", "resnet50d", "seresnet18", "resnetv2_50")],
           "torchvision": [zoo.get_spec("resnet50"), zoo.get_spec("cifar_resnet20")],
@@ -53,9 +53,9 @@ def test_only_errors_for_a_person(format_, number, odd, dropped, container, conf
     for place in dropped:
         given_tensors.pop(list(given_tensors)[place % len(given_tensors)])
     given_tensors |= {name: torch.empty(shape, device="meta") for name, shape in odd.items()}
-    foreign = Foreign("none/file", container, given_tensors, {} if config is None else {"config": config})
+    weights_file = WeightsFile("none/file", container, given_tensors, {} if config is None else {"config": config})
     for module in registry.FORMATS.values():
         with contextlib.suppress(UserError):
-            for guess in module.guesses(foreign):
+            for candidate in module.candidates(weights_file):
                 with contextlib.suppress(UserError):
-                    module.keymap(guess.spec).ours(given_tensors)
+                    module.keymap(candidate.spec).ours(given_tensors)

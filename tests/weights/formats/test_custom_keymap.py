@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.conversion import Request, load
 from resnets.weights.formats import custom_keymap
+from resnets.weights.load_weights import Request, load
 
 MAP = Path(__file__).resolve().parents[2] / "docs" / "akamaster_cifar.toml"
 

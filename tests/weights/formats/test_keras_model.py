@@ -37,5 +37,5 @@ def test_a_backend_that_is_not_installed_is_not_taken(tmp_path: Path, monkeypatc
     monkeypatch.setattr(
         keras_model.importlib.util, "find_spec", lambda name: None if name == "tensorflow" else object()
     )
-    assert keras_model.library().__name__ == "keras"
+    assert keras_model.import_keras().__name__ == "keras"
     assert keras_model.os.environ["KERAS_BACKEND"] == "torch"

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_listed() -> None:
     with pytest.raises(UserError) as error:
         Keymap(RULES, wanted()).ours(tensors)
     for words in ("missing: dense", "left over: odd", "k0 [2, 1, 3, 5] for [2, 1, 3, 4]",
-                  "point [6, 5, 3, 3] for [6, 5, 1, 1]", "of another kind: bn.weight torch.int64"):  # fmt: skip
+                  "point [6, 5, 3, 3] for [6, 5, 1, 1]", "of another type: bn.weight torch.int64"):  # fmt: skip
         assert words in str(error.value)
     ours = Keymap(RULES, wanted()).ours(theirs())
     del ours["fc.weight"]

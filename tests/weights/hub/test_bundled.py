@@ -28,7 +28,7 @@ def test_what_is_in_the_package() -> None:
     """The figures are those of docs/recipes.md; the files are those that were measured."""
     found = {name: (entry.top1, entry.top5) for name, entry in bundled.entries().items()}
     assert found == {NAME: (TOP1, TOP5)}
-    path = bundled.place(NAME)
+    path = bundled.path_of(NAME)
     assert path is not None
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
 
@@ -57,26 +57,28 @@ def test_the_figure_in_the_header_is_that_of_the_test_images(shared, tmp_path: P
     truth = torch.tensor([found.classes.index(file.parent.name) for file in files])
     net = checkpoints.network(found)
     with torch.inference_mode():
-        logits = torch.cat([net(torch.stack([found.preprocess.load(file) for file in part])) for part in parts(files)])
+        logits = torch.cat(
+            [net(torch.stack([found.preprocess.load(file) for file in batch])) for batch in batches(files)]
+        )
     assert len(files) == 10_000
     assert float((logits.argmax(1) == truth).double().mean()) == found.metrics["top1"]
     assert float((logits.topk(5).indices == truth[:, None]).any(1).double().mean()) == found.metrics["top5"]
 
 
-def parts(files: list[Path]) -> Iterator[list[Path]]:
+def batches(files: list[Path]) -> Iterator[list[Path]]:
     return (files[start : start + 250] for start in range(0, len(files), 250))
 
 
 def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve.locate(NAME) == bundled.place(NAME)
+    assert resolve.locate(NAME) == bundled.path_of(NAME)
     (tmp_path / NAME).touch()
     assert resolve.locate(NAME) == Path(NAME)
 
 
 def test_other_names_are_not_there() -> None:
-    assert bundled.place("cifar_resnet20") is None
-    assert bundled.place("../shipped/" + NAME) is None
+    assert bundled.path_of("cifar_resnet20") is None
+    assert bundled.path_of("../shipped/" + NAME) is None
 
 
 def test_files_of_weights_are_looked_at_by_their_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from resnets.errors import JobError, UserError
 from resnets.weights.hub import catalog, download, resumable
-from resnets.weights.hub.catalog import Published
+from resnets.weights.hub.catalog import PublishedWeights
 
 MIB = 2**20
 CONTENT = bytes(os.urandom(3 * MIB + 12_345))
@@ -121,7 +121,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def published(server: Any, digest: str = f"sha256:{SHA[:8]}", **changes: Any) -> Published:
+def published(server: Any, digest: str = f"sha256:{SHA[:8]}", **changes: Any) -> PublishedWeights:
     plain = catalog.find("resnet18.tv_in1k_v1")
     return dataclasses.replace(plain, address=server.url + FILE, digest=digest, **changes)
 
@@ -132,12 +132,12 @@ def parts(home: Path) -> list[str]:
 
 def test_a_file_comes_whole_and_once(server: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = published(server)
-    path = download.fetch(entry)
+    path = download.download(entry)
     assert path == home / "weights" / "resnet18.tv_in1k_v1" / "net-0123abcd.pth"
     assert path.read_bytes() == CONTENT
     assert path.with_name("net-0123abcd.pth.sha256").read_text() == f"{SHA}\n"
     assert f"fetching resnet18.tv_in1k_v1: {len(CONTENT) / MIB:.1f} MiB from 127.0.0.1" in capsys.readouterr().err
-    assert download.fetch(entry) == path
+    assert download.download(entry) == path
     assert len(server.asked) == 1
     assert parts(home) == []
 
@@ -146,7 +146,7 @@ def test_a_file_comes_whole_and_once(server: Any, home: Path, capsys: pytest.Cap
 def test_a_connection_that_ends_early_is_gone_on_with(server: Any, etag: str) -> None:
     server.plan = [act(cut=MIB + 5, etag=etag), act(cut=2 * MIB, etag=etag)]
     server.always = act(etag=etag)
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     starts = [headers.get("Range") for _, headers in server.asked]
     assert starts[0] is None
     # What came of the block at which it was cut is lost: at most 64 KiB.
@@ -158,13 +158,13 @@ def test_a_connection_that_ends_early_is_gone_on_with(server: Any, etag: str) ->
 def test_without_hash_and_version_it_begins_anew_when_cut_off(server: Any) -> None:
     server.plan = [act(cut=MIB, etag="")]
     server.always = act(etag="")
-    assert download.fetch(published(server, digest="")).read_bytes() == CONTENT
+    assert download.download(published(server, digest="")).read_bytes() == CONTENT
     assert [headers.get("Range") for _, headers in server.asked] == [None, None]
 
 
 def test_a_file_that_changed_between_two_tries_begins_anew(server: Any) -> None:
     server.plan = [act(cut=2 * MIB, etag='"old"')]
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[1][1]["If-Range"] == '"old"'
 
 
@@ -172,41 +172,41 @@ def test_a_first_part_of_another_file_is_found_by_the_hash_and_fetched_again(
     server: Any, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = published(server)
-    part = download.place(entry).with_name(".net-0123abcd.pth.part")
-    part.parent.mkdir(parents=True)
-    part.write_bytes(b"x" * MIB)
-    assert download.fetch(entry).read_bytes() == CONTENT
-    assert "once more from the beginning" in capsys.readouterr().err
+    partial = download.path_of(entry).with_name(".net-0123abcd.pth.part")
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"x" * MIB)
+    assert download.download(entry).read_bytes() == CONTENT
+    assert "downloading it again" in capsys.readouterr().err
     assert [headers.get("Range") for _, headers in server.asked] == [f"bytes={MIB}-", None]
 
 
 def test_a_server_without_ranges_is_begun_anew(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
     server.plan = [act(cut=2 * MIB, ranges=False)]
     server.always = act(ranges=False)
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert "from the beginning" in capsys.readouterr().err
 
 
 def test_a_part_that_is_whole_needs_nothing_more(server: Any) -> None:
     entry = published(server)
-    part = download.place(entry).with_name(".net-0123abcd.pth.part")
-    part.parent.mkdir(parents=True)
-    part.write_bytes(CONTENT)
-    assert download.fetch(entry).read_bytes() == CONTENT
+    partial = download.path_of(entry).with_name(".net-0123abcd.pth.part")
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT)
+    assert download.download(entry).read_bytes() == CONTENT
 
 
 def test_a_part_that_is_longer_than_the_file_begins_anew(server: Any) -> None:
     entry = published(server)
-    part = download.place(entry).with_name(".net-0123abcd.pth.part")
-    part.parent.mkdir(parents=True)
-    part.write_bytes(CONTENT + b"more")
-    assert download.fetch(entry).read_bytes() == CONTENT
+    partial = download.path_of(entry).with_name(".net-0123abcd.pth.part")
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT + b"more")
+    assert download.download(entry).read_bytes() == CONTENT
 
 
 def test_giving_up_counts_what_came_and_the_next_call_goes_on(server: Any, home: Path) -> None:
     server.plan = [act(cut=MIB), *[status(503)] * 3]
     with pytest.raises(JobError) as error:
-        download.fetch(published(server))
+        download.download(published(server))
     text = str(error.value)
     come = (home / "weights/resnet18.tv_in1k_v1/.net-0123abcd.pth.part").stat().st_size
     assert f"{come:,} of {len(CONTENT):,} bytes came" in text
@@ -214,39 +214,41 @@ def test_giving_up_counts_what_came_and_the_next_call_goes_on(server: Any, home:
     assert "HTTP 503" in text
     assert "run the same command again" in text
     assert "\n" not in text
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[-1][1]["Range"] == f"bytes={come}-"
 
 
 def test_as_long_as_something_comes_it_goes_on(server: Any) -> None:
     server.plan = [act(cut=n * MIB // 4) for n in range(1, 9)]
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert len(server.asked) == 9
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
 def test_a_wrong_hash_leaves_no_file(server: Any, home: Path, kind: str) -> None:
     with pytest.raises(JobError, match=rf"its {kind} is \w+ and not 00000000, .* was removed") as error:
-        download.fetch(published(server, digest=f"{kind}:00000000"))
+        download.download(published(server, digest=f"{kind}:00000000"))
     assert "put http" in str(error.value)
     assert not list(home.rglob("net-*"))
     assert parts(home) == []
 
 
 def test_md5_is_compared_too(server: Any) -> None:
-    assert download.fetch(published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")).read_bytes() == CONTENT
+    assert (
+        download.download(published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")).read_bytes() == CONTENT
+    )
 
 
 def test_a_login_page_is_called_a_text_file(server: Any) -> None:
     server.files[FILE] = b"<html>please log in</html>\n"
     with pytest.raises(JobError, match="it is a text file"):
-        download.fetch(published(server))
+        download.download(published(server))
 
 
 def test_one_changed_byte_is_noticed(server: Any) -> None:
     server.files[FILE] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     with pytest.raises(JobError, match=r"its sha256 is .* and not"):
-        download.fetch(published(server))
+        download.download(published(server))
 
 
 def test_a_part_of_another_size_than_announced_at_first(server: Any, home: Path) -> None:
@@ -261,7 +263,7 @@ def test_a_part_of_another_size_than_announced_at_first(server: Any, home: Path)
         handler.wfile.write(CONTENT[start : start + 10])
 
     server.plan = [act(cut=MIB), short]
-    assert download.fetch(published(server)).read_bytes() == CONTENT  # the third request brings the rest
+    assert download.download(published(server)).read_bytes() == CONTENT  # the third request brings the rest
 
     def other_part(handler: Any) -> None:
         handler.send_response(206)
@@ -270,9 +272,9 @@ def test_a_part_of_another_size_than_announced_at_first(server: Any, home: Path)
         handler.end_headers()
         handler.wfile.write(CONTENT[7:17])
 
-    download.place(published(server)).unlink()
+    download.path_of(published(server)).unlink()
     server.plan = [act(cut=MIB), other_part]
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
 
 
 def test_a_redirect_is_followed_and_its_hash_believed(server: Any, home: Path) -> None:
@@ -280,10 +282,10 @@ def test_a_redirect_is_followed_and_its_hash_believed(server: Any, home: Path) -
     server.files["/storage/blob"] = CONTENT
     server.plan = [status(302, Location="/storage/blob", X_Linked_Etag=f'"{SHA}"')]
     entry = published(server, digest="")
-    assert download.fetch(entry).read_bytes() == CONTENT
+    assert download.download(entry).read_bytes() == CONTENT
     server.plan = [status(302, Location="/storage/blob", X_Linked_Etag=f'"{"0" * 64}"')]
     with pytest.raises(JobError, match=f"and not {'0' * 64}"):
-        download.fetch(dataclasses.replace(entry, name="another"))
+        download.download(dataclasses.replace(entry, name="another"))
 
 
 def test_an_answer_without_a_length_and_without_end_is_stopped(
@@ -300,21 +302,21 @@ def test_an_answer_without_a_length_and_without_end_is_stopped(
 
     server.always = endless
     with pytest.raises(JobError, match="more than 1 MiB came of a file whose size"):
-        download.fetch(published(server))
+        download.download(published(server))
     assert parts(home) == []
 
 
 def test_redirects_without_end(server: Any) -> None:
     server.always = status(302, Location=FILE)
     with pytest.raises(JobError, match="redirects"):
-        download.fetch(published(server))
+        download.download(published(server))
 
 
 @pytest.mark.parametrize(("code", "words"), [(404, "no such file"), (403, "firewall"), (401, "login")])
 def test_a_refusal_is_named_and_not_repeated(server: Any, code: int, words: str) -> None:
     server.always = status(code)
     with pytest.raises(JobError, match=rf"HTTP {code} for .*{words}") as error:
-        download.fetch(published(server))
+        download.download(published(server))
     assert len(server.asked) == 1
     assert "RESNETS_MIRROR" in str(error.value)
     assert "nothing came from 127.0.0.1" in str(error.value)
@@ -325,15 +327,15 @@ def test_too_many_requests_are_waited_for(server: Any) -> None:
     server.plan = [status(429, Retry_After="1"), status(429, Retry_After=later), status(429)]
     start = time.monotonic()
     with pytest.raises(JobError, match="too many requests"):
-        download.fetch(published(server))  # three in a row without a byte
+        download.download(published(server))  # three in a row without a byte
     assert time.monotonic() - start > 1.0
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
 
 
 def test_a_long_wait_is_told_and_not_taken(server: Any) -> None:
     server.always = status(429, Retry_After="3600")
     with pytest.raises(JobError, match="it asks to wait 3600 s"):
-        download.fetch(published(server))
+        download.download(published(server))
     assert len(server.asked) == 1
 
 
@@ -342,7 +344,7 @@ def test_nobody_listens(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: py
     entry = published(server)
     entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
     with pytest.raises(JobError, match="Connection refused"):
-        download.fetch(entry)
+        download.download(entry)
     assert capsys.readouterr().err.count("trying again in 0.01 s") == resumable.SILENT_TRIES - 1
 
 
@@ -359,7 +361,7 @@ def test_a_server_that_falls_silent(server: Any, monkeypatch: pytest.MonkeyPatch
         handler.close_connection = True
 
     server.plan = [silent]
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert "Range" in server.asked[1][1]
 
 
@@ -392,7 +394,7 @@ def test_a_full_disk_keeps_what_came(server: Any, home: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert f"{MIB:,} of {len(CONTENT):,} bytes came, then" in done.stdout
     assert "They are kept" in done.stdout
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[-1][1]["Range"] == f"bytes={MIB}-"
 
 
@@ -402,7 +404,7 @@ def test_too_little_room_is_found_before_the_first_byte(
     """`disk_usage` is what the system says; here it says that a MiB is left."""
     monkeypatch.setattr(resumable.shutil, "disk_usage", lambda path: SimpleNamespace(free=MIB))
     with pytest.raises(JobError, match=r"needs 3.0 MiB and .* has 1.0 MiB left"):
-        download.fetch(published(server))
+        download.download(published(server))
     assert parts(home) == []
 
 
@@ -423,16 +425,16 @@ def test_a_killed_process_leaves_a_part_and_no_lock(server: Any, home: Path) -> 
     process = subprocess.Popen(
         command(f"sha256:{SHA}", server.url + FILE), env=environment(home), stderr=subprocess.DEVNULL
     )
-    part = home / "weights/resnet18.tv_in1k_v1/.net-0123abcd.pth.part"
+    partial = home / "weights/resnet18.tv_in1k_v1/.net-0123abcd.pth.part"
     deadline = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size > 3 * 2**16):
+    while not (partial.exists() and partial.stat().st_size > 3 * 2**16):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert not download.place(published(server)).exists()
-    come = part.stat().st_size
-    assert download.fetch(published(server)).read_bytes() == CONTENT
+    assert not download.path_of(published(server)).exists()
+    come = partial.stat().st_size
+    assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[-1][1]["Range"] == f"bytes={come}-"
 
 
@@ -440,44 +442,44 @@ def test_offline_nothing_starts(server: Any, home: Path, monkeypatch: pytest.Mon
     entry = published(server)
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
     with pytest.raises(UserError) as error:
-        download.fetch(entry)
-    assert str(download.place(entry)) in str(error.value)
+        download.download(entry)
+    assert str(download.path_of(entry)) in str(error.value)
     assert entry.address in str(error.value)
     assert server.asked == []
-    download.place(entry).write_bytes(CONTENT)  # what the message says
-    assert download.fetch(entry).read_bytes() == CONTENT
+    download.path_of(entry).write_bytes(CONTENT)  # what the message says
+    assert download.download(entry).read_bytes() == CONTENT
     assert server.asked == []
 
 
 def test_a_file_put_there_by_hand_is_checked(server: Any, home: Path) -> None:
     entry = published(server)
-    download.place(entry).parent.mkdir(parents=True)
-    download.place(entry).write_bytes(b"another")
+    download.path_of(entry).parent.mkdir(parents=True)
+    download.path_of(entry).write_bytes(b"another")
     with pytest.raises(JobError, match=r"is not resnet18.tv_in1k_v1: .*Remove it"):
-        download.fetch(entry)
+        download.download(entry)
 
 
 def test_a_file_that_rots_is_noticed_although_no_hash_is_published(server: Any) -> None:
     entry = published(server, digest="")
-    path = download.fetch(entry)
+    path = download.download(entry)
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(JobError, match="Remove it"):
-        download.fetch(entry)
+        download.download(entry)
 
 
 def test_the_sha256_of_what_came_is_compared_beside_an_md5(server: Any, home: Path) -> None:
     entry = published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")
-    path = download.fetch(entry)
+    path = download.download(entry)
     path.with_name(f"{path.name}.sha256").write_text("0" * 64)
     with pytest.raises(JobError, match="its sha256 is"):
-        download.fetch(entry)
+        download.download(entry)
 
 
 def test_a_mirror_over_http(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = dataclasses.replace(published(server), address=f"https://weights.invalid{FILE}")
     server.files[f"/copies/weights.invalid{FILE}"] = CONTENT
     monkeypatch.setenv("RESNETS_MIRROR", f"{server.url}/copies/")
-    assert download.fetch(entry).read_bytes() == CONTENT
+    assert download.download(entry).read_bytes() == CONTENT
 
 
 def test_a_mirror_in_a_folder_works_offline(
@@ -488,51 +490,51 @@ def test_a_mirror_in_a_folder_works_offline(
     monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "my mirror").as_uri())
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
     with pytest.raises(JobError, match="there is no file"):
-        download.fetch(entry)
+        download.download(entry)
     copy.parent.mkdir(parents=True)
     copy.write_bytes(CONTENT)
-    assert download.fetch(entry).read_bytes() == CONTENT
+    assert download.download(entry).read_bytes() == CONTENT
     assert parts(home) == []
 
 
 def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     entry = dataclasses.replace(published(server), address=f"https://huggingface.co{FILE}")
-    assert download.fetch(entry).read_bytes() == CONTENT
+    assert download.download(entry).read_bytes() == CONTENT
     assert download.source("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
 
 
 def test_a_file_of_which_nobody_told_the_hash_is_not_passed_in_silence(
     server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    download.fetch(published(server, digest=""))
-    assert f"nobody told its hash; sha256 is {SHA}" in capsys.readouterr().err
+    download.download(published(server, digest=""))
+    assert f"no published hash to compare; its sha256 is {SHA}" in capsys.readouterr().err
     server.plan = [status(302, Location=FILE, X_Linked_Etag=f'"{SHA}"')]
-    download.fetch(published(server, digest="", name="another"))
+    download.download(published(server, digest="", name="another"))
     assert "nobody" not in capsys.readouterr().err
 
 
 def test_a_mirror_that_is_no_address(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_MIRROR", "/mnt/mirror")
     with pytest.raises(UserError, match="RESNETS_MIRROR is an address"):
-        download.fetch(published(server))
+        download.download(published(server))
 
 
 def test_a_proxy_is_asked(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://weights.invalid{FILE}"
     server.files[address] = CONTENT  # a proxy is asked for the whole address
     monkeypatch.setenv("http_proxy", server.url)
-    assert download.fetch(dataclasses.replace(published(server), address=address)).read_bytes() == CONTENT
+    assert download.download(dataclasses.replace(published(server), address=address)).read_bytes() == CONTENT
 
 
 def test_small_files_come_along(server: Any, home: Path) -> None:
     server.files |= {"/models/config.json": b"{}", "/models/preprocessor_config.json": b"[]"}
     entry = published(server, format="huggingface")
-    path = download.fetch(entry)
+    path = download.download(entry)
     assert (path.with_name("config.json")).read_bytes() == b"{}"
     assert (path.with_name("preprocessor_config.json")).read_bytes() == b"[]"
     path.with_name("config.json").unlink()
-    download.fetch(entry)
+    download.download(entry)
     assert [asked for asked, _ in server.asked].count("/models/config.json") == 2
     assert [asked for asked, _ in server.asked].count(FILE) == 1
 
@@ -541,4 +543,4 @@ def test_a_home_that_cannot_be_written(server: Any, tmp_path: Path, monkeypatch:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "file"))
     with pytest.raises(JobError, match="Set RESNETS_HOME"):
-        download.fetch(published(server))
+        download.download(published(server))

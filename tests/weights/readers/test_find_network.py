@@ -19,8 +19,9 @@ from torch import Tensor, nn
 import resnets
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.conversion import Request, convert, load
+from resnets.weights.conversion import convert
 from resnets.weights.identify import inspect
+from resnets.weights.load_weights import Request, load
 
 IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
@@ -194,7 +195,9 @@ def test_names_that_may_change_the_answers_are_left_out_only_when_asked(net: nn.
         "fc.weight_mask": net.fc.weight,
         "fc.bias": net.fc.bias,
     }
-    with pytest.raises(UserError, match=r"a weight in parts, fc\.weight_orig, fc\.weight_mask.*prune\.remove"):
+    with pytest.raises(
+        UserError, match=r"a weight as several tensors, fc\.weight_orig, fc\.weight_mask.*prune\.remove"
+    ):
         load(saved(tmp_path / "p.pth", pruned))
     layers = {**body(net.state_dict()), "fc.0.weight": torch.zeros(8, 512), "fc.0.bias": torch.zeros(8),
               "fc.2.weight": torch.zeros(5, 8), "fc.2.bias": torch.zeros(5)}  # fmt: skip

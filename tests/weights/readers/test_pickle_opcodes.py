@@ -110,7 +110,7 @@ def test_what_is_rewritten_means_the_same(protocol: int) -> None:
         text: [text, ("x" * 300, 1, -5, 2**40, 1.5, None, True)],
         "d": collections.OrderedDict([(text, {1: text})]),
     }
-    names, made = pickle_opcodes.wanted(
+    names, made = pickle_opcodes.find_globals(
         io.BytesIO(pickle.dumps([value, collections.OrderedDict, text, b"\x00\xff"], protocol))
     )
     assert list(names) == ["collections.OrderedDict"]
@@ -121,11 +121,11 @@ def test_what_is_rewritten_means_the_same(protocol: int) -> None:
 
 def test_old_instructions_stay_as_they_are() -> None:
     text = pickle.dumps({"a": [1, "b", collections.OrderedDict()]}, 2)
-    assert pickle_opcodes.wanted(io.BytesIO(text))[1] == text
+    assert pickle_opcodes.find_globals(io.BytesIO(text))[1] == text
 
 
 def said(text: bytes) -> tuple[list[str], bytes]:
-    names, made = pickle_opcodes.wanted(io.BytesIO(text))
+    names, made = pickle_opcodes.find_globals(io.BytesIO(text))
     return list(names), made
 
 
@@ -158,7 +158,7 @@ class Counting(list[Any]):
 
 
 def test_a_mark_is_found_without_a_copy_of_the_stack() -> None:
-    rewriting = pickle_opcodes._Rewriting({})
+    rewriting = pickle_opcodes._Rewriter({})
     rewriting.stack = stack = Counting()
     rewriting.of(io.BytesIO(b"N" * 1000 + b"(t" * 1000 + b"((0t0."))
     assert stack.copied == 0
@@ -177,8 +177,8 @@ def test_numbers_in_the_memo_that_are_not_cut_off_are_not_looked_at() -> None:
 
         items = __iter__
 
-    rewriting = pickle_opcodes._Rewriting({})
-    rewriting.places = Places()
+    rewriting = pickle_opcodes._Rewriter({})
+    rewriting.memo_positions = Places()
     kept = b"".join(b"r" + number.to_bytes(4, "little") for number in range(2, 1000))
     rewriting.of(io.BytesIO(unicode("a") + kept + (unicode("m") + unicode("n") + b"\x93") * 500 + b"."))
     assert Places.looked <= 500

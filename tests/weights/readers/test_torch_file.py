@@ -288,7 +288,7 @@ def test_a_full_temporary_folder_is_no_fault_of_the_file(tmp_path, real_sandbox,
 def test_more_than_a_file_can_hold_is_its_own_fault(tmp_path):
     out = tmp_path / "out.safetensors"
     with (tmp_path / "a").open("wb+") as file:
-        sandbox_child.answer(lambda *_: ({"a": torch.zeros(100)}, {}), file, "a", out, most=399)
+        sandbox_child.answer(lambda *_: ({"a": torch.zeros(100)}, {}), file, "a", out, max_bytes=399)
     with safe_open(out, framework="pt") as found:
         assert "far more tensors" in found.metadata()[sandbox_child.REFUSED]
 
@@ -308,7 +308,7 @@ def test_the_names_that_torch_takes_itself_need_no_warning():
     kept = ("torch.FloatStorage", "torch.cuda.HalfStorage", "torch.Size", "torch.device", "torch.float8_e5m2", "builtins.set",
             "torch._utils._rebuild_tensor_v2", "torch.storage.UntypedStorage", "torch.nn.parameter.Parameter",
             "torch.per_tensor_affine", "torch.sparse.FloatTensor")  # fmt: skip
-    assert torch_file.shown(kept) == []
+    assert torch_file.printable_globals(kept) == []
 
 
 @pytest.mark.parametrize("value", [Calls(eval, "1"), {"x": Calls(eval, "1")}])

@@ -215,19 +215,19 @@ def _values(entry: Published | Shipped) -> dict[str, Any]:
 
     from resnets.weights.hub import catalog
 
-    keys = [each.name for each in dataclasses.fields(catalog.Published)]
+    keys = [each.name for each in dataclasses.fields(catalog.PublishedWeights)]
     return {**dict.fromkeys(keys), **dataclasses.asdict(entry), "protocol": entry.protocol, "file": _file(entry)}
 
 
-def _file(entry: Published | Shipped) -> str | None:
+def _file(entry: PublishedWeights | BundledWeights) -> str | None:
     """Where these weights stand on this machine, if they do."""
     from resnets.weights.hub import bundled, catalog, download
 
-    place = download.place(entry) if isinstance(entry, catalog.Published) else bundled.place(entry.name)
+    place = download.path_of(entry) if isinstance(entry, catalog.PublishedWeights) else bundled.path_of(entry.name)
     return str(place) if place and place.is_file() else None
 
 
-def _table(entries: list[Published | Shipped], *, wide: bool) -> Table:
+def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> Table:
     from rich import box
     from rich.table import Table
 

@@ -1,1 +1,1 @@
-"""The formats of other libraries: names of tensors and settings, in both directions."""
+"""Formats of other libraries: names of tensors, and writing of files."""

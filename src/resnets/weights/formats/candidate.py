@@ -1,4 +1,4 @@
-"""What a file of another program can be: the answer of each format's `guesses`."""
+"""A network that a weights file fits: the result of each format's `candidates`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from resnets.models.spec import ResNetSpec
 
 
 @dataclass(frozen=True)
-class Guess:
-    """One network that the file fits.
+class Candidate:
+    """One network that a file fits.
 
     Attributes:
-        spec: the network; its name is one of the zoo.
+        spec: of the network; its name is one of the zoo.
         format: "torchvision", "timm", "huggingface", "keras", …
-        reasons: a sentence for each thing that the file shows.
-        doubts: a sentence for each thing that it cannot show and that changes the result; where there is one, the person
-            names the network.
-        preprocess: what the format does with images, or None where that is not known.
-        assumed: a sentence for each thing that the file cannot show and that the format's own files have always alike.
+        reasons: what the file shows, in sentences.
+        doubts: what it cannot show and changes the outputs, in sentences; if there are any, the user must name the network.
+        preprocess: of the format, or None if it is not known.
+        assumed: what it cannot show, but is the same in all files of the format's own library, in sentences.
     """
 
     spec: ResNetSpec

@@ -31,13 +31,13 @@ from typing import Any
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.models.spec import ResNetSpec
-from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, wanted
+from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, expected_tensors
 
 KEYS = ("model", "wrapper", "prefix", "ignore", "classes", "counters", "settings", "preprocess", "names")
 
 
 @dataclass(frozen=True)
-class UserMap:
+class CustomKeymap:
     """The content of the file. `settings` go to `zoo.get_spec`."""
 
     path: str
@@ -53,10 +53,10 @@ class UserMap:
 
     def keymap(self, spec: ResNetSpec) -> Keymap:
         """Their names, without the prefix, and ours for the tensors of this network."""
-        return Keymap(self.rules, wanted(spec), counters=self.counters)
+        return Keymap(self.rules, expected_tensors(spec), counters=self.counters)
 
 
-def read(path: str | Path) -> UserMap:
+def read(path: str | Path) -> CustomKeymap:
     """The map in a TOML file.
 
     Raises:
@@ -81,7 +81,7 @@ def read(path: str | Path) -> UserMap:
     for key in ("classes", "ignore"):
         if not all(isinstance(name, str) for name in content.get(key, [])):
             raise UserError(f"'{path}': {key} is a list of names; received {content[key]!r}.")
-    return UserMap(
+    return CustomKeymap(
         path=str(path),
         rules=tuple(_rule(path, theirs, ours) for theirs, ours in content["names"].items()),
         model=content.get("model"),

@@ -1,7 +1,7 @@
-"""What a file of another library has no place for, put into the tensors: the answers stay the same.
+"""Fold into the tensors what a file of another library cannot hold, without changing the probabilities.
 
-softmax(z / T) of the logits z = W x + b is the softmax of (W / T) x + b / T, so the fitted temperature T goes into the last
-layer. A network that sees BGR images sees RGB ones when the inputs of its first convolution are put into the other order.
+softmax(z / T) of the logits z = W x + b is the softmax of (W / T) x + b / T, so the fitted temperature T can be folded into the
+last layer. A network for BGR images takes RGB images if the input channels of its first convolution are reversed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import replace
 from resnets.errors import UserError
 from resnets.weights.checkpoint import Checkpoint
 
-FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that sees the image
+FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that reads the image
 LAST = ("head.fc.weight", "head.fc.bias")
 SCALE = 255.0  # what other libraries divide 8-bit values by
 
 
 def with_temperature(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its temperature in the last layer, and a temperature of 1.
+    """The checkpoint with its temperature folded into the last layer, and a temperature of 1.
 
-    Computed in float64 and rounded once to the type of the tensors: exact for the softmax and for the best class.
+    Computed in float64 and rounded once to the type of the tensors.
 
     Raises:
-        UserError: the divided weights leave the range of their type.
+        UserError: the divided weights exceed the range of their type.
     """
     if checkpoint.temperature == 1:
         return checkpoint
@@ -39,10 +39,10 @@ def with_temperature(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def in_rgb(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint for images of RGB divided by 255, when its own are BGR or divided by another number.
+    """The checkpoint for RGB images divided by 255, if its own are BGR or divided by another number.
 
-    The first convolution gets its inputs in the other order, and mean and standard deviation another unit: the tensor that
-    the network sees holds the same numbers. A checkpoint for gray images keeps its single channel.
+    The input channels of the first convolution are reversed, and mean and standard deviation scaled: the outputs do not change.
+    A checkpoint for gray images keeps its single channel.
     """
     preprocess = checkpoint.preprocess
     unit = preprocess.scale / SCALE
@@ -59,26 +59,26 @@ def in_rgb(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def metadata(checkpoint: Checkpoint, *, top: bool = True) -> dict[str, str]:
-    """What a safetensors file of another library says of itself: torch's mark, and a temperature that was folded."""
-    said = {"format": "pt"}
+    """The metadata of a safetensors file for another library: torch's format mark, and the temperature that was folded."""
+    metadata = {"format": "pt"}
     if top and checkpoint.temperature != 1:
-        said["temperature_folded"] = repr(float(checkpoint.temperature))
-    return said
+        metadata["temperature_folded"] = repr(float(checkpoint.temperature))
+    return metadata
 
 
 def notes(checkpoint: Checkpoint, layer: str, *, images: bool = True) -> list[str]:
-    """What `with_temperature` and, for `images`, `in_rgb` change in this checkpoint, a sentence each.
+    """What `with_temperature` and, with `images`, `in_rgb` change in this checkpoint, in sentences.
 
     Args:
-        layer: the other library's name of the last layer; "" where it is left out.
+        layer: the other library's name of the last layer; "" if it is left out.
     """
-    said = []
+    sentences = []
     if layer and checkpoint.temperature != 1:
-        said.append(
+        sentences.append(
             f"temperature {checkpoint.temperature:.6g} folded into {layer}: the softmax gives the calibrated probabilities"
         )
     elif checkpoint.temperature != 1:
-        said.append(f"temperature {checkpoint.temperature:.6g} left out with the last layer")
+        sentences.append(f"temperature {checkpoint.temperature:.6g} left out with the last layer")
     if images and checkpoint.preprocess.color == "bgr":
-        said.append("inputs of the first convolution reordered: it takes RGB images in place of BGR")
-    return said
+        sentences.append("inputs of the first convolution reordered: it takes RGB images instead of BGR")
+    return sentences

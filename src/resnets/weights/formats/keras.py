@@ -1,10 +1,10 @@
-"""Keras' files of weights: `.h5`, `.weights.h5` and `.keras`.
+"""Keras format: names of tensors in `.h5`, `.weights.h5` and `.keras` files.
 
-Keras names layers, not tensors: a layer's variables come in a fixed order, which is all that `.weights.h5` keeps of them.
-Here a tensor is called `LAYER/VARIABLE`, whatever the container: `conv1_conv/kernel`, `conv1_bn/moving_mean`.
+Keras names layers, not tensors: the variables of a layer have a fixed order, and `.weights.h5` stores only that. Here a tensor is
+called `LAYER/VARIABLE` in every container: `conv1_conv/kernel`, `conv1_bn/moving_mean`.
 
-The layers of Keras Applications' networks bear Keras' own names (keras/src/applications/resnet.py); those of all others
-bear the path of ours, with `_` for each dot, and so do the models that `resnets.weights.formats.keras_model` builds.
+The layers of Keras Applications' networks have Keras' own names (keras/src/applications/resnet.py); those of all others have the
+paths of our modules with `_` for each dot, as in the models that `resnets.weights.formats.keras_model` builds.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import fold_temperature, keras_model, spec_from_shapes, torchvision
-from resnets.weights.formats.candidate import Guess
-from resnets.weights.formats.keymap import Keymap, Rule, read_name, wanted, write_name
-from resnets.weights.readers.read_any import Foreign
+from resnets.weights.formats.candidate import Candidate
+from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors, read_name, write_name
+from resnets.weights.readers.read_any import WeightsFile
 
 # zoo name -> the function of keras.applications
 APPLICATIONS = {
     "keras_resnet50": "ResNet50", "keras_resnet101": "ResNet101", "keras_resnet152": "ResNet152",
     "keras_resnet50v2": "ResNet50V2", "keras_resnet101v2": "ResNet101V2", "keras_resnet152v2": "ResNet152V2",
 }  # fmt: skip
-BLOCK, PLACE = "stage{s}.block{b}", "conv{s+1}_block{b}"
-# Keras' names for the layers of its own networks and the paths of ours.
+BLOCK, KERAS_BLOCK = "stage{s}.block{b}", "conv{s+1}_block{b}"
+# Keras' names of the layers of its own networks, and the paths of ours.
 V1 = (
     ("conv1_conv", "stem.conv"), ("conv1_bn", "stem.norm"), ("predictions", "head.fc"),
-    (f"{PLACE}_{{n}}_conv", f"{BLOCK}.branch.conv{{n}}"), (f"{PLACE}_{{n}}_bn", f"{BLOCK}.branch.norm{{n}}"),
-    (f"{PLACE}_0_conv", f"{BLOCK}.shortcut.conv"), (f"{PLACE}_0_bn", f"{BLOCK}.shortcut.norm"),
+    (f"{KERAS_BLOCK}_{{n}}_conv", f"{BLOCK}.branch.conv{{n}}"), (f"{KERAS_BLOCK}_{{n}}_bn", f"{BLOCK}.branch.norm{{n}}"),
+    (f"{KERAS_BLOCK}_0_conv", f"{BLOCK}.shortcut.conv"), (f"{KERAS_BLOCK}_0_bn", f"{BLOCK}.shortcut.norm"),
 )  # fmt: skip
 V2 = (
     ("conv1_conv", "stem.conv"), ("post_bn", "final.norm"), ("predictions", "head.fc"),
-    (f"{PLACE}_preact_bn", f"{BLOCK}.norm"), (f"{PLACE}_{{n}}_conv", f"{BLOCK}.branch.conv{{n}}"),
-    (f"{PLACE}_{{n-1}}_bn", f"{BLOCK}.branch.norm{{n}}"),  # ours counts from the norm before its convolution
-    (f"{PLACE}_0_conv", f"{BLOCK}.shortcut.conv"),
+    (f"{KERAS_BLOCK}_preact_bn", f"{BLOCK}.norm"), (f"{KERAS_BLOCK}_{{n}}_conv", f"{BLOCK}.branch.conv{{n}}"),
+    (f"{KERAS_BLOCK}_{{n-1}}_bn", f"{BLOCK}.branch.norm{{n}}"),  # our norms have the number of the convolution after them
+    (f"{KERAS_BLOCK}_0_conv", f"{BLOCK}.shortcut.conv"),
 )  # fmt: skip
 # Variables in Keras' order: theirs, ours, layout.
 CONVOLUTION = (("kernel", "weight", "conv"), ("bias", "bias", "same"))
@@ -60,9 +60,9 @@ SUFFIXES = (".weights.h5", ".h5", ".keras")
 
 
 def layers(spec: ResNetSpec, *, own_names: bool = False) -> dict[str, tuple[str, nn.Module]]:
-    """The modules of ours that have weights, on "meta": Keras' name of the layer -> path, module; in our order.
+    """Our modules with weights, on the meta device: Keras' name of the layer -> path, module; in our order.
 
-    With `own_names`, the names are those of `keras_network` for the networks of Keras Applications, too.
+    With `own_names`, the networks of Keras Applications have the names of `keras_model`, too.
     """
     with torch.device("meta"):
         net = build(spec)
@@ -80,44 +80,44 @@ def keymap(spec: ResNetSpec, *, top: bool = True, own_names: bool = False) -> Ke
     for name, (path, module) in layers(spec, own_names=own_names).items():
         kind = next(variables for type_, variables in VARIABLES.items() if isinstance(module, type_))
         rules += [Rule(f"{name}/{theirs}", f"{path}.{ours}", layout) for theirs, ours, layout in kind]
-    tensors = wanted(spec)
-    return Keymap(rules, tensors if top else torchvision.body(tensors), counters=False)
+    tensors = expected_tensors(spec)
+    return Keymap(rules, tensors if top else torchvision.backbone(tensors), counters=False)
 
 
 def application(spec: ResNetSpec) -> str | None:
     """The function of keras.applications whose network computes what this one does, or None."""
     for name, function in APPLICATIONS.items():
-        if torchvision.same(spec, zoo.find(name).spec):
+        if torchvision.computes_the_same(spec, zoo.find(name).spec):
             return function
     return None
 
 
-def named(foreign: Foreign) -> Foreign:
-    """The file with its tensors called `LAYER/VARIABLE`; a file that is none of Keras stays as it is."""
-    known = foreign.attributes.get("layers")
-    if foreign.container not in ("h5", "keras") or not known:
-        return foreign
+def named(weights_file: WeightsFile) -> WeightsFile:
+    """The file with its tensors named `LAYER/VARIABLE`; unchanged if it is not a file of Keras."""
+    known = weights_file.attributes.get("layers")
+    if weights_file.container not in ("h5", "keras") or not known:
+        return weights_file
     tensors = {}
     for layer in known:
-        given = [foreign.tensors[name] for name in layer["tensors"] if name in foreign.tensors]
+        given = [weights_file.tensors[name] for name in layer["tensors"] if name in weights_file.tensors]
         names = [variable for variable, *_ in (NORM if len(given) == 4 else CONVOLUTION)]
         if given and len(given) > len(names):
-            return foreign  # a layer that no residual network here has
+            return weights_file  # a layer that no residual network here has
         for name, tensor in zip(names, given, strict=False):
             tensors[f"{layer['name']}/{name}"] = tensor
-    return replace(foreign, tensors=tensors, sets={"": tensors})
+    return replace(weights_file, tensors=tensors, sets={"": tensors})
 
 
-def guesses(foreign: Foreign) -> list[Guess]:
-    """The networks that a file shows whose tensors are `named`; empty when this is no file of Keras that we know."""
-    if foreign.container not in ("h5", "keras"):
+def candidates(weights_file: WeightsFile) -> list[Candidate]:
+    """The networks that a file with `named` tensors fits; empty if it is not a known file of Keras."""
+    if weights_file.container not in ("h5", "keras"):
         return []
-    tensors = foreign.tensors
+    tensors = weights_file.tensors
     head = tensors.get("predictions/kernel")
     num_blocks = spec_from_shapes.num_blocks(list(tensors), "conv{s}_block{b+1}_1_conv/kernel")
     stem = tensors.get("conv1_conv/kernel")
     if not num_blocks or stem is None or stem.dim() != 4:
-        return _of_ours(foreign)
+        return _of_ours(weights_file)
     v2 = "post_bn/gamma" in tensors
     changes: dict[str, Any] = {"in_channels": stem.shape[2]}
     if head is not None and head.dim() == 2:
@@ -131,25 +131,25 @@ def guesses(foreign: Foreign) -> list[Guess]:
                 "a post_bn after the last block, so V2" if v2 else "no post_bn after the last block, so V1",
                 f"a head of {head.shape[1]} classes" if head is not None else "no head",
             )
-            return [Guess(replace(spec, **changes), "keras", reasons, (), preprocess(spec))]
+            return [Candidate(replace(spec, **changes), "keras", reasons, (), preprocess(spec))]
     return []
 
 
 def preprocess(spec: ResNetSpec) -> Preprocess | None:
-    """What Keras Applications does with images for this network; None for the networks of others."""
+    """The preprocessing of Keras Applications for this network; None for other networks."""
     if application(spec) is None:
         return None
     return Preprocess.tf() if spec.preactivation else Preprocess.caffe()
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
-    """Write what Keras itself writes for a model with these weights, and return its function or the model's name.
+    """Write the file with Keras itself, and return the function of Keras Applications or the name of the model.
 
     The suffix decides: `.keras` is the whole model, `.weights.h5` its weights, `.h5` the whole model in the older format. The
     temperature is folded into the last layer.
 
     Raises:
-        UserError: another suffix, or Keras is not installed.
+        UserError: the suffix is another one, or Keras is not installed.
     """
     path = Path(path)
     suffix = next((each for each in SUFFIXES if path.name.endswith(each)), None)
@@ -157,7 +157,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         raise UserError(f"Keras' files end in {', '.join(SUFFIXES)}; received '{path.name}'.")
     folded = fold_temperature.with_temperature(checkpoint) if top else checkpoint
     model, name = network(folded.spec, folded.tensors, top=top)
-    layer = keras_model.library().layers.Layer
+    layer = keras_model.import_keras().layers.Layer
     if suffix == ".h5" and (
         odd := sorted({type(each).__name__ for each in model.operations if not isinstance(each, layer)})
     ):
@@ -166,7 +166,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
             f"no operation {', '.join(odd)}. Write .keras or .weights.h5."
         )
     with atomic_write.replace_file(path) as temporary:
-        # Keras looks at the suffix, too.
+        # Keras reads the suffix, too.
         inner = Path(temporary).with_name(f"{Path(temporary).name}{suffix}")
         try:
             model.save_weights(inner) if suffix == ".weights.h5" else model.save(inner)
@@ -177,16 +177,16 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
 
 
 def carries(path: str | Path) -> frozenset[str]:
-    """What a written file has beside the tensors, of "classes", "preprocess" and "card": nothing."""
+    """What a written file includes besides the tensors, of "classes", "preprocess" and "card": nothing."""
     return frozenset()
 
 
 def network(spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True) -> tuple[Any, str]:
-    """A Keras model with these tensors of ours, and what to call it.
+    """A Keras model with our tensors, and its name.
 
-    It gives logits; those of keras.applications give probabilities, as they do there.
+    It returns logits; models of keras.applications return probabilities, as they do there.
     """
-    keras = keras_model.library()
+    keras = keras_model.import_keras()
     function = application(spec)
     if function is None:
         model, name = keras_model.build(spec, top=top), spec.name
@@ -200,8 +200,8 @@ def network(spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True
 def fill(
     model: Any, spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True, own_names: bool = False
 ) -> None:
-    """Give a Keras model whose layers bear the names of `layers` these tensors of ours."""
-    theirs = keymap(spec, top=top, own_names=own_names).theirs(tensors if top else torchvision.body(tensors))
+    """Set the weights of a Keras model, whose layers have the names of `layers`, to our tensors."""
+    theirs = keymap(spec, top=top, own_names=own_names).theirs(tensors if top else torchvision.backbone(tensors))
     values: dict[str, list[Any]] = {}
     for name, tensor in theirs.items():  # in Keras' order of each layer's variables, which is that of the rules
         values.setdefault(name.rpartition("/")[0], []).append(tensor.detach().cpu().numpy())
@@ -209,16 +209,16 @@ def fill(
         model.get_layer(name).set_weights(arrays)
 
 
-def original(foreign: Foreign, spec: ResNetSpec) -> Callable[[Tensor], Tensor]:
-    """The Keras model with the tensors of the file, that of keras.applications where it has one: images (N, C, H, W) to logits.
+def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> Callable[[Tensor], Tensor]:
+    """The Keras model with the tensors of the file, if possible that of keras.applications: images (N, C, H, W) to logits.
 
     Raises:
-        UserError: Keras is not installed, or has no layer for a part of the network.
+        UserError: Keras is not installed, or has no equivalent of a layer.
     """
-    keras = keras_model.library()
+    keras = keras_model.import_keras()
     function = application(spec)
     model = _application(keras, function, spec, True, None) if function else keras_model.build(spec)
-    fill(model, spec, keymap(spec).ours(foreign.tensors))
+    fill(model, spec, keymap(spec).ours(weights_file.tensors))
 
     def run(images: Tensor) -> Tensor:
         answer = model(images.permute(0, 2, 3, 1).cpu().numpy(), training=False)
@@ -228,14 +228,14 @@ def original(foreign: Foreign, spec: ResNetSpec) -> Callable[[Tensor], Tensor]:
 
 
 def _application(keras: Any, function: str, spec: ResNetSpec, top: bool, activation: str | None) -> Any:
-    """Keras' own network; where its interface allows only one size of images, its body with a head of the same names."""
+    """Keras' own network; if its interface allows only one size of images, its backbone with a head of the same names."""
     make = getattr(keras.applications, function)
-    body = make(include_top=False, weights=None, input_shape=(None, None, spec.in_channels), pooling=None)
+    backbone = make(include_top=False, weights=None, input_shape=(None, None, spec.in_channels), pooling=None)
     if not top:
-        return body
-    pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(body.output)
+        return backbone
+    pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
     return keras.Model(
-        body.input, keras.layers.Dense(spec.num_classes, activation, name="predictions")(pooled), name=body.name
+        backbone.input, keras.layers.Dense(spec.num_classes, activation, name="predictions")(pooled), name=backbone.name
     )
 
 
@@ -248,14 +248,14 @@ def _layer_name(path: str, names: Sequence[tuple[str, str]] | None) -> str:
     raise UserError(f"Keras Applications' networks have no layer for '{path}'.")
 
 
-def _of_ours(foreign: Foreign) -> list[Guess]:
-    """A model that `keras_network` built says in its configuration which network it is."""
-    config = foreign.attributes.get("config")
+def _of_ours(weights_file: WeightsFile) -> list[Candidate]:
+    """The network of a model that `keras_model` built, whose configuration has its name."""
+    config = weights_file.attributes.get("config")
     inner = config.get("config") if isinstance(config, dict) else None
     name = inner.get("name") if isinstance(inner, dict) else None
-    head = foreign.tensors.get("head_fc/kernel")
-    stem = foreign.tensors.get("stem_conv/kernel", foreign.tensors.get("stem_conv1/kernel"))
+    head = weights_file.tensors.get("head_fc/kernel")
+    stem = weights_file.tensors.get("stem_conv/kernel", weights_file.tensors.get("stem_conv1/kernel"))
     if name not in zoo.list_models() or stem is None or stem.dim() != 4:
         return []
     spec = zoo.get_spec(name, in_channels=stem.shape[2], num_classes=None if head is None else head.shape[-1])
-    return [Guess(spec, "keras", (f"the model's configuration calls it {name}",))]
+    return [Candidate(spec, "keras", (f"the model's configuration calls it {name}",))]

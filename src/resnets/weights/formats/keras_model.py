@@ -1,6 +1,6 @@
-"""Any network of ours as a genuine Keras model: its graph is walked, and each layer is made with Keras' own.
+"""Build a Keras model of any of our networks, by tracing the network and making the Keras layer of each operation.
 
-The model takes (N, height, width, channels) and gives logits. Layers bear the paths of our modules with `_` for each dot.
+The model maps images (N, height, width, channels) to logits. Layers have the paths of our modules, with `_` for each dot.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import torch
 from torch import fx, nn
 
 from resnets.errors import UserError
-from resnets.models import layers as parts
+from resnets.models import layers as torch_layers
 from resnets.models.resnet import ResNet
 from resnets.models.shortcuts import ZeroPad
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_torch
 
 
-def library() -> Any:
-    """Keras 3, on the backend that its user chose; where none was chosen, or one that is not installed stands in the file that
-    Keras itself writes when it is first imported, on torch.
+def import_keras() -> Any:
+    """The module `keras` (Keras 3), on the backend that the user chose. Without a choice, or if the backend in Keras' own
+    configuration file is not installed, on torch.
 
     Raises:
         UserError: Keras is not installed.
@@ -45,7 +45,7 @@ def library() -> Any:
 
 
 def _configured() -> str:
-    """The package of the backend in Keras' own file of settings; its default where there is none."""
+    """The package of the backend in Keras' configuration file; Keras' default if there is none."""
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     try:
         given = json.loads((Path(home) / "keras.json").read_text("utf-8"))["backend"]
@@ -55,7 +55,7 @@ def _configured() -> str:
 
 
 def layer_name(path: str) -> str:
-    """What the Keras layer for our module at `path` is called: "stage1.block1.branch.conv1" -> "stage1_block1_branch_conv1"."""
+    """The name of the Keras layer for our module at `path`: "stage1.block1.branch.conv1" -> "stage1_block1_branch_conv1"."""
     return path.replace(".", "_")
 
 
@@ -63,13 +63,13 @@ def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, 
     """A Keras model of this network, freshly initialized as Keras does it, in Keras' default types.
 
     Args:
-        top: whether it ends in logits (N, classes); without, in the maps of the last stage (N, h, w, C).
-        input_shape: height, width and channels; None for any height and width, where the network takes any.
+        top: whether it ends in logits (N, num_classes); otherwise in the feature maps of the last stage (N, h, w, C).
+        input_shape: height, width and channels; None for any height and width that the network takes.
 
     Raises:
         UserError: Keras is not installed, or keeps images as channels first; stochastic depth, which has no Keras layer.
     """
-    keras = library()
+    keras = import_keras()
     if keras.config.image_data_format() != "channels_last":
         raise UserError("These models take images with the channels last: keras.config.set_image_data_format(...).")
     if spec.drop_path_rate:
@@ -80,7 +80,7 @@ def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, 
         input_shape = (net.fixed_size, net.fixed_size, spec.in_channels)
     _check_shape(net, spec, input_shape, top)
     inputs = keras.Input(input_shape, name="input")
-    outputs = _Walk(keras, net, top).run(inputs)
+    outputs = _Interpreter(keras, net, top).run(inputs)
     return keras.Model(inputs, outputs, name=spec.name)
 
 
@@ -97,14 +97,14 @@ def _check_shape(net: ResNet, spec: ResNetSpec, shape: tuple[int | None, int | N
 
 
 class _Tracer(fx.Tracer):
-    """Stops at the modules that have a layer of their own in Keras."""
+    """Does not trace modules that have an equivalent Keras layer."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv2d | nn.MaxPool2d | ZeroPad) or super().is_leaf_module(m, module_qualified_name)
 
 
-class _Walk:
-    """One walk over a network's graph with Keras tensors in place of torch's."""
+class _Interpreter:
+    """Runs the graph of a network on Keras tensors."""
 
     def __init__(self, keras: Any, net: ResNet, top: bool) -> None:
         self.keras = keras
@@ -112,7 +112,7 @@ class _Walk:
         self.graph = _Tracer().trace(root)
         self.modules = dict(root.named_modules())
         self.values: dict[str, Any] = {}  # by node
-        self.made: dict[str, Callable[[Any], Any]] = {}  # layers by name; CBAM calls two of them twice
+        self.layers_by_name: dict[str, Callable[[Any], Any]] = {}  # layers by name; CBAM calls two of them twice
         self.positive: set[str] = set()  # nodes whose values are never below 0
 
     def run(self, inputs: Any) -> Any:
@@ -144,17 +144,17 @@ class _Walk:
         if isinstance(module, nn.MaxPool2d):
             return self._max_pool(module, name, x, positive)
         if isinstance(module, ZeroPad):
-            kept = x[:, :: module.stride, :: module.stride, :]
-            return self.keras.ops.pad(kept, [[0, 0], [0, 0], [0, 0], [module.before, module.after]])
+            strided = x[:, :: module.stride, :: module.stride, :]
+            return self.keras.ops.pad(strided, [[0, 0], [0, 0], [0, 0], [module.before, module.after]])
         return self._layer(name, lambda: self._make(module, name))(x)
 
     def _layer(self, name: str, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
-        if name not in self.made:
-            self.made[name] = make()
-        return self.made[name]
+        if name not in self.layers_by_name:
+            self.layers_by_name[name] = make()
+        return self.layers_by_name[name]
 
     def _make(self, module: nn.Module, name: str) -> Callable[[Any], Any]:
-        """The Keras layer of a module that needs nothing around it."""
+        """The Keras layer of a module that needs no further operation."""
         layers = self.keras.layers
         if isinstance(module, nn.BatchNorm2d):
             return layers.BatchNormalization(epsilon=module.eps, momentum=1 - (module.momentum or 0.0), name=name)
@@ -176,7 +176,7 @@ class _Walk:
 
     def _convolution(self, module: nn.Conv2d, name: str, x: Any) -> Any:
         layers = self.keras.layers
-        same = isinstance(module, parts.SameConv2d)
+        same = isinstance(module, torch_layers.SameConv2d)
         if not same and any(module.padding):
             x = layers.ZeroPadding2D(module.padding, name=f"{name}_pad")(x)  # symmetric at any stride, as torch's is
         make = partial(
@@ -187,9 +187,9 @@ class _Walk:
 
     def _max_pool(self, module: nn.MaxPool2d, name: str, x: Any, positive: bool) -> Any:
         layers = self.keras.layers
-        same = isinstance(module, parts.SameMaxPool2d)
+        same = isinstance(module, torch_layers.SameMaxPool2d)
         pad = 0 if same else int(module.padding)  # type: ignore[arg-type]
-        if pad and positive:  # torch's border never wins, and next to what is never below 0 neither does a zero
+        if pad and positive:  # zeros are never the maximum beside values that are never below 0
             x = layers.ZeroPadding2D(pad, name=f"{name}_pad")(x)
         elif pad:
             x = self.keras.ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]], constant_values=-float("inf"))
@@ -197,7 +197,7 @@ class _Walk:
         return layers.MaxPooling2D(side, stride, padding="same" if same else "valid", name=name)(x)
 
     def _function(self, node: fx.Node, given: list[Any]) -> Any:
-        """A call of a function or a method: what the blocks, gates and heads do between their layers."""
+        """A call of a function or a method: an operation of a block, attention or head between its layers."""
         ops, layers = self.keras.ops, self.keras.layers
         name = node.target if isinstance(node.target, str) else node.target.__name__
         if node.target in (operator.add, operator.iadd):

@@ -1,7 +1,7 @@
-"""README.md of a folder for the Hugging Face Hub: what the checkpoint says of itself, as its readers look for it.
+"""The model card (README.md) of a folder for the Hugging Face Hub, from the contents of a checkpoint.
 
-The head of the file is YAML between two lines of `---` (huggingface.co/docs/hub/model-cards). JSON is YAML, so each value
-stands there as JSON and needs no library.
+The file starts with YAML between two lines of `---` (huggingface.co/docs/hub/model-cards). JSON is YAML, so each value is written
+as JSON.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.provenance import PARENT, ancestors, base_model, license_, training_data
 
 FILE = "README.md"
-# What the Hub calls the licenses that the catalog and people name otherwise; it takes others as "other" with a name.
+# License identifiers of the Hub; others are written as "other" with a name.
 HUB = {"bsd-3-clause", "apache-2.0", "mit", "cc-by-nc-4.0", "cc-by-4.0", "cc0-1.0", "bsd-2-clause", "unknown"}
-SHARES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "balanced_accuracy": "Balanced accuracy"}
+ACCURACIES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "balanced_accuracy": "Balanced accuracy"}
 ERRORS = {"ece": "Expected calibration error", "nll": "Log loss", "loss": "Loss"}
 
 
@@ -26,8 +26,8 @@ def text(checkpoint: Checkpoint, *, library: str, name: str, usage: str, notes: 
     Args:
         library: "transformers" or "timm".
         name: the library's of the network.
-        usage: Python that opens the folder and classifies an image.
-        notes: what was changed for the library, a sentence each.
+        usage: Python code that opens the folder and classifies an image.
+        notes: what was changed for the library, in sentences.
     """
     return "\n".join((*_head(checkpoint, library, name), *_body(checkpoint, name, usage, notes))) + "\n"
 
@@ -47,7 +47,10 @@ def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
     results = [
         {"type": kind, "value": value, "name": label}
         for kind, label, value in (
-            *(("accuracy" if key == "top1" else key, SHARES[key], checkpoint.metrics.get(key)) for key in SHARES),
+            *(
+                ("accuracy" if key == "top1" else key, ACCURACIES[key], checkpoint.metrics.get(key))
+                for key in ACCURACIES
+            ),
             *((key, ERRORS[key], checkpoint.metrics.get(key)) for key in ERRORS),
         )
         if _number(value)

@@ -1,7 +1,7 @@
-"""What the shapes of a network's tensors show of its specification, and which networks of the zoo have just that.
+"""Infer the specification of a network from the shapes of its tensors, and find the matching networks of the zoo.
 
-Shapes are blind to strides, to padding, to the side on which option A pads, and to the order of colors. Networks that
-differ in nothing else are all candidates, and `doubts` says in what they differ.
+Shapes do not show strides, padding, the side on which option A pads, or the order of colors. Networks that differ only in these
+all match, and `doubts` says in what they differ.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.formats.keymap import read_name
 
-V15 = "V1.5, which torchvision and timm have today, so nearly always"
+V15 = "V1.5, as in torchvision and timm, so nearly always"
 V1 = "V1, as in the 2015 paper and Caffe"
 KERNELS = {7: "imagenet", 3: "cifar"}  # of a stem's one convolution
-# What shapes show, by attribute of the specification; `_shortcut` stands for what is seen of the shortcuts.
+# Fields of the specification that shapes show; `_shortcut` compares the shortcuts.
 SEEN = (
     "stem",
     "stem_channels",
@@ -35,9 +35,9 @@ SEEN = (
 
 
 def num_blocks(names: Sequence[str], first: str) -> tuple[int, ...]:
-    """The blocks of each stage, counted by a name that every block has, such as "layer{s}.{b}.conv1.weight".
+    """The number of blocks of each stage, counted by a name that every block has, such as "layer{s}.{b}.conv1.weight".
 
-    Stages and blocks are numbered without gaps from the first number seen; where they are not, the answer is ().
+    () if the stages or blocks are not numbered without gaps.
     """
     found: dict[int, set[int]] = {}
     for name in names:
@@ -51,7 +51,7 @@ def num_blocks(names: Sequence[str], first: str) -> tuple[int, ...]:
 
 
 def convolution(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int, int]:
-    """Outputs, inputs and side of a convolution's kernel; zeros where there is none of that name."""
+    """Output channels, input channels and kernel size of a convolution; zeros if there is none of that name."""
     tensor = tensors.get(name)
     if tensor is None or tensor.dim() != 4:
         return 0, 0, 0
@@ -67,13 +67,13 @@ def shortcut(blocks: Sequence[int], projected: set[tuple[int, int]], pooled: boo
     return "C" if len(projected) == sum(blocks) else "B"
 
 
-def candidates(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) -> list[ResNetSpec]:
-    """The networks of the zoo that show what was `seen`, with the classes and input channels of the file.
+def matching_specs(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) -> list[ResNetSpec]:
+    """The networks of the zoo with the fields in `seen`, with the number of classes and input channels of the file.
 
     Args:
-        seen: attributes of the specification (those of `SEEN`), with "shortcut" as the function of that name gives it, and
-            "num_classes" (None without a head) and "in_channels".
-        fixed: attributes that the format itself decides, such as the place of the stride.
+        seen: fields of the specification (those of `SEEN`), "shortcut" as the function of that name returns it, "num_classes"
+            (None without a head) and "in_channels".
+        fixed: fields that the format itself determines, such as the position of the stride.
     """
     changes = dict(fixed or {}) | {"in_channels": seen["in_channels"]}
     found: list[ResNetSpec] = []
@@ -90,7 +90,7 @@ def candidates(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) 
 
 
 def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
-    """In what the candidates differ, a sentence each."""
+    """How the candidates differ, in sentences."""
     if len(specs) < 2:
         return ()
     found = []
@@ -102,18 +102,18 @@ def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
         )
     if len({spec.block for spec in specs}) > 1:
         words = " or ".join(f"`model='{name}'`" for name in dict.fromkeys(spec.name for spec in specs))
-        found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; say {words}")
+        found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; give {words}")
     if len({spec.zero_pad_both_sides for spec in specs}) > 1:
         found.append(
             "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
             "(akamaster/pytorch_resnet_cifar10); give `settings.zero_pad_both_sides=false` or `settings.zero_pad_both_sides=true`"
         )
     names = ", ".join(f"`model='{spec.name}'`" for spec in specs)
-    return tuple(found) or (f"the file fits several networks; say one of {names}",)
+    return tuple(found) or (f"the file fits several networks; give one of {names}",)
 
 
 def choices(specs: Sequence[ResNetSpec]) -> dict[str, str]:
-    """Names of the candidates and what each is, where the place of a stride is all in which they differ."""
+    """Names and descriptions of the candidates, if they differ only in the position of a stride; else empty."""
     if len(specs) != 2 or specs[0].stride_at == specs[1].stride_at:
         return {}
     return {spec.name: V15 if spec.stride_at == "3x3" else V1 for spec in specs}
@@ -126,7 +126,7 @@ def _looks(spec: ResNetSpec) -> dict[str, Any]:
 
 
 def _ordinary(spec: ResNetSpec) -> bool:
-    """Networks whose tensors these formats can hold at all."""
+    """Whether these formats can hold the tensors of the network at all."""
     return (
         spec.block in ("residual", "plain")
         and spec.attention != "cbam"
@@ -136,7 +136,7 @@ def _ordinary(spec: ResNetSpec) -> bool:
 
 
 def _unnamed(seen: Mapping[str, Any], changes: Mapping[str, Any]) -> list[ResNetSpec]:
-    """A network that the zoo does not list, such as ResNet-26: all that was seen, the rest as in ResNet."""
+    """A network that is not in the zoo, such as ResNet-26: the fields in `seen`, the others as in ResNet."""
     per_block = 3 if seen["branch"] == "bottleneck" else 2
     stages = len(seen["num_blocks"])
     letters = ("A",) if seen["shortcut"] == "none" else (seen["shortcut"],)

@@ -1,20 +1,17 @@
-"""timm's names of a ResNet's tensors (timm/models/resnet.py and resnetv2.py): torchvision's and some more; and its folder.
+"""timm format: names of a ResNet's tensors (timm/models/resnet.py and resnetv2.py), torchvision's and more; and the folder.
 
-A folder holds `model.safetensors` and `config.json`, which has the name of the network, the classes and how an image becomes
-the input (timm/models/_hub.py); README.md is the model card.
+A folder has `model.safetensors` and `config.json`, with the name of the network, the classes and the preprocessing
+(timm/models/_hub.py); README.md is the model card.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from resnets import atomic_write
@@ -22,13 +19,14 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import provenance
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes, torchvision
-from resnets.weights.formats.candidate import Guess
-from resnets.weights.formats.keymap import Keymap, Rule, wanted
+from resnets.weights.formats.candidate import Candidate
+from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors
+from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, remarks
+from resnets.weights.formats.timm_config import prepared as prepared
 from resnets.weights.formats.torchvision import BLOCK
-from resnets.weights.readers.read_any import Foreign
+from resnets.weights.readers.read_any import WeightsFile
 
 DEEP = (
     Rule("conv1.0.{...}", "stem.conv1.{...}"),
@@ -41,7 +39,7 @@ SQUEEZE_EXCITE = (
     Rule("layer{s}.{b}.se.fc1.{...}", f"{BLOCK}.branch.attention.reduce.{{...}}"),
     Rule("layer{s}.{b}.se.fc2.{...}", f"{BLOCK}.branch.attention.expand.{{...}}"),
 )
-# Number 0 of a shortcut is its pool, or nothing where it does not shrink.
+# Index 0 of a shortcut is its pooling, or an identity at stride 1.
 POOLED = (
     Rule("layer{s}.{b}.downsample.1.{...}", f"{BLOCK}.shortcut.conv.{{...}}"),
     Rule("layer{s}.{b}.downsample.2.{...}", f"{BLOCK}.shortcut.norm.{{...}}"),
@@ -55,9 +53,6 @@ PREACTIVATION = (
     Rule("head.fc.weight", "head.fc.weight", "pointwise"),
     Rule("head.fc.bias", "head.fc.bias"),
 )
-LAST = {False: "fc", True: "head.fc"}  # the last layer, by pre-activation
-_CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file beside the tensors
-FILES = (".safetensors", ".pth", ".pt", ".bin", ".tar")  # the endings of a single file
 USAGE = """
 import timm
 from PIL import Image
@@ -69,7 +64,7 @@ names = model.pretrained_cfg["label_names"]
 """
 _V2: dict[str, object] = {"stride_at": "3x3", "stem_preact": True}
 _D: dict[str, object] = {"stem": "deep", "shortcut": "D"}
-# timm's name -> the name in the zoo and what timm has otherwise.
+# timm's name -> the name in the zoo, and the fields in which timm's network differs.
 NAMES: dict[str, tuple[str, dict[str, object]]] = {
     **{name: (name, {}) for name in torchvision.NAMES},
     **{name: (name, {}) for name in ("resnet50c", "resnet50d", "resnet101d", "resnet152d")},
@@ -87,8 +82,8 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
         rules: tuple[Rule, ...] = PREACTIVATION
     else:
         rules = (*DEEP, *SQUEEZE_EXCITE, *(POOLED if spec.shortcut == "D" else ()), *torchvision.RULES)
-    tensors = wanted(spec)
-    return Keymap(rules, tensors if top else torchvision.body(tensors))
+    tensors = expected_tensors(spec)
+    return Keymap(rules, tensors if top else torchvision.backbone_tensors(tensors))
 
 
 def spec_of(name: str) -> ResNetSpec:
@@ -104,96 +99,52 @@ def architecture(spec: ResNetSpec) -> str:
         UserError: timm has none.
     """
     for name in NAMES:
-        if torchvision.same(spec, spec_of(name)):
+        if torchvision.computes_the_same(spec, spec_of(name)):
             return name
     raise UserError(f"timm has no network that computes what '{spec.name}' does; it has {', '.join(NAMES)}.")
 
 
-def guesses(foreign: Foreign) -> list[Guess]:
-    """The networks whose tensors these can be; empty when the names are not timm's."""
-    if "stages.0.blocks.0.conv1.weight" in foreign.tensors:
-        return _preactivation(foreign)
-    seen = torchvision.look(foreign.tensors)
+def candidates(weights_file: WeightsFile) -> list[Candidate]:
+    """The networks that the tensors fit; empty if the names are not timm's."""
+    if "stages.0.blocks.0.conv1.weight" in weights_file.tensors:
+        return _preactivation(weights_file)
+    seen = torchvision.observe(weights_file.tensors)
     if seen is None:
         return []
     own = seen["attention"] == "se" or seen["stem"] == "deep" or seen["shortcut"] == "D"
-    if not own and foreign.container != "safetensors":
+    if not own and weights_file.container != "safetensors":
         return []
-    # timm itself has no network of these with the stride elsewhere; torchvision's names are in wider use.
-    specs = spec_from_shapes.candidates(seen, {"stride_at": "3x3"} if own or _named(foreign) else None)
+    # All such networks of timm have the stride in the 3x3; torchvision's names are used by others, too.
+    specs = spec_from_shapes.matching_specs(seen, {"stride_at": "3x3"} if own or _named(weights_file) else None)
     why = "the names are torchvision's and timm's alike, and safetensors is what timm writes"
     if own:
         why = "layer1.0.se, conv1.0 or downsample.2 are timm's names"
-    if _named(foreign):
-        why = f"config.json calls it timm's {_named(foreign)}"
-    reasons = (why, *torchvision.described(seen))
-    given = preprocessor(Path(foreign.path))
+    if _named(weights_file):
+        why = f"config.json calls it timm's {_named(weights_file)}"
+    reasons = (why, *torchvision.reasons_for(seen))
+    given = preprocessor(Path(weights_file.path))
     preprocess, assumed = (given, ()) if given else (Preprocess.imagenet(), torchvision.ASSUMED)
-    return [Guess(spec, "timm", reasons, spec_from_shapes.doubts(specs), preprocess, assumed) for spec in specs]
+    return [Candidate(spec, "timm", reasons, spec_from_shapes.doubts(specs), preprocess, assumed) for spec in specs]
 
 
-def _named(foreign: Foreign) -> str | None:
+def _named(weights_file: WeightsFile) -> str | None:
     """The name of timm's network in the folder's `config.json`."""
-    given = foreign.attributes.get("config")
+    given = weights_file.attributes.get("config")
     name = given.get("architecture") if isinstance(given, Mapping) else None
     return name if isinstance(name, str) and name in NAMES else None
 
 
-def class_names(foreign: Foreign) -> tuple[str, ...]:
-    """The names of the outputs in `config.json`, or () where it has none."""
-    given = foreign.attributes.get("config")
+def class_names(weights_file: WeightsFile) -> tuple[str, ...]:
+    """The class names in `config.json`, or () if it has none."""
+    given = weights_file.attributes.get("config")
     names = given.get("label_names") if isinstance(given, Mapping) else None
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         return ()
     return tuple(names)
 
 
-def preprocessor(path: Path) -> Preprocess | None:
-    """What `config.json` beside the tensors says, or None where there is none or it says another thing."""
-    try:
-        given = _pretrained_cfg(path)
-        _, height, width = given["input_size"]
-        common = {
-            "size": (height, width), "interpolation": given.get("interpolation", "bilinear"), "mean": tuple(given["mean"]),
-            "std": tuple(given["std"]), "color": "gray" if len(given["mean"]) == 1 else "rgb",
-        }  # fmt: skip
-        crop = float(given.get("crop_pct") or 0.875)
-        if given.get("crop_mode", "center") == "squash" and crop == 1:
-            return Preprocess(**common, resize="stretch")
-        if given.get("crop_mode", "center") == "center" and height == width:
-            return Preprocess(**common, resize_to=math.floor(height / crop))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
-        return None
-    except UserError:  # numbers of which no preprocessing can be made
-        return None
-    return None
-
-
-def _pretrained_cfg(path: Path) -> dict[str, Any]:
-    beside = (path if path.is_dir() else path.parent) / "config.json"
-    if beside.stat().st_size > _CONFIG_LIMIT:
-        raise ValueError(beside)
-    given = json.loads(beside.read_text("utf-8"))["pretrained_cfg"]
-    return dict(given)
-
-
-def prepared(path: Path) -> Callable[[Path], Tensor]:
-    """timm's own way from an image file to the tensor (C, h, w), made of `config.json`. Raises ImportError without timm."""
-    from timm.data import create_transform, resolve_data_config
-
-    given = _pretrained_cfg(path)
-    transform = create_transform(**resolve_data_config(pretrained_cfg=given))
-    mode = "L" if given["input_size"][0] == 1 else "RGB"
-
-    def prepare(file: Path) -> Tensor:
-        with Image.open(file) as image:
-            return torch.as_tensor(transform(image.convert(mode)))
-
-    return prepare
-
-
-def _preactivation(foreign: Foreign) -> list[Guess]:
-    tensors = foreign.tensors
+def _preactivation(weights_file: WeightsFile) -> list[Candidate]:
+    tensors = weights_file.tensors
     num_blocks = spec_from_shapes.num_blocks(list(tensors), "stages.{s}.blocks.{b}.conv1.weight")
     deep = "stem.conv1.weight" in tensors
     inputs = spec_from_shapes.convolution(tensors, "stem.conv1.weight" if deep else "stem.conv.weight")[1]
@@ -218,9 +169,9 @@ def _preactivation(foreign: Foreign) -> list[Guess]:
         )
         assumed: tuple[str, ...] = ("images are RGB with mean and standard deviation of 0.5 (`preprocess` says other)",)
         half = replace(Preprocess.imagenet(), mean=(0.5,) * 3, std=(0.5,) * 3)
-        given = preprocessor(Path(foreign.path))
+        given = preprocessor(Path(weights_file.path))
         spec = replace(spec, num_classes=num_classes, in_channels=inputs)
-        return [Guess(spec, "timm", reasons, (), given or half, () if given else assumed)]
+        return [Candidate(spec, "timm", reasons, (), given or half, () if given else assumed)]
     return []
 
 
@@ -232,20 +183,22 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         UserError: timm has no such network, or, for a folder, cannot prepare images as the checkpoint wants them.
     """
     name = architecture(checkpoint.spec)
-    said = fold_temperature.metadata(checkpoint, top=top)
+    metadata = fold_temperature.metadata(checkpoint, top=top)
     folded = fold_temperature.with_temperature(checkpoint) if top else checkpoint
     single = is_file(path)
     if not single:
         folded = fold_temperature.in_rgb(folded)
-    tensors = keymap(folded.spec, top=top).theirs(folded.tensors if top else torchvision.body(folded.tensors))
+    tensors = keymap(folded.spec, top=top).theirs(
+        folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
+    )
     if single:
-        torchvision.save(path, tensors, said)
+        torchvision.save(path, tensors, metadata)
         return name
     folder = Path(path)
     if folder.is_file():
         raise UserError(f"'{folder}' is a file; name a folder, or a file that ends in {', '.join(FILES)}.")
     described = config(folded, name, top=top)
-    torchvision.save(folder / "model.safetensors", tensors, said)
+    torchvision.save(folder / "model.safetensors", tensors, metadata)
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     notes = (
         *fold_temperature.notes(checkpoint, LAST[folded.spec.preactivation] if top else ""),
@@ -257,89 +210,17 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether `write` makes a single file of this path."""
+    """Whether `write` writes a single file to this path, not a folder."""
     return Path(path).suffix.lower() in (*FILES, *torchvision.OTHERS)
 
 
 def carries(path: str | Path) -> frozenset[str]:
-    """What is written beside the tensors, of "classes", "preprocess" and "card"."""
+    """What `write` includes besides the tensors, of "classes", "preprocess" and "card"."""
     return frozenset() if is_file(path) else frozenset({"classes", "preprocess", "card"})
 
 
-def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, Any]:
-    """The content of `config.json` for timm's network `name`.
-
-    Raises:
-        UserError: timm's transforms cannot make of an image what the checkpoint's preprocessing makes of it.
-    """
-    spec = checkpoint.spec
-    num_classes = spec.num_classes if top else 0
-    described: dict[str, Any] = {
-        "architecture": name,
-        "num_classes": num_classes,
-        "num_features": spec.out_channels[-1],
-    }
-    if top and checkpoint.classes:
-        described["label_names"] = list(checkpoint.classes)
-    if spec.in_channels != 3:
-        described["model_args"] = {"in_chans": spec.in_channels}
-    described["pretrained_cfg"] = {
-        **_transform(checkpoint.preprocess, spec.in_channels),
-        "num_classes": num_classes,
-        "fixed_input_size": False,
-        "first_conv": ("stem.conv1" if spec.stem == "deep" else "stem.conv") if spec.preactivation
-        else "conv1.0" if spec.stem == "deep" else "conv1",
-        "classifier": LAST[spec.preactivation],
-        "license": provenance.license_(checkpoint.provenance),
-    }  # fmt: skip
-    return described
-
-
-def _transform(preprocess: Preprocess, in_channels: int) -> dict[str, Any]:
-    """The part of `pretrained_cfg` of which timm makes its transform (timm/data/transforms_factory.py)."""
-    height, width = preprocess.size
-    odd = [
-        f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
-        "no crop after the resize" if preprocess.resize == "shorter" and preprocess.crop == "none" else "",
-        f"shorter side resized for a crop of {height}x{width}"
-        if preprocess.resize == "shorter" and height != width
-        else "",
-        "resizing without antialias" if not preprocess.antialias else "",
-        "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
-    ]
-    if any(odd):
-        raise UserError(
-            f"timm's transforms cannot prepare this checkpoint's images: {', '.join(filter(None, odd))}. "
-            f"A single file ({', '.join(FILES)}) holds the tensors alone."
-        )
-    squash = preprocess.resize == "stretch"
-    return {
-        "input_size": [in_channels, height, width],
-        "crop_pct": 1.0 if squash else _crop_pct(height, int(preprocess.resize_to or height)),
-        "crop_mode": "squash" if squash else "center",
-        "interpolation": preprocess.interpolation,
-        "mean": list(preprocess.mean),
-        "std": list(preprocess.std),
-    }
-
-
-def _crop_pct(side: int, shorter: int) -> float:
-    """timm resizes the shorter side to floor(side / crop_pct)."""
-    plain = side / shorter
-    return plain if math.floor(side / plain) == shorter else side / (shorter + 0.5)
-
-
-def remarks(preprocess: Preprocess) -> list[str]:
-    """What a person has to do for timm to prepare an image as we do, a sentence each."""
-    return (
-        ["timm takes one channel: open images as gray, Image.open(path).convert('L')"]
-        if preprocess.channels == 1
-        else []
-    )
-
-
-def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
-    """timm's own network with the tensors of the file, each used and none left over.
+def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
+    """timm's own network with all tensors of the file, loaded strictly.
 
     Raises:
         UserError: timm has no such network.
@@ -349,4 +230,4 @@ def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
 
     with torch.device("meta"):
         net = timm.create_model(architecture(spec), num_classes=spec.num_classes, in_chans=spec.in_channels)
-    return torchvision.filled(net, foreign.tensors)
+    return torchvision.load_strictly(net, weights_file.tensors)

@@ -1,4 +1,4 @@
-"""torchvision's names of a ResNet's tensors (torchvision/models/resnet.py), which timm and many others share."""
+"""torchvision format: names of a ResNet's tensors (torchvision/models/resnet.py), which many other projects use."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import fold_temperature, spec_from_shapes
-from resnets.weights.formats.candidate import Guess
-from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, wanted
-from resnets.weights.readers.read_any import Foreign
+from resnets.weights.formats.candidate import Candidate
+from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, expected_tensors
+from resnets.weights.readers.read_any import WeightsFile
 
 BLOCK = "stage{s}.block{b+1}"
 RULES = (
@@ -36,7 +36,7 @@ NAMES = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 )  # fmt: skip
-# What decides nothing about the logits of a network in evaluation.
+# Fields that do not change the logits of a network in evaluation mode.
 INDIFFERENT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
                "zero_init_residual", "gate_bias")  # fmt: skip
 OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
@@ -47,16 +47,16 @@ ASSUMED = (
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     """Their names and ours for the tensors of this network; without `top`, of all but its head."""
-    return Keymap(RULES, body(wanted(spec)) if not top else wanted(spec))
+    return Keymap(RULES, backbone_tensors(expected_tensors(spec)) if not top else expected_tensors(spec))
 
 
-def body(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of ours but those of the head."""
+def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All of our tensors except those of the head."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
 
 
-def same(spec: ResNetSpec, other: ResNetSpec) -> bool:
-    """Whether both compute the same from the same tensors, but for the number of classes."""
+def computes_the_same(spec: ResNetSpec, other: ResNetSpec) -> bool:
+    """Whether both compute the same from the same tensors, except for the number of classes."""
     nothing = {key: getattr(other, key) for key in INDIFFERENT}
     spec = replace(spec, **nothing)
     if spec.branch != "bottleneck":
@@ -65,20 +65,20 @@ def same(spec: ResNetSpec, other: ResNetSpec) -> bool:
 
 
 def architecture(spec: ResNetSpec) -> str:
-    """torchvision's name of a network that computes what ours does.
+    """torchvision's name of the network that computes what ours does.
 
     Raises:
-        UserError: torchvision has none, for its strides, say, stand elsewhere.
+        UserError: torchvision has none.
     """
     for name in NAMES:
-        if same(spec, zoo.find(name).spec):
+        if computes_the_same(spec, zoo.find(name).spec):
             return name
     raise UserError(f"torchvision has no network that computes what '{spec.name}' does; it has {', '.join(NAMES)}.")
 
 
-def guesses(foreign: Foreign) -> list[Guess]:
-    """The networks whose tensors these can be; empty when the names are not torchvision's."""
-    seen = look(foreign.tensors)
+def candidates(weights_file: WeightsFile) -> list[Candidate]:
+    """The networks that the tensors fit; empty if the names are not torchvision's."""
+    seen = observe(weights_file.tensors)
     if (
         seen is None
         or seen["attention"] != "none"
@@ -86,15 +86,15 @@ def guesses(foreign: Foreign) -> list[Guess]:
         or seen["shortcut"] == "D"
     ):
         return []
-    specs = spec_from_shapes.candidates(seen)
+    specs = spec_from_shapes.matching_specs(seen)
     shortcuts = "" if seen["shortcut"] == "none" else ", downsample.0"
-    reasons = (f"the names conv1, layer1.0.bn1{shortcuts} are torchvision's", *described(seen))
+    reasons = (f"the names conv1, layer1.0.bn1{shortcuts} are torchvision's", *reasons_for(seen))
     doubts = spec_from_shapes.doubts(specs)
-    return [Guess(spec, "torchvision", reasons, doubts, Preprocess.imagenet(), ASSUMED) for spec in specs]
+    return [Candidate(spec, "torchvision", reasons, doubts, Preprocess.imagenet(), ASSUMED) for spec in specs]
 
 
-def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """What the tensors show (see `traits`), or None when the names are not of the layerN.M kind."""
+def observe(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """What the shapes show (see `spec_from_shapes`), or None if the names do not start with layerN.M."""
     num_blocks = spec_from_shapes.num_blocks(list(tensors), "layer{s}.{b}.conv1.weight")
     if not num_blocks or "layer1.0.bn1.running_mean" not in tensors:
         return None
@@ -103,7 +103,7 @@ def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
     stem_channels = spec_from_shapes.convolution(tensors, "conv1.6.weight" if deep else "conv1.weight")[0]
     bottleneck = "layer1.0.conv3.weight" in tensors
     last = "conv3" if bottleneck else "conv2"
-    places = [(s, b) for s, depth in enumerate(num_blocks, start=1) for b in range(depth)]
+    positions = [(s, b) for s, depth in enumerate(num_blocks, start=1) for b in range(depth)]
     inner = [spec_from_shapes.convolution(tensors, f"layer{s}.0.conv2.weight") for s in range(1, len(num_blocks) + 1)]
     out_channels = tuple(
         spec_from_shapes.convolution(tensors, f"layer{s}.0.{last}.weight")[0] for s in range(1, len(num_blocks) + 1)
@@ -115,8 +115,8 @@ def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
         or not all(into for _, into, _ in inner)
     ):
         return None
-    plain = {(s, b) for s, b in places if f"layer{s}.{b}.downsample.0.weight" in tensors}
-    pooled = {(s, b) for s, b in places if f"layer{s}.{b}.downsample.2.weight" in tensors}
+    plain = {(s, b) for s, b in positions if f"layer{s}.{b}.downsample.0.weight" in tensors}
+    pooled = {(s, b) for s, b in positions if f"layer{s}.{b}.downsample.2.weight" in tensors}
     head = tensors.get("fc.weight")
     return {
         "stem": "deep" if deep else spec_from_shapes.KERNELS[kernel],
@@ -135,8 +135,8 @@ def look(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
     }
 
 
-def described(seen: Mapping[str, Any]) -> tuple[str, ...]:
-    """The reasons for a network in words."""
+def reasons_for(seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was observed, in words."""
     kind = (
         "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
     )
@@ -161,21 +161,21 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     if checkpoint.spec.in_channels != 3:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
-    given = fold_temperature.with_temperature(checkpoint).tensors if top else body(checkpoint.tensors)
+    given = fold_temperature.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
     save(path, keymap(checkpoint.spec, top=top).theirs(given), fold_temperature.metadata(checkpoint, top=top))
     return name
 
 
 def carries(path: str | Path) -> frozenset[str]:
-    """What a written file has beside the tensors, of "classes", "preprocess" and "card": nothing."""
+    """What a written file includes besides the tensors, of "classes", "preprocess" and "card": nothing."""
     return frozenset()
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors in the container that the suffix of `path` names: safetensors, or else torch's.
+    """Write named tensors as safetensors if `path` ends in `.safetensors`, else with `torch.save`.
 
     Raises:
-        UserError: the suffix is that of a container of other programs.
+        UserError: the suffix is that of another file format.
     """
     suffix = Path(path).suffix.lower()
     if suffix in OTHERS:
@@ -188,8 +188,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
             torch.save(dict(tensors), temporary)
 
 
-def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
-    """torchvision's own network with the tensors of the file, each used and none left over.
+def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
+    """torchvision's own network with all tensors of the file, loaded strictly.
 
     Raises:
         UserError: torchvision has no such network.
@@ -198,11 +198,11 @@ def original(foreign: Foreign, spec: ResNetSpec) -> nn.Module:
 
     with torch.device("meta"):
         net = get_model(architecture(spec), num_classes=spec.num_classes)
-    return filled(net, foreign.tensors)
+    return load_strictly(net, weights_file.tensors)
 
 
-def filled(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """A network that was built on "meta", with these tensors in its own types, in eval mode."""
+def load_strictly(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Load these tensors strictly into a network on the meta device, in its own types, and return it in eval mode."""
     own = {
         name: tensor.to(net.state_dict()[name].dtype) for name, tensor in tensors.items() if name in net.state_dict()
     }
@@ -211,6 +211,6 @@ def filled(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         net.load_state_dict({**counters, **tensors, **own}, strict=True, assign=True)
     except RuntimeError as error:
         raise UserError(
-            f"The original network does not take the tensors: {' '.join(str(error).split())[:300]}"
+            f"The library's network does not take the tensors: {' '.join(str(error).split())[:300]}"
         ) from None
     return net.eval()

@@ -1,1 +1,1 @@
-"""Published weights: the catalog, the download, and the weights in the package."""
+"""Published and bundled weights: catalog, download, names."""

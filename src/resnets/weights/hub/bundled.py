@@ -1,6 +1,6 @@
-"""Weights that come with the package, so that a first answer needs no download: networks that this project trained itself.
+"""Weights in the package, for predictions without a download: networks that this project trained itself.
 
-`cifar_resnet20.cifar10` is the whole run of `--recipe he2015_cifar`; docs/recipes.md has its command, curve and figures.
+`cifar_resnet20.cifar10` is a full run of the recipe `he2015_cifar`; docs/recipes.md has its command, curve and metrics.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _FOLDER = Path(__file__).with_name("bundled_weights")
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """One file of the package; what it says of itself, in the words of `catalog.Published`.
+class BundledWeights:
+    """One file of the package, with the field names of `catalog.PublishedWeights`.
 
     Attributes:
-        top1, top5: accuracy in percent, by the protocol.
+        top1, top5: accuracy in percent, with the protocol of `protocol`.
         megabytes: size of the file in units of 2**20 bytes.
     """
 
@@ -40,12 +40,12 @@ class Shipped:
 
 
 def names() -> list[str]:
-    """The names of the weights that are in the package."""
+    """The names of the weights in the package."""
     return sorted(file.name.removesuffix(SUFFIX) for file in _FOLDER.glob(f"*{SUFFIX}"))
 
 
-def place(name: str) -> Path | None:
-    """The file of that name; None when the package has none."""
+def path_of(name: str) -> Path | None:
+    """The file of that name; None if the package has none."""
     return _FOLDER / f"{name}{SUFFIX}" if name in names() else None
 
 
@@ -55,12 +55,12 @@ def of_model(model: str) -> list[str]:
 
 
 @cache
-def entries() -> dict[str, Shipped]:
-    """All of them by name, from the headers of the files: neither torch nor a tensor is loaded for it."""
+def entries() -> dict[str, BundledWeights]:
+    """All of them by name, from the headers of the files, without importing torch or reading a tensor."""
     return {name: _entry(name) for name in names()}
 
 
-def _entry(name: str) -> Shipped:
+def _entry(name: str) -> BundledWeights:
     from safetensors import safe_open
 
     path = _FOLDER / f"{name}{SUFFIX}"
@@ -69,4 +69,6 @@ def _entry(name: str) -> Shipped:
     spec, metrics = header["spec"], header["metrics"]
     top1, top5 = (round(100 * metrics[key], 2) for key in ("top1", "top5"))
     megabytes = path.stat().st_size / 2**20
-    return Shipped(name, "resnets", spec["name"], spec["num_classes"], top1, top5, metrics["protocol"], megabytes)
+    return BundledWeights(
+        name, "resnets", spec["name"], spec["num_classes"], top1, top5, metrics["protocol"], megabytes
+    )

@@ -1,9 +1,9 @@
-"""Published weights by name: where they lie, how their publisher lets a file be checked, and how good they are.
+"""The catalog of published weights: addresses, hashes, preprocessing, accuracies and licenses.
 
 The table is `catalog.csv`. Its facts were read from the installed libraries, with which a test compares them: torchvision
 0.29's weights enums, timm 1.0.31's pretrained configurations, Keras 3.15's WEIGHTS_HASHES. timm's accuracies are those of
 the table on its model cards at the size of its default images, or else those of its results/results-imagenet.csv (commit
-0173a139a2); Keras' are those of keras.io/api/applications. A fact that could not be read is empty.
+0173a139a2); Keras' are those of keras.io/api/applications. Facts that no source states are empty.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from resnets.data.image.preprocess import Preprocess
     from resnets.models.spec import ResNetSpec
 
-BEST = "imagenet"  # the word that stands for the best published weights of an architecture
-# What torchvision's weights are called in timm; they are the same files.
+BEST = "imagenet"  # name for the best published weights of a network
+# Names of torchvision's weights in timm; they are the same files.
 ALIASES = {".tv_in1k": ".tv_in1k_v1", ".tv2_in1k": ".tv_in1k_v2"}
-COMPANIONS = {"huggingface": ("config.json", "preprocessor_config.json")}  # that lie beside the tensors
+COMPANIONS = {"huggingface": ("config.json", "preprocessor_config.json")}  # in the same folder as the tensors
 RESTRICTED = "-nc"  # in the license of weights that may not be used commercially
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """One set of published weights.
 
     Attributes:
-        name: as people know it, such as "resnet50.a1_in1k".
-        format: that of the file: "torchvision", "timm", "huggingface" or "keras".
-        model: the network of our zoo.
-        overrides: what the network has otherwise than the zoo's.
+        name: such as "resnet50.a1_in1k".
+        format: of the file: "torchvision", "timm", "huggingface" or "keras".
+        model: name of the network in the zoo.
+        overrides: fields in which the network differs from the zoo's.
         address: of the file.
-        digest: "sha256:" or "md5:" and the hash that the publisher gives, or the first digits of it; "" where the server
-            tells it with the file.
-        side, resize_to, interpolation, normalize: what `preprocess` is made of.
+        digest: "sha256:" or "md5:" and the hash that the publisher states, or its first digits; "" if the server sends it with
+            the file.
+        side, resize_to, interpolation, normalize: parameters of `preprocess`.
         num_classes: 1000, or 0 for weights without the last layer.
-        top1, top5: accuracy in percent on ImageNet's validation images; None where none could be read.
-        measured: side of the images and of their shorter side before the crop, "224/256"; that of the accuracy.
-        source: who measured it.
-        license: as the publisher gives it.
-        megabytes: the publisher's figure, in units of 2**20 bytes; None where it gives none.
+        top1, top5: accuracy in percent on ImageNet's validation images; None if no source states it.
+        measured: sizes of the images for this accuracy: the crop, and the shorter side before the crop, as in "224/256".
+        measured_by: who measured it.
+        license: as the publisher states it.
+        megabytes: size as the publisher states it, in units of 2**20 bytes; None if it does not.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Published:
     top1: float | None
     top5: float | None
     measured: str
-    source: str
+    measured_by: str
     license: str
     megabytes: float | None
 
     @property
     def whole_digest(self) -> bool:
-        """Whether the publisher gives all 64 digits of the SHA-256, and not the first few."""
+        """Whether the publisher states all 64 digits of the SHA-256, not only the first few."""
         return len(self.digest) == len("sha256:") + 64
 
     @property
@@ -83,31 +83,31 @@ class Published:
 
     @property
     def host(self) -> str:
-        """Where it comes from."""
+        """The host of the file."""
         return urlsplit(self.address).netloc
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Addresses of the small files that belong to it."""
+        """Addresses of the small files in the same folder that are downloaded as well."""
         folder = self.address.rpartition("/")[0]
         return tuple(f"{folder}/{name}" for name in COMPANIONS.get(self.format, ()))
 
     @property
     def protocol(self) -> str:
-        """How the accuracy was measured, in words; "" without one."""
+        """How the accuracy was measured, in words; "" without an accuracy."""
         side, _, resized = self.measured.partition("/")
         if not side:
             return ""
-        return f"{self.source}, 1-crop {side} of {resized}" if resized else f"{self.source}, {side} px"
+        return f"{self.measured_by}, 1-crop {side} of {resized}" if resized else f"{self.measured_by}, {side} px"
 
     @property
     def comparable(self) -> bool:
-        """Whether the accuracy was measured on images as `preprocess` makes them."""
-        made = f"{self.side}/{self.resize_to}" if self.resize_to else str(self.side)
-        return self.top1 is not None and self.measured == made
+        """Whether the accuracy was measured with the image size of `preprocess`."""
+        prepared = f"{self.side}/{self.resize_to}" if self.resize_to else str(self.side)
+        return self.top1 is not None and self.measured == prepared
 
     def preprocess(self) -> Preprocess:
-        """How these weights want their images: the publisher's default."""
+        """The preprocessing for these weights: the publisher's default."""
         from resnets.data.image.preprocess import Preprocess
 
         if self.normalize in ("caffe", "tf"):
@@ -116,21 +116,21 @@ class Published:
         return replace(shape, mean=(0.5,) * 3, std=(0.5,) * 3) if self.normalize == "half" else shape
 
     def spec(self) -> ResNetSpec:
-        """The network that these weights fill; without a last layer, one for 1,000 classes."""
+        """The specification of the network of these weights; without a last layer, one for 1,000 classes."""
         from resnets.models import zoo
 
         return zoo.get_spec(self.model, **self.overrides)
 
 
 @cache
-def entries() -> dict[str, Published]:
+def entries() -> dict[str, PublishedWeights]:
     """All published weights by name."""
     text = resources.files(__package__).joinpath("catalog.csv").read_text("utf-8")
     return {row["name"]: _published(row) for row in csv.DictReader(text.splitlines())}
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that match a pattern such as "resnet50.*"; a pattern without a star matches any part of a name."""
+    """The names that match a pattern such as "resnet50.*"; a pattern without a wildcard matches any substring."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
     return [name for name in names if fnmatch.fnmatchcase(name, pattern.lower())]
@@ -138,60 +138,60 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 def known(name: str) -> bool:
     """Whether `find` finds weights of that name."""
-    return _canonical(name) in entries()
+    return _canonical_name(name) in entries()
 
 
-def find(name: str) -> Published:
-    """The weights of that name; timm's names of torchvision's weights, and names of repositories of
-    Hugging Face (`timm/resnet50.a1_in1k`, `microsoft/resnet-50`), are understood, too.
+def find(name: str) -> PublishedWeights:
+    """The weights of that name; timm's names of torchvision's weights and names of Hugging Face
+    repositories (`timm/resnet50.a1_in1k`, `microsoft/resnet-50`) are accepted, too.
 
     Raises:
         UserError: an unknown name; the message suggests the nearest.
     """
-    name = _canonical(name)
+    name = _canonical_name(name)
     if name not in entries():
         hint = suggestion(name.lower(), entries()) or " `resnets weights list` shows them all."
         raise UserError(f"There are no published weights '{name}'.{hint}")
     return entries()[name]
 
 
-def of_digest(sha256: str, size: int) -> Published | None:
-    """The weights whose file has this SHA-256 and this size in bytes; None where the table has no such file.
+def find_by_digest(sha256: str, size: int) -> PublishedWeights | None:
+    """The weights whose file has this SHA-256 and this size in bytes; None if the catalog has no such file.
 
-    Where the publisher gives only the first digits, a file can be made that has the same: see `Published.whole_digest`.
+    If the publisher states only the first digits, another file may have the same: see `PublishedWeights.whole_digest`.
     """
-    given, megabytes = f"sha256:{sha256}", round(size / 2**20, 3)
+    digest, megabytes = f"sha256:{sha256}", round(size / 2**20, 3)
     hashed = [entry for entry in entries().values() if entry.digest.startswith("sha256:")]
     fitting = [entry for entry in hashed if entry.megabytes in (None, megabytes)]
-    return next((entry for entry in fitting if given.startswith(entry.digest)), None)
+    return next((entry for entry in fitting if digest.startswith(entry.digest)), None)
 
 
-def best(model: str) -> Published:
-    """The published weights with the highest top-1 for a network of the zoo, which `--weights imagenet` stands for.
+def best(model: str) -> PublishedWeights:
+    """The published weights with the highest top-1 accuracy for a network of the zoo: those of `weights="imagenet"`.
 
-    Accuracies that were measured on images of another size than the publisher prepares come after those that were
-    not, and a network that differs from the zoo's in a setting comes after the zoo's own. Weights whose license forbids
-    commercial use, and those without a last layer, are never chosen.
+    Accuracies that were measured with another image size than the publisher's default rank after the others, and networks that
+    differ from the zoo's in a field rank after the zoo's own. Weights whose license forbids commercial use, and weights without
+    a last layer, are never chosen.
 
     Raises:
-        UserError: nobody published any for this network.
+        UserError: there are no published weights for this network.
     """
     from resnets.models import zoo
 
     zoo.find(model)
-    found = [
+    candidates = [
         entry
         for entry in entries().values()
         if entry.model == model and entry.num_classes and RESTRICTED not in entry.license
     ]
-    if not found:
+    if not candidates:
         others = [*bundled.of_model(model), *(entry.name for entry in entries().values() if entry.model == model)]
         near = f" Others are: {', '.join(others)}." if others else " `resnets weights list` shows what there is."
         raise UserError(f"There are no published ImageNet weights for '{model}'.{near}")
-    return max(found, key=lambda entry: (not entry.overrides, entry.comparable, entry.top1 or 0.0))
+    return max(candidates, key=lambda entry: (not entry.overrides, entry.comparable, entry.top1 or 0.0))
 
 
-def _canonical(name: str) -> str:
+def _canonical_name(name: str) -> str:
     name = re.sub(r"^(hf[-_]hub:|hf://)", "", name)
     if repository := re.fullmatch(r"microsoft/resnet-(\d+)", name):
         return f"resnet{repository[1]}.microsoft"
@@ -199,8 +199,8 @@ def _canonical(name: str) -> str:
     return stem + ALIASES.get(dot + end, dot + end)
 
 
-def _published(row: dict[str, str]) -> Published:
-    return Published(
+def _published(row: dict[str, str]) -> PublishedWeights:
+    return PublishedWeights(
         **{
             **row,
             "overrides": dict(_setting(word) for word in row["overrides"].split()),

@@ -1,12 +1,12 @@
-"""Published weights on this machine: fetched once, whole, proven by their hash, by one process for all.
+"""Download published weights into the cache directory and check their hash, with one process at a time.
 
-They stand under `weights/NAME/` in the folder of `RESNETS_HOME`. Environment variables:
+The files are in `weights/NAME/` of the cache directory. Environment variables:
 
-    RESNETS_HOME      where to keep what is fetched
-    RESNETS_OFFLINE   1: download nothing; a missing file is an error that says where to put it. HF_HUB_OFFLINE=1 as well
-    RESNETS_MIRROR    http, https or file: an address under which the files stand as HOST/PATH, as `wget -x` lays them down
+    RESNETS_HOME      the cache directory
+    RESNETS_OFFLINE   1: download nothing; a missing file is an error that says where to put it. HF_HUB_OFFLINE=1 does the same
+    RESNETS_MIRROR    an http, https or file URL below which the files are stored as HOST/PATH, as `wget -x` does
     HF_ENDPOINT       another address for https://huggingface.co, as huggingface_hub reads it
-    HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as everywhere
+    HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as in requests
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from resnets import atomic_write
 from resnets.errors import JobError, UserError
 from resnets.files import cache_dir, hash_file, sha256
 from resnets.progress import log
-from resnets.weights.hub.catalog import Published
+from resnets.weights.hub.catalog import PublishedWeights
 from resnets.weights.hub.resumable import Transfer
 from resnets.weights.readers import file_type
 
 HUB = "https://huggingface.co"
-PROBE_SECONDS = 5.0  # for the first answer of a host that nobody asked for by name
-SUM = ".sha256"  # beside each file: its hash, when it was fetched
+PROBE_SECONDS = 5.0  # timeout of the first answer of a host that the user did not name
+SUM = ".sha256"  # suffix of the file with the hash at the time of the download
 
 
-def place(entry: Published) -> Path:
-    """Where the file of these weights stands, or will."""
+def path_of(entry: PublishedWeights) -> Path:
+    """The path of the file of these weights, downloaded or not."""
     return cache_dir() / "weights" / entry.name / entry.file_name
 
 
-def fetch(entry: Published) -> Path:
-    """The file of these weights, fetched when it is not here yet; what belongs to it stands beside it.
+def download(entry: PublishedWeights) -> Path:
+    """The file of these weights, downloaded if needed; the files that belong to it are in the same folder.
 
-    Its hash is compared with the publisher's each time. Several processes may ask for the same file at once.
+    Its hash is compared with the publisher's each time. Several processes may call this for the same file at once.
 
     Raises:
-        UserError: RESNETS_OFFLINE is set and the file is not here, or RESNETS_MIRROR is no address.
-        JobError: the file could not be had, or is another one than the publisher's.
+        UserError: RESNETS_OFFLINE is set and the file is not on this machine, or RESNETS_MIRROR is no address.
+        JobError: the download failed, or the file is not the publisher's.
     """
-    final = place(entry)
-    if not _whole(entry, final):
-        with _alone(final, entry.name):
-            if not _whole(entry, final):
-                _fetch_all(entry, final)
+    final = path_of(entry)
+    if not _is_complete(entry, final):
+        with _lock(final, entry.name):
+            if not _is_complete(entry, final):
+                _download_all(entry, final)
     _check(final, entry.digest, entry.name)
     return final
 
 
-def unreachable(entry: Published) -> str:
-    """Why the file of these weights cannot be downloaded now; "" where its host answers within `PROBE_SECONDS`."""
-    origin = source(entry.address)
+def unreachable(entry: PublishedWeights) -> str:
+    """Why the file of these weights cannot be downloaded now; "" if its host answers within `PROBE_SECONDS`."""
+    origin = mirrored_address(entry.address)
     if offline() and urlsplit(origin).scheme != "file":
         return f"{_switch()} is set and the published ones are not on this machine"
     if urlsplit(origin).scheme == "file":
@@ -76,19 +76,19 @@ def unreachable(entry: Published) -> str:
 
 
 def offline() -> bool:
-    """Whether the user has switched downloads off."""
+    """Whether the user has disabled downloads."""
     return any(
         os.environ.get(name, "0").lower() not in ("", "0", "false") for name in ("RESNETS_OFFLINE", "HF_HUB_OFFLINE")
     )
 
 
 def _switch() -> str:
-    """The variable that switches downloads off."""
+    """The environment variable that disables downloads."""
     return "RESNETS_OFFLINE" if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") else "HF_HUB_OFFLINE"
 
 
-def source(address: str) -> str:
-    """Where `address` is fetched from: itself, or its place on the mirror.
+def mirrored_address(address: str) -> str:
+    """The address that `address` is downloaded from: itself, or the one on the mirror.
 
     Raises:
         UserError: RESNETS_MIRROR is not an address.
@@ -99,93 +99,93 @@ def source(address: str) -> str:
         return endpoint + address.removeprefix(HUB) if address.startswith(f"{HUB}/") else address
     if urlsplit(mirror).scheme not in ("http", "https", "file"):
         raise UserError(f"RESNETS_MIRROR is an address with http://, https:// or file:///; received '{mirror}'.")
-    parts = urlsplit(address)
-    return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
+    url = urlsplit(address)
+    return f"{mirror.rstrip('/')}/{url.netloc}{url.path}"
 
 
-def _whole(entry: Published, final: Path) -> bool:
+def _is_complete(entry: PublishedWeights, final: Path) -> bool:
     return final.is_file() and all(final.with_name(_name(address)).is_file() for address in entry.beside)
 
 
-def _fetch_all(entry: Published, final: Path) -> None:
+def _download_all(entry: PublishedWeights, final: Path) -> None:
     for address in entry.beside:
         beside = final.with_name(_name(address))
         if not beside.is_file():
             _download(address, beside, "", f"{entry.name}, {beside.name}")
     if not final.is_file() and not _download(entry.address, final, entry.digest, entry.name):
-        log(f"{entry.name}: nobody told its hash; sha256 is {sha256(final)}")
+        log(f"{entry.name}: no published hash to compare; its sha256 is {sha256(final)}")
 
 
-def _download(address: str, final: Path, digest: str, what: str) -> bool:
-    """Bring the file to its place, and say whether a hash of the publisher proved it."""
-    origin = source(address)
+def _download(address: str, final: Path, digest: str, name: str) -> bool:
+    """Download the file, and return whether it was compared with a hash of the publisher."""
+    origin = mirrored_address(address)
     if offline() and urlsplit(origin).scheme != "file":
-        raise UserError(f"{_switch()} is set and {what} is not here. Put {address} at '{final}'.")
-    transfer = Transfer(what, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
+        raise UserError(f"{_switch()} is set and {name} is not here. Put {address} at '{final}'.")
+    transfer = Transfer(name, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
     transfer.run()
     wrong = _difference(transfer, digest)
-    if wrong and transfer.resumed:  # the two parts may be of different files
-        log(f"{what}: {wrong}; once more from the beginning")
-        transfer.forget()
+    if wrong and transfer.resumed:  # the bytes of two downloads may be of different files
+        log(f"{name}: {wrong}; downloading it again")
+        transfer.discard()
         transfer.run()
         wrong = _difference(transfer, digest)
     if wrong:
-        kind = file_type.describe(transfer.part)
-        transfer.forget()
+        kind = file_type.describe(transfer.partial)
+        transfer.discard()
         raise JobError(
-            f"{what}: {wrong}, so it is not what its publisher made (it is {kind}), and was removed. A proxy, a login page "
+            f"{name}: {wrong}, so it is not what its publisher made (it is {kind}), and was removed. A proxy, a login page "
             f"or the mirror may have changed it; put {address} at '{final}' yourself."
         )
-    found = sha256(transfer.part)
+    found = sha256(transfer.partial)
     try:
-        with transfer.part.open("rb+") as file:
+        with transfer.partial.open("rb+") as file:
             os.fsync(file.fileno())
         atomic_write.write_text(final.with_name(final.name + SUM), f"{found}\n")
-        transfer.part.replace(final)
+        transfer.partial.replace(final)
     except OSError as error:
         raise JobError(f"Cannot write '{final}': {error.strerror}. Set RESNETS_HOME to another folder.") from error
-    transfer.forget()
+    transfer.discard()
     return bool(digest or transfer.digest)
 
 
 def _difference(transfer: Transfer, digest: str) -> str:
-    """In what the file differs from what was announced, or ""."""
-    if transfer.size is not None and transfer.come != transfer.size:
-        return f"{transfer.come:,} bytes came in place of {transfer.size:,}"
-    return next((wrong for given in (digest, transfer.digest) if (wrong := _mismatch(transfer.part, given))), "")
+    """In what the file differs from the announced size and hashes, or ""."""
+    if transfer.size is not None and transfer.bytes_received != transfer.size:
+        return f"{transfer.bytes_received:,} bytes came instead of {transfer.size:,}"
+    return next((wrong for given in (digest, transfer.digest) if (wrong := _mismatch(transfer.partial, given))), "")
 
 
 def _mismatch(path: Path, digest: str) -> str:
-    kind, _, wanted = digest.partition(":")
-    if not wanted:
+    kind, _, expected = digest.partition(":")
+    if not expected:
         return ""
     found = hash_file(path, kind)
-    return "" if found.startswith(wanted) else f"its {kind} is {found[: max(len(wanted), 12)]} and not {wanted}"
+    return "" if found.startswith(expected) else f"its {kind} is {found[: max(len(expected), 12)]} and not {expected}"
 
 
-def _check(final: Path, digest: str, what: str) -> None:
-    """The file at hand, with the publisher's hash and with the sha256 of the day when it was fetched.
+def _check(final: Path, digest: str, name: str) -> None:
+    """Compare the file with the publisher's hash and with its sha256 at the time of the download.
 
-    The second is worth more where the publisher gives the first digits, or md5 as Keras does for want of another: md5 finds
-    damage, and not a file that was made to have it.
+    The second is stronger if the publisher gives the first digits only, or md5 as Keras does: md5 detects damage, but not a file
+    that was made to have the same md5.
     """
     beside = final.with_name(final.name + SUM)
-    noted = beside.read_text("utf-8").strip() if beside.is_file() else ""
-    own = f"sha256:{noted}" if re.fullmatch("[0-9a-f]{64}", noted) else ""
+    recorded = beside.read_text("utf-8").strip() if beside.is_file() else ""
+    own = f"sha256:{recorded}" if re.fullmatch("[0-9a-f]{64}", recorded) else ""
     if wrong := _mismatch(final, digest) or (_mismatch(final, own) if own != digest else ""):
-        raise JobError(f"'{final}' is not {what}: {wrong}. Remove it, and it is fetched again.")
+        raise JobError(f"'{final}' is not {name}: {wrong}. Remove it, and it is downloaded again.")
 
 
 @contextlib.contextmanager
-def _alone(final: Path, what: str) -> Iterator[None]:
-    """Hold the lock of this file, which the system gives back when a process is killed."""
+def _lock(final: Path, name: str) -> Iterator[None]:
+    """Hold the lock of this file, which the system releases when a process is killed."""
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(final.with_name(f".{final.name}.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log(f"another process is fetching {what}; waiting for it")
+            log(f"another process is downloading {name}; waiting for it")
             lock.acquire()
     except OSError as error:
         raise JobError(

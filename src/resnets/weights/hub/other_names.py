@@ -1,4 +1,4 @@
-"""The words with which torchvision's, timm's and Keras' users ask for weights and networks, in those of this package."""
+"""Translate names of weights and arguments of torchvision, timm and Keras to those of resnets."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from resnets.weights.hub import catalog
 
 NONE = ("none", "false", "null", "random", "")
 DEFAULT = ("default", "true", "pretrained", catalog.BEST)
-# Arguments of the same libraries that have no counterpart in a specification, with what to do instead; and values that ask for
-# nothing, which are passed over.
+# Arguments of these libraries that have no counterpart here, with what to do instead; and values of them without effect, which
+# are ignored.
 INSTEAD = {
-    "global_pool": "`include_top=False` with `pooling` of None, 'avg' or 'max' gives maps or pooled vectors",
+    "global_pool": "`include_top=False` with `pooling` of None, 'avg' or 'max' gives feature maps or pooled features",
     "drop_rate": "a dropout before the last layer is `net.head.fc = nn.Sequential(nn.Dropout(0.2), net.head.fc)`",
     "norm_layer": "torch.nn.SyncBatchNorm.convert_sync_batchnorm and the like change the norms of a network",
     "act_layer": "the networks have ReLU",
     "output_stride": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
     "replace_stride_with_dilation": "`strides=(1, 2, 2, 1)` gives a last stage of stride 1, without dilation",
-    "width_per_group": "`mid_channels` are those of the convolutions within the blocks",
+    "width_per_group": "`mid_channels` are the channels of the convolutions within the blocks",
     "checkpoint_path": "`weights` takes a checkpoint",
     "device": "call `.to(device)` on the network",
     "dtype": "call `.to(dtype)` on the network",
-    "input_shape": "`in_channels` is the number of channels; any height and width is taken",
+    "input_shape": "`in_channels` is the number of channels; images of any height and width are accepted",
     "classifier_activation": "the networks give logits",
     "pretrained_cfg": "`weights` names published weights or a file",
-    "scriptable": "torch.jit.script takes every network as it is",
-    "exportable": "torch.export takes every network as it is",
+    "scriptable": "torch.jit.script accepts every network",
+    "exportable": "torch.export accepts every network",
 }
-NOTHING: dict[str, tuple[object, ...]] = {
+NO_EFFECT: dict[str, tuple[object, ...]] = {
     "global_pool": ("avg",),
     "drop_rate": (0,),
     "norm_layer": (nn.BatchNorm2d,),
@@ -47,7 +47,7 @@ NOTHING: dict[str, tuple[object, ...]] = {
     "scriptable": (True,),
     "exportable": (True,),
 }
-CALLED = {
+NAMES_HERE = {
     "classes": "num_classes",
     "nb_classes": "num_classes",
     "n_classes": "num_classes",
@@ -57,20 +57,20 @@ CALLED = {
     "img_size": "imgsz",
     "image_size": "imgsz",
 }
-ARGUMENTS = {"in_chans": "in_channels", "in_chan": "in_channels"}
+SYNONYMS = {"in_chans": "in_channels", "in_chan": "in_channels"}
 
 
-def meaning(weights: object, model: str | None) -> str:
+def canonical_name(weights: object, model: str | None) -> str:
     """`weights` as "none", "imagenet", or a name or path.
 
-    None and False stand for "none"; True and "DEFAULT" for "imagenet"; "IMAGENET1K_V1" and a member of torchvision's enums
-    for the published weights that they are.
+    None and False become "none"; True and "DEFAULT" become "imagenet"; "IMAGENET1K_V1" and members of torchvision's enums become
+    names of the catalog.
 
     Raises:
-        UserError: a member of an enum of another network than `model`.
+        UserError: a member of an enum is for another network than `model`.
     """
     owner, member = type(weights).__name__, getattr(weights, "name", None)
-    if owner.endswith("_Weights") and isinstance(member, str):  # torchvision is not imported for it
+    if owner.endswith("_Weights") and isinstance(member, str):  # without importing torchvision
         weights = f"{owner}.{member}"
     if not (weights is None or isinstance(weights, bool | str | os.PathLike)):
         raise UserError(f"`weights` is a name, a path, True or None; received {weights!r}.")
@@ -85,8 +85,8 @@ def meaning(weights: object, model: str | None) -> str:
     if version := re.fullmatch(r"IMAGENET1K_(V\d)", text, re.IGNORECASE):
         name = f"{model or 'resnet18'}.tv_in1k_{version[1].lower()}"
         if not catalog.known(name):
-            there = catalog.matching(f"{model or 'resnet18'}.*", catalog.entries())
-            others = f"there are {', '.join(there[:6])}" if there else "there are none"
+            published = catalog.matching(f"{model or 'resnet18'}.*", catalog.entries())
+            others = f"there are {', '.join(published[:6])}" if published else "there are none"
             raise UserError(f"torchvision has published no {text} for '{model or 'resnet18'}'; {others}.")
         return name
     return text
@@ -98,9 +98,9 @@ def _of_enum(network: str, member: str, given: str, model: str | None) -> str:
     return member
 
 
-def _asks_for_nothing(key: str, value: object, model: object) -> bool:
-    """Whether this is what a network has anyway."""
-    known: tuple[object, ...] = (None, False, *NOTHING.get(key, ()))
+def _has_no_effect(key: str, value: object, model: object) -> bool:
+    """Whether the network has this value anyway."""
+    known: tuple[object, ...] = (None, False, *NO_EFFECT.get(key, ()))
     if key == "width_per_group" and isinstance(model, str):
         model = catalog.find(model).model if catalog.known(model) and model not in zoo.entries() else model
         spec = zoo.find(model).spec
@@ -108,32 +108,31 @@ def _asks_for_nothing(key: str, value: object, model: object) -> bool:
     return any(bool(value == each) for each in known)
 
 
-def arguments(given: dict[str, Any], model: object = None) -> dict[str, Any]:
-    """Keyword arguments with timm's and torchvision's names in place of ours renamed.
+def translate_arguments(given: dict[str, Any], model: object = None) -> dict[str, Any]:
+    """Keyword arguments with names of timm and torchvision renamed to ours.
 
     Args:
+        given: the keyword arguments.
         model: the name of the network, or of published weights.
 
     Raises:
-        UserError: an argument is given under both names, or asks for what has another way here.
+        UserError: an argument is given under both names, or has no counterpart here.
     """
     if given.get("features_only"):
         raise UserError(
-            "There is no argument `features_only`: every network gives its maps by name with `net.features(x)`, and "
+            "There is no argument `features_only`: every network returns its feature maps by name with `net.features(x)`, and "
             "`include_top=False` leaves the classifier out."
         )
-    made: dict[str, Any] = {}
+    translated: dict[str, Any] = {}
     for key, value in given.items():
-        if key in ("features_only", "progress", "cache_dir") or (
-            key in INSTEAD and _asks_for_nothing(key, value, model)
-        ):
+        if key in ("features_only", "progress", "cache_dir") or (key in INSTEAD and _has_no_effect(key, value, model)):
             continue  # downloads always show their progress
         if key in INSTEAD:
             raise UserError(f"There is no argument `{key}`: {INSTEAD[key]}.")
-        if key in CALLED:
-            raise UserError(f"`{key}` is called `{CALLED[key]}` here.")
-        ours = ARGUMENTS.get(key, key)
-        if ours in made or (ours != key and ours in given):
+        if key in NAMES_HERE:
+            raise UserError(f"`{key}` is called `{NAMES_HERE[key]}` here.")
+        ours = SYNONYMS.get(key, key)
+        if ours in translated or (ours != key and ours in given):
             raise UserError(f"`{key}` is called `{ours}` here; received both.")
-        made[ours] = value
-    return made
+        translated[ours] = value
+    return translated

@@ -1,4 +1,4 @@
-"""The bytes of one file over HTTP or from a folder: begun, cut off, gone on with, and counted."""
+"""Download one file over HTTP, or copy it from a folder, with retries and resume."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from resnets.errors import JobError
 from resnets.progress import log, progress_bar
 
 MIB = 2**20
-BLOCK = 2**16  # bytes that are written at once, so that little is lost when the connection ends
-LARGEST = 4 * 2**30  # bytes of a file whose size was not announced; published weights have less than 1 GiB
+BLOCK = 2**16  # bytes written at once, so that little is lost when the connection ends
+MAX_BYTES = 4 * 2**30  # of a file of unknown size; published weights have less than 1 GiB
 TIMEOUT = (5.0, 60.0)  # seconds to connect, and between two blocks
-PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each new try, as long as nothing comes
-FIRST = 15.0  # seconds for the first answer of a host
-SILENT_TRIES = 2  # of a host that has not answered once
-LONGEST_WAIT = 120.0  # seconds that a server may ask us to wait before we give up
+PAUSE_SECONDS = (1.0, 2.0, 4.0, 8.0)  # before each retry, as long as no byte is received
+FIRST_ANSWER_SECONDS = 15.0  # timeout of the first answer of a host
+SILENT_TRIES = 2  # of a host that has never answered
+MAX_WAIT_SECONDS = 120.0  # that a server may ask to wait
 BUSY = (429, 500, 502, 503, 504)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CutOffError(Exception):
-    """The connection failed, or the server is busy; another try may do better.
+    """The connection failed, or the server is busy; a retry may succeed.
 
-    `pause` is what the server asks for, in seconds, or None.
+    `pause` is the pause that the server asks for, in seconds, or None.
     """
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
@@ -45,22 +45,22 @@ class CutOffError(Exception):
 
 @dataclass
 class Transfer:
-    """A file on its way into `part`, which outlives failures and the process.
+    """A download into the file `partial`, which is kept after failures and after the process.
 
     Attributes:
-        what: its name for the person.
-        address: http, https or file.
-        part: where its first bytes lie, or will.
-        final: where it will stand; for messages.
-        trusted: whether a published hash will be compared, so that bytes of an earlier day are safe to go on with.
-        size: in bytes; None until a server has told it.
-        digest: "sha256:…" as the server of Hugging Face tells it, or "".
-        resumed: whether a part of it came with an earlier connection.
+        name: of the file, for messages.
+        address: an http, https or file URL.
+        partial: the file that is written.
+        final: where the complete file will be moved to, for messages.
+        trusted: whether a published hash will be compared, so that a download of an earlier day can be resumed.
+        size: in bytes; None until a server has sent it.
+        digest: "sha256:…" as the server of Hugging Face sends it, or "".
+        resumed: whether the first bytes are from an earlier connection.
     """
 
-    what: str
+    name: str
     address: str
-    part: Path
+    partial: Path
     final: Path
     trusted: bool
     size: int | None = None
@@ -70,55 +70,55 @@ class Transfer:
     _answered: bool = False
 
     def run(self) -> None:
-        """Bring the whole file into `part`.
+        """Download the whole file into `partial`.
 
         Raises:
-            JobError: it cannot be had; the message says how many bytes of how many came, and what to do.
+            JobError: it cannot be downloaded; the message has the number of bytes received and what to do.
         """
         if urlsplit(self.address).scheme == "file":
             self._copy()
             return
-        tries, most = 0, self.come
+        tries, highest = 0, self.bytes_received
         with requests.Session() as session:
             while True:
                 try:
                     self._attempt(session)
                     return
                 except CutOffError as cut:
-                    tries = 1 if self.come > most else tries + 1
-                    most = max(most, self.come)
-                    if tries > len(PAUSES) or (not self._answered and tries >= SILENT_TRIES):
+                    tries = 1 if self.bytes_received > highest else tries + 1
+                    highest = max(highest, self.bytes_received)
+                    if tries > len(PAUSE_SECONDS) or (not self._answered and tries >= SILENT_TRIES):
                         self._give_up(str(cut))
-                    pause = PAUSES[tries - 1] if cut.pause is None else cut.pause
-                    if pause > LONGEST_WAIT:
+                    pause = PAUSE_SECONDS[tries - 1] if cut.pause is None else cut.pause
+                    if pause > MAX_WAIT_SECONDS:
                         self._give_up(f"{cut}; it asks to wait {pause:.0f} s")
-                    log(f"{self.what}: {cut}; trying again in {pause:g} s")
+                    log(f"{self.name}: {cut}; trying again in {pause:g} s")
                     time.sleep(pause)
 
     @property
-    def come(self) -> int:
-        """How many bytes are there."""
-        return self.part.stat().st_size if self.part.exists() else 0
+    def bytes_received(self) -> int:
+        """Number of bytes in `partial`."""
+        return self.partial.stat().st_size if self.partial.exists() else 0
 
-    def forget(self) -> None:
-        """Remove what came."""
-        self.part.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+    def discard(self) -> None:
+        """Remove `partial`."""
+        self.partial.unlink(missing_ok=True)
+        self._version_file.unlink(missing_ok=True)
         self.resumed = False
 
     @property
-    def _note(self) -> Path:
-        """What the server called the version that `part` holds the beginning of."""
-        return self.part.with_name(f"{self.part.name}.json")
+    def _version_file(self) -> Path:
+        """The file with the server's ETag or date of the version that `partial` is the beginning of."""
+        return self.partial.with_name(f"{self.partial.name}.json")
 
     def _attempt(self, session: requests.Session) -> None:
         headers = {"Accept-Encoding": "identity"}
         version = self._version()
-        if self.come and (version or self.trusted):
-            headers["Range"] = f"bytes={self.come}-"
+        if self.bytes_received and (version or self.trusted):
+            headers["Range"] = f"bytes={self.bytes_received}-"
             if version:
                 headers["If-Range"] = version
-        timeout = (TIMEOUT[0], TIMEOUT[1] if self._answered else min(TIMEOUT[1], FIRST))
+        timeout = (TIMEOUT[0], TIMEOUT[1] if self._answered else min(TIMEOUT[1], FIRST_ANSWER_SECONDS))
         try:
             with session.get(self.address, headers=headers, stream=True, timeout=timeout) as response:
                 self._answered = True
@@ -129,13 +129,13 @@ class Transfer:
             raise CutOffError("the proxy cannot be reached (see HTTPS_PROXY)") from error
         except requests.exceptions.SSLError as error:
             self._give_up(
-                f"its certificate is not accepted ({_last(error)}); REQUESTS_CA_BUNDLE names another authority"
+                f"its certificate is not accepted ({_innermost_reason(error)}); REQUESTS_CA_BUNDLE names another authority"
             )
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise CutOffError(f"the connection failed: {_last(error)}") from error
+            raise CutOffError(f"the connection failed: {_innermost_reason(error)}") from error
         except requests.exceptions.RequestException as error:
-            self._give_up(_last(error))
-        if self.size is not None and self.come < self.size:
+            self._give_up(_innermost_reason(error))
+        if self.size is not None and self.bytes_received < self.size:
             raise CutOffError("the connection ended early")
 
     def _receive(self, response: requests.Response) -> None:
@@ -144,25 +144,25 @@ class Transfer:
         if status in BUSY:
             reason = "the server has too many requests" if status == 429 else f"the server fails (HTTP {status})"
             raise CutOffError(reason, _retry_after(response.headers.get("Retry-After")))
-        if status == 416:  # nothing follows what is there: it is whole, or of another file
-            if response.headers.get("Content-Range") == f"bytes */{self.come}":
-                self.size = self.come
+        if status == 416:  # no bytes follow: `partial` is complete, or of another file
+            if response.headers.get("Content-Range") == f"bytes */{self.bytes_received}":
+                self.size = self.bytes_received
                 return
-            self.forget()
-            raise CutOffError("what came earlier is of another file")
+            self.discard()
+            raise CutOffError("the bytes received earlier are of another file")
         if status not in (200, 206):
             self._refused(response)
         self._read_headers(response)
         with self._writing("ab" if status == 206 else "wb") as file:
-            for _ in self._shown(response, file):
+            for _ in self._with_progress_bar(response, file):
                 pass
 
     def _read_digest(self, response: requests.Response) -> None:
         for answer in (*response.history, response):
-            # A header of huggingface_hub/constants.py: what the redirect to the storage says of the file there.
-            told = answer.headers.get("X-Linked-Etag", "").strip('"')
-            if re.fullmatch("[0-9a-f]{64}", told):
-                self.digest = f"sha256:{told}"
+            # A header of huggingface_hub/constants.py: the hash of the file, in the redirect to the storage.
+            etag = answer.headers.get("X-Linked-Etag", "").strip('"')
+            if re.fullmatch("[0-9a-f]{64}", etag):
+                self.digest = f"sha256:{etag}"
 
     def _read_headers(self, response: requests.Response) -> None:
         self.resumed = response.status_code == 206
@@ -170,37 +170,41 @@ class Transfer:
         size = int(length) if length.isdigit() else None
         if self.resumed:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-            if not found or int(found[1]) != self.come:
-                self.forget()
-                raise CutOffError("the server sends another part than was asked for")
+            if not found or int(found[1]) != self.bytes_received:
+                self.discard()
+                raise CutOffError("the server sends another range than was requested")
             size = int(found[2])
-        elif self.come:
-            log(f"{self.what}: the server does not go on where it was cut off; from the beginning")
+        elif self.bytes_received:
+            log(f"{self.name}: the server does not resume the download; starting again")
         self.size = size
         self._check_space()
         version = response.headers.get("ETag", "")
         # A weak ETag does not promise the same bytes (RFC 9110, 8.8.3).
         strong = version if version and not version.startswith("W/") else response.headers.get("Last-Modified", "")
-        self._note.write_text(json.dumps({"address": self.address, "version": strong}), encoding="utf-8")
+        self._version_file.write_text(json.dumps({"address": self.address, "version": strong}), encoding="utf-8")
         if not self._announced:
             self._announced = True
-            start = f", {self.come / MIB:.1f} MiB of it are here" if self.resumed else ""
-            log(f"fetching {self.what}: {self._shown_size()} from {urlsplit(self.address).netloc}{start}")
+            start = f", {self.bytes_received / MIB:.1f} MiB of it are here" if self.resumed else ""
+            log(f"fetching {self.name}: {self._shown_size()} from {urlsplit(self.address).netloc}{start}")
 
-    def _shown(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
-        left = None if self.size is None else math.ceil((self.size - (self.come if self.resumed else 0)) / MIB)
-        return progress_bar(self._pieces(response, file), description=f"fetching {self.what}", total=left, unit="MiB")
+    def _with_progress_bar(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
+        left = (
+            None if self.size is None else math.ceil((self.size - (self.bytes_received if self.resumed else 0)) / MIB)
+        )
+        return progress_bar(
+            self._written_mib(response, file), description=f"fetching {self.name}", total=left, unit="MiB"
+        )
 
-    def _pieces(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
-        """Write what comes, and yield once for each MiB."""
+    def _written_mib(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
+        """Write what is received, and yield once for each MiB."""
         written = 0
         for block in response.iter_content(BLOCK):
             self._write(file, block)
-            if self.size is None and self.come > LARGEST:
-                self.forget()
+            if self.size is None and self.bytes_received > MAX_BYTES:
+                self.discard()
                 raise JobError(
-                    f"{self.what}: more than {LARGEST / MIB:,.0f} MiB came of a file whose size {urlsplit(self.address).netloc} "
-                    "does not tell; it was removed."
+                    f"{self.name}: more than {MAX_BYTES / MIB:,.0f} MiB came of a file whose size "
+                    f"{urlsplit(self.address).netloc} does not tell; it was removed."
                 )
             written += len(block)
             while written >= MIB:
@@ -217,35 +221,35 @@ class Transfer:
 
     def _writing(self, mode: str) -> BinaryIO:
         try:
-            return self.part.open(mode, buffering=0)  # type: ignore[return-value]
+            return self.partial.open(mode, buffering=0)  # type: ignore[return-value]
         except OSError as error:
             self._unwritable(error)
 
     def _copy(self) -> None:
-        source = Path(unquote(urlsplit(self.address).path))
-        if not source.is_file():
-            raise JobError(f"{self.what}: there is no file '{source}'. RESNETS_MIRROR names its first folder.")
-        self.size = source.stat().st_size
+        original = Path(unquote(urlsplit(self.address).path))
+        if not original.is_file():
+            raise JobError(f"{self.name}: there is no file '{original}'. RESNETS_MIRROR names its first folder.")
+        self.size = original.stat().st_size
         self._check_space()
-        log(f"copying {self.what}: {self._shown_size()} from '{source}'")
-        with source.open("rb") as reader, self._writing("wb") as file:
+        log(f"copying {self.name}: {self._shown_size()} from '{original}'")
+        with original.open("rb") as reader, self._writing("wb") as file:
             while block := reader.read(MIB):
                 self._write(file, block)
 
     def _version(self) -> str:
         try:
-            note = json.loads(self._note.read_text("utf-8"))
+            note = json.loads(self._version_file.read_text("utf-8"))
             return str(note["version"]) if note["address"] == self.address else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
     def _check_space(self) -> None:
-        """What is here is either kept or written over, so it needs no room."""
-        free = shutil.disk_usage(self.part.parent).free
-        needed = 0 if self.size is None else self.size - self.come
+        """Raise JobError if the disk has too little space; the bytes of `partial` are kept or overwritten."""
+        free = shutil.disk_usage(self.partial.parent).free
+        needed = 0 if self.size is None else self.size - self.bytes_received
         if needed > free:
             raise JobError(
-                f"{self.what} needs {needed / MIB:.1f} MiB and '{self.part.parent}' has {free / MIB:.1f} MiB left. Free "
+                f"{self.name} needs {needed / MIB:.1f} MiB and '{self.partial.parent}' has {free / MIB:.1f} MiB left. Free "
                 "some space, or set RESNETS_HOME to another folder."
             )
 
@@ -256,7 +260,7 @@ class Transfer:
                 "They are kept: free some space and run the same command again, or set RESNETS_HOME to another folder."
             )
         raise JobError(
-            f"{self.what}: {self._counted()} came, then '{self.part}' could not be written: {error.strerror}. {advice}"
+            f"{self.name}: {self._progress()} came, then '{self.partial}' could not be written: {error.strerror}. {advice}"
         ) from error
 
     def _refused(self, response: requests.Response) -> NoReturn:
@@ -269,25 +273,31 @@ class Transfer:
         self._give_up(f"HTTP {response.status_code} for {response.url}. {advice}".rstrip(". "))
 
     def _give_up(self, reason: str) -> NoReturn:
-        kept = "What came is kept: run the same command again to go on, or" if self.come else "Try again later, or"
+        kept = (
+            "What came is kept: run the same command again to go on, or"
+            if self.bytes_received
+            else "Try again later, or"
+        )
         host = urlsplit(self.address).netloc
         came = (
-            f"{self._counted()} came from {host}" if self.come or self.size is not None else f"nothing came from {host}"
+            f"{self._progress()} came from {host}"
+            if self.bytes_received or self.size is not None
+            else f"nothing came from {host}"
         )
         raise JobError(
-            f"{self.what}: {came}: {reason.rstrip('.')}. {kept} set "
+            f"{self.name}: {came}: {reason.rstrip('.')}. {kept} set "
             f"RESNETS_MIRROR, or put {self.address} at '{self.final}' yourself."
         )
 
-    def _counted(self) -> str:
-        return f"{self.come:,} of {'an unknown number of' if self.size is None else f'{self.size:,}'} bytes"
+    def _progress(self) -> str:
+        return f"{self.bytes_received:,} of {'an unknown number of' if self.size is None else f'{self.size:,}'} bytes"
 
     def _shown_size(self) -> str:
         return "of unknown size" if self.size is None else f"{self.size / MIB:.1f} MiB"
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds; the header gives them or a date."""
+    """Seconds; the header has seconds or a date."""
     if not value:
         return None
     if value.strip().isdigit():
@@ -298,12 +308,12 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _last(error: BaseException) -> str:
-    """The innermost reason, which is the one that says something."""
+def _innermost_reason(error: BaseException) -> str:
+    """The message of the innermost exception, which is the specific one."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     reason = getattr(error, "reason", None)
     if isinstance(reason, BaseException):
-        return _last(reason)
-    # urllib3 begins with the connection: "HTTPSConnection(host='…', port=443): Failed to …".
+        return _innermost_reason(reason)
+    # urllib3 starts with the connection: "HTTPSConnection(host='…', port=443): Failed to …".
     return str(error).rpartition("): ")[2] or type(error).__name__

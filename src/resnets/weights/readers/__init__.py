@@ -1,1 +1,1 @@
-"""Files of other programs as tensors. Nothing in a file is run."""
+"""Read weights files of other programs without executing code from them."""

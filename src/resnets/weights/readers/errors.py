@@ -1,7 +1,9 @@
-"""What the readers within the sandbox share: their error, and how much a file may claim."""
+"""The error of the readers in the sandbox, and the limit on the size of tensors."""
 
-RATIO = 20  # bytes of tensors for one byte of the file; trained weights compress by 1.1, freshly made ones by more
+RATIO = (
+    20  # bytes of tensors per byte of the file; trained weights compress by a factor of 1.1, initial weights by more
+)
 
 
 class RefusedError(Exception):
-    """The file does what no file of weights does; the message continues `'FILE' `."""
+    """The file is refused; the message continues `'FILE' `."""

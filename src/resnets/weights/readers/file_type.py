@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes: for the message when it is not the one that was wanted."""
+"""Describe the type of a file from its first bytes, for error messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OF_TORCH = re.compile(
 
 
 def describe(path: Path) -> str:
-    """`a JPEG image`, `a text file`, …; 512 bytes are read and nothing is run."""
+    """The type of a file in words, such as "a JPEG image"; only 512 bytes are read."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
@@ -54,12 +54,12 @@ def describe(path: Path) -> str:
 
 
 def is_torch(head: bytes) -> bool:
-    """Whether the first file of a zip archive that begins with `head` is one that `torch.save` or TorchScript writes first."""
+    """Whether the first member of a zip archive that starts with `head` is one that `torch.save` or TorchScript writes first."""
     return bool(_OF_TORCH.fullmatch(_first_name(head)))
 
 
 def is_keras(head: bytes) -> bool:
-    """The same for Keras."""
+    """Whether a zip archive that starts with `head` is a `.keras` file."""
     return _first_name(head) in ("metadata.json", "config.json", "model.weights.h5") or b"metadata.json" in head
 
 
@@ -68,7 +68,7 @@ def _first_name(head: bytes) -> str:
 
 
 def _zip(head: bytes) -> str:
-    """By the name of the first file in the archive."""
+    """The type of a zip archive, by the name of its first member."""
     if is_torch(head):
         return TORCH
     if is_keras(head):

@@ -1,6 +1,6 @@
-"""Where in a file of a training program a network lies: under which keys and behind which prefix of the names.
+"""Find the network in a training checkpoint: the keys that it is stored under and the prefix of its names.
 
-Such a file holds more than a network: averaged weights, a second network, a projector, a loss with weights of its own.
+Such a file may also hold averaged weights, a second network, a projector, or a loss with weights of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnets.errors import UserError, format_list, suggestion
 from resnets.weights.formats.keymap import COUNTER
-from resnets.weights.readers.read_any import WRAPPERS, Foreign
+from resnets.weights.readers.read_any import WRAPPERS, WeightsFile
 
 # A tensor of the first block, by whose name the formats know a network. In an nn.Sequential of a network's children,
 # stages are numbers.
@@ -27,11 +27,11 @@ _NUMBERED = re.compile(r"(?P<prefix>(?:.*\.)?)(?P<stage>\d+)\.0\.conv1\.weight")
 HEADS = ("fc", "classifier", "head", "linear", "last_linear", "logits", "output", "out", "cls", "predictions")
 # What wraps blocks within a network: activation checkpointing and FSDP.
 _INNER = re.compile(r"(?<=\.)(_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
-# Self-supervised learning trains a last layer that classifies nothing.
+# In self-supervised learning, the last layer does not classify.
 _SELF = re.compile(r"(^|[._])(encoder_[qk]|student|teacher|online|target|momentum|projector|projection|predictor"
                    r"|proj|queue|prototypes?)")  # fmt: skip
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averag\w*|avg|shadow|momentum|encoder_k|target|key)([._]|$|\d)|ema$")
-# What training keeps beside a network and prediction does not need.
+# Tensors of training that prediction does not need.
 _TRAINING = re.compile(
     r"(^|\.)(n_averaged|queue(_ptr)?|criterion|(\w+_)?loss(es|_\w+)?|(\w+_)?metrics?(_\w+)?|(\w+_)?acc(uracy)?(_\w+)?"
     r"|(\w+_)?(precision|recall|auroc|f1)(_\w+)?|confmat|projector|projection(_head)?|proj(_head)?|predictor"
@@ -41,177 +41,204 @@ _TRAINING = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Subtree:
-    """A part of a file that may be one network.
+    """A group of tensors in a file that may be one network.
 
     Attributes:
-        wrapper: the keys under which its tensors lie, with dots between; "" for the top.
+        wrapper: the keys that its tensors are stored under, joined by dots; "" for the top level.
         prefix: of their names there.
-        foreign: the tensors without it, by the names that a format has.
-        left: names beside them that are left out.
-        head: where the last layer lay, when it did not bear the format's name.
-        numbered: whether its stages bore numbers, as those of an nn.Sequential do.
+        weights_file: the file with these tensors only, without the prefix, by the names of the format.
+        left_out: names of the other tensors.
+        head: the original name of the last layer, if it was not the format's; else "".
+        numbered: whether its stages were numbered, as in an nn.Sequential.
     """
 
     wrapper: str
     prefix: str
-    foreign: Foreign
-    left: tuple[str, ...] = ()
+    weights_file: WeightsFile
+    left_out: tuple[str, ...] = ()
     head: str = ""
     numbered: bool = False
 
     @property
-    def place(self) -> str:
-        """In words."""
-        parts = [f"under '{self.wrapper}'" if self.wrapper else "", f"behind '{self.prefix}'" if self.prefix else ""]
-        return " ".join(filter(None, parts)) or "at the top"
+    def location(self) -> str:
+        """Where it is in the file, for a message."""
+        words = [
+            f"under '{self.wrapper}'" if self.wrapper else "",
+            f"with the prefix '{self.prefix}'" if self.prefix else "",
+        ]
+        return " ".join(filter(None, words)) or "at the top level"
 
     @property
     def argument(self) -> str:
-        """What chooses it."""
-        parts = [
+        """The arguments that select it, for a message."""
+        arguments = [
             f"`wrapper='{self.wrapper}'`" if self.wrapper else "",
             f"`prefix='{self.prefix}'`" if self.prefix else "",
         ]
-        return " ".join(filter(None, parts))
+        return " ".join(filter(None, arguments))
 
     @property
     def averaged(self) -> bool:
-        """Whether its place is called as averages of weights are."""
+        """Whether its location is named like averaged weights."""
         return bool(_AVERAGED.search(f"{self.wrapper}.{self.prefix}".strip(".")))
 
     @property
     def self_supervised(self) -> bool:
-        """Whether it comes from learning without labels, so that its last layer classifies nothing."""
-        return bool(_SELF.search(f"{self.wrapper}.{self.prefix}")) or any(map(_SELF.search, self.left))
+        """Whether it comes from self-supervised learning, so that its last layer does not classify."""
+        return bool(_SELF.search(f"{self.wrapper}.{self.prefix}")) or any(map(_SELF.search, self.left_out))
 
 
 def find(
-    foreign: Foreign, *, wrapper: str | None = None, prefix: str | None = None, ignore: Sequence[str] = ()
+    weights_file: WeightsFile, *, wrapper: str | None = None, prefix: str | None = None, ignore: Sequence[str] = ()
 ) -> list[Subtree]:
-    """The parts of a file that may be a network, the one to take first; where none looks like one, the largest part.
+    """The groups of tensors that may be a network, the most likely first; if none looks like one, the largest group.
 
     Args:
-        wrapper, prefix: the only ones to take, where a person says so.
+        wrapper, prefix: the only ones to consider, if given.
         ignore: patterns such as "criterion.*" of names to leave out.
 
     Raises:
-        UserError: nothing lies under `wrapper`, or no name begins with `prefix`.
+        UserError: nothing is stored under `wrapper`, or no name starts with `prefix`.
     """
-    sets = foreign.sets or {"": foreign.tensors}
+    sets = weights_file.sets or {"": weights_file.tensors}
     if wrapper is not None:
-        sets = {wrapper: _chosen(foreign, sets, wrapper)}
-    kept = {place: {_INNER.sub("", name): each for name, each in (tensors | _head_beside(foreign.sets, place)).items()
-                    if not any(fnmatchcase(name, pattern) for pattern in ignore)}
-            for place, tensors in sets.items()}  # fmt: skip
+        sets = {wrapper: _tensors_under(weights_file, sets, wrapper)}
+    selected = {}
+    for container, tensors in sets.items():
+        with_head = tensors | _head_beside(weights_file.sets, container)
+        selected[container] = {
+            _INNER.sub("", name): tensor
+            for name, tensor in with_head.items()
+            if not any(fnmatchcase(name, pattern) for pattern in ignore)
+        }
     if prefix is not None:
-        kept = {place: tensors for place, tensors in kept.items() if any(name.startswith(prefix) for name in tensors)}
-        if not kept:
+        selected = {
+            container: tensors
+            for container, tensors in selected.items()
+            if any(name.startswith(prefix) for name in tensors)
+        }
+        if not selected:
             raise UserError(
-                f"'{foreign.path}': tensors do not begin with '{prefix}': {format_list(foreign.tensors, 6, quote=False)}."
+                f"'{weights_file.path}': tensors do not begin with '{prefix}': "
+                f"{format_list(weights_file.tensors, 6, quote=False)}."
             )
-    found = []
-    for place, tensors in kept.items():
-        for start, stage in _starts(tensors):
+    subtrees = []
+    for container, tensors in selected.items():
+        for start, stage in _network_starts(tensors):
             if prefix is None or start == prefix:
-                found.append(_cut(foreign, place, tensors, start, stage))
-    if not found:
-        place = foreign.attributes.get("wrapper", "")
-        place = place if place in kept else next(iter(kept))
-        found = [_cut(foreign, place, kept[place], _common(kept[place]) if prefix is None else prefix, None)]
-    return sorted(found, key=_rank)
+                subtrees.append(_subtree(weights_file, container, tensors, start, stage))
+    if not subtrees:
+        container = weights_file.attributes.get("wrapper", "")
+        container = container if container in selected else next(iter(selected))
+        subtrees = [
+            _subtree(
+                weights_file,
+                container,
+                selected[container],
+                _common_prefix(selected[container]) if prefix is None else prefix,
+                None,
+            )
+        ]
+    return sorted(subtrees, key=_rank)
 
 
-def whole(foreign: Foreign, *, wrapper: str | None, prefix: str, ignore: Sequence[str]) -> Subtree:
-    """The part of a file under `wrapper`, or its largest, behind `prefix`, for a map of a person's own.
+def whole_container(weights_file: WeightsFile, *, wrapper: str | None, prefix: str, ignore: Sequence[str]) -> Subtree:
+    """The tensors under `wrapper`, or the largest group, with `prefix`, for a map that the user wrote.
 
     Raises:
         UserError: as `find`.
     """
-    sets = foreign.sets or {"": foreign.tensors}
-    place = foreign.attributes.get("wrapper", "") if wrapper is None else wrapper
-    tensors = {name: each for name, each in _chosen(foreign, sets, place).items()
+    sets = weights_file.sets or {"": weights_file.tensors}
+    container = weights_file.attributes.get("wrapper", "") if wrapper is None else wrapper
+    tensors = {name: each for name, each in _tensors_under(weights_file, sets, container).items()
                if not any(fnmatchcase(name, pattern) for pattern in ignore)}  # fmt: skip
     if not any(name.startswith(prefix) for name in tensors):
         raise UserError(
-            f"'{foreign.path}': tensors do not begin with '{prefix}': {format_list(tensors, 6, quote=False)}."
+            f"'{weights_file.path}': tensors do not begin with '{prefix}': {format_list(tensors, 6, quote=False)}."
         )
     inner = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-    cut = replace(foreign, tensors=inner, attributes={**foreign.attributes, "wrapper": place})
-    return Subtree(place, prefix, cut, tuple(name for name in tensors if not name.startswith(prefix)))
+    inner_file = replace(weights_file, tensors=inner, attributes={**weights_file.attributes, "wrapper": container})
+    return Subtree(container, prefix, inner_file, tuple(name for name in tensors if not name.startswith(prefix)))
 
 
-def undecided(first: Subtree, second: Subtree) -> bool:
-    """Whether nothing tells which of the first two of `find` is meant."""
+def ambiguous(first: Subtree, second: Subtree) -> bool:
+    """Whether nothing shows which of the first two results of `find` is meant."""
     named = {each.wrapper.rpartition(".")[2] for each in (first, second)} & set(WRAPPERS)
     return _rank(first)[:2] == _rank(second)[:2] and not (named and first.wrapper != second.wrapper)
 
 
-def needless(name: str) -> bool:
-    """Whether a tensor of that name is what training keeps beside a network."""
+def is_for_training_only(name: str) -> bool:
+    """Whether a tensor of that name is used in training only."""
     return bool(_TRAINING.search(name))
 
 
-def _chosen(foreign: Foreign, sets: Mapping[str, dict[str, Tensor]], wrapper: str) -> dict[str, Tensor]:
-    """The tensors under these keys; those in several containers below them by their longer names."""
+def _tensors_under(weights_file: WeightsFile, sets: Mapping[str, dict[str, Tensor]], wrapper: str) -> dict[str, Tensor]:
+    """The tensors stored under these keys; those in containers below them by their longer names."""
     if wrapper in sets:
         return sets[wrapper]
-    below = {place: tensors for place, tensors in sets.items() if place.startswith(f"{wrapper}.")}
+    below = {container: tensors for container, tensors in sets.items() if container.startswith(f"{wrapper}.")}
     if not below:
-        places = [place for place in sets if place]
+        known = [container for container in sets if container]
         there = (
-            f"Tensors lie under {format_list([repr(place) for place in places], 6, quote=False)}."
-            if places
-            else "Its tensors lie at the top."
+            f"Tensors are stored under {format_list([repr(container) for container in known], 6, quote=False)}."
+            if known
+            else "Its tensors are at the top level."
         )
-        raise UserError(f"'{foreign.path}' has no tensors under '{wrapper}'.{suggestion(wrapper, places)} {there}")
-    return {f"{place[len(wrapper) + 1 :]}.{name}": each for place, held in below.items() for name, each in held.items()}
+        raise UserError(f"'{weights_file.path}' has no tensors under '{wrapper}'.{suggestion(wrapper, known)} {there}")
+    return {
+        f"{container[len(wrapper) + 1 :]}.{name}": each
+        for container, held in below.items()
+        for name, each in held.items()
+    }
 
 
-def _head_beside(sets: Mapping[str, dict[str, Tensor]], place: str) -> dict[str, Tensor]:
+def _head_beside(sets: Mapping[str, dict[str, Tensor]], container: str) -> dict[str, Tensor]:
     """The last layer in a container of its own, as in {"backbone": {...}, "fc": {"weight": ..., "bias": ...}}."""
-    if any(name.endswith("fc.weight") for name in sets.get(place, ())):
+    if any(name.endswith("fc.weight") for name in sets.get(container, ())):
         return {}
-    parent = place[: place.rfind(".") + 1]
+    parent = container[: container.rfind(".") + 1]
     for stem in HEADS:
         held = sets.get(parent + stem, {})
-        if place and parent + stem != place and held.keys() == {"weight", "bias"}:
+        if container and parent + stem != container and held.keys() == {"weight", "bias"}:
             return {f"{stem}.{name}": each for name, each in held.items()}
     return {}
 
 
-def _starts(tensors: Iterable[str]) -> dict[tuple[str, int | None], None]:
-    """Each prefix behind which a network begins, with the number of its first stage where stages are numbers."""
-    found: dict[tuple[str, int | None], None] = {}
+def _network_starts(tensors: Iterable[str]) -> dict[tuple[str, int | None], None]:
+    """Each prefix of a network, with the number of its first stage if stages are numbered."""
+    starts: dict[tuple[str, int | None], None] = {}
     numbers: dict[str, int] = {}
     names = set(tensors)
     for name in names:
-        if place := _FIRST.fullmatch(name):
-            found[place["prefix"], None] = None
-        elif place := _NUMBERED.fullmatch(name):
-            start = place["prefix"]
+        if match := _FIRST.fullmatch(name):
+            starts[match["prefix"], None] = None
+        elif match := _NUMBERED.fullmatch(name):
+            start = match["prefix"]
             if f"{start}0.weight" in names or f"{start}0.0.weight" in names:
-                numbers[start] = min(int(place["stage"]), numbers.get(start, 999))
-    return dict.fromkeys(sorted(found)) | dict.fromkeys(sorted(numbers.items()))
+                numbers[start] = min(int(match["stage"]), numbers.get(start, 999))
+    return dict.fromkeys(sorted(starts)) | dict.fromkeys(sorted(numbers.items()))
 
 
-def _cut(foreign: Foreign, place: str, tensors: Mapping[str, Tensor], prefix: str, stage: int | None) -> Subtree:
+def _subtree(
+    weights_file: WeightsFile, container: str, tensors: Mapping[str, Tensor], prefix: str, stage: int | None
+) -> Subtree:
     inner = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-    left = [name for name in tensors if not name.startswith(prefix)]
+    left_out = [name for name in tensors if not name.startswith(prefix)]
     if stage is not None:
-        inner = {_named(name, stage): each for name, each in inner.items()}
+        inner = {_torchvision_name(name, stage): each for name, each in inner.items()}
     head = ""
     if "layer1.0.conv1.weight" in inner and "fc.weight" not in inner:
-        inner, head, left = _with_head(inner, tensors, prefix, left)
-    attributes = dict(foreign.attributes)
+        inner, head, left_out = _with_head(inner, tensors, prefix, left_out)
+    attributes = dict(weights_file.attributes)
     attributes.pop("wrapper", None)
-    if place:
-        attributes["wrapper"] = place
-    cut = replace(foreign, tensors=inner, attributes=attributes)
-    return Subtree(place, prefix, cut, tuple(left), head, stage is not None)
+    if container:
+        attributes["wrapper"] = container
+    inner_file = replace(weights_file, tensors=inner, attributes=attributes)
+    return Subtree(container, prefix, inner_file, tuple(left_out), head, stage is not None)
 
 
-def _named(name: str, stage: int) -> str:
-    """torchvision's name for one of an nn.Sequential of a ResNet's children, whose first stage has the number `stage`."""
+def _torchvision_name(name: str, stage: int) -> str:
+    """torchvision's name for a tensor of `nn.Sequential(*resnet.children())`, whose first stage has the number `stage`."""
     number, _, rest = name.partition(".")
     if not number.isdecimal():
         return name
@@ -220,9 +247,9 @@ def _named(name: str, stage: int) -> str:
     return f"{known[index]}.{rest}" if index in known else name
 
 
-def _with_head(inner: dict[str, Tensor], tensors: Mapping[str, Tensor], prefix: str, left: list[str],
+def _with_head(inner: dict[str, Tensor], tensors: Mapping[str, Tensor], prefix: str, left_out: list[str],
                ) -> tuple[dict[str, Tensor], str, list[str]]:  # fmt: skip
-    """The tensors with a last layer that bears another name or stands outside of the prefix, where there is just one."""
+    """The tensors with a last layer of another name or outside of the prefix, if there is exactly one."""
     features = next(each.shape[0] for name, each in reversed(inner.items()) if re.fullmatch(
         r"layer\d+\.\d+\.bn\d+\.running_mean", name)) if any(name.endswith("running_mean") for name in inner) else 0  # fmt: skip
     outer = prefix
@@ -236,37 +263,36 @@ def _with_head(inner: dict[str, Tensor], tensors: Mapping[str, Tensor], prefix: 
                     taken = {name.removeprefix(prefix) for name in own}
                     inner = {name: each for name, each in inner.items() if name not in taken}
                     inner |= {"fc.weight": weight, "fc.bias": own[bias]}
-                    return inner, weights[0].removesuffix(".weight"), [name for name in left if name not in own]
+                    return inner, weights[0].removesuffix(".weight"), [name for name in left_out if name not in own]
         if not outer:
-            return inner, "", left
+            return inner, "", left_out
         outer = outer[: outer[:-1].rfind(".") + 1]
 
 
 def _rank(subtree: Subtree) -> tuple[int, bool, int, int]:
-    """What a person wants most likely first: the trained weights before an average of them; DINO's own programs take the
-    teacher."""
+    """The sort key of `find`: trained weights before an average of them, and the teacher before the student, as in DINO."""
     words = f"{subtree.wrapper}.{subtree.prefix}"
     kind = 2 if subtree.averaged else 1 if "student" in words else 0
     name = subtree.wrapper.rpartition(".")[2]
     wrapper = WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS)
     headless = not any(
-        each in subtree.foreign.tensors for each in ("fc.weight", "head.fc.weight", "classifier.1.weight")
+        each in subtree.weights_file.tensors for each in ("fc.weight", "head.fc.weight", "classifier.1.weight")
     )
     return kind, headless, wrapper, subtree.wrapper.count(".")
 
 
-def _common(names: Iterable[str]) -> str:
-    """What programs put before every name: DataParallel, torch.compile, Lightning and the like."""
-    names, prefix = [name for name in names if not needless(name)], ""
-    while found := [each for each in PREFIXES if names and all(name.startswith(prefix + each) for name in names)]:
-        prefix += found[0]
+def _common_prefix(names: Iterable[str]) -> str:
+    """The prefix that DataParallel, torch.compile, Lightning and others put before every name."""
+    names, prefix = [name for name in names if not is_for_training_only(name)], ""
+    while matching := [each for each in PREFIXES if names and all(name.startswith(prefix + each) for name in names)]:
+        prefix += matching[0]
     return prefix
 
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 
 
-def unknown(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The names that are not among the known ones, counters of batches aside."""
+def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The names that are not known, except batch counters."""
     known = set(known)
     return [name for name in names if name not in known and not name.endswith(COUNTER)]

@@ -1,4 +1,4 @@
-"""What stands in a pickle's result for objects of other programs: classes that keep the state and do nothing."""
+"""Inert classes that replace classes and functions of other programs in a pickle: they keep the state and do nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Inert:
-    """What stands for an object of a class that torch does not know: it keeps the state and does nothing."""
+    """Replaces a class that torch does not know: it keeps the state and does nothing."""
 
     state: Any = None
 
@@ -19,7 +19,7 @@ class Inert:
         return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """All is done."""
+        """Nothing to do."""
 
     def __setstate__(self, state: Any) -> None:
         # With __slots__ the state is a pair of dicts.
@@ -28,7 +28,7 @@ class Inert:
 
 
 class InertList(list[Any]):
-    """The same for what is appended to, such as a deque."""
+    """Replaces a class whose objects are appended to, such as a deque."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return list.__new__(cls)
@@ -37,18 +37,18 @@ class InertList(list[Any]):
         super().__init__()
 
     def __setstate__(self, state: Any) -> None:
-        """Left out."""
+        """The state is dropped."""
 
 
 class InertDict:
-    """The same for what gets keys, such as a defaultdict; torch gives keys to plain dicts only."""
+    """Replaces a class whose objects get keys, such as a defaultdict; torch sets keys of plain dicts only."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return OrderedDict()
 
 
 class InertGetter:
-    """For `getattr`, by which a pickle finds a class within a class."""
+    """Replaces `getattr`, by which a pickle finds a class within a class."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return Inert
@@ -81,4 +81,4 @@ PARTIAL: InertPartial = object.__new__(InertPartial)
 
 
 class InertTensor(Tensor):
-    """For a class of tensors that is not torch's own."""
+    """Replaces a tensor class that is not torch's own."""

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: of bounded size, an object, with every name once."""
+"""Read a JSON object of another program: bounded in size, without duplicate names."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from resnets.errors import UserError
 LIMIT = 16 * 2**20  # bytes; the config.json of a published ResNet with 21,841 class names has about 1.5 MB
 
 
-def parse(data: bytes, what: str) -> dict[str, Any]:
+def parse(data: bytes, name: str) -> dict[str, Any]:
     """The JSON object in `data`.
 
     Args:
-        what: the file, with its quotes, for the message.
+        name: the file, in quotes, for the message.
 
     Raises:
         UserError: `data` is larger than `LIMIT`, or no JSON object in UTF-8, or nested too deep, or has a name twice.
     """
     if len(data) > LIMIT:
-        raise UserError(f"{what} has more than {LIMIT:,} bytes of JSON, which is not believed.")
+        raise UserError(f"{name} has more than {LIMIT:,} bytes of JSON, more than any weights file needs.")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:  # the messages of json may quote the text
-        reason = str(error) if isinstance(error, _TwiceError) else type(error).__name__
-        raise UserError(f"{what} is not the JSON that belongs there ({reason}). Fetch it again.") from None
+        reason = str(error) if isinstance(error, _DuplicateError) else type(error).__name__
+        raise UserError(f"{name} is not the JSON that belongs there ({reason}). Download the file again.") from None
     if not isinstance(value, dict):
-        raise UserError(f"{what} holds JSON, but no object. Fetch it again.")
+        raise UserError(f"{name} holds JSON, but no object. Download the file again.")
     return value
 
 
@@ -46,12 +46,12 @@ def read(path: Path) -> dict[str, Any]:
     return parse(data, f"'{path}'")
 
 
-class _TwiceError(ValueError):
-    """A name stands twice in one object, and readers differ over which one counts."""
+class _DuplicateError(ValueError):
+    """An object has a name twice, and parsers differ in which one they use."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise _TwiceError("a name is there twice")
+        raise _DuplicateError("an object has a name twice")
     return result

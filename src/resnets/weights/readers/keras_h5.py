@@ -1,4 +1,4 @@
-"""`.h5` files of Keras, read in the sandbox: legacy weights, legacy whole models, and the `.weights.h5` of Keras 3."""
+"""Read `.h5` files of Keras, in the sandbox: legacy weights, legacy whole models, and the `.weights.h5` of Keras 3."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from resnets.weights.readers.errors import RATIO, RefusedError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 SLACK = 2**20  # bytes of tensors that even a tiny file may hold
-DEPTH = 32
-OBJECTS = 200_000
-TEXT = 16 * 2**20  # bytes of attributes; the model_config of Keras' ResNet-152 has 0.3 MB
+MAX_DEPTH = 32
+MAX_OBJECTS = 200_000
+MAX_TEXT = 16 * 2**20  # bytes of attributes; the model_config of Keras' ResNet-152 has 0.3 MB
 
 _FILTERS = {1, 2, 3, 32000}  # gzip, shuffle, checksum and lzf: what h5py itself has; others would be plug-ins
 _SKIPPED = ("optimizer", "optimizer_weights")
@@ -25,7 +25,7 @@ def read(opened: BinaryIO, _: str = "") -> tuple[dict[str, Any], dict[str, Any]]
     """The arrays by their paths in the file, below `model_weights` where there is one, and `layers` and the like.
 
     Raises:
-        RefusedError: links, data in other files, or claims that the file cannot keep.
+        RefusedError: links, data in other files, or tensors larger than the file can hold.
     """
     import h5py
 
@@ -37,22 +37,22 @@ def read(opened: BinaryIO, _: str = "") -> tuple[dict[str, Any], dict[str, Any]]
                 description["config"] = json_file.parse(text.encode(), "model_config")
             except UserError as error:
                 raise RefusedError(f"is damaged: {error}") from None
-        arrays = {name: _numbers(dataset) for name, dataset in datasets.items()}
+        arrays = {name: _to_array(dataset) for name, dataset in datasets.items()}
     return arrays, {name: value for name, value in description.items() if value}
 
 
 def describe(file: Any, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the file says of itself, and its datasets in the order of their tensors.
+    """The description of the file, and its datasets in the order of their tensors.
 
     Raises:
-        RefusedError: links, data outside the file, or claims that a file of `size` bytes cannot keep.
+        RefusedError: links, data outside the file, or tensors larger than a file of `size` bytes can hold.
     """
-    budget = [TEXT]
+    budget = [MAX_TEXT]
     attributes = {name: _attribute(file, name, budget) for name in ("keras_version", "backend", "model_config")}
     root, wrapper = file, None
     if "model_weights" in file and "layer_names" not in file.attrs:
         wrapper = "model_weights"
-        root = _hard(file, wrapper)
+        root = _own_object(file, wrapper)
     found: dict[str, Any] = {}
     skipped: list[str] = []
     names: dict[str, str] = {}
@@ -60,9 +60,9 @@ def describe(file: Any, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
         found[name] = dataset
     claimed = sum(_nbytes(dataset) for dataset in found.values())
     if claimed > RATIO * size + SLACK:
-        raise RefusedError(f"has {size:,} bytes and claims tensors of {claimed:,}, which is not believed.")
-    layers = _listed(root, found, budget) if "layer_names" in root.attrs or "layer_names0" in root.attrs else (
-        _by_group(found, names))  # fmt: skip
+        raise RefusedError(f"has {size:,} bytes and claims tensors of {claimed:,}, which it cannot hold.")
+    layers = _layers_from_lists(root, found, budget) if "layer_names" in root.attrs or "layer_names0" in root.attrs else (
+        _layers_from_groups(found, names))  # fmt: skip
     order = [name for layer in layers for name in layer["tensors"]]
     order += [name for name in found if name not in set(order)]
     outside = sorted(name for name in file if root is not file and name != wrapper)
@@ -86,20 +86,20 @@ def _walk(root: Any, budget: list[int], skipped: list[str], names: dict[str, str
     while stack:
         prefix, group = stack.pop(0)
         address = h5py.h5o.get_info(group.id).addr
-        if address in seen or prefix.count("/") > DEPTH:
+        if address in seen or prefix.count("/") > MAX_DEPTH:
             raise RefusedError("has groups that contain each other, or too deep ones, which no file of weights has.")
         seen.add(address)
         if prefix.endswith("vars/") and (name := _attribute(group, "name", budget)):
             names[prefix] = name
         for key in group:
             objects += 1
-            if objects > OBJECTS:
-                raise RefusedError(f"holds more than {OBJECTS:,} objects, which is not believed.")
+            if objects > MAX_OBJECTS:
+                raise RefusedError(f"holds more than {MAX_OBJECTS:,} objects, more than any weights file needs.")
             name = prefix + _text(key, budget)
             if not prefix and key in _SKIPPED:
                 skipped.append(key)
                 continue
-            item = _hard(group, key)
+            item = _own_object(group, key)
             if isinstance(item, h5py.Dataset):
                 _check(name, item)
                 yield name, item
@@ -109,8 +109,8 @@ def _walk(root: Any, budget: list[int], skipped: list[str], names: dict[str, str
                 raise RefusedError(f"holds {name[:80]!r}, which is neither a group nor numbers.")
 
 
-def _hard(group: Any, key: str) -> Any:
-    """What lies under `key` in the file itself."""
+def _own_object(group: Any, key: str) -> Any:
+    """The object under `key`, if it is in the file itself."""
     import h5py
 
     link = group.get(key, getlink=True)
@@ -143,26 +143,26 @@ def _check(name: str, dataset: Any) -> None:
         raise RefusedError(f"has {name[:80]!r} in pieces that are larger than the whole.")
 
 
-def _listed(root: Any, found: dict[str, Any], budget: list[int]) -> list[dict[str, Any]]:
-    """The layers as the lists of older Keras give them."""
+def _layers_from_lists(root: Any, found: dict[str, Any], budget: list[int]) -> list[dict[str, Any]]:
+    """The layers in the order of the lists that older Keras versions write."""
     import h5py
 
     layers = []
     for layer in _strings(root, "layer_names", budget):
         if layer not in root or not isinstance(group := root[layer], h5py.Group):
-            raise RefusedError(f"lists a layer {layer[:80]!r} that it does not hold. Fetch it again.")
+            raise RefusedError(f"lists a layer {layer[:80]!r} that it does not hold. Download the file again.")
         tensors = [f"{layer}/{name}" for name in _strings(group, "weight_names", budget)]
         if missing := [name for name in tensors if name not in found]:
-            raise RefusedError(f"lists a tensor {missing[0][:80]!r} that it does not hold. Fetch it again.")
+            raise RefusedError(f"lists a tensor {missing[0][:80]!r} that it does not hold. Download the file again.")
         layers.append({"name": layer, "tensors": tensors})
     listed = [name for layer in layers for name in layer["tensors"]]
     if len(set(listed)) < len(listed):
-        raise RefusedError("lists a tensor twice. Fetch it again.")
+        raise RefusedError("lists a tensor twice. Download the file again.")
     return layers
 
 
-def _by_group(found: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
-    """The layers of Keras 3, whose own names stand beside their numbered variables."""
+def _layers_from_groups(found: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
+    """The layers of Keras 3, whose names are stored beside their numbered variables."""
     layers: dict[str, dict[str, Any]] = {}
     for name in found:
         group = name[: name.rfind("/") + 1]
@@ -183,25 +183,25 @@ def _strings(group: Any, name: str, budget: list[int]) -> list[str]:
 
 
 def _attribute(item: Any, name: str, budget: list[int]) -> str | None:
-    """A text that is attached to a group, or None."""
+    """A string attribute of a group, or None."""
     return _text(_value(item, name, budget).item(), budget) if name in item.attrs else None
 
 
 def _value(item: Any, name: str, budget: list[int]) -> Any:
-    """An array of text; its size is asked for before it is read."""
+    """An attribute as an array of strings; its size is checked before it is read."""
     import h5py
     import numpy as np
 
     attribute = h5py.h5a.open(item.id, name.encode("utf-8"))
     shape = attribute.shape or ()
     kind = attribute.dtype.kind
-    if kind not in "SO" or len(shape) > 1 or math.prod(shape) > OBJECTS:
+    if kind not in "SO" or len(shape) > 1 or math.prod(shape) > MAX_OBJECTS:
         if kind == "f" and math.prod(shape) == 0:
             return np.empty(0)  # an empty list has no better type
-        raise RefusedError(f"has an attribute {name!r} that is no text. Fetch it again.")
+        raise RefusedError(f"has an attribute {name!r} that is no text. Download the file again.")
     budget[0] -= attribute.get_storage_size()
     if budget[0] < 0:
-        raise RefusedError(f"has more than {TEXT:,} bytes of names, which is not believed.")
+        raise RefusedError(f"has more than {MAX_TEXT:,} bytes of names, more than any weights file needs.")
     return np.asarray(item.attrs[name])
 
 
@@ -209,10 +209,10 @@ def _text(value: Any, budget: list[int]) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8")
     if not isinstance(value, str):
-        raise RefusedError("has names that are no text. Fetch it again.")
+        raise RefusedError("has names that are no text. Download the file again.")
     budget[0] -= len(value)
     if budget[0] < 0:
-        raise RefusedError(f"has more than {TEXT:,} bytes of names, which is not believed.")
+        raise RefusedError(f"has more than {MAX_TEXT:,} bytes of names, more than any weights file needs.")
     value.encode("utf-8")  # h5py gives halves of characters for bytes that are none
     return value
 
@@ -221,8 +221,8 @@ def _nbytes(dataset: Any) -> int:
     return math.prod(dataset.shape) * int(dataset.dtype.itemsize)
 
 
-def _numbers(dataset: Any) -> Any:
-    """As the processor keeps them, in one piece."""
+def _to_array(dataset: Any) -> Any:
+    """The values in native byte order, contiguous."""
     import numpy as np
 
     return np.asarray(dataset[()], dtype=dataset.dtype.newbyteorder("="))

@@ -1,6 +1,6 @@
-"""`.keras` files of Keras 3: a zip archive with `config.json`, `metadata.json` and `model.weights.h5`.
+"""Read `.keras` files of Keras 3, in the sandbox: zip archives with `config.json`, `metadata.json` and `model.weights.h5`.
 
-Read in the sandbox. Nothing is made from the configuration, so a Lambda layer in it stays text.
+Nothing is built from the configuration, so a Lambda layer in it stays text.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def read(file: BinaryIO, _: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arrays as `hdf5.read` names them, and its attributes with `config` and `keras_version`.
+    """The arrays as `keras_h5.read` names them, and its attributes with `config` and `keras_version`.
 
     Raises:
-        RefusedError: a bomb, a path that leads outside, a member twice, no weights, or damage.
+        RefusedError: a zip bomb, a path that leads outside, a duplicate member, no weights, or damage.
     """
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
@@ -31,24 +31,24 @@ def read(file: BinaryIO, _: str) -> tuple[dict[str, Any], dict[str, Any]]:
         metadata = _json(archive, METADATA) if METADATA in names else {}
         weights = archive.read(WEIGHTS)
     if not weights.startswith(keras_h5.MAGIC):
-        raise RefusedError(f"holds a {WEIGHTS} that is no HDF5 file. Fetch it again.")
+        raise RefusedError(f"holds a {WEIGHTS} that is no HDF5 file. Download the file again.")
     arrays, attributes = keras_h5.read(io.BytesIO(weights))
     version = metadata.get("keras_version")
     return arrays, {**attributes, "config": config, **({"keras_version": version} if isinstance(version, str) else {})}
 
 
 def check(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive whose directory lies.
+    """Refuse an archive with an inconsistent directory.
 
     Raises:
-        RefusedError: names twice, paths that lead outside, or more bytes than the archive can hold.
+        RefusedError: duplicate names, paths that lead outside, or more bytes than the archive can hold.
     """
     members = archive.infolist()
     if len({info.filename for info in members}) < len(members):
         raise RefusedError("holds a file twice, so it is not clear which one counts.")
     for info in members:
-        parts = info.filename.replace("\\", "/").split("/")
-        if ".." in parts or not parts[0] or ":" in parts[0]:
+        components = info.filename.replace("\\", "/").split("/")
+        if ".." in components or not components[0] or ":" in components[0]:
             raise RefusedError(f"holds a file with a path that leads outside: {info.filename[:80]!r}.")
     claimed = sum(info.file_size for info in members)
     size = sum(info.compress_size for info in members)

@@ -1,6 +1,6 @@
-"""Weights that other programs wrote, in any of their containers, as tensors by the names that they gave them.
+"""Read the tensors of a weights file of another program: `torch.save`, safetensors, Keras, a Hugging Face folder.
 
-Reading runs no code from a file, takes memory in proportion to its size, and ends every doubtful file with one line.
+Reading executes no code from a file and takes memory in proportion to its size; a doubtful file is a UserError of one line.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ FOLDER = (
     "model.safetensors",
     safetensors_file.INDEX,
     "pytorch_model.bin",
-)  # what Hugging Face calls the weights; the first counts
+)  # Hugging Face's names of the weights; the first that exists is read
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".th", ".tar", ".pkl", ".ckpt")
-# How far a file of unknown kind is searched for names, outside of the sandbox.
+# How far a file of unknown type is searched for globals of a pickle, outside of the sandbox.
 SEARCHED = 2**20  # bytes
 INSTRUCTIONS = 100_000
-# Containers at the top that programs name so, the commonest first; where several hold as many tensors, the first counts.
+# Common keys of a state_dict in a training checkpoint, the commonest first.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "module", "backbone",
             "params", "state_dict_ema", "model_ema", "ema", "params_ema")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class Foreign:
+class WeightsFile:
     """The content of a file.
 
     Attributes:
-        path: as it was given; a file or a folder.
+        path: a file or a folder, as the user named it.
         container: "pickle", "safetensors", "h5" or "keras".
-        tensors: on the CPU, by the names in the file, in its layout; they may be mapped from the file. Where it has several
-            sets of tensors, the one of the commonest name, or the largest.
-        attributes: what else is known.
-            wrapper: the key or group under which the tensors lie, when they do not lie at the top.
-            beside_wrapper: the other keys at the top.
-            leftovers: {name: type} of what is no tensor among the tensors.
-            labels: {where: names of classes} that the file holds.
-            inert: names of Python that the file wants and that were not called.
+        tensors: on the CPU, by the names in the file, in its layout; they may be memory-mapped. If the file has several sets of
+            tensors, those under the commonest key, or the largest set.
+        attributes: other content of the file.
+            wrapper: the key or group that the tensors are stored under, if they are not at the top level.
+            beside_wrapper: the other keys at the top level.
+            leftovers: {name: type} of values among the tensors that are no tensors.
+            labels: {key: class names}.
+            inert: Python globals that the file names and that were not called.
             metadata: that of a safetensors header.
             config: the parsed config.json of a Hugging Face folder, or of a Keras model.
             layers: of Keras, in order: [{"name", "tensors": [names, in order]}].
-            skipped: groups of an HDF5 file that were left out, such as the state of an optimizer.
-            keras_version, backend: what Keras writes of itself.
-        sets: all sets of tensors, by the keys under which they lie, with dots between; "" is the top.
+            skipped: groups of an HDF5 file that were left out, such as the optimizer state.
+            keras_version, backend: of the Keras that wrote the file.
+        sets: all sets of tensors, by the keys that they are stored under, joined by dots; "" is the top level.
     """
 
     path: str
@@ -71,13 +71,13 @@ class Foreign:
     sets: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
-def read(path: str | Path) -> Foreign:
+def read(path: str | Path) -> WeightsFile:
     """Read the file at `path`, or the weights in the Hugging Face folder at `path`.
 
-    The content decides what it is, not the name.
+    The type is detected from the content, not the name.
 
     Raises:
-        UserError: anything but an undamaged file of tensors; one line that names the path and what was found there.
+        UserError: it is not an undamaged file of tensors; the message names the path and what was found.
     """
     file = _file(Path(path))
     try:
@@ -91,10 +91,10 @@ def read(path: str | Path) -> Foreign:
     if container == "pickle":
         sets, attributes = _sets(tensors, attributes)
         tensors = sets[attributes.get("wrapper", "")]
-    hugging = container == "safetensors" or file.name in FOLDER
-    if hugging and (config := file.parent / CONFIG).is_file():
+    may_have_config = container == "safetensors" or file.name in FOLDER
+    if may_have_config and (config := file.parent / CONFIG).is_file():
         attributes["config"] = json_file.read(config)
-    return Foreign(str(path), container, tensors, attributes, sets)
+    return WeightsFile(str(path), container, tensors, attributes, sets)
 
 
 def _file(path: Path) -> Path:
@@ -128,7 +128,7 @@ def _content(file: Path, opened: IO[bytes]) -> tuple[str, dict[str, Tensor], dic
         if file_type.is_keras(head):
             return "keras", *_of_keras(file, opened, "keras")
         return _unknown(file, opened, head)
-    # Before the pickle: a safetensors file begins with the length of its header, whose first byte may be any.
+    # Tested before the pickle: a safetensors file starts with the length of its header, whose first byte may be any.
     if safetensors_file.is_one(head):
         tensors, metadata = safetensors_file.read(file)
         return "safetensors", tensors, {"metadata": metadata} if metadata else {}
@@ -144,7 +144,7 @@ def _of_keras(file: Path, opened: IO[bytes], reader: str) -> tuple[dict[str, Ten
 
 
 def _sets(tensors: dict[str, Tensor], described: dict[str, Any]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """The tensors of a pickle by their containers, and the attributes with the likeliest of them as `wrapper`."""
+    """The tensors of a pickle by container, and the attributes with the likeliest container as `wrapper`."""
     sets: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         container, _, own = name.partition(torch_contents.BETWEEN)
@@ -170,12 +170,12 @@ def _unknown(file: Path, opened: IO[bytes], head: bytes) -> tuple[str, dict[str,
         raise UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
     if head.startswith(torch_file.OLD_START):
         raise UserError(f"'{file}' {torch_file.OLD}")
-    # The oldest pickles begin with any letter; one that calls something is worth a warning.
+    # The oldest pickles may start with any letter; one that calls something is named.
     opened.seek(0)
     if file.suffix in PICKLE_SUFFIXES:
         names = pickle_opcodes.first_names(io.BytesIO(opened.read(SEARCHED)), INSTRUCTIONS)
-        if calls := torch_file.shown(names):
-            raise UserError(f"'{file}' {torch_file.refusal(calls[0])}")
+        if calls := torch_file.printable_globals(names):
+            raise UserError(f"'{file}' {torch_file.refusal_message(calls[0])}")
     kind = file_type.describe(file)
     if kind.startswith("no safetensors"):
         kind = "of a kind that resnets does not know, or damaged"

@@ -1,6 +1,6 @@
-"""Files whose parser was not made for hostile files, read in a process of its own with limits on memory, disk and time.
+"""Run a parser that was not made for hostile files in a child process with limits on memory, disk and time.
 
-The process gets the opened file and hands the tensors over as a safetensors file; `sandbox_child.py` is its program.
+The child process gets the open file and returns the tensors as a safetensors file; its program is `sandbox_child.py`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import Tensor
 from resnets.errors import JobError, UserError
 from resnets.weights.readers.sandbox_child import DESCRIPTION, REFUSED, UNWRITTEN
 
-SECONDS = 10  # of processor time, beside what the imports take
+SECONDS = 10  # of processor time, in addition to the imports
 BYTES_A_SECOND = 20 * 2**20  # slower than any disk with gzip
-IMPORTS = 120  # seconds by the clock that a busy machine may take to start Python and torch
+IMPORTS = 120  # seconds that a busy machine may take to start Python and import torch
 
 _ROOT = Path(__file__).parents[3]  # where `resnets` is imported from
 _PROGRAM = "from resnets.weights.readers.sandbox_child import main; main()"
-_OVER = "is damaged: it cannot be read within the limits of memory and time. Fetch it again."
+_OVER = "is damaged: it cannot be read within the limits of memory and time. Download the file again."
 
 
 def read(opened: IO[bytes], path: Path, reader: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors in `opened`, in the order of the file, and what else `reader` says of it.
+    """The tensors in `opened`, in the order of the file, and the description that `reader` returns.
 
     Args:
         path: of the file, for messages.
@@ -38,7 +38,7 @@ def read(opened: IO[bytes], path: Path, reader: str) -> tuple[dict[str, Tensor],
 
     Raises:
         UserError: the file is refused, or exceeds the limits.
-        JobError: the process cannot be started, or there is no room for temporary files.
+        JobError: the process cannot be started, or there is no space for temporary files.
     """
     size = os.fstat(opened.fileno()).st_size
     seconds = SECONDS + size // BYTES_A_SECOND
@@ -55,7 +55,7 @@ def read(opened: IO[bytes], path: Path, reader: str) -> tuple[dict[str, Tensor],
                 description: dict[str, Any] = json.loads(metadata[DESCRIPTION])
                 names = description.pop("names")
                 return {name: file.get_tensor(str(i)) for i, name in enumerate(names)}, description
-        except (FileNotFoundError, SafetensorError):  # it was ended in the middle
+        except (FileNotFoundError, SafetensorError):  # the process was terminated
             raise UserError(f"'{path}' {_OVER}") from None
 
 
@@ -76,7 +76,7 @@ def _run(opened: IO[bytes], path: Path, arguments: list[str], timeout: float) ->
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Without plug-ins of HDF5, and with one thread: others would reserve more addresses than there are."""
+    """The environment of the child: no HDF5 plug-ins, and one thread, since more would reserve too many addresses."""
     path = os.pathsep.join([str(_ROOT), *filter(None, [given.get("PYTHONPATH")])])
     return {
         **given,

@@ -1,7 +1,7 @@
-"""The program of the process that `sandbox.py` starts; its stdin is the file to read.
+"""The program of the child process that `sandbox.py` starts; its stdin is the file to read.
 
-It runs nothing from the file. What it finds it writes as a safetensors file: the tensors by their numbers, and in the
-metadata as JSON their names in order and what else is known, or why the file is refused.
+It executes nothing from the file. It writes a safetensors file: the tensors by number, and as JSON in the metadata their names in
+order and the description, or why the file is refused.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from resnets.weights.readers.errors import RATIO, RefusedError
 
 UNWRITTEN = 73  # exit code: the result cannot be written
 DESCRIPTION, REFUSED = "description", "refused"  # keys of the metadata
-MEMORY = 2**30  # bytes of addresses beside those of the imports and six times the size of the file
-SLACK = 32 * 2**20  # bytes that the result may have beside the tensors
+MEMORY = 2**30  # bytes of addresses, in addition to the imports and six times the size of the file
+SLACK = 32 * 2**20  # bytes of the result in addition to the tensors
 
 
 class UnwrittenError(Exception):
-    """The system does not take the result: its disk is full, or a limit of its own is reached."""
+    """The result cannot be written: the disk is full, or a limit is reached."""
 
 
 def main() -> None:
@@ -35,40 +35,42 @@ def main() -> None:
     _limit(int(size), int(seconds))
     try:
         with open(0, "rb", closefd=False) as file:
-            answer(read, file, path, Path(out), most=_most(int(size)))
+            answer(read, file, path, Path(out), max_bytes=_max_bytes(int(size)))
     except UnwrittenError:
         os._exit(UNWRITTEN)
-    os._exit(0)  # libhdf5 may crash while it tidies up after a damaged file; all has been said
+    os._exit(0)  # libhdf5 may crash in its cleanup after a damaged file; the result is written
 
 
 def answer(read: Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]], file: BinaryIO, path: str, out: Path,
-           most: float = float("inf")) -> None:  # fmt: skip
-    """Write what `read` finds in `file`, or why it is refused.
+           max_bytes: float = float("inf")) -> None:  # fmt: skip
+    """Write what `read` returns for `file`, or why it is refused.
 
     Args:
         most: bytes that the result may have.
 
     Raises:
-        UnwrittenError: nothing can be written at `out`, which says nothing of the file.
+        UnwrittenError: `out` cannot be written, whatever the file is.
     """
     try:
         tensors, description = read(file, path)
         values = {str(number): value for number, value in enumerate(tensors.values())}
         words = json.dumps({**description, "names": list(tensors)})
-        if sum(value.nbytes for value in values.values()) + len(words) > most:
-            raise RefusedError("is damaged: it claims far more tensors than a file of its size holds. Fetch it again.")
+        if sum(value.nbytes for value in values.values()) + len(words) > max_bytes:
+            raise RefusedError(
+                "is damaged: it claims far more tensors than a file of its size holds. Download the file again."
+            )
         _write(out, values, {DESCRIPTION: words})
     except RefusedError as error:
         _write(out, {}, {REFUSED: str(error)})
     except UnwrittenError:
         raise
-    except Exception as error:  # the libraries raise nearly every kind over a damaged file
+    except Exception as error:  # of any type: the libraries raise nearly every one over a damaged file
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        _write(out, {}, {REFUSED: f"is damaged ({printable(reason)}). Fetch it again."})
+        _write(out, {}, {REFUSED: f"is damaged ({printable(reason)}). Download the file again."})
 
 
 def _reader(name: str) -> Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]]:
-    """By name, with all that it imports, which the limits do not count."""
+    """The reader of that name, with its imports, which do not count towards the limits."""
     if name == "pickle":
         from resnets.weights.readers import torch_file
 
@@ -79,7 +81,7 @@ def _reader(name: str) -> Callable[[BinaryIO, str], tuple[dict[str, Any], dict[s
 
 
 def _limit(size: int, seconds: int) -> None:
-    """No more memory, written bytes and processor time than a file of `size` bytes can need."""
+    """Limit memory, written bytes and processor time to what a file of `size` bytes can need."""
     try:
         import resource
     except ImportError:  # Windows has no such limits; the time is kept by the parent
@@ -87,7 +89,7 @@ def _limit(size: int, seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     limits = {
         resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + 1 + seconds,
-        resource.RLIMIT_FSIZE: _most(size) + SLACK,
+        resource.RLIMIT_FSIZE: _max_bytes(size) + SLACK,
         resource.RLIMIT_CORE: 0,
     }
     with contextlib.suppress(OSError):  # Linux alone says how many addresses are in use
@@ -99,7 +101,7 @@ def _limit(size: int, seconds: int) -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def _most(size: int) -> int:
+def _max_bytes(size: int) -> int:
     """Bytes of tensors that a file of `size` bytes may hold."""
     return RATIO * size + SLACK
 

@@ -1,4 +1,4 @@
-"""What a file of `torch.save` holds: tensors by their place in it, names of classes, and what is neither."""
+"""The content of a file of `torch.save`: tensors by container and name, class names, and what is neither."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int
 
 
 class Contents:
-    """What a file holds, by its place in it.
+    """The content of a file, by container.
 
     Attributes:
-        tensors: by container and name, with `BETWEEN` between the two; a container's name is its keys with dots between.
-        leftovers: of each container with tensors, {name: type} of what is no tensor.
-        labels: names of classes by their place.
-        unread: of each container with weights that are no plain numbers, the name of one and what it is.
+        tensors: by container and name, joined by `BETWEEN`; the name of a container is its keys joined by dots.
+        leftovers: for each container with tensors, {name: type} of the values that are no tensors.
+        labels: class names, by the keys that they are stored under.
+        unread: for each container with weights that are not plain numbers, the name of one of them and what it is.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Contents:
         self.values = 0
 
     def walk(self, value: Any, path: tuple[str, ...]) -> None:
-        """Look at `value`, which stands at `path`, and at all that is in it."""
+        """Collect `value`, which is stored under the keys `path`, and everything in it."""
         if isinstance(value, Inert):
             state = value.state if isinstance(value.state, Mapping) else {}
             value = _of_module(state) if "_modules" in state else state
@@ -50,16 +50,20 @@ class Contents:
             return
         self.values += len(value)
         if self.values > VALUES:
-            raise RefusedError(f"holds more than {VALUES:,} values, which is more than any checkpoint needs.")
+            raise RefusedError(f"holds more than {VALUES:,} values, more than any checkpoint needs.")
         named = {key: each for key, each in value.items() if isinstance(key, str)}
-        place = ".".join(path).replace(BETWEEN, "?")
+        container = ".".join(path).replace(BETWEEN, "?")
         tensors = {key: each for key, each in named.items() if isinstance(each, Tensor)}
-        own = {key: _plain_tensor(each) for key, each in tensors.items() if not odd(each)}
-        unread = [(key, odd(each)) for key, each in tensors.items() if odd(each) and key.endswith(_WEIGHTS)]
-        self.unread |= {place: unread[0]} if unread else {}
-        self.tensors |= {f"{place}{BETWEEN}{key}": tensor for key, tensor in own.items()}
+        own = {key: _plain_tensor(each) for key, each in tensors.items() if not why_unreadable(each)}
+        unread = [
+            (key, why_unreadable(each))
+            for key, each in tensors.items()
+            if why_unreadable(each) and key.endswith(_WEIGHTS)
+        ]
+        self.unread |= {container: unread[0]} if unread else {}
+        self.tensors |= {f"{container}{BETWEEN}{key}": tensor for key, tensor in own.items()}
         if own:
-            self.leftovers[place] = {str(key): type(each).__name__ for key, each in value.items() if key not in own}
+            self.leftovers[container] = {str(key): type(each).__name__ for key, each in value.items() if key not in own}
         for key, each in named.items():
             if key.lower() in CLASS_NAMES and (names := class_names(each)):
                 self.labels[".".join((*path, key))] = names
@@ -68,7 +72,7 @@ class Contents:
 
 
 def class_names(value: Any) -> list[str]:
-    """The names in a list, or in a mapping from or to whole numbers that count from 0 without a gap; else none."""
+    """The names in a list, or in a mapping from or to integers that count from 0 without gaps; else an empty list."""
     if isinstance(value, Inert):  # fastai's vocab and OmegaConf's lists
         state = value.state if isinstance(value.state, Mapping) else {}
         value = next((state[key] for key in ("items", "_content", "_val") if key in state), value.state)
@@ -101,8 +105,8 @@ def _of_module(state: Mapping[str, Any], prefix: str = "", depth: int = 0) -> di
     return found
 
 
-def odd(tensor: Tensor) -> str:
-    """What a tensor is that is not read, with what makes a plain one of it; empty for all others."""
+def why_unreadable(tensor: Tensor) -> str:
+    """Why a tensor cannot be read, and how to make a plain one of it; empty for tensors that can be read."""
     if tensor.device.type != "cpu":
         return f"has no values (device '{tensor.device}'); save the tensor of the loaded network"
     if tensor.is_quantized:
@@ -120,7 +124,7 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, str | bytes | int | float | complex)
 
 
-def held(value: Any) -> str:
+def describe_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(str(key)[:40] for key in list(value)[:6])}" if value else "an empty dict"
     return f"an object of the class '{type(value).__name__}'"

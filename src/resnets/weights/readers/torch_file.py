@@ -1,7 +1,7 @@
-"""Files of `torch.save`, read in the sandbox: a pickle that describes tensors, and their numbers.
+"""Read files of `torch.save`, in the sandbox, without executing code from them.
 
-`torch.load(weights_only=True)` makes tensors and plain values only. Every other name that the pickle wants gets an inert class
-of that name, so that an `argparse.Namespace` beside the tensors does not keep them out of reach, and nothing is called.
+`torch.load(weights_only=True)` makes tensors and plain values only. Every other global that the pickle names is replaced by an
+inert class, so that a file with an `argparse.Namespace` beside its tensors can be read, and nothing is called.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from resnets.weights.readers import pickle_opcodes
 from resnets.weights.readers.errors import RefusedError
 from resnets.weights.readers.inert_classes import PARTIAL
 from resnets.weights.readers.pickle_opcodes import Name
-from resnets.weights.readers.torch_contents import BETWEEN, Contents, held
+from resnets.weights.readers.torch_contents import BETWEEN, Contents, describe_value
 
 PICKLE = 64 * 2**20  # bytes of one pickle; that of ResNet-152 has 150 kB
 COPIES = 4  # times the size of the file that the tensors may have, since several names may share one storage
 
 _BLOCKED = ("os", "posix", "nt", "sys")  # modules from which torch takes no name at all
-# Names that do nothing but make tensors and plain containers; whole names, since torch and builtins have dangerous ones too.
+# Globals that make tensors and plain containers only; full names, since torch and builtins have dangerous ones too.
 _PLAIN = re.compile(
     r"collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)|torch\._utils\._rebuild_\w+|"
     r"torch\._tensor\._rebuild_from_type_v2|torch\.storage\.\w+Storage|torch\.serialization\._get_layout|"
@@ -38,7 +38,7 @@ _NESTED = "torch.storage._load_from_bytes"
 _STDIN = "/dev/fd/0"
 OLD_START = f"L{torch.serialization.MAGIC_NUMBER}L\n".encode()  # of a file in protocol 0 or 1
 OLD = (
-    "is a pickle of protocol 0 or 1, which torch.load(weights_only=True) does not read. If you trust its source, load it with "
+    "is a pickle of protocol 0 or 1, which torch.load(weights_only=True) does not read. If you trust its origin, load it with "
     "its own program and save the state_dict again by torch.save with pickle_protocol=2."
 )
 _MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
@@ -46,38 +46,40 @@ _PICKLES = 5  # in a file that is no zip archive: two marks, the machine, the ob
 
 
 def read(file: BinaryIO, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tensors of all containers in the file, and what else is known; see `Contents`.
+    """The tensors of all containers in the file, and a description; see `Contents`.
 
-    The description holds its `leftovers` and `labels`, `top` (the keys at the top) and `inert` (names that were not called).
+    The description has `leftovers`, `labels`, `top` (the keys at the top level) and `inert` (globals that were not called).
 
     Raises:
-        RefusedError: it is TorchScript, is damaged, claims too much, or holds no tensors.
+        RefusedError: it is TorchScript, damaged, asks for too much memory, or has no tensors.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     zipped = file.read(2) == b"PK"
     file.seek(0)
     before = _pickle_of(file) if zipped else b""
-    kinds, made = pickle_opcodes.wanted(io.BytesIO(before)) if zipped else pickle_opcodes.wanted(file, _PICKLES)
+    stand_ins, rewritten = (
+        pickle_opcodes.find_globals(io.BytesIO(before)) if zipped else pickle_opcodes.find_globals(file, _PICKLES)
+    )
     if not zipped:
         behind = file.tell()
         file.seek(0)
         before = file.read(behind)
         if _MAGIC not in before[:32]:
-            raise RefusedError(_plain_pickle(kinds))
-    content = file if made == before else _with(file, made, zipped)
+            raise RefusedError(_plain_pickle(stand_ins))
+    content = file if rewritten == before else _with_pickles(file, rewritten, zipped)
     file.seek(0)
-    _refuse_blocked(kinds)
+    _refuse_blocked(stand_ins)
     if zipped and pickle_opcodes.is_old(before):
         raise RefusedError(OLD)
-    return _described(_load(content, path, zipped, kinds), size, shown(kinds))
+    return _contents(_load(content, path, zipped, stand_ins), size, printable_globals(stand_ins))
 
 
-def _plain_pickle(kinds: Iterable[str]) -> str:
+def _plain_pickle(stand_ins: Iterable[str]) -> str:
     """The message for a pickle that `torch.save` did not write."""
-    called = shown(kinds)
+    called = printable_globals(stand_ins)
     if others := [name for name in called if name != _NESTED]:
-        return refusal(others[0])
+        return refusal_message(others[0])
     nested = f" Its tensors can be read by '{_NESTED}' only, which runs any code within them." if called else ""
     return (
         f"is a pickle that torch.save did not write.{nested} If you trust its origin, load it with its own program and "
@@ -85,14 +87,14 @@ def _plain_pickle(kinds: Iterable[str]) -> str:
     )
 
 
-def _with(file: BinaryIO, made: bytes, zipped: bool) -> BinaryIO:
-    """A copy in memory, with `made` in the place of the pickles that end where `file` stands."""
+def _with_pickles(file: BinaryIO, rewritten: bytes, zipped: bool) -> BinaryIO:
+    """A copy in memory with `rewritten` instead of the pickles; in a file that is no zip archive, they end at its position."""
     if not zipped:
-        return io.BytesIO(made + file.read())
+        return io.BytesIO(rewritten + file.read())
     copy = io.BytesIO()
     with zipfile.ZipFile(file) as old, zipfile.ZipFile(copy, "w") as new:
         for info in old.infolist():
-            new.writestr(info.filename, made if _is_pickle(info.filename) else old.read(info))
+            new.writestr(info.filename, rewritten if _is_pickle(info.filename) else old.read(info))
     copy.seek(0)
     return copy
 
@@ -111,7 +113,7 @@ def _pickle_of(file: BinaryIO) -> bytes:
             )
         if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size
                for info in archive.infolist()):  # fmt: skip
-            raise RefusedError("is compressed within, which torch.save never does. Fetch it again.")
+            raise RefusedError("is compressed, which torch.save never does. Download the file again.")
         with archive.open(pickles[0]) as member:
             text = member.read(PICKLE + 1)
     if len(text) > PICKLE:
@@ -119,8 +121,8 @@ def _pickle_of(file: BinaryIO) -> bytes:
     return text
 
 
-def shown(names: Iterable[str]) -> list[str]:
-    """Those that are neither torch's parts of a tensor nor plain containers, as people know and can print them."""
+def printable_globals(names: Iterable[str]) -> list[str]:
+    """The globals that are neither torch's tensor functions nor plain containers, as printable names."""
     words = [name for name in names if not _PLAIN.fullmatch(name) and name not in _KINDS]
     known = [f"os{name[name.index('.') :]}" if name.startswith(("posix.", "nt.")) else name for name in words]
     return ["".join(letter if letter.isprintable() else "?" for letter in name[:120]) for name in known]
@@ -130,36 +132,36 @@ def _is_pickle(name: str) -> bool:
     return name.split("/")[-1] == "data.pkl" and name.count("/") <= 1
 
 
-def refusal(name: str) -> str:
-    """What to say of a file that would call `name`, after the file."""
+def refusal_message(name: str) -> str:
+    """The message for a file that would call `name`; it follows the name of the file."""
     return (
         f"is a Python pickle that tries to call '{name}'. Reading it would run that, so it is refused. If you trust its "
-        "source, load it with its own program and save only the state_dict."
+        "origin, load it with its own program and save only the state_dict."
     )
 
 
-def _refuse_blocked(kinds: Iterable[str]) -> None:
-    if blocked := [name for name in kinds if name.split(".")[0] in _BLOCKED]:
-        raise RefusedError(refusal(shown(blocked)[0]))
+def _refuse_blocked(stand_ins: Iterable[str]) -> None:
+    if blocked := [name for name in stand_ins if name.split(".")[0] in _BLOCKED]:
+        raise RefusedError(refusal_message(printable_globals(blocked)[0]))
 
 
-def _load(file: BinaryIO, path: str, zipped: bool, kinds: Mapping[Name, type]) -> Any:
-    # The very file that was opened, whatever stands at the path by now.
-    place = _STDIN if os.path.exists(_STDIN) else path
+def _load(file: BinaryIO, path: str, zipped: bool, stand_ins: Mapping[Name, type]) -> Any:
+    # The file that was opened, even if another one is at the path by now.
+    location = _STDIN if os.path.exists(_STDIN) else path
     mapped = zipped and not isinstance(file, io.BytesIO)
-    # torch knows fewer names of Python 2 than Python does, and takes no subclass of str.
-    inert: list[Any] = [(kind, str(each)) for name, kind in kinds.items() for each in {name, name.raw}]
-    inert.append((PARTIAL, f"{__name__}.PARTIAL"))  # under any name, since torch calls what it was given only
+    # torch translates fewer names of Python 2 than Python does, and accepts no subclass of str.
+    inert: list[Any] = [(kind, str(each)) for name, kind in stand_ins.items() for each in {name, name.raw}]
+    inert.append((PARTIAL, f"{__name__}.PARTIAL"))  # under any name, since torch calls only what it was given
     with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
-        warnings.simplefilter("ignore")  # of protocols and of storages in old files
+        warnings.simplefilter("ignore")  # about protocols and storages in old files
         try:
-            return torch.load(place if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
+            return torch.load(location if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
         except MemoryError:
             raise RefusedError(
                 "asks for more memory than a file of its size can need, so it is refused: what it holds is damaged or made to "
                 "fill the memory."
             ) from None
-        except Exception as error:  # torch raises what its parts raise
+        except Exception as error:  # of any type
             reason = (
                 " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())[:120] or type(error).__name__
             )
@@ -169,18 +171,18 @@ def _load(file: BinaryIO, path: str, zipped: bool, kinds: Mapping[Name, type]) -
             ) from None
 
 
-def _described(value: Any, size: int, inert: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _contents(value: Any, size: int, inert: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     found = Contents()
     found.walk(value, ())
-    sound = {place: any(name.startswith(place + BETWEEN) and name.endswith(".weight") for name in found.tensors)
-             for place in found.leftovers if place not in found.unread}  # fmt: skip
-    if found.unread and not any(sound.values()):
+    has_weights = {location: any(name.startswith(location + BETWEEN) and name.endswith(".weight") for name in found.tensors)
+             for location in found.leftovers if location not in found.unread}  # fmt: skip
+    if found.unread and not any(has_weights.values()):
         name, what = next(iter(found.unread.values()))
-        raise RefusedError(f"has weights that are no plain numbers: '{name}' {what} in its place.")
+        raise RefusedError(f"has weights that are no plain numbers: '{name}' {what} instead.")
     if not found.tensors and inert:
-        raise RefusedError(f"holds no tensors by name, but {refusal(inert[0]).removeprefix('is ')}")
+        raise RefusedError(f"holds no tensors by name, but {refusal_message(inert[0]).removeprefix('is ')}")
     if not found.tensors:
-        raise RefusedError(f"holds no tensors by name, but {held(value)}. Name a file with a state_dict.")
+        raise RefusedError(f"holds no tensors by name, but {describe_value(value)}. Name a file with a state_dict.")
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in found.tensors.values())
     if claimed > COPIES * size:
         raise RefusedError(f"has {size:,} bytes and claims tensors of {claimed:,}, which it cannot hold.")

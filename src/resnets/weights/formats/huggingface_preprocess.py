@@ -1,0 +1,152 @@
+"""Preprocessing of transformers' image processors: `preprocessor_config.json` from and to `Preprocess`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError
+
+METHODS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+PROCESSOR = "preprocessor_config.json"
+_CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file
+
+
+def preprocessor(path: Path) -> Preprocess | None:
+    """The preprocessing in `preprocessor_config.json` beside the tensors, or None if there is none that can be expressed."""
+    beside = (path if path.is_dir() else path.parent) / PROCESSOR
+    try:
+        if beside.stat().st_size > _CONFIG_LIMIT:
+            return None
+        given = json.loads(beside.read_text("utf-8"))
+        if not all(given.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize")):
+            return None
+        return replace(
+            _shape(given), interpolation=METHODS[given.get("resample", 3)], scale=_scale(given),
+            mean=tuple(given["image_mean"]), std=tuple(given["image_std"]),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
+        return None
+    except UserError:  # values that are no valid preprocessing
+        return None
+
+
+def _shape(given: Mapping[str, Any]) -> Preprocess:
+    """Resizing and cropping, by the name of the image processor."""
+    kind = str(given.get("image_processor_type", given.get("feature_extractor_type", "ConvNext")))
+    size = given["size"]
+    if kind.startswith(("ViT", "Bit")):
+        if isinstance(size, dict) and "height" in size:
+            to: tuple[int, int] = (int(size["height"]), int(size["width"]))
+            if kind.startswith("ViT") or not given.get("do_center_crop", True):
+                return Preprocess(size=to, resize="stretch")
+        shorter = int(size["shortest_edge"] if isinstance(size, dict) else size)
+        if kind.startswith("ViT"):
+            return Preprocess(size=(shorter, shorter), resize="stretch")
+        if not given.get("do_center_crop", True):
+            return Preprocess(size=(shorter, shorter), resize_to=shorter, crop="none")
+        crop = given["crop_size"]
+        inner = (int(crop["height"]), int(crop["width"])) if isinstance(crop, dict) else (int(crop), int(crop))
+        return Preprocess(size=inner, resize_to=shorter)
+    side = int(size["shortest_edge"] if isinstance(size, dict) else size)
+    if side >= 384:  # ConvNextImageProcessor then stretches and does not crop
+        return Preprocess(size=(side, side), resize="stretch")
+    return Preprocess(size=(side, side), resize_to=int(side / given.get("crop_pct", 0.875)))
+
+
+def _scale(given: Mapping[str, Any]) -> float:
+    factor = float(given.get("rescale_factor", 1 / 255))
+    return float(round(1 / factor)) if abs(1 / factor - round(1 / factor)) < 1e-6 else 1 / factor
+
+
+def processor_config(preprocess: Preprocess) -> dict[str, Any]:
+    """The content of `preprocessor_config.json`: `BitImageProcessor` resizes the shorter side and crops,
+    `ViTImageProcessor` stretches; both do so at every size.
+
+    Raises:
+        UserError: no image processor of transformers prepares images the same way; the message says what differs.
+    """
+    color, scale, size = preprocess.color, preprocess.scale, preprocess.size
+    odd = [
+        f"the images are {color}" if color != "rgb" else "",
+        f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
+        "resizing without antialias" if not preprocess.antialias else "",
+        "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
+        "interpolation='nearest'" if preprocess.interpolation == "nearest" else "",
+    ]
+    if any(odd):
+        raise UserError(
+            f"No image processor of transformers can prepare this checkpoint's images: {', '.join(filter(None, odd))}. "
+            "Write another format, or train with resize 'shorter' or 'stretch' on RGB images."
+        )
+    if preprocess.resize == "stretch":
+        kind = "ViTImageProcessor"
+        shape: dict[str, Any] = {"size": {"height": size[0], "width": size[1]}}
+    elif preprocess.crop == "none":
+        kind = "BitImageProcessor"
+        shape = {"size": {"shortest_edge": preprocess.resize_to}, "do_center_crop": False}
+    else:
+        kind = "BitImageProcessor"
+        crop = {"height": size[0], "width": size[1]}
+        shape = {"size": {"shortest_edge": preprocess.resize_to}, "do_center_crop": True, "crop_size": crop}
+    return {
+        "image_processor_type": kind,
+        "do_convert_rgb": True,
+        "do_resize": True,
+        **shape,
+        "resample": {name: number for number, name in METHODS.items()}[preprocess.interpolation],
+        "do_rescale": True,
+        "rescale_factor": 1 / scale,
+        "do_normalize": True,
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+    }
+
+
+def remarks(preprocess: Preprocess) -> list[str]:
+    """How transformers prepares images differently from resnets, in sentences."""
+    if preprocess.resize != "shorter" or preprocess.crop == "none":
+        return []
+    always = any((int(preprocess.resize_to or 0) - side) % 4 == 3 for side in preprocess.size)
+    which = "every image" if always else "images where an odd number of rows or columns is cut"
+    return [
+        f"transformers crops {which} up to one pixel nearer to the upper left corner than torchvision and resnets do"
+    ]
+
+
+def cropped(preprocess: Preprocess) -> Callable[[Path], Tensor]:
+    """Our preprocessing of an image file to a tensor (C, h, w), but with transformers' crop; see `remarks`."""
+    whole = replace(preprocess, crop="none")
+    height, width = preprocess.size
+
+    def prepare(file: Path) -> Tensor:
+        image = whole.load(file)
+        top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+        return image[..., top : top + height, left : left + width]
+
+    return prepare
+
+
+def prepared(path: Path) -> Callable[[Path], Tensor]:
+    """transformers' own preprocessing of an image file to a tensor (C, h, w), from `preprocessor_config.json`.
+
+    Raises:
+        ImportError: transformers is not installed.
+    """
+    from transformers import AutoImageProcessor
+    from transformers.image_utils import load_image
+
+    processor = AutoImageProcessor.from_pretrained(path if path.is_dir() else path.parent)
+
+    def prepare(file: Path) -> Tensor:
+        image = load_image(str(file))
+        return torch.as_tensor(processor(image, return_tensors="pt")["pixel_values"][0])
+
+    return prepare

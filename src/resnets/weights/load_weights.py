@@ -1,0 +1,300 @@
+"""Load weights of any format as a checkpoint of resnets: every tensor is used once, or the file is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from resnets.errors import UserError, format_list
+from resnets.files import sha256
+from resnets.models import zoo
+from resnets.models.spec import ResNetSpec
+from resnets.weights import adapt, identify, local_path
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import provenance as origins
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.formats import custom_keymap, huggingface, registry
+from resnets.weights.formats.candidate import Candidate
+from resnets.weights.formats.keymap import COUNTER
+from resnets.weights.hub import catalog, imagenet_classes
+from resnets.weights.readers import find_network, read_any
+from resnets.weights.readers.read_any import WeightsFile
+
+PREPROCESS = {"imagenet": Preprocess.imagenet, "caffe": Preprocess.caffe, "tf": Preprocess.tf}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user says about a weights file.
+
+    Attributes:
+        model: the network of the zoo in the file; needed if the tensors fit several.
+        settings: fields of the network's specification that differ from the zoo's, such as `{"zero_pad_both_sides": True}`.
+        map: path of a TOML file, see `custom_keymap`.
+        preprocess: "imagenet", "caffe" or "tf".
+        wrapper, prefix: the keys that the network is stored under, joined by dots, and the prefix of its names there; detected
+            if None.
+        ignore: patterns such as "criterion.*" of names in the file to leave out.
+        class_names: in the order of the outputs.
+        no_top: whether to leave the head out.
+        num_classes: number of classes of a new, untrained head.
+        in_channels: number of channels to adapt the first convolution to.
+    """
+
+    model: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    map: str | None = None
+    preprocess: str | None = None
+    wrapper: str | None = None
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    no_top: bool = False
+    num_classes: int | None = None
+    in_channels: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedWeights:
+    """A weights file as a checkpoint of resnets.
+
+    Attributes:
+        checkpoint: the weights.
+        format: "resnets", a name of `registry.FORMATS`, or "map".
+        notes: what was found, assumed and left out, in sentences.
+        weights_file: the tensors by their names in the file, without a prefix; None without a head, or for a checkpoint of
+            resnets.
+        has_preprocess: whether the file, or one beside it, includes the preprocessing, which is assumed otherwise.
+    """
+
+    checkpoint: Checkpoint
+    format: str
+    notes: tuple[str, ...]
+    weights_file: WeightsFile | None = None
+    has_preprocess: bool = True
+
+
+def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
+    """The weights at `path`, of any format, as a checkpoint of resnets.
+
+    Raises:
+        UserError: the file cannot be read, or does not fit the request; the message lists the tensors.
+    """
+    request, path = request or Request(), local_path.with_bundled(path)
+    if identify.is_ours(path):
+        descriptions = ("model", "settings", "map", "wrapper", "prefix", "ignore")
+        if needless := [f"`{name}`" for name in descriptions if getattr(request, name)]:
+            raise UserError(
+                f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
+            )
+        checkpoint = checkpoints.read(path)
+        known = origins.of_file(checkpoint.provenance, local_path.locate(path))
+        checkpoint = _with_request(dataclasses.replace(checkpoint, provenance=known), request)
+        return LoadedWeights(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
+    if request.map:
+        return _from_keymap_file(path, custom_keymap.read(request.map), request)
+    return _identified(path, request)
+
+
+def _identified(path: Path, request: Request) -> LoadedWeights:
+    """The weights of a file of another library, whose network is identified from its content."""
+    found = identify.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
+    candidate = identify.choose(found, request.model, request.settings)
+    assert found.weights_file is not None
+    assert found.subtree is not None
+    notes = [
+        f"{path}: {candidate.format}, {candidate.spec.name} ({identify.variant(candidate.spec)})",
+        *found.location_lines(),
+    ]
+    notes += [f"assumed: {sentence}" for sentence in candidate.assumed if not request.preprocess]
+    top = identify.has_top(found.weights_file) and not request.no_top
+    _check_unknown_names(path, found, candidate, top)
+    module = registry.find(candidate.format)
+    keymap = module.keymap(candidate.spec) if top else module.keymap(candidate.spec, top=False)
+    tensors_by_name = {
+        name: each for name, each in found.weights_file.tensors.items() if not find_network.is_for_training_only(name)
+    }
+    if not top:
+        names = {name for name, _ in module.keymap(candidate.spec).pairs.values()} - {
+            name for name, _ in keymap.pairs.values()
+        }
+        tensors_by_name = {
+            name: each for name, each in tensors_by_name.items() if name not in names and not _is_head(name)
+        }
+    tensors = keymap.ours(tensors_by_name)
+    provenance = _provenance(path, candidate.format, candidate.spec)
+    classes: tuple[str, ...] = ()
+    if top:
+        classes, note = _class_names(found.weights_file, candidate)
+        notes.append(note)
+        if found.subtree.self_supervised:
+            notes.append("assumed: the last layer is a classifier; after self-supervised learning it is a projection")
+    else:
+        tensors |= adapt.new_head(candidate.spec)
+        provenance["head"] = checkpoints.UNTRAINED
+        notes.append(
+            "without a head: the last layer is new and untrained; resnets train DATA --weights FILE trains one for your classes"
+        )
+    checkpoint = Checkpoint(
+        spec=candidate.spec, preprocess=_preprocess(candidate), classes=classes, tensors=tensors, provenance=provenance
+    )
+    # Other libraries have no network without a head.
+    weights_file = dataclasses.replace(found.weights_file, tensors=tensors_by_name) if top else None
+    has_preprocess = (
+        hasattr(module, "preprocessor") and module.preprocessor(path) is not None and not request.preprocess
+    )
+    return LoadedWeights(
+        _with_request(checkpoint, request), candidate.format, tuple(notes), weights_file, has_preprocess
+    )
+
+
+def _check_unknown_names(path: Path, found: identify.Inspection, candidate: Candidate, top: bool) -> None:
+    """Raise UserError for tensors that may change the outputs and that the format has no name for."""
+    assert found.weights_file is not None
+    assert found.subtree is not None
+    subtree = found.subtree
+    unknown = identify.unknown_names(found.weights_file, candidate)
+    if not top:
+        # Tensors after the backbone do not change it; tensors within it might.
+        last = [name for name in unknown if _is_head(name)]
+        if last and not subtree.self_supervised and not identify.has_top(found.weights_file):
+            _check_split_weights(path, last)
+            raise UserError(
+                f"'{path}' has no last layer that {candidate.format} knows: {format_list(last, 6, quote=False)}. `map` names it; "
+                f"`ignore='{last[0].partition('.')[0]}*'` leaves it out and gives the network a new, untrained head."
+            )
+        unknown = [name for name in unknown if not _is_head(name)]
+    elif subtree.head and subtree.prefix and not subtree.head.startswith(subtree.prefix):
+        # The head is outside of the prefix: other tensors there may be between backbone and head.
+        unknown += [name for name in subtree.left_out if not find_network.is_for_training_only(name)]
+    keymap = registry.find(candidate.format).keymap
+    needed = [name for name, _ in (keymap(candidate.spec) if top else keymap(candidate.spec, top=False)).pairs.values()]
+    missing = [name for name in needed if name not in found.weights_file.tensors and not name.endswith(COUNTER)]
+    _check_split_weights(path, unknown)
+    if unknown and not missing:  # else the message of the keymap lists both
+        raise UserError(
+            f"'{path}' has tensors that {candidate.format} has no names for; left over: "
+            f"{format_list(unknown, 6, quote=False)}. If the network "
+            f"does without them, `ignore='{unknown[0]}'` leaves them out; else `map` names them."
+        )
+
+
+# Tensors of which torch.nn.utils computes a weight in each step: pruning, weight norm, spectral norm.
+_SPLIT_WEIGHT = re.compile(r"(^|\.)((weight|bias)_(orig|mask|g|v)|parametrizations\..*\.original\d*)$")
+
+
+def _check_split_weights(path: Path, names: Sequence[str]) -> None:
+    """Raise UserError for weights that are stored as several tensors."""
+    if split_weights := [name for name in names if _SPLIT_WEIGHT.search(name)]:
+        raise UserError(
+            f"'{path}' stores a weight as several tensors, {format_list(split_weights, 6, quote=False)}, as pruning and weight "
+            "norm do. Call prune.remove or remove_parametrizations of torch.nn.utils on the network, then save its state_dict."
+        )
+
+
+def _is_head(name: str) -> bool:
+    """Whether an unknown name is that of a last layer."""
+    return name.split(".")[0] in find_network.HEADS
+
+
+def _from_keymap_file(path: Path, keymap_file: custom_keymap.CustomKeymap, request: Request) -> LoadedWeights:
+    model = request.model or keymap_file.model
+    if model is None:
+        raise UserError(f"'{keymap_file.path}' names no model; write model = \"...\" into it, or give `model`.")
+    wrapper, prefix = (
+        request.wrapper or keymap_file.wrapper,
+        keymap_file.prefix if request.prefix is None else request.prefix,
+    )
+    subtree = find_network.whole_container(
+        read_any.read(path), wrapper=wrapper, prefix=prefix or "", ignore=(*keymap_file.ignore, *request.ignore)
+    )
+    plain = zoo.get_spec(model, **{**keymap_file.settings, **request.settings})
+    spec = dataclasses.replace(plain, num_classes=len(keymap_file.classes) or plain.num_classes)
+    names = {name: each for name, each in subtree.weights_file.tensors.items() if name != "n_averaged"}
+    tensors = keymap_file.keymap(spec).ours(names)
+    candidate = Candidate(spec, "map", (), preprocess=keymap_file.preprocess)
+    provenance = _provenance(path, "map", spec) | ({"class_names": keymap_file.path} if keymap_file.classes else {})
+    checkpoint = Checkpoint(
+        spec=spec,
+        preprocess=_preprocess(candidate),
+        classes=keymap_file.classes,
+        tensors=tensors,
+        provenance=provenance,
+    )
+    notes = [f"{path}: {spec.name} ({identify.variant(spec)}) by {keymap_file.path}"]
+    notes += identify.Inspection(
+        path, subtree.weights_file.container, subtree.weights_file, subtree.prefix, (), subtree
+    ).location_lines()
+    return LoadedWeights(
+        _with_request(checkpoint, request),
+        "map",
+        tuple(notes),
+        subtree.weights_file,
+        keymap_file.preprocess is not None,
+    )
+
+
+def _with_request(checkpoint: Checkpoint, request: Request) -> Checkpoint:
+    """The checkpoint with the class names and the preprocessing of the request."""
+    if request.preprocess is not None:
+        if request.preprocess not in PREPROCESS:
+            raise UserError(f"`preprocess` is one of {', '.join(PREPROCESS)}; received '{request.preprocess}'.")
+        side = checkpoint.preprocess.size[0]
+        checkpoint = dataclasses.replace(checkpoint, preprocess=PREPROCESS[request.preprocess](side))
+    if request.class_names and not request.num_classes:
+        provenance = {**checkpoint.provenance, "class_names": "given"}
+        checkpoint = dataclasses.replace(checkpoint, classes=request.class_names, provenance=provenance)
+    return checkpoint
+
+
+def _preprocess(candidate: Candidate) -> Preprocess:
+    side = candidate.spec.imgsz
+    if candidate.spec.stem == "cifar" and candidate.format != "map":
+        return Preprocess.plain(side, IMAGENET_MEAN, IMAGENET_STD)
+    return candidate.preprocess or Preprocess.imagenet(side)
+
+
+def _class_names(weights_file: WeightsFile, candidate: Candidate) -> tuple[tuple[str, ...], str]:
+    """The class names, () if they are not known, and a note on where they come from."""
+    module = registry.FORMATS.get(candidate.format)
+    if (
+        module
+        and hasattr(module, "class_names")
+        and len(names := module.class_names(weights_file)) == candidate.spec.num_classes
+    ):
+        return distinct(names), "class names: those of config.json"
+    labels = weights_file.attributes.get("labels", {})
+    for where, names in labels.items():
+        if len(names) == candidate.spec.num_classes and not huggingface.placeholders(names):
+            return distinct(names), f"class names: those under '{where}'"
+    other = f" ({', '.join(f'{len(names)} under {where}' for where, names in labels.items())})" if labels else ""
+    if candidate.spec.num_classes == 1000:
+        return distinct(imagenet_classes.NAMES), f"class names: assumed to be ImageNet's, in its usual order{other}"
+    return (
+        (),
+        f"class names: the file has none for its {candidate.spec.num_classes} outputs{other}; `class_names` gives them",
+    )
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with its index after each duplicate: ImageNet has two classes named crane."""
+    return tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
+
+
+def _provenance(path: Path, format_: str, spec: ResNetSpec) -> dict[str, Any]:
+    file = identify.main_file(path)
+    digest = sha256(file)
+    published = catalog.find_by_digest(digest, file.stat().st_size)
+    return {
+        # A license needs more than the first digits of a hash, which other files can have as well.
+        **(origins.of_published(published) if published and published.whole_digest else {}),
+        "converted_from": file.name,
+        "format": format_,
+        "parent_sha256": digest,
+        "network": spec.name,
+    }
