@@ -23,7 +23,7 @@ def test_a_shape_that_does_not_fit_is_refused_in_one_line():
 
 
 def test_what_is_no_specification_and_what_keras_has_not():
-    with pytest.raises(UserError, match=r"takes what resnets.get_spec\(...\) gives; received str"):
+    with pytest.raises(UserError, match=r"takes the result of resnets.get_spec\(...\); received str"):
         resnets.keras.from_spec("resnet18")
     with pytest.raises(UserError, match="Stochastic depth has no layer"):
         resnets.keras.from_spec(resnets.get_spec("resnet18", drop_path_rate=0.1))

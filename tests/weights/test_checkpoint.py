@@ -21,7 +21,7 @@ from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.checkpoint import Checkpoint, adapt, network, read, save
+from resnets.weights.checkpoint import Checkpoint, load_backbone, network, read, save
 
 CLASSES = ("Löwe", "ant eater", "猫\udcff")
 
@@ -367,7 +367,7 @@ def test_a_new_head_is_an_act_of_its_own() -> None:
     torch.manual_seed(1)
     net = zoo.create_model("tiny", num_classes=7)
     fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    replaced = adapt(net, parent)
+    replaced = load_backbone(net, parent)
     assert sorted(replaced) == ["head.fc.bias", "head.fc.weight"]
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, fresh[name] if name in replaced else parent.tensors[name])
@@ -375,9 +375,9 @@ def test_a_new_head_is_an_act_of_its_own() -> None:
 
 def test_a_body_that_does_not_fit_is_not_loaded() -> None:
     with pytest.raises(UserError, match=r"The backbone of the checkpoint does not fit the network.* missing"):
-        adapt(zoo.create_model("cifar_resnet20", num_classes=7), made())
+        load_backbone(zoo.create_model("cifar_resnet20", num_classes=7), made())
     with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):
-        adapt(zoo.create_model("tiny", num_classes=7, in_channels=1), made())
+        load_backbone(zoo.create_model("tiny", num_classes=7, in_channels=1), made())
 
 
 def test_a_file_of_the_first_release_is_read_for_ever() -> None:

@@ -17,14 +17,14 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import identify, load_weights
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import timm, torchvision
-from resnets.weights.formats.keymap import wanted
-from resnets.weights.identify import chosen, inspect
+from resnets.weights.formats.keymap import expected_tensors
+from resnets.weights.identify import choose, inspect
 
 
 def zeros(name: str, module=torchvision, **changes) -> dict[str, torch.Tensor]:
     """Tensors of a network under another library's names, of no size on the disk to speak of."""
     spec = zoo.get_spec(name, **changes)
-    ours = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in wanted(spec).items()}
+    ours = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in expected_tensors(spec).items()}
     return module.keymap(spec).theirs(ours)
 
 
@@ -53,7 +53,7 @@ def test_v1_and_v15_look_alike_and_a_name_is_asked_for(name: str, tmp_path: Path
     ):
         found.single_candidate()
     assert "doubt:" in "\n".join(found.lines())
-    assert chosen(found, f"{name}_v1", {}).spec == zoo.get_spec(f"{name}_v1", num_classes=2)
+    assert choose(found, f"{name}_v1", {}).spec == zoo.get_spec(f"{name}_v1", num_classes=2)
 
 
 def test_option_a_asks_for_its_side_and_whether_there_are_shortcuts(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_option_a_asks_for_its_side_and_whether_there_are_shortcuts(tmp_path: Pa
     assert "plain network" in text
     assert "give `settings.zero_pad_both_sides=false` or `settings.zero_pad_both_sides=true`" in text
     with pytest.raises(UserError, match="both sides"):
-        chosen(found, "cifar_resnet20", {})
-    assert chosen(found, "cifar_resnet20", {"zero_pad_both_sides": True}).spec.zero_pad_both_sides
-    assert chosen(found, "cifar_plain20", {}).spec == zoo.get_spec("cifar_plain20")
+        choose(found, "cifar_resnet20", {})
+    assert choose(found, "cifar_resnet20", {"zero_pad_both_sides": True}).spec.zero_pad_both_sides
+    assert choose(found, "cifar_plain20", {}).spec == zoo.get_spec("cifar_plain20")
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.model."])
@@ -80,7 +80,9 @@ def test_a_prefix_is_taken_off_and_named(prefix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in timm.NAMES if "50" in name or "18" in name])
 def test_timms_networks_are_told_apart(name: str, tmp_path: Path) -> None:
     spec = timm.spec_of(name)
-    tensors = timm.keymap(spec).theirs({k: torch.zeros(v.shape, dtype=v.dtype) for k, v in wanted(spec).items()})
+    tensors = timm.keymap(spec).theirs(
+        {k: torch.zeros(v.shape, dtype=v.dtype) for k, v in expected_tensors(spec).items()}
+    )
     candidates = identify.FORMATS["timm"].candidates(identify.WeightsFile("x", "safetensors", tensors, {}))
     assert name in [timm.architecture(candidate.spec) for candidate in candidates if candidate.spec.stride_at == "3x3"]
     assert len(candidates) == (2 if name == "resnet50" else 1)
@@ -120,7 +122,7 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"blob\.weight.*`map="):
         found.single_candidate()
     with pytest.raises(UserError, match="`map="):
-        chosen(found, "resnet18", {})
+        choose(found, "resnet18", {})
     tensors = zeros("resnet18")
     tensors["linear.weight"] = tensors.pop("fc.weight")
     found = inspect(saved(tmp_path / "r.pth", tensors))

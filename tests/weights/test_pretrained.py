@@ -124,7 +124,7 @@ def test_a_file_that_is_no_such_network_is_refused(publish: Publish, theirs: tor
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
     with pytest.raises(UserError, match=r"missing: fc\.weight, fc\.bias"):
         pretrained.locate(publish(state=state).name)
-    assert not list(pretrained.fetch.place(catalog.find("resnet10.tv_in1k_v9")).parent.glob("resnets-*"))
+    assert not list(download.path_of(catalog.find("resnet10.tv_in1k_v9")).parent.glob("resnets-*"))
 
 
 def test_weights_without_a_last_layer_get_a_new_one(

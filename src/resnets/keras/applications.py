@@ -1,8 +1,8 @@
-"""The six functions: those of `keras.applications`, whose `weights` may also be a checkpoint of ours.
+"""The ResNet functions of `keras.applications`, whose `weights` may also be a checkpoint of resnets.
 
-Layers, arguments and errors are Keras' own. What is ours is where weights come from: a checkpoint, a run folder, a name of
-`resnets weights list`; and "imagenet" is downloaded as all published weights are: announced with its size, checked, kept once,
-and refused with RESNETS_OFFLINE=1.
+Layers, arguments and errors are Keras' own. `weights` also takes a checkpoint, a run directory or a name of
+`resnets weights list`. "imagenet" is downloaded as all published weights are: with its size logged, its hash checked, cached, and
+refused with RESNETS_OFFLINE=1.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def function(name: str, module: str) -> Callable[..., Any]:
 
     Args:
         include_top: whether it ends in a dense layer.
-        weights: None, "imagenet", a file of Keras, or weights of `{network}`: a checkpoint, a run folder or a name.
-        input_tensor: what the first layer reads, such as a `keras.Input`.
-        input_shape: height, width and channels; every side at least 32.
-        pooling: without the top: None for maps, "avg" or "max" for a vector.
-        classes: outputs of the top.
+        weights: None, "imagenet", a file of Keras, or weights of `{network}`: a checkpoint, a run directory or a name.
+        input_tensor: the input of the first layer, such as a `keras.Input`.
+        input_shape: height, width and channels; height and width at least 32.
+        pooling: without the top: None for feature maps, "avg" or "max" for pooled features.
+        classes: number of outputs of the top.
         classifier_activation: of the top; None for logits.
         name: of the model.
 
     A checkpoint's temperature is folded into the last layer, so that the softmax gives its calibrated probabilities.
 
     Raises:
-        ValueError: arguments that do not go together, or weights of another network.
-        UserError: a checkpoint that cannot be read; "imagenet" with RESNETS_OFFLINE=1 where it is not on this machine.
+        ValueError: arguments are incompatible, or the weights are of another network.
+        UserError: the checkpoint cannot be read, or "imagenet" is not on this machine and RESNETS_OFFLINE=1 is set.
     """
     return make
 
@@ -103,7 +103,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _is_ours(weights: Any) -> bool:
-    """Whether these are weights that `resolve.read` finds, and no file of Keras."""
+    """Whether `resolve.read` finds these weights, and they are no file of Keras."""
     if not isinstance(weights, str | os.PathLike):
         return False
     path = Path(weights)
@@ -113,7 +113,7 @@ def _is_ours(weights: Any) -> bool:
 
 
 def _check_imagenet(keras: Any, arguments: dict[str, Any]) -> None:
-    """What Keras itself refuses with weights="imagenet", before anything is downloaded."""
+    """Raise the errors of Keras for weights="imagenet" before anything is downloaded."""
     from keras.src.applications import imagenet_utils  # has no public name; as Keras' own functions call it
 
     if arguments["include_top"] and arguments["classes"] != CLASSES:

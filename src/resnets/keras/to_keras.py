@@ -1,4 +1,4 @@
-"""Any network of ours as a Keras model, with or without its weights."""
+"""Convert a network to a Keras model, with or without its weights."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ def from_spec(
 ) -> Any:
     """A freshly initialized Keras model of a specification: `from_spec(resnets.get_spec("se_resnet50", num_classes=5))`.
 
-    It takes float images (N, height, width, channels) and gives logits (N, classes); without its top, the maps of the
+    It maps float images (N, height, width, channels) to logits (N, num_classes); without its head, to the feature maps of the
     last stage (N, height / stride, width / stride, C).
 
     Raises:
-        UserError: Keras is not installed, or the network has stochastic depth, which is no layer of Keras.
+        UserError: Keras is not installed, or the network has stochastic depth, for which Keras has no layer.
     """
     if not isinstance(spec, ResNetSpec):
-        raise UserError(f"from_spec takes what resnets.get_spec(...) gives; received {type(spec).__name__}.")
+        raise UserError(f"from_spec takes the result of resnets.get_spec(...); received {type(spec).__name__}.")
     return keras_model.build(spec, top=include_top, input_shape=input_shape)
 
 
 def load(path: str | Path, *, include_top: bool = True) -> Any:
-    """The Keras model of a checkpoint of ours, with its weights; inputs and outputs as of `from_spec`.
+    """The Keras model of a checkpoint, with its weights; inputs and outputs as of `from_spec`.
 
-    The checkpoint's temperature is folded into the last layer: the softmax of the logits is its calibrated probabilities.
-
-    How images are prepared for it stands in the checkpoint: `resnets.load(path).preprocess`.
+    The checkpoint's temperature is folded into the last layer: the softmax of the logits gives its calibrated probabilities. Its
+    preprocessing is `resnets.load(path).preprocess`.
 
     Raises:
         UserError: as `from_spec`, or the checkpoint cannot be read.

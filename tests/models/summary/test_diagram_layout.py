@@ -8,37 +8,37 @@ import pytest
 import torch
 
 from resnets.models import zoo
-from resnets.models.summary.diagram_layout import Anatomy, Piece, anatomy
+from resnets.models.summary.diagram_layout import Box, DiagramLayout, diagram_layout
 
 
-def anatomy_of(name: str, **changes: Any) -> Anatomy:
+def layout_of(name: str, **changes: Any) -> DiagramLayout:
     with torch.device("meta"):
         net = zoo.create_model(name, **changes)
-    return anatomy(net, zoo.find(name).imgsz)
+    return diagram_layout(net, zoo.find(name).imgsz)
 
 
-def texts(pieces: tuple[Piece, ...]) -> list[str]:
-    return [piece.text + (f" /{piece.stride}" if piece.stride > 1 else "") for piece in pieces]
+def texts(boxes: tuple[Box, ...]) -> list[str]:
+    return [box.text + (f" /{box.stride}" if box.stride > 1 else "") for box in boxes]
 
 
 def test_a_bottleneck_with_its_projection() -> None:
-    parts = anatomy_of("resnet152")
-    assert texts(parts.stem) == ["7×7 conv, 64 /2", "BN · ReLU", "3×3 max pool /2"]
-    assert [(stage.name, stage.shape) for stage in parts.stages] == [
+    layout = layout_of("resnet152")
+    assert texts(layout.stem) == ["7×7 conv, 64 /2", "BN · ReLU", "3×3 max pool /2"]
+    assert [(stage.name, stage.shape) for stage in layout.stages] == [
         ("stage1", (256, 56, 56)),
         ("stage2", (512, 28, 28)),
         ("stage3", (1024, 14, 14)),
         ("stage4", (2048, 7, 7)),
     ]
-    assert [[times for _, times in stage.runs] for stage in parts.stages] == [[1, 2], [1, 7], [1, 35], [1, 2]]
-    (first, _), (other, _) = parts.stages[1].runs
+    assert [[times for _, times in stage.runs] for stage in layout.stages] == [[1, 2], [1, 7], [1, 35], [1, 2]]
+    (first, _), (other, _) = layout.stages[1].runs
     assert texts(first.branch) == ["1×1 conv, 128", "BN · ReLU", "3×3 conv, 128 /2", "BN · ReLU", "1×1 conv, 512", "BN"]
     assert first.shortcut is not None
-    assert texts(first.shortcut.pieces) == ["1×1 conv, 512 /2", "BN"]
+    assert texts(first.shortcut.boxes) == ["1×1 conv, 512 /2", "BN"]
     assert texts(first.after) == ["ReLU"]
     assert other.shortcut is not None
-    assert other.shortcut.pieces == ()
-    assert texts(parts.head) == ["global avg pool", "dense, 1000"]
+    assert other.shortcut.boxes == ()
+    assert texts(layout.head) == ["global avg pool", "dense, 1000"]
 
 
 @pytest.mark.parametrize(
@@ -55,23 +55,23 @@ def test_a_bottleneck_with_its_projection() -> None:
     ],
 )
 def test_the_kinds_of_shortcut(name: str, changes: dict[str, Any], options: tuple[str, ...]) -> None:
-    assert sorted(anatomy_of(name, **changes).options) == sorted(options)
+    assert sorted(layout_of(name, **changes).options) == sorted(options)
 
 
 def test_the_stride_of_keras_v2_is_in_the_last_block_of_a_stage() -> None:
-    stage = anatomy_of("keras_resnet50v2").stages[0]
-    assert [[piece.stride for piece in block.branch if piece.large] for block, _ in stage.runs] == [
+    stage = layout_of("keras_resnet50v2").stages[0]
+    assert [[box.stride for box in block.branch if box.large] for block, _ in stage.runs] == [
         [1, 1, 1],
         [1, 1, 1],
         [1, 2, 1],
     ]
     last = stage.runs[-1][0].shortcut
     assert last is not None
-    assert texts(last.pieces) == ["1×1 max pool /2"]
+    assert texts(last.boxes) == ["1×1 max pool /2"]
 
 
 def test_where_a_shortcut_begins_in_a_preactivation_network() -> None:
-    first, other = (block for block, _ in anatomy_of("resnet50_v2").stages[1].runs)
+    first, other = (block for block, _ in layout_of("resnet50_v2").stages[1].runs)
     assert texts(first.before) == texts(other.before) == ["BN · ReLU"]
     assert first.shortcut is not None
     assert first.shortcut.shared
@@ -80,21 +80,21 @@ def test_where_a_shortcut_begins_in_a_preactivation_network() -> None:
 
 
 def test_attention_is_one_piece_and_groups_are_told() -> None:
-    block = anatomy_of("se_resnet18").stages[0].runs[0][0]
+    block = layout_of("se_resnet18").stages[0].runs[0][0]
     assert texts(block.branch)[-1] == "Squeeze Excite"
-    block = anatomy_of("resnext50_32x4d").stages[0].runs[0][0]
-    assert [piece.note for piece in block.branch if piece.note] == ["32 groups"]
+    block = layout_of("resnext50_32x4d").stages[0].runs[0][0]
+    assert [box.note for box in block.branch if box.note] == ["32 groups"]
 
 
 def test_a_highway_has_a_gate_but_none_where_the_shape_changes() -> None:
-    first, other = (block for block, _ in anatomy_of("cifar_highway20").stages[1].runs)
+    first, other = (block for block, _ in layout_of("cifar_highway20").stages[1].runs)
     assert first.shortcut is None
     assert other.shortcut is not None
-    assert other.shortcut.gate == Piece("T: 3×3 conv, 32", "sigmoid", large=True)
+    assert other.shortcut.gate == Box("T: 3×3 conv, 32", "sigmoid", large=True)
 
 
 def test_stochastic_depth_wraps_a_branch_without_hiding_it() -> None:
-    plain, wrapped = anatomy_of("resnet18"), anatomy_of("resnet18", drop_path_rate=0.2)
+    plain, wrapped = layout_of("resnet18"), layout_of("resnet18", drop_path_rate=0.2)
     assert wrapped == plain
 
 
@@ -103,6 +103,6 @@ def test_the_drawing_follows_the_modules_and_not_the_name() -> None:
         net = zoo.create_model("resnet18")
     del net.stages["stage3"].block2
     net.stages["stage4"].block2.shortcut = torch.nn.Conv2d(512, 512, 1, device="meta")
-    parts = anatomy(net, 224)
-    assert [len(stage.runs) for stage in parts.stages] == [1, 2, 1, 2]
-    assert "C" in parts.options
+    layout = diagram_layout(net, 224)
+    assert [len(stage.runs) for stage in layout.stages] == [1, 2, 1, 2]
+    assert "C" in layout.options

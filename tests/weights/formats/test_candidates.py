@@ -13,7 +13,7 @@ from torch import Tensor
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.weights.formats import registry, timm
-from resnets.weights.formats.keymap import wanted
+from resnets.weights.formats.keymap import expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
 
 MAKERS = {"timm": [timm.spec_of(name) for name in ("resnet18", "resnet50d", "seresnet18", "resnetv2_50")],
@@ -25,7 +25,10 @@ MAKERS = {"timm": [timm.spec_of(name) for name in ("resnet18", "resnet50d", "ser
 def tensors(format_: str, number: int) -> dict[str, Tensor]:
     spec = MAKERS[format_][number % len(MAKERS[format_])]
     # Shapes without memory.
-    empty = {name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in wanted(spec).items()}
+    empty = {
+        name: torch.empty(value.shape, dtype=value.dtype, device="meta")
+        for name, value in expected_tensors(spec).items()
+    }
     return registry.find(format_).keymap(spec).theirs(empty)
 
 

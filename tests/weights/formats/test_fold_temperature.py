@@ -12,7 +12,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.adapt import adapted
+from resnets.weights.adapt import adapt_checkpoint
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import fold_temperature
 
@@ -79,5 +79,5 @@ def test_bgr_becomes_rgb(preprocess: Preprocess) -> None:
 
 
 def test_a_new_head_has_neither_temperature_nor_figures() -> None:
-    found, _ = adapted(tiny(temperature=2.0, metrics={"top1": 0.9}), num_classes=4, in_channels=None)
+    found, _ = adapt_checkpoint(tiny(temperature=2.0, metrics={"top1": 0.9}), num_classes=4, in_channels=None)
     assert (found.temperature, dict(found.metrics)) == (1.0, {})

@@ -501,7 +501,7 @@ def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     entry = dataclasses.replace(published(server), address=f"https://huggingface.co{FILE}")
     assert download.download(entry).read_bytes() == CONTENT
-    assert download.source("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
+    assert download.mirrored_address("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
 
 
 def test_a_file_of_which_nobody_told_the_hash_is_not_passed_in_silence(

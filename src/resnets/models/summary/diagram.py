@@ -1,4 +1,4 @@
-"""A network on one page: its stem, a column for each stage with the blocks and their shortcuts, and its head."""
+"""Draw a network on one page: its stem, a column for each stage with the blocks and their shortcuts, and its head."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.models.summary import layer_table
-from resnets.models.summary.diagram_layout import Anatomy, Block, Piece, Shortcut, Stage, anatomy
+from resnets.models.summary.diagram_layout import Block, Box, DiagramLayout, Shortcut, Stage, diagram_layout
 
 SUFFIXES = (".svg", ".png")
 PNG_DPI = 160
@@ -27,20 +27,20 @@ TOP = 1.0  # of the columns' headings
 FIRST = 1.6  # of the first boxes
 CHAIN = 1.24  # width of the boxes of a branch
 AROUND = 1.2  # width of the boxes of a shortcut
-ARC = 0.82  # from the middle of a branch to an empty shortcut
+ARC = 0.82  # from the middle of a branch to a shortcut without boxes
 BOXED_ARC = 1.32  # and to one with boxes
 GUTTER = 0.3  # between the columns
 LARGE, SMALL, NOTE = 0.27, 0.185, 0.13  # heights of boxes and of their second lines
 GAP = 0.075  # between boxes
-FORK = 0.17  # where a shortcut leaves or meets the branch
-INSET = 0.14  # from a block's sheet to its boxes
-SHEET = 0.04  # by which the sheets of a repeated block are displaced
+FORK = 0.17  # above and below a branch, where its shortcut starts and ends
+INSET = 0.14  # from a block's frame to its boxes
+SHEET = 0.04  # offset between the frames of a repeated block
 JOIN = 0.085  # radius
 BADGE = 0.22
 CORNER = 0.1  # radius
 
 INK, QUIET, LINE, STRIDE = "#1f2933", "#52606d", "#3e4c59", "#c2410c"
-Tint = tuple[str, str]  # of sheets, of boxes
+Tint = tuple[str, str]  # fill of frames, fill of boxes
 STAGES: tuple[Tint, ...] = (
     ("#eef5ff", "#c3dbfb"), ("#ebf8f0", "#b9e3c9"), ("#fff6e3", "#fadc9f"), ("#fdf0f7", "#f3c8df"),
 )  # fmt: skip
@@ -54,7 +54,7 @@ OPTIONS = {
     "B": "projection where the shape changes (option B)",
     "C": "projection in every block (option C)",
     "D": "pooled projection (option D)",
-    "pool": "identity at a stride, by a pool of one place",
+    "pool": "identity at a stride, by 1×1 pooling",
     "highway": "gate: T · branch + (1 − T) · input",
 }
 
@@ -62,17 +62,17 @@ OPTIONS = {
 def draw(net: nn.Module, out: str | Path, imgsz: int | tuple[int, int], *, title: str = "") -> None:
     """Draw `net` for images of `imgsz` (a side, or height and width) to `out`, an SVG or PNG file.
 
-    The drawing is made from the traced network. Blocks that follow their like are drawn once, with their number.
+    Equal consecutive blocks are drawn once, with their number.
 
     Raises:
         UserError: `out` ends in neither .svg nor .png, or cannot be written.
         JobError: writing failed.
         ValueError: the network takes only larger images.
     """
-    check_place(out)
+    check_writable(out)
     suffix = Path(out).suffix.lower()
     page = figure(net, imgsz, title=title)
-    # Letters stay letters in the SVG, so that they can be searched; no date and a fixed salt, so that equal is equal.
+    # Text is text in the SVG, so that it can be searched; without a date and with a fixed salt, equal diagrams are equal files.
     with (
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resnets"}),
         atomic_write.replace_file(out) as temporary,
@@ -81,7 +81,7 @@ def draw(net: nn.Module, out: str | Path, imgsz: int | tuple[int, int], *, title
         page.savefig(temporary, format=suffix[1:], dpi=PNG_DPI, metadata=metadata)
 
 
-def check_place(out: str | Path) -> None:
+def check_writable(out: str | Path) -> None:
     """Raise UserError for a file that `draw` could not write, before the work."""
     if Path(out).suffix.lower() not in SUFFIXES:
         raise UserError(f"Cannot draw to '{out}': the name must end in {' or '.join(SUFFIXES)}.")
@@ -89,19 +89,19 @@ def check_place(out: str | Path) -> None:
 
 
 def figure(net: nn.Module, imgsz: int | tuple[int, int], *, title: str = "") -> Figure:
-    """The drawing as a matplotlib figure in its natural size, in which no letter is below 6 points."""
-    parts = anatomy(net, imgsz)
-    page = _Page(_right(parts))
+    """The diagram as a matplotlib figure at its natural size; no letter is smaller than 6 points."""
+    layout = diagram_layout(net, imgsz)
+    page = _Page(_right(layout))
     parameters, operations = layer_table.totals(net).trainable, layer_table.short(layer_table.multiply_adds(net, imgsz))
-    about = f"{parameters:,} parameters  ·  {operations} multiply-adds  ·  images of {_size(parts.image)}"
+    about = f"{parameters:,} parameters  ·  {operations} multiply-adds  ·  images of {_size(layout.image)}"
     page.text(MARGIN, MARGIN + 0.05, title or "Network", size=13, weight="bold", side="left")
     page.text(MARGIN, MARGIN + 0.3, about, color=QUIET, side="left")
 
     middle = MARGIN + CHAIN / 2
-    page.heading(middle, "stem", _size(parts.stem_shape))
-    y = page.chain(middle, FIRST, (Piece("image", _size(parts.image)), *parts.stem), NEUTRAL)
+    page.heading(middle, "stem", _size(layout.stem_shape))
+    y = page.chain(middle, FIRST, (Box("image", _size(layout.image)), *layout.stem), NEUTRAL)
     left, lowest = MARGIN + CHAIN + GUTTER, y
-    for number, stage in enumerate(parts.stages):
+    for number, stage in enumerate(layout.stages):
         following = left + INSET + CHAIN / 2
         page.turn(middle, y, left - GUTTER / 2, following)
         middle, left = following, left + INSET + CHAIN / 2 + page.right + GUTTER
@@ -110,8 +110,8 @@ def figure(net: nn.Module, imgsz: int | tuple[int, int], *, title: str = "") -> 
         lowest = max(lowest, y)
     page.line([(middle, y), (middle, y + 0.4)], arrow=True)
     page.text(middle - CHAIN / 2, y + 0.22, "head", size=10, weight="bold", side="left")
-    lowest = max(lowest, page.chain(middle, y + 0.4, parts.head, NEUTRAL))
-    page.legend(MARGIN, lowest + 0.5, parts)
+    lowest = max(lowest, page.chain(middle, y + 0.4, layout.head, NEUTRAL))
+    page.legend(MARGIN, lowest + 0.5, layout)
     page.finish(left - GUTTER + MARGIN, lowest + 0.5 + MARGIN)
     return page.figure
 
@@ -126,20 +126,20 @@ def _count(stage: Stage) -> str:
     return f"{blocks} block{'' if blocks == 1 else 's'}"
 
 
-def _blocks(parts: Anatomy) -> list[tuple[Block, int]]:
-    return [run for stage in parts.stages for run in stage.runs]
+def _blocks(layout: DiagramLayout) -> list[tuple[Block, int]]:
+    return [run for stage in layout.stages for run in stage.runs]
 
 
-def _right(parts: Anatomy) -> float:
-    """From the middle of a branch to the right edge of its sheet, which is the same for all blocks."""
-    shortcuts = [block.shortcut for block, _ in _blocks(parts) if block.shortcut]
-    if any(shortcut.pieces or shortcut.gate for shortcut in shortcuts):
+def _right(layout: DiagramLayout) -> float:
+    """The distance from the middle of a branch to the right edge of its frame, the same for all blocks."""
+    shortcuts = [block.shortcut for block, _ in _blocks(layout) if block.shortcut]
+    if any(shortcut.boxes or shortcut.gate for shortcut in shortcuts):
         return BOXED_ARC + AROUND / 2 + INSET / 2
-    return ARC + 0.5  # room for the number of blocks
+    return ARC + 0.5  # space for the number of blocks
 
 
 class _Page:
-    """A figure on which everything is placed in inches from the top left corner."""
+    """A figure with coordinates in inches from the top left corner."""
 
     def __init__(self, right: float) -> None:
         self.right = right
@@ -159,7 +159,7 @@ class _Page:
         self.axes.text(x, y, text, color=color, ha=side, va="center_baseline", font=font, parse_math=False)
 
     def line(self, points: Sequence[tuple[float, float]], *, dashed: bool = False, arrow: bool = False) -> None:
-        """A line through `points` whose corners are round; its parts are horizontal or vertical."""
+        """A line through `points` with rounded corners; its segments are horizontal or vertical."""
         path, codes = [points[0]], [Curve.MOVETO]
         for before, corner, after in zip(points, points[1:], points[2:], strict=False):
             path += [_toward(corner, before), corner, _toward(corner, after)]
@@ -195,13 +195,13 @@ class _Page:
         self.text(middle - CHAIN / 2, TOP + 0.2, size, color=QUIET, side="left")
 
     def turn(self, x: float, y: float, between: float, following: float) -> None:
-        """The way from the end of a column at (x, y) to the first box of the next one."""
+        """The line from the end of a column at (x, y) to the first box of the next one."""
         above = FIRST - 0.2
         points = [(x, y), (x, y + 0.2), (between, y + 0.2), (between, above), (following, above), (following, FIRST)]
         self.line(points, arrow=True)
 
     def stage(self, x: float, y: float, stage: Stage, tint: Tint) -> float:
-        """The blocks of a stage below each other; returns where they end."""
+        """The blocks of a stage below each other; returns the lower end."""
         for number, (block, times) in enumerate(stage.runs):
             if number:
                 self.line([(x, y), (x, y + 0.22)], arrow=True)
@@ -210,7 +210,7 @@ class _Page:
         return y
 
     def block(self, x: float, top: float, block: Block, times: int, tint: Tint) -> float:
-        """A block on a sheet, or on several where it repeats, from (x, top); returns its lower edge."""
+        """A block in a frame, or in several if it repeats, from (x, top); returns its lower edge."""
         y = top + INSET / 2
         fork = y
         if block.before:
@@ -230,39 +230,39 @@ class _Page:
             self.text(x + self.right - 0.07, top + 0.16, f"× {times}", size=10, weight="bold", side="right")
         return y
 
-    def chain(self, x: float, y: float, pieces: Sequence[Piece], tint: Tint) -> float:
+    def chain(self, x: float, y: float, boxes: Sequence[Box], tint: Tint) -> float:
         """Boxes below each other from (x, y); returns the lower edge of the last."""
         start = y
-        for piece in pieces:
-            y = self.box(x, y, piece, tint, CHAIN) + GAP
+        for box in boxes:
+            y = self.box(x, y, box, tint, CHAIN) + GAP
         self.line([(x, start), (x, y - GAP)])
         return y - GAP
 
-    def box(self, x: float, y: float, piece: Piece, tint: Tint, width: float) -> float:
-        """A box whose upper edge has its middle at (x, y); returns its lower edge."""
-        height = _height(piece)
-        fill, edge = (tint[1], LINE) if piece.large else ("white", tint[1])
+    def box(self, x: float, y: float, box: Box, tint: Tint, width: float) -> float:
+        """A box with the middle of its upper edge at (x, y); returns its lower edge."""
+        height = _height(box)
+        fill, edge = (tint[1], LINE) if box.large else ("white", tint[1])
         self.frame(x - width / 2, y, width, height, fill, edge)
-        middle = x - BADGE / 2 if piece.stride > 1 else x
-        line = y + (LARGE if piece.large else SMALL) / 2
-        self.text(middle, line, piece.text, size=7.5 if piece.large else 6.5, color=INK if piece.large else QUIET)
-        if piece.note:
-            self.text(middle, y + height - NOTE / 2 - 0.02, piece.note, size=6.5, color=QUIET)
-        if piece.stride > 1:
-            self.badge(x + (width - BADGE) / 2 - 0.03, line, piece.stride)
+        middle = x - BADGE / 2 if box.stride > 1 else x
+        line = y + (LARGE if box.large else SMALL) / 2
+        self.text(middle, line, box.text, size=7.5 if box.large else 6.5, color=INK if box.large else QUIET)
+        if box.note:
+            self.text(middle, y + height - NOTE / 2 - 0.02, box.note, size=6.5, color=QUIET)
+        if box.stride > 1:
+            self.badge(x + (width - BADGE) / 2 - 0.03, line, box.stride)
         return y + height
 
-    def shortcut(self, x: float, fork: float, meeting: float, shortcut: Shortcut, tint: Tint) -> float:
-        """The way from (x, fork) around a branch to (x, meeting); returns the lower edge of the circle there."""
-        pieces = (shortcut.gate,) if shortcut.gate else shortcut.pieces
-        arc = x + (BOXED_ARC if pieces else ARC)
-        way = [(x, fork), (arc, fork), (arc, meeting), (x + JOIN, meeting)]
-        self.line(way, dashed=bool(shortcut.pieces), arrow=True)
-        y = (fork + meeting - sum(map(_height, pieces)) - GAP * (len(pieces) - 1)) / 2
-        for piece in pieces:
-            y = self.box(arc, y, piece, tint, AROUND) + GAP
-        self.circle(x, meeting, "T" if shortcut.gate else "+")
-        return meeting + JOIN
+    def shortcut(self, x: float, fork: float, join: float, shortcut: Shortcut, tint: Tint) -> float:
+        """The shortcut from (x, fork) to (x, join), with the circle there; returns the lower edge of the circle."""
+        boxes = (shortcut.gate,) if shortcut.gate else shortcut.boxes
+        arc = x + (BOXED_ARC if boxes else ARC)
+        points = [(x, fork), (arc, fork), (arc, join), (x + JOIN, join)]
+        self.line(points, dashed=bool(shortcut.boxes), arrow=True)
+        y = (fork + join - sum(map(_height, boxes)) - GAP * (len(boxes) - 1)) / 2
+        for box in boxes:
+            y = self.box(arc, y, box, tint, AROUND) + GAP
+        self.circle(x, join, "T" if shortcut.gate else "+")
+        return join + JOIN
 
     def circle(self, x: float, y: float, sign: str) -> None:
         self.axes.add_patch(Circle((x, y), JOIN, facecolor="white", edgecolor=LINE, linewidth=0.9, zorder=2))
@@ -272,9 +272,9 @@ class _Page:
         self.frame(x - BADGE / 2, y - 0.08, BADGE, 0.16, STRIDE, STRIDE)
         self.text(x, y, f"/{stride}", size=7, color="white", weight="bold")
 
-    def legend(self, x: float, y: float, parts: Anatomy) -> None:
-        """One line that says what the signs of this drawing mean."""
-        for option in parts.options:
+    def legend(self, x: float, y: float, layout: DiagramLayout) -> None:
+        """One line that explains the signs of this diagram."""
+        for option in layout.options:
             if option == "highway":
                 self.circle(x + 0.27, y, "T")
             else:
@@ -284,18 +284,18 @@ class _Page:
         self.words(x + 0.42, y, "stride 2: half the height and width")
 
     def words(self, x: float, y: float, text: str) -> float:
-        """A text that begins at (x, y); returns where the next may begin."""
+        """A text that starts at (x, y); returns the x of the next one."""
         self.text(x, y, text, size=7.5, color=QUIET, side="left")
         return x + TextPath((0, 0), text, size=7.5, prop=FontProperties(family=FAMILY)).get_extents().width / 72 + 0.3
 
 
-def _height(piece: Piece) -> float:
-    return (LARGE if piece.large else SMALL) + (NOTE if piece.note else 0.0)
+def _height(box: Box) -> float:
+    return (LARGE if box.large else SMALL) + (NOTE if box.note else 0.0)
 
 
 def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """The point at which a rounded corner begins or ends on the way to `other`."""
+    """The point at which a rounded corner starts or ends in the direction of `other`."""
     dx, dy = other[0] - corner[0], other[1] - corner[1]
     length = abs(dx) + abs(dy)
-    share = min(CORNER / length, 0.5) if length else 0.0
-    return corner[0] + dx * share, corner[1] + dy * share
+    fraction = min(CORNER / length, 0.5) if length else 0.0
+    return corner[0] + dx * fraction, corner[1] + dy * fraction

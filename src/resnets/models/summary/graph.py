@@ -1,4 +1,4 @@
-"""A network as the graph of its layers: what is computed, from what, in which shape. No image and no weight is touched."""
+"""The graph of a network's layers, with their inputs and output shapes, traced on the meta device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from resnets.models.resnet import Backbone, check_size
 
-# The names of Keras' layers, since people know tables of layers from there.
+# Keras' names of layers, which users know from its layer tables.
 MODULES: dict[type[nn.Module], str] = {
     nn.Conv2d: "Conv2D",
     nn.Linear: "Dense",
@@ -50,14 +50,14 @@ class Layer:
     """One call of a module or of a function.
 
     Attributes:
-        name: the module's path; for a function, the path of the module that calls it and what it does, such as
+        name: the module's path; for a function, the path of the module that calls it and the name of the function, such as
             `stage1.block1.add`. A second call of the same has `_1` appended.
-        type: what Keras calls such a layer.
-        module: the called module, its tensors on the meta device; None for a function.
-        inputs: the layers whose output it reads, the one with the longest way from the input first.
+        type: Keras' name of such a layer.
+        module: the called module, with its tensors on the meta device; None for a function.
+        inputs: its input layers, the one with the longest path from the input first.
         shape: of the output, without the batch: (channels, height, width) or (channels,).
-        height: the number of layers on the longest way from the input to this one.
-        repeated: the module has been called before, so that its parameters are counted there.
+        height: the number of layers on the longest path from the input to this one.
+        repeated: whether the module was called before, so that its parameters are already counted.
     """
 
     name: str
@@ -70,89 +70,89 @@ class Layer:
 
 
 def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:
-    """The layers of `net` for images of `imgsz` (a side, or height and width), ordered as Keras orders a model's.
+    """The layers of `net` for images of `imgsz` (a side, or height and width), in the order of Keras' models.
 
-    The network is traced by torch.fx as it computes in evaluation, and run on the meta device, which knows shapes only;
-    `net` itself stays as it is. What does not compute anything in evaluation is no layer.
+    A copy of the network in eval mode is traced by torch.fx and run on the meta device, which computes shapes only. Modules that
+    compute nothing in eval mode are left out.
 
     Raises:
-        ValueError: the network takes only larger images.
+        ValueError: the images are too small for the network.
     """
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    twin = without_data(net).eval()
-    parameter = next(twin.parameters())
-    channels = next(module.in_channels for module in twin.modules() if isinstance(module, nn.Conv2d))
+    copied = on_meta_device(net).eval()
+    parameter = next(copied.parameters())
+    channels = next(module.in_channels for module in copied.modules() if isinstance(module, nn.Conv2d))
     image = torch.empty(1, channels, height, width, device="meta", dtype=parameter.dtype)
-    if isinstance(net, Backbone):  # a trace does not check it
+    if isinstance(net, Backbone):  # which a trace does not check
         check_size(image, net.min_size, net.fixed_size)
-    graph = _Tracer().trace(twin)
-    recorder = _Recorder(twin, graph=graph)
+    graph = _Tracer().trace(copied)
+    recorder = _Recorder(copied, graph=graph)
     with torch.no_grad():
         recorder.run(image)
     return by_depth(recorder.last)
 
 
-def without_data(net: nn.Module) -> nn.Module:
-    """A copy of `net` whose parameters and buffers are on the meta device: all shapes, no memory."""
+def on_meta_device(net: nn.Module) -> nn.Module:
+    """A copy of `net` with its parameters and buffers on the meta device: shapes without memory."""
     empty: dict[int, Any] = {}
     for tensor in itertools.chain(net.parameters(), net.buffers()):
-        twin: Tensor = torch.empty_like(tensor, device="meta")
+        copied: Tensor = torch.empty_like(tensor, device="meta")
         if isinstance(tensor, nn.Parameter):
-            twin = nn.Parameter(twin, requires_grad=tensor.requires_grad)
-        empty[id(tensor)] = twin
+            copied = nn.Parameter(copied, requires_grad=tensor.requires_grad)
+        empty[id(tensor)] = copied
     return copy.deepcopy(net, empty)
 
 
 def by_depth(output: Layer) -> list[Layer]:
-    """All layers that `output` needs, in the order of Keras' `Model.layers`.
+    """All layers that `output` depends on, in the order of Keras' `Model.layers`.
 
-    The depth of a layer is the number of layers on the longest way from it to the output. The deepest come first. Layers
-    of one depth stand in the order in which a walk from the output toward the input meets them, which follows the
-    longest way first: a branch before its shortcut.
+    The depth of a layer is the number of layers on the longest path from it to the output. The deepest layers come first. Layers
+    of the same depth are in the order of a depth-first search from the output to the input, which follows the longest path first:
+    a branch before its shortcut.
     """
-    met: dict[Layer, int] = {}
+    visited: dict[Layer, int] = {}
     pending = [output]
     while pending:
         layer = pending.pop()
-        if layer not in met:
-            met[layer] = len(met)
+        if layer not in visited:
+            visited[layer] = len(visited)
             pending.extend(reversed(layer.inputs))
     depths = {output: 0}
-    for layer in sorted(met, key=lambda layer: -layer.height):  # everything that reads a layer stands higher than it
-        for source in layer.inputs:
-            depths[source] = max(depths.get(source, 0), depths[layer] + 1)
-    return sorted(met, key=lambda layer: (-depths[layer], met[layer]))
+    for layer in sorted(visited, key=lambda layer: -layer.height):  # the consumers of a layer have a greater height
+        for input_layer in layer.inputs:
+            depths[input_layer] = max(depths.get(input_layer, 0), depths[layer] + 1)
+    return sorted(visited, key=lambda layer: (-depths[layer], visited[layer]))
 
 
 class _Tracer(fx.Tracer):
-    """Looks into modules that are made of others; each of the rest is one layer, like those of torch."""
+    """Traces modules that have children; each other module is one layer."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not any(m.children()) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Recorder(fx.Interpreter):
-    """Runs the traced graph and keeps for each of its nodes the layer that gives its value."""
+    """Runs the traced graph and records the layer of each node."""
 
     def __init__(self, net: nn.Module, graph: fx.Graph) -> None:
         super().__init__(net, graph=graph)
-        self.found: dict[fx.Node, Layer | None] = {}
+        self.layer_of_node: dict[fx.Node, Layer | None] = {}
         self.names: Counter[str] = Counter()
-        self.extra_traceback = False  # an error of ours is told in its own words
+        self.extra_traceback = False  # errors of resnets are shown without torch.fx's traceback
 
     @property
     def last(self) -> Layer:
-        """The layer whose value the network returns."""
+        """The layer of the network's output."""
         (node,) = self.graph.find_nodes(op="output")
-        layer = self.found[node]
+        layer = self.layer_of_node[node]
         assert layer is not None
         return layer
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        sources = [layer for node in n.all_input_nodes if (layer := self.found[node])]
-        inputs = tuple(sorted(sources, key=lambda layer: -layer.height))
-        self.found[n] = self._layer(n, value, inputs) if isinstance(value, Tensor) else None
+        input_layers = [layer for node in n.all_input_nodes if (layer := self.layer_of_node[node])]
+        inputs = tuple(sorted(input_layers, key=lambda layer: -layer.height))
+        self.layer_of_node[n] = self._layer(n, value, inputs) if isinstance(value, Tensor) else None
         return value
 
     def _layer(self, node: fx.Node, value: Tensor, inputs: tuple[Layer, ...]) -> Layer | None:
@@ -164,20 +164,22 @@ class _Recorder(fx.Interpreter):
         if node.op == "output":
             return inputs[0]
         module = self.submodules[str(node.target)] if node.op == "call_module" else None
-        kind = _module_type(module) if module else _function_type(node)
-        if kind in ("Identity", "StochasticDepth") or (kind == "Flatten" and shape == inputs[0].shape):
+        layer_type = _module_type(module) if module else _function_type(node)
+        if layer_type in ("Identity", "StochasticDepth") or (layer_type == "Flatten" and shape == inputs[0].shape):
             return inputs[0]
-        if kind == "Flatten" and inputs[0].type.startswith("Global") and len(node.all_input_nodes[0].users) == 1:
+        if layer_type == "Flatten" and inputs[0].type.startswith("Global") and len(node.all_input_nodes[0].users) == 1:
             return replace(inputs[0], shape=shape)  # Keras' global pooling ends without height and width
         path = str(node.target) if module else f"{_owner(node)}.{_function_name(node)}".lstrip(".")
         count = self.names[path]
         self.names[path] += 1
         height = 1 + max(layer.height for layer in inputs)
-        return Layer(f"{path}_{count}" if count else path, kind, shape, module, inputs, height, repeated=count > 0)
+        return Layer(
+            f"{path}_{count}" if count else path, layer_type, shape, module, inputs, height, repeated=count > 0
+        )
 
 
 def _owner(node: fx.Node) -> str:
-    """The path of the module in whose `forward` the function is called; empty for the network itself."""
+    """The path of the module whose `forward` calls the function; empty for the network itself."""
     stack = node.meta.get("nn_module_stack")
     return next(reversed(stack.values()))[0] if stack else ""
 
@@ -197,5 +199,5 @@ def _function_type(node: fx.Node) -> str:
 
 
 def _module_type(module: nn.Module) -> str:
-    known = (name for kind, name in MODULES.items() if isinstance(module, kind))
+    known = (name for layer_type, name in MODULES.items() if isinstance(module, layer_type))
     return next(known, type(module).__name__)

@@ -1,4 +1,4 @@
-"""The layer table of a network, and what it weighs: parameters and multiply-adds."""
+"""The layer table of a network, with parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Row:
     """One layer.
 
     Attributes:
-        name: the module's path in the network; sums, poolings and the like that are no module bear the path of the
-            module that computes them.
-        type: the name of Keras for such a layer.
+        name: the module's path in the network; for an operation that is no module, such as an addition, the path of the module
+            that computes it.
+        type: Keras' name of such a layer.
         shape: of the output, the batch first; `None` for any number of images.
-        parameters: as Keras counts them: the moving mean and variance of a batch normalization belong to them.
-        multiply_adds: of a convolution or a dense layer, for one image; 0 for the rest.
-        connected_to: the names of the layers whose output it reads; of a join, the branch before the shortcut.
+        parameters: as Keras counts them, including the moving mean and variance of batch normalization.
+        multiply_adds: of a convolution or a dense layer, for one image; 0 for other layers.
+        connected_to: the names of its input layers; for an addition, the branch before the shortcut.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Totals:
-    """Numbers of parameters; the moving statistics of a batch normalization are among the non-trainable ones."""
+    """Numbers of parameters; the moving statistics of batch normalization are non-trainable."""
 
     parameters: int
     trainable: int
@@ -53,12 +53,12 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
     Args:
         net: a network that starts with a convolution and that torch.fx can trace. It is not changed.
         imgsz: size of the image in pixels.
-        layout: "chw" for shapes with the channels first, as PyTorch has them, or "hwc" with the channels last.
-        batch: what the shapes begin with.
+        layout: "chw" for shapes with the channels first, as in PyTorch, or "hwc" with the channels last.
+        batch: the first item of the shapes.
 
     Raises:
-        UserError: an unknown layout.
-        ValueError: the network takes only larger images.
+        UserError: the layout is unknown.
+        ValueError: the images are too small for the network.
     """
     if layout not in LAYOUTS:
         raise UserError(f"Unknown layout '{layout}'; it is one of {', '.join(LAYOUTS)}.{suggestion(layout, LAYOUTS)}")
@@ -66,10 +66,10 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
         Row(
             name=layer.name,
             type=layer.type,
-            shape=(batch, *_arranged(layer.shape, layout)),
+            shape=(batch, *_in_layout(layer.shape, layout)),
             parameters=_parameters(layer),
             multiply_adds=_multiply_adds(layer),
-            connected_to=tuple(source.name for source in layer.inputs),
+            connected_to=tuple(inner.name for inner in layer.inputs),
         )
         for layer in graph.layers(net, imgsz)
     ]
@@ -79,12 +79,12 @@ def totals(net: nn.Module) -> Totals:
     """The parameters of `net` as Keras counts them."""
     trainable = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
     frozen = sum(parameter.numel() for parameter in net.parameters() if not parameter.requires_grad)
-    moving = sum(_moving(module) for module in net.modules())
+    moving = sum(_num_moving_statistics(module) for module in net.modules())
     return Totals(trainable + frozen + moving, trainable, frozen + moving)
 
 
 def multiply_adds(net: nn.Module, imgsz: int | tuple[int, int]) -> int:
-    """The multiplications of all convolutions and dense layers for one image of `imgsz`, each with its addition.
+    """The multiply-adds of all convolutions and dense layers for one image of `imgsz`.
 
     Biases, normalizations, activations and poolings are not counted, as in the tables of the papers.
     """
@@ -92,13 +92,13 @@ def multiply_adds(net: nn.Module, imgsz: int | tuple[int, int]) -> int:
 
 
 def short(count: int) -> str:
-    """A large number in three digits: "4.09 G", "253 M"."""
+    """A large number with three digits: "4.09 G", "253 M"."""
     number, unit = (count / 1e9, "G") if count >= 1e9 else (count / 1e6, "M")
     return f"{number:#.3g}".rstrip(".") + f" {unit}"
 
 
 def document(rows: Sequence[Row], totals: Totals, *, imgsz: tuple[int, int]) -> dict[str, Any]:
-    """The rows and the totals as plain values for JSON."""
+    """The rows and the totals as values that JSON can hold."""
     return {
         "imgsz": list(imgsz),
         "layers": [asdict(row) for row in rows],
@@ -107,7 +107,7 @@ def document(rows: Sequence[Row], totals: Totals, *, imgsz: tuple[int, int]) -> 
 
 
 def table(rows: Sequence[Row], totals: Totals, *, width: int | None = None) -> str:
-    """The layer table and the totals as text; cells are folded so that no line exceeds `width` characters, if given."""
+    """The layer table and the totals as text; with `width`, cells are wrapped so that no line exceeds it."""
     head = ("Layer (type)", "Output shape", "Param #", "Connected to")
     cells = [
         (f"{row.name} ({row.type})", _shape(row.shape), f"{row.parameters:,}", ", ".join(row.connected_to))
@@ -115,9 +115,9 @@ def table(rows: Sequence[Row], totals: Totals, *, width: int | None = None) -> s
     ]
     widths = _column_widths([head, *cells], width)
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [*_folded(head, widths), rule]
+    lines = [*_wrapped_rows(head, widths), rule]
     for line in cells:
-        lines += _folded(line, widths)
+        lines += _wrapped_rows(line, widths)
     lines += [
         rule,
         f"Total params: {totals.parameters:,}",
@@ -128,18 +128,18 @@ def table(rows: Sequence[Row], totals: Totals, *, width: int | None = None) -> s
     return "\n".join(lines) + "\n"
 
 
-def _arranged(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+def _in_layout(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     return (*shape[1:], shape[0]) if layout == "hwc" else shape
 
 
 def _parameters(layer: graph.Layer) -> int:
     if layer.module is None or layer.repeated:
         return 0
-    return sum(parameter.numel() for parameter in layer.module.parameters()) + _moving(layer.module)
+    return sum(parameter.numel() for parameter in layer.module.parameters()) + _num_moving_statistics(layer.module)
 
 
-def _moving(module: nn.Module) -> int:
-    """The size of the moving mean and variance of one batch normalization."""
+def _num_moving_statistics(module: nn.Module) -> int:
+    """The number of values in the moving mean and variance of one batch normalization."""
     moving = (getattr(module, name, None) for name in ("running_mean", "running_var"))
     return sum(tensor.numel() for tensor in moving if isinstance(tensor, Tensor))
 
@@ -158,32 +158,32 @@ def _shape(shape: Iterable[int | None]) -> str:
 
 
 def _column_widths(lines: Sequence[tuple[str, ...]], width: int | None) -> list[int]:
-    """As wide as the longest cells, or less in the first and the last column where `width` is short."""
+    """The widths of the longest cells, with the first and the last column reduced to fit into `width`."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-        room = max(width - widths[1] - widths[2] - 2 * (len(widths) - 1), 40)
-        widths[0] = min(widths[0], max(room * 5 // 9, room - widths[3]))
-        widths[3] = min(widths[3], room - widths[0])
+        available = max(width - widths[1] - widths[2] - 2 * (len(widths) - 1), 40)
+        widths[0] = min(widths[0], max(available * 5 // 9, available - widths[3]))
+        widths[3] = min(widths[3], available - widths[0])
     return widths
 
 
-def _folded(line: tuple[str, ...], widths: Sequence[int]) -> list[str]:
-    """The lines that one row of the table takes."""
-    parts = [_wrapped(cell, width) for cell, width in zip(line, widths, strict=True)]
+def _wrapped_rows(line: tuple[str, ...], widths: Sequence[int]) -> list[str]:
+    """The lines of one row of the table."""
+    columns = [_wrapped(cell, width) for cell, width in zip(line, widths, strict=True)]
     folded = []
-    for number in range(max(len(part) for part in parts)):
-        name, shape, count, source = (part[number] if number < len(part) else "" for part in parts)
-        cells = (name.ljust(widths[0]), shape.ljust(widths[1]), count.rjust(widths[2]), source)
+    for number in range(max(len(cell_lines) for cell_lines in columns)):
+        name, shape, count, inputs = (cell_lines[number] if number < len(cell_lines) else "" for cell_lines in columns)
+        cells = (name.ljust(widths[0]), shape.ljust(widths[1]), count.rjust(widths[2]), inputs)
         folded.append("  ".join(cells).rstrip())
     return folded
 
 
 def _wrapped(cell: str, width: int) -> list[str]:
-    """`cell` in lines of `width`, broken after a space; a path that is longer than a line is broken after a dot."""
+    """`cell` in lines of `width`, broken after spaces; a path that is longer than a line is broken after dots."""
     lines = [""]
     for word in re.findall(r"\S+\s*", cell):
-        for part in [word] if len(word.rstrip()) <= width else re.findall(r"[^.]+\.?", word):
-            if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+        for piece in [word] if len(word.rstrip()) <= width else re.findall(r"[^.]+\.?", word):
+            if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
                 lines.append("")
-            lines[-1] += part
+            lines[-1] += piece
     return [line.rstrip() for line in lines]

@@ -81,7 +81,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True, own_names: bool = False) -> Ke
         kind = next(variables for type_, variables in VARIABLES.items() if isinstance(module, type_))
         rules += [Rule(f"{name}/{theirs}", f"{path}.{ours}", layout) for theirs, ours, layout in kind]
     tensors = expected_tensors(spec)
-    return Keymap(rules, tensors if top else torchvision.backbone(tensors), counters=False)
+    return Keymap(rules, tensors if top else torchvision.backbone_tensors(tensors), counters=False)
 
 
 def application(spec: ResNetSpec) -> str | None:
@@ -201,7 +201,9 @@ def fill(
     model: Any, spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True, own_names: bool = False
 ) -> None:
     """Set the weights of a Keras model, whose layers have the names of `layers`, to our tensors."""
-    theirs = keymap(spec, top=top, own_names=own_names).theirs(tensors if top else torchvision.backbone(tensors))
+    theirs = keymap(spec, top=top, own_names=own_names).theirs(
+        tensors if top else torchvision.backbone_tensors(tensors)
+    )
     values: dict[str, list[Any]] = {}
     for name, tensor in theirs.items():  # in Keras' order of each layer's variables, which is that of the rules
         values.setdefault(name.rpartition("/")[0], []).append(tensor.detach().cpu().numpy())
