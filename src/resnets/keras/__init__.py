@@ -1,8 +1,8 @@
 """Keras models of our networks, for Keras 3 on any of its backends: `pip install 'resnets[keras]'`.
 
 `ResNet50` … `ResNet152V2` are those of `keras.applications`, and also accept checkpoints of resnets as weights.
-`resnets.keras.resnet`, `resnet50`, `resnet_v2` and `imagenet_utils` are named like the modules of `keras.applications`. `from_spec`
-builds a Keras model of any of our networks, and `load` one of any checkpoint.
+`resnets.keras.resnet`, `resnet50`, `resnet_v2` and `imagenet_utils` are named like the modules of `keras.applications`.
+`from_spec` builds a Keras model of any of our networks, and `load` one of any checkpoint.
 """
 
 from __future__ import annotations
