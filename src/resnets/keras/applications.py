@@ -128,7 +128,7 @@ def _check_imagenet(keras: Any, arguments: dict[str, Any]) -> None:
         _check_activation(arguments["classifier_activation"])
 
 
-def _check_activation(given: Any) -> None:
+def _check_activation(activation: Any) -> None:
     from keras.src.applications import imagenet_utils
 
-    imagenet_utils.validate_activation(given, "imagenet")
+    imagenet_utils.validate_activation(activation, "imagenet")

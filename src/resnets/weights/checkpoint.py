@@ -184,8 +184,8 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
     if checksum != _checksum(header, tensors):
         raise UserError("is damaged: its checksum does not fit its content. Copy or train it again.")
     if header.keys() != {"format", *_FIELDS}:
-        odd = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
-        raise UserError(f"has a header that is not one of format {header['format']}: {odd}.")
+        unexpected = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
+        raise UserError(f"has a header that is not one of format {header['format']}: {unexpected}.")
     header = header_format.upgrade(header)
     tensors = {header_format.upgrade_tensor_name(name): tensor for name, tensor in tensors.items()}
     classes, provenance = tuple(header["classes"]), header["provenance"]
@@ -249,7 +249,7 @@ def _damage(path: Path, error: SafetensorError) -> str:
     return f"is damaged ({error}). Copy or train it again."
 
 
-def _check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], what: str) -> None:
+def _check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], message: str) -> None:
     """Raise UserError unless every tensor is there once, with its shape and type (floating point or integer)."""
     problems = []
     if missing := [name for name in expected if name not in received]:
@@ -262,7 +262,7 @@ def _check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], w
     if other := [f"{n} {g.dtype}" for n, w, g in both if w.is_floating_point() != g.is_floating_point()]:
         problems.append(f"of another kind: {format_list(other, 6, quote=False)}")
     if problems:
-        raise UserError(f"{what}; tensors {'; '.join(problems)}.")
+        raise UserError(f"{message}; tensors {'; '.join(problems)}.")
 
 
 def numbered_names(count: int) -> tuple[str, ...]:

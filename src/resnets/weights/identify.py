@@ -109,9 +109,9 @@ class Inspection:
         lines += [f"because:  {reason}" for reason in first.reasons]
         lines += [f"assumed:  {sentence}" for sentence in first.assumed]
         lines += [f"doubt:    {doubt}" for doubt in first.doubts]
-        if self.weights_file and (odd := unknown_names(self.weights_file, first)):
+        if self.weights_file and (unknown := unknown_names(self.weights_file, first)):
             lines.append(
-                f"unknown:  {format_list(odd, 6, quote=False)}; `map` can give these names, `ignore` leaves them out"
+                f"unknown:  {format_list(unknown, 6, quote=False)}; `map` can give these names, `ignore` leaves them out"
             )
         return lines
 
@@ -134,12 +134,12 @@ class Inspection:
         if averaged := subtree.averaged or "n_averaged" in subtree.left_out:
             lines.append("averaged: these are averages of the trained weights")
         for each in self.others:
-            what = " (averages of weights)" if each.averaged and not averaged else ""
-            lines.append(f"also:     another network is {each.location}{what}; {each.argument} selects it")
+            note = " (averages of weights)" if each.averaged and not averaged else ""
+            lines.append(f"also:     another network is {each.location}{note}; {each.argument} selects it")
         if left_out := self.left_out():
             lines.append(f"left out: {format_list(left_out, 6, quote=False)}")
         if labels := attributes.get("labels"):
-            lines += [f"labels:   {len(names)} class names under '{where}'" for where, names in labels.items()]
+            lines += [f"labels:   {len(names)} class names under '{key}'" for key, names in labels.items()]
         if inert := attributes.get("inert"):
             lines.append(f"inert:    {format_list(inert, 6, quote=False)}: named by the file, and not called")
         return lines

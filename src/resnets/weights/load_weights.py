@@ -103,21 +103,23 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
 
 def _identified(path: Path, request: Request) -> LoadedWeights:
     """The weights of a file of another library, whose network is identified from its content."""
-    found = identify.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
-    candidate = identify.choose(found, request.model, request.settings)
-    assert found.weights_file is not None
-    assert found.subtree is not None
+    inspection = identify.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
+    candidate = identify.choose(inspection, request.model, request.settings)
+    assert inspection.weights_file is not None
+    assert inspection.subtree is not None
     notes = [
         f"{path}: {candidate.format}, {candidate.spec.name} ({identify.variant(candidate.spec)})",
-        *found.location_lines(),
+        *inspection.location_lines(),
     ]
     notes += [f"assumed: {sentence}" for sentence in candidate.assumed if not request.preprocess]
-    top = identify.has_top(found.weights_file) and not request.no_top
-    _check_unknown_names(path, found, candidate, top)
+    top = identify.has_top(inspection.weights_file) and not request.no_top
+    _check_unknown_names(path, inspection, candidate, top)
     module = registry.find(candidate.format)
     keymap = module.keymap(candidate.spec) if top else module.keymap(candidate.spec, top=False)
     tensors_by_name = {
-        name: each for name, each in found.weights_file.tensors.items() if not find_network.is_for_training_only(name)
+        name: each
+        for name, each in inspection.weights_file.tensors.items()
+        if not find_network.is_for_training_only(name)
     }
     if not top:
         names = {name for name, _ in module.keymap(candidate.spec).pairs.values()} - {
@@ -130,9 +132,9 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
     provenance = _provenance(path, candidate.format, candidate.spec)
     classes: tuple[str, ...] = ()
     if top:
-        classes, note = _class_names(found.weights_file, candidate)
+        classes, note = _class_names(inspection.weights_file, candidate)
         notes.append(note)
-        if found.subtree.self_supervised:
+        if inspection.subtree.self_supervised:
             notes.append("assumed: the last layer is a classifier; after self-supervised learning it is a projection")
     else:
         tensors |= adapt.new_head(candidate.spec)
@@ -144,7 +146,7 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
         spec=candidate.spec, preprocess=_preprocess(candidate), classes=classes, tensors=tensors, provenance=provenance
     )
     # Other libraries have no network without a head.
-    weights_file = dataclasses.replace(found.weights_file, tensors=tensors_by_name) if top else None
+    weights_file = dataclasses.replace(inspection.weights_file, tensors=tensors_by_name) if top else None
     has_preprocess = (
         hasattr(module, "preprocessor") and module.preprocessor(path) is not None and not request.preprocess
     )
@@ -153,16 +155,16 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
     )
 
 
-def _check_unknown_names(path: Path, found: identify.Inspection, candidate: Candidate, top: bool) -> None:
+def _check_unknown_names(path: Path, inspection: identify.Inspection, candidate: Candidate, top: bool) -> None:
     """Raise UserError for tensors that may change the outputs and that the format has no name for."""
-    assert found.weights_file is not None
-    assert found.subtree is not None
-    subtree = found.subtree
-    unknown = identify.unknown_names(found.weights_file, candidate)
+    assert inspection.weights_file is not None
+    assert inspection.subtree is not None
+    subtree = inspection.subtree
+    unknown = identify.unknown_names(inspection.weights_file, candidate)
     if not top:
         # Tensors after the backbone do not change it; tensors within it might.
         last = [name for name in unknown if _is_head(name)]
-        if last and not subtree.self_supervised and not identify.has_top(found.weights_file):
+        if last and not subtree.self_supervised and not identify.has_top(inspection.weights_file):
             _check_split_weights(path, last)
             raise UserError(
                 f"'{path}' has no last layer that {candidate.format} knows: {format_list(last, 6, quote=False)}. `map` names it; "
@@ -174,7 +176,7 @@ def _check_unknown_names(path: Path, found: identify.Inspection, candidate: Cand
         unknown += [name for name in subtree.left_out if not find_network.is_for_training_only(name)]
     keymap = registry.find(candidate.format).keymap
     needed = [name for name, _ in (keymap(candidate.spec) if top else keymap(candidate.spec, top=False)).pairs.values()]
-    missing = [name for name in needed if name not in found.weights_file.tensors and not name.endswith(COUNTER)]
+    missing = [name for name in needed if name not in inspection.weights_file.tensors and not name.endswith(COUNTER)]
     _check_split_weights(path, unknown)
     if unknown and not missing:  # else the message of the keymap lists both
         raise UserError(

@@ -95,8 +95,8 @@ def _in_folder(path: Path) -> Path:
             f"'{path}' is a folder of images; needed is a checkpoint or run folder: resnets predict RUN IMAGES…, "
             "resnets evaluate RUN DATA, resnets train DATA --weights RUN."
         )
-    found = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
-    has_weights = f" In it: {', '.join(found[:5])}." if found else ""
+    checkpoints = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))
+    has_weights = f" In it: {', '.join(checkpoints[:5])}." if checkpoints else ""
     raise UserError(
         f"'{path}' is a folder without {BEST}, so not one of a finished run. Name the file itself.{has_weights}"
     )

@@ -126,8 +126,8 @@ def create_model(
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
     overrides = other_names.translate_arguments(overrides, name)
-    for key, given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
-        if key in overrides and given:
+    for key, is_given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
+        if key in overrides and is_given:
             raise UserError(f"`{key}` was given twice, once by its name in another library.")
     pretrained = overrides.pop("pretrained", None)
     num_classes, in_channels = overrides.pop("num_classes", num_classes), overrides.pop("in_channels", in_channels)
@@ -164,14 +164,14 @@ def _with_head(
         and (other := catalog.find(weights_name).model) != name
     ):
         raise UserError(f"The weights '{weights_name}' are of {other}; received '{name}'.")
-    found = checkpoints.read(resolve_name(weights_name, name))
-    if found.spec.name != name:
-        raise UserError(f"The weights are of {found.spec.name}; received '{name}'.")
-    others = num_classes if num_classes != found.spec.num_classes else None
-    found, notes = adapt.adapt_checkpoint(found, num_classes=others, in_channels=in_channels)
+    loaded = checkpoints.read(resolve_name(weights_name, name))
+    if loaded.spec.name != name:
+        raise UserError(f"The weights are of {loaded.spec.name}; received '{name}'.")
+    others = num_classes if num_classes != loaded.spec.num_classes else None
+    loaded, notes = adapt.adapt_checkpoint(loaded, num_classes=others, in_channels=in_channels)
     for note in notes:
         log(note)
-    return checkpoints.network(found)
+    return checkpoints.network(loaded)
 
 
 def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:

@@ -21,8 +21,8 @@ _INHERITED = ("published", "address", "license", "converted_from", "format", "pa
 
 def of_published(entry: PublishedWeights) -> dict[str, Any]:
     """The provenance of published weights; without a license if the publisher states none."""
-    given = {"license": entry.license} if entry.license else {}
-    return {"published": entry.name, "address": entry.address, **given}
+    license_entry = {"license": entry.license} if entry.license else {}
+    return {"published": entry.name, "address": entry.address, **license_entry}
 
 
 def of_file(provenance: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def ancestors(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def license_(provenance: Mapping[str, Any]) -> str:
     """The license of the checkpoint, else that of its nearest ancestor with one, else "unknown"."""
     for facts in (provenance, *ancestors(provenance)):
-        if isinstance(given := facts.get("license"), str) and given:
-            return given
+        if isinstance(license_entry := facts.get("license"), str) and license_entry:
+            return license_entry
     return UNKNOWN
 
 

@@ -274,12 +274,12 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 
 @contextlib.contextmanager
-def _image_files(given: Sequence[str], side: int) -> Iterator[list[Path]]:
+def _image_files(names: Sequence[str], side: int) -> Iterator[list[Path]]:
     """The named image files or, without names, generated ones: smooth noise, of several shapes around `side`."""
-    if given:
-        files = [path for name in given for path in _files(Path(name))]
+    if names:
+        files = [path for name in names for path in _files(Path(name))]
         if not files:
-            raise UserError(f"There are no images in {', '.join(given)}.")
+            raise UserError(f"There are no images in {', '.join(names)}.")
         yield files
         return
     random = np.random.default_rng(0)

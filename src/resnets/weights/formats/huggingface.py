@@ -158,26 +158,26 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
 
 def _with_config(weights_file: WeightsFile, seen: Mapping[str, Any]) -> list[Candidate]:
     reasons = ["the names resnet.encoder.stages and embedder are those of transformers", *torchvision.reasons_for(seen)]
-    given = weights_file.attributes.get("config")
+    config_values = weights_file.attributes.get("config")
     preprocess = preprocessor(Path(weights_file.path))
-    if not isinstance(given, Mapping):
+    if not isinstance(config_values, Mapping):
         specs = spec_from_shapes.matching_specs(seen)
         assumed = () if preprocess else torchvision.ASSUMED
         return [
             Candidate(spec, "huggingface", tuple(reasons), spec_from_shapes.doubts(specs), preprocess, assumed)
             for spec in specs
         ]
-    if given.get("hidden_act", "relu") != "relu":
+    if config_values.get("hidden_act", "relu") != "relu":
         raise UserError(
-            f"'{weights_file.path}' has the activation '{given['hidden_act']}'; the networks of resnets have ReLU."
+            f"'{weights_file.path}' has the activation '{config_values['hidden_act']}'; the networks of resnets have ReLU."
         )
     fixed: dict[str, Any] = {}
     if seen["branch"] == "bottleneck":
-        first = bool(given.get("downsample_in_bottleneck", False))
+        first = bool(config_values.get("downsample_in_bottleneck", False))
         fixed["stride_at"] = "1x1" if first else "3x3"
         reasons.append(f"config.json says downsample_in_bottleneck {first}: the stride in the {fixed['stride_at']}")
     specs = spec_from_shapes.matching_specs(seen, fixed)
-    if given.get("downsample_in_first_stage", False):
+    if config_values.get("downsample_in_first_stage", False):
         reasons.append("config.json says downsample_in_first_stage")
         specs = [replace(spec, strides=(2, *spec.strides[1:])) for spec in specs]
     assumed = () if preprocess else torchvision.ASSUMED
@@ -189,8 +189,8 @@ def _with_config(weights_file: WeightsFile, seen: Mapping[str, Any]) -> list[Can
 
 def class_names(weights_file: WeightsFile) -> tuple[str, ...]:
     """The class names in `config.json`, or () if it has none for the indices from 0 without gaps."""
-    given = weights_file.attributes.get("config")
-    labels = given.get("id2label") if isinstance(given, Mapping) else None
+    config_values = weights_file.attributes.get("config")
+    labels = config_values.get("id2label") if isinstance(config_values, Mapping) else None
     if not isinstance(labels, Mapping):
         return ()
     names = [labels.get(str(i)) for i in range(len(labels))]
@@ -243,9 +243,9 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
     """
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    given = config(spec, tuple(str(i) for i in range(spec.num_classes)))
+    config_values = config(spec, tuple(str(i) for i in range(spec.num_classes)))
     with torch.device("meta"):
-        net = ResNetForImageClassification(ResNetConfig(**given))
+        net = ResNetForImageClassification(ResNetConfig(**config_values))
     return _Logits(torchvision.load_strictly(net, weights_file.tensors)).eval()
 
 

@@ -21,16 +21,16 @@ _CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file
 
 def preprocessor(path: Path) -> Preprocess | None:
     """The preprocessing in `preprocessor_config.json` beside the tensors, or None if there is none that can be expressed."""
-    beside = (path if path.is_dir() else path.parent) / PROCESSOR
+    file = (path if path.is_dir() else path.parent) / PROCESSOR
     try:
-        if beside.stat().st_size > _CONFIG_LIMIT:
+        if file.stat().st_size > _CONFIG_LIMIT:
             return None
-        given = json.loads(beside.read_text("utf-8"))
-        if not all(given.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize")):
+        config = json.loads(file.read_text("utf-8"))
+        if not all(config.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize")):
             return None
         return replace(
-            _shape(given), interpolation=METHODS[given.get("resample", 3)], scale=_scale(given),
-            mean=tuple(given["image_mean"]), std=tuple(given["image_std"]),
+            _shape(config), interpolation=METHODS[config.get("resample", 3)], scale=_scale(config),
+            mean=tuple(config["image_mean"]), std=tuple(config["image_std"]),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
         return None
@@ -38,31 +38,31 @@ def preprocessor(path: Path) -> Preprocess | None:
         return None
 
 
-def _shape(given: Mapping[str, Any]) -> Preprocess:
+def _shape(config: Mapping[str, Any]) -> Preprocess:
     """Resizing and cropping, by the name of the image processor."""
-    kind = str(given.get("image_processor_type", given.get("feature_extractor_type", "ConvNext")))
-    size = given["size"]
+    kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "ConvNext")))
+    size = config["size"]
     if kind.startswith(("ViT", "Bit")):
         if isinstance(size, dict) and "height" in size:
             to: tuple[int, int] = (int(size["height"]), int(size["width"]))
-            if kind.startswith("ViT") or not given.get("do_center_crop", True):
+            if kind.startswith("ViT") or not config.get("do_center_crop", True):
                 return Preprocess(size=to, resize="stretch")
         shorter = int(size["shortest_edge"] if isinstance(size, dict) else size)
         if kind.startswith("ViT"):
             return Preprocess(size=(shorter, shorter), resize="stretch")
-        if not given.get("do_center_crop", True):
+        if not config.get("do_center_crop", True):
             return Preprocess(size=(shorter, shorter), resize_to=shorter, crop="none")
-        crop = given["crop_size"]
+        crop = config["crop_size"]
         inner = (int(crop["height"]), int(crop["width"])) if isinstance(crop, dict) else (int(crop), int(crop))
         return Preprocess(size=inner, resize_to=shorter)
     side = int(size["shortest_edge"] if isinstance(size, dict) else size)
     if side >= 384:  # ConvNextImageProcessor then stretches and does not crop
         return Preprocess(size=(side, side), resize="stretch")
-    return Preprocess(size=(side, side), resize_to=int(side / given.get("crop_pct", 0.875)))
+    return Preprocess(size=(side, side), resize_to=int(side / config.get("crop_pct", 0.875)))
 
 
-def _scale(given: Mapping[str, Any]) -> float:
-    factor = float(given.get("rescale_factor", 1 / 255))
+def _scale(config: Mapping[str, Any]) -> float:
+    factor = float(config.get("rescale_factor", 1 / 255))
     return float(round(1 / factor)) if abs(1 / factor - round(1 / factor)) < 1e-6 else 1 / factor
 
 
@@ -74,16 +74,16 @@ def processor_config(preprocess: Preprocess) -> dict[str, Any]:
         UserError: no image processor of transformers prepares images the same way; the message says what differs.
     """
     color, scale, size = preprocess.color, preprocess.scale, preprocess.size
-    odd = [
+    unsupported = [
         f"the images are {color}" if color != "rgb" else "",
         f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
         "resizing without antialias" if not preprocess.antialias else "",
         "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
         "interpolation='nearest'" if preprocess.interpolation == "nearest" else "",
     ]
-    if any(odd):
+    if any(unsupported):
         raise UserError(
-            f"No image processor of transformers can prepare this checkpoint's images: {', '.join(filter(None, odd))}. "
+            f"No image processor of transformers can prepare this checkpoint's images: {', '.join(filter(None, unsupported))}. "
             "Write another format, or train with resize 'shorter' or 'stretch' on RGB images."
         )
     if preprocess.resize == "stretch":

@@ -67,11 +67,11 @@ def layers(spec: ResNetSpec, *, own_names: bool = False) -> dict[str, tuple[str,
     with torch.device("meta"):
         net = build(spec)
     names = (V2 if spec.preactivation else V1) if application(spec) and not own_names else None
-    found: dict[str, tuple[str, nn.Module]] = {}
+    modules: dict[str, tuple[str, nn.Module]] = {}
     for path, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-            found[_layer_name(path, names)] = path, module
-    return found
+            modules[_layer_name(path, names)] = path, module
+    return modules
 
 
 def keymap(spec: ResNetSpec, *, top: bool = True, own_names: bool = False) -> Keymap:
@@ -99,11 +99,11 @@ def named(weights_file: WeightsFile) -> WeightsFile:
         return weights_file
     tensors = {}
     for layer in known:
-        given = [weights_file.tensors[name] for name in layer["tensors"] if name in weights_file.tensors]
-        names = [variable for variable, *_ in (NORM if len(given) == 4 else CONVOLUTION)]
-        if given and len(given) > len(names):
+        values = [weights_file.tensors[name] for name in layer["tensors"] if name in weights_file.tensors]
+        names = [variable for variable, *_ in (NORM if len(values) == 4 else CONVOLUTION)]
+        if values and len(values) > len(names):
             return weights_file  # a layer that no residual network here has
-        for name, tensor in zip(names, given, strict=False):
+        for name, tensor in zip(names, values, strict=False):
             tensors[f"{layer['name']}/{name}"] = tensor
     return replace(weights_file, tensors=tensors, sets={"": tensors})
 
@@ -159,11 +159,11 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     model, name = network(folded.spec, folded.tensors, top=top)
     layer = keras_model.import_keras().layers.Layer
     if suffix == ".h5" and (
-        odd := sorted({type(each).__name__ for each in model.operations if not isinstance(each, layer)})
+        operations := sorted({type(each).__name__ for each in model.operations if not isinstance(each, layer)})
     ):
         raise UserError(
             f"Keras cannot open the whole model of '{checkpoint.spec.name}' in its older format, .h5, which has layers alone and "
-            f"no operation {', '.join(odd)}. Write .keras or .weights.h5."
+            f"no operation {', '.join(operations)}. Write .keras or .weights.h5."
         )
     with atomic_write.replace_file(path) as temporary:
         # Keras reads the suffix, too.

@@ -48,10 +48,10 @@ def _configured() -> str:
     """The package of the backend in Keras' configuration file; Keras' default if there is none."""
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     try:
-        given = json.loads((Path(home) / "keras.json").read_text("utf-8"))["backend"]
+        backend = json.loads((Path(home) / "keras.json").read_text("utf-8"))["backend"]
     except (OSError, ValueError, KeyError, TypeError):
         return "tensorflow"
-    return given if given in ("tensorflow", "torch", "jax", "openvino") else "tensorflow"
+    return backend if backend in ("tensorflow", "torch", "jax", "openvino") else "tensorflow"
 
 
 def layer_name(path: str) -> str:
@@ -117,15 +117,15 @@ class _Interpreter:
 
     def run(self, inputs: Any) -> Any:
         for node in self.graph.nodes:
-            given = [self.values.get(each.name) if isinstance(each, fx.Node) else each for each in node.args]
+            arguments = [self.values.get(each.name) if isinstance(each, fx.Node) else each for each in node.args]
             if node.op == "placeholder":
                 self.values[node.name] = inputs
             elif node.op == "call_module":
-                self.values[node.name] = self._module(node, str(node.target), given[0])
+                self.values[node.name] = self._module(node, str(node.target), arguments[0])
             elif node.op == "output":
-                return given[0]
+                return arguments[0]
             else:
-                self.values[node.name] = self._function(node, given)
+                self.values[node.name] = self._function(node, arguments)
         raise AssertionError("a graph has an output")
 
     def _module(self, node: fx.Node, path: str, x: Any) -> Any:
@@ -196,21 +196,21 @@ class _Interpreter:
         side, stride = (module.window, module.step) if same else (module.kernel_size, module.stride)
         return layers.MaxPooling2D(side, stride, padding="same" if same else "valid", name=name)(x)
 
-    def _function(self, node: fx.Node, given: list[Any]) -> Any:
+    def _function(self, node: fx.Node, arguments: list[Any]) -> Any:
         """A call of a function or a method: an operation of a block, attention or head between its layers."""
         ops, layers = self.keras.ops, self.keras.layers
         name = node.target if isinstance(node.target, str) else node.target.__name__
         if node.target in (operator.add, operator.iadd):
-            return layers.Add()(given)
+            return layers.Add()(arguments)
         if node.target is operator.mul:
-            return layers.Multiply()(given)
+            return layers.Multiply()(arguments)
         if node.target is operator.sub:
-            return given[0] - given[1]
+            return arguments[0] - arguments[1]
         if name == "flatten":
-            return layers.Flatten()(given[0])
+            return layers.Flatten()(arguments[0])
         if name == "cat":
             joined = [self.values[str(each)] for each in node.args[0]]  # type: ignore[union-attr]
             return layers.Concatenate(axis=-1)(joined)
         if name in ("amax", "mean"):
-            return (ops.max if name == "amax" else ops.mean)(given[0], axis=-1, keepdims=True)
+            return (ops.max if name == "amax" else ops.mean)(arguments[0], axis=-1, keepdims=True)
         raise UserError(f"There is no Keras layer for the operation '{name}' in this network.")

@@ -78,7 +78,7 @@ class Keymap:
             UserError: tensors are missing, left over or of another shape or type; the message lists them.
         """
         names = {name for name, _ in self.pairs.values()}
-        missing, left = [], [name for name in theirs if name not in names]
+        missing, left_over = [], [name for name in theirs if name not in names]
         found: dict[str, Tensor] = {}
         shapes, kinds = [], []
         for name, expected in self.expected_tensors.items():
@@ -97,7 +97,7 @@ class Keymap:
                 found[name] = torch.zeros((), dtype=torch.int64)
             else:
                 missing.append(their)
-        check_tensors(missing, left, shapes, kinds)
+        check_tensors(missing, left_over, shapes, kinds)
         return found
 
     def theirs(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,23 +107,25 @@ class Keymap:
             UserError: as `ours`.
         """
         missing = [name for name in self.pairs if name not in ours]
-        left = [name for name in ours if name not in self.expected_tensors]
+        left_over = [name for name in ours if name not in self.expected_tensors]
         both = [name for name in self.pairs if name in ours]
         shapes = [
             f"{name} {list(ours[name].shape)} for {list(self.expected_tensors[name].shape)}"
             for name in both
             if ours[name].shape != self.expected_tensors[name].shape
         ]
-        check_tensors(missing, left, shapes, [])
+        check_tensors(missing, left_over, shapes, [])
         return {their: LAYOUTS[layout][1](ours[name]).contiguous() for name, (their, layout) in self.pairs.items()}
 
 
-def check_tensors(missing: Sequence[str], left: Sequence[str], shapes: Sequence[str], kinds: Sequence[str]) -> None:
+def check_tensors(
+    missing: Sequence[str], left_over: Sequence[str], shapes: Sequence[str], kinds: Sequence[str]
+) -> None:
     """Raise UserError if any of the four lists is not empty."""
     problems = [
-        f"{what}: {format_list(names, 6, quote=False)}"
-        for what, names in (
-            ("missing", missing), ("left over", left), ("of another shape", shapes), ("of another type", kinds),
+        f"{problem}: {format_list(names, 6, quote=False)}"
+        for problem, names in (
+            ("missing", missing), ("left over", left_over), ("of another shape", shapes), ("of another type", kinds),
         )
         if names
     ]  # fmt: skip

@@ -33,10 +33,10 @@ def text(checkpoint: Checkpoint, *, library: str, name: str, usage: str, notes: 
 
 
 def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
-    given = license_(checkpoint.provenance)
-    values: dict[str, Any] = {"license": given.lower() if given.lower() in HUB else "other"}
+    license_name = license_(checkpoint.provenance)
+    values: dict[str, Any] = {"license": license_name.lower() if license_name.lower() in HUB else "other"}
     if values["license"] == "other":
-        values["license_name"] = given.lower().replace(" ", "-")
+        values["license_name"] = license_name.lower().replace(" ", "-")
     values |= {
         "library_name": library,
         "pipeline_tag": "image-classification",
@@ -92,10 +92,10 @@ def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...])
 
 
 def _license(provenance: Mapping[str, Any]) -> list[str]:
-    given = license_(provenance)
+    license_name = license_(provenance)
     own = {**provenance, PARENT: None}
-    taken = " (that of the weights at the beginning of the training)" if license_(own) != given else ""
-    return [f"- license: {_plain(given)}{taken}"]
+    taken = " (that of the weights at the beginning of the training)" if license_(own) != license_name else ""
+    return [f"- license: {_plain(license_name)}{taken}"]
 
 
 def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", PARENT)) -> list[str]:
@@ -104,8 +104,8 @@ def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
     """On what the figures were measured, in words."""
-    if isinstance(given := metrics.get("protocol"), str):
-        return _plain(given)
+    if isinstance(protocol := metrics.get("protocol"), str):
+        return _plain(protocol)
     split = metrics.get("split")
     count = metrics.get("count")
     words = [f"{_plain(split)} split" if isinstance(split, str) else "validation split of the training data"]

@@ -101,8 +101,8 @@ def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
             f"(`model='{by['1x1']}'`: {V1}); the tensors are the same, the logits are not"
         )
     if len({spec.block for spec in specs}) > 1:
-        words = " or ".join(f"`model='{name}'`" for name in dict.fromkeys(spec.name for spec in specs))
-        found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; give {words}")
+        options = " or ".join(f"`model='{name}'`" for name in dict.fromkeys(spec.name for spec in specs))
+        found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; give {options}")
     if len({spec.zero_pad_both_sides for spec in specs}) > 1:
         found.append(
             "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
@@ -120,9 +120,9 @@ def choices(specs: Sequence[ResNetSpec]) -> dict[str, str]:
 
 
 def _looks(spec: ResNetSpec) -> dict[str, Any]:
-    shown = {key: getattr(spec, key) for key in SEEN}
+    fields = {key: getattr(spec, key) for key in SEEN}
     plain = spec.block == "plain" or spec.shortcut == "A"
-    return shown | {"shortcut": "none" if plain else spec.shortcut}
+    return fields | {"shortcut": "none" if plain else spec.shortcut}
 
 
 def _ordinary(spec: ResNetSpec) -> bool:

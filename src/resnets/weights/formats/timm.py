@@ -116,28 +116,28 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
         return []
     # All such networks of timm have the stride in the 3x3; torchvision's names are used by others, too.
     specs = spec_from_shapes.matching_specs(seen, {"stride_at": "3x3"} if own or _named(weights_file) else None)
-    why = "the names are torchvision's and timm's alike, and safetensors is what timm writes"
+    reason = "the names are torchvision's and timm's alike, and safetensors is what timm writes"
     if own:
-        why = "layer1.0.se, conv1.0 or downsample.2 are timm's names"
+        reason = "layer1.0.se, conv1.0 or downsample.2 are timm's names"
     if _named(weights_file):
-        why = f"config.json calls it timm's {_named(weights_file)}"
-    reasons = (why, *torchvision.reasons_for(seen))
-    given = preprocessor(Path(weights_file.path))
-    preprocess, assumed = (given, ()) if given else (Preprocess.imagenet(), torchvision.ASSUMED)
+        reason = f"config.json calls it timm's {_named(weights_file)}"
+    reasons = (reason, *torchvision.reasons_for(seen))
+    from_config = preprocessor(Path(weights_file.path))
+    preprocess, assumed = (from_config, ()) if from_config else (Preprocess.imagenet(), torchvision.ASSUMED)
     return [Candidate(spec, "timm", reasons, spec_from_shapes.doubts(specs), preprocess, assumed) for spec in specs]
 
 
 def _named(weights_file: WeightsFile) -> str | None:
     """The name of timm's network in the folder's `config.json`."""
-    given = weights_file.attributes.get("config")
-    name = given.get("architecture") if isinstance(given, Mapping) else None
+    config_values = weights_file.attributes.get("config")
+    name = config_values.get("architecture") if isinstance(config_values, Mapping) else None
     return name if isinstance(name, str) and name in NAMES else None
 
 
 def class_names(weights_file: WeightsFile) -> tuple[str, ...]:
     """The class names in `config.json`, or () if it has none."""
-    given = weights_file.attributes.get("config")
-    names = given.get("label_names") if isinstance(given, Mapping) else None
+    config_values = weights_file.attributes.get("config")
+    names = config_values.get("label_names") if isinstance(config_values, Mapping) else None
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         return ()
     return tuple(names)
@@ -169,9 +169,9 @@ def _preactivation(weights_file: WeightsFile) -> list[Candidate]:
         )
         assumed: tuple[str, ...] = ("images are RGB with mean and standard deviation of 0.5 (`preprocess` says other)",)
         half = replace(Preprocess.imagenet(), mean=(0.5,) * 3, std=(0.5,) * 3)
-        given = preprocessor(Path(weights_file.path))
+        from_config = preprocessor(Path(weights_file.path))
         spec = replace(spec, num_classes=num_classes, in_channels=inputs)
-        return [Candidate(spec, "timm", reasons, (), given or half, () if given else assumed)]
+        return [Candidate(spec, "timm", reasons, (), from_config or half, () if from_config else assumed)]
     return []
 
 

@@ -25,16 +25,16 @@ _CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file
 def preprocessor(path: Path) -> Preprocess | None:
     """The preprocessing in `config.json` beside the tensors, or None if there is none that can be expressed."""
     try:
-        given = _pretrained_cfg(path)
-        _, height, width = given["input_size"]
+        cfg = _pretrained_cfg(path)
+        _, height, width = cfg["input_size"]
         common = {
-            "size": (height, width), "interpolation": given.get("interpolation", "bilinear"), "mean": tuple(given["mean"]),
-            "std": tuple(given["std"]), "color": "gray" if len(given["mean"]) == 1 else "rgb",
+            "size": (height, width), "interpolation": cfg.get("interpolation", "bilinear"), "mean": tuple(cfg["mean"]),
+            "std": tuple(cfg["std"]), "color": "gray" if len(cfg["mean"]) == 1 else "rgb",
         }  # fmt: skip
-        crop = float(given.get("crop_pct") or 0.875)
-        if given.get("crop_mode", "center") == "squash" and crop == 1:
+        crop = float(cfg.get("crop_pct") or 0.875)
+        if cfg.get("crop_mode", "center") == "squash" and crop == 1:
             return Preprocess(**common, resize="stretch")
-        if given.get("crop_mode", "center") == "center" and height == width:
+        if cfg.get("crop_mode", "center") == "center" and height == width:
             return Preprocess(**common, resize_to=math.floor(height / crop))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
         return None
@@ -44,20 +44,20 @@ def preprocessor(path: Path) -> Preprocess | None:
 
 
 def _pretrained_cfg(path: Path) -> dict[str, Any]:
-    beside = (path if path.is_dir() else path.parent) / "config.json"
-    if beside.stat().st_size > _CONFIG_LIMIT:
-        raise ValueError(beside)
-    given = json.loads(beside.read_text("utf-8"))["pretrained_cfg"]
-    return dict(given)
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    if file.stat().st_size > _CONFIG_LIMIT:
+        raise ValueError(file)
+    cfg = json.loads(file.read_text("utf-8"))["pretrained_cfg"]
+    return dict(cfg)
 
 
 def prepared(path: Path) -> Callable[[Path], Tensor]:
     """timm's own preprocessing of an image file to a tensor (C, h, w), from `config.json`. Raises ImportError without timm."""
     from timm.data import create_transform, resolve_data_config
 
-    given = _pretrained_cfg(path)
-    transform = create_transform(**resolve_data_config(pretrained_cfg=given))
-    mode = "L" if given["input_size"][0] == 1 else "RGB"
+    cfg = _pretrained_cfg(path)
+    transform = create_transform(**resolve_data_config(pretrained_cfg=cfg))
+    mode = "L" if cfg["input_size"][0] == 1 else "RGB"
 
     def prepare(file: Path) -> Tensor:
         with Image.open(file) as image:
@@ -98,7 +98,7 @@ def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, 
 def _transform(preprocess: Preprocess, in_channels: int) -> dict[str, Any]:
     """The entries of `pretrained_cfg` that define timm's transform (timm/data/transforms_factory.py)."""
     height, width = preprocess.size
-    odd = [
+    unsupported = [
         f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
         "no crop after the resize" if preprocess.resize == "shorter" and preprocess.crop == "none" else "",
         f"shorter side resized for a crop of {height}x{width}"
@@ -107,9 +107,9 @@ def _transform(preprocess: Preprocess, in_channels: int) -> dict[str, Any]:
         "resizing without antialias" if not preprocess.antialias else "",
         "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
     ]
-    if any(odd):
+    if any(unsupported):
         raise UserError(
-            f"timm's transforms cannot prepare this checkpoint's images: {', '.join(filter(None, odd))}. "
+            f"timm's transforms cannot prepare this checkpoint's images: {', '.join(filter(None, unsupported))}. "
             f"A single file ({', '.join(FILES)}) holds the tensors alone."
         )
     squash = preprocess.resize == "stretch"

@@ -161,8 +161,8 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     if checkpoint.spec.in_channels != 3:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
-    given = fold_temperature.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
-    save(path, keymap(checkpoint.spec, top=top).theirs(given), fold_temperature.metadata(checkpoint, top=top))
+    tensors = fold_temperature.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
+    save(path, keymap(checkpoint.spec, top=top).theirs(tensors), fold_temperature.metadata(checkpoint, top=top))
     return name
 
 

@@ -152,7 +152,14 @@ def _difference(transfer: Transfer, digest: str) -> str:
     """In what the file differs from the announced size and hashes, or ""."""
     if transfer.size is not None and transfer.bytes_received != transfer.size:
         return f"{transfer.bytes_received:,} bytes came instead of {transfer.size:,}"
-    return next((wrong for given in (digest, transfer.digest) if (wrong := _mismatch(transfer.partial, given))), "")
+    return next(
+        (
+            wrong
+            for expected_digest in (digest, transfer.digest)
+            if (wrong := _mismatch(transfer.partial, expected_digest))
+        ),
+        "",
+    )
 
 
 def _mismatch(path: Path, digest: str) -> str:

@@ -92,9 +92,9 @@ def canonical_name(weights: object, model: str | None) -> str:
     return text
 
 
-def _of_enum(network: str, member: str, given: str, model: str | None) -> str:
+def _of_enum(network: str, member: str, weights: str, model: str | None) -> str:
     if model is not None and network != model:
-        raise UserError(f"The weights {given} are of '{network}'; received the network '{model}'.")
+        raise UserError(f"The weights {weights} are of '{network}'; received the network '{model}'.")
     return member
 
 
@@ -108,7 +108,7 @@ def _has_no_effect(key: str, value: object, model: object) -> bool:
     return any(bool(value == each) for each in known)
 
 
-def translate_arguments(given: dict[str, Any], model: object = None) -> dict[str, Any]:
+def translate_arguments(arguments: dict[str, Any], model: object = None) -> dict[str, Any]:
     """Keyword arguments with names of timm and torchvision renamed to ours.
 
     Args:
@@ -118,13 +118,13 @@ def translate_arguments(given: dict[str, Any], model: object = None) -> dict[str
     Raises:
         UserError: an argument is given under both names, or has no counterpart here.
     """
-    if given.get("features_only"):
+    if arguments.get("features_only"):
         raise UserError(
             "There is no argument `features_only`: every network returns its feature maps by name with `net.features(x)`, and "
             "`include_top=False` leaves the classifier out."
         )
     translated: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in arguments.items():
         if key in ("features_only", "progress", "cache_dir") or (key in INSTEAD and _has_no_effect(key, value, model)):
             continue  # downloads always show their progress
         if key in INSTEAD:
@@ -132,7 +132,7 @@ def translate_arguments(given: dict[str, Any], model: object = None) -> dict[str
         if key in NAMES_HERE:
             raise UserError(f"`{key}` is called `{NAMES_HERE[key]}` here.")
         ours = SYNONYMS.get(key, key)
-        if ours in translated or (ours != key and ours in given):
+        if ours in translated or (ours != key and ours in arguments):
             raise UserError(f"`{key}` is called `{ours}` here; received both.")
         translated[ours] = value
     return translated

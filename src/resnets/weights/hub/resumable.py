@@ -273,7 +273,7 @@ class Transfer:
         self._give_up(f"HTTP {response.status_code} for {response.url}. {advice}".rstrip(". "))
 
     def _give_up(self, reason: str) -> NoReturn:
-        kept = (
+        advice_start = (
             "What came is kept: run the same command again to go on, or"
             if self.bytes_received
             else "Try again later, or"
@@ -285,7 +285,7 @@ class Transfer:
             else f"nothing came from {host}"
         )
         raise JobError(
-            f"{self.name}: {came}: {reason.rstrip('.')}. {kept} set "
+            f"{self.name}: {came}: {reason.rstrip('.')}. {advice_start} set "
             f"RESNETS_MIRROR, or put {self.address} at '{self.final}' yourself."
         )
 

@@ -62,11 +62,11 @@ class Subtree:
     @property
     def location(self) -> str:
         """Where it is in the file, for a message."""
-        words = [
+        texts = [
             f"under '{self.wrapper}'" if self.wrapper else "",
             f"with the prefix '{self.prefix}'" if self.prefix else "",
         ]
-        return " ".join(filter(None, words)) or "at the top level"
+        return " ".join(filter(None, texts)) or "at the top level"
 
     @property
     def argument(self) -> str:
@@ -179,16 +179,16 @@ def _tensors_under(weights_file: WeightsFile, sets: Mapping[str, dict[str, Tenso
     below = {container: tensors for container, tensors in sets.items() if container.startswith(f"{wrapper}.")}
     if not below:
         known = [container for container in sets if container]
-        there = (
+        hint = (
             f"Tensors are stored under {format_list([repr(container) for container in known], 6, quote=False)}."
             if known
             else "Its tensors are at the top level."
         )
-        raise UserError(f"'{weights_file.path}' has no tensors under '{wrapper}'.{suggestion(wrapper, known)} {there}")
+        raise UserError(f"'{weights_file.path}' has no tensors under '{wrapper}'.{suggestion(wrapper, known)} {hint}")
     return {
         f"{container[len(wrapper) + 1 :]}.{name}": each
-        for container, held in below.items()
-        for name, each in held.items()
+        for container, inner in below.items()
+        for name, each in inner.items()
     }
 
 
@@ -198,9 +198,9 @@ def _head_beside(sets: Mapping[str, dict[str, Tensor]], container: str) -> dict[
         return {}
     parent = container[: container.rfind(".") + 1]
     for stem in HEADS:
-        held = sets.get(parent + stem, {})
-        if container and parent + stem != container and held.keys() == {"weight", "bias"}:
-            return {f"{stem}.{name}": each for name, each in held.items()}
+        inner = sets.get(parent + stem, {})
+        if container and parent + stem != container and inner.keys() == {"weight", "bias"}:
+            return {f"{stem}.{name}": each for name, each in inner.items()}
     return {}
 
 
@@ -271,8 +271,8 @@ def _with_head(inner: dict[str, Tensor], tensors: Mapping[str, Tensor], prefix: 
 
 def _rank(subtree: Subtree) -> tuple[int, bool, int, int]:
     """The sort key of `find`: trained weights before an average of them, and the teacher before the student, as in DINO."""
-    words = f"{subtree.wrapper}.{subtree.prefix}"
-    kind = 2 if subtree.averaged else 1 if "student" in words else 0
+    texts = f"{subtree.wrapper}.{subtree.prefix}"
+    kind = 2 if subtree.averaged else 1 if "student" in texts else 0
     name = subtree.wrapper.rpartition(".")[2]
     wrapper = WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS)
     headless = not any(

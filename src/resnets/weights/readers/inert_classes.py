@@ -14,9 +14,9 @@ class Inert:
     state: Any = None
 
     def __new__(cls, *arguments: Any, **_: Any) -> Any:
-        made = object.__new__(cls)
-        made.state = arguments[0] if len(arguments) == 1 else None
-        return made
+        instance = object.__new__(cls)
+        instance.state = arguments[0] if len(arguments) == 1 else None
+        return instance
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Nothing to do."""

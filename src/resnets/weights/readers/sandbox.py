@@ -75,11 +75,11 @@ def _run(opened: IO[bytes], path: Path, arguments: list[str], timeout: float) ->
         )
 
 
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of the child: no HDF5 plug-ins, and one thread, since more would reserve too many addresses."""
-    path = os.pathsep.join([str(_ROOT), *filter(None, [given.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])])
     return {
-        **given,
+        **environment,
         "PYTHONPATH": path,
         "HDF5_PLUGIN_PRELOAD": "::",
         "OPENBLAS_NUM_THREADS": "1",
