@@ -64,7 +64,7 @@ def test_any_number_of_images_can_come(name: str, count: int, made, net: ResNet)
         (32, 2, 32, 2, 16), (24, 3, 32, 3, 8), (25, 2, 224, 1, 25), (8, 4, 224, 1, 8), (1, 2, 224, 1, 1), (7, 2, 32, 1, 7),
     ],
 )  # fmt: skip
-def test_a_batch_is_shared_out_to_streams(batch: int, threads: int, side: int, streams: int, part: int) -> None:
+def test_a_batch_is_divided_among_streams(batch: int, threads: int, side: int, streams: int, part: int) -> None:
     assert backends.split_batch(batch, threads, side * side) == (streams, part)
     assert batch % (streams * part) == 0
 

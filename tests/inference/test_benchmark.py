@@ -133,7 +133,7 @@ def row(
         ([row("openvino", "bf16", 5.1, 0.03)], ["use the reference", "openvino bf16 is faster"]),
     ],
 )  # fmt: skip
-def test_a_sentence_says_what_to_take(rows: list[benchmark.Row], said: list[str]) -> None:
+def test_a_sentence_recommends_a_backend(rows: list[benchmark.Row], said: list[str]) -> None:
     (sentence,) = benchmark.recommend([row("reference", "fp32", 1.0), *rows])
     assert sentence.startswith("Batch 16: ")
     assert all(words in sentence for words in said), sentence

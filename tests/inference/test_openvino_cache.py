@@ -115,7 +115,7 @@ def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
     assert openvino_cache.cache_key(net, SHAPE)
 
 
-def test_a_class_whose_code_nobody_can_read_is_not_kept(images: Tensor, home: Path) -> None:
+def test_a_class_without_readable_source_code_is_not_cached(images: Tensor, home: Path) -> None:
     torch.manual_seed(0)
     net = zoo.create_model("tiny", num_classes=7).eval()
     space: dict[str, object] = {"__name__": "from_nowhere", "nn": torch.nn}
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_backend(
     assert not list(home.glob("*"))
 
 
-def test_a_signal_after_backends_have_gone_kills_nobody(home: Path) -> None:
+def test_a_signal_after_backends_are_freed_does_not_crash(home: Path) -> None:
     """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
     script = (
         "import gc, signal, subprocess\nfrom resnets.inference import backends\nfrom resnets.models import zoo\n"

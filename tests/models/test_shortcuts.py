@@ -12,7 +12,7 @@ from resnets.models.shortcuts import PooledProjection, Projection, StridedPool, 
 NORM = batch_norm(1e-5, 0.1)
 
 
-def test_option_a_takes_every_second_place_and_appends_zeros():
+def test_option_a_takes_every_second_position_and_appends_zeros():
     x = torch.arange(2 * 5 * 5, dtype=torch.float32).reshape(1, 2, 5, 5)
     shortcut = ZeroPad(2, 6, stride=2)
     y = shortcut(x)
@@ -40,7 +40,7 @@ def test_a_projection_without_norm_is_its_convolution():
     assert shortcut.conv.bias is not None
 
 
-def test_a_plain_projection_ignores_three_places_of_four_and_a_pooled_one_none():
+def test_a_projection_ignores_three_positions_of_four_and_a_pooled_one_none():
     x = torch.randn(1, 3, 4, 4, requires_grad=True)
     seen = []
     for make in (Projection, PooledProjection):
@@ -56,6 +56,6 @@ def test_the_mean_of_an_odd_border_counts_only_what_is_there():
     assert torch.allclose(shortcut(torch.ones(1, 1, 3, 3)), torch.ones(1, 1, 2, 2))
 
 
-def test_strided_pool_takes_every_second_place():
+def test_strided_pool_takes_every_second_position():
     x = torch.randn(1, 3, 5, 6)
     assert torch.equal(StridedPool(2)(x), x[:, :, ::2, ::2])

@@ -46,7 +46,7 @@ def test_a_typing_error_gets_a_suggestion(typed, meant):
         zoo.create_model(typed)
 
 
-def test_a_name_like_no_other_is_told_where_the_list_is():
+def test_an_unknown_name_without_a_suggestion_refers_to_the_list():
     with pytest.raises(UserError, match="`resnets models` lists them"):
         zoo.find("vgg")
 

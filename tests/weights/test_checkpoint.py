@@ -149,7 +149,7 @@ def test_what_is_not_json_is_not_saved(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="Cannot write"):
         save(tmp_path / "file" / "c.safetensors", made())
@@ -373,7 +373,7 @@ def test_a_new_head_is_an_act_of_its_own() -> None:
         assert torch.equal(tensor, fresh[name] if name in replaced else parent.tensors[name])
 
 
-def test_a_body_that_does_not_fit_is_not_loaded() -> None:
+def test_a_backbone_that_does_not_fit_is_not_loaded() -> None:
     with pytest.raises(UserError, match=r"The backbone of the checkpoint does not fit the network.* missing"):
         load_backbone(zoo.create_model("cifar_resnet20", num_classes=7), made())
     with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):

@@ -74,7 +74,7 @@ def test_the_classes_of_imagenet_are_named(tmp_path: Path) -> None:
     assert distinct(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")
 
 
-def test_a_new_head_is_asked_for_and_said(file: Path, tmp_path: Path) -> None:
+def test_a_new_head_must_be_requested_and_is_logged(file: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours.safetensors"
     lines = convert(file, to="resnets", out=ours, request=Request(num_classes=3))
     assert any("new, untrained head of 3 classes" in line for line in lines)
@@ -197,14 +197,14 @@ SPLITS = ["fc.weight_orig", "fc.bias_mask", "conv1.weight_g", "weight_v", "fc.pa
 WHOLE = ["attn.rel_pos_v", "fc.key_v", "token_mask", "gamma_g", "layer1.original", "fc.my_weight_g", "weight_mask.x"]
 
 
-def test_weights_in_parts_are_told_from_names_that_look_alike() -> None:
+def test_weights_stored_as_several_tensors_are_told_from_similar_names() -> None:
     for name in SPLITS:
         with pytest.raises(UserError, match=f"a weight as several tensors, {name},"):
             load_weights._check_split_weights(Path("a.pth"), [*WHOLE, name])
     load_weights._check_split_weights(Path("a.pth"), WHOLE)
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for to, name in (("resnets", "file/o.safetensors"), ("huggingface", "file/folder")):
         with pytest.raises(UserError, match=r"Cannot write '.*file"):

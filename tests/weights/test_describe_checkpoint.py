@@ -24,7 +24,7 @@ def save(path: Path, **facts: object) -> Path:
     return path
 
 
-def test_a_run_is_told_with_data_epochs_weights_and_headline(tmp_path: Path) -> None:
+def test_a_run_is_described_with_data_epochs_weights_and_headline(tmp_path: Path) -> None:
     run = tmp_path / "run"
     save(run / "weights" / "best.safetensors")
     (run / "recipe.toml").write_text(
@@ -44,7 +44,7 @@ def test_a_run_is_told_with_data_epochs_weights_and_headline(tmp_path: Path) -> 
         assert "figures:  top-1 50.00% (95 % interval 25.0% to 75.0%), 1 val images, one view" in told
 
 
-def test_a_file_alone_is_told_with_its_figures_and_origin(tmp_path: Path) -> None:
+def test_a_single_file_is_described_with_its_metrics_and_origin(tmp_path: Path) -> None:
     path = save(tmp_path / "net.safetensors", metrics={"top1": 0.9}, provenance={"converted_from": "net.pth"})
     assert {"figures:  top-1 90.00%", "origin:   converted from net.pth"} < set(describe_checkpoint.lines(path))
     assert len(describe_checkpoint.lines(save(tmp_path / "bare.safetensors"))) == 2

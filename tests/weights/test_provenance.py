@@ -5,7 +5,7 @@ from __future__ import annotations
 from resnets.weights.provenance import UNKNOWN, training_data
 
 
-def test_each_training_is_told_by_what_is_known_of_it() -> None:
+def test_each_training_is_described_by_what_is_known() -> None:
     assert training_data({}) == [UNKNOWN]
     assert training_data({"train_images": 5000}) == ["5,000 training images"]
     assert training_data({"train_images": "many"}) == [UNKNOWN]

@@ -111,7 +111,7 @@ def test_a_png_is_large_enough_to_read(tmp_path: Path) -> None:
         assert lightest == 255
 
 
-def test_other_formats_and_places_are_refused(tmp_path: Path) -> None:
+def test_other_formats_and_unwritable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"net\.bmp.*\.svg or \.png"):
         diagram.draw(net_of("tiny"), tmp_path / "net.bmp", 32)
     (tmp_path / "file").write_text("")

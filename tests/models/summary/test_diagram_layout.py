@@ -79,7 +79,7 @@ def test_where_a_shortcut_begins_in_a_preactivation_network() -> None:
     assert not other.shortcut.shared
 
 
-def test_attention_is_one_piece_and_groups_are_told() -> None:
+def test_attention_is_one_box_and_groups_are_noted() -> None:
     block = layout_of("se_resnet18").stages[0].runs[0][0]
     assert texts(block.branch)[-1] == "Squeeze Excite"
     block = layout_of("resnext50_32x4d").stages[0].runs[0][0]

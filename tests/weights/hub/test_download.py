@@ -277,7 +277,7 @@ def test_a_part_of_another_size_than_announced_at_first(server: Any, home: Path)
     assert download.download(published(server)).read_bytes() == CONTENT
 
 
-def test_a_redirect_is_followed_and_its_hash_believed(server: Any, home: Path) -> None:
+def test_a_redirect_is_followed_and_its_hash_compared(server: Any, home: Path) -> None:
     """Hugging Face tells the hash where it redirects to its storage."""
     server.files["/storage/blob"] = CONTENT
     server.plan = [status(302, Location="/storage/blob", X_Linked_Etag=f'"{SHA}"')]
@@ -332,7 +332,7 @@ def test_too_many_requests_are_waited_for(server: Any) -> None:
     assert download.download(published(server)).read_bytes() == CONTENT
 
 
-def test_a_long_wait_is_told_and_not_taken(server: Any) -> None:
+def test_a_long_wait_is_an_error(server: Any) -> None:
     server.always = status(429, Retry_After="3600")
     with pytest.raises(JobError, match="it asks to wait 3600 s"):
         download.download(published(server))
@@ -504,7 +504,7 @@ def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.Monke
     assert download.mirrored_address("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
 
 
-def test_a_file_of_which_nobody_told_the_hash_is_not_passed_in_silence(
+def test_a_file_without_a_published_hash_is_logged_with_its_own(
     server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     download.download(published(server, digest=""))

@@ -64,7 +64,7 @@ def test_a_network_without_weights(arguments):
         ({"checkpoint_path": "a.pth"}, "`weights` takes a checkpoint"),
     ],
 )
-def test_words_of_other_libraries_are_answered_with_ours(arguments, said):
+def test_arguments_of_other_libraries_are_answered_with_ours(arguments, said):
     with pytest.raises(UserError, match=said):
         resnets.create_model("resnet18", **arguments)
 

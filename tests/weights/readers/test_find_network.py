@@ -151,7 +151,7 @@ def test_backbones_without_a_head_convert(kind: str, net: nn.Module, tmp_path: P
     assert torch.equal(found["stage4.block2.branch.norm2.weight"], net.layer4[1].bn2.weight)
 
 
-def test_what_is_chosen_and_what_is_left_is_said_and_can_be_chosen(net: nn.Module, tmp_path: Path) -> None:
+def test_what_is_selected_and_left_out_is_listed_and_can_be_selected(net: nn.Module, tmp_path: Path) -> None:
     path = saved(tmp_path / "c.pth", WITH_HEAD["timm train"](net))
     notes = "\n".join(load(path).notes)
     assert "under 'state_dict'" in notes

@@ -179,7 +179,7 @@ def test_what_no_file_of_weights_does(made, fill, said):
     assert said in refused(made(fill))
 
 
-def test_many_names_for_one_tensor_are_not_believed(made):
+def test_many_names_for_one_tensor_are_refused(made):
     def fill(file):
         file["a0"] = np.ones(2**18, "f4")
         for index in range(1, 30):

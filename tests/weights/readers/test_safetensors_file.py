@@ -44,7 +44,7 @@ def test_tensors_come_as_they_went(tmp_path, dtype):
     {"a": {**FOUR, "dtype": ["F32"]}}, {"a": 3}, {"a": {**FOUR, "shape": [2], "data_offsets": [0, 8]}},
     {"a": FOUR, "b": FOUR}, {"a": {**FOUR, "data_offsets": [4, 8]}}, {}, b'{"a":1,"a":1}', b"{", b"{" * 100_000,
 ])  # fmt: skip
-def test_a_header_that_lies_is_not_believed(tmp_path, header):
+def test_a_wrong_header_is_refused(tmp_path, header):
     with pytest.raises(UserError, match="is damaged or cut off") as caught:
         safetensors_file.read(written(tmp_path / "a.safetensors", header))
     assert str(tmp_path / "a.safetensors") in str(caught.value)
@@ -83,6 +83,6 @@ def test_shards_are_put_together(sharded):
     ({}, "no 'weight_map'"), ([], "no 'weight_map'"), ({"t1": 1}, "no 'weight_map'"),
     ({f"t{n}": f"{n}.safetensors" for n in range(1001)}, "names 1,001 files"),
 ])  # fmt: skip
-def test_an_index_that_lies(sharded, weight_map, said):
+def test_a_wrong_index_is_refused(sharded, weight_map, said):
     with pytest.raises(UserError, match=said):
         safetensors_file.read_shards(sharded(weight_map))

@@ -235,7 +235,7 @@ def test_a_storage_that_is_larger_than_its_file_is_not_made(tmp_path):
     assert "damaged" in refused(rewritten(tmp_path / "a.pth", tmp_path / "c.pth", grown))
 
 
-def test_many_tensors_of_one_storage_are_not_believed(tmp_path):
+def test_many_tensors_of_one_storage_are_refused(tmp_path):
     base = torch.ones(10_000)
     torch.save({f"t{index}": base for index in range(3)}, tmp_path / "tied.pth")
     assert len(read(tmp_path / "tied.pth").tensors) == 3
@@ -319,7 +319,7 @@ def test_a_file_without_tensors_that_calls_something_is_named_so(tmp_path, value
     )
 
 
-def test_what_would_fill_the_memory_is_said(tmp_path):
+def test_what_would_fill_the_memory_is_refused(tmp_path):
     torch.save({"state_dict": {"a": torch.ones(2)}, "x": Calls(bytearray, 2**40)}, tmp_path / "a.pth")
     message = refused(tmp_path / "a.pth")
     assert "asks for more memory" in message

@@ -152,14 +152,8 @@ def _difference(transfer: Transfer, digest: str) -> str:
     """In what the file differs from the announced size and hashes, or ""."""
     if transfer.size is not None and transfer.bytes_received != transfer.size:
         return f"{transfer.bytes_received:,} bytes came instead of {transfer.size:,}"
-    return next(
-        (
-            wrong
-            for expected_digest in (digest, transfer.digest)
-            if (wrong := _mismatch(transfer.partial, expected_digest))
-        ),
-        "",
-    )
+    mismatches = (_mismatch(transfer.partial, expected) for expected in (digest, transfer.digest))
+    return next((mismatch for mismatch in mismatches if mismatch), "")
 
 
 def _mismatch(path: Path, digest: str) -> str:
