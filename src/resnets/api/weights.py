@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.weights import conversion, verification
-from resnets.weights.conversion import Request
+from resnets.weights.load_weights import Request
 from resnets.weights.verification import TOLERANCE, Verification
 
 

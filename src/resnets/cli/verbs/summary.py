@@ -40,7 +40,7 @@ def summary(
     from resnets.progress import log
 
     if draw:
-        diagram.check_place(draw)
+        diagram.check_writable(draw)
     settings: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "layout": layout}
     settings |= flags.parse_settings(assignments or ())
     if imgsz:

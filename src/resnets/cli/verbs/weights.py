@@ -11,8 +11,8 @@ from resnets.cli import flags, output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from resnets.weights.hub.bundled import Shipped
-    from resnets.weights.hub.catalog import Published
+    from resnets.weights.hub.bundled import BundledWeights
+    from resnets.weights.hub.catalog import PublishedWeights
     from resnets.weights.identify import Inspection
 
 app = typer.Typer(help="List published weights; inspect, convert and verify files of weights.")
@@ -198,18 +198,18 @@ def list_(
 
 def _describe(found: Inspection) -> dict[str, Any]:
     """What a file holds; several networks where its tensors cannot tell them apart."""
-    guesses = found.guesses
+    candidates = found.candidates
     return {
         "path": str(found.path),
         "container": found.container,
-        "format": guesses[0].format if guesses else None,
-        "networks": list(dict.fromkeys(guess.spec.name for guess in guesses)),
-        "assumed": list(guesses[0].assumed) if guesses else [],
-        "doubts": list(guesses[0].doubts) if guesses else [],
+        "format": candidates[0].format if candidates else None,
+        "networks": list(dict.fromkeys(candidate.spec.name for candidate in candidates)),
+        "assumed": list(candidates[0].assumed) if candidates else [],
+        "doubts": list(candidates[0].doubts) if candidates else [],
     }
 
 
-def _values(entry: Published | Shipped) -> dict[str, Any]:
+def _values(entry: PublishedWeights | BundledWeights) -> dict[str, Any]:
     """Of weights in the package, what only a published file has (an address, a hash, …) is null."""
     import dataclasses
 

@@ -174,7 +174,7 @@ def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, nu
 
 def check(path: Path) -> None:
     """Raise UserError for a file that comes with the package, which is never changed."""
-    if path in map(bundled.place, bundled.names()):
+    if path in map(bundled.path_of, bundled.names()):
         copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
         raise UserError(f"'{path.stem}' belongs to the package and is not changed. Calibrate a copy: {copy}")
 

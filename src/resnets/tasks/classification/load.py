@@ -35,7 +35,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     return Classifier(
         checkpoints.network(checkpoint),
         checkpoint.preprocess,
-        checkpoint.shown,
+        checkpoint.display_names,
         checkpoint.temperature,
         named=bool(checkpoint.classes),
         spec=checkpoint.spec,
