@@ -68,7 +68,7 @@ def test_the_imagenet_recipe_of_2015_to_the_letter():
 
 def test_the_tutorial_to_the_letter():
     recipe = registry.find("tutorial_transfer")
-    assert (recipe.model.name, recipe.model.hidden, recipe.model.pool) == ("keras_resnet50", 512, "avg")
+    assert (recipe.model.name, recipe.model.head_hidden_dim, recipe.model.pool) == ("keras_resnet50", 512, "avg")
     assert recipe.freeze.layers == "backbone"
     assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("adam", 1e-3, 0)
     assert (recipe.data.imgsz, recipe.data.resize, recipe.data.batch, recipe.stop.epochs) == (180, "stretch", 32, 10)
