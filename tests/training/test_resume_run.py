@@ -209,7 +209,7 @@ def test_changed_weights_and_a_changed_split_are_refused(train, colors):
     )
     assert child is not None
     for asked in ("none", False):
-        with pytest.raises(UserError, match=r"with model\.weights = .*, received none"):
+        with pytest.raises(UserError, match=r"with its own settings, model\.weights = .*, received none"):
             training.train(resume=child.run, weights=asked)
     weights.write_bytes(_weights(train("another", epochs=1, seed=5))[1])
     with pytest.raises(UserError, match=r"weights.safetensors' were changed since the run started from them"):
@@ -276,7 +276,7 @@ def test_a_folder_of_runs_is_listed_with_what_can_be_resumed(tmp_path):
         resume_run.resumed_recipe(tmp_path, {}, ())
     message = str(caught.value)
     assert message.startswith(f"'{tmp_path}' is a folder of runs; name one of them with `resume`: ")
-    assert f"{tmp_path / 'a'} (finished; `epochs=+N` adds epochs)" in message
-    assert f"{tmp_path / 'b'} (can be resumed after step 4)" in message
-    assert f"{tmp_path / 'c'} (no epoch saved)" in message
-    assert message.index("/b (") < message.index("/a (")
+    assert f"'{tmp_path / 'a'}' (finished; `epochs=+N` adds epochs)" in message
+    assert f"'{tmp_path / 'b'}' (can be resumed after step 4)" in message
+    assert f"'{tmp_path / 'c'}' (no state saved)" in message
+    assert message.index("(can be resumed") < message.index("(finished")

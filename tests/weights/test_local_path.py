@@ -43,4 +43,4 @@ def test_a_run_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
     (tmp_path / "runs" / "first" / "weights" / "best.safetensors").touch()
     with pytest.raises(UserError) as caught:
         local_path.locate(tmp_path / "runs" / "nothing-like-it")
-    assert str(caught.value).endswith(f"Trained runs: {tmp_path / 'runs' / 'first'}.")
+    assert str(caught.value).endswith(f"Trained runs: '{tmp_path / 'runs' / 'first'}'.")

@@ -14,7 +14,7 @@ from resnets.data.datasets.dataset import SPLIT_FILE, Dataset, IndexedSamples
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import seen_in_training as ancestry
 from resnets.data.split.split_file import read_split, write_split
-from resnets.errors import UserError, format_list
+from resnets.errors import LIST_LIMIT, UserError
 from resnets.files import sha256
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
@@ -87,12 +87,14 @@ def _describe_runs(folder: Path) -> str:
     for recipe in sorted(folder.glob("*/recipe.toml")):
         progress = state_file.read_progress(recipe.parent / "state")
         if progress is None:
-            unfinished.append(f"{recipe.parent} (no epoch saved)")
+            unfinished.append(f"'{recipe.parent}' (no state saved)")
         elif progress["finished"]:
-            finished.append(f"{recipe.parent} (finished; `epochs=+N` adds epochs)")
+            finished.append(f"'{recipe.parent}' (finished; `epochs=+N` adds epochs)")
         else:
-            unfinished.append(f"{recipe.parent} (can be resumed after step {progress['total_step']})")
-    return format_list([*unfinished, *finished])
+            unfinished.append(f"'{recipe.parent}' (can be resumed after step {progress['total_step']})")
+    runs = [*unfinished, *finished]
+    more = f" and {len(runs) - LIST_LIMIT:,} more" if len(runs) > LIST_LIMIT else ""
+    return ", ".join(runs[:LIST_LIMIT]) + more
 
 
 def _find_data(run: Path, location: str) -> str:
