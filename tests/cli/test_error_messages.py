@@ -32,15 +32,15 @@ def raised(make: Callable[[], object]) -> Exception:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "The memory of this machine"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "A process that prepares images has ended"),
         (RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space"), "shared memory of this machine"),
-        (RuntimeError("[../gloo/transport/tcp/pair.cc:553] Connection closed by peer"), "have lost each other"),
+        (RuntimeError("[../gloo/transport/tcp/pair.cc:553] Connection closed by peer"), "can no longer reach each other"),
         (safetensors.SafetensorError("I/O error: (os error 28)"), "No space left on device. Free"),
-        (safetensors.SafetensorError("header too small"), "safetensors could not go on"),
+        (safetensors.SafetensorError("header too small"), "safetensors raised SafetensorError"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many files are open"),
         (RuntimeError("can't start new thread"), "No more threads"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "No more threads"),
         (PermissionError(errno.EACCES, "Permission denied", "igloo/1.jpg"), "Permission denied: 'igloo/1.jpg'. Choose"),
         (PermissionError(errno.EACCES, "Permission denied", "out of memory.jpg"), "Permission denied: 'out of memory"),
-        (zipfile.BadZipFile("not a zip: 'gloo/shared memory.zip'"), "zipfile could not go on"),
+        (zipfile.BadZipFile("not a zip: 'gloo/shared memory.zip'"), "zipfile raised BadZipFile"),
         (ModuleNotFoundError("No module named 'webdataset'", name="webdataset"), "pip install webdataset"),
     ],
 )  # fmt: skip
@@ -65,7 +65,7 @@ def test_what_a_library_raises_names_it(make: Callable[[Path], object], library:
     path = tmp_path / "text"
     path.write_text("text")
     message, code = error_messages.explain(raised(lambda: make(path)))
-    assert message.startswith(f"{library} could not go on: ")
+    assert message.startswith(f"{library} raised ")
     assert code == 1
 
 

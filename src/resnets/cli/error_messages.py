@@ -46,7 +46,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return memory, 1
     text = " ".join(str(error).split())
     if ranks.is_connection_error(error):
-        return f"The processes of this job have lost each other: {text[:200]}", 1
+        return f"The processes of this job can no longer reach each other: {text[:200]}", 1
     for pattern, meaning in KNOWN:
         if re.search(pattern, ranks.without_quotes(str(error))):
             return meaning, 1
@@ -56,7 +56,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"The package '{error.name}' is not installed: pip install {error.name.partition('.')[0]}", 2
     kind = type(error).__name__
     if library := _library(error):
-        return f"{library} could not go on: {kind}: {text[:300]} (RESNETS_DEBUG=1 shows where)", 1
+        return f"{library} raised {kind}: {text[:300]} (RESNETS_DEBUG=1 shows where)", 1
     return (
         f"this is a bug in resnets: {kind}: {text[:300]}; run again with RESNETS_DEBUG=1 to see where, and report it",
         1,
