@@ -94,7 +94,7 @@ def evaluate(
         "precision": precision,
     }
     if compare:
-        results = api.compare(*checkpoints, data, **options)
+        results = api.compare(checkpoints[0], checkpoints[1], data, **options)
     else:
         results = api.evaluate(checkpoints, data, calibrate=calibrate, **options)
     # Printed before it is written: with a full disk the result is not lost.
