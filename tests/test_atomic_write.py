@@ -203,7 +203,7 @@ def test_a_reader_that_goes_away_is_told_apart(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0 or not Path("/proc/self/mounts").exists(), reason="needs to mount")
 def test_a_file_that_is_mounted_alone_is_written_in_place(tmp_path: Path) -> None:
     """As `docker run -v FILE:FILE` gives it."""
-    code = "import sys; from resnets import atomic; atomic.write_text(sys.argv[1], 'new')"
+    code = "import sys; from resnets import atomic_write; atomic_write.write_text(sys.argv[1], 'new')"
     (tmp_path / "outside").write_text("old, and longer")
     (tmp_path / "inside").touch()
     words = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$2"'
