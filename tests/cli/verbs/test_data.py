@@ -205,7 +205,7 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     assert main.main(["data", "shard", "shards", "again", "--val-fraction", "0.4"]) == 2
     assert "--val-fraction 0.4 has no effect: shards were split" in capsys.readouterr().err
     assert main.main([*train, "--set", "data.group_by=folder"]) == 2
-    assert "divided when they were written" in capsys.readouterr().err
+    assert "split when they were written" in capsys.readouterr().err
     shutil.rmtree("shards")
     (insects / "ant" / "1.png").unlink()
     assert main.main([*words, "--on-bad", "skip"]) == 0

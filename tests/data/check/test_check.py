@@ -400,7 +400,7 @@ def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path
 def test_findings_that_are_not_shown_are_counted(tmp_path: Path, more: int) -> None:
     images(tmp_path, ("ant",), count=1)
     for number in range(terminal_text.SHOWN_CASES + more):
-        (tmp_path / "ant" / f"text{number}.jpg").write_text("this is no image")
+        (tmp_path / "ant" / f"text{number}.jpg").write_text(f"this is not image {number}")
     file = io.StringIO()
     terminal_text.show(check(open_dataset.read(tmp_path), workers=1), file)
     shown = file.getvalue().count("ant/text")

@@ -139,9 +139,9 @@ def test_classes_are_bound_by_name(written: Path) -> None:
 
 
 def test_shards_are_not_divided_again(written: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="divided when they were written"):
+    with pytest.raises(UserError, match="split when they were written"):
         make_split(open_dataset.read(written))
-    with pytest.raises(UserError, match="divided when they were written"):
+    with pytest.raises(UserError, match="split when they were written"):
         read_split(tmp_path / "split.csv", open_dataset.read(written))
 
 
@@ -171,7 +171,7 @@ def test_larger_images_are_resized_and_the_network_sees_the_same(tmp_path: Path,
         found.append(Sample(str(tmp_path / name), "ab"[number % 2], "val"))
     before = Dataset(tmp_path, tuple(found), ("a", "b"))
     write_shards.write(tmp_path / "out", before, resize=64)
-    assert "2 of 4 images were brought to a shorter side of 64; none was enlarged" in capsys.readouterr().err
+    assert "2 of 4 images were resized to a shorter side of 64; none was enlarged" in capsys.readouterr().err
     after = open_dataset.read(tmp_path / "out").samples
     assert [inspect(each.path)[:4] for each in after] == [
         ("JPEG", "RGB", 64, 106), ("PNG", "RGB", 64, 213), ("JPEG", "RGB", 60, 40), ("WEBP", "RGB", 70, 64),
@@ -270,7 +270,7 @@ def test_unfinished_shards_are_refused(divided: Dataset, tmp_path: Path) -> None
         write_shards.write(tmp_path / "out", gone, size_mb=0.03)
     with pytest.raises(UserError, match="their writing did not end"):
         open_dataset.read(tmp_path / "out")
-    with pytest.raises(UserError, match="a writing that did not end"):
+    with pytest.raises(UserError, match="holds shards whose writing did not end"):
         write_shards.write(tmp_path / "out", divided)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()

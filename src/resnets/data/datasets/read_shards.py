@@ -74,8 +74,8 @@ class ShardIndex:
 class ShardSamples(IndexedSamples):
     """The images with these indices."""
 
-    def __init__(self, index: ShardIndex, indices: range) -> None:
-        self.index, self.indices = index, indices
+    def __init__(self, shard_index: ShardIndex, indices: range) -> None:
+        self.shard_index, self.indices = shard_index, indices
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -88,35 +88,35 @@ class ShardSamples(IndexedSamples):
 
     def __getitem__(self, index: int | slice) -> Sample | ShardSamples:
         if isinstance(index, slice):
-            return ShardSamples(self.index, self.indices[index])
-        return self.index.sample(self.indices[index])
+            return ShardSamples(self.shard_index, self.indices[index])
+        return self.shard_index.sample(self.indices[index])
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.index.fingerprint} {self.indices}"
+        return f"{self.shard_index.fingerprint} {self.indices}"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return tuple(split for split in SPLITS if split in self.index.splits)
+        return tuple(split for split in SPLITS if split in self.shard_index.splits)
 
     def subset(self, split: str) -> ShardSamples:
-        tars = list(zip(self.index.ends, self.index.splits, strict=True))
+        tars = list(zip(self.shard_index.ends, self.shard_index.splits, strict=True))
         ends = [end for end, name in tars if name == split]
         other_ends = [end for end, name in tars if name != split]
         if not ends:
-            return ShardSamples(self.index, range(0))
+            return ShardSamples(self.shard_index, range(0))
         start = max((end for end in other_ends if end < ends[0]), default=0)
-        return ShardSamples(self.index, range(start, ends[-1]))
+        return ShardSamples(self.shard_index, range(start, ends[-1]))
 
     @property
     def shard_sizes(self) -> list[int]:
         first, stop, step = self.indices.start, self.indices.stop, self.indices.step
-        ends = [0, *(len(range(first, min(end, stop), step)) for end in self.index.ends)]
+        ends = [0, *(len(range(first, min(end, stop), step)) for end in self.shard_index.ends)]
         return [end - start for start, end in pairwise(ends) if end > start]
 
     def labels(self, classes: Sequence[str]) -> np.ndarray:
         indices = {name: index for index, name in enumerate(classes)}
-        new_index = np.array([indices.get(name, -1) for name in self.index.classes], dtype=np.int64)
+        new_index = np.array([indices.get(name, -1) for name in self.shard_index.classes], dtype=np.int64)
         return new_index[self._rows["label"]]
 
     def weights(self) -> np.ndarray:
@@ -130,15 +130,15 @@ class ShardSamples(IndexedSamples):
 
     @property
     def resized_to(self) -> int | None:
-        return self.index.resized_to
+        return self.shard_index.resized_to
 
     def rename_classes(self, names: Mapping[str, str]) -> ShardSamples:
-        classes = tuple(names[name] for name in self.index.classes)
-        return ShardSamples(replace(self.index, classes=classes), self.indices)
+        classes = tuple(names[name] for name in self.shard_index.classes)
+        return ShardSamples(replace(self.shard_index, classes=classes), self.indices)
 
     @property
     def _rows(self) -> np.ndarray:
-        return self.index.rows[self.indices.start : self.indices.stop : self.indices.step]
+        return self.shard_index.rows[self.indices.start : self.indices.stop : self.indices.step]
 
 
 def _hex(digest: bytes) -> str:

@@ -57,7 +57,7 @@ def _list_folder(folder: Path) -> FolderListing:
             continue
         elif _is_dir(entry):
             listing.folders.append(path)
-        elif path.suffix.lower() in SUFFIXES or (not path.suffix and entry.is_file() and is_image(path)):
+        elif path.suffix.lower() in SUFFIXES or (not path.suffix and is_image(path)):
             listing.images.append(path)  # a dangling link too: the check of the images names it
         else:
             listing.others.append(path)
