@@ -249,7 +249,7 @@ def test_features_that_do_not_fit_into_memory(
     context = make_context(images)
     monkeypatch.setattr(frozen_features.ram_cache, "free_memory", lambda: 1000)
     frozen_features.cache_features(context, 0, tmp_path)
-    assert "would not fit" in capsys.readouterr().err
+    assert "do not fit" in capsys.readouterr().err
     assert type(context.net) is ResNet
 
 

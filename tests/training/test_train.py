@@ -194,7 +194,7 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
     ("values", "reason"),
     [
         (
-            {"overrides": ["model.drop_new_pathrate=0.1"]},
+            {"overrides": ["model.drop_path_rate=0.1"]},
             "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
         ),
         (
@@ -539,7 +539,7 @@ def test_accumulation_is_the_same_step_in_slices(colors):
     [
         ["optim.name=adamw", "optim.lr=0.003", "schedule.name=one_cycle"],
         ["augment.mixup_alpha=0.4", "augment.cutmix_alpha=1"],
-        ["optim.clip_norm=0.5", "augment.trivial=true", "model.drop_new_pathrate=0.2"],
+        ["optim.clip_norm=0.5", "augment.trivial=true", "model.drop_path_rate=0.2"],
         ["data.normalize=channel", "data.resize=pad"],
         ["data.normalize=pixel", "augment.crop=none"],
     ],
@@ -565,11 +565,11 @@ def test_class_names_of_any_kind_and_one_image_of_another_size(colors):
         ({"model": "resnet81", "recipe": "scratch"}, "no network 'resnet81'"),
         ({"lr": -1.0}, "optim.lr must be more than 0"),
         ({"lrate": 0.1}, "no argument 'lrate'"),
-        ({"device": "cuda:9"}, "no device 'cuda:9'"),
+        ({"device": "cuda:9"}, "`device=cuda:9` is not available"),
         ({"freeze": "9"}, "received `freeze=9`"),
         ({"stem": "cifer", "model": "resnet18", "recipe": "scratch"}, "cifar"),
         ({"imgsz": 2, "stem": "valid"}, "needs images of at least 11 pixels; received `imgsz=2`"),
-        ({"name": "a/b"}, "one folder name"),
+        ({"name": "a/b"}, "the name of one folder"),
         ({"resume": "runs/x", "epochs": 3, "out": "runs"}, "There is no run 'runs/x'"),
         ({"epochs": "+3"}, "name the run with `resume`"),
         ({"save_every": "5m"}, "`save_every` takes steps, such as 200, or seconds, such as 60s"),

@@ -68,7 +68,7 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
         f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in CHANGEABLE_KEYS
     ]:
         raise UserError(
-            f"`resume` continues '{run}' with its own settings, {'; '.join(others)}: leave that out, or start a new "
+            f"`resume` continues '{run}' with its own settings: {'; '.join(others)}. Leave that out, or start a new "
             "run. `epochs=+N` adds epochs to a finished one."
         )
     if "speed.device" in changes:

@@ -146,7 +146,7 @@ def test_whole_groups_are_assigned_to_folds_class_by_class() -> None:
 
 
 def _simulation() -> ModuleType:
-    path = Path(__file__).parents[1] / "soak" / "coverage.py"
+    path = Path(__file__).parents[2] / "soak" / "coverage.py"
     specification = importlib.util.spec_from_file_location("resnets_coverage", path)
     assert specification is not None
     assert specification.loader is not None

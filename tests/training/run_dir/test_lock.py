@@ -15,7 +15,7 @@ from resnets.training.run_dir import lock
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from resnets.training import lock
+from resnets.training.run_dir import lock
 with lock.run_lock(Path(sys.argv[1])):
     child = os.fork()
     if child:

@@ -16,7 +16,7 @@ def test_a_run_is_never_overwritten(tmp_path):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp"])
 def test_a_name_is_one_folder_name(tmp_path, name):
-    with pytest.raises(UserError, match="one folder name"):
+    with pytest.raises(UserError, match="name of one folder"):
         run_dir.create_run_dir(tmp_path, name)
 
 
