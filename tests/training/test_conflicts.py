@@ -115,7 +115,7 @@ SIZES = [
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_epochs=4", "reaches beyond a run of 12"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_steps=12", "reaches beyond a run of 12 steps"),
     ("scratch", "data.batch=16 --epochs=4 schedule.plateau_epochs=9", "`schedule.plateau_epochs=9` reaches beyond a run of"),
-    ("scratch", "data.batch=16 --epochs=4 schedule.warmup_until_error=0.8", "needs the errors of 100 steps and would never end in"),
+    ("scratch", "data.batch=16 --epochs=4 schedule.warmup_until_error=0.8", "needs the errors of 100 steps and would"),
     ("scratch", "data.batch=16 schedule.name=step", "`schedule.name=step` needs `schedule.milestones_epochs`"),
     ("scratch", "data.batch=16 schedule.name=step schedule.milestones_epochs=1,2 schedule.factors=0.1", "1 number for 2"),
 ]  # fmt: skip

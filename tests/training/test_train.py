@@ -594,7 +594,7 @@ def test_a_range_test_suggests_a_rate_and_draws_it(colors):
     assert 1e-4 < result.suggestion < 1.0
     assert len(result.rates) == len(result.losses) == 40
     assert out.is_file()
-    with pytest.raises(UserError, match="from a low to a high"):
+    with pytest.raises(UserError, match="needs `low` above 0 and below `high`"):
         train.lr_find(colors, recipe=_small(), low=1.0, high=0.1)
     with pytest.raises(UserError, match=r"`lr=0.1` has no effect on a range test"):
         train.lr_find(colors, recipe=_small(), lr=0.1, out=out)

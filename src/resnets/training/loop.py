@@ -116,16 +116,16 @@ def _train_epoch(
             loss, num_correct = _train_step(context, state, batch)
         save_now = distributed.is_main() and interval.is_due(state.total_step + 1)
         count = len(batch.indices)
-        total_loss, num_correct, num_images, stop, save_due = distributed.all_reduce_sum(
+        total_loss, total_correct, num_images, stop, save_due = distributed.all_reduce_sum(
             loss * count, num_correct, count, bool(received), save_now
         )
         loss = total_loss / num_images
         if not math.isfinite(loss):
             raise JobError(console.format_not_finite(context, state.total_step + 1, batch, f"The loss became {loss}"))
-        if context.lr_controller.after_step(num_images - num_correct, num_images):
+        if context.lr_controller.after_step(num_images - total_correct, num_images):
             log(f"step {state.total_step + 1}: the warm-up has ended; the learning rate is the full one from here on")
         step_time = time.perf_counter() - start
-        for name, value in zip(SUMS, (total_loss, num_correct, num_images, data_time, step_time), strict=True):
+        for name, value in zip(SUMS, (total_loss, total_correct, num_images, data_time, step_time), strict=True):
             state.sums[name] += value
         state.step += 1
         state.total_step += 1
