@@ -175,7 +175,7 @@ def shards(images: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize(("accumulate", "place"), [(1, "images"), (2, "images"), (1, "shards")])
+@pytest.mark.parametrize(("accumulate", "kind"), [(1, "images"), (2, "images"), (1, "shards")])
 def test_two_ranks_with_half_the_batch_equal_one_with_all_of_it(accumulate, kind, images, shards, tmp_path):
     # In slices BN sees six images at a time in both cases, but not the same six: the losses are only near.
     data = images.parent / kind

@@ -89,7 +89,7 @@ def test_a_signal_ends_a_run_within_one_step_and_it_resumes_to_the_same_bytes(
 
     (context.net if training else context.eval_model).register_forward_hook(signalled)
     if not training:
-        context.val.batch = 4  # so that the signal comes between two of the batches
+        context.val.batch_size = 4  # so that the signal comes between two of the batches
     with pytest.raises(KeyboardInterrupt):
         loop.run(context, TrainState(), tmp_path)
     assert f"stopped after step {step} of 8; continue with `resume={tmp_path}`" in capsys.readouterr().err
