@@ -166,7 +166,7 @@ WRONG = [
     Wrong(f"train insects {TRAIN} --set optim.rate=0.2", "'optim.rate'"),
     Wrong(f"train insects {TRAIN} --set optim.lr=high", "'high'"),
     Wrong(f"train insects {TRAIN} --set optim.lr", "'optim.lr'"),
-    Wrong(f"train insects {TRAIN} --device gpu9", "'gpu9'"),
+    Wrong(f"train insects {TRAIN} --device gpu9", "--device gpu9 is not available"),
     Wrong("train --resume runs/none", "'runs/none'"),
     Wrong(f"train insects {TRAIN} --resume runs/none", "'runs/none'"),
     Wrong(f"train insects {TRAIN} --epochs +3", "--resume"),
@@ -268,7 +268,7 @@ def test_cuda_where_there_is_none(
     world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(world)
-    row = Wrong(f"train insects {TRAIN} --device cuda", "'cuda'")
+    row = Wrong(f"train insects {TRAIN} --device cuda", "--device cuda is not available")
     code = main.main(shlex.split(row.words))
     shown = capsys.readouterr()
     check(row, code, shown.out, shown.err)

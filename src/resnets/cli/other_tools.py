@@ -31,7 +31,6 @@ FLAGS = {
     "--checkpoint": "--weights",
     "--project": "--out",
     "--output": "--out",
-    "--output-dir": "--out",
     "--save-dir": "--out",
     "-o": "--out",
     "--experiment": "--name",

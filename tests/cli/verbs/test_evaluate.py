@@ -324,7 +324,7 @@ def test_words_in_another_order_are_put_in_order(
     assert evaluate(*words.split()) == 2
     assert said in capsys.readouterr().err
     assert main.main(["predict", "data", ONE]) == 2
-    assert "'data' is a folder of images, where a checkpoint or run folder is wanted" in capsys.readouterr().err
+    assert "'data' is a folder of images; needed is a checkpoint or run folder" in capsys.readouterr().err
 
 
 def test_a_folder_of_images_with_a_config_is_data_and_paths_are_taken(trained: Path) -> None:

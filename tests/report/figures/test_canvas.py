@@ -115,8 +115,9 @@ def test_an_unwritable_place_is_one_message(tmp_path):
 
 
 def test_matplotlib_is_not_imported_before_something_is_drawn():
-    modules = "curves, lr_curve, confusion, gallery, page"
-    code = f"import sys; from resnets.report import {modules}; sys.exit('matplotlib' in sys.modules)"
+    figures = "training_curves, lr_find_curve, confusion_matrix, image_grid"
+    imports = f"from resnets.report.figures import {figures}; from resnets.report.html import page"
+    code = f"import sys; {imports}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     for path in Path(canvas.__file__).parent.glob("*.py"):
         assert not re.search(r"^(import|from) (matplotlib|jinja2)", path.read_text("utf-8"), re.MULTILINE)

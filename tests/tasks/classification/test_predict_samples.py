@@ -111,7 +111,7 @@ def test_whole_images_at_several_scales(world) -> None:
     [
         ({"crops": 7}, "`crops` is 1 or 10; received 7"),
         ({"crops": 10, "scales": (64,)}, "give one of them"),
-        ({"scales": (0,)}, "`scales=0` is less than this network can take"),
+        ({"scales": (0,)}, "`scales` are sides in pixels, 1 or more; received 0"),
         ({"on_bad": "ignore"}, "received 'ignore'"),
         ({"batch": 0}, "`batch` must be 1 or more; received 0"),
         ({"workers": -2}, "`workers` must be 0 or more; received -2"),
