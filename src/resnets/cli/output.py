@@ -17,7 +17,7 @@ from resnets.errors import printable
 PLAIN = dict.fromkeys("–—−─━", "-") | dict.fromkeys("█▉▊▋▌▍▎▏▇▆▅▄▃▂▁", "#") | dict.fromkeys("…≈±", "~")
 PLAIN |= {"×": "x", "·": ".", "→": ">", "’": "'", "≥": ">", "≤": "<", "│": "|"}
 HANDLER = "resnets"
-PIPED_WIDTH = 160  # columns of a table in a file or pipe, which has no width of its own
+PIPED_WIDTH = 200  # columns of a table in a file or pipe, which has no width of its own
 
 
 def prepare_streams() -> bool:
