@@ -213,7 +213,7 @@ def test_published_weights_of_keras_come_by_their_name(top, tmp_path, monkeypatc
     entry = catalog.find("keras_resnet50.imagenet" if top else "keras_resnet50.imagenet_notop")
     model = keras_library.applications.ResNet50(weights=None, include_top=top)
     model.save(tmp_path / "model.h5")
-    monkeypatch.setattr(download, "fetch", lambda *_, **__: tmp_path / "model.h5")
+    monkeypatch.setattr(download, "download", lambda *_, **__: tmp_path / "model.h5")
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     found = pretrained.checkpoint(entry.name)
     assert found.spec.name == "keras_resnet50"

@@ -16,7 +16,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.formats import custom_keymap
 from resnets.weights.load_weights import Request, load
 
-MAP = Path(__file__).resolve().parents[2] / "docs" / "akamaster_cifar.toml"
+MAP = Path(__file__).resolve().parents[3] / "docs" / "akamaster_cifar.toml"
 
 
 class Block(nn.Module):

@@ -78,7 +78,7 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_other_names_are_not_there() -> None:
     assert bundled.path_of("cifar_resnet20") is None
-    assert bundled.path_of("../shipped/" + NAME) is None
+    assert bundled.path_of("../bundled_weights/" + NAME) is None
 
 
 def test_files_of_weights_are_looked_at_by_their_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_it_answers_offline_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_names_are_read_without_torch() -> None:
     code = (
-        "import sys; from resnets.weights import shipped; print(*shipped.entries()); assert 'torch' not in sys.modules"
+        "import sys; from resnets.weights.hub import bundled; print(*bundled.entries()); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == bundled.names()

@@ -117,7 +117,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(resumable, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(resumable, "PAUSE_SECONDS", (0.01, 0.01))
     return tmp_path / "home"
 
 
@@ -291,7 +291,7 @@ def test_a_redirect_is_followed_and_its_hash_compared(server: Any, home: Path) -
 def test_an_answer_without_a_length_and_without_end_is_stopped(
     server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resumable, "LARGEST", MIB)
+    monkeypatch.setattr(resumable, "MAX_BYTES", MIB)
 
     def endless(handler: Any) -> None:
         handler.send_response(200)
@@ -340,7 +340,7 @@ def test_a_long_wait_is_an_error(server: Any) -> None:
 
 
 def test_nobody_listens(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(resumable, "PAUSES", (0.01,) * 4)
+    monkeypatch.setattr(resumable, "PAUSE_SECONDS", (0.01,) * 4)
     entry = published(server)
     entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
     with pytest.raises(JobError, match="Connection refused"):
