@@ -169,8 +169,12 @@ def test_words_that_are_wrong(file: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "request_", "words"),
     [
-        ("resnets", Request(num_classes=3, class_names=("a", "b", "c")), "`class_names` has no effect with `classes`"),
-        ("torchvision", Request(num_classes=3, no_top=True), "`classes` has no effect with `no_top`"),
+        (
+            "resnets",
+            Request(num_classes=3, class_names=("a", "b", "c")),
+            "`class_names` has no effect with `num_classes`",
+        ),
+        ("torchvision", Request(num_classes=3, no_top=True), "`num_classes` has no effect with `no_top`"),
         ("torchvision", Request(class_names=("a",), no_top=True), "`class_names` has no effect with `no_top`"),
     ],
 )

@@ -100,8 +100,6 @@ def test_it_answers_offline_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_names_are_read_without_torch() -> None:
-    code = (
-        "import sys; from resnets.weights.hub import bundled; print(*bundled.entries()); assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from resnets.weights.hub import bundled; print(*bundled.entries()); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == bundled.names()

@@ -226,7 +226,7 @@ def test_placeholders_and_too_few_names_are_none(net: nn.Module, tmp_path: Path)
 def test_inspect_says_where_the_network_lies(net: nn.Module, tmp_path: Path) -> None:
     text = "\n".join(inspect(saved(tmp_path / "c.pth", WITHOUT["MoCo v2"](net))).lines())
     assert "prefix:   'module.encoder_q.' before the names of the network" in text
-    assert "`prefix='module.encoder_k.'` takes it" in text
+    assert "`prefix='module.encoder_k.'` selects it" in text
     text = "\n".join(inspect(saved(tmp_path / "c.pth", WITH_HEAD["averaged"](net))).lines())
     assert "averages of the trained weights" in text
     assert "left out: n_averaged" in text
