@@ -22,6 +22,7 @@ _RENAMED = {
         "stride_block": "downsample_block",
         "stem_raw": "stem_preact",
         "hidden": "head_hidden_dim",
+        "initialisation": "initialization",
     },
     "preprocess": {"colour": "color", "draft": "fast_jpeg"},
     "provenance": {"licence": "license"},
