@@ -15,7 +15,7 @@ def test_each_training_is_described_by_what_is_known() -> None:
     ]
     told = training_data({"split_sha256": "ab", "parent": {"published": "resnet18.a1_in1k"}})
     assert told == training_data({"split_sha256": "ab", "published": "resnet18.a1_in1k"})
-    assert told[1] == "the published weights resnet18.a1_in1k: see what their publisher says"
+    assert told[1] == "the published weights resnet18.a1_in1k: see their publisher"
     assert training_data({"converted_from": "net.pth"}) == [
         "a file of another library, net.pth, which does not state them"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def _with_head(
         and (other := catalog.find(weights_name).model) != name
     ):
         raise UserError(f"The weights '{weights_name}' are of {other}; received '{name}'.")
-    loaded = checkpoints.read(resolve_name(weights_name, name))
+    loaded = _read(resolve_name(weights_name, name))
     if loaded.spec.name != name:
         raise UserError(f"The weights are of {loaded.spec.name}; received '{name}'.")
     others = num_classes if num_classes != loaded.spec.num_classes else None
@@ -172,6 +173,12 @@ def _with_head(
     for note in notes:
         log(note)
     return checkpoints.network(loaded)
+
+
+def _read(weights: str) -> Checkpoint:
+    """The checkpoint at a path, of bundled weights, or of published weights; `resolve` is above this module."""
+    is_local = os.path.lexists(weights) or bundled.path_of(weights) is not None
+    return checkpoints.read(weights) if is_local or not catalog.known(weights) else checkpoint(weights)
 
 
 def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
