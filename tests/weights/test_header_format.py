@@ -23,11 +23,11 @@ OLD_VALUES = {"kaiming": "he", "xavier": "glorot"}
 
 
 def old_header(spec: ResNetSpec) -> dict[str, Any]:
-    fields = {OLD_FIELDS.get(key, key): value for key, value in spec.to_dict().items()}
+    fields = spec.to_dict() | {"initialization": OLD_VALUES[spec.initialization]}
     return {
         "format": 1,
         "task": "classify",
-        "spec": fields | {"initialization": OLD_VALUES[fields["initialization"]]},
+        "spec": {OLD_FIELDS.get(key, key): value for key, value in fields.items()},
         "preprocess": {"colour" if k == "color" else k: v for k, v in Preprocess.imagenet(32).to_dict().items()},
         "classes": [],
         "temperature": 1.0,
