@@ -57,7 +57,7 @@ def test_a_doubt_ends_with_2_and_a_setting_resolves_it(tmp_path: Path, capsys: p
     assert run(*words) == 2
     error = capsys.readouterr().err
     typed = f"resnets weights convert {tmp_path / 'r.pth'} --to resnets --out {tmp_path / 'o.safetensors'} --model"
-    assert f"{typed} resnet50 (V1.5, which torchvision and timm have today" in error
+    assert f"{typed} resnet50 (V1.5, as in torchvision and timm" in error
     assert f"{typed} resnet50_v1 (V1" in error
     assert error.count("\n") == 1
     assert run(*words, "--set", "stride_at=1x1") == 0
