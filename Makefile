@@ -7,13 +7,14 @@ BIN := .venv/bin
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format clean
+.PHONY: help demo test soak bench docs lint format clean
 
 help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
 	@echo "make soak    the long tests: 30 killed runs, the coverage of intervals, every converted network at every size, two hosts (about half an hour)"
 	@echo "make bench   measure this project beside its peers (about two hours; nothing else should run)"
+	@echo "make docs    build the documentation site into build/docs"
 	@echo "make lint    the linter and the type checker only"
 	@echo "make format  put the sources into the common form"
 	@echo "make clean   remove what the demo wrote"
@@ -27,6 +28,10 @@ help:
 
 .venv/.installed-dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@ .venv/.installed
+
+.venv/.installed-docs: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --editable '.[docs]'
 	touch $@ .venv/.installed
 
 demo: .venv/.installed
@@ -64,6 +69,10 @@ build/peers-torch/.installed: benchmarks/peers-torch.txt .venv/.installed-dev
 bench: .venv/.installed-dev build/peers/.installed build/peers-torch/.installed
 	$(BIN)/python -m pip install openvino
 	$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) $(if $(FLOWERS),--flowers $(FLOWERS))
+
+docs: .venv/.installed-docs
+	$(BIN)/python docs/build_site.py
+	@echo "The documentation, a file for a browser: $(CURDIR)/build/docs/index.html"
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Every command and every piece of Python in README.md and docs/ does what the page says.
 
-The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`.
+The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`
+and, for the README, a folder `photos` of the reader's own images.
 A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -24,12 +26,17 @@ from resnets.cli import main, other_tools
 from resnets.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "ARCHITECTURE.md", "AGENTS.md")]
+PAGES = [README, *OTHERS, *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("bash", "python")
 SHOWN = ("text", "toml", "csv", "json", "make")  # what is printed, or stands in a file; nothing to run
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z")
 SHELL_SIGNS = set("|<>&;$`*?#")
+INLINE = re.compile(r"`((?:OMP_NUM_THREADS=\d )?(?:resnets|make) [^`]+)`")  # a command within a sentence
+PATH = re.compile(r"(?<![\w./-])(?:src|tests|docs|benchmarks|examples)/[\w./-]*[\w/]")
+NAME = re.compile(r"`(resnets(?:\.\w+)+)`")
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ def check_words(command: str) -> None:
         return
     entry = typer.main.get_command(main.application())
     words = other_tools.canonical(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
-    while hasattr(entry, "commands"):
+    while hasattr(entry, "commands") and words and not words[0].startswith("-"):
         assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"
         entry = entry.commands[words.pop(0)]
     known = {"--help", *(flag for parameter in entry.params for flag in parameter.opts)}
@@ -74,9 +81,15 @@ def check_words(command: str) -> None:
             assert word.partition("=")[0] in known, f"no flag '{word}' in: {command}"
 
 
+def shorten(words: list[str]) -> list[str]:
+    """A training for one epoch, if the page leaves the number of epochs to the recipe, whose default takes minutes."""
+    decided = any(word in ("--epochs", "--resume", "--dry-run") or word.startswith("stop.") for word in words)
+    return words if words[:2] != ["resnets", "train"] or decided else [*words, "--epochs", "1"]
+
+
 def run_command(command: str) -> None:
     """Run it here when it is a plain `resnets …` (torch is loaded once), in a shell when it has signs of a shell."""
-    words = shlex.split(command)
+    words = shorten(shlex.split(command))
     if words[0] == "resnets" and not SHELL_SIGNS & set(command):
         assert main.main(words[1:]) == 0, command
         return
@@ -87,10 +100,22 @@ def run_command(command: str) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+def save_photos(folder: Path) -> None:
+    """Images as a reader may have them: a folder for each class."""
+    for label, color in {"cat": "#c96", "dog": "#555", "horse": "#842"}.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            image = Image.new("RGB", (48, 40), color)
+            image.paste("#fff", (number, number, number + 12, number + 12))
+            image.save(folder / label / f"{number}.jpg")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_the_page_tells_to_do_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(tmp_path / "image.jpg")
+    if page == README:
+        save_photos(tmp_path / "photos")
     names: dict[str, object] = {}
     with contextlib.chdir(tmp_path):
         for block in blocks(page.read_text()):
@@ -121,8 +146,19 @@ def headings(page: Path) -> list[str]:
     return [re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in found]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_files_and_names_within_sentences_exist(page: Path) -> None:
+    text = page.read_text()
+    for command in INLINE.findall(FENCE.sub("", text)):
+        check_words(" ".join(command.replace("\\|", "|").split()))
+    for path in PATH.findall(text):
+        assert (ROOT / path).exists(), f"{page.name}: {path}"
+    for name in NAME.findall(text):
+        pkgutil.resolve_name(name)
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = README.read_text()
     for page in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{page.name})" in readme
 
