@@ -1,4 +1,4 @@
-"""Every stem: sizes, padding, and what a raw one leaves out."""
+"""Every stem: sizes, padding, and what a pre-activation one leaves out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIDES = {
 
 @pytest.mark.parametrize("name", STEMS)
 def test_sides(name):
-    stem = STEMS[name](3, 8, **COMMON, raw=False)
+    stem = STEMS[name](3, 8, **COMMON, preact=False)
     found = tuple(stem(torch.zeros(1, 3, side, side)).shape for side in (224, 64, 33))
     assert found == tuple((1, 8, side, side) for side in SIDES[name])
     assert stem.channels == 8
@@ -33,7 +33,7 @@ def test_sides(name):
 
 @pytest.mark.parametrize("name", STEMS)
 def test_the_least_side_works_and_one_less_does_not(name):
-    stem = STEMS[name](3, 8, **COMMON, raw=False).eval()
+    stem = STEMS[name](3, 8, **COMMON, preact=False).eval()
     assert min(stem(torch.zeros(1, 3, stem.min_size, stem.min_size)).shape[2:]) >= 1
     if stem.min_size > 1:
         with pytest.raises(RuntimeError):
@@ -41,24 +41,26 @@ def test_the_least_side_works_and_one_less_does_not(name):
 
 
 @pytest.mark.parametrize("name", STEMS)
-def test_a_raw_stem_ends_in_its_convolution(name):
-    whole, raw = STEMS[name](3, 8, **COMMON, raw=False), STEMS[name](3, 8, **COMMON, raw=True)
+def test_a_preact_stem_ends_in_its_convolution(name):
+    whole, raw = STEMS[name](3, 8, **COMMON, preact=False), STEMS[name](3, 8, **COMMON, preact=True)
     assert set(dict(whole.named_children())) - set(dict(raw.named_children())) == {"norm", "act"}
 
 
 @pytest.mark.parametrize("name", STEMS)
 def test_any_number_of_input_channels_and_a_bias_on_request(name):
-    stem = STEMS[name](5, 8, **{**COMMON, "bias": True}, raw=False)
+    stem = STEMS[name](5, 8, **{**COMMON, "bias": True}, preact=False)
     first = next(module for module in stem if isinstance(module, nn.Conv2d))
     assert first.in_channels == 5
     assert first.bias is not None
 
 
 def test_keras_pools_over_zeros_where_torch_pools_over_nothing():
-    options = {**COMMON, "raw": True}
+    options = {**COMMON, "preact": True}
     ours, theirs = stems.imagenet(3, 8, **options), stems.keras(3, 8, **options)
-    theirs.conv.load_state_dict(ours.conv.state_dict())
     image = torch.randn(1, 3, 32, 32)
+    image[:, :, :10] = -1 - torch.rand(1, 3, 10, 32)  # with positive weights the first row of maps is negative
+    ours.conv.weight.data.abs_()
+    theirs.conv.load_state_dict(ours.conv.state_dict())
     with torch.no_grad():
         a, b = ours(image), theirs(image)
     assert torch.equal(a[:, :, 1:, 1:], b[:, :, 1:, 1:])

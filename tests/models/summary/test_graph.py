@@ -88,6 +88,6 @@ def test_the_shapes_are_those_of_a_real_image(name: str) -> None:
 
 
 def test_a_too_small_image_gives_the_error_of_the_network() -> None:
-    with pytest.raises(ValueError, match="images of 4x40") as caught:
+    with pytest.raises(ValueError, match="Images of 4x40") as caught:
         graph.layers(zoo.create_model("tutorial_resnet50"), (4, 40))
     assert str(caught.value).count("\n") == 0
