@@ -253,7 +253,7 @@ def test_without_a_home(fault: str, verbs: Verbs, made: dict[str, str], tmp_path
 def test_a_killed_worker_ends_a_training(verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
     code, _, err = verbs(f"{TRAIN} --epochs 9999 --cache off --workers 1", made, tmp_path, kill=True)
     assert code == 1
-    assert "A process that prepares images" in one_line(err)
+    assert "A worker process was killed" in one_line(err)
     assert not [path for path in tree(tmp_path) if ".writing-" in path]
 
 
