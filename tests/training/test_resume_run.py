@@ -216,7 +216,7 @@ def test_changed_weights_and_a_changed_split_are_refused(train, colors):
         training.train(resume=child.run)
     split = parent / "split.csv"
     split.write_text(split.read_text().replace("train,", "val,", 1))
-    with pytest.raises(UserError, match=r"split.csv' was changed since the run began"):
+    with pytest.raises(UserError, match=r"split.csv' was changed since the run started"):
         training.train(resume=parent)
 
 
