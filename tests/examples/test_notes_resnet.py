@@ -30,5 +30,5 @@ def test_every_kernel_has_its_term_in_the_loss():
 
 @pytest.mark.usefixtures("beside")
 def test_the_schedule_lowers_the_rate_that_the_plateau_rule_left(tmp_path):
-    schedule = importlib.import_module("notes_resnet").callbacks(tmp_path / "best.keras")[0].schedule
+    schedule = importlib.import_module("notes_resnet").make_callbacks(tmp_path / "best.keras")[0].schedule
     assert [schedule(epoch, 0.5) for epoch in (80, 81, 181, 182)] == pytest.approx([0.5, 0.05, 0.25, 0.5])

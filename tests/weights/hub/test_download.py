@@ -184,7 +184,7 @@ def test_a_server_without_ranges_is_begun_anew(server: Any, capsys: pytest.Captu
     server.plan = [act(cut=2 * MIB, ranges=False)]
     server.always = act(ranges=False)
     assert download.download(published(server)).read_bytes() == CONTENT
-    assert "from the beginning" in capsys.readouterr().err
+    assert "starting again" in capsys.readouterr().err
 
 
 def test_a_part_that_is_whole_needs_nothing_more(server: Any) -> None:
@@ -373,9 +373,9 @@ def command(digest: str, url: str) -> list[str]:
     code = (
         "import dataclasses, sys\n"
         "from resnets.errors import JobError\n"
-        "from resnets.weights import catalog, fetch\n"
+        "from resnets.weights.hub import catalog, download\n"
         f"entry = dataclasses.replace(catalog.find('resnet18.tv_in1k_v1'), address={url!r}, digest={digest!r})\n"
-        "try:\n    print(fetch.fetch(entry))\n"
+        "try:\n    print(download.download(entry))\n"
         "except JobError as error:\n    print(error); sys.exit(1)\n"
     )
     return [sys.executable, "-c", code]

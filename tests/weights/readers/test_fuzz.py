@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).parents[1] / "soak" / "fuzz_readers.py"
+PROGRAM = Path(__file__).parents[2] / "soak" / "fuzz_readers.py"
 
 
 def test_damaged_and_invented_files():

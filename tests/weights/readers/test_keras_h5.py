@@ -209,7 +209,9 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 def test_the_process_keeps_to_its_memory(made, tmp_path):
     """A file within the limit of claims, read with less memory than its tensors need."""
     path = made(lambda file: file.create_dataset("a", data=np.ones(2**28, "u1")))
-    program = "from resnets.weights import sandbox_child; sandbox_child.MEMORY = 100 * 2**20; sandbox_child.main()"
+    program = (
+        "from resnets.weights.readers import sandbox_child; sandbox_child.MEMORY = 100 * 2**20; sandbox_child.main()"
+    )
     out = tmp_path / "out.safetensors"
     # Linux counts the memory of whoever starts a process as that process' own at first: a small one starts it.
     words = [sys.executable, "-c", program, "h5", str(path), str(out), "0", "20"]
@@ -240,8 +242,8 @@ def test_without_h5py_the_extra_is_named(tmp_path):
     (tmp_path / "a.h5").write_bytes(keras_h5.MAGIC)
     program = (
         "import sys; sys.modules['h5py'] = None\n"
-        "from resnets.weights import foreign\n"
-        "try: foreign.read(sys.argv[1])\nexcept ValueError as error: print(error)"
+        "from resnets.weights.readers import read_any\n"
+        "try: read_any.read(sys.argv[1])\nexcept ValueError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "a.h5"], capture_output=True, text=True)
     assert done.stdout == f"'{tmp_path / 'a.h5'}' is a file of Keras; reading it needs: pip install 'resnets[keras]'\n"

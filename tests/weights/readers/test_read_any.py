@@ -21,7 +21,7 @@ from resnets.weights.readers import read_any
 
 CONTAINERS = {"pickle": "wrappedTrue.pth", "safetensors": "seed.safetensors", "h5": "legacy.h5", "keras": "seed.keras"}
 
-SOAK = str(Path(__file__).parents[1] / "soak")
+SOAK = str(Path(__file__).parents[2] / "soak")
 # One process reads many files, with a limit on its memory; it prints a line for each.
 LIMITED = """
 import resource, signal, sys
@@ -29,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv.pop(1))
 import fuzz_readers
 from resnets.errors import UserError
-from resnets.weights import foreign
+from resnets.weights.readers import read_any
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + 400 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -37,7 +37,7 @@ fuzz_readers.fork().start()  # under the same limit
 for path in sys.argv[1:]:
     signal.alarm(60)
     try:
-        print("READ", foreign.read(path).container)
+        print("READ", read_any.read(path).container)
     except UserError as error:
         print("REFUSED", error)
 """

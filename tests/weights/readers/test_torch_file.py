@@ -255,7 +255,7 @@ def test_a_compressed_archive_is_refused(tmp_path):
     ):
         for name in old.namelist():
             new.writestr(name, old.read(name))
-    assert "is compressed within" in refused(tmp_path / "b.pth")
+    assert "is compressed" in refused(tmp_path / "b.pth")
 
 
 def test_another_zip_is_no_file_of_torch(tmp_path):
