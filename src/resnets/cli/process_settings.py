@@ -1,4 +1,4 @@
-"""Settings of the command line's own process: telemetry, memory allocator, threads, warnings. A library call sets none."""
+"""Settings of the command line's own process: telemetry, memory allocator, threads, warnings. No library call sets them."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class Speed(Section):
 
 @dataclass(frozen=True)
 class Save(Section):
-    """When the state is saved within an epoch; it is also saved after each epoch, on Ctrl-C and on SIGTERM."""
+    """When the state is saved within an epoch; it is also saved after each epoch, on Ctrl-C, SIGTERM and SIGHUP."""
 
     every: str = "300s"  # or steps, such as 200; no more than this is lost when the machine goes down
 

@@ -1,7 +1,7 @@
 """The training loop: one function over one state object, without hooks.
 
 `TrainContext` holds what a run is made of, `TrainState` its progress. All that the next step depends on is saved after each
-epoch, every `save.every` within an epoch, and on Ctrl-C and SIGTERM.
+epoch, every `save.every` within an epoch, and on Ctrl-C, SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
 
     Raises:
         JobError: the loss is not finite, an image is missing, the disk is full.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the state and the last weights have been saved.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the state and the last weights have been saved.
     """
     interval = SaveInterval.parse(context.recipe.save.every)
     start = state.position(context.train_data.plan.steps_per_epoch)

@@ -69,10 +69,10 @@ def _missing_hint(path: Path) -> str:
         return " Name the published weights themselves; `resnets weights list` shows them."
     if re.match(r"https?:/", str(path)):
         return " Weights from an address are not fetched: download the file, and give its path."
-    places = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
-    beside = {entry.name: str(entry) for folder in reversed(places) for entry in folder.iterdir()}
+    folders = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
+    beside = {entry.name: str(entry) for folder in reversed(folders) for entry in folder.iterdir()}
     near = suggestion(path.name, beside, shown=beside) or suggestion(path.name, [*bundled.names(), *catalog.entries()])
-    runs = [str(entry) for folder in places for entry in sorted(folder.iterdir()) if (entry / BEST).is_file()]
+    runs = [str(entry) for folder in folders for entry in sorted(folder.iterdir()) if (entry / BEST).is_file()]
     if not near and runs:
         return f" Trained runs: {format_list(runs)}."
     return near or " `resnets weights list` shows weights that have a name."

@@ -223,8 +223,8 @@ def _file(entry: PublishedWeights | BundledWeights) -> str | None:
     """Where these weights stand on this machine, if they do."""
     from resnets.weights.hub import bundled, catalog, download
 
-    place = download.path_of(entry) if isinstance(entry, catalog.PublishedWeights) else bundled.path_of(entry.name)
-    return str(place) if place and place.is_file() else None
+    path = download.path_of(entry) if isinstance(entry, catalog.PublishedWeights) else bundled.path_of(entry.name)
+    return str(path) if path and path.is_file() else None
 
 
 def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> Table:
