@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from resnets import telemetry
-from resnets.inference import hardware
+from resnets.inference.import_openvino import has_openvino
 
 WATCH = Path(__file__).parent / "watch"
 CI_VARIABLES = ("CI", "TF_BUILD", "JENKINS_URL", *telemetry.VARIABLES)  # by which libraries keep silent in test runs
@@ -63,7 +63,7 @@ def watched(tmp_path: Path, program: str, *words: str, **variables: str) -> tupl
 
 
 def test_no_command_connects_to_another_host_and_nothing_is_left_in_the_home_folder(tmp_path: Path) -> None:
-    commands = [line for line in COMMANDS if hardware.has_openvino() or "openvino" not in line]
+    commands = [line for line in COMMANDS if has_openvino() or "openvino" not in line]
     record, said = watched(tmp_path, SCRIPT, json.dumps(commands))
     assert record == [f"> {line}" for line in commands], said
     assert [line for line in commands if f"{line} 0" not in said.splitlines()] == [], said
@@ -97,10 +97,10 @@ def test_attempts_of_a_process_and_of_its_children_are_seen(tmp_path: Path) -> N
     ]
 
 
-@pytest.mark.skipif(not hardware.has_openvino(), reason="needs openvino")
+@pytest.mark.skipif(not has_openvino(), reason="needs openvino")
 def test_a_program_that_calls_the_library_is_left_as_it_was(tmp_path: Path) -> None:
     program = (
-        "import os, sys\nfrom resnets.inference import hardware\nbefore = dict(os.environ)\n"
-        "hardware.import_openvino()\nassert os.environ == before\nassert 'openvino_telemetry' not in sys.modules\n"
+        "import os, sys\nfrom resnets.inference.import_openvino import import_openvino\nbefore = dict(os.environ)\n"
+        "import_openvino()\nassert os.environ == before\nassert 'openvino_telemetry' not in sys.modules\n"
     )
     assert watched(tmp_path, program)[0] == []

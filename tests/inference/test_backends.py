@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from resnets.errors import UserError
-from resnets.inference import backends, hardware, openvino_cache
+from resnets.inference import backends, openvino_cache
 from resnets.inference.backends import Backend
+from resnets.inference.import_openvino import has_openvino
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 
@@ -25,7 +26,7 @@ def made(net: ResNet):
 
     @functools.cache
     def make(name: str, precision: str) -> Backend:
-        if name == "openvino" and not hardware.has_openvino():
+        if name == "openvino" and not has_openvino():
             pytest.skip("needs openvino")
         return backends.build(name, net, precision, (4, 3, 32, 32))
 
@@ -38,7 +39,7 @@ def openvino_bf16() -> bool:
 
 @pytest.mark.parametrize(("name", "precision"), CASES)
 def test_it_computes_what_the_network_does(name: str, precision: str, made, net: ResNet, images: Tensor) -> None:
-    if (name, precision) == ("openvino", "bf16") and hardware.has_openvino() and not openvino_bf16():
+    if (name, precision) == ("openvino", "bf16") and has_openvino() and not openvino_bf16():
         with pytest.raises(RuntimeError, match="no bf16 on this processor"):
             made(name, precision)
         return
@@ -69,7 +70,7 @@ def test_a_batch_is_divided_among_streams(batch: int, threads: int, side: int, s
     assert batch % (streams * part) == 0
 
 
-@pytest.mark.skipif(not hardware.has_openvino(), reason="needs openvino")
+@pytest.mark.skipif(not has_openvino(), reason="needs openvino")
 @pytest.mark.parametrize(
     ("batch", "pixels", "requests"),
     [
@@ -116,7 +117,7 @@ def test_a_backend_that_is_unknown_or_not_for_this_device(net: ResNet) -> None:
 
 
 def test_nothing_is_printed_while_compiling(made, capfd: pytest.CaptureFixture[str], net: ResNet) -> None:
-    if hardware.has_openvino():
+    if has_openvino():
         backends.build("openvino", net, "fp32", (2, 3, 32, 32))
     out, said = capfd.readouterr()
     assert out == ""

@@ -16,6 +16,7 @@ from resnets.errors import JobError
 from resnets.inference import backends, choose_backend, hardware
 from resnets.inference.backends import Backend
 from resnets.inference.fold_batchnorm import PooledBackbone
+from resnets.inference.import_openvino import has_openvino
 from resnets.inference.model_runner import MAX_SHAPES, ModelRunner
 from resnets.models.resnet import ResNet
 
@@ -144,7 +145,7 @@ def test_a_network_in_float64_is_left_alone(net: ResNet, images: Tensor) -> None
 @pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
 def test_the_program_around_it_is_left_alone(backend: str, net: ResNet, images: Tensor) -> None:
     """While a thread compiles, what another one logs, warns and prints is neither lost nor held back."""
-    if backend == "openvino" and not hardware.has_openvino():
+    if backend == "openvino" and not has_openvino():
         pytest.skip("needs openvino")
     seen: set[tuple[object, ...]] = set()
     done = threading.Event()

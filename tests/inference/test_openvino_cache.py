@@ -12,11 +12,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from resnets.inference import backends, fold_batchnorm, hardware, openvino_cache
+from resnets.inference import backends, fold_batchnorm, openvino_cache
+from resnets.inference.import_openvino import has_openvino
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 
-pytestmark = pytest.mark.skipif(not hardware.has_openvino(), reason="needs openvino")
+pytestmark = pytest.mark.skipif(not has_openvino(), reason="needs openvino")
 SHAPE = (4, 3, 32, 32)
 
 

@@ -17,6 +17,7 @@ from resnets.errors import UserError, suggestion
 from resnets.inference import benchmark, hardware
 from resnets.inference.backends import PRECISIONS
 from resnets.inference.benchmark import Row
+from resnets.inference.device import resolve_device
 from resnets.models import zoo
 from resnets.models.resnet import ResNet, check_size
 from resnets.tasks.classification import load
@@ -104,7 +105,7 @@ def start(
     sizes = [batch] if isinstance(batch, int) else list(batch)
     if not sizes or min(sizes) < 1:
         raise UserError(f"`batch` is 1 or more, or several such numbers; received {batch}.")
-    device = hardware.resolve_device(device)
+    device = resolve_device(device)
     names = benchmark.parse_backends(",".join(backends), torch.device(device))
     if precision == "bf16" and not names:
         raise UserError(

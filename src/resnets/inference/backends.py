@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError, suggestion
-from resnets.inference import hardware, openvino_cache
+from resnets.inference import openvino_cache
 from resnets.inference.fold_batchnorm import PooledBackbone, fold
+from resnets.inference.import_openvino import has_openvino
 from resnets.models.resnet import ResNet
 
 PRECISIONS = ("fp32", "bf16")
@@ -97,13 +98,13 @@ def check(name: str, device: torch.device) -> None:
         )
     if name == "openvino" and device.type != "cpu":
         raise UserError(f"`backend=openvino` computes on the CPU; received `device={device}`. Use `backend=compile`.")
-    if name == "openvino" and not hardware.has_openvino():
+    if name == "openvino" and not has_openvino():
         raise UserError("`backend=openvino` needs OpenVINO, which is not installed: pip install 'resnets[openvino]'")
 
 
 def available(device: torch.device) -> tuple[str, ...]:
     """The names of the backends that can be built on this device."""
-    return tuple(name for name in BUILDERS if name != "openvino" or (device.type == "cpu" and hardware.has_openvino()))
+    return tuple(name for name in BUILDERS if name != "openvino" or (device.type == "cpu" and has_openvino()))
 
 
 def _torch(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import importlib.metadata
-import importlib.util
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from resnets import ranks, telemetry
-from resnets.errors import UserError
+from resnets import ranks
+from resnets.inference.import_openvino import has_openvino
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
-
-
-def resolve_device(name: str) -> str:
-    """The torch device of `name`: "auto" (a GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    device = f"cuda:{name}" if name.isdigit() else name
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        available = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
-        raise UserError(f"`device={name}` is not available on this machine; available: {available}.") from error
-    return device
 
 
 def cpu_flags() -> set[str]:
@@ -47,18 +26,6 @@ def native_bf16(device: torch.device) -> str:
     if device.type == "cpu" and (flags := cpu_flags() & BF16_FLAGS):
         return f"the CPU has {' and '.join(sorted(flags))}"
     return ""
-
-
-def has_openvino() -> bool:
-    return importlib.util.find_spec("openvino") is not None
-
-
-@functools.cache
-def import_openvino() -> Any:
-    """The module `openvino`, with its telemetry off for the import and for conversions."""
-    with telemetry.disabled():
-        importlib.import_module("openvino.tools.ovc")  # which converts
-        return importlib.import_module("openvino")
 
 
 def describe(device: torch.device) -> dict[str, str | int]:

@@ -23,8 +23,9 @@ from safetensors import SafetensorError, safe_open
 from resnets.atomic_write import replace_file
 from resnets.errors import JobError
 from resnets.files import cache_dir
-from resnets.inference import fold_batchnorm, hardware
+from resnets.inference import fold_batchnorm
 from resnets.inference.fold_batchnorm import PooledBackbone
+from resnets.inference.import_openvino import import_openvino
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 
@@ -34,7 +35,7 @@ SUFFIX = ".safetensors"
 
 def load_or_convert(net: ResNet, shape: tuple[int, ...]) -> Any:
     """The backbone of `net`, norms folded, as an `openvino.Model` for images of `shape` (N, C, h, w), in float32."""
-    openvino = hardware.import_openvino()
+    openvino = import_openvino()
     key = cache_key(net, shape)
     path = converted_dir() / f"{key}{SUFFIX}"
     if key and (cached := _load(path)):
@@ -57,7 +58,7 @@ def core() -> Any:
     are not destroyed in reverse order, a freed signal stack remains set, and the next signal (Ctrl-C, or the end of a child
     process) crashes the process with a segmentation fault (openvino 2026.4).
     """
-    openvino = hardware.import_openvino()
+    openvino = import_openvino()
     return openvino.Core()
 
 
@@ -68,7 +69,7 @@ def converted_dir() -> Path:
 
 def cache_key(net: ResNet, shape: tuple[int, ...]) -> str:
     """The name of the file of `net`; empty where its tensors, settings and source code do not determine what it computes."""
-    openvino = hardware.import_openvino()
+    openvino = import_openvino()
     digest = hashlib.sha256(repr((shape, torch.__version__, openvino.__version__)).encode())
     sources = {fold_batchnorm.__name__, __name__}  # which make one graph of the modules
     for path, module in net.named_modules():
@@ -105,7 +106,7 @@ def _load(path: Path) -> tuple[bytes, np.ndarray] | None:
 
 def _store(path: Path, converted: Any) -> None:
     """Write it to the cache. Where that fails, it will be converted again the next time."""
-    openvino = hardware.import_openvino()
+    openvino = import_openvino()
     # On a full disk, OpenVINO raises RuntimeError and safetensors an error of its own.
     problems = (OSError, JobError, RuntimeError, SafetensorError)
     with contextlib.suppress(*problems), tempfile.TemporaryDirectory(prefix="resnets-") as folder:

@@ -14,6 +14,7 @@ import torch
 from resnets import ranks
 from resnets.errors import JobError, UserError, pluralize
 from resnets.inference import hardware
+from resnets.inference.device import resolve_device
 
 
 class Choice(NamedTuple):
@@ -32,7 +33,7 @@ def select_device(requested: str) -> Choice:
     Raises:
         UserError: this machine does not have the device.
     """
-    device = hardware.resolve_device(requested)
+    device = resolve_device(requested)
     if requested != "auto":
         return Choice(device, "as requested")
     return Choice(device, "torch finds no GPU" if device == "cpu" else torch.cuda.get_device_name())

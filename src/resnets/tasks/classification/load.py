@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnets.errors import UserError
-from resnets.inference import hardware
+from resnets.inference.device import resolve_device
 from resnets.tasks.classification.classifier import Classifier
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import resolve
@@ -25,7 +25,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     Raises:
         UserError: `path` is not an undamaged checkpoint of resnets, or there is no such device.
     """
-    device = hardware.resolve_device(device)
+    device = resolve_device(device)
     checkpoint = resolve.read(path)
     if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
         raise UserError(

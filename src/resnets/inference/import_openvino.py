@@ -1,0 +1,23 @@
+"""Import of the optional package `openvino`."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from typing import Any
+
+from resnets import telemetry
+
+
+def has_openvino() -> bool:
+    """Whether the package is installed; it is not imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+@functools.cache
+def import_openvino() -> Any:
+    """The module `openvino`, with its telemetry off for the import and for conversions."""
+    with telemetry.disabled():
+        importlib.import_module("openvino.tools.ovc")  # which converts
+        return importlib.import_module("openvino")
