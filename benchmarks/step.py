@@ -17,8 +17,8 @@ from torch.profiler import ProfilerActivity, profile
 from resnets.cli import process_settings
 from resnets.models import spec, zoo
 from resnets.recipes.recipe import Optim
-from resnets.training import choose_device
 from resnets.training.optimization import optimizers
+from resnets.training.precision import autocast, select_precision
 
 CLASSES = 10
 ROWS = 10  # of the table
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="as many are timed, and as many profiled")
     options = parser.parse_args()
     process_settings.keep_memory()
-    precision = str(choose_device.select_precision("auto", "cpu").value)
+    precision = str(select_precision("auto", "cpu").value)
     net = spec.build(zoo.get_spec(options.model, num_classes=CLASSES)).to(memory_format=torch.channels_last).train()
     optimizer = optimizers.build_optimizer(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
@@ -40,7 +40,7 @@ def main() -> None:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with choose_device.autocast(precision, "cpu"):
+        with autocast(precision, "cpu"):
             logits = net(images)
         cross_entropy(logits.float(), labels).backward()
         optimizer.step()

@@ -14,7 +14,7 @@ from resnets import ranks
 from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, assign, flat_values
-from resnets.training import choose_device
+from resnets.training import choose_device, precision
 from resnets.training.optimization import freeze
 
 SMALL_IMAGE_SIZE = 64  # pixels; images up to this size are cropped from a padded image and need a 3x3 stem
@@ -90,9 +90,9 @@ def _choose_machine_settings(builder: RecipeBuilder) -> None:
     device = choose_device.select_device(builder.recipe.speed.device)
     if device.value != builder.recipe.speed.device:
         builder.set("speed.device", device.value, f"chosen: {device.reason}")
-    precision = choose_device.select_precision(builder.recipe.speed.precision, str(device.value))
+    chosen_precision = precision.select_precision(builder.recipe.speed.precision, str(device.value))
     if builder.recipe.speed.precision == "auto":
-        builder.set("speed.precision", precision.value, f"chosen: {precision.reason}")
+        builder.set("speed.precision", chosen_precision.value, f"chosen: {chosen_precision.reason}")
     if (
         threads := choose_device.select_threads(str(device.value))
     ) is not None and builder.recipe.speed.threads is None:

@@ -23,7 +23,7 @@ from resnets.data.loading.worker_processes import WORKER_DIED, Batch, WorkerErro
 from resnets.errors import JobError
 from resnets.progress import log, progress_bar
 from resnets.recipes.save_interval import SaveInterval
-from resnets.training import choose_device, console, distributed
+from resnets.training import console, distributed, precision, torch_compile
 from resnets.training.evaluation import best_checkpoint
 from resnets.training.evaluation.validate import epoch_metrics
 from resnets.training.optimization import freeze, optimizers
@@ -112,7 +112,7 @@ def _train_epoch(
         start = time.perf_counter()
         batch = next(batches)
         data_time = time.perf_counter() - start
-        with choose_device.explain_compile_errors(context.recipe.speed.compile):
+        with torch_compile.explain_compile_errors(context.recipe.speed.compile):
             loss, num_correct = _train_step(context, state, batch)
         save_now = distributed.is_main() and interval.is_due(state.total_step + 1)
         count = len(batch.indices)
@@ -164,7 +164,7 @@ def backward(context: TrainContext, model: nn.Module, batch: Batch) -> tuple[flo
     image_slices, target_slices = images.chunk(recipe.optim.accumulate), targets.chunk(recipe.optim.accumulate)
     for index, (x, target) in enumerate(zip(image_slices, target_slices, strict=True), start=1):
         with distributed.no_sync_until_last(model, last=index == len(image_slices)):
-            with choose_device.autocast(context.precision, context.device):
+            with precision.autocast(context.precision, context.device):
                 logits = model(x)
             loss = cross_entropy(logits.float(), target) * (len(x) / len(images))
             loss.backward()

@@ -29,7 +29,7 @@ from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, total_steps
 from resnets.report.figures import image_grid
-from resnets.training import choose_device, distributed
+from resnets.training import distributed, reproducibility, torch_compile
 from resnets.training.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo
 from resnets.training.optimization import ema, freeze, lr_schedule, optimizers
 from resnets.training.run_dir import run_dir
@@ -226,7 +226,7 @@ def _spec_overrides(recipe: Recipe) -> dict[str, Any]:
 def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
     """Return the network with random weights drawn with the recipe's seed, or with those of `parent`."""
     spec = network_spec(recipe, classes, parent)
-    choose_device.seed_everything(recipe.seed)
+    reproducibility.seed_everything(recipe.seed)
     net = specs.build(spec)
     if parent is None:
         return net, spec
@@ -247,19 +247,19 @@ def build_context(
 ) -> TrainContext:
     """Build everything that the loop needs, on its device."""
     if recipe.speed.compile:
-        choose_device.check_compiler()
+        torch_compile.check_compiler()
     device = distributed.local_device(recipe.speed.device)
     recipe = replace(recipe, speed=replace(recipe.speed, device=device))
     if recipe.speed.threads is not None:
         torch.set_num_threads(recipe.speed.threads)
     if recipe.speed.deterministic:
-        choose_device.use_deterministic_algorithms()
+        reproducibility.use_deterministic_algorithms()
     train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
     net, spec = build_network(recipe, dataset.classes, parent)
     if (
         ranks.world_size() > 1
     ):  # same weights on all ranks, but a different random stream on each: dropout, stochastic depth
-        choose_device.seed_everything(recipe.seed + ranks.rank())
+        reproducibility.seed_everything(recipe.seed + ranks.rank())
     train_data = TrainData(
         recipe, train, dataset.classes, input_preprocess(recipe, None if parent is None else parent.preprocess)
     )

@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 from resnets import ranks
 from resnets.data.loading.worker_processes import Batch
 from resnets.errors import JobError
-from resnets.training import choose_device, console, distributed
+from resnets.training import console, distributed
+from resnets.training.precision import autocast
 from resnets.training.run_dir.signals import Interrupted, iterate_until_signal
 from resnets.training.state import TrainContext, TrainState
 
@@ -78,6 +79,6 @@ def predict(net: nn.Module, images: Iterable[tuple[int, Tensor]], device: str, p
     net.eval()
     logits: list[Tensor] = []
     for _, batch in images:
-        with choose_device.autocast(precision, device):
+        with autocast(precision, device):
             logits.append(net(batch.to(device, memory_format=torch.channels_last)).float().cpu())
     return torch.cat(logits) if logits else torch.empty(0)  # can be concatenated with logits of any width
