@@ -128,7 +128,7 @@ WRONG = [
     Wrong("train two words", "A name with blanks is written in quotes: 'two words'."),
     Wrong("train insects --lr 0,01", "Write 0.01, with a point."),
     Wrong("train insects --set optim.lr=0,01", "Write 0.01, with a point."),
-    Wrong("predict --model runs/ft insects", "The checkpoint or run folder is the first argument"),
+    Wrong("predict --model runs/ft insects", "The checkpoint or run directory is the first argument"),
     Wrong("train --resume models/ant-tin", "Did you mean 'models/ant-tiny'?"),
     Wrong("predict models/ant-tin insects", "Did you mean 'models/ant-tiny'?"),
     Wrong("train insects --epochs 3 --set stop.steps=9", "--epochs 3 and --set stop.steps=9 exclude each other"),

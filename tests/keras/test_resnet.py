@@ -148,7 +148,7 @@ def test_imagenet_weights_are_refused_offline(monkeypatch: pytest.MonkeyPatch, t
         resnets.keras.ResNet50(weights="imagenet", classes=3)
 
 
-def test_a_run_folder_and_its_temperature(tmp_path: Path) -> None:
+def test_a_run_directory_and_its_temperature(tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)

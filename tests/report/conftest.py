@@ -1,4 +1,4 @@
-"""A small run folder as training leaves it, and a way to see colors in an image."""
+"""A small run directory as training leaves it, and a way to see colors in an image."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def images(tmp_path: Path) -> Callable[[int], list[str]]:
 
 @pytest.fixture
 def finished(tmp_path: Path, images) -> Callable[..., tuple[Path, Predictions]]:
-    """Give a function that makes a run folder of these classes, without its images and its page."""
+    """Give a function that makes a run directory of these classes, without its images and its page."""
 
     def make(
         classes: Sequence[str] = ("ant", "bee", "cat"), count: int = 40, temperature: float = 1.5, epochs: int = 3
@@ -105,7 +105,7 @@ def rows() -> Callable[..., list[dict]]:
 
 @pytest.fixture
 def unmeasured(tmp_path: Path) -> Path:
-    """The folder of a run without validation images."""
+    """The directory of a run without validation images."""
     return write_run(tmp_path / "no val", None)
 
 

@@ -100,7 +100,7 @@ class Side:
         self.finish(["train", "--resume", str(run)])
 
     def run(self, name: str, data: Path) -> Path:
-        """The folder of the run of this job."""
+        """The run directory of this job."""
         first = self.out / "scratch" / "weights" / "best.safetensors"
         words = ["train", str(data), *COMMON.split(), *JOBS[name].format(first=first).split()]
         words += ["--out", str(self.out), "--name", name]

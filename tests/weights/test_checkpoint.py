@@ -176,7 +176,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     refused(tmp_path / "beast.safetensors" / "inside", "There is no checkpoint")
 
 
-def test_a_run_folder_stands_for_its_best_weights(tmp_path: Path, content: bytes) -> None:
+def test_a_run_directory_stands_for_its_best_weights(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path, "is a folder without weights/best.safetensors")
     (tmp_path / "other.safetensors").write_bytes(content)
     refused(tmp_path, "In it: other.safetensors")

@@ -67,7 +67,7 @@ WORDS = {
     **dict.fromkeys(("--test-fraction", "--test-split", "--test-size"), TEST_SPLIT),
     **dict.fromkeys(("--folds", "--fold", "--k-folds", "--kfold"), FOLDS),
     # Not an option of `predict` and `evaluate`; verbs that have it never look here.
-    "--model": "The checkpoint or run folder is the first argument: resnets predict runs/NAME IMAGE….",
+    "--model": "The checkpoint or run directory is the first argument: resnets predict runs/NAME IMAGE….",
     "--source": "The images are plain arguments: resnets predict CHECKPOINT IMAGE….",
     "--input": "The images are plain arguments: resnets predict CHECKPOINT IMAGE….",
 }

@@ -37,7 +37,7 @@ def locate(path: str | Path) -> Path:
     if stat.S_ISDIR(mode):
         return _in_folder(path)
     if not stat.S_ISREG(mode):
-        raise UserError(f"'{path}' is not an ordinary file. A checkpoint is a {SUFFIX} file or a run folder.")
+        raise UserError(f"'{path}' is not an ordinary file. A checkpoint is a {SUFFIX} file or a run directory.")
     return path
 
 
@@ -92,7 +92,7 @@ def _in_folder(path: Path) -> Path:
         raise UserError(f"'{path}' has several runs; name one of them: {', '.join(runs[:5])}{more}.")
     if contains_images(path) and not is_weights(path):
         raise UserError(
-            f"'{path}' is a folder of images; needed is a checkpoint or run folder: resnets predict RUN IMAGES…, "
+            f"'{path}' is a folder of images, not a checkpoint or run directory: resnets predict RUN IMAGES…, "
             "resnets evaluate RUN DATA, resnets train DATA --weights RUN."
         )
     checkpoints = sorted(entry.name for entry in path.glob(f"*{SUFFIX}"))

@@ -116,7 +116,7 @@ def test_results_do_not_replace_those_of_a_run(trained: Path, capsys: pytest.Cap
     (trained / "run").mkdir()
     (trained / "run" / "recipe.toml").touch()
     assert evaluate(ONE, "data", "--out", "run") == 2
-    assert "is a run folder with results of its own" in capsys.readouterr().err
+    assert "is a run directory with results of its own" in capsys.readouterr().err
     assert [path.name for path in (trained / "run").iterdir()] == ["recipe.toml"]
 
 
@@ -324,7 +324,7 @@ def test_words_in_another_order_are_put_in_order(
     assert evaluate(*words.split()) == 2
     assert said in capsys.readouterr().err
     assert main.main(["predict", "data", ONE]) == 2
-    assert "'data' is a folder of images; needed is a checkpoint or run folder" in capsys.readouterr().err
+    assert "'data' is a folder of images, not a checkpoint or run directory" in capsys.readouterr().err
 
 
 def test_a_folder_of_images_with_a_config_is_data_and_paths_are_taken(trained: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_line_a_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert shown.err.startswith("15 images in ")
 
 
-def test_a_run_folder_files_patterns_and_a_list(
+def test_a_run_directory_files_patterns_and_a_list(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (trained / "run" / "weights").mkdir(parents=True)

@@ -144,7 +144,7 @@ def test_a_finished_run_is_not_trained_again(whole, capsys):
     assert (whole / "weights" / "last.safetensors").read_bytes() == before
 
 
-def test_stdout_has_the_run_folder_and_nothing_else(images, tmp_path, capsys):
+def test_stdout_has_the_run_directory_and_nothing_else(images, tmp_path, capsys):
     assert main(_words(images, tmp_path, "--epochs", "1", "--val-fraction", "0")) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'run'}\n"
 

@@ -12,7 +12,7 @@ from resnets.data.split.seen_in_training import Lineage
 
 
 def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
-    """A run folder with this split (SHA-256: split); gives the path that its best weights would have."""
+    """A run directory with this split (SHA-256: split); gives the path that its best weights would have."""
     (root / "weights").mkdir(parents=True)
     lines = [f"{digest}.png,{digest},a,{split}," for digest, split in rows.items()]
     (root / "split.csv").write_text("\n".join(["path,sha256,label,split,group", *lines]) + "\n")

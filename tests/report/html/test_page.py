@@ -113,7 +113,7 @@ def test_an_empty_folder_says_what_is_missing(tmp_path):
     assert "has not been measured" in found.text
     for name in ("results.png", "confusion_matrix.png", "reliability.png", "top_losses.png", "val_batch_pred.jpg",
                  "train_batch.jpg", "per_class.csv", "split.csv", "recipe.toml", "environment.json"):  # fmt: skip
-        assert f"{name} is not in the run folder" in found.text
+        assert f"{name} is not in the run directory" in found.text
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_evaluation_names_its_checkpoint_and_leaves_out_the_training(finished
     drawings.draw_all(run, predictions)
     found = read(run / "report.html")
     assert "Training" not in found.text
-    assert "is not in the run folder" not in found.text
+    assert "is not in the run directory" not in found.text
     assert "/runs/one/weights/best.safetensors IMAGE" in found.text
     assert "Measured on 40 images: 75.0 % right" in found.text
     assert "only if the model was not trained on them" in found.text

@@ -1,4 +1,4 @@
-"""Reading a run folder whatever its state."""
+"""Reading a run directory whatever its state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_nothing_is_there(tmp_path):
     files = run_files.read(tmp_path)
     assert (files.rows, files.metrics, files.recipe, files.images) == ([], {}, [], {})
     assert len(files.problems) == 7 + len(run_files.IMAGES)
-    assert set(files.problems.values()) == {"is not in the run folder"}
+    assert set(files.problems.values()) == {"is not in the run directory"}
     assert not files.is_evaluation
 
 

@@ -174,7 +174,7 @@ def test_labels_are_bound_by_name(world) -> None:
         predict_samples([load(world.checkpoint)], [])
 
 
-def test_a_run_folder_is_loaded_by_its_best_weights(world, tmp_path: Path) -> None:
+def test_a_run_directory_is_loaded_by_its_best_weights(world, tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     shutil.copy(world.checkpoint, tmp_path / "weights" / "best.safetensors")
     assert load(tmp_path).predict(world.paths[0]) == load(world.checkpoint).predict(world.paths[0])

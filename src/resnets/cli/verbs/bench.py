@@ -26,7 +26,7 @@ RANDOM = "The weights are random: only a trained checkpoint shows how far its an
 
 def bench(
     model: Annotated[
-        str, typer.Argument(help="A checkpoint, a run folder, or a network of `resnets models`.", metavar="MODEL")
+        str, typer.Argument(help="A checkpoint, a run directory, or a network of `resnets models`.", metavar="MODEL")
     ],
     backends: Annotated[
         str, typer.Option(help="Such as torch,compile,openvino.  [default: all that are installed]")

@@ -17,7 +17,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="CHECKPOINT",
-            help="Checkpoints or run folders; several are an ensemble, whose probabilities are averaged.",
+            help="Checkpoints or run directories; several are an ensemble, whose probabilities are averaged.",
         ),
     ],
     data: Annotated[

@@ -14,7 +14,9 @@ def lr_find(
     model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights to begin with: a checkpoint, a run folder, imagenet, or a name of `weights list`."),
+        typer.Option(
+            help="Weights to begin with: a checkpoint, a run directory, imagenet, or a name of `weights list`."
+        ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
     batch: Annotated[

@@ -11,7 +11,7 @@ from resnets.cli import flags
 
 def predict(
     checkpoint: Annotated[
-        str, typer.Argument(help="A checkpoint, a run folder, or a name of `weights list`.", metavar="CHECKPOINT")
+        str, typer.Argument(help="A checkpoint, a run directory, or a name of `weights list`.", metavar="CHECKPOINT")
     ],
     paths: Annotated[
         list[str],

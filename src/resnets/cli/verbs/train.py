@@ -26,18 +26,21 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="A checkpoint, a run folder, imagenet, a name of `weights list`, or none.  [default: imagenet, if available]"
+            help="A checkpoint, a run directory, imagenet, a name of `weights list`, or none.  [default: imagenet, if available]"
         ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
-    out: Annotated[str | None, typer.Option(*flags.OUT_DIR, help="Folder for run folders.  [default: runs]")] = None,
-    resume: Annotated[str | None, typer.Option(help="Resume the run in this folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
+    out: Annotated[
+        str | None, typer.Option(*flags.OUT_DIR, help="Folder for the run directories.  [default: runs]")
+    ] = None,
+    resume: Annotated[str | None, typer.Option(help="Resume the run in this directory.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with its reasons, and stop.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the run folder and its metrics as JSON, instead of the folder alone.")
+        bool,
+        typer.Option("--json", help="Print the run directory and its metrics as JSON, instead of the directory alone."),
     ] = False,
     epochs: Annotated[
         str | None,

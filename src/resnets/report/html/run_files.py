@@ -68,7 +68,7 @@ def read(run: str | Path) -> RunFiles:
         try:
             return parse((run / name).read_bytes())
         except FileNotFoundError:
-            problems[name] = "is not in the run folder"
+            problems[name] = "is not in the run directory"
         except OSError as error:
             problems[name] = f"cannot be read: {error.strerror}"
         except (ValueError, csv.Error) as error:

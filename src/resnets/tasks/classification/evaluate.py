@@ -214,7 +214,9 @@ def check_output(out: str | Path) -> None:
         UserError: it is the directory of a training run, whose own files would be replaced, or cannot be written to.
     """
     if (Path(out) / "recipe.toml").exists():
-        raise UserError(f"'{out}' is a run folder with results of its own. Choose another `out`, such as {out}/test.")
+        raise UserError(
+            f"'{out}' is a run directory with results of its own. Choose another `out`, such as {out}/test."
+        )
     atomic_write.check_folder_writable(out)
 
 
