@@ -18,7 +18,7 @@ from resnets.data.datasets.dataset import Dataset, IndexedSamples
 from resnets.data.image.decode import DecodeError, inspect
 from resnets.data.loading import ram_cache
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.data.split import stratify
+from resnets.data.split import stratify_groups
 from resnets.data.split.inherit_split import inherit_split
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
@@ -294,7 +294,7 @@ def build_context(
         total_steps=total,
         val=train_data.eval_loader(val) if val else None,
         val_labels=train_data.label_indices(val),
-        val_units=stratify.unit_indices(val),
+        val_units=stratify_groups.unit_indices(val),
         save_weights=save_weights,
         device=device,
         precision=recipe.speed.precision,

@@ -28,7 +28,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import seen_in_training
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
-from resnets.data.split.stratify import unit_indices
+from resnets.data.split.stratify_groups import unit_indices
 from resnets.errors import JobError, UserError
 from resnets.files import sha256
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from resnets.data.check.exact_duplicates import find_exact_duplicates
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.loading.hash_files import hash_samples
-from resnets.data.split.stratify import assign_splits, group_units
+from resnets.data.split.stratify_groups import assign_splits, group_units
 from resnets.errors import UserError, format_list, pluralize
 from resnets.progress import log
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnets.data.datasets.dataset import Sample
-from resnets.data.split.stratify import _connected_units, assign_splits, group_units, unit_indices
+from resnets.data.split.stratify_groups import _connected_units, assign_splits, group_units, unit_indices
 from resnets.errors import UserError
 
 
