@@ -17,7 +17,7 @@ import numpy as np
 from resnets import ranks
 from resnets.data.check import near_duplicates
 from resnets.data.image.decode import DecodeError, ImageInfo, decode, decode_image, inspect
-from resnets.data.image.stored_bytes import open_image_file, short_reason
+from resnets.data.image.open_image_file import open_image_file, short_reason
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError
 from resnets.progress import progress_bar

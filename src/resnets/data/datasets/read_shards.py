@@ -23,7 +23,7 @@ from typing import Any, overload
 import numpy as np
 
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
-from resnets.data.image.stored_bytes import tar_address
+from resnets.data.image.open_image_file import tar_address
 from resnets.errors import UserError, format_list
 from resnets.files import sha256
 

@@ -23,8 +23,8 @@ from resnets.data.datasets.dataset import Dataset, Sample, relative_path
 from resnets.data.datasets.read_shards import FORMAT, INDEX, MANIFEST, ROW, hash_group, is_unfinished
 from resnets.data.image.decode import DecodeError, decode_image, inspect
 from resnets.data.image.formats import ALL_SUFFIXES
+from resnets.data.image.open_image_file import open_image_file
 from resnets.data.image.resizing import resize_shorter_side
-from resnets.data.image.stored_bytes import open_image_file
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, UserError
 from resnets.files import sha256

@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from resnets.data.image import color
 from resnets.data.image.formats import GET_AGAIN, find_reader, header_size, unreadable_error
-from resnets.data.image.stored_bytes import DecodeError, open_image_file, short_reason
+from resnets.data.image.open_image_file import DecodeError, open_image_file, short_reason
 from resnets.errors import UserError
 
 # Pillow warns above this number; as RGB it is a quarter of a gigabyte.

@@ -21,7 +21,7 @@ from PIL.TgaImagePlugin import TgaImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from resnets.data.image.stored_bytes import DecodeError, open_image_file
+from resnets.data.image.open_image_file import DecodeError, open_image_file
 from resnets.errors import LFS, LFS_POINTER
 
 # Of every format that can be read on some machine; `SUFFIXES` has those of this machine.
