@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnets.data.datasets import shapes
+from resnets.data.datasets import generate_shapes
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError, suggestion
 from resnets.inference import benchmark, hardware
@@ -138,8 +138,8 @@ def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[
             classifier = load.load(model, device, precision="fp32")
             net, preprocess = classifier.model, classifier.preprocess
             preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
-    drawn = shapes.make_settings(size=DRAWN_SIZE)
-    images = torch.stack([preprocess(shapes.draw(index, drawn).pixels) for index in range(num_images)])
+    drawn = generate_shapes.make_settings(size=DRAWN_SIZE)
+    images = torch.stack([preprocess(generate_shapes.draw(index, drawn).pixels) for index in range(num_images)])
     try:
         check_size(images, net.min_size, net.fixed_size)
     except ValueError as error:

@@ -20,7 +20,7 @@ from resnets.data.check.near_duplicates import (
     is_blank,
     make_thumbnail,
 )
-from resnets.data.datasets.shapes import Settings, draw
+from resnets.data.datasets.generate_shapes import Settings, draw
 
 
 def scene(seed: int, side: int = 160) -> Image.Image:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resnets.atomic_write import check_folder_writable
-from resnets.data.datasets import shapes
+from resnets.data.datasets import generate_shapes
 from resnets.errors import JobError, UserError, suggestion
 from resnets.files import cache_dir
 from resnets.progress import progress_bar
@@ -62,10 +62,10 @@ def write(
         with _staged_folder(out) as folder:
             _write_digits(folder, side)
         return out
-    settings = shapes.make_settings(size=size, count=count, seed=seed, objects=objects)
+    settings = generate_shapes.make_settings(size=size, count=count, seed=seed, objects=objects)
     check_folder_writable(out)
     with _staged_folder(out) as folder:
-        shapes.write(folder, settings)
+        generate_shapes.write(folder, settings)
     return out
 
 

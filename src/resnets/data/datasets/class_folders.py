@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnets.data.datasets import shapes
+from resnets.data.datasets import generate_shapes
 from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_dataset, split_from_name
 from resnets.data.datasets.walk_folders import FolderListing, list_folder, refuse_inaccessible, walk_images
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES
@@ -66,7 +66,7 @@ def read_folder(root: Path) -> Dataset:
     if not samples:
         refuse_inaccessible(unused)
         raise UserError(_no_images_message(root, names, unused.files))
-    annotations = shapes.annotation_paths(root)  # of no use to classification
+    annotations = generate_shapes.annotation_paths(root)  # of no use to classification
     unused.files = [path for path in unused.files if path not in annotations]
     unused.folders = [path for path in unused.folders if path not in annotations]
     warnings = [*layout.warnings, *_unnamed_warnings(names)]

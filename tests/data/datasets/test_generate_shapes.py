@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.data.datasets import builtin, open_dataset, shapes
-from resnets.data.datasets.shapes import CLASSES, Settings, box, draw
+from resnets.data.datasets import builtin, generate_shapes, open_dataset
+from resnets.data.datasets.generate_shapes import CLASSES, Settings, box, draw
 
 
 @pytest.mark.parametrize("objects", [1, 6])
@@ -57,7 +57,7 @@ def test_outlines_have_the_area_of_their_shape() -> None:
         "star": 10 * 0.5 * 0.42 * np.sin(np.pi / 5),
     }
     for label, area in areas.items():
-        points = np.array(shapes._outline(label, (0, 0), 1, 0.3))
+        points = np.array(generate_shapes._outline(label, (0, 0), 1, 0.3))
         x, y = points.T
         assert abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2 == pytest.approx(area, abs=0.02)
 
