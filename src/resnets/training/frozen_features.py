@@ -21,9 +21,9 @@ from torchvision.ops import StochasticDepth
 
 from resnets import ranks
 from resnets.atomic_write import replace_file
-from resnets.data.loading import loader, ram_cache
+from resnets.data.loading import ram_cache, train_loader
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
-from resnets.data.loading.loader import EvalLoader
+from resnets.data.loading.eval_loader import EvalLoader
 from resnets.data.loading.worker_processes import Batch
 from resnets.inference.model_runner import ModelRunner
 from resnets.progress import log, progress_bar
@@ -259,9 +259,9 @@ def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> It
     for view in range(views):
         start = EpochStep(view, 0)
         if train_data.stacked_images is not None:
-            batches = loader.tensor_batches(train_data.stacked_images, plan, start=start)
+            batches = train_loader.tensor_batches(train_data.stacked_images, plan, start=start)
         else:
-            batches = loader.train_batches(
+            batches = train_loader.train_batches(
                 train_data.images, plan, train_data.image_transform(), start=start, workers=workers
             )
         for batch in batches:

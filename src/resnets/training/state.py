@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from resnets import ranks
 from resnets.data.loading.epoch_order import EpochStep
-from resnets.data.loading.loader import EvalLoader
+from resnets.data.loading.eval_loader import EvalLoader
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe

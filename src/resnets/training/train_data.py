@@ -15,9 +15,9 @@ from torch.nn.functional import one_hot
 from resnets import ranks
 from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_labels, sample_paths, sample_weights
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.loading import augmentation, loader, mean_std, ram_cache
+from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
-from resnets.data.loading.loader import EvalLoader
+from resnets.data.loading.eval_loader import EvalLoader
 from resnets.data.loading.worker_processes import Batch
 from resnets.errors import UserError
 from resnets.progress import log
@@ -93,11 +93,11 @@ class TrainData:
         return (loss_weights / loss_weights.mean()).float(), None
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
-        """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `loader.train_batches`."""
+        """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `train_loader.train_batches`."""
         if self.stacked_images is not None:
-            return loader.tensor_batches(self.stacked_images, self.plan, start=start)
+            return train_loader.tensor_batches(self.stacked_images, self.plan, start=start)
         workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
-        return loader.train_batches(
+        return train_loader.train_batches(
             self.images,
             self.plan,
             self.image_transform(),
@@ -109,7 +109,7 @@ class TrainData:
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """Return the augmented images (H, W, 3) of the first batch, and their class indices."""
-        batch = next(loader.train_batches(self.images, self.plan, self.image_transform()))
+        batch = next(train_loader.train_batches(self.images, self.plan, self.image_transform()))
         images = batch.images
         if self.augments_batches:
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)

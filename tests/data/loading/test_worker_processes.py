@@ -14,8 +14,8 @@ from torch import nn
 
 from resnets.data.loading import worker_processes
 from resnets.data.loading.epoch_order import BatchPlan
-from resnets.data.loading.loader import train_batches
 from resnets.data.loading.ram_cache import LazyImages
+from resnets.data.loading.train_loader import train_batches
 
 TRANSFORM = nn.Identity()
 
@@ -89,7 +89,7 @@ def test_batches_that_a_program_leaves_open_do_not_hang_its_end():
     code = """
 import numpy as np
 from torch import nn
-from resnets.data.loading.loader import train_batches
+from resnets.data.loading.train_loader import train_batches
 from resnets.data.loading.epoch_order import BatchPlan
 batches = train_batches([np.zeros((4, 4, 3), np.uint8)] * 8, BatchPlan(8, 2, 0), nn.Identity(), workers=3)
 print(next(batches).images.shape)

@@ -1,4 +1,4 @@
-"""Worker processes of a DataLoader: how they start, send batches, are waited for and end."""
+"""Worker processes of `train_loader.py`: how they start, send batches, are waited for and end."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnets.data.loading import augmentation, loader, ram_cache
+from resnets.data.loading import augmentation, ram_cache, train_loader
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.worker_processes import Batch, init_worker
 from resnets.errors import JobError
@@ -37,7 +37,7 @@ VARY = augmentation.train_transform(16, crop="random_resized", jitter=0.3, erase
 
 
 def _some(images: ram_cache.Images, count: int, **values: object) -> list[Batch]:
-    return list(itertools.islice(loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, **values), count))
+    return list(itertools.islice(train_loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, **values), count))
 
 
 def _same(a: Batch, b: Batch) -> bool:
@@ -48,15 +48,17 @@ def _same(a: Batch, b: Batch) -> bool:
 def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(images, workers):
     weights = torch.tensor([50.0] + [1.0] * 12)
     plan = BatchPlan(13, 10, seed=5, weights=weights)
-    batch = next(loader.train_batches(images, plan, VARY, workers=workers))
+    batch = next(train_loader.train_batches(images, plan, VARY, workers=workers))
     copies = batch.images[batch.indices == 0]
     assert len(copies) >= 5
     assert len({each.numpy().tobytes() for each in copies}) == len(copies)
     stack = torch.stack([augmentation.as_tensor(images[number]) for number in range(13)])
-    whole = next(loader.tensor_batches(stack, plan))
+    whole = next(train_loader.tensor_batches(stack, plan))
     assert torch.equal(whole.indices, batch.indices)
     assert torch.equal(whole.positions, torch.arange(10))
-    chunks = [next(loader.train_batches(images, replace(plan, rank=rank, world_size=2), VARY)) for rank in range(2)]
+    chunks = [
+        next(train_loader.train_batches(images, replace(plan, rank=rank, world_size=2), VARY)) for rank in range(2)
+    ]
     assert torch.equal(torch.cat([chunk.images for chunk in chunks]), batch.images)
 
 
@@ -70,7 +72,7 @@ def test_an_epoch_has_whole_batches_of_different_images(images):
 def test_fewer_images_than_a_batch_still_make_one(images):
     plan = BatchPlan(13, 32, seed=0)
     assert plan.steps_per_epoch == 1
-    assert len(next(loader.train_batches(images, plan, VARY)).indices) == 13
+    assert len(next(train_loader.train_batches(images, plan, VARY)).indices) == 13
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -84,10 +86,10 @@ def test_spawned_workers_change_nothing(images, monkeypatch):
     # Windows and macOS start workers this way; everything that goes to them must survive the journey.
     monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
     made = torch.utils.data.DataLoader(
-        loader._AugmentedImages(images, VARY, 5),
-        batch_sampler=loader._BatchSampler(BatchPlan(13, 4, seed=5), EpochStep()),
+        train_loader._AugmentedImages(images, VARY, 5),
+        batch_sampler=train_loader._BatchSampler(BatchPlan(13, 4, seed=5), EpochStep()),
         num_workers=1,
-        collate_fn=loader._collate,
+        collate_fn=train_loader._collate,
         worker_init_fn=init_worker,
         multiprocessing_context="spawn",
     )
@@ -105,26 +107,25 @@ def test_the_loader_leaves_the_random_state_of_the_run_alone(images):
     torch.manual_seed(0)
     before = torch.get_rng_state()
     _some(images, 3, workers=1)
-    list(loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=0, max_cache_bytes=0))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_stacked_images_come_in_the_same_order(images):
     stack = torch.stack([augmentation.as_tensor(images[number]) for number in range(13)])
-    batch = next(loader.tensor_batches(stack, BatchPlan(13, 4, seed=5), start=EpochStep(1, 2)))
+    batch = next(train_loader.tensor_batches(stack, BatchPlan(13, 4, seed=5), start=EpochStep(1, 2)))
     assert torch.equal(batch.indices, _some(images, 6)[5].indices)
     assert torch.equal(batch.images, stack[batch.indices])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_image_that_vanished_is_named(images, workers):
+def test_an_image_that_vanished_is_named(images, workers):
     Path(images.paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
         _some(images, 12, workers=workers)
 
 
 def test_workers_leave_an_interrupt_to_the_main_process(images):
-    batches = loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, workers=1)
+    batches = train_loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, workers=1)
     next(batches)
     workers = [each.pid for each in multiprocessing.active_children()]
     for pid in workers:
@@ -133,41 +134,10 @@ def test_workers_leave_an_interrupt_to_the_main_process(images):
     assert [next(batches).step for _ in range(6)] == [1, 2, 0, 1, 2, 0]
 
 
-def _loaded(path: str) -> torch.Tensor:
-    return augmentation.as_tensor(WHOLE(path)).float()
-
-
-@pytest.mark.parametrize("workers", [0, 1, None])
-@pytest.mark.parametrize("memory", [0, 10**9])
-def test_evaluation_gives_every_image_once_and_in_order(images, workers, memory):
-    evaluation = loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=workers, max_cache_bytes=memory)
-    for _ in range(2):
-        made = list(evaluation)
-        assert [first for first, _ in made] == [0, 4, 8, 12]
-        together = torch.cat([batch for _, batch in made])
-        assert torch.equal(together, torch.stack([_loaded(path) for path in images.paths]))
-
-
-def test_evaluation_decodes_once_when_the_images_fit(images):
-    evaluation = loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=0, max_cache_bytes=10**9)
-    list(evaluation)
-    for path in images.paths:
-        Path(path).unlink()
-    assert len(list(evaluation)) == len(evaluation) == 4
-
-
-def test_evaluation_that_happens_once_keeps_nothing(images):
-    evaluation = loader.EvalLoader(images.paths, _loaded, batch_size=4, workers=1, max_cache_bytes=10**9)
-    assert [first for first, _ in evaluation.iter_uncached()] == [0, 4, 8, 12]
-    Path(images.paths[6]).unlink()
-    with pytest.raises(JobError, match=r"06\.png"):
-        list(evaluation)
-
-
 def test_a_stuck_read_without_workers_is_named(images, monkeypatch):
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     never = threading.Event()
     stuck = ram_cache.LazyImages(images.paths[:1], lambda path: never.wait() and np.empty(0))
     with pytest.raises(JobError, match=r"00\.png' could not be read within 0\.001 minutes"):
-        next(loader.train_batches(stuck, BatchPlan(1, 1, seed=5), VARY, workers=0))
+        next(train_loader.train_batches(stuck, BatchPlan(1, 1, seed=5), VARY, workers=0))
     never.set()

@@ -1,4 +1,4 @@
-"""Batches for training and for evaluation.
+"""Batches for training, in worker processes or in this process; `worker_processes.py` has what runs in and around the workers.
 
 The order of an epoch is a pure function of (seed, epoch), and the augmentation of an image one of (seed, epoch, its position
 in that order). So a run is the same with any number of worker processes, it can be resumed at any step, and an image that
@@ -8,10 +8,9 @@ comes several times in an epoch is augmented anew each time.
 from __future__ import annotations
 
 import atexit
-import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any
 
@@ -164,63 +163,3 @@ def tensor_batches(images: Tensor, plan: BatchPlan, *, start: EpochStep = EpochS
     """Endless training batches from one tensor (N, 3, h, w), not augmented."""
     for epoch, step, indices in plan.batches(start):
         yield Batch(epoch, step, indices, plan.positions(step), images[indices])
-
-
-class EvalLoader:
-    """All images, each exactly once and in order, prepared by `load` (a Preprocess); kept in memory if they fit.
-
-    Iterating yields (index of the first image, tensor (B, C, h, w)).
-
-    Args:
-        workers: threads, as in `ordered_map`. Sending images as floats from a process would take longer than to decode
-            them: 734 flowers at 180 pixels took 1.7 s from one process and 0.7 s by two threads, on two cores.
-        max_cache_bytes: memory that the kept images may take.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[str],
-        load: Callable[[str], Tensor],
-        *,
-        batch_size: int,
-        workers: int | None,
-        max_cache_bytes: int,
-    ) -> None:
-        self.paths, self.load = paths, load
-        self.batch_size, self.workers, self.max_cache_bytes = batch_size, workers, max_cache_bytes
-        self._cache: list[Tensor] | None = None
-
-    def __len__(self) -> int:
-        return -(-len(self.paths) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        cache: list[Tensor] = []
-        fits = True
-        for first, images in self.iter_uncached() if self._cache is None else self._with_index(self._cache):
-            fits = fits and images.nbytes * len(self) <= self.max_cache_bytes
-            if fits:
-                cache.append(images)
-            yield first, images
-        if fits:
-            self._cache = cache
-
-    def iter_uncached(self) -> Iterator[tuple[int, Tensor]]:
-        """The same, decoded now and not kept.
-
-        Raises:
-            JobError: an image cannot be read; it is named.
-        """
-        loaded = ordered_map(self.load, self.paths, workers=self.workers, ahead=2 * self.batch_size)
-        try:
-            yield from self._with_index(torch.stack(batch) for batch in _batched(loaded, self.batch_size))
-        except DecodeError as error:
-            raise JobError(str(error)) from error
-
-    def _with_index(self, batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        for number, images in enumerate(batches):
-            yield number * self.batch_size, images
-
-
-def _batched(images: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
-    while batch := list(itertools.islice(images, size)):
-        yield batch
