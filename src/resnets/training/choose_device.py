@@ -8,7 +8,6 @@ import torch
 
 from resnets import ranks
 from resnets.errors import pluralize
-from resnets.inference import hardware
 from resnets.inference.device import resolve_device
 
 
