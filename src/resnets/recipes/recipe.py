@@ -1,7 +1,7 @@
 """A recipe: all settings of a training run as one frozen value.
 
-`None` means "chosen from the images and the machine" by `resnets.training.autoconfig`, which logs the reason. Units are part of
-the names. A value out of range raises an error that names its key.
+`None` means "chosen from the images and the machine" by `training/configuration/autoconfig.py`, which logs the reason. Units are
+part of the names. A value out of range raises an error that names its key.
 """
 
 from __future__ import annotations

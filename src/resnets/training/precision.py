@@ -7,7 +7,7 @@ import contextlib
 import torch
 
 from resnets.inference import hardware
-from resnets.training.choose_device import Choice
+from resnets.training.configuration.choose_device import Choice
 
 
 def select_precision(requested: str, device_name: str) -> Choice:

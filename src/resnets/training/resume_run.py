@@ -20,8 +20,9 @@ from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, assign, flat_values, override
-from resnets.training import choose_device, distributed
+from resnets.training import distributed
 from resnets.training import state as states
+from resnets.training.configuration import choose_device
 from resnets.training.run_dir import run_dir, state_file
 from resnets.training.state import TrainContext, TrainState
 from resnets.weights import provenance as origins

@@ -30,7 +30,7 @@ from resnets.progress import log
 from resnets.recipes.recipe import Recipe, total_steps
 from resnets.report.figures import image_grid
 from resnets.training import distributed, reproducibility, torch_compile
-from resnets.training.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo
+from resnets.training.configuration.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo
 from resnets.training.optimization import ema, freeze, lr_schedule, optimizers
 from resnets.training.run_dir import run_dir
 from resnets.training.state import TrainContext
@@ -42,7 +42,7 @@ NUM_SIZE_SAMPLES = 200  # images whose headers are read for their sizes
 
 
 def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> DatasetInfo:
-    """Return the facts that the choices of `resnets.training.autoconfig` depend on."""
+    """Return the facts that the choices of `resnets.training.configuration.autoconfig` depend on."""
     samples = dataset.subset("train")
     paths = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
     sides = [side for side in ordered_map(_shorter_side, paths, workers=None, ahead=NUM_SIZE_SAMPLES) if side]

@@ -19,20 +19,11 @@ from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.recipes.save_interval import SaveInterval
 from resnets.report.figures import lr_find_curve
-from resnets.training import (
-    autoconfig,
-    build_recipe,
-    conflicts,
-    console,
-    distributed,
-    frozen_features,
-    loop,
-    resume_run,
-    setup,
-)
+from resnets.training import console, distributed, frozen_features, loop, resume_run, setup
 from resnets.training import lr_find as range_test
 from resnets.training import state as states
-from resnets.training.autoconfig import RecipeBuilder
+from resnets.training.configuration import autoconfig, build_recipe, conflicts
+from resnets.training.configuration.autoconfig import RecipeBuilder
 from resnets.training.evaluation import final_evaluation
 from resnets.training.lr_find import RangeTest
 from resnets.training.run_dir import run_dir

@@ -154,8 +154,9 @@ def shard(
     from resnets.data.datasets import open_dataset, write_shards
     from resnets.data.datasets.dataset import IndexedSamples
     from resnets.recipes.recipe import Data, Recipe
-    from resnets.training import conflicts, setup
-    from resnets.training.autoconfig import RecipeBuilder
+    from resnets.training import setup
+    from resnets.training.configuration import conflicts
+    from resnets.training.configuration.autoconfig import RecipeBuilder
 
     write_shards.check_output_dir(out)
     builder = RecipeBuilder(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from resnets.recipes import registry
-from resnets.training import autoconfig
-from resnets.training.autoconfig import DatasetInfo, RecipeBuilder
+from resnets.training.configuration import autoconfig
+from resnets.training.configuration.autoconfig import DatasetInfo, RecipeBuilder
 
 FACTS = DatasetInfo(num_train=640, shorter_sides=(300, 200, 260), model_size=224)
 

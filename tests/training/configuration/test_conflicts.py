@@ -9,8 +9,8 @@ import pytest
 from resnets.errors import UserError
 from resnets.recipes import registry
 from resnets.recipes.recipe import flat_values, override
-from resnets.training import conflicts
-from resnets.training.autoconfig import RecipeBuilder
+from resnets.training.configuration import conflicts
+from resnets.training.configuration.autoconfig import RecipeBuilder
 
 
 def drafted(recipe: str, given: str) -> RecipeBuilder:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from resnets.errors import UserError
 from resnets.recipes.recipe import Recipe, flat_values, total_steps
-from resnets.training.autoconfig import RecipeBuilder
+from resnets.training.configuration.autoconfig import RecipeBuilder
 from resnets.training.optimization import freeze
 from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS, build_curve
 

@@ -8,7 +8,7 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.recipes.recipe import flat_values
-from resnets.training import build_recipe
+from resnets.training.configuration import build_recipe
 
 
 def test_each_value_has_its_origin() -> None:

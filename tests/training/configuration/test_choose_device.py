@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from resnets.errors import UserError
-from resnets.training import choose_device
+from resnets.training.configuration import choose_device
 
 
 def test_a_requested_device_is_used():

@@ -1,4 +1,4 @@
-"""Build the recipe of a run from the arguments of `train`; `training/autoconfig.py` chooses what stays open."""
+"""Build the recipe of a run from the arguments of `train`; `training/configuration/autoconfig.py` chooses what stays open."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.recipes import registry
 from resnets.recipes.recipe import Recipe, flat_values, override
-from resnets.training import choose_device, distributed
-from resnets.training.autoconfig import RecipeBuilder
+from resnets.training import distributed
+from resnets.training.configuration import choose_device
+from resnets.training.configuration.autoconfig import RecipeBuilder
 from resnets.weights import pretrained
 from resnets.weights.hub import other_names
 

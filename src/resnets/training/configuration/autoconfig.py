@@ -14,7 +14,8 @@ from resnets import ranks
 from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, assign, flat_values
-from resnets.training import choose_device, precision
+from resnets.training import precision
+from resnets.training.configuration import choose_device
 from resnets.training.optimization import freeze
 
 SMALL_IMAGE_SIZE = 64  # pixels; images up to this size are cropped from a padded image and need a 3x3 stem
