@@ -12,7 +12,7 @@ from resnets.atomic_write import write_bytes
 from resnets.data.datasets import open_dataset, read_shards
 from resnets.data.datasets.dataset import SPLIT_FILE, Dataset, IndexedSamples
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.split import seen_in_training as ancestry
+from resnets.data.split import lineage
 from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import LIST_LIMIT, UserError
 from resnets.files import sha256
@@ -159,7 +159,7 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
     """Return the initial weights of the run; without their values where their file is missing and a state was saved."""
     if recipe.model.weights == "none":
         return None
-    facts = ancestry.read_parent_facts(run)
+    facts = lineage.read_parent_facts(run)
     if Path(recipe.model.weights).exists() or not (facts and state_file.list_states(run / "state")):
         return resolve.read(recipe.model.weights)
     spec = ResNetSpec.from_dict(facts["spec"])
@@ -188,7 +188,7 @@ def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
         known = run_dir.read_environment(run).get("parent_sha256")
         available = known is None or Path(recipe.model.weights).exists()
         facts["parent_sha256"] = sha256(resolve.locate(recipe.model.weights)) if available else known
-        if origin := ancestry.read_parent_facts(run).get(ORIGIN):
+        if origin := lineage.read_parent_facts(run).get(ORIGIN):
             facts[origins.PARENT] = origin
     return facts
 

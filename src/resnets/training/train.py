@@ -12,8 +12,8 @@ from typing import Any
 from resnets import atomic_write, ranks
 from resnets.data.datasets import open_dataset, walk_folders
 from resnets.data.datasets.dataset import Dataset, IndexedSamples
-from resnets.data.split import seen_in_training as ancestry
-from resnets.data.split.seen_in_training import Lineage
+from resnets.data.split import lineage
+from resnets.data.split.lineage import Lineage
 from resnets.errors import JobError, UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
@@ -118,7 +118,7 @@ def train(
                 resume_run.save_split(run, dataset)
                 if parent is not None:
                     path = resolve.locate(builder.recipe.model.weights)
-                    ancestry.write_parent_lineage(
+                    lineage.write_parent_lineage(
                         run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
                     )
                 run_dir.write_recipe(
@@ -248,7 +248,7 @@ def _read_parent(name: str) -> Checkpoint | None:
 def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
     if parent is None:
         return Lineage()
-    return ancestry.lineage_of(resolve.locate(recipe.model.weights), parent.provenance)
+    return lineage.lineage_of(resolve.locate(recipe.model.weights), parent.provenance)
 
 
 def _log_seen(past: Lineage, dataset: Dataset) -> None:
@@ -294,7 +294,7 @@ def _run(
     if not distributed.is_main():
         return TrainResult(run, {})
     cross_fit = state.cross_fit
-    past = ancestry.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
+    past = lineage.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
     eval_splits = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [
         past.seen_message(samples, "the weights at the beginning", SPLIT_NAMES[name])

@@ -25,7 +25,7 @@ from resnets.data.datasets.dataset import (
 )
 from resnets.data.image.decode import DecodeError, decode, inspect
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.split import seen_in_training
+from resnets.data.split import lineage
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
 from resnets.data.split.stratify_groups import unit_indices
@@ -231,7 +231,7 @@ def test_copies_and_groups_are_known_and_copied_along(divided: Dataset, tmp_path
         assert [units.index(each) for each in units] == [0, 1, 0, 1, 4, 5, 0]
         assert [each.sha256 for each in after] == [sha256(each.path) for each in found]
         assert [each.group is None for each in after] == [False] * 4 + [True] * 3
-        weights = seen_in_training.Lineage(frozenset(sha256(each.path) for each in found[:2]))
+        weights = lineage.Lineage(frozenset(sha256(each.path) for each in found[:2]))
         assert weights.count_seen(after) == 3
 
 
@@ -293,19 +293,17 @@ def test_weights_trained_on_shards_have_learned_from_their_images(
     (run / "recipe.toml").write_text(f"[data]\nlocation = {json.dumps(str(copied))}\n")
     shutil.copy(copied / "shards.json", run)
     best, origin = run / "weights" / "best.safetensors", {"split_sha256": sha256(run / "shards.json")}
-    found = seen_in_training.lineage_of(best, origin)
+    found = lineage.lineage_of(best, origin)
     assert (found.gap, found.count_seen(divided.samples), found.count_seen(divided.subset("val"))) == (
         "",
         len(divided.subset("train")),
         0,
     )
     assert found.count_seen(open_dataset.read(copied).samples) == len(divided.subset("train"))
-    assert "is not the one by which" in seen_in_training.lineage_of(best, {"split_sha256": "0"}).gap
+    assert "is not the one by which" in lineage.lineage_of(best, {"split_sha256": "0"}).gap
     facts = json.loads((copied / "shards.json").read_text())
     (copied / "shards.json").write_text(json.dumps(facts, indent=1))
-    assert "are no longer those that they were trained on" in seen_in_training.lineage_of(best, origin).gap
+    assert "are no longer those that they were trained on" in lineage.lineage_of(best, origin).gap
     shutil.rmtree(copied)
-    assert (
-        seen_in_training.lineage_of(best, origin).gap == "the shards that they were trained on are not where they were"
-    )
-    assert seen_in_training.lineage_of(best, origin).count_seen(divided.samples) is None
+    assert lineage.lineage_of(best, origin).gap == "the shards that they were trained on are not where they were"
+    assert lineage.lineage_of(best, origin).count_seen(divided.samples) is None

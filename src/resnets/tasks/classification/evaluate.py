@@ -11,8 +11,8 @@ from typing import Any
 from resnets import atomic_write
 from resnets.data.datasets import open_dataset, read_shards, walk_folders
 from resnets.data.datasets.dataset import Dataset, remap_classes
-from resnets.data.split import seen_in_training
-from resnets.data.split.seen_in_training import Lineage
+from resnets.data.split import lineage
+from resnets.data.split.lineage import Lineage
 from resnets.errors import UserError
 from resnets.progress import log
 from resnets.tasks.classification import calibration, load, metrics, test_time_augmentation
@@ -133,7 +133,7 @@ def evaluate_checkpoints(
         test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
     dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].classes)
     lineages = [
-        (str(checkpoint), seen_in_training.lineage_of(file, classifier.provenance))
+        (str(checkpoint), lineage.lineage_of(file, classifier.provenance))
         for checkpoint, file, classifier in zip(checkpoints, files, classifiers, strict=True)
     ]
     chosen = _choose_split(dataset, files, lineages, split, split_file, val_fraction, seed, calibrate)
@@ -190,7 +190,7 @@ def _choose_split(
     chosen, has_lineage = None, any(lineage.train for _, lineage in lineages)
     if has_lineage and len(files) > 1 and split is None and split_file is None and val_fraction is None:
         if not {"test", "val"} & set(dataset.splits):
-            dataset = replace(dataset, samples=seen_in_training.with_sha256(dataset.samples))
+            dataset = replace(dataset, samples=lineage.with_sha256(dataset.samples))
         chosen = evaluation_split.not_trained_on(dataset, lineages)
     chosen = chosen or evaluation_split.choose(
         dataset,
@@ -202,7 +202,7 @@ def _choose_split(
         prefer=("val",) if calibrate else ("test", "val"),
     )
     if has_lineage:
-        chosen = replace(chosen, samples=seen_in_training.with_sha256(chosen.samples))
+        chosen = replace(chosen, samples=lineage.with_sha256(chosen.samples))
     _log_split(chosen, split, calibrate)
     return chosen
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from resnets.data.datasets import read_shards
 from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS, Dataset, IndexedSamples, Sample
-from resnets.data.split import seen_in_training as lineages
+from resnets.data.split import lineage
+from resnets.data.split.lineage import Lineage, sha256_of_sample
 from resnets.data.split.make_split import make_split
-from resnets.data.split.seen_in_training import Lineage, sha256_of_sample
 from resnets.data.split.split_file import read_split
 from resnets.errors import UserError, suggestion
 from resnets.files import sha256
@@ -47,7 +47,7 @@ def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> E
     """
     if isinstance(dataset.samples, IndexedSamples) or {"test", "val"} & set(dataset.splits):
         return None
-    digests = list(lineages.sha256_of_samples(dataset.samples))
+    digests = list(lineage.sha256_of_samples(dataset.samples))
     if not any(digest in lineage.train for _, lineage in models for digest in digests):
         return None
     counts = [(name, sum(digest in lineage.train for digest in digests)) for name, lineage in models]
@@ -131,7 +131,7 @@ def num_selected_on(checkpoint: Path, samples: Sequence[Sample]) -> int:
         return 0
     with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
-    return sum(digest in val for digest in lineages.sha256_of_samples(samples)) if val else 0
+    return sum(digest in val for digest in lineage.sha256_of_samples(samples)) if val else 0
 
 
 def _check_arguments(

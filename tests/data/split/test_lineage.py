@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from resnets.data.datasets.dataset import Sample
-from resnets.data.split import seen_in_training
-from resnets.data.split.seen_in_training import Lineage
+from resnets.data.split import lineage
+from resnets.data.split.lineage import Lineage
 
 
 def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
@@ -27,8 +27,8 @@ def images(*digests: str) -> list[Sample]:
 def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_path: Path) -> None:
     first = run(tmp_path / "first", {"aa": "train", "bb": "val"})
     second = run(tmp_path / "second", {"bb": "train", "cc": "val"}, parent_sha256="1")
-    seen_in_training.write_parent_lineage(tmp_path / "second", seen_in_training.lineage_of(first))
-    found = seen_in_training.lineage_of(second)
+    lineage.write_parent_lineage(tmp_path / "second", lineage.lineage_of(first))
+    found = lineage.lineage_of(second)
     assert (found.train, found.splits, found.gap) == ({"aa", "bb"}, {"bb": "train", "cc": "val"}, "")
     assert found.count_seen(images("aa", "bb", "cc", "dd")) == 2
     assert found.seen_message(images("aa", "cc"), "it", "test").startswith("it learned from 1 of the 2 test images: ")
@@ -36,15 +36,15 @@ def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_
 
 
 def test_what_is_not_known_is_in_the_message(tmp_path: Path) -> None:
-    alone = seen_in_training.lineage_of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
+    alone = lineage.lineage_of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
     assert alone.count_seen(images("aa")) is None
     assert "not known: the file lies outside its run directory" in alone.seen_message(images("aa"), "it", "val")
-    assert "they come from elsewhere" in seen_in_training.lineage_of(tmp_path / "imagenet.safetensors", {}).gap
+    assert "they come from elsewhere" in lineage.lineage_of(tmp_path / "imagenet.safetensors", {}).gap
     without = run(tmp_path / "without", {"aa": "train"}, parent_sha256="1")  # of a version that wrote no lineage
-    assert "learned from 1 of the 1 val images, and perhaps on more" in seen_in_training.lineage_of(
-        without
-    ).seen_message(images("aa"), "it", "val")
-    assert "is not known: the run began from other weights" in seen_in_training.lineage_of(without).seen_message(
+    assert "learned from 1 of the 1 val images, and perhaps on more" in lineage.lineage_of(without).seen_message(
+        images("aa"), "it", "val"
+    )
+    assert "is not known: the run began from other weights" in lineage.lineage_of(without).seen_message(
         images("bb"), "it", "val"
     )
 
@@ -56,14 +56,14 @@ def test_weights_without_a_run_are_called_what_they_are(tmp_path: Path) -> None:
         ({"published": "resnet18.tv", "parent_sha256": "2"}, "they are the published weights resnet18.tv"),
     ):
         for path in (beside, tmp_path / "net.safetensors"):
-            assert seen_in_training.lineage_of(path, origin).gap.startswith(said)
-            assert seen_in_training.lineage_of(path, origin).count_seen(images("aa")) is None
+            assert lineage.lineage_of(path, origin).gap.startswith(said)
+            assert lineage.lineage_of(path, origin).count_seen(images("aa")) is None
 
 
 def test_the_training_images_of_bundled_weights_are_named() -> None:
-    folder = Path(seen_in_training.__file__).parents[2] / "weights" / "hub" / "bundled_weights"
-    lineage = seen_in_training.lineage_of(folder / "cifar_resnet20.cifar10.safetensors", {"split_sha256": "0"})
-    assert lineage.seen_message(images("aa"), "it", "val") == (
+    folder = Path(lineage.__file__).parents[2] / "weights" / "hub" / "bundled_weights"
+    bundled = lineage.lineage_of(folder / "cifar_resnet20.cifar10.safetensors", {"split_sha256": "0"})
+    assert bundled.seen_message(images("aa"), "it", "val") == (
         "whether it learned from some of the val images is not known: 'cifar_resnet20.cifar10' comes with the package, "
         "trained on the 50,000 training images of CIFAR-10, whose files it does not list"
     )
@@ -71,7 +71,7 @@ def test_the_training_images_of_bundled_weights_are_named() -> None:
 
 def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
     path = run(tmp_path / "other", {"aa": "train"})
-    assert "is not the one by which" in seen_in_training.lineage_of(path, {"split_sha256": "0"}).gap
+    assert "is not the one by which" in lineage.lineage_of(path, {"split_sha256": "0"}).gap
 
 
 def test_no_weights_have_learned_from_nothing() -> None:
@@ -80,8 +80,8 @@ def test_no_weights_have_learned_from_nothing() -> None:
 
 def test_what_was_hashed_once_is_not_read_again(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"content")
-    hashed = seen_in_training.with_sha256([Sample(str(tmp_path / "image.png")), Sample(str(tmp_path / "none.png"))])
+    hashed = lineage.with_sha256([Sample(str(tmp_path / "image.png")), Sample(str(tmp_path / "none.png"))])
     (tmp_path / "image.png").unlink()
     assert hashed[1].sha256 is None
     assert Lineage(frozenset({hashlib.sha256(b"content").hexdigest()})).count_seen(hashed) == 1
-    assert seen_in_training.with_sha256(hashed) == hashed
+    assert lineage.with_sha256(hashed) == hashed
