@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from resnets.report.html import run_files, sections, tables
+from resnets.report.html import report_text, run_files, tables
 from resnets.report.html.prediction_stats import PredictionStats
 from resnets.tasks.classification.confidence_intervals import wilson
 from resnets.training.evaluation import best_checkpoint, cross_fitting
@@ -92,7 +92,7 @@ def _printed(figures: dict[str, Any]) -> tuple[float, float]:
     page = run_files.RunFiles(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
     fact = next(fact for fact in tables.facts(page) if fact.name == "accuracy (top-1)")
     low, high = (float(end.removesuffix(" %")) / 100 for end in fact.note.split(" to "))
-    assert sections.headline(page, PredictionStats([], 0))[0].startswith("Of 1")
+    assert report_text.headline(page, PredictionStats([], 0))[0].startswith("Of 1")
     return low, high
 
 

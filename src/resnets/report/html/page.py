@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnets import atomic_write
 from resnets.report.figures import font_fallback
-from resnets.report.html import phrases, prediction_stats, run_files, sections, tables
+from resnets.report.html import number_formats, prediction_stats, report_text, run_files, tables
 from resnets.report.html.run_files import RunFiles
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_without_controls
     )
-    environment.filters["percent"] = phrases.percent
+    environment.filters["percent"] = number_formats.percent
     environment.filters["count"] = lambda number: f"{number:,}"
     return environment.from_string(_resource("page.html"))
 
@@ -76,24 +76,24 @@ def _context(files: RunFiles) -> dict[str, Any]:
 
     stats = prediction_stats.from_rows(files.predictions)
     names = {name for each in stats.predictions for name in (each.true, each.predicted)}
-    headline, explanation = sections.headline(files, stats)
+    headline, explanation = report_text.headline(files, stats)
     return {
         "files": files,
-        "title": sections.title(files),
+        "title": report_text.title(files),
         "headline": headline,
         "explanation": explanation,
-        "basis": sections.basis(files),
-        "summary": sections.summary(files, stats),
+        "basis": report_text.basis(files),
+        "summary": report_text.summary(files, stats),
         "facts": tables.facts(files),
         "sections": [entry[:2] for entry in SECTIONS if not (entry[2] and files.is_evaluation)],
-        "split_name": sections.split_name(files),
-        "commands": sections.commands(files),
-        "code": sections.code(files),
-        "learning": sections.learning(files),
+        "split_name": report_text.split_name(files),
+        "commands": report_text.commands(files),
+        "code": report_text.code(files),
+        "learning": report_text.learning(files),
         "stats": stats,
         "pairs": tables.pairs(files, stats),
         "escaped_names": not font_fallback.is_drawable(names),
-        "confidence": sections.confidence(files, stats),
+        "confidence": report_text.confidence(files, stats),
         "thresholds": stats.thresholds(),
         "worst": stats.worst(NUM_WORST),
         "classes": tables.class_rows(files),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from resnets.report.figures import confused_pairs, training_curves
-from resnets.report.html import phrases
+from resnets.report.html.number_formats import duration, percent
 from resnets.report.html.prediction_stats import PredictionStats
 from resnets.report.html.run_files import RunFiles
 
@@ -62,28 +62,28 @@ def facts(files: RunFiles) -> list[Fact]:
     metrics, facts = files.metrics, []
     if metrics.get("count"):
         low, high = metrics["top1_interval"]
-        facts.append(Fact("accuracy (top-1)", phrases.percent(metrics["top1"]), _range(low, high)))
+        facts.append(Fact("accuracy (top-1)", percent(metrics["top1"]), _range(low, high)))
         if selected := metrics.get("selected"):
-            facts.append(Fact("on the images that chose", phrases.percent(selected["top1"]), "in-sample"))
+            facts.append(Fact("on the images that chose", percent(selected["top1"]), "in-sample"))
         if metrics.get("classes", 0) > metrics.get("top5_of", 0) > 1:
-            facts.append(Fact(f"among the first {metrics['top5_of']}", phrases.percent(metrics["top5"]), "top-5"))
-        facts.append(Fact("mean over classes", phrases.percent(metrics.get("balanced_accuracy")), "balanced accuracy"))
+            facts.append(Fact(f"among the first {metrics['top5_of']}", percent(metrics["top5"]), "top-5"))
+        facts.append(Fact("mean over classes", percent(metrics.get("balanced_accuracy")), "balanced accuracy"))
         facts.append(Fact("loss", f"{metrics['loss']:.3f}", "cross-entropy, lower is better"))
         ends = f", {_range(*metrics['ece_interval'])}" if metrics.get("ece_interval") else ""
-        facts.append(Fact("calibration error", phrases.percent(metrics.get("ece")), f"ECE{ends}, lower is better"))
+        facts.append(Fact("calibration error", percent(metrics.get("ece")), f"ECE{ends}, lower is better"))
     if best := training_curves.best(files.rows):
         facts.append(Fact("best epoch", f"{best['epoch']:.0f}", f"of {len(files.rows)}"))
     seconds = files.rows[-1].get("time_seconds") if files.rows else None
     if seconds:
         epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
-        facts.append(Fact("training time", phrases.duration(seconds), epochs))
+        facts.append(Fact("training time", duration(seconds), epochs))
     for split in split_rows(files):
         facts.append(Fact(f"{split.name} images", f"{split.images:,}", f"{split.classes:,} classes"))
     return facts
 
 
 def _range(low: float, high: float) -> str:
-    return f"{phrases.percent(low)} to {phrases.percent(high)}"
+    return f"{percent(low)} to {percent(high)}"
 
 
 def pairs(files: RunFiles, stats: PredictionStats) -> list[ConfusedPair]:

@@ -1,4 +1,4 @@
-"""The text of the report: headline, summary, confidence, and the commands for this run."""
+"""The sentences of the report: headline, summary, calibration, and the commands for this run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import shlex
 from pathlib import Path
 
 from resnets.report.figures import training_curves
-from resnets.report.html import phrases, tables
+from resnets.report.html import tables
+from resnets.report.html.number_formats import percent, percentage_points
 from resnets.report.html.prediction_stats import PredictionStats
 from resnets.report.html.run_files import RunFiles
 
 _LEARNED = 0.8  # training accuracy below which the network is still learning, whatever its validation accuracy
 _OVERFITTED = 0.15  # difference of accuracies that chance and augmentation do not explain
+_NEARLY_ALL = 0.98  # from here on the sentence counts out of 1,000 instead of 100
 
 
 def title(files: RunFiles) -> str:
@@ -57,14 +59,14 @@ def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
             "How good this model is has not been measured.",
             "There are no labeled validation images in this run. Measure it with the second command under “Use it”.",
         )
-    text = f"{_measured_on(files, count)}: {phrases.percent(files.metrics.get('top1'))} right. The range is the 95 % interval"
+    text = f"{_measured_on(files, count)}: {percent(files.metrics.get('top1'))} right. The range is the 95 % interval"
     text += ", widened because these choices depend on each other" if "folds" in files.metrics else ""
     text += "; more images would narrow it. It holds for images like those, not for others."
     if split_name(files) not in ("validation", "test"):
         text += " It holds only if the model was not trained on them."
     if stats.most_common_class and stats.total:
         fraction = stats.most_common_class[1] / stats.total
-        text += f" Always predicting the most common class would get {phrases.percent(fraction, 0)} right."
+        text += f" Always predicting the most common class would get {percent(fraction, 0)} right."
     text += "".join(f" {notice}" for notice in notices(files))
     if files.metrics.get("protocol"):
         text += f" Protocol: {files.metrics['protocol']}."
@@ -73,7 +75,7 @@ def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
             " The cleanest result comes from a test split, whose images choose nothing: resnets data split with "
             "--test-fraction makes one before the training."
         )
-    return phrases.accuracy_sentence(*interval), text
+    return accuracy_sentence(*interval), text
 
 
 def _measured_on(files: RunFiles, count: int) -> str:
@@ -99,7 +101,7 @@ def basis(files: RunFiles) -> str:
     if not selected:
         return ""
     images = f"{selected['count']:,} validation images, which chose the epoch and the temperature"
-    results = f"{phrases.percent(selected['top1'])} right, calibration error {phrases.percent(selected.get('ece'))}"
+    results = f"{percent(selected['top1'])} right, calibration error {percent(selected.get('ece'))}"
     if files.metrics.get("split") == "test":
         return f"All that follows is of the test images. In-sample, on the {images}: {results}."
     return (
@@ -114,21 +116,21 @@ def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
     pair = next(iter(tables.pairs(files, stats)), None)
     if pair and pair.num_images > 1:
         lines.append(
-            f"It most often takes {phrases.quote(pair.true)} for {phrases.quote(pair.predicted)}: "
+            f"It most often takes {_quote(pair.true)} for {_quote(pair.predicted)}: "
             f"{pair.num_images:,} of {pair.total:,} times."
         )
     measured = [row for row in tables.class_rows(files) if row.recall is not None and row.images]
     weakest = min(measured, key=lambda row: row.recall or 0.0, default=None)
     if weakest and len(measured) > 1 and (weakest.recall or 0.0) < 1:
         lines.append(
-            f"Its weakest class is {phrases.quote(weakest.name)}: {phrases.percent(weakest.recall, 0)} of its "
+            f"Its weakest class is {_quote(weakest.name)}: {percent(weakest.recall, 0)} of its "
             f"{weakest.images:,} images are found."
         )
     confident = next((row for row in stats.thresholds() if row.confidence == 0.9), None)
     if confident:
-        right = "all" if confident.accuracy == 1 else phrases.percent(confident.accuracy)
+        right = "all" if confident.accuracy == 1 else percent(confident.accuracy)
         lines.append(
-            f"Its confidence is at least 90 % on {phrases.percent(confident.fraction, 0)} of the images, and it is right on "
+            f"Its confidence is at least 90 % on {percent(confident.fraction, 0)} of the images, and it is right on "
             f"{right} of those."
         )
     if best := training_curves.best(files.rows):
@@ -175,7 +177,7 @@ def learning(files: RunFiles) -> str:
     train, val = files.rows[-1].get("train/accuracy_top1"), files.rows[-1].get("val/accuracy_top1")
     if train is not None and val is not None and train > _LEARNED and train - val > _OVERFITTED:
         text += (
-            f" At the end {phrases.percent(train)} of the training images are right but {phrases.percent(val)} of the validation "
+            f" At the end {percent(train)} of the training images are right but {percent(val)} of the validation "
             "images: the network overfits. More images, or stronger augmentation, would help."
         )
     elif best["epoch"] == files.rows[-1].get("epoch") and len(files.rows) > 1:
@@ -188,7 +190,7 @@ def confidence(files: RunFiles, stats: PredictionStats) -> list[str]:
     error = files.metrics.get("ece")
     if error is None or not stats.total:
         return []
-    paragraphs = [phrases.calibration_sentence(error, stats.mean_confidence, stats.num_correct / stats.total)]
+    paragraphs = [calibration_sentence(error, stats.mean_confidence, stats.num_correct / stats.total)]
     temperature = files.metrics.get("temperature", 1.0)
     if temperature != 1.0 and math.isfinite(temperature):
         direction = "less" if temperature > 1 else "more"
@@ -204,3 +206,33 @@ def _diagram(files: RunFiles) -> str:
         return "The diagram shows the test images, to which nothing was fitted."
     text = "The diagram shows those same images, so expect a larger error on others"
     return f"{text}; the calibration error above is cross-fitted." if "folds" in files.metrics else f"{text}."
+
+
+def accuracy_sentence(low: float, high: float) -> str:
+    """What an interval of the accuracy means for someone who will use the model."""
+    out_of = 1000 if low >= _NEARLY_ALL or high <= 1 - _NEARLY_ALL else 100
+    fewest, most = round(out_of * low), round(out_of * high)
+    number = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    return f"Of {out_of:,} images like these it gets about {number} right."
+
+
+def calibration_sentence(error: float, confidence: float, accuracy: float) -> str:
+    """How well the model is calibrated, in words.
+
+    Args:
+        error: expected calibration error, 0 to 1.
+        confidence: mean confidence, 0 to 1.
+        accuracy: fraction of right predictions, 0 to 1.
+    """
+    distance = f"On average the accuracy differs from the confidence by {percentage_points(error)}"
+    if error <= 0.03:
+        return f"The model is well calibrated. {distance}."
+    direction = "overconfident" if confidence > accuracy else "underconfident"
+    if error <= 0.08:
+        return f"The model is roughly calibrated. {distance}; it is slightly {direction}."
+    return f"The model is {direction}: its confidences are poorly calibrated. {distance}."
+
+
+def _quote(name: str) -> str:
+    """A class name in quotes; isolates keep a right-to-left name from reordering the sentence around it."""
+    return f"“\u2068{name}\u2069”"

@@ -1,0 +1,76 @@
+"""The sentences of the report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from resnets.report.html import prediction_stats, report_text, run_files
+
+
+def write_metrics(run, *accuracies: tuple[float, float | None]):
+    run.mkdir(exist_ok=True)
+    rows = [
+        {"epoch": k, "train/accuracy_top1": train, "val/accuracy_top1": val, "val/loss": None if val is None else 1.0}
+        for k, (train, val) in enumerate(accuracies, start=1)
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run_files.read(run)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "words"),
+    [
+        ([(0.99, 0.7), (0.99, 0.69)], "the network overfits"),
+        ([(0.5, 0.3), (0.4, 0.2)], "weights of epoch 1"),
+        ([(0.9, 0.85), (0.91, 0.86)], "more epochs may make it better"),
+        ([(0.9, None)], "no validation images"),
+        ([], ""),
+    ],
+)
+def test_learning(tmp_path, accuracies, words):
+    text = report_text.learning(write_metrics(tmp_path / "run", *accuracies))
+    assert words in text
+    assert ("overfits" in text) == (words == "the network overfits")
+
+
+def test_summary(finished):
+    run, _ = finished(count=48)
+    files = run_files.read(run)
+    text = " ".join(report_text.summary(files, prediction_stats.from_rows(files.predictions)))
+    # Every fourth image is wrong, which is four of the sixteen of each class.
+    assert "It most often takes “\u2068ant\u2069” for “\u2068bee\u2069”: 4 of 16 times." in text
+    assert "75 % of its 16 images are found" in text
+    assert "The best of its 3 epochs was number 2" in text
+
+
+def test_the_temperature_is_explained(finished, rewrite):
+    run, _ = finished()
+    files = run_files.read(run)
+    assert "1.50" in report_text.confidence(files, prediction_stats.from_rows(files.predictions))[1]
+    rewrite(run, temperature=1.0)
+    files = run_files.read(run)
+    assert len(report_text.confidence(files, prediction_stats.from_rows(files.predictions))) == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence"),
+    [
+        (0.926, 0.963, "Of 100 images like these it gets about 93 to 96 right."),
+        (0.951, 0.9537, "Of 100 images like these it gets about 95 right."),
+        (0.9915, 0.9989, "Of 1,000 images like these it gets about 992 to 999 right."),
+        (0.0, 0.01, "Of 1,000 images like these it gets about 0 to 10 right."),
+        (0.376, 0.964, "Of 100 images like these it gets about 38 to 96 right."),
+    ],
+)
+def test_the_accuracy_sentence(low, high, sentence):
+    assert report_text.accuracy_sentence(low, high) == sentence
+
+
+def test_calibration_sentence_names_the_direction():
+    assert report_text.calibration_sentence(0.012, 0.9, 0.91).startswith("The model is well calibrated.")
+    assert "slightly overconfident" in report_text.calibration_sentence(0.06, 0.95, 0.89)
+    assert "slightly underconfident" in report_text.calibration_sentence(0.06, 0.83, 0.89)
+    assert report_text.calibration_sentence(0.2, 0.95, 0.75).startswith("The model is overconfident:")
+    assert "20.0 percentage points" in report_text.calibration_sentence(0.2, 0.95, 0.75)
