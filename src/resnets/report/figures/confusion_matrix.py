@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
-from resnets.report.figures import canvas, confused_pairs
+from resnets.report import confused_classes
+from resnets.report.figures import canvas
 from resnets.report.figures.canvas import Canvas, Frame
 
 MAX_CLASSES_WITH_NUMBERS = 20
@@ -118,10 +119,10 @@ def _heading(page: Canvas, matrix: csr_array, layout: _Layout) -> None:
     right, total = int(matrix.diagonal().sum()), int(matrix.sum())
     title = f"{right:,} of {total:,} images right" if total else "No labeled images"
     page.text(_MARGIN, 36, title, size=26, bold=True, max_width=max_width)
-    worst = confused_pairs.confused(matrix, limit=1)
-    if worst and worst[0].num_images > 1:
-        true, predicted = (_short(layout.classes[k]) for k in worst[0][:2])
-        line = f"Most often confused: {true}, predicted as {predicted} ({worst[0].num_images:,} of {worst[0].total:,})"
+    top = confused_classes.most_confused_pairs(matrix, limit=1)
+    if top and top[0].num_images > 1:
+        true, predicted = (_short(layout.classes[k]) for k in top[0][:2])
+        line = f"Most often confused: {true}, predicted as {predicted} ({top[0].num_images:,} of {top[0].total:,})"
         page.text(_MARGIN, 74, line, size=18, color=canvas.MUTED, max_width=max_width)
     x, y = layout.frame.left, _TOP - 30
     for color, words in ((canvas.RIGHT, "right"), (canvas.WRONG, "wrong")):
@@ -269,8 +270,8 @@ def _lists(page: Canvas, matrix: csr_array, layout: _Layout) -> None:
     """List the pairs most often confused and the classes with the lowest recall."""
     left, y = layout.frame.left + layout.side + _MARGIN, _TOP - 30.0
     num_lines = int((layout.height - y - _MARGIN) // _LIST_STEP) - 4
-    weakest = confused_pairs.lowest_recall(matrix, limit=num_lines // 3)
-    pairs = confused_pairs.confused(matrix, limit=num_lines - len(weakest))
+    weakest = confused_classes.lowest_recall(matrix, limit=num_lines // 3)
+    pairs = confused_classes.most_confused_pairs(matrix, limit=num_lines - len(weakest))
     page.text(left, y, "Most often confused" if pairs else "No confused pairs", size=20, bold=True)
     for pair in pairs:
         y += _LIST_STEP

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from resnets.report.figures import confused_pairs, training_curves
+from resnets.report import confused_classes
+from resnets.report.figures import training_curves
 from resnets.report.html.number_formats import duration, percent
 from resnets.report.html.prediction_stats import PredictionStats
 from resnets.report.html.run_files import RunFiles
@@ -25,7 +26,7 @@ class Fact(NamedTuple):
     note: str = ""
 
 
-class ConfusedPair(NamedTuple):
+class PairRow(NamedTuple):
     """`num_images` of the `total` images of the class `true` were predicted as `predicted`."""
 
     true: str
@@ -86,12 +87,12 @@ def _range(low: float, high: float) -> str:
     return f"{percent(low)} to {percent(high)}"
 
 
-def pairs(files: RunFiles, stats: PredictionStats) -> list[ConfusedPair]:
+def pairs(files: RunFiles, stats: PredictionStats) -> list[PairRow]:
     """The pairs of classes most often confused, by name."""
     names, matrix = stats.confusion_matrix([row.get("class", "") for row in files.per_class])
     return [
-        ConfusedPair(names[pair.true], names[pair.predicted], pair.num_images, pair.total)
-        for pair in confused_pairs.confused(matrix, MAX_PAIRS)
+        PairRow(names[pair.true], names[pair.predicted], pair.num_images, pair.total)
+        for pair in confused_classes.most_confused_pairs(matrix, MAX_PAIRS)
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 
-class Pair(NamedTuple):
+class ConfusedPair(NamedTuple):
     """`num_images` of the `total` images of the class `true` were predicted as the class `predicted`."""
 
     true: int
@@ -25,7 +25,7 @@ class ClassRecall(NamedTuple):
     total: int
 
 
-def confused(matrix: np.ndarray | csr_array, limit: int) -> list[Pair]:
+def most_confused_pairs(matrix: np.ndarray | csr_array, limit: int) -> list[ConfusedPair]:
     """The pairs most often confused, by count, then by fraction of the true class.
 
     Args:
@@ -38,7 +38,7 @@ def confused(matrix: np.ndarray | csr_array, limit: int) -> list[Pair]:
     wrong = (true != predicted) & (cells.data > 0)
     true, predicted, counts = true[wrong], predicted[wrong], cells.data[wrong]
     order = np.lexsort((predicted, true, totals[true], -counts))[:limit]
-    return [Pair(int(true[k]), int(predicted[k]), int(counts[k]), int(totals[true[k]])) for k in order]
+    return [ConfusedPair(int(true[k]), int(predicted[k]), int(counts[k]), int(totals[true[k]])) for k in order]
 
 
 def lowest_recall(matrix: np.ndarray | csr_array, limit: int) -> list[ClassRecall]:
