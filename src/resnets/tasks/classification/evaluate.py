@@ -19,7 +19,7 @@ from resnets.tasks.classification import calibration, load, metrics, test_time_a
 from resnets.tasks.classification.compare import Comparison, Exposure, compare_predictions
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.tasks.inputs import arguments, evaluation_split
+from resnets.tasks.inputs import evaluation_arguments, evaluation_split
 from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.weights import resolve
@@ -123,13 +123,13 @@ def evaluate_checkpoints(
     data = str(data)
     check_options(batch, workers, on_bad)
     _check_arguments(checkpoints, crops, scales, calibrate)
-    arguments.check_order(checkpoints, data)
+    evaluation_arguments.check_order(checkpoints, data)
     files = [resolve.locate(checkpoint) for checkpoint in checkpoints]
     if calibrate:
         calibration.check(files[0])
     classifiers = [load.load(file, device, backend=backend, precision=precision) for file in files]
     for file, classifier in zip(files, classifiers, strict=True):
-        arguments.check_named(file, classifier, data)
+        evaluation_arguments.check_class_names(file, classifier, data)
         test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
     dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].classes)
     lineages = [

@@ -34,7 +34,7 @@ def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
         )
 
 
-def check_named(file: Path, classifier: Classifier, data: str) -> None:
+def check_class_names(file: Path, classifier: Classifier, data: str) -> None:
     """Raise UserError for a model without class names: labels are matched by name."""
     if not classifier.named:
         raise UserError(
