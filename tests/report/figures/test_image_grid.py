@@ -66,7 +66,7 @@ def test_a_image_keeps_its_shape_on_pale_ground(tmp_path, height, width):
     assert (tile[~green] == pale).all()
 
 
-def test_a_vanished_image_is_a_gray_tile_with_its_name(tmp_path, pixels, near):
+def test_a_missing_image_is_a_gray_tile_with_its_name(tmp_path, pixels, near):
     (tmp_path / "text.jpg").write_text("no image")
     tiles = [
         Tile(tmp_path / "gone.jpg", "a"),
@@ -75,8 +75,8 @@ def test_a_vanished_image_is_a_gray_tile_with_its_name(tmp_path, pixels, near):
         Tile(GREEN, "d"),
     ]
     image = pixels(image_grid.draw(tiles, tmp_path / "grid.png"))
-    for place in range(3):
-        left = MARGIN + place * (TILE + GAP)
+    for index in range(3):
+        left = MARGIN + index * (TILE + GAP)
         tile = image[MARGIN : MARGIN + TILE, left : left + TILE]
         assert near(tile, canvas.GRID).mean() > 0.8
         assert near(tile, canvas.TEXT, 30).sum() > 50
@@ -85,9 +85,9 @@ def test_a_vanished_image_is_a_gray_tile_with_its_name(tmp_path, pixels, near):
 def test_right_is_blue_wrong_is_red_unknown_is_neither(tmp_path, pixels, near):
     tiles = [Tile(GREEN, "a", "a", correct=True), Tile(GREEN, "a", "b", correct=False), Tile(GREEN, "a", "b")]
     image = pixels(image_grid.draw(tiles, tmp_path / "grid.png"))
-    places = [slice(MARGIN + k * (TILE + GAP), MARGIN + k * (TILE + GAP) + TILE) for k in range(3)]
-    blue = [near(image[:, place], canvas.RIGHT).sum() for place in places]
-    red = [near(image[:, place], canvas.WRONG).sum() for place in places]
+    columns = [slice(MARGIN + k * (TILE + GAP), MARGIN + k * (TILE + GAP) + TILE) for k in range(3)]
+    blue = [near(image[:, tile], canvas.RIGHT).sum() for tile in columns]
+    red = [near(image[:, tile], canvas.WRONG).sum() for tile in columns]
     assert blue[0] > 6 * TILE
     assert red[1] > 6 * TILE
     assert blue[1:] == [0, 0]
@@ -105,7 +105,7 @@ def test_texts_do_not_leave_their_tile(tmp_path, pixels):
     assert columns[-1] <= MARGIN + TILE + 2
 
 
-def test_the_worst_losses_come_first(tmp_path, predicted, monkeypatch):
+def test_the_highest_losses_come_first(tmp_path, predicted, monkeypatch):
     colors = [[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]]
     paths = []
     for number, color in enumerate(colors):
@@ -114,21 +114,21 @@ def test_the_worst_losses_come_first(tmp_path, predicted, monkeypatch):
     results = predicted(paths, ["ant", "bee"])
     logits = np.array([[0, 0], [0, 5], [0, 9], [5, 0]], np.float32)
     results = replace(results, true=np.array([0, 0, 0, -1]), logits=logits)
-    with Image.open(image_grid.worst(results, tmp_path / "top_losses.png")) as image:
+    with Image.open(image_grid.draw_top_losses(results, tmp_path / "top_losses.png")) as image:
         row = np.asarray(image)[180]
-    places = [MARGIN + k * (TILE + GAP) + TILE // 2 for k in range(3)]
-    assert [list(row[place]) for place in places] == [colors[2], colors[1], colors[0]]
+    middles = [MARGIN + k * (TILE + GAP) + TILE // 2 for k in range(3)]
+    assert [list(row[x]) for x in middles] == [colors[2], colors[1], colors[0]]
     assert image.width == 2 * MARGIN + 3 * TILE + 2 * GAP  # the unlabeled one is not among them
 
 
-def test_predictions_are_drawn_by_chance_but_always_the_same(tmp_path, predicted, images):
+def test_random_images_are_the_same_in_every_call(tmp_path, predicted, images):
     results = predicted(images(60), ["ant", "bee", "cat"])
-    one = image_grid.predictions(results, tmp_path / "a.jpg").read_bytes()
-    assert image_grid.predictions(results, tmp_path / "b.jpg").read_bytes() == one
+    one = image_grid.draw_predictions(results, tmp_path / "a.jpg").read_bytes()
+    assert image_grid.draw_predictions(results, tmp_path / "b.jpg").read_bytes() == one
     unlabeled = replace(results, true=np.full(60, -1))
-    assert image_grid.predictions(unlabeled, tmp_path / "c.jpg").read_bytes() != one
+    assert image_grid.draw_predictions(unlabeled, tmp_path / "c.jpg").read_bytes() != one
 
 
-@pytest.mark.parametrize(("share", "words"), [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50 %"), (0.001, "0 %")])
-def test_only_certainty_is_100(share, words):
-    assert image_grid._percent(share) == words
+@pytest.mark.parametrize(("probability", "text"), [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50 %"), (0.001, "0 %")])
+def test_only_a_probability_of_1_is_shown_as_100_percent(probability, text):
+    assert image_grid._percent(probability) == text

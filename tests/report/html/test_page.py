@@ -164,7 +164,7 @@ def test_one_class_and_a_thousand_classes(finished):
     assert len(re.findall("class 999", read(page.write(run)).text)) >= 1
 
 
-def test_the_worst_losses_are_small_on_the_page(finished):
+def test_the_highest_losses_are_embedded_as_jpeg(finished):
     run, _ = finished()
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
     Image.fromarray(noise).save(run / "top_losses.png")

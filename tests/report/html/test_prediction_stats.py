@@ -25,7 +25,7 @@ def test_counts():
     assert (stats.total, stats.num_correct, stats.unlabeled) == (4, 2, 1)
     assert math.isclose(stats.mean_confidence, (0.995 + 0.92 + 0.85 + 0.45) / 4)
     assert stats.most_common_class == ("ant", 2)
-    assert [one.path for one in stats.worst(2)] == ["2", "4"]
+    assert [one.path for one in stats.top_losses(2)] == ["2", "4"]
 
 
 def test_matrix_keeps_the_order_given():

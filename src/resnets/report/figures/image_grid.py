@@ -23,7 +23,7 @@ _MARGIN = 30
 _LINE = 28  # pixels from one line under an image to the next
 _SIZE = 19
 MAX_IMAGES = 30
-MAX_LOSSES = 24
+NUM_TOP_LOSSES = 24
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def as_rgb(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(((values - low) / (high - low) * 255).round().astype(np.uint8))
 
 
-def predictions(results: Predictions, out: str | Path) -> Path:
+def draw_predictions(results: Predictions, out: str | Path) -> Path:
     """Draw random images with their true and predicted classes (`val_batch_pred.jpg`); wrong ones are red."""
     count = len(results.paths)
     chosen = sorted(np.random.default_rng(0).permutation(count)[:MAX_IMAGES])
@@ -171,10 +171,10 @@ def _prediction_tile(results: Predictions, k: int) -> Tile:
     )
 
 
-def worst(results: Predictions, out: str | Path) -> Path:
+def draw_top_losses(results: Predictions, out: str | Path) -> Path:
     """Draw the labeled images with the highest losses (`top_losses.png`), among them wrong labels."""
     labeled = results.with_labels()
-    chosen = np.argsort(-labeled.losses, kind="stable")[:MAX_LOSSES]
+    chosen = np.argsort(-labeled.losses, kind="stable")[:NUM_TOP_LOSSES]
     tiles = []
     for k in map(int, chosen):
         tile = _prediction_tile(labeled, k)

@@ -17,7 +17,7 @@ from resnets.report.html.run_files import RunFiles
 if TYPE_CHECKING:
     from jinja2 import Template
 
-NUM_WORST = 24
+NUM_TOP_LOSSES = 24
 PHOTOGRAPHS = ("top_losses.png", "val_batch_pred.jpg", "train_batch.jpg")
 _JPEG_QUALITY = 85
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except tabs and line ends
@@ -95,7 +95,7 @@ def _context(files: RunFiles) -> dict[str, Any]:
         "escaped_names": not font_fallback.is_drawable(names),
         "confidence": report_text.confidence(files, stats),
         "thresholds": stats.thresholds(),
-        "worst": stats.worst(NUM_WORST),
+        "top_losses": stats.top_losses(NUM_TOP_LOSSES),
         "classes": tables.class_rows(files),
         "splits": tables.split_rows(files),
         "environment": list(tables.flatten(files.environment)),

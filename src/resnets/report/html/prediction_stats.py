@@ -72,7 +72,7 @@ class PredictionStats:
         predicted = np.array([indices[each.predicted] for each in self.predictions], dtype=np.int64)
         return classes, metrics.confusion_matrix(true, predicted, len(classes))
 
-    def worst(self, limit: int) -> list[LabeledPrediction]:
+    def top_losses(self, limit: int) -> list[LabeledPrediction]:
         """The predictions with the highest losses."""
         return sorted(self.predictions, key=lambda each: -each.loss)[:limit]
 
