@@ -18,7 +18,7 @@ def test_check_returns_what_the_command_prints(folder: Path, capsys: pytest.Capt
     printed = json.loads(capsys.readouterr().out)
     report = resnets.check(folder / "data", workers=1, html="check.html")
     assert capsys.readouterr().out == ""
-    assert report.serious
+    assert report.has_errors
     assert json.loads(report.to_json())["problems"][0]["kind"] == printed["problems"][0]["kind"]
     assert Path("check.html").is_file()
 

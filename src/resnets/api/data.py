@@ -45,7 +45,7 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
         html: a file for a page with the images in question.
 
     Returns:
-        The report: `.problems`, the worst first, `.serious` where a training would be spoiled, `.to_dict()`.
+        The report: `.problems`, sorted by level (errors, warnings, notes); `.has_errors`; `.summary`, a sentence; `.to_dict()`.
 
     Raises:
         UserError: there is no such dataset, or `html` cannot be written.

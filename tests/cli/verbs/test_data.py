@@ -59,7 +59,7 @@ def test_check_of_good_images(insects: Path, capsys: pytest.CaptureFixture[str])
     assert main.main(["data", "check", "insects"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("insects: 20 images in 2 classes, ")
-    assert lines[-1] == "Fit for training."
+    assert lines[-1] == "No errors and no warnings."
 
 
 def test_check_of_bad_images_ends_with_1(insects: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +68,7 @@ def test_check_of_bad_images_ends_with_1(insects: Path, capsys: pytest.CaptureFi
     assert main.main(words) == 1
     shown = capsys.readouterr()
     assert "ant/text.jpg: is text, not an image" in shown.out
-    assert shown.out.splitlines()[-1] == "1 kind of problem here would spoil a training or its result."
+    assert shown.out.splitlines()[-1] == "1 kind of error: training would fail, or its result would be wrong."
     assert "error:" not in shown.err
     assert "ant/text.jpg" in Path("out/check.html").read_text()
 

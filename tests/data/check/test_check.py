@@ -217,7 +217,7 @@ def test_a_single_class_and_unequal_ones_are_found(tmp_path: Path) -> None:
 def test_good_images_are_fit_for_training(tmp_path: Path) -> None:
     images(tmp_path)
     report = check(open_dataset.read(tmp_path))
-    assert (report.problems, report.serious, report.verdict) == ((), False, "Fit for training.")
+    assert (report.problems, report.has_errors, report.summary) == ((), False, "No errors and no warnings.")
     assert report.images == 36
     assert report.modes == {"RGB": 36}
     assert report.formats == {"JPEG": 36}
@@ -234,11 +234,9 @@ def test_a_turned_image_has_the_size_that_is_seen(tmp_path: Path) -> None:
     assert check(open_dataset.read(tmp_path), workers=1).sizes["largest"] == (96, 300)
 
 
-def test_errors_are_serious_and_warnings_are_not(
-    faulty: tuple[CheckReport, dict[str, set[str]], Path], tmp_path: Path
-) -> None:
+def test_warnings_are_not_errors(faulty: tuple[CheckReport, dict[str, set[str]], Path], tmp_path: Path) -> None:
     report, _, _ = faulty
-    assert report.serious
+    assert report.has_errors
     assert [problem.level for problem in report.problems] == sorted(
         (problem.level for problem in report.problems), key=["error", "warning", "note"].index
     )
@@ -246,8 +244,8 @@ def test_errors_are_serious_and_warnings_are_not(
     noise(5, 20, 20).save(tmp_path / "ant" / "tiny.png")
     mild = check(open_dataset.read(tmp_path), workers=1)
     assert found(mild) == {"tiny": {"tiny.png"}}
-    assert not mild.serious
-    assert mild.verdict == "Fit for training; have a look at the warnings."
+    assert not mild.has_errors
+    assert mild.summary == "No errors; look at the warnings before you train."
 
 
 def test_the_result_is_the_same_with_any_number_of_processes(
@@ -310,7 +308,7 @@ def test_the_quick_look_believes_a_image_with_something_behind_it(tmp_path: Path
 def test_json_holds_everything(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
     report, planted, root = faulty
     read = json.loads(report.to_json())
-    assert read["serious"] is True
+    assert read["has_errors"] is True
     assert {problem["kind"] for problem in read["problems"]} == {*planted, "imbalance"}
     assert set(read["problems"][0]) == {"kind", "level", "title", "advice", "findings"}
     assert read["classes"]["nothing here"] == {"": 0}
@@ -363,7 +361,7 @@ def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
     assert "\\udcff&lt;b&gt;.jpg" in page
 
 
-def test_the_lines_name_problems_cases_and_verdict(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
+def test_the_lines_name_problems_cases_and_summary(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
     report, _, root = faulty
     file = io.StringIO()
     terminal_text.show(report, file)
@@ -372,7 +370,7 @@ def test_the_lines_name_problems_cases_and_verdict(faulty: tuple[CheckReport, di
     for problem in report.problems:
         assert problem.title in text
     assert "ant/03.jpg = bee/copied.jpg: 1 ant, 1 bee" in text
-    assert text.rstrip().endswith(report.verdict)
+    assert text.rstrip().endswith(report.summary)
     assert "\x1b" not in text
 
 

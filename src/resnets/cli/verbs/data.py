@@ -55,9 +55,9 @@ def check(
         int | None, typer.Option(min=1, help="Number of processes that read images.  [default: processors]")
     ] = None,
 ) -> None:
-    """Read every image, and find what would spoil a training or its result.
+    """Read every image, and find what would make training fail or its result wrong.
 
-    The exit code is 1 when there is such a fault, 0 when there are only warnings and notes.
+    The exit code is 1 if there is an error, 0 if there are only warnings and notes.
 
     Example: resnets data check photos --html check.html
     """
@@ -77,7 +77,7 @@ def check(
         terminal_text.show(report, sys.stdout)
     if html:
         html_page.write(html, report)
-    if report.serious:
+    if report.has_errors:
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Check a dataset: find what would spoil a training or its result before it starts."""
+"""Check a dataset: find what would make training fail, or its result wrong, before training starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorte
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of a check, the worst problems first."""
+    """The result of a check; the problems are sorted by level: errors, warnings, notes."""
 
     root: str
     images: int
@@ -40,16 +40,22 @@ class CheckReport:
     sizes: Mapping[str, tuple[int, int]]  # smallest, median and largest width and height, each by itself
 
     @property
-    def serious(self) -> bool:
+    def has_errors(self) -> bool:
         """Whether training would fail, or its result would be wrong."""
         return self.count("error") > 0
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """The result in a sentence."""
-        if self.serious:
-            return f"{pluralize(self.count('error'), 'kind')} of problem here would spoil a training or its result."
-        return "Fit for training; have a look at the warnings." if self.count("warning") else "Fit for training."
+        if self.has_errors:
+            return (
+                f"{pluralize(self.count('error'), 'kind')} of error: training would fail, or its result would be wrong."
+            )
+        return (
+            "No errors; look at the warnings before you train."
+            if self.count("warning")
+            else "No errors and no warnings."
+        )
 
     def count(self, level: str) -> int:
         """The number of kinds of problem of the level `error`, `warning` or `note`."""
@@ -58,7 +64,7 @@ class CheckReport:
     def to_dict(self) -> dict[str, object]:
         """Everything, as values for JSON."""
         problems = [{**vars(each), "findings": [case._asdict() for case in each.findings]} for each in self.problems]
-        return {"serious": self.serious, "verdict": self.verdict, **vars(self), "problems": problems}
+        return {"has_errors": self.has_errors, "summary": self.summary, **vars(self), "problems": problems}
 
     def to_json(self) -> str:
         """The same as ASCII text, which every stream can print; other characters are escaped."""

@@ -32,7 +32,7 @@ Findings = dict[str, list[Finding]]  # by the kind of problem
 
 
 def find_problems(dataset: Dataset, results: Sequence[FileResult]) -> tuple[Problem, ...]:
-    """The problems of a dataset, the worst first.
+    """The problems of a dataset, sorted by level: errors, warnings, notes.
 
     Args:
         results: of the files of its samples, in order.

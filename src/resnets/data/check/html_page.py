@@ -165,7 +165,7 @@ TEMPLATE = """
 <body>
 <header>
 <h1>Check of <bdi>{{ report.root }}</bdi></h1>
-<p class="headline">{{ report.verdict }}</p>
+<p class="headline">{{ report.summary }}</p>
 <dl class="facts">
 <div><dt>images</dt><dd>{{ report.images|count }}</dd></div>
 <div><dt>classes</dt><dd>{{ report.classes|length|count }}</dd></div>
@@ -184,7 +184,8 @@ TEMPLATE = """
 <main>
 {% for level, problems in levels if problems %}
 <section>
-<h2>{{ {"error": "Errors that spoil training or its result", "warning": "Warnings", "note": "Notes"}[level] }}</h2>
+<h2>{{ {"error": "Errors: training would fail, or its result would be wrong", "warning": "Warnings",
+         "note": "Notes"}[level] }}</h2>
 {% for problem in problems %}
 {% set shown = cases(problem) %}
 <article class="problem {{ level }}" id="{{ problem.kind }}">

@@ -23,7 +23,7 @@ INDENT = 16  # where the titles of problems begin
 
 
 def show(report: CheckReport, file: TextIO) -> None:
-    """Print the classes, the problems with some cases of each, and the verdict. Long lines are not wrapped."""
+    """Print the classes, the problems with some cases of each, and the summary. Long lines are not wrapped."""
     console = Console(file=file, highlight=False, soft_wrap=True)
     console.print(Text(_heading(report), style="bold"))
     for lines in (_class_lines(report), *map(_problem_lines, [report.root] * len(report.problems), report.problems)):
@@ -31,7 +31,7 @@ def show(report: CheckReport, file: TextIO) -> None:
         for line in lines:
             console.print(line)
     console.print()
-    console.print(Text(report.verdict, style="bold red" if report.serious else "bold green"))
+    console.print(Text(report.summary, style="bold red" if report.has_errors else "bold green"))
 
 
 def _heading(report: CheckReport) -> str:
