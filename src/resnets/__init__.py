@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resnets.tasks.classification.load import load
     from resnets.tasks.classification.prediction import Prediction
     from resnets.training.train import TrainResult, lr_find, train
-    from resnets.weights.pretrained import create_model
+    from resnets.weights.create_model import create_model
 
 __version__ = "0.1.0"
 
@@ -63,7 +63,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "check": "resnets.api.data",
     "compare": "resnets.api.evaluate",
     "convert": "resnets.api.weights",
-    "create_model": "resnets.weights.pretrained",
+    "create_model": "resnets.weights.create_model",
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.zoo",

@@ -1,13 +1,20 @@
-"""Small files of weights by the libraries that own their formats."""
+"""Small files of weights by the libraries that own their formats, and published weights on a mirror on this disk."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
+import torchvision
 
+from resnets.weights.hub import catalog, download
+from resnets.weights.hub.catalog import PublishedWeights
 from resnets.weights.readers import sandbox
 
 RUN = sandbox._run  # before any test begins
@@ -37,3 +44,53 @@ def real(fuzz_readers: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
         return made[container]
 
     return find
+
+
+def _one_block_a_stage() -> torch.nn.Module:
+    """torchvision's ResNet with one block a stage, random statistics included."""
+    torch.manual_seed(3)
+    net = torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
+    for name, tensor in net.state_dict().items():
+        if "running" in name:
+            tensor.copy_(torch.rand_like(tensor) + 0.5)
+    return net.eval()
+
+
+@pytest.fixture(scope="session")
+def theirs() -> torch.nn.Module:
+    return _one_block_a_stage()
+
+
+@pytest.fixture
+def publish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: torch.nn.Module
+) -> Callable[..., PublishedWeights]:
+    """Put a file into the mirror and a row into the catalog."""
+    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "mirror").as_uri())
+
+    def put(
+        name: str = "resnet10.tv_in1k_v9", state: Any = None, suffix: str = ".pth", **changes: Any
+    ) -> PublishedWeights:
+        file = tmp_path / "mirror" / "weights.invalid" / name / f"net{suffix}"
+        file.parent.mkdir(parents=True)
+        state = theirs.state_dict() if state is None else state
+        if suffix == ".pth":
+            torch.save(state, file)
+        else:
+            safetensors.torch.save_file(state, file, metadata={"format": "pt"})
+        entry = dataclasses.replace(
+            catalog.find("resnet18.tv_in1k_v1"),
+            **{
+                "name": name,
+                "overrides": {"num_blocks": (1, 1, 1, 1)},
+                "address": f"https://weights.invalid/{name}/{file.name}",
+                "digest": f"sha256:{download.sha256(file)[:8]}",
+                "top1": 99.0,
+                **changes,
+            },
+        )
+        monkeypatch.setitem(catalog.entries(), name, entry)
+        return entry
+
+    return put

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.models import zoo
-from resnets.weights import pretrained, resolve
+from resnets.weights import find_weights, published
 from resnets.weights.formats import fold_temperature, keras_model
 from resnets.weights.formats import keras as keras_format
 from resnets.weights.hub import bundled, catalog, imagenet_classes
@@ -88,10 +88,10 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
     make = getattr(keras.applications, keras_format.APPLICATIONS[network])
     if isinstance(weights, str) and weights == "imagenet":
         _check_imagenet(keras, arguments)
-        weights = pretrained.locate(f"{network}.imagenet")
+        weights = published.checkpoint_file(f"{network}.imagenet")
     elif not _is_ours(weights):
         return make(weights=weights, **arguments)
-    checkpoint = resolve.read(weights)
+    checkpoint = find_weights.read(weights)
     if keras_format.application(checkpoint.spec) != keras_format.APPLICATIONS[network]:
         raise ValueError(f"'{weights}' holds weights of {checkpoint.spec.name}, not of {zoo.find(network).spec.name}")
     if arguments["include_top"]:
@@ -103,7 +103,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _is_ours(weights: Any) -> bool:
-    """Whether `resolve.read` finds these weights, and they are no file of Keras."""
+    """Whether `find_weights.read` finds these weights, and they are no file of Keras."""
     if not isinstance(weights, str | os.PathLike):
         return False
     path = Path(weights)

@@ -7,7 +7,7 @@ from typing import Any
 
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
-from resnets.weights import resolve
+from resnets.weights import find_weights
 from resnets.weights.formats import fold_temperature, keras_model
 from resnets.weights.formats import keras as keras_format
 
@@ -37,7 +37,7 @@ def load(path: str | Path, *, include_top: bool = True) -> Any:
     Raises:
         UserError: as `from_spec`, or the checkpoint cannot be read.
     """
-    checkpoint = resolve.read(path)
+    checkpoint = find_weights.read(path)
     if include_top:
         checkpoint = fold_temperature.with_temperature(checkpoint)
     model = from_spec(checkpoint.spec, include_top=include_top)

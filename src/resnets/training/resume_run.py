@@ -25,8 +25,8 @@ from resnets.training import state as states
 from resnets.training.configuration import choose_device
 from resnets.training.run_dir import run_dir, state_file
 from resnets.training.state import TrainContext, TrainState
+from resnets.weights import find_weights
 from resnets.weights import provenance as origins
-from resnets.weights import resolve
 from resnets.weights.checkpoint import Checkpoint
 
 CHANGEABLE_KEYS = (
@@ -161,7 +161,7 @@ def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
         return None
     facts = lineage.read_parent_facts(run)
     if Path(recipe.model.weights).exists() or not (facts and state_file.list_states(run / "state")):
-        return resolve.read(recipe.model.weights)
+        return find_weights.read(recipe.model.weights)
     spec = ResNetSpec.from_dict(facts["spec"])
     # The values do not matter: those of the state replace them.
     tensors = build_network(spec).state_dict()
@@ -187,7 +187,7 @@ def provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
     if recipe.model.weights != "none":
         known = run_dir.read_environment(run).get("parent_sha256")
         available = known is None or Path(recipe.model.weights).exists()
-        facts["parent_sha256"] = sha256(resolve.locate(recipe.model.weights)) if available else known
+        facts["parent_sha256"] = sha256(find_weights.find_file(recipe.model.weights)) if available else known
         if origin := lineage.read_parent_facts(run).get(ORIGIN):
             facts[origins.PARENT] = origin
     return facts

@@ -28,9 +28,9 @@ from resnets.training.evaluation import final_evaluation
 from resnets.training.lr_find import RangeTest
 from resnets.training.run_dir import run_dir
 from resnets.training.run_dir import state_file as resume_file
-from resnets.weights import pretrained, resolve
+from resnets.weights import find_weights, published
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.hub import catalog, other_names
+from resnets.weights.hub import catalog, library_names
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
 MIN_STEPS = 20  # with fewer the smoothed loss is not meaningful
@@ -117,7 +117,7 @@ def train(
             if distributed.is_main():
                 resume_run.save_split(run, dataset)
                 if parent is not None:
-                    path = resolve.locate(builder.recipe.model.weights)
+                    path = find_weights.find_file(builder.recipe.model.weights)
                     lineage.write_parent_lineage(
                         run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
                     )
@@ -197,7 +197,7 @@ def _prepare(
     builder = build_recipe.build_recipe(
         str(data),
         model,
-        None if weights is None else other_names.canonical_name(weights, model),
+        None if weights is None else library_names.translate_weights(weights, model),
         recipe,
         given,
         overrides,
@@ -236,7 +236,7 @@ def _read_parent(name: str) -> Checkpoint | None:
     if name == "none":
         return None
     try:
-        return resolve.read(name)
+        return find_weights.read(name)
     except (JobError, UserError) as error:
         if not catalog.known(name) or Path(name).exists():
             raise
@@ -248,7 +248,7 @@ def _read_parent(name: str) -> Checkpoint | None:
 def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
     if parent is None:
         return Lineage()
-    return lineage.lineage_of(resolve.locate(recipe.model.weights), parent.provenance)
+    return lineage.lineage_of(find_weights.find_file(recipe.model.weights), parent.provenance)
 
 
 def _log_seen(past: Lineage, dataset: Dataset) -> None:
@@ -354,7 +354,7 @@ def _requested(
         raise UserError(f"`resume` continues '{run}' in its own folder; leave out `out={out}`.")
     requested = {"data.location": None if data is None else str(data), "model.name": model}
     if weights is not None:  # False and "none" request random ones
-        requested["model.weights"] = pretrained.resolve_name(other_names.canonical_name(weights, model), model)
+        requested["model.weights"] = published.imagenet_to_name(library_names.translate_weights(weights, model), model)
     requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
     return {key: value for key, value in requested.items() if value is not None}
 

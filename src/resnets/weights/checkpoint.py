@@ -37,9 +37,9 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError, format_list
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec, build
-from resnets.weights import header_format
+from resnets.weights import header_format, local_file
 from resnets.weights.header_format import FORMAT, KEY
-from resnets.weights.local_path import SUFFIX, locate
+from resnets.weights.local_file import SUFFIX
 from resnets.weights.readers import file_type
 
 HEADER_LIMIT = (
@@ -116,7 +116,7 @@ def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
     Raises:
         UserError: it is not an undamaged checkpoint of resnets for this `task`; the message names the path and what was found.
     """
-    path = locate(path)
+    path = local_file.find(path)
     _check_container(path)
     with _as_user_error(path):
         with safe_open(path, framework="pt") as file:

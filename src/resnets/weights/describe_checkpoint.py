@@ -15,7 +15,7 @@ from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS
 from resnets.errors import format_list, printable
 from resnets.files import sha256
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_path, resolve
+from resnets.weights import find_weights, local_file
 
 SHOWN_CLASSES = 12
 
@@ -26,7 +26,7 @@ def lines(path: str | Path) -> list[str]:
     Args:
         path: a checkpoint, or a run directory.
     """
-    file = resolve.locate(path)
+    file = find_weights.find_file(path)
     checkpoint = checkpoints.read(file)
     facts: dict[str, str] = {"input": checkpoint.preprocess.described()}
     if checkpoint.classes:
@@ -42,7 +42,7 @@ def lines(path: str | Path) -> list[str]:
 
 def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
     """Whether this file has the weights that the run's metrics belong to, not another file in the same folder or of that name."""
-    if file.parts[-2:] != local_path.BEST.parts or not (run / "recipe.toml").is_file():
+    if file.parts[-2:] != local_file.BEST.parts or not (run / "recipe.toml").is_file():
         return False
     split_record = run / ("shards.json" if (run / "shards.json").is_file() else SPLIT_FILE)
     if not provenance or not split_record.is_file():

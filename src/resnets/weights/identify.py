@@ -16,12 +16,12 @@ from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_path
+from resnets.weights import local_file
 from resnets.weights.formats import keras, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.registry import FORMATS
 from resnets.weights.hub import catalog
-from resnets.weights.local_path import BEST
+from resnets.weights.local_file import BEST
 from resnets.weights.readers import find_network, read_any
 from resnets.weights.readers.find_network import Subtree
 from resnets.weights.readers.read_any import WeightsFile
@@ -168,7 +168,7 @@ def inspect(
     Raises:
         UserError: the file cannot be read, or has no tensors.
     """
-    path = local_path.with_bundled(path)
+    path = local_file.with_bundled(path)
     if is_ours(path):
         arguments = {"wrapper": wrapper, "prefix": prefix, "ignore": ignore}
         if needless := [f"`{name}`" for name, value in arguments.items() if value]:

@@ -14,7 +14,7 @@ from resnets.errors import UserError, format_list
 from resnets.files import sha256
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adapt, identify, local_path
+from resnets.weights import adapt, identify, local_file
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
@@ -85,7 +85,7 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
     Raises:
         UserError: the file cannot be read, or does not fit the request; the message lists the tensors.
     """
-    request, path = request or Request(), local_path.with_bundled(path)
+    request, path = request or Request(), local_file.with_bundled(path)
     if identify.is_ours(path):
         descriptions = ("model", "settings", "map", "wrapper", "prefix", "ignore")
         if needless := [f"`{name}`" for name in descriptions if getattr(request, name)]:
@@ -93,7 +93,7 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
                 f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path)
-        known = origins.of_file(checkpoint.provenance, local_path.locate(path))
+        known = origins.of_file(checkpoint.provenance, local_file.find(path))
         checkpoint = _with_request(dataclasses.replace(checkpoint, provenance=known), request)
         return LoadedWeights(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
     if request.map:

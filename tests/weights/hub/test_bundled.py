@@ -16,7 +16,7 @@ from PIL import Image
 import resnets
 from resnets.cli.main import main
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import resolve
+from resnets.weights import find_weights
 from resnets.weights.hub import bundled, catalog
 
 NAME = "cifar_resnet20.cifar10"
@@ -71,9 +71,9 @@ def batches(files: list[Path]) -> Iterator[list[Path]]:
 
 def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve.locate(NAME) == bundled.path_of(NAME)
+    assert find_weights.find_file(NAME) == bundled.path_of(NAME)
     (tmp_path / NAME).touch()
-    assert resolve.locate(NAME) == Path(NAME)
+    assert find_weights.find_file(NAME) == Path(NAME)
 
 
 def test_other_names_are_not_there() -> None:

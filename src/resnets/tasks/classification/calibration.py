@@ -16,7 +16,7 @@ from resnets.errors import UserError
 from resnets.tasks.classification.per_image_results import CHUNK
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import resolve
+from resnets.weights import find_weights
 from resnets.weights.hub import bundled
 
 BINS = 15  # as in the paper
@@ -193,7 +193,7 @@ def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str,
     count = int(predictions.labeled.sum())
     if not count:
         raise UserError("A temperature is fitted to images with labels; there are none here.")
-    path = resolve.locate(path)
+    path = find_weights.find_file(path)
     check(path)
     temperature = fit_temperature(predictions.logits, predictions.true)
     checkpoint = checkpoints.read(path)

@@ -22,7 +22,7 @@ from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.inputs import evaluation_arguments, evaluation_split
 from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
-from resnets.weights import resolve
+from resnets.weights import find_weights
 
 CHOSE_BOTH = "these images chose the epoch and the temperature"
 
@@ -124,7 +124,7 @@ def evaluate_checkpoints(
     check_options(batch, workers, on_bad)
     _check_arguments(checkpoints, crops, scales, calibrate)
     evaluation_arguments.check_order(checkpoints, data)
-    files = [resolve.locate(checkpoint) for checkpoint in checkpoints]
+    files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:
         calibration.check(files[0])
     classifiers = [load.load(file, device, backend=backend, precision=precision) for file in files]

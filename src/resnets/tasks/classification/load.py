@@ -8,7 +8,7 @@ from resnets.errors import UserError
 from resnets.inference.device import resolve_device
 from resnets.tasks.classification.classifier import Classifier
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import resolve
+from resnets.weights import find_weights
 
 
 def load(path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> Classifier:
@@ -26,7 +26,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         UserError: `path` is not an undamaged checkpoint of resnets, or there is no such device.
     """
     device = resolve_device(device)
-    checkpoint = resolve.read(path)
+    checkpoint = find_weights.read(path)
     if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
         raise UserError(
             f"'{path}' is a network whose last layer was never trained, so it has no answers yet. Train it for your classes: "

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from resnets.errors import printable
 from resnets.tasks.classification.evaluate import Evaluation
-from resnets.weights.local_path import BEST
+from resnets.weights.local_file import BEST
 
 MAX_CLASSES = 40  # rows on a terminal; of more classes, those with the lowest recall
 PLAIN_WIDTH = 120  # characters, where stdout is no terminal

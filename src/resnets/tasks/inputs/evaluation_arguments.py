@@ -9,15 +9,15 @@ from pathlib import Path
 from resnets.data.datasets import open_dataset
 from resnets.errors import UserError
 from resnets.tasks.classification.classifier import Classifier
-from resnets.weights import local_path
+from resnets.weights import local_file
 
 
 def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
     """Raise UserError for images where checkpoints are expected, and for a checkpoint where images are expected."""
     images = [
-        str(path) for path in checkpoints if not local_path.is_weights(path) and open_dataset.contains_images(path)
+        str(path) for path in checkpoints if not local_file.is_weights(path) and open_dataset.contains_images(path)
     ]
-    swapped = local_path.is_weights(data)
+    swapped = local_file.is_weights(data)
     files = [str(path) for path in checkpoints if str(path) not in images] + [data] * swapped
     shown = " ".join(map(shlex.quote, files)) or "CHECKPOINT"
     if not images and swapped:

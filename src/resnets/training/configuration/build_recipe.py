@@ -13,8 +13,8 @@ from resnets.recipes.recipe import Recipe, flat_values, override
 from resnets.training import distributed
 from resnets.training.configuration import choose_device
 from resnets.training.configuration.autoconfig import RecipeBuilder
-from resnets.weights import pretrained
-from resnets.weights.hub import other_names
+from resnets.weights import published
+from resnets.weights.hub import library_names
 
 SAME_TENSORS = (
     "drop_path_rate",
@@ -72,13 +72,13 @@ def build_recipe(
         distributed.local_device(str(choose_device.select_device(device).value))
     model, overrides = _pop_override("model.name", model, overrides)  # these two choose the recipe
     weights, overrides = _pop_override("model.weights", weights, overrides)
-    weights = None if weights is None else other_names.canonical_name(weights, model)
+    weights = None if weights is None else library_names.translate_weights(weights, model)
     published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
         unsuitable = _reason_unsuitable(data, model, given, overrides)
         if not unsuitable:
             published_name, reason = distributed.broadcast_from_main(
-                lambda: pretrained.download_best(model or "resnet18")
+                lambda: published.download_best(model or "resnet18")
             )
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
@@ -87,7 +87,7 @@ def build_recipe(
     if model is not None:
         builder.set("model.name", model, "given: --model")
     if weights != "none":
-        name = pretrained.resolve_name(weights, builder.recipe.model.name)
+        name = published.imagenet_to_name(weights, builder.recipe.model.name)
         builder.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
             builder.set("model.name", None, "chosen: the network of the weights")

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from resnets.errors import UserError
-from resnets.weights import local_path
+from resnets.weights import local_file
 
 
 def test_a_folder_of_another_library_is_told_from_a_run(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(UserError, match="not one of a finished run"):
-        local_path.locate(tmp_path)
+        local_file.find(tmp_path)
     (tmp_path / "config.json").touch()
     with pytest.raises(UserError, match=r"resnets weights convert '.*' --to resnets"):
-        local_path.locate(tmp_path)
+        local_file.find(tmp_path)
 
 
 def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
@@ -24,23 +24,23 @@ def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
         (tmp_path / name / "weights").mkdir(parents=True)
         (tmp_path / name / "weights" / "best.safetensors").touch()
     with pytest.raises(UserError, match="has several runs; name one of them: first, second"):
-        local_path.locate(tmp_path)
+        local_file.find(tmp_path)
 
 
 def test_a_config_beside_images_does_not_make_them_weights(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
-    assert not local_path.is_weights(tmp_path)
+    assert not local_file.is_weights(tmp_path)
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").touch()
     with pytest.raises(UserError, match="is a folder of images"):
-        local_path.locate(tmp_path)
+        local_file.find(tmp_path)
     (tmp_path / "pytorch_model.bin").touch()
-    assert local_path.is_weights(tmp_path)
+    assert local_file.is_weights(tmp_path)
 
 
 def test_a_run_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
     (tmp_path / "runs" / "first" / "weights").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "weights" / "best.safetensors").touch()
     with pytest.raises(UserError) as caught:
-        local_path.locate(tmp_path / "runs" / "nothing-like-it")
+        local_file.find(tmp_path / "runs" / "nothing-like-it")
     assert str(caught.value).endswith(f"Trained runs: '{tmp_path / 'runs' / 'first'}'.")

@@ -1,4 +1,4 @@
-"""Find a checkpoint by path or name: a file, a run directory, weights in the package, or published weights."""
+"""Find weights by path or name, and read them: a local file (`local_file.py`), or published weights (`published.py`)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_path, pretrained
+from resnets.weights import local_file, published
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import bundled, catalog
 
 
-def locate(path: str | Path) -> Path:
-    """The file for `path`, as `local_path.locate` finds it; weights with a name of the catalog are downloaded and converted.
+def find_file(path: str | Path) -> Path:
+    """The file for `path`, as `local_file.find` finds it; weights with a name of the catalog are downloaded and converted.
 
     Raises:
         UserError: there is nothing at `path`, or it is neither an ordinary file nor a run directory.
@@ -20,10 +20,10 @@ def locate(path: str | Path) -> Path:
     """
     name = str(path)
     if not os.path.lexists(path) and not bundled.path_of(name) and catalog.known(name):
-        return pretrained.locate(name)
-    return local_path.locate(path)
+        return published.checkpoint_file(name)
+    return local_file.find(path)
 
 
 def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
-    """The checkpoint for `path`. Raises as `locate` and `checkpoint.read` do."""
-    return checkpoints.read(locate(path), task=task)
+    """The checkpoint for `path`. Raises as `find_file` and `checkpoint.read` do."""
+    return checkpoints.read(find_file(path), task=task)

@@ -11,7 +11,7 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 import resnets
 from resnets.errors import UserError
 from resnets.models.resnet import ResNet
-from resnets.weights.hub import other_names
+from resnets.weights.hub import library_names
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from resnets.weights.hub import other_names
     ],
 )  # fmt: skip
 def test_what_is_meant(word, meant):
-    assert other_names.canonical_name(word, "resnet50") == meant
+    assert library_names.translate_weights(word, "resnet50") == meant
 
 
 def test_weights_of_another_networks_enum_are_refused():
@@ -100,7 +100,7 @@ def test_words_that_have_another_way_here_name_it():
     with pytest.raises(UserError, match=r"net\.features\(x\)"):
         resnets.create_model("tiny", features_only=True)
     with pytest.raises(UserError, match="`in_chans` is called `in_channels` here"):
-        other_names.translate_arguments({"in_chans": 3, "in_channels": 3})
+        library_names.translate_arguments({"in_chans": 3, "in_channels": 3})
     with pytest.raises(UserError, match="`pretrained` and `weights`"):
         resnets.create_model("tiny", pretrained=True, weights="imagenet")
 
@@ -118,14 +118,14 @@ def test_torchvision_still_has_the_enums_that_are_understood():
     ids=str,
 )  # fmt: skip
 def test_what_a_network_has_anyway_may_be_asked_for(asked):
-    assert other_names.translate_arguments(asked, "resnet18") == {}
+    assert library_names.translate_arguments(asked, "resnet18") == {}
 
 
 def test_the_width_of_a_group_is_that_of_the_network():
     for model, width in (("resnet50", 64), ("wide_resnet50_2", 128), ("resnext50_32x4d", 4), ("resnet50.a1_in1k", 64)):
-        assert other_names.translate_arguments({"width_per_group": width}, model) == {}
+        assert library_names.translate_arguments({"width_per_group": width}, model) == {}
         with pytest.raises(UserError, match="`mid_channels`"):
-            other_names.translate_arguments({"width_per_group": 65}, model)
+            library_names.translate_arguments({"width_per_group": 65}, model)
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_the_width_of_a_group_is_that_of_the_network():
 )  # fmt: skip
 def test_what_a_network_does_not_have_is_refused(asked):
     with pytest.raises(UserError, match=f"no argument `{next(iter(asked))}`"):
-        other_names.translate_arguments(asked, "resnet18")
+        library_names.translate_arguments(asked, "resnet18")

@@ -60,7 +60,7 @@ NAMES_HERE = {
 SYNONYMS = {"in_chans": "in_channels", "in_chan": "in_channels"}
 
 
-def canonical_name(weights: object, model: str | None) -> str:
+def translate_weights(weights: object, model: str | None) -> str:
     """`weights` as "none", "imagenet", or a name or path.
 
     None and False become "none"; True and "DEFAULT" become "imagenet"; "IMAGENET1K_V1" and members of torchvision's enums become

@@ -18,9 +18,9 @@ BEST = Path("weights") / f"best{SUFFIX}"  # within a run directory
 LIBRARY_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
-def locate(path: str | Path) -> Path:
+def find(path: str | Path) -> Path:
     """The file for `path`: itself, `weights/best.safetensors` in a run directory, or weights in the package of that name.
-    `resolve.locate` finds published weights, too.
+    `find_weights.find_file` finds published weights, too.
 
     Raises:
         UserError: there is nothing at `path`, or it is neither an ordinary file nor a run directory.

@@ -1,79 +1,26 @@
-"""From a name of the catalog to a network that computes: fetched from a mirror on this disk, converted, kept."""
+"""Published weights: downloaded from a mirror on this disk, converted once, cached."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
-import torchvision
 from PIL import Image
 
 import resnets
 from resnets.cli.main import main
-from resnets.errors import JobError, UserError
-from resnets.models import zoo
+from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import pretrained
+from resnets.weights import published
 from resnets.weights.hub import catalog, download, imagenet_classes
 from resnets.weights.hub.catalog import PublishedWeights
 
 Publish = Callable[..., PublishedWeights]
-
-
-def blank(**changes: Any) -> torch.nn.Module:
-    """torchvision's ResNet with one block a stage, random statistics included."""
-    torch.manual_seed(3)
-    net = torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], **changes)
-    for name, tensor in net.state_dict().items():
-        if "running" in name:
-            tensor.copy_(torch.rand_like(tensor) + 0.5)
-    return net.eval()
-
-
-@pytest.fixture(scope="module")
-def theirs() -> torch.nn.Module:
-    return blank()
-
-
-@pytest.fixture
-def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: torch.nn.Module) -> Publish:
-    """Put a file into the mirror and a row into the catalog."""
-    monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "mirror").as_uri())
-
-    def put(
-        name: str = "resnet10.tv_in1k_v9", state: Any = None, suffix: str = ".pth", **changes: Any
-    ) -> PublishedWeights:
-        file = tmp_path / "mirror" / "weights.invalid" / name / f"net{suffix}"
-        file.parent.mkdir(parents=True)
-        state = theirs.state_dict() if state is None else state
-        if suffix == ".pth":
-            torch.save(state, file)
-        else:
-            safetensors.torch.save_file(state, file, metadata={"format": "pt"})
-        entry = dataclasses.replace(
-            catalog.find("resnet18.tv_in1k_v1"),
-            **{
-                "name": name,
-                "overrides": {"num_blocks": (1, 1, 1, 1)},
-                "address": f"https://weights.invalid/{name}/{file.name}",
-                "digest": f"sha256:{download.sha256(file)[:8]}",
-                "top1": 99.0,
-                **changes,
-            },
-        )
-        monkeypatch.setitem(catalog.entries(), name, entry)
-        return entry
-
-    return put
 
 
 def images(side: int = 64) -> torch.Tensor:
@@ -87,7 +34,7 @@ def same_logits(ours: torch.nn.Module, theirs: torch.nn.Module, batch: torch.Ten
 
 def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, theirs: torch.nn.Module) -> None:
     entry = publish()
-    found = pretrained.checkpoint(entry.name)
+    found = published.read(entry.name)
     same_logits(checkpoints.network(found), theirs, images())
     assert found.classes == imagenet_classes.NAMES
     assert found.preprocess == entry.preprocess()
@@ -101,12 +48,12 @@ def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, thei
 def test_it_is_converted_once_and_then_needs_neither_mirror_nor_network(
     publish: Publish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = pretrained.locate(publish().name)
+    first = published.checkpoint_file(publish().name)
     before = first.stat().st_mtime_ns
     assert "copying resnet10.tv_in1k_v9" in capsys.readouterr().err
     monkeypatch.delenv("RESNETS_MIRROR")
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
-    assert pretrained.locate("resnet10.tv_in1k_v9") == first
+    assert published.checkpoint_file("resnet10.tv_in1k_v9") == first
     assert first.stat().st_mtime_ns == before
     assert capsys.readouterr().err == ""
 
@@ -123,7 +70,7 @@ def test_offline_and_not_here(publish: Publish, monkeypatch: pytest.MonkeyPatch)
 def test_a_file_that_is_no_such_network_is_refused(publish: Publish, theirs: torch.nn.Module) -> None:
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
     with pytest.raises(UserError, match=r"missing: fc\.weight, fc\.bias"):
-        pretrained.locate(publish(state=state).name)
+        published.checkpoint_file(publish(state=state).name)
     assert not list(download.path_of(catalog.find("resnet10.tv_in1k_v9")).parent.glob("resnets-*"))
 
 
@@ -131,7 +78,7 @@ def test_weights_without_a_last_layer_get_a_new_one(
     publish: Publish, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
-    found = pretrained.checkpoint(publish(state=state, num_classes=0).name)
+    found = published.read(publish(state=state, num_classes=0).name)
     assert "new, untrained one for 1000 classes" in capsys.readouterr().err
     torch.testing.assert_close(found.tensors["stem.conv.weight"], theirs.state_dict()["conv1.weight"])
 
@@ -141,7 +88,7 @@ def test_half_precision_becomes_single(publish: Publish, theirs: torch.nn.Module
     state = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in theirs.state_dict().items()
     }
-    found = pretrained.checkpoint(publish(state=state).name)
+    found = published.read(publish(state=state).name)
     assert {tensor.dtype for tensor in found.tensors.values()} == {torch.float32, torch.int64}
 
 
@@ -158,7 +105,7 @@ def test_a_folder_of_hugging_face_brings_its_classes_and_preprocessing(publish: 
     (beside / "config.json").write_text(json.dumps(said))
     look = {"size": 224, "crop_pct": 0.9, "resample": 3, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
     (beside / "preprocessor_config.json").write_text(json.dumps(look))
-    found = pretrained.checkpoint(entry.name)
+    found = published.read(entry.name)
     assert list(found.classes) == names
     assert (found.preprocess.resize_to, found.preprocess.mean) == (248, (0.5, 0.4, 0.3))
     batch = images()
@@ -166,61 +113,20 @@ def test_a_folder_of_hugging_face_brings_its_classes_and_preprocessing(publish: 
         torch.testing.assert_close(checkpoints.network(found).eval()(batch), theirs(batch).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_load_and_predict_take_a_name(
-    publish: Publish, tmp_path: Path, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]
-) -> None:
-    entry = publish()
-    values = np.random.default_rng(0).integers(0, 256, (256, 300, 3), dtype=np.uint8)
-    image = tmp_path / "image.png"
-    Image.fromarray(values).save(image)
-    assert main(["predict", entry.name, str(image), "--top-k", "1", "--device", "cpu", "--jsonl", "-"]) == 0
-    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    transforms = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
-    with torch.inference_mode():
-        wanted = theirs(transforms(Image.open(image)).unsqueeze(0)).softmax(1)[0]
-    text = json.dumps(row)
-    assert imagenet_classes.NAMES[int(wanted.argmax())] in text
-    assert resnets.load(entry.name).name == entry.name
-
-
-def test_create_with_weights(publish: Publish, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]) -> None:
-    entry = publish()
-    same_logits(resnets.create_model("resnet18", weights=entry.name), theirs, images())
-    net = resnets.create_model("resnet18", weights=entry.name, num_classes=5, in_channels=1)
-    assert net(torch.zeros(1, 1, 64, 64)).shape == (1, 5)
-    torch.testing.assert_close(
-        net.state_dict()["stem.conv.weight"], theirs.state_dict()["conv1.weight"].sum(1, keepdim=True)
-    )
-    assert "new, untrained head of 5 classes" in capsys.readouterr().err
-    with pytest.raises(UserError, match="are of resnet18; received 'resnet34'"):
-        resnets.create_model("resnet34", weights=entry.name)
-    with pytest.raises(UserError, match="leave out stem"):
-        resnets.create_model("resnet18", weights=entry.name, stem="cifar")
-    with pytest.raises(UserError, match="no network 'resnet19'"):
-        resnets.create_model("resnet19", weights="imagenet")
-
-
-def test_create_without_weights_is_the_zoos() -> None:
-    ours, zoos = resnets.create_model("tiny", num_classes=3), zoo.create_model("tiny", num_classes=3)
-    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in zoos.state_dict().items()}
-    with pytest.raises(UserError, match="no setting 'stm'"):
-        resnets.create_model("tiny", stm="cifar")
-
-
 def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.CaptureFixture[str]) -> None:
     entry = publish(overrides={}, megabytes=44.7)
-    assert pretrained.resolve_name("imagenet", "resnet18") == entry.name
+    assert published.imagenet_to_name("imagenet", "resnet18") == entry.name
     said = capsys.readouterr().err
     assert said == (
         "ImageNet weights for resnet18: resnet10.tv_in1k_v9, top-1 99.0 % (torchvision, 1-crop 224 of 256), 45 MiB, "
         "from weights.invalid, license bsd-3-clause\n"
     )
-    assert pretrained.resolve_name("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
+    assert published.imagenet_to_name("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
     shown = capsys.readouterr().err
     assert "with stride_at=3x3, stem_preact=True" in shown
     assert ", size unknown, " in shown
-    assert pretrained.resolve_name("runs/first", None) == "runs/first"
-    assert pretrained.resolve_name("DEFAULT", None) == "resnet10.tv_in1k_v9", (
+    assert published.imagenet_to_name("runs/first", None) == "runs/first"
+    assert published.imagenet_to_name("DEFAULT", None) == "resnet10.tv_in1k_v9", (
         "the network that is trained where none is named"
     )
 
@@ -242,30 +148,6 @@ def test_training_begins_with_published_weights(
     assert "Did you mean 'resnet18.a" in capsys.readouterr().err
 
 
-def test_words_that_are_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="weights list resnet50"):
-        resnets.load("resnet50")
-    with pytest.raises(UserError, match="weights list"):
-        resnets.load("imagenet")
-
-
-def test_what_lies_here_goes_before_the_catalog(
-    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = publish()
-    monkeypatch.chdir(tmp_path)
-    Path(entry.name).write_text("mine")
-    with pytest.raises(UserError, match="is a text file"):
-        resnets.load(entry.name)
-
-
-def test_a_changed_file_is_found_before_it_is_converted(publish: Publish) -> None:
-    entry = publish(digest="sha256:00000000")
-    with pytest.raises(JobError, match="and not 00000000"):
-        resnets.load(entry.name)
-
-
 @pytest.fixture
 def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> PublishedWeights:
     """The one set of weights that there is for resnet18, on the mirror."""
@@ -279,28 +161,28 @@ def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> PublishedWeights:
 def test_the_best_weights_are_downloaded_or_already_here(
     only: PublishedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert pretrained.download_best("resnet18") == (only.name, "")
+    assert published.download_best("resnet18") == (only.name, "")
     monkeypatch.delenv("RESNETS_MIRROR")
-    assert pretrained.download_best("resnet18") == (only.name, ""), "nobody is asked"
+    assert published.download_best("resnet18") == (only.name, ""), "nobody is asked"
 
 
 def test_why_the_best_weights_cannot_be_had(only: PublishedWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PROBE_SECONDS", 0.2)
     switched = "is set and the published ones are not on this machine"
-    assert pretrained.download_best("tiny") == (None, "nobody published ImageNet weights for tiny")
-    assert pretrained.download_best("cifar_resnet20")[1] == (
+    assert published.download_best("tiny") == (None, "nobody published ImageNet weights for tiny")
+    assert published.download_best("cifar_resnet20")[1] == (
         "nobody published ImageNet weights for cifar_resnet20; "
         "`weights=cifar_resnet20.cifar10` takes those that come with resnets"
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
         monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert pretrained.download_best("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
+        assert published.download_best("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
         monkeypatch.setenv("RESNETS_OFFLINE", "0")
-        assert pretrained.download_best("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
-    assert pretrained.download_best("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
+        assert published.download_best("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
+    assert published.download_best("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
     monkeypatch.delenv("RESNETS_OFFLINE")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert pretrained.download_best("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
+    assert published.download_best("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
 
 
 def test_an_automatic_run_begins_from_published_weights(

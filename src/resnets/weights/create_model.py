@@ -1,0 +1,95 @@
+"""`create_model`: a network by name, new or with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.resnet import Backbone, ResNet
+from resnets.progress import log
+from resnets.weights import adapt, find_weights, published
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.hub import catalog, library_names
+
+
+def create_model(
+    name: str,
+    *,
+    weights: object = "none",
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    include_top: bool = True,
+    pooling: str | None = None,
+    **overrides: Any,
+) -> ResNet | Backbone:
+    """A network by name, such as `create_model("resnet50", num_classes=5)`.
+
+    Args:
+        name: a name that `list_models` returns.
+        weights: "none" or None for a freshly initialized network; "imagenet", "DEFAULT" or True for the best published
+            ones; "IMAGENET1K_V1" or a member of torchvision's enums; a name that `resnets weights list` prints, which may also
+            be given as `name`; or the path of a checkpoint or run directory.
+        num_classes: number of outputs; 0 for pooled features. Where the weights have another number, the last layer is new.
+        in_channels: channels of the image. For 1, the kernels of three channels are added; from 4 on, new kernels are zero.
+        include_top: False leaves the head out, as in Keras Applications.
+        pooling: without the head: None for feature maps (N, C, h, w), "avg" or "max" for pooled features (N, C).
+        overrides: other fields of `ResNetSpec`, such as `drop_path_rate=0.2`; not with weights. `in_chans` and `pretrained`
+            are accepted as in timm.
+
+    Returns:
+        A network in training mode, or in evaluation mode if it has weights: images (N, in_channels, H, W), float, to logits
+        (N, num_classes).
+
+    Raises:
+        UserError: an unknown name or override, weights of another network, or a value that does not fit.
+    """
+    overrides = library_names.translate_arguments(overrides, name)
+    for key, is_given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
+        if key in overrides and is_given:
+            raise UserError(f"`{key}` was given twice, once by its name in another library.")
+    pretrained = overrides.pop("pretrained", None)
+    num_classes, in_channels = overrides.pop("num_classes", num_classes), overrides.pop("in_channels", in_channels)
+    if pretrained is not None and weights != "none":
+        raise UserError("`pretrained` and `weights` are two names of one value; leave one of them out.")
+    if pretrained is not None:
+        weights = pretrained
+    if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
+        name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
+    weights = library_names.translate_weights(weights, name)
+    if num_classes == 0:
+        include_top, num_classes = False, None
+        pooling = pooling or "avg"
+    if include_top and pooling is not None:
+        raise UserError(f"pooling={pooling!r} needs include_top=False; the head has its own pooling.")
+    if not include_top and num_classes is not None:
+        raise UserError(f"Without its head a network has no classes; received num_classes={num_classes}.")
+    net = _with_head(name, weights, num_classes, in_channels, overrides)
+    return net if include_top else net.backbone(pooling)
+
+
+def _with_head(
+    name: str, weights: str | Path, num_classes: int | None, in_channels: int, overrides: Mapping[str, Any]
+) -> ResNet:
+    if str(weights) == "none":
+        return zoo.create_model(name, num_classes=num_classes, in_channels=in_channels, **overrides)
+    if overrides:
+        raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
+    zoo.find(name)
+    weights_name = str(weights)
+    if (
+        catalog.known(weights_name)
+        and not Path(weights_name).exists()
+        and (other := catalog.find(weights_name).model) != name
+    ):
+        raise UserError(f"The weights '{weights_name}' are of {other}; received '{name}'.")
+    loaded = find_weights.read(published.imagenet_to_name(weights_name, name))
+    if loaded.spec.name != name:
+        raise UserError(f"The weights are of {loaded.spec.name}; received '{name}'.")
+    others = num_classes if num_classes != loaded.spec.num_classes else None
+    loaded, notes = adapt.adapt_checkpoint(loaded, num_classes=others, in_channels=in_channels)
+    for note in notes:
+        log(note)
+    return checkpoints.network(loaded)

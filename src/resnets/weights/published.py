@@ -1,0 +1,137 @@
+"""Published weights by their name in the catalog: downloaded and converted to a checkpoint once, then cached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import JobError, UserError
+from resnets.files import sha256
+from resnets.progress import log
+from resnets.weights import adapt, load_weights, provenance
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.formats import huggingface, keras, registry
+from resnets.weights.hub import bundled, catalog, download, imagenet_classes, library_names
+from resnets.weights.hub.catalog import PublishedWeights
+from resnets.weights.readers import read_any
+from resnets.weights.readers.read_any import WeightsFile
+
+CONVERSION = 2  # increase it to convert cached weights again
+
+
+def imagenet_to_name(weights: str, model: str | None) -> str:
+    """`weights` unchanged or, for "imagenet" and its synonyms, the name of the best published weights for `model`, which is
+    logged. Without a model, those for resnet18, the default network of a training.
+
+    Raises:
+        UserError: `weights` is "imagenet" and there are no published weights for the network.
+    """
+    weights = library_names.translate_weights(weights, model)
+    if weights != catalog.BEST:
+        return weights
+    return _announce(catalog.best(model or "resnet18"), model or "resnet18")
+
+
+def download_best(model: str) -> tuple[str | None, str]:
+    """The name of the best published weights for `model`, downloaded if needed; or None, and why not.
+
+    A host that does not answer within `download.PROBE_SECONDS` is treated as unreachable.
+    """
+    try:
+        entry = catalog.best(model)
+    except UserError:
+        others = "".join(f"; `weights={name}` takes those that come with resnets" for name in bundled.of_model(model))
+        return None, f"nobody published ImageNet weights for {model}{others}"
+    is_local = (
+        download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file()
+        or download.path_of(entry).is_file()
+    )
+    if not is_local and (reason := download.unreachable(entry)):
+        return None, reason
+    try:
+        name = _announce(entry, model)
+        checkpoint_file(name)
+    except (JobError, UserError) as error:
+        return None, str(error)
+    return name, ""
+
+
+def _announce(entry: PublishedWeights, model: str) -> str:
+    facts = [
+        f"top-1 {entry.top1} % ({entry.protocol})" if entry.top1 is not None else "",
+        f"{entry.megabytes:.0f} MiB" if entry.megabytes else "size unknown",
+        f"from {entry.host}",
+        f"license {entry.license}" if entry.license else "",
+        "with " + ", ".join(f"{key}={value}" for key, value in entry.overrides.items()) if entry.overrides else "",
+    ]
+    log(f"ImageNet weights for {model}: {entry.name}, {', '.join(fact for fact in facts if fact)}")
+    return entry.name
+
+
+def checkpoint_file(name: str) -> Path:
+    """The checkpoint file of these weights, downloaded and converted if needed.
+
+    Raises:
+        UserError: no published weights have this name, or RESNETS_OFFLINE is set and they are not on this machine.
+        JobError: the download failed.
+    """
+    entry = catalog.find(name)
+    converted = download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors")
+    if not converted.is_file():
+        checkpoints.save(converted, _converted(entry, download.download(entry)))
+    return converted
+
+
+def read(name: str) -> Checkpoint:
+    """The published weights of that name as a checkpoint. Raises as `checkpoint_file` does."""
+    return checkpoints.read(checkpoint_file(name))
+
+
+def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
+    spec, weights_file = entry.spec(), keras.named(read_any.read(path))
+    top = entry.num_classes > 0
+    keymap = registry.find(entry.format).keymap(spec, top=top)
+    tensors = keymap.ours(weights_file.tensors)
+    if not top:
+        log(f"{entry.name} has no last layer: a new, untrained one for {spec.num_classes} classes")
+        tensors |= adapt.new_head(spec)
+    return Checkpoint(
+        spec=spec,
+        preprocess=_preprocess(entry, path),
+        classes=_class_names(entry, weights_file) if top else (),
+        tensors={name: _as_float32(tensor) for name, tensor in tensors.items()},
+        metrics=_metrics(entry),
+        provenance={
+            **provenance.of_published(entry),
+            "format": entry.format,
+            "parent_sha256": sha256(path),
+            **({} if top else {"head": checkpoints.UNTRAINED}),
+        },
+    )
+
+
+def _preprocess(entry: PublishedWeights, path: Path) -> Preprocess:
+    read = huggingface.preprocessor(path) if entry.format == "huggingface" else None
+    return read or entry.preprocess()
+
+
+def _class_names(entry: PublishedWeights, weights_file: WeightsFile) -> tuple[str, ...]:
+    names = huggingface.class_names(weights_file) if entry.format == "huggingface" else ()
+    return load_weights.distinct(names if len(names) == len(imagenet_classes.NAMES) else imagenet_classes.NAMES)
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32: torchvision's first wide_resnet50_2 is stored in half precision."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _metrics(entry: PublishedWeights) -> dict[str, Any]:
+    if entry.top1 is None:
+        return {}
+    percentages = {"top1": entry.top1, "top5": entry.top5}
+    facts = {key: round(value / 100, 6) for key, value in percentages.items() if value is not None}
+    return {**facts, "protocol": f"ImageNet validation, {entry.protocol}"}
