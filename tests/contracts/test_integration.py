@@ -107,17 +107,19 @@ def test_the_children_are_the_layers_in_order(name):
 def test_torchvisions_pyramid_reads_a_network():
     net = made("resnet18")
     names = [f"stage{i}" for i in range(1, 5)]
-    body = BackboneWithFPN(net, {name: str(i) for i, name in enumerate(names)}, [net.channels[n] for n in names], 16)
+    body = BackboneWithFPN(
+        net, {name: str(i) for i, name in enumerate(names)}, [net.feature_channels[n] for n in names], 16
+    )
     sides = {key: tuple(maps.shape[1:]) for key, maps in body(torch.rand(1, 3, 64, 64)).items()}
     assert sides == {"0": (16, 16, 16), "1": (16, 8, 8), "2": (16, 4, 4), "3": (16, 2, 2), "pool": (16, 1, 1)}
 
 
 def test_the_maps_before_the_first_pooling_are_a_feature():
     maps = made("resnet18").features(torch.rand(1, 3, 64, 64))
-    assert {name: 64 // each.shape[-1] for name, each in maps.items()} == made("resnet18").strides
-    assert list(made("resnet18").strides.values()) == [2, 4, 4, 8, 16, 32]
+    assert {name: 64 // each.shape[-1] for name, each in maps.items()} == made("resnet18").feature_strides
+    assert list(made("resnet18").feature_strides.values()) == [2, 4, 4, 8, 16, 32]
     assert maps["stem_conv"].min() == 0  # behind its norm and activation
-    assert next(iter(made("cifar_resnet20").strides)) == "stem"  # it has no pooling
+    assert next(iter(made("cifar_resnet20").feature_strides)) == "stem"  # it has no pooling
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if zoo.get_spec(name).pool != "window"])

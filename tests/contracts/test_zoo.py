@@ -125,12 +125,12 @@ def test_no_kind_of_network_is_left_out():
 
 def check_every_way_out(net: ResNet, x: Tensor, *, valid_padding: bool) -> None:
     maps = net.features(x)
-    assert list(maps) == list(net.channels) == list(net.strides)
+    assert list(maps) == list(net.feature_channels) == list(net.feature_strides)
     for stage, map_ in maps.items():
-        assert map_.shape[:2] == (len(x), net.channels[stage])
+        assert map_.shape[:2] == (len(x), net.feature_channels[stage])
         for have, side in zip(map_.shape[2:], x.shape[2:], strict=True):
             # Padding that is valid, not same, costs the tutorial's network a row or two.
-            assert have == math.ceil(side / net.strides[stage]) or (valid_padding and have > 0)
+            assert have == math.ceil(side / net.feature_strides[stage]) or (valid_padding and have > 0)
     assert net.forward_pooled(x).shape == (len(x), net.head.in_features)
     assert net(x).shape == (len(x), 7)
 
@@ -210,7 +210,7 @@ def test_an_answer_depends_on_its_image_alone(name):
     x = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         together, alone = net(x), torch.cat([net(image[None]) for image in x])
-        last = net.features(x)[list(net.channels)[-1]]
+        last = net.features(x)[list(net.feature_channels)[-1]]
         scale = together.abs().max()
         assert (together - alone).abs().max() < 1e-4 * scale
         assert torch.equal(net.pool(last).flatten(1), net.forward_pooled(x))

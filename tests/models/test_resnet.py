@@ -35,12 +35,12 @@ def test_create_without_the_top(name):
     for pooling, body in bodies.items():
         assert isinstance(body, Backbone)
         assert not isinstance(body, ResNet)
-        last = list(body.channels)[-1]
-        side = body.strides[last]
-        maps = (2, body.channels[last], -(-96 // side), -(-64 // side))
+        last = list(body.feature_channels)[-1]
+        side = body.feature_strides[last]
+        maps = (2, body.feature_channels[last], -(-96 // side), -(-64 // side))
         assert body(x).dim() == (4 if pooling is None else 2)
         assert body(x).shape[:2] == maps[:2]
-        assert list(body.features(x)) == list(body.channels)
+        assert list(body.features(x)) == list(body.feature_channels)
     with pytest.raises(ValueError, match=f"{bodies[None].min_size - 1}x"):
         bodies[None](torch.empty(1, 3, bodies[None].min_size - 1, 64, device="meta"))
 

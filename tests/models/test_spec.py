@@ -153,7 +153,7 @@ def test_zero_init_residual_makes_each_block_its_shortcut():
     for name in ("resnet18", "resnet50", "resnet50_v2"):
         net = zoo.create_model(name, zero_init_residual=True).eval()
         block = net.stages["stage1"][1]
-        x = torch.randn(1, net.channels["stage1"], 8, 8).relu()
+        x = torch.randn(1, net.feature_channels["stage1"], 8, 8).relu()
         assert torch.equal(block(x), x), name
     assert not any((module.weight == 0).all() for module in zoo.create_model("resnet18").modules()
                    if isinstance(module, nn.BatchNorm2d))  # fmt: skip

@@ -83,7 +83,7 @@ def test_option_b_adds_2752_parameters_on_cifar():
 def test_stem_and_pool_on_request():
     net = zoo.create_model("resnet18", stem="cifar", pool="max").eval()
     x = torch.randn(1, 3, 32, 32)
-    assert net.strides["stage4"] == 8
+    assert net.feature_strides["stage4"] == 8
     with torch.no_grad():
         assert torch.equal(net.forward_pooled(x), net.features(x)["stage4"].amax((2, 3)))
 

@@ -61,8 +61,8 @@ class Backbone(nn.Sequential):
         pool: from the last feature maps to (N, C, 1, 1), which is returned as (N, C); None returns the feature maps.
 
     Attributes:
-        channels: of the feature maps that `features` returns, by name.
-        strides: of the same feature maps, in pixels of the image, by name.
+        feature_channels: the number of channels of each feature map that `features` returns, by name.
+        feature_strides: of the same feature maps, in pixels of the image, by name.
         min_size: the least height and width of an image.
         fixed_size: the only height and width that fit, for a head with a fixed pooling window; None for all others.
         frozen_norms: the paths of the BN layers that stay in eval mode, so that their statistics do not move.
@@ -85,15 +85,15 @@ class Backbone(nn.Sequential):
         super().__init__(OrderedDict([("stem", stem), *stages.items(), *after.items()]))
         self.pooled = pool is not None
         self.fixed_size = None
-        self.channels = {"stem": stem.channels} | {name: stage.channels for name, stage in stages.items()}
-        self.strides = {"stem": stem.stride}
+        self.feature_channels = {"stem": stem.channels} | {name: stage.channels for name, stage in stages.items()}
+        self.feature_strides = {"stem": stem.stride}
         stride = stem.stride
         for name, stage in stages.items():
             stride *= stage.stride
-            self.strides[name] = stride
+            self.feature_strides[name] = stride
         if stem.has_pool:
-            self.channels = {"stem_conv": stem.channels} | self.channels
-            self.strides = {"stem_conv": stem.stride // 2} | self.strides
+            self.feature_channels = {"stem_conv": stem.channels} | self.feature_channels
+            self.feature_strides = {"stem_conv": stem.stride // 2} | self.feature_strides
         self.min_size = stem.min_size
         self.frozen_norms = ()
 
@@ -140,9 +140,11 @@ class Backbone(nn.Sequential):
         return nn.ModuleDict({name: stage for name, stage in self.named_children() if isinstance(stage, Stage)})
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """The feature maps by name: "stem_conv" (before the stem's pooling, where it has one), "stem", then each stage.
+        """The feature maps of all levels, by name, for detection and segmentation; timm calls this `forward_intermediates`.
 
-        Their shapes are (N, channels[name], ceil(H / strides[name]), ceil(W / strides[name])); the last one is what is pooled.
+        The names are "stem_conv" (before the stem's pooling, where it has one), "stem", then each stage. The shapes are
+        (N, feature_channels[name], ceil(H / feature_strides[name]), ceil(W / feature_strides[name])). The last map is the
+        result of `forward_features`.
 
         Raises:
             ValueError: the image is smaller than `min_size`.
@@ -164,7 +166,10 @@ class Backbone(nn.Sequential):
         return ((name, layer) for name, layer in self.named_children() if name not in ("stem", "pool", "head"))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last feature map before the pooling, (N, C, h, w); raises as `features` does."""
+        """The last feature map only, before the pooling, (N, C, h, w); timm's method has the same name.
+
+        `features` returns the maps of all levels, and raises the same error.
+        """
         check_size(x, self.min_size, self.fixed_size)
         x = self.stem(x)  # (N, C, H / 4, W / 4) for ImageNet's stems
         for _, layer in self._middle():

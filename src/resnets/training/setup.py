@@ -52,7 +52,9 @@ def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) ->
         num_train=len(samples),
         shorter_sides=sides,
         model_size=spec.imgsz,
-        min_size=max(net.min_size, *net.strides.values()),  # smaller images would leave a feature map of one position
+        min_size=max(
+            net.min_size, *net.feature_strides.values()
+        ),  # smaller images would leave a feature map of one position
         num_features=net.head.in_features,
         weights_size=None if parent is None else parent.preprocess.size[0],
         builtin_digits=recipe.data.location == "digits" and open_dataset.is_builtin(recipe.data.location),
