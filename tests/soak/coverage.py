@@ -16,7 +16,7 @@ epoch that all images of the val split together choose. Kinds of q(e), which the
     equal      0.5: no epoch is truly better, so that all that chooses is chance (the hardest)
     learning   rises to 0.8, with noise
 
-Printed for each kind and count: the coverage of the plain Wilson interval on the images that chose the epoch, how much
+Printed for each kind and count: the coverage of the plain Wilson interval on the images used to select the epoch, how much
 that accuracy is above the true one, the same two of the cross-fitted headline, and the mean width of both intervals.
 The exit code is 1 when a coverage of the headline is not between 93 and 97 %.
 """

@@ -112,7 +112,7 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     metrics, selected = result.metrics, result.metrics["selected"]
     assert (metrics["split"], metrics["in_sample"], selected["in_sample"]) == ("val", False, True)
     assert "cross-fitted over the val split: each of 5 folds" in metrics["protocol"]
-    assert "these images chose the epoch and the temperature" in selected["protocol"]
+    assert "these images were used to select the epoch and the temperature" in selected["protocol"]
     assert len(metrics["folds"]["epochs"]) == 5
     assert (metrics["backend"], metrics["precision"], metrics["ece_interval"]) == ("torch", "fp32", None)
     best = checkpoints.read(result.run / "weights" / "best.safetensors")
@@ -128,7 +128,7 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     assert "by cross-fitting: each of 5 folds" in page
     assert f"{100 * low:.1f} % to {100 * high:.1f} %" in page
     assert "resnets data split" in page
-    assert "which chose the epoch and the temperature (in-sample:" in page
+    assert "used to select the epoch and the temperature (in-sample:" in page
 
 
 def test_with_a_test_split_the_headline_is_measured_there(colors):
@@ -263,12 +263,12 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colors, capsys):
     assert before["train"] < after["train"]
     assert before["val"] < after["val"]
     assert "notices" not in json.loads((second / "metrics.json").read_text())
-    # A split that is given is followed, and what the weights and those before them have learned from is counted.
+    # A split that is given is followed, and the images that the weights and those before them were trained on are counted.
     capsys.readouterr()
     weights, values = second, {"recipe": tiny(registry.find("finetune")), "epochs": 1}
     third = _train(colors, name="third", weights=weights, overrides=["data.split_seed=5"], **values).run
     seen = len(_splits(third)["val"] & after["train"])
-    stderr = f"learned from {seen} of the {len(_splits(third)['val'])} validation images"
+    stderr = f"{seen} of the {len(_splits(third)['val'])} validation images were used to train the initial weights"
     assert seen > 0
     assert f"warning: the weights {stderr}" in capsys.readouterr().err
     assert stderr in json.loads((third / "metrics.json").read_text())["notices"][0]
@@ -357,7 +357,10 @@ def test_the_training_images_of_weights_outside_of_a_run_are_unknown(colors, cap
     weights = colors.parent / "moved.safetensors"
     weights.write_bytes((first / "weights" / "last.safetensors").read_bytes())
     train.train(colors, weights=weights, dry_run=True)
-    assert "whether the weights learned from some of the validation images is not known" in capsys.readouterr().err
+    assert (
+        "whether some of the validation images were used to train the initial weights is not known"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_same_seed_gives_the_same_bytes(colors):

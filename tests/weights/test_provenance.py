@@ -1,4 +1,4 @@
-"""What is said of the images that weights learned from."""
+"""What is reported about the images that weights were trained on."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ def format_result(metrics: Mapping[str, Any], epoch: int) -> str:
     selected = metrics if metrics["in_sample"] else metrics.get("selected")
     line = f"best: epoch {epoch}"
     if selected:
-        line += f", accuracy {selected['top1']:.2%} on the {selected['count']:,} val images, which chose it"
+        line += f", accuracy {selected['top1']:.2%} on the {selected['count']:,} val images used to select it"
     if metrics["split"] == "test":
-        return f"{line}; on the {metrics['count']:,} test images, which chose nothing: {accuracy}"
+        return f"{line}; on the {metrics['count']:,} test images, not used for selection: {accuracy}"
     if metrics["in_sample"]:
-        return f"{line}: expect less on other images"
-    return f"{line}; cross-fitted, so that no image is evaluated with its own choice: {accuracy}"
+        return f"{line}; expect lower accuracy on other images"
+    return f"{line}; cross-fitted, so that no image is evaluated with an epoch that it helped to select: {accuracy}"
 
 
 def format_not_finite(context: TrainContext, step: int, batch: Batch | None, problem: str) -> str:

@@ -255,7 +255,7 @@ def _log_seen(past: Lineage, dataset: Dataset) -> None:
     """Log whether the initial weights were trained on images of the val or test split."""
     for split in ("val", "test"):
         if split in dataset.splits and (
-            notice := past.seen_message(dataset.subset(split), "the weights", SPLIT_NAMES[split])
+            notice := past.seen_message(dataset.subset(split), f"{SPLIT_NAMES[split]} images", "the initial weights")
         ):
             log(f"warning: {notice}" if past.count_seen(dataset.subset(split)) else notice)
 
@@ -297,7 +297,7 @@ def _run(
     past = lineage.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
     eval_splits = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [
-        past.seen_message(samples, "the weights at the beginning", SPLIT_NAMES[name])
+        past.seen_message(samples, f"{SPLIT_NAMES[name]} images", "the initial weights")
         for name, samples in eval_splits[:1]
     ]
     metrics = final_evaluation.evaluate_run(

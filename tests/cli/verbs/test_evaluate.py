@@ -161,7 +161,7 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
     both = held_out[0] & held_out[1]
     assert 0 < len(both) < len(held_out[0])
     assert (found["split"], found["comparison"]["count"]) == ("not_trained_on", len(both))
-    assert not any("learned from" in notice for notice in found["notices"])
+    assert not any("used to train" in notice for notice in found["notices"])
     trained = [15 - len(images) for images in held_out]
     assert f"the {len(both)} images that no model was trained on (of 15; 'a' was trained on {trained[0]}," in shown.err
     assert f"'b' was trained on {trained[1]})" in shown.err
@@ -170,29 +170,27 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
     assert "unseen" not in shown.err
     assert evaluate("a", "b", "data", "--compare", "--json", "--split", "val") == 0
     seen = len(held_out[0] - held_out[1])
-    assert f"'b' learned from {seen} of the {len(held_out[0])} 'val' images" in printed(capsys)["notices"][0]
+    assert f"{seen} of the {len(held_out[0])} 'val' images were used to train 'b'" in printed(capsys)["notices"][0]
 
 
-def test_images_that_chose_the_epoch_are_said_to_have_done_so(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_used_to_select_the_epoch_are_reported(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "run" / "weights").mkdir(parents=True)
     shutil.copy(ONE, "run/weights/best.safetensors")
     write_split("run/split.csv", make_split(open_dataset.read("data"), val_fraction=0.2))
     assert evaluate("run", "data", "--out", "results") == 0
     shown = capsys.readouterr()
-    words = "these images chose the epoch and the temperature of 'run/weights/best.safetensors'"
+    words = "these images were used to select the epoch and the temperature of 'run/weights/best.safetensors'"
     assert f"Note: {words}" in " ".join(shown.out.split())
-    assert "chose the epoch" not in shown.err  # said once
+    assert "used to select" not in shown.err  # said once
     found = json.loads((trained / "results" / "metrics.json").read_text())
     assert found["in_sample"] is True
     assert words in " ".join(found["notices"])
-    assert "These images chose the epoch" in (trained / "results" / "report.html").read_text()
+    assert "These images were used to select the epoch" in (trained / "results" / "report.html").read_text()
     assert "that were not trained on" not in (trained / "results" / "report.html").read_text()
     assert evaluate(ONE, "data", "--json") == 0
     found = printed(capsys)
     assert not found["in_sample"]
-    assert not any("chose" in notice for notice in found["notices"])
+    assert not any("used to select" in notice for notice in found["notices"])
 
 
 def test_each_of_two_models_has_its_own_view(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,7 +282,7 @@ def test_evaluation_is_in_fp32_whatever_its_length_unless_a_precision_is_asked_f
     assert "computed in fp32 by the backend: reference" in capsys.readouterr().out
 
 
-def test_a_winner_by_images_that_chose_only_its_epoch_is_not_declared(
+def test_no_model_is_better_by_images_that_selected_only_its_epoch(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, file in (("a", ONE), ("b", TWO)):
@@ -295,7 +293,10 @@ def test_a_winner_by_images_that_chose_only_its_epoch_is_not_declared(
     found = printed(capsys)["comparison"]
     assert found["exposure_a"] == {"trained_on": None, "selected_on": 0}
     assert found["exposure_b"] == {"trained_on": 0, "selected_on": found["count"]}
-    assert f"b was trained on none of these images, and {found['count']} chose its epoch" in found["statement"]
+    assert (
+        f"b was trained on none of these images, and {found['count']} were used to select its epoch"
+        in found["statement"]
+    )
 
 
 def test_runs_are_called_by_their_names(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which images weights have learned from."""
+"""Which images weights were trained on."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_
     found = lineage.lineage_of(second)
     assert (found.train, found.splits, found.gap) == ({"aa", "bb"}, {"bb": "train", "cc": "val"}, "")
     assert found.count_seen(images("aa", "bb", "cc", "dd")) == 2
-    assert found.seen_message(images("aa", "cc"), "it", "test").startswith("it learned from 1 of the 2 test images: ")
-    assert found.seen_message(images("cc", "dd"), "it", "test") == ""
+    assert found.seen_message(images("aa", "cc"), "test images", "it").startswith(
+        "1 of the 2 test images were used to train it: "
+    )
+    assert found.seen_message(images("cc", "dd"), "test images", "it") == ""
 
 
 def test_what_is_not_known_is_in_the_message(tmp_path: Path) -> None:
     alone = lineage.lineage_of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
     assert alone.count_seen(images("aa")) is None
-    assert "not known: the file lies outside its run directory" in alone.seen_message(images("aa"), "it", "val")
+    assert "not known: the file lies outside its run directory" in alone.seen_message(images("aa"), "val images", "it")
     assert "they come from elsewhere" in lineage.lineage_of(tmp_path / "imagenet.safetensors", {}).gap
     without = run(tmp_path / "without", {"aa": "train"}, parent_sha256="1")  # of a version that wrote no lineage
-    assert "learned from 1 of the 1 val images, and perhaps on more" in lineage.lineage_of(without).seen_message(
-        images("aa"), "it", "val"
+    assert "1 of the 1 val images were used to train it, and perhaps more" in lineage.lineage_of(without).seen_message(
+        images("aa"), "val images", "it"
     )
     assert "is not known: the run began from other weights" in lineage.lineage_of(without).seen_message(
-        images("bb"), "it", "val"
+        images("bb"), "val images", "it"
     )
 
 
@@ -63,8 +65,8 @@ def test_weights_without_a_run_are_called_what_they_are(tmp_path: Path) -> None:
 def test_the_training_images_of_bundled_weights_are_named() -> None:
     folder = Path(lineage.__file__).parents[2] / "weights" / "hub" / "bundled_weights"
     bundled = lineage.lineage_of(folder / "cifar_resnet20.cifar10.safetensors", {"split_sha256": "0"})
-    assert bundled.seen_message(images("aa"), "it", "val") == (
-        "whether it learned from some of the val images is not known: 'cifar_resnet20.cifar10' comes with the package, "
+    assert bundled.seen_message(images("aa"), "val images", "it") == (
+        "whether some of the val images were used to train it is not known: 'cifar_resnet20.cifar10' comes with the package, "
         "trained on the 50,000 training images of CIFAR-10, whose files it does not list"
     )
 
@@ -75,7 +77,7 @@ def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: P
 
 
 def test_no_weights_have_learned_from_nothing() -> None:
-    assert Lineage().seen_message(images("aa"), "it", "val") == ""
+    assert Lineage().seen_message(images("aa"), "val images", "it") == ""
 
 
 def test_what_was_hashed_once_is_not_read_again(tmp_path: Path) -> None:

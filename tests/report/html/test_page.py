@@ -65,7 +65,7 @@ def test_the_numbers_of_the_files_are_on_the_page(finished):
     assert "Of 100 images like these it gets about 60 to 86 right." in text
     assert "75.0 %" in text
     assert "59.8 % to 85.8 %" in text
-    assert "Measured on 40 validation images that were not trained on but chose the epoch" in text
+    assert "Measured on 40 validation images that were not trained on but were used to select the epoch" in text
     assert "best epoch2of 3" in text
     assert "optim.lr 0.125 --lr" in re.sub(r"\s+", " ", " ".join(read(run / "report.html").words))
     assert "2.15.0+test" in text

@@ -94,7 +94,7 @@ def test_images_that_favor_the_better_one_decide_nothing() -> None:
     assert favored.in_words("old", "new").startswith(
         "Neither old nor new is called better, since these images favor one"
     )
-    words = "old was trained on none of these images; new was trained on none of these images, and 40 chose its epoch"
+    words = "old was trained on none of these images; new was trained on none of these images, and 40 were used to select its"
     assert words in favored.in_words("old", "new")
     for old, new in ((40, 40), (40, 0)):  # the same number, or more for the other one
         words = compare_predictions(*images, Exposure(old), Exposure(new)).in_words("old", "new")
@@ -146,4 +146,4 @@ def test_what_is_not_known_is_not_counted_as_0() -> None:
     )
     found = compare_predictions(*pair(70, 5, 18, 7), Exposure(None), Exposure(30, 10))
     assert found.better is None
-    assert "new was trained on 30 of these images, and 10 chose its epoch" in found.in_words("old", "new")
+    assert "new was trained on 30 of these images, and 10 were used to select its epoch" in found.in_words("old", "new")

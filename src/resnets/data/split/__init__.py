@@ -1,1 +1,1 @@
-"""The split into train, val and test, and which images weights have learned from."""
+"""The split into train, val and test, and which images weights were trained on."""

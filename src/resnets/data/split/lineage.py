@@ -53,16 +53,20 @@ class Lineage:
             return None
         return sum(digest in self.train for digest in sha256_of_samples(samples)) if self.train else 0
 
-    def seen_message(self, samples: Sequence[Sample], who: str, what: str) -> str:
-        """A sentence on how many of the images `who` was trained on; empty if it is known that it is none of them."""
+    def seen_message(self, samples: Sequence[Sample], images: str, weights: str) -> str:
+        """A sentence on how many of the samples the weights were trained on; empty if it is known that it is none.
+
+        Args:
+            images: the samples in words, such as "validation images".
+            weights: the weights in words, such as "the initial weights".
+        """
         count = self.count_seen(samples)
         if count:
-            more = f", and perhaps on more ({self.gap})" if self.gap else ""
-            return (
-                f"{who} learned from {count:,} of the {len(samples):,} {what} images{more}: expect less on other images"
-            )
+            more = f", and perhaps more ({self.gap})" if self.gap else ""
+            used = f"{count:,} of the {len(samples):,} {images} were used to train {weights}{more}"
+            return f"{used}: expect lower accuracy on other images"
         if count is None or self.gap:
-            return f"whether {who} learned from some of the {what} images is not known: {self.gap}"
+            return f"whether some of the {images} were used to train {weights} is not known: {self.gap}"
         return ""
 
 

@@ -36,7 +36,7 @@ def split_name(files: RunFiles) -> str:
 
 
 def in_sample(files: RunFiles) -> bool:
-    """Whether the headline is measured on images that chose the epoch: without a test split and cross-fitting."""
+    """Whether the headline is measured on images used to select the epoch: without a test split and cross-fitting."""
     chosen = not files.is_evaluation and files.metrics.get("split", "val") == "val" and "folds" not in files.metrics
     return bool(files.metrics.get("in_sample", chosen))
 
@@ -60,7 +60,7 @@ def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
             "There are no labeled validation images in this run. Measure it with the second command under “Use it”.",
         )
     text = f"{_measured_on(files, count)}: {percent(files.metrics.get('top1'))} right. The range is the 95 % interval"
-    text += ", widened because these choices depend on each other" if "folds" in files.metrics else ""
+    text += ", widened because the selections of the folds depend on each other" if "folds" in files.metrics else ""
     text += "; more images would narrow it. It holds for images like those, not for others."
     if split_name(files) not in ("validation", "test"):
         text += " It holds only if the model was not trained on them."
@@ -72,8 +72,8 @@ def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
         text += f" Protocol: {files.metrics['protocol']}."
     if not files.is_evaluation and split_name(files) == "validation":
         text += (
-            " The cleanest result comes from a test split, whose images choose nothing: resnets data split with "
-            "--test-fraction makes one before the training."
+            " The most reliable result comes from a test split, which is not used for selection: resnets data split "
+            "--test-fraction makes one before training."
         )
     return accuracy_sentence(*interval), text
 
@@ -86,10 +86,10 @@ def _measured_on(files: RunFiles, count: int) -> str:
     if "folds" in files.metrics:
         return (
             f"{text}, by cross-fitting: each of {len(files.metrics['folds']['epochs'])} folds is evaluated with the epoch "
-            "and the temperature that the other folds would have chosen"
+            "and the temperature selected on the other folds"
         )
     if in_sample(files):
-        return f"{text} but chose the epoch and the temperature, so that the accuracy on other images will be lower"
+        return f"{text} but were used to select the epoch and the temperature, so expect lower accuracy on other images"
     return text
 
 
@@ -100,7 +100,7 @@ def basis(files: RunFiles) -> str:
         selected = files.metrics
     if not selected:
         return ""
-    images = f"{selected['count']:,} validation images, which chose the epoch and the temperature"
+    images = f"{selected['count']:,} validation images used to select the epoch and the temperature"
     results = f"{percent(selected['top1'])} right, calibration error {percent(selected.get('ece'))}"
     if files.metrics.get("split") == "test":
         return f"All that follows is of the test images. In-sample, on the {images}: {results}."

@@ -65,7 +65,7 @@ def facts(files: RunFiles) -> list[Fact]:
         low, high = metrics["top1_interval"]
         facts.append(Fact("accuracy (top-1)", percent(metrics["top1"]), _range(low, high)))
         if selected := metrics.get("selected"):
-            facts.append(Fact("on the images that chose", percent(selected["top1"]), "in-sample"))
+            facts.append(Fact("on validation images", percent(selected["top1"]), "in-sample"))
         if metrics.get("classes", 0) > metrics.get("top5_of", 0) > 1:
             facts.append(Fact(f"among the first {metrics['top5_of']}", percent(metrics["top5"]), "top-5"))
         facts.append(Fact("mean over classes", percent(metrics.get("balanced_accuracy")), "balanced accuracy"))

@@ -16,31 +16,31 @@ SIGNIFICANCE = 0.05
 
 
 class Exposure(NamedTuple):
-    """How many of the images that are compared on a model has met before.
+    """How many of the images of a comparison were used to train or to select a model.
 
     Attributes:
-        trained_on: the images it was trained on; None where that is not known.
-        selected_on: the images that chose its epoch and its temperature.
+        trained_on: number of images it was trained on; None where that is not known.
+        selected_on: number of images used to select its epoch and its temperature.
     """
 
     trained_on: int | None = 0
     selected_on: int = 0
 
     @property
-    def known(self) -> int:
-        """All images that it is known to have met."""
+    def num_seen(self) -> int:
+        """The number of images that are known to have been used, for training or for selection."""
         return (self.trained_on or 0) + self.selected_on
 
     def in_words(self, name: str) -> str:
-        """`A was trained on 20 of these images, and 5 chose its epoch`."""
+        """`A was trained on 20 of these images, and 5 were used to select its epoch`."""
         if self.trained_on is None:
             trained = f"whether {name} was trained on some of these images is not known"
         else:
             trained = f"{name} was trained on {self.trained_on or 'none'} of these images"
-        return f"{trained}, and {self.selected_on} chose its epoch" if self.selected_on else trained
+        return f"{trained}, and {self.selected_on} were used to select its epoch" if self.selected_on else trained
 
 
-NEVER_MET = Exposure()
+NOT_SEEN = Exposure()
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Comparison:
         interval: its 95 % interval (`confidence_intervals.paired_difference`).
         p: of McNemar's exact test, the probability that chance alone divides the images that only one model has right as
             unevenly as this. It is below 0.05 exactly where the interval does not hold 0.
-        exposure_a, exposure_b: how many of the images each model has met before.
+        exposure_a, exposure_b: how many of the images were used to train or to select each model.
     """
 
     both: int
@@ -63,8 +63,8 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p: float
-    exposure_a: Exposure = NEVER_MET
-    exposure_b: Exposure = NEVER_MET
+    exposure_a: Exposure = NOT_SEEN
+    exposure_b: Exposure = NOT_SEEN
 
     @property
     def count(self) -> int:
@@ -73,14 +73,14 @@ class Comparison:
 
     @property
     def better(self) -> str | None:
-        """ "a" or "b"; None where no difference was shown, or where images that only the better one has met may explain it.
+        """ "a" or "b"; None where no difference was shown, or where images that only the better one has seen may explain it.
 
         These images are subtracted from those that only it has right, as if it had each of them right for that reason alone.
-        Images of which it is not known whether a model has met them are not subtracted; `in_words` says so.
+        Images of which it is not known whether a model was trained on them are not subtracted; `in_words` says so.
         """
         if self.p >= SIGNIFICANCE:
             return None
-        advantage, won, lost = self.exposure_a.known - self.exposure_b.known, self.only_a, self.only_b
+        advantage, won, lost = self.exposure_a.num_seen - self.exposure_b.num_seen, self.only_a, self.only_b
         if self.difference > 0:
             advantage, won, lost = -advantage, lost, won
         remaining = won - max(advantage, 0)
@@ -115,11 +115,11 @@ class Comparison:
         return f"Neither {a} nor {b} is called better, since these images favor one: {points}, {chance}.{self._caution(a, b)}"
 
     def _caution(self, a: str, b: str) -> str:
-        """How many images each model has met, where it is any, and what to do about it."""
-        if self.exposure_a == self.exposure_b == NEVER_MET:
+        """How many of the images were used to train or to select each model, and what to do about it; empty if none."""
+        if self.exposure_a == self.exposure_b == NOT_SEEN:
             return ""
-        met = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
-        return f" Note: {met}. Compare them on images that neither was trained on and that chose nothing of either."
+        seen = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
+        return f" Note: {seen}. Compare them on images that were used neither to train nor to select them."
 
 
 def _end(points: float) -> str:
@@ -128,13 +128,13 @@ def _end(points: float) -> str:
 
 
 def compare_predictions(
-    a: Predictions, b: Predictions, exposure_a: Exposure = NEVER_MET, exposure_b: Exposure = NEVER_MET
+    a: Predictions, b: Predictions, exposure_a: Exposure = NOT_SEEN, exposure_b: Exposure = NOT_SEEN
 ) -> Comparison:
     """Compare two models on the labeled images of one dataset.
 
     Args:
         a, b: their predictions for the same images.
-        exposure_a, exposure_b: how many of the images each has met before.
+        exposure_a, exposure_b: how many of the images were used to train or to select each.
 
     Raises:
         UserError: the images or their labels differ, or no image has a label.

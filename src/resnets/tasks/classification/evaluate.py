@@ -24,7 +24,7 @@ from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.weights import find_weights
 
-CHOSE_BOTH = "these images chose the epoch and the temperature"
+USED_FOR_SELECTION = "these images were used to select the epoch and the temperature"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Evaluation:
         split: the images that were evaluated.
         models: one, or the two that are compared.
         comparison: the paired test of two models; else None.
-        in_sample: whether some of the images chose an epoch or a temperature of a model.
+        in_sample: whether some of the images were used to select the epoch or the temperature of a model.
         not_used: files of the dataset that were left out, in one line.
         notices: sentences to read before the results, such as how many of the images a model was trained on.
     """
@@ -252,8 +252,8 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
 
 def _training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
     """A sentence for each model that was trained on some of the images, or of which that is not known."""
-    what = "" if split.name == evaluation_split.ALL else f"'{split.name}'"
-    notices = [lineage.seen_message(split.samples, f"'{name}'", what).replace("  ", " ") for name, lineage in models]
+    images = "images" if split.name == evaluation_split.ALL else f"'{split.name}' images"
+    notices = [lineage.seen_message(split.samples, images, f"'{name}'") for name, lineage in models]
     return [notice for notice in notices if notice]
 
 
@@ -264,15 +264,16 @@ def _join_unique(protocols: Sequence[str]) -> str:
 def _in_sample_notices(
     files: Sequence[Path], selected: Sequence[int], split: EvaluationSplit, calibrate: bool
 ) -> list[str]:
-    """A sentence for each model whose epoch or temperature was chosen on some of the images."""
+    """A sentence for each model whose epoch or temperature was selected on some of the images."""
     total, notices = len(split.samples), []
     for file, count in zip(files, selected, strict=True):
-        which = CHOSE_BOTH if count == total else CHOSE_BOTH.replace("these", f"{count:,} of these {total:,}")
+        which = "these images" if count == total else f"{count:,} of these {total:,} images"
         if count:
-            notices.append(f"{which} of '{file}'; its figures are in-sample: expect less on other images")
+            selection = USED_FOR_SELECTION.replace("these images", which)
+            notices.append(f"{selection} of '{file}'; its metrics are in-sample: expect lower accuracy on other images")
     if calibrate and not notices:
         notices.append(
-            f"the temperature of '{files[0]}' is fitted on these images: expect a larger calibration error on others"
+            f"the temperature of '{files[0]}' is fitted to these images: expect a larger calibration error on other images"
         )
     return notices
 
@@ -292,7 +293,7 @@ def _log_split(split: EvaluationSplit, asked: str | None, calibrate: bool) -> No
                 "`calibrate` needs images that the model was not trained on, and there is no val split. Name the split "
                 "with `split`, or with `split=all` where all are new to the model."
             )
-        log(f"warning: a temperature fitted on '{split.name}' makes the figures on the same images look better")
+        log(f"warning: a temperature fitted to '{split.name}' makes the metrics on the same images look better")
 
 
 def _calibrated(file: Path, predictions: Predictions, data: str, split: EvaluationSplit) -> Predictions:

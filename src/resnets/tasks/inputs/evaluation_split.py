@@ -115,7 +115,7 @@ def choose(
 
 
 def num_selected_on(checkpoint: Path, samples: Sequence[Sample]) -> int:
-    """How many of the images chose the epoch and the temperature of the model at `checkpoint`.
+    """How many of the images were used to select the epoch and the temperature of the model at `checkpoint`.
 
     These are the images of the val split of the run in whose directory the file lies. They are found by their content,
     wherever they are now; images that cannot be read do not count.

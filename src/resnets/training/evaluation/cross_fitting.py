@@ -42,7 +42,7 @@ class CrossFit:
 
     folds: int64 (N,), the fold of each image of the val split.
     units: int64 (N,), the same number for images that are copies of each other or of one group.
-    best, epochs, temperatures: for each fold, the score of the epoch that the images of the other folds chose, its number
+    best, epochs, temperatures: for each fold, the score of the epoch selected on the images of the other folds, its number
         from 1, and the temperature that they fitted.
     correct: bool (F, N), which images are predicted correctly in the epoch that was chosen for each fold.
     outcomes: the results of each image (N,) with the epoch and temperature of its own fold.
@@ -84,7 +84,7 @@ class CrossFit:
         `top5_interval` is widened by the disagreement of the top-1 predictions of the chosen epochs, which is larger than that
         of the top-5 predictions in almost every case; those are not stored. There is no `ece_interval`, since the dependence
         between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `units` the number
-        of units, and `folds` lists what each fold chose.
+        of units, and `folds` lists what was selected for each fold.
         """
         summary = metrics.summarize_results(self.outcomes, num_classes, float(np.mean(self.temperatures)))
         summary |= {"ece_interval": None, "units": len(np.unique(self.units))}

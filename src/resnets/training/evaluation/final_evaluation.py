@@ -12,7 +12,7 @@ from torch import Tensor
 from resnets.data.datasets.dataset import Sample
 from resnets.report import draw_run as drawings
 from resnets.tasks.classification import calibration, load, metrics, predict_samples, test_time_augmentation
-from resnets.tasks.classification.evaluate import CHOSE_BOTH
+from resnets.tasks.classification.evaluate import USED_FOR_SELECTION
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.run_dir import run_dir
@@ -34,9 +34,9 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluate the best weights of `run`, store the temperature fitted on `val`, and write tables, figures and report.
 
-    The metrics at the top of `metrics.json` are measured on images that chose neither the epoch nor the temperature: on
-    `test`, or else cross-fitted over `val`. The metrics of the best weights on `val`, which chose both, are under "selected";
-    `resnets evaluate` computes the same, up to the precision. Without `test` and `cross_fit` they are at the top, with
+    The metrics at the top of `metrics.json` are measured on images that were used to select neither the epoch nor the
+    temperature: on `test`, or else cross-fitted over `val`. The metrics of the best weights on `val`, which was used to select
+    both, are under "selected"; `resnets evaluate` computes the same, up to the precision. Without `test` and `cross_fit` they are at the top, with
     `in_sample` true. "split" and "protocol" say what was done. The tables and figures of single classes and images are of
     `test`, or else of `val`.
 
@@ -66,11 +66,11 @@ def evaluate_run(
         predictions = replace(
             predictions, temperature=calibration.fit_temperature(predictions.logits, predictions.true)
         )
-        summary = _summarize(predictions, "val", f"{view}; the val split: {CHOSE_BOTH}") | {"in_sample": True}
+        summary = _summarize(predictions, "val", f"{view}; the val split: {USED_FOR_SELECTION}") | {"in_sample": True}
     if test:
         temperature = summary.get("temperature", 1.0)
         predictions = replace(predict_samples.predict_samples([best], test, batch=BATCH), temperature=temperature)
-        headline = _summarize(predictions, "test", f"{view}; the test split: these images chose nothing")
+        headline = _summarize(predictions, "test", f"{view}; the test split: these images were not used for selection")
     elif cross_fit is not None:
         headline = cross_fit.summarize(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
         headline |= {"backend": "torch" if val_features is None else val_features[1], "precision": precision}
@@ -78,7 +78,7 @@ def evaluate_run(
             headline["precision"] = f"fp32, the last layer {precision}"
         headline["protocol"] = (
             f"{view}; cross-fitted over the val split: each of {len(cross_fit.best)} folds is evaluated with the epoch and "
-            "the temperature that the other folds chose"
+            "the temperature selected on the other folds"
         )
     else:
         headline = summary
