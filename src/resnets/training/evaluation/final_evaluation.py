@@ -36,9 +36,9 @@ def evaluate_run(
 
     The metrics at the top of `metrics.json` are measured on images that were used to select neither the epoch nor the
     temperature: on `test`, or else cross-fitted over `val`. The metrics of the best weights on `val`, which was used to select
-    both, are under "selected"; `resnets evaluate` computes the same, up to the precision. Without `test` and `cross_fit` they are at the top, with
-    `in_sample` true. "split" and "protocol" say what was done. The tables and figures of single classes and images are of
-    `test`, or else of `val`.
+    both, are under "selected"; `resnets evaluate` computes the same, up to the precision. Without `test` and `cross_fit` they
+    are at the top, with `in_sample` true. "split" and "protocol" say what was done. The tables and figures of single classes
+    and images are of `test`, or else of `val`.
 
     Args:
         cross_fit: the cross-fitting over `val` after all epochs.
