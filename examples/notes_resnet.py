@@ -1,4 +1,4 @@
-"""The two networks of a set of course notes on ResNets, trained as the imports of the notes suggest.
+"""The two networks of the lecture notes "Residual Networks (ResNet)", trained as the imports of the notes suggest.
 
     resnets data get shapes shapes
     python examples/notes_resnet.py shapes/train --model notes_resnet50 --epochs 5

@@ -1,10 +1,10 @@
-"""The ResNet-50 that a widely read introduction builds layer by layer in Keras, here from its specification.
+"""The ResNet-50 that the article "ResNet" builds layer by layer in Keras, here from its specification.
 
     resnets data get shapes shapes
     python examples/tutorial_resnet50.py shapes/train --side 64 --epochs 5
 
 Its stem has no padding, all its convolutions have a bias, and the head takes the maximum over all positions. Without a folder,
-the layer table is printed for 1000 classes and images of 224 x 224, as in the introduction: 25,636,712 parameters.
+the layer table is printed for 1000 classes and images of 224 x 224, as in the article: 25,636,712 parameters.
 """
 
 from __future__ import annotations

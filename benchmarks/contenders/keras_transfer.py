@@ -1,6 +1,6 @@
-"""The tutorial's job as it stands there: a frozen Keras ResNet50 in the model, a dense layer trained on it, 10 epochs.
+"""The job of the article "Exploring ResNet50": a frozen Keras ResNet50, a dense layer trained on it, 10 epochs.
 
-Mended as far as it does not run: `lr` is `learning_rate`, and the labels are one-hot, as its loss wants them.
+Changed only where it does not run: `lr` is `learning_rate`, and the labels are one-hot, as its loss wants them.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def keras(
 def same(
     in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
-    """7x7 at stride 2 and 3x3 max pool at stride 2, both with TensorFlow's `padding="same"` (the lecture notes' code)."""
+    """7x7 at stride 2 and 3x3 max pool at stride 2, both with TensorFlow's `padding="same"` (`zoo.NOTES_CODE`)."""
     layers = OrderedDict[str, nn.Module](conv=same_conv(in_channels, channels, 7, 2, bias=bias))
     layers |= _norm_act(channels, norm, act, preact)
     layers["pool"] = SameMaxPool2d(3, 2)
@@ -94,7 +94,7 @@ def same(
 def valid(
     in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
-    """7x7 at stride 2 and 3x3 max pool at stride 2, neither padded (the Keras tutorial): 224 -> 109 -> 54."""
+    """7x7 at stride 2 and 3x3 max pool at stride 2, neither padded (`zoo.TUTORIAL`): 224 -> 109 -> 54."""
     layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
     layers |= _norm_act(channels, norm, act, preact)
     layers["pool"] = nn.MaxPool2d(3, 2)
@@ -104,7 +104,7 @@ def valid(
 def notes(
     in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
 ) -> Stem:
-    """A zero-pad of 3, 7x7 at stride 2, and a 3x3 max pool at stride 2 that is not padded (the lecture notes' list)."""
+    """A zero-pad of 3, 7x7 at stride 2, and a 3x3 max pool at stride 2 that is not padded (`zoo.NOTES`)."""
     layers = OrderedDict[str, nn.Module](pad=nn.ZeroPad2d(3), conv=nn.Conv2d(in_channels, channels, 7, 2, bias=bias))
     layers |= _norm_act(channels, norm, act, preact)
     layers["pool"] = nn.MaxPool2d(3, 2)

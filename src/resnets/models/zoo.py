@@ -29,8 +29,10 @@ CBAM = "Woo et al. 2018, Convolutional Block Attention Module"
 HIGHWAY = "Srivastava et al. 2015, Training Very Deep Networks"
 KERAS1 = "Keras Applications, keras/src/applications/resnet.py"
 KERAS2 = "Keras Applications, keras/src/applications/resnet_v2.py"
-TUTORIAL = "a Keras tutorial's ResNet-50, with its layer table"
-NOTES = "lecture notes on residual networks"
+# These two documents name no author and no address.
+TUTORIAL = 'article "ResNet"; Keras code and layer table of its section "Implementation"'
+NOTES = 'lecture notes "Residual Networks (ResNet)"; their list of the stages of ResNet-50'
+NOTES_CODE = 'lecture notes "Residual Networks (ResNet)"; code of "Implementation of ResNet50 Using Keras"'
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _cifar_wide(depth: int, *, width: int) -> ResNetSpec:
 
 
 def _tutorial(**changes: Any) -> ResNetSpec:
-    # Keras' own defaults: eps 1e-3, momentum 0.99.
+    # The article's functions identity_block, conv_block and resnet50, with Keras' own defaults: eps 1e-3, momentum 0.99.
     return _keras(50, **{"stem": "valid", "norm_eps": 1e-3, "pool": "max", **changes})
 
 
@@ -328,6 +330,6 @@ def _table() -> tuple[tuple[str, int, int, ResNetSpec, str, str], ...]:
         ("wrn_40_4",              8_949_210,  1_298_582_016, _cifar_wide(40, width=4), WIDE, ""),
         ("tutorial_resnet50",    25_583_592,  3_738_194_624, _tutorial(), TUTORIAL, ""),
         ("notes_resnet50",       25_583_592,    310_214_656, _notes_list(), NOTES, ""),
-        ("notes_basic_resnet",   21_810_472,  1_057_198_080, _notes_code(), NOTES, ""),
+        ("notes_basic_resnet",   21_810_472,  1_057_198_080, _notes_code(), NOTES_CODE, ""),
         ("tiny",                     47_626,      2_781_664, _tiny(), "none; small and quick, for tests", ""),
     )

@@ -1,9 +1,10 @@
-"""CIFAR-10 as course notes on ResNets set it up: Adam, L2, varied images, a schedule, a plateau rule, the best kept.
+"""CIFAR-10 with what lecture notes on ResNet-50 import: Adam, L2, augmentation, a schedule, a plateau rule, the best kept.
 
     resnets train cifar10 --recipe notes_cifar
 
-The notes import these pieces from Keras and leave their numbers out; the numbers are those of Keras's own CIFAR-10
-ResNet example, which imports the same: Adam at 1e-3, times 0.1 after epochs 80, 120 and 160 and 0.5 after 180; times
+Source: the notes "Residual Networks (ResNet)", section "Implementation of ResNet50 Using Keras" (no author or address is
+known). They import these classes from Keras and leave their numbers out; the numbers are those of examples/cifar10_resnet.py
+of Keras 2, which imports the same: Adam at 1e-3, times 0.1 after epochs 80, 120 and 160 and 0.5 after 180; times
 sqrt(0.1) after 5 epochs without a lower validation loss, down to 0.5e-6; L2 of 1e-4 on kernels (in Keras's loss, so a
 decay of 2e-4 here); shifts by a tenth of the side and flips; the mean image subtracted; batch 32, 200 epochs. The
 projections follow the notes' blocks.

@@ -79,7 +79,7 @@ class Data(Section):
     antialias: bool = True
     crop_fraction: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_fraction
     # What is subtracted and divided by: the published ImageNet statistics, those of the training images, the mean
-    # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the two habits of Keras;
+    # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the modes of Keras' preprocess_input;
     # weights: as the given weights were trained.
     normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
     split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is split

@@ -2,7 +2,7 @@
 
     resnets train IMAGES --model resnet18 --imgsz 128
 
-SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, flips, mild colors, label smoothing,
+SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, flips, weak color jitter, label smoothing,
 and an average of the weights (EMA), which is validated and saved.
 """
 

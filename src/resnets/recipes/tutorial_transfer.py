@@ -1,14 +1,15 @@
-"""The transfer learning of the well-known Keras tutorial on flowers: a frozen ResNet-50 under a new two-layer head.
+"""Transfer learning on flowers as in a Keras article: a frozen ResNet-50 under a new head of two layers.
 
     resnets train flower_photos --recipe tutorial_transfer --weights keras_resnet50.safetensors
 
-`keras_resnet50` without its top, frozen, average pooling, Dense 512 with ReLU, Dense over the classes with softmax;
+Source: "Exploring ResNet50: An In-Depth Look at the Model Architecture and Code Implementation" (no author or address is
+known). `keras_resnet50` without its top, frozen, average pooling, Dense 512 with ReLU, Dense over the classes with softmax;
 Adam at 1e-3, images stretched to 180x180, batches of 32, a fifth held out with seed 123, 10 epochs, no
 augmentation.
 
-The tutorial feeds raw pixels 0..255 in RGB order, although the weights were trained on BGR pixels with the mean
+The article feeds raw pixels 0..255 in RGB order, although the weights were trained on BGR pixels with the mean
 subtracted; so does this recipe, to be the same job. `--set data.normalize=caffe` gives the weights what they expect.
-Ours differ: Adam's epsilon is torch's 1e-8 (Keras 1e-7), and the split is stratified and by content.
+This recipe differs in two points: Adam's epsilon is torch's 1e-8 (Keras 1e-7), and the split is stratified and by content.
 """
 
 from __future__ import annotations
