@@ -24,7 +24,7 @@ def jobs(*, tiny: bool, flowers: Path | None) -> dict[str, Job]:
     return {job.name: job for job in made}
 
 
-def _with(python: Path, script: str, *arguments: object) -> tuple[str, ...]:
+def with_script(python: Path, script: str, *arguments: object) -> tuple[str, ...]:
     return (str(python), str(HERE / "contenders" / script), *map(str, arguments))
 
 
@@ -39,18 +39,18 @@ def _predict(count: int) -> Job:
     return Job(
         "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "images/s",
         (
-            Contender("resnets", _with(OURS, "resnets_predict.py", folder, weights, WORK / "answers.csv")),
-            Contender("torchvision script, fp32", _with(OURS, "torch_predict.py", folder, "torchvision"), 5.0),
-            Contender("Keras on TensorFlow, fp32", _with(PEERS, "keras_predict.py", folder), 2.5, ("tensorflow", "keras")),
-            Contender("OpenVINO bf16 on ready tensors", _with(OURS, "openvino_tensors.py", ready), 0.9, ("openvino",)),
-            Contender("timm script, fp32", _with(OURS, "torch_predict.py", folder, "timm"), None, ("timm",)),
+            Contender("resnets", with_script(OURS, "resnets_predict.py", folder, weights, WORK / "answers.csv")),
+            Contender("torchvision script, fp32", with_script(OURS, "torch_predict.py", folder, "torchvision"), 5.0),
+            Contender("Keras on TensorFlow, fp32", with_script(PEERS, "keras_predict.py", folder), 2.5, ("tensorflow", "keras")),
+            Contender("OpenVINO bf16 on ready tensors", with_script(OURS, "openvino_tensors.py", ready), 0.9, ("openvino",)),
+            Contender("timm script, fp32", with_script(OURS, "torch_predict.py", folder, "timm"), None, ("timm",)),
             Contender(
-                "Ultralytics classify, fp32", _with(PEERS_TORCH, "ultralytics_predict.py", folder, WORK / "ultralytics"),
+                "Ultralytics classify, fp32", with_script(PEERS_TORCH, "ultralytics_predict.py", folder, WORK / "ultralytics"),
                 None, ("ultralytics", "torch"),
             ),
             Contender(
                 "ONNX Runtime fp32 on ready tensors",
-                _with(PEERS_TORCH, "onnxruntime_tensors.py", ready, WORK / "resnet50.onnx"),
+                with_script(PEERS_TORCH, "onnxruntime_tensors.py", ready, WORK / "resnet50.onnx"),
                 None, ("onnxruntime", "onnxscript", "torchvision"),
             ),
         ),
@@ -79,9 +79,9 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
     return Job(
         "transfer", f"a frozen resnet50 at 180x180 in fp32 and a new head, {kind} images, epochs: {epochs}", "jobs/s",
         (
-            Contender("resnets", _with(OURS, "resnets_train_whole.py", WORK / "runs", split, *settings)),
+            Contender("resnets", with_script(OURS, "resnets_train_whole.py", WORK / "runs", split, *settings)),
             Contender(
-                "Keras on TensorFlow, fp32", _with(PEERS, "keras_transfer.py", folder, theirs, epochs), 15.0,
+                "Keras on TensorFlow, fp32", with_script(PEERS, "keras_transfer.py", folder, theirs, epochs), 15.0,
                 ("tensorflow", "keras", "h5py"),
             ),
         ),
@@ -95,12 +95,12 @@ def _train(count: int, steps: int) -> Job:
     return Job(
         "train_resnet50", "train resnet50 at 224, batch 16", "images/s",
         (
-            Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
-            Contender("torchvision script, fp32", _with(OURS, "torch_train.py", folder, 16, steps, "torchvision"), 2.6),
+            Contender("resnets", with_script(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
+            Contender("torchvision script, fp32", with_script(OURS, "torch_train.py", folder, 16, steps, "torchvision"), 2.6),
             Contender(
-                "Keras on TensorFlow, fp32", _with(PEERS, "keras_train.py", folder, 16, steps), 3.5, ("tensorflow", "keras")
+                "Keras on TensorFlow, fp32", with_script(PEERS, "keras_train.py", folder, 16, steps), 3.5, ("tensorflow", "keras")
             ),
-            Contender("timm script, fp32", _with(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
+            Contender("timm script, fp32", with_script(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
         ),
         lambda: materials.photographs(folder, count),
     )  # fmt: skip
@@ -113,8 +113,8 @@ def _cifar(count: int) -> Job:
     return Job(
         "train_cifar", "train cifar_resnet20, batch 128, with augmentation", "images/s",
         (
-            Contender("resnets", _with(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
-            Contender("torchvision-style script, fp32", _with(OURS, "cifar_script.py", folder / "train"), 3.0),
+            Contender("resnets", with_script(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
+            Contender("torchvision-style script, fp32", with_script(OURS, "cifar_script.py", folder / "train"), 3.0),
         ),
         lambda: materials.small(folder, count),
     )  # fmt: skip
@@ -125,8 +125,8 @@ def _decode(count: int) -> Job:
     return Job(
         "decode", "12-megapixel JPEGs to 224 tensors, on one core", "images/s",
         (
-            Contender("resnets", _with(OURS, "resnets_decode.py", folder)),
-            Contender("Pillow and torchvision, decoded whole", _with(OURS, "pillow_decode.py", folder), 6.0),
+            Contender("resnets", with_script(OURS, "resnets_decode.py", folder)),
+            Contender("Pillow and torchvision, decoded whole", with_script(OURS, "pillow_decode.py", folder), 6.0),
         ),
         lambda: materials.photographs(folder, count, width=4000, height=3000),
     )  # fmt: skip
@@ -143,8 +143,8 @@ def _memory(count: int) -> Job:
     return Job(
         "memory", f"peak memory of predict at {10 * count:,} images and at {count:,}", "bytes",
         (
-            Contender("resnets, ten times the images", _with(OURS, "resnets_memory.py", many, weights)),
-            Contender("itself", _with(OURS, "resnets_memory.py", few, weights), 1.05),
+            Contender("resnets, ten times the images", with_script(OURS, "resnets_memory.py", many, weights)),
+            Contender("itself", with_script(OURS, "resnets_memory.py", few, weights), 1.05),
         ),
         prepare, limit=True,
     )  # fmt: skip

@@ -15,12 +15,16 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import multiprocessing
 import random
 import shutil
 import tempfile
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from statistics import mean, stdev
+
+import torch
 
 import resnets
 
@@ -79,6 +83,7 @@ def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -
             epochs=how["epochs"],
             lr=how["lr"],
             batch=BATCH,
+            workers=0,
             freeze="backbone" if how["way"] == "frozen" else None,
             seed=seed,
             out=folder,
@@ -100,7 +105,7 @@ def summary(rows: list[dict[str, str]]) -> None:
     for group, settings in groups.items():
         print(*group)
         top = max(map(mean, settings.values()))
-        for (epochs, factor, lr), values in settings.items():
+        for (epochs, factor, lr), values in sorted(settings.items(), key=lambda item: tuple(map(float, item[0]))):
             spread = f" ± {stdev(values):.1%}" if len(values) > 1 else ""
             mark = " best" if mean(values) == top else ""
             print(f"  {epochs:>3} epochs, backbone x {factor:<5} lr {lr:<7} {mean(values):.1%}{spread}{mark}")
@@ -112,7 +117,8 @@ def main() -> None:
     parser.add_argument("cifar10", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--resnet18", action="store_true", help="also with a ResNet-18 of 64 pixels (half an hour)")
+    parser.add_argument("--resnet18", action="store_true", help="with a ResNet-18 of 64 pixels instead (for a GPU)")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at once, each with one thread")
     asked = parser.parse_args()
     flower_classes = tuple(sorted(path.name for path in asked.flowers.iterdir() if path.is_dir()))
     flowers = subset(asked.flowers, flower_classes, asked.out / "flowers_60", learn=60, judge=100)
@@ -128,12 +134,16 @@ def main() -> None:
         table.write_text(",".join(COLUMNS) + "\n")
     with table.open(newline="") as file:
         done = {tuple(row[name] for name in COLUMNS[:-1]) for row in csv.DictReader(file)}
-    for seed, how, (data, weights, imgsz) in itertools.product(range(asked.seeds), SETTINGS, jobs):
-        key = tuple(str(each) for each in (data.name, Path(weights).name, *how.values(), seed))
-        if key not in done:
-            top1 = trained(data, weights, imgsz, seed, how)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.processes, spawn, torch.set_num_threads, (1,)) as pool:
+        futures = {}
+        for seed, how, (data, weights, imgsz) in itertools.product(range(asked.seeds), SETTINGS, jobs):
+            key = tuple(str(each) for each in (data.name, Path(weights).name, *how.values(), seed))
+            if key not in done:
+                futures[pool.submit(trained, data, weights, imgsz, seed, how)] = key
+        for future in as_completed(futures):
             with table.open("a", newline="") as file:
-                csv.writer(file).writerow([*key, f"{top1:.4f}"])
+                csv.writer(file).writerow([*futures[future], f"{future.result():.4f}"])
     with table.open(newline="") as file:
         summary(list(csv.DictReader(file)))
 

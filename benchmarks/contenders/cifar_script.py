@@ -1,7 +1,11 @@
-"""A CIFAR ResNet-20 as scripts on the web train it: its own module, transforms of torchvision, a DataLoader, fp32."""
+"""A CIFAR ResNet-20 as scripts on the web train it: its own module, transforms of torchvision, a DataLoader, fp32.
+
+cifar_script.py FOLDER [--device cuda] [--workers 2]
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -51,7 +55,12 @@ transform = transforms.Compose(
         transforms.Normalize((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
     ]
 )
-files = torchvision.datasets.ImageFolder(sys.argv[1])
+parser = argparse.ArgumentParser()
+parser.add_argument("folder", type=Path)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--workers", type=int, default=2)
+options = parser.parse_args()
+files = torchvision.datasets.ImageFolder(options.folder)
 # torchvision's CIFAR10 holds its images decoded in memory, too.
 dataset = [(image.copy(), label) for image, label in files]
 
@@ -66,18 +75,20 @@ class Varied(torch.utils.data.Dataset):
 
 
 loader = torch.utils.data.DataLoader(
-    Varied(), batch_size=128, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
+    Varied(), batch_size=128, shuffle=True, num_workers=options.workers, drop_last=True, persistent_workers=True
 )
-model = resnet20()
+model = resnet20().to(options.device)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
 start, done = 0.0, 0
 for epoch in range(2):
     for number, (images, labels) in enumerate(loader):
         if epoch == 1 and number == 0:  # its workers have begun
             start = time.perf_counter()
+        images, labels = images.to(options.device), labels.to(options.device)
         loss = nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        loss.item()  # scripts print it
         done += len(labels) if epoch == 1 else 0
 report(done, time.perf_counter() - start)

@@ -33,7 +33,7 @@ from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 MOST_KILLS = 3  # of one run
 PATIENCE = 300  # seconds for one process, which needs five
-COMMON = "--model tiny --imgsz 32 --batch 16 --epochs 3 --precision fp32 --device cpu --set speed.threads=1"
+COMMON = "--model tiny --imgsz 32 --batch 16 --epochs 3 --precision fp32 --set speed.threads=1 --set speed.deterministic=true"
 # Between them everything that a next step may depend on is in use.
 JOBS = {
     "sgd": "--workers 1 --set model.drop_path_rate=0.3 --set ema.decay=0.9 --set augment.crop=random_resized "
@@ -167,12 +167,14 @@ def whole_run(folder: Path, words: list[str]) -> tuple[float, float]:
     return end - begin, time.monotonic() - start
 
 
-def soak(folder: Path, kills: int, seed: int, jobs: list[str]) -> int:
+def soak(folder: Path, kills: int, seed: int, jobs: list[str], device: str) -> int:
     """Kill until there were so many; prints each trial, and gives the number of runs that ended otherwise."""
     chance = random.Random(seed)
     if main(["data", "get", "shapes", str(folder / "images"), "--count", "200", "--size", "32"]):
         raise SystemExit(1)
-    base = {job: ["train", str(folder / "images"), *COMMON.split(), *JOBS[job].split()] for job in jobs}
+    base = {
+        job: ["train", str(folder / "images"), *COMMON.split(), "--device", device, *JOBS[job].split()] for job in jobs
+    }
     times = {}
     for job in jobs:
         (folder / job).mkdir()
@@ -210,9 +212,10 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=list(JOBS))
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     FORKS.set_forkserver_preload(
         ["resnets.training.train", "resnets.training.evaluation.final_evaluation", "resnets.cli.verbs.train"]
     )
     with tempfile.TemporaryDirectory() as temporary:
-        sys.exit(min(soak(Path(temporary), arguments.kills, arguments.seed, arguments.jobs), 1))
+        sys.exit(min(soak(Path(temporary), arguments.kills, arguments.seed, arguments.jobs, arguments.device), 1))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError, suggestion
-from resnets.inference import openvino_cache
+from resnets.inference import openvino_cache, tf32
 from resnets.inference.fold_batchnorm import PooledBackbone, fold
 from resnets.inference.import_openvino import has_openvino
 from resnets.models.resnet import ResNet
@@ -53,9 +53,10 @@ class Backend:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        if not self.batch:
-            return self._run(images)
-        return torch.cat([self._run(chunk) for chunk in images.split(self.batch)])
+        with tf32.disabled():
+            if not self.batch:
+                return self._run(images)
+            return torch.cat([self._run(chunk) for chunk in images.split(self.batch)])
 
     def _run(self, images: Tensor) -> Tensor:
         count = len(images)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from resnets.errors import JobError, UserError
-from resnets.inference import backends, choose_backend, hardware
+from resnets.inference import backends, choose_backend, hardware, tf32
 from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import REFERENCE, Choice
 from resnets.models.resnet import ResNet
@@ -98,7 +98,7 @@ class Job:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes), float32, on the CPU, of normalized images (N, C, h, w)."""
         net = self.runner.net
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32.disabled():
             backend = self._backend(images)
             if backend.name == REFERENCE.backend:  # the network itself is called, with any hooks that it has
                 images = images.to(backend.device).contiguous(memory_format=torch.channels_last)
@@ -158,7 +158,7 @@ class Job:
 
     def _agreement(self, backend: Backend, images: Tensor) -> choose_backend.Agreement:
         head = self.runner.net.head
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32.disabled():
             logits, reference = head(backend(images)), head(self.runner.reference(images))
         return choose_backend.agreement(logits, reference, temperature=self.temperature)
 

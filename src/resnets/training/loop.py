@@ -21,6 +21,7 @@ from resnets import atomic_write, ranks
 from resnets.data.loading.epoch_order import EpochStep
 from resnets.data.loading.worker_processes import WORKER_DIED, Batch, WorkerError, is_worker_death
 from resnets.errors import JobError
+from resnets.inference import tf32
 from resnets.progress import log, progress_bar
 from resnets.recipes.save_interval import SaveInterval
 from resnets.training import console, distributed, precision, torch_compile
@@ -32,6 +33,7 @@ from resnets.training.run_dir.signals import Interrupted, catch_signals
 from resnets.training.state import SUMS, TrainContext, TrainState, save
 
 
+@tf32.disabled()
 def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
     """Train from `state` until the last step or early stopping, and return `state`.
 

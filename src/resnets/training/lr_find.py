@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnets.data.loading.epoch_order import EpochStep
+from resnets.inference import tf32
 from resnets.progress import progress_bar
 from resnets.training import loop
 from resnets.training.optimization import freeze
@@ -24,6 +25,7 @@ class RangeTest(NamedTuple):
     suggestion: float | None
 
 
+@tf32.disabled()
 def run_range_test(context: TrainContext, *, low: float, high: float, steps: int) -> RangeTest:
     """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
     freeze.apply(context.net, context.recipe.freeze, epoch=context.recipe.freeze.head_epochs)
