@@ -18,7 +18,7 @@ def test_convert_and_verify_return_what_the_commands_print(folder: Path, capsys:
     printed = json.loads(capsys.readouterr().out)
     result = resnets.convert("a.safetensors", to="resnets", out="copy.safetensors")
     assert json.loads(json.dumps(result.to_dict())) == printed
-    assert resnets.load("copy.safetensors").classes == ("ant", "bee")
+    assert resnets.load("copy.safetensors").class_names == ("ant", "bee")
 
     assert main.main(["weights", "verify", "a.safetensors", "copy.safetensors", "--images", "data", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -64,8 +64,8 @@ def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Pa
         table = csv.writer(file)
         table.writerow(["path", "sha256", "label", "split", "group"])
         for path, true in zip(predictions.paths, predictions.true, strict=True):
-            table.writerow([path, "0", predictions.classes[true], "val", ""])
-            table.writerows([[f"{path}.{copy}", "0", predictions.classes[true], "train", ""] for copy in range(4)])
+            table.writerow([path, "0", predictions.class_names[true], "val", ""])
+            table.writerows([[f"{path}.{copy}", "0", predictions.class_names[true], "train", ""] for copy in range(4)])
     return run
 
 

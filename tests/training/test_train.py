@@ -93,7 +93,7 @@ def test_the_best_weights_have_the_metrics_of_the_run(colors):
     result = _train(colors, epochs=3)
     classifier = load.load(result.run / "weights" / "best.safetensors")
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
-    assert classifier.classes == ("blue", "green", "red")
+    assert classifier.class_names == ("blue", "green", "red")
     answers = classifier.predict([row["path"] for row in rows])
     assert [answer.label for answer in answers] == [row["predicted"] for row in rows]
     best = checkpoints.read(result.run / "weights" / "best.safetensors")

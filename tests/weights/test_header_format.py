@@ -31,7 +31,7 @@ def old_header(spec: ResNetSpec) -> dict[str, Any]:
         "preprocess": {"colour" if k == "color" else k: v for k, v in Preprocess.imagenet(32).to_dict().items()},
         "classes": [],
         "temperature": 1.0,
-        "metrics": {},
+        "metrics": {"top1": 0.5, "classes": 3, "classes_with_images": 2},
         "provenance": {"licence": "mit"},
     }
 
@@ -47,6 +47,7 @@ def test_a_header_of_format_1_gives_the_same_specification(name: str) -> None:
     header = header_format.upgrade(old_header(spec))
     assert ResNetSpec.from_dict(header["spec"]) == spec
     assert header["preprocess"] == Preprocess.imagenet(32).to_dict()
+    assert header["metrics"] == {"top1": 0.5, "num_classes": 3, "num_classes_with_images": 2}
     assert header["provenance"] == {"license": "mit"}
     assert header_format.upgrade(header) == header
 

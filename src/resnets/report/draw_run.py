@@ -31,7 +31,7 @@ def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
     if predictions is not None and len(predictions):
         if predictions.labeled.any():
             matrix = metrics.confusion(predictions)
-            drawn.append(confusion_matrix.draw(matrix, predictions.classes, run / "confusion_matrix.png"))
+            drawn.append(confusion_matrix.draw(matrix, predictions.class_names, run / "confusion_matrix.png"))
             drawn.append(reliability_diagram.draw(predictions, run / "reliability.png"))
             drawn.append(image_grid.draw_top_losses(predictions, run / "top_losses.png"))
         drawn.append(image_grid.draw_predictions(predictions, run / "val_batch_pred.jpg"))

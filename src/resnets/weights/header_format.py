@@ -9,7 +9,7 @@ from typing import Any
 
 KEY = "resnets"  # of the safetensors metadata
 FORMAT = 2
-# Fields that had another name in format 1, by the section of the header that they are in.
+# Fields that had another name in format 1 or in earlier files of format 2, by the section of the header that they are in.
 _RENAMED = {
     "spec": {
         "classes": "num_classes",
@@ -25,6 +25,7 @@ _RENAMED = {
         "initialisation": "initialization",
     },
     "preprocess": {"colour": "color", "draft": "fast_jpeg"},
+    "metrics": {"classes": "num_classes", "classes_with_images": "num_classes_with_images"},
     "provenance": {"licence": "license"},
 }
 # Values that had another name, by section and (new) field.

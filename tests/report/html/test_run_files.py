@@ -13,7 +13,7 @@ def test_everything_is_read(finished):
     files = run_files.read(run)
     assert [row["epoch"] for row in files.rows] == [1, 2, 3]
     assert files.metrics["count"] == 40
-    assert [row["class"] for row in files.per_class] == list(predictions.classes)
+    assert [row["class"] for row in files.per_class] == list(predictions.class_names)
     assert len(files.predictions) == 40
     assert len(files.split) == 200
     assert Setting("optim.lr", "0.125", "--lr") in files.recipe

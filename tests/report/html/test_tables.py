@@ -29,7 +29,7 @@ def test_facts(finished, rewrite):
     assert facts["among the first 5"].note == "top-5"
     assert facts["training time"].value == "3 min 4 s"
     assert facts["best epoch"] == ("best epoch", "2", "of 3")
-    rewrite(run, classes=5)
+    rewrite(run, num_classes=5)
     assert "among the first 5" not in {fact.name for fact in tables.facts(run_files.read(run))}
 
 

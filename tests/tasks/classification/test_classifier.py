@@ -27,7 +27,7 @@ def classifier(world) -> Classifier:
 
 def test_a_loaded_classifier_is_ready(classifier: Classifier, world) -> None:
     assert not classifier.model.training
-    assert classifier.classes == ("red", "green", "blue")
+    assert classifier.class_names == ("red", "green", "blue")
     assert classifier.preprocess == Preprocess.imagenet(32)
     assert classifier.spec is not None
     assert classifier.spec.name == "tiny"
@@ -42,8 +42,10 @@ def test_the_answer_is_the_softmax_of_the_network(classifier: Classifier, world)
         with torch.no_grad():
             logits = classifier.model(classifier.preprocess.load(path)[None])[0]
         wanted = torch.softmax(logits / 1.5, 0)
-        assert answer.label == classifier.classes[int(wanted.argmax())]
-        assert dict(answer.top) == pytest.approx(dict(zip(classifier.classes, wanted.tolist(), strict=True)), abs=1e-5)
+        assert answer.label == classifier.class_names[int(wanted.argmax())]
+        assert dict(answer.top) == pytest.approx(
+            dict(zip(classifier.class_names, wanted.tolist(), strict=True)), abs=1e-5
+        )
         assert [probability for _, probability in answer.top] == sorted(dict(answer.top).values(), reverse=True)
         assert (answer.label, answer.probability) == answer.top[0]
     right = np.mean([answer.label == sample.label for answer, sample in zip(answers, world.samples, strict=True)])

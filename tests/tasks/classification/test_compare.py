@@ -112,7 +112,7 @@ def test_equal_models_do_not_differ() -> None:
 
 def test_classes_may_stand_in_another_order() -> None:
     a, b = pair(70, 5, 18, 7)
-    turned = replace(b, true=1 - b.true, logits=b.logits[:, ::-1].copy(), classes=("dog", "cat"))
+    turned = replace(b, true=1 - b.true, logits=b.logits[:, ::-1].copy(), class_names=("dog", "cat"))
     assert compare_predictions(a, turned) == compare_predictions(a, b)
 
 

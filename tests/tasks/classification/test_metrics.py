@@ -49,7 +49,7 @@ def test_the_whole_set_against_scikit_learn_and_torchmetrics() -> None:
     assert found["f1_macro"] == pytest.approx(float(theirs))
     low, high = found["top1_interval"]
     assert low < found["top1"] < high
-    assert (found["count"], found["classes"], found["top5_of"], found["temperature"]) == (400, 8, 5, 1.3)
+    assert (found["count"], found["num_classes"], found["top5_of"], found["temperature"]) == (400, 8, 5, 1.3)
     json.dumps(found, allow_nan=False)
 
 
@@ -63,7 +63,7 @@ def test_the_confusion_matrix_has_the_truth_in_rows() -> None:
 def test_class_by_class() -> None:
     made = predictions()
     rows = metrics.per_class(made)
-    assert [row["class"] for row in rows] == list(made.classes)
+    assert [row["class"] for row in rows] == list(made.class_names)
     for index, row in enumerate(rows):
         of_it, taken = made.true == index, made.predicted == index
         assert (row["support"], row["predicted"]) == (of_it.sum(), taken.sum())
@@ -81,7 +81,7 @@ def lacking() -> Predictions:
 
 def test_a_set_that_lacks_classes() -> None:
     found = metrics.summarize(lacking())
-    assert (found["classes"], found["classes_with_images"]) == (4, 2)
+    assert (found["num_classes"], found["num_classes_with_images"]) == (4, 2)
     assert found["top1"] == 0.5
     # Over a and c alone: precision 2/3 and 0, recall 2/3 and 0.
     assert found["precision_macro"] == pytest.approx(1 / 3)

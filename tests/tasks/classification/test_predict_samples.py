@@ -34,11 +34,11 @@ def test_every_image_counts_once_and_keeps_its_place(batch: int, workers: int | 
     found = predict_samples([classifier], samples, batch=batch, workers=workers)
     assert found.paths == tuple(sample.path for sample in samples)
     assert found.true.tolist() == [0] * 6 + [1] * 6 + [2] * 6 + [-1, 0]
-    assert (found.temperature, found.skipped, found.classes) == (1.5, (), classifier.classes)
+    assert (found.temperature, found.skipped, found.class_names) == (1.5, (), classifier.class_names)
     wanted = softmax(classifier, torch.stack([classifier.preprocess.load(sample.path) for sample in samples]))
     assert np.allclose(found.probabilities, wanted, atol=1e-6)
     answers = classifier.predict([sample.path for sample in samples])
-    assert [found.classes[index] for index in found.predicted] == [answer.label for answer in answers]
+    assert [found.class_names[index] for index in found.predicted] == [answer.label for answer in answers]
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turn
     images = torch.stack([first.preprocess.load(path) for path in world.paths])
     wanted = (softmax(first, images) + softmax(turned, images)[:, [1, 2, 0]]) / 2
     assert np.allclose(found.probabilities, wanted, atol=1e-6)
-    assert (found.classes, found.temperature) == (first.classes, 1.0)
+    assert (found.class_names, found.temperature) == (first.class_names, 1.0)
     back = predict_samples([turned, first], world.samples)
-    assert back.classes == turned.classes
+    assert back.class_names == turned.class_names
     assert np.allclose(back.probabilities, wanted[:, [2, 0, 1]], atol=1e-6)
     assert (back.correct == found.correct).all()
 
 
 def test_models_of_an_ensemble_may_see_images_in_their_own_way(world) -> None:
     first = load(world.checkpoint)
-    second = Classifier(load(world.checkpoint).model, Preprocess.tf(48), first.classes, 0.7)
+    second = Classifier(load(world.checkpoint).model, Preprocess.tf(48), first.class_names, 0.7)
     found = predict_samples([first, second], world.samples)
     parts = [predict_samples([each], world.samples).probabilities for each in (first, second)]
     assert not np.allclose(*parts, atol=1e-3)

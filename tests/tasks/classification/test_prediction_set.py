@@ -18,7 +18,7 @@ def predictions(count: int = 50, classes: int = 4, *, seed: int = 0, temperature
         paths=tuple(f"{number}.png" for number in range(count)),
         true=random.integers(0, classes, count),
         logits=random.normal(0, 3, (count, classes)).astype(np.float32),
-        classes=tuple("abcdefghij"[:classes]),
+        class_names=tuple("abcdefghij"[:classes]),
         temperature=temperature,
     )
 
@@ -61,7 +61,7 @@ def test_the_table_has_a_row_a_image_and_empty_cells_without_a_label(tmp_path: P
         paths=('a,"b".png', "new\nline.png", "bytes\udcff.png"),
         true=np.array([1, -1, 0]),
         logits=np.array([[0, 0], [0, 5], [3, 0]], dtype=np.float32),
-        classes=("cat", "größe 猫"),
+        class_names=("cat", "größe 猫"),
     )
     made.write_csv(tmp_path / "p.csv")
     text = (tmp_path / "p.csv").read_bytes().decode("utf-8", "surrogateescape")

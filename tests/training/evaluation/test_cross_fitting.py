@@ -172,4 +172,4 @@ def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     folds.update(1, torch.zeros(20, 10_000), labels)
     tensors, _ = folds.state()
     assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 100
-    assert metrics.summarize_results(folds.outcomes, 10_000, 1.0)["classes"] == 10_000
+    assert metrics.summarize_results(folds.outcomes, 10_000, 1.0)["num_classes"] == 10_000

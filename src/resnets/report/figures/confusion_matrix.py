@@ -36,7 +36,7 @@ _MAX_LABEL = 280  # pixels of a class name at the edge
 class _Layout:
     """Positions and sizes in pixels."""
 
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     totals: np.ndarray  # images of each class
     cell: float
     every: int  # each class of which the index is a multiple of it has a label
@@ -47,7 +47,7 @@ class _Layout:
 
     @property
     def side(self) -> int:
-        return round(self.cell * len(self.classes))
+        return round(self.cell * len(self.class_names))
 
     @property
     def frame(self) -> Frame:
@@ -55,11 +55,11 @@ class _Layout:
 
     @property
     def labeled(self) -> range:
-        return range(0, len(self.classes), self.every)
+        return range(0, len(self.class_names), self.every)
 
     @property
     def has_lists(self) -> bool:
-        return len(self.classes) > MAX_CLASSES_WITH_NUMBERS
+        return len(self.class_names) > MAX_CLASSES_WITH_NUMBERS
 
     @property
     def width(self) -> int:
@@ -71,21 +71,21 @@ class _Layout:
         return max(round(_TOP + self.side + self.column_label + 70), 640 if self.has_lists else 0)
 
 
-def draw(matrix: np.ndarray | csr_array, classes: Sequence[str], out: str | Path) -> Path:
+def draw(matrix: np.ndarray | csr_array, class_names: Sequence[str], out: str | Path) -> Path:
     """Draw a matrix of counts.
 
     Args:
         matrix: whole numbers (K, K), dense or sparse, row = true class, column = predicted class.
-        classes: the K names.
+        class_names: of the K classes.
         out: the image file; its size grows with K up to about 2,000 x 1,500 pixels.
     """
     matrix = csr_array(matrix, dtype=np.int64)
-    layout = _make_layout(matrix.sum(axis=1), classes)
+    layout = _make_layout(matrix.sum(axis=1), class_names)
     page = Canvas(layout.width, layout.height)
     _heading(page, matrix, layout)
-    cells = _cells(matrix.toarray(), layout) if len(classes) <= MAX_CLASSES_WITH_CELLS else _dots(matrix, layout)
+    cells = _cells(matrix.toarray(), layout) if len(class_names) <= MAX_CLASSES_WITH_CELLS else _dots(matrix, layout)
     page.image(layout.frame.left, layout.frame.top, cells)
-    if len(classes) <= MAX_CLASSES_WITH_NUMBERS:
+    if len(class_names) <= MAX_CLASSES_WITH_NUMBERS:
         _numbers(page, matrix.toarray(), layout)
     _labels(page, layout)
     if layout.has_lists:
@@ -93,21 +93,21 @@ def draw(matrix: np.ndarray | csr_array, classes: Sequence[str], out: str | Path
     return page.save(out)
 
 
-def _make_layout(totals: np.ndarray, classes: Sequence[str]) -> _Layout:
-    count = len(classes)
+def _make_layout(totals: np.ndarray, class_names: Sequence[str]) -> _Layout:
+    count = len(class_names)
     if count <= MAX_CLASSES_WITH_NUMBERS:
         cell = float(max(58, min(150, 960 // count)))
     else:
         cell = float(_SIDE // count) if count <= MAX_CLASSES_WITH_CELLS else _SIDE / count
     size = 20 if count <= 10 else 18
     every = 1 if count <= MAX_CLASSES_WITH_NUMBERS else math.ceil(_LABEL_STEP / cell)
-    names = [classes[k] for k in range(0, count, every)]
-    rows = [_with_total(classes[k], totals[k]) for k in range(0, count, every)]
+    names = [class_names[k] for k in range(0, count, every)]
+    rows = [_with_total(class_names[k], totals[k]) for k in range(0, count, every)]
     wide = canvas.widest(names, size, _MAX_LABEL)
     flat = wide < cell - 10
     column_label = 30 if flat else wide + 16
     row_label = canvas.widest(rows, size, _MAX_LABEL) + 14
-    return _Layout(tuple(classes), totals, cell, every, size, row_label, column_label, flat)
+    return _Layout(tuple(class_names), totals, cell, every, size, row_label, column_label, flat)
 
 
 def _with_total(name: str, total: int) -> str:
@@ -121,7 +121,7 @@ def _heading(page: Canvas, matrix: csr_array, layout: _Layout) -> None:
     page.text(_MARGIN, 36, title, size=26, bold=True, max_width=max_width)
     top = confused_classes.most_confused_pairs(matrix, limit=1)
     if top and top[0].num_images > 1:
-        true, predicted = (_short(layout.classes[k]) for k in top[0][:2])
+        true, predicted = (_short(layout.class_names[k]) for k in top[0][:2])
         line = f"Most often confused: {true}, predicted as {predicted} ({top[0].num_images:,} of {top[0].total:,})"
         page.text(_MARGIN, 74, line, size=18, color=canvas.MUTED, max_width=max_width)
     x, y = layout.frame.left, _TOP - 30
@@ -249,14 +249,14 @@ def _labels(page: Canvas, layout: _Layout) -> None:
     frame, size = layout.frame, layout.size
     for k in layout.labeled:
         middle = (k + 0.5) * layout.cell
-        name = _with_total(layout.classes[k], layout.totals[k])
+        name = _with_total(layout.class_names[k], layout.totals[k])
         page.text(
             frame.left - 10, frame.top + middle, name, size=size, align="right", max_width=_MAX_LABEL, keep="middle"
         )
         rotation = 0 if layout.flat else 90
         below = frame.top + frame.height + (20 if layout.flat else 10)
         page.text(
-            frame.left + middle, below, layout.classes[k], size=size, align="center" if layout.flat else "right",
+            frame.left + middle, below, layout.class_names[k], size=size, align="center" if layout.flat else "right",
             max_width=_MAX_LABEL, keep="middle", rotation=rotation,
         )  # fmt: skip
     page.text(
@@ -276,13 +276,13 @@ def _lists(page: Canvas, matrix: csr_array, layout: _Layout) -> None:
     for pair in pairs:
         y += _LIST_STEP
         number = f"{pair.num_images:,} of {pair.total:,}"
-        _entry(page, left, y, number, [layout.classes[pair.true], layout.classes[pair.predicted]])
+        _entry(page, left, y, number, [layout.class_names[pair.true], layout.class_names[pair.predicted]])
     if weakest:
         y += 2 * _LIST_STEP
         page.text(left, y, "Lowest recall", size=20, bold=True)
     for row in weakest:
         y += _LIST_STEP
-        _entry(page, left, y, f"{row.num_correct:,} of {row.total:,}", [layout.classes[row.true]])
+        _entry(page, left, y, f"{row.num_correct:,} of {row.total:,}", [layout.class_names[row.true]])
 
 
 def _entry(page: Canvas, left: float, y: float, number: str, names: Sequence[str]) -> None:

@@ -161,13 +161,13 @@ def draw_predictions(results: Predictions, out: str | Path) -> Path:
 
 
 def _prediction_tile(results: Predictions, k: int) -> Tile:
-    path, predicted = results.paths[k], results.classes[results.predicted[k]]
+    path, predicted = results.paths[k], results.class_names[results.predicted[k]]
     confidence = _percent(results.confidence[k])
     if not results.labeled[k]:
         return Tile(path, title=predicted, title_value=confidence, note=path)
     correct = bool(results.correct[k])
     return Tile(
-        path, title=results.classes[results.true[k]], subtitle=predicted, correct=correct, subtitle_value=confidence
+        path, title=results.class_names[results.true[k]], subtitle=predicted, correct=correct, subtitle_value=confidence
     )
 
 

@@ -66,11 +66,11 @@ class PredictionStats:
     def confusion_matrix(self, order: Sequence[str]) -> tuple[list[str], csr_array]:
         """Class names, first those of `order`, and the sparse confusion matrix over them: row = true, column = predicted."""
         others = {name for each in self.predictions for name in (each.true, each.predicted)}.difference(order)
-        classes = [*order, *sorted(others)]
-        indices = {name: index for index, name in enumerate(classes)}
+        class_names = [*order, *sorted(others)]
+        indices = {name: index for index, name in enumerate(class_names)}
         true = np.array([indices[each.true] for each in self.predictions], dtype=np.int64)
         predicted = np.array([indices[each.predicted] for each in self.predictions], dtype=np.int64)
-        return classes, metrics.confusion_matrix(true, predicted, len(classes))
+        return class_names, metrics.confusion_matrix(true, predicted, len(class_names))
 
     def top_losses(self, limit: int) -> list[LabeledPrediction]:
         """The predictions with the highest losses."""

@@ -52,10 +52,10 @@ class SplitRow(NamedTuple):
     """A split, with its number of images, of classes, and of images of the smallest and the largest class."""
 
     name: str
-    images: int
-    classes: int
-    fewest: int
-    most: int
+    num_images: int
+    num_classes: int
+    smallest_class: int
+    largest_class: int
 
 
 def facts(files: RunFiles) -> list[Fact]:
@@ -66,7 +66,7 @@ def facts(files: RunFiles) -> list[Fact]:
         facts.append(Fact("accuracy (top-1)", percent(metrics["top1"]), _range(low, high)))
         if selected := metrics.get("selected"):
             facts.append(Fact("on validation images", percent(selected["top1"]), "in-sample"))
-        if metrics.get("classes", 0) > metrics.get("top5_of", 0) > 1:
+        if metrics.get("num_classes", 0) > metrics.get("top5_of", 0) > 1:
             facts.append(Fact(f"among the first {metrics['top5_of']}", percent(metrics["top5"]), "top-5"))
         facts.append(Fact("mean over classes", percent(metrics.get("balanced_accuracy")), "balanced accuracy"))
         facts.append(Fact("loss", f"{metrics['loss']:.3f}", "cross-entropy, lower is better"))
@@ -79,7 +79,7 @@ def facts(files: RunFiles) -> list[Fact]:
         epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
         facts.append(Fact("training time", duration(seconds), epochs))
     for split in split_rows(files):
-        facts.append(Fact(f"{split.name} images", f"{split.images:,}", f"{split.classes:,} classes"))
+        facts.append(Fact(f"{split.name} images", f"{split.num_images:,}", f"{split.num_classes:,} classes"))
     return facts
 
 

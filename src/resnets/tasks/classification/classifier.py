@@ -31,8 +31,8 @@ class Classifier:
     Attributes:
         model: the network, in eval mode, in channels_last layout, on `device`.
         preprocess: turns an image into the input of the network.
-        classes: names in the order of the outputs; "output 0", "output 1", … where they are not known.
-        named: whether they are known.
+        class_names: in the order of the outputs; "output 0", "output 1", … where they are not known.
+        has_class_names: whether they are known.
         temperature: divides the logits before the softmax.
         spec, metrics, provenance: as in the checkpoint: the architecture, the measured metrics, and where it comes from.
         name: what it was loaded from; for messages.
@@ -44,10 +44,10 @@ class Classifier:
         self,
         model: ResNet,
         preprocess: Preprocess,
-        classes: Sequence[str],
+        class_names: Sequence[str],
         temperature: float = 1.0,
         *,
-        named: bool = True,
+        has_class_names: bool = True,
         spec: ResNetSpec | None = None,
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
@@ -58,8 +58,8 @@ class Classifier:
     ) -> None:
         self.model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.preprocess = preprocess
-        self.classes = tuple(classes)
-        self.named = named
+        self.class_names = tuple(class_names)
+        self.has_class_names = has_class_names
         self.temperature = temperature
         self.spec = spec
         self.metrics = dict(metrics or {})
@@ -71,7 +71,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
-        return f"Classifier({self.name}, {len(self.classes)} classes, images of {width}x{height})"
+        return f"Classifier({self.name}, {len(self.class_names)} classes, images of {width}x{height})"
 
     def predict(
         self,
@@ -137,7 +137,7 @@ class Classifier:
                     f"(N, C, h, w); received in it a {kind}."
                 )
             groups[image.shape].append(index)
-        out = torch.empty(len(images), len(self.classes))
+        out = torch.empty(len(images), len(self.class_names))
         with torch.inference_mode():
             for indices in groups.values():
                 stack = torch.stack([images[index] for index in indices])
@@ -182,7 +182,7 @@ class Classifier:
         probabilities = torch.softmax(logits.double() / self.temperature, dim=0)
         # Of equal logits the first class comes first, as in `Predictions.predicted`.
         best = logits.sort(descending=True, stable=True).indices[:top_k].tolist()
-        top = tuple((self.classes[index], float(probabilities[index])) for index in best)
+        top = tuple((self.class_names[index], float(probabilities[index])) for index in best)
         return Prediction(path=name, label=top[0][0], probability=top[0][1], top=top)
 
 

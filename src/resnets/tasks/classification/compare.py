@@ -140,7 +140,7 @@ def compare_predictions(
         UserError: the images or their labels differ, or no image has a label.
     """
     a, b = a.with_labels(), b.with_labels()
-    if a.paths != b.paths or [a.classes[index] for index in a.true] != [b.classes[index] for index in b.true]:
+    if a.paths != b.paths or [a.class_names[index] for index in a.true] != [b.class_names[index] for index in b.true]:
         raise UserError("Two models are compared on the same images with the same labels; these are different ones.")
     if not len(a):
         raise UserError("Two models are compared on images with labels; there are none here.")

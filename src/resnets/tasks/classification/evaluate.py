@@ -131,7 +131,7 @@ def evaluate_checkpoints(
     for file, classifier in zip(files, classifiers, strict=True):
         evaluation_arguments.check_class_names(file, classifier, data)
         test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
-    dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].classes)
+    dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].class_names)
     lineages = [
         (str(checkpoint), lineage.lineage_of(file, classifier.provenance))
         for checkpoint, file, classifier in zip(checkpoints, files, classifiers, strict=True)

@@ -20,7 +20,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         backend, precision: what computes the predictions, as in `Classifier`.
 
     Returns:
-        The classifier: `.predict(images)`, the network `.model`, its `.preprocess` and its `.classes`.
+        The classifier: `.predict(images)`, the network `.model`, its `.preprocess` and its `.class_names`.
 
     Raises:
         UserError: `path` is not an undamaged checkpoint of resnets, or there is no such device.
@@ -37,7 +37,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         checkpoint.preprocess,
         checkpoint.display_names,
         checkpoint.temperature,
-        named=bool(checkpoint.classes),
+        has_class_names=bool(checkpoint.classes),
         spec=checkpoint.spec,
         metrics=checkpoint.metrics,
         provenance=checkpoint.provenance,

@@ -31,7 +31,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
     Returns:
         count: number of images with a label, on which the metrics are measured.
         unlabeled, skipped: number of images without a label, and of those that could not be read.
-        classes, classes_with_images: K, and how many of them occur among the labels.
+        num_classes, num_classes_with_images: K, and how many of them occur among the labels.
         top1, top1_interval: fraction of images whose most probable class is the true one.
         top5, top5_interval, top5_of: fraction whose true class is among the `top5_of` = min(5, K) most probable.
         loss: mean cross-entropy after the temperature.
@@ -43,7 +43,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
     """
     results = per_image_results.from_predictions(predictions)
     missing = {"unlabeled": len(predictions) - len(results), "skipped": len(predictions.skipped)}
-    return summarize_results(results, len(predictions.classes), predictions.temperature) | missing
+    return summarize_results(results, len(predictions.class_names), predictions.temperature) | missing
 
 
 def summarize_results(results: PerImageResults, num_classes: int, temperature: float) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def summarize_results(results: PerImageResults, num_classes: int, temperature: f
         "count": count,
         "unlabeled": 0,
         "skipped": 0,
-        "classes": num_classes,
-        "classes_with_images": len(np.unique(results.true)),
+        "num_classes": num_classes,
+        "num_classes_with_images": len(np.unique(results.true)),
         "top1": top1 / count if count else None,
         "top1_interval": list(wilson(top1, count)) if count else None,
         "top5": top5 / count if count else None,
@@ -83,14 +83,14 @@ def per_class(predictions: Predictions) -> list[dict[str, Any]]:
         0); recall with recall_low and recall_high, and f1 (None without images).
     """
     labeled = predictions.with_labels()
-    num_predicted = np.bincount(labeled.predicted, minlength=len(labeled.classes))
+    num_predicted = np.bincount(labeled.predicted, minlength=len(labeled.class_names))
     rows = []
-    scores = _scores(labeled.true, labeled.predicted, len(labeled.classes))
+    scores = _scores(labeled.true, labeled.predicted, len(labeled.class_names))
     for index, (precision, recall, f1, support) in enumerate(zip(*scores, strict=True)):
         low, high = wilson(round(recall * support), int(support))
         rows.append(
             {
-                "class": labeled.classes[index],
+                "class": labeled.class_names[index],
                 "support": int(support),
                 "predicted": int(num_predicted[index]),
                 "precision": float(precision) if num_predicted[index] else None,
@@ -120,7 +120,7 @@ def write_per_class(path: str | Path, predictions: Predictions) -> None:
 def confusion(predictions: Predictions) -> csr_array:
     """The confusion matrix, sparse int64 (K, K): labeled images by true class (row) and predicted class (column)."""
     labeled = predictions.with_labels()
-    return confusion_matrix(labeled.true, labeled.predicted, len(labeled.classes))
+    return confusion_matrix(labeled.true, labeled.predicted, len(labeled.class_names))
 
 
 def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> csr_array:

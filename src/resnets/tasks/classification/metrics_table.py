@@ -73,7 +73,7 @@ def _summary_table(summaries: Sequence[dict[str, Any]], names: Sequence[str]) ->
         ),
         "temperature": lambda each: f"{each['temperature']:.3f}",
     }
-    if top == 1 or top == summaries[0]["classes"]:
+    if top == 1 or top == summaries[0]["num_classes"]:
         del rows[f"top-{top}"]  # with so few classes it is always 100 %
     for name, cell in rows.items():
         table.add_row(name, *[cell(each) for each in summaries])
@@ -85,7 +85,7 @@ def _heading(summary: dict[str, Any], evaluation: Evaluation, names: Sequence[st
     how = evaluation.protocol
     if len(set(protocols)) > 1:
         how = "; ".join(f"{name}: {protocol}" for name, protocol in zip(names, protocols, strict=True))
-    text = f"{summary['count']:,} images of {summary['classes_with_images']} classes, {how}"
+    text = f"{summary['count']:,} images of {summary['num_classes_with_images']} classes, {how}"
     for key, words in (("unlabeled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
             text += f"; not counted: {summary[key]:,} {words}"

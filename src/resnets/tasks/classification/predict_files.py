@@ -57,9 +57,9 @@ def predict_files(
     if sort_into:
         atomic_write.check_folder_writable(sort_into)
     classifier = load.load(checkpoint, device, backend=backend, precision=precision)
-    if top_k is not None and top_k > len(classifier.classes):
-        raise UserError(f"`top_k={top_k}` is more than the {len(classifier.classes)} classes of '{checkpoint}'.")
-    top_k = min(TOP_K, len(classifier.classes)) if top_k is None else top_k
+    if top_k is not None and top_k > len(classifier.class_names):
+        raise UserError(f"`top_k={top_k}` is more than the {len(classifier.class_names)} classes of '{checkpoint}'.")
+    top_k = min(TOP_K, len(classifier.class_names)) if top_k is None else top_k
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
     if sort_into:

@@ -56,7 +56,7 @@ def predict_samples(
     for classifier in classifiers:
         test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
     orders = column_orders(classifiers)
-    true = _class_indices(samples, classifiers[0].classes)
+    true = _class_indices(samples, classifiers[0].class_names)
     prepare = partial(_prepare, classifiers, crops, scales)
     size = max(batch // test_time_augmentation.num_views(crops, scales), 1)
     views_of_one_size = 1 if scales else crops
@@ -85,7 +85,7 @@ def predict_samples(
         paths=tuple(samples[index].path for index in readable_indices),
         true=true[readable_indices],
         logits=np.concatenate(rows),
-        classes=classifiers[0].classes,
+        class_names=classifiers[0].class_names,
         temperature=classifiers[0].temperature if plain else 1.0,
         skipped=tuple(samples[index].path for index in errors),
         backend=", ".join(dict.fromkeys(used.backend for job in jobs for used in job.used)),
@@ -107,9 +107,9 @@ def predict_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Te
         check_finite(row, sample.path)
     return Predictions(
         paths=tuple(sample.path for sample in samples),
-        true=_class_indices(samples, classifier.classes),
+        true=_class_indices(samples, classifier.class_names),
         logits=logits.numpy(),
-        classes=classifier.classes,
+        class_names=classifier.class_names,
         temperature=classifier.temperature,
         backend=backend,
         precision="fp32",
@@ -125,8 +125,8 @@ def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
     first = classifiers[0]
     orders = []
     for classifier in classifiers:
-        missing = [name for name in first.classes if name not in classifier.classes]
-        extra = [name for name in classifier.classes if name not in first.classes]
+        missing = [name for name in first.class_names if name not in classifier.class_names]
+        extra = [name for name in classifier.class_names if name not in first.class_names]
         if missing or extra:
             differences = [f"does not know {format_list(missing, 5)}"] if missing else []
             differences += [f"knows {format_list(extra, 5)} besides"] if extra else []
@@ -134,19 +134,19 @@ def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
                 f"Models that are evaluated together need the same classes: in contrast to '{first.name}', "
                 f"'{classifier.name}' {' and '.join(differences)}."
             )
-        indices = {name: index for index, name in enumerate(classifier.classes)}
-        orders.append([indices[name] for name in first.classes])
+        indices = {name: index for index, name in enumerate(classifier.class_names)}
+        orders.append([indices[name] for name in first.class_names])
     return orders
 
 
-def _class_indices(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+def _class_indices(samples: Sequence[Sample], class_names: Sequence[str]) -> np.ndarray:
     """int64 (N,), -1 for a sample without a label."""
-    indices = {name: index for index, name in enumerate(classes)}
+    indices = {name: index for index, name in enumerate(class_names)}
     unknown = sorted({sample.label for sample in samples if sample.label is not None} - set(indices))
     if unknown:
         hint = suggestion(unknown[0], indices)
         raise UserError(
-            f"There are images of {format_list(unknown)}; the model knows {format_list(list(classes))}.{hint}"
+            f"There are images of {format_list(unknown)}; the model knows {format_list(list(class_names))}.{hint}"
         )
     return np.array([UNLABELED if each.label is None else indices[each.label] for each in samples], dtype=np.int64)
 

@@ -25,7 +25,7 @@ class Predictions:
         paths: of the images.
         true: int64 (N,), the index of the true class, -1 where the image has no label.
         logits: float32 (N, K).
-        classes: their names.
+        class_names: of the K classes.
         temperature: divides the logits.
         skipped: paths of images that could not be read; they are not among the N.
         backend, precision: what computed the logits; "" where that is not known.
@@ -34,7 +34,7 @@ class Predictions:
     paths: tuple[str, ...]
     true: np.ndarray
     logits: np.ndarray
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     temperature: float = 1.0
     skipped: tuple[str, ...] = ()
     backend: str = ""
@@ -46,9 +46,9 @@ class Predictions:
         return {"backend": self.backend, "precision": self.precision}
 
     def __post_init__(self) -> None:
-        count, classes = len(self.paths), len(self.classes)
-        assert self.true.shape == (count,), self.true.shape
-        assert self.logits.shape == (count, classes), self.logits.shape
+        num_images, num_classes = len(self.paths), len(self.class_names)
+        assert self.true.shape == (num_images,), self.true.shape
+        assert self.logits.shape == (num_images, num_classes), self.logits.shape
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -108,8 +108,8 @@ class Predictions:
         table.writerow(["path", "true", "predicted", "probability", "loss"])
         rows = zip(self.paths, self.true, self.predicted, self.confidence, self.losses, strict=True)
         for name, true, predicted, probability, loss in rows:
-            label, shown = ("", "") if true == UNLABELED else (self.classes[true], f"{loss:.6f}")
-            table.writerow([name, label, self.classes[predicted], f"{probability:.6f}", shown])
+            label, shown = ("", "") if true == UNLABELED else (self.class_names[true], f"{loss:.6f}")
+            table.writerow([name, label, self.class_names[predicted], f"{probability:.6f}", shown])
         # Bytes of file names that are not UTF-8 are kept.
         atomic_write.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
 

@@ -36,9 +36,9 @@ def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
 
 def check_class_names(file: Path, classifier: Classifier, data: str) -> None:
     """Raise UserError for a model without class names: labels are matched by name."""
-    if not classifier.named:
+    if not classifier.has_class_names:
         raise UserError(
-            f"'{file}' has no names for its {len(classifier.classes)} outputs, so they cannot be matched with the labels of "
+            f"'{file}' has no names for its {len(classifier.class_names)} outputs, so they cannot be matched with the labels of "
             f"'{data}'. Write the names into a text file, one in each line in the order of the outputs, and name it: "
             f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
         )

@@ -72,7 +72,7 @@ def evaluate_run(
         predictions = replace(predict_samples.predict_samples([best], test, batch=BATCH), temperature=temperature)
         headline = _summarize(predictions, "test", f"{view}; the test split: these images were not used for selection")
     elif cross_fit is not None:
-        headline = cross_fit.summarize(len(best.classes)) | {"temperature": summary["temperature"], "split": "val"}
+        headline = cross_fit.summarize(len(best.class_names)) | {"temperature": summary["temperature"], "split": "val"}
         headline |= {"backend": "torch" if val_features is None else val_features[1], "precision": precision}
         if val_features is not None and precision != "fp32":
             headline["precision"] = f"fp32, the last layer {precision}"
