@@ -115,7 +115,7 @@ def test_what_keras_wrote_is_read_and_what_we_write_keras_loads(name: str, tmp_p
         found = checkpoints.read(tmp_path / "ours.safetensors")
         assert found.spec.name == name
         assert found.preprocess == (Preprocess.tf() if "v2" in name else Preprocess.caffe())
-        kept = keras.keymap(found.spec).theirs(found.tensors)
+        kept = keras.keymap(found.spec).from_resnets(found.tensors)
         for key, tensor in kept.items():
             layer, _, variable = key.rpartition("/")
             wanted = next(each for each in model.get_layer(layer).weights if each.name == variable)

@@ -25,7 +25,7 @@ def zeros(name: str, module=torchvision, **changes) -> dict[str, torch.Tensor]:
     """Tensors of a network under another library's names, of no size on the disk to speak of."""
     spec = zoo.get_spec(name, **changes)
     ours = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in expected_tensors(spec).items()}
-    return module.keymap(spec).theirs(ours)
+    return module.keymap(spec).from_resnets(ours)
 
 
 def saved(path: Path, tensors) -> Path:
@@ -80,7 +80,7 @@ def test_a_prefix_is_taken_off_and_named(prefix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in timm.NAMES if "50" in name or "18" in name])
 def test_timms_networks_are_told_apart(name: str, tmp_path: Path) -> None:
     spec = timm.spec_of(name)
-    tensors = timm.keymap(spec).theirs(
+    tensors = timm.keymap(spec).from_resnets(
         {k: torch.zeros(v.shape, dtype=v.dtype) for k, v in expected_tensors(spec).items()}
     )
     candidates = identify.FORMATS["timm"].candidates(identify.WeightsFile("x", "safetensors", tensors, {}))

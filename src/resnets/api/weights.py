@@ -82,7 +82,7 @@ def convert(
         out: the file to write; a folder for "huggingface", and for "timm" without a suffix.
         model: the network that the file holds, where its tensors fit several.
         settings: of the network, where it differs from the one of that name, such as `{"stem": "cifar"}`.
-        map: a TOML file that pairs the names of the tensors with ours.
+        map: a TOML file that pairs the names of the tensors with those of resnets.
         wrapper: the keys under which the network lies in the file, with dots between, such as "state_dict_ema".
         prefix: what stands before the names of the network's tensors, such as "module.".
         ignore: patterns of names of tensors to leave out, such as "criterion.*".

@@ -23,7 +23,7 @@ CLASSES = len(imagenet_classes.NAMES)
 
 def function(name: str, module: str) -> Callable[..., Any]:
     """The function `name` of `keras.applications`, for the module of that name."""
-    network = next(ours for ours, theirs in keras_format.APPLICATIONS.items() if theirs == name)
+    network = next(network for network, application in keras_format.APPLICATIONS.items() if application == name)
 
     def make(
         include_top: bool = True,

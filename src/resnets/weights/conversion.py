@@ -50,7 +50,7 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     top = not (request.no_top or untrained)
     name = module.write(out, checkpoint, top=top)
     head = "" if top else " without its head"
-    lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors of ours, each used once")
+    lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors, each used once")
     return [*lines, *_changed(module, out, checkpoint, top=top)]
 
 
@@ -100,5 +100,5 @@ def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top
 
 def _last_layer(module: ModuleType, checkpoint: Checkpoint) -> str:
     """The library's name of the last layer: "fc", "classifier.1", "predictions"."""
-    theirs = module.keymap(checkpoint.spec).pairs["head.fc.weight"][0]
-    return re.sub(r"[./](weight|kernel)$", "", theirs)
+    external = module.keymap(checkpoint.spec).pairs["head.fc.weight"][0]
+    return re.sub(r"[./](weight|kernel)$", "", external)

@@ -128,7 +128,7 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
         tensors_by_name = {
             name: each for name, each in tensors_by_name.items() if name not in names and not _is_head(name)
         }
-    tensors = keymap.ours(tensors_by_name)
+    tensors = keymap.to_resnets(tensors_by_name)
     provenance = _provenance(path, candidate.format, candidate.spec)
     classes: tuple[str, ...] = ()
     if top:
@@ -216,15 +216,15 @@ def _from_keymap_file(path: Path, keymap_file: custom_keymap.CustomKeymap, reque
         read_any.read(path), wrapper=wrapper, prefix=prefix or "", ignore=(*keymap_file.ignore, *request.ignore)
     )
     plain = zoo.get_spec(model, **{**keymap_file.settings, **request.settings})
-    spec = dataclasses.replace(plain, num_classes=len(keymap_file.classes) or plain.num_classes)
+    spec = dataclasses.replace(plain, num_classes=len(keymap_file.class_names) or plain.num_classes)
     names = {name: each for name, each in subtree.weights_file.tensors.items() if name != "n_averaged"}
-    tensors = keymap_file.keymap(spec).ours(names)
+    tensors = keymap_file.keymap(spec).to_resnets(names)
     candidate = Candidate(spec, "map", (), preprocess=keymap_file.preprocess)
-    provenance = _provenance(path, "map", spec) | ({"class_names": keymap_file.path} if keymap_file.classes else {})
+    provenance = _provenance(path, "map", spec) | ({"class_names": keymap_file.path} if keymap_file.class_names else {})
     checkpoint = Checkpoint(
         spec=spec,
         preprocess=_preprocess(candidate),
-        classes=keymap_file.classes,
+        classes=keymap_file.class_names,
         tensors=tensors,
         provenance=provenance,
     )

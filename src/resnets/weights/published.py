@@ -95,7 +95,7 @@ def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
     spec, weights_file = entry.spec(), keras.named(read_any.read(path))
     top = entry.num_classes > 0
     keymap = registry.find(entry.format).keymap(spec, top=top)
-    tensors = keymap.ours(weights_file.tensors)
+    tensors = keymap.to_resnets(weights_file.tensors)
     if not top:
         log(f"{entry.name} has no last layer: a new, untrained one for {spec.num_classes} classes")
         tensors |= adapt.new_head(spec)

@@ -197,7 +197,7 @@ def _our_preparation(preprocess: Preprocess, channels: int) -> Prepare:
 
 
 def _reference_pipelines(
-    path: Path, loaded: LoadedWeights, ours: _Pipeline, notes: list[str], *, own: bool
+    path: Path, loaded: LoadedWeights, own_pipeline: _Pipeline, notes: list[str], *, own: bool
 ) -> list[_Pipeline]:
     """The library's own network on our input tensors and, with `own`, on those of the library's own preprocessing, if the file
     includes one, so that differences of the two are told apart. An empty list, and a note, if the library cannot be used.
@@ -207,22 +207,25 @@ def _reference_pipelines(
     library, module = LIBRARIES[loaded.format], registry.find(loaded.format)
     try:
         net = module.reference_model(loaded.weights_file, loaded.checkpoint.spec)
-        theirs = module.prepared(path) if own and loaded.has_preprocess and hasattr(module, "prepared") else None
+        prepared = module.prepared(path) if own and loaded.has_preprocess and hasattr(module, "prepared") else None
     except ImportError:
         notes.insert(
-            0, f"{library} is not installed, so its own network was not run beside ours: pip install {library}"
+            0,
+            f"{library} is not installed, so its own network was not run beside that of resnets: pip install {library}",
         )
         return []
     except UserError as error:
         notes.insert(0, f"{library}'s own network was not run: {error}")
         return []
     name = f"{path.name} by {library} {importlib.metadata.version(library)}"
-    pipelines = [_Pipeline(name, ours.prepare, net)]
-    if theirs:
+    pipelines = [_Pipeline(name, own_pipeline.prepare, net)]
+    if prepared:
         # The remarks about timm are advice, which is followed here; timm prepares images as we do.
         known = module.remarks(loaded.checkpoint.preprocess) if loaded.format == "huggingface" else []
-        explained = replace(ours, prepare=module.cropped(loaded.checkpoint.preprocess)) if known else None
-        pipelines.append(_Pipeline(f"{name} with its own preprocessing", theirs, net, 1.0, "; ".join(known), explained))
+        explained = replace(own_pipeline, prepare=module.cropped(loaded.checkpoint.preprocess)) if known else None
+        pipelines.append(
+            _Pipeline(f"{name} with its own preprocessing", prepared, net, 1.0, "; ".join(known), explained)
+        )
     return pipelines
 
 

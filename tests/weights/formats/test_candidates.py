@@ -29,7 +29,7 @@ def tensors(format_: str, number: int) -> dict[str, Tensor]:
         name: torch.empty(value.shape, dtype=value.dtype, device="meta")
         for name, value in expected_tensors(spec).items()
     }
-    return registry.find(format_).keymap(spec).theirs(empty)
+    return registry.find(format_).keymap(spec).from_resnets(empty)
 
 
 ODD = st.sampled_from(
@@ -61,4 +61,4 @@ def test_only_errors_for_a_person(format_, number, odd, dropped, container, conf
         with contextlib.suppress(UserError):
             for candidate in module.candidates(weights_file):
                 with contextlib.suppress(UserError):
-                    module.keymap(candidate.spec).ours(given_tensors)
+                    module.keymap(candidate.spec).to_resnets(given_tensors)

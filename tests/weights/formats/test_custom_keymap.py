@@ -1,4 +1,4 @@
-"""A person's own map, and the networks of the repository that is the worked example of docs/weights.md."""
+"""Name maps of users, and the networks of the repository that is the worked example of docs/weights.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAP = Path(__file__).resolve().parents[3] / "docs" / "akamaster_cifar.toml"
 
 
 class Block(nn.Module):
-    """As that repository describes it: two 3x3, and a shortcut that takes every other place and pads on both sides."""
+    """As that repository describes it: two 3x3, and a shortcut that takes every other position and pads on both sides."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ NAMES = '[names]\n"a.{...}" = "stem.conv.{...}"\n'
 
 def test_what_a_map_may_hold(tmp_path: Path) -> None:
     found = custom_keymap.read(
-        written(tmp_path / "m.toml", f'\ufeffcounters = false\n{NAMES}"b" = {{ours = "c", layout = "dense"}}')
+        written(tmp_path / "m.toml", f'\ufeffcounters = false\n{NAMES}"b" = {{resnets = "c", layout = "dense"}}')
     )
     assert found.rules[1] == custom_keymap.Rule("b", "c", "dense")
     assert not found.counters
@@ -123,19 +123,19 @@ def test_what_a_map_may_hold(tmp_path: Path) -> None:
     ("names = 3", "'names' is of type dict"),
     ("modle = 'x'\n" + NAMES, "Did you mean 'model'"),
     ("model = 3\n" + NAMES, "'model' is of type str"),
-    ("classes = [1]\n" + NAMES, "list of names"),
-    ("[names]\n'a' = 3", "our name, or"),
-    ("[names]\n'a' = {ours = 'b', layout = 'hwio'}", "a layout is one of"),
+    ("class_names = [1]\n" + NAMES, "list of names"),
+    ("[names]\n'a' = 3", "is a name of resnets, or"),
+    ("[names]\n'a' = {resnets = 'b', layout = 'hwio'}", "a layout is one of"),
     ("[preprocess]\nsizes = 3\n" + NAMES, "no setting 'sizes'"),
-    ("[[", "no TOML file"),
+    ("[[", "is not a name map in TOML"),
 ])  # fmt: skip
-def test_a_map_that_is_none(text: str, words: str, tmp_path: Path) -> None:
+def test_a_map_that_is_not_valid(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
         custom_keymap.read(written(tmp_path / "m.toml", text))
 
 
-def test_a_map_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no map"):
+def test_a_missing_map(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no name map"):
         custom_keymap.read(tmp_path / "m.toml")
 
 

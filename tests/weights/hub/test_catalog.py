@@ -93,7 +93,7 @@ def test_timms_networks_have_the_tensors_of_ours(family: str) -> None:
         state = timm_library.create_model(family).state_dict()
     spec = next(iter(specs.values()))
     # Strict: every tensor of both sides once, each of the right shape.
-    assert len(registry.find("timm").keymap(spec).ours(state)) == len(state)
+    assert len(registry.find("timm").keymap(spec).to_resnets(state)) == len(state)
 
 
 @pytest.mark.parametrize("family", ["resnet26d", "resnext50d_32x4d", "seresnext50_32x4d"])
@@ -107,7 +107,7 @@ def test_networks_that_the_zoo_does_not_list_compute_the_same(family: str) -> No
     spec = next(ENTRIES[name].spec() for name in of_format("timm") if name.split(".")[0] == family)
     with torch.device("meta"):
         ours = build(spec)
-    ours.load_state_dict(registry.find("timm").keymap(spec).ours(theirs.state_dict()), assign=True)
+    ours.load_state_dict(registry.find("timm").keymap(spec).to_resnets(theirs.state_dict()), assign=True)
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         wanted, found = theirs(images), ours.eval()(images)

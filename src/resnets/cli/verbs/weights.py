@@ -19,7 +19,7 @@ app = typer.Typer(help="List published weights; inspect, convert and verify file
 
 FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
 MODEL = "The network that the file holds, where its tensors fit several."
-MAP = "A TOML file that pairs the names of the tensors with ours."
+MAP = "A TOML file that pairs the names of the tensors with those of resnets."
 WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
 WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
 PREFIX = "What stands before the names of the network's tensors, such as module."

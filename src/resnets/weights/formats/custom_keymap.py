@@ -1,12 +1,12 @@
-"""A map that a person hands in, for files whose names no format of ours knows.
+"""Read a name map from a TOML file of the user, for weights files whose names no format of `formats/` has.
 
-A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest says what a file of tensors cannot:
+`names` pairs the names in the weights file with those of resnets, as rules of `keymap`; the rest says what tensors do not show:
 
     model = "cifar_resnet20"                 # a network of the zoo
-    wrapper = "state_dict_ema"               # the keys under which the tensors lie, with dots between; optional
-    prefix = "module."                       # of the names, taken off first; names without it are left out; optional
+    wrapper = "state_dict_ema"               # the keys that the tensors are stored under, with dots between; optional
+    prefix = "module."                       # of the names, removed first; names without it are left out; optional
     ignore = ["criterion.*"]                 # patterns of names to leave out; optional
-    classes = ["airplane", "automobile"]     # in the order of the outputs; optional
+    class_names = ["airplane", "automobile"] # in the order of the outputs; optional
     counters = true                          # whether the file holds num_batches_tracked; optional
 
     [settings]                               # of the network, where it differs from the zoo's; optional
@@ -17,7 +17,7 @@ A TOML file. `names` pairs their names with ours, as rules of `keymap`; the rest
 
     [names]
     "layer{s}.{b}.conv{n}.{...}" = "stage{s}.block{b+1}.branch.conv{n}.{...}"
-    "linear.weight" = { ours = "head.fc.weight", layout = "same" }
+    "linear.weight" = { resnets = "head.fc.weight", layout = "same" }
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from resnets.errors import UserError, suggestion
 from resnets.models.spec import ResNetSpec
 from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, expected_tensors
 
-KEYS = ("model", "wrapper", "prefix", "ignore", "classes", "counters", "settings", "preprocess", "names")
+KEYS = ("model", "wrapper", "prefix", "ignore", "class_names", "counters", "settings", "preprocess", "names")
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class CustomKeymap:
     wrapper: str | None = None
     prefix: str | None = None
     ignore: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     counters: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Preprocess | None = None
 
     def keymap(self, spec: ResNetSpec) -> Keymap:
-        """Their names, without the prefix, and ours for the tensors of this network."""
+        """The names in the file, without the prefix, and those of resnets for the tensors of this network."""
         return Keymap(self.rules, expected_tensors(spec), counters=self.counters)
 
 
@@ -60,47 +60,52 @@ def read(path: str | Path) -> CustomKeymap:
     """The map in a TOML file.
 
     Raises:
-        UserError: it cannot be read, has a key that a map has not, or a rule that is not well formed.
+        UserError: it cannot be read, has an unknown key, or a malformed rule.
     """
     try:
         content = tomllib.loads(Path(path).read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise UserError(f"There is no map '{path}'.") from None
+        raise UserError(f"There is no name map '{path}'.") from None
     except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
-        raise UserError(f"'{path}' is no TOML file of a map: {' '.join(str(error).split())}.") from None
+        raise UserError(f"'{path}' is not a name map in TOML: {' '.join(str(error).split())}.") from None
     for key in content:
         if key not in KEYS:
-            raise UserError(f"'{path}': a map has no '{key}'.{suggestion(key, KEYS)} It has: {', '.join(KEYS)}.")
-    kinds = {"model": str, "wrapper": str, "prefix": str, "ignore": list, "classes": list, "counters": bool,
+            raise UserError(
+                f"'{path}': a name map has no key '{key}'.{suggestion(key, KEYS)} It has: {', '.join(KEYS)}."
+            )
+    kinds = {"model": str, "wrapper": str, "prefix": str, "ignore": list, "class_names": list, "counters": bool,
              "settings": dict, "preprocess": dict, "names": dict}  # fmt: skip
     for key, kind in kinds.items():
         if key in content and not isinstance(content[key], kind):
             raise UserError(f"'{path}': '{key}' is of type {kind.__name__}; received {content[key]!r}.")
     if not content.get("names"):
         raise UserError(f'\'{path}\' has no [names]: pairs such as "conv1.weight" = "stem.conv.weight".')
-    for key in ("classes", "ignore"):
+    for key in ("class_names", "ignore"):
         if not all(isinstance(name, str) for name in content.get(key, [])):
             raise UserError(f"'{path}': {key} is a list of names; received {content[key]!r}.")
     return CustomKeymap(
         path=str(path),
-        rules=tuple(_rule(path, theirs, ours) for theirs, ours in content["names"].items()),
+        rules=tuple(_rule(path, external, value) for external, value in content["names"].items()),
         model=content.get("model"),
         wrapper=content.get("wrapper"),
         prefix=content.get("prefix"),
         ignore=tuple(content.get("ignore", ())),
-        classes=tuple(content.get("classes", ())),
+        class_names=tuple(content.get("class_names", ())),
         counters=content.get("counters", True),
         settings=content.get("settings", {}),
         preprocess=Preprocess.from_dict(content["preprocess"]) if "preprocess" in content else None,
     )
 
 
-def _rule(path: str | Path, theirs: str, ours: Any) -> Rule:
-    if isinstance(ours, str):
-        ours = {"ours": ours}
-    if not isinstance(ours, dict) or "ours" not in ours or not ours.keys() <= {"ours", "layout"}:
-        raise UserError(f"'{path}': \"{theirs}\" is our name, or {{ ours = ..., layout = ... }}; received {ours!r}.")
-    layout = ours.get("layout", "same")
-    if layout not in LAYOUTS or not isinstance(ours["ours"], str):
+def _rule(path: str | Path, external: str, value: Any) -> Rule:
+    if isinstance(value, str):
+        value = {"resnets": value}
+    if not isinstance(value, dict) or "resnets" not in value or not value.keys() <= {"resnets", "layout"}:
+        raise UserError(
+            f"'{path}': the value of \"{external}\" is a name of resnets, or {{ resnets = ..., layout = ... }}; "
+            f"received {value!r}."
+        )
+    layout = value.get("layout", "same")
+    if layout not in LAYOUTS or not isinstance(value["resnets"], str):
         raise UserError(f"'{path}': a layout is one of {', '.join(LAYOUTS)}; received {layout!r}.")
-    return Rule(theirs, ours["ours"].removeprefix("stages."), layout)  # maps of 0.1.0 name the stages so
+    return Rule(external, value["resnets"], layout)

@@ -72,10 +72,11 @@ processor, model = AutoImageProcessor.from_pretrained("FOLDER"), AutoModel.from_
 
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
-    """Their names and ours for the tensors of this network; without `top`, of all but its head (their `ResNetModel`)."""
+    """The names of transformers and of resnets for the tensors of this network; without `top`, of all but its head
+    (transformers' `ResNetModel`)."""
     if top:
         return Keymap(RULES, expected_tensors(spec))
-    bare = [Rule(rule.theirs.removeprefix("resnet."), rule.ours) for rule in RULES]
+    bare = [Rule(rule.external.removeprefix("resnet."), rule.resnets) for rule in RULES]
     return Keymap(bare, torchvision.backbone_tensors(expected_tensors(spec)))
 
 
@@ -83,7 +84,7 @@ def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> d
     """The content of `config.json` for this network.
 
     Raises:
-        UserError: their `ResNetForImageClassification` cannot compute what this network does.
+        UserError: transformers' `ResNetForImageClassification` cannot compute what this network does.
     """
     bottleneck = spec.branch == "bottleneck"
     plain = ResNetSpec(
@@ -214,7 +215,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     metadata = fold_temperature.metadata(checkpoint, top=top)
     folded = fold_temperature.in_rgb(fold_temperature.with_temperature(checkpoint) if top else checkpoint)
     processor = processor_config(folded.preprocess)
-    tensors = keymap(folded.spec, top=top).theirs(
+    tensors = keymap(folded.spec, top=top).from_resnets(
         folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
     )
     name = str(described["architectures"][0])

@@ -34,7 +34,7 @@ APPLICATIONS = {
     "keras_resnet50v2": "ResNet50V2", "keras_resnet101v2": "ResNet101V2", "keras_resnet152v2": "ResNet152V2",
 }  # fmt: skip
 BLOCK, KERAS_BLOCK = "stage{s}.block{b}", "conv{s+1}_block{b}"
-# Keras' names of the layers of its own networks, and the paths of ours.
+# Keras' names of the layers of its own networks, and the paths of the modules of resnets.
 V1 = (
     ("conv1_conv", "stem.conv"), ("conv1_bn", "stem.norm"), ("predictions", "head.fc"),
     (f"{KERAS_BLOCK}_{{n}}_conv", f"{BLOCK}.branch.conv{{n}}"), (f"{KERAS_BLOCK}_{{n}}_bn", f"{BLOCK}.branch.norm{{n}}"),
@@ -46,7 +46,7 @@ V2 = (
     (f"{KERAS_BLOCK}_{{n-1}}_bn", f"{BLOCK}.branch.norm{{n}}"),  # our norms have the number of the convolution after them
     (f"{KERAS_BLOCK}_0_conv", f"{BLOCK}.shortcut.conv"),
 )  # fmt: skip
-# Variables in Keras' order: theirs, ours, layout.
+# Variables in Keras' order: Keras' name, the name in resnets, layout.
 CONVOLUTION = (("kernel", "weight", "conv"), ("bias", "bias", "same"))
 DENSE = (("kernel", "weight", "dense"), ("bias", "bias", "same"))
 NORM = (
@@ -75,11 +75,11 @@ def layers(spec: ResNetSpec, *, own_names: bool = False) -> dict[str, tuple[str,
 
 
 def keymap(spec: ResNetSpec, *, top: bool = True, own_names: bool = False) -> Keymap:
-    """`LAYER/VARIABLE` and our names for the tensors of this network; without `top`, of all but its head."""
+    """`LAYER/VARIABLE` and the names of resnets for the tensors of this network; without `top`, of all but its head."""
     rules = []
     for name, (path, module) in layers(spec, own_names=own_names).items():
         kind = next(variables for type_, variables in VARIABLES.items() if isinstance(module, type_))
-        rules += [Rule(f"{name}/{theirs}", f"{path}.{ours}", layout) for theirs, ours, layout in kind]
+        rules += [Rule(f"{name}/{external}", f"{path}.{parameter}", layout) for external, parameter, layout in kind]
     tensors = expected_tensors(spec)
     return Keymap(rules, tensors if top else torchvision.backbone_tensors(tensors), counters=False)
 
@@ -201,11 +201,11 @@ def fill(
     model: Any, spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True, own_names: bool = False
 ) -> None:
     """Set the weights of a Keras model, whose layers have the names of `layers`, to our tensors."""
-    theirs = keymap(spec, top=top, own_names=own_names).theirs(
+    external = keymap(spec, top=top, own_names=own_names).from_resnets(
         tensors if top else torchvision.backbone_tensors(tensors)
     )
     values: dict[str, list[Any]] = {}
-    for name, tensor in theirs.items():  # in Keras' order of each layer's variables, which is that of the rules
+    for name, tensor in external.items():  # in Keras' order of each layer's variables, which is that of the rules
         values.setdefault(name.rpartition("/")[0], []).append(tensor.detach().cpu().numpy())
     for name, arrays in values.items():
         model.get_layer(name).set_weights(arrays)
@@ -220,7 +220,7 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> Callable[[Te
     keras = keras_model.import_keras()
     function = application(spec)
     model = _application(keras, function, spec, True, None) if function else keras_model.build(spec)
-    fill(model, spec, keymap(spec).ours(weights_file.tensors))
+    fill(model, spec, keymap(spec).to_resnets(weights_file.tensors))
 
     def run(images: Tensor) -> Tensor:
         answer = model(images.permute(0, 2, 3, 1).cpu().numpy(), training=False)
@@ -244,9 +244,9 @@ def _application(keras: Any, function: str, spec: ResNetSpec, top: bool, activat
 def _layer_name(path: str, names: Sequence[tuple[str, str]] | None) -> str:
     if names is None:
         return keras_model.layer_name(path)
-    for theirs, ours in names:
-        if (values := read_name(ours, path)) is not None:
-            return write_name(theirs, values)
+    for layer, pattern in names:
+        if (values := read_name(pattern, path)) is not None:
+            return write_name(layer, values)
     raise UserError(f"Keras Applications' networks have no layer for '{path}'.")
 
 

@@ -1,7 +1,7 @@
 """Map names of tensors between another library and resnets, with rules that are applied in both directions.
 
-A rule pairs two names, theirs and ours. In both, `{s}` stands for an integer, `{b+1}` for an integer plus one, and `{...}` for
-the rest of a name:
+A rule pairs two names: that of the other library, here called external, and that of resnets. In both, `{s}` stands for an
+integer, `{b+1}` for an integer plus one, and `{...}` for the rest of a name:
 
     Rule("layer{s}.{b}.bn{n}.{...}", "stage{s}.block{b+1}.branch.norm{n}.{...}")
 
@@ -22,14 +22,14 @@ from torch import Tensor
 from resnets.errors import UserError, format_list
 from resnets.models.spec import ResNetSpec, build
 
-# Functions from their tensor to ours, and from ours to theirs.
+# By the layout of the external tensor: functions from it to the tensor of resnets, and back.
 LAYOUTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "same": (lambda tensor: tensor, lambda tensor: tensor),
     "conv": (lambda tensor: tensor.permute(3, 2, 0, 1), lambda tensor: tensor.permute(2, 3, 1, 0)),  # HWIO, OIHW
     "dense": (lambda tensor: tensor.T, lambda tensor: tensor.T),  # (in, out), (out, in)
     "pointwise": (lambda tensor: tensor[:, :, 0, 0], lambda tensor: tensor[:, :, None, None]),  # a 1x1 conv, a linear
 }
-_DIMENSIONS = {"conv": 4, "dense": 2, "pointwise": 4}  # of theirs
+_DIMENSIONS = {"conv": 4, "dense": 2, "pointwise": 4}  # of the external tensor
 # Number of training steps of a norm: no result depends on it, and files of torch before 0.4.1 and of Keras do not have it.
 COUNTER = ".num_batches_tracked"
 _FIELD = re.compile(r"\{(?:(\.\.\.)|([a-z])([+-]\d+)?)\}")
@@ -37,27 +37,33 @@ _FIELD = re.compile(r"\{(?:(\.\.\.)|([a-z])([+-]\d+)?)\}")
 
 @dataclass(frozen=True)
 class Rule:
-    """Their name, ours, and the layout of theirs: "same", "conv" (HWIO), "dense" (in, out) or "pointwise" (a 1x1
-    convolution that is a linear layer of ours)."""
+    """A pair of names.
 
-    theirs: str
-    ours: str
+    Attributes:
+        external: the name in the other library.
+        resnets: the name in resnets.
+        layout: of the external tensor: "same" as in resnets, "conv" (HWIO), "dense" (in, out) or "pointwise" (a 1x1
+            convolution that is a linear layer in resnets).
+    """
+
+    external: str
+    resnets: str
     layout: str = "same"
 
 
 class Keymap:
-    """Renames tensors from their names to ours and back, strictly.
+    """Renames tensors from external names to those of resnets and back, strictly.
 
     Args:
-        rules: for each of our tensors, the first matching rule is used.
-        wanted: tensors of ours by name, for their names and shapes; see `expected_tensors`.
-        counters: whether their files have `num_batches_tracked`; if not, it is left out, and 0 when read.
+        rules: for each tensor of the network, the first matching rule is used.
+        expected_tensors: the tensors of the network by name, for their names and shapes; see the function of that name.
+        counters: whether external files have `num_batches_tracked`; if not, it is left out, and 0 when read.
 
     Attributes:
-        pairs: our name -> (their name, layout).
+        pairs: name in resnets -> (external name, layout).
 
     Raises:
-        UserError: one of our tensors matches no rule, two get the same name, or a rule is malformed.
+        UserError: a tensor of the network matches no rule, two get the same name, or a rule is malformed.
     """
 
     def __init__(self, rules: Sequence[Rule], expected_tensors: Mapping[str, Tensor], *, counters: bool = True) -> None:
@@ -66,56 +72,58 @@ class Keymap:
             name: _first_match(rules, name) for name in expected_tensors if counters or not name.endswith(COUNTER)
         }
         owners: dict[str, str] = {}
-        for name, (theirs, _) in self.pairs.items():
-            if theirs in owners:
-                raise UserError(f"The map gives both '{owners[theirs]}' and '{name}' the name '{theirs}'.")
-            owners[theirs] = name
+        for name, (external, _) in self.pairs.items():
+            if external in owners:
+                raise UserError(f"The map gives both '{owners[external]}' and '{name}' the name '{external}'.")
+            owners[external] = name
 
-    def ours(self, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Their tensors by our names, in our order and layout; each is used once. Types are not changed.
+    def to_resnets(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The external tensors by the names of resnets, in its order and layout; each is used once. Types are not changed.
 
         Raises:
             UserError: tensors are missing, left over or of another shape or type; the message lists them.
         """
         names = {name for name, _ in self.pairs.values()}
-        missing, left_over = [], [name for name in theirs if name not in names]
+        missing, left_over = [], [name for name in tensors if name not in names]
         found: dict[str, Tensor] = {}
         shapes, kinds = [], []
         for name, expected in self.expected_tensors.items():
-            their, layout = self.pairs.get(name, ("", "same"))
-            if their in theirs:
-                tensor = _to_our_layout(theirs[their], layout)
+            external, layout = self.pairs.get(name, ("", "same"))
+            if external in tensors:
+                tensor = _to_resnets_layout(tensors[external], layout)
                 if name.endswith(COUNTER):  # it may have been converted to half precision with all other tensors
                     tensor = tensor.to(torch.int64)
                 found[name] = tensor
                 if tensor.shape != expected.shape:
                     right = LAYOUTS[layout][1](expected).shape
-                    shapes.append(f"{their} {list(theirs[their].shape)} for {list(right)}")
+                    shapes.append(f"{external} {list(tensors[external].shape)} for {list(right)}")
                 elif tensor.is_floating_point() != expected.is_floating_point():
-                    kinds.append(f"{their} {tensor.dtype}")
+                    kinds.append(f"{external} {tensor.dtype}")
             elif name.endswith(COUNTER):
                 found[name] = torch.zeros((), dtype=torch.int64)
             else:
-                missing.append(their)
+                missing.append(external)
         check_tensors(missing, left_over, shapes, kinds)
         return found
 
-    def theirs(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our tensors by their names, in our order and their layout.
+    def from_resnets(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a network by their external names, in the order of resnets and the external layout.
 
         Raises:
-            UserError: as `ours`.
+            UserError: as `to_resnets`.
         """
-        missing = [name for name in self.pairs if name not in ours]
-        left_over = [name for name in ours if name not in self.expected_tensors]
-        both = [name for name in self.pairs if name in ours]
+        missing = [name for name in self.pairs if name not in tensors]
+        left_over = [name for name in tensors if name not in self.expected_tensors]
+        both = [name for name in self.pairs if name in tensors]
         shapes = [
-            f"{name} {list(ours[name].shape)} for {list(self.expected_tensors[name].shape)}"
+            f"{name} {list(tensors[name].shape)} for {list(self.expected_tensors[name].shape)}"
             for name in both
-            if ours[name].shape != self.expected_tensors[name].shape
+            if tensors[name].shape != self.expected_tensors[name].shape
         ]
         check_tensors(missing, left_over, shapes, [])
-        return {their: LAYOUTS[layout][1](ours[name]).contiguous() for name, (their, layout) in self.pairs.items()}
+        return {
+            external: LAYOUTS[layout][1](tensors[name]).contiguous() for name, (external, layout) in self.pairs.items()
+        }
 
 
 def check_tensors(
@@ -142,7 +150,7 @@ def expected_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
         raise UserError(f"The network '{spec.name}' cannot be built: {error}") from error
 
 
-def _to_our_layout(tensor: Tensor, layout: str) -> Tensor:
+def _to_resnets_layout(tensor: Tensor, layout: str) -> Tensor:
     if layout == "pointwise" and tensor.shape[2:] != (1, 1):
         return tensor  # the caller refuses its shape
     if tensor.dim() != _DIMENSIONS.get(layout, tensor.dim()):
@@ -154,8 +162,8 @@ def _first_match(rules: Sequence[Rule], name: str) -> tuple[str, str]:
     for rule in rules:
         if rule.layout not in LAYOUTS:
             raise UserError(f"A layout is one of {', '.join(LAYOUTS)}; received '{rule.layout}'.")
-        if (values := read_name(rule.ours, name)) is not None:
-            return write_name(rule.theirs, values), rule.layout
+        if (values := read_name(rule.resnets, name)) is not None:
+            return write_name(rule.external, values), rule.layout
     raise UserError(f"The map has no rule for the tensor '{name}' of the network.")
 
 
@@ -199,5 +207,5 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], dict[str, int]]:
     pieces.append(re.escape(pattern[end:]))
     text = "".join(pieces)
     if "\\{" in text or "\\}" in text:
-        raise UserError(f"'{pattern}' has a bracket that is none of {{s}}, {{b+1}} and {{...}}.")
+        raise UserError(f"'{pattern}' has a brace that is not part of a field such as {{s}}, {{b+1}} or {{...}}.")
     return re.compile(text), offsets

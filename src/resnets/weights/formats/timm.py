@@ -77,7 +77,7 @@ NAMES: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
-    """Their names and ours for the tensors of this network; without `top`, of all but its head."""
+    """The names of timm and of resnets for the tensors of this network; without `top`, of all but its head."""
     if spec.preactivation:
         rules: tuple[Rule, ...] = PREACTIVATION
     else:
@@ -87,13 +87,13 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
 
 
 def spec_of(name: str) -> ResNetSpec:
-    """Our specification of timm's network `name`."""
-    ours, changes = NAMES[name]
-    return zoo.get_spec(ours, **changes)  # type: ignore[arg-type]
+    """The specification of timm's network `name`."""
+    zoo_name, changes = NAMES[name]
+    return zoo.get_spec(zoo_name, **changes)  # type: ignore[arg-type]
 
 
 def architecture(spec: ResNetSpec) -> str:
-    """timm's name of a network that computes what ours does.
+    """timm's name of a network that computes what this one does.
 
     Raises:
         UserError: timm has none.
@@ -188,7 +188,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     single = is_file(path)
     if not single:
         folded = fold_temperature.in_rgb(folded)
-    tensors = keymap(folded.spec, top=top).theirs(
+    tensors = keymap(folded.spec, top=top).from_resnets(
         folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
     )
     if single:

@@ -46,12 +46,12 @@ ASSUMED = (
 
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
-    """Their names and ours for the tensors of this network; without `top`, of all but its head."""
+    """The names of torchvision and of resnets for the tensors of this network; without `top`, of all but its head."""
     return Keymap(RULES, backbone_tensors(expected_tensors(spec)) if not top else expected_tensors(spec))
 
 
 def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All of our tensors except those of the head."""
+    """All tensors of a network except those of its head."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
 
 
@@ -65,7 +65,7 @@ def computes_the_same(spec: ResNetSpec, other: ResNetSpec) -> bool:
 
 
 def architecture(spec: ResNetSpec) -> str:
-    """torchvision's name of the network that computes what ours does.
+    """torchvision's name of the network that computes what this one does.
 
     Raises:
         UserError: torchvision has none.
@@ -162,7 +162,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
     tensors = fold_temperature.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
-    save(path, keymap(checkpoint.spec, top=top).theirs(tensors), fold_temperature.metadata(checkpoint, top=top))
+    save(path, keymap(checkpoint.spec, top=top).from_resnets(tensors), fold_temperature.metadata(checkpoint, top=top))
     return name
 
 

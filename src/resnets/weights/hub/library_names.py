@@ -109,10 +109,10 @@ def _has_no_effect(key: str, value: object, model: object) -> bool:
 
 
 def translate_arguments(arguments: dict[str, Any], model: object = None) -> dict[str, Any]:
-    """Keyword arguments with names of timm and torchvision renamed to ours.
+    """Keyword arguments with names of timm and torchvision renamed to those of resnets.
 
     Args:
-        given: the keyword arguments.
+        arguments: the keyword arguments.
         model: the name of the network, or of published weights.
 
     Raises:
@@ -131,8 +131,8 @@ def translate_arguments(arguments: dict[str, Any], model: object = None) -> dict
             raise UserError(f"There is no argument `{key}`: {INSTEAD[key]}.")
         if key in NAMES_HERE:
             raise UserError(f"`{key}` is called `{NAMES_HERE[key]}` here.")
-        ours = SYNONYMS.get(key, key)
-        if ours in translated or (ours != key and ours in arguments):
-            raise UserError(f"`{key}` is called `{ours}` here; received both.")
-        translated[ours] = value
+        name = SYNONYMS.get(key, key)
+        if name in translated or (name != key and name in arguments):
+            raise UserError(f"`{key}` is called `{name}` here; received both.")
+        translated[name] = value
     return translated
