@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from resnets.tasks.classification.classifier import Classifier
     from resnets.tasks.classification.load import load
     from resnets.tasks.classification.prediction import Prediction
-    from resnets.training.train import TrainResult, lr_find, train
+    from resnets.training.lr_find import lr_find
+    from resnets.training.train import TrainResult, train
     from resnets.weights.create_model import create_model
 
 __version__ = "0.1.0"
@@ -68,7 +69,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.zoo",
     "load": "resnets.tasks.classification.load",
-    "lr_find": "resnets.training.train",
+    "lr_find": "resnets.training.lr_find",
     "split": "resnets.api.data",
     "summary": "resnets.api.summary",
     "train": "resnets.training.train",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from resnets.errors import JobError
-from resnets.report import draw_run as drawings
+from resnets.report import draw_run
 
 
 def names(files) -> list[str]:
@@ -19,7 +19,7 @@ def names(files) -> list[str]:
 def test_a_finished_run(finished, capsys):
     run, predictions = finished()
     before = {path.name for path in run.iterdir()}
-    files = drawings.draw_all(run, predictions)
+    files = draw_run.draw_all(run, predictions)
     assert names(files) == [
         "results.png",
         "confusion_matrix.png",
@@ -32,28 +32,28 @@ def test_a_finished_run(finished, capsys):
     assert all(path.stat().st_size > 1000 for path in files)
     assert capsys.readouterr() == ("", "")
     first = {path: path.read_bytes() for path in files}
-    assert {path: path.read_bytes() for path in drawings.draw_all(run, predictions)} == first
+    assert {path: path.read_bytes() for path in draw_run.draw_all(run, predictions)} == first
 
 
 def test_what_cannot_be_drawn_is_left_out(tmp_path, unmeasured, finished):
-    assert names(drawings.draw_all(tmp_path / "nothing", None)) == ["report.html"]
-    assert names(drawings.draw_all(unmeasured, None)) == ["results.png", "report.html"]
+    assert names(draw_run.draw_all(tmp_path / "nothing", None)) == ["report.html"]
+    assert names(draw_run.draw_all(unmeasured, None)) == ["results.png", "report.html"]
     run, predictions = finished()
     unlabeled = replace(predictions, true=np.full(len(predictions), -1))
-    assert names(drawings.draw_all(run, unlabeled)) == ["results.png", "val_batch_pred.jpg", "report.html"]
+    assert names(draw_run.draw_all(run, unlabeled)) == ["results.png", "val_batch_pred.jpg", "report.html"]
     empty = replace(predictions, paths=(), true=np.zeros(0, np.int64), logits=np.zeros((0, 3), np.float32))
-    assert names(drawings.draw_all(run, empty)) == ["results.png", "report.html"]
+    assert names(draw_run.draw_all(run, empty)) == ["results.png", "report.html"]
 
 
 def test_images_that_vanished_do_not_stop_it(finished):
     run, predictions = finished()
     for path in predictions.paths[::2]:
         os.unlink(path)
-    assert len(drawings.draw_all(run, predictions)) == 6
+    assert len(draw_run.draw_all(run, predictions)) == 6
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, finished):
     _, predictions = finished()
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError):
-        drawings.draw_all(tmp_path / "file" / "run", predictions)
+        draw_run.draw_all(tmp_path / "file" / "run", predictions)

@@ -18,9 +18,10 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.recipes.recipe import Recipe, override
 from resnets.tasks.classification import load, predict_samples
-from resnets.training import frozen_features, loop, setup, train
-from resnets.training import state as states
-from resnets.training.state import TrainContext, TrainState
+from resnets.training import frozen_features, loop, train
+from resnets.training.setup.build_context import build_context
+from resnets.training.setup.split_dataset import split_dataset
+from resnets.training.state import TrainContext, TrainState, restore_state
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def make_context(images: Path, *settings: str) -> TrainContext:
         "stop.epochs=3", "speed.device=cpu", "speed.precision=fp32", f"data.location={images}", *settings,
     ):  # fmt: skip
         recipe = override(recipe, setting)
-    dataset = setup.split_dataset(open_dataset.read(str(images)), recipe)
-    return setup.build_context(recipe, dataset, None, {})
+    dataset = split_dataset(open_dataset.read(str(images)), recipe)
+    return build_context(recipe, dataset, None, {})
 
 
 def trained(context: TrainContext, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
@@ -266,7 +267,7 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
         loop.run(context, TrainState(), tmp_path / "cut")
     monkeypatch.undo()
     context = make_context(images, *settings)
-    state = states.restore(context, tmp_path / "cut")
+    state = restore_state(context, tmp_path / "cut")
     assert state.epoch == 1
     frozen_features.cache_features(context, state.epoch, tmp_path / "cut")
     assert [row["val/loss"] for row in loop.run(context, state, tmp_path / "cut").rows] == [

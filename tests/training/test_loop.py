@@ -18,10 +18,10 @@ from resnets.data.datasets import open_dataset
 from resnets.data.split.make_split import make_split
 from resnets.recipes import registry
 from resnets.recipes.recipe import Recipe, override, tiny
-from resnets.training import loop, setup
-from resnets.training import state as states
+from resnets.training import loop
 from resnets.training.run_dir import state_file
-from resnets.training.state import TrainContext, TrainState
+from resnets.training.setup.build_context import build_context
+from resnets.training.state import TrainContext, TrainState, read_state, restore_state
 
 KILLER = Path(__file__).parents[1] / "soak" / "killed_runs.py"
 STEPS_PER_EPOCH = 4
@@ -48,12 +48,12 @@ def _recipe(images: Path, *overrides: str) -> Recipe:
 
 
 def _context(recipe: Recipe) -> TrainContext:
-    return setup.build_context(recipe, make_split(open_dataset.read(recipe.data.location)), None, {})
+    return build_context(recipe, make_split(open_dataset.read(recipe.data.location)), None, {})
 
 
 def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:
     """The weights of the run after it was resumed from its state in `folder`."""
-    state = states.restore(context, folder) if state_file.list_states(folder / "state") else TrainState()
+    state = restore_state(context, folder) if state_file.list_states(folder / "state") else TrainState()
     loop.run(context, state, folder)
     return {path.name: path.read_bytes() for path in (folder / "weights").iterdir()}
 
@@ -94,7 +94,7 @@ def test_a_signal_ends_a_run_within_one_step_and_it_resumes_to_the_same_bytes(
         loop.run(context, TrainState(), tmp_path)
     assert f"stopped after step {step} of 8; continue with `resume={tmp_path}`" in capsys.readouterr().err
     assert (tmp_path / "weights" / "last.safetensors").exists()
-    state = states.read(tmp_path)
+    state = read_state(tmp_path)
     assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)
     assert _ended(_context(_recipe(images)), tmp_path) == uninterrupted
 

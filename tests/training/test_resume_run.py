@@ -12,10 +12,10 @@ from resnets.errors import UserError
 from resnets.recipes import registry
 from resnets.recipes.recipe import override, tiny
 from resnets.training import resume_run
-from resnets.training import state as states
 from resnets.training import train as training
 from resnets.training.run_dir import run_dir, state_file
 from resnets.training.run_dir.run_dir import TIMING_COLUMNS
+from resnets.training.state import read_state
 
 Train = Callable[..., Path]
 
@@ -74,7 +74,7 @@ def test_the_cosine_of_the_longer_run_is_followed_from_there_on(train, capsys):
 def test_epochs_are_added_to_steps_where_a_run_counts_in_steps(train):
     steps = ("stop.steps=3", "data.batch=32")
     run = train("steps", *steps, epochs=None)
-    assert states.read(run).total_step == 3  # in the middle of the second epoch of two steps
+    assert read_state(run).total_step == 3  # in the middle of the second epoch of two steps
     training.train(resume=run, epochs="+2")
     assert [row["step"] for row in _rows(run)] == [2, 3, 5, 7]
 
@@ -82,18 +82,18 @@ def test_epochs_are_added_to_steps_where_a_run_counts_in_steps(train):
 def test_a_run_that_stopped_early_gets_as_many_epochs_more(train):
     still = ("data.val_fraction=0.4", "optim.lr=1e-9", "optim.momentum=0", "freeze.norm=eval", "ema.decay=0")
     run = train("early", *still, epochs=5, patience=1)
-    done = states.read(run)
+    done = read_state(run)
     assert done.finished
     assert done.epoch < 5
     training.train(resume=run, epochs=f"+{5 - done.epoch}")  # as many as were planned at first
-    assert states.read(run).epoch > done.epoch
+    assert read_state(run).epoch > done.epoch
 
 
 def _unfinish(run: Path) -> None:
     """As a kill right after the first epoch of an extension leaves it."""
     newest, older = state_file.list_states(run / "state")[::-1]
     newest.unlink()
-    assert not states.read(run).finished, older
+    assert not read_state(run).finished, older
 
 
 def test_a_killed_extension_is_resumed_with_or_without_the_same_arguments(train):

@@ -10,7 +10,8 @@ from PIL import Image
 from resnets.data.datasets import open_dataset
 from resnets.errors import JobError, UserError
 from resnets.recipes.recipe import Recipe, override
-from resnets.training import setup, torch_compile
+from resnets.training import torch_compile
+from resnets.training.setup.build_context import build_context
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_compiling_without_a_compiler_is_one_line_before_the_first_step(black_im
         inductor.patch({"cpp.cxx": (None, "no-such-compiler")}),
         pytest.raises(UserError, match=r"`speed.compile=true` needs a C\+\+ compiler.*leave the setting out") as found,
     ):
-        setup.build_context(recipe, dataset, None, {})
+        build_context(recipe, dataset, None, {})
     assert "\n" not in str(found.value)
 
 

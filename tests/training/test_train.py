@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
@@ -25,8 +24,11 @@ from resnets.models.spec import build as build_network
 from resnets.recipes import registry
 from resnets.recipes.recipe import override, tiny
 from resnets.tasks.classification import load, predict_samples
-from resnets.training import loop, setup, train
+from resnets.training import loop, train
+from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.run_dir import run_dir
+from resnets.training.setup.build_context import build_context
+from resnets.training.setup.prepare_run import prepare_run
 from resnets.training.state import TrainContext, TrainState
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
@@ -55,9 +57,10 @@ def _learn(data: Path, **values: Any) -> tuple[Path, TrainContext, TrainState]:
     """A run without its report, which takes longer than the training of so few images."""
     recipe = values.pop("recipe", _small())
     overrides, weights = values.pop("overrides", ()), str(values.pop("weights", "none"))
-    builder, dataset, parent = train._prepare(data, None, weights, recipe, values, overrides)
+    builder = build_recipe(str(data), None, weights, recipe, values, overrides)
+    dataset, parent = prepare_run(builder)
     run = run_dir.create_run_dir(data.parent / "runs", "run")
-    context = setup.build_context(builder.recipe, dataset, parent, {})
+    context = build_context(builder.recipe, dataset, parent, {})
     return run, context, loop.run(context, TrainState(), run)
 
 
@@ -345,7 +348,8 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
             image.save(new_path)
     recipe = override(_small("finetune"), "data.group_by=folder")
     recipe = replace(recipe, model=replace(recipe.model, name=None))
-    builder, dataset, _ = train._prepare(colors, None, str(first), recipe, {}, [])
+    builder = build_recipe(str(colors), None, first, recipe, {}, [])
+    dataset, _ = prepare_run(builder)
     groups = {sample.group for sample in dataset.samples if sample.group}
     sides = {(sample.group, sample.split) for sample in dataset.samples if sample.group}
     assert builder.recipe.data.group_by == "folder"
@@ -589,27 +593,6 @@ def test_a_wrong_argument_is_one_helpful_line(colors, values, words):
         train.train(data, **{"recipe": _small(), "out": colors.parent / "runs", **values})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_range_test_suggests_a_rate_and_draws_it(colors):
-    out = colors.parent / "curve.png"
-    result = train.lr_find(colors, recipe=_small(), steps=40, low=1e-4, high=1.0, out=out)
-    assert 1e-4 < result.suggestion < 1.0
-    assert len(result.rates) == len(result.losses) == 40
-    assert out.is_file()
-    with pytest.raises(UserError, match="needs `low` above 0 and below `high`"):
-        train.lr_find(colors, recipe=_small(), low=1.0, high=0.1)
-    with pytest.raises(UserError, match=r"`lr=0.1` has no effect on a range test"):
-        train.lr_find(colors, recipe=_small(), lr=0.1, out=out)
-
-
-def test_a_range_test_clips_the_gradient_as_the_run_would(colors, monkeypatch):
-    seen = []
-    monkeypatch.setattr(train.lr_find_curve, "draw", lambda rates, losses, *_: seen.append(losses))
-    for overrides in ([], ["optim.clip_norm=1e-6"]):
-        with contextlib.suppress(JobError):  # of a loss that never falls
-            train.lr_find(colors, recipe=_small(), steps=20, overrides=overrides, out=colors.parent / "curve.png")
-    assert seen[0][:2] != seen[1][:2]
 
 
 def test_shards_that_are_too_small_for_the_network_are_logged(colors, capsys):

@@ -30,7 +30,7 @@ from resnets.training.evaluation.validate import epoch_metrics
 from resnets.training.optimization import freeze, optimizers
 from resnets.training.run_dir import run_dir, state_file
 from resnets.training.run_dir.signals import Interrupted, catch_signals
-from resnets.training.state import SUMS, TrainContext, TrainState, save
+from resnets.training.state import SUMS, TrainContext, TrainState, save_state
 
 
 @tf32.disabled()
@@ -136,7 +136,7 @@ def _train_epoch(
             break
         if save_due:
             with state_file.explain_save_errors(folder):
-                save(context, state, folder)
+                save_state(context, state, folder)
             interval.restart(state.total_step)
     return batch
 
@@ -211,6 +211,6 @@ def _save_all(context: TrainContext, state: TrainState, folder: Path, *, improve
         context.save_weights(last, context.eval_model, state.rows[-1] if state.rows else {})
         if improved:
             atomic_write.link_or_copy(last, best)
-    save(context, state, folder)
+    save_state(context, state, folder)
     if distributed.is_main():
         run_dir.write_metrics(folder, state.rows)

@@ -1,61 +1,76 @@
-"""The learning-rate range test (Smith 2017, Cyclical learning rates, section 3.3)."""
+"""Find a learning rate for a job: `resnets.lr_find`."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from resnets import atomic_write, ranks
+from resnets.errors import JobError, UserError
+from resnets.progress import log
+from resnets.recipes.recipe import Recipe
+from resnets.report.figures import lr_find_curve
+from resnets.training import lr_range_test
+from resnets.training.configuration import build_recipe, conflicts
+from resnets.training.lr_range_test import RangeTest
+from resnets.training.setup.build_context import build_context
+from resnets.training.setup.prepare_run import prepare_run
 
-from resnets.data.loading.epoch_order import EpochStep
-from resnets.inference import tf32
-from resnets.progress import progress_bar
-from resnets.training import loop
-from resnets.training.optimization import freeze
-from resnets.training.state import TrainContext
-
-SMOOTHING = 0.9
-DIVERGED = 4.0  # times the lowest loss so far: the test is over
-
-
-class RangeTest(NamedTuple):
-    rates: list[float]
-    losses: list[float]
-    suggestion: float | None
+MIN_STEPS = 20  # with fewer the smoothed loss is not meaningful
 
 
-@tf32.disabled()
-def run_range_test(context: TrainContext, *, low: float, high: float, steps: int) -> RangeTest:
-    """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
-    freeze.apply(context.net, context.recipe.freeze, epoch=context.recipe.freeze.head_epochs)
-    context.net.train()
-    rates: list[float] = []
-    losses: list[float] = []
-    with contextlib.closing(context.train_data.batches(EpochStep())) as batches:
-        for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
-            rate = low * (high / low) ** (step / max(steps - 1, 1))
-            for group in context.optimizer.param_groups:
-                group["lr"] = rate * group["base_lr"] / context.recipe.optim.lr
-            value, _ = loop.backward(context, context.net, next(batches))
-            if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
-                break
-            context.optimizer.step()
-            rates.append(rate)
-            losses.append(value)
-    return RangeTest(rates, losses, suggest_lr(rates, losses))
+def lr_find(
+    data: str | Path,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    recipe: str | Recipe | None = None,
+    low: float = 1e-5,
+    high: float = 10.0,
+    steps: int = 100,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    **values: Any,
+) -> RangeTest:
+    """Find a learning rate by a range test: train briefly while the rate grows from `low` to `high` in `steps` steps.
 
+    Args:
+        low, high, steps: the first and the last learning rate, and the number of steps between them.
+        out: a file for a figure of the curve.
+        data, ...: as in `train`, except `lr`; an argument without effect on a range test is an error.
 
-def suggest_lr(rates: list[float], losses: list[float]) -> float | None:
-    """The rate at which the smoothed loss falls most steeply; None when it never falls."""
-    if len(losses) < 10:
-        return None
-    mean, smooth = 0.0, []
-    for step, loss in enumerate(losses, start=1):
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        smooth.append(mean / (1 - SMOOTHING**step))
-    # Only up to the lowest point: beyond it the loss rises, and may fall again by chance.
-    end = max(int(np.argmin(smooth)) + 1, 5)
-    slopes = np.gradient(np.array(smooth[:end]), np.log(rates[:end]))
-    steepest = int(np.argmin(slopes))
-    return float(rates[steepest]) if slopes[steepest] < 0 else None
+    Returns:
+        `.suggestion`, the rate at which the loss falls fastest, and the curve, `.rates` and `.losses`.
+
+    Raises:
+        UserError: `low` is not below `high`, or an argument is wrong.
+        JobError: the loss never fell.
+    """
+    if ranks.world_size() > 1:
+        raise UserError("A range test runs in one process: start it without torchrun.")
+    if not 0 < low < high:
+        raise UserError(
+            f"A range test needs `low` above 0 and below `high`; received `low={low:g}` and `high={high:g}`."
+        )
+    if steps < MIN_STEPS:
+        raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
+    if out is not None:
+        atomic_write.check_file_writable(out)
+    given = build_recipe.given_arguments(values)
+    builder = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides)
+    conflicts.check_range_test(builder)
+    dataset, parent = prepare_run(builder)
+    result = lr_range_test.run_range_test(
+        build_context(builder.recipe, dataset, parent, {}), low=low, high=high, steps=steps
+    )
+    if result.suggestion is not None:
+        log(
+            f"suggested learning rate: {result.suggestion:.2g}"
+        )  # logged first, since drawing the curve can fail on a full disk
+    if out is not None:
+        lr_find_curve.draw(result.rates, result.losses, result.suggestion, Path(out))
+        log(f"curve: {out}")
+    if result.suggestion is None:
+        raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
+    return result

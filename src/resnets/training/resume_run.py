@@ -21,10 +21,9 @@ from resnets.models.spec import build as build_network
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, assign, flat_values, override
 from resnets.training import distributed
-from resnets.training import state as states
 from resnets.training.configuration import choose_device
 from resnets.training.run_dir import run_dir, state_file
-from resnets.training.state import TrainContext, TrainState
+from resnets.training.state import TrainContext, TrainState, read_state, save_state
 from resnets.weights import find_weights
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
@@ -212,7 +211,7 @@ def extended_recipe(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) 
     Raises:
         UserError: the run is not finished.
     """
-    state = states.read(run)
+    state = read_state(run)
     start = state.total_step if state.finished else state.extended_at
     if start is None:
         raise UserError(
@@ -239,7 +238,7 @@ def extend(run: Path, context: TrainContext, state: TrainState) -> None:
     key, value = ("stop.epochs", recipe.stop.epochs) if recipe.stop.steps is None else ("stop.steps", recipe.stop.steps)
     if distributed.is_main():
         run_dir.set_recipe_value(run, key, value, f"given: --epochs +N after epoch {state.epoch}")
-    states.save(context, state, run)
+    save_state(context, state, run)
     log(
         f"{context.total_steps - step} more steps, on the schedule of a run of {context.total_steps} from here on: "
         f"the learning rate continues at {context.lr_controller.factor(step):.3g} of its highest value"

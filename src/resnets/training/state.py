@@ -43,7 +43,7 @@ class ImageOrFeatureModel(nn.Module):
 
 @dataclass
 class TrainContext:
-    """The objects that a run is made of; built by `resnets.training.setup.build_context`."""
+    """The objects that a run is made of; built by `setup/build_context.py`."""
 
     recipe: Recipe
     net: ResNet
@@ -107,7 +107,7 @@ class TrainState:
         return EpochStep(self.epoch, self.step) if self.step < steps_per_epoch else EpochStep(self.epoch + 1, 0)
 
 
-def save(context: TrainContext, state: TrainState, folder: Path) -> None:
+def save_state(context: TrainContext, state: TrainState, folder: Path) -> None:
     """Save all that the next step depends on under `folder/state`; every rank has to call this."""
     random_states = distributed.all_gather_object(state_file.random_state())
     if not distributed.is_main():
@@ -129,7 +129,7 @@ def save(context: TrainContext, state: TrainState, folder: Path) -> None:
     state_file.save(folder / "state", state.total_step, tensors, facts)
 
 
-def restore(context: TrainContext, folder: Path) -> TrainState:
+def restore_state(context: TrainContext, folder: Path) -> TrainState:
     """Load the latest saved state into `context`, and return the progress of the run."""
     tensors, facts = distributed.broadcast_from_main(lambda: state_file.load(folder / "state"))
     context.net.load_state_dict(state_file.strip_prefix("net", tensors))
@@ -149,7 +149,7 @@ def _random(rank: int) -> str:
     return f"random{rank}"
 
 
-def read(folder: Path) -> TrainState:
+def read_state(folder: Path) -> TrainState:
     """Return the progress of a run by its latest saved state."""
     return _state(*state_file.load(folder / "state"))
 

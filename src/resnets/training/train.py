@@ -1,4 +1,4 @@
-"""The training job from images to a run directory: `resnets.train` and `resnets.training.train.lr_find`."""
+"""The training job from images to a run directory: `resnets.train`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from resnets import atomic_write, ranks
-from resnets.data.datasets import open_dataset, walk_folders
-from resnets.data.datasets.dataset import Dataset, IndexedSamples
+from resnets.data.datasets import walk_folders
+from resnets.data.datasets.dataset import Dataset
 from resnets.data.split import lineage
-from resnets.data.split.lineage import Lineage
-from resnets.errors import JobError, UserError
+from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.recipes.save_interval import SaveInterval
-from resnets.report.figures import lr_find_curve
-from resnets.training import console, distributed, frozen_features, loop, resume_run, setup
-from resnets.training import lr_find as range_test
-from resnets.training import state as states
-from resnets.training.configuration import autoconfig, build_recipe, conflicts
-from resnets.training.configuration.autoconfig import RecipeBuilder
+from resnets.training import console, distributed, frozen_features, loop, resume_run
+from resnets.training.configuration import autoconfig, build_recipe
 from resnets.training.evaluation import final_evaluation
-from resnets.training.lr_find import RangeTest
-from resnets.training.run_dir import run_dir
-from resnets.training.run_dir import state_file as resume_file
+from resnets.training.run_dir import run_dir, state_file
+from resnets.training.setup import build_network, prepare_run
+from resnets.training.setup.build_context import build_context, draw_batch
+from resnets.training.setup.prepare_run import SPLIT_NAMES
+from resnets.training.state import TrainState, restore_state
 from resnets.weights import find_weights, published
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.hub import catalog, library_names
-
-SPLIT_NAMES = {"val": "validation", "test": "test"}
-MIN_STEPS = 20  # with fewer the smoothed loss is not meaningful
+from resnets.weights.hub import library_names
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,9 @@ def train(
             `deterministic`, `cache`, `on_bad`, `balance`, `split_file`, `val_fraction`, `group_by`, `folds`, `fold`,
             `stem`, `save_every` ("200" steps or "60s"), `sync_bn`; None leaves a value to the recipe.
 
+    Returns:
+        The run directory and its metrics; None with `dry_run`. On ranks other than 0 the metrics are empty.
+
     Raises:
         UserError: an argument is wrong, or arguments do not fit each other or the data.
         JobError: the loss became NaN, an image cannot be read, the disk is full.
@@ -102,9 +99,10 @@ def train(
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.broadcast_from_main(lambda: atomic_write.check_folder_writable(out))
-        builder, dataset, parent = _prepare(data, model, weights, recipe, given, overrides)
+        builder = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides)
+        dataset, parent = prepare_run.prepare_run(builder)
         if dry_run:
-            log(setup.describe_run(builder.recipe, dataset))
+            log(prepare_run.describe_run(builder.recipe, dataset))
             return None
         if (earlier_run := attempt.load_run_dir()) is not None:
             log(f"this job was restarted: resuming its run '{earlier_run}'")
@@ -119,145 +117,13 @@ def train(
                 if parent is not None:
                     path = find_weights.find_file(builder.recipe.model.weights)
                     lineage.write_parent_lineage(
-                        run, _lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
+                        run, prepare_run.parent_lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
                     )
                 run_dir.write_recipe(
                     run, builder.recipe, builder.origins
                 )  # last, since a run with a recipe can be resumed
             attempt.save_run_dir(run)
             return _run(run, builder.recipe, dataset, parent)
-
-
-def lr_find(
-    data: str | Path,
-    *,
-    model: str | None = None,
-    weights: str | Path | None = None,
-    recipe: str | Recipe | None = None,
-    low: float = 1e-5,
-    high: float = 10.0,
-    steps: int = 100,
-    out: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    **values: Any,
-) -> RangeTest:
-    """Find a learning rate by a range test: train briefly while the rate grows from `low` to `high` in `steps` steps.
-
-    Args:
-        low, high, steps: the first and the last learning rate, and the number of steps between them.
-        out: a file for a figure of the curve.
-        data, ...: as in `train`, except `lr`; an argument without effect on a range test is an error.
-
-    Returns:
-        `.suggestion`, the rate at which the loss falls fastest, and the curve, `.rates` and `.losses`.
-
-    Raises:
-        UserError: `low` is not below `high`, or an argument is wrong.
-        JobError: the loss never fell.
-    """
-    if ranks.world_size() > 1:
-        raise UserError("A range test runs in one process: start it without torchrun.")
-    if not 0 < low < high:
-        raise UserError(
-            f"A range test needs `low` above 0 and below `high`; received `low={low:g}` and `high={high:g}`."
-        )
-    if steps < MIN_STEPS:
-        raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
-    if out is not None:
-        atomic_write.check_file_writable(out)
-    builder, dataset, parent = _prepare(
-        data, model, weights, recipe, build_recipe.given_arguments(values), overrides, for_range_test=True
-    )
-    result = range_test.run_range_test(
-        setup.build_context(builder.recipe, dataset, parent, {}), low=low, high=high, steps=steps
-    )
-    if result.suggestion is not None:
-        log(
-            f"suggested learning rate: {result.suggestion:.2g}"
-        )  # logged first, since drawing the curve can fail on a full disk
-    if out is not None:
-        lr_find_curve.draw(result.rates, result.losses, result.suggestion, Path(out))
-        log(f"curve: {out}")
-    if result.suggestion is None:
-        raise JobError(f"The loss never fell between {low:g} and {high:g}; try other rates with `low` and `high`.")
-    return result
-
-
-def _prepare(
-    data: str | Path,
-    model: str | None,
-    weights: str | Path | None,
-    recipe: str | Recipe | None,
-    given: dict[str, Any],
-    overrides: Sequence[str],
-    *,
-    for_range_test: bool = False,
-) -> tuple[RecipeBuilder, Dataset, Checkpoint | None]:
-    """Return the complete recipe, the checked dataset with its split, and the initial weights."""
-    builder = build_recipe.build_recipe(
-        str(data),
-        model,
-        None if weights is None else library_names.translate_weights(weights, model),
-        recipe,
-        given,
-        overrides,
-    )
-    if for_range_test:
-        conflicts.check_range_test(builder)
-    dataset = open_dataset.read(builder.recipe.data.location, on_inaccessible=builder.recipe.data.on_bad)
-    parent = _read_parent(builder.recipe.model.weights)
-    if parent is not None and builder.recipe.model.name is None:
-        builder.set("model.name", parent.spec.name, "chosen: the network of the weights")
-    conflicts.resolve_conflicts(builder)
-    conflicts.check_dataset(
-        builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
-    )
-    past = _lineage(builder.recipe, parent)
-    split_keys = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]
-    dataset = setup.split_dataset(
-        dataset, builder.recipe, None if any(map(builder.is_given, split_keys)) else past.splits
-    )
-    log(setup.describe_dataset(dataset))
-    autoconfig.complete(builder, setup.dataset_info(dataset, builder.recipe, parent))
-    num_train, num_val = (len(dataset.subset(split)) if split in dataset.splits else 0 for split in ("train", "val"))
-    conflicts.check_sizes(builder, num_train, num_val, ranks.world_size())
-    log(f"{builder.recipe.model.name} on {data}, recipe {builder.recipe.name}; chosen for you:")
-    spec = setup.network_spec(builder.recipe, dataset.classes, parent)
-    setup.check_batch_norm(builder.recipe, spec, ranks.world_size())
-    autoconfig.log_choices(builder)
-    setup.log_warnings(builder.recipe, dataset, parent)
-    if parent is not None:
-        _log_seen(past, dataset)
-    return builder, dataset, parent
-
-
-def _read_parent(name: str) -> Checkpoint | None:
-    """Return the initial weights; an error about published ones names the alternatives."""
-    if name == "none":
-        return None
-    try:
-        return find_weights.read(name)
-    except (JobError, UserError) as error:
-        if not catalog.known(name) or Path(name).exists():
-            raise
-        raise type(error)(
-            f"{error} Without them: `weights=none`; with others on this machine: `weights=FILE`."
-        ) from error
-
-
-def _lineage(recipe: Recipe, parent: Checkpoint | None) -> Lineage:
-    if parent is None:
-        return Lineage()
-    return lineage.lineage_of(find_weights.find_file(recipe.model.weights), parent.provenance)
-
-
-def _log_seen(past: Lineage, dataset: Dataset) -> None:
-    """Log whether the initial weights were trained on images of the val or test split."""
-    for split in ("val", "test"):
-        if split in dataset.splits and (
-            notice := past.seen_message(dataset.subset(split), f"{SPLIT_NAMES[split]} images", "the initial weights")
-        ):
-            log(f"warning: {notice}" if past.count_seen(dataset.subset(split)) else notice)
 
 
 def _run(
@@ -267,7 +133,7 @@ def _run(
     log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
     provenance = distributed.broadcast_from_main(lambda: resume_run.provenance(run, recipe))
     provenance["train_images"] = len(dataset.subset("train"))
-    context = setup.build_context(recipe, dataset, parent, provenance)
+    context = build_context(recipe, dataset, parent, provenance)
     if distributed.is_main():
         environment = run_dir.read_environment(run)
         resume_run.log_differences(environment)
@@ -275,10 +141,10 @@ def _run(
         location = resume_run.data_location(recipe)
         run_dir.write_environment(run, not_used=environment.get("not_used", unused), **location, **provenance)
         if not (run / "train_batch.jpg").exists():
-            setup.draw_batch(context.train_data, run / "train_batch.jpg")
-    state = states.TrainState()
-    if distributed.broadcast_from_main(lambda: bool(resume_file.list_states(run / "state"))):
-        state = states.restore(context, run)
+            draw_batch(context.train_data, run / "train_batch.jpg")
+    state = TrainState()
+    if distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state"))):
+        state = restore_state(context, run)
         if distributed.is_main():
             run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
         if more and state.finished:
@@ -324,10 +190,12 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], more
     with distributed.main_lock(run):
         if distributed.is_main():
             run_dir.remove_temporary_files(run)
-        if distributed.is_main() and not resume_file.list_states(run / "state"):
+        if distributed.is_main() and not state_file.list_states(run / "state"):
             log("the run was stopped before a state was saved: it starts from the beginning")
         dataset, parent = resume_run.load_inputs(run, recipe)
-        setup.check_batch_norm(recipe, setup.network_spec(recipe, dataset.classes, parent), ranks.world_size())
+        build_network.check_batch_norm(
+            recipe, build_network.network_spec(recipe, dataset.classes, parent), ranks.world_size()
+        )
         if more:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
             longer = recipe

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.report import draw_run as drawings
+from resnets.report import draw_run
 from resnets.report.html import page
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -80,7 +80,7 @@ def test_the_numbers_of_the_files_are_on_the_page(finished):
 def test_the_page_is_one_whole_offline_file(finished):
     run, predictions = finished()
     (run / "train_batch.jpg").write_bytes(b"")
-    drawings.draw_all(run, predictions)
+    draw_run.draw_all(run, predictions)
     text = (run / "report.html").read_text("utf-8")
     found = Reader(text)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<iframe|srcset", re.sub(r"base64,[^\"]*", "", text))
@@ -97,7 +97,7 @@ def test_the_page_is_one_whole_offline_file(finished):
 
 def test_every_name_is_shown_and_none_is_obeyed(finished):
     run, predictions = finished(classes=EVIL, count=40)
-    drawings.draw_all(run, predictions)
+    draw_run.draw_all(run, predictions)
     found = read(run / "report.html")
     assert found.tags.count("script") == 1
     assert not [name for name, _ in found.attributes if name.startswith("on")]
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_named(finished):
 
 
 def test_without_validation(unmeasured):
-    drawings.draw_all(unmeasured, None)
+    draw_run.draw_all(unmeasured, None)
     found = read(unmeasured / "report.html")
     assert "There are no labeled validation images" in found.text
     assert "There were no validation images: the curves show" in found.text
@@ -145,7 +145,7 @@ def test_an_evaluation_names_its_checkpoint_and_leaves_out_the_training(finished
     for name in ("metrics.jsonl", "results.csv", "recipe.toml", "environment.json", "split.csv"):
         (run / name).unlink()
     rewrite(run, split="all", data="new flowers", protocol="1 crop", checkpoints=["runs/one/weights/best.safetensors"])
-    drawings.draw_all(run, predictions)
+    draw_run.draw_all(run, predictions)
     found = read(run / "report.html")
     assert "Training" not in found.text
     assert "is not in the run directory" not in found.text

@@ -154,9 +154,9 @@ def shard(
     from resnets.data.datasets import open_dataset, write_shards
     from resnets.data.datasets.dataset import IndexedSamples
     from resnets.recipes.recipe import Data, Recipe
-    from resnets.training import setup
     from resnets.training.configuration import conflicts
     from resnets.training.configuration.autoconfig import RecipeBuilder
+    from resnets.training.setup.split_dataset import split_dataset
 
     write_shards.check_output_dir(out)
     builder = RecipeBuilder(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))
@@ -168,7 +168,7 @@ def shard(
     conflicts.check_dataset(
         builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
     )
-    dataset = setup.split_dataset(dataset, builder.recipe)
+    dataset = split_dataset(dataset, builder.recipe)
     written = write_shards.write(out, dataset, seed=seed, size_mb=size_mb, resize=resize)
     counts = {split: len(dataset.subset(split)) for split in written}
     if as_json:

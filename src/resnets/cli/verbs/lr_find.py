@@ -42,9 +42,9 @@ def lr_find(
 
     Example: resnets lr-find flower_photos --batch 32
     """
-    from resnets.training import train
+    from resnets.training import lr_find as job
 
-    result = train.lr_find(
+    result = job.lr_find(
         data,
         model=model,
         weights=weights,

@@ -61,7 +61,7 @@ def given_arguments(values: dict[str, Any]) -> dict[str, Any]:
 def build_recipe(
     data: str,
     model: str | None,
-    weights: str | None,
+    weights: object,
     recipe: str | Recipe | None,
     given: dict[str, Any],
     overrides: Sequence[str],
@@ -130,7 +130,7 @@ def _changes_tensors(key: str) -> bool:
     return key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS
 
 
-def _pop_override(key: str, given: str | None, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+def _pop_override(key: str, given: Any, overrides: Sequence[str]) -> tuple[Any, Sequence[str]]:
     """Return the value of an argument that an override may give as well, and the other overrides."""
     match = next((item for item in overrides if item.partition("=")[0].strip() == key), None)
     if given is not None or match is None:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from resnets.data.datasets.dataset import Sample
-from resnets.report import draw_run as drawings
+from resnets.report import draw_run
 from resnets.tasks.classification import calibration, load, metrics, predict_samples, test_time_augmentation
 from resnets.tasks.classification.evaluate import USED_FOR_SELECTION
 from resnets.tasks.classification.prediction_set import Predictions
@@ -52,7 +52,7 @@ def evaluate_run(
         The content of `metrics.json`; empty with neither `val` nor `test`.
     """
     if not val and not test:
-        drawings.draw_all(run, None)
+        draw_run.draw_all(run, None)
         return {}
     path = run / "weights" / "best.safetensors"
     best = load.load(path, device=device)
@@ -90,7 +90,7 @@ def evaluate_run(
     run_dir.write_json(run / "metrics.json", headline)
     metrics.write_per_class(run / "per_class.csv", predictions)
     predictions.write_csv(run / "predictions.csv")
-    drawings.draw_all(run, predictions)
+    draw_run.draw_all(run, predictions)
     return headline
 
 

@@ -1,0 +1,61 @@
+"""The learning-rate range test (Smith 2017, Cyclical learning rates, section 3.3)."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from resnets.data.loading.epoch_order import EpochStep
+from resnets.inference import tf32
+from resnets.progress import progress_bar
+from resnets.training import loop
+from resnets.training.optimization import freeze
+from resnets.training.state import TrainContext
+
+SMOOTHING = 0.9
+DIVERGED = 4.0  # times the lowest loss so far: the test is over
+
+
+class RangeTest(NamedTuple):
+    rates: list[float]
+    losses: list[float]
+    suggestion: float | None
+
+
+@tf32.disabled()
+def run_range_test(context: TrainContext, *, low: float, high: float, steps: int) -> RangeTest:
+    """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
+    freeze.apply(context.net, context.recipe.freeze, epoch=context.recipe.freeze.head_epochs)
+    context.net.train()
+    rates: list[float] = []
+    losses: list[float] = []
+    with contextlib.closing(context.train_data.batches(EpochStep())) as batches:
+        for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
+            rate = low * (high / low) ** (step / max(steps - 1, 1))
+            for group in context.optimizer.param_groups:
+                group["lr"] = rate * group["base_lr"] / context.recipe.optim.lr
+            value, _ = loop.backward(context, context.net, next(batches))
+            if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
+                break
+            context.optimizer.step()
+            rates.append(rate)
+            losses.append(value)
+    return RangeTest(rates, losses, suggest_lr(rates, losses))
+
+
+def suggest_lr(rates: list[float], losses: list[float]) -> float | None:
+    """The rate at which the smoothed loss falls most steeply; None when it never falls."""
+    if len(losses) < 10:
+        return None
+    mean, smooth = 0.0, []
+    for step, loss in enumerate(losses, start=1):
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        smooth.append(mean / (1 - SMOOTHING**step))
+    # Only up to the lowest point: beyond it the loss rises, and may fall again by chance.
+    end = max(int(np.argmin(smooth)) + 1, 5)
+    slopes = np.gradient(np.array(smooth[:end]), np.log(rates[:end]))
+    steepest = int(np.argmin(slopes))
+    return float(rates[steepest]) if slopes[steepest] < 0 else None
