@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.recipes.recipe import Recipe, assign
+from resnets.recipes.override import assign
+from resnets.recipes.recipe import Recipe
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.training.run_dir import run_dir

@@ -16,7 +16,8 @@ from resnets.data.split.split_file import read_split
 from resnets.inference import choose_backend, hardware
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
-from resnets.recipes.recipe import Recipe, override
+from resnets.recipes.override import override
+from resnets.recipes.recipe import Recipe
 from resnets.tasks.classification import load, predict_samples
 from resnets.training import frozen_features, loop, train
 from resnets.training.setup.build_context import build_context

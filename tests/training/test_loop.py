@@ -17,7 +17,8 @@ from torch._dynamo.utils import counters
 from resnets.data.datasets import open_dataset
 from resnets.data.split.make_split import make_split
 from resnets.recipes import registry
-from resnets.recipes.recipe import Recipe, override, tiny
+from resnets.recipes.override import override
+from resnets.recipes.recipe import Recipe, tiny
 from resnets.training import loop
 from resnets.training.run_dir import state_file
 from resnets.training.setup.build_context import build_context

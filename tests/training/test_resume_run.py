@@ -10,7 +10,8 @@ import torch
 
 from resnets.errors import UserError
 from resnets.recipes import registry
-from resnets.recipes.recipe import override, tiny
+from resnets.recipes.override import override
+from resnets.recipes.recipe import tiny
 from resnets.training import resume_run
 from resnets.training import train as training
 from resnets.training.run_dir import run_dir, state_file

@@ -9,7 +9,8 @@ from PIL import Image
 
 from resnets.data.datasets import open_dataset
 from resnets.errors import JobError, UserError
-from resnets.recipes.recipe import Recipe, override
+from resnets.recipes.override import override
+from resnets.recipes.recipe import Recipe
 from resnets.training import torch_compile
 from resnets.training.setup.build_context import build_context
 

@@ -22,7 +22,8 @@ from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.spec import build as build_network
 from resnets.recipes import registry
-from resnets.recipes.recipe import override, tiny
+from resnets.recipes.override import override
+from resnets.recipes.recipe import tiny
 from resnets.tasks.classification import load, predict_samples
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import build_recipe

@@ -19,7 +19,8 @@ from resnets.files import sha256
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
 from resnets.progress import log
-from resnets.recipes.recipe import Recipe, assign, flat_values, override
+from resnets.recipes.override import assign, override
+from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training import distributed
 from resnets.training.configuration import choose_device
 from resnets.training.run_dir import run_dir, state_file

@@ -8,7 +8,8 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.recipes import registry
-from resnets.recipes.recipe import flat_values, override
+from resnets.recipes.override import override
+from resnets.recipes.recipe import flat_values
 from resnets.training.configuration import conflicts
 from resnets.training.configuration.autoconfig import RecipeBuilder
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from resnets.errors import JobError, UserError
-from resnets.recipes.recipe import Data, Recipe, Schedule, override
+from resnets.recipes.override import override
+from resnets.recipes.recipe import Data, Recipe, Schedule
 from resnets.training.run_dir import run_dir
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from resnets import ranks
 from resnets.errors import UserError
 from resnets.progress import log
-from resnets.recipes.recipe import Recipe, assign, flat_values
+from resnets.recipes.override import assign
+from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training import precision
 from resnets.training.configuration import choose_device
 from resnets.training.optimization import freeze

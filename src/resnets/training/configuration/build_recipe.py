@@ -9,7 +9,8 @@ from resnets.data.datasets import open_dataset
 from resnets.errors import UserError, suggestion
 from resnets.models import zoo
 from resnets.recipes import registry
-from resnets.recipes.recipe import Recipe, flat_values, override
+from resnets.recipes.override import override
+from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training import distributed
 from resnets.training.configuration import choose_device
 from resnets.training.configuration.autoconfig import RecipeBuilder

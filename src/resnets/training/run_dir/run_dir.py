@@ -18,7 +18,8 @@ import torch
 
 from resnets.atomic_write import TEMPORARY_PREFIX, write_text
 from resnets.errors import JobError, UserError, suggestion
-from resnets.recipes.recipe import Recipe, assign, flat_values
+from resnets.recipes.override import assign
+from resnets.recipes.recipe import Recipe, flat_values
 
 COLUMNS = (
     "epoch",
