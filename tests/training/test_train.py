@@ -521,7 +521,7 @@ def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
     _, context, _ = _learn(colors, epochs=1, balance=balance)
     train_data = context.train_data
     if balance == "loss":
-        sums = torch.zeros(3).index_add_(0, train_data.labels, train_data.weights)
+        sums = torch.zeros(3).index_add_(0, train_data.labels, train_data.loss_weights)
         torch.testing.assert_close(sums, torch.full((3,), len(train_data.labels) / 3))
     else:
         drawn = torch.cat(

@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from resnets import ranks
 from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_labels, sample_paths, sample_weights
@@ -22,6 +21,7 @@ from resnets.data.loading.worker_processes import Batch
 from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Augment, Data, Recipe
+from resnets.training.optimization import loss
 
 VAL_MEMORY_FRACTION = 0.15  # of the free memory, for preprocessed validation images
 EVAL_BATCH = 64
@@ -55,10 +55,14 @@ class TrainData:
             self.stacked_images = torch.from_numpy(self.images.stacked).permute(0, 3, 1, 2)
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.label_indices(samples)
-        self.weights, draw = self._weights(samples)
+        self.loss_weights, sampling_weights = loss.balance_weights(
+            self.labels, torch.from_numpy(sample_weights(samples)), len(self.classes), recipe.data.balance
+        )
         batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
         shard_sizes = samples.shard_sizes if isinstance(samples, IndexedSamples) else None
-        self.plan = BatchPlan(len(samples), batch, recipe.seed, draw, ranks.rank(), ranks.world_size(), shard_sizes)
+        self.plan = BatchPlan(
+            len(samples), batch, recipe.seed, sampling_weights, ranks.rank(), ranks.world_size(), shard_sizes
+        )
         self.batch_transform = augmentation.BatchCropFlip(
             len(samples),
             seed=recipe.seed,
@@ -80,17 +84,6 @@ class TrainData:
 
     def label_indices(self, samples: Sequence[Sample]) -> Tensor:
         return torch.from_numpy(sample_labels(samples, self.classes))
-
-    def _weights(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
-        """Return the weight of each image in the loss (mean 1), and its sampling weight (None: each image once per epoch)."""
-        dataset_weights = torch.from_numpy(sample_weights(samples))
-        counts = torch.bincount(self.labels, minlength=len(self.classes)).clamp(min=1)
-        rarity = dataset_weights / counts[self.labels]
-        balance = self.recipe.data.balance
-        if balance == "sampler":
-            return torch.ones(len(samples)), rarity
-        loss_weights = rarity if balance == "loss" else dataset_weights
-        return (loss_weights / loss_weights.mean()).float(), None
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `train_loader.train_batches`."""
@@ -125,10 +118,9 @@ class TrainData:
         return augmentation.train_transform(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
 
     def targets(self, indices: Tensor) -> Tensor:
-        """Return the targets, float32 (B, K), with label smoothing (Szegedy et al. 2016) and the weight of each image."""
-        smoothing, num_classes = self.recipe.loss.label_smoothing, len(self.classes)
-        targets = one_hot(self.labels[indices], num_classes).float() * (1 - smoothing) + smoothing / num_classes
-        return targets * self.weights[indices, None]
+        """Return the targets of these images, float32 (B, K)."""
+        smoothing = self.recipe.loss.label_smoothing
+        return loss.soft_targets(self.labels[indices], self.loss_weights[indices], len(self.classes), smoothing)
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return augmented and normalized images (B, C, H, W) and targets (B, K) on the device."""
