@@ -62,19 +62,3 @@ def test_stray_variables_are_named_and_count_as_none(
         monkeypatch.setenv(name, value)
     assert fault in str(ranks.launcher_error())
     assert (ranks.rank(), ranks.world_size()) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("said", "lost"),
-    [
-        ("[../gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4", True),
-        ("ProcessGroupNCCL.cpp:1 unhandled system error", True),
-        ("NCCL error in: x.cpp", True),
-        ("Connection reset by peer", True),
-        ("cannot read 'data/gloo/peer.jpg'", False),
-        ("can't read 'gloo', can't", False),
-        ("no images in data/igloo/speer", False),
-    ],
-)
-def test_lost_processes_are_told_from_names_of_files(said: str, lost: bool) -> None:
-    assert ranks.is_connection_error(RuntimeError(said)) == lost

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import warnings
 
 from resnets import resource_limits
-from resnets.errors import UserError
 
 
 def rank() -> int:
@@ -53,39 +50,6 @@ def launcher_error() -> str | None:
     return None
 
 
-def timeout_seconds() -> float:
-    """Seconds after which a process that does not respond counts as stuck: RESNETS_TIMEOUT_MINUTES, or 15 minutes.
-
-    Raises:
-        UserError: the variable is not a number above 0.
-    """
-    text = os.environ.get("RESNETS_TIMEOUT_MINUTES", "").strip() or "15"
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
-    if not 0 < minutes < 1e6:
-        raise UserError(f"RESNETS_TIMEOUT_MINUTES is '{text}'; it is a number of minutes above 0, such as 15.")
-    return 60 * minutes
-
-
-# File names in quotes may contain any word. An apostrophe within a word does not begin a quotation.
-_QUOTED = re.compile(r"(?<!\w)'[^']*'|\"[^\"]*\"")
-_LOST = re.compile(
-    r"\b(ProcessGroup)?([Gg]loo|NCCL)\b|\bc10d\b|\b(by|with|from) (remote )?peer\b|\brendezvous\b", re.ASCII
-)
-
-
-def without_quotes(text: str) -> str:
-    """The message of a library without its quotations, such as file names."""
-    return _QUOTED.sub("''", text)
-
-
-def is_connection_error(error: BaseException) -> bool:
-    """Whether a library reports that the processes of a job can no longer reach each other."""
-    return not isinstance(error, OSError) and _LOST.search(without_quotes(str(error))) is not None
-
-
 def _number(name: str, default: int) -> int:
     """The value of an environment variable; the default where it is missing, empty or not a number."""
     value = os.environ.get(name, "").strip()
@@ -100,8 +64,3 @@ def cpus_per_rank() -> int:
 def started_by_launcher() -> bool:
     """Whether a launcher has started this process."""
     return world_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def ignore_pillow_warnings() -> None:
-    """Silence Pillow's warnings about odd metadata, which name no file; only in processes of our own."""
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from resnets import telemetry
+from resnets import disable_telemetry
 from resnets.inference.import_openvino import has_openvino
 
 WATCH = Path(__file__).parent / "watch"
-CI_VARIABLES = ("CI", "TF_BUILD", "JENKINS_URL", *telemetry.VARIABLES)  # by which libraries keep silent in test runs
+CI_VARIABLES = (
+    "CI",
+    "TF_BUILD",
+    "JENKINS_URL",
+    *disable_telemetry.VARIABLES,
+)  # by which libraries keep silent in test runs
 
 COMMANDS = """
 data get shapes images --count 60

@@ -16,7 +16,20 @@ from scipy.sparse.csgraph import connected_components
 import resnets
 
 SOURCE = Path(resnets.__file__).parent
-BASE = {"errors", "files", "atomic_write", "progress", "ranks", "resource_limits", "telemetry"}
+BASE = {
+    *(
+        "errors",
+        "connection_errors",
+        "hashing",
+        "cache_dir",
+        "atomic_write",
+        "progress",
+        "ranks",
+        "resource_limits",
+        "timeout",
+    ),
+    "disable_telemetry",
+}
 # Each package may import those before it.
 ORDER = ["models", "data", "weights", "inference", "tasks", "report", "recipes", "training", "api", "keras", "cli"]
 PACKAGES = {package: position for position, package in enumerate(ORDER)}

@@ -11,7 +11,7 @@ import torchvision as torchvision_library
 import resnets
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import load_weights
 from resnets.weights.conversion import convert

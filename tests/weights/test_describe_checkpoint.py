@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from resnets.data.image.preprocess import Preprocess
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from resnets.errors import UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.models import zoo
 from resnets.models.spec import build
 from resnets.weights import checkpoint as checkpoints

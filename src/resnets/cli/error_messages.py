@@ -8,8 +8,9 @@ import re
 import sysconfig
 import traceback
 
-from resnets import atomic_write, ranks
+from resnets import atomic_write
 from resnets.cli.flags import as_flags
+from resnets.connection_errors import is_connection_error, without_quotes
 from resnets.errors import JobError, UserError
 
 OUT_OF_MEMORY = "The memory of this machine is used up"
@@ -45,10 +46,10 @@ def explain(error: BaseException) -> tuple[str, int]:
     if memory := _memory(error):
         return memory, 1
     text = " ".join(str(error).split())
-    if ranks.is_connection_error(error):
+    if is_connection_error(error):
         return f"The processes of this job can no longer reach each other: {text[:200]}", 1
     for pattern, meaning in KNOWN:
-        if re.search(pattern, ranks.without_quotes(str(error))):
+        if re.search(pattern, without_quotes(str(error))):
             return meaning, 1
     if not isinstance(error, OSError) and (reason := atomic_write.write_error_reason(error)):
         return f"A file could not be written: {reason}. Free some space, or choose another place.", 1
@@ -65,7 +66,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 def _memory(error: BaseException) -> str | None:
     """The memory that is used up, of a GPU or of the machine; None for another error."""
-    text = ranks.without_quotes(str(error))
+    text = without_quotes(str(error))
     match = _REQUESTED.search(text)
     requested = f" ({match[1] or match[2]} more were requested)" if match else ""
     on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search(

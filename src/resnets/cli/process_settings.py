@@ -7,7 +7,9 @@ import ctypes
 import logging
 import os
 
-from resnets import ranks, resource_limits, telemetry
+from resnets import resource_limits
+from resnets.data.image.pillow_warnings import ignore_pillow_warnings
+from resnets.disable_telemetry import disable_telemetry
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
@@ -15,10 +17,10 @@ MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_T
 
 def prepare() -> None:
     """Apply all settings, before any large library is imported."""
-    telemetry.disable()
+    disable_telemetry()
     keep_memory()
     limit_threads()
-    ranks.ignore_pillow_warnings()
+    ignore_pillow_warnings()
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns without a GPU while it compiles
 
 

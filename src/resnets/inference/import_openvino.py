@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-from resnets import telemetry
+from resnets.disable_telemetry import telemetry_disabled
 
 
 def has_openvino() -> bool:
@@ -18,6 +18,6 @@ def has_openvino() -> bool:
 @functools.cache
 def import_openvino() -> Any:
     """The module `openvino`, with its telemetry off for the import and for conversions."""
-    with telemetry.disabled():
+    with telemetry_disabled():
         importlib.import_module("openvino.tools.ovc")  # which converts
         return importlib.import_module("openvino")

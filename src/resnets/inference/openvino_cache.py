@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from resnets.atomic_write import replace_file
+from resnets.cache_dir import cache_dir
 from resnets.errors import JobError
-from resnets.files import cache_dir
 from resnets.inference import fold_batchnorm
 from resnets.inference.fold_batchnorm import PooledBackbone
 from resnets.inference.import_openvino import import_openvino

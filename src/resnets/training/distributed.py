@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from resnets import ranks
+from resnets.connection_errors import is_connection_error
 from resnets.errors import JobError, UserError
+from resnets.timeout import timeout_seconds
 from resnets.training.run_dir import lock
 
 Value = TypeVar("Value")
@@ -63,7 +65,7 @@ def process_group() -> Iterator[LaunchAttempt]:
             f"{problem}: a launcher sets all of them. Start the job with torchrun; if another program has left them behind, "
             "`unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE`."
         )
-    ranks.timeout_seconds()  # raises for a wrong RESNETS_TIMEOUT_MINUTES before the job starts
+    timeout_seconds()  # raises for a wrong RESNETS_TIMEOUT_MINUTES before the job starts
     if not ranks.started_by_launcher():
         yield LaunchAttempt(None, 0)
         return
@@ -80,10 +82,10 @@ def process_group() -> Iterator[LaunchAttempt]:
     except JobError:
         raise
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or ranks.is_connection_error(error):
+        if isinstance(error, dist.DistError) or is_connection_error(error):
             raise JobError(
                 f"Rank {rank} lost the connection to the others: one of them has ended, as its own message says, "
-                f"or has not answered for {ranks.timeout_seconds() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
+                f"or has not answered for {timeout_seconds() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
                 f"({str(error).splitlines()[0][:200]})"
             ) from error
         raise
@@ -98,7 +100,7 @@ def _timeout() -> timedelta:
     gloo notices at once when a process has died, by its closed connections; where NCCL does not, torchrun does and ends the
     other ranks. Only this timeout ends the wait for a process that is stopped or stuck.
     """
-    return timedelta(seconds=ranks.timeout_seconds())
+    return timedelta(seconds=timeout_seconds())
 
 
 @functools.cache
@@ -116,7 +118,7 @@ def _rendezvous(store: dist.Store, rank: int, size: int) -> str:
     own_id, name = uuid.uuid4().hex, ""
     known_ids: list[str] = []
     store.set(f"resnets/here/{rank}", own_id)
-    deadline = time.monotonic() + ranks.timeout_seconds()
+    deadline = time.monotonic() + timeout_seconds()
     while time.monotonic() < deadline:
         if rank == 0:
             ids = [store.get(f"resnets/here/{other}").decode() for other in range(size)]

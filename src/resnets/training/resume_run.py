@@ -15,7 +15,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import lineage
 from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import LIST_LIMIT, UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.models.spec import ResNetSpec
 from resnets.models.spec import build as build_network
 from resnets.progress import log

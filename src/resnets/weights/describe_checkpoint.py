@@ -13,7 +13,7 @@ from typing import Any
 
 from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS
 from resnets.errors import format_list, printable
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
 

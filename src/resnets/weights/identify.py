@@ -12,7 +12,7 @@ import safetensors
 from safetensors import safe_open
 
 from resnets.errors import UserError, format_list
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints

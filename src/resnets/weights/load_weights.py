@@ -11,7 +11,7 @@ from typing import Any
 
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError, format_list
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import adapt, identify, local_file

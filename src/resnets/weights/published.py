@@ -9,7 +9,7 @@ from torch import Tensor
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.progress import log
 from resnets.weights import adapt, load_weights, provenance
 from resnets.weights import checkpoint as checkpoints

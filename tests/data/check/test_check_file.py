@@ -10,7 +10,7 @@ import pytest
 
 from resnets.data.check.check_file import CHUNK, map_in_processes
 from resnets.errors import JobError
-from resnets.files import sha256
+from resnets.hashing import sha256
 
 
 @pytest.fixture

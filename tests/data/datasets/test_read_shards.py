@@ -30,7 +30,7 @@ from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
 from resnets.data.split.stratify_groups import unit_indices
 from resnets.errors import JobError, UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 
 COUNT = 60
 

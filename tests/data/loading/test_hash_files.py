@@ -9,7 +9,7 @@ import pytest
 
 from resnets.data.loading.hash_files import hash_files
 from resnets.errors import JobError
-from resnets.files import sha256
+from resnets.hashing import sha256
 
 
 def test_hashes_come_in_order(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from resnets import ranks
 from resnets.data.check import near_duplicates
 from resnets.data.image.decode import DecodeError, ImageInfo, decode, decode_image, inspect
 from resnets.data.image.open_image_file import open_image_file, short_reason
+from resnets.data.image.pillow_warnings import ignore_pillow_warnings
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError
 from resnets.progress import progress_bar
@@ -153,4 +153,4 @@ def _init_worker(num_done: Any) -> None:
     global _num_done
     _num_done = num_done
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process group; the main process ends its workers
-    ranks.ignore_pillow_warnings()
+    ignore_pillow_warnings()

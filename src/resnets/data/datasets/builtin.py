@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resnets.atomic_write import check_folder_writable
+from resnets.cache_dir import cache_dir
 from resnets.data.datasets import generate_shapes
 from resnets.errors import JobError, UserError, suggestion
-from resnets.files import cache_dir
 from resnets.progress import progress_bar
 
 NAMES = ("digits", "shapes")

@@ -25,7 +25,7 @@ import numpy as np
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.image.open_image_file import tar_address
 from resnets.errors import UserError, format_list
-from resnets.files import sha256
+from resnets.hashing import sha256
 
 MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-2"
 SHOWN_DIFFERENCES = 5

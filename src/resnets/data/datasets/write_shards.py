@@ -27,7 +27,7 @@ from resnets.data.image.open_image_file import open_image_file
 from resnets.data.image.resizing import resize_shorter_side
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.progress import log, progress_bar
 
 _SUFFIXES = sorted(ALL_SUFFIXES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError, format_list, pluralize
-from resnets.files import sha256
+from resnets.hashing import sha256
 from resnets.progress import progress_bar
 
 THREADS = 8  # reading waits for the disk, and hashing lets other threads run

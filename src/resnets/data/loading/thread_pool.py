@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from resnets import ranks
 from resnets.errors import JobError, printable
+from resnets.timeout import timeout_seconds
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ def ordered_map(
     workers = ranks.cpus_per_rank() if workers is None else workers
     if workers == 0:
         workers, ahead = 1, 0
-    timeout = ranks.timeout_seconds()
+    timeout = timeout_seconds()
     pending: deque[tuple[Item, Future[Result]]] = deque()
     threads = _Threads(function, workers)
     try:

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from resnets import ranks
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading import worker_processes
 from resnets.data.loading.augmentation import as_tensor, fork_seed
@@ -37,6 +36,7 @@ from resnets.data.loading.worker_processes import (
     share_memory,
 )
 from resnets.errors import JobError
+from resnets.timeout import timeout_seconds
 
 Key = tuple[int, int, int, int]  # of an image in a batch: epoch, step, position in the epoch, index
 
@@ -119,7 +119,7 @@ def train_batches(
     Raises:
         JobError: an image can no longer be read; a worker has died, or is stuck.
     """
-    ranks.timeout_seconds()  # so that a wrong value is refused before it is needed
+    timeout_seconds()  # so that a wrong value is refused before it is needed
     sampler = _BatchSampler(plan, start)
     loader = DataLoader(
         _AugmentedImages(images, transform, plan.seed),

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from resnets import ranks
+from resnets.data.image.pillow_warnings import ignore_pillow_warnings
 from resnets.errors import JobError, format_list
+from resnets.timeout import timeout_seconds
 
 POLL_SECONDS = 5.0  # of waiting for a batch, until it is checked whether to go on waiting
 END_SECONDS = 5.0  # for a killed process to end; one that hangs in a read from a dead disk does not
@@ -48,7 +49,7 @@ def map_batch(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
 
 
 def init_worker(_: int) -> None:
-    ranks.ignore_pillow_warnings()
+    ignore_pillow_warnings()
     torch.set_num_threads(1)  # the number of workers is chosen by the number of cores
     # Ctrl-C, and the SIGTERM of many job managers, reach the whole process group; the main process ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -100,14 +101,14 @@ def next_batch(
             if "DataLoader timed out" not in str(error):
                 raise WorkerError(WORKER_DIED) if is_worker_death(error) else error from error
             on_wait()
-            if time.monotonic() - start > ranks.timeout_seconds():
+            if time.monotonic() - start > timeout_seconds():
                 raise WorkerError(_stuck_message(pending_paths())) from error
 
 
 def _stuck_message(paths: Sequence[str]) -> str:
     files = f" The batch that it works on: {format_list(paths)}." if paths else ""
     return (
-        f"No images have come for {ranks.timeout_seconds() / 60:g} minutes: a worker process is stuck, perhaps on storage that "
+        f"No images have come for {timeout_seconds() / 60:g} minutes: a worker process is stuck, perhaps on storage that "
         f"does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer.{files}"
     )
 

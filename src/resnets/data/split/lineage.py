@@ -21,7 +21,7 @@ from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS, IndexedSamples, Sa
 from resnets.data.loading.hash_files import THREADS
 from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
 from resnets.errors import UserError
-from resnets.files import sha256
+from resnets.hashing import sha256
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LINEAGE_FILE = "lineage.json"

@@ -15,7 +15,7 @@ from resnets.data.split.lineage import Lineage, sha256_of_sample
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
 from resnets.errors import UserError, suggestion
-from resnets.files import sha256
+from resnets.hashing import sha256
 
 ALL, NOT_TRAINED_ON = "all", "not_trained_on"
 

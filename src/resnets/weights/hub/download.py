@@ -22,8 +22,9 @@ import requests
 from filelock import FileLock, Timeout
 
 from resnets import atomic_write
+from resnets.cache_dir import cache_dir
 from resnets.errors import JobError, UserError
-from resnets.files import cache_dir, hash_file, sha256
+from resnets.hashing import hash_file, sha256
 from resnets.progress import log
 from resnets.weights.hub.catalog import PublishedWeights
 from resnets.weights.hub.resumable import Transfer

@@ -8,14 +8,14 @@ import types
 
 import pytest
 
-from resnets import telemetry
+from resnets.disable_telemetry import telemetry_disabled
 
 
 def test_within_the_block_the_reporter_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
     monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
     monkeypatch.setenv("NNCF_CI", "mine")
-    with telemetry.disabled():
+    with telemetry_disabled():
         with pytest.raises(ImportError):
             import openvino_telemetry  # noqa: F401
         assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
@@ -27,13 +27,13 @@ def test_within_the_block_the_reporter_cannot_be_imported(monkeypatch: pytest.Mo
 def test_what_the_program_has_imported_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = types.ModuleType("openvino_telemetry")
     monkeypatch.setitem(sys.modules, "openvino_telemetry", theirs)
-    with telemetry.disabled():
+    with telemetry_disabled():
         assert sys.modules["openvino_telemetry"] is theirs
     assert sys.modules["openvino_telemetry"] is theirs
 
 
 def test_an_error_within_the_block_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
-    with pytest.raises(ZeroDivisionError), telemetry.disabled():
+    with pytest.raises(ZeroDivisionError), telemetry_disabled():
         raise ZeroDivisionError
     assert "openvino_telemetry" not in sys.modules

@@ -1,4 +1,4 @@
-"""Telemetry of libraries is switched off.
+"""Switch off the telemetry of libraries.
 
 OpenVINO and nncf report through the package `openvino_telemetry` unless a file in the user's home or the variable `CI` says
 otherwise, also on import; without that package they do not report. huggingface_hub sends more than the request for a file
@@ -19,7 +19,7 @@ VARIABLES = {"HF_HUB_DISABLE_TELEMETRY": "1", "NNCF_CI": "1"}
 _importing = threading.RLock()
 
 
-def disable() -> None:
+def disable_telemetry() -> None:
     """Switch telemetry off in the whole process; for the command line, which owns its process."""
     os.environ.update(VARIABLES)
     for name in REPORTERS:
@@ -27,7 +27,7 @@ def disable() -> None:
 
 
 @contextlib.contextmanager
-def disabled() -> Iterator[None]:
+def telemetry_disabled() -> Iterator[None]:
     """A context for imports without telemetry; the process is left unchanged.
 
     A library that the program has imported before keeps its setting.
