@@ -192,7 +192,7 @@ def _finish_epoch(
     if improved:
         state.best, state.best_epoch = score, state.epoch
     if logits is not None and distributed.is_main():
-        state.update_cross_fitting(logits, context.val_labels, context.val_units)
+        state.update_cross_fitting(logits, context.val_labels, context.val_clusters)
     if row["val/loss"] is not None and context.lr_controller.after_epoch(row["val/loss"]):
         log(
             f"no lower validation loss in {context.recipe.schedule.plateau_epochs} epochs: the learning rate is lowered"

@@ -54,7 +54,7 @@ class TrainContext:
     total_steps: int
     val: EvalLoader | None
     val_labels: Tensor
-    val_units: np.ndarray  # int64 (N,), the same number for val images that are copies of each other or of one group
+    val_clusters: np.ndarray  # int64 (N,), the same number for val images that are copies of each other or of one group
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
     device: str = "cpu"
     precision: str = "fp32"
@@ -96,9 +96,9 @@ class TrainState:
     extended_at: int | None = None  # the total step at which `--epochs +N` extended a finished run
     cross_fit: CrossFit | None = None  # on the main process; None without a val split and before the first epoch
 
-    def update_cross_fitting(self, logits: Tensor, labels: Tensor, units: np.ndarray) -> None:
+    def update_cross_fitting(self, logits: Tensor, labels: Tensor, clusters: np.ndarray) -> None:
         """Update the cross-fitting with the logits (N, K) of the val split after an epoch."""
-        self.cross_fit = self.cross_fit or cross_fitting.create(labels, units)
+        self.cross_fit = self.cross_fit or cross_fitting.create(labels, clusters)
         if self.cross_fit is not None:
             self.cross_fit.update(self.epoch, logits, labels)
 

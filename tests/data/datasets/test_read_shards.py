@@ -28,7 +28,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import lineage
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
-from resnets.data.split.stratify_groups import unit_indices
+from resnets.data.split.stratify_groups import cluster_indices
 from resnets.errors import JobError, UserError
 from resnets.hashing import sha256
 
@@ -227,8 +227,8 @@ def test_copies_and_groups_are_known_and_copied_along(divided: Dataset, tmp_path
     write_shards.write(tmp_path / "again", open_dataset.read(tmp_path / "out"))
     for name in ("out", "again"):
         after = open_dataset.read(tmp_path / name).samples
-        units = unit_indices(after).tolist()
-        assert [units.index(each) for each in units] == [0, 1, 0, 1, 4, 5, 0]
+        clusters = cluster_indices(after).tolist()
+        assert [clusters.index(each) for each in clusters] == [0, 1, 0, 1, 4, 5, 0]
         assert [each.sha256 for each in after] == [sha256(each.path) for each in found]
         assert [each.group is None for each in after] == [False] * 4 + [True] * 3
         weights = lineage.Lineage(frozenset(sha256(each.path) for each in found[:2]))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnets.data.datasets.dataset import Sample
-from resnets.data.split.stratify_groups import _connected_units, assign_splits, group_units, unit_indices
+from resnets.data.split.stratify_groups import _connected_clusters, assign_splits, cluster_indices, find_clusters
 from resnets.errors import UserError
 
 
@@ -43,7 +43,7 @@ def divided(labels: list[str]) -> Counter[str]:
 def test_single_images_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
     fractions = {split: fraction for split, fraction in {"val": val, "test": test}.items() if fraction > 0.01}
     try:
-        given_ = assign_splits(group_units(single(labels), labels, [None] * len(labels)), fractions, seed=seed)
+        given_ = assign_splits(find_clusters(single(labels), labels, [None] * len(labels)), fractions, seed=seed)
     except UserError:
         assert len(divided(labels)) == 0 or sum(count - 1 for count in divided(labels).values()) < len(fractions)
         return
@@ -68,8 +68,8 @@ def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
     labels = [label for label, _, _ in rows]
     contents = [f"content {content}" for _, content, _ in rows]
     groups = [group for _, _, group in rows]
-    together = group_units(contents, labels, groups)
-    assert sorted(number for unit in together for number in unit.members) == list(range(len(rows)))
+    together = find_clusters(contents, labels, groups)
+    assert sorted(number for cluster in together for number in cluster.members) == list(range(len(rows)))
     try:
         if in_folds:
             bins = assign_splits(together, {}, seed=seed, folds=folds)
@@ -94,7 +94,7 @@ def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
 
 @given(labels_of(6), st.integers(2, 5), st.integers(0, 1000))
 def test_folds_are_as_large_as_each_other_in_every_class(labels: list[str], folds: int, seed: int) -> None:
-    bins = assign_splits(group_units(single(labels), labels, [None] * len(labels)), {}, seed=seed, folds=folds)
+    bins = assign_splits(find_clusters(single(labels), labels, [None] * len(labels)), {}, seed=seed, folds=folds)
     sizes = Counter(bins.values())
     assert set(sizes) == {f"fold {number}" for number in range(1, folds + 1)}
     assert max(sizes.values()) - min(sizes.values()) <= 1
@@ -112,7 +112,7 @@ def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
         contents = [f"content {rows[number][1]}" for number in order]
         groups = [None if rows[number][2] is None else f"{prefix}{rows[number][2]}" for number in order]
         try:
-            bins = assign_splits(group_units(contents, labels, groups), {"val": 0.3}, seed=seed)
+            bins = assign_splits(find_clusters(contents, labels, groups), {"val": 0.3}, seed=seed)
         except UserError as error:
             return str(error)
         return {order[index]: split for index, split in bins.items()}
@@ -125,7 +125,7 @@ def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
 
 def test_another_seed_is_another_split() -> None:
     labels = ["a", "b"] * 50
-    pool = group_units(single(labels), labels, [None] * 100)
+    pool = find_clusters(single(labels), labels, [None] * 100)
     assert assign_splits(pool, {"val": 0.2}, seed=1) == assign_splits(pool, {"val": 0.2}, seed=1)
     assert assign_splits(pool, {"val": 0.2}, seed=1) != assign_splits(pool, {"val": 0.2}, seed=2)
 
@@ -134,14 +134,14 @@ def test_a_class_of_one_image_is_in_train() -> None:
     labels = ["a"] * 10 + ["b"]
     for folds in (0, 3):
         bins = assign_splits(
-            group_units(single(labels), labels, [None] * 11), {} if folds else {"val": 0.5}, seed=0, folds=folds
+            find_clusters(single(labels), labels, [None] * 11), {} if folds else {"val": 0.5}, seed=0, folds=folds
         )
         assert bins[10] == "train"
 
 
 def test_a_thousand_classes_of_two_images_give_a_val_of_a_fifth() -> None:
     labels = [f"class {number // 2}" for number in range(2000)]
-    bins = assign_splits(group_units(single(labels), labels, [None] * 2000), {"val": 0.2}, seed=5)
+    bins = assign_splits(find_clusters(single(labels), labels, [None] * 2000), {"val": 0.2}, seed=5)
     assert Counter(bins.values()) == {"train": 1600, "val": 400}
 
 
@@ -150,7 +150,7 @@ def test_groups_that_fit_give_the_fractions_within_a_group() -> None:
     groups = [f"patient {number // 5}" for number in range(1000)]
     of_patient = {group: generator.choice("abc") for group in groups}
     labels = [of_patient[group] for group in groups]
-    bins = assign_splits(group_units(single(labels), labels, groups), {"val": 0.2, "test": 0.1}, seed=0)
+    bins = assign_splits(find_clusters(single(labels), labels, groups), {"val": 0.2, "test": 0.1}, seed=0)
     for label, count in Counter(labels).items():
         of_class = Counter(bin_ for number, bin_ in bins.items() if labels[number] == label)
         assert abs(of_class["val"] - 0.2 * count) <= 5
@@ -160,7 +160,7 @@ def test_groups_that_fit_give_the_fractions_within_a_group() -> None:
 def test_two_groups_are_divided_between_the_splits() -> None:
     groups = ["left"] * 10 + ["right"] * 4
     labels = ["a", "b"] * 7
-    bins = assign_splits(group_units(single(labels), labels, groups), {"val": 0.1}, seed=0)
+    bins = assign_splits(find_clusters(single(labels), labels, groups), {"val": 0.1}, seed=0)
     assert {bins[number] for number in range(10)} == {"train"}
     assert {bins[number] for number in range(10, 14)} == {"val"}
 
@@ -168,15 +168,15 @@ def test_two_groups_are_divided_between_the_splits() -> None:
 def test_one_group_cannot_be_divided() -> None:
     labels = ["a", "b"] * 5
     with pytest.raises(UserError, match="too few images for 'val'"):
-        assign_splits(group_units(single(labels), labels, ["all"] * 10), {"val": 0.2}, seed=0)
+        assign_splits(find_clusters(single(labels), labels, ["all"] * 10), {"val": 0.2}, seed=0)
     with pytest.raises(UserError, match="'fold 1'"):
-        assign_splits(group_units(single(["a", "b"]), ["a", "b"], [None, None]), {}, seed=0, folds=2)
+        assign_splits(find_clusters(single(["a", "b"]), ["a", "b"], [None, None]), {}, seed=0, folds=2)
 
 
 def test_copies_and_groups_have_one_number() -> None:
     given = [("a", None), ("b", "one"), ("a", None), ("c", "one"), (None, None), (None, None), ("c", None)]
     samples = [Sample(f"{index}.png", "red", group=group, sha256=digest) for index, (digest, group) in enumerate(given)]
-    found = unit_indices(samples).tolist()
+    found = cluster_indices(samples).tolist()
     assert found[0] == found[2]
     assert found[1] == found[3] == found[6]
     assert len(set(found)) == 4
@@ -186,5 +186,5 @@ def test_copies_and_groups_have_one_number() -> None:
 def test_units_of_many_images_equal_those_of_few(given_: list[tuple[str, str | None]]) -> None:
     contents, groups = (np.array(each) for each in zip(*[(a, int(b or 0)) for a, b in given_], strict=True))
     samples = [Sample("x", "red", group=group, sha256=digest) for digest, group in given_]
-    few, many = unit_indices(samples).tolist(), _connected_units(contents, groups).tolist()
+    few, many = cluster_indices(samples).tolist(), _connected_clusters(contents, groups).tolist()
     assert [few.index(each) for each in few] == [many.index(each) for each in many]

@@ -31,9 +31,9 @@ def test_the_interval_of_groups_holds_the_true_share_95_times_in_100() -> None:
     random, held, plain = np.random.default_rng(0), [], []
     for _ in range(1000):
         shares = random.beta(4, 1, 40)  # 0.8 on the average
-        units = np.repeat(np.arange(40), random.integers(1, 17, 40))
-        right = random.random(len(units)) < shares[units]
-        effect = design_effect(right, units)
+        clusters = np.repeat(np.arange(40), random.integers(1, 17, 40))
+        right = random.random(len(clusters)) < shares[clusters]
+        effect = design_effect(right, clusters)
         for found, each in ((held, effect), (plain, 1.0)):
             low, high = wilson(right.sum() / each, len(right) / each)
             found.append(low <= 0.8 <= high)

@@ -122,27 +122,27 @@ def test_copies_of_images_count_no_more_than_the_images() -> None:
     """They are in one fold, so that the choice and the intervals are those of the images themselves."""
     logits, labels = _history()
     once, copies = _after(logits, labels), 5
-    units = np.tile(np.arange(COUNT), copies)
-    often = cross_fitting.create(labels.repeat(copies), units)
+    clusters = np.tile(np.arange(COUNT), copies)
+    often = cross_fitting.create(labels.repeat(copies), clusters)
     assert often is not None
     for epoch, each in enumerate(logits, start=1):
         often.update(epoch, each.repeat(copies, 1), labels.repeat(copies))
-    assert all(len(set(often.folds[units == unit])) == 1 for unit in range(COUNT))
+    assert all(len(set(often.folds[clusters == cluster])) == 1 for cluster in range(COUNT))
     assert often.epochs == once.epochs
     one, other = once.summarize(CLASSES), often.summarize(CLASSES)
     for name in ("top1", "top1_interval", "top5_interval"):
         assert other[name] == pytest.approx(one[name])
-    assert (other["count"], other["units"], one["units"]) == (COUNT * copies, COUNT, COUNT)
+    assert (other["count"], other["num_clusters"], one["num_clusters"]) == (COUNT * copies, COUNT, COUNT)
     assert cross_fitting.create(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
 
 
 def test_whole_groups_are_assigned_to_folds_class_by_class() -> None:
-    labels, units = torch.arange(60) // 30, np.arange(60) // 3
-    folds = cross_fitting.create(labels, units)
+    labels, clusters = torch.arange(60) // 30, np.arange(60) // 3
+    folds = cross_fitting.create(labels, clusters)
     assert folds is not None
     for fold in range(cross_fitting.FOLDS):
         assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [6, 6]
-    assert all(len(set(folds.folds[units == unit])) == 1 for unit in range(20))
+    assert all(len(set(folds.folds[clusters == cluster])) == 1 for cluster in range(20))
 
 
 def _simulation() -> ModuleType:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from resnets.data.check.exact_duplicates import find_exact_duplicates
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.loading.hash_files import hash_samples
-from resnets.data.split.stratify_groups import assign_splits, group_units
+from resnets.data.split.stratify_groups import assign_splits, find_clusters
 from resnets.errors import UserError, format_list, pluralize
 from resnets.progress import log
 
@@ -75,12 +75,12 @@ def cut(
     """Samples without a split, and those of train, divided into train and `fractions`; the others stay in their split."""
     indices = [index for index, sample in enumerate(samples) if sample.split in (None, "train")]
     pool = [samples[index] for index in indices]
-    units = group_units(
+    clusters = find_clusters(
         [str(sample.sha256) for sample in pool],
         [str(sample.label) for sample in pool],
         [sample.group for sample in pool],
     )
-    assigned = assign_splits(units, fractions, seed=seed, folds=folds or 0)
+    assigned = assign_splits(clusters, fractions, seed=seed, folds=folds or 0)
     result = list(samples)
     for position, name in assigned.items():
         split = "val" if name == f"fold {fold}" else name if name in SPLITS else "train"

@@ -22,7 +22,7 @@ TRAIN = "train"
 
 
 @dataclass(frozen=True)
-class Unit:
+class Cluster:
     """Images that stay together.
 
     Attributes:
@@ -36,7 +36,7 @@ class Unit:
     labels: tuple[tuple[str, int], ...]
 
 
-def group_units(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Unit]:
+def find_clusters(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Cluster]:
     """Join images with equal bytes and images of one group; transitively."""
     parent = list(range(len(sha256s)))  # a disjoint-set forest
 
@@ -54,7 +54,7 @@ def group_units(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[
     for index in range(len(sha256s)):
         members[root(index)].append(index)
     return [
-        Unit(
+        Cluster(
             key=min(sha256s[index] for index in indices),
             members=tuple(indices),
             labels=tuple(sorted(Counter(labels[index] for index in indices).items())),
@@ -63,20 +63,20 @@ def group_units(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[
     ]
 
 
-def unit_indices(samples: Sequence[Sample]) -> np.ndarray:
-    """int64 (N,): the index of each image's unit."""
+def cluster_indices(samples: Sequence[Sample]) -> np.ndarray:
+    """int64 (N,): the index of each image's cluster."""
     if isinstance(samples, IndexedSamples):
-        return _connected_units(*samples.contents_and_groups())
+        return _connected_clusters(*samples.contents_and_groups())
     keys = [sample.sha256 or f"path {sample.path}" for sample in samples]
-    units = group_units(keys, [str(sample.label) for sample in samples], [sample.group for sample in samples])
+    clusters = find_clusters(keys, [str(sample.label) for sample in samples], [sample.group for sample in samples])
     indices = np.empty(len(samples), dtype=np.int64)
-    for unit_index, unit in enumerate(units):
-        indices[list(unit.members)] = unit_index
+    for cluster_index, cluster in enumerate(clusters):
+        indices[list(cluster.members)] = cluster_index
     return indices
 
 
-def _connected_units(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """As `group_units`, for millions of images: connected components of a graph of images, contents and groups."""
+def _connected_clusters(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """As `find_clusters`, for millions of images: connected components of a graph of images, contents and groups."""
     count, (grouped,) = len(contents), np.nonzero(groups)
     content_indices, group_indices = (
         np.unique(values, return_inverse=True)[1] for values in (contents, groups[grouped])
@@ -88,12 +88,12 @@ def _connected_units(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def assign_splits(
-    units: Sequence[Unit], fractions: Mapping[str, float], *, seed: int, folds: int = 0
+    clusters: Sequence[Cluster], fractions: Mapping[str, float], *, seed: int, folds: int = 0
 ) -> dict[int, str]:
-    """Assign every image of the units to `train`, to a name of `fractions`, or to `fold 1` … `fold K`.
+    """Assign every image of the clusters to `train`, to a name of `fractions`, or to `fold 1` … `fold K`.
 
     Single images are divided exactly: the splits have the size that their fractions ask for, rounded, and so has every
-    class to less than one image. Larger units go, largest first, where they bring the class counts nearest to that (the
+    class to less than one image. Larger clusters go, largest first, where they bring the class counts nearest to that (the
     idea of scikit-learn's StratifiedGroupKFold). A class that cannot be divided is in train as a whole. With `folds`, what
     the fractions leave is cut into K folds, and train holds the indivisible classes only.
 
@@ -105,8 +105,8 @@ def assign_splits(
     """
     counts: Counter[str] = Counter()
     divisible: Counter[str] = Counter()
-    for unit in units:
-        for label, count in unit.labels:
+    for cluster in clusters:
+        for label, count in cluster.labels:
             counts[label] += count
             divisible[label] += 1
     available = {label: count - 1 if divisible[label] > 1 else 0 for label, count in counts.items()}
@@ -118,10 +118,10 @@ def assign_splits(
             targets[TRAIN][label] -= quota
     if folds:
         targets |= _fold_targets(targets[TRAIN], divisible, folds)
-    ordered = sorted(units, key=lambda unit: (-len(unit.members), _random_key(seed, unit.key)))
+    ordered = sorted(clusters, key=lambda cluster: (-len(cluster.members), _random_key(seed, cluster.key)))
     assigned = _assign_greedily(ordered, counts, targets)
-    _repair(units, assigned, [name for name in targets if name != TRAIN])
-    return {index: assigned[unit.key] for unit in units for index in unit.members}
+    _repair(clusters, assigned, [name for name in targets if name != TRAIN])
+    return {index: assigned[cluster.key] for cluster in clusters for index in cluster.members}
 
 
 def _quotas(counts: Mapping[str, int], fraction: float, available: Mapping[str, int], salt: str) -> dict[str, int]:
@@ -152,53 +152,55 @@ def _fold_targets(left: dict[str, int], divisible: Mapping[str, int], folds: int
 
 
 def _assign_greedily(
-    ordered: Sequence[Unit], counts: Mapping[str, int], targets: Mapping[str, Mapping[str, int]]
+    ordered: Sequence[Cluster], counts: Mapping[str, int], targets: Mapping[str, Mapping[str, int]]
 ) -> dict[str, str]:
-    """Each unit, by its key, to the split where it lowers the squared distance to the targets most; classes weigh alike."""
+    """Each cluster, by its key, to the split where it lowers the squared distance to the targets most; classes weigh alike."""
     current: dict[str, Counter[str]] = {split: Counter() for split in targets}
     assigned: dict[str, str] = {}
-    for unit in ordered:
+    for cluster in ordered:
 
-        def cost(split: str, unit: Unit = unit) -> float:
+        def cost(split: str, cluster: Cluster = cluster) -> float:
             return sum(
                 count * (2 * (current[split][label] - targets[split].get(label, 0)) + count) / counts[label]
-                for label, count in unit.labels
+                for label, count in cluster.labels
             )
 
         best = min(targets, key=cost)
-        assigned[unit.key] = best
-        current[best].update(dict(unit.labels))
+        assigned[cluster.key] = best
+        current[best].update(dict(cluster.labels))
     return assigned
 
 
-def _repair(units: Sequence[Unit], assigned: dict[str, str], required: Sequence[str]) -> None:
-    """Move units where large groups left a split empty, or a class without training images."""
-    ascending = sorted(units, key=lambda unit: (len(unit.members), unit.key))
+def _repair(clusters: Sequence[Cluster], assigned: dict[str, str], required: Sequence[str]) -> None:
+    """Move clusters where large groups left a split empty, or a class without training images."""
+    ascending = sorted(clusters, key=lambda cluster: (len(cluster.members), cluster.key))
 
-    def learnable(label: str, without: Unit | None = None) -> bool:
+    def learnable(label: str, without: Cluster | None = None) -> bool:
         """Whether the class has training images whichever fold is held out."""
-        splits = {assigned[unit.key] for unit in units_of[label] if unit is not without}
+        splits = {assigned[cluster.key] for cluster in clusters_of[label] if cluster is not without}
         return TRAIN in splits or len({split for split in splits if split.startswith("fold ")}) > 1
 
-    units_of: dict[str, list[Unit]] = defaultdict(list)
-    for unit in ascending:
-        for label, _ in unit.labels:
-            units_of[label].append(unit)
-    for label in sorted(units_of):
+    clusters_of: dict[str, list[Cluster]] = defaultdict(list)
+    for cluster in ascending:
+        for label, _ in cluster.labels:
+            clusters_of[label].append(cluster)
+    for label in sorted(clusters_of):
         if not learnable(label):
-            assigned[units_of[label][0].key] = TRAIN
+            assigned[clusters_of[label][0].key] = TRAIN
     for split in required:
         if split in assigned.values():
             continue
         sizes = Counter(assigned.values())
-        for unit in ascending:
-            if sizes[assigned[unit.key]] > 1 and all(learnable(label, without=unit) for label, _ in unit.labels):
-                assigned[unit.key] = split
+        for cluster in ascending:
+            if sizes[assigned[cluster.key]] > 1 and all(
+                learnable(label, without=cluster) for label, _ in cluster.labels
+            ):
+                assigned[cluster.key] = split
                 break
         else:
             raise UserError(
                 f"There are too few images for '{split}': duplicates and "
-                f"groups stay together, which leaves {len(units):,} to divide, and every class needs some in train."
+                f"groups stay together, which leaves {len(clusters):,} to divide, and every class needs some in train."
             )
 
 

@@ -45,7 +45,7 @@ def cross_fitted(num_correct: float, choices: np.ndarray, effect: float = 1.0) -
         num_correct: number of images that are right, each by the choice of the other folds.
         choices: bool (F, N), which images are right by the choice of each fold; equal rows are the same choice.
         effect: the factor by which the number of independent images is smaller (`design_effect`). The predictions that
-            differ between epochs are assumed to depend on each other within a unit as much as the right ones do.
+            differ between epochs are assumed to depend on each other within a cluster as much as the right ones do.
     """
     count, num_correct = choices.shape[1] / effect, num_correct / effect
     variance = (num_correct + 2) * (count - num_correct + 2) / (count + 4) ** 2  # never 0 (Agresti and Coull, 1998)
@@ -55,27 +55,29 @@ def cross_fitted(num_correct: float, choices: np.ndarray, effect: float = 1.0) -
     return wilson(num_correct / widening, count / widening)
 
 
-def design_effect(correct: np.ndarray, units: np.ndarray) -> float:
+def design_effect(correct: np.ndarray, clusters: np.ndarray) -> float:
     """The factor of the variance of an accuracy over that of as many independent images (Kish, Survey Sampling, 1965).
 
-    The units are assumed to be drawn independently; nothing is assumed about the images within one. The variance is that of
-    a ratio of sums over units (cluster-robust); with few units it is multiplied by the square of Student's quantile over the
-    normal one. The factor is at least 1, and at most that of units which are one image repeated (sum of the squared sizes
-    over the number of images): 5 for units of 5 exact copies. The maximum is taken where the accuracy is 0 or 1, from which no
-    variance can be estimated. With one image in each unit it is 1.
+    The clusters are assumed to be drawn independently; nothing is assumed about the images within one. The variance is that of
+    a ratio of sums over clusters (cluster-robust); with few clusters it is multiplied by the square of Student's quantile over the
+    normal one. The factor is at least 1, and at most that of clusters which are one image repeated (sum of the squared sizes
+    over the number of images): 5 for clusters of 5 exact copies. The maximum is taken where the accuracy is 0 or 1, from which no
+    variance can be estimated. With one image in each cluster it is 1.
 
     Args:
         correct: bool (N,).
-        units: int64 (N,), the same number for images of the same unit.
+        clusters: int64 (N,), the same number for images of the same cluster.
     """
-    _, members, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    maximum, accuracy, num_units = float(np.square(sizes).sum() / len(correct)), correct.mean(), len(sizes)
-    if num_units < 2 or accuracy in (0.0, 1.0):
+    _, members, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    maximum, accuracy, num_clusters = float(np.square(sizes).sum() / len(correct)), correct.mean(), len(sizes)
+    if num_clusters < 2 or accuracy in (0.0, 1.0):
         return maximum
     gaps = np.bincount(members, correct - accuracy)
-    estimate = num_units / (num_units - 1) * float(np.square(gaps).sum()) / (len(correct) * accuracy * (1 - accuracy))
-    few_units = (float(t.ppf((1 + LEVEL) / 2, num_units - 1)) / _DEVIATIONS) ** 2
-    return min(max(estimate, 1.0) * few_units, maximum)
+    estimate = (
+        num_clusters / (num_clusters - 1) * float(np.square(gaps).sum()) / (len(correct) * accuracy * (1 - accuracy))
+    )
+    few_clusters = (float(t.ppf((1 + LEVEL) / 2, num_clusters - 1)) / _DEVIATIONS) ** 2
+    return min(max(estimate, 1.0) * few_clusters, maximum)
 
 
 def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:

@@ -41,7 +41,7 @@ class CrossFit:
     """The predictions on each fold by the choice of the other folds, after the epochs so far.
 
     folds: int64 (N,), the fold of each image of the val split.
-    units: int64 (N,), the same number for images that are copies of each other or of one group.
+    clusters: int64 (N,), the same number for images that are copies of each other or of one group.
     best, epochs, temperatures: for each fold, the score of the epoch selected on the images of the other folds, its number
         from 1, and the temperature that they fitted.
     correct: bool (F, N), which images are predicted correctly in the epoch that was chosen for each fold.
@@ -50,7 +50,7 @@ class CrossFit:
     """
 
     folds: np.ndarray
-    units: np.ndarray
+    clusters: np.ndarray
     best: list[Score]
     epochs: list[int]
     temperatures: list[float]
@@ -83,50 +83,50 @@ class CrossFit:
 
         `top5_interval` is widened by the disagreement of the top-1 predictions of the chosen epochs, which is larger than that
         of the top-5 predictions in almost every case; those are not stored. There is no `ece_interval`, since the dependence
-        between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `units` the number
-        of units, and `folds` lists what was selected for each fold.
+        between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `num_clusters` the number
+        of clusters, and `folds` lists what was selected for each fold.
         """
         summary = metrics.summarize_results(self.outcomes, num_classes, float(np.mean(self.temperatures)))
-        summary |= {"ece_interval": None, "units": len(np.unique(self.units))}
+        summary |= {"ece_interval": None, "num_clusters": len(np.unique(self.clusters))}
         for name, k in (("top1", 1), ("top5", summary["top5_of"])):
             correct = self.outcomes.rank < k
-            effect = design_effect(correct, self.units)
+            effect = design_effect(correct, self.clusters)
             summary[f"{name}_interval"] = list(cross_fitted(int(correct.sum()), self.correct, effect))
         return summary | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything as tensors and as values for JSON; `restore` is the inverse."""
-        arrays = {"folds": self.folds, "units": self.units, "correct": self.correct}
+        arrays = {"folds": self.folds, "clusters": self.clusters, "correct": self.correct}
         arrays |= {f"outcomes.{field.name}": getattr(self.outcomes, field.name) for field in fields(PerImageResults)}
         facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures}
         facts["num_epochs"] = self.num_epochs
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
 
 
-def create(labels: Tensor, units: np.ndarray) -> CrossFit | None:
-    """Divide the val split into folds, before the first epoch; return None for fewer than 2 units.
+def create(labels: Tensor, clusters: np.ndarray) -> CrossFit | None:
+    """Divide the val split into folds, before the first epoch; return None for fewer than 2 clusters.
 
-    Whole units are assigned to the folds in turn, class by class (the class of a unit is that of its first image) and the
-    larger ones first, so that each class is in all folds if it has enough units. The same arguments give the same folds.
+    Whole clusters are assigned to the folds in turn, class by class (the class of a cluster is that of its first image) and the
+    larger ones first, so that each class is in all folds if it has enough clusters. The same arguments give the same folds.
 
     Args:
         labels: int64 (N,), the classes.
-        units: int64 (N,), the same number for images that must be in the same fold, such as exact copies.
+        clusters: int64 (N,), the same number for images that must be in the same fold, such as exact copies.
     """
     count = len(labels)
-    _, firsts, members, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    _, firsts, members, sizes = np.unique(clusters, return_index=True, return_inverse=True, return_counts=True)
     if len(firsts) < 2:
         return None
     order = np.random.default_rng(0).permutation(len(firsts))
     order = order[np.lexsort((-sizes[order], labels.numpy()[firsts][order]))]
     num_folds = min(FOLDS, len(firsts))
-    fold_of_unit = np.empty(len(firsts), dtype=np.int64)
-    fold_of_unit[order] = np.arange(len(firsts)) % num_folds
-    folds = fold_of_unit[members]
+    fold_of_cluster = np.empty(len(firsts), dtype=np.int64)
+    fold_of_cluster[order] = np.arange(len(firsts)) % num_folds
+    folds = fold_of_cluster[members]
     empty = per_image_results.from_logits(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
     correct = np.zeros((num_folds, count), dtype=bool)
     return CrossFit(
-        folds, units, [best_checkpoint.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
+        folds, clusters, [best_checkpoint.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
     )
 
 
@@ -136,4 +136,4 @@ def restore(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> CrossFit
     outcomes = PerImageResults(*(arrays[f"outcomes.{field.name}"] for field in fields(PerImageResults)))
     best = [(accuracy, loss) for accuracy, loss in facts["best"]]
     lists = list(facts["epochs"]), list(facts["temperatures"])
-    return CrossFit(arrays["folds"], arrays["units"], best, *lists, arrays["correct"], outcomes, facts["num_epochs"])
+    return CrossFit(arrays["folds"], arrays["clusters"], best, *lists, arrays["correct"], outcomes, facts["num_epochs"])

@@ -27,7 +27,7 @@ from resnets.errors import JobError, UserError
 from resnets.progress import log
 
 NUM_KEPT_STATES = 2
-FORMAT = "resnets-state-4"
+FORMAT = "resnets-state-5"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 

@@ -76,7 +76,7 @@ def build_context(
         total_steps=total,
         val=train_data.eval_loader(val) if val else None,
         val_labels=train_data.label_indices(val),
-        val_units=stratify_groups.unit_indices(val),
+        val_clusters=stratify_groups.cluster_indices(val),
         save_weights=save_weights,
         device=device,
         precision=recipe.speed.precision,
