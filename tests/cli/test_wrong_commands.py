@@ -57,7 +57,7 @@ def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classify") -> 
         Checkpoint(
             spec=zoo.get_spec("tiny", num_classes=len(classes)),
             preprocess=preprocess,
-            classes=classes,
+            class_names=classes,
             task=task,
             metrics={},
             provenance={},

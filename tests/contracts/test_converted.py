@@ -157,7 +157,7 @@ def test_timm(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None
     assert net.pretrained_cfg["label_names"] == list(NAMES)
     again = load(out)  # and comes back with all that it had but the temperature, which is in the weights now
     back = again.checkpoint
-    assert (back.classes, back.temperature, again.has_preprocess) == (NAMES, 1.0, True)
+    assert (back.class_names, back.temperature, again.has_preprocess) == (NAMES, 1.0, True)
     assert dataclasses.replace(back.preprocess, fast_jpeg=True) == checkpoint.preprocess
     agree(ours(back, files), checkpoint, files)
 
@@ -179,7 +179,7 @@ def test_transformers(name: str, files: list[Path], tmp_path: Path) -> None:
     shares = [[next(a["score"] for a in each if a["label"] == label) for label in NAMES] for each in answers]
     agree(torch.tensor(shares), checkpoint, files, bound=5e-3)
     back = load(tmp_path / "hf").checkpoint
-    assert (back.classes, back.temperature, back.preprocess) == (NAMES, 1.0, checkpoint.preprocess)
+    assert (back.class_names, back.temperature, back.preprocess) == (NAMES, 1.0, checkpoint.preprocess)
 
 
 FAMILIES = [

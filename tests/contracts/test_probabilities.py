@@ -66,7 +66,7 @@ def predicted(checkpoint: Path, paths: list[Path], capsys: pytest.CaptureFixture
 def _names(checkpoint: Path) -> tuple[str, ...]:
     from resnets.weights import checkpoint as checkpoints
 
-    names = checkpoints.read(checkpoint).classes
+    names = checkpoints.read(checkpoint).class_names
     assert len(names) == len(imagenet_classes.NAMES)
     return names
 

@@ -155,7 +155,7 @@ def test_transformers_there_and_back(name: str, config: dict[str, object], tmp_p
     theirs.save_pretrained(tmp_path / "theirs")
     source = load_weights.load(tmp_path / "theirs")
     assert (source.format, source.checkpoint.spec.name) == ("huggingface", name)
-    assert source.checkpoint.classes == ()  # LABEL_0 ... are what transformers writes for want of names
+    assert source.checkpoint.class_names == ()  # LABEL_0 ... are what transformers writes for want of names
     huggingface.write(tmp_path / "back", source.checkpoint)
     back, report = ResNetForImageClassification.from_pretrained(tmp_path / "back", output_loading_info=True)
     assert not any(report.values())

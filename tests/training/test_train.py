@@ -469,7 +469,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
     (colors / "void").rmdir()
     _, context, _ = _learn(colors, epochs=1, on_bad="skip")
     assert "left out the class 'red': none of its images can be read" in capsys.readouterr().err
-    assert context.train_data.classes == ["blue", "green"]
+    assert context.train_data.class_names == ["blue", "green"]
     for path in colors.rglob("*.png"):
         path.write_text("this is a text")
     with pytest.raises(UserError, match=r"None of the 72 images of .* can be read"):
@@ -562,7 +562,7 @@ def test_class_names_of_any_kind_and_one_image_of_another_size(colors):
     (colors / "red").rename(colors / "röd 赤 & co")
     Image.fromarray(np.zeros((300, 17, 3), dtype=np.uint8)).save(colors / "blue" / "tall.png")
     run, _, _ = _learn(colors, epochs=1)
-    assert checkpoints.read(run).classes == ("blue", "green", "röd 赤 & co")
+    assert checkpoints.read(run).class_names == ("blue", "green", "röd 赤 & co")
 
 
 @pytest.mark.parametrize(

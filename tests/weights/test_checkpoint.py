@@ -32,7 +32,7 @@ def made(**changes: Any) -> Checkpoint:
     values: dict[str, Any] = {
         "spec": spec,
         "preprocess": Preprocess.imagenet(32),
-        "classes": CLASSES,
+        "class_names": CLASSES,
         "tensors": build(spec).state_dict(),
         "metrics": {"top1": 0.91, "count": 200, "split": "val", "top1_interval": [0.86, 0.94], "nothing": None},
         "provenance": {"recipe": "scratch", "parent": {"sha256": "ab" * 32}},
@@ -42,7 +42,7 @@ def made(**changes: Any) -> Checkpoint:
 
 
 def same(one: Checkpoint, other: Checkpoint) -> bool:
-    fields = ("spec", "preprocess", "classes", "task", "metrics", "provenance", "temperature")
+    fields = ("spec", "preprocess", "class_names", "task", "metrics", "provenance", "temperature")
     return (
         all(getattr(one, name) == getattr(other, name) for name in fields)
         and one.tensors.keys() == other.tensors.keys()
@@ -113,9 +113,9 @@ def test_half_precision_and_channels_last_tensors_are_saved_as_they_are(tmp_path
 @pytest.mark.parametrize(
     ("changes", "shows"),
     [
-        ({"classes": ("a", "b")}, "2 class names do not fit a network with 3 outputs"),
-        ({"classes": ("a", "b", "a")}, "different"),
-        ({"classes": ("a", "", "c")}, "not empty"),
+        ({"class_names": ("a", "b")}, "2 class names do not fit a network with 3 outputs"),
+        ({"class_names": ("a", "b", "a")}, "different"),
+        ({"class_names": ("a", "", "c")}, "not empty"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
     ],
@@ -126,21 +126,23 @@ def test_a_checkpoint_that_contradicts_itself_cannot_be_made(changes: dict[str, 
 
 
 def test_a_checkpoint_without_names_has_none(tmp_path: Path) -> None:
-    save(tmp_path / "c.safetensors", made(classes=()))
+    save(tmp_path / "c.safetensors", made(class_names=()))
     found = read(tmp_path / "c.safetensors")
-    assert found.classes == ()
+    assert found.class_names == ()
     assert found.display_names == ("output 0", "output 1", "output 2")
 
 
 def test_numbers_that_an_earlier_release_kept_as_names_are_none(tmp_path: Path) -> None:
     """Format 1 still loads; names that a person gave stay, be they numbers."""
     converted = {"converted_from": "r.pth"}
-    save(tmp_path / "c.safetensors", made(classes=("0", "1", "2"), provenance=converted))
-    assert read(tmp_path / "c.safetensors").classes == ()
-    save(tmp_path / "c.safetensors", made(classes=("0", "1", "2"), provenance={**converted, "class_names": "given"}))
-    assert read(tmp_path / "c.safetensors").classes == ("0", "1", "2")
-    save(tmp_path / "c.safetensors", made(classes=("0", "1", "2")))
-    assert read(tmp_path / "c.safetensors").classes == ("0", "1", "2")
+    save(tmp_path / "c.safetensors", made(class_names=("0", "1", "2"), provenance=converted))
+    assert read(tmp_path / "c.safetensors").class_names == ()
+    save(
+        tmp_path / "c.safetensors", made(class_names=("0", "1", "2"), provenance={**converted, "class_names": "given"})
+    )
+    assert read(tmp_path / "c.safetensors").class_names == ("0", "1", "2")
+    save(tmp_path / "c.safetensors", made(class_names=("0", "1", "2")))
+    assert read(tmp_path / "c.safetensors").class_names == ("0", "1", "2")
 
 
 def test_what_is_not_json_is_not_saved(tmp_path: Path) -> None:
@@ -264,10 +266,10 @@ def with_header(path: Path, change: Any) -> None:
             lambda header: header.update(task="detect"),
             "a checkpoint for the task 'detect'; needed is one for 'classify'",
         ),
-        (lambda header: header.pop("classes") and None, "not one of format 2: classes"),
+        (lambda header: header.pop("class_names") and None, "not one of format 2: class_names"),
         (lambda header: header.update(more=1), "not one of format 2: more"),
-        (lambda header: header.update(classes=3), "not one of resnets"),
-        (lambda header: header.update(classes=["a"]), "1 class names"),
+        (lambda header: header.update(class_names=3), "not one of resnets"),
+        (lambda header: header.update(class_names=["a"]), "1 class names"),
         (lambda header: header.update(temperature="hot"), "not one of resnets"),
         (lambda header: header.update(spec=3), "not one of resnets"),
         (lambda header: header["spec"].update(num_block=3), "'num_block'. Did you mean 'num_blocks'?"),
@@ -383,7 +385,7 @@ def test_a_backbone_that_does_not_fit_is_not_loaded() -> None:
 def test_a_file_of_the_first_release_is_read_for_ever() -> None:
     """`data/format_1.safetensors` was written once and stays as it is."""
     found = read(Path(__file__).parent / "data" / "format_1.safetensors")
-    assert (found.classes, found.temperature, found.metrics) == (("猫", "dog"), 1.25, {"top1": 0.5, "split": "val"})
+    assert (found.class_names, found.temperature, found.metrics) == (("猫", "dog"), 1.25, {"top1": 0.5, "split": "val"})
     assert found.preprocess == Preprocess.plain(16, (0.5,) * 3, (0.25,) * 3)
     image = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
     with torch.no_grad():

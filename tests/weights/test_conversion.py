@@ -59,16 +59,16 @@ def test_what_was_converted_says_where_it_came_from(file: Path, tmp_path: Path) 
     source = load(file)
     assert source.checkpoint.provenance["converted_from"] == "r18.pth"
     assert source.checkpoint.provenance["parent_sha256"] == sha256(file)
-    assert source.checkpoint.classes == ()
+    assert source.checkpoint.class_names == ()
     assert source.checkpoint.preprocess == Preprocess.imagenet()
     assert any("the file has none for its 7 outputs" in note for note in source.notes)
     named = load(file, Request(class_names=tuple("abcdefg"), preprocess="caffe")).checkpoint
-    assert (named.classes, named.preprocess) == (tuple("abcdefg"), Preprocess.caffe())
+    assert (named.class_names, named.preprocess) == (tuple("abcdefg"), Preprocess.caffe())
 
 
 def test_the_classes_of_imagenet_are_named(tmp_path: Path) -> None:
     torch.save(torchvision_library.models.resnet18().state_dict(), tmp_path / "r.pth")
-    classes = load(tmp_path / "r.pth").checkpoint.classes
+    classes = load(tmp_path / "r.pth").checkpoint.class_names
     assert classes[0] == "tench"
     assert len(set(classes)) == 1000
     assert distinct(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")

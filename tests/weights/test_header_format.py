@@ -46,7 +46,7 @@ def test_a_header_of_format_1_gives_the_same_specification(name: str) -> None:
     spec = zoo.get_spec(name, num_classes=3, zero_pad_both_sides=True)
     header = header_format.upgrade(old_header(spec))
     assert ResNetSpec.from_dict(header["spec"]) == spec
-    assert header["preprocess"] == Preprocess.imagenet(32).to_dict()
+    assert (header["class_names"], header["preprocess"]) == ([], Preprocess.imagenet(32).to_dict())
     assert header["metrics"] == {"top1": 0.5, "num_classes": 3, "num_classes_with_images": 2}
     assert header["provenance"] == {"license": "mit"}
     assert header_format.upgrade(header) == header

@@ -36,7 +36,7 @@ def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, thei
     entry = publish()
     found = published.read(entry.name)
     same_logits(checkpoints.network(found), theirs, images())
-    assert found.classes == imagenet_classes.NAMES
+    assert found.class_names == imagenet_classes.NAMES
     assert found.preprocess == entry.preprocess()
     assert found.metrics["top1"] == 0.99
     assert found.metrics["protocol"] == "ImageNet validation, torchvision, 1-crop 224 of 256"
@@ -106,7 +106,7 @@ def test_a_folder_of_hugging_face_brings_its_classes_and_preprocessing(publish: 
     look = {"size": 224, "crop_pct": 0.9, "resample": 3, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
     (beside / "preprocessor_config.json").write_text(json.dumps(look))
     found = published.read(entry.name)
-    assert list(found.classes) == names
+    assert list(found.class_names) == names
     assert (found.preprocess.resize_to, found.preprocess.mean) == (248, (0.5, 0.4, 0.3))
     batch = images()
     with torch.inference_mode():

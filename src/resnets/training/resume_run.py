@@ -150,7 +150,7 @@ def parent_facts(parent: Checkpoint, path: Path) -> dict[str, Any]:
     return {
         "spec": parent.spec.to_dict(),
         "preprocess": parent.preprocess.to_dict(),
-        "classes": list(parent.classes),
+        "classes": list(parent.class_names),
         ORIGIN: origins.inherited(origins.of_file(parent.provenance, path)),
     }
 

@@ -194,7 +194,7 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], more
             log("the run was stopped before a state was saved: it starts from the beginning")
         dataset, parent = resume_run.load_inputs(run, recipe)
         build_network.check_batch_norm(
-            recipe, build_network.network_spec(recipe, dataset.classes, parent), ranks.world_size()
+            recipe, build_network.network_spec(recipe, dataset.class_names, parent), ranks.world_size()
         )
         if more:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)

@@ -38,9 +38,9 @@ class TrainData:
     """The training images of a run and all that is done to them before they enter the network."""
 
     def __init__(
-        self, recipe: Recipe, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess
+        self, recipe: Recipe, samples: Sequence[Sample], class_names: Sequence[str], preprocess: Preprocess
     ) -> None:
-        self.recipe, self.classes = recipe, list(classes)
+        self.recipe, self.class_names = recipe, list(class_names)
         self.augments_batches = augments_whole_batches(recipe.augment)
         self.paths = sample_paths(samples)
         prepare = self._prepare(preprocess)
@@ -56,7 +56,7 @@ class TrainData:
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.label_indices(samples)
         self.loss_weights, sampling_weights = loss.balance_weights(
-            self.labels, torch.from_numpy(sample_weights(samples)), len(self.classes), recipe.data.balance
+            self.labels, torch.from_numpy(sample_weights(samples)), len(self.class_names), recipe.data.balance
         )
         batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
         shard_sizes = samples.shard_sizes if isinstance(samples, IndexedSamples) else None
@@ -83,7 +83,7 @@ class TrainData:
         )
 
     def label_indices(self, samples: Sequence[Sample]) -> Tensor:
-        return torch.from_numpy(sample_labels(samples, self.classes))
+        return torch.from_numpy(sample_labels(samples, self.class_names))
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
         """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `train_loader.train_batches`."""
@@ -120,7 +120,7 @@ class TrainData:
     def targets(self, indices: Tensor) -> Tensor:
         """Return the targets of these images, float32 (B, K)."""
         smoothing = self.recipe.loss.label_smoothing
-        return loss.soft_targets(self.labels[indices], self.loss_weights[indices], len(self.classes), smoothing)
+        return loss.soft_targets(self.labels[indices], self.loss_weights[indices], len(self.class_names), smoothing)
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return augmented and normalized images (B, C, H, W) and targets (B, K) on the device."""

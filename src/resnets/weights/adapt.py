@@ -32,7 +32,7 @@ def adapt_checkpoint(
             checkpoint,
             spec=spec,
             tensors=backbone | new_head(spec),
-            classes=(),
+            class_names=(),
             temperature=1.0,
             metrics={},
             provenance=provenance,

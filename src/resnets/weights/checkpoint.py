@@ -6,7 +6,7 @@ The metadata of the safetensors header has one JSON object under the key `resnet
     task         "classify"
     spec         the network, as `ResNetSpec.to_dict` writes it
     preprocess   the preprocessing of images, as `Preprocess.to_dict` writes it
-    classes      the class names, in the order of the outputs; empty if they are not known
+    class_names  in the order of the outputs; empty if they are not known
     temperature  the logits are divided by it before the softmax
     metrics      measured metrics, with their protocol
     provenance   recipe, hash of the data, versions, parent weights with their sha256
@@ -49,20 +49,20 @@ HEADER_LIMIT = (
 # Advice for a weights file of another library.
 CONVERT = "Convert it: resnets weights convert '{}' --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the predictions mean nothing yet
-_FIELDS = ("task", "spec", "preprocess", "classes", "temperature", "metrics", "provenance")
+_FIELDS = ("task", "spec", "preprocess", "class_names", "temperature", "metrics", "provenance")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The content of a checkpoint file.
 
-    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` have values that JSON can hold. `classes` is empty
-    if the class names are not known, as in most files of other libraries.
+    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` have values that JSON can hold. `class_names` is
+    empty if they are not known, as in most files of other libraries.
     """
 
     spec: ResNetSpec
     preprocess: Preprocess
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     tensors: Mapping[str, Tensor]
     task: str = "classify"
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Checkpoint:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        names = self.classes
+        names = self.class_names
         if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise UserError("The class names of a checkpoint must be different from each other and not empty.")
         if names and len(names) != self.spec.num_classes:
@@ -81,7 +81,7 @@ class Checkpoint:
     @property
     def display_names(self) -> tuple[str, ...]:
         """The class names or, if there are none, "output 0", "output 1", …, for display."""
-        return self.classes or tuple(f"output {number}" for number in range(self.spec.num_classes))
+        return self.class_names or tuple(f"output {number}" for number in range(self.spec.num_classes))
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -97,7 +97,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "task": checkpoint.task,
         "spec": checkpoint.spec.to_dict(),
         "preprocess": checkpoint.preprocess.to_dict(),
-        "classes": list(checkpoint.classes),
+        "class_names": list(checkpoint.class_names),
         "temperature": float(checkpoint.temperature),
         "metrics": dict(checkpoint.metrics),
         "provenance": dict(checkpoint.provenance),
@@ -183,19 +183,20 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
     checksum = header.pop("checksum", None)
     if checksum != _checksum(header, tensors):
         raise UserError("is damaged: its checksum does not fit its content. Copy or train it again.")
+    header = header_format.upgrade(header)
     if header.keys() != {"format", *_FIELDS}:
         unexpected = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
         raise UserError(f"has a header that is not one of format {header['format']}: {unexpected}.")
-    header = header_format.upgrade(header)
     tensors = {header_format.upgrade_tensor_name(name): tensor for name, tensor in tensors.items()}
-    classes, provenance = tuple(header["classes"]), header["provenance"]
+    class_names, provenance = tuple(header["class_names"]), header["provenance"]
     # Earlier versions stored numbers as class names of a converted file without names.
-    if "converted_from" in provenance and "class_names" not in provenance and classes == numbered_names(len(classes)):
-        classes = ()
+    are_numbers = class_names == numbered_names(len(class_names))
+    if "converted_from" in provenance and "class_names" not in provenance and are_numbers:
+        class_names = ()
     return Checkpoint(
         spec=ResNetSpec.from_dict(header["spec"]),
         preprocess=Preprocess.from_dict(header["preprocess"]),
-        classes=classes,
+        class_names=class_names,
         tensors=tensors,
         task=task,
         metrics=header["metrics"],

@@ -85,9 +85,9 @@ def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top
             f"the network takes {checkpoint.spec.in_channels} channels, the preprocessing makes {checkpoint.preprocess.channels}"
         )
     missing = []
-    if top and checkpoint.classes and "classes" not in carried:
+    if top and checkpoint.class_names and "class_names" not in carried:
         missing.append(
-            f"class names ({', '.join(checkpoint.classes[:3])}{', ...' if len(checkpoint.classes) > 3 else ''})"
+            f"class names ({', '.join(checkpoint.class_names[:3])}{', ...' if len(checkpoint.class_names) > 3 else ''})"
         )
     if "preprocess" not in carried:
         missing.append(f"preprocessing ({checkpoint.preprocess.described()})")

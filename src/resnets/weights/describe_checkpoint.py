@@ -29,8 +29,8 @@ def lines(path: str | Path) -> list[str]:
     file = find_weights.find_file(path)
     checkpoint = checkpoints.read(file)
     facts: dict[str, str] = {"input": checkpoint.preprocess.described()}
-    if checkpoint.classes:
-        facts["names"] = format_list(checkpoint.classes, SHOWN_CLASSES)
+    if checkpoint.class_names:
+        facts["names"] = format_list(checkpoint.class_names, SHOWN_CLASSES)
     run = file.resolve().parent.parent
     if _is_best(file, run, checkpoint.provenance):
         facts |= dict(_of_run(run))

@@ -9,7 +9,8 @@ from typing import Any
 
 KEY = "resnets"  # of the safetensors metadata
 FORMAT = 2
-# Fields that had another name in format 1 or in earlier files of format 2, by the section of the header that they are in.
+# Fields that had another name in format 1 or in earlier files of format 2: of the header itself, and by section.
+_RENAMED_SECTIONS = {"classes": "class_names"}
 _RENAMED = {
     "spec": {
         "classes": "num_classes",
@@ -37,8 +38,10 @@ _RENAMED_VALUES = {
 
 def upgrade(header: dict[str, Any]) -> dict[str, Any]:
     """The header with the names of the current format, whatever its format is."""
-    header = dict(header)
+    header = {_RENAMED_SECTIONS.get(key, key): value for key, value in header.items()}
     for section, names in _RENAMED.items():
+        if section not in header:
+            continue
         values = {names.get(key, key): value for key, value in header[section].items()}
         for key, words in _RENAMED_VALUES.get(section, {}).items():
             if isinstance(values.get(key), str):

@@ -130,9 +130,9 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
         }
     tensors = keymap.to_resnets(tensors_by_name)
     provenance = _provenance(path, candidate.format, candidate.spec)
-    classes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     if top:
-        classes, note = _class_names(inspection.weights_file, candidate)
+        class_names, note = _class_names(inspection.weights_file, candidate)
         notes.append(note)
         if inspection.subtree.self_supervised:
             notes.append("assumed: the last layer is a classifier; after self-supervised learning it is a projection")
@@ -143,7 +143,11 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
             "without a head: the last layer is new and untrained; resnets train DATA --weights FILE trains one for your classes"
         )
     checkpoint = Checkpoint(
-        spec=candidate.spec, preprocess=_preprocess(candidate), classes=classes, tensors=tensors, provenance=provenance
+        spec=candidate.spec,
+        preprocess=_preprocess(candidate),
+        class_names=class_names,
+        tensors=tensors,
+        provenance=provenance,
     )
     # Other libraries have no network without a head.
     weights_file = dataclasses.replace(inspection.weights_file, tensors=tensors_by_name) if top else None
@@ -224,7 +228,7 @@ def _from_keymap_file(path: Path, keymap_file: custom_keymap.CustomKeymap, reque
     checkpoint = Checkpoint(
         spec=spec,
         preprocess=_preprocess(candidate),
-        classes=keymap_file.class_names,
+        class_names=keymap_file.class_names,
         tensors=tensors,
         provenance=provenance,
     )
@@ -250,7 +254,7 @@ def _with_request(checkpoint: Checkpoint, request: Request) -> Checkpoint:
         checkpoint = dataclasses.replace(checkpoint, preprocess=PREPROCESS[request.preprocess](side))
     if request.class_names and not request.num_classes:
         provenance = {**checkpoint.provenance, "class_names": "given"}
-        checkpoint = dataclasses.replace(checkpoint, classes=request.class_names, provenance=provenance)
+        checkpoint = dataclasses.replace(checkpoint, class_names=request.class_names, provenance=provenance)
     return checkpoint
 
 

@@ -102,7 +102,7 @@ def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
     return Checkpoint(
         spec=spec,
         preprocess=_preprocess(entry, path),
-        classes=_class_names(entry, weights_file) if top else (),
+        class_names=_class_names(entry, weights_file) if top else (),
         tensors={name: _as_float32(tensor) for name, tensor in tensors.items()},
         metrics=_metrics(entry),
         provenance={

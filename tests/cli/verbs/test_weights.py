@@ -40,7 +40,7 @@ def test_convert_and_verify(file: Path, tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "o.safetensors"
     assert run("convert", file, "--to", "resnets", "--out", out, "--class-names", tmp_path / "names.txt") == 0
     assert "each used once" in capsys.readouterr().out
-    assert checkpoints.read(out).classes == tuple("abcdefg")
+    assert checkpoints.read(out).class_names == tuple("abcdefg")
     assert run("verify", file, out, "--imgsz", "64") == 0
     assert "top-1 agrees on 100.00% of 8 images" in capsys.readouterr().out
     state = torch.load(file, weights_only=True)
@@ -96,7 +96,7 @@ def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFix
     assert run("convert", plain, "--to", "resnets", "--out", named, "--class-names", tmp_path / "names.txt") == 0
     assert main.main(["predict", str(named), f"{images}/3/a.png"]) == 0
     assert " 10 " in capsys.readouterr().out
-    assert checkpoints.read(named).classes[2] == "10"
+    assert checkpoints.read(named).class_names[2] == "10"
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [

@@ -32,7 +32,7 @@ def labels(root: Path) -> dict[str, str | None]:
 def test_a_folder_of_class_folders(tmp_path: Path) -> None:
     files(tmp_path, "bee/2.JPG", "bee/1.png", "ant/1.jpeg", "ant/3.webp", "Wasp/x.tif")
     dataset = read_folder(tmp_path)
-    assert dataset.classes == ("Wasp", "ant", "bee")  # by code point: capitals first
+    assert dataset.class_names == ("Wasp", "ant", "bee")  # by code point: capitals first
     assert [Path(sample.path).name for sample in dataset.samples] == ["x.tif", "1.jpeg", "3.webp", "1.png", "2.JPG"]
     assert dataset.splits == ()
     assert all(Path(sample.path).exists() for sample in dataset.samples)
@@ -56,7 +56,7 @@ def test_a_folder_of_splits(tmp_path: Path, words: tuple[str, str, str]) -> None
         files(tmp_path, f"{word}/ant/1.png", f"{word}/bee/1.png")
     dataset = read_folder(tmp_path)
     assert dataset.splits == ("train", "val", "test")
-    assert dataset.classes == ("ant", "bee")
+    assert dataset.class_names == ("ant", "bee")
     assert [sample.label for sample in dataset.subset("val")] == ["ant", "bee"]
 
 
@@ -67,7 +67,7 @@ def test_a_split_may_be_packed_twice(tmp_path: Path) -> None:
     )
     files(tmp_path, "seg_pred/seg_pred/1.png")
     dataset = read_folder(tmp_path)
-    assert (dataset.splits, dataset.classes) == (("train", "test"), ("sea", "street"))
+    assert (dataset.splits, dataset.class_names) == (("train", "test"), ("sea", "street"))
     assert dataset.unused.folders == [str(tmp_path / "seg_pred")]
 
 
@@ -76,14 +76,14 @@ def test_two_splits_beside_loose_images_are_splits(tmp_path: Path) -> None:
     files(tmp_path, *(f"{split}/{name}/1.png" for split in ("training_set", "test_set") for name in ("cats", "dogs")))
     files(tmp_path, "single_prediction/1.png")
     dataset = read_folder(tmp_path)
-    assert (dataset.splits, dataset.classes) == (("train", "test"), ("cats", "dogs"))
+    assert (dataset.splits, dataset.class_names) == (("train", "test"), ("cats", "dogs"))
     assert dataset.unused.folders == [str(tmp_path / "single_prediction")]
 
 
 def test_test_images_without_classes_are_not_used(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "test/1.png", "test/2.png")
     dataset = read_folder(tmp_path)
-    assert (dataset.splits, dataset.classes) == (("train",), ("ant", "bee"))
+    assert (dataset.splits, dataset.class_names) == (("train",), ("ant", "bee"))
     assert dataset.unused.folders == [str(tmp_path / "test")]
 
 
@@ -91,7 +91,7 @@ def test_splits_inside_the_classes(tmp_path: Path) -> None:
     files(tmp_path, *(f"{name}/{split}/1.png" for split in ("train", "Valid", "test") for name in ("ant", "bee")))
     files(tmp_path, "ant/train/monday/2.png")
     dataset = read_folder(tmp_path)
-    assert (dataset.splits, dataset.classes) == (("train", "val", "test"), ("ant", "bee"))
+    assert (dataset.splits, dataset.class_names) == (("train", "val", "test"), ("ant", "bee"))
     assert [Path(each.path).parent.name for each in dataset.subset("val")] == ["Valid", "Valid"]
     assert [each.columns for each in dataset.subset("train")] == [{}, {"folder": "monday"}, {}]
 
@@ -114,7 +114,7 @@ def test_splits_one_folder_down_are_named(tmp_path: Path) -> None:
 def test_folders_that_all_hold_the_same_are_a_warning(tmp_path: Path) -> None:
     files(tmp_path, *(f"{split}/{name}/1.png" for split in ("first", "second") for name in ("ant", "bee")))
     dataset = read_folder(tmp_path)
-    assert dataset.classes == ("first", "second")
+    assert dataset.class_names == ("first", "second")
     assert dataset.layout_warnings[0].startswith("'first', 'second' all hold 'ant', 'bee' and are taken as classes")
     files(tmp_path / "mixed", "train/ant/1.png", "train/bee/1.png", "more/1.png")
     assert "'train' is taken as a class beside 'more'" in read_folder(tmp_path / "mixed").layout_warnings[0]
@@ -133,27 +133,27 @@ def test_a_split_without_a_class_is_fine(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "val/ant/2.png")
     (tmp_path / "val" / "bee").mkdir()
     dataset = read_folder(tmp_path)
-    assert dataset.classes == ("ant", "bee")
+    assert dataset.class_names == ("ant", "bee")
     assert dataset.empty_classes == ()
 
 
 def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
     files(tmp_path, "train/1.png", "bus/1.png", "test/1.png")
     dataset = read_folder(tmp_path)
-    assert dataset.classes == ("bus", "test", "train")
+    assert dataset.class_names == ("bus", "test", "train")
     assert dataset.splits == ()
 
 
 def test_a_class_called_train_may_have_folders_in_it(tmp_path: Path) -> None:
     files(tmp_path, "train/steam/1.png", "bus/1.png")
-    assert read_folder(tmp_path).classes == ("bus", "train")
+    assert read_folder(tmp_path).class_names == ("bus", "train")
 
 
 def test_splits_beside_other_folders_are_splits(tmp_path: Path) -> None:
     files(tmp_path, "train/ant/1.png", "train/bee/1.png", "annotations/masks/1.png", "README.md")
     dataset = read_folder(tmp_path)
     assert dataset.splits == ("train",)
-    assert dataset.classes == ("ant", "bee")
+    assert dataset.class_names == ("ant", "bee")
     assert [Path(path).name for path in dataset.unused_paths] == ["README.md", "annotations"]
 
 
@@ -192,7 +192,7 @@ def test_an_empty_class_folder_is_reported(tmp_path: Path) -> None:
     files(tmp_path, "ant/1.png", "bee/1.png", "hornet/readme.txt")
     (tmp_path / "wasp").mkdir()
     dataset = read_folder(tmp_path)
-    assert dataset.classes == ("ant", "bee")
+    assert dataset.class_names == ("ant", "bee")
     assert dataset.empty_classes == ("hornet", "wasp")
 
 
@@ -201,13 +201,13 @@ def test_an_empty_class_folder_is_reported(tmp_path: Path) -> None:
 )
 def test_any_class_name(tmp_path: Path, name: str) -> None:
     files(tmp_path, f"{name}/1.png", "other/1.png")
-    assert name in read_folder(tmp_path).classes
+    assert name in read_folder(tmp_path).class_names
 
 
 def test_two_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
     files(tmp_path, "caf\u00e9/1.png", "cafe\u0301/2.png", "bar/1.png")
     dataset = read_folder(tmp_path)
-    assert dataset.classes == ("bar", "caf\u00e9")
+    assert dataset.class_names == ("bar", "caf\u00e9")
     assert dataset.unicode_variants == (("cafe\u0301", "caf\u00e9"),)
     assert all(Path(sample.path).exists() for sample in dataset.samples)
 
@@ -215,8 +215,8 @@ def test_two_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
 def test_a_thousand_classes(tmp_path: Path) -> None:
     files(tmp_path, *(f"class {number}/{index}.png" for number in range(1000) for index in range(2)))
     dataset = read_folder(tmp_path)
-    assert len(dataset.classes) == 1000
-    assert dataset.classes[:3] == ("class 0", "class 1", "class 10")
+    assert len(dataset.class_names) == 1000
+    assert dataset.class_names[:3] == ("class 0", "class 1", "class 10")
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_image_depends_on_its_number_and_not_on_how_many_there_are(tmp_path: P
 def test_the_folder_is_data_and_so_is_the_list(tmp_path: Path) -> None:
     builtin.write("shapes", tmp_path, count=60, size=32, objects=3)
     folder, listed = open_dataset.read(tmp_path), open_dataset.read(tmp_path / "labels.jsonl")
-    assert folder.classes == listed.classes == CLASSES
+    assert folder.class_names == listed.class_names == CLASSES
     assert not folder.unused.files  # what describes the shapes is ours
     assert not folder.unused.folders
     assert Counter(sample.split for sample in folder.samples) == {"train": 36, "val": 12, "test": 12}

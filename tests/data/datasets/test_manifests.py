@@ -37,7 +37,7 @@ def test_all_columns(tmp_path: Path) -> None:
         Sample(str(tmp_path / "ant/1.png"), "ant", "train", "p1", 2.0),
         Sample(str(tmp_path / "bee/1.png"), "bee", "val"),
     )
-    assert dataset.classes == ("ant", "bee")
+    assert dataset.class_names == ("ant", "bee")
     assert dataset.root == tmp_path
 
 
@@ -76,7 +76,7 @@ def test_jsonl(tmp_path: Path) -> None:
         {"path": str(tmp_path / "bee/1.png"), "label": 7, "group": "g"},
     ]
     dataset = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)) + "\n\n", "list.jsonl"))
-    assert dataset.classes == ("7", "ant")
+    assert dataset.class_names == ("7", "ant")
     assert dataset.samples[0] == Sample(str(tmp_path / "ant/1.png"), "ant", "test", None, 0.5)
     assert dataset.samples[0].columns == {"day": "3", "boxes": "[1, 2]"}
     assert dataset.samples[1].group == "g"
@@ -89,7 +89,7 @@ def test_further_columns_are_kept(tmp_path: Path) -> None:
 
 def test_labels_are_joined_in_one_unicode_form(tmp_path: Path) -> None:
     dataset = read_manifest(write(tmp_path, "path,label\nant/1.png,caf\u00e9\nant/2.png,cafe\u0301\nbee/1.png,bar\n"))
-    assert dataset.classes == ("bar", "caf\u00e9")
+    assert dataset.class_names == ("bar", "caf\u00e9")
     assert dataset.unicode_variants == (("cafe\u0301", "caf\u00e9"),)
 
 

@@ -37,9 +37,9 @@ def test_the_built_in_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     digits = open_dataset.read("digits")
     assert digits.splits == ("train", "val", "test")
-    assert digits.classes == tuple("0123456789")
+    assert digits.class_names == tuple("0123456789")
     data(tmp_path / "digits")
-    assert open_dataset.read("digits").classes == ("ant", "bee")  # what lies here goes first
+    assert open_dataset.read("digits").class_names == ("ant", "bee")  # what lies here goes first
 
 
 def test_a_place_that_is_not_there_shows_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_a_file_that_is_not_data(tmp_path: Path, name: str, message: str) -> Non
 def test_classes_are_bound_by_name_in_the_order_of_the_model(tmp_path: Path) -> None:
     dataset = open_dataset.read(data(tmp_path))
     bound = remap_classes(dataset, ("wasp", "bee", "ant"))
-    assert bound.classes == ("wasp", "bee", "ant")
+    assert bound.class_names == ("wasp", "bee", "ant")
     assert [sample.label for sample in bound.samples] == ["ant", "bee", "bee"]
 
 
@@ -98,7 +98,7 @@ def test_numbers_that_are_sorted_as_text_are_noted_once(tmp_path: Path, capsys: 
     for name in ("1", "2", "10"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").touch()
-    assert open_dataset.read(tmp_path).classes == ("1", "10", "2")
+    assert open_dataset.read(tmp_path).class_names == ("1", "10", "2")
     assert capsys.readouterr().err == "classes are sorted as text: '10' comes before '2'\n"
 
 

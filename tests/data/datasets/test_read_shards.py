@@ -70,7 +70,7 @@ def test_every_image_comes_back_with_its_bytes_class_split_and_weight(divided: D
 
     dataset = open_dataset.read(written)
     assert sorted(map(content, dataset.samples), key=str) == sorted(map(content, divided.samples), key=str)
-    assert (dataset.classes, dataset.splits) == (divided.classes, divided.splits)
+    assert (dataset.class_names, dataset.splits) == (divided.class_names, divided.splits)
     for split in dataset.splits:
         assert {sample.split for sample in dataset.subset(split)} == {split}
         assert len(dataset.subset(split)) == len(divided.subset(split)) == len(list(dataset.subset(split)))
@@ -88,7 +88,7 @@ def test_the_library_reads_the_tars(divided: Dataset, written: Path) -> None:
     assert len(items) == len(expected)
     for item in items:
         sample = expected[item.get("png", item.get("jpg"))]
-        assert divided.classes[int(item["cls"])] == sample.label
+        assert divided.class_names[int(item["cls"])] == sample.label
         assert json.loads(item["json"]) == {
             "label": sample.label,
             "path": Path(sample.path).relative_to(divided.root).as_posix(),

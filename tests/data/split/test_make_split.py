@@ -273,7 +273,7 @@ def test_a_single_class_with_folders_in_it_hints_at_them(tmp_path: Path) -> None
 
 def test_a_class_missing_from_val_is_fine(tmp_path: Path) -> None:
     done = make_split(make_dataset(tmp_path, {"train": {"ant": 5, "bee": 5}, "val": {"ant": 2}}))
-    assert done.classes == ("ant", "bee")
+    assert done.class_names == ("ant", "bee")
 
 
 def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:

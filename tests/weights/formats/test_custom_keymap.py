@@ -93,7 +93,7 @@ def test_the_real_network_scores_what_its_repository_says(shared) -> None:
                 content = tar.extractfile(member)
                 assert content is not None
                 images.append(checkpoint.preprocess.load(io.BytesIO(content.read()).getvalue()))
-                labels.append(checkpoint.classes.index(Path(member.name).parent.name))
+                labels.append(checkpoint.class_names.index(Path(member.name).parent.name))
     assert len(labels) == 10_000
     right = 0
     with torch.inference_mode():

@@ -54,7 +54,7 @@ def test_the_figure_in_the_header_is_that_of_the_test_images(shared, tmp_path: P
         archive.extractall(tmp_path, filter="data")
     found = checkpoints.read(NAME)
     files = sorted(tmp_path.rglob("*.webp"))
-    truth = torch.tensor([found.classes.index(file.parent.name) for file in files])
+    truth = torch.tensor([found.class_names.index(file.parent.name) for file in files])
     net = checkpoints.network(found)
     with torch.inference_mode():
         logits = torch.cat(
@@ -94,7 +94,7 @@ def test_it_answers_offline_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     image = tmp_path / "image.jpg"
     Image.new("RGB", (60, 40), (90, 140, 200)).save(image)
     (answer,) = resnets.load(NAME).predict([image])
-    assert answer.label in checkpoints.read(NAME).classes
+    assert answer.label in checkpoints.read(NAME).class_names
     net = resnets.create_model("cifar_resnet20", weights=NAME, num_classes=3)
     assert net.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
 

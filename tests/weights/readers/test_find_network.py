@@ -213,14 +213,14 @@ def test_names_that_may_change_the_answers_are_left_out_only_when_asked(net: nn.
 ])  # fmt: skip
 def test_names_of_classes_in_the_file_are_used(key: str, value: Any, net: nn.Module, tmp_path: Path) -> None:
     source = load(saved(tmp_path / "c.pth", {"state_dict": net.state_dict(), "meta": {key: value}}))
-    assert source.checkpoint.classes == (("bee", "ant", "cat", "dog", "eel") if value is NAMES else tuple("abcde"))
+    assert source.checkpoint.class_names == (("bee", "ant", "cat", "dog", "eel") if value is NAMES else tuple("abcde"))
     assert f"class names: those under 'meta.{key}'" in source.notes
 
 
 def test_placeholders_and_too_few_names_are_none(net: nn.Module, tmp_path: Path) -> None:
     for labels in ({number: f"LABEL_{number}" for number in range(5)}, {0: "a", 1: "b"}):
         source = load(saved(tmp_path / "c.pth", {"state_dict": net.state_dict(), "id2label": labels}))
-        assert source.checkpoint.classes == ()
+        assert source.checkpoint.class_names == ()
 
 
 def test_inspect_says_where_the_network_lies(net: nn.Module, tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def get(
     dataset = open_dataset.read(builtin.write(name, folder, size=size, count=count, seed=seed, objects=objects))
     counts = {split: len(dataset.subset(split)) for split in dataset.splits}
     if as_json:
-        output.print_json({"out": folder, "images": counts, "class_names": list(dataset.classes)})
+        output.print_json({"out": folder, "images": counts, "class_names": list(dataset.class_names)})
     else:
         output.print_line(
-            f"{folder}: {len(dataset.samples):,} images in {len(dataset.classes)} classes ({_format_counts(counts)})"
+            f"{folder}: {len(dataset.samples):,} images in {len(dataset.class_names)} classes ({_format_counts(counts)})"
         )
 
 

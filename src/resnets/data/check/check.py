@@ -108,7 +108,7 @@ def _classes(dataset: Dataset) -> dict[str, dict[str, int]]:
     splits = [split for split in ("", *SPLITS) if any(split == other for _, other in counts)]
     return {
         name: {split: counts[name, split] for split in splits}
-        for name in sorted({*dataset.classes, *dataset.empty_classes})
+        for name in sorted({*dataset.class_names, *dataset.empty_classes})
     }
 
 

@@ -110,13 +110,13 @@ def _class_findings(dataset: Dataset) -> Findings:
         f"{name} (not in {split})" for split in labels for name in sorted((train or labels[split]) - labels[split])
     ]
     similar: dict[str, list[str]] = defaultdict(list)
-    for name in sorted({*dataset.classes, *dataset.empty_classes}):
+    for name in sorted({*dataset.class_names, *dataset.empty_classes}):
         folded = unicodedata.normalize("NFKC", name).casefold()
         similar["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
-    order = text_order_note(dataset.classes)
+    order = text_order_note(dataset.class_names)
     return {
         "empty-class": [Finding(note=name) for name in dataset.empty_classes],
-        "single-class": [Finding(note=name) for name in dataset.classes] if len(dataset.classes) == 1 else [],
+        "single-class": [Finding(note=name) for name in dataset.class_names] if len(dataset.class_names) == 1 else [],
         "unknown-class": [Finding(note=note) for note in unknown],
         "absent-class": [Finding(note=note) for note in absent],
         "similar-class-names": [Finding(note=_equation(names)) for names in similar.values() if len(names) > 1],

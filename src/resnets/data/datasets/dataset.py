@@ -83,8 +83,8 @@ class IndexedSamples(Sequence[Sample]):
         """The number of images in each file, in order."""
 
     @abstractmethod
-    def labels(self, classes: Sequence[str]) -> np.ndarray:
-        """int64 (N,): the index of each image's class in `classes`."""
+    def labels(self, class_names: Sequence[str]) -> np.ndarray:
+        """int64 (N,): the index of each image's class in `class_names`."""
 
     @abstractmethod
     def weights(self) -> np.ndarray:
@@ -133,11 +133,11 @@ def sample_paths(samples: Sequence[Sample]) -> Sequence[str]:
     return IndexedPaths(samples) if isinstance(samples, IndexedSamples) else [sample.path for sample in samples]
 
 
-def sample_labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """int64 (N,): the index of each image's class in `classes`."""
+def sample_labels(samples: Sequence[Sample], class_names: Sequence[str]) -> np.ndarray:
+    """int64 (N,): the index of each image's class in `class_names`."""
     if isinstance(samples, IndexedSamples):
-        return samples.labels(classes)
-    indices = {name: index for index, name in enumerate(classes)}
+        return samples.labels(class_names)
+    indices = {name: index for index, name in enumerate(class_names)}
     return np.array([indices[sample.label or ""] for sample in samples], dtype=np.int64)
 
 
@@ -163,7 +163,7 @@ class Dataset:
 
     root: Path
     samples: Sequence[Sample]
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     empty_classes: tuple[str, ...] = ()  # class folders without an image in any split
     unused: UnusedFiles = field(default_factory=UnusedFiles)  # files and folders that do not belong to the data
     unreadable: tuple[str, ...] = ()  # paths of images that were left out since they cannot be read
@@ -204,15 +204,15 @@ def build_dataset(
         class_folders: the names of all class folders, including those without images.
     """
     samples = tuple(replace(sample, label=None if sample.label is None else nfc(sample.label)) for sample in samples)
-    classes = {sample.label for sample in samples if sample.label is not None}
+    labels = {sample.label for sample in samples if sample.label is not None}
     variants: dict[str, set[str]] = defaultdict(set)
     for name in class_folders:
         variants[nfc(name)].add(name)
     return Dataset(
         root=root,
         samples=samples,
-        classes=tuple(sorted(classes)),
-        empty_classes=tuple(sorted(set(variants) - classes)),
+        class_names=tuple(sorted(labels)),
+        empty_classes=tuple(sorted(set(variants) - labels)),
         unused=unused or UnusedFiles(),
         layout_warnings=tuple(layout_warnings),
         unicode_variants=tuple(tuple(sorted(names)) for _, names in sorted(variants.items()) if len(names) > 1),
@@ -224,9 +224,9 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def text_order_note(classes: Sequence[str]) -> str:
+def text_order_note(class_names: Sequence[str]) -> str:
     """A note if sorted class names are in another order than the numbers in them; else empty."""
-    for name, following in pairwise(classes):
+    for name, following in pairwise(class_names):
         pieces = zip(_NUMBERS.split(name), _NUMBERS.split(following), strict=False)
         first, second = next(((a, b) for a, b in pieces if a != b), ("", ""))
         if first.isdecimal() and second.isdecimal() and int(first) > int(second):
@@ -234,7 +234,7 @@ def text_order_note(classes: Sequence[str]) -> str:
     return ""
 
 
-def remap_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+def remap_classes(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     """The dataset with the classes of a model, in the model's order; labels are matched by name.
 
     Classes of the model may have no images.
@@ -242,9 +242,11 @@ def remap_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     Raises:
         UserError: a label that the model does not know.
     """
-    known = {nfc(name): name for name in classes}
+    known = {nfc(name): name for name in class_names}
     indexed = isinstance(dataset.samples, IndexedSamples)
-    labels = dataset.classes if indexed else (sample.label for sample in dataset.samples if sample.label is not None)
+    labels = (
+        dataset.class_names if indexed else (sample.label for sample in dataset.samples if sample.label is not None)
+    )
     unknown = sorted(set(labels) - set(known))
     if unknown:
         hint = suggestion(unknown[0], known)
@@ -252,11 +254,11 @@ def remap_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
             f"'{dataset.root}' has images of {format_list(unknown)}, unknown to a model of {format_list(list(known))}.{hint}"
         )
     if isinstance(dataset.samples, IndexedSamples):
-        return replace(dataset, samples=dataset.samples.rename_classes(known), classes=tuple(classes))
+        return replace(dataset, samples=dataset.samples.rename_classes(known), class_names=tuple(class_names))
     samples = tuple(
         replace(sample, label=known[sample.label]) if sample.label else sample for sample in dataset.samples
     )
-    return replace(dataset, samples=samples, classes=tuple(classes))
+    return replace(dataset, samples=samples, class_names=tuple(class_names))
 
 
 def relative_path(root: str, path: str) -> str:

@@ -41,7 +41,7 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
         log(message)
     for warning in dataset.layout_warnings:
         log(f"warning: {warning}")
-    if note := text_order_note(dataset.classes):
+    if note := text_order_note(dataset.class_names):
         log(note)
     return dataset
 

@@ -47,7 +47,7 @@ class ShardIndex:
     """The tars of a folder and the index of their images, which are numbered through all tars."""
 
     root: Path
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     suffixes: tuple[str, ...]
     tars: tuple[str, ...]
     splits: tuple[str, ...]  # of each tar
@@ -67,7 +67,7 @@ class ShardIndex:
             f"{index:08d}{self.suffixes[row['suffix']]}",
         )
         group = f"{row['group']:016x}" if row["group"] else None
-        label, weight = self.classes[row["label"]], float(row["weight"])
+        label, weight = self.class_names[row["label"]], float(row["weight"])
         return Sample(path, label, self.splits[tar], group, weight, _hex(row["sha256"]))
 
 
@@ -114,9 +114,9 @@ class ShardSamples(IndexedSamples):
         ends = [0, *(len(range(first, min(end, stop), step)) for end in self.shard_index.ends)]
         return [end - start for start, end in pairwise(ends) if end > start]
 
-    def labels(self, classes: Sequence[str]) -> np.ndarray:
-        indices = {name: index for index, name in enumerate(classes)}
-        new_index = np.array([indices.get(name, -1) for name in self.shard_index.classes], dtype=np.int64)
+    def labels(self, class_names: Sequence[str]) -> np.ndarray:
+        indices = {name: index for index, name in enumerate(class_names)}
+        new_index = np.array([indices.get(name, -1) for name in self.shard_index.class_names], dtype=np.int64)
         return new_index[self._rows["label"]]
 
     def weights(self) -> np.ndarray:
@@ -133,8 +133,8 @@ class ShardSamples(IndexedSamples):
         return self.shard_index.resized_to
 
     def rename_classes(self, names: Mapping[str, str]) -> ShardSamples:
-        classes = tuple(names[name] for name in self.shard_index.classes)
-        return ShardSamples(replace(self.shard_index, classes=classes), self.indices)
+        class_names = tuple(names[name] for name in self.shard_index.class_names)
+        return ShardSamples(replace(self.shard_index, class_names=class_names), self.indices)
 
     @property
     def _rows(self) -> np.ndarray:
@@ -163,7 +163,7 @@ def read(root: Path) -> Dataset:
         manifest = json.loads(text)
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
-        classes, suffixes, shards = tuple(manifest["classes"]), tuple(manifest["suffixes"]), manifest["shards"]
+        class_names, suffixes, shards = tuple(manifest["classes"]), tuple(manifest["suffixes"]), manifest["shards"]
         resized_to = None if manifest.get("resize") is None else int(manifest["resize"])
         tars = tuple(Path(shard["file"]).name for shard in shards)
         splits = tuple(shard["split"] for shard in shards)
@@ -180,8 +180,8 @@ def read(root: Path) -> Dataset:
         what = format_list(differences, SHOWN_DIFFERENCES, quote=False, separator="; ")
         raise UserError(f"'{root}' is no longer what was written: {what}. Copy it there again.")
     fingerprint = hashlib.sha256(text).hexdigest()
-    index = ShardIndex(root, classes, suffixes, tars, splits, ends, rows, fingerprint, resized_to)
-    return Dataset(root, ShardSamples(index, range(ends[-1])), tuple(sorted(classes)))
+    index = ShardIndex(root, class_names, suffixes, tars, splits, ends, rows, fingerprint, resized_to)
+    return Dataset(root, ShardSamples(index, range(ends[-1])), tuple(sorted(class_names)))
 
 
 def upscale_warning(dataset: Dataset, side: int | None) -> str:

@@ -88,7 +88,7 @@ def write(
         log(f"{num_resized:,} of {count:,} images were resized to a shorter side of {resize}; none was enlarged")
     manifest = {
         "format": FORMAT,
-        "classes": dataset.classes,
+        "classes": dataset.class_names,
         "suffixes": _SUFFIXES,
         "index_sha256": sha256(out / INDEX),
     }
@@ -162,7 +162,7 @@ def _write_tars(
     """
     iterator = iter(members)
     member = next(iterator, None)
-    labels = {name: label for label, name in enumerate(dataset.classes)}
+    labels = {name: label for label, name in enumerate(dataset.class_names)}
     num_tars = 0
     while member is not None:
         path, num_tars = out / f"{split}-{num_tars:06d}.tar", num_tars + 1

@@ -104,17 +104,17 @@ def check_classes(dataset: Dataset) -> None:
         raise UserError(
             f"'{dataset.root}' has {what} without images: {format_list(dataset.empty_classes)}. Remove it or fill it."
         )
-    if len(dataset.classes) != 1:
+    if len(dataset.class_names) != 1:
         return
     inner = sorted({sample.columns.get("folder", "").split("/")[0] for sample in dataset.samples} - {""})
-    folder = dataset.root / dataset.classes[0]
+    folder = dataset.root / dataset.class_names[0]
     hint = (
         f" It has folders of its own, {format_list(inner, 5)}: if those are the classes, give '{folder}'."
         if inner
         else ""
     )
     raise UserError(
-        f"'{dataset.root}' has a single class, '{dataset.classes[0]}'; at least two are needed to tell apart.{hint}"
+        f"'{dataset.root}' has a single class, '{dataset.class_names[0]}'; at least two are needed to tell apart.{hint}"
     )
 
 
@@ -153,7 +153,7 @@ def set_groups(dataset: Dataset, group_by: str | bool | None) -> Dataset:
 
 def log_oddities(dataset: Dataset) -> None:
     """Log classes that val does not have, and duplicates under two labels or in two splits."""
-    absent = sorted(set(dataset.classes) - {sample.label for sample in dataset.subset("val")})
+    absent = sorted(set(dataset.class_names) - {sample.label for sample in dataset.subset("val")})
     if absent and dataset.subset("val"):
         log(
             f"val has no image of {format_list(absent, 5)}, so that nothing is known of how well these classes are learned"

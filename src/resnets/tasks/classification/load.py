@@ -37,7 +37,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         checkpoint.preprocess,
         checkpoint.display_names,
         checkpoint.temperature,
-        has_class_names=bool(checkpoint.classes),
+        has_class_names=bool(checkpoint.class_names),
         spec=checkpoint.spec,
         metrics=checkpoint.metrics,
         provenance=checkpoint.provenance,

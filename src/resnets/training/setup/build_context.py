@@ -37,13 +37,13 @@ def build_context(
     if recipe.speed.deterministic:
         reproducibility.use_deterministic_algorithms()
     train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
-    net, spec = build_network(recipe, dataset.classes, parent)
+    net, spec = build_network(recipe, dataset.class_names, parent)
     if (
         ranks.world_size() > 1
     ):  # same weights on all ranks, but a different random stream on each: dropout, stochastic depth
         reproducibility.seed_everything(recipe.seed + ranks.rank())
     train_data = TrainData(
-        recipe, train, dataset.classes, input_preprocess(recipe, None if parent is None else parent.preprocess)
+        recipe, train, dataset.class_names, input_preprocess(recipe, None if parent is None else parent.preprocess)
     )
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -60,7 +60,7 @@ def build_context(
         # Without times, so that the same run gives the same bytes.
         metrics = {name: value for name, value in row.items() if name not in run_dir.TIMING_COLUMNS}
         checkpoint = Checkpoint(
-            spec, train_data.preprocess, dataset.classes, tensors, metrics=metrics, provenance=provenance
+            spec, train_data.preprocess, dataset.class_names, tensors, metrics=metrics, provenance=provenance
         )
         checkpoints.save(path, checkpoint)
 
@@ -86,6 +86,6 @@ def build_context(
 def draw_batch(train_data: TrainData, out: Path) -> None:
     """Draw the first training batch as the network sees it, with its classes."""
     images, labels = train_data.first_batch()
-    names = [train_data.classes[label] for label in labels]
+    names = [train_data.class_names[label] for label in labels]
     tiles = [image_grid.Tile(image, name) for image, name in zip(images, names, strict=True)]
     image_grid.draw(tiles[: image_grid.MAX_IMAGES], out)

@@ -91,11 +91,11 @@ def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | N
         return net, spec
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     same_shapes = shapes == {n: t.shape for n, t in parent.tensors.items()}
-    if tuple(classes) == parent.classes and same_shapes:
+    if tuple(classes) == parent.class_names and same_shapes:
         net.load_state_dict(checkpoints.network(parent).state_dict())
         log("the weights have the same classes: their head is kept")
     else:
         new_tensors = checkpoints.load_backbone(net, parent)
-        reason = "" if parent.classes else "; the weights have no class names, so their head is not kept"
+        reason = "" if parent.class_names else "; the weights have no class names, so their head is not kept"
         log(f"new head for {len(classes)} classes: {', '.join(new_tensors)}{reason}")
     return net, spec

@@ -53,7 +53,7 @@ def prepare_run(builder: RecipeBuilder) -> tuple[Dataset, Checkpoint | None]:
     num_train, num_val = (len(dataset.subset(split)) if split in dataset.splits else 0 for split in ("train", "val"))
     conflicts.check_sizes(builder, num_train, num_val, ranks.world_size())
     log(f"{builder.recipe.model.name} on {builder.recipe.data.location}, recipe {builder.recipe.name}; chosen for you:")
-    spec = build_network.network_spec(builder.recipe, dataset.classes, parent)
+    spec = build_network.network_spec(builder.recipe, dataset.class_names, parent)
     build_network.check_batch_norm(builder.recipe, spec, ranks.world_size())
     autoconfig.log_choices(builder)
     log_warnings(builder.recipe, dataset, parent)
@@ -97,7 +97,7 @@ def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) ->
     samples = dataset.subset("train")
     paths = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
     sides = [side for side in ordered_map(_shorter_side, paths, workers=None, ahead=NUM_SIZE_SAMPLES) if side]
-    spec = build_network.requested_spec(recipe, dataset.classes, parent)
+    spec = build_network.requested_spec(recipe, dataset.class_names, parent)
     net = build_network.meta_network(spec)
     return DatasetInfo(
         num_train=len(samples),
@@ -146,6 +146,6 @@ def describe_run(recipe: Recipe, dataset: Dataset) -> str:
     steps = max(train // (recipe.data.batch or 1), 1)
     total = total_steps(recipe, steps)
     return (
-        f"{len(dataset.classes)} classes; {train} training and {val} validation images; {steps} steps an epoch, "
+        f"{len(dataset.class_names)} classes; {train} training and {val} validation images; {steps} steps an epoch, "
         f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (`dry_run`)"
     )

@@ -79,7 +79,7 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
     failures = [error for _, error in results if error]
     if failures and on_bad == "error":
         left = {sample.label for sample, (_, error) in zip(dataset.samples, results, strict=True) if error is None}
-        lost = sorted(set(dataset.classes) - {str(label) for label in left})
+        lost = sorted(set(dataset.class_names) - {str(label) for label in left})
         details = f" Without these no image of {format_list(lost)} is left." if lost else ""
         details += (
             f" Besides, there are class folders without images: {format_list(dataset.empty_classes)}."
@@ -102,12 +102,12 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
     if not readable:
         raise UserError(f"None of the {count:,} images of '{dataset.root}' can be read.")
     labels = {sample.label for sample in readable}
-    if emptied := [name for name in dataset.classes if name not in labels]:
+    if emptied := [name for name in dataset.class_names if name not in labels]:
         log(f"left out the class {format_list(emptied)}: none of its images can be read")
     return replace(
         dataset,
         samples=readable,
-        classes=tuple(name for name in dataset.classes if name in labels),
+        class_names=tuple(name for name in dataset.class_names if name in labels),
         unreadable=tuple(failure.path for failure in failures),
     )
 
@@ -117,4 +117,4 @@ def describe_dataset(dataset: Dataset) -> str:
     sizes = {split: len(dataset.subset(split)) for split in dataset.splits}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
     shared = ", ".join(f"{sizes[split]:,} {words[split]}" for split in sizes)
-    return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.classes):,} classes: {shared}"
+    return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.class_names):,} classes: {shared}"

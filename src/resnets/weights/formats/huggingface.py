@@ -80,7 +80,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     return Keymap(bare, torchvision.backbone_tensors(expected_tensors(spec)))
 
 
-def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> dict[str, Any]:
+def config(spec: ResNetSpec, class_names: tuple[str, ...], *, top: bool = True) -> dict[str, Any]:
     """The content of `config.json` for this network.
 
     Raises:
@@ -95,7 +95,7 @@ def config(spec: ResNetSpec, classes: tuple[str, ...], *, top: bool = True) -> d
     if not torchvision.computes_the_same(spec, plain) or spec.strides[0] > 2:
         raise UserError(f"Hugging Face's ResNet cannot compute what '{spec.name}' does: it has basic blocks or bottlenecks "
                         "of a quarter of the channels, a 7x7 stem and projections of option B.")  # fmt: skip
-    names = classes or [f"LABEL_{number}" for number in range(spec.num_classes)]
+    names = class_names or [f"LABEL_{number}" for number in range(spec.num_classes)]
     return {
         "architectures": ["ResNetForImageClassification" if top else "ResNetModel"],
         "model_type": "resnet",
@@ -211,7 +211,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     folder = Path(path)
     if folder.suffix.lower() in FILES or folder.is_file():
         raise UserError(f"A model of Hugging Face is a folder; received '{path}'. Name a folder.")
-    described = config(checkpoint.spec, checkpoint.classes, top=top)
+    described = config(checkpoint.spec, checkpoint.class_names, top=top)
     metadata = fold_temperature.metadata(checkpoint, top=top)
     folded = fold_temperature.in_rgb(fold_temperature.with_temperature(checkpoint) if top else checkpoint)
     processor = processor_config(folded.preprocess)
@@ -231,8 +231,8 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
 
 
 def carries(path: str | Path) -> frozenset[str]:
-    """What a written folder includes besides the tensors, of "classes", "preprocess" and "card"."""
-    return frozenset({"classes", "preprocess", "card"})
+    """What a written folder includes besides the tensors, of "class_names", "preprocess" and "card"."""
+    return frozenset({"class_names", "preprocess", "card"})
 
 
 def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:

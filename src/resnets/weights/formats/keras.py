@@ -177,7 +177,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
 
 
 def carries(path: str | Path) -> frozenset[str]:
-    """What a written file includes besides the tensors, of "classes", "preprocess" and "card": nothing."""
+    """What a written file includes besides the tensors, of "class_names", "preprocess" and "card": nothing."""
     return frozenset()
 
 

@@ -73,9 +73,9 @@ def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...])
     lines += ["```python", usage.strip(), "```", ""]
     if notes:
         lines += [*(f"- {note}" for note in notes), ""]
-    if checkpoint.classes:
-        some = ", ".join(_plain(each) for each in checkpoint.classes[:20])
-        more = f" and {len(checkpoint.classes) - 20:,} more" if len(checkpoint.classes) > 20 else ""
+    if checkpoint.class_names:
+        some = ", ".join(_plain(each) for each in checkpoint.class_names[:20])
+        more = f" and {len(checkpoint.class_names) - 20:,} more" if len(checkpoint.class_names) > 20 else ""
         lines += [f"Classes: {some}{more}.", ""]
     facts = {key: value for key, value in metrics.items() if _number(value)}
     lines += ["## Evaluation", ""]

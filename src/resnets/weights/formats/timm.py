@@ -215,8 +215,8 @@ def is_file(path: str | Path) -> bool:
 
 
 def carries(path: str | Path) -> frozenset[str]:
-    """What `write` includes besides the tensors, of "classes", "preprocess" and "card"."""
-    return frozenset() if is_file(path) else frozenset({"classes", "preprocess", "card"})
+    """What `write` includes besides the tensors, of "class_names", "preprocess" and "card"."""
+    return frozenset() if is_file(path) else frozenset({"class_names", "preprocess", "card"})
 
 
 def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:

@@ -79,8 +79,8 @@ def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, 
         "num_classes": num_classes,
         "num_features": spec.out_channels[-1],
     }
-    if top and checkpoint.classes:
-        described["label_names"] = list(checkpoint.classes)
+    if top and checkpoint.class_names:
+        described["label_names"] = list(checkpoint.class_names)
     if spec.in_channels != 3:
         described["model_args"] = {"in_chans": spec.in_channels}
     described["pretrained_cfg"] = {
