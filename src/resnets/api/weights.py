@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from resnets.weights import conversion, verification
 from resnets.weights.load_weights import Request
-from resnets.weights.verification import TOLERANCE, Verification
+from resnets.weights.tolerance import TOLERANCE
+from resnets.weights.verification import Verification
 
 
 @dataclass(frozen=True)
@@ -83,26 +84,24 @@ def convert(
         model: the network that the file holds, where its tensors fit several.
         settings: of the network, where it differs from the one of that name, such as `{"stem": "cifar"}`.
         map: a TOML file that pairs the names of the tensors with those of resnets.
-        wrapper: the keys under which the network lies in the file, with dots between, such as "state_dict_ema".
-        prefix: what stands before the names of the network's tensors, such as "module.".
+        wrapper: the keys that the network is stored under in the file, with dots between, such as "state_dict_ema".
+        prefix: the prefix of the names of the network's tensors, such as "module.".
         ignore: patterns of names of tensors to leave out, such as "criterion.*".
-        preprocess: what the network expects of images: "imagenet", "caffe" (BGR) or "tf".
+        preprocess: the preprocessing that the network was trained with: "imagenet", "caffe" (BGR) or "tf".
         class_names: names of the classes, in the order of the outputs.
         num_classes: number of outputs of a new, untrained head.
         in_channels: number of channels of the image, in place of 3.
         no_top: leave the last layer out.
 
+    Returns:
+        The written file, its format, and notes on what was found, assumed and changed.
+
     Raises:
         UserError: the file, the arguments or the format do not fit each other (the message lists the tensors), or `out`
             cannot be written.
     """
-    request = Request(
-        model=model,
-        settings=dict(settings or {}),
-        map=None if map is None else str(map),
-        wrapper=wrapper,
-        prefix=prefix,
-        ignore=tuple(ignore),
+    request = replace(
+        _request(model, settings, map, wrapper, prefix, ignore),
         preprocess=preprocess,
         class_names=tuple(class_names),
         num_classes=num_classes,
@@ -131,8 +130,8 @@ def verify(
 
     Args:
         a, b: files of weights of any format, as in `convert`.
-        images: image files and folders; empty for images that are made for it.
-        imgsz: side of the network's input in pixels; all images are then prepared by our preprocessing.
+        images: image files and folders; empty for generated images.
+        imgsz: side of the network's input in pixels; all images are then prepared by the preprocessing of resnets.
         tolerance: largest difference of a probability; a logit of equal inputs may differ by a hundredth of it, relative to
             the largest logit.
         model, settings, map, wrapper, prefix, ignore: as in `convert`.
@@ -143,7 +142,21 @@ def verify(
     Raises:
         UserError: a file cannot be read, the two have different classes or channels, or there are no images.
     """
-    request = Request(
+    request = _request(model, settings, map, wrapper, prefix, ignore)
+    found = verification.verify(a, b, images=[str(image) for image in images], request=request, imgsz=imgsz)
+    return VerificationResult(found, tolerance)
+
+
+def _request(
+    model: str | None,
+    settings: Mapping[str, Any] | None,
+    map: str | Path | None,
+    wrapper: str | None,
+    prefix: str | None,
+    ignore: Sequence[str],
+) -> Request:
+    """The arguments that `convert` and `verify` share: which network is in the file, and where."""
+    return Request(
         model=model,
         settings=dict(settings or {}),
         map=None if map is None else str(map),
@@ -151,5 +164,3 @@ def verify(
         prefix=prefix,
         ignore=tuple(ignore),
     )
-    found = verification.verify(a, b, images=[str(image) for image in images], request=request, imgsz=imgsz)
-    return VerificationResult(found, tolerance)

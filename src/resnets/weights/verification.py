@@ -26,9 +26,8 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.formats import registry
 from resnets.weights.identify import is_ours
 from resnets.weights.load_weights import LoadedWeights, Request, load
+from resnets.weights.tolerance import EXACT, TOLERANCE
 
-TOLERANCE = 1e-2  # of a probability, if two libraries prepare an image: transformers' resize rounds to one level in 256
-EXACT = 1e-4  # of a logit relative to the largest, if both networks have the same input tensors, in float32
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
 # Heights and widths of the generated images, as factors of the side of the network's input.

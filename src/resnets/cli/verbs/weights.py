@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnets.cli import flags, output
+from resnets.weights.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,8 +22,8 @@ FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Huggi
 MODEL = "The network that the file holds, where its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with those of resnets."
 WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
-WRAPPER = "The keys under which the network lies in the file, with dots between, such as state_dict_ema."
-PREFIX = "What stands before the names of the network's tensors, such as module."
+WRAPPER = "The keys that the network is stored under in the file, with dots between, such as state_dict_ema."
+PREFIX = "The prefix of the names of the network's tensors, such as module."
 IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; repeatable."
 SET = "A setting of the network, such as zero_pad_both_sides=true; repeatable."
 
@@ -67,7 +68,8 @@ def convert(
     prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="What the network expects of images: imagenet, caffe (BGR) or tf.")
+        str | None,
+        typer.Option(help="The preprocessing that the network was trained with: imagenet, caffe (BGR) or tf."),
     ] = None,
     class_names: Annotated[
         str | None, typer.Option(help="Text file with the name of a class in each line, in the order of the outputs.")
@@ -120,7 +122,7 @@ def verify(
     first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
     images: Annotated[
-        list[str] | None, typer.Option(help="An image file or a folder; repeatable.  [default: made ones]")
+        list[str] | None, typer.Option(help="An image file or a folder; repeatable.  [default: generated ones]")
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
@@ -130,9 +132,11 @@ def verify(
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     imgsz: Annotated[
         int | None,
-        typer.Option(*flags.IMGSZ, help="Image size in pixels; ours then prepares all.  [default: the file's]"),
+        typer.Option(
+            *flags.IMGSZ, help="Image size in pixels; resnets then prepares all images.  [default: the file's]"
+        ),
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a probability.")] = 1e-2,
+    tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a probability.")] = TOLERANCE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compare two files of weights on the same images, and with the library of each where it is installed.
