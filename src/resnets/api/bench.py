@@ -31,7 +31,7 @@ class BenchResult:
     """The measured backends.
 
     Attributes:
-        settings: the model, where its weights are from ("random" for an untrained network), `imgsz`, and the machine.
+        settings: the model, the origin of its weights ("random" for an untrained network), `imgsz`, and the machine.
         rows: a row for each backend, precision and batch size, the reference first.
         complete: whether all rows were measured.
     """
@@ -42,7 +42,7 @@ class BenchResult:
 
     @property
     def advice(self) -> list[str]:
-        """Which backend to take, a sentence for each batch size."""
+        """Which backend to use, a sentence for each batch size."""
         return benchmark.recommend(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,9 +70,13 @@ def bench(
         precision: "all", "fp32" or "bf16".
         batch: number of images that go through the network together, or several numbers.
         imgsz: side of the images in pixels; None for the model's own.
-        seconds: of measuring for each row, building the backend not included.
-        threads: of the processor; None for all.
+        seconds: time to measure each row; building the backend is not included.
+        threads: number of CPU threads; None for all.
         device: as in `resnets.load`.
+
+    Returns:
+        The result: `.rows`, one for each backend, precision and batch size; `.advice`, which backend to use; `.to_dict()` is
+        what `--json` prints.
 
     Raises:
         UserError: there is no such model, backend or device, or the images are too small.
@@ -99,12 +103,19 @@ def start(
     seconds: float = 3.0,
     device: str = "auto",
 ) -> tuple[dict[str, Any], Iterator[Row]]:
-    """As `bench`: the settings of the result, and its rows, each measured when it is asked for."""
+    """As `bench`, row by row.
+
+    Returns:
+        `BenchResult.settings`, and an iterator over the rows, which measures each one when it is requested.
+
+    Raises:
+        UserError: as `bench`, before the first row.
+    """
     if precision not in ("all", *PRECISIONS):
         raise UserError(f"`precision` is all, fp32 or bf16; received '{precision}'.{suggestion(precision, PRECISIONS)}")
     sizes = [batch] if isinstance(batch, int) else list(batch)
     if not sizes or min(sizes) < 1:
-        raise UserError(f"`batch` is 1 or more, or several such numbers; received {batch}.")
+        raise UserError(f"`batch` must be 1 or more, or several such numbers; received {batch}.")
     device = resolve_device(device)
     names = benchmark.parse_backends(",".join(backends), torch.device(device))
     if precision == "bf16" and not names:
@@ -127,7 +138,7 @@ def start(
 
 
 def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[ResNet, Tensor, str]:
-    """The network, float32 images (N, C, h, w) for it, and where its weights are from."""
+    """The network, float32 images (N, C, h, w) for it, and the origin of its weights."""
     random = model in zoo.entries() and not Path(model).exists()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -83,6 +83,9 @@ def split(
         folds: number of equal folds, instead of `val_fraction`.
         fold: the fold that is val, from 1.
 
+    Returns:
+        The result: `.counts`, the number of images of each split; `.samples`, the images, each with its split.
+
     Raises:
         UserError: there is no such dataset, it cannot be split so, an argument would have no effect, or `out` cannot be
             written.
