@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from resnets import progress
-from resnets.cli import main, other_tools
+from resnets.cli import main
 from resnets.errors import JobError, UserError
 
 RESNETS = [sys.executable, "-m", "resnets"]
@@ -151,46 +151,6 @@ sys.exit(main.main(["models"]))
     _, error = process.communicate()
     assert process.returncode == 130
     assert error == b"interrupted\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ([], ["--help"]),
-        (["lr_find", "x"], ["lr-find", "x"]),
-        (["train", "x", "--val_fraction=0.2"], ["train", "x", "--val-fraction=0.2"]),
-        (["train", "x", "--set", "optim.lr=0.2"], ["train", "x", "--set", "optim.lr=0.2"]),
-        (["train", "x", "--set", "seed=1"], ["train", "x", "--set", "seed=1"]),
-        (["--version"], ["--version"]),
-    ],
-)
-def test_words_are_spelled_as_here(words: list[str], expected: list[str]) -> None:
-    assert other_tools.canonical(words, main.VERBS) == expected
-
-
-def test_a_file_whose_name_looks_like_a_setting_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("a=b.jpg").write_bytes(b"")
-    assert other_tools.canonical(["predict", "m", "a=b.jpg"], main.VERBS) == ["predict", "m", "a=b.jpg"]
-    with pytest.raises(UserError, match=r"Write it as '--a c\.jpg'"):
-        other_tools.canonical(["predict", "m", "a=c.jpg"], main.VERBS)
-
-
-def test_every_alias_leads_to_a_flag_or_a_verb_that_there_is() -> None:
-    group = typer.main.get_command(main.application())
-    flags = {
-        flag
-        for verb in main.VERBS
-        for parameter in group.commands[verb].params  # type: ignore[attr-defined]
-        for flag in parameter.opts
-    }
-    assert {here.partition(" ")[0] for here in other_tools.FLAGS.values()} <= flags
-    assert not set(other_tools.FLAGS) & flags
-    for here in other_tools.VERBS.values():
-        verb, _, inner = here.partition(" ")
-        assert verb in main.VERBS
-        assert not inner or inner in group.commands[verb].commands  # type: ignore[attr-defined]
-    assert not set(other_tools.VERBS) & set(main.VERBS)
 
 
 def test_lines_and_errors_name_flags_only_on_the_command_line(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -16,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from resnets import progress
-from resnets.cli import error_messages, other_tools, output
+from resnets.cli import error_messages, migration_hints, output, usage_errors
 from resnets.cli.flags import as_flags
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
 
 # Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.format_message = as_flags
     try:
         with _ended_by_signals():
-            code = _run(other_tools.canonical(words, VERBS))
+            code = _run(migration_hints.normalize_arguments(words, VERBS))
             sys.stdout.flush()
             return code
     except (BrokenPipeError, SystemExit) as end:
@@ -134,42 +133,5 @@ def _run(words: list[str]) -> int:
     except typer.Exit as end:
         return end.exit_code
     except USAGE_ERROR as error:
-        raise UserError(_usage(error, words)) from error
+        raise UserError(usage_errors.message(error, words)) from error
     return 0
-
-
-def _usage(error: Any, words: Sequence[str]) -> str:
-    """One line for a command that typer cannot parse: what was received, and the nearest valid form."""
-    context, kind = error.ctx, type(error).__name__
-    path = context.command_path if context else "resnets"
-    if kind == "NoSuchOption":
-        flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-        hint = other_tools.flag_hint(error.option_name, flags) or suggestion(error.option_name, flags)
-        files = [word for word in words if word.startswith("-") and word.strip("-") and os.path.lexists(word)]
-        hint = f" If '{files[0]}' is a file, write './{files[0]}'." if files else hint
-        message = f"'{path}' has no option '{error.option_name}'.{hint}"
-    elif kind == "MissingParameter":
-        arguments = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
-        option = error.param is not None and error.param.param_type_name == "option"
-        missing = error.param.opts[0] if option else " ".join(argument.name.upper() for argument in arguments)
-        message = f"'{path}' needs {missing}; received {shlex.join(words[1:]) or 'nothing'}."
-    elif kind == "BadParameter" and error.param is not None:
-        received = _received(error.param.opts, words)
-        message = (
-            f"'{received}' is not possible: {error.message.partition(',')[0]}.{other_tools.decimal_hint(received)}"
-        )
-    else:
-        message = " ".join(error.format_message().split())
-        if hint := other_tools.blank_hint(words):
-            message = f"{message}.{hint}"
-    return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
-
-
-def _received(flags: Sequence[str], words: Sequence[str]) -> str:
-    """The flag as it was typed, with its value, which typer's errors do not contain."""
-    for position, word in enumerate(words):
-        if word in flags:
-            return " ".join(words[position : position + 2])
-        if word.partition("=")[0] in flags:
-            return word
-    return flags[0]

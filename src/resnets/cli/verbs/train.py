@@ -12,9 +12,9 @@ IMAGES, TRAINING, MACHINE = "Images", "Training", "Machine"
 
 
 def _epochs(text: str) -> str:
-    """A whole number, or one with a plus."""
+    """Check that the text is a whole number, or one with a plus."""
     if not text.lstrip("+-").isdecimal():
-        raise typer.BadParameter(f"'{text}' is no whole number")
+        raise typer.BadParameter(f"'{text}' is not a whole number")
     return text
 
 

@@ -1,8 +1,7 @@
-"""Verbs and flags of other tools, and their spelling here."""
+"""Hints for users of other tools: their verbs and flags, and the spelling here."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -50,17 +49,17 @@ FLAGS = {
 }
 
 TEST_SPLIT = (
-    "A test split is made first: resnets data split DATA --test-fraction 0.15 --out split.csv; then "
+    "Make a test split first: resnets data split DATA --test-fraction 0.15 --out split.csv; then "
     "resnets train DATA --split-file split.csv."
 )
 
 FOLDS = (
-    "Folds are made first: resnets data split DATA --folds 5 --fold 1 --out split.csv; then "
+    "Make the folds first: resnets data split DATA --folds 5 --fold 1 --out split.csv; then "
     "resnets train DATA --split-file split.csv."
 )
 
-# Flags of other tools for what is a plain argument here.
-WORDS = {
+# Flags of other tools for what is a plain argument here, or another command.
+HINTS = {
     "--data": "The data is the first argument: resnets train DATA.",
     "--data-dir": "The data is the first argument: resnets train DATA.",
     "--train-dir": "The data is the first argument: resnets train DATA.",
@@ -99,7 +98,7 @@ TASKS = ("classify", "detect", "segment", "pose", "obb")  # Ultralytics writes t
 ASSIGNMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
-def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
+def normalize_arguments(words: Sequence[str], verbs: Collection[str]) -> list[str]:
     """The arguments of a command as spelled here: `--val_fraction` is `--val-fraction`, `lr_find` is `lr-find`.
 
     Raises:
@@ -115,26 +114,10 @@ def canonical(words: Sequence[str], verbs: Collection[str]) -> list[str]:
     return [verb, *(_weights_first(rest) if verb == "predict" else rest)]
 
 
-def decimal_hint(received: str) -> str:
-    """` Write 0.01.` for a number with a decimal comma, or an empty string."""
-    match = re.search(r"(?<![\d,])(-?\d+),(\d+)$", received)
-    return f" Write {match[1]}.{match[2]}, with a point." if match else ""
-
-
-def blank_hint(words: Sequence[str]) -> str:
-    """` A name with blanks is written in quotes: 'my images'.` where adjacent arguments are the name of one file, or ""."""
-    for first in range(len(words)):
-        for last in range(first + 2, len(words) + 1):
-            name = " ".join(words[first:last])
-            if os.path.exists(name):
-                return f" A name with blanks is written in quotes: '{name}'."
-    return ""
-
-
 def flag_hint(received: str, known: Collection[str]) -> str:
     """` It is called '--batch' here.` for a flag of another tool, or an empty string."""
-    if received in WORDS:
-        return f" {WORDS[received]}"
+    if received in HINTS:
+        return f" {HINTS[received]}"
     here = FLAGS.get(received, "")
     return f" It is called '{here}' here." if here.partition(" ")[0] in known else ""
 
@@ -162,20 +145,20 @@ def _check_verb(verb: str, rest: Sequence[str], verbs: Collection[str]) -> None:
     if verb in verbs:
         return
     if verb in VERBS:
-        raise UserError(f"Unknown verb '{verb}'. It is called '{VERBS[verb]}' here: resnets {VERBS[verb]}.")
+        raise UserError(f"Unknown command '{verb}'. It is called '{VERBS[verb]}' here: resnets {VERBS[verb]}.")
     if verb in TASKS:
         rest_verb = rest[0] if rest and rest[0] in verbs else "train"
-        raise UserError(f"Unknown verb '{verb}'. The task is not written here: resnets {rest_verb} ….")
-    raise UserError(f"Unknown verb '{verb}'.{suggestion(verb, verbs)} The verbs are {', '.join(verbs)}.")
+        raise UserError(f"Unknown command '{verb}'. Leave the task out: resnets {rest_verb} ….")
+    raise UserError(f"Unknown command '{verb}'.{suggestion(verb, verbs)} The commands are {', '.join(verbs)}.")
 
 
 def _check_assignments(verb: str, rest: Sequence[str]) -> None:
-    """Refuse `epochs=3`, Ultralytics' way of writing; `--set optim.lr=0.2` and a file that is called so are fine."""
+    """Refuse `epochs=3`, the syntax of Ultralytics; `--set optim.lr=0.2` and a file of that name are fine."""
     before = verb
     for word in rest:
         match = ASSIGNMENT.fullmatch(word)
         if match and not before.startswith("-") and not Path(word).exists():
             key, value = match[1].replace("_", "-"), match[2]
-            hint = WORDS.get(f"--{key}") or f"Write it as '{FLAGS.get(f'--{key}', f'--{key}')} {value}'."
-            raise UserError(f"Values are not written as '{word}' here. {hint}")
+            hint = HINTS.get(f"--{key}") or f"Write it as '{FLAGS.get(f'--{key}', f'--{key}')} {value}'."
+            raise UserError(f"'{word}' is not a valid argument. {hint}")
         before = word
