@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import resnets
+from resnets.recipes import registry
+from resnets.recipes.override import override
+from resnets.recipes.recipe import tiny
 
 COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 
@@ -21,3 +28,18 @@ def colors(tmp_path: Path) -> Path:
             image = np.clip(random.normal(color, 40, (20, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(image).save(tmp_path / "colors" / name / f"{number:02d}.png")
     return tmp_path / "colors"
+
+
+@pytest.fixture
+def train_run(colors: Path) -> Callable[..., Path]:
+    """Train a tiny run, without images to validate on unless they are asked for, since the report takes longest."""
+
+    def run(name: str, *overrides: str, **values: Any) -> Path:
+        recipe = override(override(tiny(registry.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
+        result = resnets.train(
+            colors, recipe=recipe, out=colors.parent / "runs", name=name, overrides=overrides, **values
+        )
+        assert result is not None
+        return result.run
+
+    return run

@@ -182,7 +182,7 @@ def shards(images: Path) -> Path:
 
 @pytest.mark.parametrize(("accumulate", "kind"), [(1, "images"), (2, "images"), (1, "shards")])
 def test_two_ranks_with_half_the_batch_equal_one_with_all_of_it(accumulate, kind, images, shards, tmp_path):
-    # In slices BN sees six images at a time in both cases, but not the same six: the losses are only near.
+    # BN sees six images at a time in both cases, but not the same six: the losses are only close.
     data = images.parent / kind
     words = ["train", str(data), *QUICK, "--epochs", "3", "--set", f"optim.accumulate={accumulate}"]
     words += ["--cache", "off" if kind == "shards" else "ram"]

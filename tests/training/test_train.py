@@ -301,18 +301,18 @@ def test_a_backbone_frozen_at_random_weights_is_warned_of(colors, freeze, words,
 def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
     """Over two runs, the second of which goes on after the file of its weights is gone."""
     spec = zoo.get_spec("tiny", num_classes=3)
-    facts = {
+    metadata = {
         "published": "tiny.somebodys",
         "address": "https://huggingface.co/some/tiny/resolve/main/a",
         "license": "mit",
     }
-    parent = Checkpoint(spec, Preprocess.imagenet(32), (), build_network(spec).state_dict(), provenance=facts)
+    parent = Checkpoint(spec, Preprocess.imagenet(32), (), build_network(spec).state_dict(), provenance=metadata)
     checkpoints.save(colors.parent / "parent.safetensors", parent)
     values = {"recipe": tiny(registry.find("finetune")), "epochs": 1}
     first = _train(colors, name="first", weights=colors.parent / "parent.safetensors", **values).run
     second = _train(colors, name="second", weights=first, **values).run
     result = checkpoints.read(second).provenance
-    assert result["parent"]["parent"] == facts
+    assert result["parent"]["parent"] == metadata
     assert result["train_images"] == len(_splits(second)["train"])
     shutil.rmtree(first)
     train.train(resume=second, epochs="+1")
@@ -535,7 +535,7 @@ def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
 
 
 def test_accumulation_is_the_same_step_in_slices(colors):
-    frozen = ["freeze.norm=eval", "ema.decay=0"]  # BN would see the slices
+    frozen = ["freeze.norm=eval", "ema.decay=0"]  # BN would see the micro-batches
     whole = _last(_learn(colors, epochs=1, overrides=frozen)[0])
     sliced = _last(_learn(colors, epochs=1, overrides=[*frozen, "optim.accumulate=4"])[0])
     for name in whole:

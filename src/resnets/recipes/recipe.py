@@ -127,7 +127,9 @@ class Optim(Section):
     nesterov: bool = False
     weight_decay: float = _value(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
     decay_norm_and_bias: bool = True
-    accumulate: int = _value(1, low=1)  # number of slices of a batch whose gradients are accumulated, to save memory
+    accumulate: int = _value(
+        1, low=1
+    )  # number of micro-batches of a batch, whose gradients are accumulated to save memory
     clip_norm: float | None = _value(None, above=0)
 
 

@@ -1,8 +1,8 @@
 """Collectives for distributed training (DDP) over gloo or NCCL; with a world size of 1 each of them does nothing.
 
-Only the main process (rank 0) writes files and logs. Every rank takes an equal slice of each batch, and the gradients are
-averaged, so that all ranks together take the step of one process with the whole batch. Only batch norm sees a slice, unless
-it is synchronized.
+Only the main process (rank 0) writes files and logs. Each batch is divided equally over the ranks, and the gradients are
+averaged, so that all ranks together take the step of one process with the whole batch. Only batch norm sees the local batch,
+unless it is synchronized.
 """
 
 from __future__ import annotations
@@ -225,13 +225,13 @@ def wrap_ddp(net: nn.Module) -> nn.Module:
 
 
 def no_sync_until_last(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager:
-    """Context for one slice of a batch: gradients are accumulated locally, and averaged over the ranks with the last slice."""
+    """Context for one micro-batch: gradients are accumulated locally, and averaged over the ranks with the last micro-batch."""
     return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else contextlib.nullcontext()
 
 
 @torch.no_grad()
 def broadcast_buffers(net: nn.Module) -> None:
-    """Copy the buffers of rank 0 to all ranks, since the batch norm of each rank has seen its own slice of the batches."""
+    """Copy the buffers of rank 0 to all ranks, since the batch norm of each rank has seen only its local batches."""
     if ranks.world_size() > 1:
         for buffer in net.buffers():
             dist.broadcast(buffer, src=0)

@@ -271,7 +271,7 @@ def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> It
 def _cache_key(context: TrainContext) -> str:
     """Return a hash of all that the features depend on; the weights follow from the recipe and its seed."""
     recipe = context.recipe
-    facts = (
+    inputs = (
         "by position",
         recipe.model,
         recipe.data,
@@ -281,7 +281,7 @@ def _cache_key(context: TrainContext) -> str:
         _max_views(context),
         context.train_data.paths,
     )
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
 def _read(path: Path, key: str) -> Features | None:

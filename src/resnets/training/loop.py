@@ -163,9 +163,11 @@ def backward(context: TrainContext, model: nn.Module, batch: Batch) -> tuple[flo
     images, targets = context.train_data.augment(batch)
     context.optimizer.zero_grad(set_to_none=True)
     total_loss, num_correct = torch.zeros(()), 0
-    image_slices, target_slices = images.chunk(recipe.optim.accumulate), targets.chunk(recipe.optim.accumulate)
-    for index, (x, target) in enumerate(zip(image_slices, target_slices, strict=True), start=1):
-        with distributed.no_sync_until_last(model, last=index == len(image_slices)):
+    micro_batches = list(
+        zip(images.chunk(recipe.optim.accumulate), targets.chunk(recipe.optim.accumulate), strict=True)
+    )
+    for index, (x, target) in enumerate(micro_batches, start=1):
+        with distributed.no_sync_until_last(model, last=index == len(micro_batches)):
             with precision.autocast(context.precision, context.device):
                 logits = model(x)
             loss = cross_entropy(logits.float(), target) * (len(x) / len(images))

@@ -112,7 +112,7 @@ def save_state(context: TrainContext, state: TrainState, folder: Path) -> None:
     random_states = distributed.all_gather_object(state_file.random_state())
     if not distributed.is_main():
         return
-    optimizer_tensors, optimizer_facts = state_file.optimizer_state(context.optimizer)
+    optimizer_tensors, optimizer_metadata = state_file.optimizer_state(context.optimizer)
     tensors = state_file.add_prefix("net", context.net.state_dict()) | state_file.add_prefix(
         "optimizer", optimizer_tensors
     )
@@ -121,28 +121,30 @@ def save_state(context: TrainContext, state: TrainState, folder: Path) -> None:
     if context.ema is not None:
         tensors |= state_file.add_prefix("ema", context.ema.state_dict())
     progress = {name: value for name, value in vars(state).items() if name != "cross_fit"}
-    facts: dict[str, Any] = {"state": progress, "lr_controller": context.lr_controller.state_dict()}
+    metadata: dict[str, Any] = {"state": progress, "lr_controller": context.lr_controller.state_dict()}
     if state.cross_fit is not None:
-        fold_tensors, facts["cross_fit"] = state.cross_fit.state()
+        fold_tensors, metadata["cross_fit"] = state.cross_fit.state()
         tensors |= state_file.add_prefix("cross_fit", fold_tensors)
-    facts |= {"optimizer": optimizer_facts, "random": [random_facts for _, random_facts in random_states]}
-    state_file.save(folder / "state", state.total_step, tensors, facts)
+    metadata |= {"optimizer": optimizer_metadata, "random": [random_metadata for _, random_metadata in random_states]}
+    state_file.save(folder / "state", state.total_step, tensors, metadata)
 
 
 def restore_state(context: TrainContext, folder: Path) -> TrainState:
     """Load the latest saved state into `context`, and return the progress of the run."""
-    tensors, facts = distributed.broadcast_from_main(lambda: state_file.load(folder / "state"))
+    tensors, metadata = distributed.broadcast_from_main(lambda: state_file.load(folder / "state"))
     context.net.load_state_dict(state_file.strip_prefix("net", tensors))
-    state_file.restore_optimizer(context.optimizer, state_file.strip_prefix("optimizer", tensors), facts["optimizer"])
+    state_file.restore_optimizer(
+        context.optimizer, state_file.strip_prefix("optimizer", tensors), metadata["optimizer"]
+    )
     if context.ema is not None:
         context.ema.load_state_dict(state_file.strip_prefix("ema", tensors))
-    context.lr_controller.load_state_dict(facts["lr_controller"])
-    if len(facts["random"]) != ranks.world_size():
-        processes = f"begun with {len(facts['random'])} processes and continued with {ranks.world_size()}"
+    context.lr_controller.load_state_dict(metadata["lr_controller"])
+    if len(metadata["random"]) != ranks.world_size():
+        processes = f"begun with {len(metadata['random'])} processes and continued with {ranks.world_size()}"
         log(f"{processes}: the result will differ from that of an uninterrupted run")
-    if (rank := ranks.rank()) < len(facts["random"]):
-        state_file.restore_random_state(state_file.strip_prefix(_random(rank), tensors), facts["random"][rank])
-    return _state(tensors, facts)
+    if (rank := ranks.rank()) < len(metadata["random"]):
+        state_file.restore_random_state(state_file.strip_prefix(_random(rank), tensors), metadata["random"][rank])
+    return _state(tensors, metadata)
 
 
 def _random(rank: int) -> str:
@@ -154,11 +156,11 @@ def read_state(folder: Path) -> TrainState:
     return _state(*state_file.load(folder / "state"))
 
 
-def _state(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> TrainState:
-    saved = facts["state"]
+def _state(tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> TrainState:
+    saved = metadata["state"]
     cross_fit = (
-        cross_fitting.restore(state_file.strip_prefix("cross_fit", tensors), facts["cross_fit"])
-        if "cross_fit" in facts
+        cross_fitting.restore(state_file.strip_prefix("cross_fit", tensors), metadata["cross_fit"])
+        if "cross_fit" in metadata
         else None
     )
     return TrainState(**(saved | {"best": tuple(saved["best"])}), cross_fit=cross_fit)

@@ -17,10 +17,10 @@ from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.recipes.save_interval import SaveInterval
-from resnets.training import console, distributed, frozen_features, loop, resume_run
+from resnets.training import console, distributed, extend_run, frozen_features, loop, resume_run
 from resnets.training.configuration import autoconfig, build_recipe
 from resnets.training.evaluation import final_evaluation
-from resnets.training.run_dir import run_dir, state_file
+from resnets.training.run_dir import run_dir, run_inputs, state_file
 from resnets.training.setup import build_network, prepare_run
 from resnets.training.setup.build_context import build_context, draw_batch
 from resnets.training.setup.prepare_run import SPLIT_NAMES
@@ -79,7 +79,7 @@ def train(
         JobError: the loss became NaN, an image cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
-    more = resume_run.more_epochs(values.get("epochs"))
+    more = extend_run.more_epochs(values.get("epochs"))
     given = build_recipe.given_arguments(values | {"epochs": None} if more else values)
     with distributed.process_group() as attempt:
         if resume is not None:
@@ -113,11 +113,13 @@ def train(
             log(f"'{Path(out) / name}' exists already and is not changed; this run is '{run}'")
         with distributed.main_lock(run):
             if distributed.is_main():
-                resume_run.save_split(run, dataset)
+                run_inputs.save_split(run, dataset)
                 if parent is not None:
                     path = find_weights.find_file(builder.recipe.model.weights)
                     lineage.write_parent_lineage(
-                        run, prepare_run.parent_lineage(builder.recipe, parent), resume_run.parent_facts(parent, path)
+                        run,
+                        prepare_run.parent_lineage(builder.recipe, parent),
+                        run_inputs.parent_metadata(parent, path),
                     )
                 run_dir.write_recipe(
                     run, builder.recipe, builder.origins
@@ -131,14 +133,14 @@ def _run(
 ) -> TrainResult:
     """Train from the latest saved state, or from the beginning where there is none, and evaluate the result."""
     log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
-    provenance = distributed.broadcast_from_main(lambda: resume_run.provenance(run, recipe))
+    provenance = distributed.broadcast_from_main(lambda: run_inputs.run_provenance(run, recipe))
     provenance["train_images"] = len(dataset.subset("train"))
     context = build_context(recipe, dataset, parent, provenance)
     if distributed.is_main():
         environment = run_dir.read_environment(run)
         resume_run.log_differences(environment)
         unused = walk_folders.describe_unused(dataset.unused, len(dataset.unreadable))
-        location = resume_run.data_location(recipe)
+        location = run_inputs.data_location(recipe)
         run_dir.write_environment(run, not_used=environment.get("not_used", unused), **location, **provenance)
         if not (run / "train_batch.jpg").exists():
             draw_batch(context.train_data, run / "train_batch.jpg")
@@ -148,7 +150,7 @@ def _run(
         if distributed.is_main():
             run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
         if more and state.finished:
-            resume_run.extend(run, context, state)
+            extend_run.extend(run, context, state)
         if state.finished:
             log(
                 f"the run is finished, after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs"
@@ -192,14 +194,14 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], more
             run_dir.remove_temporary_files(run)
         if distributed.is_main() and not state_file.list_states(run / "state"):
             log("the run was stopped before a state was saved: it starts from the beginning")
-        dataset, parent = resume_run.load_inputs(run, recipe)
+        dataset, parent = run_inputs.load_inputs(run, recipe)
         build_network.check_batch_norm(
             recipe, build_network.network_spec(recipe, dataset.class_names, parent), ranks.world_size()
         )
         if more:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
             longer = recipe
-            recipe = distributed.broadcast_from_main(lambda: resume_run.extended_recipe(run, longer, more, steps))
+            recipe = distributed.broadcast_from_main(lambda: extend_run.extended_recipe(run, longer, more, steps))
         return _run(run, recipe, dataset, parent, more=more)
 
 

@@ -143,7 +143,7 @@ class TrainData:
     def eval_loader(self, samples: Sequence[Sample]) -> EvalLoader:
         """Return the validation images of this rank, preprocessed as the saved weights will say.
 
-        The ranks take consecutive slices of `samples`, so that each image is evaluated once.
+        The ranks take consecutive parts of `samples`, so that each image is evaluated once.
         """
         rank, size = ranks.rank(), ranks.world_size()
         local_samples = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]

@@ -54,7 +54,7 @@ def test_given_values_are_kept() -> None:
 def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
     freeze: str, features: int, rate: float
 ) -> None:
-    facts = DatasetInfo(num_train=640, shorter_sides=(224,), model_size=224, num_features=features)
+    info = DatasetInfo(num_train=640, shorter_sides=(224,), model_size=224, num_features=features)
     for given in (None, 0.5):
         builder = RecipeBuilder(registry.find("finetune", "resnet18"))
         builder.set("model.name", "resnet18", "chosen: the network of the weights")
@@ -62,7 +62,7 @@ def test_the_rate_for_a_new_head_on_trained_weights_follows_its_features(
         builder.set("freeze.layers", freeze, "given: --freeze")
         if given is not None:
             builder.set("optim.lr", given, "given: --lr")
-        autoconfig.complete(builder, facts)
+        autoconfig.complete(builder, info)
         assert builder.recipe.data.batch == 32
         assert builder.recipe.optim.lr == pytest.approx(given or rate)
 
@@ -93,10 +93,10 @@ def test_small_images_are_enlarged_for_weights_of_large_ones_and_the_cost_is_log
     shorter: int, least: int, said: str
 ) -> None:
     builder = RecipeBuilder(registry.find("finetune", "resnet18"))
-    facts = DatasetInfo(num_train=640, shorter_sides=(shorter,), model_size=224, weights_size=224, min_size=least)
-    autoconfig.complete(builder, facts)
+    info = DatasetInfo(num_train=640, shorter_sides=(shorter,), model_size=224, weights_size=224, min_size=least)
+    autoconfig.complete(builder, info)
     assert builder.recipe.data.imgsz == 224
     assert f"have a shorter side of {shorter}: {said}" in builder.origins["data.imgsz"]
     usual = RecipeBuilder(registry.find("finetune", "resnet18"))
-    autoconfig.complete(usual, replace(facts, shorter_sides=(200,)))
+    autoconfig.complete(usual, replace(info, shorter_sides=(200,)))
     assert usual.origins["data.imgsz"].endswith("the size at which the weights were trained")

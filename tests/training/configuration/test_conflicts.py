@@ -110,7 +110,7 @@ def test_all_errors_are_reported_at_once() -> None:
 # 48 training images in batches of 16: 3 steps an epoch
 SIZES = [
     ("scratch", "data.batch=64", "`data.batch=64` is more than the 48 training images"),
-    ("scratch", "data.batch=16 optim.accumulate=17", "`optim.accumulate=17` has more slices than `data.batch=16`"),
+    ("scratch", "data.batch=16 optim.accumulate=17", "`optim.accumulate=17` has more micro-batches than `data.batch=16`"),
     ("scratch", "data.batch=16 --epochs=3 schedule.warmup_epochs=2", "`schedule.warmup_epochs=2` is more than half of"),
     ("scratch", "data.batch=16 --epochs=2 freeze.head_epochs=2", "`freeze.head_epochs=2` leaves no step for the backbone"),
     ("scratch", "data.batch=16 --epochs=4 schedule.name=step schedule.milestones_epochs=4", "reaches beyond a run of 12"),

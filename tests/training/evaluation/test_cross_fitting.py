@@ -75,12 +75,12 @@ def test_the_first_of_equal_epochs_is_chosen_as_in_the_run() -> None:
 def test_a_restored_state_continues_to_the_same_result() -> None:
     logits, labels = _history()
     whole, half = _after(logits, labels), _after(logits[:5], labels)
-    tensors, facts = half.state()
-    again = cross_fitting.restore(tensors, json.loads(json.dumps(facts)))
+    tensors, metadata = half.state()
+    again = cross_fitting.restore(tensors, json.loads(json.dumps(metadata)))
     for epoch in range(5, EPOCHS):
         again.update(epoch + 1, logits[epoch], labels)
-    (tensors, facts), (expected, wanted_facts) = again.state(), whole.state()
-    assert facts == wanted_facts
+    (tensors, metadata), (expected, expected_metadata) = again.state(), whole.state()
+    assert metadata == expected_metadata
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 

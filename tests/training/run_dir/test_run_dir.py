@@ -65,6 +65,6 @@ def test_rows_are_written_twice(tmp_path):
 
 def test_the_environment_names_versions_and_machine(tmp_path):
     run_dir.write_environment(tmp_path, versions=run_dir.versions())
-    facts = json.loads((tmp_path / "environment.json").read_text())
-    assert facts["versions"]["torch"]
-    assert facts["machine"]["cpu"]
+    metadata = json.loads((tmp_path / "environment.json").read_text())
+    assert metadata["versions"]["torch"]
+    assert metadata["machine"]["cpu"]

@@ -18,8 +18,8 @@ def test_only_the_two_latest_states_are_kept(tmp_path):
     for steps in (5, 90, 100):
         state_file.save(tmp_path, steps, {"a": torch.full((2,), float(steps))}, {"steps": steps})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000090.safetensors", "000000100.safetensors"]
-    tensors, facts = state_file.load(tmp_path)
-    assert facts == {"steps": 100}
+    tensors, metadata = state_file.load(tmp_path)
+    assert metadata == {"steps": 100}
     assert tensors["a"].tolist() == [100.0, 100.0]
 
 
@@ -50,24 +50,24 @@ def test_a_restored_optimizer_continues_to_the_bit(tmp_path, name):
     trained(whole, whole_optimizer, range(6))
     first, first_optimizer = fresh()
     trained(first, first_optimizer, range(3))
-    tensors, facts = state_file.optimizer_state(first_optimizer)
+    tensors, metadata = state_file.optimizer_state(first_optimizer)
     state_file.save(
-        tmp_path, 3, state_file.add_prefix("o", tensors) | state_file.add_prefix("n", first.state_dict()), facts
+        tmp_path, 3, state_file.add_prefix("o", tensors) | state_file.add_prefix("n", first.state_dict()), metadata
     )
-    tensors, facts = state_file.load(tmp_path)
+    tensors, metadata = state_file.load(tmp_path)
     second, second_optimizer = fresh()
     second.load_state_dict(state_file.strip_prefix("n", tensors))
-    state_file.restore_optimizer(second_optimizer, state_file.strip_prefix("o", tensors), facts)
+    state_file.restore_optimizer(second_optimizer, state_file.strip_prefix("o", tensors), metadata)
     trained(second, second_optimizer, range(3, 6))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
 
 
 def test_the_random_states_of_all_libraries_are_restored(tmp_path):
-    tensors, facts = state_file.random_state()
-    state_file.save(tmp_path, 1, tensors, facts)
+    tensors, metadata = state_file.random_state()
+    state_file.save(tmp_path, 1, tensors, metadata)
     drawn = (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
-    tensors, facts = state_file.load(tmp_path)
-    state_file.restore_random_state(tensors, facts)
+    tensors, metadata = state_file.load(tmp_path)
+    state_file.restore_random_state(tensors, metadata)
     assert drawn == (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(3).tolist())
 
 
@@ -84,19 +84,19 @@ def _flip(path, position: int) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("how", ["bit of a tensor", "bit of a fact", "cut", "empty", "other format"])
+@pytest.mark.parametrize("how", ["bit of a tensor", "bit of the metadata", "cut", "empty", "other format"])
 def test_a_damaged_latest_state_is_logged_and_the_one_before_is_used(two_states, capsys, how):
     newest = two_states / "000000009.safetensors"
     if how == "bit of a tensor":
         _flip(newest, -100)
-    elif how == "bit of a fact":
+    elif how == "bit of the metadata":
         _flip(newest, newest.read_bytes().index(b'steps\\": 9') + len(b'steps\\": '))
     elif how == "other format":
         save_file({"a": torch.zeros(3)}, newest)
     else:
         newest.write_bytes(newest.read_bytes()[:-1] if how == "cut" else b"")
-    tensors, facts = state_file.load(two_states)
-    assert facts == {"steps": 5}
+    tensors, metadata = state_file.load(two_states)
+    assert metadata == {"steps": 5}
     assert tensors["a"].tolist() == [5.0] * 400
     stderr = capsys.readouterr().err
     assert "000000009.safetensors' is damaged" in stderr

@@ -63,7 +63,7 @@ def sample_indices(weights: Tensor, count: int, generator: torch.Generator) -> T
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """The endless sequence of batches of a run; with several ranks, each takes its chunk of every batch."""
+    """The endless sequence of batches of a run; with several ranks, each takes an equal part of every batch, its local batch."""
 
     num_images: int
     batch_size: int  # of all ranks together
@@ -85,7 +85,7 @@ class BatchPlan:
         )
 
     def positions(self, step: int) -> Tensor:
-        """The positions of this rank's chunk of a batch in the order of the epoch."""
+        """The positions of this rank's local batch in the order of the epoch."""
         batch = torch.arange(step * self.batch_size, min((step + 1) * self.batch_size, self.num_images))
         return batch.chunk(self.world_size)[self.rank]
 

@@ -152,14 +152,14 @@ def read_parent_lineage(run: Path, *, begun_from_weights: bool) -> Lineage:
         return Lineage(gap="the run began from other weights, whose images it did not write down" * begun_from_weights)
 
 
-def write_parent_lineage(run: Path, lineage: Lineage, facts: Mapping[str, Any] | None = None) -> None:
-    """Write the lineage of the weights that a run begins from into its directory, with other facts about these weights."""
-    content = {"gap": lineage.gap, "weights": dict(facts or {}), "train": sorted(lineage.train)}
+def write_parent_lineage(run: Path, lineage: Lineage, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write the lineage of the weights that a run begins from into its directory, with `metadata` about these weights."""
+    content = {"gap": lineage.gap, "weights": dict(metadata or {}), "train": sorted(lineage.train)}
     write_text(run / LINEAGE_FILE, json.dumps(content, indent=0) + "\n")
 
 
-def read_parent_facts(run: Path) -> dict[str, Any]:
-    """The facts that `write_parent_lineage` wrote; empty if there are none."""
+def read_parent_metadata(run: Path) -> dict[str, Any]:
+    """The metadata that `write_parent_lineage` wrote; empty if there is none."""
     try:
         return dict(json.loads((run / LINEAGE_FILE).read_text("utf-8"))["weights"])
     except (OSError, ValueError, KeyError, TypeError):

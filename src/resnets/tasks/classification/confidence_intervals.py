@@ -59,8 +59,8 @@ def design_effect(correct: np.ndarray, clusters: np.ndarray) -> float:
     """The factor of the variance of an accuracy over that of as many independent images (Kish, Survey Sampling, 1965).
 
     The clusters are assumed to be drawn independently; nothing is assumed about the images within one. The variance is that of
-    a ratio of sums over clusters (cluster-robust); with few clusters it is multiplied by the square of Student's quantile over the
-    normal one. The factor is at least 1, and at most that of clusters which are one image repeated (sum of the squared sizes
+    a ratio of sums over clusters (cluster-robust); with few clusters it is multiplied by the square of Student's quantile over
+    the normal one. The factor is at least 1, and at most that of clusters which are one image repeated (sum of the squared sizes
     over the number of images): 5 for clusters of 5 exact copies. The maximum is taken where the accuracy is 0 or 1, from which no
     variance can be estimated. With one image in each cluster it is 1.
 

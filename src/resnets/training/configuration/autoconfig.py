@@ -155,7 +155,7 @@ def _smaller_size_hint(shorter: int, side: int, info: DatasetInfo) -> str:
 
 
 def check_batch_divisible(batch: int) -> None:
-    """Raise UserError unless every rank can have an equal slice of the batch."""
+    """Raise UserError unless the batch can be divided equally over the ranks."""
     if batch % ranks.world_size():
         raise UserError(
             f"`data.batch` is the batch size of all processes together: {batch} is not divisible by {ranks.world_size()}."

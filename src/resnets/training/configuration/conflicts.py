@@ -185,14 +185,14 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
     end = f"a run of {total:,} steps ({total / steps:g} epochs)"
     unseen, late = "has no effect without validation images", f"reaches beyond {end}"
     head = recipe.freeze.head_epochs * steps if _backbone_learns(recipe) else 0
-    slices = f"has more slices than {_format_setting(builder, 'data.batch')} has images"
+    micro_batches = f"has more micro-batches than {_format_setting(builder, 'data.batch')} has images"
 
     def given_late(key: str) -> bool:
         return builder.is_given(key) and (flat_values(recipe)[key] or 0) * steps >= total
 
     rules = [
         ("data.batch", batch > num_train, f"is more than the {num_train:,} training images"),
-        ("optim.accumulate", recipe.optim.accumulate > batch // ranks, slices),
+        ("optim.accumulate", recipe.optim.accumulate > batch // ranks, micro_batches),
         ("schedule.warmup_epochs", schedule.warmup_epochs * steps > total // 2 + 1, f"is more than half of {end}"),
         (
             "freeze.head_epochs",

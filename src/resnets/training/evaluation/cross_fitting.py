@@ -98,9 +98,9 @@ class CrossFit:
         """Return everything as tensors and as values for JSON; `restore` is the inverse."""
         arrays = {"folds": self.folds, "clusters": self.clusters, "correct": self.correct}
         arrays |= {f"outcomes.{field.name}": getattr(self.outcomes, field.name) for field in fields(PerImageResults)}
-        facts = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures}
-        facts["num_epochs"] = self.num_epochs
-        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts
+        metadata = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures}
+        metadata["num_epochs"] = self.num_epochs
+        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, metadata
 
 
 def create(labels: Tensor, clusters: np.ndarray) -> CrossFit | None:
@@ -130,10 +130,12 @@ def create(labels: Tensor, clusters: np.ndarray) -> CrossFit | None:
     )
 
 
-def restore(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> CrossFit:
+def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CrossFit:
     """Return the CrossFit whose `state` this is."""
     arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
     outcomes = PerImageResults(*(arrays[f"outcomes.{field.name}"] for field in fields(PerImageResults)))
-    best = [(accuracy, loss) for accuracy, loss in facts["best"]]
-    lists = list(facts["epochs"]), list(facts["temperatures"])
-    return CrossFit(arrays["folds"], arrays["clusters"], best, *lists, arrays["correct"], outcomes, facts["num_epochs"])
+    best = [(accuracy, loss) for accuracy, loss in metadata["best"]]
+    lists = list(metadata["epochs"]), list(metadata["temperatures"])
+    return CrossFit(
+        arrays["folds"], arrays["clusters"], best, *lists, arrays["correct"], outcomes, metadata["num_epochs"]
+    )

@@ -157,18 +157,18 @@ def read_environment(run: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_environment(run: Path, **facts: Any) -> None:
-    """Write `environment.json`: the first command, the command of the last resume, the machine, and `facts`."""
+def write_environment(run: Path, **entries: Any) -> None:
+    """Write `environment.json`: the first command, the command of the last resume, the machine, and `entries`."""
     before = read_environment(run).get("command")
     commands = {"command": before or sys.argv} | ({"resumed_by": sys.argv} if before else {})
-    write_json(run / "environment.json", {**commands, "machine": machine(), **facts})
+    write_json(run / "environment.json", {**commands, "machine": machine(), **entries})
 
 
 def machine() -> dict[str, Any]:
-    """The facts about this machine that can change the last bits of a result."""
+    """Return the properties of this machine that can change the last bits of a result."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    facts = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu(), "gpu": gpu}
-    return facts | {"threads": torch.get_num_threads()}
+    properties = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu(), "gpu": gpu}
+    return properties | {"threads": torch.get_num_threads()}
 
 
 def versions() -> dict[str, str]:

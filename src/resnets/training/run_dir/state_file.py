@@ -31,7 +31,7 @@ FORMAT = "resnets-state-5"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 
-def save(folder: Path, num_steps: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+def save(folder: Path, num_steps: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
     """Write the state after `num_steps` steps and delete all but the latest state files.
 
     Raises:
@@ -39,7 +39,7 @@ def save(folder: Path, num_steps: int, tensors: Mapping[str, Tensor], facts: Map
     """
     path = folder / f"{num_steps:09d}.safetensors"
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(facts)
+    text = json.dumps(metadata)
     with replace_file(path) as temporary:
         try:
             # A single key, since safetensors writes several in an order that changes from run to run.
@@ -57,7 +57,7 @@ def list_states(folder: Path) -> list[Path]:
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of the latest intact state file; damaged files are logged and renamed.
+    """Return the tensors and metadata of the latest intact state file; damaged files are logged and renamed.
 
     Raises:
         UserError: there is no state file, or all are damaged.
@@ -144,12 +144,12 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, {"param_groups": state["param_groups"]}
 
 
-def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": facts["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": metadata["param_groups"]})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:  # in the memory layout of the uninterrupted run
@@ -166,12 +166,12 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {"python": random.getstate(), "numpy": numpy_state}
 
 
-def restore_random_state(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def restore_random_state(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     torch.set_rng_state(tensors["cpu"])
     if torch.cuda.is_available() and "cuda0" in tensors:
         here = min(len(tensors) - 1, torch.cuda.device_count())  # the run may have been started on more GPUs
         torch.cuda.set_rng_state_all([tensors[f"cuda{index}"] for index in range(here)])
-    version, words, gauss = facts["python"]
+    version, words, gauss = metadata["python"]
     random.setstate((version, tuple(words), gauss))
-    name, keys, position, has_gauss, gauss = facts["numpy"]
+    name, keys, position, has_gauss, gauss = metadata["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))

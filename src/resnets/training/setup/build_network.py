@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from resnets.errors import UserError
-from resnets.models import spec as specs
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
+from resnets.models.spec import ResNetSpec, build
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.training import reproducibility
@@ -20,7 +20,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
 
-def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> ResNetSpec:
     """Return the specification of the recipe's network, checked against the image size and the frozen layers.
 
     Raises:
@@ -40,7 +40,7 @@ def network_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | No
     return spec
 
 
-def requested_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> specs.ResNetSpec:
+def requested_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> ResNetSpec:
     if parent is None:
         return zoo.get_spec(recipe.model.name or "", num_classes=len(classes), **_spec_overrides(recipe))
     if recipe.model.name != parent.spec.name:
@@ -50,7 +50,7 @@ def requested_spec(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | 
     return replace(parent.spec, num_classes=len(classes), **_spec_overrides(recipe))
 
 
-def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1) -> None:
+def check_batch_norm(recipe: Recipe, spec: ResNetSpec, world_size: int = 1) -> None:
     """Raise UserError where a batch norm in train mode would see a single value per channel, which has no variance."""
     batch, side = recipe.data.batch or 1, recipe.data.imgsz or spec.imgsz
     sizes = [len(indices) for indices in torch.arange(max(batch // world_size, 1)).chunk(recipe.optim.accumulate)]
@@ -62,18 +62,18 @@ def check_batch_norm(recipe: Recipe, spec: specs.ResNetSpec, world_size: int = 1
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        slices = f", `optim.accumulate={recipe.optim.accumulate}`" if recipe.optim.accumulate > 1 else ""
-        shared = f" on {world_size} processes" if world_size > 1 else ""
+        accumulate = f", `optim.accumulate={recipe.optim.accumulate}`" if recipe.optim.accumulate > 1 else ""
+        ranks = f" on {world_size} processes" if world_size > 1 else ""
         raise UserError(
-            f"`batch={batch}`{slices}{shared} leaves a single image in a step, and images of `imgsz={side}` a single value "
+            f"`batch={batch}`{accumulate}{ranks} leaves a single image in a step, and images of `imgsz={side}` a single value "
             f"per channel: batch norm needs more than one. Use a larger `batch`, or `freeze.norm=eval`."
         ) from None
 
 
-def meta_network(spec: specs.ResNetSpec) -> ResNet:
+def meta_network(spec: ResNetSpec) -> ResNet:
     """Return the network on the meta device, without memory for its weights."""
     with torch.device("meta"):
-        return specs.build(spec)
+        return build(spec)
 
 
 def _spec_overrides(recipe: Recipe) -> dict[str, Any]:
@@ -82,11 +82,11 @@ def _spec_overrides(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, specs.ResNetSpec]:
+def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, ResNetSpec]:
     """Return the network with random weights drawn with the recipe's seed, or with those of `parent`."""
     spec = network_spec(recipe, classes, parent)
     reproducibility.seed_everything(recipe.seed)
-    net = specs.build(spec)
+    net = build(spec)
     if parent is None:
         return net, spec
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}

@@ -93,7 +93,7 @@ def _log_seen(past: Lineage, dataset: Dataset) -> None:
 
 
 def dataset_info(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> DatasetInfo:
-    """Return the facts that the choices of `resnets.training.configuration.autoconfig` depend on."""
+    """Return what the choices of `configuration/autoconfig.py` depend on."""
     samples = dataset.subset("train")
     paths = (sample.path for sample in samples[:: max(len(samples) // NUM_SIZE_SAMPLES, 1)])
     sides = [side for side in ordered_map(_shorter_side, paths, workers=None, ahead=NUM_SIZE_SAMPLES) if side]

@@ -1,0 +1,116 @@
+"""The images, split and initial weights of a run, as its directory records them, and their check when it is resumed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from resnets.atomic_write import write_bytes
+from resnets.data.datasets import open_dataset, read_shards
+from resnets.data.datasets.dataset import SPLIT_FILE, Dataset, IndexedSamples
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.split import lineage
+from resnets.data.split.split_file import read_split, write_split
+from resnets.errors import UserError
+from resnets.hashing import sha256
+from resnets.models.spec import ResNetSpec, build
+from resnets.recipes.recipe import Recipe
+from resnets.training.run_dir import run_dir, state_file
+from resnets.weights import find_weights, provenance
+from resnets.weights.checkpoint import Checkpoint
+
+
+def save_split(run: Path, dataset: Dataset) -> None:
+    """Save the split of each image in `split.csv`; for shards, a copy of their `shards.json`, which has their checksums."""
+    if isinstance(dataset.samples, IndexedSamples):
+        write_bytes(run / read_shards.MANIFEST, (dataset.root / read_shards.MANIFEST).read_bytes())
+    else:
+        write_split(run / SPLIT_FILE, dataset)
+
+
+def _split_path(run: Path) -> Path:
+    return run / (read_shards.MANIFEST if (run / read_shards.MANIFEST).exists() else SPLIT_FILE)
+
+
+def data_location(recipe: Recipe) -> dict[str, str]:
+    """Return the absolute path of the data, to find them when the run is resumed from another working directory."""
+    path = Path(recipe.data.location).expanduser()
+    return {"data": str(path.absolute())} if path.exists() else {}
+
+
+def find_data(run: Path, location: str) -> str:
+    """Return the path of the data of a run: that of its last start, or the same relative path below the current folder or a
+    folder above the run. Only the content of the data is checked, not its path.
+    """
+    before = run_dir.read_environment(run).get("data")
+    current = Path(location).expanduser()
+    if before == str(current.absolute()) and current.exists():
+        return location  # as the user typed it: the paths in the files of the run begin with it
+    above = [folder / location for folder in run.resolve().parents] if not Path(location).is_absolute() else []
+    candidates = [*([Path(str(before))] if before else []), Path(location), *above]
+    if found := next((path for path in candidates if path.exists()), None):
+        return str(found)
+    if open_dataset.is_builtin(location):
+        return location
+    raise UserError(
+        f"The images of '{run}' are no longer at '{location}'. Say where they are now: resnets train DATA "
+        f"`resume={shlex.quote(str(run))}`"
+    )
+
+
+def parent_metadata(parent: Checkpoint, path: Path) -> dict[str, Any]:
+    """Return what a resumed run needs of its initial weights at `path`; their tensors are in its state."""
+    return {
+        "spec": parent.spec.to_dict(),
+        "preprocess": parent.preprocess.to_dict(),
+        "classes": list(parent.class_names),
+        "provenance": provenance.inherited(provenance.of_file(parent.provenance, path)),
+    }
+
+
+def run_provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return the provenance of the weights, which is the same for an interrupted run and one that was not."""
+    record: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": run_dir.versions()}
+    record["split_sha256"] = sha256(_split_path(run))
+    if recipe.model.weights != "none":
+        known = run_dir.read_environment(run).get("parent_sha256")
+        available = known is None or Path(recipe.model.weights).exists()
+        record["parent_sha256"] = sha256(find_weights.find_file(recipe.model.weights)) if available else known
+        if origin := lineage.read_parent_metadata(run).get("provenance"):
+            record[provenance.PARENT] = origin
+    return record
+
+
+def load_inputs(run: Path, recipe: Recipe) -> tuple[Dataset, Checkpoint | None]:
+    """Return the dataset with the split of the run, and its initial weights.
+
+    Raises:
+        UserError: the images, the split or the weights have changed since; the message says which.
+    """
+    begun = run_dir.read_environment(run)
+    dataset = open_dataset.read(recipe.data.location, on_inaccessible=recipe.data.on_bad)
+    path = _split_path(run)
+    if path.name == read_shards.MANIFEST and isinstance(dataset.samples, IndexedSamples):
+        read_shards.check_unchanged(path, dataset)
+    else:
+        dataset = read_split(path, dataset)
+    now = run_provenance(run, recipe)
+    if begun.get("split_sha256", now["split_sha256"]) != now["split_sha256"]:
+        raise UserError(f"'{path}' was changed since the run started: with another split it would be another run.")
+    if begun.get("parent_sha256") not in (None, now.get("parent_sha256")):
+        raise UserError(f"The weights '{recipe.model.weights}' were changed since the run started from them.")
+    return dataset, _parent(run, recipe)
+
+
+def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
+    """Return the initial weights of the run; without their values where their file is missing and a state was saved."""
+    if recipe.model.weights == "none":
+        return None
+    metadata = lineage.read_parent_metadata(run)
+    if Path(recipe.model.weights).exists() or not (metadata and state_file.list_states(run / "state")):
+        return find_weights.read(recipe.model.weights)
+    spec = ResNetSpec.from_dict(metadata["spec"])
+    # The values do not matter: those of the state replace them.
+    tensors = build(spec).state_dict()
+    return Checkpoint(spec, Preprocess.from_dict(metadata["preprocess"]), tuple(metadata["classes"]), tensors)
