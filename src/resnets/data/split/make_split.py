@@ -114,7 +114,7 @@ def check_classes(dataset: Dataset) -> None:
         else ""
     )
     raise UserError(
-        f"'{dataset.root}' has a single class, '{dataset.class_names[0]}'; at least two are needed to tell apart.{hint}"
+        f"'{dataset.root}' has a single class, '{dataset.class_names[0]}'; training needs at least two.{hint}"
     )
 
 
