@@ -169,10 +169,10 @@ def test_the_best_weights_are_downloaded_or_already_here(
 def test_why_the_best_weights_cannot_be_had(only: PublishedWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PROBE_SECONDS", 0.2)
     switched = "is set and the published ones are not on this machine"
-    assert published.download_best("tiny") == (None, "nobody published ImageNet weights for tiny")
+    assert published.download_best("tiny") == (None, "no ImageNet weights are published for tiny")
     assert published.download_best("cifar_resnet20")[1] == (
-        "nobody published ImageNet weights for cifar_resnet20; "
-        "`weights=cifar_resnet20.cifar10` takes those that come with resnets"
+        "no ImageNet weights are published for cifar_resnet20; "
+        "`weights=cifar_resnet20.cifar10` takes those of the package"
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
         monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -1,1 +1,1 @@
-"""Images in: where they come from, how they are decoded, split, checked and fed to a network."""
+"""From image files to tensors: decoding, datasets, splits, the data check and loading."""

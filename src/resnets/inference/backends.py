@@ -113,7 +113,7 @@ def _torch(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
 
 
 def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
-    """torch.compile with the weights as constants (freezing), which lets it lay them out for its kernels once."""
+    """torch.compile with the weights as constants (freezing), so that their layout is changed for its kernels once."""
     device = _device(net)
     compute = _cast(_folded_backbone(net), precision)
     cuda_graphs = device.type == "cuda"

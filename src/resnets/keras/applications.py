@@ -103,7 +103,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _is_ours(weights: Any) -> bool:
-    """Whether `find_weights.read` finds these weights, and they are no file of Keras."""
+    """Whether `find_weights.read` finds these weights, and they are not a file of Keras."""
     if not isinstance(weights, str | os.PathLike):
         return False
     path = Path(weights)

@@ -4,7 +4,7 @@ A branch is the residual function F(x). Its classes take (N, in_channels, H, W) 
 In a pre-activation branch the normalization and activation precede each convolution (He et al. 2016); such a branch begins at
 its first convolution, since the activation before it belongs to the block, whose shortcut may read it too.
 
-A block joins a branch with a shortcut. It knows its output `channels` and its `stride`.
+A block joins a branch with a shortcut. It has the attributes `channels` (of its output) and `stride`.
 """
 
 from torch import Tensor, nn

@@ -197,7 +197,7 @@ class ResNet(Backbone):
     ) -> None:  # fmt: skip
         super().__init__(stem, stages, final, pool)
         self.add_module("head", head)
-        self._last = len(self) - 1  # TorchScript knows no len(self)
+        self._last = len(self) - 1  # TorchScript cannot compute len(self)
         self.fixed_size = fixed_size
         self.min_size = fixed_size or self.min_size
 

@@ -16,7 +16,7 @@ class ZeroPad(nn.Module):
     """Option A: every `stride`-th row and column, and channels of zeros for those that are new. No parameters.
 
     fb.resnet.torch appends the zeros after the channels (`both_sides=False`); other ports, such as
-    akamaster/pytorch_resnet_cifar10, put half of them before. No count of parameters tells the two apart.
+    akamaster/pytorch_resnet_cifar10, put half of them before. The numbers of parameters are the same.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *, both_sides: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Stems: the first layers, from an image (N, in_channels, H, W) to the input of the first stage.
 
-With `preact`, a stem has no norm and no activation after its last convolution: the pre-activation block that follows brings
+With `preact`, a stem has no norm and no activation after its last convolution: the pre-activation block that follows has
 its own.
 """
 

@@ -218,7 +218,7 @@ def _check_container(path: Path) -> None:
         kind = file_type.describe(path)
         if kind in file_type.OF_WEIGHTS:
             raise UserError(f"'{path}' is {kind}. {CONVERT.format(path)}")
-        advice = " The checkpoint comes before the images." if kind.endswith("image") else ""
+        advice = " Name the checkpoint first, then the images." if kind.endswith("image") else ""
         raise UserError(f"'{path}' is {kind}. A checkpoint of resnets is a {SUFFIX} file.{advice}")
     if 8 + length > size:
         raise UserError(f"'{path}' is cut off in its header, after {size:,} bytes. Copy or train it again.")

@@ -28,7 +28,7 @@ from resnets.weights.readers.read_any import WeightsFile
 
 
 class UndecidedError(UserError):
-    """The file fits several networks. `models` is {name in the zoo: description}, if their names tell them apart."""
+    """The file fits several networks. `models` is {name in the zoo: description}, if they differ by name."""
 
     def __init__(self, message: str, models: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ class Inspection:
                 else ""
             )
             raise UserError(
-                f"'{self.path}' has no format that resnets knows; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
+                f"'{self.path}' has an unknown format; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
                 "(docs/weights.md shows one)."
             )
         if self.others and self.subtree and find_network.ambiguous(self.subtree, self.others[0]):
@@ -90,7 +90,7 @@ class Inspection:
         """The findings for a user, one line each."""
         if not self.candidates:
             names = format_list(self.weights_file.tensors if self.weights_file else (), 12, quote=False)
-            return [f"{self.path}: no format that resnets knows", f"tensors: {names}", "convert it with `map`"]
+            return [f"{self.path}: unknown format", f"tensors: {names}", "convert it with `map`"]
         first = self.candidates[0]
         specs = [candidate.spec for candidate in self.candidates]
         facts = {
@@ -264,7 +264,7 @@ def family(spec: ResNetSpec) -> str:
 
 
 def variant(spec: ResNetSpec) -> str:
-    """The settings that shapes do not show, in words."""
+    """The settings that shapes do not show, as text."""
     words = []
     if spec.branch == "bottleneck":
         words.append(f"stride in the {'3x3' if spec.stride_at == '3x3' else 'first 1x1'}")

@@ -30,7 +30,7 @@ PREPROCESS = {"imagenet": Preprocess.imagenet, "caffe": Preprocess.caffe, "tf": 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user says about a weights file.
+    """The user's description of a weights file.
 
     Attributes:
         model: the network of the zoo in the file; needed if the tensors fit several.
@@ -171,7 +171,8 @@ def _check_unknown_names(path: Path, inspection: identify.Inspection, candidate:
         if last and not subtree.self_supervised and not identify.has_top(inspection.weights_file):
             _check_split_weights(path, last)
             raise UserError(
-                f"'{path}' has no last layer that {candidate.format} knows: {format_list(last, 6, quote=False)}. `map` names it; "
+                f"'{path}' has no last layer under a name of {candidate.format}: {format_list(last, 6, quote=False)}. "
+                "`map` names it; "
                 f"`ignore='{last[0].partition('.')[0]}*'` leaves it out and gives the network a new, untrained head."
             )
         unknown = [name for name in unknown if not _is_head(name)]

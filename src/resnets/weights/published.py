@@ -44,8 +44,8 @@ def download_best(model: str) -> tuple[str | None, str]:
     try:
         entry = catalog.best(model)
     except UserError:
-        others = "".join(f"; `weights={name}` takes those that come with resnets" for name in bundled.of_model(model))
-        return None, f"nobody published ImageNet weights for {model}{others}"
+        others = "".join(f"; `weights={name}` takes those of the package" for name in bundled.of_model(model))
+        return None, f"no ImageNet weights are published for {model}{others}"
     is_local = (
         download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file()
         or download.path_of(entry).is_file()

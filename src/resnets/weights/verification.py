@@ -66,7 +66,7 @@ class Comparison:
         return not self.excess(tolerance)
 
     def excess(self, tolerance: float = TOLERANCE) -> str:
-        """What exceeds its bound, in words with both numbers; "" if nothing does. NaN exceeds every bound.
+        """A message on what exceeds its bound, with both numbers; "" if nothing does. NaN exceeds every bound.
 
         If both networks had the same input tensors, no logit may differ by more than a hundredth of `tolerance`, relative to
         the largest, and no probability by more than `tolerance`. If each side prepared the images itself, only the

@@ -245,7 +245,7 @@ def test_warnings_are_not_errors(faulty: tuple[CheckReport, dict[str, set[str]],
     mild = check(open_dataset.read(tmp_path), workers=1)
     assert found(mild) == {"tiny": {"tiny.png"}}
     assert not mild.has_errors
-    assert mild.summary == "No errors; look at the warnings before you train."
+    assert mild.summary == "No errors; check the warnings before you train."
 
 
 def test_the_result_is_the_same_with_any_number_of_processes(

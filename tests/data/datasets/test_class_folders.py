@@ -184,7 +184,7 @@ def test_hidden_folders_of_images_beside_the_classes_are_named(tmp_path: Path) -
 def test_a_folder_that_nobody_named_is_a_warning(tmp_path: Path, name: str) -> None:
     files(tmp_path, "ant/1.png", f"{name}/1.png")
     assert read_folder(tmp_path).layout_warnings == (
-        f"'{name}' is taken as a class, although nobody has named the folder; name it, or move it away",
+        f"'{name}' is taken as a class, although it has the default name of a new folder; rename it, or move it away",
     )
 
 
@@ -294,4 +294,4 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     assert done.stderr == f"not used: the inaccessible folder '{root}/bee/shut'\n"
     count, error = done.stdout.splitlines()
     assert count == "2"
-    assert error.startswith(f"Cannot look into '{root}/bee/shut': Permission denied.")
+    assert error.startswith(f"Cannot read '{root}/bee/shut': Permission denied.")

@@ -36,7 +36,7 @@ def test_a_stuck_worker_ends_with_an_error_and_is_killed(images, monkeypatch):
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     before = multiprocessing.active_children()
-    with pytest.raises(worker_processes.WorkerError, match=r"No images have come for 0\.001 minutes"):
+    with pytest.raises(worker_processes.WorkerError, match=r"No images have arrived for 0\.001 minutes"):
         next(train_batches(images, BatchPlan(13, 4, seed=5), _stuck, workers=2))
     assert multiprocessing.active_children() == before
 

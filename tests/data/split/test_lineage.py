@@ -40,8 +40,8 @@ def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_
 def test_what_is_not_known_is_in_the_message(tmp_path: Path) -> None:
     alone = lineage.lineage_of(tmp_path / "moved.safetensors", {"split_sha256": "0"})
     assert alone.count_seen(images("aa")) is None
-    assert "not known: the file lies outside its run directory" in alone.seen_message(images("aa"), "val images", "it")
-    assert "they come from elsewhere" in lineage.lineage_of(tmp_path / "imagenet.safetensors", {}).gap
+    assert "not known: the file is outside its run directory" in alone.seen_message(images("aa"), "val images", "it")
+    assert "their origin is not recorded" in lineage.lineage_of(tmp_path / "imagenet.safetensors", {}).gap
     without = run(tmp_path / "without", {"aa": "train"}, parent_sha256="1")  # of a version that wrote no lineage
     assert "1 of the 1 val images were used to train it, and perhaps more" in lineage.lineage_of(without).seen_message(
         images("aa"), "val images", "it"

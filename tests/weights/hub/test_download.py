@@ -149,7 +149,7 @@ def test_a_connection_that_ends_early_is_gone_on_with(server: Any, etag: str) ->
     assert download.download(published(server)).read_bytes() == CONTENT
     starts = [headers.get("Range") for _, headers in server.asked]
     assert starts[0] is None
-    # What came of the block at which it was cut is lost: at most 64 KiB.
+    # What was received of the block at which it was cut is lost: at most 64 KiB.
     assert MIB - 2**16 <= int(starts[1].removeprefix("bytes=").rstrip("-")) <= MIB + 5
     assert int(starts[2].removeprefix("bytes=").rstrip("-")) > 1.9 * MIB
     assert server.asked[1][1].get("If-Range") == (etag if etag.startswith('"') else None)
@@ -209,7 +209,7 @@ def test_giving_up_counts_what_came_and_the_next_call_goes_on(server: Any, home:
         download.download(published(server))
     text = str(error.value)
     come = (home / "weights/resnet18.tv_in1k_v1/.net-0123abcd.pth.part").stat().st_size
-    assert f"{come:,} of {len(CONTENT):,} bytes came" in text
+    assert f"{come:,} of {len(CONTENT):,} bytes were received" in text
     assert come > 0.9 * MIB
     assert "HTTP 503" in text
     assert "run the same command again" in text
@@ -301,7 +301,7 @@ def test_an_answer_without_a_length_and_without_end_is_stopped(
                 handler.wfile.write(bytes(2**16))
 
     server.always = endless
-    with pytest.raises(JobError, match="more than 1 MiB came of a file whose size"):
+    with pytest.raises(JobError, match="more than 1 MiB were received of a file whose size"):
         download.download(published(server))
     assert parts(home) == []
 
@@ -319,7 +319,7 @@ def test_a_refusal_is_named_and_not_repeated(server: Any, code: int, words: str)
         download.download(published(server))
     assert len(server.asked) == 1
     assert "RESNETS_MIRROR" in str(error.value)
-    assert "nothing came from 127.0.0.1" in str(error.value)
+    assert "no data was received from 127.0.0.1" in str(error.value)
 
 
 def test_too_many_requests_are_waited_for(server: Any) -> None:
@@ -392,7 +392,7 @@ def test_a_full_disk_keeps_what_came(server: Any, home: Path) -> None:
 
     done = limited(f"sha256:{SHA}", server.url + FILE, home, preexec_fn=limit)
     assert done.returncode == 1, done.stderr
-    assert f"{MIB:,} of {len(CONTENT):,} bytes came, then" in done.stdout
+    assert f"{MIB:,} of {len(CONTENT):,} bytes were received, then" in done.stdout
     assert "They are kept" in done.stdout
     assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[-1][1]["Range"] == f"bytes={MIB}-"

@@ -52,9 +52,7 @@ class CheckReport:
                 f"{pluralize(self.count('error'), 'kind')} of error: training would fail, or its result would be wrong."
             )
         return (
-            "No errors; look at the warnings before you train."
-            if self.count("warning")
-            else "No errors and no warnings."
+            "No errors; check the warnings before you train." if self.count("warning") else "No errors and no warnings."
         )
 
     def count(self, level: str) -> int:

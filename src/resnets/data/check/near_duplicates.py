@@ -67,7 +67,7 @@ def _bits(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs (first, second) of rows that differ in at most DISTANCE bits; a pair may come more than once."""
+    """Pairs (first, second) of rows that differ in at most DISTANCE bits; a pair may be repeated."""
     codes, first_rows, which = np.unique(np.packbits(bits, axis=1), axis=0, return_index=True, return_inverse=True)
     # Frames of a still video have one code; each is compared with the first of them only.
     rest = np.flatnonzero(first_rows[which.reshape(-1)] != np.arange(len(bits)))

@@ -1,4 +1,4 @@
-"""Read class folders: the folder that an image lies in is its class."""
+"""Read class folders: the folder that an image is in is its class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES
 from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.errors import UserError, format_list, pluralize
 
-# What file managers call a folder that nobody has named, in some languages.
+# File managers' default names of new folders, in some languages.
 _UNNAMED = re.compile(
     r"(new folder|untitled folder|neuer ordner|nouveau dossier|nueva carpeta|nuova cartella|新建文件夹)( ?\(?\d+\)?)?",
     re.IGNORECASE,
@@ -99,13 +99,13 @@ def _find_layout(root: Path, top: FolderListing, unused: UnusedFiles) -> _Layout
 
 
 def _add_unused(unused: UnusedFiles, listing: FolderListing) -> None:
-    """Add what lies beside class folders: files, and hidden folders that could be taken for classes."""
+    """Add what is beside class folders: files, and hidden folders that could be taken for classes."""
     unused.files += map(str, (*listing.images, *listing.others))
     unused.folders += [str(folder) for folder in listing.hidden_folders if _holds_images(folder)]
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether an image lies directly in the folder, by the suffix of a name that is not hidden."""
+    """Whether an image is directly in the folder, by the suffix of a name that is not hidden."""
     try:
         names = call_with_timeout(os.listdir, folder)
     except OSError:
@@ -178,7 +178,7 @@ def _layout_warnings(listings: Mapping[Path, FolderListing]) -> list[str]:
 def _unnamed_warnings(names: list[str]) -> Iterator[str]:
     if unnamed := sorted({name for name in names if _UNNAMED.fullmatch(name)}):
         which = "is taken as a class" if len(unnamed) == 1 else "are taken as classes"
-        yield f"{format_list(unnamed, 4)} {which}, although nobody has named the folder; name it, or move it away"
+        yield f"{format_list(unnamed, 4)} {which}, although it has the default name of a new folder; rename it, or move it away"
 
 
 def _folder_names(listing: FolderListing) -> str:

@@ -240,7 +240,7 @@ def remap_classes(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     Classes of the model may have no images.
 
     Raises:
-        UserError: a label that the model does not know.
+        UserError: a label that the model does not have.
     """
     known = {nfc(name): name for name in class_names}
     indexed = isinstance(dataset.samples, IndexedSamples)
@@ -262,6 +262,6 @@ def remap_classes(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
 
 
 def relative_path(root: str, path: str) -> str:
-    """The path relative to the root of the data if it lies there, else as it is."""
+    """The path relative to the root of the data if it is inside it, else unchanged."""
     inside = os.path.relpath(path, root)
     return path if inside.startswith("..") else inside

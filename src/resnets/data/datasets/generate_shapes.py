@@ -64,7 +64,7 @@ def write(folder: Path, settings: Settings) -> None:
     """Write `folder/{train,val,test}/CLASS/NNNNNN.png`, and the annotations of every object.
 
     The class of an image is that of its largest shape, object 1. `labels.jsonl` has a row for each image (path,
-    label, split, width, height, mask, objects with label and box), and can itself be read as a manifest. The masks lie
+    label, split, width, height, mask, objects with label and box), and can itself be read as a manifest. The masks are
     under `annotations/masks/`; a pixel holds the number of its object. An image depends on its number, the seed, the
     size and the number of objects, but not on how many images there are.
     """

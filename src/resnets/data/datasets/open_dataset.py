@@ -24,7 +24,7 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
     Args:
         location: a folder `DIR/CLASS/*` or `DIR/{train,val,test}/CLASS/*`; a folder of shards that `resnets data shard`
             wrote; a manifest `.csv` or `.jsonl` with the columns path and label, and optionally split, group and weight; or
-            `digits` or `shapes`, which are built in. A folder or file of such a name goes before the built-in dataset.
+            `digits` or `shapes`, which are built in. A folder or file of that name takes precedence over the built-in dataset.
         on_inaccessible: "error", or "skip" for folders that cannot be listed.
 
     No image is decoded here: whether a file can be read is the question of `check`.

@@ -1,4 +1,4 @@
-"""Read shards: WebDataset tars, written once and read as a stream, with an index of where each image lies.
+"""Read shards: WebDataset tars, written once and read as a stream, with an index of the positions of the images.
 
     shards/train-000000.tar   00000000.jpg, 00000000.cls (index of the class), 00000000.json (label, path), 00000001.jpg …
     shards/index.npy          a row for each image: offset and size of its bytes within its tar, class, suffix, weight, the

@@ -124,7 +124,7 @@ def refuse_inaccessible(unused: UnusedFiles) -> None:
     if unused.inaccessible:
         reasons = [f"'{path}': {reason}" for path, reason in unused.inaccessible.items()]
         folders = format_list(reasons, SHOWN_FOLDERS, quote=False, separator="; ")
-        raise UserError(f"Cannot look into {folders}. Change the permissions, or move the folder away.")
+        raise UserError(f"Cannot read {folders}. Change the permissions, or move the folder away.")
 
 
 def _suffix_name(path: str) -> str:

@@ -117,7 +117,7 @@ def check_output_dir(out: str | Path) -> None:
 
 @dataclass
 class _Shuffled:
-    """The samples shuffled by a seed; as they come if there is none."""
+    """The samples shuffled with a seed; unchanged without one."""
 
     samples: Sequence[Sample]
     seed: int | None

@@ -42,7 +42,7 @@ class Preprocess:
 
     Attributes:
         size: height and width of the result in pixels.
-        resize: "shorter" brings the shorter side to `resize_to`, "stretch" both sides to `size`, "pad" fits the whole
+        resize: "shorter" resizes the shorter side to `resize_to`, "stretch" both sides to `size`, "pad" fits the whole
             image into `size` in front of the background, "none" leaves it.
         resize_to: in pixels; only with "shorter".
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos".

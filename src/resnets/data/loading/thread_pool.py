@@ -80,8 +80,8 @@ def _result(item: Any, future: Future[Result], timeout: float) -> Result:
                 continue
             name = f"'{printable(os.fspath(path))}'" if isinstance(path, (str, os.PathLike)) else "A file"
             raise _StuckError(
-                f"{name} could not be read within {timeout / 60:g} minutes: it may lie on storage that does not answer. "
-                "Look after the storage, or set RESNETS_TIMEOUT_MINUTES to wait longer."
+                f"{name} could not be read within {timeout / 60:g} minutes: it may be on storage that does not answer. "
+                "Check the storage, or set RESNETS_TIMEOUT_MINUTES to wait longer."
             ) from error
 
 

@@ -42,7 +42,7 @@ Key = tuple[int, int, int, int]  # of an image in a batch: epoch, step, position
 
 
 class _BatchSampler(Sampler):
-    """The keys of the images of each batch. `pending` has those of the batches that were requested and have not come."""
+    """The keys of the images of each batch. `pending` has those of the batches that were requested and not yet received."""
 
     def __init__(self, plan: BatchPlan, start: EpochStep) -> None:
         self.plan, self.start = plan, start
@@ -114,7 +114,7 @@ def train_batches(
         transform: a uint8 image (3, H, W) -> the augmented one (3, h, w).
         workers: processes; 0 for none.
         pin_memory: as of torch's DataLoader.
-        on_wait: is called every few seconds while no batch comes, and may raise to end the waiting.
+        on_wait: is called every few seconds while no batch arrives, and may raise to end the waiting.
 
     Raises:
         JobError: an image can no longer be read; a worker has died, or is stuck.

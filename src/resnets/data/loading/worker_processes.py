@@ -83,11 +83,11 @@ def next_batch(
     """The next batch; None at the end of a plan that ends.
 
     Args:
-        on_wait: is called every few seconds while no batch comes.
+        on_wait: is called every few seconds while no batch arrives.
         pending_paths: the files of the batch that is waited for, which an error names.
 
     Raises:
-        WorkerError: no batch has come for RESNETS_TIMEOUT_MINUTES, or a worker has died.
+        WorkerError: no batch has arrived for RESNETS_TIMEOUT_MINUTES, or a worker has died.
     """
     start = time.monotonic()
     while True:
@@ -108,7 +108,7 @@ def next_batch(
 def _stuck_message(paths: Sequence[str]) -> str:
     files = f" The batch that it works on: {format_list(paths)}." if paths else ""
     return (
-        f"No images have come for {timeout_seconds() / 60:g} minutes: a worker process is stuck, perhaps on storage that "
+        f"No images have arrived for {timeout_seconds() / 60:g} minutes: a worker process is stuck, perhaps on storage that "
         f"does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer.{files}"
     )
 

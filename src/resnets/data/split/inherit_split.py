@@ -32,7 +32,7 @@ def inherit_split(
 ) -> Dataset | None:
     """Keep every image in the split that it had in another run, by its content; split the others as `make_split` would.
 
-    Groups stay together: a group with an image in train is in train altogether, except for images that the dataset itself
+    Groups stay together: a group with an image in train is entirely in train, except for images that the dataset itself
     has in val or test. Where the new images are too few to divide, they are all in train.
 
     Args:

@@ -57,8 +57,8 @@ class Lineage:
         """A sentence on how many of the samples the weights were trained on; empty if it is known that it is none.
 
         Args:
-            images: the samples in words, such as "validation images".
-            weights: the weights in words, such as "the initial weights".
+            images: the samples as text, such as "validation images".
+            weights: the weights as text, such as "the initial weights".
         """
         count = self.count_seen(samples)
         if count:
@@ -71,7 +71,7 @@ class Lineage:
 
 
 def lineage_of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> Lineage:
-    """The lineage of the weights in a file, from the run directory in which it lies.
+    """The lineage of the weights in a file, from the run directory that it is in.
 
     Args:
         provenance: that of the checkpoint; with it a split file of another run is not taken for its own.
@@ -80,7 +80,7 @@ def lineage_of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) ->
     path, origin = run / SPLIT_FILE, provenance or {}
     if not path.is_file() and (run / read_shards.MANIFEST).is_file():
         path = run / read_shards.MANIFEST
-    if not path.is_file() or (origin and "split_sha256" not in origin):  # another file may lie in a run directory
+    if not path.is_file() or (origin and "split_sha256" not in origin):  # another file may be in a run directory
         return Lineage(gap=_why_unknown(checkpoint, origin))
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -123,16 +123,14 @@ def _splits_of_shards(run: Path) -> tuple[dict[str, str], str]:
 def _why_unknown(checkpoint: Path, origin: Mapping[str, Any]) -> str:
     if checkpoint.resolve().is_relative_to(PACKAGE):
         images = BUNDLED_TRAINING_SETS.get(checkpoint.stem.rpartition(".")[2], "images that its documentation names")
-        return f"'{checkpoint.stem}' comes with the package, trained on {images}, whose files it does not list"
+        return f"'{checkpoint.stem}' is part of the package, trained on {images}, whose files it does not list"
     if "published" in origin:
-        return (
-            f"they are the published weights {origin['published']}, which come without a list of their training images"
-        )
+        return f"they are the published weights {origin['published']}, without a list of their training images"
     if "converted_from" in origin:
         return f"they were converted from '{origin['converted_from']}', which has no list of its training images"
     if "split_sha256" in origin:
-        return "the file lies outside its run directory, whose split.csv would tell"
-    return "they come from elsewhere"
+        return "the file is outside its run directory, whose split.csv is needed"
+    return "their origin is not recorded"
 
 
 def _environment(run: Path) -> Mapping[str, Any]:

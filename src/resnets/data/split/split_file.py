@@ -21,7 +21,7 @@ COLUMNS = ("path", "sha256", "label", "split", "group")
 
 
 def write_split(path: str | Path, dataset: Dataset) -> None:
-    """Write the split as a .csv: path (relative to the dataset if it lies in it), sha256, label, split, group."""
+    """Write the split as a .csv: path (relative to the dataset if it is inside it), sha256, label, split, group."""
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -69,7 +69,7 @@ def _readable(keys: Sequence[str], present: Mapping[str, Sample]) -> list[str]:
 
 
 def _key(dataset: Dataset, sample: Sample) -> str:
-    """The path as it stands in the file: relative to the dataset if it lies in it, so that the data may be moved."""
+    """The path as it is written in the file: relative to the dataset if it is inside it, so that the data may be moved."""
     path, root = os.path.abspath(sample.path), os.path.abspath(dataset.root)
     inside = os.path.relpath(path, root) if os.path.commonpath([path, root]) == root else path
     return Path(inside).as_posix()

@@ -93,7 +93,7 @@ def assign_splits(
     """Assign every image of the clusters to `train`, to a name of `fractions`, or to `fold 1` … `fold K`.
 
     Single images are divided exactly: the splits have the size that their fractions ask for, rounded, and so has every
-    class to less than one image. Larger clusters go, largest first, where they bring the class counts nearest to that (the
+    class to less than one image. Larger clusters go, largest first, where they bring the class counts closest to that (the
     idea of scikit-learn's StratifiedGroupKFold). A class that cannot be divided is in train as a whole. With `folds`, what
     the fractions leave is cut into K folds, and train holds the indivisible classes only.
 

@@ -46,7 +46,7 @@ STAGES: tuple[Tint, ...] = (
 )  # fmt: skip
 NEUTRAL: Tint = ("#f5f7f9", "#d9e0e6")
 
-FAMILY = "DejaVu Sans"  # comes with matplotlib
+FAMILY = "DejaVu Sans"  # included in matplotlib
 
 OPTIONS = {
     "identity": "identity shortcut",

@@ -199,5 +199,5 @@ def _stride(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> int:
 
 
 def _attention(net: nn.Module, path: str) -> Box:
-    """The name of the attention's class in words: "Squeeze Excite"."""
+    """The name of the attention's class with spaces: "Squeeze Excite"."""
     return Box(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(net.get_submodule(path)).__name__), large=True)

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from resnets.models.resnet import Backbone, check_size
 
-# Keras' names of layers, which users know from its layer tables.
+# Keras' names of layers, as in its layer tables.
 MODULES: dict[type[nn.Module], str] = {
     nn.Conv2d: "Conv2D",
     nn.Linear: "Dense",

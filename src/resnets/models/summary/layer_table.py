@@ -21,7 +21,7 @@ class Row:
     """One layer.
 
     Attributes:
-        name: the module's path in the network; for an operation that is no module, such as an addition, the path of the module
+        name: the module's path in the network; for an operation that is not a module, such as an addition, the path of the module
             that computes it.
         type: Keras' name of such a layer.
         shape: of the output, the batch first; `None` for any number of images.

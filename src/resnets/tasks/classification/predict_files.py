@@ -88,7 +88,7 @@ def predict_files(
     if closed := unused.inaccessible:
         reasons = ", ".join(sorted(set(closed.values())))
         failed.append(
-            f"{pluralize(len(closed), 'folder')} could not be looked into ({reasons}): {format_list(list(closed), 5)}"
+            f"{pluralize(len(closed), 'folder')} could not be read ({reasons}): {format_list(list(closed), 5)}"
         )
     if failed:
         raise JobError(f"{'; '.join(failed)}.")

@@ -52,7 +52,7 @@ def in_rgb(checkpoint: Checkpoint) -> Checkpoint:
     if preprocess.color != "bgr" or len(mean) != 3:
         return replace(checkpoint, preprocess=replace(preprocess, scale=SCALE, mean=mean, std=std))
     name = next(name for name in FIRST if name in checkpoint.tensors)
-    kernel = checkpoint.tensors[name]  # (out, 3 or more, k, k): what follows the third input is no color
+    kernel = checkpoint.tensors[name]  # (out, 3 or more, k, k): inputs after the third are not colors
     tensors = {**checkpoint.tensors, name: kernel[:, [2, 1, 0, *range(3, kernel.shape[1])]].contiguous()}
     preprocess = replace(preprocess, color="rgb", scale=SCALE, mean=mean[::-1], std=std[::-1])
     return replace(checkpoint, tensors=tensors, preprocess=preprocess)

@@ -34,7 +34,7 @@ def preprocessor(path: Path) -> Preprocess | None:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
         return None
-    except UserError:  # values that are no valid preprocessing
+    except UserError:  # values that are not a valid preprocessing
         return None
 
 
@@ -71,7 +71,7 @@ def processor_config(preprocess: Preprocess) -> dict[str, Any]:
     `ViTImageProcessor` stretches; both do so at every size.
 
     Raises:
-        UserError: no image processor of transformers prepares images the same way; the message says what differs.
+        UserError: no image processor of transformers prepares images the same way; the message names the difference.
     """
     color, scale, size = preprocess.color, preprocess.scale, preprocess.size
     unsupported = [

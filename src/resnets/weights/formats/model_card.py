@@ -103,7 +103,7 @@ def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", 
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
-    """On what the figures were measured, in words."""
+    """A text on what the figures were measured on."""
     if isinstance(protocol := metrics.get("protocol"), str):
         return _plain(protocol)
     split = metrics.get("split")

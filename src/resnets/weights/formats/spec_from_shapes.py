@@ -1,7 +1,7 @@
 """Infer the specification of a network from the shapes of its tensors, and find the matching networks of the zoo.
 
 Shapes do not show strides, padding, the side on which option A pads, or the order of colors. Networks that differ only in these
-all match, and `doubts` says in what they differ.
+all match, and `doubts` names the differences.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
         found.append(f"shortcuts of option A have no tensors, so this may be a plain network too; give {options}")
     if len({spec.zero_pad_both_sides for spec in specs}) > 1:
         found.append(
-            "option A's zero channels stand after the others (fb.resnet.torch) or on both sides of them "
+            "option A's zero channels are after the others (fb.resnet.torch) or on both sides of them "
             "(akamaster/pytorch_resnet_cifar10); give `settings.zero_pad_both_sides=false` or `settings.zero_pad_both_sides=true`"
         )
     names = ", ".join(f"`model='{spec.name}'`" for spec in specs)

@@ -164,10 +164,10 @@ def _preactivation(weights_file: WeightsFile) -> list[Candidate]:
             "the names stages.0.blocks.0.conv1 and norm are timm's resnetv2",
             f"{'+'.join(map(str, num_blocks))} blocks of three convolutions, each after its norm",
             "a stem of three 3x3" if deep else "a 7x7 stem",
-            "timm's stride stands in the 3x3 of a stage's first block, and its stem has no norm of its own",
+            "timm's stride is in the 3x3 of a stage's first block, and its stem has no norm of its own",
             "no head" if head is None else f"a head of {num_classes} classes",
         )
-        assumed: tuple[str, ...] = ("images are RGB with mean and standard deviation of 0.5 (`preprocess` says other)",)
+        assumed: tuple[str, ...] = ("images are RGB with mean and standard deviation of 0.5 (`preprocess` changes it)",)
         half = replace(Preprocess.imagenet(), mean=(0.5,) * 3, std=(0.5,) * 3)
         from_config = preprocessor(Path(weights_file.path))
         spec = replace(spec, num_classes=num_classes, in_channels=inputs)
@@ -180,7 +180,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     alone; return timm's name of the network. The temperature is folded into the last layer, BGR into the first of a folder.
 
     Raises:
-        UserError: timm has no such network, or, for a folder, cannot prepare images as the checkpoint wants them.
+        UserError: timm has no such network, or, for a folder, cannot preprocess images as the checkpoint needs.
     """
     name = architecture(checkpoint.spec)
     metadata = fold_temperature.metadata(checkpoint, top=top)

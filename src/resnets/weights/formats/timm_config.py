@@ -38,7 +38,7 @@ def preprocessor(path: Path) -> Preprocess | None:
             return Preprocess(**common, resize_to=math.floor(height / crop))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
         return None
-    except UserError:  # values that are no valid preprocessing
+    except UserError:  # values that are not a valid preprocessing
         return None
     return None
 

@@ -41,7 +41,7 @@ INDIFFERENT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate"
                "zero_init_residual", "gate_bias")  # fmt: skip
 OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
 ASSUMED = (
-    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` says other)",
+    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` changes it)",
 )
 
 
@@ -136,7 +136,7 @@ def observe(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
 
 
 def reasons_for(seen: Mapping[str, Any]) -> tuple[str, ...]:
-    """What was observed, in words."""
+    """What was observed, as sentences."""
     kind = (
         "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
     )

@@ -94,7 +94,7 @@ class PublishedWeights:
 
     @property
     def protocol(self) -> str:
-        """How the accuracy was measured, in words; "" without an accuracy."""
+        """How the accuracy was measured, as text; "" without an accuracy."""
         side, _, resized = self.measured.partition("/")
         if not side:
             return ""

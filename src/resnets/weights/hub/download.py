@@ -46,7 +46,7 @@ def download(entry: PublishedWeights) -> Path:
     Its hash is compared with the publisher's each time. Several processes may call this for the same file at once.
 
     Raises:
-        UserError: RESNETS_OFFLINE is set and the file is not on this machine, or RESNETS_MIRROR is no address.
+        UserError: RESNETS_OFFLINE is set and the file is not on this machine, or RESNETS_MIRROR is not an address.
         JobError: the download failed, or the file is not the publisher's.
     """
     final = path_of(entry)
@@ -152,7 +152,7 @@ def _download(address: str, final: Path, digest: str, name: str) -> bool:
 def _difference(transfer: Transfer, digest: str) -> str:
     """In what the file differs from the announced size and hashes, or ""."""
     if transfer.size is not None and transfer.bytes_received != transfer.size:
-        return f"{transfer.bytes_received:,} bytes came instead of {transfer.size:,}"
+        return f"{transfer.bytes_received:,} bytes were received instead of {transfer.size:,}"
     mismatches = (_mismatch(transfer.partial, expected) for expected in (digest, transfer.digest))
     return next((mismatch for mismatch in mismatches if mismatch), "")
 

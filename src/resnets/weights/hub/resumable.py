@@ -124,7 +124,7 @@ class Transfer:
                 self._answered = True
                 self._receive(response)
         except requests.exceptions.Timeout as error:
-            raise CutOffError("nothing came for a while") from error
+            raise CutOffError("no data was received for a while") from error
         except requests.exceptions.ProxyError as error:
             raise CutOffError("the proxy cannot be reached (see HTTPS_PROXY)") from error
         except requests.exceptions.SSLError as error:
@@ -203,8 +203,8 @@ class Transfer:
             if self.size is None and self.bytes_received > MAX_BYTES:
                 self.discard()
                 raise JobError(
-                    f"{self.name}: more than {MAX_BYTES / MIB:,.0f} MiB came of a file whose size "
-                    f"{urlsplit(self.address).netloc} does not tell; it was removed."
+                    f"{self.name}: more than {MAX_BYTES / MIB:,.0f} MiB were received of a file whose size "
+                    f"{urlsplit(self.address).netloc} does not state; it was removed."
                 )
             written += len(block)
             while written >= MIB:
@@ -260,7 +260,8 @@ class Transfer:
                 "They are kept: free some space and run the same command again, or set RESNETS_HOME to another folder."
             )
         raise JobError(
-            f"{self.name}: {self._progress()} came, then '{self.partial}' could not be written: {error.strerror}. {advice}"
+            f"{self.name}: {self._progress()} were received, then '{self.partial}' could not be written: {error.strerror}. "
+            f"{advice}"
         ) from error
 
     def _refused(self, response: requests.Response) -> NoReturn:
@@ -274,18 +275,18 @@ class Transfer:
 
     def _give_up(self, reason: str) -> NoReturn:
         advice_start = (
-            "What came is kept: run the same command again to go on, or"
+            "The received bytes are kept: run the same command again to resume, or"
             if self.bytes_received
             else "Try again later, or"
         )
         host = urlsplit(self.address).netloc
-        came = (
-            f"{self._progress()} came from {host}"
+        received = (
+            f"{self._progress()} were received from {host}"
             if self.bytes_received or self.size is not None
-            else f"nothing came from {host}"
+            else f"no data was received from {host}"
         )
         raise JobError(
-            f"{self.name}: {came}: {reason.rstrip('.')}. {advice_start} set "
+            f"{self.name}: {received}: {reason.rstrip('.')}. {advice_start} set "
             f"RESNETS_MIRROR, or put {self.address} at '{self.final}' yourself."
         )
 

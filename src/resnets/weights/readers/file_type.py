@@ -34,7 +34,7 @@ _OF_TORCH = re.compile(
 
 
 def describe(path: Path) -> str:
-    """The type of a file in words, such as "a JPEG image"; only 512 bytes are read."""
+    """A description of the type of a file, such as "a JPEG image"; only 512 bytes are read."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

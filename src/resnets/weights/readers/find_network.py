@@ -16,7 +16,7 @@ from resnets.errors import UserError, format_list, suggestion
 from resnets.weights.formats.keymap import COUNTER
 from resnets.weights.readers.read_any import WRAPPERS, WeightsFile
 
-# A tensor of the first block, by whose name the formats know a network. In an nn.Sequential of a network's children,
+# A tensor of the first block, by whose name the formats recognize a network. In an nn.Sequential of a network's children,
 # stages are numbers.
 _FIRST = re.compile(
     r"(?P<prefix>(?:.*\.)?)(?:layer1\.0\.conv1\.weight|stages\.0\.blocks\.0\.conv1\.weight"

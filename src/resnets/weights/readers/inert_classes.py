@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Inert:
-    """Replaces a class that torch does not know: it keeps the state and does nothing."""
+    """Replaces a class that is unknown to torch: it keeps the state and does nothing."""
 
     state: Any = None
 

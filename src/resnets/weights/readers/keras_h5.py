@@ -125,7 +125,7 @@ def _own_object(group: Any, key: str) -> Any:
 
 def _check(name: str, dataset: Any) -> None:
     if dataset.is_virtual:
-        raise RefusedError(f"has a virtual dataset, {name[:80]!r}, whose numbers lie in other files.")
+        raise RefusedError(f"has a virtual dataset, {name[:80]!r}, whose data is in other files.")
     if dataset.external:
         raise RefusedError(f"keeps {name[:80]!r} in another file, which is not read.")
     if (
@@ -134,7 +134,7 @@ def _check(name: str, dataset: Any) -> None:
         or dataset.dtype.kind not in "fiub"
         or dataset.dtype.itemsize > 8
     ):
-        raise RefusedError(f"has under {name[:80]!r} {dataset.dtype} of shape {dataset.shape}, which is no tensor.")
+        raise RefusedError(f"has under {name[:80]!r} {dataset.dtype} of shape {dataset.shape}, which is not a tensor.")
     settings = dataset.id.get_create_plist()
     for index in range(settings.get_nfilters()):
         if settings.get_filter(index)[0] not in _FILTERS:
@@ -198,7 +198,7 @@ def _value(item: Any, name: str, budget: list[int]) -> Any:
     if kind not in "SO" or len(shape) > 1 or math.prod(shape) > MAX_OBJECTS:
         if kind == "f" and math.prod(shape) == 0:
             return np.empty(0)  # an empty list has no better type
-        raise RefusedError(f"has an attribute {name!r} that is no text. Download the file again.")
+        raise RefusedError(f"has an attribute {name!r} that is not text. Download the file again.")
     budget[0] -= attribute.get_storage_size()
     if budget[0] < 0:
         raise RefusedError(f"has more than {MAX_TEXT:,} bytes of names, more than any weights file needs.")
@@ -209,7 +209,7 @@ def _text(value: Any, budget: list[int]) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8")
     if not isinstance(value, str):
-        raise RefusedError("has names that are no text. Download the file again.")
+        raise RefusedError("has names that are not text. Download the file again.")
     budget[0] -= len(value)
     if budget[0] < 0:
         raise RefusedError(f"has more than {MAX_TEXT:,} bytes of names, more than any weights file needs.")

@@ -31,7 +31,7 @@ def read(file: BinaryIO, _: str) -> tuple[dict[str, Any], dict[str, Any]]:
         metadata = _json(archive, METADATA) if METADATA in names else {}
         weights = archive.read(WEIGHTS)
     if not weights.startswith(keras_h5.MAGIC):
-        raise RefusedError(f"holds a {WEIGHTS} that is no HDF5 file. Download the file again.")
+        raise RefusedError(f"holds a {WEIGHTS} that is not an HDF5 file. Download the file again.")
     arrays, attributes = keras_h5.read(io.BytesIO(weights))
     version = metadata.get("keras_version")
     return arrays, {**attributes, "config": config, **({"keras_version": version} if isinstance(version, str) else {})}

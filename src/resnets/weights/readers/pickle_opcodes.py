@@ -242,7 +242,7 @@ def _text(value: str) -> bytes:
 
 def _global(module: Any, name: Any) -> bytes:
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise ValueError("a name that is no text")
+        raise ValueError("a name that is not text")
     if max(len(module), len(name)) > MAX_NAME_LENGTH:
         raise ValueError("a long name")
     if "\n" in module or "\n" in name:

@@ -53,7 +53,7 @@ class WeightsFile:
         attributes: other content of the file.
             wrapper: the key or group that the tensors are stored under, if they are not at the top level.
             beside_wrapper: the other keys at the top level.
-            leftovers: {name: type} of values among the tensors that are no tensors.
+            leftovers: {name: type} of the values among the tensors that are not tensors.
             labels: {key: class names}.
             inert: Python globals that the file names and that were not called.
             metadata: that of a safetensors header.
@@ -178,5 +178,5 @@ def _unknown(file: Path, opened: IO[bytes], head: bytes) -> tuple[str, dict[str,
             raise UserError(f"'{file}' {torch_file.refusal_message(calls[0])}")
     kind = file_type.describe(file)
     if kind.startswith("no safetensors"):
-        kind = "of a kind that resnets does not know, or damaged"
+        kind = "of an unknown format, or damaged"
     raise UserError(f"'{file}' is {kind}. Weights are .pth, .safetensors, .h5 or .keras files.")

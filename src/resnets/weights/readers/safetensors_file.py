@@ -23,7 +23,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, mapped from the file, and the metadata of its header.
 
     Raises:
-        UserError: it is cut off, or its header lies.
+        UserError: it is truncated, or its header states wrong sizes.
     """
     try:
         with safe_open(path, framework="pt") as file:

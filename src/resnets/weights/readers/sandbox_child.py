@@ -92,7 +92,7 @@ def _limit(size: int, seconds: int) -> None:
         resource.RLIMIT_FSIZE: _max_bytes(size) + SLACK,
         resource.RLIMIT_CORE: 0,
     }
-    with contextlib.suppress(OSError):  # Linux alone says how many addresses are in use
+    with contextlib.suppress(OSError):  # only Linux reports the number of addresses in use
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + MEMORY + 6 * size
     for limit, value in limits.items():

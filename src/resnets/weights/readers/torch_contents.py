@@ -27,7 +27,7 @@ class Contents:
 
     Attributes:
         tensors: by container and name, joined by `BETWEEN`; the name of a container is its keys joined by dots.
-        leftovers: for each container with tensors, {name: type} of the values that are no tensors.
+        leftovers: for each container with tensors, {name: type} of the values that are not tensors.
         labels: class names, by the keys that they are stored under.
         unread: for each container with weights that are not plain numbers, the name of one of them and what it is.
     """

@@ -42,7 +42,7 @@ OLD = (
     "its own program and save the state_dict again by torch.save with pickle_protocol=2."
 )
 _MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
-_PICKLES = 5  # in a file that is no zip archive: two marks, the machine, the object, the names of the storages
+_PICKLES = 5  # in a file that is not a zip archive: two marks, the machine, the object, the names of the storages
 
 
 def read(file: BinaryIO, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,7 +88,7 @@ def _plain_pickle(stand_ins: Iterable[str]) -> str:
 
 
 def _with_pickles(file: BinaryIO, rewritten: bytes, zipped: bool) -> BinaryIO:
-    """A copy in memory with `rewritten` instead of the pickles; in a file that is no zip archive, they end at its position."""
+    """A copy in memory with `rewritten` instead of the pickles; in a file that is not a zip archive, they end at its position."""
     if not zipped:
         return io.BytesIO(rewritten + file.read())
     copy = io.BytesIO()
@@ -166,7 +166,7 @@ def _load(file: BinaryIO, path: str, zipped: bool, stand_ins: Mapping[Name, type
                 " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())[:120] or type(error).__name__
             )
             raise RefusedError(
-                f"is no file of tensors by torch.save, or a damaged one: torch cannot read it ({reason}). "
+                f"is not a file of tensors by torch.save, or is damaged: torch cannot read it ({reason}). "
                 "Download the file again."
             ) from None
 
@@ -178,7 +178,7 @@ def _contents(value: Any, size: int, inert: list[str]) -> tuple[dict[str, Any], 
              for location in found.leftovers if location not in found.unread}  # fmt: skip
     if found.unread and not any(has_weights.values()):
         name, what = next(iter(found.unread.values()))
-        raise RefusedError(f"has weights that are no plain numbers: '{name}' {what} instead.")
+        raise RefusedError(f"has weights that are not plain numbers: '{name}' {what} instead.")
     if not found.tensors and inert:
         raise RefusedError(f"holds no tensors by name, but {refusal_message(inert[0]).removeprefix('is ')}")
     if not found.tensors:
