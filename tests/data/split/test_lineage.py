@@ -66,7 +66,7 @@ def test_the_training_images_of_bundled_weights_are_named() -> None:
     folder = Path(lineage.__file__).parents[2] / "weights" / "hub" / "bundled_weights"
     bundled = lineage.lineage_of(folder / "cifar_resnet20.cifar10.safetensors", {"split_sha256": "0"})
     assert bundled.seen_message(images("aa"), "val images", "it") == (
-        "whether some of the val images were used to train it is not known: 'cifar_resnet20.cifar10' comes with the package, "
+        "whether some of the val images were used to train it is not known: 'cifar_resnet20.cifar10' is part of the package, "
         "trained on the 50,000 training images of CIFAR-10, whose files it does not list"
     )
 

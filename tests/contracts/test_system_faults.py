@@ -1,7 +1,7 @@
-"""Each place where the program meets the system, with each fault of it, over the verbs that have it.
+"""Faults of the system (a full disk, a closed stdout, no home, little shared memory), each with every verb that it can affect.
 
-What is expected of all: one line that says what to do and no traceback, exit code 1 or 2, what stood at the place of the
-output as it was, and nothing half written beside it.
+Expected each time: one line that says what to do and no traceback, exit code 1 or 2, an existing file at the path of the
+output unchanged, and no partly written file beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRAIN = "train {data} --model tiny --weights none --imgsz 32 --batch 4 --epochs 
 FORKED = Path(__file__).with_name("forked_verbs.py")
 NOT_PERMITTED = 77
 
-# Each verb that writes a file or a folder, with the place as {out}.
+# Each verb that writes a file or a folder, with its path as {out}.
 FILES = {
     "predict csv": "predict {net} {data} --csv {out}.csv",
     "predict jsonl": "predict {net} {data} --jsonl {out}.jsonl",
@@ -148,35 +148,37 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_work(
     code, out, err = verbs((FILES | FOLDERS)[verb], made | {"out": "file/x"}, tmp_path)
     assert code == 2
     assert "file" in one_line(err)
-    assert err.count("\n") == 1  # nothing was begun
+    assert err.count("\n") == 1  # nothing was started
     assert out == ""
     assert tree(tmp_path) == {"file": b""}
 
 
 @pytest.mark.parametrize("verb", FILES)
-def test_a_folder_in_the_place_of_a_file_stays(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_at_the_path_of_a_file_is_kept(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
     words = FILES[verb].replace("{out}", "out")
-    place = words.split()[-1]
-    (tmp_path / place).mkdir()
+    path = words.split()[-1]
+    (tmp_path / path).mkdir()
     code, _, err = verbs(words, made, tmp_path)
     assert code == 2
-    assert f"'{place}'" in one_line(err)
-    assert tree(tmp_path) == {place: b""}
+    assert f"'{path}'" in one_line(err)
+    assert tree(tmp_path) == {path: b""}
 
 
 @pytest.mark.parametrize("verb", FILES)
-def test_a_full_disk_leaves_the_older_file(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_existing_file(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
     words = FILES[verb].replace("{out}", "out")
-    place = words.split()[-1]
-    (tmp_path / place).write_text("old")
+    path = words.split()[-1]
+    (tmp_path / path).write_text("old")
     code, _, err = verbs(words, made, tmp_path, bytes=100)
     assert code == 1
-    assert f"Cannot write '{place}'" in one_line(err)
-    assert tree(tmp_path) == {place: b"old"}
+    assert f"Cannot write '{path}'" in one_line(err)
+    assert tree(tmp_path) == {path: b"old"}
 
 
 @pytest.mark.parametrize("verb", FOLDERS)
-def test_a_full_disk_leaves_nothing_half_written(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partly_written_file(
+    verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path
+) -> None:
     code, _, err = verbs(FOLDERS[verb], made | {"out": "out"}, tmp_path, bytes=100)
     assert code == 1
     assert "out" in one_line(err)
@@ -221,7 +223,7 @@ STRAY = [{"RANK": "1"}, {"WORLD_SIZE": "4"}, {"RANK": "x", "WORLD_SIZE": "2"}, {
 
 
 @pytest.mark.parametrize("stray", STRAY, ids=str)
-def test_variables_of_a_launcher_that_were_left_behind(
+def test_remaining_variables_of_a_launcher(
     stray: dict[str, str], verbs: Verbs, made: dict[str, str], tmp_path: Path
 ) -> None:
     for words in ("predict {net} {data}", "data check {data}", "weights inspect {net}"):
@@ -233,7 +235,7 @@ def test_variables_of_a_launcher_that_were_left_behind(
     assert tree(tmp_path) == {}
 
 
-@pytest.mark.parametrize("fault", ["a home that is no folder", "no home"])
+@pytest.mark.parametrize("fault", ["a home that is not a folder", "no home"])
 def test_without_a_home(fault: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
     """As of a service, and of a user of a container who is in no /etc/passwd."""
     unset = {"RESNETS_HOME": None, "XDG_CACHE_HOME": None}
@@ -263,7 +265,7 @@ def test_a_training_needs_little_shared_memory(verbs: Verbs, made: dict[str, str
     assert code == 0, err
 
 
-def test_no_shared_memory_at_all(verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+def test_training_without_shared_memory(verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
     code, _, err = verbs(f"{TRAIN} --cache off --workers 1", made, tmp_path, shm=4096)
     assert code == 1
     assert "/dev/shm" in one_line(err)
