@@ -11,6 +11,7 @@ import traceback
 from resnets import atomic_write
 from resnets.cli.flags import as_flags
 from resnets.connection_errors import is_connection_error, without_quotes
+from resnets.data.loading.worker_errors import WORKER_DIED
 from resnets.errors import JobError, UserError
 
 OUT_OF_MEMORY = "The memory of this machine is used up"
@@ -22,10 +23,7 @@ THREADS = "No more threads or processes may be started. Use fewer --workers."
 
 # Messages of libraries, as patterns, and what they mean. The first match is taken.
 KNOWN = (
-    (
-        r"DataLoader worker \(pid|process pool was terminated",
-        "A process that prepares images has ended unexpectedly; memory may be short. Use fewer --workers, or 0.",
-    ),
+    (r"DataLoader worker \(pid|process pool was terminated", as_flags(WORKER_DIED)),
     (
         r"shared memory|/dev/shm|torch_shm_manager",
         "The shared memory of this machine (/dev/shm) is used up. Use --workers 0, or give a container more with --shm-size.",

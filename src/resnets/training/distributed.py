@@ -38,7 +38,7 @@ class LaunchAttempt:
     """One start of a job. The launcher keeps a key-value store, in which a restarted job finds the run directory."""
 
     def __init__(self, store: dist.Store | None, job: int) -> None:
-        self._store, self._key = store, f"resnets/run/{job}"
+        self._store, self._key = store, f"resnets/run_dir/{job}"
 
     def save_run_dir(self, run: Path) -> None:
         """Let a restarted job find the run directory of this one."""
@@ -113,29 +113,34 @@ def _rendezvous(store: dist.Store, rank: int, size: int) -> str:
     """Agree on a key prefix for this attempt and return it.
 
     torchrun keeps one store for all attempts of a job, which still has the addresses of dead processes. So each rank publishes a
-    fresh UUID, and rank 0 reads them again, and announces a new prefix with them, until all ranks have acknowledged it.
+    fresh UUID, and rank 0 reads them again, and announces a new prefix with them, until all ranks have acknowledged it. The keys:
+
+        resnets/process_id/RANK      the UUID of the process of that rank
+        resnets/announcement         the prefix and the UUIDs of the processes that it is for, as JSON
+        resnets/acknowledged/PREFIX  the number of ranks that have acknowledged the prefix
+        resnets/complete/PREFIX      is set when all of them have
     """
-    own_id, name = uuid.uuid4().hex, ""
+    own_id, prefix = uuid.uuid4().hex, ""
     known_ids: list[str] = []
-    store.set(f"resnets/here/{rank}", own_id)
+    store.set(f"resnets/process_id/{rank}", own_id)
     deadline = time.monotonic() + timeout_seconds()
     while time.monotonic() < deadline:
         if rank == 0:
-            ids = [store.get(f"resnets/here/{other}").decode() for other in range(size)]
+            ids = [store.get(f"resnets/process_id/{other}").decode() for other in range(size)]
             if ids != known_ids:
-                name, known_ids = uuid.uuid4().hex, ids
-                store.set("resnets/go", json.dumps([name, ids]))
-            if store.add(f"resnets/met/{name}", 0) == size - 1:
-                store.set(f"resnets/all/{name}", "")
-                return name
-        elif store.check(["resnets/go"]):
-            announced, ids = json.loads(store.get("resnets/go"))
+                prefix, known_ids = uuid.uuid4().hex, ids
+                store.set("resnets/announcement", json.dumps([prefix, ids]))
+            if store.add(f"resnets/acknowledged/{prefix}", 0) == size - 1:
+                store.set(f"resnets/complete/{prefix}", "")
+                return prefix
+        elif store.check(["resnets/announcement"]):
+            announced, ids = json.loads(store.get("resnets/announcement"))
             if len(ids) == size and ids[rank] == own_id:
-                if announced != name:
-                    name = announced
-                    store.add(f"resnets/met/{name}", 1)
-                if store.check([f"resnets/all/{name}"]):
-                    return name
+                if announced != prefix:
+                    prefix = announced
+                    store.add(f"resnets/acknowledged/{prefix}", 1)
+                if store.check([f"resnets/complete/{prefix}"]):
+                    return prefix
         time.sleep(0.02)
     raise JobError(f"Rank {rank} timed out while waiting for the other {size - 1} processes.")
 
@@ -205,15 +210,17 @@ def local_device(device: str) -> str:
     kind, _, number = device.partition(":")
     if kind != "cuda" or ranks.world_size() == 1:
         return device
-    here = ranks.local_world_size()
-    if number and here > 1:
+    local_size = ranks.local_world_size()
+    if number and local_size > 1:
         raise UserError(
-            f"`device={device}` is one GPU for {here} processes: leave `device` out, so that each process takes its own GPU, "
+            f"`device={device}` is one GPU for {local_size} processes: leave `device` out, so that each process takes its own GPU, "
             "or name the GPUs in CUDA_VISIBLE_DEVICES."
         )
     count = torch.cuda.device_count()
-    if here > count > 0:
-        raise UserError(f"There are {count} GPUs here for {here} processes: start as many processes as there are GPUs.")
+    if local_size > count > 0:
+        raise UserError(
+            f"There are {count} GPUs here for {local_size} processes: start as many processes as there are GPUs."
+        )
     return device if number else f"cuda:{ranks.local_rank()}"
 
 

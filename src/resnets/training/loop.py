@@ -19,7 +19,8 @@ from torch.nn.functional import cross_entropy
 
 from resnets import atomic_write, ranks
 from resnets.data.loading.epoch_order import EpochStep
-from resnets.data.loading.worker_processes import WORKER_DIED, Batch, WorkerError, is_worker_death
+from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
+from resnets.data.loading.worker_processes import Batch
 from resnets.errors import JobError
 from resnets.inference import tf32
 from resnets.progress import log, progress_bar

@@ -16,6 +16,7 @@ from resnets.data.loading import worker_processes
 from resnets.data.loading.epoch_order import BatchPlan
 from resnets.data.loading.ram_cache import LazyImages
 from resnets.data.loading.train_loader import train_batches
+from resnets.data.loading.worker_errors import WorkerError, is_worker_death
 
 TRANSFORM = nn.Identity()
 
@@ -36,7 +37,7 @@ def test_a_stuck_worker_ends_with_an_error_and_is_killed(images, monkeypatch):
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     before = multiprocessing.active_children()
-    with pytest.raises(worker_processes.WorkerError, match=r"No images have arrived for 0\.001 minutes"):
+    with pytest.raises(WorkerError, match=r"No images have arrived for 0\.001 minutes"):
         next(train_batches(images, BatchPlan(13, 4, seed=5), _stuck, workers=2))
     assert multiprocessing.active_children() == before
 
@@ -57,7 +58,7 @@ def test_a_stuck_worker_names_the_files_of_its_batch(monkeypatch):
     order = plan.epoch_indices(0).tolist()
     first = order.index(2) // 3 * 3
     assert [next(batches) for _ in range(first // 3)] == [order[start : start + 3] for start in range(0, first, 3)]
-    with pytest.raises(worker_processes.WorkerError) as caught:
+    with pytest.raises(WorkerError) as caught:
         next(batches)
     names = ", ".join(f"'{index}.jpg'" for index in order[first : first + 3])
     assert str(caught.value).endswith(f"The batch that it works on: {names}.")
@@ -82,7 +83,7 @@ def test_a_killed_worker_is_one_line(images):
     worker.kill()
     with pytest.raises(RuntimeError) as caught:  # in a signal handler, or where a batch is awaited
         list(batches)
-    assert isinstance(caught.value, worker_processes.WorkerError) or worker_processes.is_worker_death(caught.value)
+    assert isinstance(caught.value, WorkerError) or is_worker_death(caught.value)
 
 
 def test_batches_that_a_program_leaves_open_do_not_hang_its_end():

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from resnets.data.image.pillow_warnings import ignore_pillow_warnings
+from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
 from resnets.errors import JobError, format_list
 from resnets.timeout import timeout_seconds
 
 POLL_SECONDS = 5.0  # of waiting for a batch, until it is checked whether to go on waiting
 END_SECONDS = 5.0  # for a killed process to end; one that hangs in a read from a dead disk does not
-WORKER_DIED = "A worker process was killed or has ended; memory may be short. Use fewer `workers`, or `workers=0`."
 
 
 class Batch(NamedTuple):
@@ -73,10 +73,6 @@ def check_queues(workers: int) -> None:
         ) from error
 
 
-class WorkerError(JobError):
-    """The worker processes have died, or no longer send batches."""
-
-
 def next_batch(
     iterator: Iterator[Batch | str], on_wait: Callable[[], None], pending_paths: Callable[[], Sequence[str]]
 ) -> Batch | str | None:
@@ -111,11 +107,6 @@ def _stuck_message(paths: Sequence[str]) -> str:
         f"No images have arrived for {timeout_seconds() / 60:g} minutes: a worker process is stuck, perhaps on storage that "
         f"does not answer. Use fewer `workers`, or set RESNETS_TIMEOUT_MINUTES to wait longer.{files}"
     )
-
-
-def is_worker_death(error: BaseException) -> bool:
-    """Whether it is torch's error that a worker has died; a signal handler can raise it at any moment."""
-    return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
 def kill_workers(workers: Sequence[Any], owner: int) -> None:
