@@ -213,8 +213,8 @@ def local_device(device: str) -> str:
     local_size = ranks.local_world_size()
     if number and local_size > 1:
         raise UserError(
-            f"`device={device}` is one GPU for {local_size} processes: leave `device` out, so that each process takes its own GPU, "
-            "or name the GPUs in CUDA_VISIBLE_DEVICES."
+            f"`device={device}` is one GPU for {local_size} processes: leave `device` out, so that each process takes its "
+            "own GPU, or name the GPUs in CUDA_VISIBLE_DEVICES."
         )
     count = torch.cuda.device_count()
     if local_size > count > 0:
