@@ -61,7 +61,7 @@ def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
 
 def test_a_file_where_a_folder_should_be_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JobError, match=r"Cannot write '.*file/x.txt': .*Choose another place") as caught:
+    with pytest.raises(JobError, match=r"Cannot write '.*file/x.txt': .*Choose another path") as caught:
         atomic_write.write_text(tmp_path / "file" / "x.txt", "")
     assert "\n" not in str(caught.value)
 

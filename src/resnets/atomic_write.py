@@ -265,9 +265,9 @@ def _explained(
             reason = f"{reason}: '{os.fsdecode(other)}'"  # such as the file that is copied
         unchanged = " What stood there before is unchanged." if temporary is not None and path.exists() else ""
         advice = (
-            "Free some space, or choose another place."
+            "Free some space, or choose another path."
             if "full" in reason or "space" in reason
-            else "Choose another place."
+            else "Choose another path."
         )
         raise raising(f"Cannot write '{path}': {reason}.{unchanged} {advice}") from error
 

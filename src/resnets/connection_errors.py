@@ -17,5 +17,5 @@ def without_quotes(text: str) -> str:
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """Whether a library reports that the processes of a job can no longer reach each other."""
+    """Whether a library reports that the processes of a job have lost their connection."""
     return not isinstance(error, OSError) and _LOST.search(without_quotes(str(error))) is not None

@@ -1,4 +1,4 @@
-"""What is said about an error: a library's is never called a bug of ours."""
+"""The message for an error; an error of a library is not called a bug of resnets."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def raised(make: Callable[[], object]) -> Exception:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "memory of the GPU is used up (2.00 GiB"),
-        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "The memory of the GPU"),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "The memory of the GPU"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), "memory of this machine"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), "The memory of this machine"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "The GPU is out of memory (2.00 GiB"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "The GPU is out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "The GPU is out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), "machine is out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "This machine is out of memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "A worker process was killed or has"),
         (RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space"), "shared memory of this machine"),
-        (RuntimeError("[../gloo/transport/tcp/pair.cc:553] Connection closed by peer"), "can no longer reach each other"),
+        (RuntimeError("[../gloo/transport/tcp/pair.cc:553] Connection closed by peer"), "have lost their connection"),
         (safetensors.SafetensorError("I/O error: (os error 28)"), "No space left on device. Free"),
         (safetensors.SafetensorError("header too small"), "safetensors raised SafetensorError"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many files are open"),
         (RuntimeError("can't start new thread"), "No more threads"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "No more threads"),
-        (PermissionError(errno.EACCES, "Permission denied", "igloo/1.jpg"), "Permission denied: 'igloo/1.jpg'. Choose"),
+        (PermissionError(errno.EACCES, "Permission denied", "igloo/1.jpg"), "Permission denied: 'igloo/1.jpg'. Check"),
         (PermissionError(errno.EACCES, "Permission denied", "out of memory.jpg"), "Permission denied: 'out of memory"),
         (zipfile.BadZipFile("not a zip: 'gloo/shared memory.zip'"), "zipfile raised BadZipFile"),
         (ModuleNotFoundError("No module named 'webdataset'", name="webdataset"), "pip install webdataset"),
     ],
 )  # fmt: skip
-def test_what_is_known_has_advice(error: Exception, line: str) -> None:
+def test_a_known_error_has_advice(error: Exception, line: str) -> None:
     message, code = error_messages.explain(error)
     assert line in message
     assert "bug" not in message
@@ -61,7 +61,7 @@ def test_what_is_known_has_advice(error: Exception, line: str) -> None:
         (lambda path: zipfile.ZipFile(path), "zipfile"),
     ],
 )
-def test_what_a_library_raises_names_it(make: Callable[[Path], object], library: str, tmp_path: Path) -> None:
+def test_an_error_of_a_library_names_the_library(make: Callable[[Path], object], library: str, tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("text")
     message, code = error_messages.explain(raised(lambda: make(path)))
@@ -69,6 +69,6 @@ def test_what_a_library_raises_names_it(make: Callable[[Path], object], library:
     assert code == 1
 
 
-def test_a_mistake_in_the_program_is_a_bug() -> None:
+def test_an_error_in_resnets_is_called_a_bug() -> None:
     for error in (raised(lambda: {}["x"]), raised(lambda: None.x), TypeError("x")):  # type: ignore[attr-defined]
         assert error_messages.explain(error)[0].startswith("this is a bug in resnets: ")

@@ -91,8 +91,12 @@ def test_help_imports_little_more_than_a_bare_typer_does() -> None:
         (JobError("loss is NaN"), 1, "error: loss is NaN\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.csv"), 1, "error: No space left on device: 'a.csv'. Free"),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 1, "error: Permission denied: '/x'. Choose"),
-        (MemoryError(), 1, "error: The memory of this machine is used up. Use a smaller --batch"),
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"),
+            1,
+            "error: Permission denied: '/x'. Check its permissions",
+        ),
+        (MemoryError(), 1, "error: This machine is out of memory. Use a smaller --batch"),
         (
             KeyError("head.fc"),
             1,

@@ -48,7 +48,7 @@ def test_streams_that_are_none(missing: tuple[str, ...], monkeypatch: pytest.Mon
         (">&-", 0, b"", b"stdout is closed: its output is lost"),
         ("2>&-", 0, b"resnets 0", b""),
         ("<&- >&- 2>&-", 0, b"", b""),
-        (">/dev/full", 1, b"", b"error: No space left on device. Free some space, or choose another place.\n"),
+        (">/dev/full", 1, b"", b"error: No space left on device. Free some space, or choose another path.\n"),
         ("2>/dev/full", 0, b"resnets 0", b""),
     ],
 )

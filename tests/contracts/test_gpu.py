@@ -172,5 +172,5 @@ def test_memory_that_is_used_up_is_one_line(images: Path, tmp_path: Path, capsys
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()
     lines = capsys.readouterr().err.strip().splitlines()
-    assert "The memory of the GPU is used up" in lines[-1]
+    assert "The GPU is out of memory" in lines[-1]
     assert "Traceback" not in "\n".join(lines)

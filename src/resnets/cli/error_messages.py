@@ -14,19 +14,19 @@ from resnets.connection_errors import is_connection_error, without_quotes
 from resnets.data.loading.worker_errors import WORKER_DIED
 from resnets.errors import JobError, UserError
 
-OUT_OF_MEMORY = "The memory of this machine is used up"
+OUT_OF_MEMORY = "This machine is out of memory"
 LESS_MEMORY = "Use a smaller --batch, --imgsz or model."
 _REQUESTED = re.compile(r"[Tt]ried to allocate (\d[\d.]* ?\w+)|allocate (\d+ bytes)")
 
 FILES = "Too many files are open at once. Use fewer --workers, or raise `ulimit -n`."
-THREADS = "No more threads or processes may be started. Use fewer --workers."
+THREADS = "No more threads or processes can be started. Use fewer --workers."
 
 # Messages of libraries, as patterns, and what they mean. The first match is taken.
 KNOWN = (
     (r"DataLoader worker \(pid|process pool was terminated", as_flags(WORKER_DIED)),
     (
         r"shared memory|/dev/shm|torch_shm_manager",
-        "The shared memory of this machine (/dev/shm) is used up. Use --workers 0, or give a container more with --shm-size.",
+        "The shared memory of this machine (/dev/shm) is full. Use --workers 0, or give a container more with --shm-size.",
     ),
     (r"Too many open files|received 0 items of ancdata", FILES),
     (r"can't start new thread|Resource temporarily unavailable", THREADS),
@@ -45,12 +45,12 @@ def explain(error: BaseException) -> tuple[str, int]:
         return memory, 1
     text = " ".join(str(error).split())
     if is_connection_error(error):
-        return f"The processes of this job can no longer reach each other: {text[:200]}", 1
+        return f"The processes of this job have lost their connection: {text[:200]}", 1
     for pattern, meaning in KNOWN:
         if re.search(pattern, without_quotes(str(error))):
             return meaning, 1
     if not isinstance(error, OSError) and (reason := atomic_write.write_error_reason(error)):
-        return f"A file could not be written: {reason}. Free some space, or choose another place.", 1
+        return f"A file could not be written: {reason}. Free some space, or choose another path.", 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("resnets"):
         return f"The package '{error.name}' is not installed: pip install {error.name.partition('.')[0]}", 2
     kind = type(error).__name__
@@ -63,7 +63,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def _memory(error: BaseException) -> str | None:
-    """The memory that is used up, of a GPU or of the machine; None for another error."""
+    """The message for a lack of memory, of a GPU or of the machine; None for another error."""
     text = without_quotes(str(error))
     match = _REQUESTED.search(text)
     requested = f" ({match[1] or match[2]} more were requested)" if match else ""
@@ -71,7 +71,7 @@ def _memory(error: BaseException) -> str | None:
         r"(CUDA|HIP|MPS|GPU)[^.]* out of memory|ALLOC_FAILED", text
     )
     if on_gpu:
-        return f"The memory of the GPU is used up{requested}. {LESS_MEMORY}"
+        return f"The GPU is out of memory{requested}. {LESS_MEMORY}"
     if isinstance(error, MemoryError) or re.search(
         r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory", text
     ):
@@ -89,15 +89,15 @@ def _explain_system_error(error: OSError) -> str:
     if known is not None:
         return known
     where = f": '{os.fsdecode(error.filename)}'" if isinstance(error.filename, (str, bytes)) and error.filename else ""
-    other = "hoose another place with --out." if where else "hoose another place."  # without a name it is stdout
+    other = "hoose another path with --out." if where else "hoose another path."  # without a name it is stdout
     advice = {
         errno.ENOSPC: f" Free some space, or c{other}",
         errno.EDQUOT: f" Free some space, or c{other}",
         errno.EFBIG: f" C{other}",
-        errno.EACCES: " Choose a place that this user may use.",
+        errno.EACCES: " Check its permissions, or choose another path.",
         errno.EROFS: f" C{other}",
         errno.EIO: " Check the disk.",
-        errno.ESTALE: " The network storage has gone away; try again.",
+        errno.ESTALE: " The network storage is no longer available; try again.",
     }.get(error.errno or 0, "")
     return f"{os.strerror(error.errno or 0)}{where}.{advice}"
 

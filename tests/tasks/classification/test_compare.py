@@ -41,7 +41,7 @@ def test_the_result_in_words() -> None:
     better = compare_predictions(*pair(70, 5, 18, 7)).in_words("old", "new")
     assert better.startswith("new is better than old by 13.0 points [")
     assert "p = 0.011" in better
-    assert "18 images only new has right, 5 only old, of 100" in better
+    assert "only new is right on 18 images and only old on 5, of 100" in better
     worse = compare_predictions(*pair(70, 18, 5, 7)).in_words("old", "new")
     assert worse.startswith("old is better than new by 13.0 points [")
     assert better.split("[")[1].split("]")[0] == worse.split("[")[1].split("]")[0]

@@ -72,9 +72,9 @@ def test_models_of_an_ensemble_may_see_images_in_their_own_way(world) -> None:
 
 def test_an_ensemble_needs_the_same_classes(world, know, tmp_path: Path) -> None:
     know(tmp_path / "pets.safetensors", world.samples, classes=("red", "green"))
-    with pytest.raises(UserError, match=r"pets\.safetensors' does not know 'blue'"):
+    with pytest.raises(UserError, match=r"pets\.safetensors' does not have 'blue'"):
         predict_samples([load(world.checkpoint), load(tmp_path / "pets.safetensors")], world.samples)
-    with pytest.raises(UserError, match=r"net\.safetensors' knows 'blue' besides"):
+    with pytest.raises(UserError, match=r"net\.safetensors' also has 'blue'"):
         predict_samples([load(tmp_path / "pets.safetensors"), load(world.checkpoint)], world.samples[:12])
 
 
@@ -156,19 +156,19 @@ def test_unreadable_images_are_left_out_aloud(
     with_bad: list[Sample], world, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = predict_samples([load(world.checkpoint)], with_bad, on_bad="skip", batch=4)
-    assert "left out: 2 of 20 images" in capsys.readouterr().err
+    assert "skipped: 2 of 20 images" in capsys.readouterr().err
     assert [Path(path).name for path in found.skipped] == ["empty.png", "cut.png"]
     whole = predict_samples([load(world.checkpoint)], world.samples)
     assert found.paths == whole.paths
     assert (found.true == whole.true).all()
     assert np.allclose(found.logits, whole.logits, atol=1e-4)
-    with pytest.raises(JobError, match="Not one of the 1 images"):
+    with pytest.raises(JobError, match="None of the 1 images"):
         predict_samples([load(world.checkpoint)], [with_bad[4]], on_bad="skip")
 
 
 def test_labels_are_bound_by_name(world) -> None:
     samples = [world.samples[0], Sample(world.paths[1], "gren")]
-    with pytest.raises(UserError, match=r"images of 'gren'; the model knows 'red'.*Did you mean 'green'"):
+    with pytest.raises(UserError, match=r"images of 'gren', but the model has only 'red'.*Did you mean 'green'"):
         predict_samples([load(world.checkpoint)], samples)
     with pytest.raises(UserError, match="no images"):
         predict_samples([load(world.checkpoint)], [])

@@ -62,7 +62,7 @@ def test_a_model_is_evaluated_on_the_split_of_its_own_run(world, run: Path) -> N
 def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(world.data, tmp_path / "changed")
     shutil.copy(changed / "red" / "0.png", changed / "red" / "1.png")
-    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* With `split=all`, every image is taken"):
+    with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* `split=all` uses every image"):
         choose(open_dataset.read(changed), run)
     assert len(choose(open_dataset.read(changed), run, split="all").samples) == 18
 
@@ -85,7 +85,10 @@ def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world,
     for asked in (None, "all"):
         chosen = choose(open_dataset.read(tmp_path / "new"), run, split=asked)
         assert (chosen.name, len(chosen.samples)) == ("all", 18)
-        assert chosen.reason == f"18 have the name of one in {run.parent.parent / 'split.csv'}, but none its content"
+        assert (
+            chosen.reason
+            == f"18 have the name of an image in {run.parent.parent / 'split.csv'}, but none has its content"
+        )
 
 
 def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
 
 
 def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="`seed=7` is that of a new split"):
+    with pytest.raises(UserError, match="`seed=7` has no effect without `val_fraction`"):
         choose(open_dataset.read(world.data), NOWHERE, seed=7)
     with pytest.raises(UserError, match=r"`val_fraction=0\.3` has no effect: .* val split of its own"):
         choose(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)

@@ -76,7 +76,7 @@ def test_nothing_found(word: str, shows: str, there: Path, capsys: pytest.Captur
     assert "no images in" in capsys.readouterr().err
 
 
-def test_what_a_folder_holds_besides_is_said(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_of_a_folder_are_logged(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/film.mov", "a/deep/film.mov", "a/raw.dng", "a/Thumbs.db"):
         (there / name).touch()
     (there / "a" / "called.jpg").mkdir()
@@ -96,7 +96,7 @@ def test_a_pipe_that_is_called_like_an_image_is_not_waited_for(there: Path) -> N
 
 @pytest.mark.parametrize("word", ["https://example.org/a.jpg", "s3://bucket/folder"])
 def test_an_address_is_told_what_to_do(word: str, there: Path) -> None:
-    with pytest.raises(UserError, match="is an address: download it"):
+    with pytest.raises(UserError, match="is a URL: download the file"):
         find_images([word], NOTHING)
 
 
@@ -104,7 +104,7 @@ def test_an_image_on_stdin_is_no_list(there: Path) -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
     file.seek(0)
-    with pytest.raises(UserError, match="On stdin came an image, not a list"):
+    with pytest.raises(UserError, match="stdin has an image, not a list"):
         find_images(["-"], io.TextIOWrapper(file))
 
 

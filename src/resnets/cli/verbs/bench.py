@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from resnets.inference.benchmark import Row
 
 WIDTH = 79  # characters of a line, on every terminal and in a pipe
-COLUMNS = (("images/s", 9), ("ref/s", 8), ("x ref", 6), ("spread", 12), ("build s", 8), ("same", 7), ("moved", 7))
+COLUMNS = (("images/s", 9), ("ref/s", 8), ("x ref", 6), ("spread", 12), ("build s", 8), ("same", 7), ("diff", 7))
 LEGEND = (
-    "images/s: by the median time of a batch; ref/s: those of the reference in the same rounds; x ref: the first by the second; "
-    "spread: its lowest and highest in one round. build s: seconds to build the backend. same: images with the reference's "
-    "label. moved: largest change of a probability. --json has the times of a batch (p50, p95, p99)."
+    "images/s: from the median time of a batch; ref/s: the same for the reference, in the same rounds; x ref: their ratio; "
+    "spread: the lowest and the highest ratio of a round; build s: seconds to build the backend; same: images with the label of "
+    "the reference; diff: largest difference of a probability. --json has the percentiles of the time of a batch (p50, p95, p99)."
 )
-RANDOM = "The weights are random: only a trained checkpoint shows how far its answers move."
+RANDOM = "The weights are random; measure a trained checkpoint to see how much its predictions differ."
 
 
 def bench(
@@ -29,17 +29,15 @@ def bench(
         str, typer.Argument(help="A checkpoint, a run directory, or a network of `resnets models`.", metavar="MODEL")
     ],
     backends: Annotated[
-        str, typer.Option(help="Such as torch,compile,openvino.  [default: all that are installed]")
+        str, typer.Option(help="List such as torch,compile,openvino.  [default: all that are installed]")
     ] = "",
     precision: Annotated[str, typer.Option(help="all, fp32 or bf16.")] = "all",
-    batch: Annotated[str, typer.Option(*flags.BATCH, help="Batch size; 1,16 measures both.")] = "16",
+    batch: Annotated[str, typer.Option(*flags.BATCH, help="Batch size, or a list such as 1,16.")] = "16",
     imgsz: Annotated[
         int | None, typer.Option(*flags.IMGSZ, help="Image size in pixels.  [default: the model's own]")
     ] = None,
-    seconds: Annotated[
-        float, typer.Option(help="Seconds of measuring for each row; building the backend takes more.")
-    ] = 3.0,
-    threads: Annotated[int | None, typer.Option(help="Threads of the processor.  [default: all]")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds to measure each row, without building the backend.")] = 3.0,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads.  [default: all]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -62,7 +60,7 @@ def bench(
 
 
 def _print_table(settings: dict[str, Any], measured: Iterable[Row]) -> None:
-    """Print a line for each row as soon as it is measured, and in the end which backend to take."""
+    """Print a line for each row as soon as it is measured, and at the end which backend to use."""
     from resnets.inference.benchmark import recommend
 
     side, random = settings["imgsz"], settings["weights"] == "random"

@@ -1,4 +1,4 @@
-"""`resnets data`: get a built-in dataset, check images, split them, write them as shards."""
+"""`resnets data`: get a built-in dataset, check a dataset, split it, write it as shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from resnets.cli import output
 
-app = typer.Typer(help="Get example images, find what is wrong with yours, split them, write shards.")
+app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards.")
 
 DATA = "Folder of class folders, split folder, shards, .csv, .jsonl, digits or shapes."
 
@@ -17,16 +17,16 @@ DATA = "Folder of class folders, split folder, shards, .csv, .jsonl, digits or s
 @app.command()
 def get(
     name: Annotated[
-        str, typer.Argument(help="digits (1,797 real handwritten ones) or shapes (drawn, with boxes and masks).")
+        str, typer.Argument(help="digits (1,797 handwritten digits) or shapes (generated, with boxes and masks).")
     ],
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to write it; empty or not there yet.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Output folder; it must be empty or not exist.")],
     size: Annotated[
         int | None, typer.Option(help="Size of the images in pixels.  [default: 32 digits, 64 shapes]")
     ] = None,
     count: Annotated[int | None, typer.Option(help="Number of images (shapes).  [default: 600]")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed (shapes).  [default: 0]")] = None,
     objects: Annotated[
-        int | None, typer.Option(help="Largest number of shapes in an image (shapes).  [default: 1]")
+        int | None, typer.Option(help="Maximum number of shapes in an image (shapes).  [default: 1]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
@@ -50,9 +50,9 @@ def get(
 def check(
     data: Annotated[str, typer.Argument(help=DATA)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    html: Annotated[str | None, typer.Option(help="Write a page with the images in question to this file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write an HTML page with the images concerned to this file.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes that read images.  [default: processors]")
+        int | None, typer.Option(min=1, help="Number of processes that read images.  [default: number of CPUs]")
     ] = None,
 ) -> None:
     """Read every image, and find what would make training fail or its result wrong.
@@ -84,26 +84,25 @@ def check(
 @app.command()
 def split(
     data: Annotated[str, typer.Argument(help=DATA)],
-    out: Annotated[str, typer.Option(help="The file to write; --split-file reads it.")] = "split.csv",
+    out: Annotated[str, typer.Option(help="File to write, for --split-file.")] = "split.csv",
     val_fraction: Annotated[
-        float | None, typer.Option(help="Fraction of val, where the data has none.  [default: 0.2]")
+        float | None, typer.Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
     ] = None,
     test_fraction: Annotated[
-        float | None, typer.Option(help="Fraction of test, where the data has none.  [default: 0]")
+        float | None, typer.Option(help="Test fraction, if the data has no test split.  [default: 0]")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Random seed; another seed is another split.  [default: 123]")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.  [default: 123]")] = None,
     group_by: Annotated[
-        str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
+        str | None,
+        typer.Option(help="Column whose groups stay together; `folder` for the folders within class folders."),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Number of folds, instead of --val-fraction.")] = None,
-    fold: Annotated[int | None, typer.Option(help="The fold that is val, from 1.")] = None,
+    fold: Annotated[int | None, typer.Option(help="The fold used as val, from 1.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Split images by content into train, val and test, and write the split to a file.
 
-    The split is stratified by class; exact copies and groups stay together; splits that the data has stay as they are.
+    The split is stratified by class; exact copies and groups stay together; existing splits are kept.
 
     Example: resnets data split photos --test-fraction 0.1 --out split.csv
     """
@@ -128,26 +127,25 @@ def split(
 @app.command()
 def shard(
     data: Annotated[str, typer.Argument(help=DATA)],
-    out: Annotated[str, typer.Argument(help="Where to write the shards; empty or not there yet.")],
+    out: Annotated[str, typer.Argument(help="Output folder; it must be empty or not exist.")],
     size_mb: Annotated[float, typer.Option(help="Size of a shard in megabytes.")] = 500.0,
-    resize: Annotated[
-        int | None, typer.Option(help="Bring larger images to this shorter side, pixels; none is enlarged.")
-    ] = None,
-    split_file: Annotated[str | None, typer.Option(help="A split that `resnets data split` wrote.")] = None,
+    resize: Annotated[int | None, typer.Option(help="Resize larger images to this shorter side in pixels.")] = None,
+    split_file: Annotated[str | None, typer.Option(help="Split file written by `resnets data split`.")] = None,
     val_fraction: Annotated[
-        float | None, typer.Option(help="Fraction of val, where the data has none.  [default: 0.2]")
+        float | None, typer.Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the split and of the order of the training images.")] = 123,
     group_by: Annotated[
-        str | None, typer.Option(help="Column whose groups are never divided; `folder`: folders within class folders.")
+        str | None,
+        typer.Option(help="Column whose groups stay together; `folder` for the folders within class folders."),
     ] = None,
     on_bad: Annotated[str, typer.Option(help="Unreadable images: error or skip.")] = "error",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
-    """Write images into WebDataset tars, which training reads as a stream: for more than a folder can hold.
+    """Write a dataset as WebDataset shards, which training reads as a stream.
 
-    They are split as training would split them, and keep their bytes, but for what --resize makes smaller: for more images
-    than memory can keep decoded. The folder is then named like any other data.
+    The images are split as `resnets train` would split them and copied unchanged; with --resize, larger ones are resized, so
+    that more of them fit into memory. Every command accepts the output folder as data.
 
     Example: resnets data shard photos shards
     """

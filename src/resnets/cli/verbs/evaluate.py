@@ -22,28 +22,35 @@ def evaluate(
     ],
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="The last word: a folder of class folders, .csv, .jsonl, digits, shapes."),
+        typer.Argument(
+            metavar="DATA", help="The last argument: a folder of class folders, shards, .csv, .jsonl, digits or shapes."
+        ),
     ],
     split: Annotated[
         str | None,
         typer.Option(rich_help_panel=IMAGES, help="train, val, test or all.  [default: test, else val, else all]"),
     ] = None,
     split_file: Annotated[
-        str | None, typer.Option(rich_help_panel=IMAGES, help="A split.csv.  [default: that of the checkpoint's run]")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Split file.  [default: that of the checkpoint's run]")
     ] = None,
     val_fraction: Annotated[
         float | None,
-        typer.Option(rich_help_panel=IMAGES, help="Hold out this fraction anew, as training with it did."),
+        typer.Option(
+            rich_help_panel=IMAGES, help="Split the data again with this validation fraction, as in training."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(rich_help_panel=IMAGES, help="Random seed of --val-fraction.  [default: 123]")
     ] = None,
     on_bad: Annotated[str, typer.Option(rich_help_panel=IMAGES, help="Unreadable images: error or skip.")] = "error",
     crops: Annotated[
-        int, typer.Option(rich_help_panel=METHOD, help="1, or 10: center and corners, each with its mirror image.")
+        int, typer.Option(rich_help_panel=METHOD, help="1 or 10 (center and corners, each also mirrored).")
     ] = 1,
     scales: Annotated[
-        str, typer.Option(rich_help_panel=METHOD, help="Whole images at these shorter sides, such as 224,256,384.")
+        str,
+        typer.Option(
+            rich_help_panel=METHOD, help="Average over whole images with these shorter sides, such as 224,256,384."
+        ),
     ] = "",
     compare: Annotated[
         bool, typer.Option("--compare", rich_help_panel=METHOD, help="Compare two checkpoints by a paired test.")
@@ -55,7 +62,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     batch: Annotated[int, typer.Option(*flags.BATCH, rich_help_panel=MACHINE, help="Batch size.")] = 32,
     workers: Annotated[
-        int | None, typer.Option(rich_help_panel=MACHINE, help="Threads that read images.  [default: processors]")
+        int | None,
+        typer.Option(rich_help_panel=MACHINE, help="Number of threads that read images.  [default: number of CPUs]"),
     ] = None,
     device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
     backend: Annotated[
@@ -63,7 +71,7 @@ def evaluate(
     ] = "auto",
     precision: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="fp32 or bf16.")] = "fp32",
 ) -> None:
-    """See how good checkpoints are on labeled images, with 95 % intervals, as a whole and class by class.
+    """Evaluate checkpoints on labeled images: metrics with 95 % intervals, as a whole and class by class.
 
     Example: resnets evaluate runs/flowers flower_photos
     """

@@ -15,28 +15,28 @@ def lr_find(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Weights to begin with: a checkpoint, a run directory, imagenet, or a name of `weights list`."
+            help="Weights to start from: a checkpoint, a run directory, imagenet, or a name of `weights list`."
         ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
     batch: Annotated[
-        int | None, typer.Option(*flags.BATCH, help="Batch size, for which the learning rate holds.")
+        int | None, typer.Option(*flags.BATCH, help="Batch size; the suggestion holds for this size.")
     ] = None,
     imgsz: Annotated[int | None, typer.Option(*flags.IMGSZ, help="Image size in pixels.")] = None,
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
     high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Number of steps between them.")] = 100,
-    out: Annotated[str, typer.Option(help="File for the curve.")] = "lr_find.png",
+    out: Annotated[str, typer.Option(help="Image file for the curve.")] = "lr_find.png",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the curve, instead of a number.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that prepare images.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that load images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable.")
     ] = None,
 ) -> None:
-    """Find a learning rate: train briefly while it grows, and take the one at which the loss falls fastest.
+    """Find a learning rate: train briefly while it grows, and suggest the one at which the loss falls fastest.
 
     The suggested rate goes to stdout, the curve to a figure.
 

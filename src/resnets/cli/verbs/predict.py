@@ -17,25 +17,27 @@ def predict(
         list[str],
         typer.Argument(help="Images, folders, quoted patterns, or - for a list on stdin.", metavar="PATH"),
     ],
-    csv: Annotated[str | None, typer.Option(help="Write a table to this file; - is stdout.")] = None,
-    jsonl: Annotated[str | None, typer.Option(help="Write one JSON object a line to this file; - is stdout.")] = None,
-    sort_into: Annotated[
-        str | None, typer.Option(help="Copy each image into this folder, in a folder of its class.")
+    csv: Annotated[str | None, typer.Option(help="Write a CSV table to this file; - for stdout.")] = None,
+    jsonl: Annotated[
+        str | None, typer.Option(help="Write one JSON object per line to this file; - for stdout.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Number of classes for each image.  [default: 5, or all]")] = None,
+    sort_into: Annotated[
+        str | None, typer.Option(help="Copy each image into a folder of its class within this folder.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Number of classes per image.  [default: 5, or all]")] = None,
     batch: Annotated[int, typer.Option(*flags.BATCH, help="Batch size.")] = 32,
     workers: Annotated[
-        int | None, typer.Option(help="Number of threads that read images.  [default: processors]")
+        int | None, typer.Option(help="Number of threads that read images.  [default: number of CPUs]")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     backend: Annotated[str, typer.Option(help="auto, torch, compile or openvino.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bf16, or fp32: the reference.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32 (the reference).")] = "auto",
 ) -> None:
-    """Classify images: print a line for each, write a table, or copy them into a folder for each class.
+    """Classify images: print a line for each, write a table, or copy them into one folder per class.
 
-    An image that cannot be read gets an error in its row, and the exit code is 1 at the end.
+    An image that cannot be read has an error in its row, and the exit code is then 1.
 
-    Example: resnets predict runs/flowers holiday/ --csv answers.csv
+    Example: resnets predict runs/flowers holiday/ --csv predictions.csv
     """
     from resnets.tasks.classification import predict_files
 

@@ -37,7 +37,9 @@ def train(
         str | None, typer.Option(*flags.OUT_DIR, help="Folder for the run directories.  [default: runs]")
     ] = None,
     resume: Annotated[str | None, typer.Option(help="Resume the run in this directory.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with its reasons, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings with their reasons, and exit.")
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the run directory and its metrics as JSON, instead of the directory alone."),
@@ -77,13 +79,13 @@ def train(
     ] = None,
     val_fraction: Annotated[
         float | None,
-        typer.Option(rich_help_panel=IMAGES, help="Fraction of val, where the data has none.  [default: 0.2]"),
+        typer.Option(rich_help_panel=IMAGES, help="Validation fraction, if the data has no val split.  [default: 0.2]"),
     ] = None,
     split_file: Annotated[
-        str | None, typer.Option(rich_help_panel=IMAGES, help="A split that `resnets data split` wrote.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Split file written by `resnets data split`.")
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(rich_help_panel=IMAGES, help="Column whose groups are never divided.")
+        str | None, typer.Option(rich_help_panel=IMAGES, help="Column whose groups stay together.")
     ] = None,
     balance: Annotated[
         str | None, typer.Option(rich_help_panel=IMAGES, help="Class balancing: none, loss or sampler.")
@@ -97,13 +99,15 @@ def train(
     ] = None,
     device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
     precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32 or bf16.")] = None,
-    workers: Annotated[int | None, typer.Option(rich_help_panel=MACHINE, help="Processes that prepare images.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(rich_help_panel=MACHINE, help="Number of processes that load images.")
+    ] = None,
     save_every: Annotated[
         str | None,
         typer.Option(
             metavar="STEPS|SECONDS",
             rich_help_panel=MACHINE,
-            help="Save the training state every 200 steps, or 60s, and after each epoch.  [default: 300s]",
+            help="Save the training state every 200 (steps) or 60s, and after each epoch.  [default: 300s]",
         ),
     ] = None,
     sync_bn: Annotated[
@@ -115,9 +119,11 @@ def train(
         typer.Option("--deterministic", rich_help_panel=MACHINE, help="Use deterministic algorithms only."),
     ] = False,
 ) -> None:
-    """Train a network on your images; everything about the run goes into one folder with an offline report.
+    """Train a network on your images, and write a run directory with checkpoints, metrics and a report.
 
-    A value that you give always wins. What is chosen for you is printed with its reason.
+    A value that you give always takes precedence. Values that are chosen for you are printed with the reason.
+
+    Example: resnets train flower_photos --model resnet18 --epochs 20
     """
     from resnets import ranks
     from resnets.training import train as training_job

@@ -1,4 +1,4 @@
-"""`resnets weights`: inspect files of weights, convert them, verify them, and list published ones."""
+"""`resnets weights`: list published weights; inspect, convert and verify weight files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from resnets.weights.hub.catalog import PublishedWeights
     from resnets.weights.identify import Inspection
 
-app = typer.Typer(help="List published weights; inspect, convert and verify files of weights.")
+app = typer.Typer(help="List published weights; inspect, convert and verify weight files.")
 
-FILE = "A file of weights: .safetensors, .pth, .h5, .keras, or a folder of Hugging Face."
-MODEL = "The network that the file holds, where its tensors fit several."
+FILE = "A weight file (.safetensors, .pth, .h5, .keras), or a folder of Hugging Face."
+MODEL = "The network in the file, if its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with those of resnets."
 WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
 WRAPPER = "The keys that the network is stored under in the file, with dots between, such as state_dict_ema."
 PREFIX = "The prefix of the names of the network's tensors, such as module."
-IGNORE = "A pattern of names of tensors to leave out, such as 'criterion.*'; repeatable."
+IGNORE = "A pattern of tensor names to leave out, such as 'criterion.*'; repeatable."
 SET = "A setting of the network, such as zero_pad_both_sides=true; repeatable."
 
 
@@ -36,7 +36,7 @@ def inspect(
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Say which network a file holds, why, and what it cannot show. Nothing in the file is run.
+    """Identify the network in a weight file, with the reasons and the doubts. No code from the file is run.
 
     Example: resnets weights inspect resnet50-0676ba61.pth
     """
@@ -72,10 +72,14 @@ def convert(
         typer.Option(help="The preprocessing that the network was trained with: imagenet, caffe (BGR) or tf."),
     ] = None,
     class_names: Annotated[
-        str | None, typer.Option(help="Text file with the name of a class in each line, in the order of the outputs.")
+        str | None, typer.Option(help="Text file with one class name per line, in the order of the outputs.")
     ] = None,
-    num_classes: Annotated[int | None, typer.Option(help="A new, untrained head of so many classes.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="1, or 4 and more, in place of 3.")] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(help="Replace the head by an untrained one with this number of classes.")
+    ] = None,
+    in_channels: Annotated[
+        int | None, typer.Option(help="Number of input channels in place of 3: 1, or 4 and more.")
+    ] = None,
     no_top: Annotated[bool, typer.Option("--no-top", help="Leave the last layer out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
@@ -120,7 +124,7 @@ def convert(
 @app.command()
 def verify(
     first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one, with which it is compared.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The weight file to compare with.")],
     images: Annotated[
         list[str] | None, typer.Option(help="An image file or a folder; repeatable.  [default: generated ones]")
     ] = None,
@@ -139,11 +143,11 @@ def verify(
     tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a probability.")] = TOLERANCE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Compare two files of weights on the same images, and with the library of each where it is installed.
+    """Compare two weight files on the same images, and with the library of each where it is installed.
 
-    Preprocessing is included. The exit code is 1 when a probability differs by more than the tolerance (known differences
-    of a library are printed and subtracted) or, where both networks get the same tensors, a logit by more than a hundredth of
-    it, relative to the largest.
+    Preprocessing is included. The exit code is 1 if a probability differs by more than the tolerance (known differences of a
+    library are printed and subtracted), or if both networks get the same tensors and a logit differs by more than a hundredth
+    of the tolerance, relative to the largest logit.
 
     Example: resnets weights verify resnet18-f37072fd.pth resnet18.safetensors
     """
@@ -179,7 +183,7 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the weights that have a name, those in the package and published ones: accuracy, size, license, whether here.
+    """List weights by name, bundled and published: accuracy, size, license, and whether they are on this machine.
 
     Example: resnets weights list 'resnet50.*'
     """
@@ -201,7 +205,7 @@ def list_(
 
 
 def _describe(found: Inspection) -> dict[str, Any]:
-    """What a file holds; several networks where its tensors cannot tell them apart."""
+    """The content of a file for JSON; several networks if its tensors cannot distinguish them."""
     candidates = found.candidates
     return {
         "path": str(found.path),
@@ -214,7 +218,7 @@ def _describe(found: Inspection) -> dict[str, Any]:
 
 
 def _values(entry: PublishedWeights | BundledWeights) -> dict[str, Any]:
-    """Of weights in the package, what only a published file has (an address, a hash, …) is null."""
+    """An entry for JSON; for bundled weights, what only a published file has (a URL, a hash, …) is null."""
     import dataclasses
 
     from resnets.weights.hub import catalog
@@ -224,7 +228,7 @@ def _values(entry: PublishedWeights | BundledWeights) -> dict[str, Any]:
 
 
 def _file(entry: PublishedWeights | BundledWeights) -> str | None:
-    """Where these weights stand on this machine, if they do."""
+    """The path of these weights on this machine, if they are there."""
     from resnets.weights.hub import bundled, catalog, download
 
     path = download.path_of(entry) if isinstance(entry, catalog.PublishedWeights) else bundled.path_of(entry.name)
@@ -284,4 +288,4 @@ def _lines(path: str | None) -> tuple[str, ...]:
     try:
         return tuple(line.strip() for line in Path(path).read_text("utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is no text file of class names: {error}.") from None
+        raise UserError(f"'{path}' is not a text file of class names: {error}.") from None

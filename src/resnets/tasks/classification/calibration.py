@@ -176,7 +176,7 @@ def check(path: Path) -> None:
     """Raise UserError for a file that comes with the package, which is never changed."""
     if path in map(bundled.path_of, bundled.names()):
         copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
-        raise UserError(f"'{path.stem}' belongs to the package and is not changed. Calibrate a copy: {copy}")
+        raise UserError(f"'{path.stem}' comes with the package and is not changed. Calibrate a copy: {copy}")
 
 
 def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str, Any]) -> float:
@@ -192,7 +192,7 @@ def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str,
     """
     count = int(predictions.labeled.sum())
     if not count:
-        raise UserError("A temperature is fitted to images with labels; there are none here.")
+        raise UserError("A temperature can only be fitted to labeled images; there are none.")
     path = find_weights.find_file(path)
     check(path)
     temperature = fit_temperature(predictions.logits, predictions.true)

@@ -94,7 +94,7 @@ class Classifier:
 
         Raises:
             UserError: an object that is not an image, or a number out of range.
-            JobError: the output of the network is not a number, since its weights are damaged.
+            JobError: the output of the network is not a number: its weights are damaged.
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
@@ -173,8 +173,8 @@ class Classifier:
                 return self.preprocess(image)
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(
-            f"Image {name} is of the kind {kind}; a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
-            "in gray can be classified."
+            f"Image {name} is a {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+            "in gray."
         )
 
     def _prediction(self, name: str, logits: Tensor, top_k: int) -> Prediction:
@@ -189,4 +189,4 @@ class Classifier:
 def check_finite(logits: Tensor, name: str) -> None:
     """Raise JobError where a logit of the image `name` is not a number: it would be taken for the first class."""
     if not torch.isfinite(logits).all():
-        raise JobError(f"The network's answer for '{name}' is not a number. Its weights are damaged; train them again.")
+        raise JobError(f"The network's output for '{name}' is not a number: its weights are damaged. Train it again.")

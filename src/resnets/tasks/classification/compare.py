@@ -102,7 +102,7 @@ class Comparison:
     def in_words(self, a: str = "A", b: str = "B") -> str:
         """`B is better than A by 2.1 points [0.4, 3.8], p = 0.02.`, or that no difference was shown, or why none is named."""
         chance = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}" if self.p < 0.1 else f"p = {self.p:.2f}"
-        chance += f" ({self.only_b} images only {b} has right, {self.only_a} only {a}, of {self.count})"
+        chance += f" (only {b} is right on {self.only_b} images and only {a} on {self.only_a}, of {self.count})"
         low, high = (100 * end for end in self.interval)
         if self.better is not None:
             better, worse, sign = (b, a, 1) if self.better == "b" else (a, b, -1)
@@ -141,9 +141,9 @@ def compare_predictions(
     """
     a, b = a.with_labels(), b.with_labels()
     if a.paths != b.paths or [a.class_names[index] for index in a.true] != [b.class_names[index] for index in b.true]:
-        raise UserError("Two models are compared on the same images with the same labels; these are different ones.")
+        raise UserError("Two models can only be compared on the same images with the same labels; these differ.")
     if not len(a):
-        raise UserError("Two models are compared on images with labels; there are none here.")
+        raise UserError("Two models can only be compared on labeled images; there are none.")
     right_a, right_b = a.correct, b.correct
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())

@@ -173,7 +173,9 @@ def _check_arguments(checkpoints: Sequence[str | Path], crops: int, scales: Sequ
     """Refuse what no model can do, before any file is read."""
     test_time_augmentation.check_arguments(crops, scales)
     if calibrate and (len(checkpoints) != 1 or crops != 1 or scales):
-        raise UserError("`calibrate` fits the temperature of one checkpoint on plain images: no `crops`, no `scales`.")
+        raise UserError(
+            "`calibrate` fits the temperature of one checkpoint to plain images, without `crops` and `scales`."
+        )
 
 
 def _choose_split(
@@ -290,8 +292,8 @@ def _log_split(split: EvaluationSplit, asked: str | None, calibrate: bool) -> No
     if calibrate and split.name != "val":
         if asked is None:
             raise UserError(
-                "`calibrate` needs images that the model was not trained on, and there is no val split. Name the split "
-                "with `split`, or with `split=all` where all are new to the model."
+                "`calibrate` needs images that the model was not trained on, and there is no val split. Give the `split`, "
+                "or `split=all` if the model was trained on none of the images."
             )
         log(f"warning: a temperature fitted to '{split.name}' makes the metrics on the same images look better")
 

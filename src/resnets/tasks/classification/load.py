@@ -29,7 +29,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     checkpoint = find_weights.read(path)
     if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
         raise UserError(
-            f"'{path}' is a network whose last layer was never trained, so it has no answers yet. Train it for your classes: "
+            f"'{path}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
             f"resnets train DATA --weights '{path}'"
         )
     return Classifier(

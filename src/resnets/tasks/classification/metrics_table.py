@@ -28,7 +28,7 @@ def show(evaluation: Evaluation) -> None:
     for notice in evaluation.notices:
         console.print(Text(printable(f"Note: {notice}.")))
     first = evaluation.models[0].predictions
-    console.print(f"computed in {first.precision} by the backend: {first.backend}")
+    console.print(f"computed in {first.precision} by the backend {first.backend}")
     console.print(_summary_table([each["metrics"] for each in results], names))
     if evaluation.comparison is None:
         _show_classes(console, results[0]["per_class"])
@@ -89,7 +89,7 @@ def _heading(summary: dict[str, Any], evaluation: Evaluation, names: Sequence[st
     for key, words in (("unlabeled", "without a label"), ("skipped", "that cannot be read")):
         if summary[key]:
             text += f"; not counted: {summary[key]:,} {words}"
-    return Text(f"{text}; in brackets 95 % intervals", style="bold")
+    return Text(f"{text}; 95 % intervals in brackets", style="bold")
 
 
 def _show_classes(console: Console, rows: Sequence[dict[str, Any]]) -> None:

@@ -41,7 +41,7 @@ def predict_files(
 ) -> None:
     """Classify the images at `paths` (files, folders, patterns, or "-" for a list on stdin).
 
-    The predictions are lines on stdout, unless they go into a table or into folders.
+    Predictions are printed to stdout as lines, unless they are written to a table or the images are copied into folders.
 
     Raises:
         UserError: there is no such checkpoint, no image at all, a number is out of range, or an output cannot be written.
@@ -95,13 +95,13 @@ def predict_files(
 
 
 def _check_apart(sort_into: str, paths: Sequence[str], images: Sequence[str]) -> None:
-    """Raise UserError where the copies would be among the images that are read: labeled ones would be mixed with predictions."""
+    """Raise UserError if the copies would be among the images that are read, where predictions would mix with labels."""
     out = Path(sort_into).resolve()
     inputs = [Path(path).resolve() for path in paths if Path(path).is_dir()]
     folders = {Path(folder).resolve() for folder in {os.path.dirname(image) for image in images}}
     if any(out.is_relative_to(each) for each in inputs) or any(each.is_relative_to(out) for each in folders):
         raise UserError(
-            f"`sort_into={sort_into}` would put copies among the images that are read. Choose a folder apart from them."
+            f"`sort_into={sort_into}` would put copies among the images that are read. Choose a folder outside of them."
         )
 
 

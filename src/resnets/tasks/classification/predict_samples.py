@@ -128,10 +128,10 @@ def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
         missing = [name for name in first.class_names if name not in classifier.class_names]
         extra = [name for name in classifier.class_names if name not in first.class_names]
         if missing or extra:
-            differences = [f"does not know {format_list(missing, 5)}"] if missing else []
-            differences += [f"knows {format_list(extra, 5)} besides"] if extra else []
+            differences = [f"does not have {format_list(missing, 5)}"] if missing else []
+            differences += [f"also has {format_list(extra, 5)}"] if extra else []
             raise UserError(
-                f"Models that are evaluated together need the same classes: in contrast to '{first.name}', "
+                f"Models that are evaluated together need the same classes: unlike '{first.name}', "
                 f"'{classifier.name}' {' and '.join(differences)}."
             )
         indices = {name: index for index, name in enumerate(classifier.class_names)}
@@ -146,7 +146,7 @@ def _class_indices(samples: Sequence[Sample], class_names: Sequence[str]) -> np.
     if unknown:
         hint = suggestion(unknown[0], indices)
         raise UserError(
-            f"There are images of {format_list(unknown)}; the model knows {format_list(list(class_names))}.{hint}"
+            f"There are images of {format_list(unknown)}, but the model has only {format_list(list(class_names))}.{hint}"
         )
     return np.array([UNLABELED if each.label is None else indices[each.label] for each in samples], dtype=np.int64)
 
@@ -195,9 +195,9 @@ def _report_unreadable(samples: Sequence[Sample], errors: dict[int, str], on_bad
     paths = [samples[index].path for index in errors]
     if on_bad == "error":
         raise JobError(
-            f"{len(errors):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Mend or remove them, or leave "
-            "them out with `on_bad=skip`."
+            f"{len(errors):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Repair or remove them, or skip "
+            "them with `on_bad=skip`."
         )
     if len(errors) == len(samples):
-        raise JobError(f"Not one of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
-    log(f"left out: {len(errors):,} of {len(samples):,} images, which cannot be read")
+        raise JobError(f"None of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
+    log(f"skipped: {len(errors):,} of {len(samples):,} images, which cannot be read")

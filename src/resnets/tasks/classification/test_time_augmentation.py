@@ -4,7 +4,7 @@ Probabilities, softmax(logits / temperature), are averaged with equal weights: o
 the models of an ensemble.
 
 Ten crops are those of Krizhevsky et al. 2012: the center and the corners of the resized image, and their mirror images.
-Scales are those of He et al. 2015, section 4.1: the whole image with its shorter side brought to each scale, without
+Scales are those of He et al. 2015, section 4.1: the whole image with its shorter side resized to each scale, without
 a crop, and its mirror image. The network pools its last map whatever its size; for average pooling that is the mean of
 the scores at all positions, taken before the softmax.
 """
@@ -41,7 +41,7 @@ def check_arguments(crops: int, scales: Sequence[int]) -> None:
     if crops not in CROPS:
         raise UserError(f"`crops` is 1 or 10; received {crops}.")
     if crops > 1 and scales:
-        raise UserError("`crops` and `scales` are two ways to make views of an image; give one of them.")
+        raise UserError("`crops` and `scales` are two kinds of test-time augmentation; give only one.")
     if scales and min(scales) < 1:
         raise UserError(f"`scales` are sides in pixels, 1 or more; received {min(scales)}.")
 
@@ -51,7 +51,7 @@ def check(model: ResNet, preprocess: Preprocess, crops: int, scales: Sequence[in
     check_arguments(crops, scales)
     if crops > 1 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):
         raise UserError(
-            f"`crops=10` takes crops of a larger image; this model brings each one to {_size(preprocess)} as a whole. "
+            f"`crops=10` needs images larger than the input; this model resizes whole images to {_size(preprocess)}. "
             "Use `scales`."
         )
     if scales and model.fixed_size:
@@ -59,7 +59,7 @@ def check(model: ResNet, preprocess: Preprocess, crops: int, scales: Sequence[in
             f"`scales` needs a network for images of any size; this one takes {model.fixed_size} pixels only."
         )
     if scales and min(scales) < model.min_size:
-        raise UserError(f"`scales={min(scales)}` is less than this network can take, {model.min_size} pixels.")
+        raise UserError(f"`scales={min(scales)}` is below the minimum of this network, {model.min_size} pixels.")
 
 
 def make_views(preprocess: Preprocess, path: str, crops: int, scales: Sequence[int]) -> list[Tensor]:

@@ -43,4 +43,4 @@ def check_options(batch: int, workers: int | None, on_bad: str = "error") -> Non
     if workers is not None and workers < 0:
         raise UserError(f"`workers` must be 0 or more; received {workers}.")
     if on_bad not in ("error", "skip"):
-        raise UserError(f"`on_bad` is error or skip; received '{on_bad}'.")
+        raise UserError(f"`on_bad` must be error or skip; received '{on_bad}'.")

@@ -21,7 +21,7 @@ def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
     files = [str(path) for path in checkpoints if str(path) not in images] + [data] * swapped
     shown = " ".join(map(shlex.quote, files)) or "CHECKPOINT"
     if not images and swapped:
-        raise UserError(f"'{data}' holds weights, not images. Name the images last: resnets evaluate {shown} DATA")
+        raise UserError(f"'{data}' has weights, not images. Put the images last: resnets evaluate {shown} DATA")
     if images and swapped:
         first = shlex.quote(images[0])
         raise UserError(
@@ -29,8 +29,8 @@ def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
         )
     if images:
         raise UserError(
-            f"'{images[0]}' is a folder of images, and so is the last word '{data}'. Checkpoints are evaluated on one dataset "
-            f"at a time: resnets evaluate {shown} {shlex.quote(images[0])}"
+            f"'{images[0]}' is a folder of images, and so is the last argument '{data}'. Checkpoints are evaluated on one "
+            f"dataset at a time: resnets evaluate {shown} {shlex.quote(images[0])}"
         )
 
 
@@ -39,6 +39,6 @@ def check_class_names(file: Path, classifier: Classifier, data: str) -> None:
     if not classifier.has_class_names:
         raise UserError(
             f"'{file}' has no names for its {len(classifier.class_names)} outputs, so they cannot be matched with the labels of "
-            f"'{data}'. Write the names into a text file, one in each line in the order of the outputs, and name it: "
+            f"'{data}'. Write the names into a text file, one per line in the order of the outputs, and add them: "
             f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
         )

@@ -59,8 +59,8 @@ def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> E
     )
     if not samples:
         raise UserError(
-            f"One of the models was trained on each of the {len(digests):,} images ({trained}), so that they cannot be "
-            f"compared on them. Give images that are new to all, or `split=all` with what follows from it."
+            f"Each of the {len(digests):,} images was used to train one of the models ({trained}), so the models cannot be "
+            "compared on them. Give images that none was trained on, or `split=all` for a biased comparison."
         )
     return EvaluationSplit(NOT_TRAINED_ON, samples, f"of {len(digests):,}; {trained}")
 
@@ -101,14 +101,14 @@ def choose(
         if not dataset.splits:
             origin = "there is no split"
             if same:
-                origin = f"with those that the model was trained on, by {run_split}"
+                origin = f"including those that the model was trained on, by {run_split}"
             elif common:
-                origin = f"{common} have the name of one in {run_split}, but none its content"
+                origin = f"{common} have the name of an image in {run_split}, but none has its content"
         return EvaluationSplit(ALL, dataset.samples, origin)
     if split not in dataset.splits:
         available = f"only {', '.join(dataset.splits)}" if dataset.splits else "it is not split"
         raise UserError(
-            f"'{dataset.root}' has no {split} split: {available}. Take `split=all`, `val_fraction=0.2`, or the `split_file` "
+            f"'{dataset.root}' has no {split} split: {available}. Use `split=all`, `val_fraction=0.2`, or the `split_file` "
             "of the training."
         )
     return EvaluationSplit(split, dataset.subset(split), origin)
@@ -146,13 +146,13 @@ def _check_arguments(
             f"`split` is one of {', '.join((*SPLITS, ALL))}; received '{split}'.{suggestion(split, SPLITS)}"
         )
     if split_file is not None and val_fraction is not None:
-        raise UserError("`split_file` and `val_fraction` both say how to split; give one of them.")
+        raise UserError("`split_file` and `val_fraction` both define the split; give only one.")
     if seed is not None and val_fraction is None:
-        raise UserError(f"`seed={seed}` is that of a new split, so that it has no effect without `val_fraction`.")
+        raise UserError(f"`seed={seed}` has no effect without `val_fraction`: it is the seed of a new split.")
     if val_fraction is not None and "val" in dataset.splits:
         raise UserError(f"`val_fraction={val_fraction:g}` has no effect: '{dataset.root}' has a val split of its own.")
     if val_fraction is not None and split == ALL:
-        raise UserError(f"`val_fraction={val_fraction:g}` has no effect with `split=all`. Leave one of them out.")
+        raise UserError(f"`val_fraction={val_fraction:g}` has no effect with `split=all`; give only one.")
 
 
 def _with_splits(
@@ -170,10 +170,10 @@ def _with_splits(
         return make_split(dataset, val_fraction=val_fraction, seed=seed), f"{val_fraction:g} with seed {seed}"
     if run_split is not None and split != ALL:
         try:
-            return read_split(run_split, dataset), f"{run_split}, by which the model was trained"
+            return read_split(run_split, dataset), f"{run_split}, which the model was trained with"
         except UserError as error:
-            raise UserError(f"{error} With `split=all`, every image is taken.") from None
-    return dataset, f"as '{dataset.root}' has it"
+            raise UserError(f"{error} `split=all` uses every image.") from None
+    return dataset, f"as in '{dataset.root}'"
 
 
 def _common_images(split_file: Path, dataset: Dataset) -> tuple[int, bool]:

@@ -16,7 +16,7 @@ from resnets.errors import UserError
 from resnets.progress import log
 
 STDIN = "-"
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def find_images(paths: Sequence[str], stdin: TextIO, unused: UnusedFiles | None = None) -> list[str]:
@@ -57,8 +57,8 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
     elif os.path.isdir(path):
         for image in walk_folders.walk_images(Path(path), unused):
             yield os.path.join(path, image.relative_to(path))
-    elif _ADDRESS.match(path) and not os.path.lexists(path):
-        raise UserError(f"'{path}' is an address: download it, and name the file here.")
+    elif _URL.match(path) and not os.path.lexists(path):
+        raise UserError(f"'{path}' is a URL: download the file and give its path.")
     elif not os.path.lexists(path) and glob.has_magic(path):
         for match in sorted(glob.glob(path, recursive=True)):
             if not os.path.isdir(match):
@@ -69,7 +69,7 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
 
 def _read_list(content: bytes) -> Iterator[str]:
     if is_image_head(content[:64]):
-        raise UserError("On stdin came an image, not a list of names: write it to a file first, and name that.")
+        raise UserError("stdin has an image, not a list of file names: write the image to a file and give its path.")
     entries = content.split(b"\0") if b"\0" in content else content.splitlines()
     for entry in entries:
         if entry:
