@@ -30,7 +30,7 @@ def test_a_run_is_described_with_data_epochs_weights_and_headline(tmp_path: Path
     (run / "recipe.toml").write_text(
         'name = "finetune"\n[model]\nweights = "net.pth"\n[data]\nlocation = "photos"\n[stop]\nepochs = 5\n'
     )
-    assert "figures:  none yet: the run has not ended" in describe_checkpoint.lines(run)
+    assert "metrics:  none yet: the run has not ended" in describe_checkpoint.lines(run)
     (run / "split.csv").write_text("path,sha256,label,split,group\n" + "a,1,cat,train,\n" * 3 + "b,2,cat,val,\n")
     (run / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
     metrics = {"top1": 0.5, "top1_interval": [0.25, 0.75], "count": 1, "split": "val", "protocol": "one view"}
@@ -41,12 +41,12 @@ def test_a_run_is_described_with_data_epochs_weights_and_headline(tmp_path: Path
         assert "data:     photos: 3 train, 1 val images" in told
         assert "weights:  trained from net.pth" in told
         assert "recipe:   finetune, 2 of 5 epochs done" in told
-        assert "figures:  top-1 50.00% (95 % interval 25.0% to 75.0%), 1 val images, one view" in told
+        assert "metrics:  top-1 50.00% (95 % interval 25.0% to 75.0%), 1 val images, one view" in told
 
 
 def test_a_single_file_is_described_with_its_metrics_and_origin(tmp_path: Path) -> None:
     path = save(tmp_path / "net.safetensors", metrics={"top1": 0.9}, provenance={"converted_from": "net.pth"})
-    assert {"figures:  top-1 90.00%", "origin:   converted from net.pth"} < set(describe_checkpoint.lines(path))
+    assert {"metrics:  top-1 90.00%", "origin:   converted from net.pth"} < set(describe_checkpoint.lines(path))
     assert len(describe_checkpoint.lines(save(tmp_path / "bare.safetensors"))) == 2
 
 
@@ -57,14 +57,14 @@ def test_figures_of_the_run_are_those_of_its_best_weights_only(tmp_path: Path) -
     (run / "recipe.toml").write_text('name = "finetune"\n')
     (run / "metrics.json").write_text('{"top1": 0.93}')
     own = {"split_sha256": sha256(run / "split.csv")}
-    for name, origin, figures in (
-        ("best", own, "figures:  top-1 93.00%"),
-        ("last", own, "figures:  top-1 50.00%"),
-        ("best", {"split_sha256": "0" * 64}, "figures:  top-1 50.00%"),
-        ("best", {"published": "resnet18.a1_in1k"}, "figures:  top-1 50.00%"),
+    for name, origin, metrics in (
+        ("best", own, "metrics:  top-1 93.00%"),
+        ("last", own, "metrics:  top-1 50.00%"),
+        ("best", {"split_sha256": "0" * 64}, "metrics:  top-1 50.00%"),
+        ("best", {"published": "resnet18.a1_in1k"}, "metrics:  top-1 50.00%"),
     ):
         path = save(run / "weights" / f"{name}.safetensors", metrics={"top1": 0.5}, provenance=origin)
-        assert figures in describe_checkpoint.lines(path), (name, origin)
+        assert metrics in describe_checkpoint.lines(path), (name, origin)
 
 
 def test_nothing_in_a_checkpoint_or_recipe_steers_the_terminal(tmp_path: Path) -> None:

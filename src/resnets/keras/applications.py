@@ -89,7 +89,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
     if isinstance(weights, str) and weights == "imagenet":
         _check_imagenet(keras, arguments)
         weights = published.checkpoint_file(f"{network}.imagenet")
-    elif not _is_ours(weights):
+    elif not _is_checkpoint(weights):
         return make(weights=weights, **arguments)
     checkpoint = find_weights.read(weights)
     if keras_format.application(checkpoint.spec) != keras_format.APPLICATIONS[network]:
@@ -102,7 +102,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
     return model
 
 
-def _is_ours(weights: Any) -> bool:
+def _is_checkpoint(weights: Any) -> bool:
     """Whether `find_weights.read` finds these weights, and they are not a file of Keras."""
     if not isinstance(weights, str | os.PathLike):
         return False

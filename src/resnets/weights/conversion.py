@@ -92,7 +92,7 @@ def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top
     if "preprocess" not in carried:
         missing.append(f"preprocessing ({checkpoint.preprocess.described()})")
     if "card" not in carried and (checkpoint.metrics or checkpoint.provenance):
-        missing.append("figures and provenance")
+        missing.append("metrics and provenance")
     if missing:
         lines.append(f"not in {Path(out).name}, which cannot hold it: {'; '.join(missing)}")
     return lines

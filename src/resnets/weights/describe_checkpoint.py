@@ -35,7 +35,7 @@ def lines(path: str | Path) -> list[str]:
     if _is_best(file, run, checkpoint.provenance):
         facts |= dict(_of_run(run))
     else:
-        facts |= {"figures": figures} if (figures := _figures(checkpoint.metrics)) else {}
+        facts |= {"metrics": metrics} if (metrics := _metrics_text(checkpoint.metrics)) else {}
         facts |= {"origin": origin} if (origin := _origin(checkpoint.provenance)) else {}
     return [f"{name + ':':10}{printable(value)}" for name, value in facts.items()]
 
@@ -61,13 +61,13 @@ def _of_run(run: Path) -> Iterator[tuple[str, str]]:
     planned = f" of {stop['epochs']}" if "epochs" in stop and "steps" not in stop else ""
     yield "recipe", f"{recipe.get('name', '?')}, {done}{planned} epochs done"
     if metrics:
-        yield "figures", _figures(metrics)
+        yield "metrics", _metrics_text(metrics)
         yield "report", str(run / "report.html")
     else:
-        yield "figures", "none yet: the run has not ended"
+        yield "metrics", "none yet: the run has not ended"
 
 
-def _figures(metrics: Mapping[str, Any]) -> str:
+def _metrics_text(metrics: Mapping[str, Any]) -> str:
     if not isinstance(metrics.get("top1"), int | float):
         return ""
     text = f"top-1 {metrics['top1']:.2%}"

@@ -169,7 +169,7 @@ def inspect(
         UserError: the file cannot be read, or has no tensors.
     """
     path = local_file.with_bundled(path)
-    if is_ours(path):
+    if is_resnets_checkpoint(path):
         arguments = {"wrapper": wrapper, "prefix": prefix, "ignore": ignore}
         if needless := [f"`{name}`" for name, value in arguments.items() if value]:
             raise UserError(
@@ -227,7 +227,7 @@ def unknown_names(weights_file: WeightsFile, candidate: Candidate) -> list[str]:
     return find_network.unknown_names(names, [name for name, _ in pairs.values()])
 
 
-def is_ours(path: Path) -> bool:
+def is_resnets_checkpoint(path: Path) -> bool:
     """Whether `path` is a checkpoint or a run directory of resnets; False if it cannot be opened."""
     if path.is_dir():
         return (path / BEST).is_file() or (path / BEST.name).is_file()

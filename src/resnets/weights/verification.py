@@ -24,7 +24,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.formats import registry
-from resnets.weights.identify import is_ours
+from resnets.weights.identify import is_resnets_checkpoint
 from resnets.weights.load_weights import LoadedWeights, Request, load
 from resnets.weights.tolerance import EXACT, TOLERANCE
 
@@ -132,7 +132,7 @@ def verify(
     Raises:
         UserError: a file cannot be read, the two differ in classes or channels, or there are no images.
     """
-    if request and request != Request() and all(is_ours(Path(path)) for path in (a, b)):
+    if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
     loaded_files = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
     _check_alike(
@@ -170,7 +170,7 @@ def _check_alike(shapes: Sequence[tuple[Path, int, int]]) -> None:
 
 
 def _without_description(request: Request | None, path: str | Path) -> Request | None:
-    return None if is_ours(Path(path)) else request
+    return None if is_resnets_checkpoint(Path(path)) else request
 
 
 def _preprocess(path: Path, loaded: LoadedWeights, other: LoadedWeights, notes: list[str]) -> Preprocess:

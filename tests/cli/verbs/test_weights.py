@@ -28,7 +28,7 @@ def run(*words: str | Path) -> int:
 
 def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("inspect", "cifar_resnet20.cifar10") == 0
-    assert "figures:  top-1 91.68%" in capsys.readouterr().out
+    assert "metrics:  top-1 91.68%" in capsys.readouterr().out
     assert run("inspect", file) == 0
     shown = capsys.readouterr().out
     for words in ("torchvision (pickle)", "resnet18", "because:", "assumed:"):

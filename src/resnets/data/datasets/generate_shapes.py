@@ -97,10 +97,10 @@ def annotation_paths(folder: Path) -> tuple[str, ...]:
     labels_file = folder / "labels.jsonl"
     try:
         with labels_file.open(encoding="utf-8") as file:
-            is_ours = '"mask": "annotations/masks/' in file.readline(2000)
+            is_generated = '"mask": "annotations/masks/' in file.readline(2000)
     except (OSError, ValueError):
         return ()
-    return (str(labels_file), str(folder / "annotations")) if is_ours else ()
+    return (str(labels_file), str(folder / "annotations")) if is_generated else ()
 
 
 def draw(index: int, settings: Settings) -> ShapesImage:

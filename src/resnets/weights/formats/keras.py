@@ -117,7 +117,7 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
     num_blocks = spec_from_shapes.num_blocks(list(tensors), "conv{s}_block{b+1}_1_conv/kernel")
     stem = tensors.get("conv1_conv/kernel")
     if not num_blocks or stem is None or stem.dim() != 4:
-        return _of_ours(weights_file)
+        return _from_config(weights_file)
     v2 = "post_bn/gamma" in tensors
     changes: dict[str, Any] = {"in_channels": stem.shape[2]}
     if head is not None and head.dim() == 2:
@@ -250,7 +250,7 @@ def _layer_name(path: str, names: Sequence[tuple[str, str]] | None) -> str:
     raise UserError(f"Keras Applications' networks have no layer for '{path}'.")
 
 
-def _of_ours(weights_file: WeightsFile) -> list[Candidate]:
+def _from_config(weights_file: WeightsFile) -> list[Candidate]:
     """The network of a model that `keras_model` built, whose configuration has its name."""
     config = weights_file.attributes.get("config")
     inner = config.get("config") if isinstance(config, dict) else None

@@ -83,7 +83,7 @@ def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...])
         lines += [f"Protocol: {_protocol(metrics)}.", "", "| metric | value |", "|---|---|"]
         lines += [f"| {_plain(key)} | {value:.6g} |" for key, value in facts.items()]
     else:
-        lines.append("The checkpoint states no figures.")
+        lines.append("The checkpoint has no metrics.")
     lines += ["", "## Training data", "", *(f"- {_plain(line)}" for line in training_data(provenance))]
     lines += ["", "## Provenance", "", *_license(provenance), *_facts(provenance)]
     for each in ancestors(provenance):
@@ -103,7 +103,7 @@ def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", 
 
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
-    """A text on what the figures were measured on."""
+    """A text on what the metrics were measured on."""
     if isinstance(protocol := metrics.get("protocol"), str):
         return _plain(protocol)
     split = metrics.get("split")

@@ -8,10 +8,10 @@ from pathlib import Path
 from resnets.errors import LFS, LFS_POINTER
 
 HDF5 = "an HDF5 file, as Keras writes weights"
-PICKLE = "a Python pickle, as torch.save of old wrote .pth"
+PICKLE = "a Python pickle, as older versions of torch.save wrote .pth"
 TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickle"
 KERAS = "a .keras file"
-_PROGRAM = "which resnets does not read: take the weights from which it was made"
+_PROGRAM = "which resnets does not read: use the weights that it was made from"
 OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS)
 _MAGIC = {
     b"\x89HDF\r\n\x1a\n": HDF5,

@@ -87,7 +87,9 @@ def _walk(root: Any, budget: list[int], skipped: list[str], names: dict[str, str
         prefix, group = stack.pop(0)
         address = h5py.h5o.get_info(group.id).addr
         if address in seen or prefix.count("/") > MAX_DEPTH:
-            raise RefusedError("has groups that contain each other, or too deep ones, which no file of weights has.")
+            raise RefusedError(
+                "has groups that contain each other, or are nested too deep, unlike any file of weights."
+            )
         seen.add(address)
         if prefix.endswith("vars/") and (name := _attribute(group, "name", budget)):
             names[prefix] = name
@@ -119,7 +121,7 @@ def _own_object(group: Any, key: str) -> Any:
             f"has under {key[:80]!r} a link to another file, {link.filename[:80]!r}, which is not followed."
         )
     if not isinstance(link, h5py.HardLink):
-        raise RefusedError(f"has under {key[:80]!r} a soft link, which no file of weights has.")
+        raise RefusedError(f"has under {key[:80]!r} a soft link, unlike any file of weights.")
     return group[key]
 
 
@@ -213,7 +215,7 @@ def _text(value: Any, budget: list[int]) -> str:
     budget[0] -= len(value)
     if budget[0] < 0:
         raise RefusedError(f"has more than {MAX_TEXT:,} bytes of names, more than any weights file needs.")
-    value.encode("utf-8")  # h5py gives halves of characters for bytes that are none
+    value.encode("utf-8")  # h5py gives surrogates for bytes that are not UTF-8
     return value
 
 

@@ -1,6 +1,6 @@
 """Read the tensors of a weights file of another program: `torch.save`, safetensors, Keras, a Hugging Face folder.
 
-Reading executes no code from a file and takes memory in proportion to its size; a doubtful file is a UserError of one line.
+Reading executes no code from a file and takes memory in proportion to its size; an invalid file is a UserError of one line.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def _run(opened: IO[bytes], path: Path, arguments: list[str], timeout: float) ->
         raise JobError(f"The process that reads '{path}' cannot be started: {error.strerror}.") from None
     if done.returncode == UNWRITTEN:
         raise JobError(
-            f"What '{path}' holds cannot be written into the temporary folder '{tempfile.gettempdir()}', which may be full. "
+            f"The tensors of '{path}' cannot be written into the temporary folder '{tempfile.gettempdir()}', which may be full. "
             "Free some space there, or set TMPDIR to another folder."
         )
 

@@ -46,7 +46,7 @@ def answer(read: Callable[[BinaryIO, str], tuple[dict[str, Any], dict[str, Any]]
     """Write what `read` returns for `file`, or why it is refused.
 
     Args:
-        most: bytes that the result may have.
+        max_bytes: that the result may have.
 
     Raises:
         UnwrittenError: `out` cannot be written, whatever the file is.

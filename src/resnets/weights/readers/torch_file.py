@@ -62,9 +62,9 @@ def read(file: BinaryIO, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         pickle_opcodes.find_globals(io.BytesIO(before)) if zipped else pickle_opcodes.find_globals(file, _PICKLES)
     )
     if not zipped:
-        behind = file.tell()
+        end = file.tell()  # of the pickles
         file.seek(0)
-        before = file.read(behind)
+        before = file.read(end)
         if _MAGIC not in before[:32]:
             raise RefusedError(_plain_pickle(stand_ins))
     content = file if rewritten == before else _with_pickles(file, rewritten, zipped)
@@ -158,8 +158,8 @@ def _load(file: BinaryIO, path: str, zipped: bool, stand_ins: Mapping[Name, type
             return torch.load(location if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
         except MemoryError:
             raise RefusedError(
-                "asks for more memory than a file of its size can need, so it is refused: what it holds is damaged or made to "
-                "fill the memory."
+                "asks for more memory than a file of its size can need, so it is refused: the file is damaged, or made to "
+                "exhaust the memory."
             ) from None
         except Exception as error:  # of any type
             reason = (
