@@ -83,8 +83,8 @@ def test_cached_features_train_the_head_as_the_backbone_would(kind: str, images:
     context = make_context(images, *AUGMENTED[kind])
     calls = count_calls(context.net)
     kept, pooled = trained(context, tmp_path / "b", pooled=True)
-    views = 1 if kind == "not at all" else 3
-    assert sum(calls) == 33 * views + 11
+    versions = 1 if kind == "not at all" else 3
+    assert sum(calls) == 33 * versions + 11
     for one, other in zip(through, kept, strict=True):
         for name in ("train/loss", "val/loss", "train/accuracy_top1", "val/accuracy_top1", "lr"):
             assert one[name] == pytest.approx(other[name], rel=1e-4), name
@@ -165,7 +165,7 @@ def test_a_backbone_that_is_unfrozen_later_gets_images_again(images: Path, tmp_p
     context = make_context(images, *settings)
     calls = count_calls(context.net)
     kept, pooled = trained(context, tmp_path / "b", pooled=True)
-    assert sum(calls) == 33 * 2 + 11 + 32  # two views, the validation, and one epoch of the whole network
+    assert sum(calls) == 33 * 2 + 11 + 32  # two versions, the validation, and one epoch of the whole network
     for one, other in zip(through, kept, strict=True):
         assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-3)
     assert not torch.equal(
@@ -194,7 +194,7 @@ def test_the_number_of_views_is_that_of_the_start_whatever_memory_is_free(
     frozen_features.cache_features(first, 0, tmp_path)
     monkeypatch.setattr(
         frozen_features.ram_cache, "free_memory", lambda: 4 * 2 * 44 * first.net.head.in_features * 4
-    )  # for two views
+    )  # for two versions
     again, anew = make_context(images, *settings), make_context(images, *settings)
     calls = count_calls(again.net)
     frozen_features.cache_features(again, 1, tmp_path)
@@ -280,7 +280,7 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
 def test_train_caches_features_by_itself(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = train.train(str(images), model="tiny", imgsz=24, epochs=2, freeze="backbone", out=str(tmp_path / "run"))
     stderr = capsys.readouterr().err
-    assert "the frozen backbone was run once: 2 views of each training image" in stderr
+    assert "the frozen backbone was run once, on 2 versions of each training image" in stderr
     assert (done.run / "state" / frozen_features.FILE).exists()
     assert (done.run / "report.html").exists()
 
@@ -314,7 +314,7 @@ def test_the_best_weights_are_evaluated_on_the_cached_features(
 def test_images_that_are_augmented_one_by_one_are_cached_as_features(
     workers: int, images: Path, tmp_path: Path
 ) -> None:
-    """The images of each view come from a plan that ends, through processes or not."""
+    """The images of each version come from a plan that ends, through processes or not."""
     settings = "augment.crop=random_resized", "augment.flip=0.5", f"data.workers={workers}"
     context = make_context(images, *settings)
     assert context.train_data.stacked_images is None

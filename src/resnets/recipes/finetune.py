@@ -13,6 +13,7 @@ from resnets.recipes.recipe import Augment, Data, Ema, Freeze, Loss, Model, Opti
 
 
 def recipe(model: str | None = None) -> Recipe:
+    """Return the recipe for `model`; None: the network of the weights."""
     return Recipe(
         name="finetune",
         model=Model(name=model),

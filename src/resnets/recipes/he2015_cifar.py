@@ -5,7 +5,7 @@
 
 Batch 128, SGD with momentum 0.9, weight decay 1e-4 on every tensor, learning rate 0.1 divided by 10 after 32,000 and
 48,000 steps, 64,000 steps in all; the mean image of the training set subtracted, then 4 zero pixels on each side, a
-random 32x32 crop and a flip by chance; He initialization, no dropout; the single original view at test time. Nets of
+random 32x32 crop and a random flip; He initialization, no dropout; the single original view at test time. Nets of
 110 and more layers begin at 0.01 until the training error is below 80 % (here: of the last 100 batches).
 
 The final networks of the paper are trained on all 50,000 training images, so no image is held out;
@@ -24,6 +24,7 @@ WARMUP_FROM_LAYERS = 110
 
 
 def recipe(model: str | None = None) -> Recipe:
+    """Return the recipe for `model`; None: cifar_resnet20."""
     name = model or "cifar_resnet20"
     layers = re.search(r"(\d+)$", name)
     deep = layers is not None and int(layers[1]) >= WARMUP_FROM_LAYERS

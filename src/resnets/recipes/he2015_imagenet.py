@@ -2,7 +2,7 @@
 
     resnets train imagenet --recipe he2015_imagenet --model resnet50_v1
 
-The shorter side drawn from 256 to 480, a random 224 crop and a flip by chance, the mean image of the training set
+The shorter side drawn from 256 to 480, a random 224 crop and a random flip, the mean image of the training set
 subtracted, AlexNet's color augmentation (standard deviation 0.1 along the principal colors of ImageNet); He
 initialization, no dropout; SGD with momentum 0.9, batch 256, weight decay 1e-4 on every tensor, learning rate 0.1
 divided by 10 when the validation loss stays for 5 epochs (the paper says "when the error plateaus", without a
@@ -19,6 +19,7 @@ from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule
 
 
 def recipe(model: str | None = None) -> Recipe:
+    """Return the recipe for `model`; None: resnet50_v1."""
     return Recipe(
         name="he2015_imagenet",
         model=Model(name=model or "resnet50_v1"),

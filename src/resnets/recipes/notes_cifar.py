@@ -19,6 +19,7 @@ from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule
 
 
 def recipe(model: str | None = None) -> Recipe:
+    """Return the recipe for `model`; None: cifar_resnet20 with projection shortcuts (option B)."""
     return Recipe(
         name="notes_cifar",
         model=Model(name=model or "cifar_resnet20", shortcut="B" if model is None else None),

@@ -17,11 +17,12 @@ from resnets.recipes.save_interval import SaveInterval
 
 
 def _value(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
-    """A number with its allowed range: `low` and `high` are included, `above` is not."""
+    """A field for a number with its allowed range: `low` and `high` are included, `above` is not."""
     return field(default=default, metadata={"low": low, "above": above, "high": high})
 
 
 def _choice(default: Any, *names: str) -> Any:
+    """A field for one of the names."""
     return field(default=default, metadata={"names": names})
 
 
@@ -115,11 +116,15 @@ class Augment(Section):
 
 @dataclass(frozen=True)
 class Loss(Section):
+    """The loss: cross-entropy."""
+
     label_smoothing: float = _value(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)
 class Optim(Section):
+    """The optimizer."""
+
     name: str = _choice("sgd", "sgd", "adam", "adamw")
     lr: float = _value(0.1, above=0)  # for a batch of `lr_batch`
     lr_batch: int | None = _value(None, low=1)  # None: the lr is not scaled with the batch
@@ -127,14 +132,14 @@ class Optim(Section):
     nesterov: bool = False
     weight_decay: float = _value(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
     decay_norm_and_bias: bool = True
-    accumulate: int = _value(
-        1, low=1
-    )  # number of micro-batches of a batch, whose gradients are accumulated to save memory
-    clip_norm: float | None = _value(None, above=0)
+    accumulate: int = _value(1, low=1)  # micro-batches per step, whose gradients are accumulated to save memory
+    clip_norm: float | None = _value(None, above=0)  # upper bound on the norm of the gradient
 
 
 @dataclass(frozen=True)
 class Schedule(Section):
+    """The learning-rate schedule, as factors of the learning rate."""
+
     name: str = _choice("cosine", "constant", "step", "cosine", "one_cycle")
     warmup_epochs: float = _value(0.0, low=0)
     warmup_factor: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
@@ -154,6 +159,8 @@ class Schedule(Section):
 
 @dataclass(frozen=True)
 class Freeze(Section):
+    """Which layers are not trained, and for how long."""
+
     layers: str = "none"  # "none", "backbone", or the number of stages that stay frozen (the stem with them)
     head_epochs: int = _value(0, low=0)  # first epochs, in which only the head is trained
     backbone_lr_factor: float = _value(1.0, low=0)  # learning rate of the backbone as a factor of the head's
@@ -162,18 +169,24 @@ class Freeze(Section):
 
 @dataclass(frozen=True)
 class Ema(Section):
+    """The exponential moving average of the weights, which is validated and saved in place of the weights."""
+
     decay: float = _value(0.0, low=0, high=0.999999)  # per step; 0: no average
 
 
 @dataclass(frozen=True)
 class Stop(Section):
+    """When the run ends."""
+
     epochs: int | None = _value(None, low=1)
     steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps
-    patience_epochs: int | None = _value(None, low=1)
+    patience_epochs: int | None = _value(None, low=1)  # early stopping: epochs without a better validation result
 
 
 @dataclass(frozen=True)
 class Speed(Section):
+    """Device, precision and other settings of the computation."""
+
     device: str = "auto"
     precision: str = _choice("auto", "auto", "fp32", "bf16")
     channels_last: bool = True
@@ -196,6 +209,8 @@ class Save(Section):
 
 @dataclass(frozen=True)
 class Recipe:
+    """All settings of a training run."""
+
     name: str = "custom"
     seed: int = 0
     model: Model = Model()

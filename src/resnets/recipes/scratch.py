@@ -13,12 +13,13 @@ from resnets.recipes.recipe import Augment, Ema, Loss, Model, Optim, Recipe, Sch
 
 
 def recipe(model: str | None = None) -> Recipe:
+    """Return the recipe for `model`; None: resnet18."""
     name = model or "resnet18"
-    # A branch that begins as zero lets the first steps be large; only a residual network has such branches.
-    branches = zoo.find(name).spec.block == "residual"
+    # Residual branches that are zero at first allow a larger learning rate in the first steps.
+    has_branches = zoo.find(name).spec.block == "residual"
     return Recipe(
         name="scratch",
-        model=Model(name=name, zero_init_residual=branches or None),
+        model=Model(name=name, zero_init_residual=has_branches or None),
         augment=Augment(scale=(0.35, 1.0), jitter=0.3, erase=0.1),
         loss=Loss(label_smoothing=0.1),
         optim=Optim(

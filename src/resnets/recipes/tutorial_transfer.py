@@ -18,6 +18,7 @@ from resnets.recipes.recipe import Augment, Data, Freeze, Model, Optim, Recipe, 
 
 
 def recipe(model: str | None = None) -> Recipe:
+    """Return the recipe for `model`; None: keras_resnet50."""
     return Recipe(
         name="tutorial_transfer",
         model=Model(name=model or "keras_resnet50", head_hidden_dim=512, pool="avg"),

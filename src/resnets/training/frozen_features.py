@@ -25,6 +25,7 @@ from resnets.data.loading import ram_cache, train_loader
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
 from resnets.data.loading.eval_loader import EvalLoader
 from resnets.data.loading.worker_processes import Batch
+from resnets.errors import pluralize
 from resnets.inference.model_runner import ModelRunner
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
@@ -32,7 +33,7 @@ from resnets.training.optimization import freeze
 from resnets.training.state import TrainContext
 from resnets.training.train_data import EVAL_BATCH, TrainData
 
-MAX_VIEWS = 4  # epochs of augmented training images whose features are cached
+MAX_VERSIONS = 4  # of each training image, augmented as in the first epochs, whose features are cached
 MEMORY_FRACTION = 0.25  # of the free memory, for all features
 FILE = "pooled.safetensors"
 
@@ -40,7 +41,7 @@ FILE = "pooled.safetensors"
 class Features(NamedTuple):
     """Pooled features of all images in fp32, and the names of the backends that computed them."""
 
-    train: Tensor  # (views, N, features), by position in the epoch; by image index without augmentation
+    train: Tensor  # (versions, N, features), by position in the epoch; by image index without augmentation
     val: Tensor  # (M, features)
     backend: str
 
@@ -59,14 +60,14 @@ def cache_features(context: TrainContext, epoch: int, run: Path) -> None:
     path, key = run / "state" / FILE, _cache_key(context)
     features = _read(path, key)
     if features is None:
-        views = _num_views(context)
-        if not views:
+        versions = _num_versions(context)
+        if not versions:
             log("the frozen backbone is run in every epoch: its features do not fit into memory")
             return
-        features = _compute(context, views)
+        features = _compute(context, versions)
         _write(path, key, features)
-    views = len(features.train)  # of the start of the run, whatever memory is free now
-    log(f"the frozen backbone was run once: {views} view{'s' * (views > 1)} of each training image")
+    versions = len(features.train)  # as chosen at the start of the run, whatever memory is free now
+    log(f"the frozen backbone was run once, on {pluralize(versions, 'version')} of each training image")
     train_data = CachedTrainFeatures(
         context.train_data, features.train, frozen, augmented=_is_augmented(context.recipe)
     )
@@ -95,11 +96,11 @@ class CachedTrainFeatures:
     """A TrainData with features in place of images in the first `num_frozen` epochs; `epoch` is that of the last batch."""
 
     train_data: TrainData
-    features: Tensor  # (views, N, features)
+    features: Tensor  # (versions, N, features)
     num_frozen: int
     epoch: int = 0
     augmented: bool = True
-    orders: dict[int, Tensor] = field(default_factory=dict)  # image indices of each view
+    orders: dict[int, Tensor] = field(default_factory=dict)  # image indices of each version
 
     @property
     def plan(self) -> BatchPlan:
@@ -124,7 +125,7 @@ class CachedTrainFeatures:
             yield batch
 
     def _rows(self, epoch: int, step: int, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the image indices of a batch, and the rows of their features in the view of this epoch."""
+        """Return the image indices of a batch, and the rows of their features in the version of this epoch."""
         if not self.augmented:
             return indices, indices
         positions = self.plan.positions(step)
@@ -136,12 +137,12 @@ class CachedTrainFeatures:
         again = epoch_indices(self.plan.num_images, seed=self.plan.seed, epoch=epoch)[positions]
         return order[again], again
 
-    def _order(self, view: int) -> Tensor:
-        """Return the image indices of a view; without oversampling, the position of each image index instead."""
-        if view not in self.orders:
-            order = self.plan.epoch_indices(view)
-            self.orders[view] = order.argsort() if self.plan.weights is None else order
-        return self.orders[view]
+    def _order(self, version: int) -> Tensor:
+        """Return the image indices of a version; without oversampling, the position of each image index instead."""
+        if version not in self.orders:
+            order = self.plan.epoch_indices(version)
+            self.orders[version] = order.argsort() if self.plan.weights is None else order
+        return self.orders[version]
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `TrainData.augment`; the features are those of augmented images."""
@@ -211,25 +212,25 @@ def _is_augmented(recipe: Recipe) -> bool:
     )
 
 
-def _max_views(context: TrainContext) -> int:
-    """Return the number of views of each image if memory were unlimited."""
-    return min(_num_frozen_epochs(context), MAX_VIEWS) if _is_augmented(context.recipe) else 1
+def _max_versions(context: TrainContext) -> int:
+    """Return the number of versions of each image if memory were unlimited."""
+    return min(_num_frozen_epochs(context), MAX_VERSIONS) if _is_augmented(context.recipe) else 1
 
 
-def _num_views(context: TrainContext) -> int:
-    """Return the number of views that fit into memory, which may be 0."""
-    view_bytes = 4 * context.net.head.in_features * (len(context.train_data.paths) + len(context.val_labels))
-    return min(_max_views(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(view_bytes, 1)))
+def _num_versions(context: TrainContext) -> int:
+    """Return the number of versions that fit into memory, which may be 0."""
+    version_bytes = 4 * context.net.head.in_features * (len(context.train_data.paths) + len(context.val_labels))
+    return min(_max_versions(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(version_bytes, 1)))
 
 
-def _compute(context: TrainContext, views: int) -> Features:
+def _compute(context: TrainContext, versions: int) -> Features:
     recipe, train_data = context.recipe, context.train_data
     count, batch = len(train_data.paths), EVAL_BATCH
     was_training = context.net.training
     # In fp32 whatever the precision of the training is, since these features are used in every epoch.
     runner = ModelRunner(context.net.eval(), precision="fp32")
-    job = runner.job(views * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
-    train = torch.empty(views, count, context.net.head.in_features)
+    job = runner.job(versions * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
+    train = torch.empty(versions, count, context.net.head.in_features)
     plan = _CompleteEpoch(
         count,
         batch,
@@ -238,13 +239,13 @@ def _compute(context: TrainContext, views: int) -> Features:
         shard_sizes=train_data.plan.shard_sizes,
         by_index=not _is_augmented(recipe),
     )
-    for view, positions, images in progress_bar(
-        _augmented_batches(train_data, plan, views),
+    for version, positions, images in progress_bar(
+        _augmented_batches(train_data, plan, versions),
         description="running the frozen backbone",
-        total=views * -(-count // batch),
+        total=versions * -(-count // batch),
         unit="batches",
     ):
-        train[view, positions] = job.forward_pooled(images).cpu()
+        train[version, positions] = job.forward_pooled(images).cpu()
     val = torch.empty(len(context.val_labels), context.net.head.in_features)
     if context.val is not None:
         for start, images in context.val.iter_uncached():
@@ -253,11 +254,11 @@ def _compute(context: TrainContext, views: int) -> Features:
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 
 
-def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(view, positions, normalized images) of each view."""
+def _augmented_batches(train_data: TrainData, plan: BatchPlan, versions: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(version, positions, normalized images) of each version."""
     workers = train_data.recipe.data.workers or 0
-    for view in range(views):
-        start = EpochStep(view, 0)
+    for version in range(versions):
+        start = EpochStep(version, 0)
         if train_data.stacked_images is not None:
             batches = train_loader.tensor_batches(train_data.stacked_images, plan, start=start)
         else:
@@ -265,7 +266,7 @@ def _augmented_batches(train_data: TrainData, plan: BatchPlan, views: int) -> It
                 train_data.images, plan, train_data.image_transform(), start=start, workers=workers
             )
         for batch in batches:
-            yield view, batch.positions, train_data.augment(batch)[0]
+            yield version, batch.positions, train_data.augment(batch)[0]
 
 
 def _cache_key(context: TrainContext) -> str:
@@ -278,7 +279,7 @@ def _cache_key(context: TrainContext) -> str:
         recipe.augment,
         recipe.seed,
         "fp32",
-        _max_views(context),
+        _max_versions(context),
         context.train_data.paths,
     )
     return hashlib.sha256(repr(inputs).encode()).hexdigest()

@@ -56,7 +56,7 @@ def evaluate_run(
         return {}
     path = run / "weights" / "best.safetensors"
     best = load.load(path, device=device)
-    view, summary = test_time_augmentation.protocol(best.preprocess, 1, ()), {}
+    preprocessing, summary = test_time_augmentation.protocol(best.preprocess, 1, ()), {}
     if val:
         predictions = (
             predict_samples.predict_samples([best], val, batch=BATCH)
@@ -66,19 +66,23 @@ def evaluate_run(
         predictions = replace(
             predictions, temperature=calibration.fit_temperature(predictions.logits, predictions.true)
         )
-        summary = _summarize(predictions, "val", f"{view}; the val split: {USED_FOR_SELECTION}") | {"in_sample": True}
+        summary = _summarize(predictions, "val", f"{preprocessing}; the val split: {USED_FOR_SELECTION}") | {
+            "in_sample": True
+        }
     if test:
         temperature = summary.get("temperature", 1.0)
         predictions = replace(predict_samples.predict_samples([best], test, batch=BATCH), temperature=temperature)
-        headline = _summarize(predictions, "test", f"{view}; the test split: these images were not used for selection")
+        headline = _summarize(
+            predictions, "test", f"{preprocessing}; the test split: these images were not used for selection"
+        )
     elif cross_fit is not None:
         headline = cross_fit.summarize(len(best.class_names)) | {"temperature": summary["temperature"], "split": "val"}
         headline |= {"backend": "torch" if val_features is None else val_features[1], "precision": precision}
         if val_features is not None and precision != "fp32":
             headline["precision"] = f"fp32, the last layer {precision}"
         headline["protocol"] = (
-            f"{view}; cross-fitted over the val split: each of {len(cross_fit.best)} folds is evaluated with the epoch and "
-            "the temperature selected on the other folds"
+            f"{preprocessing}; cross-fitted over the val split: each of {len(cross_fit.best)} folds is evaluated with the epoch "
+            "and the temperature selected on the other folds"
         )
     else:
         headline = summary
