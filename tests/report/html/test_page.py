@@ -110,7 +110,7 @@ def test_every_name_is_shown_and_none_is_obeyed(finished):
 
 def test_an_empty_folder_says_what_is_missing(tmp_path):
     found = read(page.write(tmp_path))
-    assert "has not been measured" in found.text
+    assert "has not been evaluated" in found.text
     for name in ("results.png", "confusion_matrix.png", "reliability.png", "top_losses.png", "val_batch_pred.jpg",
                  "train_batch.jpg", "per_class.csv", "split.csv", "recipe.toml", "environment.json"):  # fmt: skip
         assert f"{name} is not in the run directory" in found.text

@@ -24,7 +24,7 @@ def write_metrics(run, *accuracies: tuple[float, float | None]):
     [
         ([(0.99, 0.7), (0.99, 0.69)], "the network overfits"),
         ([(0.5, 0.3), (0.4, 0.2)], "weights of epoch 1"),
-        ([(0.9, 0.85), (0.91, 0.86)], "more epochs may make it better"),
+        ([(0.9, 0.85), (0.91, 0.86)], "more epochs may improve the result"),
         ([(0.9, None)], "no validation images"),
         ([], ""),
     ],
@@ -40,8 +40,8 @@ def test_summary(finished):
     files = run_files.read(run)
     text = " ".join(report_text.summary(files, prediction_stats.from_rows(files.predictions)))
     # Every fourth image is wrong, which is four of the sixteen of each class.
-    assert "It most often takes “\u2068ant\u2069” for “\u2068bee\u2069”: 4 of 16 times." in text
-    assert "75 % of its 16 images are found" in text
+    assert "It most often mistakes “\u2068ant\u2069” for “\u2068bee\u2069”: 4 of 16 times." in text
+    assert "75 % of its 16 images are predicted correctly" in text
     assert "The best of its 3 epochs was number 2" in text
 
 

@@ -26,11 +26,11 @@ def test_facts(finished, rewrite):
     run, _ = finished(classes=[f"class {k}" for k in range(8)])
     facts = {fact.name: fact for fact in tables.facts(run_files.read(run))}
     assert facts["accuracy (top-1)"].value == "75.0 %"
-    assert facts["among the first 5"].note == "top-5"
+    assert facts["accuracy (top-5)"].note == "true class among the first 5"
     assert facts["training time"].value == "3 min 4 s"
     assert facts["best epoch"] == ("best epoch", "2", "of 3")
     rewrite(run, num_classes=5)
-    assert "among the first 5" not in {fact.name for fact in tables.facts(run_files.read(run))}
+    assert "accuracy (top-5)" not in {fact.name for fact in tables.facts(run_files.read(run))}
 
 
 def test_flat():

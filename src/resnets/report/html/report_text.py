@@ -56,17 +56,17 @@ def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
     interval, count = files.metrics.get("top1_interval"), files.metrics.get("count")
     if not interval or not count:
         return (
-            "How good this model is has not been measured.",
-            "There are no labeled validation images in this run. Measure it with the second command under “Use it”.",
+            "This model has not been evaluated.",
+            "This run has no labeled validation images. Evaluate the model with the second command under “Use it”.",
         )
-    text = f"{_measured_on(files, count)}: {percent(files.metrics.get('top1'))} right. The range is the 95 % interval"
+    text = f"{_measured_on(files, count)}: {percent(files.metrics.get('top1'))} right. The range above is the 95 % interval"
     text += ", widened because the selections of the folds depend on each other" if "folds" in files.metrics else ""
-    text += "; more images would narrow it. It holds for images like those, not for others."
+    text += "; more images would narrow it. It holds for images like these, not for others."
     if split_name(files) not in ("validation", "test"):
         text += " It holds only if the model was not trained on them."
     if stats.most_common_class and stats.total:
         fraction = stats.most_common_class[1] / stats.total
-        text += f" Always predicting the most common class would get {percent(fraction, 0)} right."
+        text += f" Always predicting the most common class would be right on {percent(fraction, 0)}."
     text += "".join(f" {notice}" for notice in notices(files))
     if files.metrics.get("protocol"):
         text += f" Protocol: {files.metrics['protocol']}."
@@ -103,10 +103,10 @@ def basis(files: RunFiles) -> str:
     images = f"{selected['count']:,} validation images used to select the epoch and the temperature"
     results = f"{percent(selected['top1'])} right, calibration error {percent(selected.get('ece'))}"
     if files.metrics.get("split") == "test":
-        return f"All that follows is of the test images. In-sample, on the {images}: {results}."
+        return f"The tables and figures below show the test images. In-sample, on the {images}: {results}."
     return (
-        f"All that follows is of the best weights, and of the {images} (in-sample: {results}). So it shows what is confused with "
-        "what, and looks a little better than it will be on other images."
+        f"The tables and figures below show the best weights on the {images} (in-sample: {results}), so they look slightly "
+        "better than they would on other images."
     )
 
 
@@ -116,7 +116,7 @@ def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
     pair = next(iter(tables.pairs(files, stats)), None)
     if pair and pair.num_images > 1:
         lines.append(
-            f"It most often takes {_quote(pair.true)} for {_quote(pair.predicted)}: "
+            f"It most often mistakes {_quote(pair.true)} for {_quote(pair.predicted)}: "
             f"{pair.num_images:,} of {pair.total:,} times."
         )
     measured = [row for row in tables.class_rows(files) if row.recall is not None and row.images]
@@ -124,7 +124,7 @@ def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
     if weakest and len(measured) > 1 and (weakest.recall or 0.0) < 1:
         lines.append(
             f"Its weakest class is {_quote(weakest.name)}: {percent(weakest.recall, 0)} of its "
-            f"{weakest.images:,} images are found."
+            f"{weakest.images:,} images are predicted correctly."
         )
     confident = next((row for row in stats.thresholds() if row.confidence == 0.9), None)
     if confident:
@@ -172,7 +172,7 @@ def learning(files: RunFiles) -> str:
     if not files.rows:
         return ""
     if best is None:
-        return "There were no validation images: the curves show only how well the training images were learned."
+        return "There were no validation images: the curves show only how well the network fits the training images."
     text = f"The weights of epoch {best['epoch']:.0f} are saved as the best ones."
     train, val = files.rows[-1].get("train/accuracy_top1"), files.rows[-1].get("val/accuracy_top1")
     if train is not None and val is not None and train > _LEARNED and train - val > _OVERFITTED:
@@ -181,8 +181,8 @@ def learning(files: RunFiles) -> str:
             "images: the network overfits. More images, or stronger augmentation, would help."
         )
     elif best["epoch"] == files.rows[-1].get("epoch") and len(files.rows) > 1:
-        text += " It was the last one: more epochs may make it better."
-    return text + " Training images are augmented, so their curve can lie below that of the validation images."
+        text += " It was the last epoch: training for more epochs may improve the result."
+    return text + " Training images are augmented, so their accuracy can be below that of the validation images."
 
 
 def confidence(files: RunFiles, stats: PredictionStats) -> list[str]:
@@ -203,7 +203,7 @@ def confidence(files: RunFiles, stats: PredictionStats) -> list[str]:
 
 def _diagram(files: RunFiles) -> str:
     if files.metrics.get("split") == "test":
-        return "The diagram shows the test images, to which nothing was fitted."
+        return "The diagram shows the test images, to which the temperature was not fitted."
     text = "The diagram shows those same images, so expect a larger error on others"
     return f"{text}; the calibration error above is cross-fitted." if "folds" in files.metrics else f"{text}."
 

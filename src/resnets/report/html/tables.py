@@ -67,8 +67,9 @@ def facts(files: RunFiles) -> list[Fact]:
         if selected := metrics.get("selected"):
             facts.append(Fact("on validation images", percent(selected["top1"]), "in-sample"))
         if metrics.get("num_classes", 0) > metrics.get("top5_of", 0) > 1:
-            facts.append(Fact(f"among the first {metrics['top5_of']}", percent(metrics["top5"]), "top-5"))
-        facts.append(Fact("mean over classes", percent(metrics.get("balanced_accuracy")), "balanced accuracy"))
+            k = metrics["top5_of"]
+            facts.append(Fact(f"accuracy (top-{k})", percent(metrics["top5"]), f"true class among the first {k}"))
+        facts.append(Fact("balanced accuracy", percent(metrics.get("balanced_accuracy")), "mean recall of the classes"))
         facts.append(Fact("loss", f"{metrics['loss']:.3f}", "cross-entropy, lower is better"))
         ends = f", {_range(*metrics['ece_interval'])}" if metrics.get("ece_interval") else ""
         facts.append(Fact("calibration error", percent(metrics.get("ece")), f"ECE{ends}, lower is better"))
