@@ -247,7 +247,7 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 301, 3),
         Preprocess.tf(96),
         Preprocess.caffe(96),
     ],
-    ids=lambda preprocess: preprocess.described().replace(" ", "_")[:60],
+    ids=lambda preprocess: preprocess.describe().replace(" ", "_")[:60],
 )
 def test_image_processors_of_transformers_make_our_tensors(preprocess: Preprocess, tmp_path: Path) -> None:
     """PIL's to the bit; torchvision's, the default, to one or two of 256 levels."""

@@ -162,7 +162,7 @@ def _run(
     if not distributed.is_main():
         return TrainResult(run, {})
     cross_fit = state.cross_fit
-    past = lineage.read_parent_lineage(run, begun_from_weights=recipe.model.weights != "none")
+    past = lineage.read_parent_lineage(run, has_initial_weights=recipe.model.weights != "none")
     eval_splits = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [
         past.seen_message(samples, f"{SPLIT_NAMES[name]} images", "the initial weights")

@@ -90,7 +90,7 @@ def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top
             f"class names ({', '.join(checkpoint.class_names[:3])}{', ...' if len(checkpoint.class_names) > 3 else ''})"
         )
     if "preprocess" not in carried:
-        missing.append(f"preprocessing ({checkpoint.preprocess.described()})")
+        missing.append(f"preprocessing ({checkpoint.preprocess.describe()})")
     if "card" not in carried and (checkpoint.metrics or checkpoint.provenance):
         missing.append("metrics and provenance")
     if missing:

@@ -28,7 +28,7 @@ def lines(path: str | Path) -> list[str]:
     """
     file = find_weights.find_file(path)
     checkpoint = checkpoints.read(file)
-    facts: dict[str, str] = {"input": checkpoint.preprocess.described()}
+    facts: dict[str, str] = {"input": checkpoint.preprocess.describe()}
     if checkpoint.class_names:
         facts["names"] = format_list(checkpoint.class_names, SHOWN_CLASSES)
     run = file.resolve().parent.parent

@@ -177,7 +177,7 @@ def _preprocess(path: Path, loaded: LoadedWeights, other: LoadedWeights, notes: 
     """The preprocessing of the file or, if it has none, that of the other."""
     if loaded.has_preprocess or not other.has_preprocess:
         if not loaded.has_preprocess:
-            notes.append(f"{path.name} has no preprocessing: {loaded.checkpoint.preprocess.described()} is assumed")
+            notes.append(f"{path.name} has no preprocessing: {loaded.checkpoint.preprocess.describe()} is assumed")
         return loaded.checkpoint.preprocess
     notes.append(f"{path.name} has no preprocessing: that of the other file was used")
     return other.checkpoint.preprocess

@@ -300,10 +300,10 @@ def test_weights_trained_on_shards_have_learned_from_their_images(
         0,
     )
     assert found.count_seen(open_dataset.read(copied).samples) == len(divided.subset("train"))
-    assert "is not the one by which" in lineage.lineage_of(best, {"split_sha256": "0"}).gap
+    assert "is not the split that" in lineage.lineage_of(best, {"split_sha256": "0"}).gap
     facts = json.loads((copied / "shards.json").read_text())
     (copied / "shards.json").write_text(json.dumps(facts, indent=1))
     assert "are no longer those that they were trained on" in lineage.lineage_of(best, origin).gap
     shutil.rmtree(copied)
-    assert lineage.lineage_of(best, origin).gap == "the shards that they were trained on are not where they were"
+    assert lineage.lineage_of(best, origin).gap == "the shards that they were trained on were moved or removed"
     assert lineage.lineage_of(best, origin).count_seen(divided.samples) is None

@@ -73,7 +73,7 @@ def test_the_training_images_of_bundled_weights_are_named() -> None:
 
 def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
     path = run(tmp_path / "other", {"aa": "train"})
-    assert "is not the one by which" in lineage.lineage_of(path, {"split_sha256": "0"}).gap
+    assert "is not the split that" in lineage.lineage_of(path, {"split_sha256": "0"}).gap
 
 
 def test_no_weights_have_learned_from_nothing() -> None:

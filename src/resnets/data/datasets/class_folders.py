@@ -36,7 +36,7 @@ def read_folder(root: Path) -> Dataset:
     """Read `root/CLASS/**`, `root/SPLIT/CLASS/**` or `root/CLASS/SPLIT/**`, where a SPLIT is a folder named for train, val or
     test in one of many ways (`Training`, `test_set`, `dev`, `valid`).
 
-    An image in a folder within a class folder belongs to that class. Hidden entries are passed over, and hidden folders
+    An image in a folder within a class folder belongs to that class. Hidden entries are skipped, and hidden folders
     beside the class folders are in `Dataset.unused` if they hold images; so are files that are not images, folders that are
     not classes, and folders that cannot be listed. Links are followed, and each folder is entered once per class.
 

@@ -61,7 +61,7 @@ class Sample:
 
 
 class IndexedSamples(Sequence[Sample]):
-    """Images too many for a list: each sample is made when it is asked for. They were checked and split when written."""
+    """The samples of a dataset too large for a list, each made on access. The images were checked and split when written."""
 
     @property
     @abstractmethod
@@ -150,7 +150,7 @@ def sample_weights(samples: Sequence[Sample]) -> np.ndarray:
 
 @dataclass
 class UnusedFiles:
-    """What reading a dataset passed over."""
+    """Files and folders that were skipped when a dataset was read."""
 
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)

@@ -209,7 +209,7 @@ def _decode_errors(path: str, max_pixels: int, what: str = "is cut short or dama
             reason = "has more channels than red, green, blue and alpha; write three of them to a file of their own."
             raise DecodeError(path, "unsupported", reason) from error
         if any(words in str(error) for words in _UNSUPPORTED):
-            reason = f"is of a kind that is not read ({short_reason(error)}); convert it to an ordinary JPEG or PNG."
+            reason = f"is of an unsupported kind ({short_reason(error)}); convert it to an ordinary JPEG or PNG."
             raise DecodeError(path, "unsupported", reason) from error
         raise DecodeError(path, "truncated", f"{what} ({short_reason(error)}); {GET_AGAIN}") from error
 

@@ -149,8 +149,8 @@ class Preprocess:
         """The shorter side in pixels after the resize and before the crop; None if images keep their size."""
         return {"shorter": self.resize_to, "none": None}.get(self.resize, max(self.size))
 
-    def described(self) -> str:
-        """In words: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
+    def describe(self) -> str:
+        """As text: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
         size = f"{self.size[0]}x{self.size[1]}"
         crop = f", center crop {size}" if self.crop == "center" else ""
         shape = {

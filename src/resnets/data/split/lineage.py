@@ -85,13 +85,13 @@ def lineage_of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) ->
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if origin.get("split_sha256", digest) != digest:
-        return Lineage(gap=f"'{path}' is not the one by which these weights were trained")
+        return Lineage(gap=f"'{path}' is not the split that these weights were trained with")
     if path.name == read_shards.MANIFEST:
         splits, gap = _splits_of_shards(run)
     else:
         rows = csv.DictReader(content.decode("utf-8", errors="surrogateescape").splitlines())
         splits, gap = {row["sha256"]: row["split"] for row in rows if row.get("sha256") and row.get("split")}, ""
-    parent = read_parent_lineage(run, begun_from_weights="parent_sha256" in (origin or _environment(run)))
+    parent = read_parent_lineage(run, has_initial_weights="parent_sha256" in (origin or _environment(run)))
     train = {digest for digest, split in splits.items() if split == "train"} | parent.train
     return Lineage(frozenset(train), splits, gap or parent.gap)
 
@@ -106,7 +106,7 @@ def _splits_of_shards(run: Path) -> tuple[dict[str, str], str]:
         root = Path(_environment(run).get("data") or recipe["data"]["location"]).expanduser()
         unchanged = (root / read_shards.MANIFEST).read_bytes() == (run / read_shards.MANIFEST).read_bytes()
     except (OSError, ValueError, KeyError, TypeError):
-        return {}, "the shards that they were trained on are not where they were"
+        return {}, "the shards that they were trained on were moved or removed"
     if not unchanged:
         return {}, f"the shards in '{root}' are no longer those that they were trained on"
     try:
@@ -141,13 +141,15 @@ def _environment(run: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def read_parent_lineage(run: Path, *, begun_from_weights: bool) -> Lineage:
+def read_parent_lineage(run: Path, *, has_initial_weights: bool) -> Lineage:
     """The lineage of the weights that a run began from, as `write_parent_lineage` left it in the run directory."""
     try:
         content = json.loads((run / LINEAGE_FILE).read_text("utf-8"))
         return Lineage(frozenset(content["train"]), gap=str(content["gap"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Lineage(gap="the run began from other weights, whose images it did not write down" * begun_from_weights)
+        return Lineage(
+            gap="the run began from other weights, whose training images it did not record" * has_initial_weights
+        )
 
 
 def write_parent_lineage(run: Path, lineage: Lineage, metadata: Mapping[str, Any] | None = None) -> None:
