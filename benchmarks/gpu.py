@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import materials
+import generate_inputs
 import table
 import torch
 from harness import OURS, RESULTS, Contender, Job, compare
@@ -39,8 +39,8 @@ def _predict(count: int, workers: int) -> Job:
     folder, weights = WORK / f"photographs-{count}", WORK / "resnet50.safetensors"
 
     def prepare() -> None:
-        materials.photographs(folder, count)
-        materials.checkpoint(weights, "resnet50", num_classes=5)
+        generate_inputs.photographs(folder, count)
+        generate_inputs.checkpoint(weights, "resnet50", num_classes=5)
 
     settings = ("--device", "cuda", "--workers", workers)
     return Job(
@@ -70,7 +70,7 @@ def _train(count: int, batch: int, steps: int, epochs: int, workers: int) -> Job
             Contender("torchvision script, bf16, channels last", with_script(OURS, *script, "torchvision", *theirs, "--amp")),
             Contender("timm script, bf16, channels last", with_script(OURS, *script, "timm", *theirs, "--amp"), None, ("timm",)),
         ),
-        lambda: materials.photographs(folder, count),
+        lambda: generate_inputs.photographs(folder, count),
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _cifar(count: int, workers: int) -> Job:
             Contender("resnets", with_script(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
             Contender("torchvision-style script, TF32", with_script(OURS, "cifar_script.py", folder / "train", *theirs)),
         ),
-        lambda: materials.small(folder, count),
+        lambda: generate_inputs.small(folder, count),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Runs the contenders of one job in turn, each in a process of its own, and keeps what was measured."""
+"""Run the contenders of one job in turn, each in a process of its own, and save the measurements."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PEERS_TORCH = HERE.parent / "build" / "peers-torch" / "bin" / "python"
 class Contender:
     """One way to do the job.
 
-    Its command ends with a line of JSON: `amount`, the work that was done, and `seconds`, how long it took, or null for
-    the whole process as it is timed from outside. Everything else in it is kept as it is.
+    Its command ends with a line of JSON: `amount`, the work that was done, and `seconds`, how long it took, or null to
+    time the whole process from outside. Other entries are saved unchanged.
     """
 
     name: str
     command: tuple[str, ...]  # begins with the Python that runs it
-    wanted: float | None = None  # the ratio of ours to it that is aimed at
+    target: float | None = None  # the target for the ratio of ours to it
     needs: tuple[str, ...] = ()  # modules without which it is left out
 
 
@@ -50,27 +50,27 @@ class Job:
     unit: str
     contenders: tuple[Contender, ...]
     prepare: Callable[[], object] = lambda: None  # makes the images and weights, before any clock runs
-    limit: bool = False  # the ratio wanted is one to stay below, as of memory
-    points: float | None = None  # how far apart the accuracies may be, in points of a hundred
-    first: bool = False  # ours remembers something from run to run: its first one, before the rounds, is timed apart
+    limit: bool = False  # the target ratio is an upper bound, as for memory
+    points: float | None = None  # largest difference of the accuracies, in percentage points
+    first: bool = False  # ours caches something: its first run, before the rounds, is timed separately
 
 
 def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]:
-    """Run every contender once a round, A B C A B C, so that a machine that changes its speed is fair to all.
+    """Run every contender once a round, A B C A B C, so that changes in the speed of the machine affect all of them.
 
-    A contender that is not installed, or that fails, is named and left out of what follows; the others go on.
+    A contender that is not installed, or that fails, is reported and skipped from then on; the others continue.
     """
     job.prepare()
     absent = {each.name: lacking for each in job.contenders if (lacking := _lacking(each))}
     for name, lacking in absent.items():
-        _say(f"{job.name}: {name} is left out: {lacking}")
+        _say(f"{job.name}: {name} is skipped: {lacking}")
     failed: dict[str, str] = {}
     runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in job.contenders if each.name not in absent}
     first = None
     with tempfile.TemporaryDirectory() as home:
 
         def turn(contender: Contender, which: str) -> dict[str, Any] | None:
-            """What it measured; None where it takes no part."""
+            """Return its measurement; None where it is skipped."""
             if contender.name in absent or contender.name in failed:
                 return None
             _say(f"{job.name}: {which}, {contender.name} ...")
@@ -78,7 +78,7 @@ def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]
                 return _run(contender, Path(home))
             except ContenderError as failure:
                 failed[contender.name] = str(failure)
-                _say(f"{job.name}: {contender.name} failed, the others go on: {failure}")
+                _say(f"{job.name}: {contender.name} failed, the others continue: {failure}")
                 return None
 
         if job.first:
@@ -97,7 +97,7 @@ def compare(job: Job, *, rounds: int, results: Path = RESULTS) -> dict[str, Any]
 
 
 class ContenderError(Exception):
-    """A contender ended with an error, or said nothing that can be read."""
+    """A contender ended with an error, or printed no measurement."""
 
 
 def _summary(job: Job, runs: dict[str, list[dict[str, Any]]], failed: dict[str, str]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _summary(job: Job, runs: dict[str, list[dict[str, Any]]], failed: dict[str, 
     median = {name: statistics.median(each["rate"] for each in found) for name, found in whole.items()}
     ours, *peers = job.contenders
     ratios = {
-        each.name: {"measured": median[ours.name] / median[each.name], "wanted": each.wanted}
+        each.name: {"measured": median[ours.name] / median[each.name], "target": each.target}
         for each in peers
         if each.name in median and ours.name in median
     }
@@ -119,7 +119,7 @@ def _summary(job: Job, runs: dict[str, list[dict[str, Any]]], failed: dict[str, 
 
 
 def _lacking(contender: Contender) -> str:
-    """What is not installed for it, in words; nothing when all is there."""
+    """Return what is not installed for it, or an empty string."""
     python = contender.command[0]
     if not Path(python).exists():
         return "its environment is not set up; `make bench` does that"
@@ -132,7 +132,7 @@ def _lacking(contender: Contender) -> str:
 
 
 def _run(contender: Contender, home: Path) -> dict[str, Any]:
-    """`home` takes whatever is remembered from one run to the next: nothing from before the job comes in."""
+    """Run a contender once. `home` is the cache directory of all runs of the job, empty at its beginning."""
     kept = {"RESNETS_HOME": str(home / "resnets"), "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor")}
     start = time.perf_counter()
     process = subprocess.run(contender.command, capture_output=True, text=True, env={**os.environ, **kept})
@@ -150,7 +150,7 @@ def _run(contender: Contender, home: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
-    """The whole file or none; without the folders of the person who measured."""
+    """Write the result atomically, without the local folders in its paths."""
     text = re.sub(r"(?<![\w./:])/(?:[\w.+-]+/)+", "", json.dumps(result, indent=1))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".writing")
@@ -163,13 +163,13 @@ def _say(words: str) -> None:
 
 
 def report(amount: float, seconds: float | None, **more: Any) -> None:
-    """The last line of a contender, with the largest memory that this process had, in bytes."""
+    """Print the last line of a contender, with the peak memory of its process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"amount": amount, "seconds": seconds, "peak_memory_bytes": peak, **more}))
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on; without a name that would tell whose it is."""
+    """Return the properties of this machine, without its name."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -185,8 +185,8 @@ def machine() -> dict[str, Any]:
 
 @functools.cache
 def versions() -> dict[str, dict[str, str]]:
-    """Of the libraries that take part, in every environment that is there."""
-    wanted = ["resnets", "torch", "torchvision", "timm", "openvino", "onnxruntime", "ultralytics", "pillow", "keras"]
+    """Return the versions of the libraries in every environment that exists."""
+    packages = ["resnets", "torch", "torchvision", "timm", "openvino", "onnxruntime", "ultralytics", "pillow", "keras"]
     code = (
         "import json,platform,sys; from importlib.metadata import version, PackageNotFoundError as E\n"
         "found={'python': platform.python_version()}\n"
@@ -198,7 +198,7 @@ def versions() -> dict[str, dict[str, str]]:
     pythons = {"ours": OURS, "peers": PEERS, "peers-torch": PEERS_TORCH}
     return {
         name: json.loads(
-            subprocess.run([python, "-c", code, *wanted, "tensorflow-cpu"], capture_output=True, text=True).stdout
+            subprocess.run([python, "-c", code, *packages, "tensorflow-cpu"], capture_output=True, text=True).stdout
         )
         for name, python in pythons.items()
         if python.exists()

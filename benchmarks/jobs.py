@@ -1,4 +1,4 @@
-"""What is compared with what, on which images, and which ratio is aimed at."""
+"""The jobs: what is compared with what, on which images, and the target ratio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import materials
+import generate_inputs
 from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
 
 WORK = HERE.parent / "build" / "benchmarks"
@@ -16,7 +16,7 @@ TINY = {"predict": 48, "train": 40, "steps": 2, "cifar": 1440, "large": 2, "memo
 
 
 def jobs(*, tiny: bool, flowers: Path | None) -> dict[str, Job]:
-    """All jobs by their names; `tiny` shrinks them until they only show that they run. Nothing is made yet."""
+    """All jobs by their names; `tiny` shrinks them until they only show that they run. Nothing is prepared yet."""
     size = TINY if tiny else FULL
     made = [_predict(size["predict"]), _transfer(None if tiny else flowers, size["train"], size["epochs"])]
     made += [_train(size["train"], size["steps"]), _cifar(size["cifar"]), _decode(size["large"])]
@@ -33,8 +33,8 @@ def _predict(count: int) -> Job:
     ready = min(count, 640)
 
     def prepare() -> None:
-        materials.photographs(folder, count)
-        materials.checkpoint(weights, "resnet50", num_classes=5)
+        generate_inputs.photographs(folder, count)
+        generate_inputs.checkpoint(weights, "resnet50", num_classes=5)
 
     return Job(
         "predict", f"predict a folder of {count:,} JPEGs with resnet50 at 224, end to end", "images/s",
@@ -66,11 +66,11 @@ def _transfer(flowers: Path | None, count: int, epochs: int) -> Job:
 
     def prepare() -> None:
         if not flowers:
-            materials.photographs(folder, count)
+            generate_inputs.photographs(folder, count)
         WORK.mkdir(parents=True, exist_ok=True)
         if PEERS.exists():
             subprocess.run([PEERS, HERE / "keras_split.py", folder, split], check=True, stdout=sys.stderr)
-        materials.trained(weights, "keras_resnet50", split if split.exists() else folder, epochs=epochs)
+        generate_inputs.trained(weights, "keras_resnet50", split if split.exists() else folder, epochs=epochs)
         convert = (str(OURS.with_name("resnets")), "weights", "convert", str(weights), "--to", "keras", "--no-top")
         backend = {**os.environ, "KERAS_BACKEND": "torch"}  # what .venv has
         subprocess.run([*convert, "--out", str(theirs)], check=True, stdout=sys.stderr, env=backend)
@@ -102,7 +102,7 @@ def _train(count: int, steps: int) -> Job:
             ),
             Contender("timm script, fp32", with_script(OURS, "torch_train.py", folder, 16, steps, "timm"), None, ("timm",)),
         ),
-        lambda: materials.photographs(folder, count),
+        lambda: generate_inputs.photographs(folder, count),
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _cifar(count: int) -> Job:
             Contender("resnets", with_script(OURS, "resnets_train.py", WORK / "runs", folder, *settings)),
             Contender("torchvision-style script, fp32", with_script(OURS, "cifar_script.py", folder / "train"), 3.0),
         ),
-        lambda: materials.small(folder, count),
+        lambda: generate_inputs.small(folder, count),
     )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def _decode(count: int) -> Job:
             Contender("resnets", with_script(OURS, "resnets_decode.py", folder)),
             Contender("Pillow and torchvision, decoded whole", with_script(OURS, "pillow_decode.py", folder), 6.0),
         ),
-        lambda: materials.photographs(folder, count, width=4000, height=3000),
+        lambda: generate_inputs.photographs(folder, count, width=4000, height=3000),
     )  # fmt: skip
 
 
@@ -136,9 +136,9 @@ def _memory(count: int) -> Job:
     weights, few, many = WORK / "tiny.safetensors", WORK / f"small-{count}", WORK / f"small-{10 * count}"
 
     def prepare() -> None:
-        materials.checkpoint(weights, "tiny", num_classes=10)
-        materials.small(few, count)
-        materials.small(many, 10 * count)
+        generate_inputs.checkpoint(weights, "tiny", num_classes=10)
+        generate_inputs.small(few, count)
+        generate_inputs.small(many, 10 * count)
 
     return Job(
         "memory", f"peak memory of predict at {10 * count:,} images and at {count:,}", "bytes",

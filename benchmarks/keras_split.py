@@ -1,4 +1,4 @@
-"""Write down how Keras divides a folder with `validation_split=0.2, seed=123`, so that others learn on the same images.
+"""Write the split of a folder by Keras with `validation_split=0.2, seed=123` to a file, so that others train on the same images.
 
 python benchmarks/keras_split.py FOLDER OUT.csv
 """

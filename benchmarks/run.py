@@ -41,14 +41,14 @@ def main() -> int:
     if unknown:
         parser.error(f"no job '{unknown[0]}'; there is {', '.join(known)}")
     if not flowers and not options.tiny and (not options.names or "transfer" in options.names):
-        print("transfer: no flowers are there, so it runs on synthetic images", file=sys.stderr)
+        print("transfer: there are no flowers, so it runs on synthetic images", file=sys.stderr)
     results = WORK / "tiny" if options.tiny else RESULTS
     whole = True
     for name in options.names or known:
         try:
             whole &= not compare(known[name], rounds=options.rounds, results=results)["failed"]
-        except subprocess.CalledProcessError as error:  # its preparation; what it said stands above
-            print(f"{name} could not be prepared, the other jobs go on: {error}", file=sys.stderr)
+        except subprocess.CalledProcessError as error:  # its preparation, whose output is above
+            print(f"{name} could not be prepared, the other jobs continue: {error}", file=sys.stderr)
             whole = False
     print(table.text(results))
     if not options.tiny:

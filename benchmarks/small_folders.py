@@ -3,10 +3,10 @@
     python benchmarks/small_folders.py FLOWERS CIFAR10 OUT
 
 FLOWERS is TensorFlow's flower_photos, CIFAR10 a folder of class folders with the 10,000 test images. Each row of
-`OUT/rates.csv` is one training from `resnets.train` and its accuracy on images that took no part in it; rows that are
-there already are not made again. The summary goes to stdout.
+`OUT/rates.csv` is one training from `resnets.train` and its accuracy on images that were not used in it; rows that
+exist already are not computed again. The summary goes to stdout.
 
-Flowers begin from the weights in the package, `cifar_resnet20.cifar10`. Those have seen CIFAR-10's training images, so
+Flowers begin from the weights in the package, `cifar_resnet20.cifar10`. Those were trained on CIFAR-10's training images, so
 for its subsets a backbone is trained here on five classes of the test images, and the subsets are of the other five.
 """
 
@@ -30,7 +30,7 @@ import resnets
 
 BACKBONE_CLASSES = ("airplane", "automobile", "cat", "deer", "frog")
 OTHER_CLASSES = ("bird", "dog", "horse", "ship", "truck")
-SHIPPED = "cifar_resnet20.cifar10"
+BUNDLED = "cifar_resnet20.cifar10"
 BATCH = 16
 FROZEN = [
     {"way": "frozen", "lr": lr, "factor": 0.1, "epochs": epochs}
@@ -48,14 +48,14 @@ SETTINGS = sorted(FROZEN + FINETUNED, key=lambda how: (how["epochs"] != 12, how[
 COLUMNS = ("data", "weights", "way", "lr", "factor", "epochs", "seed", "top1")
 
 
-def subset(data: Path, classes: tuple[str, ...], out: Path, *, learn: int, judge: int) -> Path:
-    """Copy `learn` images of each class to `out/learn`, and `judge` others to `out/judge`; kept if they are there."""
+def subset(data: Path, classes: tuple[str, ...], out: Path, *, num_train: int, num_test: int) -> Path:
+    """Copy `num_train` images of each class to `out/train`, and `num_test` others to `out/test`, unless they exist."""
     if (out / ".complete").exists():
         return out
     for name in classes:
         images = sorted((data / name).iterdir())
         random.Random(0).shuffle(images)
-        for split, chosen in (("learn", images[:learn]), ("judge", images[learn : learn + judge])):
+        for split, chosen in (("train", images[:num_train]), ("test", images[num_train : num_train + num_test])):
             (out / split / name).mkdir(parents=True, exist_ok=True)
             for image in chosen:
                 shutil.copy(image, out / split / name)
@@ -64,20 +64,20 @@ def subset(data: Path, classes: tuple[str, ...], out: Path, *, learn: int, judge
 
 
 def backbone(cifar: Path, out: Path, model: str, imgsz: int, epochs: int) -> Path:
-    """Train `model` on five classes of CIFAR-10's test images; kept if it is there."""
+    """Train `model` on five classes of CIFAR-10's test images, unless the run exists."""
     if not (out / model / "metrics.json").exists():
         shutil.rmtree(out / model, ignore_errors=True)
-        data = subset(cifar, BACKBONE_CLASSES, out / "data", learn=1000, judge=0)
-        resnets.train(data / "learn", model=model, imgsz=imgsz, epochs=epochs, out=out, name=model, val_fraction=0.1)
+        data = subset(cifar, BACKBONE_CLASSES, out / "data", num_train=1000, num_test=0)
+        resnets.train(data / "train", model=model, imgsz=imgsz, epochs=epochs, out=out, name=model, val_fraction=0.1)
     return out / model
 
 
 def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -> float:
-    """Train once, and give the share of right answers on the images that took no part."""
+    """Train once, and return the top-1 accuracy on the test images."""
     overrides = (f"freeze.backbone_lr_factor={how['factor']}", f"data.split_seed={seed}")
     with tempfile.TemporaryDirectory() as folder:
         run = resnets.train(
-            data / "learn",
+            data / "train",
             weights=weights,
             imgsz=imgsz,
             epochs=how["epochs"],
@@ -91,9 +91,9 @@ def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -
             overrides=overrides,
         ).run
         classifier = resnets.load(run, backend="torch")
-        images = [str(path) for path in sorted((data / "judge").rglob("*.*"))]
-        found = list(classifier.predict(images))
-    return mean(answer.label == Path(answer.path).parent.name for answer in found)
+        images = [str(path) for path in sorted((data / "test").rglob("*.*"))]
+        predictions = list(classifier.predict(images))
+    return mean(prediction.label == Path(prediction.path).parent.name for prediction in predictions)
 
 
 def summary(rows: list[dict[str, str]]) -> None:
@@ -119,25 +119,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--resnet18", action="store_true", help="with a ResNet-18 of 64 pixels instead (for a GPU)")
     parser.add_argument("--processes", type=int, default=1, help="trainings at once, each with one thread")
-    asked = parser.parse_args()
-    flower_classes = tuple(sorted(path.name for path in asked.flowers.iterdir() if path.is_dir()))
-    flowers = subset(asked.flowers, flower_classes, asked.out / "flowers_60", learn=60, judge=100)
-    small = subset(asked.cifar10, OTHER_CLASSES, asked.out / "cifar_60", learn=60, judge=200)
-    tiny = subset(asked.cifar10, OTHER_CLASSES, asked.out / "cifar_20", learn=20, judge=200)
-    own = backbone(asked.cifar10, asked.out / "backbone", "cifar_resnet20", 32, 12)
-    jobs = [(flowers, SHIPPED, 32), (small, own, 32), (tiny, own, 32)]
-    if asked.resnet18:
-        large = backbone(asked.cifar10, asked.out / "backbone", "resnet18", 64, 15)
+    options = parser.parse_args()
+    flower_classes = tuple(sorted(path.name for path in options.flowers.iterdir() if path.is_dir()))
+    flowers = subset(options.flowers, flower_classes, options.out / "flowers_60", num_train=60, num_test=100)
+    small = subset(options.cifar10, OTHER_CLASSES, options.out / "cifar_60", num_train=60, num_test=200)
+    tiny = subset(options.cifar10, OTHER_CLASSES, options.out / "cifar_20", num_train=20, num_test=200)
+    own = backbone(options.cifar10, options.out / "backbone", "cifar_resnet20", 32, 12)
+    jobs = [(flowers, BUNDLED, 32), (small, own, 32), (tiny, own, 32)]
+    if options.resnet18:
+        large = backbone(options.cifar10, options.out / "backbone", "resnet18", 64, 15)
         jobs = [(flowers, large, 64), (small, large, 64), (tiny, large, 64)]
-    table = asked.out / "rates.csv"
+    table = options.out / "rates.csv"
     if not table.exists():
         table.write_text(",".join(COLUMNS) + "\n")
     with table.open(newline="") as file:
         done = {tuple(row[name] for name in COLUMNS[:-1]) for row in csv.DictReader(file)}
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.processes, spawn, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(options.processes, spawn, torch.set_num_threads, (1,)) as pool:
         futures = {}
-        for seed, how, (data, weights, imgsz) in itertools.product(range(asked.seeds), SETTINGS, jobs):
+        for seed, how, (data, weights, imgsz) in itertools.product(range(options.seeds), SETTINGS, jobs):
             key = tuple(str(each) for each in (data.name, Path(weights).name, *how.values(), seed))
             if key not in done:
                 futures[pool.submit(trained, data, weights, imgsz, seed, how)] = key

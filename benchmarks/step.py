@@ -2,7 +2,7 @@
 
     python benchmarks/step.py [MODEL] [--batch 16] [--imgsz 224] [--steps 4]
 
-The network, the layout and the precision are those of `resnets train` as it comes; the images are noise.
+The network, the layout and the precision are the defaults of `resnets train`; the images are noise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from resnets.recipes.recipe import Optim
 from resnets.training.optimization import optimizers
 from resnets.training.precision import autocast, select_precision
 
-CLASSES = 10
+NUM_CLASSES = 10
 ROWS = 10  # of the table
 
 
@@ -33,10 +33,10 @@ def main() -> None:
     options = parser.parse_args()
     process_settings.keep_memory()
     precision = str(select_precision("auto", "cpu").value)
-    net = spec.build(zoo.get_spec(options.model, num_classes=CLASSES)).to(memory_format=torch.channels_last).train()
+    net = spec.build(zoo.get_spec(options.model, num_classes=NUM_CLASSES)).to(memory_format=torch.channels_last).train()
     optimizer = optimizers.build_optimizer(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(CLASSES, (options.batch,))
+    labels = torch.randint(NUM_CLASSES, (options.batch,))
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -49,9 +49,9 @@ def main() -> None:
     start = time.perf_counter()
     for _ in range(options.steps):
         step()
-    took = (time.perf_counter() - start) / options.steps
+    seconds = (time.perf_counter() - start) / options.steps
     print(
-        f"{options.model}, {precision}, batch {options.batch}: {took:.3f} s a step, {options.batch / took:.1f} images/s"
+        f"{options.model}, {precision}, batch {options.batch}: {seconds:.3f} s a step, {options.batch / seconds:.1f} images/s"
     )
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(options.steps):

@@ -10,48 +10,48 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: ours divided by the peer's, and the ratio that was wanted."""
+    """One comparison: ours divided by the peer's, and the target ratio."""
 
     title: str
     peer: str
     measured: float
-    wanted: float | None
-    limit: bool  # the wanted ratio is one to stay below
+    target: float | None
+    limit: bool  # the target is an upper bound
 
     @property
     def reached(self) -> bool | None:
-        if self.wanted is None:
+        if self.target is None:
             return None
-        return self.measured <= self.wanted if self.limit else self.measured >= self.wanted
+        return self.measured <= self.target if self.limit else self.measured >= self.target
 
 
 def found(results: Path) -> list[dict[str, Any]]:
-    """Every result that lies in the folder, in the order of the jobs' names."""
+    """Return every result in the folder, in the order of the jobs' names."""
     return [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
 
 
 def rows(result: dict[str, Any]) -> list[Row]:
     """The comparisons of one job."""
     return [
-        Row(result["title"], peer, ratio["measured"], ratio["wanted"], result["limit"])
+        Row(result["title"], peer, ratio["measured"], ratio["target"], result["limit"])
         for peer, ratio in result["ratios"].items()
     ]
 
 
 def text(results: Path) -> str:
-    """One line a comparison; below a job, how far apart the accuracies are and who took no part."""
-    lines = [f"{'job':70} {'against':32} {'measured':>9} {'wanted':>8}"]
+    """One line a comparison; below a job, the difference of the accuracies and the contenders that were skipped."""
+    lines = [f"{'job':70} {'against':32} {'measured':>9} {'target':>8}"]
     for result in found(results):
         for row in rows(result):
-            wanted = f"{'≤ ' if row.limit else ''}{row.wanted:.2f}x" if row.wanted else ""
+            target = f"{'≤ ' if row.limit else ''}{row.target:.2f}x" if row.target else ""
             verdict = {True: "reached", False: "NOT reached", None: ""}[row.reached]
-            lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {wanted:>8} {verdict}".rstrip())
+            lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {target:>8} {verdict}".rstrip())
         if result.get("first") and result["ours"] in result["median"]:
             fraction = result["first"]["rate"] / result["median"][result["ours"]]
-            lines.append(f"  its first run, with nothing remembered from an earlier one: {fraction:.2f} of that rate")
+            lines.append(f"  its first run, without cached files: {fraction:.2f} of that rate")
         lines += [f"  {_accuracy(result, peer)}" for peer in result["accuracy"] if peer != result["ours"]]
         lines += [f"  {name} failed: {why}" for name, why in result["failed"].items()]
-        lines += [f"  {name} was left out: {why}" for name, why in result["absent"].items()]
+        lines += [f"  {name} was skipped: {why}" for name, why in result["absent"].items()]
     return "\n".join(lines)
 
 
@@ -61,12 +61,12 @@ def _accuracy(result: dict[str, Any], peer: str) -> str:
     ours, theirs = result["accuracy"][result["ours"]], result["accuracy"][peer]
     apart = 100 * (ours - theirs)
     verdict = "" if result["points"] is None else f" ({'within' if abs(apart) <= result['points'] else 'NOT within'} "
-    verdict += "" if result["points"] is None else f"{result['points']:g} as wanted)"
+    verdict += "" if result["points"] is None else f"{result['points']:g} as required)"
     return f"accuracy: {result['ours']} {ours:.2%}, {peer} {theirs:.2%}: {apart:+.2f} points{verdict}"
 
 
 def draw(results: Path, out: Path) -> None:
-    """Bars of the ratios, on a logarithmic axis, with a mark where each was wanted. Memory is no speed and stays out."""
+    """Bars of the ratios, on a logarithmic axis, with a mark at each target. Memory is not drawn."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -76,13 +76,13 @@ def draw(results: Path, out: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(10, 0.6 * len(bars) + 1.2))
     axes.barh(range(len(bars)), [row.measured for row in bars], color="#2563a8", height=0.6)
     for position, row in enumerate(bars):
-        if row.wanted:
-            axes.plot([row.wanted, row.wanted], [position - 0.38, position + 0.38], color="#c2410c", linewidth=2)
+        if row.target:
+            axes.plot([row.target, row.target], [position - 0.38, position + 0.38], color="#c2410c", linewidth=2)
         axes.text(row.measured * 1.04, position, f"{row.measured:.2g}x", va="center")
     axes.set_yticks(range(len(bars)), [f"{row.title}\nagainst {row.peer}" for row in bars], fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color="#555555", linewidth=0.8)
-    axes.set_xlabel("times as fast; the mark: what was aimed at")
+    axes.set_xlabel("times as fast; the mark is the target")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()

@@ -1,6 +1,6 @@
 """The largest memory of one `resnets predict` of a folder, in bytes.
 
-The backend is fixed: left to itself, a longer job is worth compiling, and the compiler would be what is measured.
+The backend is fixed, since a longer job is compiled by default, and the memory of the compiler would be measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A folder through `resnets predict`, as it comes."""
+"""A folder through `resnets predict`, with its defaults."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from harness import report
 
 folder, checkpoint, out = sys.argv[1:4]
 command = [str(Path(sys.executable).with_name("resnets")), "predict", checkpoint, folder, "--csv", out]
-said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-report(len(Path(out).read_text().splitlines()) - 1, None, said=said.splitlines()[:20])
+log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+report(len(Path(out).read_text().splitlines()) - 1, None, log=log.splitlines()[:20])

@@ -15,4 +15,4 @@ command = [str(Path(sys.executable).with_name("resnets")), "train", *arguments, 
 done = subprocess.run(command, check=True, capture_output=True, text=True)
 run = Path(done.stdout.strip().splitlines()[-1])
 row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-report(row["images_per_second"], 1.0, epoch=row, said=done.stderr.splitlines()[:20])
+report(row["images_per_second"], 1.0, epoch=row, log=done.stderr.splitlines()[:20])

@@ -16,4 +16,4 @@ done = subprocess.run(command, check=True, capture_output=True, text=True)
 run = Path(done.stdout.strip().splitlines()[-1])
 rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 accuracies = [row["val/accuracy_top1"] for row in rows]
-report(1, None, accuracy=accuracies[-1], best_accuracy=max(accuracies), said=done.stderr.splitlines()[:20])
+report(1, None, accuracy=accuracies[-1], best_accuracy=max(accuracies), log=done.stderr.splitlines()[:20])

@@ -59,7 +59,7 @@ def test_contenders_take_turns(mixed):
 
 def test_ratios_are_ours_divided_by_the_peers(mixed):
     ratios = mixed[0]["ratios"]
-    assert ratios == {"peer": {"measured": 3.0, "wanted": 2.0}, "slow": {"measured": 0.5, "wanted": 1.0}}
+    assert ratios == {"peer": {"measured": 3.0, "target": 2.0}, "slow": {"measured": 0.5, "target": 1.0}}
 
 
 def test_one_that_fails_is_named_with_its_reason_and_stops_nobody(mixed):
@@ -95,8 +95,8 @@ def test_the_table_names_everyone(mixed):
     assert peer.split()[-3:] == ["3.00x", "2.00x", "reached"]
     assert "NOT reached" in next(line for line in lines if " slow " in line)
     assert any("broken failed: " in line for line in lines)
-    assert any("homeless was left out: " in line for line in lines)
-    assert any("90.00%, peer 87.00%: +3.00 points (NOT within 1 as wanted)" in line for line in lines)
+    assert any("homeless was skipped: " in line for line in lines)
+    assert any("90.00%, peer 87.00%: +3.00 points (NOT within 1 as required)" in line for line in lines)
 
 
 def test_the_image_is_drawn(mixed, tmp_path):

@@ -11,7 +11,7 @@ from jobs import jobs
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-WANTED = {  # the table of what is aimed at, on two cores
+TARGETS = {  # the table of what is aimed at, on two cores
     "predict": {"torchvision script, fp32": 5, "Keras on TensorFlow, fp32": 2.5, "OpenVINO bf16 on ready tensors": 0.9},
     "transfer": {"Keras on TensorFlow, fp32": 15},
     "train_resnet50": {"torchvision script, fp32": 2.6, "Keras on TensorFlow, fp32": 3.5},
@@ -24,10 +24,10 @@ WANTED = {  # the table of what is aimed at, on two cores
 @pytest.mark.parametrize("tiny", [False, True])
 def test_every_row_has_its_job_and_its_ratio(tiny):
     found = {
-        name: {each.name: each.wanted for each in job.contenders[1:] if each.wanted is not None}
+        name: {each.name: each.target for each in job.contenders[1:] if each.target is not None}
         for name, job in jobs(tiny=tiny, flowers=None).items()
     }
-    assert found == WANTED
+    assert found == TARGETS
 
 
 def test_memory_is_a_limit_and_the_transfer_compares_accuracies(tmp_path):

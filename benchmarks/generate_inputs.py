@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def photographs(folder: Path, count: int, *, width: int = 640, height: int = 480, classes: int = 5) -> Path:
-    """Write `count` JPEGs, as large in bytes as photographs of their size, into `folder/CLASS/`; kept if they are there."""
+    """Write `count` JPEGs, as large in bytes as photographs of their size, into `folder/CLASS/`, unless they exist."""
     done = folder / ".complete"
     if done.exists():
         return folder
@@ -24,7 +24,7 @@ def photographs(folder: Path, count: int, *, width: int = 640, height: int = 480
 
 
 def small(folder: Path, count: int, *, side: int = 32, classes: int = 10) -> Path:
-    """Write `count` PNGs of `side` pixels into `folder/{train,val}/CLASS/`, a tenth of them in val; kept if there."""
+    """Write `count` PNGs of `side` pixels into `folder/{train,val}/CLASS/`, a tenth of them in val, unless they exist."""
     done = folder / ".complete"
     if done.exists():
         return folder
@@ -37,8 +37,8 @@ def small(folder: Path, count: int, *, side: int = 32, classes: int = 10) -> Pat
     return folder
 
 
-def checkpoint(path: Path, name: str, *, classes: int) -> Path:
-    """Write random weights of a network of the zoo; kept if they are there."""
+def checkpoint(path: Path, name: str, *, num_classes: int) -> Path:
+    """Write random weights of a network of the zoo, unless they exist."""
     import torch
 
     from resnets.data.image.preprocess import Preprocess
@@ -47,18 +47,18 @@ def checkpoint(path: Path, name: str, *, classes: int) -> Path:
 
     if not path.exists():
         torch.manual_seed(0)
-        spec, net = zoo.get_spec(name, num_classes=classes), zoo.create_model(name, num_classes=classes)
-        names = tuple(f"class_{number}" for number in range(classes))
+        spec, net = zoo.get_spec(name, num_classes=num_classes), zoo.create_model(name, num_classes=num_classes)
+        names = tuple(f"class_{number}" for number in range(num_classes))
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, Checkpoint(spec, Preprocess.imagenet(224), names, net.state_dict()))
     return path
 
 
 def trained(path: Path, name: str, images: Path, *, epochs: int) -> Path:
-    """Write weights of a network of the zoo that has learned from small raw images (0 to 255); kept if they are there.
+    """Write weights of a network of the zoo, trained on small raw images (0 to 255), unless they exist.
 
-    Random ones will not do where a precision is judged: what tells one image from another is so small a part of their
-    vectors that the rounding of bf16 hides it, and the backend is refused.
+    Random weights do not do where the precision of a backend is checked: the pooled features of different images differ so
+    little that the rounding of bf16 hides the difference, and the backend is rejected.
     """
     import resnets
     from resnets.weights.checkpoint import read, save
