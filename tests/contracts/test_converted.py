@@ -196,7 +196,7 @@ NO_LAYERS = {
 }
 
 
-def test_an_operation_that_is_no_layer_is_refused_in_the_older_container(tmp_path: Path) -> None:
+def test_an_operation_that_is_not_a_layer_is_refused_in_the_older_container(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "a.safetensors", made(shallow(zoo.get_spec("cifar_resnet20"))))
     with pytest.raises(UserError, match=r"\.keras or \.weights\.h5"):
         convert(tmp_path / "a.safetensors", to="keras", out=tmp_path / "a.h5")
@@ -287,7 +287,7 @@ def test_preprocessing_that_a_library_does_not_have_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_crop_that_transformers_puts_elsewhere_is_said(tmp_path: Path) -> None:
+def test_another_crop_of_transformers_is_a_note(tmp_path: Path) -> None:
     lines = written(made(zoo.get_spec("resnet18"), Preprocess.imagenet(160)), "huggingface", tmp_path / "hf")
     assert any("transformers crops every image up to one pixel" in line for line in lines)
 

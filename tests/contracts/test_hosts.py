@@ -103,7 +103,7 @@ def test_attempts_of_a_process_and_of_its_children_are_seen(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not has_openvino(), reason="needs openvino")
-def test_a_program_that_calls_the_library_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_library_call_does_not_change_the_environment(tmp_path: Path) -> None:
     program = (
         "import os, sys\nfrom resnets.inference.import_openvino import import_openvino\nbefore = dict(os.environ)\n"
         "import_openvino()\nassert os.environ == before\nassert 'openvino_telemetry' not in sys.modules\n"

@@ -211,7 +211,7 @@ HEAVY = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "scipy
         "from resnets.cli.main import main; main(['train', '--help'])",
     ],
 )
-def test_the_face_and_the_command_line_are_light(statement: str) -> None:
+def test_the_public_package_and_the_command_line_do_not_import_torch(statement: str) -> None:
     code = f"import sys; {statement}; print('HEAVY', *[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == ["HEAVY"]

@@ -163,7 +163,7 @@ def test_tensors_by_the_names_of_another_library_are_told_from_missing_ones():
         made("resnet18").load_state_dict({"head.fc.bias": made("resnet18").head.fc.bias})
 
 
-def test_annotations_are_types_and_no_strings():
+def test_annotations_are_types_and_not_strings():
     """torch.fx writes the annotations of `forward` into its code, which TorchScript then reads."""
     for module in {type(module) for name in FAMILIES for module in made(name).modules()}:
         if module.__module__.startswith("resnets."):

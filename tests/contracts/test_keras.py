@@ -174,7 +174,7 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "se_resnet50", "cifar_highway20"])
-def test_a_model_of_ours_survives_keras_own_file(name: str, tmp_path: Path) -> None:
+def test_a_keras_model_of_resnets_survives_keras_own_file(name: str, tmp_path: Path) -> None:
     spec = zoo.get_spec(name, num_classes=5)
     net = randomized(build(spec))
     checkpoint = Checkpoint(spec, Preprocess.imagenet(64), ("a", "b", "c", "d", "e"), net.state_dict())

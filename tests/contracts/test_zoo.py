@@ -154,7 +154,7 @@ def test_any_channels(name, in_channels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_image_below_the_least_side_is_refused_with_its_size(name):
+def test_an_image_below_the_least_side_is_refused_with_its_size(name):
     net = outline(name)
     least = net.min_size
     net(torch.empty(1, 3, least, least, device="meta"))

@@ -52,7 +52,7 @@ def test_it_computes_what_the_network_does(name: str, precision: str, made, net:
 
 @pytest.mark.parametrize("name", backends.NAMES)
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
-def test_any_number_of_images_can_come(name: str, count: int, made, net: ResNet) -> None:
+def test_any_number_of_images(name: str, count: int, made, net: ResNet) -> None:
     images = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     pooled = made(name, "fp32")(images)
     torch.testing.assert_close(pooled, net.forward_pooled(images).detach(), rtol=SMALL, atol=SMALL)
@@ -90,7 +90,7 @@ def test_the_parts_of_a_batch_come_back_in_their_order(
     assert len(inspect.getclosurevars(made.compute).nonlocals["requests"]) == requests
 
 
-def test_an_answer_is_not_written_over_by_the_next(made, images: Tensor) -> None:
+def test_an_output_is_not_overwritten_by_the_next(made, images: Tensor) -> None:
     for name in backends.NAMES:
         first = made(name, "fp32")(images)
         kept = first.clone()
@@ -98,7 +98,7 @@ def test_an_answer_is_not_written_over_by_the_next(made, images: Tensor) -> None
         assert torch.equal(first, kept)
 
 
-def test_norms_that_stay_keep_their_digits() -> None:
+def test_norms_that_are_not_folded_stay_in_float32() -> None:
     """A pre-activation network in bf16: a mean of 40 with a spread of 1 would drown in the 8 bits of a norm in bf16."""
     torch.manual_seed(0)
     net = zoo.create_model("cifar_preresnet110", num_classes=7, num_blocks=(1, 1, 1)).eval()

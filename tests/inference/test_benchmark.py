@@ -33,7 +33,7 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: T
     assert first.speedup == pytest.approx(1.0)
 
 
-def test_other_answers_are_seen(net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_with_other_outputs_is_seen(net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     body = PooledBackbone(net)
     monkeypatch.setitem(
         backends.BUILDERS,
@@ -44,7 +44,7 @@ def test_other_answers_are_seen(net: ResNet, images: Tensor, monkeypatch: pytest
     assert row.agreement.logit > 1e-3
 
 
-def test_a_backend_that_fails_is_a_row_without_figures(
+def test_a_backend_that_fails_is_a_row_without_measurements(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Backend:
@@ -69,7 +69,7 @@ def test_a_batch_larger_than_the_images(net: ResNet, images: Tensor) -> None:
         next(benchmark.measure(net, images, names=(), precisions=("fp32",), batch=9, seconds=0.0))
 
 
-def test_random_weights_are_settled(images: Tensor) -> None:
+def test_batch_norms_of_random_weights_are_calibrated(images: Tensor) -> None:
     torch.manual_seed(0)
     net = zoo.create_model("cifar_resnet56", num_classes=7)
     momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
@@ -80,7 +80,7 @@ def test_random_weights_are_settled(images: Tensor) -> None:
     torch.testing.assert_close(settled(images), net.train()(images), rtol=0.2, atol=0.2)
 
 
-def test_a_row_comes_before_the_next_backend_is_made(
+def test_a_row_is_printed_before_the_next_backend_is_built(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []

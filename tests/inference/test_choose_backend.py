@@ -48,7 +48,7 @@ def test_bf16_may_move_no_probability_by_more_than_a_hundredth() -> None:
     assert REFERENCE.precision == "fp32"
 
 
-def test_words_that_name_nothing() -> None:
+def test_unknown_backends_and_precisions() -> None:
     cpu = torch.device("cpu")
     with pytest.raises(UserError, match=r"bf16.*received 'bf17'"):
         choose_backend.check("auto", "bf17", cpu)

@@ -63,7 +63,7 @@ def test_a_repeated_job_gives_the_same_bits(net: ResNet, images: Tensor) -> None
 
 
 @pytest.mark.usefixtures("bf16")
-def test_answers_that_moved_are_not_accepted(
+def test_a_backend_with_other_probabilities_is_not_accepted(
     net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(choose_backend.TOLERANCE, "bf16", 1e-9)
@@ -135,7 +135,7 @@ def test_images_of_many_sizes_are_not_compiled_for(net: ResNet, monkeypatch: pyt
     assert len(made) == MAX_SHAPES + 1
 
 
-def test_a_network_in_float64_is_left_alone(net: ResNet, images: Tensor) -> None:
+def test_a_network_in_float64_is_run_by_the_reference(net: ResNet, images: Tensor) -> None:
     double = copy.deepcopy(net).double()
     logits = ModelRunner(double).job(10**9, 4).logits(images.double())
     assert logits.dtype == torch.float32
@@ -143,7 +143,7 @@ def test_a_network_in_float64_is_left_alone(net: ResNet, images: Tensor) -> None
 
 
 @pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
-def test_the_program_around_it_is_left_alone(backend: str, net: ResNet, images: Tensor) -> None:
+def test_settings_of_the_process_are_unchanged(backend: str, net: ResNet, images: Tensor) -> None:
     """While a thread compiles, what another one logs, warns and prints is neither lost nor held back."""
     if backend == "openvino" and not has_openvino():
         pytest.skip("needs openvino")

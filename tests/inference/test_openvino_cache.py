@@ -127,7 +127,9 @@ def test_a_class_without_readable_source_code_is_not_cached(images: Tensor, home
 
 
 @pytest.mark.parametrize("damage", ["a byte", "cut", "empty", "no file of this kind"])
-def test_a_damaged_file_is_made_anew(damage: str, net: ResNet, images: Tensor, folded: list[int], home: Path) -> None:
+def test_a_damaged_file_is_converted_again(
+    damage: str, net: ResNet, images: Tensor, folded: list[int], home: Path
+) -> None:
     wanted = answers(net, images)
     (path,) = files(home)
     content = path.read_bytes()
@@ -162,7 +164,7 @@ def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypat
     assert set(files(home)) == {new, *made[0], *made[2]}
 
 
-def test_where_nothing_can_be_written_it_is_converted_each_time(
+def test_without_a_writable_cache_it_is_converted_each_time(
     net: ResNet, images: Tensor, folded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -184,7 +186,7 @@ def test_files_of_another_user_are_read(
     assert folded == [1]
 
 
-def test_what_openvino_cannot_read_is_made_anew(
+def test_a_file_that_openvino_cannot_read_is_converted_again(
     net: ResNet, images: Tensor, folded: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that was cut before its checksum was made."""

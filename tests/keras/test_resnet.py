@@ -209,7 +209,7 @@ def test_a_file_that_keras_wrote(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "network"), [("ResNet50", "keras_resnet50"), ("ResNet50V2", "keras_resnet50v2")])
-def test_a_checkpoint_of_ours(name: str, network: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_resnets(name: str, network: str, tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ def test_a_shape_that_does_not_fit_is_refused_in_one_line():
     assert resnets.keras.from_spec(spec, include_top=False, input_shape=(None, None, 3)).output_shape[-1] == 512
 
 
-def test_what_is_no_specification_and_what_keras_has_not():
+def test_wrong_types_and_layers_that_keras_does_not_have():
     with pytest.raises(UserError, match=r"takes the result of resnets.get_spec\(...\); received str"):
         resnets.keras.from_spec("resnet18")
     with pytest.raises(UserError, match="Stochastic depth has no layer"):

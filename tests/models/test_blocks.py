@@ -100,7 +100,7 @@ def test_the_activation_does_not_change_the_input_in_place():
         assert torch.equal(before, X)
 
 
-def test_preactivation_leaves_the_sum_alone():
+def test_preactivation_does_not_change_the_sum():
     block = PreActBlock(4, Scale(2), nn.Identity(), NORM, relu, 4, 1, shared=False).eval()
     block.norm.running_mean.fill_(0.5)
     active = block.norm(X).relu()

@@ -43,7 +43,7 @@ def test_same_convolution_equals_keras(size, kernel_size, stride):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 6)])
-def test_what_lies_outside_never_wins_a_same_max_pool(size):
+def test_padding_is_never_the_maximum_of_a_same_max_pool(size):
     image = -1 - torch.rand(1, 2, *size)  # padded zeros would win over every negative value
     found = layers.SameMaxPool2d(3, 2)(image)
     wanted = keras.layers.MaxPooling2D(3, 2, padding="same")(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -29,7 +29,7 @@ print(loss.item(), int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux'")
-def test_1202_layers_learn_a_step_within_the_memory_that_is_stated():
+def test_1202_layers_train_one_step_within_the_stated_memory():
     text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
     stated = re.search(r"a batch of (\d+) takes (\d\.\d) GiB", text)
     assert stated is not None

@@ -127,6 +127,6 @@ def test_what_other_programs_call_a_network_is_suggested(word: str, meant: str) 
 
 
 @pytest.mark.parametrize("given", [50, None, print])
-def test_a_name_that_is_no_text_is_refused(given: object) -> None:
+def test_a_name_that_is_not_a_string_is_refused(given: object) -> None:
     with pytest.raises(UserError, match="is a string such as"):
         zoo.find(given)  # type: ignore[arg-type]

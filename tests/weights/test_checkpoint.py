@@ -169,7 +169,7 @@ def refused(path: Path, *shows: str) -> None:
         assert text in message
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_missing_remote_file(tmp_path: Path) -> None:
     (tmp_path / "beast.safetensors").write_bytes(b"")
     refused(
         tmp_path / "best.safetensors", "There is no checkpoint", f"Did you mean '{tmp_path / 'beast.safetensors'}'?"
@@ -178,7 +178,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     refused(tmp_path / "beast.safetensors" / "inside", "There is no checkpoint")
 
 
-def test_a_run_directory_stands_for_its_best_weights(tmp_path: Path, content: bytes) -> None:
+def test_a_run_directory_means_its_best_weights(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path, "is a folder without weights/best.safetensors")
     (tmp_path / "other.safetensors").write_bytes(content)
     refused(tmp_path, "In it: other.safetensors")
@@ -281,7 +281,7 @@ def with_header(path: Path, change: Any) -> None:
         (lambda header: '{"format": 1, "task": NaN}', "not one of resnets"),
     ],
 )
-def test_headers_that_are_not_ours(change: Any, shows: str, tmp_path: Path) -> None:
+def test_headers_of_other_programs(change: Any, shows: str, tmp_path: Path) -> None:
     with_header(tmp_path / "c.safetensors", change)
     refused(tmp_path / "c.safetensors", shows)
 
@@ -306,7 +306,7 @@ def test_a_spec_that_asks_for_too_much_is_refused_at_once(spec: dict[str, Any], 
     ("length", "shows"),
     [(2**63, "no safetensors file"), (100 * 2**20, "no safetensors file"), (2**20, "cut off in its header")],
 )
-def test_a_header_that_lies_about_its_length(length: int, shows: str, tmp_path: Path, content: bytes) -> None:
+def test_a_header_with_a_wrong_length(length: int, shows: str, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.safetensors").write_bytes(struct.pack("<Q", length) + content[8:])
     refused(tmp_path / "c.safetensors", shows)
 
@@ -364,7 +364,7 @@ def test_tensors_that_do_not_fit_are_listed() -> None:
         assert text in message
 
 
-def test_a_new_head_is_an_act_of_its_own() -> None:
+def test_a_new_head_must_be_requested() -> None:
     parent = made()
     torch.manual_seed(1)
     net = zoo.create_model("tiny", num_classes=7)
@@ -382,7 +382,7 @@ def test_a_backbone_that_does_not_fit_is_not_loaded() -> None:
         load_backbone(zoo.create_model("tiny", num_classes=7, in_channels=1), made())
 
 
-def test_a_file_of_the_first_release_is_read_for_ever() -> None:
+def test_a_file_of_format_1_is_read() -> None:
     """`data/format_1.safetensors` was written once and stays as it is."""
     found = read(Path(__file__).parent / "data" / "format_1.safetensors")
     assert (found.class_names, found.temperature, found.metrics) == (("猫", "dog"), 1.25, {"top1": 0.5, "split": "val"})

@@ -83,7 +83,9 @@ def test_a_new_head_must_be_requested_and_is_logged(file: Path, tmp_path: Path) 
     assert all(torch.equal(body[name], before[name]) for name in body if not name.startswith("head."))
 
 
-def test_a_file_without_its_top_gets_an_untrained_one_that_does_not_answer(file: Path, tmp_path: Path) -> None:
+def test_a_file_without_its_head_gets_an_untrained_one_that_is_not_used_for_predictions(
+    file: Path, tmp_path: Path
+) -> None:
     state = {name: tensor for name, tensor in torch.load(file, weights_only=True).items() if not name.startswith("fc.")}
     torch.save(state, tmp_path / "body.pth")
     random = torch.random.get_rng_state()
@@ -155,7 +157,7 @@ def test_a_library_that_computes_something_else_gets_no_file(tmp_path: Path) -> 
     assert load(tmp_path / "hf").checkpoint.spec.stride_at == "1x1"
 
 
-def test_words_that_are_wrong(file: Path) -> None:
+def test_wrong_arguments(file: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'timm'"):
         convert(file, to="tim", out="x")
     with pytest.raises(UserError, match="Did you mean 'resnet18'"):
@@ -185,7 +187,7 @@ def test_a_request_without_effect_is_refused(
         convert(file, to=to, out=tmp_path / "out.pth", request=request_)
 
 
-def test_what_a_checkpoint_of_ours_does_not_take_is_refused(file: Path, tmp_path: Path) -> None:
+def test_arguments_that_a_checkpoint_of_resnets_does_not_take_are_refused(file: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours.safetensors"
     convert(file, to="resnets", out=ours)
     with pytest.raises(UserError, match="`no_top` has no effect"):

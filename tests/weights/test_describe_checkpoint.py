@@ -50,7 +50,7 @@ def test_a_single_file_is_described_with_its_metrics_and_origin(tmp_path: Path) 
     assert len(describe_checkpoint.lines(save(tmp_path / "bare.safetensors"))) == 2
 
 
-def test_figures_of_the_run_are_those_of_its_best_weights_only(tmp_path: Path) -> None:
+def test_metrics_of_the_run_are_those_of_its_best_weights_only(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "weights").mkdir(parents=True)
     (run / "split.csv").write_text("path,sha256,label,split,group\n")

@@ -38,7 +38,7 @@ def test_load_and_predict_take_a_name(
     assert resnets.load(entry.name).name == entry.name
 
 
-def test_words_that_are_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_not_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="weights list resnet50"):
         resnets.load("resnet50")
@@ -46,9 +46,7 @@ def test_words_that_are_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         resnets.load("imagenet")
 
 
-def test_what_lies_here_goes_before_the_catalog(
-    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_local_file_precedes_the_catalog(publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = publish()
     monkeypatch.chdir(tmp_path)
     Path(entry.name).write_text("mine")

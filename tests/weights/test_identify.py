@@ -68,7 +68,7 @@ def test_option_a_asks_for_its_side_and_whether_there_are_shortcuts(tmp_path: Pa
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.model."])
-def test_a_prefix_is_taken_off_and_named(prefix: str, tmp_path: Path) -> None:
+def test_a_prefix_is_removed_and_named(prefix: str, tmp_path: Path) -> None:
     tensors = {prefix + name: tensor for name, tensor in zeros("resnet18").items()}
     found = inspect(saved(tmp_path / "r.pth", {"state_dict": tensors, "epoch": 3}))
     assert found.prefix == prefix
@@ -105,7 +105,7 @@ def test_a_network_that_the_zoo_does_not_list(tmp_path: Path) -> None:
     assert found.candidates[0].spec.in_channels == 4
 
 
-def test_a_file_of_ours_says_itself_what_it_is(tmp_path: Path) -> None:
+def test_a_checkpoint_of_resnets_is_identified_by_its_header(tmp_path: Path) -> None:
     spec = zoo.get_spec("tiny", num_classes=2)
     made = Checkpoint(spec, identify.checkpoints.Preprocess(), ("a", "b"), build(spec).state_dict())
     checkpoints.save(tmp_path / "c.safetensors", made)

@@ -67,7 +67,7 @@ def test_offline_and_not_here(publish: Publish, monkeypatch: pytest.MonkeyPatch)
     assert str(download.path_of(entry)) in str(error.value)
 
 
-def test_a_file_that_is_no_such_network_is_refused(publish: Publish, theirs: torch.nn.Module) -> None:
+def test_a_file_of_another_network_is_refused(publish: Publish, theirs: torch.nn.Module) -> None:
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
     with pytest.raises(UserError, match=r"missing: fc\.weight, fc\.bias"):
         published.checkpoint_file(publish(state=state).name)
@@ -92,7 +92,7 @@ def test_half_precision_becomes_single(publish: Publish, theirs: torch.nn.Module
     assert {tensor.dtype for tensor in found.tensors.values()} == {torch.float32, torch.int64}
 
 
-def test_a_folder_of_hugging_face_brings_its_classes_and_preprocessing(publish: Publish, tmp_path: Path) -> None:
+def test_a_folder_of_hugging_face_has_its_class_names_and_preprocessing(publish: Publish, tmp_path: Path) -> None:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     torch.manual_seed(2)

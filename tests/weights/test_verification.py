@@ -68,7 +68,7 @@ def test_v1_and_v15_of_one_file_differ(tmp_path: Path) -> None:
     assert "torchvision's own network was not run" in with_note.notes[0]
 
 
-def test_images_are_read_as_the_first_file_wants_them(file: Path, tmp_path: Path) -> None:
+def test_images_are_preprocessed_as_in_the_first_file(file: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     (tmp_path / "photos" / "a").mkdir(parents=True)
     for name in ("a/1.png", "a/2.png", "3.png"):

@@ -226,7 +226,7 @@ def test_good_images_are_fit_for_training(tmp_path: Path) -> None:
     assert report.bytes == sum(path.stat().st_size for path in tmp_path.glob("*/*"))
 
 
-def test_a_turned_image_has_the_size_that_is_seen(tmp_path: Path) -> None:
+def test_a_rotated_image_has_its_displayed_size(tmp_path: Path) -> None:
     images(tmp_path, ("ant", "bee"), count=10)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -255,7 +255,7 @@ def test_the_result_is_the_same_with_any_number_of_processes(
     assert check(open_dataset.read(root), workers=1).to_dict() == report.to_dict()
 
 
-def test_training_looks_as_closely_as_the_check(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
+def test_training_verifies_images_as_the_check_does(faulty: tuple[CheckReport, dict[str, set[str]], Path]) -> None:
     report, _, root = faulty
     kinds = {"empty", "not-an-image", "truncated", "missing", "bomb", "unsupported"}
     named = {case.paths[0] for problem in report.problems if problem.kind in kinds for case in problem.findings}
@@ -297,7 +297,7 @@ def quick(dataset: Dataset) -> list[DecodeError]:
     return [error for _, error in verify_images(dataset.samples) if error]
 
 
-def test_the_quick_look_believes_a_image_with_something_behind_it(tmp_path: Path) -> None:
+def test_an_image_with_bytes_after_its_end_is_accepted(tmp_path: Path) -> None:
     """Phones put a film behind the image, and some programs leave out the last two bytes of a JPEG."""
     images(tmp_path, ("ant", "bee"), count=2)
     path = tmp_path / "ant" / "00.jpg"

@@ -82,7 +82,7 @@ def test_what_cannot_be_written(tmp_path: Path, name: str, settings: dict[str, i
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "mine.txt"):
         with pytest.raises(UserError, match="is not an empty folder"):
@@ -113,7 +113,7 @@ def test_the_cache_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
-def test_several_processes_may_want_the_cache_at_once(tmp_path: Path) -> None:
+def test_several_processes_may_write_the_cache_at_once(tmp_path: Path) -> None:
     code = "from resnets.data.datasets import open_dataset; print(len(open_dataset.read('shapes').samples))"
     environment = {**os.environ, "RESNETS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     jobs = [

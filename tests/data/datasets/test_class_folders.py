@@ -163,7 +163,7 @@ def test_a_folder_within_a_class_belongs_to_it_and_can_be_a_group(tmp_path: Path
     assert [sample.columns for sample in read_folder(tmp_path).samples] == [{}, {"folder": "monday/am"}, {}]
 
 
-def test_hidden_and_system_files_are_passed_over_and_others_are_named(tmp_path: Path) -> None:
+def test_hidden_and_system_files_are_skipped_and_others_are_named(tmp_path: Path) -> None:
     files(tmp_path, "ant/1.png", "ant/._1.png", "ant/.cache/2.png", "ant/Thumbs.db", "ant/2.mov", "bee/1.png")
     files(tmp_path, "__MACOSX/ant/1.png", "__MACOSX/._1.png", ".git/index", "bee/@eaDir/1.png", "loose.png")
     dataset = read_folder(tmp_path)
@@ -181,7 +181,7 @@ def test_hidden_folders_of_images_beside_the_classes_are_named(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["New folder", "new folder (2)", "untitled folder 3", "Neuer Ordner"])
-def test_a_folder_that_nobody_named_is_a_warning(tmp_path: Path, name: str) -> None:
+def test_a_folder_with_a_default_name_is_a_warning(tmp_path: Path, name: str) -> None:
     files(tmp_path, "ant/1.png", f"{name}/1.png")
     assert read_folder(tmp_path).layout_warnings == (
         f"'{name}' is taken as a class, although it has the default name of a new folder; rename it, or move it away",

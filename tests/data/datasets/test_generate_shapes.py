@@ -62,7 +62,7 @@ def test_outlines_have_the_area_of_their_shape() -> None:
         assert abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2 == pytest.approx(area, abs=0.02)
 
 
-def test_a_image_depends_on_its_number_and_not_on_how_many_there_are(tmp_path: Path) -> None:
+def test_an_image_depends_on_its_index_and_not_on_the_count(tmp_path: Path) -> None:
     builtin.write("shapes", tmp_path / "few", count=30, size=32, seed=3)
     builtin.write("shapes", tmp_path / "more", count=60, size=32, seed=3)
     builtin.write("shapes", tmp_path / "other", count=30, size=32, seed=4)

@@ -42,7 +42,7 @@ def test_the_built_in_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert open_dataset.read("digits").class_names == ("ant", "bee")  # what lies here goes first
 
 
-def test_a_place_that_is_not_there_shows_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_location_lists_what_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data(tmp_path / "insects")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
@@ -80,7 +80,7 @@ def test_classes_are_bound_by_name_in_the_order_of_the_model(tmp_path: Path) -> 
     assert [sample.label for sample in bound.samples] == ["ant", "bee", "bee"]
 
 
-def test_a_label_that_the_model_does_not_know_is_named(tmp_path: Path) -> None:
+def test_a_label_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
     dataset = open_dataset.read(data(tmp_path))
     with pytest.raises(
         UserError, match=r"has images of 'bee', unknown to a model of 'ant', 'beet'. Did you mean 'beet'"

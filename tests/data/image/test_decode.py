@@ -339,7 +339,7 @@ def test_the_limit_can_be_lowered():
         decode(content, max_pixels=32 * 48 - 1)
 
 
-def test_a_program_that_passes_over_damage_is_stopped(monkeypatch):
+def test_pillows_load_truncated_images_is_refused(monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     with pytest.raises(UserError, match="LOAD_TRUNCATED_IMAGES is on"):
         decode(WHOLE["cut.jpg"][:-50])

@@ -60,7 +60,7 @@ def test_imagenet_is_what_torchvisions_weights_say(size):
 
 
 @pytest.mark.parametrize("size", [(20, 31), (21, 90), (90, 21), (32, 47), (36, 20)])
-def test_a_image_smaller_than_the_crop_stands_on_black(size):
+def test_an_image_smaller_than_the_crop_is_padded_with_black(size):
     image = photograph(*size)
     wanted = theirs(v2.CenterCrop((33, 48)))(image)
     found = Preprocess(size=(33, 48), resize="none")(np.asarray(image))
@@ -72,7 +72,7 @@ MARGINS = [0, 1, 2, 3, 5, 7]  # an odd one is halved to the even number: down at
 
 @pytest.mark.parametrize("across", MARGINS)
 @pytest.mark.parametrize("down", MARGINS)
-def test_the_middle_is_torchvisions_at_any_margin(down, across):
+def test_the_center_crop_is_torchvisions_at_any_margin(down, across):
     image = photograph(48 + down, 48 + across)
     value = Preprocess(size=(48, 48), resize="none")
     assert (value(image) - theirs(v2.CenterCrop(48))(image)).abs().max() < 1e-6
@@ -243,7 +243,7 @@ def test_a_header_with_an_unknown_or_unfit_setting():
 
 
 @pytest.mark.parametrize("size", [(200_000, 1), (1, 200_000), (60_000, 4)])
-def test_of_an_endless_strip_the_middle_is_read(size):
+def test_only_the_center_of_a_very_long_image_is_resized(size):
     strip = np.zeros((size[1], size[0], 3), np.uint8)
     middle = (slice(size[1] // 2 - 2, size[1] // 2 + 2), slice(size[0] // 2 - 2, size[0] // 2 + 2))
     strip[middle if min(size) > 1 else tuple(slice(max(each.start, 0), each.stop) for each in middle)] = 255
@@ -254,7 +254,7 @@ def test_of_an_endless_strip_the_middle_is_read(size):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_pillow_image_is_turned_as_its_file_is(orientation, tmp_path):
+def test_a_pillow_image_gets_the_orientation_of_its_file(orientation, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     scene = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)

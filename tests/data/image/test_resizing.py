@@ -15,7 +15,7 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 71, 3), d
 
 @pytest.mark.parametrize("name", resizing.INTERPOLATIONS)
 @pytest.mark.parametrize("image", [IMAGE, IMAGE.transpose(Image.Transpose.ROTATE_90)], ids=["wide", "high"])
-def test_the_shorter_side_is_brought_to_a_length(name: str, image: Image.Image) -> None:
+def test_the_shorter_side_is_resized_to_a_length(name: str, image: Image.Image) -> None:
     method = resizing.METHODS[name]
     wanted = functional.resize(image, [33], interpolation=functional.InterpolationMode[name.upper()])
     assert resizing.resize_shorter_side(image, 33, method).tobytes() == wanted.tobytes()
@@ -31,13 +31,13 @@ def test_the_corners_and_the_center() -> None:
     assert [each.tobytes() for each in found] == [each.tobytes() for each in functional.five_crop(IMAGE, [20, 30])]
 
 
-def test_a_padded_image_stands_whole_in_the_middle() -> None:
+def test_a_padded_image_is_whole_and_centered() -> None:
     made = resizing.to_chw(resizing.resize_pad(IMAGE, (142, 142), Image.Resampling.NEAREST, (1, 2, 3)))
     assert torch.equal(made[:, 21:121:2, ::2], resizing.to_chw(IMAGE))
     assert made[:, :21].flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]
 
 
-def test_of_an_endless_strip_the_middle_is_taken() -> None:
+def test_the_box_of_a_very_long_image_is_its_center() -> None:
     assert resizing.center_strip_box((71, 50), 256) == (0, 0, 71, 50)
     left, top, right, bottom = resizing.center_strip_box((10**6, 1), 256)
     assert (top, bottom) == (0, 1)

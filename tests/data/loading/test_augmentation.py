@@ -97,7 +97,7 @@ def test_principal_colors_shift_the_whole_image_by_one_color():
     torch.testing.assert_close(spread.float(), (0.1 * 255 * vectors * values).norm(dim=1), rtol=0.15, atol=0.1)
 
 
-def test_nothing_to_vary_leaves_the_image():
+def test_without_augmentation_the_image_is_unchanged():
     assert torch.equal(augmentation.train_transform(40, crop="none", flip=0.0)(_image()), _image())
 
 
@@ -153,7 +153,7 @@ def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
         assert values.mean_color == color
 
 
-def test_all_places_are_drawn_and_half_are_flipped():
+def test_all_offsets_are_drawn_and_half_are_flipped():
     whole = augmentation.BatchCropFlip(5000, seed=0, pad_pixels=4, flip=0.5)
     whole(torch.zeros(1, 3, 8, 8), torch.tensor([0]), epoch=0)
     assert whole._top.unique().tolist() == list(range(9))
@@ -172,7 +172,7 @@ def test_mixing_keeps_the_sum_of_the_targets(values):
     assert ((wanted > 0).sum(1) == 2).all()
 
 
-def test_without_mixing_a_batch_is_left_alone():
+def test_without_mixing_a_batch_is_unchanged():
     images, targets = torch.randn(2, 3, 4, 4), torch.eye(2)
     mixed, wanted = augmentation.mixup_cutmix(images, targets, mixup_alpha=0.0, cutmix_alpha=0.0)
     assert mixed is images

@@ -31,7 +31,7 @@ def test_cached_images_equal_lazy_ones_to_the_bit(lazy):
     assert all(np.array_equal(kept[number], lazy[number]) for number in range(4))
 
 
-def test_images_of_one_size_lie_in_one_piece(lazy):
+def test_images_of_one_size_are_one_array(lazy):
     squares = ram_cache.LazyImages(lazy.paths, lambda path: ram_cache.decode_resized(path, min_side=40)[:40, :40])
     kept = ram_cache.CachedImages(squares, size=(40, 40))
     assert all(np.array_equal(kept[number], squares[number]) for number in range(4))
@@ -47,11 +47,11 @@ def test_images_are_resized_to_the_side_that_is_needed(lazy):
     assert lazy[3].dtype == np.uint8
 
 
-def test_a_smaller_image_is_left_as_it_is(lazy):
+def test_a_smaller_image_is_not_resized(lazy):
     assert ram_cache.decode_resized(lazy.paths[2], min_side=100).shape == (64, 64, 3)
 
 
-def test_shrinking_keeps_the_image(lazy):
+def test_a_resized_image_looks_like_the_original(lazy):
     full = np.asarray(Image.open(lazy.paths[3]).resize((60, 40), Image.Resampling.BOX), dtype=float)
     assert np.abs(full - lazy[3]).mean() < 4
 
@@ -67,7 +67,7 @@ def test_the_decision_for_the_cache_and_its_reason(lazy):
     assert re.search(r"kB, more than 40% .* that are free; make them smaller\)", str(small))
 
 
-def test_what_is_asked_for_is_done(lazy):
+def test_a_requested_cache_mode_is_used(lazy):
     assert ram_cache.decide_cache("ram", lazy, available=0).mode == "ram"
     assert ram_cache.decide_cache("off", lazy, available=10**12).mode == "off"
 

@@ -60,7 +60,7 @@ def test_work_goes_on_while_the_caller_does_something_else() -> None:
     assert list(results) == list(range(1, 10))
 
 
-def test_an_error_reaches_the_caller_at_its_place() -> None:
+def test_an_error_is_raised_in_the_order_of_the_items() -> None:
     def work(number: int) -> float:
         return 1 / (3 - number)
 
@@ -84,7 +84,7 @@ def test_an_item_that_never_ends_is_named(items: list[object], workers: int, mon
     never.set()
 
 
-def test_a_disk_that_gives_up_says_so_itself() -> None:
+def test_a_timeout_of_the_file_system_is_raised_unchanged() -> None:
     def work(_: int) -> None:
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
@@ -106,13 +106,13 @@ list(ordered_map(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=
     assert "stuck' could not be read within" in done.stderr
 
 
-def test_a_wrong_patience_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_timeout_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "soon")
     with pytest.raises(UserError, match="RESNETS_TIMEOUT_MINUTES is 'soon'"):
         next(ordered_map(str, range(3), workers=1, ahead=1))
 
 
-def test_a_longer_piece_of_work_is_waited_for_while_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_call_is_waited_for_while_it_makes_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     never, item = threading.Event(), SimpleNamespace(path="a.jpg")
 

@@ -76,7 +76,7 @@ def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: P
     assert "is not the split that" in lineage.lineage_of(path, {"split_sha256": "0"}).gap
 
 
-def test_no_weights_have_learned_from_nothing() -> None:
+def test_without_training_images_there_is_no_message() -> None:
     assert Lineage().seen_message(images("aa"), "val images", "it") == ""
 
 

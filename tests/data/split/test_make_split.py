@@ -310,7 +310,7 @@ def test_the_file_holds_after_the_data_was_moved(tmp_path: Path, monkeypatch: py
     assert len(again.subset("val")) == 9
 
 
-def test_images_outside_the_source_are_written_with_their_whole_path(tmp_path: Path) -> None:
+def test_images_outside_the_dataset_are_written_with_their_absolute_path(tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "images")
     elsewhere = build_dataset(tmp_path / "lists", data.samples)
     done = make_split(elsewhere)
@@ -365,7 +365,7 @@ def test_another_file_is_not_a_split_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_place_is_a_failed_job(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_a_job_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(JobError, match="Cannot write"):
         write_split(tmp_path / "split.csv", Dataset(tmp_path, (), ()))

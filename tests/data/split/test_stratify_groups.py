@@ -40,7 +40,7 @@ def divided(labels: list[str]) -> Counter[str]:
 
 
 @given(labels_of(1), st.floats(0.05, 0.45), st.floats(0, 0.45), st.integers(0, 1000))
-def test_single_images_are_shared_out_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
+def test_single_images_are_divided_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
     fractions = {split: fraction for split, fraction in {"val": val, "test": test}.items() if fraction > 0.01}
     try:
         given_ = assign_splits(find_clusters(single(labels), labels, [None] * len(labels)), fractions, seed=seed)

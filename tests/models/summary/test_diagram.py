@@ -37,7 +37,7 @@ def drawn(name: str) -> Figure:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_fits_a_page_and_nothing_lies_over_letters(name: str) -> None:
+def test_it_fits_a_page_and_nothing_covers_text(name: str) -> None:
     figure = drawn(name)
     width, height = figure.get_size_inches()
     assert width <= 15
@@ -81,7 +81,7 @@ def test_a_deep_network_is_not_larger_than_a_shallow_one() -> None:
     assert [text for text in written if text.startswith("× ")] == ["× 2", "× 7", "× 35", "× 2"]
 
 
-def test_what_a_person_looks_for_is_written() -> None:
+def test_the_diagram_has_the_expected_texts() -> None:
     written = {text.get_text() for text in drawn("resnet50").axes[0].texts}
     assert {"resnet50", "stem", "stage1", "stage4", "head", "+", "/2"} <= written
     assert {"56 × 56 × 64", "14 × 14 × 1024  ·  6 blocks", "3×3 conv, 256", "dense, 1000"} <= written

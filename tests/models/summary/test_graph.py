@@ -31,7 +31,7 @@ class Toy(nn.Module):
         return self.fc(torch.flatten(self.pool(x), 1))
 
 
-def test_layers_stand_by_depth_and_the_longer_way_first() -> None:
+def test_layers_are_sorted_by_depth_and_the_longest_path_first() -> None:
     found = graph.layers(Toy(), (12, 10))
     assert [(layer.name, layer.type, layer.shape) for layer in found] == [
         ("input", "InputLayer", (2, 12, 10)),
@@ -51,7 +51,7 @@ def test_layers_stand_by_depth_and_the_longer_way_first() -> None:
     assert not by_name["act"].repeated
 
 
-def test_the_network_itself_is_left_alone() -> None:
+def test_the_network_itself_is_unchanged() -> None:
     net = zoo.create_model("tiny", in_channels=1)
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     graph.layers(net, 33)

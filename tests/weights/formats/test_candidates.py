@@ -51,7 +51,7 @@ ODD = st.sampled_from(
         [None, {}, {"downsample_in_bottleneck": "yes", "id2label": [1]}, [], {"hidden_act": "gelu"}]
     ),
 )
-def test_only_errors_for_a_person(format_, number, odd, dropped, container, config) -> None:
+def test_every_error_is_a_user_error(format_, number, odd, dropped, container, config) -> None:
     given_tensors = dict(tensors(format_, number))
     for place in dropped:
         given_tensors.pop(list(given_tensors)[place % len(given_tensors)])

@@ -51,7 +51,7 @@ def test_a_folded_temperature_changes_no_probability(temperature: float) -> None
     assert "temperature_folded" not in fold_temperature.metadata(folded)
 
 
-def test_weights_that_leave_their_type_are_refused() -> None:
+def test_weights_that_exceed_their_type_are_refused() -> None:
     checkpoint = tiny(temperature=1e-6)
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in checkpoint.tensors.items()
@@ -78,6 +78,6 @@ def test_bgr_becomes_rgb(preprocess: Preprocess) -> None:
     assert preprocess.color == "rgb" or (probabilities(only_one) - wanted).abs().max() > 1e-4
 
 
-def test_a_new_head_has_neither_temperature_nor_figures() -> None:
+def test_a_new_head_has_neither_temperature_nor_metrics() -> None:
     found, _ = adapt_checkpoint(tiny(temperature=2.0, metrics={"top1": 0.9}), num_classes=4, in_channels=None)
     assert (found.temperature, dict(found.metrics)) == (1.0, {})

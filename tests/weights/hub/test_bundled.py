@@ -81,7 +81,7 @@ def test_other_names_are_not_there() -> None:
     assert bundled.path_of("../bundled_weights/" + NAME) is None
 
 
-def test_files_of_weights_are_looked_at_by_their_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_bundled_weights_are_inspected_by_their_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["weights", "inspect", NAME]) == 0
     assert "cifar_resnet20" in capsys.readouterr().out
     out = tmp_path / "copy.safetensors"

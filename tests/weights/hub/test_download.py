@@ -130,7 +130,7 @@ def parts(home: Path) -> list[str]:
     return sorted(path.name for path in home.rglob("*part*"))
 
 
-def test_a_file_comes_whole_and_once(server: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_downloaded_whole_and_once(server: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = published(server)
     path = download.download(entry)
     assert path == home / "weights" / "resnet18.tv_in1k_v1" / "net-0123abcd.pth"
@@ -143,7 +143,7 @@ def test_a_file_comes_whole_and_once(server: Any, home: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("etag", ['"one"', "", 'W/"weak"'])
-def test_a_connection_that_ends_early_is_gone_on_with(server: Any, etag: str) -> None:
+def test_a_download_is_resumed_after_a_lost_connection(server: Any, etag: str) -> None:
     server.plan = [act(cut=MIB + 5, etag=etag), act(cut=2 * MIB, etag=etag)]
     server.always = act(etag=etag)
     assert download.download(published(server)).read_bytes() == CONTENT
@@ -203,7 +203,7 @@ def test_a_part_that_is_longer_than_the_file_begins_anew(server: Any) -> None:
     assert download.download(entry).read_bytes() == CONTENT
 
 
-def test_giving_up_counts_what_came_and_the_next_call_goes_on(server: Any, home: Path) -> None:
+def test_the_error_counts_the_received_bytes_and_the_next_call_resumes(server: Any, home: Path) -> None:
     server.plan = [act(cut=MIB), *[status(503)] * 3]
     with pytest.raises(JobError) as error:
         download.download(published(server))
@@ -218,7 +218,7 @@ def test_giving_up_counts_what_came_and_the_next_call_goes_on(server: Any, home:
     assert server.asked[-1][1]["Range"] == f"bytes={come}-"
 
 
-def test_as_long_as_something_comes_it_goes_on(server: Any) -> None:
+def test_a_download_that_makes_progress_is_retried_again_and_again(server: Any) -> None:
     server.plan = [act(cut=n * MIB // 4) for n in range(1, 9)]
     assert download.download(published(server)).read_bytes() == CONTENT
     assert len(server.asked) == 9
@@ -339,7 +339,9 @@ def test_a_long_wait_is_an_error(server: Any) -> None:
     assert len(server.asked) == 1
 
 
-def test_nobody_listens(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_host_without_a_server(
+    server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(resumable, "PAUSE_SECONDS", (0.01,) * 4)
     entry = published(server)
     entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
@@ -385,7 +387,7 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, "RESNETS_HOME": str(home)}
 
 
-def test_a_full_disk_keeps_what_came(server: Any, home: Path) -> None:
+def test_a_full_disk_keeps_the_received_bytes(server: Any, home: Path) -> None:
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
@@ -398,7 +400,7 @@ def test_a_full_disk_keeps_what_came(server: Any, home: Path) -> None:
     assert server.asked[-1][1]["Range"] == f"bytes={MIB}-"
 
 
-def test_too_little_room_is_found_before_the_first_byte(
+def test_too_little_disk_space_is_found_before_the_first_byte(
     server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`disk_usage` is what the system says; here it says that a MiB is left."""
@@ -459,7 +461,7 @@ def test_a_file_put_there_by_hand_is_checked(server: Any, home: Path) -> None:
         download.download(entry)
 
 
-def test_a_file_that_rots_is_noticed_although_no_hash_is_published(server: Any) -> None:
+def test_later_damage_is_found_although_no_hash_is_published(server: Any) -> None:
     entry = published(server, digest="")
     path = download.download(entry)
     path.write_bytes(CONTENT[:-1])
@@ -467,7 +469,7 @@ def test_a_file_that_rots_is_noticed_although_no_hash_is_published(server: Any) 
         download.download(entry)
 
 
-def test_the_sha256_of_what_came_is_compared_beside_an_md5(server: Any, home: Path) -> None:
+def test_the_sha256_of_the_download_is_compared_beside_an_md5(server: Any, home: Path) -> None:
     entry = published(server, digest=f"md5:{hashlib.md5(CONTENT).hexdigest()}")
     path = download.download(entry)
     path.with_name(f"{path.name}.sha256").write_text("0" * 64)
@@ -527,7 +529,7 @@ def test_a_proxy_is_asked(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert download.download(dataclasses.replace(published(server), address=address)).read_bytes() == CONTENT
 
 
-def test_small_files_come_along(server: Any, home: Path) -> None:
+def test_companion_files_are_downloaded_too(server: Any, home: Path) -> None:
     server.files |= {"/models/config.json": b"{}", "/models/preprocessor_config.json": b"[]"}
     entry = published(server, format="huggingface")
     path = download.download(entry)

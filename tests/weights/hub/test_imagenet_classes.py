@@ -31,5 +31,5 @@ def test_names_and_ids_belong_together() -> None:
     assert found > 950
 
 
-def test_a_known_class_stands_where_everyone_has_it() -> None:
+def test_known_classes_have_their_usual_index() -> None:
     assert (imagenet_classes.NAMES[207], imagenet_classes.SYNSETS[207]) == ("golden retriever", "n02099601")

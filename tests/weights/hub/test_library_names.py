@@ -24,7 +24,7 @@ from resnets.weights.hub import library_names
         ("resnet50.a1_in1k", "resnet50.a1_in1k"), ("runs/first", "runs/first"),
     ],
 )  # fmt: skip
-def test_what_is_meant(word, meant):
+def test_translated_values_of_weights(word, meant):
     assert library_names.translate_weights(word, "resnet50") == meant
 
 
@@ -69,7 +69,7 @@ def test_arguments_of_other_libraries_are_answered_with_ours(arguments, said):
         resnets.create_model("resnet18", **arguments)
 
 
-def test_values_that_ask_for_nothing_are_passed_over():
+def test_values_without_effect_are_ignored():
     net = resnets.create_model(
         "tiny", global_pool="avg", drop_rate=0.0, norm_layer=None, scriptable=True, weights="random"
     )
@@ -96,7 +96,7 @@ def test_a_name_of_timm_means_those_weights():
         assert isinstance(resnets.create_model("resnet50.a1_in1k", pretrained=False), ResNet)
 
 
-def test_words_that_have_another_way_here_name_it():
+def test_arguments_without_a_counterpart_name_the_alternative():
     with pytest.raises(UserError, match=r"net\.features\(x\)"):
         resnets.create_model("tiny", features_only=True)
     with pytest.raises(UserError, match="`in_chans` is called `in_channels` here"):
@@ -117,7 +117,7 @@ def test_torchvision_still_has_the_enums_that_are_understood():
      {"width_per_group": 64}, {"drop_rate": 0}],
     ids=str,
 )  # fmt: skip
-def test_what_a_network_has_anyway_may_be_asked_for(asked):
+def test_values_that_the_network_has_anyway_are_accepted(asked):
     assert library_names.translate_arguments(asked, "resnet18") == {}
 
 

@@ -174,7 +174,7 @@ def test_what_is_selected_and_left_out_is_listed_and_can_be_selected(net: nn.Mod
         load(tmp_path / "c.pth", Request(prefix="x."))
 
 
-def test_two_networks_that_nothing_tells_apart_are_asked_about(net: nn.Module, tmp_path: Path) -> None:
+def test_two_indistinguishable_networks_are_asked_about(net: nn.Module, tmp_path: Path) -> None:
     path = saved(tmp_path / "c.pth", {"one": net.state_dict(), "two": other(net.state_dict())})
     with pytest.raises(UserError, match=r"several networks.*`wrapper='one'`, or `wrapper='two'`"):
         load(path)
@@ -223,7 +223,7 @@ def test_placeholders_and_too_few_names_are_none(net: nn.Module, tmp_path: Path)
         assert source.checkpoint.class_names == ()
 
 
-def test_inspect_says_where_the_network_lies(net: nn.Module, tmp_path: Path) -> None:
+def test_inspect_says_where_the_network_is(net: nn.Module, tmp_path: Path) -> None:
     text = "\n".join(inspect(saved(tmp_path / "c.pth", WITHOUT["MoCo v2"](net))).lines())
     assert "prefix:   'module.encoder_q.' before the names of the network" in text
     assert "`prefix='module.encoder_k.'` selects it" in text

@@ -47,7 +47,7 @@ def made(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["legacy.h5", "full.h5"])
-def test_the_layouts_of_old(real, name):
+def test_older_layouts(real, name):
     tensors, attributes = read(real("h5") / name)
     layers = {layer["name"]: layer["tensors"] for layer in attributes["layers"] if layer["tensors"]}
     assert layers == {layer: [f"{layer}/{layer}/{weight}" for weight in weights] for layer, weights in LAYERS.items()}
@@ -91,7 +91,7 @@ def test_compressed_tensors(made):
     assert np.array_equal(tensors["a"].numpy(), values)
 
 
-def test_eleven_variables_stand_in_order(made):
+def test_eleven_variables_are_in_order(made):
     def fill(file):
         for index in range(11):
             file[f"layers/a/vars/{index}"] = float(index)

@@ -98,7 +98,7 @@ def test_a_bomb(sealed, parts):
     assert "claims to unpack to" in refused(path)
 
 
-def test_a_bomb_that_says_it_is_small(sealed, parts):
+def test_a_bomb_with_a_false_size(sealed, parts):
     path = sealed({keras_zip.WEIGHTS: parts[keras_zip.WEIGHTS] + bytes(2**25)}, method=zipfile.ZIP_DEFLATED)
     data = bytearray(path.read_bytes())
     for mark, size, name in ((b"PK\x03\x04", 22, 30), (b"PK\x01\x02", 24, 46)):  # where the size unpacked stands

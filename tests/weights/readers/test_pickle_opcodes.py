@@ -133,7 +133,7 @@ def unicode(text: str) -> bytes:
     return b"X" + len(text).to_bytes(4, "little") + text.encode()
 
 
-def test_names_that_are_no_texts_are_not_written_out() -> None:
+def test_names_that_are_not_text_are_not_printed() -> None:
     """Written out, tuples that share their parts have 2**60 letters, and tuples 3,000 deep are more than Python can write."""
     shared = unicode("a") + b"q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"h\x00h\x00\x93."
     deep = unicode("a") + b"q\x01" + b"\x85" * 3000 + b"h\x01\x93."

@@ -95,7 +95,7 @@ def odd_files(folder: Path) -> dict[Path, str]:
     return result
 
 
-def test_what_is_no_file_of_weights_is_named_in_one_line(tmp_path):
+def test_a_file_that_is_not_of_weights_is_described_in_one_line(tmp_path):
     files = odd_files(tmp_path)
     for (path, said), line in zip(files.items(), limited(*files), strict=True):
         assert line.startswith("REFUSED"), line

@@ -24,7 +24,7 @@ def written(path: Path, header, data: bytes = bytes(4), length: int | None = Non
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8,
                                    torch.bool])  # fmt: skip
-def test_tensors_come_as_they_went(tmp_path, dtype):
+def test_tensors_are_read_as_they_were_written(tmp_path, dtype):
     given = {
         "a": torch.arange(6).reshape(2, 3).to(dtype),
         "none": torch.empty(0, 3, dtype=dtype),
@@ -52,7 +52,7 @@ def test_a_wrong_header_is_refused(tmp_path, header):
 
 
 @pytest.mark.parametrize(("data", "length"), [(bytes(4), 2**40), (bytes(4), 2**20), (bytes(12), None)])
-def test_a_length_that_lies(tmp_path, data, length):
+def test_a_wrong_length(tmp_path, data, length):
     with pytest.raises(UserError, match="is damaged or cut off"):
         safetensors_file.read(written(tmp_path / "a", {"a": FOUR}, data, length=length))
 

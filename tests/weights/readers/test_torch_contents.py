@@ -21,7 +21,7 @@ PLAIN = torch.arange(6.0).reshape(2, 3)
         (PLAIN.to(torch.float8_e4m3fn), r"'fc.weight' is of type torch.float8_e4m3fn"),
     ],
 )
-def test_weights_that_are_no_plain_numbers_are_named(tensor: torch.Tensor, words: str, tmp_path: Path) -> None:
+def test_weights_that_are_not_plain_numbers_are_named(tensor: torch.Tensor, words: str, tmp_path: Path) -> None:
     odd = {"fc.weight": tensor, "fc.bias": torch.zeros(2)}
     torch.save(odd, tmp_path / "odd.pth")
     with pytest.raises(UserError, match=words):

@@ -56,7 +56,7 @@ def rewritten(source: Path, target: Path, change) -> Path:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_tensors_of_every_kind_come_as_they_went(tmp_path, zipped):
+def test_tensors_of_every_kind_are_read_as_they_were_written(tmp_path, zipped):
     base = torch.arange(24.0).reshape(2, 3, 4)
     given = {"whole": base, "part": base[1], "turned": base.permute(2, 0, 1), "half": base.half(), "brain": base.bfloat16(),
              "double": base.double(), "count": torch.tensor(7), "flag": torch.tensor([True, False]),
@@ -70,7 +70,7 @@ def test_tensors_of_every_kind_come_as_they_went(tmp_path, zipped):
         assert not found[name].requires_grad
 
 
-def test_a_wrapper_is_taken_off_and_what_lay_beside_it_is_named(tmp_path):
+def test_a_wrapper_is_removed_and_the_keys_beside_it_are_named(tmp_path):
     net = torch.nn.Linear(2, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     net(torch.ones(1, 2)).sum().backward()
@@ -87,7 +87,7 @@ def test_a_wrapper_is_taken_off_and_what_lay_beside_it_is_named(tmp_path):
     assert read(tmp_path / "c.pth").sets.keys() == {"one", "two.deep.0"}
 
 
-def test_what_is_no_tensor_is_left_over(tmp_path):
+def test_values_that_are_not_tensors_are_leftovers(tmp_path):
     torch.save({"a": torch.ones(1), "version": 3, 4: torch.ones(1)}, tmp_path / "a.pth")
     found = read(tmp_path / "a.pth")
     assert list(found.tensors) == ["a"]
@@ -200,7 +200,7 @@ LONG = b"\x80\x02](" + b"K\x01" * 20_000 + b"eq\x00"  # a list, kept as number 0
     b"\x80\x02ctorch\nTensor\n\x8a\x07" + (2**50).to_bytes(7, "little") + b"\x85R.",
     b"\x80\x02cx\nf\n(K\x01K\x02ttR\x85R.",
 ])  # fmt: skip
-def test_instructions_that_lie(tmp_path, monkeypatch, text):
+def test_instructions_with_wrong_arguments(tmp_path, monkeypatch, text):
     monkeypatch.setattr(sandbox, "SECONDS", 1)
     assert refused(sealed(tmp_path, text))
 
