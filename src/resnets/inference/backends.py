@@ -83,6 +83,9 @@ def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Bac
         net: in fp32; it is copied.
         shape: (batch, C, h, w).
 
+    Returns:
+        The backend, ready to compute.
+
     Raises:
         UserError: the backend is unknown, not installed, or not for this device.
         Exception: any error of a compiler that cannot compile this network.

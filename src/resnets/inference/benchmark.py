@@ -100,6 +100,9 @@ def measure(
         seconds: time of measuring for each row, and half as much again for the reference. At least five batches of each are
             run. Building a backend takes additional time.
 
+    Returns:
+        A row for the reference, then one for each backend and precision.
+
     Raises:
         UserError: there are not enough images for a batch.
     """

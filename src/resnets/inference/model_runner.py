@@ -56,6 +56,9 @@ class ModelRunner:
             precision: replaces "auto".
             exact: as in `choose_backend.choose`.
             temperature: of the probabilities that are compared with the reference's.
+
+        Returns:
+            The job; its backend is chosen when its first images arrive.
         """
         if precision is None or self.precision != "auto":
             precision = self.precision

@@ -70,6 +70,9 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     Args:
         preds: (N, 1000).
 
+    Returns:
+        For each image, (WordNet id, name, probability) of the `top` most probable classes, the most probable first.
+
     Raises:
         ValueError: another shape.
     """

@@ -235,6 +235,9 @@ class ResNet(Backbone):
 
         Args:
             pooling: None for feature maps (N, C, h, w), "avg" or "max" for pooled features (N, C).
+
+        Returns:
+            A backbone that shares the modules of this network.
         """
         pools = {None: None, "avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1)}
         if pooling not in pools:

@@ -116,6 +116,9 @@ def get_spec(name: str, *, num_classes: int | None = None, in_channels: int = 3,
         in_channels: channels of the image.
         overrides: other fields of `ResNetSpec`, such as `stem="cifar"`, `shortcut="A"` or `drop_path_rate=0.2`.
 
+    Returns:
+        The specification, which `build` makes into a network.
+
     Raises:
         UserError: an unknown name or field (the message suggests the nearest), or a value that does not fit.
     """

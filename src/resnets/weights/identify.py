@@ -165,6 +165,9 @@ def inspect(
             if None.
         ignore: patterns such as "criterion.*" of names to leave out.
 
+    Returns:
+        The networks that the file fits, with reasons and doubts.
+
     Raises:
         UserError: the file cannot be read, or has no tensors.
     """

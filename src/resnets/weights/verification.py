@@ -129,6 +129,9 @@ def verify(
         images: image files and folders; without any, PNG files of noise of several shapes are generated.
         imgsz: side of the network's input in pixels; if given, our preprocessing at this size prepares all images.
 
+    Returns:
+        The comparison of each other pipeline with the first, and notes on what was assumed.
+
     Raises:
         UserError: a file cannot be read, the two differ in classes or channels, or there are no images.
     """

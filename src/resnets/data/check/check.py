@@ -74,6 +74,9 @@ def check(dataset: Dataset, *, workers: int | None = None) -> CheckReport:
 
     Args:
         workers: number of processes; one per CPU by default.
+
+    Returns:
+        The problems that were found, and the counts of classes, formats and sizes.
     """
     paths = [sample.path for sample in dataset.samples]
     workers = ranks.cpus_per_rank() if workers is None else workers

@@ -41,6 +41,9 @@ def write(
         seed: of shapes only; 0.
         objects: the largest number of shapes in an image, of shapes only; 1.
 
+    Returns:
+        The path `out`.
+
     Raises:
         UserError: an unknown name, a folder that is not empty or cannot be written to, or a value out of range.
         JobError: the disk is full.

@@ -202,6 +202,9 @@ def build_dataset(
 
     Args:
         class_folders: the names of all class folders, including those without images.
+
+    Returns:
+        The dataset; the labels are in Unicode's form NFC.
     """
     samples = tuple(replace(sample, label=None if sample.label is None else nfc(sample.label)) for sample in samples)
     labels = {sample.label for sample in samples if sample.label is not None}

@@ -29,6 +29,9 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
 
     No image is decoded here: whether a file can be read is the question of `check`.
 
+    Returns:
+        The dataset: its samples with labels, and splits where the data has them.
+
     Raises:
         UserError: the location does not exist, a folder cannot be listed, or it is not laid out in one of these ways; the
             message says what is there.

@@ -28,6 +28,9 @@ def to_rgb(image: ImageFile.ImageFile, raw_mode: str, background: tuple[int, int
         raw_mode: as the function `raw_mode` returned it.
         background: RGB, 0 to 255, behind transparent pixels.
 
+    Returns:
+        A Pillow image of mode RGB.
+
     Raises:
         NoRangeError: whole numbers with a sign or of 32 bits, or floating-point numbers.
     """

@@ -69,6 +69,9 @@ def train_transform(
         pca_std: standard deviation of AlexNet's shift along the principal colors.
         trivial: one random operation of random strength (TrivialAugment, Mueller and Hutter 2021).
         erase: probability that a random patch is erased (Zhong et al. 2020).
+
+    Returns:
+        The transform; it draws from torch's CPU generator.
     """
     steps: list[Any] = []
     if crop == "random_resized":
@@ -167,6 +170,9 @@ def mixup_cutmix(images: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_
     Args:
         images: (B, C, h, w).
         targets: (B, K) probabilities of the classes.
+
+    Returns:
+        The mixed images (B, C, h, w) and their targets (B, K); both unchanged if neither is on, or for a single image.
     """
     mixers: list[v2.Transform] = []
     if mixup_alpha:

@@ -136,6 +136,9 @@ def decide_cache(
     Args:
         available: bytes of memory; by default the free memory divided by the number of ranks on this machine.
         advice: what to do if they do not fit.
+
+    Returns:
+        The decision, with its reason.
     """
     available = free_memory() // ranks.local_world_size() if available is None else available
     size = _estimate_bytes(images)

@@ -40,6 +40,9 @@ def make_split(
         folds: cut what is not test into this many equal folds, instead of by `val_fraction`.
         fold: the fold, from 1, that is val here.
 
+    Returns:
+        The dataset; each of its samples has a split and the SHA-256 of its file.
+
     Raises:
         UserError: the dataset cannot be trained on (a class without images, a single class, a class that only val or
             test has), or cannot be split in this way; a given value would have no effect.

@@ -56,6 +56,9 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
         layout: "chw" for shapes with the channels first, as in PyTorch, or "hwc" with the channels last.
         batch: the first item of the shapes.
 
+    Returns:
+        A row for each layer.
+
     Raises:
         UserError: the layout is unknown.
         ValueError: the images are too small for the network.

@@ -66,6 +66,9 @@ def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, 
         top: whether it ends in logits (N, num_classes); otherwise in the feature maps of the last stage (N, h, w, C).
         input_shape: height, width and channels; None for any height and width that the network takes.
 
+    Returns:
+        A `keras.Model` from float images (N, height, width, channels).
+
     Raises:
         UserError: Keras is not installed, or keeps images as channels first; stochastic depth, which has no Keras layer.
     """

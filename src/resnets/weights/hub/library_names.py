@@ -115,6 +115,9 @@ def translate_arguments(arguments: dict[str, Any], model: object = None) -> dict
         arguments: the keyword arguments.
         model: the name of the network, or of published weights.
 
+    Returns:
+        The arguments by the names of resnets; those without effect are left out.
+
     Raises:
         UserError: an argument is given under both names, or has no counterpart here.
     """
