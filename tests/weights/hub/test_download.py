@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from resnets.errors import JobError, UserError
-from resnets.weights.hub import catalog, download, resumable
+from resnets.weights.hub import catalog, download, http_download
 from resnets.weights.hub.catalog import PublishedWeights
 
 MIB = 2**20
@@ -117,7 +117,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(resumable, "PAUSE_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(http_download, "PAUSE_SECONDS", (0.01, 0.01))
     return tmp_path / "home"
 
 
@@ -291,7 +291,7 @@ def test_a_redirect_is_followed_and_its_hash_compared(server: Any, home: Path) -
 def test_an_answer_without_a_length_and_without_end_is_stopped(
     server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resumable, "MAX_BYTES", MIB)
+    monkeypatch.setattr(http_download, "MAX_BYTES", MIB)
 
     def endless(handler: Any) -> None:
         handler.send_response(200)
@@ -342,16 +342,16 @@ def test_a_long_wait_is_an_error(server: Any) -> None:
 def test_a_host_without_a_server(
     server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(resumable, "PAUSE_SECONDS", (0.01,) * 4)
+    monkeypatch.setattr(http_download, "PAUSE_SECONDS", (0.01,) * 4)
     entry = published(server)
     entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
     with pytest.raises(JobError, match="Connection refused"):
         download.download(entry)
-    assert capsys.readouterr().err.count("trying again in 0.01 s") == resumable.SILENT_TRIES - 1
+    assert capsys.readouterr().err.count("trying again in 0.01 s") == http_download.SILENT_TRIES - 1
 
 
 def test_a_server_that_falls_silent(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resumable, "TIMEOUT", (1.0, 0.2))
+    monkeypatch.setattr(http_download, "TIMEOUT", (1.0, 0.2))
 
     def silent(handler: Any) -> None:
         whole_length = len(CONTENT)
@@ -404,7 +404,7 @@ def test_too_little_disk_space_is_found_before_the_first_byte(
     server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`disk_usage` is what the system says; here it says that a MiB is left."""
-    monkeypatch.setattr(resumable.shutil, "disk_usage", lambda path: SimpleNamespace(free=MIB))
+    monkeypatch.setattr(http_download.shutil, "disk_usage", lambda path: SimpleNamespace(free=MIB))
     with pytest.raises(JobError, match=r"needs 3.0 MiB and .* has 1.0 MiB left"):
         download.download(published(server))
     assert parts(home) == []

@@ -27,7 +27,7 @@ from resnets.errors import JobError, UserError
 from resnets.hashing import hash_file, sha256
 from resnets.progress import log
 from resnets.weights.hub.catalog import PublishedWeights
-from resnets.weights.hub.resumable import Transfer
+from resnets.weights.hub.http_download import Transfer
 from resnets.weights.readers import file_type
 
 HUB = "https://huggingface.co"

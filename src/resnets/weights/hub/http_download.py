@@ -1,4 +1,4 @@
-"""Download one file over HTTP, or copy it from a folder, with retries and resume."""
+"""Download one file over HTTP with retries and resume, or copy it from a mirror folder; `download.py` decides which and where."""
 
 from __future__ import annotations
 
