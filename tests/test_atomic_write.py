@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
     try:
-        with pytest.raises(JobError, match="What stood there before is unchanged"):
+        with pytest.raises(JobError, match="The earlier file is unchanged"):
             atomic_write.write_bytes(path, b"n" * 4096)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -29,7 +29,7 @@ MAX_LINKS = 40  # as many as Linux follows
 OVERWRITE_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
 
 # The system's error number within the messages of safetensors and HDF5.
-_NUMBER = re.compile(r"\(os error (\d+)\)|errno = (\d+)")
+_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|errno = (\d+)")
 # torch.save and numpy do not keep it.
 _FAILED_WRITE = re.compile(
     r"inline_container|iostream error|file write failed|unable to flush|\d+ requested and \d+ written", re.IGNORECASE
@@ -49,18 +49,18 @@ def replace_file(path: str | Path) -> Iterator[Path]:
         BrokenPipeError: the reader of the pipe at `path` has gone away.
     """
     path = Path(path)
-    with _explained(path), contextlib.ExitStack() as stack:
-        final = _final(path)
-        stream = stack.enter_context(_stream(path)) if final is None else None
-        temporary = _temporary(path, final)
+    with _explain_write_errors(path), contextlib.ExitStack() as stack:
+        final = _target_file(path)
+        stream = stack.enter_context(_open_special_file(path)) if final is None else None
+        temporary = _create_temporary_file(path, final)
         stack.callback(temporary.unlink, missing_ok=True)
-        with _explained(path, temporary):
+        with _explain_write_errors(path, temporary):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         if stream is None and final is not None and temporary.parent == final.parent:
             try:
-                temporary.chmod(_mode(final))
+                temporary.chmod(_permissions(final))
                 temporary.replace(final)
             except OSError as error:
                 if error.errno not in OVERWRITE_ONLY or not final.is_file():
@@ -87,10 +87,10 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_explained(path))
+        stack.enter_context(_explain_write_errors(path))
         target: int | Path
-        if streamed := _final(path) is None:
-            target = os.dup(stack.enter_context(_stream(path)).fileno())
+        if streamed := _target_file(path) is None:
+            target = os.dup(stack.enter_context(_open_special_file(path)).fileno())
         else:
             target = stack.enter_context(replace_file(path))
         buffering = 1 if streamed else -1  # 1: each line is written when it ends
@@ -116,9 +116,9 @@ def link_or_copy(original: Path, path: Path) -> None:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
-    with _explained(Path(path)):
-        if _final(Path(path)) is None:
-            with _stream(Path(path)) as file:
+    with _explain_write_errors(Path(path)):
+        if _target_file(Path(path)) is None:
+            with _open_special_file(Path(path)) as file:
                 file.write(content)
             return
     with replace_file(path) as temporary:
@@ -137,8 +137,8 @@ def check_file_writable(path: str | Path) -> None:
         UserError: it is a folder, or lies where nothing can be written.
     """
     path = Path(path)
-    with _explained(path, raising=UserError):
-        final = _final(path)
+    with _explain_write_errors(path, raising=UserError):
+        final = _target_file(path)
         if final is None:
             if not os.access(path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -147,7 +147,7 @@ def check_file_writable(path: str | Path) -> None:
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         if folder == final.parent:
-            _temporary(path, final).unlink()
+            _create_temporary_file(path, final).unlink()
         else:
             tempfile.TemporaryFile(dir=folder).close()
 
@@ -157,11 +157,11 @@ def check_folder_writable(path: str | Path) -> None:
     folder = path = Path(path)
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    with _explained(path, raising=UserError):
+    with _explain_write_errors(path, raising=UserError):
         tempfile.TemporaryFile(dir=folder).close()
 
 
-def _final(path: Path) -> Path | None:
+def _target_file(path: Path) -> Path | None:
     """The ordinary file, existing or not, that `path` leads to over links; None for a device, a pipe or a descriptor.
 
     Raises:
@@ -169,7 +169,7 @@ def _final(path: Path) -> Path | None:
     """
     final = path
     for _ in range(MAX_LINKS):
-        if _descriptor(final) is not None:
+        if _file_descriptor(final) is not None:
             return None
         if not final.is_symlink():
             break
@@ -185,7 +185,7 @@ def _final(path: Path) -> Path | None:
     return final if stat.S_ISREG(mode) else None
 
 
-def _descriptor(path: Path) -> int | None:
+def _file_descriptor(path: Path) -> int | None:
     """The number of the open file of this process that `path` (/dev/fd/63, /proc/self/fd/1) stands for."""
     folder = os.path.realpath(path.parent)
     if path.name.isdecimal() and folder in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
@@ -194,14 +194,14 @@ def _descriptor(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _stream(path: Path) -> Iterator[BinaryIO]:
+def _open_special_file(path: Path) -> Iterator[BinaryIO]:
     """The device, pipe or descriptor at `path`, open for writing at its current position."""
-    while (number := _descriptor(path)) is None and path.is_symlink():
+    while (number := _file_descriptor(path)) is None and path.is_symlink():
         path = path.parent / os.readlink(path)
     if number is not None:
-        for printed in (sys.stdout, sys.stderr):  # what was printed before comes before
-            if printed is not None:
-                printed.flush()
+        for output in (sys.stdout, sys.stderr):  # what was printed earlier stays in front
+            if output is not None:
+                output.flush()
         opened = os.dup(number)
     else:
         try:
@@ -216,13 +216,12 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _temporary(path: Path, final: Path | None) -> Path:
+def _create_temporary_file(path: Path, final: Path | None) -> Path:
     """An empty temporary file beside `final`, or in the folder for temporary files where only `final` itself can be written."""
-    suffix = path.suffix or ".part"  # torch.save refuses a name with a dot at its beginning alone
+    suffix = path.suffix or ".part"  # torch.save refuses a name without a suffix that begins with a dot
     if final is not None:
-        # Checked although a rename would not ask: who has made a file read-only wants it to stay.
-        locked = final.exists() and not os.access(final, os.W_OK)
-        if locked:
+        # Checked, since a rename replaces a read-only file, too.
+        if final.exists() and not os.access(final, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +237,7 @@ def _temporary(path: Path, final: Path | None) -> Path:
     return Path(name)
 
 
-def _mode(final: Path) -> int:
+def _permissions(final: Path) -> int:
     """The permissions of the file that is replaced, or those of a new file by the umask; mkstemp sets 0600."""
     with contextlib.suppress(OSError):
         return stat.S_IMODE(final.stat().st_mode)
@@ -248,7 +247,7 @@ def _mode(final: Path) -> int:
 
 
 @contextlib.contextmanager
-def _explained(
+def _explain_write_errors(
     path: Path, temporary: Path | None = None, *, raising: type[JobError] | type[UserError] = JobError
 ) -> Iterator[None]:
     """Turn an error of the system or of a library about a failed write into an exception of one line."""
@@ -263,7 +262,7 @@ def _explained(
         other = getattr(error, "filename", None)
         if temporary is not None and other is not None and Path(os.fsdecode(other)) not in (temporary, path):
             reason = f"{reason}: '{os.fsdecode(other)}'"  # such as the file that is copied
-        unchanged = " What stood there before is unchanged." if temporary is not None and path.exists() else ""
+        unchanged = " The earlier file is unchanged." if temporary is not None and path.exists() else ""
         advice = (
             "Free some space, or choose another path."
             if "full" in reason or "space" in reason
@@ -278,7 +277,7 @@ def write_error_reason(error: BaseException) -> str | None:
         return None
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)  # its own text may be a library's, of several lines
-    if found := _NUMBER.search(str(error)):
+    if found := _ERROR_NUMBER.search(str(error)):
         return os.strerror(int(found[1] or found[2]))
     if _FAILED_WRITE.search(str(error)):
         return "the disk may be full"

@@ -1,8 +1,8 @@
 """Processors and memory that this process may use, within the limits of its cgroups.
 
 A container (`docker --cpus`, `--memory`), a batch system or systemd limits a process by control groups, of version 1 or 2 and
-nested in each other (cgroups(7), Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux). The machine as a whole knows
-nothing of them: /proc/meminfo and the affinity mask show what the host has.
+nested in each other (cgroups(7), Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux). /proc/meminfo and the
+affinity mask ignore them and show the resources of the host.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def cpu_count(root: Path | None = None) -> int:
 
 def cpu_quota(root: Path | None = None) -> float | None:
     """The CPU quota of the cgroups in processors, such as 0.5; None without a limit."""
-    return min((quota for folder in groups("cpu", root) if (quota := _quota(folder))), default=None)
+    return min((quota for folder in cgroups("cpu", root) if (quota := _quota(folder))), default=None)
 
 
 def free_memory(root: Path | None = None) -> int:
     """Bytes that can be allocated without swapping and within the limits of all cgroups."""
-    return max(min((_machine_memory(root), *(_available_memory(folder) for folder in groups("memory", root)))), 0)
+    return max(min((_machine_memory(root), *(_available_memory(folder) for folder in cgroups("memory", root)))), 0)
 
 
-def groups(controller: str, root: Path | None = None) -> list[Path]:
+def cgroups(controller: str, root: Path | None = None) -> list[Path]:
     """The folders of the cgroups that `controller` limits this process by, the innermost first, each with its parents.
 
     Args:

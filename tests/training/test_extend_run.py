@@ -100,4 +100,4 @@ def test_epochs_are_only_added_to_a_finished_run(train_run):
     ("text", "count"), [("+20", 20), ("+1", 1), ("20", None), ("+0", None), ("+-1", None), (20, None)]
 )
 def test_added_epochs_are_told_from_epochs(text, count):
-    assert extend_run.more_epochs(text) == count
+    assert extend_run.parse_extra_epochs(text) == count

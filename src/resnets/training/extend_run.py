@@ -15,17 +15,17 @@ from resnets.training.run_dir import run_dir
 from resnets.training.state import TrainContext, TrainState, read_state, save_state
 
 LOW_LR_FACTOR = 0.1  # of the full learning rate; added epochs that start below it hardly change the weights
-MORE_EPOCHS = re.compile(r"\+([1-9]\d*)")
+EXTRA_EPOCHS = re.compile(r"\+([1-9]\d*)")
 
 
-def more_epochs(value: object) -> int | None:
+def parse_extra_epochs(value: object) -> int | None:
     """Return the N of `--epochs +N`, None for anything else."""
-    match = MORE_EPOCHS.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = EXTRA_EPOCHS.fullmatch(value.strip()) if isinstance(value, str) else None
     return int(match.group(1)) if match else None
 
 
-def extended_recipe(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) -> Recipe:
-    """Return the recipe of the finished `run` with `more` epochs added; nothing is written.
+def extended_recipe(run: Path, recipe: Recipe, extra_epochs: int, steps_per_epoch: int) -> Recipe:
+    """Return the recipe of the finished `run` with `extra_epochs` added; nothing is written.
 
     Raises:
         UserError: the run is not finished.
@@ -34,14 +34,14 @@ def extended_recipe(run: Path, recipe: Recipe, more: int, steps_per_epoch: int) 
     start = state.total_step if state.finished else state.extended_at
     if start is None:
         raise UserError(
-            f"`epochs=+{more}` adds epochs to a finished run; '{run}' is not finished, after epoch {state.epoch}: "
+            f"`epochs=+{extra_epochs}` adds epochs to a finished run; '{run}' is not finished, after epoch {state.epoch}: "
             "resume it without `epochs` first."
         )
-    longer = assign(recipe, "stop.epochs", state.epoch + more)
+    longer = assign(recipe, "stop.epochs", state.epoch + extra_epochs)
     if recipe.stop.steps is not None:
-        longer = assign(recipe, "stop.steps", start + more * steps_per_epoch)
+        longer = assign(recipe, "stop.steps", start + extra_epochs * steps_per_epoch)
     elif not state.finished:
-        longer = assign(recipe, "stop.epochs", start // steps_per_epoch + more)
+        longer = assign(recipe, "stop.epochs", start // steps_per_epoch + extra_epochs)
     if not state.finished and longer != recipe:
         raise UserError(
             f"'{run}' was extended before and is not finished, after epoch {state.epoch}: "
@@ -63,9 +63,9 @@ def extend(run: Path, context: TrainContext, state: TrainState) -> None:
         f"the learning rate continues at {context.lr_controller.factor(step):.3g} of its highest value"
     )
     if context.lr_controller.factor(step) < LOW_LR_FACTOR:
-        more = f"`epochs=+{state.epoch}` would start at half of the highest learning rate; or "
+        alternative = f"`epochs=+{state.epoch}` would start at half of the highest learning rate; or "
         log(
             "warning: at such a low learning rate these epochs will change little; "
-            f"{more if recipe.schedule.name == 'cosine' else ''}start a new run from these weights: "
+            f"{alternative if recipe.schedule.name == 'cosine' else ''}start a new run from these weights: "
             f"resnets train DATA --weights {shlex.quote(str(run))}"
         )

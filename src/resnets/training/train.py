@@ -79,21 +79,21 @@ def train(
         JobError: the loss became NaN, an image cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
-    more = extend_run.more_epochs(values.get("epochs"))
-    given = build_recipe.given_arguments(values | {"epochs": None} if more else values)
+    extra_epochs = extend_run.parse_extra_epochs(values.get("epochs"))
+    given = build_recipe.given_arguments(values | {"epochs": None} if extra_epochs else values)
     with distributed.process_group() as attempt:
         if resume is not None:
-            requested = _requested(Path(resume), data, model, weights, recipe, name, out, dry_run)
+            requested = _requested_values(Path(resume), data, model, weights, recipe, name, out, dry_run)
             return _resume(
                 Path(resume),
                 requested | {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()},
                 overrides,
-                more,
+                extra_epochs,
             )
-        if more:
-            raise UserError(f"`epochs=+{more}` adds epochs to a finished run: name the run with `resume` RUN.")
+        if extra_epochs:
+            raise UserError(f"`epochs=+{extra_epochs}` adds epochs to a finished run: name the run with `resume`.")
         if data is None:
-            raise UserError("Name the images to train on: resnets train DATA (or resume a run with `resume` RUN).")
+            raise UserError("Name the images to train on, or a run to continue with `resume`.")
         if name is not None:
             run_dir.check_name(name)
         out = "runs" if out is None else out
@@ -107,7 +107,7 @@ def train(
         if (earlier_run := attempt.load_run_dir()) is not None:
             log(f"this job was restarted: resuming its run '{earlier_run}'")
             return _resume(earlier_run, {}, (), None)
-        run_name = name or _name(builder.recipe)
+        run_name = name or _default_name(builder.recipe)
         run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(Path(out), run_name))
         if name and run.name != name:
             log(f"'{Path(out) / name}' exists already and is not changed; this run is '{run}'")
@@ -129,7 +129,7 @@ def train(
 
 
 def _run(
-    run: Path, recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, *, more: int | None = None
+    run: Path, recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, *, extra_epochs: int | None = None
 ) -> TrainResult:
     """Train from the latest saved state, or from the beginning where there is none, and evaluate the result."""
     log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
@@ -149,7 +149,7 @@ def _run(
         state = restore_state(context, run)
         if distributed.is_main():
             run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
-        if more and state.finished:
+        if extra_epochs and state.finished:
             extend_run.extend(run, context, state)
         if state.finished:
             log(
@@ -185,7 +185,7 @@ def _run(
     return TrainResult(run, metrics)
 
 
-def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], more: int | None) -> TrainResult:
+def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extra_epochs: int | None) -> TrainResult:
     """Resume `run` from its last saved state, with the same data, split and recipe."""
     recipe = distributed.broadcast_from_main(lambda: resume_run.resumed_recipe(run, requested, overrides))
     autoconfig.check_batch_divisible(recipe.data.batch or ranks.world_size())
@@ -198,14 +198,16 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], more
         build_network.check_batch_norm(
             recipe, build_network.network_spec(recipe, dataset.class_names, parent), ranks.world_size()
         )
-        if more:
+        if extra_epochs:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
             longer = recipe
-            recipe = distributed.broadcast_from_main(lambda: extend_run.extended_recipe(run, longer, more, steps))
-        return _run(run, recipe, dataset, parent, more=more)
+            recipe = distributed.broadcast_from_main(
+                lambda: extend_run.extended_recipe(run, longer, extra_epochs, steps)
+            )
+        return _run(run, recipe, dataset, parent, extra_epochs=extra_epochs)
 
 
-def _requested(
+def _requested_values(
     run: Path,
     data: object,
     model: str | None,
@@ -229,7 +231,7 @@ def _requested(
     return {key: value for key, value in requested.items() if value is not None}
 
 
-def _name(recipe: Recipe) -> str:
+def _default_name(recipe: Recipe) -> str:
     """Return the default name of a run: the names of the data and the network."""
     stem = Path(recipe.data.location).resolve().stem
     return re.sub(r"[^\w.-]+", "_", f"{stem}-{recipe.model.name}").strip("._") or "run"

@@ -43,7 +43,7 @@ class TrainData:
         self.recipe, self.class_names = recipe, list(class_names)
         self.augments_batches = augments_whole_batches(recipe.augment)
         self.paths = sample_paths(samples)
-        prepare = self._prepare(preprocess)
+        prepare = self._preparation(preprocess)
         size = preprocess.size if prepare.func is _resize_and_crop else None
         self.images = _cache_images(recipe.data, samples, prepare, size)
         self.stacked_images: Tensor | None = None  # (N, 3, h, w)
@@ -71,7 +71,8 @@ class TrainData:
             flip=recipe.augment.flip,
         )
 
-    def _prepare(self, preprocess: Preprocess) -> partial[np.ndarray]:
+    def _preparation(self, preprocess: Preprocess) -> partial[np.ndarray]:
+        """Return the function that decodes an image and makes it as small as the augmentation allows."""
         section, side = self.recipe.augment, preprocess.size[0]
         if section.crop == "random_resized":
             # Large enough for the smallest crop to have the input resolution of the network.
@@ -83,6 +84,7 @@ class TrainData:
         )
 
     def label_indices(self, samples: Sequence[Sample]) -> Tensor:
+        """Return the class index of each sample, int64 (N,)."""
         return torch.from_numpy(sample_labels(samples, self.class_names))
 
     def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:

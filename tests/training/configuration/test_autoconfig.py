@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from resnets.recipes import registry
+from resnets.recipes.recipe import flat_values
 from resnets.training.configuration import autoconfig
-from resnets.training.configuration.autoconfig import DatasetInfo, RecipeBuilder
+from resnets.training.configuration.autoconfig import DatasetInfo
+from resnets.training.configuration.recipe_builder import RecipeBuilder
 
 FACTS = DatasetInfo(num_train=640, shorter_sides=(300, 200, 260), model_size=224)
 
@@ -40,7 +42,7 @@ def test_given_values_are_kept() -> None:
     given = {"speed__device": "cpu", "speed__precision": "fp32", "data__workers": 5,
              "data__imgsz": 96, "data__batch": 10, "optim__lr": 0.25}  # fmt: skip
     builder = completed(**given)
-    values = autoconfig.flat_values(builder.recipe)
+    values = flat_values(builder.recipe)
     assert {key: values[key.replace("__", ".")] for key in given} == given
 
 

@@ -11,7 +11,7 @@ from resnets.recipes import registry
 from resnets.recipes.override import override
 from resnets.recipes.recipe import flat_values
 from resnets.training.configuration import conflicts
-from resnets.training.configuration.autoconfig import RecipeBuilder
+from resnets.training.configuration.recipe_builder import RecipeBuilder
 
 
 def drafted(recipe: str, given: str) -> RecipeBuilder:
@@ -147,13 +147,15 @@ def test_settings_of_the_recipe_without_effect_are_logged() -> None:
     assert "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in builder.notes[0]
 
 
-@pytest.mark.parametrize(("own_val", "stored", "words"), [(True, False, "its own val split"), (False, True, "shards")])
+@pytest.mark.parametrize(
+    ("has_val", "is_shards", "words"), [(True, False, "its own val split"), (False, True, "shards")]
+)
 @pytest.mark.parametrize("given", ["data.val_fraction=0.3", "data.split_seed=5", "data.group_by=day", "data.folds=4"])
-def test_images_with_a_split_are_not_split_otherwise(given: str, own_val: bool, stored: bool, words: str) -> None:
+def test_images_with_a_split_are_not_split_otherwise(given: str, has_val: bool, is_shards: bool, words: str) -> None:
     builder = drafted("scratch", given)
-    conflicts.check_dataset(builder, own_val=False, stored=False)
+    conflicts.check_dataset(builder, has_val=False, is_shards=False)
     with pytest.raises(UserError, match=f"`{given}` has no effect: .*{words}"):
-        conflicts.check_dataset(builder, own_val=own_val, stored=stored)
+        conflicts.check_dataset(builder, has_val=has_val, is_shards=is_shards)
 
 
 def _names() -> Iterator[str]:

@@ -153,7 +153,7 @@ def shard(
     from resnets.data.datasets.dataset import IndexedSamples
     from resnets.recipes.recipe import Data, Recipe
     from resnets.training.configuration import conflicts
-    from resnets.training.configuration.autoconfig import RecipeBuilder
+    from resnets.training.configuration.recipe_builder import RecipeBuilder
     from resnets.training.setup.split_dataset import split_dataset
 
     write_shards.check_output_dir(out)
@@ -164,7 +164,7 @@ def shard(
     conflicts.resolve_conflicts(builder)
     dataset = open_dataset.read(data, on_inaccessible=on_bad)
     conflicts.check_dataset(
-        builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
+        builder, has_val="val" in dataset.splits, is_shards=isinstance(dataset.samples, IndexedSamples)
     )
     dataset = split_dataset(dataset, builder.recipe)
     written = write_shards.write(out, dataset, seed=seed, size_mb=size_mb, resize=resize)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from resnets import ranks
 from resnets.errors import UserError
 from resnets.progress import log
-from resnets.recipes.override import assign
-from resnets.recipes.recipe import Recipe, flat_values
+from resnets.recipes.recipe import flat_values
 from resnets.training import precision
 from resnets.training.configuration import choose_device
+from resnets.training.configuration.recipe_builder import RecipeBuilder
 from resnets.training.optimization import freeze
 
 SMALL_IMAGE_SIZE = 64  # pixels; images up to this size are cropped from a padded image and need a 3x3 stem
@@ -30,31 +30,9 @@ FROZEN_LR_FEATURES, FINETUNED_LR_FEATURES = 2.7, 0.9
 MIN_STEPS_PER_EPOCH = 8  # the batch size is halved until an epoch has as many steps
 
 
-@dataclass
-class RecipeBuilder:
-    """A recipe that is being completed, with the origin of each value that is not the recipe's own."""
-
-    recipe: Recipe
-    origins: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # warnings about values without effect
-
-    def is_given(self, key: str) -> bool:
-        """Whether the user set this value."""
-        return key in self.origins and not self.origins[key].startswith("chosen")
-
-    def set(self, key: str, value: Any, origin: str) -> None:
-        self.recipe = assign(self.recipe, key, value)
-        self.origins[key] = origin
-
-    def set_default(self, key: str, value: Any, reason: str) -> None:
-        """Set a value unless the user gave one."""
-        if not self.is_given(key):
-            self.set(key, value, f"chosen: {reason}")
-
-
 @dataclass(frozen=True)
 class DatasetInfo:
-    """The info about the images and the network that the choices depend on."""
+    """The properties of the images and the network that the choices depend on."""
 
     num_train: int
     shorter_sides: Sequence[int]  # of some training images, pixels

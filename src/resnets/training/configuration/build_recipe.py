@@ -13,7 +13,7 @@ from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training import distributed
 from resnets.training.configuration import choose_device
-from resnets.training.configuration.autoconfig import RecipeBuilder
+from resnets.training.configuration.recipe_builder import RecipeBuilder
 from resnets.weights import published
 from resnets.weights.hub import library_names
 

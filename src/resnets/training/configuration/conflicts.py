@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from resnets.errors import UserError
 from resnets.recipes.recipe import Recipe, flat_values, total_steps
-from resnets.training.configuration.autoconfig import RecipeBuilder
+from resnets.training.configuration.recipe_builder import RecipeBuilder
 from resnets.training.optimization import freeze
 from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS, build_curve
 
@@ -68,7 +68,7 @@ def _crops(crop: str) -> Callable[[Recipe], bool]:
     return lambda recipe: recipe.augment.crop in ("auto", crop)
 
 
-def _backbone_learns(recipe: Recipe) -> bool:
+def _trains_backbone(recipe: Recipe) -> bool:
     return not freeze.recipe_freezes_backbone(recipe)
 
 
@@ -98,12 +98,12 @@ REQUIREMENTS = (
         for key in ("plateau_factor", "plateau_min_factor")
     ),
     Requirement("schedule.warmup_factor", "schedule.warmup_epochs", _warms_up),
-    Requirement("freeze.head_epochs", "freeze.layers", _backbone_learns),
-    Requirement("freeze.backbone_lr_factor", "freeze.layers", _backbone_learns),
+    Requirement("freeze.head_epochs", "freeze.layers", _trains_backbone),
+    Requirement("freeze.backbone_lr_factor", "freeze.layers", _trains_backbone),
     Requirement(
-        "freeze.norm", "freeze.layers", lambda recipe: _backbone_learns(recipe) or recipe.freeze.norm != "train"
+        "freeze.norm", "freeze.layers", lambda recipe: _trains_backbone(recipe) or recipe.freeze.norm != "train"
     ),
-    Requirement("speed.sync_bn", "freeze.layers", _backbone_learns),
+    Requirement("speed.sync_bn", "freeze.layers", _trains_backbone),
     Requirement("speed.sync_bn", "freeze.norm", lambda recipe: recipe.freeze.norm == "train"),
     Requirement("model.zero_init_residual", "model.weights", lambda recipe: recipe.model.weights == "none"),
 )
@@ -131,7 +131,7 @@ def resolve_conflicts(builder: RecipeBuilder) -> None:
         _clear(builder, "schedule.factors", (), "schedule.factor")
     if _is_set(builder, "optim.lr"):
         _clear(builder, "optim.lr_batch", None, "optim.lr")
-    if not _backbone_learns(builder.recipe):
+    if not _trains_backbone(builder.recipe):
         _clear(builder, "freeze.head_epochs", 0, "freeze.layers")
     if builder.recipe.augment.crop == "auto":
         for key, crop in CROP_OF_KEY.items():
@@ -145,13 +145,13 @@ def resolve_conflicts(builder: RecipeBuilder) -> None:
     _raise_errors(problems, "Change one, or leave it out.")
 
 
-def check_dataset(builder: RecipeBuilder, own_val: bool, stored: bool) -> None:
+def check_dataset(builder: RecipeBuilder, has_val: bool, is_shards: bool) -> None:
     """Raise UserError where the images were split before, and a setting asks for another split."""
-    if not own_val and not stored:
+    if not has_val and not is_shards:
         return
-    why = "shards were split when they were written" if stored else "the dataset has its own val split"
+    why = "shards were split when they were written" if is_shards else "the dataset has its own val split"
     split = ("data.val_fraction", "data.folds", "data.fold", "data.group_by", "data.split_seed", "data.split_file")
-    given = [key for key in split if builder.is_given(key) and (stored or key != "data.split_file")]
+    given = [key for key in split if builder.is_given(key) and (is_shards or key != "data.split_file")]
     _raise_errors([f"{_format_setting(builder, key)} has no effect: {why}" for key in given], "Leave it out.")
 
 
@@ -172,7 +172,7 @@ def check_range_test(builder: RecipeBuilder) -> None:
     builder.notes += [f"{_format_setting(builder, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)]
 
 
-def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int = 1) -> None:
+def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, world_size: int = 1) -> None:
     """Compare the settings with the number of images and steps; warn where a recipe's own value has no effect.
 
     Raises:
@@ -183,8 +183,8 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
     steps = max(num_train // max(min(batch, num_train), 1), 1)
     total, schedule = total_steps(recipe, steps), recipe.schedule
     end = f"a run of {total:,} steps ({total / steps:g} epochs)"
-    unseen, late = "has no effect without validation images", f"reaches beyond {end}"
-    head = recipe.freeze.head_epochs * steps if _backbone_learns(recipe) else 0
+    no_val, late = "has no effect without validation images", f"reaches beyond {end}"
+    head = recipe.freeze.head_epochs * steps if _trains_backbone(recipe) else 0
     micro_batches = f"has more micro-batches than {_format_setting(builder, 'data.batch')} has images"
 
     def given_late(key: str) -> bool:
@@ -192,7 +192,7 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
 
     rules = [
         ("data.batch", batch > num_train, f"is more than the {num_train:,} training images"),
-        ("optim.accumulate", recipe.optim.accumulate > batch // ranks, micro_batches),
+        ("optim.accumulate", recipe.optim.accumulate > batch // world_size, micro_batches),
         ("schedule.warmup_epochs", schedule.warmup_epochs * steps > total // 2 + 1, f"is more than half of {end}"),
         (
             "freeze.head_epochs",
@@ -201,8 +201,8 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
         ),
         ("schedule.milestones_epochs", any(epoch * steps >= total for epoch in schedule.milestones_epochs), late),
         ("schedule.milestones_steps", any(step >= total for step in schedule.milestones_steps), late),
-        ("schedule.plateau_epochs", not num_val and schedule.plateau_epochs is not None, unseen),
-        ("stop.patience_epochs", not num_val and recipe.stop.patience_epochs is not None, unseen),
+        ("schedule.plateau_epochs", not num_val and schedule.plateau_epochs is not None, no_val),
+        ("stop.patience_epochs", not num_val and recipe.stop.patience_epochs is not None, no_val),
         ("schedule.plateau_epochs", num_val and given_late("schedule.plateau_epochs"), late),
         (
             "schedule.warmup_until_error",
@@ -221,7 +221,7 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, ranks: int
         for key, words in broken
         if key in LOGGED_KEYS
     ]
-    if recipe.speed.sync_bn and ranks == 1 and not any("sync_bn" in note for note in builder.notes):
+    if recipe.speed.sync_bn and world_size == 1 and not any("sync_bn" in note for note in builder.notes):
         builder.notes.append(f"{_format_setting(builder, 'speed.sync_bn')} has no effect with one process")
     if num_val and given_late("stop.patience_epochs"):  # a short trial of a command for a long run
         builder.notes.append(f"{_format_setting(builder, 'stop.patience_epochs')} {late}")

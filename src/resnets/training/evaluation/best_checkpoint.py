@@ -1,4 +1,4 @@
-"""The rule that chooses the best epoch, in a run and in each fold of its cross-fitting."""
+"""The rule by which the best epoch is selected, in a run and for each fold of its cross-fitting."""
 
 from __future__ import annotations
 

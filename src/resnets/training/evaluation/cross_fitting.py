@@ -1,15 +1,16 @@
-"""Cross-fitting over the validation split: the accuracy of a run on images that did not choose its epoch or temperature.
+"""Cross-fitting over the validation split: the accuracy of a run on images that were not used to select its epoch or temperature.
 
-The epoch whose weights are saved as the best, and their temperature, are chosen on the val split, so that the accuracy on these
+The epoch whose weights are saved as the best, and their temperature, are selected on the val split, so that the accuracy on these
 images is too high: by 1 to 4 points where a tenth of them is predicted differently from epoch to epoch. For a run without a
 test split the val split is therefore divided into five folds; exact copies of an image, and the images of one group, are in
-the same fold. For each fold the images of the other four choose an epoch, by the rule of the run itself (`best_checkpoint`), and
-fit a temperature to the logits of that epoch (`calibration.fit_temperatures`). The images of the fold are evaluated with both.
+the same fold. For each fold an epoch is selected on the images of the other four, by the rule of the run itself
+(`best_checkpoint`), and a temperature is fitted to their logits of that epoch (`calibration.fit_temperatures`). The fold is
+evaluated with both.
 All folds together are the headline of the run.
 
-The choice is updated after each epoch, as that of the best weights is: `CrossFit` holds, for each fold, what would be chosen if
-the run ended now. Its memory is a few numbers per image, whatever the number of epochs and classes. An epoch that no fold
-chooses costs next to nothing, any other some twenty passes over its logits for the temperatures.
+The selection is updated after each epoch, as that of the best weights is: `CrossFit` holds, for each fold, what would be
+selected if the run ended now. Its memory is a few numbers per image, whatever the number of epochs and classes. An epoch that
+is selected for a fold costs some twenty passes over its logits for the temperatures, any other next to nothing.
 
 What is evaluated is the procedure that made the delivered weights, with four fifths of the val split in place of all of it;
 when to stop the training (patience) was decided with all of it.
@@ -38,15 +39,15 @@ FOLDS = 5
 
 @dataclass
 class CrossFit:
-    """The predictions on each fold by the choice of the other folds, after the epochs so far.
+    """The predictions on each fold with the epoch and temperature selected on the other folds, after the epochs so far.
 
     folds: int64 (N,), the fold of each image of the val split.
     clusters: int64 (N,), the same number for images that are copies of each other or of one group.
     best, epochs, temperatures: for each fold, the score of the epoch selected on the images of the other folds, its number
-        from 1, and the temperature that they fitted.
-    correct: bool (F, N), which images are predicted correctly in the epoch that was chosen for each fold.
+        from 1, and the temperature fitted there.
+    correct: bool (F, N), which images are predicted correctly in the epoch that was selected for each fold.
     outcomes: the results of each image (N,) with the epoch and temperature of its own fold.
-    num_epochs: how many epochs were seen.
+    num_epochs: the number of epochs so far.
     """
 
     folds: np.ndarray
@@ -81,7 +82,7 @@ class CrossFit:
     def summarize(self, num_classes: int) -> dict[str, Any]:
         """Return the metrics of all folds together, as `metrics.summarize`, with the intervals of `cross_fitted`.
 
-        `top5_interval` is widened by the disagreement of the top-1 predictions of the chosen epochs, which is larger than that
+        `top5_interval` is widened by the disagreement of the top-1 predictions of the selected epochs, which is larger than that
         of the top-5 predictions in almost every case; those are not stored. There is no `ece_interval`, since the dependence
         between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `num_clusters` the number
         of clusters, and `folds` lists what was selected for each fold.

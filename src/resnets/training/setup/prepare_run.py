@@ -17,7 +17,8 @@ from resnets.models import zoo
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, total_steps
 from resnets.training.configuration import autoconfig, conflicts
-from resnets.training.configuration.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo, RecipeBuilder
+from resnets.training.configuration.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo
+from resnets.training.configuration.recipe_builder import RecipeBuilder
 from resnets.training.optimization import freeze
 from resnets.training.setup import build_network, split_dataset
 from resnets.training.train_data import input_preprocess
@@ -41,7 +42,7 @@ def prepare_run(builder: RecipeBuilder) -> tuple[Dataset, Checkpoint | None]:
         builder.set("model.name", parent.spec.name, "chosen: the network of the weights")
     conflicts.resolve_conflicts(builder)
     conflicts.check_dataset(
-        builder, own_val="val" in dataset.splits, stored=isinstance(dataset.samples, IndexedSamples)
+        builder, has_val="val" in dataset.splits, is_shards=isinstance(dataset.samples, IndexedSamples)
     )
     past = parent_lineage(builder.recipe, parent)
     split_keys = [f"data.{name}" for name in ("split_file", "val_fraction", "folds", "group_by", "split_seed")]

@@ -45,11 +45,11 @@ def split_dataset(dataset: Dataset, recipe: Recipe, before: Mapping[str, str] | 
         )
         if inherited is not None:
             return inherited
-    own_val = "val" in dataset.splits  # then nothing is split; `conflicts` has refused given values
+    has_val = "val" in dataset.splits  # then nothing is split; `conflicts` has refused given values
     return make_split(
         dataset,
-        val_fraction=None if own_val or section.folds is not None else section.val_fraction,
-        seed=section.split_seed if not own_val and (section.val_fraction or section.folds is not None) else None,
+        val_fraction=None if has_val or section.folds is not None else section.val_fraction,
+        seed=section.split_seed if not has_val and (section.val_fraction or section.folds is not None) else None,
         group_by=section.group_by,
         folds=section.folds,
         fold=section.fold,
