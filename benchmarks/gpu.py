@@ -18,7 +18,7 @@ import torch
 from harness import OURS, RESULTS, Contender, Job, compare
 from jobs import WORK, with_script
 
-FULL = {"images": 2048, "batch": 128, "steps": 16, "epochs": 4, "cifar": 25_600}
+FULL = {"images": 640, "batch": 128, "steps": 5, "epochs": 6, "cifar": 12_800}
 TINY = {"images": 48, "batch": 8, "steps": 2, "epochs": 1, "cifar": 1440}
 
 

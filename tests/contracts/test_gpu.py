@@ -40,7 +40,7 @@ TOLERANCE = {"fp32": 5e-5, "bf16": 0.05}
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_every_network_gives_the_logits_of_the_cpu_in_float64(name: str) -> None:
     entry = zoo.find(name).spec
-    side = entry.imgsz if entry.pool == "window" else 97
+    side = entry.imgsz if entry.pool == "window" else 97 if entry.imgsz > 64 else 33
     _check_logits(name, "auto", "fp32", side, num_blocks=tuple(min(depth, 2) for depth in entry.num_blocks))
 
 
@@ -51,7 +51,7 @@ def test_every_backend_gives_the_logits_of_the_cpu_in_float64(backend: str, prec
 
 def _check_logits(name: str, backend: str, precision: str, side: int, **settings: Any) -> None:
     torch.manual_seed(0)
-    images = torch.randn(4, 3, side, side)
+    images = torch.randn(3, 3, side, side)
     net = benchmark.calibrate_batch_norms_(zoo.create_model(name, num_classes=10, **settings), images)
     with torch.no_grad():
         expected = net.double()(images.double())
