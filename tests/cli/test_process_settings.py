@@ -39,7 +39,7 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's own functions")
 @pytest.mark.parametrize(("variables", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
-def test_large_pieces_are_kept_unless_glibc_was_told_otherwise(variables: dict[str, str], kept: bool) -> None:
+def test_large_blocks_are_kept_unless_glibc_is_configured(variables: dict[str, str], kept: bool) -> None:
     script = (
         f"{MAPPED}from resnets.cli import process_settings\nbefore = mapped()\n"
         "process_settings.keep_memory()\nprint(before, mapped())"

@@ -22,17 +22,17 @@ def journal_rows(epochs: int, val: bool = True) -> list[dict]:
     """Rows of `metrics.jsonl`; the validation accuracy is best in the epoch before the last."""
     rows = []
     for epoch in range(1, epochs + 1):
-        share = epoch / (epochs + 1) - (0.4 if epoch == epochs and epochs > 1 else 0)
+        progress = epoch / (epochs + 1) - (0.4 if epoch == epochs and epochs > 1 else 0)
         row = dict.fromkeys(run_dir.COLUMNS, None) | {
             "epoch": epoch,
             "step": 10 * epoch,
             "time_seconds": 61.5 * epoch,
             "train/loss": 2.0 / epoch,
-            "train/accuracy_top1": 0.9 * share,
+            "train/accuracy_top1": 0.9 * progress,
             "lr": 0.1 / epoch,
         }
         if val:
-            row |= {"val/loss": 2.2 / epoch, "val/accuracy_top1": 0.8 * share, "val/accuracy_top5": 0.9 * share}
+            row |= {"val/loss": 2.2 / epoch, "val/accuracy_top1": 0.8 * progress, "val/accuracy_top5": 0.9 * progress}
         rows.append(row)
     return rows
 
@@ -41,9 +41,9 @@ def make_predictions(paths: Sequence[str], classes: Sequence[str], temperature: 
     """Labels go round; every fourth image of a set is taken for the class after its own."""
     count, kinds = len(paths), len(classes)
     true = np.arange(count) % kinds
-    said = np.where(np.arange(count) % 4 == 3, (true + 1) % kinds, true)
+    predicted = np.where(np.arange(count) % 4 == 3, (true + 1) % kinds, true)
     logits = np.random.default_rng(0).normal(0, 0.3, (count, kinds))
-    logits[np.arange(count), said] += 2.0
+    logits[np.arange(count), predicted] += 2.0
     return Predictions(tuple(paths), true.astype(np.int64), logits.astype(np.float32), tuple(classes), temperature)
 
 
@@ -131,8 +131,8 @@ def near() -> Callable[..., np.ndarray]:
     """Give a function that tells which pixels (H, W) have a color `#RRGGBB`, up to `tolerance` in each channel."""
 
     def where(image: np.ndarray, color: str, tolerance: int = 3) -> np.ndarray:
-        wanted = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)])
-        return (np.abs(image - wanted) <= tolerance).all(axis=-1)
+        expected = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)])
+        return (np.abs(image - expected) <= tolerance).all(axis=-1)
 
     return where
 

@@ -45,7 +45,7 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path, unmeasured, finished):
     assert names(draw_run.draw_all(run, empty)) == ["results.png", "report.html"]
 
 
-def test_images_that_vanished_do_not_stop_it(finished):
+def test_missing_images_do_not_stop_it(finished):
     run, predictions = finished()
     for path in predictions.paths[::2]:
         os.unlink(path)

@@ -94,7 +94,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("bench resnet5O", "resnet5O"),
         ("bench tiny --backends tensorrt", "no backend 'tensorrt'"),
@@ -109,9 +109,11 @@ def test_what_was_measured_stays_when_it_is_broken_off(
         ("evaluate one.safetensors data --backend opnvino", "Did you mean 'openvino'?"),
     ],
 )
-def test_what_cannot_be_measured(words: str, said: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_refused(
+    words: str, message: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.main(words.split()) == 2
     shown = capsys.readouterr()
-    assert said in shown.err
+    assert message in shown.err
     assert shown.err.count("\n") == 1
     assert shown.out == ""

@@ -210,9 +210,9 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     (insects / "ant" / "1.png").unlink()
     assert main.main([*words, "--on-bad", "skip"]) == 0
     assert main.main(["train", "--resume", "killed/run"]) == 2
-    said = capsys.readouterr().err
-    assert "was changed since the run began: " in said
-    assert "'train-000000.tar' has another content" in said
+    stderr = capsys.readouterr().err
+    assert "was changed since the run began: " in stderr
+    assert "'train-000000.tar' has another content" in stderr
 
 
 def test_shards_without_their_library(insects: Path) -> None:

@@ -49,9 +49,9 @@ def test_json_for_machines(trained: Path, capsys: pytest.CaptureFixture[str]) ->
     assert evaluate(ONE, "data", "--json", "--batch", "4", "--workers", "0") == 0
     found = printed(capsys)
     predictions = predict_samples([load(ONE)], open_dataset.read("data").samples)
-    wanted = metrics.summarize(predictions)
-    assert found["metrics"].keys() == wanted.keys()
-    for key, value in wanted.items():  # in batches of another size the sums are taken in another order
+    expected = metrics.summarize(predictions)
+    assert found["metrics"].keys() == expected.keys()
+    for key, value in expected.items():  # in batches of another size the sums are taken in another order
         assert found["metrics"][key] == pytest.approx(value, rel=1e-4)
     assert [row["class"] for row in found["per_class"]] == ["ant", "bee", "größe"]
     assert (found["split"], found["checkpoints"], found["data"]) == ("all", [ONE], "data")
@@ -70,7 +70,7 @@ def test_several_are_an_ensemble(trained: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "protocol"), [("--crops 10", "10 crops of 32x32"), ("--scales 32,48", "sides of 32, 48")]
 )
-def test_more_looks_at_each_image(words: str, protocol: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_test_time_augmentation(words: str, protocol: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, "data", "--json", *words.split()) == 0
     found = printed(capsys)
     assert protocol in found["protocol"]
@@ -120,7 +120,7 @@ def test_results_do_not_replace_those_of_a_run(trained: Path, capsys: pytest.Cap
     assert [path.name for path in (trained / "run").iterdir()] == ["recipe.toml"]
 
 
-def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_evaluated_on_its_own_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "run" / "weights").mkdir(parents=True)
     shutil.copy(ONE, "run/weights/best.safetensors")
     write_split("run/split.csv", make_split(open_dataset.read("data"), val_fraction=0.2))
@@ -135,14 +135,14 @@ def test_a_run_is_judged_by_its_own_split(trained: Path, capsys: pytest.CaptureF
     assert printed(capsys)["metrics"]["count"] == 12
 
 
-def test_shards_of_smaller_images_than_the_model_sees_are_said(
+def test_shards_of_images_smaller_than_the_input_are_reported(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_shards.write("shards", make_split(open_dataset.read("data")), resize=16)
     assert evaluate(ONE, "shards", "--json") == 0
     shown = capsys.readouterr()
     assert "shorter side of 16 pixels, and 37 are needed" in json.loads(shown.out)["notices"][0]
-    assert "37 are needed" not in shown.err  # said once
+    assert "37 are needed" not in shown.err  # printed once
 
 
 def test_two_are_compared_on_images_that_none_of_them_learned_from(
@@ -181,7 +181,7 @@ def test_images_used_to_select_the_epoch_are_reported(trained: Path, capsys: pyt
     shown = capsys.readouterr()
     words = "these images were used to select the epoch and the temperature of 'run/weights/best.safetensors'"
     assert f"Note: {words}" in " ".join(shown.out.split())
-    assert "used to select" not in shown.err  # said once
+    assert "used to select" not in shown.err  # printed once
     found = json.loads((trained / "results" / "metrics.json").read_text())
     assert found["in_sample"] is True
     assert words in " ".join(found["notices"])
@@ -311,7 +311,7 @@ def test_runs_are_called_by_their_names(trained: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("data one.safetensors", "The images come last: resnets evaluate one.safetensors data"),
         ("one.safetensors data data", "are evaluated on one dataset at a time: resnets evaluate one.safetensors data"),
@@ -320,10 +320,10 @@ def test_runs_are_called_by_their_names(trained: Path, capsys: pytest.CaptureFix
     ],
 )
 def test_words_in_another_order_are_put_in_order(
-    words: str, said: str, trained: Path, capsys: pytest.CaptureFixture[str]
+    words: str, message: str, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(*words.split()) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert main.main(["predict", "data", ONE]) == 2
     assert "'data' is a folder of images, not a checkpoint or run directory" in capsys.readouterr().err
 
@@ -335,9 +335,7 @@ def test_a_folder_of_images_with_a_config_is_data_and_paths_are_taken(trained: P
         evaluate_checkpoints([trained / "data"], trained / ONE)
 
 
-def test_weights_of_unknown_training_are_not_said_to_know_no_image(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_training_images_are_reported(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, TWO, "data", "--compare", "--json") == 0
     found = printed(capsys)["comparison"]
     assert found["exposure_a"]["trained_on"] is found["exposure_b"]["trained_on"] is None

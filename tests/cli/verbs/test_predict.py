@@ -32,7 +32,7 @@ def predict(*words: str) -> int:
     return main.main(["predict", NET, *words])
 
 
-def test_a_line_a_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_per_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict("data") == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
@@ -95,7 +95,7 @@ def test_a_file_that_begins_with_a_dash_is_no_option(trained: Path, capsys: pyte
     assert predict("./-x.png") == 0
 
 
-def test_what_is_left_out_is_said(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unused_files_are_reported(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(3):
         (trained / "data" / "ant" / f"{number}.mov").touch()
     assert predict("data", "--csv", "out.csv") == 0
@@ -165,9 +165,9 @@ def test_rows_are_not_lost_when_only_stderr_is_a_terminal(trained: Path) -> None
     assert len(Path("rows.csv").read_text().splitlines()) == 16
 
 
-@pytest.mark.parametrize(("pixels", "said"), [(10**12, ""), (1, "backend: torch bf16; on ")])
+@pytest.mark.parametrize(("pixels", "message"), [(10**12, ""), (1, "backend: torch bf16; on ")])
 def test_the_same_command_gives_the_same_bytes_in_a_short_and_in_a_long_job(
-    pixels: int, said: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    pixels: int, message: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
     monkeypatch.setattr(backends, "available", lambda device: ("torch",))
@@ -176,5 +176,5 @@ def test_the_same_command_gives_the_same_bytes_in_a_short_and_in_a_long_job(
     for name in ("first.csv", "second.csv"):
         assert predict("data", "--csv", name) == 0
         found.append((trained / name).read_bytes())
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert found[0] == found[1]

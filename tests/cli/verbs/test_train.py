@@ -111,8 +111,8 @@ def test_a_second_process_on_the_same_run_is_refused_until_the_first_is_dead(ima
         assert process.stderr is not None
         assert any(line.startswith("epoch 1:") for line in process.stderr)
         assert main(["train", "--resume", str(tmp_path / "run")]) == 2
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert said.startswith(f"error: The run '{tmp_path / 'run'}' is being written by process {process.pid} on ")
+        stderr = capsys.readouterr().err.splitlines()[-1]
+        assert stderr.startswith(f"error: The run '{tmp_path / 'run'}' is being written by process {process.pid} on ")
         process.kill()
         process.wait(300)
         # Its worker lives on for some seconds, and does not hold the run. The words on epochs come after the lock.
@@ -149,7 +149,7 @@ def test_stdout_has_the_run_directory_and_nothing_else(images, tmp_path, capsys)
     assert capsys.readouterr().out == f"{tmp_path / 'run'}\n"
 
 
-def test_a_place_that_cannot_be_written_to_is_one_line(images, tmp_path, capsys):
+def test_a_path_that_cannot_be_written_to_is_one_line(images, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(_words(images, tmp_path / "file" / "runs")) in (1, 2)
     assert "Not a directory" in capsys.readouterr().err.splitlines()[-1]

@@ -99,16 +99,16 @@ def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFix
     assert checkpoints.read(named).class_names[2] == "10"
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
+@pytest.mark.parametrize(("name", "content", "message"), [
     ("m.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX model"), ("m.tflite", b"\x1c\x00\x00\x00TFL3", "a TensorFlow Lite model"),
     ("m.npy", b"\x93NUMPY\x01\x00", "a .npy of numpy"),
 ])  # fmt: skip
 def test_files_of_other_kinds_are_named(
-    name: str, content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_bytes(content + bytes(100))
     assert run("inspect", tmp_path / name) == 2
-    assert f"is {said}, which resnets does not read" in capsys.readouterr().err
+    assert f"is {message}, which resnets does not read" in capsys.readouterr().err
 
 
 def test_an_npz_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def test_images_and_rectangles_lie_where_they_were_put():
 
 @pytest.mark.parametrize("align", ["left", "center", "right"])
 @pytest.mark.parametrize("keep", ["start", "middle", "end"])
-def test_text_stays_in_its_room(align, keep):
+def test_text_stays_within_its_width(align, keep):
     page = Canvas(600, 60)
     page.text(300, 30, "a rather long name of a class, " * 5, size=20, max_width=200, align=align, keep=keep)
     columns = np.flatnonzero((page.pixels() < 128).any(axis=(0, 2)))
@@ -77,11 +77,11 @@ def test_dollars_are_no_formula():
     assert (page.pixels() < 128).sum() > 1.5 * (other.pixels() < 128).sum()
 
 
-def test_letters_stand_out_on_every_color_of_the_matrix():
-    for share in np.linspace(0, 1, 21):
+def test_text_is_readable_on_every_color_of_the_matrix():
+    for fraction in np.linspace(0, 1, 21):
         for color in (canvas.RIGHT, canvas.WRONG):
             parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
-            ground = "#" + "".join(f"{round(255 + (part - 255) * share):02X}" for part in parts)
+            ground = "#" + "".join(f"{round(255 + (part - 255) * fraction):02X}" for part in parts)
             assert canvas.contrast(canvas.readable_on(ground), ground) >= 4.0
     assert canvas.contrast("#FFFFFF", "#000000") == pytest.approx(21)
     assert canvas.contrast("#777777", "#777777") == 1
@@ -108,7 +108,7 @@ def test_threads_draw_the_same(tmp_path, rows):
     assert [path.read_bytes() for path in together] == alone
 
 
-def test_an_unwritable_place_is_one_message(tmp_path):
+def test_an_unwritable_path_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="Cannot write"):
         Canvas(10, 10).save(tmp_path / "file" / "a.png")

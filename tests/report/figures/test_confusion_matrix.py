@@ -8,13 +8,13 @@ import pytest
 from resnets.report.figures import canvas, confusion_matrix
 
 
-def tint(color: str, share: float) -> str:
-    """What a share of a row looks like: from white to the color by its root."""
+def tint(color: str, fraction: float) -> str:
+    """What a fraction of a row looks like: from white to the color by its root."""
     parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
-    return "#" + "".join(f"{round(255 * (1 - share**0.5) + part * share**0.5):02X}" for part in parts)
+    return "#" + "".join(f"{round(255 * (1 - fraction**0.5) + part * fraction**0.5):02X}" for part in parts)
 
 
-def test_cells_have_the_color_of_their_share_of_the_row(tmp_path, pixels, near):
+def test_cells_have_the_color_of_their_fraction_of_the_row(tmp_path, pixels, near):
     for right, wrong in ((9, 1), (5, 5)):
         matrix = np.array([[right, wrong, 0], [0, 40, 0], [0, 0, 0]])
         image = pixels(confusion_matrix.draw(matrix, ["ant", "bee", "cat"], tmp_path / "matrix.png"))
@@ -26,7 +26,7 @@ def test_cells_have_the_color_of_their_share_of_the_row(tmp_path, pixels, near):
         assert near(image, canvas.LIGHT, 1).sum() > 2.5 * cell  # the row without images
 
 
-def test_numbers_stand_in_the_cells(tmp_path, pixels):
+def test_cells_contain_numbers(tmp_path, pixels):
     def inside(count: int) -> np.ndarray:
         path = confusion_matrix.draw(np.array([[count, 0], [0, 50]]), ["ant", "bee"], tmp_path / "matrix.png")
         image = pixels(path)
@@ -50,7 +50,7 @@ def test_sizes(tmp_path, pixels, count, widest):
     assert 500 <= width <= widest
 
 
-def test_one_mistake_among_a_thousand_classes_is_seen_where_it_is(tmp_path, pixels):
+def test_one_mistake_among_a_thousand_classes_is_visible_at_its_position(tmp_path, pixels):
     matrix = 50 * np.eye(1000, dtype=int)
     names = [f"n{k}" for k in range(1000)]
 
@@ -86,7 +86,7 @@ def test_no_labeled_image_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("share", "words"), [(0.0, "0 %"), (0.004, "<1 %"), (0.5, "50 %"), (0.996, ">99 %"), (1.0, "100 %")]
+    ("fraction", "words"), [(0.0, "0 %"), (0.004, "<1 %"), (0.5, "50 %"), (0.996, ">99 %"), (1.0, "100 %")]
 )
-def test_nearly_is_not_quite(share, words):
-    assert confusion_matrix._percent(share) == words
+def test_only_exact_fractions_are_shown_as_0_or_100_percent(fraction, words):
+    assert confusion_matrix._percent(fraction) == words

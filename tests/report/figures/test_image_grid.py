@@ -54,7 +54,7 @@ def test_gray_and_normalized_arrays():
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 900), (900, 1), (8, 8), (3000, 4000), (300, 200)])
-def test_a_image_keeps_its_shape_on_pale_ground(tmp_path, height, width):
+def test_an_image_keeps_its_aspect_ratio_on_a_light_background(tmp_path, height, width):
     path = tmp_path / "image.png"
     Image.fromarray(np.full((height, width, 3), [0, 160, 0], np.uint8)).save(path)
     tile = image_grid.fit_tile(path)

@@ -31,7 +31,7 @@ def test_red_is_what_is_missing(tmp_path, predicted, pixels, near):
     assert near(modest, PINK, 4).sum() < 200
 
 
-def test_the_bar_is_as_high_as_the_share(tmp_path, predicted, pixels, near):
+def test_the_bar_is_as_high_as_the_accuracy(tmp_path, predicted, pixels, near):
     heights = []
     for right in (20, 60, 100):
         image = pixels(reliability_diagram.draw(at(predicted, 0.9, right=right), tmp_path / "a.png"))

@@ -41,7 +41,7 @@ def test_without_validation_there_is_one_line_and_no_mark(tmp_path, rows, pixels
     assert near(marked, canvas.TEXT)[plot].sum() > 50
 
 
-def test_the_mark_stands_at_the_best_epoch(tmp_path, rows, pixels, near):
+def test_the_mark_is_at_the_best_epoch(tmp_path, rows, pixels, near):
     places = []
     for best in (0, 2, 4):
         table = rows(5)

@@ -62,7 +62,7 @@ def test_a_folder_in_place_of_a_file(finished):
     assert run_files.read(run).problems["results.png"].startswith("cannot be read")
 
 
-def test_a_torn_last_line_and_a_repeated_epoch(tmp_path):
+def test_an_incomplete_last_line_and_a_repeated_epoch(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(
         '{"epoch": 1, "lr": 1}\n{"epoch": 2, "lr": 2}\n{"epoch": 2, "lr": 3}\n{"epo'
     )

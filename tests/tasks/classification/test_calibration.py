@@ -90,7 +90,7 @@ def test_the_temperatures_of_all_folds_are_those_of_each_alone(scale: float, cou
     assert found == pytest.approx(alone, rel=1e-6)
 
 
-def test_the_folds_share_the_passes_over_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_folds_use_the_same_passes_over_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     random, passes = np.random.default_rng(0), []
     true = random.integers(0, 4, 500)
     logits = random.normal(0, 1, (500, 4)).astype(np.float32)

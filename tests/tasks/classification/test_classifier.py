@@ -35,16 +35,16 @@ def test_a_loaded_classifier_is_ready(classifier: Classifier, world) -> None:
     assert repr(classifier) == f"Classifier({world.checkpoint}, 3 classes, images of 32x32)"
 
 
-def test_the_answer_is_the_softmax_of_the_network(classifier: Classifier, world) -> None:
+def test_the_probabilities_are_the_softmax_of_the_network(classifier: Classifier, world) -> None:
     answers = classifier.predict(world.paths, batch=4)
     assert [answer.path for answer in answers] == world.paths
     for path, answer in zip(world.paths, answers, strict=True):
         with torch.no_grad():
             logits = classifier.model(classifier.preprocess.load(path)[None])[0]
-        wanted = torch.softmax(logits / 1.5, 0)
-        assert answer.label == classifier.class_names[int(wanted.argmax())]
+        expected = torch.softmax(logits / 1.5, 0)
+        assert answer.label == classifier.class_names[int(expected.argmax())]
         assert dict(answer.top) == pytest.approx(
-            dict(zip(classifier.class_names, wanted.tolist(), strict=True)), abs=1e-5
+            dict(zip(classifier.class_names, expected.tolist(), strict=True)), abs=1e-5
         )
         assert [probability for _, probability in answer.top] == sorted(dict(answer.top).values(), reverse=True)
         assert (answer.label, answer.probability) == answer.top[0]
@@ -55,9 +55,9 @@ def test_the_answer_is_the_softmax_of_the_network(classifier: Classifier, world)
 @pytest.mark.parametrize("workers", [None, 0, 3])
 @pytest.mark.parametrize("batch", [1, 7, 100])
 def test_batches_and_threads_change_nothing(batch: int, workers: int | None, classifier: Classifier, world) -> None:
-    wanted = classifier.predict(world.paths)
+    expected = classifier.predict(world.paths)
     found = classifier.predict(world.paths, batch=batch, workers=workers)
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         assert (one.path, one.label) == (other.path, other.label)
         assert one.probability == pytest.approx(other.probability, abs=1e-5)
 
@@ -65,13 +65,13 @@ def test_batches_and_threads_change_nothing(batch: int, workers: int | None, cla
 def test_every_kind_of_image(classifier: Classifier, world) -> None:
     path = Path(world.paths[0])
     pixels = np.array(Image.open(path))
-    wanted = classifier.predict(path)[0].top
+    expected = classifier.predict(path)[0].top
     images = [str(path), path, pixels, Image.open(path), Image.fromarray(pixels).convert("RGBA")]
     for one in images:
-        assert classifier.predict(one)[0].top == wanted
+        assert classifier.predict(one)[0].top == expected
     for many in (images, iter(images)):
         # In a batch the sums are taken in another order.
-        assert all(dict(each.top) == pytest.approx(dict(wanted), rel=1e-4) for each in classifier.predict(many))
+        assert all(dict(each.top) == pytest.approx(dict(expected), rel=1e-4) for each in classifier.predict(many))
     assert [each.path for each in classifier.predict(images)] == [str(path), str(path), "[2]", "[3]", "[4]"]
     stack = np.stack([pixels, pixels[::-1]])
     assert [each.path for each in classifier.predict(stack)] == ["[0]", "[1]"]
@@ -79,7 +79,7 @@ def test_every_kind_of_image(classifier: Classifier, world) -> None:
     assert classifier.predict(gray)[0].top == classifier.predict(Image.fromarray(gray))[0].top
 
 
-def test_a_pillow_image_is_turned_and_its_transparency_shown_as_in_a_file(
+def test_orientation_and_transparency_of_a_pillow_image_are_those_of_a_file(
     classifier: Classifier, world, tmp_path: Path
 ) -> None:
     image = Image.open(world.paths[0])
@@ -96,7 +96,7 @@ def test_a_pillow_image_is_turned_and_its_transparency_shown_as_in_a_file(
     assert classifier.predict(image.convert("CMYK"))[0].label is not None
 
 
-def test_a_image_that_cannot_be_read_is_an_answer(classifier: Classifier, world, tmp_path: Path) -> None:
+def test_an_unreadable_image_has_a_prediction_with_an_error(classifier: Classifier, world, tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("no image")
     whole = Path(world.paths[0]).read_bytes()
@@ -120,7 +120,7 @@ def test_unreadable_images_leave_the_batches_full(classifier: Classifier, world,
     assert sizes == [8, 8]
 
 
-def test_a_stream_without_end_is_answered_as_it_comes(classifier: Classifier, world) -> None:
+def test_an_endless_stream_is_classified_image_by_image(classifier: Classifier, world) -> None:
     taken = 0
 
     def endless() -> Iterator[str]:

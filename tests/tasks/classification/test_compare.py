@@ -17,8 +17,8 @@ from resnets.tasks.classification.prediction_set import Predictions
 def answering(right: np.ndarray) -> Predictions:
     """A model of two classes that has these images right and the others wrong."""
     true = np.arange(len(right)) % 2
-    said = np.where(right, true, 1 - true)
-    logits = np.where(said[:, None] == np.arange(2), 2.0, 0.0).astype(np.float32)
+    predicted = np.where(right, true, 1 - true)
+    logits = np.where(predicted[:, None] == np.arange(2), 2.0, 0.0).astype(np.float32)
     return Predictions(tuple(map(str, range(len(right)))), true, logits, ("cat", "dog"))
 
 
@@ -110,7 +110,7 @@ def test_equal_models_do_not_differ() -> None:
     assert (found.p, found.difference) == (1.0, 0.0)
 
 
-def test_classes_may_stand_in_another_order() -> None:
+def test_classes_may_be_in_another_order() -> None:
     a, b = pair(70, 5, 18, 7)
     turned = replace(b, true=1 - b.true, logits=b.logits[:, ::-1].copy(), class_names=("dog", "cat"))
     assert compare_predictions(a, turned) == compare_predictions(a, b)

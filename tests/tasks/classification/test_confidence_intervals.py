@@ -8,7 +8,7 @@ import pytest
 from resnets.tasks.classification.confidence_intervals import design_effect, paired_difference, wilson
 
 
-def test_a_share_as_in_published_tables() -> None:
+def test_a_proportion_as_in_published_tables() -> None:
     """Newcombe, Statistics in Medicine 17, 857-872 (1998), table I, method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
@@ -26,7 +26,7 @@ def test_the_design_effect_is_by_how_much_fewer_independent_images_there_are() -
     assert design_effect(right, alone // 4) < 1.5  # of groups whose images have nothing in common
 
 
-def test_the_interval_of_groups_holds_the_true_share_95_times_in_100() -> None:
+def test_the_interval_of_groups_contains_the_true_accuracy_95_times_in_100() -> None:
     """40 groups of 1 to 16 images, whose shares vary from group to group."""
     random, held, plain = np.random.default_rng(0), [], []
     for _ in range(1000):
@@ -46,11 +46,11 @@ def test_nothing_counted_is_nothing_known() -> None:
     assert paired_difference(0, 0, 0, 0) == (-1.0, 1.0)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
-def test_the_interval_holds_the_true_share_95_times_in_100(share: float) -> None:
-    draws = np.random.default_rng(0).binomial(100, share, size=4000)
+@pytest.mark.parametrize("proportion", [0.5, 0.9, 0.98])
+def test_the_interval_contains_the_true_proportion_95_times_in_100(proportion: float) -> None:
+    draws = np.random.default_rng(0).binomial(100, proportion, size=4000)
     intervals = {right: wilson(int(right), 100) for right in np.unique(draws)}
-    covered = np.mean([intervals[right][0] <= share <= intervals[right][1] for right in draws])
+    covered = np.mean([intervals[right][0] <= proportion <= intervals[right][1] for right in draws])
     assert 0.93 <= covered <= 0.98
 
 
@@ -64,7 +64,7 @@ def test_with_many_images_the_paired_interval_is_the_textbook_one() -> None:
     assert (low, high) == pytest.approx((difference - half, difference + half), rel=2e-3)
 
 
-def test_it_is_turned_over_when_the_two_are_exchanged() -> None:
+def test_exchanging_the_models_changes_the_sign() -> None:
     low, high = paired_difference(50, 3, 11, 6)
     assert paired_difference(50, 11, 3, 6) == pytest.approx((-high, -low))
     assert low < 8 / 70 < high

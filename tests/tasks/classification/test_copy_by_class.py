@@ -31,7 +31,7 @@ def test_any_other_gets_a_safe_one(label: str, tmp_path: Path) -> None:
     assert not target.parent.name.startswith(".")
 
 
-def test_no_two_classes_share_a_folder() -> None:
+def test_each_class_has_a_folder_of_its_own() -> None:
     labels = [*UNSAFE, "_", "a_b", "a:b", "a?b", "b" * 101, "b" * 102]
     assert len({folder_name(label).lower() for label in labels}) == len(labels)
 
@@ -53,14 +53,14 @@ def test_a_second_run_adds_nothing(tmp_path: Path) -> None:
     assert len(targets) == 1
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_text("one")
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="`sort_into`"):
         copy(tmp_path / "1.jpg", "cat", tmp_path / "file")
 
 
-def test_a_image_that_vanished_leaves_no_empty_copy(tmp_path: Path) -> None:
+def test_a_missing_image_leaves_no_empty_copy(tmp_path: Path) -> None:
     with pytest.raises(JobError):
         copy(tmp_path / "gone.jpg", "cat", tmp_path / "out")
     assert not any((tmp_path / "out" / "cat").iterdir())

@@ -36,16 +36,16 @@ def predictions(count: int = 400, classes: int = 8, seed: int = 0) -> Prediction
 def test_the_whole_set_against_scikit_learn_and_torchmetrics() -> None:
     made = predictions()
     found = metrics.summarize(made)
-    said, true = made.predicted, made.true
-    assert found["top1"] == pytest.approx((said == true).mean())
+    predicted, true = made.predicted, made.true
+    assert found["top1"] == pytest.approx((predicted == true).mean())
     assert found["top5"] == pytest.approx(top_k_accuracy_score(true, made.logits, k=5))
     five = multiclass_accuracy(torch.from_numpy(made.logits), torch.from_numpy(true), 8, "micro", top_k=5)
     assert found["top5"] == pytest.approx(float(five))
     assert found["loss"] == pytest.approx(log_loss(true, made.probabilities))
     for key, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-        assert found[f"{key}_macro"] == pytest.approx(score(true, said, average="macro"))
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, said))
-    theirs = multiclass_f1_score(torch.from_numpy(said), torch.from_numpy(true), 8, average="macro")
+        assert found[f"{key}_macro"] == pytest.approx(score(true, predicted, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, predicted))
+    theirs = multiclass_f1_score(torch.from_numpy(predicted), torch.from_numpy(true), 8, average="macro")
     assert found["f1_macro"] == pytest.approx(float(theirs))
     low, high = found["top1_interval"]
     assert low < found["top1"] < high

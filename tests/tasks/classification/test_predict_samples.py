@@ -28,15 +28,15 @@ def softmax(classifier: Classifier, images: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (5, 2), (64, None)])
-def test_every_image_counts_once_and_keeps_its_place(batch: int, workers: int | None, world) -> None:
+def test_every_image_counts_once_and_in_order(batch: int, workers: int | None, world) -> None:
     classifier = load(world.checkpoint)
     samples = [*world.samples, replace(world.samples[0], label=None), world.samples[1]]
     found = predict_samples([classifier], samples, batch=batch, workers=workers)
     assert found.paths == tuple(sample.path for sample in samples)
     assert found.true.tolist() == [0] * 6 + [1] * 6 + [2] * 6 + [-1, 0]
     assert (found.temperature, found.skipped, found.class_names) == (1.5, (), classifier.class_names)
-    wanted = softmax(classifier, torch.stack([classifier.preprocess.load(sample.path) for sample in samples]))
-    assert np.allclose(found.probabilities, wanted, atol=1e-6)
+    expected = softmax(classifier, torch.stack([classifier.preprocess.load(sample.path) for sample in samples]))
+    assert np.allclose(found.probabilities, expected, atol=1e-6)
     answers = classifier.predict([sample.path for sample in samples])
     assert [found.class_names[index] for index in found.predicted] == [answer.label for answer in answers]
 
@@ -52,12 +52,12 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turn
     first = load(world.checkpoint)
     found = predict_samples([first, turned], world.samples)
     images = torch.stack([first.preprocess.load(path) for path in world.paths])
-    wanted = (softmax(first, images) + softmax(turned, images)[:, [1, 2, 0]]) / 2
-    assert np.allclose(found.probabilities, wanted, atol=1e-6)
+    expected = (softmax(first, images) + softmax(turned, images)[:, [1, 2, 0]]) / 2
+    assert np.allclose(found.probabilities, expected, atol=1e-6)
     assert (found.class_names, found.temperature) == (first.class_names, 1.0)
     back = predict_samples([turned, first], world.samples)
     assert back.class_names == turned.class_names
-    assert np.allclose(back.probabilities, wanted[:, [2, 0, 1]], atol=1e-6)
+    assert np.allclose(back.probabilities, expected[:, [2, 0, 1]], atol=1e-6)
     assert (back.correct == found.correct).all()
 
 
@@ -98,12 +98,12 @@ def test_whole_images_at_several_scales(world) -> None:
     assert shapes == {(40, 52), (52, 40), (40, 40), (60, 78), (78, 60), (60, 60)}
     for index, path in enumerate(world.paths[:4]):
         image = functional.to_pil_image(classifier.preprocess.read(path))
-        wanted = []
+        expected = []
         for side in (40, 60):
             sized = functional.pil_to_tensor(functional.resize(image, [side]))
             view = classifier.preprocess.normalize(sized)
-            wanted += [softmax(classifier, view[None]), softmax(classifier, view.flip(-1)[None])]
-        assert np.allclose(found.probabilities[index], np.mean(wanted, axis=0)[0], atol=1e-5)
+            expected += [softmax(classifier, view[None]), softmax(classifier, view.flip(-1)[None])]
+        assert np.allclose(found.probabilities[index], np.mean(expected, axis=0)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_cannot_be_asked_for(values: dict, shows: str, world) -> None:
         predict_samples([load(world.checkpoint)], world.samples, **values)
 
 
-def test_crops_of_a_image_that_is_used_as_a_whole(world) -> None:
+def test_crops_are_refused_for_a_model_of_whole_images(world) -> None:
     classifier = Classifier(load(world.checkpoint).model, Preprocess.tf(32), ("red", "green", "blue"))
     with pytest.raises(UserError, match="as a whole"):
         predict_samples([classifier], world.samples, crops=10)
@@ -147,9 +147,9 @@ def test_all_unreadable_images_are_named_at_once(
 ) -> None:
     with pytest.raises(JobError, match=r"2 of 20 images .*empty\.png.*cut\.png.*`on_bad=skip`"):
         predict_samples([load(world.checkpoint)], with_bad)
-    said = capsys.readouterr().err
-    assert "empty.png' is empty" in said
-    assert "cut.png'" in said
+    stderr = capsys.readouterr().err
+    assert "empty.png' is empty" in stderr
+    assert "cut.png'" in stderr
 
 
 def test_unreadable_images_are_left_out_aloud(

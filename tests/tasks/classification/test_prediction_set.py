@@ -56,7 +56,7 @@ def test_images_without_a_label_have_no_loss() -> None:
     assert np.isfinite(known.losses).all()
 
 
-def test_the_table_has_a_row_a_image_and_empty_cells_without_a_label(tmp_path: Path) -> None:
+def test_the_table_has_a_row_per_image_and_empty_cells_without_a_label(tmp_path: Path) -> None:
     made = Predictions(
         paths=('a,"b".png', "new\nline.png", "bytes\udcff.png"),
         true=np.array([1, -1, 0]),

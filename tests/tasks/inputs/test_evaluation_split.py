@@ -32,7 +32,7 @@ def folder(world, root: Path, *names: str) -> Dataset:
     return open_dataset.read(root)
 
 
-def test_test_goes_before_val_and_val_before_all(world, tmp_path: Path) -> None:
+def test_the_default_is_test_then_val_then_all(world, tmp_path: Path) -> None:
     assert choose(folder(world, tmp_path / "three", "train", "val", "test"), NOWHERE).name == "test"
     two = folder(world, tmp_path / "two", "train", "val")
     assert choose(two, NOWHERE).name == "val"
@@ -44,7 +44,7 @@ def test_test_goes_before_val_and_val_before_all(world, tmp_path: Path) -> None:
         choose(open_dataset.read(world.data), NOWHERE, split="all", val_fraction=0.2)
 
 
-def test_a_flat_folder_of_new_images_is_taken_whole(world) -> None:
+def test_all_images_of_a_new_folder_without_splits_are_evaluated(world) -> None:
     chosen = choose(open_dataset.read(world.data), NOWHERE)
     assert (chosen.name, len(chosen.samples), chosen.reason) == ("all", 18, "there is no split")
     with pytest.raises(UserError, match="no val split: it is not split"):
@@ -91,7 +91,7 @@ def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world,
         )
 
 
-def test_a_split_that_is_given_wins(world, run: Path, tmp_path: Path) -> None:
+def test_a_given_split_takes_precedence(world, run: Path, tmp_path: Path) -> None:
     dataset = open_dataset.read(world.data)
     given = choose(dataset, NOWHERE, split_file=run.parent.parent / "split.csv")
     assert [each.path for each in given.samples] == [each.path for each in choose(dataset, run).samples]

@@ -33,7 +33,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_stands_for_its_images_at_any_depth(there: Path) -> None:
+def test_a_folder_gives_its_images_at_any_depth(there: Path) -> None:
     assert find_images(["a"], NOTHING) == ["a/1.jpg", "a/2.PNG", "a/deep/er/3.webp"]
 
 
@@ -95,7 +95,7 @@ def test_a_pipe_that_is_called_like_an_image_is_not_waited_for(there: Path) -> N
 
 
 @pytest.mark.parametrize("word", ["https://example.org/a.jpg", "s3://bucket/folder"])
-def test_an_address_is_told_what_to_do(word: str, there: Path) -> None:
+def test_a_url_is_refused_with_advice(word: str, there: Path) -> None:
     with pytest.raises(UserError, match="is a URL: download the file"):
         find_images([word], NOTHING)
 
@@ -109,7 +109,7 @@ def test_an_image_on_stdin_is_no_list(there: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are closed in another way")
-def test_a_closed_folder_is_said(tmp_path: Path) -> None:
+def test_an_inaccessible_folder_is_recorded(tmp_path: Path) -> None:
     place = Path(tempfile.mkdtemp(dir="/tmp"))  # which another user can reach, unlike pytest's
     (place / "shut").mkdir()
     (place / "1.jpg").touch()
