@@ -104,7 +104,7 @@ with atomic_write.replace_file({str(path)!r}) as temporary:
     assert path.read_bytes() == b"old"
 
 
-def test_a_duplicate_takes_no_room_and_survives_the_end_of_the_other(tmp_path: Path) -> None:
+def test_a_link_takes_no_space_and_survives_the_removal_of_the_original(tmp_path: Path) -> None:
     last, best = tmp_path / "last", tmp_path / "best"
     best.write_text("older")
     atomic_write.write_text(last, "epoch 1")

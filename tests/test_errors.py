@@ -42,5 +42,5 @@ def test_a_single_item_is_never_hidden(separator: str) -> None:
     ("size", "words"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (65_376_541, "65.4 MB"), (5e15, "5.0 PB")],
 )
-def test_bytes_in_words(size: int, words: str) -> None:
+def test_bytes_are_formatted(size: int, words: str) -> None:
     assert format_bytes(size) == words

@@ -26,7 +26,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         {"LOCAL_RANK": "3", "WORLD_SIZE": "1"},
     ],
 )
-def test_alone(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_launcher_there_is_one_rank(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert ranks.launcher_error() is None
@@ -34,7 +34,7 @@ def test_alone(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert ranks.cpus_per_rank() == resource_limits.cpu_count()
 
 
-def test_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_of_two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in WHOLE.items():
         monkeypatch.setenv(name, value)
     assert ranks.launcher_error() is None

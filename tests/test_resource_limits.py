@@ -97,7 +97,7 @@ def test_without_a_limit_the_machine_decides(group: str, mounts: str, files: dic
     assert resource_limits.cpu_count(root) == resource_limits.cpu_count(tmp_path / "nothing") >= 1
 
 
-def test_a_group_that_is_full_has_no_room(tmp_path: Path) -> None:
+def test_a_full_cgroup_has_no_free_memory(tmp_path: Path) -> None:
     files = {"a/memory.max": "1000\n", "a/memory.current": "1500\n", "a/memory.stat": "inactive_file 100\n"}
     assert resource_limits.free_memory(machine(tmp_path, "0::/a\n", V2_MOUNT, files)) == 0
 

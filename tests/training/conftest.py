@@ -1,4 +1,4 @@
-"""A little set of images that a tiny network learns in seconds."""
+"""Small images that a tiny network is trained on in seconds."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_the_features_are_fp32_and_the_same_bytes_in_two_runs(
     torch.testing.assert_close(context.val.features, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_views_are_repeated_when_there_are_more_epochs(
+def test_versions_are_repeated_when_there_are_more_epochs(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
@@ -186,7 +186,7 @@ def test_a_resumed_run_uses_the_saved_features(images: Path, tmp_path: Path) -> 
     assert (other.epoch, other.step) == (1, 2)
 
 
-def test_the_number_of_views_is_that_of_the_start_whatever_memory_is_free(
+def test_the_number_of_versions_is_that_of_the_start_whatever_memory_is_free(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AUGMENTED["one by one"]

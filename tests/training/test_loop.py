@@ -126,7 +126,7 @@ def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, uninterr
         assert ended["last.safetensors"] == uninterrupted["last.safetensors"], name
 
 
-def test_a_compiled_step_learns_the_same(images, tmp_path):
+def test_a_compiled_step_trains_the_same_weights(images, tmp_path):
     losses, before = [], counters["stats"]["unique_graphs"]
     for compiled in ("false", "true"):
         recipe = override(_recipe(images, f"speed.compile={compiled}"), "model.drop_path_rate=0")

@@ -54,7 +54,7 @@ def _train(data: Path, **values: object) -> train.TrainResult:
     return result
 
 
-def _learn(data: Path, **values: Any) -> tuple[Path, TrainContext, TrainState]:
+def _train_without_report(data: Path, **values: Any) -> tuple[Path, TrainContext, TrainState]:
     """A run without its report, which takes longer than the training of so few images."""
     recipe = values.pop("recipe", _small())
     overrides, weights = values.pop("overrides", ()), str(values.pop("weights", "none"))
@@ -73,7 +73,7 @@ def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_writes_all_files_and_has_learned(colors):
+def test_a_run_writes_all_files_and_is_accurate(colors):
     result = _train(colors, epochs=8, lr=0.05, overrides=["optim.momentum=0.8"])
     assert sorted(name for name in FILES if not (result.run / name).is_file()) == []
     assert list((result.run / "state").iterdir())
@@ -326,7 +326,7 @@ def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
 
 @pytest.mark.parametrize("new", [0, 1])
 def test_a_run_from_weights_keeps_their_split_with_an_unchanged_folder_or_one_more_image(colors, new, capsys):
-    first, _, _ = _learn(colors, epochs=1)
+    first, _, _ = _train_without_report(colors, epochs=1)
     before = make_split(open_dataset.read(colors))
     write_split(first / "split.csv", before)
     if new:
@@ -338,7 +338,7 @@ def test_a_run_from_weights_keeps_their_split_with_an_unchanged_folder_or_one_mo
 
 
 def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
-    first, _, _ = _learn(colors, epochs=1)
+    first, _, _ = _train_without_report(colors, epochs=1)
     write_split(first / "split.csv", make_split(open_dataset.read(colors)))
     for path in sorted(colors.rglob("*.png")):  # eight images in each of three new folders of a class
         for number in range(2):
@@ -358,7 +358,7 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
 
 
 def test_the_training_images_of_weights_outside_of_a_run_are_unknown(colors, capsys):
-    first, _, _ = _learn(colors, epochs=1)
+    first, _, _ = _train_without_report(colors, epochs=1)
     weights = colors.parent / "moved.safetensors"
     weights.write_bytes((first / "weights" / "last.safetensors").read_bytes())
     train.train(colors, weights=weights, dry_run=True)
@@ -369,7 +369,7 @@ def test_the_training_images_of_weights_outside_of_a_run_are_unknown(colors, cap
 
 
 def test_the_same_seed_gives_the_same_bytes(colors):
-    first, second, other = (_learn(colors, epochs=2, seed=seed)[0] for seed in (3, 3, 4))
+    first, second, other = (_train_without_report(colors, epochs=2, seed=seed)[0] for seed in (3, 3, 4))
     for name in ("weights/best.safetensors", "weights/last.safetensors"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
         assert (first / name).read_bytes() != (other / name).read_bytes()
@@ -379,26 +379,26 @@ def test_the_same_seed_gives_the_same_bytes(colors):
 def test_neither_cache_nor_workers_change_a_run(colors, crop):
     overrides = [f"augment.crop={crop}"]
     overrides += ["augment.jitter=0", "augment.erase=0"] if crop == "pad" else []
-    plain = _last(_learn(colors, epochs=1, overrides=overrides)[0])
+    plain = _last(_train_without_report(colors, epochs=1, overrides=overrides)[0])
     for values in ({"workers": 2}, {"cache": "off"}, {"cache": "off", "workers": 1}):
-        assert _same(plain, _last(_learn(colors, epochs=1, overrides=overrides, **values)[0])), values
+        assert _same(plain, _last(_train_without_report(colors, epochs=1, overrides=overrides, **values)[0])), values
 
 
 @pytest.mark.parametrize("name", [name for name in registry.RECIPES if name != "finetune"])
 def test_every_recipe_runs_tiny(colors, name):
-    run, _, state = _learn(colors, recipe=_small(name))
+    run, _, state = _train_without_report(colors, recipe=_small(name))
     assert len(state.rows) >= 2
     assert len((run / "metrics.jsonl").read_text().splitlines()) == len(state.rows)
 
 
 def test_finetune_trains_the_head_first_and_keeps_the_backbone(colors, capsys):
-    parent, _, _ = _learn(colors, epochs=2)
+    parent, _, _ = _train_without_report(colors, epochs=2)
     for folder in (colors / "red", colors / "blue"):
         folder.rename(folder.with_name(f"other {folder.name}"))
     weights = parent / "weights" / "last.safetensors"
     recipe = _small("finetune")
     recipe = override(replace(recipe, model=replace(recipe.model, name=None)), "ema.decay=0")
-    run, context, _ = _learn(colors, recipe=recipe, weights=weights, epochs=1)
+    run, context, _ = _train_without_report(colors, recipe=recipe, weights=weights, epochs=1)
     before, after = _last(parent), _last(run)
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
     assert not torch.equal(before["head.fc.weight"], after["head.fc.weight"])
@@ -409,13 +409,13 @@ def test_finetune_trains_the_head_first_and_keeps_the_backbone(colors, capsys):
 
 
 def test_weights_of_the_same_classes_keep_their_head(colors, capsys):
-    parent, _, _ = _learn(colors, epochs=1)
-    _learn(colors, recipe=None, weights=parent, epochs=1, workers=0, precision="fp32")
+    parent, _, _ = _train_without_report(colors, epochs=1)
+    _train_without_report(colors, recipe=None, weights=parent, epochs=1, workers=0, precision="fp32")
     assert "their head is kept" in capsys.readouterr().err
 
 
 def test_weights_of_another_network_are_refused(colors):
-    parent, _, _ = _learn(colors, epochs=1)
+    parent, _, _ = _train_without_report(colors, epochs=1)
     with pytest.raises(UserError, match="The weights are of tiny; received `model=resnet18`"):
         train.train(colors, recipe="finetune", weights=parent, model="resnet18", out=colors.parent / "runs")
 
@@ -423,7 +423,7 @@ def test_weights_of_another_network_are_refused(colors):
 def test_early_stopping(colors, capsys):
     # with a rate of nearly nothing the first epoch stays the best
     overrides = ["ema.decay=0", "optim.momentum=0", "freeze.norm=eval"]
-    _, _, state = _learn(colors, epochs=20, lr=1e-9, patience=2, overrides=overrides)
+    _, _, state = _train_without_report(colors, epochs=20, lr=1e-9, patience=2, overrides=overrides)
     assert 3 <= len(state.rows) < 20
     assert state.best_epoch == len(state.rows) - 2
     assert "early stopping" in capsys.readouterr().err
@@ -439,7 +439,7 @@ def test_early_stopping(colors, capsys):
 )
 def test_a_loss_that_is_not_finite_stops_with_step_lr_and_files(colors, overrides, words, count):
     with pytest.raises(JobError) as caught:
-        _learn(colors, lr=1e30, overrides=["schedule.warmup_epochs=0", *overrides])
+        _train_without_report(colors, lr=1e30, overrides=["schedule.warmup_epochs=0", *overrides])
     message = str(caught.value)
     assert words in message
     assert "lr 1e+30" in message
@@ -455,7 +455,7 @@ def test_all_unreadable_images_are_listed_at_once_or_left_out(colors, capsys):
     assert "red/03.png" in str(caught.value)
     assert "green/05.png" in str(caught.value)
     assert not (colors.parent / "runs").exists()
-    _, context, _ = _learn(colors, epochs=1, on_bad="skip")
+    _, context, _ = _train_without_report(colors, epochs=1, on_bad="skip")
     assert "left out 2 images" in capsys.readouterr().err
     assert len(context.train_data.paths) + len(context.val_labels) == 70
 
@@ -467,7 +467,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
     with pytest.raises(UserError, match=r"no image of 'red' is left\. Besides, .* without images: 'void'"):
         train.train(colors, dry_run=True)  # all that is known is said at once
     (colors / "void").rmdir()
-    _, context, _ = _learn(colors, epochs=1, on_bad="skip")
+    _, context, _ = _train_without_report(colors, epochs=1, on_bad="skip")
     assert "left out the class 'red': none of its images can be read" in capsys.readouterr().err
     assert context.train_data.class_names == ["blue", "green"]
     for path in colors.rglob("*.png"):
@@ -518,7 +518,7 @@ def test_without_validation_images_the_last_weights_are_the_best(colors):
 def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
     for path in sorted((colors / "red").iterdir())[6:]:
         path.unlink()
-    _, context, _ = _learn(colors, epochs=1, balance=balance)
+    _, context, _ = _train_without_report(colors, epochs=1, balance=balance)
     train_data = context.train_data
     if balance == "loss":
         sums = torch.zeros(3).index_add_(0, train_data.labels, train_data.loss_weights)
@@ -534,12 +534,12 @@ def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
         torch.testing.assert_close(fractions, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
 
 
-def test_accumulation_is_the_same_step_in_slices(colors):
+def test_accumulation_is_the_same_step_in_micro_batches(colors):
     frozen = ["freeze.norm=eval", "ema.decay=0"]  # BN would see the micro-batches
-    whole = _last(_learn(colors, epochs=1, overrides=frozen)[0])
-    sliced = _last(_learn(colors, epochs=1, overrides=[*frozen, "optim.accumulate=4"])[0])
+    whole = _last(_train_without_report(colors, epochs=1, overrides=frozen)[0])
+    accumulated = _last(_train_without_report(colors, epochs=1, overrides=[*frozen, "optim.accumulate=4"])[0])
     for name in whole:
-        torch.testing.assert_close(whole[name], sliced[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(whole[name], accumulated[name], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -554,14 +554,14 @@ def test_accumulation_is_the_same_step_in_slices(colors):
     ids=lambda overrides: overrides[0],
 )
 def test_the_other_ways_to_train_run(colors, overrides):
-    _, _, state = _learn(colors, epochs=12, overrides=overrides)
+    _, _, state = _train_without_report(colors, epochs=12, overrides=overrides)
     assert state.rows[-1]["val/loss"] < 0.9 * math.log(3)  # what guessing among three classes would give
 
 
 def test_class_names_of_any_kind_and_one_image_of_another_size(colors):
     (colors / "red").rename(colors / "röd 赤 & co")
     Image.fromarray(np.zeros((300, 17, 3), dtype=np.uint8)).save(colors / "blue" / "tall.png")
-    run, _, _ = _learn(colors, epochs=1)
+    run, _, _ = _train_without_report(colors, epochs=1)
     assert checkpoints.read(run).class_names == ("blue", "green", "röd 赤 & co")
 
 

@@ -27,7 +27,7 @@ def test_weights_draw_the_rare_as_often_as_the_common():
     assert 0.46 < float((numbers >= 90).double().mean()) < 0.54
 
 
-def test_more_weights_than_torch_can_draw_by():
+def test_more_weights_than_multinomial_takes():
     weights = torch.ones(2**24 + 1)
     many = sample_indices(weights, 1000, torch.Generator().manual_seed(0))
     assert many.dtype == torch.int64

@@ -64,7 +64,7 @@ def test_each_fold_is_evaluated_with_the_epoch_and_temperature_of_the_other_fold
     json.dumps(figures, allow_nan=False)
 
 
-def test_the_first_of_equal_epochs_is_chosen_as_in_the_run() -> None:
+def test_the_first_of_equal_epochs_is_selected_as_in_the_run() -> None:
     logits, labels = _history()
     folds = _after(torch.stack([logits[0], logits[0]]), labels)
     assert folds.epochs == [1] * cross_fitting.FOLDS
@@ -108,7 +108,7 @@ def test_few_images_are_enough(count: int) -> None:
     assert (figures["count"], 0 <= low < high <= 1) == (count, True)
 
 
-def test_the_interval_is_wider_the_more_the_chosen_epochs_differ() -> None:
+def test_the_interval_is_wider_the_more_the_selected_epochs_differ() -> None:
     same = np.tile(np.arange(100) < 80, (5, 1))
     other = same.copy()
     other[0, 60:100] = ~other[0, 60:100]
