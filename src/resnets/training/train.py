@@ -24,7 +24,7 @@ from resnets.training.run_dir import run_dir, run_inputs, state_file
 from resnets.training.setup import build_network, prepare_run
 from resnets.training.setup.build_context import build_context, draw_batch
 from resnets.training.setup.prepare_run import SPLIT_NAMES
-from resnets.training.state import TrainState, restore_state
+from resnets.training.state import TrainContext, TrainState, restore_state
 from resnets.weights import find_weights, published
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import library_names
@@ -137,32 +137,44 @@ def _run(
     provenance["train_images"] = len(dataset.subset("train"))
     context = build_context(recipe, dataset, parent, provenance)
     if distributed.is_main():
-        environment = run_dir.read_environment(run)
-        resume_run.log_differences(environment)
-        unused = walk_folders.describe_unused(dataset.unused, len(dataset.unreadable))
-        location = run_inputs.data_location(recipe)
-        run_dir.write_environment(run, not_used=environment.get("not_used", unused), **location, **provenance)
+        _write_environment(run, recipe, dataset, provenance)
         if not (run / "train_batch.jpg").exists():
             draw_batch(context.train_data, run / "train_batch.jpg")
-    state = TrainState()
-    if distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state"))):
-        state = restore_state(context, run)
-        if distributed.is_main():
-            run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
-        if extra_epochs and state.finished:
-            extend_run.extend(run, context, state)
-        if state.finished:
-            log(
-                f"the run is finished, after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs"
-            )
-        else:
-            log(f"resuming after step {state.total_step} of {context.total_steps}")
+    state = _restore(run, context, extra_epochs)
     frozen_features.cache_features(context, state.epoch, run)
     loop.run(context, state, run)
-    if not distributed.is_main():
-        return TrainResult(run, {})
+    return TrainResult(run, _evaluate(run, dataset, context, state) if distributed.is_main() else {})
+
+
+def _write_environment(run: Path, recipe: Recipe, dataset: Dataset, provenance: dict[str, Any]) -> None:
+    """Write `environment.json`, and log what differs from the start of a resumed run."""
+    environment = run_dir.read_environment(run)
+    resume_run.log_differences(environment)
+    unused = walk_folders.describe_unused(dataset.unused, len(dataset.unreadable))
+    location = run_inputs.data_location(recipe)
+    run_dir.write_environment(run, not_used=environment.get("not_used", unused), **location, **provenance)
+
+
+def _restore(run: Path, context: TrainContext, extra_epochs: int | None) -> TrainState:
+    """Return the latest saved state of the run, loaded into `context`, or a new one."""
+    if not distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state"))):
+        return TrainState()
+    state = restore_state(context, run)
+    if distributed.is_main():
+        run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
+    if extra_epochs and state.finished:
+        extend_run.extend(run, context, state)
+    if state.finished:
+        log(f"the run is finished, after step {state.total_step}: nothing is left to train; `epochs=+N` adds epochs")
+    else:
+        log(f"resuming after step {state.total_step} of {context.total_steps}")
+    return state
+
+
+def _evaluate(run: Path, dataset: Dataset, context: TrainContext, state: TrainState) -> dict[str, Any]:
+    """Evaluate the best weights of a finished run, log the result, and return the content of `metrics.json`."""
     cross_fit = state.cross_fit
-    past = lineage.read_parent_lineage(run, has_initial_weights=recipe.model.weights != "none")
+    past = lineage.read_parent_lineage(run, has_initial_weights=context.recipe.model.weights != "none")
     eval_splits = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
     notices = [
         past.seen_message(samples, f"{SPLIT_NAMES[name]} images", "the initial weights")
@@ -173,7 +185,7 @@ def _run(
         dataset.subset("val") if "val" in dataset.splits else [],
         test=dataset.subset("test") if "test" in dataset.splits else [],
         notices=[notice for notice in notices if notice],
-        device=recipe.speed.device,
+        device=context.recipe.speed.device,
         precision=context.precision,
         cross_fit=cross_fit if cross_fit is not None and cross_fit.num_epochs == state.epoch else None,
         val_features=frozen_features.validation_features(context, state.best_epoch, run),
@@ -182,7 +194,7 @@ def _run(
         log(console.format_result(metrics, state.best_epoch))
     log(f"report: {run / 'report.html'}")
     log(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
-    return TrainResult(run, metrics)
+    return metrics
 
 
 def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extra_epochs: int | None) -> TrainResult:
