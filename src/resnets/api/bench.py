@@ -85,7 +85,7 @@ def bench(
     try:
         if threads is not None:
             torch.set_num_threads(threads)
-        settings, rows = start(
+        settings, rows = bench_rows(
             model, backends=backends, precision=precision, batch=batch, imgsz=imgsz, seconds=seconds, device=device
         )
         return BenchResult(settings, list(rows))
@@ -93,7 +93,7 @@ def bench(
         torch.set_num_threads(before)
 
 
-def start(
+def bench_rows(
     model: str | Path,
     *,
     backends: Sequence[str] = (),

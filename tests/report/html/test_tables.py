@@ -22,15 +22,15 @@ def test_a_class_without_images_has_empty_cells(finished):
     assert tables.class_rows(run_files.read(run))[3] == ("dog", 0, 0, None, None, None, None, None)
 
 
-def test_facts(finished, rewrite):
+def test_key_numbers(finished, rewrite):
     run, _ = finished(classes=[f"class {k}" for k in range(8)])
-    facts = {fact.name: fact for fact in tables.facts(run_files.read(run))}
-    assert facts["accuracy (top-1)"].value == "75.0 %"
-    assert facts["accuracy (top-5)"].note == "true class among the first 5"
-    assert facts["training time"].value == "3 min 4 s"
-    assert facts["best epoch"] == ("best epoch", "2", "of 3")
+    numbers = {number.name: number for number in tables.key_numbers(run_files.read(run))}
+    assert numbers["accuracy (top-1)"].value == "75.0 %"
+    assert numbers["accuracy (top-5)"].note == "true class among the first 5"
+    assert numbers["training time"].value == "3 min 4 s"
+    assert numbers["best epoch"] == ("best epoch", "2", "of 3")
     rewrite(run, num_classes=5)
-    assert "accuracy (top-5)" not in {fact.name for fact in tables.facts(run_files.read(run))}
+    assert "accuracy (top-5)" not in {number.name for number in tables.key_numbers(run_files.read(run))}
 
 
 def test_flat():

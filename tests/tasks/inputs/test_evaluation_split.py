@@ -13,7 +13,7 @@ from resnets.data.datasets.dataset import Dataset
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
-from resnets.tasks.inputs.evaluation_split import choose
+from resnets.tasks.inputs.evaluation_split import choose_split
 
 NOWHERE = Path("net.safetensors")
 
@@ -33,38 +33,38 @@ def folder(world, root: Path, *names: str) -> Dataset:
 
 
 def test_the_default_is_test_then_val_then_all(world, tmp_path: Path) -> None:
-    assert choose(folder(world, tmp_path / "three", "train", "val", "test"), NOWHERE).name == "test"
+    assert choose_split(folder(world, tmp_path / "three", "train", "val", "test"), NOWHERE).name == "test"
     two = folder(world, tmp_path / "two", "train", "val")
-    assert choose(two, NOWHERE).name == "val"
-    assert choose(two, NOWHERE, split="train").name == "train"
-    assert len(choose(two, NOWHERE, split="all").samples) == 36
+    assert choose_split(two, NOWHERE).name == "val"
+    assert choose_split(two, NOWHERE, split="train").name == "train"
+    assert len(choose_split(two, NOWHERE, split="all").samples) == 36
     with pytest.raises(UserError, match="no test split: only train, val"):
-        choose(two, NOWHERE, split="test")
+        choose_split(two, NOWHERE, split="test")
     with pytest.raises(UserError, match=r"`val_fraction=0.2` has no effect with `split=all`"):
-        choose(open_dataset.read(world.data), NOWHERE, split="all", val_fraction=0.2)
+        choose_split(open_dataset.read(world.data), NOWHERE, split="all", val_fraction=0.2)
 
 
 def test_all_images_of_a_new_folder_without_splits_are_evaluated(world) -> None:
-    chosen = choose(open_dataset.read(world.data), NOWHERE)
+    chosen = choose_split(open_dataset.read(world.data), NOWHERE)
     assert (chosen.name, len(chosen.samples), chosen.reason) == ("all", 18, "there is no split")
     with pytest.raises(UserError, match="no val split: it is not split"):
-        choose(open_dataset.read(world.data), NOWHERE, split="val")
+        choose_split(open_dataset.read(world.data), NOWHERE, split="val")
 
 
 def test_a_model_is_evaluated_on_the_split_of_its_own_run(world, run: Path) -> None:
-    chosen = choose(open_dataset.read(world.data), run)
+    chosen = choose_split(open_dataset.read(world.data), run)
     assert (chosen.name, len(chosen.samples)) == ("val", 6)
     assert str(run.parent.parent / "split.csv") in chosen.reason
-    assert len(choose(open_dataset.read(world.data), run, split="train").samples) == 12
-    assert len(choose(open_dataset.read(world.data), run, split="all").samples) == 18
+    assert len(choose_split(open_dataset.read(world.data), run, split="train").samples) == 12
+    assert len(choose_split(open_dataset.read(world.data), run, split="all").samples) == 18
 
 
 def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(world.data, tmp_path / "changed")
     shutil.copy(changed / "red" / "0.png", changed / "red" / "1.png")
     with pytest.raises(UserError, match=r"1 changed \('red/1\.png'\).* `split=all` uses every image"):
-        choose(open_dataset.read(changed), run)
-    assert len(choose(open_dataset.read(changed), run, split="all").samples) == 18
+        choose_split(open_dataset.read(changed), run)
+    assert len(choose_split(open_dataset.read(changed), run, split="all").samples) == 18
 
 
 def test_other_images_have_nothing_to_do_with_the_split_of_the_run(world, run: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_other_images_have_nothing_to_do_with_the_split_of_the_run(world, run: P
         target = tmp_path / "new" / Path(path).parent.name / f"new {Path(path).name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    chosen = choose(open_dataset.read(tmp_path / "new"), run)
+    chosen = choose_split(open_dataset.read(tmp_path / "new"), run)
     assert (chosen.name, len(chosen.samples)) == ("all", 18)
 
 
@@ -83,7 +83,7 @@ def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world,
         with Image.open(path) as image:
             image.transpose(Image.Transpose.ROTATE_180).save(target)
     for asked in (None, "all"):
-        chosen = choose(open_dataset.read(tmp_path / "new"), run, split=asked)
+        chosen = choose_split(open_dataset.read(tmp_path / "new"), run, split=asked)
         assert (chosen.name, len(chosen.samples)) == ("all", 18)
         assert (
             chosen.reason
@@ -93,25 +93,25 @@ def test_other_images_of_the_same_names_have_nothing_to_do_with_it_either(world,
 
 def test_a_given_split_takes_precedence(world, run: Path, tmp_path: Path) -> None:
     dataset = open_dataset.read(world.data)
-    given = choose(dataset, NOWHERE, split_file=run.parent.parent / "split.csv")
-    assert [each.path for each in given.samples] == [each.path for each in choose(dataset, run).samples]
-    anew = choose(dataset, NOWHERE, val_fraction=0.34)
+    given = choose_split(dataset, NOWHERE, split_file=run.parent.parent / "split.csv")
+    assert [each.path for each in given.samples] == [each.path for each in choose_split(dataset, run).samples]
+    anew = choose_split(dataset, NOWHERE, val_fraction=0.34)
     assert [each.path for each in anew.samples] == [each.path for each in given.samples]
-    other = choose(dataset, NOWHERE, val_fraction=0.34, seed=7)
+    other = choose_split(dataset, NOWHERE, val_fraction=0.34, seed=7)
     assert [each.path for each in other.samples] != [each.path for each in anew.samples]
     with pytest.raises(UserError, match="give one of them"):
-        choose(dataset, NOWHERE, val_fraction=0.34, split_file="split.csv")
+        choose_split(dataset, NOWHERE, val_fraction=0.34, split_file="split.csv")
     with pytest.raises(UserError, match=r"none\.csv"):
-        choose(dataset, NOWHERE, split_file=tmp_path / "none.csv")
+        choose_split(dataset, NOWHERE, split_file=tmp_path / "none.csv")
 
 
 def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`seed=7` has no effect without `val_fraction`"):
-        choose(open_dataset.read(world.data), NOWHERE, seed=7)
+        choose_split(open_dataset.read(world.data), NOWHERE, seed=7)
     with pytest.raises(UserError, match=r"`val_fraction=0\.3` has no effect: .* val split of its own"):
-        choose(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)
+        choose_split(folder(world, tmp_path / "two", "train", "val"), NOWHERE, val_fraction=0.3)
 
 
 def test_a_misspelled_split(world) -> None:
     with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
-        choose(open_dataset.read(world.data), NOWHERE, split="tset")
+        choose_split(open_dataset.read(world.data), NOWHERE, split="tset")

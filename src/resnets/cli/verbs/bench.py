@@ -53,7 +53,7 @@ def bench(
     if threads is not None:
         torch.set_num_threads(threads)
     names = [word.strip() for word in backends.split(",") if word.strip()]
-    settings, rows = api.start(
+    settings, rows = api.bench_rows(
         model, backends=names, precision=precision, batch=sizes, imgsz=imgsz, seconds=seconds, device=device
     )
     (_print_json if as_json else _print_table)(settings, rows)

@@ -105,7 +105,7 @@ def convert(
             prefix=prefix,
             ignore=ignore or (),
             preprocess=preprocess,
-            class_names=_lines(class_names),
+            class_names=_read_class_names(class_names),
             num_classes=num_classes,
             in_channels=in_channels,
             no_top=no_top,
@@ -278,7 +278,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _lines(path: str | None) -> tuple[str, ...]:
+def _read_class_names(path: str | None) -> tuple[str, ...]:
     from pathlib import Path
 
     from resnets.errors import UserError

@@ -84,7 +84,7 @@ def _context(files: RunFiles) -> dict[str, Any]:
         "explanation": explanation,
         "basis": report_text.basis(files),
         "summary": report_text.summary(files, stats),
-        "facts": tables.facts(files),
+        "key_numbers": tables.key_numbers(files),
         "sections": [entry[:2] for entry in SECTIONS if not (entry[2] and files.is_evaluation)],
         "split_name": report_text.split_name(files),
         "commands": report_text.commands(files),

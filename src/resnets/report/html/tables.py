@@ -18,7 +18,7 @@ MAX_PAIRS = 30
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
-class Fact(NamedTuple):
+class KeyNumber(NamedTuple):
     """One number at the top of the page."""
 
     name: str
@@ -58,30 +58,34 @@ class SplitRow(NamedTuple):
     largest_class: int
 
 
-def facts(files: RunFiles) -> list[Fact]:
+def key_numbers(files: RunFiles) -> list[KeyNumber]:
     """The numbers at the top."""
-    metrics, facts = files.metrics, []
+    metrics, numbers = files.metrics, []
     if metrics.get("count"):
         low, high = metrics["top1_interval"]
-        facts.append(Fact("accuracy (top-1)", percent(metrics["top1"]), _range(low, high)))
+        numbers.append(KeyNumber("accuracy (top-1)", percent(metrics["top1"]), _range(low, high)))
         if selected := metrics.get("selected"):
-            facts.append(Fact("on validation images", percent(selected["top1"]), "in-sample"))
+            numbers.append(KeyNumber("validation accuracy", percent(selected["top1"]), "in-sample"))
         if metrics.get("num_classes", 0) > metrics.get("top5_of", 0) > 1:
             k = metrics["top5_of"]
-            facts.append(Fact(f"accuracy (top-{k})", percent(metrics["top5"]), f"true class among the first {k}"))
-        facts.append(Fact("balanced accuracy", percent(metrics.get("balanced_accuracy")), "mean recall of the classes"))
-        facts.append(Fact("loss", f"{metrics['loss']:.3f}", "cross-entropy, lower is better"))
+            numbers.append(
+                KeyNumber(f"accuracy (top-{k})", percent(metrics["top5"]), f"true class among the first {k}")
+            )
+        numbers.append(
+            KeyNumber("balanced accuracy", percent(metrics.get("balanced_accuracy")), "mean recall of the classes")
+        )
+        numbers.append(KeyNumber("loss", f"{metrics['loss']:.3f}", "cross-entropy, lower is better"))
         ends = f", {_range(*metrics['ece_interval'])}" if metrics.get("ece_interval") else ""
-        facts.append(Fact("calibration error", percent(metrics.get("ece")), f"ECE{ends}, lower is better"))
+        numbers.append(KeyNumber("calibration error", percent(metrics.get("ece")), f"ECE{ends}, lower is better"))
     if best := training_curves.best(files.rows):
-        facts.append(Fact("best epoch", f"{best['epoch']:.0f}", f"of {len(files.rows)}"))
+        numbers.append(KeyNumber("best epoch", f"{best['epoch']:.0f}", f"of {len(files.rows)}"))
     seconds = files.rows[-1].get("time_seconds") if files.rows else None
     if seconds:
         epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
-        facts.append(Fact("training time", duration(seconds), epochs))
+        numbers.append(KeyNumber("training time", duration(seconds), epochs))
     for split in split_rows(files):
-        facts.append(Fact(f"{split.name} images", f"{split.num_images:,}", f"{split.num_classes:,} classes"))
-    return facts
+        numbers.append(KeyNumber(f"{split.name} images", f"{split.num_images:,}", f"{split.num_classes:,} classes"))
+    return numbers
 
 
 def _range(low: float, high: float) -> str:

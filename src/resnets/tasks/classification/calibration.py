@@ -172,7 +172,7 @@ def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, nu
     return fitted
 
 
-def check(path: Path) -> None:
+def check_not_bundled(path: Path) -> None:
     """Raise UserError for a file that comes with the package, which is never changed."""
     if path in map(bundled.path_of, bundled.names()):
         copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
@@ -194,7 +194,7 @@ def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str,
     if not count:
         raise UserError("A temperature can only be fitted to labeled images; there are none.")
     path = find_weights.find_file(path)
-    check(path)
+    check_not_bundled(path)
     temperature = fit_temperature(predictions.logits, predictions.true)
     checkpoint = checkpoints.read(path)
     provenance = {**checkpoint.provenance, "calibration": {**protocol, "images": count}}

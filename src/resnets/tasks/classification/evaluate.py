@@ -126,7 +126,7 @@ def evaluate_checkpoints(
     evaluation_arguments.check_order(checkpoints, data)
     files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:
-        calibration.check(files[0])
+        calibration.check_not_bundled(files[0])
     classifiers = [load.load(file, device, backend=backend, precision=precision) for file in files]
     for file, classifier in zip(files, classifiers, strict=True):
         evaluation_arguments.check_class_names(file, classifier, data)
@@ -194,7 +194,7 @@ def _choose_split(
         if not {"test", "val"} & set(dataset.splits):
             dataset = replace(dataset, samples=lineage.with_sha256(dataset.samples))
         chosen = evaluation_split.not_trained_on(dataset, lineages)
-    chosen = chosen or evaluation_split.choose(
+    chosen = chosen or evaluation_split.choose_split(
         dataset,
         files[0],
         split=split,

@@ -65,7 +65,7 @@ def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> E
     return EvaluationSplit(NOT_TRAINED_ON, samples, f"of {len(digests):,}; {trained}")
 
 
-def choose(
+def choose_split(
     dataset: Dataset,
     checkpoint: Path,
     *,
