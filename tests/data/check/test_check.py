@@ -188,8 +188,8 @@ def test_problems_across_splits_are_found(tmp_path: Path) -> None:
         "near-duplicates-across-splits": {"alike.jpg"},
         "absent-class": {"wasp (not in val)"},
     }
-    assert report.classes["ant"] == {"train": 12, "val": 13}
-    assert report.classes["hornet"] == {"train": 0, "val": 12}
+    assert report.class_counts["ant"] == {"train": 12, "val": 13}
+    assert report.class_counts["hornet"] == {"train": 0, "val": 12}
 
 
 def test_groups_in_two_splits_are_found(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_json_holds_everything(faulty: tuple[CheckReport, dict[str, set[str]], P
     assert read["has_errors"] is True
     assert {problem["kind"] for problem in read["problems"]} == {*planted, "imbalance"}
     assert set(read["problems"][0]) == {"kind", "level", "title", "advice", "findings"}
-    assert read["classes"]["nothing here"] == {"": 0}
+    assert read["class_counts"]["nothing here"] == {"": 0}
     assert read["root"] == str(root)
 
 

@@ -32,7 +32,7 @@ class CheckReport:
     root: str
     images: int
     bytes: int
-    classes: Mapping[str, Mapping[str, int]]  # class -> split -> images; the split is "" if nothing was split
+    class_counts: Mapping[str, Mapping[str, int]]  # class -> split -> images; the split is "" if nothing was split
     problems: tuple[Problem, ...]
     formats: Mapping[str, int]
     modes: Mapping[str, int]  # by Pillow's names
@@ -86,7 +86,7 @@ def check(dataset: Dataset, *, workers: int | None = None) -> CheckReport:
         root=str(dataset.root),
         images=len(results),
         bytes=sum(result.bytes for result in results),
-        classes=_classes(dataset),
+        class_counts=_class_counts(dataset),
         problems=find_problems(dataset, results),
         formats=_count(result.info.format for result in readable if result.info),
         modes=_count(result.info.mode for result in readable if result.info),
@@ -104,7 +104,7 @@ def verify_images(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | No
     return list(progress_bar(results, description="checking", total=len(samples), unit="images"))
 
 
-def _classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+def _class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     counts = Counter((sample.label, sample.split or "") for sample in dataset.samples)
     splits = [split for split in ("", *SPLITS) if any(split == other for _, other in counts)]
     return {

@@ -47,8 +47,8 @@ def write(path: str | Path, report: CheckReport) -> None:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.finalize = _visible
     environment.filters["count"] = lambda number: f"{number:,}"
-    splits = list(next(iter(report.classes.values()), {}))
-    largest = max((sum(counts.values()) for counts in report.classes.values()), default=0)
+    splits = list(next(iter(report.class_counts.values()), {}))
+    largest = max((sum(counts.values()) for counts in report.class_counts.values()), default=0)
     text = environment.from_string(TEMPLATE).render(
         report=report,
         size=format_bytes(report.bytes),
@@ -168,7 +168,7 @@ TEMPLATE = """
 <p class="headline">{{ report.summary }}</p>
 <dl class="facts">
 <div><dt>images</dt><dd>{{ report.images|count }}</dd></div>
-<div><dt>classes</dt><dd>{{ report.classes|length|count }}</dd></div>
+<div><dt>classes</dt><dd>{{ report.class_counts|length|count }}</dd></div>
 <div><dt>on disk</dt><dd>{{ size }}</dd></div>
 {% for name, (width, height) in report.sizes.items() if name == "median" %}
 <div><dt>median size</dt><dd>{{ width }} x {{ height }}</dd></div>
@@ -230,7 +230,7 @@ TEMPLATE = """
 <div class="scroll"><table>
 <thead><tr><th>class</th>{% for split in splits %}<th class="number">{{ split }}</th>{% endfor %}<th></th></tr></thead>
 <tbody>
-{% for name, counts in report.classes.items() %}
+{% for name, counts in report.class_counts.items() %}
 <tr><td><bdi>{{ name }}</bdi></td>{% for number in counts.values() %}<td class="number">{{ number|count }}</td>
 {% endfor %}{{ bar(counts.values()|sum, largest) }}</tr>
 {% endfor %}

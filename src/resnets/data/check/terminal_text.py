@@ -35,12 +35,12 @@ def show(report: CheckReport, file: TextIO) -> None:
 
 
 def _heading(report: CheckReport) -> str:
-    classes = f"{len(report.classes):,} class{'' if len(report.classes) == 1 else 'es'}"
+    classes = f"{len(report.class_counts):,} class{'' if len(report.class_counts) == 1 else 'es'}"
     return f"{printable(report.root)}: {pluralize(report.images, 'image')} in {classes}, {format_bytes(report.bytes)}"
 
 
 def _class_lines(report: CheckReport) -> Iterator[Text]:
-    classes = {printable(name): counts for name, counts in report.classes.items()}
+    classes = {printable(name): counts for name, counts in report.class_counts.items()}
     totals = {name: sum(counts.values()) for name, counts in classes.items()}
     names = list(totals)
     omitted = len(names) - num_shown(len(names), SHOWN_CLASSES)
