@@ -6,9 +6,9 @@ This is a widely copied tutorial for Keras with `resnets.keras.ResNet50` instead
 has one folder of images per class; the tutorial's is flower_photos of TensorFlow's example images. The weights are a
 local file: of Keras without its top, or a checkpoint of `keras_resnet50`; without one the backbone has random weights.
 
-What the tutorial gets wrong and is right here: Adam's argument is `learning_rate`, integer labels need the sparse loss, the
-history calls the validation accuracy `val_accuracy`, the size of the head follows the folder, the class names and the image at
-the end exist, and that image is read as RGB like all others.
+Corrections to the tutorial: Adam's argument is `learning_rate`, integer labels need the sparse loss, the key of the validation
+accuracy in the history is `val_accuracy`, the size of the head is the number of classes in the folder, the class names and the
+image used at the end exist, and that image is read as RGB like all others.
 
 The tutorial passes raw pixels to the network, although these weights were trained on BGR with a mean subtracted.
 `--preprocess` does what they expect.
@@ -43,13 +43,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_model(classes: int, side: int, weights: Path | None) -> keras.Model:
+def build_model(num_classes: int, side: int, weights: Path | None) -> keras.Model:
     backbone = resnets.keras.ResNet50(include_top=False, input_shape=(side, side, 3), pooling="avg", weights=weights)
     for layer in backbone.layers:
         layer.trainable = False
     model = keras.Sequential([backbone, keras.layers.Flatten()])
     model.add(keras.layers.Dense(512, activation="relu"))
-    model.add(keras.layers.Dense(classes, activation="softmax"))
+    model.add(keras.layers.Dense(num_classes, activation="softmax"))
     return model
 
 
@@ -58,7 +58,7 @@ def show_samples(images: Images, path: Path) -> None:
     for position, index in enumerate(images.order[:6], start=1):
         plt.subplot(3, 3, position)
         plt.imshow(load_image(images.paths[index], images.side).astype("uint8"))
-        plt.title(images.names[images.labels[index]])
+        plt.title(images.class_names[images.labels[index]])
         plt.axis("off")
     plt.savefig(path)
     plt.close()
@@ -84,7 +84,7 @@ def main() -> None:
     if args.preprocess:
         train.transform = validation.transform = resnets.keras.resnet.preprocess_input
 
-    model = build_model(len(train.names), args.side, args.weights)
+    model = build_model(len(train.class_names), args.side, args.weights)
     adam = keras.optimizers.Adam(learning_rate=0.001)
     model.compile(optimizer=adam, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(train, validation_data=validation, epochs=args.epochs, verbose=2)
@@ -93,7 +93,7 @@ def main() -> None:
 
     pixels, labels = validation[0]
     best = model.predict(pixels[:1], verbose=0).argmax()
-    print(f"{validation.paths[0]}: predicted {train.names[best]}, labeled {train.names[labels[0]]}")
+    print(f"{validation.paths[0]}: predicted {train.class_names[best]}, labeled {train.class_names[labels[0]]}")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ class Images(keras.utils.PyDataset):
     """Batches of float32 images (N, side, side, 3) of 0 to 255 in RGB, and integer labels (N,)."""
 
     def __init__(
-        self, paths: list[Path], labels: list[int], names: list[str], side: int, batch: int, shuffle: bool = False
+        self, paths: list[Path], labels: list[int], class_names: list[str], side: int, batch: int, shuffle: bool = False
     ) -> None:
         super().__init__()
-        self.paths, self.labels, self.names = paths, labels, names
+        self.paths, self.labels, self.class_names = paths, labels, class_names
         self.side, self.batch, self.shuffle = side, batch, shuffle
         self.transform: Callable[[Any], Any] | None = None  # applied to every batch
         self.random = np.random.default_rng(0)
@@ -56,10 +56,10 @@ def split_folder(
     folder: Path, side: int, batch: int, val_fraction: float = 0.2, seed: int = 123
 ) -> tuple[Images, Images]:
     """Training and validation images: the same as image_dataset_from_directory selects with this seed."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+    class_names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     samples = [
         (path, label)
-        for label, name in enumerate(names)
+        for label, name in enumerate(class_names)
         for path in sorted((folder / name).rglob("*"))
         if path.suffix.lower() in SUFFIXES
     ]
@@ -69,6 +69,6 @@ def split_folder(
     np.random.RandomState(seed).shuffle(samples)
     train, val = samples[:-count], samples[-count:]
     return (
-        Images([p for p, _ in train], [k for _, k in train], names, side, batch, shuffle=True),
-        Images([p for p, _ in val], [k for _, k in val], names, side, batch),
+        Images([p for p, _ in train], [k for _, k in train], class_names, side, batch, shuffle=True),
+        Images([p for p, _ in val], [k for _, k in val], class_names, side, batch),
     )

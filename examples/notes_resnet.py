@@ -36,9 +36,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_model(name: str, classes: int) -> keras.Model:
+def build_model(name: str, num_classes: int) -> keras.Model:
     """The network with L2 on the kernels of its convolutions and of its dense layer."""
-    model = resnets.keras.from_spec(resnets.get_spec(name, num_classes=classes))
+    model = resnets.keras.from_spec(resnets.get_spec(name, num_classes=num_classes))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             layer.kernel_regularizer = keras.regularizers.L2(1e-4)  # stored in files of the model
@@ -64,7 +64,7 @@ def main() -> None:
     train.transform = lambda images: shift(flip(scale(images), training=True), training=True)
     validation.transform = scale
 
-    model = build_model(args.model, len(train.names))
+    model = build_model(args.model, len(train.class_names))
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate=1e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),  # from_spec returns logits

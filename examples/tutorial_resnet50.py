@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     train, validation = split_folder(args.folder, args.side, args.batch) if args.folder else (None, None)
-    classes = len(train.names) if train else 1000
-    spec = resnets.get_spec("tutorial_resnet50", num_classes=classes)
+    num_classes = len(train.class_names) if train else 1000
+    spec = resnets.get_spec("tutorial_resnet50", num_classes=num_classes)
     model = resnets.keras.from_spec(spec, input_shape=(args.side, args.side, 3))
     model.summary()
     if train is None:

@@ -19,7 +19,7 @@ def test_the_same_images_are_held_out_as_by_keras(images: Path) -> None:
         paths, classes = dataset_utils.get_training_or_validation_split(found, labels, 0.2, subset)
         assert [str(path) for path in ours.paths] == list(paths)
         assert ours.labels == list(classes)
-    assert train.names == names
+    assert train.class_names == names
 
 
 def test_an_epoch_has_every_image_once_with_its_own_label(images: Path) -> None:
