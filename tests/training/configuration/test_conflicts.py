@@ -143,8 +143,10 @@ def test_settings_of_the_recipe_without_effect_are_logged() -> None:
     builder = drafted("he2015_cifar", "--epochs=3")
     conflicts.resolve_conflicts(builder)
     conflicts.check_sizes(builder, num_train=48, num_val=0)
-    assert len(builder.notes) == 1
-    assert "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in builder.notes[0]
+    assert len(builder.warnings) == 1
+    assert (
+        "`schedule.milestones_steps=32000,48000` of the recipe reaches beyond a run of 3 steps" in builder.warnings[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,19 +191,19 @@ def test_settings_without_effect_on_a_range_test_are_logged() -> None:
     builder = drafted("scratch", "--epochs=3 schedule.name=step ema.decay=0.9 optim.clip_norm=1")
     conflicts.check_range_test(builder)
     named = ("epochs=3", "schedule.name=step", "ema.decay=0.9")
-    assert builder.notes == [f"`{each}` has no effect on a range test" for each in named]
+    assert builder.warnings == [f"`{each}` has no effect on a range test" for each in named]
 
 
 def test_a_short_trial_of_a_long_run_starts_with_its_patience() -> None:
     builder = drafted("scratch", "data.batch=16 --epochs=4 stop.patience_epochs=4")
     conflicts.resolve_conflicts(builder)
     conflicts.check_sizes(builder, num_train=48, num_val=12)
-    assert "`stop.patience_epochs=4` reaches beyond a run of 12 steps (4 epochs)" in builder.notes
+    assert "`stop.patience_epochs=4` reaches beyond a run of 12 steps (4 epochs)" in builder.warnings
 
 
 def test_synchronized_batch_norm_of_one_process_is_named() -> None:
     for world_size in (1, 2):
         builder = drafted("scratch", "data.batch=16 speed.sync_bn=true")
         conflicts.check_sizes(builder, 48, 12, world_size)
-        notes = ["`speed.sync_bn=true` has no effect with one process"] if world_size == 1 else []
-        assert [note for note in builder.notes if "sync_bn" in note] == notes
+        expected = ["`speed.sync_bn=true` has no effect with one process"] if world_size == 1 else []
+        assert [warning for warning in builder.warnings if "sync_bn" in warning] == expected

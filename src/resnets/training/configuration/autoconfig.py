@@ -58,8 +58,8 @@ def log_choices(builder: RecipeBuilder) -> None:
     for key, origin in builder.origins.items():
         if origin.startswith("chosen"):
             log(f"  {key} = {_format_value(values[key])}  ({origin.removeprefix('chosen: ')})")
-    for note in builder.notes:
-        log(f"warning: {note}")
+    for warning in builder.warnings:
+        log(f"warning: {warning}")
 
 
 def _format_value(value: Any) -> str:

@@ -169,7 +169,9 @@ def check_range_test(builder: RecipeBuilder) -> None:
     why = "has no effect on a range test"
     rates = [f"{_format_setting(builder, key)} {why}" for key in given if key in ("optim.lr", "optim.lr_batch")]
     _raise_errors(rates, "Its learning rate goes from `low` to `high`.")
-    builder.notes += [f"{_format_setting(builder, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)]
+    builder.warnings += [
+        f"{_format_setting(builder, key)} {why}" for key in given if key.startswith(_NOT_IN_RANGE_TEST)
+    ]
 
 
 def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, world_size: int = 1) -> None:
@@ -216,15 +218,15 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, world_size
         [f"{_format_setting(builder, key)} {words}" for key, words in broken if builder.is_given(key)],
         "Give another value.",
     )
-    builder.notes += [
+    builder.warnings += [
         f"`{key}={_format_value(flat_values(recipe)[key])}` of the recipe {words}"
         for key, words in broken
         if key in LOGGED_KEYS
     ]
-    if recipe.speed.sync_bn and world_size == 1 and not any("sync_bn" in note for note in builder.notes):
-        builder.notes.append(f"{_format_setting(builder, 'speed.sync_bn')} has no effect with one process")
+    if recipe.speed.sync_bn and world_size == 1 and not any("sync_bn" in warning for warning in builder.warnings):
+        builder.warnings.append(f"{_format_setting(builder, 'speed.sync_bn')} has no effect with one process")
     if num_val and given_late("stop.patience_epochs"):  # a short trial of a command for a long run
-        builder.notes.append(f"{_format_setting(builder, 'stop.patience_epochs')} {late}")
+        builder.warnings.append(f"{_format_setting(builder, 'stop.patience_epochs')} {late}")
 
 
 # Keys whose lost effect changes the result, so that it is logged for the recipe's own value, too.

@@ -15,7 +15,7 @@ class RecipeBuilder:
 
     recipe: Recipe
     origins: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # warnings about values without effect
+    warnings: list[str] = field(default_factory=list)  # about values without effect
 
     def is_given(self, key: str) -> bool:
         """Whether the user set this value."""
