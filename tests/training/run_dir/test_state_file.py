@@ -105,6 +105,16 @@ def test_a_damaged_latest_state_is_logged_and_the_one_before_is_used(two_states,
     assert newest.with_suffix(".damaged").exists()
 
 
+def test_a_state_of_another_version_is_not_taken_for_a_damaged_one(two_states):
+    newest = two_states / "000000009.safetensors"
+    save_file({"a": torch.zeros(3)}, newest, metadata={"resnets-state-1": ""})
+    with pytest.raises(
+        UserError, match=r"000000009.*was saved by another version of resnets: resume the run with that"
+    ):
+        state_file.load(two_states)
+    assert newest.exists()
+
+
 def test_when_all_states_are_damaged_all_are_named_and_kept(two_states):
     for path in state_file.list_states(two_states):
         _flip(path, -1)

@@ -27,7 +27,8 @@ from resnets.errors import JobError, UserError
 from resnets.progress import log
 
 NUM_KEPT_STATES = 2
-FORMAT = "resnets-state-5"
+FORMAT_PREFIX = "resnets-state-"
+FORMAT = f"{FORMAT_PREFIX}5"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 
@@ -60,12 +61,14 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and metadata of the latest intact state file; damaged files are logged and renamed.
 
     Raises:
-        UserError: there is no state file, or all are damaged.
+        UserError: there is no state file, all are damaged, or the latest one has the format of another version of resnets.
     """
     damaged: list[tuple[Path, str]] = []
     for path in reversed(list_states(folder)):
         try:
             content = _read(path)
+        except UserError:
+            raise
         except (SafetensorError, OSError, ValueError) as error:
             damaged.append((path, str(error)))
             continue
@@ -91,7 +94,10 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
-        header = (file.metadata() or {}).get(FORMAT)
+        metadata = file.metadata() or {}
+        header = metadata.get(FORMAT)
+        if header is None and any(key.startswith(FORMAT_PREFIX) for key in metadata):
+            raise UserError(f"'{path}' was saved by another version of resnets: resume the run with that version.")
         if header is None:
             raise ValueError(f"not a state file of format {FORMAT}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
