@@ -84,21 +84,21 @@ class Data(Section):
     split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is split
     val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no validation images
     split_seed: int = _value(123, low=0)
-    group_by: str | None = None
-    folds: int | None = _value(None, low=2)
-    fold: int | None = _value(None, low=1)
-    on_bad: str = _choice("error", "error", "skip")
-    batch: int | None = _value(None, low=1)
-    balance: str = _choice("none", "none", "loss", "sampler")
-    workers: int | None = _value(None, low=0)
-    cache: str = _choice("auto", "auto", "ram", "off")
+    group_by: str | None = None  # "folder", or a column of the manifest: images of one group stay in one split
+    folds: int | None = _value(None, low=2)  # cross-validation: number of folds
+    fold: int | None = _value(None, low=1)  # the fold that is the val split, from 1
+    on_bad: str = _choice("error", "error", "skip")  # for images that cannot be read
+    batch: int | None = _value(None, low=1)  # of all ranks together
+    balance: str = _choice("none", "none", "loss", "sampler")  # how rare classes get the weight of the others
+    workers: int | None = _value(None, low=0)  # processes that load and augment images, per rank
+    cache: str = _choice("auto", "auto", "ram", "off")  # of decoded images
 
 
 @dataclass(frozen=True)
 class Augment(Section):
     """Augmentation of the training images. Fractions are of the image area, probabilities 0..1."""
 
-    # auto: random_resized for images above 64 pixels, else pad without what changes colors
+    # auto: random_resized for images above 64 pixels, else pad, without color jitter and erasing
     crop: str = _choice("auto", "auto", "random_resized", "shorter_side", "pad", "none")
     scale: tuple[float, float] = _value((0.35, 1.0), above=0, high=1)  # area of a random_resized crop
     ratio: tuple[float, float] = _value((3 / 4, 4 / 3), above=0)
