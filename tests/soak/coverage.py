@@ -90,8 +90,8 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
 def _printed(figures: dict[str, Any]) -> tuple[float, float]:
     """Both ends of the interval as the report shows them, with one decimal of a per cent."""
     page = run_files.RunFiles(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
-    fact = next(fact for fact in tables.facts(page) if fact.name == "accuracy (top-1)")
-    low, high = (float(end.removesuffix(" %")) / 100 for end in fact.note.split(" to "))
+    accuracy = next(number for number in tables.key_numbers(page) if number.name == "accuracy (top-1)")
+    low, high = (float(end.removesuffix(" %")) / 100 for end in accuracy.note.split(" to "))
     assert report_text.headline(page, PredictionStats([], 0))[0].startswith("Of 1")
     return low, high
 
