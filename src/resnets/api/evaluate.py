@@ -36,7 +36,7 @@ def evaluate(
         data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
         split: "train", "val", "test" or "all"; None for test, else val, else all.
         split_file: a file that `resnets.split` wrote; None for the split of the checkpoint's run.
-        val_fraction: instead, hold out this fraction of the images anew, as training with it did, with `seed`.
+        val_fraction: instead, split the images again with this validation fraction and `seed`, as in training.
         seed: of the split by `val_fraction`; None for 123.
         on_bad: "error", or "skip" to leave out images that cannot be read.
         crops: 1, or 10 to average over the center and the corners, each with its mirror image.

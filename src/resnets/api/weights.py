@@ -81,7 +81,7 @@ def convert(
         path: a .safetensors, .pth, .h5 or .keras file, or a folder of Hugging Face.
         to: "resnets", "torchvision", "timm", "huggingface" or "keras".
         out: the file to write; a folder for "huggingface", and for "timm" without a suffix.
-        model: the network that the file holds, where its tensors fit several.
+        model: the network in the file, if its tensors fit several.
         settings: of the network, where it differs from the one of that name, such as `{"stem": "cifar"}`.
         map: a TOML file that pairs the names of the tensors with those of resnets.
         wrapper: the keys that the network is stored under in the file, with dots between, such as "state_dict_ema".

@@ -46,7 +46,7 @@ def prepare_streams() -> bool:
 def echo(text: object, end: str = "\n") -> None:
     """Print a result to stdout at once.
 
-    `typer.echo` takes a stdout in ASCII for a mistake and writes UTF-8 to it.
+    `typer.echo` treats an ASCII stdout as misconfigured and writes UTF-8 to it.
     """
     print(text, end=end, flush=True)
 
@@ -65,7 +65,7 @@ def print_json(value: Any) -> None:
 
 
 def console_width() -> int | None:
-    """Columns for a table; None where rich knows them."""
+    """Columns for a table; None if rich can determine them."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return None if known else PIPED_WIDTH
 

@@ -38,7 +38,7 @@ def lr_find(
 ) -> None:
     """Find a learning rate: train briefly while it grows, and suggest the one at which the loss falls fastest.
 
-    The suggested rate goes to stdout, the curve to a figure.
+    The suggested rate is printed, and the curve is drawn to a file.
 
     Example: resnets lr-find flower_photos --batch 32
     """

@@ -110,7 +110,7 @@ def _pair(rows: Sequence[Row], key: str) -> list[_Line]:
 def _panel(
     page: Canvas, frame: Frame, title: str, epochs: np.ndarray, lines: Sequence[_Line], words: Callable[[float], str]
 ) -> Axes:
-    """Draw lines over the epochs; their names and last values stand above the frame in their colors."""
+    """Draw lines over the epochs; their names and last values are above the frame in their colors."""
     axes = page.axes(frame)
     page.text(frame.left, frame.top - 30, title, size=21, bold=True)
     known = [line for line in lines if line.last is not None]

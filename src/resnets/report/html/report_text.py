@@ -44,8 +44,8 @@ def in_sample(files: RunFiles) -> bool:
 def notices(files: RunFiles) -> list[str]:
     """The "notices" of `metrics.json`, sentences to read before the headline.
 
-    They say, for example, that the weights at the beginning were trained on some of the images. Then the page does not claim
-    that the images were not trained on.
+    One of them may be that the initial weights were trained on some of the images. Then the page does not claim that the
+    images were not trained on.
     """
     lines = [str(notice).rstrip(".") for notice in files.metrics.get("notices", [])]
     return [f"{line[:1].upper()}{line[1:]}." for line in lines if line]
@@ -111,7 +111,7 @@ def basis(files: RunFiles) -> str:
 
 
 def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
-    """What to know about the run, a sentence each."""
+    """The most important facts about the run, a sentence each."""
     lines = []
     pair = next(iter(tables.pairs(files, stats)), None)
     if pair and pair.num_images > 1:

@@ -23,7 +23,7 @@ IMAGES = (
 
 
 class Setting(NamedTuple):
-    """A line of `recipe.toml`: `optim.lr`, `0.1`, and where the value comes from."""
+    """A line of `recipe.toml`: `optim.lr`, `0.1`, and the origin of the value."""
 
     key: str
     value: str

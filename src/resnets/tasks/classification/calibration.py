@@ -75,10 +75,10 @@ def ece(predictions: Predictions) -> float:
 
 
 def error_interval(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
-    """An interval that holds the true expected calibration error in at least 95 of 100 cases; (0, 1) without predictions.
+    """An interval that contains the true expected calibration error in at least 95 of 100 cases; (0, 1) without predictions.
 
     A calibration error measured on few images is too large, since chance in each bin adds to it and never subtracts;
-    resampled images have that chance twice. So the plain bootstrap interval lies far above the truth, and never holds it
+    resampled images have that chance twice. So the plain bootstrap interval is far above the true error, and never contains it
     for a perfectly calibrated model. Here the upper end is that of the plain bootstrap, which is conservative. The lower end
     is the measured error minus what chance alone adds (the 97.5th percentile of the error of the resampled gaps around
     the measured ones): by the triangle inequality no smaller true error is likely. The interval is conservative by design;
@@ -135,7 +135,7 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
 
 
 def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, num_folds: int) -> list[float]:
-    """For each of `num_folds` folds, the temperature that `fit_temperature` finds for the images of all other folds, to 1e-6.
+    """For each of `num_folds` folds, the temperature that `fit_temperature` finds for the images of all other folds, within 1e-6.
 
     All folds use the same passes over the logits, which take most of the time: about ten for a first estimate, and `NODES`
     between which the loss of each fold is interpolated. A fold whose temperature is not near the others' is fitted alone.
@@ -185,7 +185,7 @@ def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str,
     Args:
         path: the checkpoint or run directory; the file is replaced.
         predictions: of one view per image, on images that it was not trained on.
-        protocol: where the images come from; stored in the checkpoint's provenance under "calibration".
+        protocol: the origin of the images; stored in the checkpoint's provenance under "calibration".
 
     Raises:
         UserError: no image has a label, or the file is one of this package.

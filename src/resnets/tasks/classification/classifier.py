@@ -34,7 +34,7 @@ class Classifier:
         class_names: in the order of the outputs; "output 0", "output 1", … where they are not known.
         has_class_names: whether they are known.
         temperature: divides the logits before the softmax.
-        spec, metrics, provenance: as in the checkpoint: the architecture, the measured metrics, and where it comes from.
+        spec, metrics, provenance: as in the checkpoint: the architecture, the measured metrics, and the origin of the weights.
         name: what it was loaded from; for messages.
         runner: computes the logits with `backend` and `precision`: "auto" follows the rule of
             `resnets.inference.choose_backend`; `precision="fp32"` is the reference.
@@ -133,7 +133,7 @@ class Classifier:
             if not isinstance(image, Tensor) or image.ndim != 3:
                 kind = f"tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
                 raise UserError(
-                    "`logits` takes a list of prepared tensors (C, h, w), as `preprocess.load(path)` gives them, or one tensor "
+                    "`logits` takes a list of preprocessed tensors (C, h, w), as from `preprocess.load(path)`, or one tensor "
                     f"(N, C, h, w); received in it a {kind}."
                 )
             groups[image.shape].append(index)
@@ -145,7 +145,7 @@ class Classifier:
         return out
 
     def check_size(self, view: Tensor) -> None:
-        """Raise ImageError for an input (C, h, w) of a size that the network cannot take."""
+        """Raise ImageError for an input (C, h, w) of a size that the network does not support."""
         try:
             check_size(view, self.model.min_size, self.model.fixed_size)
         except ValueError as error:

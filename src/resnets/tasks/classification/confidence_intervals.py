@@ -28,15 +28,15 @@ def wilson(num_correct: float, count: float) -> tuple[float, float]:
 def cross_fitted(num_correct: float, choices: np.ndarray, effect: float = 1.0) -> tuple[float, float]:
     """The interval of the accuracy of a cross-fitted choice: Wilson's, widened for the dependence between the folds.
 
-    The images of one fold are evaluated with the weights that the other folds have chosen, so that the accuracy over all
+    The images of one fold are evaluated with the weights that were selected on the other folds, so that the accuracy over all
     folds is unbiased. But it varies more than that of as many independent images: a fold in which some epoch looks good by
-    chance helps to choose that epoch for all others, where it then looks good by chance as well. Only images whose prediction
-    differs between epochs can do that. Let d be the fraction of images on which two of the chosen epochs differ, on
+    chance helps to select that epoch for all others, where it then looks good by chance as well. Only images whose prediction
+    differs between epochs can do that. Let d be the fraction of images on which two of the selected epochs differ, on
     average over the pairs of different ones. Where the predictions for an image vary independently from epoch to epoch, the
     variance of all of them is d / 2 for each image; it counts twice here, which is what simulations give where no epoch is
     truly better than another (the worst case). The variance p (1 - p) of a Wilson interval becomes p (1 - p) / 0.9 + d / 2.
-    The tenth stands for choices that d does not show, since all folds made the same one, and for the difference between
-    weights chosen by four folds and by five; alone it widens an interval by 5 %, so that a coverage of 95 % becomes at most
+    The tenth accounts for selections that d does not show, since all folds made the same one, and for the difference between
+    weights selected on four folds and on five; alone it widens an interval by 5 %, so that a coverage of 95 % becomes at most
     96.1 %.
 
     `tests/soak/coverage.py` measures the coverage of the printed intervals.
@@ -81,7 +81,7 @@ def design_effect(correct: np.ndarray, clusters: np.ndarray) -> float:
 
 
 def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
-    """The interval of (accuracy of b) - (accuracy of a) on the same images; it holds 0 exactly where McNemar's exact test
+    """The interval of (accuracy of b) - (accuracy of a) on the same images; it contains 0 exactly where McNemar's exact test
     finds no difference.
 
     The smallest interval that contains two: method 10 of Newcombe, Statistics in Medicine 17, 2635-2650 (1998), Wilson's

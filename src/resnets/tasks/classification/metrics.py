@@ -37,7 +37,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         loss: mean cross-entropy after the temperature.
         brier: mean Brier score over all classes, 0 to 2, after the temperature.
         precision_macro, recall_macro, f1_macro; balanced_accuracy, which is another name of recall_macro.
-        ece, ece_bins: expected calibration error in that many bins of equal width; ece_interval holds the true one in at
+        ece, ece_bins: expected calibration error in that many bins of equal width; ece_interval contains the true one in at
             least 95 of 100 cases.
         temperature: by which the logits were divided.
     """

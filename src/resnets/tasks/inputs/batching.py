@@ -13,8 +13,8 @@ from resnets.errors import UserError
 class Prepared(NamedTuple):
     """An image that is ready for the network.
 
-    `inputs` holds for each classifier its views of the image, tensors (C, h, w); it is empty where `error` says why the
-    image cannot be read.
+    `inputs` has, for each classifier, its views of the image as tensors (C, h, w). It is empty if the image cannot be read;
+    `error` is then the reason.
     """
 
     name: str

@@ -27,7 +27,7 @@ class EvaluationSplit:
     Attributes:
         name: "train", "val", "test", "all", or "not_trained_on" for the images that none of several models was trained on.
         samples: the images.
-        reason: where the split comes from, in words.
+        reason: the origin of the split, in words.
     """
 
     name: str
@@ -77,12 +77,12 @@ def choose_split(
 ) -> EvaluationSplit:
     """Choose a split of `dataset`.
 
-    The splits come from `split_file`; else they are made anew by `val_fraction` and `seed`; else they are those of the
+    The splits come from `split_file`; else they are made by `val_fraction` and `seed`; else they are those of the
     folders or of the list that the dataset was read from; else, when the model was trained on these images, those of its
     run.
 
     Args:
-        checkpoint: the file of the model, which may lie in its run directory.
+        checkpoint: the file of the model, which may be in its run directory.
         split: "train", "val", "test" or "all"; None for the first of `prefer` that there is, else every image.
 
     Raises:
@@ -117,7 +117,7 @@ def choose_split(
 def num_selected_on(checkpoint: Path, samples: Sequence[Sample]) -> int:
     """How many of the images were used to select the epoch and the temperature of the model at `checkpoint`.
 
-    These are the images of the val split of the run in whose directory the file lies. They are found by their content,
+    These are the images of the val split of the run in whose directory the file is. They are recognized by their content,
     wherever they are now; images that cannot be read do not count.
     """
     run = checkpoint.parent.parent
@@ -163,7 +163,7 @@ def _with_splits(
     val_fraction: float | None,
     seed: int,
 ) -> tuple[Dataset, str]:
-    """The dataset with its splits, and where these come from; `run_split` is that of the model's run, if it has these images."""
+    """The dataset with its splits, and their origin; `run_split` is that of the model's run, if it has these images."""
     if split_file is not None:
         return read_split(split_file, dataset), str(split_file)
     if val_fraction is not None:

@@ -22,8 +22,8 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 def find_images(paths: Sequence[str], stdin: TextIO, unused: UnusedFiles | None = None) -> list[str]:
     """The paths of the images, in the order of `paths`, sorted within a folder or pattern. Skipped files are logged.
 
-    A file is taken whatever its name, and so is a path that does not exist: reading it gives the error. A folder stands for
-    the images in it at any depth, except hidden ones. A path with `*`, `?` or `[` that is not a file is a pattern, in which
+    A file is used whatever its name, and so is a path that does not exist: reading it gives the error. A folder is replaced
+    by the images in it at any depth, except hidden ones. A path with `*`, `?` or `[` that is not a file is a pattern, in which
     `**` matches any folders. `-` is the list on `stdin`, separated by newlines or, if it has any, by NUL characters.
 
     Args:
