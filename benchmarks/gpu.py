@@ -8,6 +8,7 @@ Results go to benchmarks/results/gpu/, one file a job; `benchmarks/run.py` measu
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -18,8 +19,8 @@ import torch
 from harness import OURS, RESULTS, Contender, Job, compare
 from jobs import WORK, with_script
 
-FULL = {"images": 640, "batch": 128, "steps": 5, "epochs": 6, "cifar": 12_800}
-TINY = {"images": 48, "batch": 8, "steps": 2, "epochs": 1, "cifar": 1440}
+FULL = {"images": 320, "links": 8, "batch": 128, "steps": 20, "epochs": 3, "cifar": 12_800}
+TINY = {"images": 48, "links": 1, "batch": 8, "steps": 2, "epochs": 1, "cifar": 1440}
 
 
 def jobs(*, tiny: bool, workers: int) -> dict[str, Job]:
@@ -29,7 +30,7 @@ def jobs(*, tiny: bool, workers: int) -> dict[str, Job]:
         job.name: job
         for job in (
             _predict(size["images"], workers),
-            _train(size["images"], size["batch"], size["steps"], size["epochs"], workers),
+            _train(size["images"], size["links"], size["batch"], size["steps"], size["epochs"], workers),
             _cifar(size["cifar"], workers),
         )
     }
@@ -54,8 +55,19 @@ def _predict(count: int, workers: int) -> Job:
     )  # fmt: skip
 
 
-def _train(count: int, batch: int, steps: int, epochs: int, workers: int) -> Job:
-    folder = WORK / f"photographs-{count}"
+def _train(count: int, links: int, batch: int, steps: int, epochs: int, workers: int) -> Job:
+    """An epoch is longer than what loaders prepare ahead, or their speed would not be measured."""
+    folder = WORK / f"photographs-{count}x{links}"
+
+    def prepare() -> None:
+        photographs = generate_inputs.photographs(WORK / f"photographs-{count}", count)
+        for image in sorted(photographs.rglob("*.jpg")):
+            (folder / image.parent.name).mkdir(parents=True, exist_ok=True)
+            for number in range(links):
+                link = folder / image.parent.name / f"{number}_{image.name}"
+                if not link.exists():
+                    link.hardlink_to(image)
+
     settings = ("--model", "resnet50", "--imgsz", 224, "--batch", batch, "--epochs", epochs, "--val-fraction", 0)
     ours = ("resnets_train.py", WORK / "runs", folder, *settings)
     script = ("torch_train.py", folder, batch, steps)
@@ -70,7 +82,7 @@ def _train(count: int, batch: int, steps: int, epochs: int, workers: int) -> Job
             Contender("torchvision script, bf16, channels last", with_script(OURS, *script, "torchvision", *theirs, "--amp")),
             Contender("timm script, bf16, channels last", with_script(OURS, *script, "timm", *theirs, "--amp"), None, ("timm",)),
         ),
-        lambda: generate_inputs.photographs(folder, count),
+        prepare,
     )  # fmt: skip
 
 
@@ -93,7 +105,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="JOB", help="all of them by default")
     parser.add_argument("--rounds", type=int, default=1, help="times that each contender runs; medians are kept")
-    parser.add_argument("--workers", type=int, default=8, help="processes that prepare images for the scripts")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=max(len(os.sched_getaffinity(0)) - 1, 1),
+        help="processes that prepare images for the scripts",
+    )
     parser.add_argument("--tiny", action="store_true", help="only show that everything runs")
     options = parser.parse_args()
     if not torch.cuda.is_available():
