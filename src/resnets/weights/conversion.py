@@ -74,24 +74,24 @@ def _check_writable(out: str | Path, to: str) -> None:
 
 def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:
     """What was changed for the file of another library, and what it cannot hold, one line each."""
-    carried = module.carries(out)
+    extra = module.extra_contents(out)
     lines = fold_temperature.notes(
-        checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in carried
+        checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in extra
     )
-    if "preprocess" in carried and hasattr(module, "remarks"):
+    if "preprocess" in extra and hasattr(module, "remarks"):
         lines += module.remarks(checkpoint.preprocess)
-    if checkpoint.spec.in_channels != checkpoint.preprocess.channels and "preprocess" in carried:
+    if checkpoint.spec.in_channels != checkpoint.preprocess.channels and "preprocess" in extra:
         lines.append(
             f"the network takes {checkpoint.spec.in_channels} channels, the preprocessing makes {checkpoint.preprocess.channels}"
         )
     missing = []
-    if top and checkpoint.class_names and "class_names" not in carried:
+    if top and checkpoint.class_names and "class_names" not in extra:
         missing.append(
             f"class names ({', '.join(checkpoint.class_names[:3])}{', ...' if len(checkpoint.class_names) > 3 else ''})"
         )
-    if "preprocess" not in carried:
+    if "preprocess" not in extra:
         missing.append(f"preprocessing ({checkpoint.preprocess.describe()})")
-    if "card" not in carried and (checkpoint.metrics or checkpoint.provenance):
+    if "card" not in extra and (checkpoint.metrics or checkpoint.provenance):
         missing.append("metrics and provenance")
     if missing:
         lines.append(f"not in {Path(out).name}, which cannot hold it: {'; '.join(missing)}")

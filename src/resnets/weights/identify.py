@@ -181,7 +181,9 @@ def inspect(
         checkpoint = checkpoints.read(path)
         reasons = ("the header of the file says so",)
         return Inspection(path, "resnets", None, "", (Candidate(checkpoint.spec, "resnets", reasons),))
-    found = find_network.find(keras.named(read_any.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore)
+    found = find_network.find(
+        keras.with_variable_names(read_any.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore
+    )
     fitting = {subtree: candidates for subtree in found if (candidates := _candidates(subtree.weights_file))}
     if not fitting:
         return Inspection(path, found[0].weights_file.container, found[0].weights_file, found[0].prefix, (), found[0])

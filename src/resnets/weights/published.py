@@ -92,7 +92,7 @@ def read(name: str) -> Checkpoint:
 
 
 def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
-    spec, weights_file = entry.spec(), keras.named(read_any.read(path))
+    spec, weights_file = entry.spec(), keras.with_variable_names(read_any.read(path))
     top = entry.num_classes > 0
     keymap = registry.find(entry.format).keymap(spec, top=top)
     tensors = keymap.to_resnets(weights_file.tensors)

@@ -209,7 +209,9 @@ def _reference_pipelines(
     library, module = LIBRARIES[loaded.format], registry.find(loaded.format)
     try:
         net = module.reference_model(loaded.weights_file, loaded.checkpoint.spec)
-        prepared = module.prepared(path) if own and loaded.has_preprocess and hasattr(module, "prepared") else None
+        transform = None
+        if own and loaded.has_preprocess and hasattr(module, "reference_transform"):
+            transform = module.reference_transform(path)
     except ImportError:
         notes.insert(
             0,
@@ -221,12 +223,16 @@ def _reference_pipelines(
         return []
     name = f"{path.name} by {library} {importlib.metadata.version(library)}"
     pipelines = [_Pipeline(name, own_pipeline.prepare, net)]
-    if prepared:
+    if transform:
         # The remarks about timm are advice, which is followed here; timm prepares images as we do.
         known = module.remarks(loaded.checkpoint.preprocess) if loaded.format == "huggingface" else []
-        explained = replace(own_pipeline, prepare=module.cropped(loaded.checkpoint.preprocess)) if known else None
+        explained = (
+            replace(own_pipeline, prepare=module.transform_with_library_crop(loaded.checkpoint.preprocess))
+            if known
+            else None
+        )
         pipelines.append(
-            _Pipeline(f"{name} with its own preprocessing", prepared, net, 1.0, "; ".join(known), explained)
+            _Pipeline(f"{name} with its own preprocessing", transform, net, 1.0, "; ".join(known), explained)
         )
     return pipelines
 

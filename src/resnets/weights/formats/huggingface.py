@@ -28,10 +28,10 @@ from resnets.weights.formats.huggingface_preprocess import (
     remarks,
 )
 from resnets.weights.formats.huggingface_preprocess import (
-    cropped as cropped,
+    reference_transform as reference_transform,
 )
 from resnets.weights.formats.huggingface_preprocess import (
-    prepared as prepared,
+    transform_with_library_crop as transform_with_library_crop,
 )
 from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
@@ -230,7 +230,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     return name
 
 
-def carries(path: str | Path) -> frozenset[str]:
+def extra_contents(path: str | Path) -> frozenset[str]:
     """What a written folder includes besides the tensors, of "class_names", "preprocess" and "card"."""
     return frozenset({"class_names", "preprocess", "card"})
 

@@ -121,7 +121,7 @@ def remarks(preprocess: Preprocess) -> list[str]:
     ]
 
 
-def cropped(preprocess: Preprocess) -> Callable[[Path], Tensor]:
+def transform_with_library_crop(preprocess: Preprocess) -> Callable[[Path], Tensor]:
     """Our preprocessing of an image file to a tensor (C, h, w), but with transformers' crop; see `remarks`."""
     whole = replace(preprocess, crop="none")
     height, width = preprocess.size
@@ -134,7 +134,7 @@ def cropped(preprocess: Preprocess) -> Callable[[Path], Tensor]:
     return prepare
 
 
-def prepared(path: Path) -> Callable[[Path], Tensor]:
+def reference_transform(path: Path) -> Callable[[Path], Tensor]:
     """transformers' own preprocessing of an image file to a tensor (C, h, w), from `preprocessor_config.json`.
 
     Raises:

@@ -92,7 +92,7 @@ def application(spec: ResNetSpec) -> str | None:
     return None
 
 
-def named(weights_file: WeightsFile) -> WeightsFile:
+def with_variable_names(weights_file: WeightsFile) -> WeightsFile:
     """The file with its tensors named `LAYER/VARIABLE`; unchanged if it is not a file of Keras."""
     known = weights_file.attributes.get("layers")
     if weights_file.container not in ("h5", "keras") or not known:
@@ -109,7 +109,7 @@ def named(weights_file: WeightsFile) -> WeightsFile:
 
 
 def candidates(weights_file: WeightsFile) -> list[Candidate]:
-    """The networks that a file with `named` tensors fits; empty if it is not a known file of Keras."""
+    """The networks that a file with tensors named so fits; empty if it is not a known file of Keras."""
     if weights_file.container not in ("h5", "keras"):
         return []
     tensors = weights_file.tensors
@@ -176,7 +176,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     return name
 
 
-def carries(path: str | Path) -> frozenset[str]:
+def extra_contents(path: str | Path) -> frozenset[str]:
     """What a written file includes besides the tensors, of "class_names", "preprocess" and "card": nothing."""
     return frozenset()
 

@@ -1,6 +1,6 @@
 """The formats of other libraries by name.
 
-Each module has `keymap(spec)`, `candidates(weights_file)`, `write(path, checkpoint)`, `carries(path)` and
+Each module has `keymap(spec)`, `candidates(weights_file)`, `write(path, checkpoint)`, `extra_contents(path)` and
 `reference_model(weights_file, spec)`, the network of the library itself.
 """
 

@@ -20,7 +20,7 @@ V15 = "V1.5, as in torchvision and timm, so nearly always"
 V1 = "V1, as in the 2015 paper and Caffe"
 KERNELS = {7: "imagenet", 3: "cifar"}  # of a stem's one convolution
 # Fields of the specification that shapes show; `_shortcut` compares the shortcuts.
-SEEN = (
+VISIBLE_FIELDS = (
     "stem",
     "stem_channels",
     "num_blocks",
@@ -71,22 +71,22 @@ def matching_specs(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = No
     """The networks of the zoo with the fields in `seen`, with the number of classes and input channels of the file.
 
     Args:
-        seen: fields of the specification (those of `SEEN`), "shortcut" as the function of that name returns it, "num_classes"
-            (None without a head) and "in_channels".
+        seen: fields of the specification (those of `VISIBLE_FIELDS`), "shortcut" as the function of that name returns it,
+            "num_classes" (None without a head) and "in_channels".
         fixed: fields that the format itself determines, such as the position of the stride.
     """
     changes = dict(fixed or {}) | {"in_channels": seen["in_channels"]}
     found: list[ResNetSpec] = []
     for entry in zoo.entries().values():
         spec = entry.spec
-        if not (_looks(spec) == {key: seen[key] for key in _looks(spec)} and _ordinary(spec)):
+        if not (_visible_fields(spec) == {key: seen[key] for key in _visible_fields(spec)} and _is_supported(spec)):
             continue
         if any(getattr(spec, key) != value for key, value in (fixed or {}).items()):
             continue
         spec = replace(spec, **changes, num_classes=seen["num_classes"] or spec.num_classes)
         sides = (False, True) if spec.shortcut == "A" and spec.block == "residual" else (spec.zero_pad_both_sides,)
         found += [replace(spec, zero_pad_both_sides=side) for side in sides]
-    return found or _unnamed(seen, changes)
+    return found or _spec_outside_zoo(seen, changes)
 
 
 def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:
@@ -119,13 +119,13 @@ def choices(specs: Sequence[ResNetSpec]) -> dict[str, str]:
     return {spec.name: V15 if spec.stride_at == "3x3" else V1 for spec in specs}
 
 
-def _looks(spec: ResNetSpec) -> dict[str, Any]:
-    fields = {key: getattr(spec, key) for key in SEEN}
+def _visible_fields(spec: ResNetSpec) -> dict[str, Any]:
+    fields = {key: getattr(spec, key) for key in VISIBLE_FIELDS}
     plain = spec.block == "plain" or spec.shortcut == "A"
     return fields | {"shortcut": "none" if plain else spec.shortcut}
 
 
-def _ordinary(spec: ResNetSpec) -> bool:
+def _is_supported(spec: ResNetSpec) -> bool:
     """Whether these formats can hold the tensors of the network at all."""
     return (
         spec.block in ("residual", "plain")
@@ -135,12 +135,12 @@ def _ordinary(spec: ResNetSpec) -> bool:
     )
 
 
-def _unnamed(seen: Mapping[str, Any], changes: Mapping[str, Any]) -> list[ResNetSpec]:
+def _spec_outside_zoo(seen: Mapping[str, Any], changes: Mapping[str, Any]) -> list[ResNetSpec]:
     """A network that is not in the zoo, such as ResNet-26: the fields in `seen`, the others as in ResNet."""
     per_block = 3 if seen["branch"] == "bottleneck" else 2
     stages = len(seen["num_blocks"])
     letters = ("A",) if seen["shortcut"] == "none" else (seen["shortcut"],)
-    values = {key: seen[key] for key in SEEN} | {
+    values = {key: seen[key] for key in VISIBLE_FIELDS} | {
         "name": f"resnet{per_block * sum(seen['num_blocks']) + 2}",
         "strides": (1, *(2,) * (stages - 1)),
         "shortcut": letters[0],

@@ -24,7 +24,7 @@ from resnets.weights.formats import fold_temperature, model_card, spec_from_shap
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors
 from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, remarks
-from resnets.weights.formats.timm_config import prepared as prepared
+from resnets.weights.formats.timm_config import reference_transform as reference_transform
 from resnets.weights.formats.torchvision import BLOCK
 from resnets.weights.readers.read_any import WeightsFile
 
@@ -211,10 +211,10 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
 
 def is_file(path: str | Path) -> bool:
     """Whether `write` writes a single file to this path, not a folder."""
-    return Path(path).suffix.lower() in (*FILES, *torchvision.OTHERS)
+    return Path(path).suffix.lower() in (*FILES, *torchvision.OTHER_SUFFIXES)
 
 
-def carries(path: str | Path) -> frozenset[str]:
+def extra_contents(path: str | Path) -> frozenset[str]:
     """What `write` includes besides the tensors, of "class_names", "preprocess" and "card"."""
     return frozenset() if is_file(path) else frozenset({"class_names", "preprocess", "card"})
 

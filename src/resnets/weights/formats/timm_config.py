@@ -51,7 +51,7 @@ def _pretrained_cfg(path: Path) -> dict[str, Any]:
     return dict(cfg)
 
 
-def prepared(path: Path) -> Callable[[Path], Tensor]:
+def reference_transform(path: Path) -> Callable[[Path], Tensor]:
     """timm's own preprocessing of an image file to a tensor (C, h, w), from `config.json`. Raises ImportError without timm."""
     from timm.data import create_transform, resolve_data_config
 

@@ -37,9 +37,9 @@ NAMES = (
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 )  # fmt: skip
 # Fields that do not change the logits of a network in evaluation mode.
-INDIFFERENT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
+WITHOUT_EFFECT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
                "zero_init_residual", "gate_bias")  # fmt: skip
-OTHERS = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
+OTHER_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
 ASSUMED = (
     "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` changes it)",
 )
@@ -57,7 +57,7 @@ def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def computes_the_same(spec: ResNetSpec, other: ResNetSpec) -> bool:
     """Whether both compute the same from the same tensors, except for the number of classes."""
-    nothing = {key: getattr(other, key) for key in INDIFFERENT}
+    nothing = {key: getattr(other, key) for key in WITHOUT_EFFECT}
     spec = replace(spec, **nothing)
     if spec.branch != "bottleneck":
         spec = replace(spec, stride_at=other.stride_at)
@@ -166,7 +166,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     return name
 
 
-def carries(path: str | Path) -> frozenset[str]:
+def extra_contents(path: str | Path) -> frozenset[str]:
     """What a written file includes besides the tensors, of "class_names", "preprocess" and "card": nothing."""
     return frozenset()
 
@@ -178,7 +178,7 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
         UserError: the suffix is that of another file format.
     """
     suffix = Path(path).suffix.lower()
-    if suffix in OTHERS:
+    if suffix in OTHER_SUFFIXES:
         raise UserError(f"This format's files end in .pth, .pt or .safetensors; received '{Path(path).name}'.")
     with atomic_write.replace_file(path) as temporary:
         if suffix == ".safetensors":
