@@ -28,7 +28,7 @@ def fuzz_readers(program: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def real_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are read as in earnest, by a process that is started for each."""
+    """Files are read as outside of tests, by a process that is started for each."""
     monkeypatch.setattr(sandbox, "_run", RUN)
 
 

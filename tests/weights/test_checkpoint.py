@@ -133,7 +133,7 @@ def test_a_checkpoint_without_names_has_none(tmp_path: Path) -> None:
 
 
 def test_numbers_that_an_earlier_release_kept_as_names_are_none(tmp_path: Path) -> None:
-    """Format 1 still loads; names that a person gave stay, be they numbers."""
+    """Format 1 still loads; names that the user gave are kept, even if they are numbers."""
     converted = {"converted_from": "r.pth"}
     save(tmp_path / "c.safetensors", made(class_names=("0", "1", "2"), provenance=converted))
     assert read(tmp_path / "c.safetensors").class_names == ()

@@ -50,13 +50,13 @@ def test_within_a_seed_nothing_outside_counts_and_nothing_is_left_behind():
     ids=lambda values: "+".join(values),
 )
 def test_the_result_is_an_augmented_image_of_the_requested_size(values):
-    vary = augmentation.train_transform(32, **values)
+    transform = augmentation.train_transform(32, **values)
     with augmentation.fork_seed(0):
-        first = vary(_image())
+        first = transform(_image())
     with augmentation.fork_seed(1):
-        second = vary(_image())
+        second = transform(_image())
     with augmentation.fork_seed(0):
-        again = vary(_image())
+        again = transform(_image())
     assert first.shape == (3, 32, 32)
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
@@ -64,13 +64,13 @@ def test_the_result_is_an_augmented_image_of_the_requested_size(values):
 
 
 def test_pad_crops_from_the_padded_image():
-    vary = augmentation.train_transform(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
+    transform = augmentation.train_transform(8, crop="pad", pad_pixels=2, pad_mode="edge", flip=0.0)
     image = _image(8, 8)
     padded = torch.nn.functional.pad(image.float(), [2] * 4, mode="replicate").to(torch.uint8)
     crops = [padded[:, top : top + 8, left : left + 8] for top in range(5) for left in range(5)]
     for seed in range(20):
         with augmentation.fork_seed(seed):
-            made = vary(image)
+            made = transform(image)
         assert any(torch.equal(made, crop) for crop in crops)
 
 

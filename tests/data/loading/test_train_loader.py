@@ -33,11 +33,13 @@ def images(tmp_path: Path) -> ram_cache.LazyImages:
     return ram_cache.LazyImages(paths, WHOLE)
 
 
-VARY = augmentation.train_transform(16, crop="random_resized", jitter=0.3, erase=0.5)
+TRANSFORM = augmentation.train_transform(16, crop="random_resized", jitter=0.3, erase=0.5)
 
 
 def _some(images: ram_cache.Images, count: int, **values: object) -> list[Batch]:
-    return list(itertools.islice(train_loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, **values), count))
+    return list(
+        itertools.islice(train_loader.train_batches(images, BatchPlan(13, 4, seed=5), TRANSFORM, **values), count)
+    )
 
 
 def _same(a: Batch, b: Batch) -> bool:
@@ -48,7 +50,7 @@ def _same(a: Batch, b: Batch) -> bool:
 def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(images, workers):
     weights = torch.tensor([50.0] + [1.0] * 12)
     plan = BatchPlan(13, 10, seed=5, weights=weights)
-    batch = next(train_loader.train_batches(images, plan, VARY, workers=workers))
+    batch = next(train_loader.train_batches(images, plan, TRANSFORM, workers=workers))
     copies = batch.images[batch.indices == 0]
     assert len(copies) >= 5
     assert len({each.numpy().tobytes() for each in copies}) == len(copies)
@@ -57,7 +59,7 @@ def test_an_image_that_is_drawn_several_times_is_augmented_anew_each_time(images
     assert torch.equal(whole.indices, batch.indices)
     assert torch.equal(whole.positions, torch.arange(10))
     chunks = [
-        next(train_loader.train_batches(images, replace(plan, rank=rank, world_size=2), VARY)) for rank in range(2)
+        next(train_loader.train_batches(images, replace(plan, rank=rank, world_size=2), TRANSFORM)) for rank in range(2)
     ]
     assert torch.equal(torch.cat([chunk.images for chunk in chunks]), batch.images)
 
@@ -72,7 +74,7 @@ def test_an_epoch_has_whole_batches_of_different_images(images):
 def test_fewer_images_than_a_batch_still_make_one(images):
     plan = BatchPlan(13, 32, seed=0)
     assert plan.steps_per_epoch == 1
-    assert len(next(train_loader.train_batches(images, plan, VARY)).indices) == 13
+    assert len(next(train_loader.train_batches(images, plan, TRANSFORM)).indices) == 13
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -83,10 +85,10 @@ def test_workers_change_nothing(images, workers):
 
 
 def test_spawned_workers_change_nothing(images, monkeypatch):
-    # Windows and macOS start workers this way; everything that goes to them must survive the journey.
+    # Windows and macOS start workers this way; everything that goes to them must be picklable.
     monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
     made = torch.utils.data.DataLoader(
-        train_loader._AugmentedImages(images, VARY, 5),
+        train_loader._AugmentedImages(images, TRANSFORM, 5),
         batch_sampler=train_loader._BatchSampler(BatchPlan(13, 4, seed=5), EpochStep()),
         num_workers=1,
         collate_fn=train_loader._collate,
@@ -125,7 +127,7 @@ def test_an_image_that_vanished_is_named(images, workers):
 
 
 def test_workers_leave_an_interrupt_to_the_main_process(images):
-    batches = train_loader.train_batches(images, BatchPlan(13, 4, seed=5), VARY, workers=1)
+    batches = train_loader.train_batches(images, BatchPlan(13, 4, seed=5), TRANSFORM, workers=1)
     next(batches)
     workers = [each.pid for each in multiprocessing.active_children()]
     for pid in workers:
@@ -139,5 +141,5 @@ def test_a_stuck_read_without_workers_is_named(images, monkeypatch):
     never = threading.Event()
     stuck = ram_cache.LazyImages(images.paths[:1], lambda path: never.wait() and np.empty(0))
     with pytest.raises(JobError, match=r"00\.png' could not be read within 0\.001 minutes"):
-        next(train_loader.train_batches(stuck, BatchPlan(1, 1, seed=5), VARY, workers=0))
+        next(train_loader.train_batches(stuck, BatchPlan(1, 1, seed=5), TRANSFORM, workers=0))
     never.set()

@@ -22,7 +22,7 @@ from resnets.weights.formats import keras_model
 def test_the_backend_in_the_settings_of_keras(
     text: str | None, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keras writes that file when it is first imported, so that it is no choice of a person."""
+    """Keras writes that file when it is first imported, so that it is not a choice of the user."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     if text is not None:
         (tmp_path / "keras.json").write_text(text)
