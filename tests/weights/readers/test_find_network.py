@@ -202,7 +202,7 @@ def test_names_that_may_change_the_answers_are_left_out_only_when_asked(net: nn.
     layers = {**body(net.state_dict()), "fc.0.weight": torch.zeros(8, 512), "fc.0.bias": torch.zeros(8),
               "fc.2.weight": torch.zeros(5, 8), "fc.2.bias": torch.zeros(5)}  # fmt: skip
     path = saved(tmp_path / "e.pth", layers)
-    with pytest.raises(UserError, match=r"no last layer that torchvision knows: fc\.0\.weight.*`ignore='fc\*'`"):
+    with pytest.raises(UserError, match=r"no last layer under a name of torchvision: fc\.0\.weight.*`ignore='fc\*'`"):
         load(path)
     assert load(path, Request(ignore=("fc*",))).checkpoint.provenance["head"] == checkpoints.UNTRAINED
 
