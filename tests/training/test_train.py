@@ -20,7 +20,7 @@ from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
-from resnets.models.spec import build as build_network
+from resnets.models.spec import build
 from resnets.recipes import registry
 from resnets.recipes.recipe import tiny
 from resnets.tasks.classification import load, predict_samples
@@ -163,7 +163,7 @@ def test_a_run_takes_over_the_license_and_the_origin_of_its_weights(colors):
         "address": "https://huggingface.co/some/tiny/resolve/main/a",
         "license": "mit",
     }
-    parent = Checkpoint(spec, Preprocess.imagenet(32), (), build_network(spec).state_dict(), provenance=metadata)
+    parent = Checkpoint(spec, Preprocess.imagenet(32), (), build(spec).state_dict(), provenance=metadata)
     checkpoints.save(colors.parent / "parent.safetensors", parent)
     values = {"recipe": tiny(registry.find("finetune")), "epochs": 1}
     first = _train(colors, name="first", weights=colors.parent / "parent.safetensors", **values).run
