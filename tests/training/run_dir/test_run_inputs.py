@@ -28,7 +28,7 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_checked(train_run,
     whole = train_run("whole", epochs=2)
     monkeypatch.chdir(colors.parent)
     recipe = override(override(tiny(registry.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
-    result = resnets.train_run("colors", recipe=recipe, epochs=2, out="runs", name="run")
+    result = resnets.train("colors", recipe=recipe, epochs=2, out="runs", name="run")
     assert result is not None
     run = result.run.absolute()
     state_file.list_states(run / "state")[-1].unlink()
