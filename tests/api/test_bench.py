@@ -33,5 +33,5 @@ def test_the_number_of_threads_and_the_random_state_stay(folder: Path) -> None:
     resnets.bench("tiny", backends=["torch"], precision="fp32", batch=1, imgsz=32, seconds=0, threads=threads + 1)
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
-    with pytest.raises(UserError, match="`batch` is 1 or more"):
+    with pytest.raises(UserError, match="`batch` must be 1 or more"):
         resnets.bench("tiny", batch=0)

@@ -135,7 +135,7 @@ def test_a_damaged_file_is_named(finished):
 def test_without_validation(unmeasured):
     draw_run.draw_all(unmeasured, None)
     found = read(unmeasured / "report.html")
-    assert "There are no labeled validation images" in found.text
+    assert "This run has no labeled validation images" in found.text
     assert "There were no validation images: the curves show" in found.text
     assert [value for name, value in found.attributes if name == "src"]
 
