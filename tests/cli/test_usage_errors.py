@@ -17,7 +17,7 @@ from resnets.cli import main
             "'resnets models' has no option '--jsn'. Did you mean '--json'? See 'resnets models --help'.",
         ),
         (["weights", "verify", "a.pth"], "'resnets weights verify' needs A B; received verify a.pth."),
-        (["bench", "tiny", "--seconds", "0,5"], "'--seconds 0,5' is not valid: '0,5' is not a valid float. Write 0.5,"),
+        (["bench", "tiny", "--seconds", "0,5"], "Write 0.5, with a point. See 'resnets bench --help'."),
     ],
 )
 def test_the_line_has_what_was_received_and_the_nearest_valid_form(

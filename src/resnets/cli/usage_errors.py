@@ -25,7 +25,7 @@ def message(error: Any, words: Sequence[str]) -> str:
     elif kind == "MissingParameter":
         arguments = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
         option = error.param is not None and error.param.param_type_name == "option"
-        missing = error.param.opts[0] if option else " ".join(argument.name.upper() for argument in arguments)
+        missing = error.param.opts[0] if option else " ".join(each.metavar or each.name.upper() for each in arguments)
         message = f"'{path}' needs {missing}; received {shlex.join(words[1:]) or 'nothing'}."
     elif kind == "BadParameter" and error.param is not None:
         received = _received(error.param.opts, words)

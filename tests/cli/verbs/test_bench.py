@@ -35,7 +35,7 @@ def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFi
     assert main.main(["bench", "tiny", *SHORT, "--imgsz", "40", "--precision", "fp32", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
     assert "tiny with random weights, images of 40x40" in shown
-    table, _, sentences = shown.partition("images/s: by")
+    table, _, sentences = shown.partition("images/s: from")
     speed, other, ratio = map(float, table.splitlines()[-1].split()[3:6])
     assert ratio == pytest.approx(speed / other, rel=0.02, abs=0.02)  # what is printed hangs together
     assert table.count("fp32") == 2

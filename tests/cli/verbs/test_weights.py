@@ -73,7 +73,7 @@ def test_a_file_of_another_library_is_pointed_to_convert(
     assert main.main(["predict", str(tmp_path / "t.safetensors"), str(tmp_path)]) == 2
     assert "resnets weights convert" in capsys.readouterr().err
     assert run("convert", file, "--to", "resnets", "--out", "x", "--class-names", tmp_path / "none.txt") == 2
-    assert "no text file of class names" in capsys.readouterr().err
+    assert "not a text file of class names" in capsys.readouterr().err
 
 
 def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,8 +146,8 @@ def test_as_many_classes_as_asked_for(classifier: Classifier, world) -> None:
         (np.zeros((4, 4, 3)), r"float64 \(4, 4, 3\)"),
         (np.zeros((4, 4, 7), dtype=np.uint8), r"\(4, 4, 7\)"),
         (np.zeros((0, 4, 3), dtype=np.uint8), r"\(0, 4, 3\)"),
-        ([3], "kind int"),
-        ([None], "kind NoneType"),
+        ([3], "type int"),
+        ([None], "type NoneType"),
     ],
 )
 def test_what_is_no_image(image: object, shows: str, classifier: Classifier) -> None:

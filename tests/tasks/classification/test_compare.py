@@ -100,7 +100,7 @@ def test_images_that_favor_the_better_one_decide_nothing() -> None:
         words = compare_predictions(*images, Exposure(old), Exposure(new)).in_words("old", "new")
         assert words.startswith("new is better than old")
         assert f"old was trained on 40 of these images; new was trained on {new or 'none'} of these images." in words
-        assert "Compare them on images that neither was trained on" in words
+        assert "Compare them on images that were used neither to train nor to select them." in words
     assert favored.to_dict()["better"] is None
     assert favored.to_dict()["statement"] == favored.in_words("a", "b")
 

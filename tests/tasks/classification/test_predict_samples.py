@@ -110,7 +110,7 @@ def test_whole_images_at_several_scales(world) -> None:
     ("values", "shows"),
     [
         ({"crops": 7}, "`crops` is 1 or 10; received 7"),
-        ({"crops": 10, "scales": (64,)}, "give one of them"),
+        ({"crops": 10, "scales": (64,)}, "give only one"),
         ({"scales": (0,)}, "`scales` are sides in pixels, 1 or more; received 0"),
         ({"on_bad": "ignore"}, "received 'ignore'"),
         ({"batch": 0}, "`batch` must be 1 or more; received 0"),
@@ -124,7 +124,7 @@ def test_what_cannot_be_asked_for(values: dict, shows: str, world) -> None:
 
 def test_crops_are_refused_for_a_model_of_whole_images(world) -> None:
     classifier = Classifier(load(world.checkpoint).model, Preprocess.tf(32), ("red", "green", "blue"))
-    with pytest.raises(UserError, match="as a whole"):
+    with pytest.raises(UserError, match="resizes whole images"):
         predict_samples([classifier], world.samples, crops=10)
     fixed = Classifier(
         zoo.create_model("notes_resnet50", num_classes=3), Preprocess.imagenet(64), ("red", "green", "blue")

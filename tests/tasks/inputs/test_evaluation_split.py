@@ -99,7 +99,7 @@ def test_a_given_split_takes_precedence(world, run: Path, tmp_path: Path) -> Non
     assert [each.path for each in anew.samples] == [each.path for each in given.samples]
     other = choose_split(dataset, NOWHERE, val_fraction=0.34, seed=7)
     assert [each.path for each in other.samples] != [each.path for each in anew.samples]
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="give only one"):
         choose_split(dataset, NOWHERE, val_fraction=0.34, split_file="split.csv")
     with pytest.raises(UserError, match=r"none\.csv"):
         choose_split(dataset, NOWHERE, split_file=tmp_path / "none.csv")

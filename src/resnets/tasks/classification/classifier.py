@@ -173,7 +173,7 @@ class Classifier:
                 return self.preprocess(image)
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(
-            f"Image {name} is a {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+            f"Image {name} has the type {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
             "in gray."
         )
 
