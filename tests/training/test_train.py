@@ -124,7 +124,7 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
     low, high = metrics["top1_interval"]
     assert (
-        f"cross-fitted, so that no image is evaluated with its own choice: {metrics['top1']:.2%}"
+        f"cross-fitted, so that no image is evaluated with an epoch that it helped to select: {metrics['top1']:.2%}"
         in capsys.readouterr().err
     )
     page = (result.run / "report.html").read_text()
