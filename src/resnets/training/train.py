@@ -93,7 +93,7 @@ def train(
         if extra_epochs:
             raise UserError(f"`epochs=+{extra_epochs}` adds epochs to a finished run: name the run with `resume`.")
         if data is None:
-            raise UserError("Name the images to train on, or a run to continue with `resume`.")
+            raise UserError("Name the images to train on (resnets train DATA), or a run to continue with `resume`.")
         if name is not None:
             run_dir.check_name(name)
         out = "runs" if out is None else out
