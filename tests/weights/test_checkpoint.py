@@ -192,7 +192,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     kinds = {
         "empty": (b"", "an empty file"),
         "text": ("größe\n".encode(), "a text file"),
-        "image": (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image", "before the images"),
+        "image": (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image", "Name the checkpoint first"),
         "h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "Keras"),
         "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
         "noise": (bytes(range(255, 0, -1)) * 9, "no safetensors file"),
@@ -382,10 +382,12 @@ def test_a_backbone_that_does_not_fit_is_not_loaded() -> None:
         load_backbone(zoo.create_model("tiny", num_classes=7, in_channels=1), made())
 
 
-def test_a_file_of_format_1_is_read() -> None:
-    """`data/format_1.safetensors` was written once and stays as it is."""
-    found = read(Path(__file__).parent / "data" / "format_1.safetensors")
-    assert (found.class_names, found.temperature, found.metrics) == (("猫", "dog"), 1.25, {"top1": 0.5, "split": "val"})
+@pytest.mark.parametrize(("name", "more"), [("format_1", {}), ("format_2_classes", {"num_classes": 2})])
+def test_a_file_of_an_earlier_header_is_read(name: str, more: dict[str, Any]) -> None:
+    """Each file in `data` was written once and is not changed. In the first of format 2, class names were `classes`."""
+    found = read(Path(__file__).parent / "data" / f"{name}.safetensors")
+    metrics = {"top1": 0.5, "split": "val", **more}
+    assert (found.class_names, found.temperature, found.metrics) == (("猫", "dog"), 1.25, metrics)
     assert found.preprocess == Preprocess.plain(16, (0.5,) * 3, (0.25,) * 3)
     image = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
     with torch.no_grad():

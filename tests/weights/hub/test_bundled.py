@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import tarfile
@@ -12,16 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 import resnets
 from resnets.cli.main import main
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import find_weights
+from resnets.weights import find_weights, header_format
 from resnets.weights.hub import bundled, catalog
 
 NAME = "cifar_resnet20.cifar10"
 TOP1, TOP5 = 91.68, 99.74  # percent of the 10,000 test images
-SHA256 = "e2f3756f79befada8e0fcb9744cdc731c0402f7cb8d814243441c8c0fc90337d"
+SHA256 = "f0a828f140b089aabe77f9948822ffa080f0b0e7e3a70547f0c77fc2cc354e31"
 
 
 def test_what_is_in_the_package() -> None:
@@ -31,6 +33,16 @@ def test_what_is_in_the_package() -> None:
     path = bundled.path_of(NAME)
     assert path is not None
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
+
+
+def test_the_header_is_of_the_current_format() -> None:
+    path = bundled.path_of(NAME)
+    assert path is not None
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()[header_format.KEY])
+    assert header["format"] == header_format.FORMAT
+    assert header_format.upgrade(header) == header
+    assert header["metrics"]["protocol"] == "CIFAR-10, the 10,000 test images"
 
 
 @pytest.mark.parametrize("name", bundled.names())

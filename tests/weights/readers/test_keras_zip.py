@@ -73,8 +73,8 @@ def test_a_lambda_layer_stays_text(sealed, tmp_path):
 
 @pytest.mark.parametrize(("changes", "more", "said"), [
     ({"model.weights.h5": None}, [], "without model.weights.h5"),
-    ({"model.weights.h5": b"text"}, [], "no HDF5 file"),
-    ({"model.weights.h5": b"PK\x03\x04"}, [], "no HDF5 file"),
+    ({"model.weights.h5": b"text"}, [], "not an HDF5 file"),
+    ({"model.weights.h5": b"PK\x03\x04"}, [], "not an HDF5 file"),
     ({"config.json": b"{"}, [], "config.json is not"),
     ({"config.json": b"[1]"}, [], "no object"),
     ({"config.json": b'{"a":' * 200_000}, [], "RecursionError"),

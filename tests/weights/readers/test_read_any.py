@@ -82,7 +82,7 @@ def odd_files(folder: Path) -> dict[Path, str]:
         "pointer.keras": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         "objects.npy": (array.getvalue(), "a .npy of numpy"),
         "old.pth": (tar.getvalue(), "a tar archive"),
-        "noise.pth": (bytes(range(255, 0, -1)) * 9, "does not know"),
+        "noise.pth": (bytes(range(255, 0, -1)) * 9, "of an unknown format"),
         "zip.pth": (b"PK\x03\x04" + bytes(100), "a zip archive"),
         "one.pth": (b"\x80", "torch.save"),
         "header.safetensors": (b"\xff" * 7 + b"\x7f{", "damaged"),
@@ -180,4 +180,4 @@ def test_a_file_of_unknown_kind_is_searched_outside_of_the_sandbox_without_follo
     text = b"X\x01\x00\x00\x00aq\x00" + b"h\x00h\x00\x86q\x00" * 200 + b"h\x00h\x00\x93."
     (tmp_path / "a.pth").write_bytes(text)
     (line,) = limited(tmp_path / "a.pth")
-    assert "does not know" in line
+    assert "of an unknown format" in line
