@@ -116,7 +116,7 @@ def test_the_features_are_fp32_and_the_same_bytes_in_two_runs(
 def test_versions_are_repeated_when_there_are_more_epochs(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
+    monkeypatch.setattr(frozen_features, "MAX_VERSIONS", 2)
     context = make_context(images, *AUGMENTED["by batches"])
     frozen_features.cache_features(context, 0, tmp_path)
     seen: dict[int, dict[int, torch.Tensor]] = {}
@@ -134,7 +134,7 @@ def test_versions_are_repeated_when_there_are_more_epochs(
 def test_oversampled_images_are_augmented_anew(
     kind: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen_features, "MAX_VIEWS", 2)
+    monkeypatch.setattr(frozen_features, "MAX_VERSIONS", 2)
     context = make_context(images, *AUGMENTED[kind], "data.balance=sampler")
     frozen_features.cache_features(context, 0, tmp_path)
     epochs: dict[int, list[tuple[int, bytes]]] = {}
