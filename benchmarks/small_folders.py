@@ -74,7 +74,9 @@ def backbone(cifar: Path, out: Path, model: str, imgsz: int, epochs: int) -> Pat
 
 def trained(data: Path, weights: str | Path, imgsz: int, seed: int, how: dict) -> float:
     """Train once, and return the top-1 accuracy on the test images."""
-    overrides = (f"freeze.backbone_lr_factor={how['factor']}", f"data.split_seed={seed}")
+    overrides = [f"data.split_seed={seed}"]
+    if how["way"] == "finetune":
+        overrides.append(f"freeze.backbone_lr_factor={how['factor']}")
     with tempfile.TemporaryDirectory() as folder:
         run = resnets.train(
             data / "train",
