@@ -45,6 +45,12 @@ def test_summary(finished):
     assert "The best of its 3 epochs was number 2" in text
 
 
+def test_the_summary_of_one_epoch_does_not_name_a_best_one(finished):
+    run, _ = finished(epochs=1)
+    files = run_files.read(run)
+    assert "The best of" not in " ".join(report_text.summary(files, prediction_stats.from_rows(files.predictions)))
+
+
 def test_the_temperature_is_explained(finished, rewrite):
     run, _ = finished()
     files = run_files.read(run)

@@ -133,7 +133,8 @@ def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
             f"Its confidence is at least 90 % on {percent(confident.fraction, 0)} of the images, and it is right on "
             f"{right} of those."
         )
-    if best := training_curves.best(files.rows):
+    best = training_curves.best(files.rows)
+    if best and len(files.rows) > 1:
         lines.append(
             f"The best of its {len(files.rows):,} epochs was number {best['epoch']:.0f}; its weights are saved."
         )
