@@ -139,7 +139,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, spawn, torch.set_num_threads, (1,)) as pool:
         futures = {}
-        for seed, how, (data, weights, imgsz) in itertools.product(range(options.seeds), SETTINGS, jobs):
+        for how, seed, (data, weights, imgsz) in itertools.product(SETTINGS, range(options.seeds), jobs):
             key = tuple(str(each) for each in (data.name, Path(weights).name, *how.values(), seed))
             if key not in done:
                 futures[pool.submit(trained, data, weights, imgsz, seed, how)] = key
