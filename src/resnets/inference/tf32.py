@@ -15,7 +15,7 @@ def disabled() -> Iterator[None]:
     The settings are those of the process, so that other threads see them as well. They change nothing on a CPU, in bf16, or
     on GPUs without TF32 (before Ampere).
     """
-    operations = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    operations = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
     previous = [operation.fp32_precision for operation in operations]
     try:
         for operation in operations:
