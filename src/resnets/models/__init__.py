@@ -1,1 +1,1 @@
-"""The networks. This package imports torch, torchvision and, of the others, only the errors and the writing of files."""
+"""The networks. This package imports torch, torchvision, matplotlib (the diagram) and, of the others, the modules at the top."""
