@@ -31,7 +31,7 @@ def old_header(spec: ResNetSpec) -> dict[str, Any]:
         "preprocess": {"colour" if k == "color" else k: v for k, v in Preprocess.imagenet(32).to_dict().items()},
         "classes": [],
         "temperature": 1.0,
-        "metrics": {"top1": 0.5, "classes": 3, "classes_with_images": 2},
+        "metrics": {"top1": 0.5, "classes": 3, "classes_with_images": 2, "selected": {"top1": 0.6, "classes": 3}},
         "provenance": {"licence": "mit"},
     }
 
@@ -47,9 +47,34 @@ def test_a_header_of_format_1_gives_the_same_specification(name: str) -> None:
     header = header_format.upgrade(old_header(spec))
     assert ResNetSpec.from_dict(header["spec"]) == spec
     assert (header["class_names"], header["preprocess"]) == ([], Preprocess.imagenet(32).to_dict())
-    assert header["metrics"] == {"top1": 0.5, "num_classes": 3, "num_classes_with_images": 2}
+    assert header["metrics"] == {
+        "top1": 0.5,
+        "num_classes": 3,
+        "num_classes_with_images": 2,
+        "selected": {"top1": 0.6, "num_classes": 3},
+    }
     assert header["provenance"] == {"license": "mit"}
     assert header_format.upgrade(header) == header
+
+
+def test_a_file_of_format_2_with_the_earlier_key_of_the_class_names_is_read(tmp_path: Path) -> None:
+    spec = zoo.get_spec("tiny", num_classes=2)
+    tensors = build(spec).state_dict()
+    header = {
+        "format": 2,
+        "task": "classify",
+        "spec": spec.to_dict(),
+        "preprocess": Preprocess.imagenet(32).to_dict(),
+        "classes": ["cat", "dog"],
+        "temperature": 1.0,
+        "metrics": {"top1": 0.5},
+        "provenance": {},
+    }
+    text = checkpoints._canonical({**header, "checksum": checkpoints._checksum(header, tensors)})
+    safetensors.torch.save_file(tensors, tmp_path / "old.safetensors", metadata={header_format.KEY: text})
+    found = checkpoints.read(tmp_path / "old.safetensors")
+    assert isinstance(found, Checkpoint)
+    assert found.class_names == ("cat", "dog")
 
 
 @pytest.mark.parametrize("changes", [{"attention": "se"}, {"attention": "cbam", "drop_path_rate": 0.1}])

@@ -39,15 +39,20 @@ _RENAMED_VALUES = {
 def upgrade(header: dict[str, Any]) -> dict[str, Any]:
     """The header with the names of the current format, whatever its format is."""
     header = {_RENAMED_SECTIONS.get(key, key): value for key, value in header.items()}
-    for section, names in _RENAMED.items():
-        if section not in header:
-            continue
-        values = {names.get(key, key): value for key, value in header[section].items()}
-        for key, words in _RENAMED_VALUES.get(section, {}).items():
-            if isinstance(values.get(key), str):
-                values[key] = words.get(values[key], values[key])
-        header[section] = values
+    for section in _RENAMED.keys() & header.keys():
+        header[section] = _upgrade_section(section, header[section])
+    # The metrics on the images that the epoch was selected on have the names of the metrics that they are part of.
+    if isinstance(selected := header.get("metrics", {}).get("selected"), dict):
+        header["metrics"]["selected"] = _upgrade_section("metrics", selected)
     return header
+
+
+def _upgrade_section(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    values = {_RENAMED[section].get(key, key): value for key, value in values.items()}
+    for key, words in _RENAMED_VALUES.get(section, {}).items():
+        if isinstance(values.get(key), str):
+            values[key] = words.get(values[key], values[key])
+    return values
 
 
 def upgrade_tensor_name(name: str) -> str:
