@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import resnets
 from resnets.errors import UserError
@@ -101,6 +102,10 @@ def test_a_folder_of_runs_is_listed_with_what_can_be_resumed(tmp_path):
         (tmp_path / name / "recipe.toml").write_text("")
         if progress is not None:
             state_file.save(tmp_path / name / "state", 1, {"x": torch.zeros(1)}, {"state": progress})
+    (tmp_path / "d" / "state").mkdir(parents=True)
+    (tmp_path / "d" / "recipe.toml").write_text("")
+    other = {f"{state_file.FORMAT_PREFIX}4": "0" * state_file.DIGEST_LENGTH + "{}"}
+    save_file({"x": torch.zeros(1)}, tmp_path / "d" / "state" / "000000001.safetensors", metadata=other)
     with pytest.raises(UserError) as caught:
         resume_run.resumed_recipe(tmp_path, {}, ())
     message = str(caught.value)
@@ -108,4 +113,5 @@ def test_a_folder_of_runs_is_listed_with_what_can_be_resumed(tmp_path):
     assert f"'{tmp_path / 'a'}' (finished; `epochs=+N` adds epochs)" in message
     assert f"'{tmp_path / 'b'}' (can be resumed after step 4)" in message
     assert f"'{tmp_path / 'c'}' (no state saved)" in message
+    assert f"'{tmp_path / 'd'}' (saved by another version of resnets)" in message
     assert message.index("(can be resumed") < message.index("(finished")

@@ -63,7 +63,11 @@ def _describe_runs(folder: Path) -> str:
     """Return the runs in a folder with what can be done with each; those that can be resumed come first."""
     unfinished, finished = [], []
     for recipe in sorted(folder.glob("*/recipe.toml")):
-        progress = state_file.read_progress(recipe.parent / "state")
+        try:
+            progress = state_file.read_progress(recipe.parent / "state")
+        except UserError:
+            unfinished.append(f"'{recipe.parent}' (saved by another version of resnets)")
+            continue
         if progress is None:
             unfinished.append(f"'{recipe.parent}' (no state saved)")
         elif progress["finished"]:

@@ -82,29 +82,39 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:
-    """Return the progress in the latest state file by its header alone, unchecked; None where there is none."""
+    """Return the progress in the latest state file by its header alone, unchecked; None where there is none.
+
+    Raises:
+        UserError: the latest state file has the format of another version of resnets.
+    """
     for path in reversed(list_states(folder)):
-        with (
-            contextlib.suppress(SafetensorError, OSError, ValueError, KeyError),
-            safe_open(path, framework="pt") as file,
-        ):
-            return json.loads((file.metadata() or {})[FORMAT][DIGEST_LENGTH:])["state"]
+        try:
+            with safe_open(path, framework="pt") as file:
+                return json.loads(_header(path, file.metadata() or {})[DIGEST_LENGTH:])["state"]
+        except UserError:
+            raise
+        except (SafetensorError, OSError, ValueError, KeyError):
+            continue
     return None
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        header = metadata.get(FORMAT)
-        if header is None and any(key.startswith(FORMAT_PREFIX) for key in metadata):
-            raise UserError(f"'{path}' was saved by another version of resnets: resume the run with that version.")
-        if header is None:
-            raise ValueError(f"not a state file of format {FORMAT}")
+        header = _header(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     digest, text = header[:DIGEST_LENGTH], header[DIGEST_LENGTH:]
     if digest != _digest(tensors, text):
         raise ValueError("its checksum does not match")
     return tensors, json.loads(text)
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> str:
+    """Return the digest and the text in the metadata of a state file."""
+    if FORMAT in metadata:
+        return metadata[FORMAT]
+    if any(key.startswith(FORMAT_PREFIX) for key in metadata):
+        raise UserError(f"'{path}' was saved by another version of resnets: resume the run with that version.")
+    raise ValueError(f"not a state file of format {FORMAT}")
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
