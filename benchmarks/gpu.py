@@ -29,7 +29,7 @@ def jobs(*, tiny: bool, workers: int) -> dict[str, Job]:
     return {
         job.name: job
         for job in (
-            _predict(size["images"], workers),
+            _predict(size["images"] * 2, workers),
             _train(size["images"], size["links"], size["batch"], size["steps"], size["epochs"], workers),
             _cifar(size["cifar"], workers),
         )

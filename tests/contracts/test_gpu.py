@@ -20,17 +20,6 @@ from resnets.models import zoo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-# One network for each block, stem, shortcut and attention.
-NETWORKS = (
-    "resnet18",
-    "resnet50_v1",
-    "resnet50_v2",
-    "resnext50_32x4d",
-    "seresnet50",
-    "resnet50d",
-    "cifar_highway20",
-    "wrn_16_4",
-)
 BACKENDS = [("auto", "fp32"), ("torch", "fp32"), ("compile", "fp32"), ("torch", "bf16"), ("compile", "bf16")]
 # Relative errors (Frobenius norm of the difference over that of the logits). fp32 has 24 bits and bf16 8; TF32 with its 11
 # gives 3e-4 and more.

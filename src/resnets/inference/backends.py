@@ -53,7 +53,7 @@ class Backend:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        with tf32.disabled():
+        with tf32.disabled(self.device):
             if not self.batch:
                 return self._run(images)
             return torch.cat([self._run(chunk) for chunk in images.split(self.batch)])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.inference import backends
+from resnets.inference import backends, tf32
 from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import TOLERANCE, Agreement, agreement
 from resnets.models.resnet import ResNet
@@ -201,7 +201,7 @@ class _Measurement:
         images = self.images[: self.batch]
         start = time.perf_counter()
         pooled = self.backend(images)
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32.disabled(pooled.device):
             self.net.head(pooled).cpu()  # waits for a GPU
         return time.perf_counter() - start
 
@@ -216,7 +216,7 @@ class _Measurement:
 
     def logits(self) -> Tensor:
         assert self.backend is not None
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32.disabled(self.backend.device):
             chunks = [self.net.head(self.backend(chunk)) for chunk in self.images.split(self.batch)]
             return torch.cat(chunks).float().cpu()
 

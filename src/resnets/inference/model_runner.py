@@ -101,7 +101,7 @@ class Job:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes), float32, on the CPU, of normalized images (N, C, h, w)."""
         net = self.runner.net
-        with torch.inference_mode(), tf32.disabled():
+        with torch.inference_mode(), tf32.disabled(self.runner.reference.device):
             backend = self._backend(images)
             if backend.name == REFERENCE.backend:  # the network itself is called, with any hooks that it has
                 images = images.to(backend.device).contiguous(memory_format=torch.channels_last)
@@ -161,7 +161,7 @@ class Job:
 
     def _agreement(self, backend: Backend, images: Tensor) -> choose_backend.Agreement:
         head = self.runner.net.head
-        with torch.inference_mode(), tf32.disabled():
+        with torch.inference_mode(), tf32.disabled(self.runner.reference.device):
             logits, reference = head(backend(images)), head(self.runner.reference(images))
         return choose_backend.agreement(logits, reference, temperature=self.temperature)
 

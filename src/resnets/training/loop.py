@@ -34,7 +34,6 @@ from resnets.training.run_dir.signals import Interrupted, catch_signals
 from resnets.training.state import SUMS, TrainContext, TrainState, save_state
 
 
-@tf32.disabled()
 def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
     """Train from `state` until the last step or early stopping, and return `state`.
 
@@ -44,7 +43,11 @@ def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
     """
     interval = SaveInterval.parse(context.recipe.save.every)
     start = state.position(context.train_data.plan.steps_per_epoch)
-    with catch_signals() as received, contextlib.closing(_batches(context, start, received)) as batches:
+    with (
+        tf32.disabled(context.device),
+        catch_signals() as received,
+        contextlib.closing(_batches(context, start, received)) as batches,
+    ):
         while not state.finished:
             interval.restart(state.total_step)
             try:

@@ -25,14 +25,13 @@ class RangeTest(NamedTuple):
     suggestion: float | None
 
 
-@tf32.disabled()
 def run_range_test(context: TrainContext, *, low: float, high: float, steps: int) -> RangeTest:
     """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
     freeze.apply(context.net, context.recipe.freeze, epoch=context.recipe.freeze.head_epochs)
     context.net.train()
     rates: list[float] = []
     losses: list[float] = []
-    with contextlib.closing(context.train_data.batches(EpochStep())) as batches:
+    with tf32.disabled(context.device), contextlib.closing(context.train_data.batches(EpochStep())) as batches:
         for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
             rate = low * (high / low) ** (step / max(steps - 1, 1))
             for group in context.optimizer.param_groups:

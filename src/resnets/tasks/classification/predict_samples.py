@@ -13,6 +13,7 @@ from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError, format_list, suggestion
+from resnets.inference import tf32
 from resnets.inference.model_runner import Job
 from resnets.progress import log, progress_bar
 from resnets.tasks.classification import test_time_augmentation
@@ -101,8 +102,9 @@ def predict_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Te
     """
     assert len(pooled) == len(samples), (len(pooled), len(samples))
     head = classifier.model.head
-    with torch.inference_mode():
-        logits = head(pooled.to(head.fc.weight.device)).float().cpu()
+    device = head.fc.weight.device
+    with torch.inference_mode(), tf32.disabled(device):
+        logits = head(pooled.to(device)).float().cpu()
     for sample, row in zip(samples, logits, strict=True):
         check_finite(row, sample.path)
     return Predictions(
