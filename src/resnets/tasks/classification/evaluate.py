@@ -24,8 +24,6 @@ from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.weights import find_weights
 
-USED_FOR_SELECTION = "these images were used to select the epoch and the temperature"
-
 
 @dataclass(frozen=True)
 class EvaluatedModel:
@@ -129,7 +127,7 @@ def evaluate_checkpoints(
         calibration.check_not_bundled(files[0])
     classifiers = [load.load(file, device, backend=backend, precision=precision) for file in files]
     for file, classifier in zip(files, classifiers, strict=True):
-        evaluation_arguments.check_class_names(file, classifier, data)
+        load.check_class_names(file, classifier, data)
         test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
     dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].class_names)
     lineages = [
@@ -205,8 +203,18 @@ def _choose_split(
     )
     if has_lineage:
         chosen = replace(chosen, samples=lineage.with_sha256(chosen.samples))
-    _log_split(chosen, split, calibrate)
+    if calibrate and split is None and chosen.name != "val":
+        raise UserError(
+            "`calibrate` needs images that the model was not trained on, and there is no val split. Give the `split`, "
+            "or `split=all` if the model was trained on none of the images."
+        )
+    _log_split(chosen, calibrate)
     return chosen
+
+
+def describe_selection(images: str = "these images") -> str:
+    """Say that `images` were used to select the epoch and the temperature of a model."""
+    return f"{images} were used to select the epoch and the temperature"
 
 
 def check_output(out: str | Path) -> None:
@@ -271,8 +279,9 @@ def _in_sample_notices(
     for file, count in zip(files, selected, strict=True):
         which = "these images" if count == total else f"{count:,} of these {total:,} images"
         if count:
-            selection = USED_FOR_SELECTION.replace("these images", which)
-            notices.append(f"{selection} of '{file}'; its metrics are in-sample: expect lower accuracy on other images")
+            notices.append(
+                f"{describe_selection(which)} of '{file}'; its metrics are in-sample: expect lower accuracy on other images"
+            )
     if calibrate and not notices:
         notices.append(
             f"the temperature of '{files[0]}' is fitted to these images: expect a larger calibration error on other images"
@@ -280,7 +289,7 @@ def _in_sample_notices(
     return notices
 
 
-def _log_split(split: EvaluationSplit, asked: str | None, calibrate: bool) -> None:
+def _log_split(split: EvaluationSplit, calibrate: bool) -> None:
     count = f"{len(split.samples):,}"
     if split.name == evaluation_split.ALL:
         which = f"all {count} images"
@@ -290,11 +299,6 @@ def _log_split(split: EvaluationSplit, asked: str | None, calibrate: bool) -> No
         which = f"the {count} images of the {split.name} split"
     log(f"evaluating {which} ({split.reason})")
     if calibrate and split.name != "val":
-        if asked is None:
-            raise UserError(
-                "`calibrate` needs images that the model was not trained on, and there is no val split. Give the `split`, "
-                "or `split=all` if the model was trained on none of the images."
-            )
         log(f"warning: a temperature fitted to '{split.name}' makes the metrics on the same images look better")
 
 

@@ -46,3 +46,13 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         precision=precision,
         name=str(path),
     )
+
+
+def check_class_names(file: str | Path, classifier: Classifier, data: str) -> None:
+    """Raise UserError for a model without class names: labels are matched by name."""
+    if not classifier.has_class_names:
+        raise UserError(
+            f"'{file}' has no names for its {len(classifier.class_names)} outputs, so they cannot be matched with the labels of "
+            f"'{data}'. Write the names into a text file, one per line in the order of the outputs, and add them: "
+            f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
+        )

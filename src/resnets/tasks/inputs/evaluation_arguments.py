@@ -1,4 +1,4 @@
-"""Checks of the arguments of an evaluation: checkpoints first, images last, and class names to match labels with."""
+"""A check of the arguments of an evaluation: checkpoints first, images last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from resnets.data.datasets import open_dataset
 from resnets.errors import UserError
-from resnets.tasks.classification.classifier import Classifier
 from resnets.weights import local_file
 
 
@@ -31,14 +30,4 @@ def check_order(checkpoints: Sequence[str | Path], data: str) -> None:
         raise UserError(
             f"'{images[0]}' is a folder of images, and so is the last argument '{data}'. Checkpoints are evaluated on one "
             f"dataset at a time: resnets evaluate {shown} {shlex.quote(images[0])}"
-        )
-
-
-def check_class_names(file: Path, classifier: Classifier, data: str) -> None:
-    """Raise UserError for a model without class names: labels are matched by name."""
-    if not classifier.has_class_names:
-        raise UserError(
-            f"'{file}' has no names for its {len(classifier.class_names)} outputs, so they cannot be matched with the labels of "
-            f"'{data}'. Write the names into a text file, one per line in the order of the outputs, and add them: "
-            f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from resnets import ranks
 from resnets.errors import UserError
@@ -16,7 +15,7 @@ from resnets.progress import log
 from resnets.recipes.recipe import flat_values
 from resnets.training import precision
 from resnets.training.configuration import choose_device
-from resnets.training.configuration.recipe_builder import RecipeBuilder
+from resnets.training.configuration.recipe_builder import RecipeBuilder, format_value
 from resnets.training.optimization import freeze
 
 SMALL_IMAGE_SIZE = 64  # pixels; images up to this size are cropped from a padded image and need a 3x3 stem
@@ -57,13 +56,9 @@ def log_choices(builder: RecipeBuilder) -> None:
     values = flat_values(builder.recipe)
     for key, origin in builder.origins.items():
         if origin.startswith("chosen"):
-            log(f"  {key} = {_format_value(values[key])}  ({origin.removeprefix('chosen: ')})")
+            log(f"  {key} = {format_value(values[key])}  ({origin.removeprefix('chosen: ')})")
     for warning in builder.warnings:
         log(f"warning: {warning}")
-
-
-def _format_value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _choose_machine_settings(builder: RecipeBuilder) -> None:

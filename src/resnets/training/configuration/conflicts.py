@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from resnets.errors import UserError
 from resnets.recipes.recipe import Recipe, flat_values, total_steps
-from resnets.training.configuration.recipe_builder import RecipeBuilder
+from resnets.training.configuration.recipe_builder import RecipeBuilder, format_value
 from resnets.training.optimization import freeze
 from resnets.training.optimization.lr_schedule import ERROR_WINDOW_STEPS, build_curve
 
@@ -219,7 +219,7 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, world_size
         "Give another value.",
     )
     builder.warnings += [
-        f"`{key}={_format_value(flat_values(recipe)[key])}` of the recipe {words}"
+        f"`{key}={format_value(flat_values(recipe)[key])}` of the recipe {words}"
         for key, words in broken
         if key in LOGGED_KEYS
     ]
@@ -259,18 +259,10 @@ def _clear(builder: RecipeBuilder, key: str, empty: Any, winner: str) -> None:
 
 def _format_setting(builder: RecipeBuilder, key: str) -> str:
     """Return the key with its value, under the name of the argument if it was given as one."""
-    text, origin = _format_value(flat_values(builder.recipe)[key]), builder.origins.get(key, "")
+    text, origin = format_value(flat_values(builder.recipe)[key]), builder.origins.get(key, "")
     if origin.startswith("given: --") and origin != "given: --set":
         return f"`{origin.removeprefix('given: --').replace('-', '_')}={text}`"
     return f"`{key}={text}`"
-
-
-def _format_value(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_format_value, value))
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _raise_errors(problems: Iterable[str], advice: str) -> None:

@@ -29,3 +29,12 @@ class RecipeBuilder:
         """Set a value unless the user gave one."""
         if not self.is_given(key):
             self.set(key, value, f"chosen: {reason}")
+
+
+def format_value(value: Any) -> str:
+    """Return the text of a value as `--set` reads it."""
+    if isinstance(value, tuple):
+        return ",".join(map(format_value, value))
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

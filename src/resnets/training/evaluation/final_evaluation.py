@@ -12,7 +12,7 @@ from torch import Tensor
 from resnets.data.datasets.dataset import Sample
 from resnets.report import draw_run
 from resnets.tasks.classification import calibration, load, metrics, predict_samples, test_time_augmentation
-from resnets.tasks.classification.evaluate import USED_FOR_SELECTION
+from resnets.tasks.classification.evaluate import describe_selection
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.run_dir import run_dir
@@ -66,7 +66,7 @@ def evaluate_run(
         predictions = replace(
             predictions, temperature=calibration.fit_temperature(predictions.logits, predictions.true)
         )
-        summary = _summarize(predictions, "val", f"{preprocessing}; the val split: {USED_FOR_SELECTION}") | {
+        summary = _summarize(predictions, "val", f"{preprocessing}; the val split: {describe_selection()}") | {
             "in_sample": True
         }
     if test:
