@@ -97,7 +97,7 @@ def _printed(figures: dict[str, Any]) -> tuple[float, float]:
 
 
 class Result(NamedTuple):
-    """Shares of 1: coverage, bias and mean width, of the plain interval on the choosing images and of the headline."""
+    """Shares of 1: coverage, bias and mean width, of the plain interval on the selection images and of the headline."""
 
     plain: float
     plain_bias: float
@@ -137,7 +137,7 @@ def main() -> int:
             found = simulate(kind, count, asked.trials, asked.seed, asked.copies)
             good = good and LEAST <= found.headline <= MOST
             print(
-                f"{kind:9} {count:4} images: on the choosing images {found.plain:.1%} covered, {found.plain_bias:+.2%} "
+                f"{kind:9} {count:4} images: on the selection images {found.plain:.1%} covered, {found.plain_bias:+.2%} "
                 f"too good, width {found.plain_width:.1%}; headline {found.headline:.1%} covered, "
                 f"{found.headline_bias:+.2%}, width {found.headline_width:.1%}  ({time.monotonic() - start:.0f} s)",
                 flush=True,
