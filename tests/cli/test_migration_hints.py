@@ -39,7 +39,29 @@ def test_other_arguments_are_not_changed():
 
 @pytest.mark.parametrize("flag", ["--test-fraction", "--test-size"])
 def test_a_test_split_is_made_by_another_command(flag):
-    assert "resnets data split DATA --test-fraction 0.15" in migration_hints.flag_hint(flag, ["--val-fraction"])
+    assert "resnets data split DATA --test-fraction 0.15" in migration_hints.flag_hint(
+        "train", flag, ["--val-fraction"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "photos", "model=resnet50"], "Write it as '--model resnet50'."),
+        (["lr_find", "photos", "model=resnet50"], "Write it as '--model resnet50'."),
+        (["train", "data=photos"], "The data is the first argument: resnets train DATA."),
+        (["lr-find", "data=photos"], "The data is the first argument: resnets lr-find DATA."),
+        (["predict", "model=net"], "The checkpoint or run directory is the first argument: resnets predict"),
+        (["predict", "run", "source=a.jpg"], "The images are plain arguments: resnets predict"),
+        (["evaluate", "model=net"], "The checkpoint or run directory is the first argument: resnets evaluate"),
+        (["evaluate", "run", "data=photos"], "The data is the last argument: resnets evaluate"),
+        (["train", "photos", "test_fraction=0.1"], "Make a test split first"),
+    ],
+)
+def test_an_assignment_is_explained_for_its_verb(words: list[str], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        migration_hints.normalize_arguments(words, VERBS)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,26 @@ FOLDS = (
     "resnets train DATA --split-file split.csv."
 )
 
-# Flags of other tools for what is a plain argument here, or another command.
-HINTS = {
-    "--data": "The data is the first argument: resnets train DATA.",
-    "--data-dir": "The data is the first argument: resnets train DATA.",
-    "--train-dir": "The data is the first argument: resnets train DATA.",
+_TRAINING_HINTS = {
+    **dict.fromkeys(("--data", "--data-dir", "--train-dir"), "The data is the first argument: resnets {verb} DATA."),
     **dict.fromkeys(("--test-fraction", "--test-split", "--test-size"), TEST_SPLIT),
     **dict.fromkeys(("--folds", "--fold", "--k-folds", "--kfold"), FOLDS),
-    # Not an option of `predict` and `evaluate`; verbs that have it never look here.
-    "--model": "The checkpoint or run directory is the first argument: resnets predict runs/NAME IMAGE….",
-    "--source": "The images are plain arguments: resnets predict CHECKPOINT IMAGE….",
-    "--input": "The images are plain arguments: resnets predict CHECKPOINT IMAGE….",
+}
+_IMAGES = "The images are plain arguments: resnets predict CHECKPOINT IMAGE…."
+_EVALUATION_DATA = "The data is the last argument: resnets evaluate CHECKPOINT DATA."
+
+# Flags of other tools for what is a plain argument of a verb here, or another command.
+HINTS = {
+    "train": _TRAINING_HINTS,
+    "lr-find": _TRAINING_HINTS,
+    "predict": {
+        "--model": "The checkpoint or run directory is the first argument: resnets predict runs/NAME IMAGE….",
+        **dict.fromkeys(("--source", "--input", "--data"), _IMAGES),
+    },
+    "evaluate": {
+        "--model": "The checkpoint or run directory is the first argument: resnets evaluate runs/NAME DATA.",
+        **dict.fromkeys(("--source", "--input", "--data", "--data-dir"), _EVALUATION_DATA),
+    },
 }
 
 VERBS = {
@@ -114,12 +123,16 @@ def normalize_arguments(words: Sequence[str], verbs: Collection[str]) -> list[st
     return [verb, *(_weights_first(rest) if verb == "predict" else rest)]
 
 
-def flag_hint(received: str, known: Collection[str]) -> str:
-    """` It is called '--batch' here.` for a flag of another tool, or an empty string."""
-    if received in HINTS:
-        return f" {HINTS[received]}"
+def flag_hint(verb: str, received: str, known: Collection[str]) -> str:
+    """` It is called '--batch' here.` for a flag of another tool, or an empty string; `known` are the flags of the verb."""
+    if hint := _argument_hint(verb, received):
+        return f" {hint}"
     here = FLAGS.get(received, "")
     return f" It is called '{here}' here." if here.partition(" ")[0] in known else ""
+
+
+def _argument_hint(verb: str, flag: str) -> str:
+    return HINTS.get(verb, {}).get(flag, "").format(verb=verb)
 
 
 def _dashed(word: str) -> str:
@@ -159,6 +172,6 @@ def _check_assignments(verb: str, rest: Sequence[str]) -> None:
         match = ASSIGNMENT.fullmatch(word)
         if match and not before.startswith("-") and not Path(word).exists():
             key, value = match[1].replace("_", "-"), match[2]
-            hint = HINTS.get(f"--{key}") or f"Write it as '{FLAGS.get(f'--{key}', f'--{key}')} {value}'."
+            hint = _argument_hint(verb, f"--{key}") or f"Write it as '{FLAGS.get(f'--{key}', f'--{key}')} {value}'."
             raise UserError(f"'{word}' is not a valid argument. {hint}")
         before = word

@@ -18,7 +18,8 @@ def message(error: Any, words: Sequence[str]) -> str:
     path = context.command_path if context else "resnets"
     if kind == "NoSuchOption":
         flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-        hint = migration_hints.flag_hint(error.option_name, flags) or suggestion(error.option_name, flags)
+        verb = path.removeprefix("resnets ")
+        hint = migration_hints.flag_hint(verb, error.option_name, flags) or suggestion(error.option_name, flags)
         files = [word for word in words if word.startswith("-") and word.strip("-") and os.path.lexists(word)]
         hint = f" If '{files[0]}' is a file, write './{files[0]}'." if files else hint
         message = f"'{path}' has no option '{error.option_name}'.{hint}"
