@@ -200,7 +200,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     }
     for name, (data, *shows) in kinds.items():
         (tmp_path / name).write_bytes(data)
-        convert = f"resnets weights convert '{tmp_path / name}' --to resnets"
+        convert = f"resnets weights convert {tmp_path / name} --to resnets"
         refused(tmp_path / name, *shows, convert if name == "h5" else "A checkpoint of resnets is a .safetensors file")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ def test_a_folder_of_another_library_is_told_from_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not one of a finished run"):
         local_file.find(tmp_path)
     (tmp_path / "config.json").touch()
-    with pytest.raises(UserError, match=r"resnets weights convert '.*' --to resnets"):
-        local_file.find(tmp_path)
+    folder = tmp_path.rename(tmp_path.with_name("a user's model"))
+    with pytest.raises(UserError) as caught:
+        local_file.find(folder)
+    command = str(caught.value).partition("Convert it: ")[2]
+    assert shlex.split(command)[3:6] == [str(folder), "--to", "resnets"]
 
 
 def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -63,7 +64,9 @@ def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
                 improved = _finish_epoch(context, state, folder, row, logits)
             console.log_epoch(context, state, row, improved=improved)
     if received:
-        log(f"stopped after step {state.total_step} of {context.total_steps}; continue with `resume={folder}`")
+        log(
+            f"stopped after step {state.total_step} of {context.total_steps}; continue with `resume={shlex.quote(str(folder))}`"
+        )
         raise KeyboardInterrupt
     return state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -164,7 +165,8 @@ def _cache_images(
     """Return the images, cached in memory where they fit, which is logged; `size` is None where their sizes differ."""
     images = ram_cache.LazyImages(sample_paths(samples), prepare)
     side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
-    small = f"to decode less in each epoch, write them smaller once: resnets data shard {section.location} SHARDS --resize {side}"
+    command = f"resnets data shard {shlex.quote(section.location)} SHARDS --resize {side}"
+    small = f"to decode less in each epoch, write them smaller once: {command}"
     decision = ram_cache.decide_cache(
         section.cache, images, advice="" if isinstance(samples, IndexedSamples) else small
     )

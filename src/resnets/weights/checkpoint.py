@@ -21,6 +21,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shlex
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ HEADER_LIMIT = (
 )  # bytes; the largest that is written (1,000 class names, a mean image of 224x224) has about 3 MiB
 
 # Advice for a weights file of another library.
-CONVERT = "Convert it: resnets weights convert '{}' --to resnets --out NAME.safetensors"
+CONVERT = "Convert it: resnets weights convert {} --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the predictions mean nothing yet
 _FIELDS = ("task", "spec", "preprocess", "class_names", "temperature", "metrics", "provenance")
 
@@ -124,7 +125,7 @@ def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
             names = file.keys() if text is not None else ()
             tensors = {name: file.get_tensor(name) for name in names}
         if text is None:
-            raise UserError(f"is a safetensors file of another library. {CONVERT.format(path)}")
+            raise UserError(f"is a safetensors file of another library. {CONVERT.format(shlex.quote(str(path)))}")
         header = json.loads(text, parse_constant=_no_constant)
         return _from_header(header, tensors, task)
 
@@ -217,7 +218,7 @@ def _check_container(path: Path) -> None:
     if head[8:] != b"{" or length > HEADER_LIMIT:
         kind = file_type.describe(path)
         if kind in file_type.OF_WEIGHTS:
-            raise UserError(f"'{path}' is {kind}. {CONVERT.format(path)}")
+            raise UserError(f"'{path}' is {kind}. {CONVERT.format(shlex.quote(str(path)))}")
         advice = " Name the checkpoint first, then the images." if kind.endswith("image") else ""
         raise UserError(f"'{path}' is {kind}. A checkpoint of resnets is a {SUFFIX} file.{advice}")
     if 8 + length > size:

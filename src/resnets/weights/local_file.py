@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def _in_folder(path: Path) -> Path:
             return candidate
     if _of_library(path):
         raise UserError(
-            f"'{path}' is a folder of another library. Convert it: resnets weights convert '{path}' --to resnets "
+            f"'{path}' is a folder of another library. Convert it: resnets weights convert {shlex.quote(str(path))} --to resnets "
             "--out NAME.safetensors"
         )
     if runs := sorted(entry.parent.parent.name for entry in path.glob(f"*/{BEST}")):

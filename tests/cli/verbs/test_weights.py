@@ -68,7 +68,7 @@ def test_a_file_of_another_library_is_pointed_to_convert(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main(["predict", str(file), str(tmp_path)]) == 2
-    assert f"resnets weights convert '{file}' --to resnets" in capsys.readouterr().err
+    assert f"resnets weights convert {file} --to resnets" in capsys.readouterr().err
     assert run("convert", file, "--to", "timm", "--out", tmp_path / "t.safetensors") == 0
     assert main.main(["predict", str(tmp_path / "t.safetensors"), str(tmp_path)]) == 2
     assert "resnets weights convert" in capsys.readouterr().err
@@ -91,7 +91,7 @@ def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFix
     assert main.main(["predict", str(plain), f"{images}/3/a.png"]) == 0
     assert "output 2" in capsys.readouterr().out
     assert main.main(["evaluate", str(plain), images]) == 2
-    assert f"resnets weights convert '{plain}' --to resnets" in capsys.readouterr().err
+    assert f"resnets weights convert {plain} --to resnets" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("\n".join(sorted(map(str, range(12)))))
     assert run("convert", plain, "--to", "resnets", "--out", named, "--class-names", tmp_path / "names.txt") == 0
     assert main.main(["predict", str(named), f"{images}/3/a.png"]) == 0

@@ -139,3 +139,9 @@ def test_an_error_names_the_last_saved_state(two_states):
     words = r"^Cannot write x\. The state after step 9 was saved; continue with `resume="
     with pytest.raises(JobError, match=words), state_file.explain_save_errors(two_states.parent):
         raise JobError("Cannot write x.")
+
+
+def test_the_path_of_a_run_to_continue_is_quoted(tmp_path):
+    words = r"continue with `resume='.*/my run'`"
+    with pytest.raises(JobError, match=words), state_file.explain_save_errors(tmp_path / "my run"):
+        raise JobError("Cannot write x.")

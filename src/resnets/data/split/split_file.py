@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,5 +87,7 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
     except csv.Error as error:
         raise UserError(f"'{path}' is not a split file: {error}.") from error
     if tuple(reader.fieldnames or ()) != COLUMNS or not all(row["split"] in SPLITS for row in rows.values()):
-        raise UserError(f"'{path}' is not a split file; `resnets data split DIR --out {path.name}` makes one.")
+        raise UserError(
+            f"'{path}' is not a split file; `resnets data split DIR --out {shlex.quote(path.name)}` makes one."
+        )
     return {key: {**row, "label": nfc(row["label"])} for key, row in rows.items()}

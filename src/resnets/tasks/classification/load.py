@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from resnets.errors import UserError
@@ -30,7 +31,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
         raise UserError(
             f"'{path}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
-            f"resnets train DATA --weights '{path}'"
+            f"resnets train DATA --weights {shlex.quote(str(path))}"
         )
     return Classifier(
         checkpoints.network(checkpoint),
@@ -54,5 +55,5 @@ def check_class_names(file: str | Path, classifier: Classifier, data: str) -> No
         raise UserError(
             f"'{file}' has no names for its {len(classifier.class_names)} outputs, so they cannot be matched with the labels of "
             f"'{data}'. Write the names into a text file, one per line in the order of the outputs, and add them: "
-            f"resnets weights convert '{file}' --to resnets --out NAMED.safetensors --class-names FILE"
+            f"resnets weights convert {shlex.quote(str(file))} --to resnets --out NAMED.safetensors --class-names FILE"
         )

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import random
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def explain_save_errors(run: Path) -> Iterator[None]:
     except JobError as error:
         paths = list_states(run / "state")
         saved = f"The state after step {int(paths[-1].stem)} was saved" if paths else "No state was saved before"
-        raise JobError(f"{error} {saved}; continue with `resume={run}`") from error
+        raise JobError(f"{error} {saved}; continue with `resume={shlex.quote(str(run))}`") from error
 
 
 def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
