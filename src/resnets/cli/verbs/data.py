@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from resnets.cli import output
+from resnets.cli import flags, output
 
 app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards.")
-
-DATA = "Folder of class folders, split folder, shards, .csv, .jsonl, digits or shapes."
 
 
 @app.command()
@@ -48,7 +46,7 @@ def get(
 
 @app.command()
 def check(
-    data: Annotated[str, typer.Argument(help=DATA)],
+    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     html: Annotated[str | None, typer.Option(help="Write an HTML page with the images concerned to this file.")] = None,
     workers: Annotated[
@@ -83,7 +81,7 @@ def check(
 
 @app.command()
 def split(
-    data: Annotated[str, typer.Argument(help=DATA)],
+    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)],
     out: Annotated[str, typer.Option(help="File to write, for --split-file.")] = "split.csv",
     val_fraction: Annotated[
         float | None, typer.Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
@@ -126,7 +124,7 @@ def split(
 
 @app.command()
 def shard(
-    data: Annotated[str, typer.Argument(help=DATA)],
+    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)],
     out: Annotated[str, typer.Argument(help="Output folder; it must be empty or not exist.")],
     size_mb: Annotated[float, typer.Option(help="Size of a shard in megabytes.")] = 500.0,
     resize: Annotated[int | None, typer.Option(help="Resize larger images to this shorter side in pixels.")] = None,

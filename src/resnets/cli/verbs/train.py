@@ -19,9 +19,7 @@ def _epochs(text: str) -> str:
 
 
 def train(
-    data: Annotated[
-        str, typer.Argument(help="Folder of class folders, split folder, .csv, .jsonl, digits or shapes.")
-    ] = "",
+    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)] = "",
     model: Annotated[str | None, typer.Option(help="A network of `resnets models`.  [default: resnet18]")] = None,
     weights: Annotated[
         str | None,
