@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnets.errors import UserError
-from resnets.inference.device import resolve_device
+from resnets.inference.device import available_devices, resolve_device
 
 
 def test_auto_is_a_gpu_if_torch_has_one() -> None:
@@ -16,3 +16,9 @@ def test_auto_is_a_gpu_if_torch_has_one() -> None:
 def test_a_missing_device_is_an_error_that_lists_the_available_ones(name: str) -> None:
     with pytest.raises(UserError, match=f"`device={name}` is not available on this machine; available: cpu"):
         resolve_device(name)
+
+
+def test_every_available_device_can_be_used() -> None:
+    assert ("mps" in available_devices()) == torch.backends.mps.is_available()
+    for name in available_devices():
+        assert resolve_device(name) == name

@@ -19,6 +19,12 @@ def resolve_device(name: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        available = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+        available = ", ".join(available_devices())
         raise UserError(f"`device={name}` is not available on this machine; available: {available}.") from error
     return device
+
+
+def available_devices() -> list[str]:
+    """The names of the devices of this machine: the CPU, the GPUs of CUDA and that of macOS (Metal)."""
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
