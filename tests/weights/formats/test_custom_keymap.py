@@ -125,6 +125,8 @@ def test_what_a_map_may_hold(tmp_path: Path) -> None:
     ("model = 3\n" + NAMES, "'model' is of type str"),
     ("class_names = [1]\n" + NAMES, "list of names"),
     ("[names]\n'a' = 3", "is a name of resnets, or"),
+    ("[names]\n'a' = {ours = 'b'}", "has no key 'ours'. It has: resnets, layout"),
+    ("[names]\n'a' = {resnets = 'b', layot = 'dense'}", "Did you mean 'layout'"),
     ("[names]\n'a' = {resnets = 'b', layout = 'hwio'}", "a layout is one of"),
     ("[preprocess]\nsizes = 3\n" + NAMES, "no setting 'sizes'"),
     ("[[", "is not a name map in TOML"),

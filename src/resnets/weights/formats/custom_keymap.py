@@ -34,6 +34,7 @@ from resnets.models.spec import ResNetSpec
 from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, expected_tensors
 
 KEYS = ("model", "wrapper", "prefix", "ignore", "class_names", "counters", "settings", "preprocess", "names")
+RULE_KEYS = ("resnets", "layout")  # of a rule that is more than a name
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def read(path: str | Path) -> CustomKeymap:
 def _rule(path: str | Path, external: str, value: Any) -> Rule:
     if isinstance(value, str):
         value = {"resnets": value}
-    if not isinstance(value, dict) or "resnets" not in value or not value.keys() <= {"resnets", "layout"}:
+    if isinstance(value, dict) and (unknown := sorted(value.keys() - set(RULE_KEYS))):
+        raise UserError(
+            f"'{path}': the value of \"{external}\" has no key '{unknown[0]}'."
+            f"{suggestion(unknown[0], RULE_KEYS)} It has: {', '.join(RULE_KEYS)}."
+        )
+    if not isinstance(value, dict) or "resnets" not in value:
         raise UserError(
             f"'{path}': the value of \"{external}\" is a name of resnets, or {{ resnets = ..., layout = ... }}; "
             f"received {value!r}."
