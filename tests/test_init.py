@@ -20,6 +20,21 @@ def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
         resnets.__getattr__("craete")
 
 
+def test_the_types_of_the_results_are_public() -> None:
+    results = {
+        "BenchResult",
+        "CheckReport",
+        "ConversionResult",
+        "Evaluation",
+        "NetworkSummary",
+        "RangeTest",
+        "TrainResult",
+    }
+    assert results <= set(resnets.__all__)
+    assert all(getattr(resnets, name).__name__ == name for name in resnets.__all__ if name[0].isupper())
+    assert set(resnets._MODULES) <= set(resnets.__all__)
+
+
 @pytest.mark.parametrize("first", ["import resnets.training.train", "import resnets.training.loop", "pass"])
 def test_train_is_the_function_whatever_was_imported_before(first: str) -> None:
     code = f"{first}; import resnets; from resnets import train; print(train.__module__, resnets.train is train)"

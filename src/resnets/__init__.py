@@ -8,30 +8,39 @@ from typing import TYPE_CHECKING
 from resnets.errors import ImageError, JobError, UserError
 
 if TYPE_CHECKING:
-    from resnets.api.bench import bench
+    from resnets.api.bench import BenchResult, bench
     from resnets.api.data import check, split
     from resnets.api.evaluate import compare, evaluate
-    from resnets.api.summary import summary
-    from resnets.api.weights import convert, verify
+    from resnets.api.summary import NetworkSummary, summary
+    from resnets.api.weights import ConversionResult, convert, verify
+    from resnets.data.check.check import CheckReport
     from resnets.data.image.preprocess import Preprocess
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec, list_models
     from resnets.tasks.classification.classifier import Classifier
+    from resnets.tasks.classification.evaluate import Evaluation
     from resnets.tasks.classification.load import load
     from resnets.tasks.classification.prediction import Prediction
     from resnets.training.lr_find import lr_find
+    from resnets.training.lr_range_test import RangeTest
     from resnets.training.train import TrainResult, train
     from resnets.weights.create_model import create_model
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BenchResult",
+    "CheckReport",
     "Classifier",
+    "ConversionResult",
+    "Evaluation",
     "ImageError",
     "JobError",
+    "NetworkSummary",
     "Prediction",
     "Preprocess",
+    "RangeTest",
     "ResNet",
     "ResNetSpec",
     "TrainResult",
@@ -54,9 +63,15 @@ __all__ = [
 ]
 
 _MODULES = {  # public name -> the module that defines it, imported when the name is first used
+    "BenchResult": "resnets.api.bench",
+    "CheckReport": "resnets.data.check.check",
     "Classifier": "resnets.tasks.classification.classifier",
+    "ConversionResult": "resnets.api.weights",
+    "Evaluation": "resnets.tasks.classification.evaluate",
+    "NetworkSummary": "resnets.api.summary",
     "Prediction": "resnets.tasks.classification.prediction",
     "Preprocess": "resnets.data.image.preprocess",
+    "RangeTest": "resnets.training.lr_range_test",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "TrainResult": "resnets.training.train",
