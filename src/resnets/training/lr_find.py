@@ -38,7 +38,7 @@ def lr_find(
     Args:
         low, high, steps: the first and the last learning rate, and the number of steps between them.
         out: a file for a figure of the curve.
-        data, ...: as in `train`, except `lr`; an argument without effect on a range test is an error.
+        data, ...: as in `train`. `lr` is an error; a warning names other arguments without effect on a range test.
 
     Returns:
         `.suggestion`, the rate at which the loss falls fastest, and the curve, `.rates` and `.losses`.

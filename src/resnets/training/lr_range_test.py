@@ -20,13 +20,21 @@ DIVERGED = 4.0  # times the lowest loss so far: the test is over
 
 
 class RangeTest(NamedTuple):
+    """The result of a learning-rate range test.
+
+    Attributes:
+        rates: the learning rate of each step, growing by a constant factor.
+        losses: the training loss of each step, not smoothed; the lists end where the loss diverged.
+        suggestion: the rate at which the smoothed loss falls most steeply; None if it never falls.
+    """
+
     rates: list[float]
     losses: list[float]
     suggestion: float | None
 
 
 def run_range_test(context: TrainContext, *, low: float, high: float, steps: int) -> RangeTest:
-    """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. The network is spent after it."""
+    """Train for `steps` with a rate that grows from `low` to `high`, and suggest one. It changes the weights of the network."""
     freeze.apply(context.net, context.recipe.freeze, epoch=context.recipe.freeze.head_epochs)
     context.net.train()
     rates: list[float] = []

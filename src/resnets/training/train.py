@@ -32,7 +32,22 @@ from resnets.weights.hub import library_names
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The run directory, and the content of its `metrics.json` (see `evaluation/final_evaluation.py`)."""
+    """The result of a training.
+
+    Attributes:
+        run: the run directory.
+        metrics: the content of its `metrics.json`; empty without images to evaluate on, and on ranks other than 0. It is
+            measured on the test split, or else cross-fitted over the val split:
+            count: number of images with a label; unlabeled, skipped: number of images without, and of unreadable ones.
+            top1, top5: accuracy, 0 to 1, with top1_interval and top5_interval, (low, high) at 95 %.
+            loss: mean cross-entropy, 0 or more; brier: mean Brier score, 0 to 2; both after the temperature.
+            precision_macro, recall_macro, f1_macro, balanced_accuracy: means over the classes, 0 to 1.
+            ece: expected calibration error, 0 to 1, with ece_interval.
+            temperature: by which the logits were divided, above 0.
+            in_sample: whether the images were used to select the epoch and the temperature.
+            selected: the same metrics on the images that were used for that; only where in_sample is false.
+            split, protocol: the name of the split, and what was done.
+    """
 
     run: Path
     metrics: dict[str, Any]
@@ -55,7 +70,7 @@ def train(
 
     Args:
         data: a folder of class folders, a folder of `train` and `val` (and `test`) folders, a manifest (.csv, .jsonl),
-            or "digits" or "shapes".
+            shards, "digits" or "shapes".
         model: a name of the zoo; without it the recipe's, or that of the weights.
         weights: "none"; a checkpoint or run directory of resnets; a name of `resnets weights list`; or "imagenet" for the best
             published ones of `model`. A head for other classes is replaced, which is logged. None, without a recipe: the

@@ -27,17 +27,29 @@ SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorte
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of a check; the problems are sorted by level: errors, warnings, notes."""
+    """The result of a check.
+
+    Attributes:
+        root: the data that was checked.
+        images: number of image files.
+        bytes: size of all files together.
+        class_counts: number of images by class and split; the split is "" if nothing was split.
+        problems: sorted by level: errors, warnings, notes.
+        formats: number of images by file format.
+        modes: number of images by color mode, by Pillow's names.
+        sides: number of images by the range of their shorter side in pixels.
+        sizes: smallest, median and largest (width, height) in pixels, each number by itself.
+    """
 
     root: str
     images: int
     bytes: int
-    class_counts: Mapping[str, Mapping[str, int]]  # class -> split -> images; the split is "" if nothing was split
+    class_counts: Mapping[str, Mapping[str, int]]
     problems: tuple[Problem, ...]
     formats: Mapping[str, int]
-    modes: Mapping[str, int]  # by Pillow's names
-    sides: Mapping[str, int]  # images by the range of their shorter side in pixels
-    sizes: Mapping[str, tuple[int, int]]  # smallest, median and largest width and height, each by itself
+    modes: Mapping[str, int]
+    sides: Mapping[str, int]
+    sizes: Mapping[str, tuple[int, int]]
 
     @property
     def has_errors(self) -> bool:

@@ -103,7 +103,12 @@ class Classifier:
     def stream(
         self, images: Iterable[ImageInput], *, top_k: int = 5, batch: int = 32, workers: int | None = None
     ) -> Iterator[Prediction]:
-        """As `predict`, one prediction after the other; memory does not grow with the number of images."""
+        """As `predict`, one prediction after the other; memory does not grow with the number of images.
+
+        Raises:
+            UserError: an object that is not an image, or a number out of range.
+            JobError: the output of the network is not a number: its weights are damaged.
+        """
         check_options(batch, workers)
         count = len(images) if isinstance(images, Sized) else None
         job = self.runner.job(count, batch, temperature=self.temperature)
@@ -119,13 +124,16 @@ class Classifier:
                     yield Prediction(path=entry.name, error=entry.error)
 
     def logits(self, images: Sequence[Tensor], job: Job | None = None) -> Tensor:
-        """float32 (N, K) on the CPU, for N prepared images (C, h, w), which may differ in size.
+        """float32 (N, K) on the CPU, for N prepared images (C, h, w), which may differ in size, or one tensor (N, C, h, w).
 
         Images of one size go through the network together. The temperature is not applied.
 
         Args:
             job: the job that these images belong to; None for a job of their own, computed by the reference unless the
                 classifier was loaded with another backend or precision.
+
+        Raises:
+            UserError: an entry of `images` is not a tensor (C, h, w).
         """
         job = job or self.runner.job(None, max(len(images), 1), precision="fp32")
         groups: dict[torch.Size, list[int]] = defaultdict(list)
