@@ -19,7 +19,7 @@ def cpu_flags() -> set[str]:
     return set(_cpuinfo("flags").split())
 
 
-def native_bf16(device: torch.device) -> str:
+def native_bf16_reason(device: torch.device) -> str:
     """Why bf16 is fast on `device`, for the user; empty where it is emulated and slow."""
     if device.type == "cuda":
         return "the GPU has it" if torch.cuda.get_device_capability(device)[0] >= 8 else ""

@@ -123,7 +123,7 @@ class Job:
             device=runner.reference.device.type,
             installed=backends.available(runner.reference.device),
             pixels=self.count * shape[-2] * shape[-1],
-            native_bf16=bool(hardware.native_bf16(runner.reference.device)),
+            native_bf16=bool(hardware.native_bf16_reason(runner.reference.device)),
             backend=runner.backend,
             precision=self.precision,
             exact=self.exact,

@@ -18,7 +18,7 @@ from resnets.weights.formats import fold_temperature, keras_model
 from resnets.weights.formats import keras as keras_format
 from resnets.weights.hub import bundled, catalog, imagenet_classes
 
-CLASSES = len(imagenet_classes.NAMES)
+NUM_CLASSES = len(imagenet_classes.NAMES)
 
 
 def function(name: str, module: str) -> Callable[..., Any]:
@@ -77,8 +77,10 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
         ValueError: another shape.
     """
     values = keras_model.import_keras().ops.convert_to_numpy(preds)
-    if values.ndim != 2 or values.shape[1] != CLASSES:
-        raise ValueError(f"decode_predictions takes an array of shape (N, {CLASSES}); received {tuple(values.shape)}")
+    if values.ndim != 2 or values.shape[1] != NUM_CLASSES:
+        raise ValueError(
+            f"decode_predictions takes an array of shape (N, {NUM_CLASSES}); received {tuple(values.shape)}"
+        )
     best = values.argsort(axis=1)[:, ::-1][:, :top]
     return [
         [(imagenet_classes.SYNSETS[k], imagenet_classes.NAMES[k].replace(" ", "_"), float(row[k])) for k in order]
@@ -119,9 +121,9 @@ def _check_imagenet(keras: Any, arguments: dict[str, Any]) -> None:
     """Raise the errors of Keras for weights="imagenet" before anything is downloaded."""
     from keras.src.applications import imagenet_utils  # has no public name; as Keras' own functions call it
 
-    if arguments["include_top"] and arguments["classes"] != CLASSES:
+    if arguments["include_top"] and arguments["classes"] != NUM_CLASSES:
         raise ValueError(
-            f"The ImageNet weights with their top have {CLASSES} classes; received classes={arguments['classes']}"
+            f"The ImageNet weights with their top have {NUM_CLASSES} classes; received classes={arguments['classes']}"
         )
     imagenet_utils.obtain_input_shape(
         arguments["input_shape"], default_size=224, min_size=32, data_format=keras.config.image_data_format(),

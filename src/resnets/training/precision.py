@@ -14,7 +14,7 @@ def select_precision(requested: str, device_name: str) -> Choice:
     """Return fp32, or bf16 (autocast) where the chip multiplies bf16 natively; elsewhere it is emulated and slow."""
     if requested != "auto":
         return Choice(requested, "as requested")
-    reason = hardware.native_bf16(torch.device(device_name))
+    reason = hardware.native_bf16_reason(torch.device(device_name))
     return Choice("bf16", reason) if reason else Choice("fp32", "no native bf16 here")
 
 

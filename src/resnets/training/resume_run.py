@@ -30,17 +30,19 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
     """
     if not (run / "recipe.toml").exists() and (runs := _describe_runs(run)):
         raise UserError(f"'{run}' is a folder of runs; name one of them with `resume`: {runs}.")
-    begun = run_dir.read_recipe(run / "recipe.toml")
-    begun = assign(
-        begun, "data.location", requested.get("data.location") or run_inputs.find_data(run, begun.data.location)
+    saved_recipe = run_dir.read_recipe(run / "recipe.toml")
+    saved_recipe = assign(
+        saved_recipe,
+        "data.location",
+        requested.get("data.location") or run_inputs.find_data(run, saved_recipe.data.location),
     )
-    changed = begun
+    changed = saved_recipe
     for key, value in requested.items():
-        if not (key == "model.weights" and Path(value).resolve() == Path(begun.model.weights).resolve()):
+        if not (key == "model.weights" and Path(value).resolve() == Path(saved_recipe.model.weights).resolve()):
             changed = assign(changed, key, value)
     for assignment in overrides:
         changed = override(changed, assignment)
-    before = flat_values(begun)
+    before = flat_values(saved_recipe)
     changes = {key: value for key, value in flat_values(changed).items() if value not in (before[key], None, "auto")}
     if others := [
         f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in CHANGEABLE_KEYS
@@ -52,11 +54,12 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
     if "speed.device" in changes:
         changes["speed.device"] = choose_device.select_device(changes["speed.device"]).value
         log(
-            f"started on {begun.speed.device} and continued on {changes['speed.device']}: the last bits of the result will differ"
+            f"started on {saved_recipe.speed.device} and continued on {changes['speed.device']}: "
+            "the last bits of the result will differ"
         )
     for key, value in changes.items():
-        begun = assign(begun, key, value)
-    return begun
+        saved_recipe = assign(saved_recipe, key, value)
+    return saved_recipe
 
 
 def _describe_runs(folder: Path) -> str:
@@ -79,10 +82,10 @@ def _describe_runs(folder: Path) -> str:
     return ", ".join(runs[:LIST_LIMIT]) + more
 
 
-def log_differences(begun: Mapping[str, Any]) -> None:
+def log_differences(saved_environment: Mapping[str, Any]) -> None:
     """Log which versions and properties of the machine differ from the last start and may change the last bits of the result."""
     for what, now in (("versions", run_dir.versions()), ("machine", run_dir.machine())):
-        before = begun.get(what, {})
+        before = saved_environment.get(what, {})
         differences = [
             f"{name} {before[name]} then, {value} now"
             for name, value in now.items()

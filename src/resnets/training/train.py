@@ -227,9 +227,9 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extr
         )
         if extra_epochs:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
-            longer = recipe
+            current = recipe
             recipe = distributed.broadcast_from_main(
-                lambda: extend_run.extended_recipe(run, longer, extra_epochs, steps)
+                lambda: extend_run.extended_recipe(run, current, extra_epochs, steps)
             )
         return _run(run, recipe, dataset, parent, extra_epochs=extra_epochs)
 

@@ -153,8 +153,7 @@ def evaluate_checkpoints(
     selected = [evaluation_split.num_selected_on(file, chosen.samples) for file in files]
     in_sample = _in_sample_notices(files, selected, chosen, calibrate)
     exposures = [
-        Exposure(lineage.count_seen(chosen.samples), count)
-        for (_, lineage), count in zip(lineages, selected, strict=True)
+        Exposure(past.count_seen(chosen.samples), count) for (_, past), count in zip(lineages, selected, strict=True)
     ]
     return Evaluation(
         data=data,
@@ -187,7 +186,7 @@ def _choose_split(
     calibrate: bool,
 ) -> EvaluationSplit:
     """The images to evaluate, with their hashes where a model is known to have been trained on some images."""
-    chosen, has_lineage = None, any(lineage.train for _, lineage in lineages)
+    chosen, has_lineage = None, any(past.train for _, past in lineages)
     if has_lineage and len(files) > 1 and split is None and split_file is None and val_fraction is None:
         if not {"test", "val"} & set(dataset.splits):
             dataset = replace(dataset, samples=lineage.with_sha256(dataset.samples))
@@ -263,7 +262,7 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
 def _training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
     """A sentence for each model that was trained on some of the images, or of which that is not known."""
     images = "images" if split.name == evaluation_split.ALL else f"'{split.name}' images"
-    notices = [lineage.seen_message(split.samples, images, f"'{name}'") for name, lineage in models]
+    notices = [past.seen_message(split.samples, images, f"'{name}'") for name, past in models]
     return [notice for notice in notices if notice]
 
 

@@ -79,8 +79,8 @@ def num_views(crops: int, scales: Sequence[int]) -> int:
 def protocol(preprocess: Preprocess, crops: int, scales: Sequence[int]) -> str:
     """How an image is presented to the model, in words: "10 crops of 224x224, probabilities averaged"."""
     if scales:
-        format_list = ", ".join(map(str, scales))
-        return f"whole images at shorter sides of {format_list} and their mirror images, probabilities averaged"
+        sides = ", ".join(map(str, scales))
+        return f"whole images at shorter sides of {sides} and their mirror images, probabilities averaged"
     if crops > 1:
         return f"{crops} crops of {_size(preprocess)}, probabilities averaged"
     return f"one view of {_size(preprocess)}"

@@ -48,14 +48,14 @@ def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> E
     if isinstance(dataset.samples, IndexedSamples) or {"test", "val"} & set(dataset.splits):
         return None
     digests = list(lineage.sha256_of_samples(dataset.samples))
-    if not any(digest in lineage.train for _, lineage in models for digest in digests):
+    if not any(digest in past.train for _, past in models for digest in digests):
         return None
-    counts = [(name, sum(digest in lineage.train for digest in digests)) for name, lineage in models]
+    counts = [(name, sum(digest in past.train for digest in digests)) for name, past in models]
     trained = ", ".join(f"'{name}' was trained on {count:,}" for name, count in counts)
     samples = tuple(
         sample
         for sample, digest in zip(dataset.samples, digests, strict=True)
-        if not any(digest in lineage.train for _, lineage in models)
+        if not any(digest in past.train for _, past in models)
     )
     if not samples:
         raise UserError(

@@ -88,7 +88,7 @@ def load_inputs(run: Path, recipe: Recipe) -> tuple[Dataset, Checkpoint | None]:
     Raises:
         UserError: the images, the split or the weights have changed since; the message says which.
     """
-    begun = run_dir.read_environment(run)
+    saved_environment = run_dir.read_environment(run)
     dataset = open_dataset.read(recipe.data.location, on_inaccessible=recipe.data.on_bad)
     path = _split_path(run)
     if path.name == read_shards.MANIFEST and isinstance(dataset.samples, IndexedSamples):
@@ -96,9 +96,9 @@ def load_inputs(run: Path, recipe: Recipe) -> tuple[Dataset, Checkpoint | None]:
     else:
         dataset = read_split(path, dataset)
     now = run_provenance(run, recipe)
-    if begun.get("split_sha256", now["split_sha256"]) != now["split_sha256"]:
+    if saved_environment.get("split_sha256", now["split_sha256"]) != now["split_sha256"]:
         raise UserError(f"'{path}' was changed since the run started: with another split it would be another run.")
-    if begun.get("parent_sha256") not in (None, now.get("parent_sha256")):
+    if saved_environment.get("parent_sha256") not in (None, now.get("parent_sha256")):
         raise UserError(f"The weights '{recipe.model.weights}' were changed since the run started from them.")
     return dataset, _parent(run, recipe)
 

@@ -78,9 +78,9 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
     results = [result for rank_results in gathered for result in rank_results]  # (SHA-256, error) of each image
     failures = [error for _, error in results if error]
     if failures and on_bad == "error":
-        left = {sample.label for sample, (_, error) in zip(dataset.samples, results, strict=True) if error is None}
-        lost = sorted(set(dataset.class_names) - {str(label) for label in left})
-        details = f" Without these no image of {format_list(lost)} is left." if lost else ""
+        remaining = {sample.label for sample, (_, error) in zip(dataset.samples, results, strict=True) if error is None}
+        lost_classes = sorted(set(dataset.class_names) - {str(label) for label in remaining})
+        details = f" Without these no image of {format_list(lost_classes)} is left." if lost_classes else ""
         details += (
             f" Besides, there are class folders without images: {format_list(dataset.empty_classes)}."
             if dataset.empty_classes
@@ -116,5 +116,5 @@ def describe_dataset(dataset: Dataset) -> str:
     """Return the number of images in each split, in one line."""
     sizes = {split: len(dataset.subset(split)) for split in dataset.splits}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
-    shared = ", ".join(f"{sizes[split]:,} {words[split]}" for split in sizes)
-    return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.class_names):,} classes: {shared}"
+    counts = ", ".join(f"{sizes[split]:,} {words[split]}" for split in sizes)
+    return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.class_names):,} classes: {counts}"
