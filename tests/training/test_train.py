@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import math
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import resnets
 from resnets.data.datasets import open_dataset
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import epoch_order
@@ -25,7 +27,7 @@ from resnets.recipes import registry
 from resnets.recipes.recipe import tiny
 from resnets.tasks.classification import load, predict_samples
 from resnets.training import loop, train
-from resnets.training.configuration.build_recipe import build_recipe
+from resnets.training.configuration.build_recipe import ARGUMENT_KEYS, build_recipe
 from resnets.training.run_dir import run_dir
 from resnets.training.setup.build_context import build_context
 from resnets.training.setup.prepare_run import prepare_run
@@ -318,3 +320,12 @@ def test_a_wrong_argument_is_one_helpful_line(colors, values, words):
         train.train(data, **{"recipe": _small(), "out": colors.parent / "runs", **values})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("function", [resnets.train, resnets.lr_find])
+def test_the_arguments_are_in_the_signature(function):
+    parameters = inspect.signature(function).parameters
+    assert set(ARGUMENT_KEYS) <= set(parameters)
+    assert all(parameters[name].default is None for name in ARGUMENT_KEYS)
+    with pytest.raises(UserError, match=r"has no argument 'epoch'\. Did you mean 'epochs'"):
+        function("nowhere", epoch=3)

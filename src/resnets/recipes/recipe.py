@@ -1,7 +1,7 @@
 """A recipe: all settings of a training run as one frozen value.
 
-`None` means "chosen from the images and the machine" by `training/configuration/autoconfig.py`, which logs the reason. Units are
-part of the names. A value out of range raises an error that names its key.
+`None` means "chosen from the images and the machine" by `training/configuration/autoconfig.py`, which logs the reason, where the
+comment on a field does not say otherwise. Units are part of the names. A value out of range raises an error that names its key.
 """
 
 from __future__ import annotations
@@ -81,12 +81,14 @@ class Data(Section):
     # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the modes of Keras' preprocess_input;
     # weights: as the given weights were trained.
     normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
-    split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is split
+    split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is split; None: no file
     val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no validation images
     split_seed: int = _value(123, low=0)
-    group_by: str | None = None  # "folder", or a column of the manifest: images of one group stay in one split
-    folds: int | None = _value(None, low=2)  # cross-validation: number of folds
-    fold: int | None = _value(None, low=1)  # the fold that is the val split, from 1
+    group_by: str | None = (
+        None  # "folder", or a column of the manifest: images of one group stay in one split; None: no groups
+    )
+    folds: int | None = _value(None, low=2)  # cross-validation: number of folds; None: none
+    fold: int | None = _value(None, low=1)  # the fold that is the val split, from 1; None without `folds`
     on_bad: str = _choice("error", "error", "skip")  # for images that cannot be read
     batch: int | None = _value(None, low=1)  # of all ranks together
     balance: str = _choice("none", "none", "loss", "sampler")  # how rare classes get the weight of the others
@@ -133,7 +135,7 @@ class Optim(Section):
     weight_decay: float = _value(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
     decay_norm_and_bias: bool = True
     accumulate: int = _value(1, low=1)  # micro-batches per step, whose gradients are accumulated to save memory
-    clip_norm: float | None = _value(None, above=0)  # upper bound on the norm of the gradient
+    clip_norm: float | None = _value(None, above=0)  # upper bound on the norm of the gradient; None: no bound
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,13 @@ class Schedule(Section):
     warmup_epochs: float = _value(0.0, low=0)
     warmup_factor: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
     # The 2015 paper's warm-up for 110 layers and more: `warmup_factor` of the lr until the error rate of the
-    # last 100 training batches is below this value.
+    # last 100 training batches is below this value. None: no such warm-up.
     warmup_until_error: float | None = _value(None, above=0, high=1)
     milestones_steps: tuple[int, ...] = _value((), low=1)
     milestones_epochs: tuple[float, ...] = _value((), above=0)
     factor: float = _value(0.1, above=0, high=1)  # at each milestone
     factors: tuple[float, ...] = _value((), above=0)  # one factor for each milestone where they differ
-    # Lowering by `plateau_factor` after so many epochs without a lower validation loss, on top of the curve.
+    # Lowering by `plateau_factor` after so many epochs without a lower validation loss, on top of the curve; None: never.
     plateau_epochs: int | None = _value(None, low=1)
     plateau_factor: float = _value(0.1, above=0, high=1)
     plateau_min_factor: float = _value(0.0, low=0, high=1)  # of the lr; it is not lowered further
@@ -179,8 +181,10 @@ class Stop(Section):
     """When the run ends."""
 
     epochs: int | None = _value(None, low=1)
-    steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps
-    patience_epochs: int | None = _value(None, low=1)  # early stopping: epochs without a better validation result
+    steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps; None: `epochs` counts
+    patience_epochs: int | None = _value(
+        None, low=1
+    )  # early stopping: epochs without a better validation result; None: never
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,29 @@ def lr_find(
     steps: int = 100,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
-    **values: Any,
+    epochs: int | str | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    imgsz: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    patience: int | None = None,
+    freeze: str | int | None = None,
+    precision: str | None = None,
+    deterministic: bool | None = None,
+    cache: str | None = None,
+    on_bad: str | None = None,
+    balance: str | None = None,
+    split_file: str | None = None,
+    val_fraction: float | None = None,
+    group_by: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    stem: str | None = None,
+    save_every: str | None = None,
+    sync_bn: bool | None = None,
+    **other: Any,
 ) -> RangeTest:
     """Find a learning rate by a range test: train briefly while the rate grows from `low` to `high` in `steps` steps.
 
@@ -57,6 +79,30 @@ def lr_find(
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
     if out is not None:
         atomic_write.check_file_writable(out)
+    values = other | {
+        "epochs": epochs,
+        "batch": batch,
+        "lr": lr,
+        "imgsz": imgsz,
+        "workers": workers,
+        "device": device,
+        "seed": seed,
+        "patience": patience,
+        "freeze": freeze,
+        "precision": precision,
+        "deterministic": deterministic,
+        "cache": cache,
+        "on_bad": on_bad,
+        "balance": balance,
+        "split_file": split_file,
+        "val_fraction": val_fraction,
+        "group_by": group_by,
+        "folds": folds,
+        "fold": fold,
+        "stem": stem,
+        "save_every": save_every,
+        "sync_bn": sync_bn,
+    }
     given = build_recipe.given_arguments(values)
     builder = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides)
     conflicts.check_range_test(builder)

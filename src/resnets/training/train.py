@@ -64,7 +64,29 @@ def train(
     resume: str | Path | None = None,
     overrides: Sequence[str] = (),
     dry_run: bool = False,
-    **values: Any,
+    epochs: int | str | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    imgsz: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    patience: int | None = None,
+    freeze: str | int | None = None,
+    precision: str | None = None,
+    deterministic: bool | None = None,
+    cache: str | None = None,
+    on_bad: str | None = None,
+    balance: str | None = None,
+    split_file: str | None = None,
+    val_fraction: float | None = None,
+    group_by: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    stem: str | None = None,
+    save_every: str | None = None,
+    sync_bn: bool | None = None,
+    **other: Any,
 ) -> TrainResult | None:
     """Train a network on the images at `data` and write the run directory `out/name`.
 
@@ -82,9 +104,29 @@ def train(
             be "+20", which adds as many epochs to a finished run.
         overrides: `key=value` for any value of the recipe, such as "optim.lr=0.2".
         dry_run: print the complete plan and return None.
-        values: `epochs`, `batch`, `lr`, `imgsz`, `workers`, `device`, `seed`, `patience`, `freeze`, `precision`,
-            `deterministic`, `cache`, `on_bad`, `balance`, `split_file`, `val_fraction`, `group_by`, `folds`, `fold`,
-            `stem`, `save_every` ("200" steps or "60s"), `sync_bn`; None leaves a value to the recipe.
+        epochs: number of passes over the training images; with `resume` also "+20".
+        batch: number of images per step, over all processes.
+        lr: peak learning rate.
+        imgsz: side of the square input of the network, in pixels.
+        workers: number of processes that load images, per rank; 0 for none.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        seed: of all random numbers.
+        patience: number of epochs without a better validation result, after which the training stops.
+        freeze: "none", "backbone", or the number of stages that are not trained.
+        precision: "auto", "fp32" or "bf16".
+        deterministic: use deterministic algorithms only.
+        cache: of decoded images in memory: "auto", "ram" or "off".
+        on_bad: what to do about unreadable images: "error" or "skip".
+        balance: of the classes: "none", "loss" or "sampler".
+        split_file: a split that `resnets data split` wrote.
+        val_fraction: fraction of the images that are validated on, 0 to 0.9, where the data has no val split.
+        group_by: "folder" or a column of the manifest; images of one group stay in one split.
+        folds, fold: number of folds of a cross-validation, and the one to validate on, from 1.
+        stem: another stem of the network, such as "cifar" for small images.
+        save_every: time between two saved states: "200" (steps) or "60s".
+        sync_bn: synchronize batch norm over all processes.
+        other: nothing; the name of an unknown argument raises a UserError with the nearest known one. An argument that is None
+            is left to the recipe.
 
     Returns:
         The run directory and its metrics; None with `dry_run`. On ranks other than 0 the metrics are empty.
@@ -94,7 +136,31 @@ def train(
         JobError: the loss became NaN, an image cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
-    extra_epochs = extend_run.parse_extra_epochs(values.get("epochs"))
+    extra_epochs = extend_run.parse_extra_epochs(epochs)
+    values = other | {
+        "epochs": epochs,
+        "batch": batch,
+        "lr": lr,
+        "imgsz": imgsz,
+        "workers": workers,
+        "device": device,
+        "seed": seed,
+        "patience": patience,
+        "freeze": freeze,
+        "precision": precision,
+        "deterministic": deterministic,
+        "cache": cache,
+        "on_bad": on_bad,
+        "balance": balance,
+        "split_file": split_file,
+        "val_fraction": val_fraction,
+        "group_by": group_by,
+        "folds": folds,
+        "fold": fold,
+        "stem": stem,
+        "save_every": save_every,
+        "sync_bn": sync_bn,
+    }
     given = build_recipe.given_arguments(values | {"epochs": None} if extra_epochs else values)
     with distributed.process_group() as attempt:
         if resume is not None:
