@@ -35,8 +35,9 @@ import torch
 
 from resnets.report.html import report_text, run_files, tables
 from resnets.report.html.prediction_stats import PredictionStats
+from resnets.tasks import best_checkpoint
 from resnets.tasks.classification.confidence_intervals import wilson
-from resnets.training.evaluation import best_checkpoint, cross_fitting
+from resnets.training.evaluation import cross_fitting
 
 EPOCHS, CLASSES, CONTESTED = 50, 3, 0.1
 KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {

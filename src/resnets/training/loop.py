@@ -26,8 +26,8 @@ from resnets.errors import JobError
 from resnets.inference import tf32
 from resnets.progress import log, progress_bar
 from resnets.recipes.save_interval import SaveInterval
+from resnets.tasks import best_checkpoint
 from resnets.training import console, distributed, precision, torch_compile
-from resnets.training.evaluation import best_checkpoint
 from resnets.training.evaluation.validate import epoch_metrics
 from resnets.training.optimization import freeze, optimizers
 from resnets.training.run_dir import run_dir, state_file

@@ -11,11 +11,11 @@ import numpy as np
 from resnets.data.loading.epoch_order import EpochStep
 from resnets.inference import tf32
 from resnets.progress import progress_bar
+from resnets.report.figures import lr_find_curve
 from resnets.training import loop
 from resnets.training.optimization import freeze
 from resnets.training.state import TrainContext
 
-SMOOTHING = 0.9
 DIVERGED = 4.0  # times the lowest loss so far: the test is over
 
 
@@ -57,12 +57,9 @@ def suggest_lr(rates: list[float], losses: list[float]) -> float | None:
     """The rate at which the smoothed loss falls most steeply; None when it never falls."""
     if len(losses) < 10:
         return None
-    mean, smooth = 0.0, []
-    for step, loss in enumerate(losses, start=1):
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        smooth.append(mean / (1 - SMOOTHING**step))
+    smooth = lr_find_curve.smoothed(losses)
     # Only up to the lowest point: beyond it the loss rises, and may fall again by chance.
     end = max(int(np.argmin(smooth)) + 1, 5)
-    slopes = np.gradient(np.array(smooth[:end]), np.log(rates[:end]))
+    slopes = np.gradient(smooth[:end], np.log(rates[:end]))
     steepest = int(np.argmin(slopes))
     return float(rates[steepest]) if slopes[steepest] < 0 else None

@@ -19,8 +19,9 @@ from resnets.data.loading.eval_loader import EvalLoader
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
+from resnets.tasks import best_checkpoint
 from resnets.training import distributed
-from resnets.training.evaluation import best_checkpoint, cross_fitting
+from resnets.training.evaluation import cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.optimization.lr_schedule import LRController
 from resnets.training.run_dir import state_file

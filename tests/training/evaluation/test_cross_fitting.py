@@ -16,7 +16,7 @@ from resnets.tasks.classification import metrics, per_image_results
 from resnets.tasks.classification.calibration import fit_temperature
 from resnets.tasks.classification.confidence_intervals import cross_fitted, wilson
 from resnets.tasks.classification.per_image_results import PerImageResults
-from resnets.training.evaluation import best_checkpoint, cross_fitting
+from resnets.training.evaluation import cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
 
 COUNT, CLASSES, EPOCHS = 83, 4, 12
@@ -68,8 +68,6 @@ def test_the_first_of_equal_epochs_is_selected_as_in_the_run() -> None:
     logits, labels = _history()
     folds = _after(torch.stack([logits[0], logits[0]]), labels)
     assert folds.epochs == [1] * cross_fitting.FOLDS
-    assert not best_checkpoint.is_better(best_checkpoint.score(0.5, 1.0), best_checkpoint.score(0.5, 1.0))
-    assert best_checkpoint.is_better(best_checkpoint.score(0.5, 0.9), best_checkpoint.score(0.5, 1.0))
 
 
 def test_a_restored_state_continues_to_the_same_result() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from resnets.report.figures import canvas
 from resnets.report.figures.canvas import Canvas, Frame
+from resnets.tasks import best_checkpoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,14 +42,16 @@ class _Line:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The row of the epoch with the highest validation accuracy; of equal ones, the lower loss, then the earlier epoch."""
-    measured = [row for row in rows if _number(row, "val/accuracy_top1") is not None]
-    return min(measured, key=_rank, default=None)
-
-
-def _rank(row: Row) -> tuple[float, float]:
-    loss = _number(row, "val/loss")
-    return -float(row["val/accuracy_top1"] or 0), math.inf if loss is None else loss
+    """The row of the best epoch by the rule of `best_checkpoint`; an unknown loss counts as infinite."""
+    top, top_score = None, best_checkpoint.WORST_SCORE
+    for row in rows:
+        accuracy, loss = _number(row, "val/accuracy_top1"), _number(row, "val/loss")
+        if accuracy is None:
+            continue
+        score = best_checkpoint.score(accuracy, math.inf if loss is None else loss)
+        if best_checkpoint.is_better(score, top_score):
+            top, top_score = row, score
+    return top
 
 
 def draw(rows: Sequence[Row], out: str | Path) -> Path:

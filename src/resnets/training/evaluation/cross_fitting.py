@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from resnets.tasks import best_checkpoint
+from resnets.tasks.best_checkpoint import Score
 from resnets.tasks.classification import metrics, per_image_results
 from resnets.tasks.classification.calibration import fit_temperatures
 from resnets.tasks.classification.confidence_intervals import cross_fitted, design_effect
 from resnets.tasks.classification.per_image_results import PerImageResults
-from resnets.training.evaluation import best_checkpoint
-from resnets.training.evaluation.best_checkpoint import Score
 
 FOLDS = 5
 

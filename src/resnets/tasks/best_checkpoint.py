@@ -1,4 +1,4 @@
-"""The rule by which the best epoch is selected, in a run and for each fold of its cross-fitting."""
+"""The rule by which the best epoch is selected, in a run, for each fold of its cross-fitting, and in the report."""
 
 from __future__ import annotations
 

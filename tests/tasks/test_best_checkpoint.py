@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from resnets.report.figures import training_curves
+from resnets.tasks.best_checkpoint import WORST_SCORE, is_better, score
+
+
+def test_accuracy_decides_then_the_loss_then_the_earlier_epoch() -> None:
+    assert is_better(score(0.6, 2.0), score(0.5, 1.0))
+    assert is_better(score(0.5, 0.9), score(0.5, 1.0))
+    assert not is_better(score(0.5, 1.0), score(0.5, 1.0))
+    assert is_better(score(0.0, 9.0), WORST_SCORE)
+
+
+def test_the_report_names_the_epoch_that_the_rule_selects() -> None:
+    rows = [
+        {"epoch": float(epoch), "val/accuracy_top1": accuracy, "val/loss": loss}
+        for epoch, (accuracy, loss) in enumerate([(0.5, 1.0), (0.7, 1.2), (0.7, 1.1), (0.7, 1.1)])
+    ]
+    assert training_curves.best(rows) is rows[2]
