@@ -59,7 +59,7 @@ build/peers/.installed: benchmarks/peers.txt
 	build/peers/bin/python -m pip install --requirement benchmarks/peers.txt
 	touch $@
 
-# The peers on torch get the very torch that this project runs on; their other wishes stay out of .venv.
+# The peers on torch get the very torch that this project runs on; their other requirements stay out of .venv.
 build/peers-torch/.installed: benchmarks/peers-torch.txt .venv/.installed-dev
 	$(PYTHON) -m venv build/peers-torch
 	$(BIN)/python -m pip freeze | grep -E '^(torch|torchvision)==' > build/same-torch.txt

@@ -7,7 +7,7 @@
 two 3x3 convolutions, images of 224 x 224).
 
 The notes name Adam, L2, augmentation, a schedule, reduction on a plateau and a checkpoint, without values; those here are of
-Keras' example for CIFAR-10, which has the same imports. Its schedule sets the learning rate anew in every epoch and so undoes
+Keras' example for CIFAR-10, which has the same imports. Its schedule sets the learning rate again in every epoch and so undoes
 the reduction on a plateau; here both lower the current rate. The best model is a file that `resnets weights convert` reads.
 """
 

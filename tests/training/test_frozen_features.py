@@ -226,7 +226,7 @@ def test_features_with_another_key_are_not_used(change: str, images: Path, tmp_p
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (("augment.mixup_alpha=0.2",), "mixed anew"),
+        (("augment.mixup_alpha=0.2",), "mixed in each batch"),
         (("model.drop_path_rate=0.2",), "stochastic"),
         (("freeze.layers=1",), None),
         (("freeze.layers=none",), None),

@@ -84,7 +84,7 @@ def publish(
             **{
                 "name": name,
                 "overrides": {"num_blocks": (1, 1, 1, 1)},
-                "address": f"https://weights.invalid/{name}/{file.name}",
+                "url": f"https://weights.invalid/{name}/{file.name}",
                 "digest": f"sha256:{download.sha256(file)[:8]}",
                 "top1": 99.0,
                 **changes,

@@ -9,7 +9,7 @@ sqrt(0.1) after 5 epochs without a lower validation loss, down to 0.5e-6; L2 of 
 decay of 2e-4 here); shifts by a tenth of the side and flips; the mean image subtracted; batch 32, 200 epochs. The
 projections follow the notes' blocks.
 
-Keras sets the scheduled rate anew in each epoch and so forgets the plateau rule's; here the two multiply. A shift is
+Keras sets the scheduled rate again in each epoch and so forgets the plateau rule's; here the two multiply. A shift is
 by whole pixels, with the edge repeated.
 """
 

@@ -1,6 +1,6 @@
 """Compute the pooled features of a frozen backbone once, so that the head is trained on them in seconds.
 
-Images are augmented anew in each epoch, so the features of the first epochs are cached, with the augmentation of those epochs
+Images are augmented again in each epoch, so the features of the first epochs are cached, with the augmentation of those epochs
 and in their order. In these epochs the head is trained on exactly what it would get from the backbone; later epochs use
 the same features again in another order. When a recipe unfreezes the backbone, its images are used from there on.
 """
@@ -197,7 +197,7 @@ def _reason_not_cached(context: TrainContext) -> str:
         return "each process sees other images in each epoch"
     mixing = context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha
     if mixing:
-        return "images are mixed anew in each batch"
+        return "images are mixed in each batch"
     is_random = any(
         isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
         for module in context.net.modules()

@@ -63,7 +63,7 @@ class TrainContext:
     uses_cached_features: bool = False  # batches may hold pooled features of the frozen backbone in place of images
 
     def build_ddp_model(self) -> None:
-        """Wrap the network anew, so that the gradients of the tensors that are trained now are averaged over all ranks."""
+        """Wrap the network again, so that the gradients of the tensors that are trained now are averaged over all ranks."""
         self.ddp_model = None  # its hooks are removed with it
         net = self.accept_features(self.net)
         if self.recipe.speed.compile:

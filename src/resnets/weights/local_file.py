@@ -69,7 +69,7 @@ def _missing_hint(path: Path) -> str:
     if path.name == catalog.BEST:
         return " Name the published weights themselves; `resnets weights list` shows them."
     if re.match(r"https?:/", str(path)):
-        return " Weights from an address are not fetched: download the file, and give its path."
+        return " Weights are not downloaded from a URL: download the file yourself, and give its path."
     folders = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]
     beside = {entry.name: str(entry) for folder in reversed(folders) for entry in folder.iterdir()}
     near = suggestion(path.name, beside, shown=beside) or suggestion(path.name, [*bundled.names(), *catalog.entries()])

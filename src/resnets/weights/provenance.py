@@ -22,7 +22,7 @@ _INHERITED = ("published", "address", "license", "converted_from", "format", "pa
 def of_published(entry: PublishedWeights) -> dict[str, Any]:
     """The provenance of published weights; without a license if the publisher states none."""
     license_entry = {"license": entry.license} if entry.license else {}
-    return {"published": entry.name, "address": entry.address, **license_entry}
+    return {"published": entry.name, "address": entry.url, **license_entry}
 
 
 def of_file(provenance: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_json_has_every_fact(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = json.loads(shown(capsys, "resnetv2_50.a1h_in1k", "--json"))
     assert row["overrides"] == {"stride_at": "3x3", "stem_preact": True}
     assert (row["top1"], row["measured"], row["file"]) == (81.398, "288/288", None)
-    assert row["address"].endswith("/timm/resnetv2_50.a1h_in1k/resolve/main/model.safetensors")
+    assert row["url"].endswith("/timm/resnetv2_50.a1h_in1k/resolve/main/model.safetensors")
 
 
 def test_an_unknown_pattern(capsys: pytest.CaptureFixture[str]) -> None:

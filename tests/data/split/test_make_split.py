@@ -144,7 +144,7 @@ def test_a_split_is_inherited_with_few_new_images_or_none(
     assert len(now.subset("train")) == len(before.subset("train")) + to_train
     said = capsys.readouterr().err
     assert ("1 new image to train, too few to divide" in said) == (new == 1)
-    assert ("2 new images split anew" in said) == (new == 2)
+    assert ("2 new images split" in said) == (new == 2)
 
 
 def test_new_images_of_which_none_can_be_spared_are_trained_on(

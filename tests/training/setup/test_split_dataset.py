@@ -60,7 +60,7 @@ def test_a_run_from_weights_takes_over_their_split_by_content(colors, capsys):
     for path in new.rglob("*.png"):
         path.rename(colors / path.parent.name / f"later {path.name}")
     second = _train(colors, epochs=1, name="second", recipe=tiny(registry.find("finetune")), weights=first).run
-    assert "30 new images split anew" in capsys.readouterr().err
+    assert "30 new images split" in capsys.readouterr().err
     before, after = _splits(first), _splits(second)
     assert before["train"] < after["train"]
     assert before["val"] < after["val"]

@@ -50,7 +50,7 @@ def test_torchvisions_facts(name: str) -> None:
     entry = ENTRIES[name]
     weights = torchvision.models.get_model_weights(entry.model)[f"IMAGENET1K_{name[-2:].upper()}"]
     transforms, metrics = weights.transforms(), weights.meta["_metrics"]["ImageNet-1K"]
-    assert entry.address == weights.url
+    assert entry.url == weights.url
     assert entry.digest.removeprefix("sha256:") in weights.url
     assert re.fullmatch("sha256:[0-9a-f]{8}", entry.digest)
     assert (entry.top1, entry.top5) == (metrics["acc@1"], metrics["acc@5"])
@@ -69,7 +69,7 @@ def test_torchvisions_facts(name: str) -> None:
 @pytest.mark.parametrize("name", of_format("timm"))
 def test_timms_facts(name: str) -> None:
     entry, given = ENTRIES[name], get_pretrained_cfg(name)
-    assert entry.address == f"https://huggingface.co/{given.hf_hub_id}/resolve/main/model.safetensors"
+    assert entry.url == f"https://huggingface.co/{given.hf_hub_id}/resolve/main/model.safetensors"
     assert entry.digest == ""
     assert (entry.num_classes, entry.license) == (given.num_classes, given.license)
     side = given.input_size[1]
@@ -126,7 +126,7 @@ def test_timms_sets_of_our_networks_are_all_there() -> None:
     assert published - doubles == set(of_format("timm"))
     for name in doubles:
         assert catalog.find(name).format == "torchvision"
-        assert get_pretrained_cfg(name).url == catalog.find(name).address
+        assert get_pretrained_cfg(name).url == catalog.find(name).url
 
 
 @pytest.mark.parametrize("name", of_format("keras"))
@@ -135,7 +135,7 @@ def test_kerass_facts(name: str) -> None:
     notop = name.endswith("_notop")
     own = entry.model.removeprefix("keras_")
     assert entry.file_name == f"{own}_weights_tf_dim_ordering_tf_kernels{'_notop' if notop else ''}.h5"
-    assert entry.address == keras_resnet.BASE_WEIGHTS_PATH + entry.file_name
+    assert entry.url == keras_resnet.BASE_WEIGHTS_PATH + entry.file_name
     assert entry.digest == f"md5:{keras_resnet.WEIGHTS_HASHES[own][notop]}"
     assert entry.num_classes == (0 if notop else 1000)
     assert entry.preprocess() == (Preprocess.tf() if own.endswith("v2") else Preprocess.caffe())
@@ -146,7 +146,7 @@ def test_every_entry_is_whole(name: str) -> None:
     entry = ENTRIES[name]
     assert zoo.find(entry.model)
     assert entry.spec().num_classes == 1000
-    assert entry.address.startswith("https://")
+    assert entry.url.startswith("https://")
     assert entry.preprocess().size == (entry.side, entry.side)
     assert (entry.top1 is None) == (entry.measured == "") == (entry.protocol == "")
     assert entry.top1 is None or 60 < entry.top1 < 90

@@ -123,7 +123,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def published(server: Any, digest: str = f"sha256:{SHA[:8]}", **changes: Any) -> PublishedWeights:
     plain = catalog.find("resnet18.tv_in1k_v1")
-    return dataclasses.replace(plain, address=server.url + FILE, digest=digest, **changes)
+    return dataclasses.replace(plain, url=server.url + FILE, digest=digest, **changes)
 
 
 def parts(home: Path) -> list[str]:
@@ -136,7 +136,7 @@ def test_a_file_is_downloaded_whole_and_once(server: Any, home: Path, capsys: py
     assert path == home / "weights" / "resnet18.tv_in1k_v1" / "net-0123abcd.pth"
     assert path.read_bytes() == CONTENT
     assert path.with_name("net-0123abcd.pth.sha256").read_text() == f"{SHA}\n"
-    assert f"fetching resnet18.tv_in1k_v1: {len(CONTENT) / MIB:.1f} MiB from 127.0.0.1" in capsys.readouterr().err
+    assert f"downloading resnet18.tv_in1k_v1: {len(CONTENT) / MIB:.1f} MiB from 127.0.0.1" in capsys.readouterr().err
     assert download.download(entry) == path
     assert len(server.asked) == 1
     assert parts(home) == []
@@ -344,7 +344,7 @@ def test_a_host_without_a_server(
 ) -> None:
     monkeypatch.setattr(http_download, "PAUSE_SECONDS", (0.01,) * 4)
     entry = published(server)
-    entry = dataclasses.replace(entry, address="http://127.0.0.1:9/net-0123abcd.pth")
+    entry = dataclasses.replace(entry, url="http://127.0.0.1:9/net-0123abcd.pth")
     with pytest.raises(JobError, match="Connection refused"):
         download.download(entry)
     assert capsys.readouterr().err.count("trying again in 0.01 s") == http_download.SILENT_TRIES - 1
@@ -376,7 +376,7 @@ def command(digest: str, url: str) -> list[str]:
         "import dataclasses, sys\n"
         "from resnets.errors import JobError\n"
         "from resnets.weights.hub import catalog, download\n"
-        f"entry = dataclasses.replace(catalog.find('resnet18.tv_in1k_v1'), address={url!r}, digest={digest!r})\n"
+        f"entry = dataclasses.replace(catalog.find('resnet18.tv_in1k_v1'), url={url!r}, digest={digest!r})\n"
         "try:\n    print(download.download(entry))\n"
         "except JobError as error:\n    print(error); sys.exit(1)\n"
     )
@@ -446,7 +446,7 @@ def test_offline_nothing_starts(server: Any, home: Path, monkeypatch: pytest.Mon
     with pytest.raises(UserError) as error:
         download.download(entry)
     assert str(download.path_of(entry)) in str(error.value)
-    assert entry.address in str(error.value)
+    assert entry.url in str(error.value)
     assert server.asked == []
     download.path_of(entry).write_bytes(CONTENT)  # what the message says
     assert download.download(entry).read_bytes() == CONTENT
@@ -478,7 +478,7 @@ def test_the_sha256_of_the_download_is_compared_beside_an_md5(server: Any, home:
 
 
 def test_a_mirror_over_http(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = dataclasses.replace(published(server), address=f"https://weights.invalid{FILE}")
+    entry = dataclasses.replace(published(server), url=f"https://weights.invalid{FILE}")
     server.files[f"/copies/weights.invalid{FILE}"] = CONTENT
     monkeypatch.setenv("RESNETS_MIRROR", f"{server.url}/copies/")
     assert download.download(entry).read_bytes() == CONTENT
@@ -487,7 +487,7 @@ def test_a_mirror_over_http(server: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_mirror_in_a_folder_works_offline(
     server: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = dataclasses.replace(published(server), address=f"https://weights.invalid{FILE}")
+    entry = dataclasses.replace(published(server), url=f"https://weights.invalid{FILE}")
     copy = tmp_path / "my mirror" / "weights.invalid" / FILE.lstrip("/")
     monkeypatch.setenv("RESNETS_MIRROR", (tmp_path / "my mirror").as_uri())
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
@@ -501,9 +501,9 @@ def test_a_mirror_in_a_folder_works_offline(
 
 def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    entry = dataclasses.replace(published(server), address=f"https://huggingface.co{FILE}")
+    entry = dataclasses.replace(published(server), url=f"https://huggingface.co{FILE}")
     assert download.download(entry).read_bytes() == CONTENT
-    assert download.mirrored_address("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
+    assert download.mirrored_url("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
 
 
 def test_a_file_without_a_published_hash_is_logged_with_its_own(
@@ -518,7 +518,7 @@ def test_a_file_without_a_published_hash_is_logged_with_its_own(
 
 def test_a_mirror_that_is_no_address(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_MIRROR", "/mnt/mirror")
-    with pytest.raises(UserError, match="RESNETS_MIRROR is an address"):
+    with pytest.raises(UserError, match="RESNETS_MIRROR is a URL"):
         download.download(published(server))
 
 
@@ -526,7 +526,7 @@ def test_a_proxy_is_asked(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://weights.invalid{FILE}"
     server.files[address] = CONTENT  # a proxy is asked for the whole address
     monkeypatch.setenv("http_proxy", server.url)
-    assert download.download(dataclasses.replace(published(server), address=address)).read_bytes() == CONTENT
+    assert download.download(dataclasses.replace(published(server), url=address)).read_bytes() == CONTENT
 
 
 def test_companion_files_are_downloaded_too(server: Any, home: Path) -> None:

@@ -124,7 +124,7 @@ class CacheDecision(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        where = {"ram": "in memory", "off": "nowhere: decoded anew each time"}
+        where = {"ram": "in memory", "off": "nowhere: decoded again each time"}
         return f"prepared images are kept {where[self.mode]}  ({self.reason})"
 
 

@@ -2,7 +2,7 @@
 
 The order of an epoch is a pure function of (seed, epoch), and the augmentation of an image one of (seed, epoch, its position
 in that order). So a run is the same with any number of worker processes, it can be resumed at any step, and an image that
-comes several times in an epoch is augmented anew each time.
+comes several times in an epoch is augmented again each time.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _cut_new(samples: list[Sample], val_fraction: float, seed: int) -> tuple[lis
         return [], ""
     count = pluralize(len(samples), "new image")
     try:
-        return cut(samples, {"val": val_fraction}, seed), f"; {count} split anew"
+        return cut(samples, {"val": val_fraction}, seed), f"; {count} split"
     except UserError:  # they are too few for a val split of their own, and there is one already
         return [replace(sample, split="train") for sample in samples], f"; {count} to train, too few to divide"
 

@@ -1,4 +1,4 @@
-"""The catalog of published weights: addresses, hashes, preprocessing, accuracies and licenses.
+"""The catalog of published weights: URLs, hashes, preprocessing, accuracies and licenses.
 
 The table is `catalog.csv`. Its facts were read from the installed libraries, with which a test compares them: torchvision
 0.29's weights enums, timm 1.0.31's pretrained configurations, Keras 3.15's WEIGHTS_HASHES. timm's accuracies are those of
@@ -41,7 +41,7 @@ class PublishedWeights:
         format: of the file: "torchvision", "timm", "huggingface" or "keras".
         model: name of the network in the zoo.
         overrides: fields in which the network differs from the zoo's.
-        address: of the file.
+        url: of the file.
         digest: "sha256:" or "md5:" and the hash that the publisher states, or its first digits; "" if the server sends it with
             the file.
         side, resize_to, interpolation, normalize: parameters of `preprocess`.
@@ -57,7 +57,7 @@ class PublishedWeights:
     format: str
     model: str
     overrides: dict[str, Any] = field(hash=False)
-    address: str
+    url: str
     digest: str
     side: int
     resize_to: int | None
@@ -79,17 +79,17 @@ class PublishedWeights:
     @property
     def file_name(self) -> str:
         """The publisher's name of the file."""
-        return urlsplit(self.address).path.rpartition("/")[2]
+        return urlsplit(self.url).path.rpartition("/")[2]
 
     @property
     def host(self) -> str:
         """The host of the file."""
-        return urlsplit(self.address).netloc
+        return urlsplit(self.url).netloc
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Addresses of the small files in the same folder that are downloaded as well."""
-        folder = self.address.rpartition("/")[0]
+        """URLs of the small files in the same folder that are downloaded as well."""
+        folder = self.url.rpartition("/")[0]
         return tuple(f"{folder}/{name}" for name in COMPANIONS.get(self.format, ()))
 
     @property

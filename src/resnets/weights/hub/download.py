@@ -5,7 +5,7 @@ The files are in `weights/NAME/` of the cache directory. Environment variables:
     RESNETS_HOME      the cache directory
     RESNETS_OFFLINE   1: download nothing; a missing file is an error that says where to put it. HF_HUB_OFFLINE=1 does the same
     RESNETS_MIRROR    an http, https or file URL below which the files are stored as HOST/PATH, as `wget -x` does
-    HF_ENDPOINT       another address for https://huggingface.co, as huggingface_hub reads it
+    HF_ENDPOINT       another URL for https://huggingface.co, as huggingface_hub reads it
     HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as in requests
 """
 
@@ -46,7 +46,7 @@ def download(entry: PublishedWeights) -> Path:
     Its hash is compared with the publisher's each time. Several processes may call this for the same file at once.
 
     Raises:
-        UserError: RESNETS_OFFLINE is set and the file is not on this machine, or RESNETS_MIRROR is not an address.
+        UserError: RESNETS_OFFLINE is set and the file is not on this machine, or RESNETS_MIRROR is not a URL.
         JobError: the download failed, or the file is not the publisher's.
     """
     final = path_of(entry)
@@ -60,7 +60,7 @@ def download(entry: PublishedWeights) -> Path:
 
 def unreachable(entry: PublishedWeights) -> str:
     """Why the file of these weights cannot be downloaded now; "" if its host answers within `PROBE_SECONDS`."""
-    origin = mirrored_address(entry.address)
+    origin = mirrored_url(entry.url)
     if offline() and urlsplit(origin).scheme != "file":
         return f"{_switch()} is set and the published ones are not on this machine"
     if urlsplit(origin).scheme == "file":
@@ -88,40 +88,40 @@ def _switch() -> str:
     return "RESNETS_OFFLINE" if os.environ.get("RESNETS_OFFLINE", "0") not in ("", "0") else "HF_HUB_OFFLINE"
 
 
-def mirrored_address(address: str) -> str:
-    """The address that `address` is downloaded from: itself, or the one on the mirror.
+def mirrored_url(url: str) -> str:
+    """The URL that `url` is downloaded from: itself, or the one on the mirror.
 
     Raises:
-        UserError: RESNETS_MIRROR is not an address.
+        UserError: RESNETS_MIRROR is not a URL.
     """
     mirror = os.environ.get("RESNETS_MIRROR", "")
     if not mirror:
         endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
-        return endpoint + address.removeprefix(HUB) if address.startswith(f"{HUB}/") else address
+        return endpoint + url.removeprefix(HUB) if url.startswith(f"{HUB}/") else url
     if urlsplit(mirror).scheme not in ("http", "https", "file"):
-        raise UserError(f"RESNETS_MIRROR is an address with http://, https:// or file:///; received '{mirror}'.")
-    url = urlsplit(address)
-    return f"{mirror.rstrip('/')}/{url.netloc}{url.path}"
+        raise UserError(f"RESNETS_MIRROR is a URL with http://, https:// or file:///; received '{mirror}'.")
+    parts = urlsplit(url)
+    return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
 def _is_complete(entry: PublishedWeights, final: Path) -> bool:
-    return final.is_file() and all(final.with_name(_name(address)).is_file() for address in entry.beside)
+    return final.is_file() and all(final.with_name(_name(url)).is_file() for url in entry.beside)
 
 
 def _download_all(entry: PublishedWeights, final: Path) -> None:
-    for address in entry.beside:
-        beside = final.with_name(_name(address))
+    for url in entry.beside:
+        beside = final.with_name(_name(url))
         if not beside.is_file():
-            _download(address, beside, "", f"{entry.name}, {beside.name}")
-    if not final.is_file() and not _download(entry.address, final, entry.digest, entry.name):
+            _download(url, beside, "", f"{entry.name}, {beside.name}")
+    if not final.is_file() and not _download(entry.url, final, entry.digest, entry.name):
         log(f"{entry.name}: no published hash to compare; its sha256 is {sha256(final)}")
 
 
-def _download(address: str, final: Path, digest: str, name: str) -> bool:
+def _download(url: str, final: Path, digest: str, name: str) -> bool:
     """Download the file, and return whether it was compared with a hash of the publisher."""
-    origin = mirrored_address(address)
+    origin = mirrored_url(url)
     if offline() and urlsplit(origin).scheme != "file":
-        raise UserError(f"{_switch()} is set and {name} is not here. Put {address} at '{final}'.")
+        raise UserError(f"{_switch()} is set and {name} is not here. Put {url} at '{final}'.")
     transfer = Transfer(name, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
     transfer.run()
     wrong = _difference(transfer, digest)
@@ -135,7 +135,7 @@ def _download(address: str, final: Path, digest: str, name: str) -> bool:
         transfer.discard()
         raise JobError(
             f"{name}: {wrong}, so it is not what its publisher made (it is {kind}), and was removed. A proxy, a login page "
-            f"or the mirror may have changed it; put {address} at '{final}' yourself."
+            f"or the mirror may have changed it; put {url} at '{final}' yourself."
         )
     found = sha256(transfer.partial)
     try:
@@ -199,5 +199,5 @@ def _lock(final: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _name(address: str) -> str:
-    return urlsplit(address).path.rpartition("/")[2]
+def _name(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]

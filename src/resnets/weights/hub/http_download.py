@@ -49,7 +49,7 @@ class Transfer:
 
     Attributes:
         name: of the file, for messages.
-        address: an http, https or file URL.
+        url: an http, https or file URL.
         partial: the file that is written.
         final: where the complete file will be moved to, for messages.
         trusted: whether a published hash will be compared, so that a download of an earlier day can be resumed.
@@ -59,7 +59,7 @@ class Transfer:
     """
 
     name: str
-    address: str
+    url: str
     partial: Path
     final: Path
     trusted: bool
@@ -75,7 +75,7 @@ class Transfer:
         Raises:
             JobError: it cannot be downloaded; the message has the number of bytes received and what to do.
         """
-        if urlsplit(self.address).scheme == "file":
+        if urlsplit(self.url).scheme == "file":
             self._copy()
             return
         tries, highest = 0, self.bytes_received
@@ -120,7 +120,7 @@ class Transfer:
                 headers["If-Range"] = version
         timeout = (TIMEOUT[0], TIMEOUT[1] if self._answered else min(TIMEOUT[1], FIRST_ANSWER_SECONDS))
         try:
-            with session.get(self.address, headers=headers, stream=True, timeout=timeout) as response:
+            with session.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
                 self._answered = True
                 self._receive(response)
         except requests.exceptions.Timeout as error:
@@ -181,18 +181,18 @@ class Transfer:
         version = response.headers.get("ETag", "")
         # A weak ETag does not promise the same bytes (RFC 9110, 8.8.3).
         strong = version if version and not version.startswith("W/") else response.headers.get("Last-Modified", "")
-        self._version_file.write_text(json.dumps({"address": self.address, "version": strong}), encoding="utf-8")
+        self._version_file.write_text(json.dumps({"url": self.url, "version": strong}), encoding="utf-8")
         if not self._announced:
             self._announced = True
             start = f", {self.bytes_received / MIB:.1f} MiB of it are here" if self.resumed else ""
-            log(f"fetching {self.name}: {self._shown_size()} from {urlsplit(self.address).netloc}{start}")
+            log(f"downloading {self.name}: {self._shown_size()} from {urlsplit(self.url).netloc}{start}")
 
     def _with_progress_bar(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
         left = (
             None if self.size is None else math.ceil((self.size - (self.bytes_received if self.resumed else 0)) / MIB)
         )
         return progress_bar(
-            self._written_mib(response, file), description=f"fetching {self.name}", total=left, unit="MiB"
+            self._written_mib(response, file), description=f"downloading {self.name}", total=left, unit="MiB"
         )
 
     def _written_mib(self, response: requests.Response, file: BinaryIO) -> Iterator[int]:
@@ -204,7 +204,7 @@ class Transfer:
                 self.discard()
                 raise JobError(
                     f"{self.name}: more than {MAX_BYTES / MIB:,.0f} MiB were received of a file whose size "
-                    f"{urlsplit(self.address).netloc} does not state; it was removed."
+                    f"{urlsplit(self.url).netloc} does not state; it was removed."
                 )
             written += len(block)
             while written >= MIB:
@@ -226,7 +226,7 @@ class Transfer:
             self._unwritable(error)
 
     def _copy(self) -> None:
-        original = Path(unquote(urlsplit(self.address).path))
+        original = Path(unquote(urlsplit(self.url).path))
         if not original.is_file():
             raise JobError(f"{self.name}: there is no file '{original}'. RESNETS_MIRROR names its first folder.")
         self.size = original.stat().st_size
@@ -239,7 +239,7 @@ class Transfer:
     def _version(self) -> str:
         try:
             note = json.loads(self._version_file.read_text("utf-8"))
-            return str(note["version"]) if note["address"] == self.address else ""
+            return str(note["version"]) if note["url"] == self.url else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
@@ -279,7 +279,7 @@ class Transfer:
             if self.bytes_received
             else "Try again later, or"
         )
-        host = urlsplit(self.address).netloc
+        host = urlsplit(self.url).netloc
         received = (
             f"{self._progress()} were received from {host}"
             if self.bytes_received or self.size is not None
@@ -287,7 +287,7 @@ class Transfer:
         )
         raise JobError(
             f"{self.name}: {received}: {reason.rstrip('.')}. {advice_start} set "
-            f"RESNETS_MIRROR, or put {self.address} at '{self.final}' yourself."
+            f"RESNETS_MIRROR, or put {self.url} at '{self.final}' yourself."
         )
 
     def _progress(self) -> str:
