@@ -34,7 +34,7 @@ from resnets.models.spec import ResNetSpec, build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.conversion import convert
-from resnets.weights.formats import fold_temperature, huggingface, keras, timm, torchvision
+from resnets.weights.formats import fold_into_tensors, huggingface, keras, timm, torchvision
 from resnets.weights.load_weights import load
 
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
@@ -254,7 +254,7 @@ def test_image_processors_of_transformers_make_our_tensors(preprocess: Preproces
     checkpoint = Checkpoint(
         zoo.get_spec("tiny", num_classes=1), preprocess, ("a",), {"stem.conv.weight": torch.ones(1, 3, 1, 1)}
     )
-    folded = fold_temperature.in_rgb(checkpoint).preprocess
+    folded = fold_into_tensors.in_rgb(checkpoint).preprocess
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(huggingface.processor_config(folded)))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
     assert huggingface.preprocessor(tmp_path) == folded

@@ -14,7 +14,7 @@ from typing import Any
 
 from resnets.models import zoo
 from resnets.weights import find_weights, published
-from resnets.weights.formats import fold_temperature, keras_model
+from resnets.weights.formats import fold_into_tensors, keras_model
 from resnets.weights.formats import keras as keras_format
 from resnets.weights.hub import bundled, catalog, imagenet_classes
 
@@ -101,7 +101,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
         raise ValueError(f"'{weights}' holds weights of {checkpoint.spec.name}, not of {zoo.find(network).spec.name}")
     if arguments["include_top"]:
         _check_activation(arguments["classifier_activation"])
-        checkpoint = fold_temperature.with_temperature(checkpoint)
+        checkpoint = fold_into_tensors.with_temperature(checkpoint)
     model = make(weights=None, **arguments)
     keras_format.fill(model, checkpoint.spec, checkpoint.tensors, top=arguments["include_top"])
     return model

@@ -8,7 +8,7 @@ from typing import Any
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights import find_weights
-from resnets.weights.formats import fold_temperature, keras_model
+from resnets.weights.formats import fold_into_tensors, keras_model
 from resnets.weights.formats import keras as keras_format
 
 
@@ -39,7 +39,7 @@ def load(path: str | Path, *, include_top: bool = True) -> Any:
     """
     checkpoint = find_weights.read(path)
     if include_top:
-        checkpoint = fold_temperature.with_temperature(checkpoint)
+        checkpoint = fold_into_tensors.with_temperature(checkpoint)
     model = from_spec(checkpoint.spec, include_top=include_top)
     keras_format.fill(model, checkpoint.spec, checkpoint.tensors, top=include_top, own_names=True)
     return model

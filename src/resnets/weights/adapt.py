@@ -12,7 +12,8 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights.checkpoint import UNTRAINED, Checkpoint
-from resnets.weights.formats.fold_temperature import FIRST
+
+FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that reads the image
 
 
 def adapt_checkpoint(

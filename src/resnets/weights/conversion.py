@@ -11,7 +11,7 @@ from resnets.errors import UserError, suggestion
 from resnets.weights import adapt
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, registry, timm
+from resnets.weights.formats import fold_into_tensors, registry, timm
 from resnets.weights.load_weights import Request, load
 
 TARGETS = ("resnets", *registry.FORMATS)
@@ -75,7 +75,7 @@ def _check_writable(out: str | Path, to: str) -> None:
 def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:
     """What was changed for the file of another library, and what it cannot hold, one line each."""
     extra = module.extra_contents(out)
-    lines = fold_temperature.notes(
+    lines = fold_into_tensors.notes(
         checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in extra
     )
     if "preprocess" in extra and hasattr(module, "remarks"):

@@ -10,7 +10,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import log
-from resnets.weights import adapt, find_weights, published
+from resnets.weights import adapt, find_weights, model_arguments, published
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.hub import catalog, library_names
 
@@ -46,7 +46,7 @@ def create_model(
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
-    overrides = library_names.translate_arguments(overrides, name)
+    overrides = model_arguments.translate(overrides, name)
     for key, is_given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
         if key in overrides and is_given:
             raise UserError(f"`{key}` was given twice, once by its name in another library.")

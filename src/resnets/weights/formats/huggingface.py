@@ -19,7 +19,7 @@ from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes, torchvision
+from resnets.weights.formats import fold_into_tensors, model_card, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.huggingface_preprocess import (
     PROCESSOR,
@@ -212,8 +212,8 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     if folder.suffix.lower() in FILES or folder.is_file():
         raise UserError(f"A model of Hugging Face is a folder; received '{path}'. Name a folder.")
     described = config(checkpoint.spec, checkpoint.class_names, top=top)
-    metadata = fold_temperature.metadata(checkpoint, top=top)
-    folded = fold_temperature.in_rgb(fold_temperature.with_temperature(checkpoint) if top else checkpoint)
+    metadata = fold_into_tensors.metadata(checkpoint, top=top)
+    folded = fold_into_tensors.in_rgb(fold_into_tensors.with_temperature(checkpoint) if top else checkpoint)
     processor = processor_config(folded.preprocess)
     tensors = keymap(folded.spec, top=top).from_resnets(
         folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
@@ -222,7 +222,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     torchvision.save(folder / "model.safetensors", tensors, metadata)
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     atomic_write.write_text(folder / PROCESSOR, json.dumps(processor, indent=2) + "\n")
-    notes = (*fold_temperature.notes(checkpoint, "classifier.1" if top else ""), *remarks(folded.preprocess))
+    notes = (*fold_into_tensors.notes(checkpoint, "classifier.1" if top else ""), *remarks(folded.preprocess))
     card = model_card.text(
         checkpoint, library="transformers", name=name, usage=USAGE if top else USAGE_BODY, notes=notes
     )

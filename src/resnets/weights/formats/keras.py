@@ -23,7 +23,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, keras_model, spec_from_shapes, torchvision
+from resnets.weights.formats import fold_into_tensors, keras_model, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors, read_name, write_name
 from resnets.weights.readers.read_any import WeightsFile
@@ -155,7 +155,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     suffix = next((each for each in SUFFIXES if path.name.endswith(each)), None)
     if suffix is None:
         raise UserError(f"Keras' files end in {', '.join(SUFFIXES)}; received '{path.name}'.")
-    folded = fold_temperature.with_temperature(checkpoint) if top else checkpoint
+    folded = fold_into_tensors.with_temperature(checkpoint) if top else checkpoint
     model, name = network(folded.spec, folded.tensors, top=top)
     layer = keras_model.import_keras().layers.Layer
     if suffix == ".h5" and (

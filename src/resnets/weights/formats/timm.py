@@ -20,7 +20,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, model_card, spec_from_shapes, torchvision
+from resnets.weights.formats import fold_into_tensors, model_card, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors
 from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, remarks
@@ -183,11 +183,11 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         UserError: timm has no such network, or, for a folder, cannot preprocess images as the checkpoint needs.
     """
     name = architecture(checkpoint.spec)
-    metadata = fold_temperature.metadata(checkpoint, top=top)
-    folded = fold_temperature.with_temperature(checkpoint) if top else checkpoint
+    metadata = fold_into_tensors.metadata(checkpoint, top=top)
+    folded = fold_into_tensors.with_temperature(checkpoint) if top else checkpoint
     single = is_file(path)
     if not single:
-        folded = fold_temperature.in_rgb(folded)
+        folded = fold_into_tensors.in_rgb(folded)
     tensors = keymap(folded.spec, top=top).from_resnets(
         folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
     )
@@ -201,7 +201,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     torchvision.save(folder / "model.safetensors", tensors, metadata)
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     notes = (
-        *fold_temperature.notes(checkpoint, LAST[folded.spec.preactivation] if top else ""),
+        *fold_into_tensors.notes(checkpoint, LAST[folded.spec.preactivation] if top else ""),
         *remarks(folded.preprocess),
     )
     card = model_card.text(checkpoint, library="timm", name=name, usage=USAGE, notes=tuple(notes))

@@ -17,7 +17,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature, spec_from_shapes
+from resnets.weights.formats import fold_into_tensors, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
@@ -161,8 +161,8 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     if checkpoint.spec.in_channels != 3:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
-    tensors = fold_temperature.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
-    save(path, keymap(checkpoint.spec, top=top).from_resnets(tensors), fold_temperature.metadata(checkpoint, top=top))
+    tensors = fold_into_tensors.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
+    save(path, keymap(checkpoint.spec, top=top).from_resnets(tensors), fold_into_tensors.metadata(checkpoint, top=top))
     return name
 
 

@@ -14,7 +14,7 @@ from resnets.models import zoo
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.adapt import adapt_checkpoint
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_temperature
+from resnets.weights.formats import fold_into_tensors
 
 
 def tiny(**changes: object) -> Checkpoint:
@@ -41,14 +41,14 @@ def probabilities(checkpoint: Checkpoint) -> torch.Tensor:
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 3.18])
 def test_a_folded_temperature_changes_no_probability(temperature: float) -> None:
     checkpoint = tiny(temperature=temperature)
-    folded = fold_temperature.with_temperature(checkpoint)
+    folded = fold_into_tensors.with_temperature(checkpoint)
     assert folded.temperature == 1
     assert (probabilities(folded) - probabilities(checkpoint)).abs().max() < 1e-6
     changed = {name for name, tensor in folded.tensors.items() if not torch.equal(tensor, checkpoint.tensors[name])}
     assert changed == {"head.fc.weight", "head.fc.bias"}
-    assert fold_temperature.with_temperature(folded) is folded
-    assert fold_temperature.metadata(checkpoint)["temperature_folded"] == str(temperature)
-    assert "temperature_folded" not in fold_temperature.metadata(folded)
+    assert fold_into_tensors.with_temperature(folded) is folded
+    assert fold_into_tensors.metadata(checkpoint)["temperature_folded"] == str(temperature)
+    assert "temperature_folded" not in fold_into_tensors.metadata(folded)
 
 
 def test_weights_that_exceed_their_type_are_refused() -> None:
@@ -57,7 +57,7 @@ def test_weights_that_exceed_their_type_are_refused() -> None:
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in checkpoint.tensors.items()
     }
     with pytest.raises(UserError, match="do not fit into float16"):
-        fold_temperature.with_temperature(dataclasses.replace(checkpoint, tensors=half))
+        fold_into_tensors.with_temperature(dataclasses.replace(checkpoint, tensors=half))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_weights_that_exceed_their_type_are_refused() -> None:
 )
 def test_bgr_becomes_rgb(preprocess: Preprocess) -> None:
     checkpoint = tiny(preprocess=preprocess)
-    folded = fold_temperature.in_rgb(checkpoint)
+    folded = fold_into_tensors.in_rgb(checkpoint)
     assert (folded.preprocess.color, folded.preprocess.scale) == ("rgb", 255)
     wanted = probabilities(checkpoint)
     assert (probabilities(folded) - wanted).abs().max() < 1e-5

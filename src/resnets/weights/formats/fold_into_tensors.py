@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from resnets.errors import UserError
+from resnets.weights.adapt import FIRST
 from resnets.weights.checkpoint import Checkpoint
 
-FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that reads the image
 LAST = ("head.fc.weight", "head.fc.bias")
 SCALE = 255.0  # what other libraries divide 8-bit values by
 
