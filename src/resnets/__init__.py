@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resnets.api.bench import BenchResult, bench
     from resnets.api.data import check, split
     from resnets.api.evaluate import compare, evaluate
+    from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
@@ -56,6 +57,7 @@ __all__ = [
     "list_models",
     "load",
     "lr_find",
+    "shard",
     "split",
     "summary",
     "train",
@@ -85,6 +87,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "list_models": "resnets.models.zoo",
     "load": "resnets.tasks.classification.load",
     "lr_find": "resnets.training.lr_find",
+    "shard": "resnets.api.shard",
     "split": "resnets.api.data",
     "summary": "resnets.api.summary",
     "train": "resnets.training.train",

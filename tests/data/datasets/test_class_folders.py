@@ -154,7 +154,10 @@ def test_splits_beside_other_folders_are_splits(tmp_path: Path) -> None:
     dataset = read_folder(tmp_path)
     assert dataset.splits == ("train",)
     assert dataset.class_names == ("ant", "bee")
-    assert [Path(path).name for path in dataset.unused_paths] == ["README.md", "annotations"]
+    assert [Path(path).name for path in (*dataset.unused.files, *dataset.unused.folders)] == [
+        "README.md",
+        "annotations",
+    ]
 
 
 def test_a_folder_within_a_class_belongs_to_it_and_can_be_a_group(tmp_path: Path) -> None:
@@ -168,7 +171,10 @@ def test_hidden_and_system_files_are_skipped_and_others_are_named(tmp_path: Path
     files(tmp_path, "__MACOSX/ant/1.png", "__MACOSX/._1.png", ".git/index", "bee/@eaDir/1.png", "loose.png")
     dataset = read_folder(tmp_path)
     assert len(dataset.samples) == 2
-    assert sorted(Path(path).name for path in dataset.unused_paths) == ["2.mov", "loose.png"]
+    assert sorted(Path(path).name for path in (*dataset.unused.files, *dataset.unused.folders)) == [
+        "2.mov",
+        "loose.png",
+    ]
 
 
 def test_hidden_folders_of_images_beside_the_classes_are_named(tmp_path: Path) -> None:

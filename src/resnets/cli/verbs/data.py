@@ -147,31 +147,25 @@ def shard(
 
     Example: resnets data shard photos shards
     """
-    from resnets.data.datasets import open_dataset, write_shards
-    from resnets.data.datasets.dataset import IndexedSamples
-    from resnets.recipes.recipe import Data, Recipe
-    from resnets.training.configuration import conflicts
-    from resnets.training.configuration.recipe_builder import RecipeBuilder
-    from resnets.training.setup.split_dataset import split_dataset
+    from resnets.api import shard as api
 
-    write_shards.check_output_dir(out)
-    builder = RecipeBuilder(Recipe(data=Data(location=data, on_bad=on_bad, split_seed=seed)))
-    for key, value in (("val_fraction", val_fraction), ("split_file", split_file), ("group_by", group_by)):
-        if value is not None:
-            builder.set(f"data.{key}", value, f"given: --{key.replace('_', '-')}")
-    conflicts.resolve_conflicts(builder)
-    dataset = open_dataset.read(data, on_inaccessible=on_bad)
-    conflicts.check_dataset(
-        builder, has_val="val" in dataset.splits, is_shards=isinstance(dataset.samples, IndexedSamples)
+    result = api.shard(
+        data,
+        out,
+        size_mb=size_mb,
+        resize=resize,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        seed=seed,
+        group_by=group_by,
+        on_bad=on_bad,
     )
-    dataset = split_dataset(dataset, builder.recipe)
-    written = write_shards.write(out, dataset, seed=seed, size_mb=size_mb, resize=resize)
-    counts = {split: len(dataset.subset(split)) for split in written}
     if as_json:
-        output.print_json({"out": out, "images": counts, "tars": dict(written)})
+        output.print_json(result.to_dict())
     else:
         output.print_line(
-            f"{out}: " + ", ".join(f"{name} {counts[name]:,} in {tars:,} tars" for name, tars in written.items())
+            f"{out}: "
+            + ", ".join(f"{name} {count:,} in {result.tars[name]:,} tars" for name, count in result.counts.items())
         )
 
 

@@ -171,11 +171,6 @@ class Dataset:
     unicode_variants: tuple[tuple[str, ...], ...] = ()  # names taken as one, since only their Unicode form differs
 
     @property
-    def unused_paths(self) -> tuple[str, ...]:
-        """The paths of the files and folders that do not belong to the data."""
-        return (*self.unused.files, *self.unused.folders, *self.unused.inaccessible)
-
-    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have images, in the order train, val, test; empty before the dataset is split."""
         if isinstance(self.samples, IndexedSamples):
