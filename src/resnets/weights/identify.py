@@ -17,7 +17,7 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_file
-from resnets.weights.formats import keras, spec_from_shapes, torchvision
+from resnets.weights.formats import keras, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.registry import FORMATS
 from resnets.weights.hub import catalog
@@ -208,7 +208,7 @@ def confirmed_by_hash(path: Path, candidates: Sequence[Candidate]) -> list[Candi
     if not published.whole_digest:
         same = f"its size, and the first {digits} digits of its sha256 (no more are published), are those of {published.name}"
     for candidate in candidates:
-        if torchvision.computes_the_same(candidate.spec, published.spec()):
+        if spec_from_shapes.computes_the_same(candidate.spec, published.spec()):
             reasons = (same, *candidate.reasons)
             preprocess = published.preprocess()
             return [dataclasses.replace(candidate, reasons=reasons, doubts=(), assumed=(), preprocess=preprocess)]

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from resnets.data.image.preprocess import Preprocess
 from resnets.models.spec import ResNetSpec
 
+ASSUMED = (
+    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` changes it)",
+)
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -19,8 +19,8 @@ from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_into_tensors, model_card, spec_from_shapes, torchvision
-from resnets.weights.formats.candidate import Candidate
+from resnets.weights.formats import fold_into_tensors, library_files, model_card, spec_from_shapes
+from resnets.weights.formats.candidate import ASSUMED, Candidate
 from resnets.weights.formats.huggingface_preprocess import (
     PROCESSOR,
     preprocessor,
@@ -33,7 +33,7 @@ from resnets.weights.formats.huggingface_preprocess import (
 from resnets.weights.formats.huggingface_preprocess import (
     transform_with_library_crop as transform_with_library_crop,
 )
-from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors
+from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
 
 STEM = "resnet.embedder.embedder"
@@ -77,7 +77,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     if top:
         return Keymap(RULES, expected_tensors(spec))
     bare = [Rule(rule.external.removeprefix("resnet."), rule.resnets) for rule in RULES]
-    return Keymap(bare, torchvision.backbone_tensors(expected_tensors(spec)))
+    return Keymap(bare, backbone_tensors(expected_tensors(spec)))
 
 
 def config(spec: ResNetSpec, class_names: tuple[str, ...], *, top: bool = True) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def config(spec: ResNetSpec, class_names: tuple[str, ...], *, top: bool = True) 
         branch=spec.branch, mid_channels=tuple(n // 4 for n in spec.out_channels) if bottleneck else (), stride_at=spec.stride_at,
         strides=(spec.strides[0], *(2,) * (len(spec.num_blocks) - 1)),
     )  # fmt: skip
-    if not torchvision.computes_the_same(spec, plain) or spec.strides[0] > 2:
+    if not spec_from_shapes.computes_the_same(spec, plain) or spec.strides[0] > 2:
         raise UserError(f"Hugging Face's ResNet cannot compute what '{spec.name}' does: it has basic blocks or bottlenecks "
                         "of a quarter of the channels, a 7x7 stem and projections of option B.")  # fmt: skip
     names = class_names or [f"LABEL_{number}" for number in range(spec.num_classes)]
@@ -158,12 +158,15 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
 
 
 def _with_config(weights_file: WeightsFile, seen: Mapping[str, Any]) -> list[Candidate]:
-    reasons = ["the names resnet.encoder.stages and embedder are those of transformers", *torchvision.reasons_for(seen)]
+    reasons = [
+        "the names resnet.encoder.stages and embedder are those of transformers",
+        *spec_from_shapes.reasons_for(seen),
+    ]
     config_values = weights_file.attributes.get("config")
     preprocess = preprocessor(Path(weights_file.path))
     if not isinstance(config_values, Mapping):
         specs = spec_from_shapes.matching_specs(seen)
-        assumed = () if preprocess else torchvision.ASSUMED
+        assumed = () if preprocess else ASSUMED
         return [
             Candidate(spec, "huggingface", tuple(reasons), spec_from_shapes.doubts(specs), preprocess, assumed)
             for spec in specs
@@ -181,7 +184,7 @@ def _with_config(weights_file: WeightsFile, seen: Mapping[str, Any]) -> list[Can
     if config_values.get("downsample_in_first_stage", False):
         reasons.append("config.json says downsample_in_first_stage")
         specs = [replace(spec, strides=(2, *spec.strides[1:])) for spec in specs]
-    assumed = () if preprocess else torchvision.ASSUMED
+    assumed = () if preprocess else ASSUMED
     return [
         Candidate(spec, "huggingface", tuple(reasons), spec_from_shapes.doubts(specs), preprocess, assumed)
         for spec in specs
@@ -215,11 +218,9 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     metadata = fold_into_tensors.metadata(checkpoint, top=top)
     folded = fold_into_tensors.in_rgb(fold_into_tensors.with_temperature(checkpoint) if top else checkpoint)
     processor = processor_config(folded.preprocess)
-    tensors = keymap(folded.spec, top=top).from_resnets(
-        folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
-    )
+    tensors = keymap(folded.spec, top=top).from_resnets(folded.tensors if top else backbone_tensors(folded.tensors))
     name = str(described["architectures"][0])
-    torchvision.save(folder / "model.safetensors", tensors, metadata)
+    library_files.save(folder / "model.safetensors", tensors, metadata)
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     atomic_write.write_text(folder / PROCESSOR, json.dumps(processor, indent=2) + "\n")
     notes = (*fold_into_tensors.notes(checkpoint, "classifier.1" if top else ""), *remarks(folded.preprocess))
@@ -247,7 +248,7 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
     config_values = config(spec, tuple(str(i) for i in range(spec.num_classes)))
     with torch.device("meta"):
         net = ResNetForImageClassification(ResNetConfig(**config_values))
-    return _Logits(torchvision.load_strictly(net, weights_file.tensors)).eval()
+    return _Logits(library_files.load_strictly(net, weights_file.tensors)).eval()
 
 
 class _Logits(nn.Module):

@@ -23,9 +23,9 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec, build
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_into_tensors, keras_model, spec_from_shapes, torchvision
+from resnets.weights.formats import fold_into_tensors, keras_model, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate
-from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors, read_name, write_name
+from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors, read_name, write_name
 from resnets.weights.readers.read_any import WeightsFile
 
 # zoo name -> the function of keras.applications
@@ -81,13 +81,13 @@ def keymap(spec: ResNetSpec, *, top: bool = True, own_names: bool = False) -> Ke
         kind = next(variables for type_, variables in VARIABLES.items() if isinstance(module, type_))
         rules += [Rule(f"{name}/{external}", f"{path}.{parameter}", layout) for external, parameter, layout in kind]
     tensors = expected_tensors(spec)
-    return Keymap(rules, tensors if top else torchvision.backbone_tensors(tensors), counters=False)
+    return Keymap(rules, tensors if top else backbone_tensors(tensors), counters=False)
 
 
 def application(spec: ResNetSpec) -> str | None:
     """The function of keras.applications whose network computes what this one does, or None."""
     for name, function in APPLICATIONS.items():
-        if torchvision.computes_the_same(spec, zoo.find(name).spec):
+        if spec_from_shapes.computes_the_same(spec, zoo.find(name).spec):
             return function
     return None
 
@@ -201,9 +201,7 @@ def fill(
     model: Any, spec: ResNetSpec, tensors: Mapping[str, Tensor], *, top: bool = True, own_names: bool = False
 ) -> None:
     """Set the weights of a Keras model, whose layers have the names of `layers`, to our tensors."""
-    external = keymap(spec, top=top, own_names=own_names).from_resnets(
-        tensors if top else torchvision.backbone_tensors(tensors)
-    )
+    external = keymap(spec, top=top, own_names=own_names).from_resnets(tensors if top else backbone_tensors(tensors))
     values: dict[str, list[Any]] = {}
     for name, tensor in external.items():  # in Keras' order of each layer's variables, which is that of the rules
         values.setdefault(name.rpartition("/")[0], []).append(tensor.detach().cpu().numpy())

@@ -150,6 +150,11 @@ def expected_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
         raise UserError(f"The network '{spec.name}' cannot be built: {error}") from error
 
 
+def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of a network except those of its head."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+
+
 def _to_resnets_layout(tensor: Tensor, layout: str) -> Tensor:
     if layout == "pointwise" and tensor.shape[2:] != (1, 1):
         return tensor  # the caller refuses its shape

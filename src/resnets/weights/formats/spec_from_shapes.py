@@ -32,6 +32,9 @@ VISIBLE_FIELDS = (
     "preactivation",
     "bias",
 )
+# Fields that do not change the logits of a network in evaluation mode.
+WITHOUT_EFFECT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
+               "zero_init_residual", "gate_bias")  # fmt: skip
 
 
 def num_blocks(names: Sequence[str], first: str) -> tuple[int, ...]:
@@ -87,6 +90,33 @@ def matching_specs(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = No
         sides = (False, True) if spec.shortcut == "A" and spec.block == "residual" else (spec.zero_pad_both_sides,)
         found += [replace(spec, zero_pad_both_sides=side) for side in sides]
     return found or _spec_outside_zoo(seen, changes)
+
+
+def computes_the_same(spec: ResNetSpec, other: ResNetSpec) -> bool:
+    """Whether both compute the same from the same tensors, except for the number of classes."""
+    nothing = {key: getattr(other, key) for key in WITHOUT_EFFECT}
+    spec = replace(spec, **nothing)
+    if spec.branch != "bottleneck":
+        spec = replace(spec, stride_at=other.stride_at)
+    return spec == replace(other, in_channels=spec.in_channels)
+
+
+def reasons_for(seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was observed, as sentences."""
+    kind = (
+        "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
+    )
+    stem = {"imagenet": "a 7x7 stem", "cifar": "a 3x3 stem, as for CIFAR", "deep": "a stem of three 3x3"}[seen["stem"]]
+    words = [f"{'+'.join(map(str, seen['num_blocks']))} blocks", kind, f"{stem} for {seen['in_channels']} channels"]
+    if seen["mid_channels"]:
+        words.append(f"3x3 convolutions of {seen['mid_channels'][0]} channels in {seen['groups']} group(s)")
+    words.append(f"stages end in {', '.join(map(str, seen['out_channels']))} channels")
+    if seen["attention"] == "se":
+        words.append("squeeze-and-excitation in each block")
+    words.append({"none": "no projections", "B": "projections where shapes change", "C": "projections everywhere",
+                  "D": "a pool before each projection"}[seen["shortcut"]])  # fmt: skip
+    words.append(f"a head of {seen['num_classes']} classes" if seen["num_classes"] else "no head")
+    return tuple(words)
 
 
 def doubts(specs: Sequence[ResNetSpec]) -> tuple[str, ...]:

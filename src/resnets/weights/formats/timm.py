@@ -20,9 +20,9 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_into_tensors, model_card, spec_from_shapes, torchvision
-from resnets.weights.formats.candidate import Candidate
-from resnets.weights.formats.keymap import Keymap, Rule, expected_tensors
+from resnets.weights.formats import fold_into_tensors, library_files, model_card, spec_from_shapes, torchvision
+from resnets.weights.formats.candidate import ASSUMED, Candidate
+from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, remarks
 from resnets.weights.formats.timm_config import reference_transform as reference_transform
 from resnets.weights.formats.torchvision import BLOCK
@@ -83,7 +83,7 @@ def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     else:
         rules = (*DEEP, *SQUEEZE_EXCITE, *(POOLED if spec.shortcut == "D" else ()), *torchvision.RULES)
     tensors = expected_tensors(spec)
-    return Keymap(rules, tensors if top else torchvision.backbone_tensors(tensors))
+    return Keymap(rules, tensors if top else backbone_tensors(tensors))
 
 
 def spec_of(name: str) -> ResNetSpec:
@@ -99,7 +99,7 @@ def architecture(spec: ResNetSpec) -> str:
         UserError: timm has none.
     """
     for name in NAMES:
-        if torchvision.computes_the_same(spec, spec_of(name)):
+        if spec_from_shapes.computes_the_same(spec, spec_of(name)):
             return name
     raise UserError(f"timm has no network that computes what '{spec.name}' does; it has {', '.join(NAMES)}.")
 
@@ -121,9 +121,9 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
         reason = "layer1.0.se, conv1.0 or downsample.2 are timm's names"
     if _named(weights_file):
         reason = f"config.json calls it timm's {_named(weights_file)}"
-    reasons = (reason, *torchvision.reasons_for(seen))
+    reasons = (reason, *spec_from_shapes.reasons_for(seen))
     from_config = preprocessor(Path(weights_file.path))
-    preprocess, assumed = (from_config, ()) if from_config else (Preprocess.imagenet(), torchvision.ASSUMED)
+    preprocess, assumed = (from_config, ()) if from_config else (Preprocess.imagenet(), ASSUMED)
     return [Candidate(spec, "timm", reasons, spec_from_shapes.doubts(specs), preprocess, assumed) for spec in specs]
 
 
@@ -188,17 +188,15 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     single = is_file(path)
     if not single:
         folded = fold_into_tensors.in_rgb(folded)
-    tensors = keymap(folded.spec, top=top).from_resnets(
-        folded.tensors if top else torchvision.backbone_tensors(folded.tensors)
-    )
+    tensors = keymap(folded.spec, top=top).from_resnets(folded.tensors if top else backbone_tensors(folded.tensors))
     if single:
-        torchvision.save(path, tensors, metadata)
+        library_files.save(path, tensors, metadata)
         return name
     folder = Path(path)
     if folder.is_file():
         raise UserError(f"'{folder}' is a file; name a folder, or a file that ends in {', '.join(FILES)}.")
     described = config(folded, name, top=top)
-    torchvision.save(folder / "model.safetensors", tensors, metadata)
+    library_files.save(folder / "model.safetensors", tensors, metadata)
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     notes = (
         *fold_into_tensors.notes(checkpoint, LAST[folded.spec.preactivation] if top else ""),
@@ -211,7 +209,7 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
 
 def is_file(path: str | Path) -> bool:
     """Whether `write` writes a single file to this path, not a folder."""
-    return Path(path).suffix.lower() in (*FILES, *torchvision.OTHER_SUFFIXES)
+    return Path(path).suffix.lower() in (*FILES, *library_files.OTHER_SUFFIXES)
 
 
 def extra_contents(path: str | Path) -> frozenset[str]:
@@ -230,4 +228,4 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
 
     with torch.device("meta"):
         net = timm.create_model(architecture(spec), num_classes=spec.num_classes, in_chans=spec.in_channels)
-    return torchvision.load_strictly(net, weights_file.tensors)
+    return library_files.load_strictly(net, weights_file.tensors)

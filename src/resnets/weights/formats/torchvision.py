@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_into_tensors, spec_from_shapes
-from resnets.weights.formats.candidate import Candidate
-from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, expected_tensors
+from resnets.weights.formats import fold_into_tensors, library_files, spec_from_shapes
+from resnets.weights.formats.candidate import ASSUMED, Candidate
+from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
 
 BLOCK = "stage{s}.block{b+1}"
@@ -36,32 +33,11 @@ NAMES = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 )  # fmt: skip
-# Fields that do not change the logits of a network in evaluation mode.
-WITHOUT_EFFECT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
-               "zero_init_residual", "gate_bias")  # fmt: skip
-OTHER_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx", ".npz", ".npy", ".json", ".zip")
-ASSUMED = (
-    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` changes it)",
-)
 
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     """The names of torchvision and of resnets for the tensors of this network; without `top`, of all but its head."""
     return Keymap(RULES, backbone_tensors(expected_tensors(spec)) if not top else expected_tensors(spec))
-
-
-def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of a network except those of its head."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
-
-
-def computes_the_same(spec: ResNetSpec, other: ResNetSpec) -> bool:
-    """Whether both compute the same from the same tensors, except for the number of classes."""
-    nothing = {key: getattr(other, key) for key in WITHOUT_EFFECT}
-    spec = replace(spec, **nothing)
-    if spec.branch != "bottleneck":
-        spec = replace(spec, stride_at=other.stride_at)
-    return spec == replace(other, in_channels=spec.in_channels)
 
 
 def architecture(spec: ResNetSpec) -> str:
@@ -71,7 +47,7 @@ def architecture(spec: ResNetSpec) -> str:
         UserError: torchvision has none.
     """
     for name in NAMES:
-        if computes_the_same(spec, zoo.find(name).spec):
+        if spec_from_shapes.computes_the_same(spec, zoo.find(name).spec):
             return name
     raise UserError(f"torchvision has no network that computes what '{spec.name}' does; it has {', '.join(NAMES)}.")
 
@@ -88,7 +64,7 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
         return []
     specs = spec_from_shapes.matching_specs(seen)
     shortcuts = "" if seen["shortcut"] == "none" else ", downsample.0"
-    reasons = (f"the names conv1, layer1.0.bn1{shortcuts} are torchvision's", *reasons_for(seen))
+    reasons = (f"the names conv1, layer1.0.bn1{shortcuts} are torchvision's", *spec_from_shapes.reasons_for(seen))
     doubts = spec_from_shapes.doubts(specs)
     return [Candidate(spec, "torchvision", reasons, doubts, Preprocess.imagenet(), ASSUMED) for spec in specs]
 
@@ -135,24 +111,6 @@ def observe(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
     }
 
 
-def reasons_for(seen: Mapping[str, Any]) -> tuple[str, ...]:
-    """What was observed, as sentences."""
-    kind = (
-        "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
-    )
-    stem = {"imagenet": "a 7x7 stem", "cifar": "a 3x3 stem, as for CIFAR", "deep": "a stem of three 3x3"}[seen["stem"]]
-    words = [f"{'+'.join(map(str, seen['num_blocks']))} blocks", kind, f"{stem} for {seen['in_channels']} channels"]
-    if seen["mid_channels"]:
-        words.append(f"3x3 convolutions of {seen['mid_channels'][0]} channels in {seen['groups']} group(s)")
-    words.append(f"stages end in {', '.join(map(str, seen['out_channels']))} channels")
-    if seen["attention"] == "se":
-        words.append("squeeze-and-excitation in each block")
-    words.append({"none": "no projections", "B": "projections where shapes change", "C": "projections everywhere",
-                  "D": "a pool before each projection"}[seen["shortcut"]])  # fmt: skip
-    words.append(f"a head of {seen['num_classes']} classes" if seen["num_classes"] else "no head")
-    return tuple(words)
-
-
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     """Write the state_dict, and return torchvision's name of the network that loads it.
 
@@ -162,30 +120,14 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
         raise UserError(f"torchvision's networks take 3 channels; this one takes {checkpoint.spec.in_channels}.")
     name = architecture(checkpoint.spec)
     tensors = fold_into_tensors.with_temperature(checkpoint).tensors if top else backbone_tensors(checkpoint.tensors)
-    save(path, keymap(checkpoint.spec, top=top).from_resnets(tensors), fold_into_tensors.metadata(checkpoint, top=top))
+    metadata = fold_into_tensors.metadata(checkpoint, top=top)
+    library_files.save(path, keymap(checkpoint.spec, top=top).from_resnets(tensors), metadata)
     return name
 
 
 def extra_contents(path: str | Path) -> frozenset[str]:
     """What a written file includes besides the tensors, of "class_names", "preprocess" and "card": nothing."""
     return frozenset()
-
-
-def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors as safetensors if `path` ends in `.safetensors`, else with `torch.save`.
-
-    Raises:
-        UserError: the suffix is that of another file format.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix in OTHER_SUFFIXES:
-        raise UserError(f"This format's files end in .pth, .pt or .safetensors; received '{Path(path).name}'.")
-    with atomic_write.replace_file(path) as temporary:
-        if suffix == ".safetensors":
-            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            safetensors.torch.save_file(whole, temporary, metadata=dict(metadata))
-        else:
-            torch.save(dict(tensors), temporary)
 
 
 def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
@@ -198,19 +140,4 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
 
     with torch.device("meta"):
         net = get_model(architecture(spec), num_classes=spec.num_classes)
-    return load_strictly(net, weights_file.tensors)
-
-
-def load_strictly(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Load these tensors strictly into a network on the meta device, in its own types, and return it in eval mode."""
-    own = {
-        name: tensor.to(net.state_dict()[name].dtype) for name, tensor in tensors.items() if name in net.state_dict()
-    }
-    counters = {name: torch.zeros((), dtype=torch.int64) for name in net.state_dict() if name.endswith(COUNTER)}
-    try:
-        net.load_state_dict({**counters, **tensors, **own}, strict=True, assign=True)
-    except RuntimeError as error:
-        raise UserError(
-            f"The library's network does not take the tensors: {' '.join(str(error).split())[:300]}"
-        ) from None
-    return net.eval()
+    return library_files.load_strictly(net, weights_file.tensors)
