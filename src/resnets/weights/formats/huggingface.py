@@ -7,7 +7,7 @@ stride in the first 1x1. `preprocessor_config.json` describes the preprocessing,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from resnets import atomic_write
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_into_tensors, library_files, model_card, spec_from_shapes
+from resnets.weights.formats import (
+    fold_into_tensors,
+    huggingface_preprocess,
+    library_files,
+    model_card,
+    spec_from_shapes,
+)
 from resnets.weights.formats.candidate import ASSUMED, Candidate
-from resnets.weights.formats.huggingface_preprocess import (
-    PROCESSOR,
-    preprocessor,
-    processor_config,
-    remarks,
-)
-from resnets.weights.formats.huggingface_preprocess import (
-    reference_transform as reference_transform,
-)
-from resnets.weights.formats.huggingface_preprocess import (
-    transform_with_library_crop as transform_with_library_crop,
-)
+from resnets.weights.formats.huggingface_preprocess import PROCESSOR, preprocessor, processor_config, remarks
 from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
 
@@ -258,3 +254,13 @@ class _Logits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images).logits
+
+
+def reference_transform(path: Path) -> Callable[[Path], Tensor]:
+    """transformers' own preprocessing, as `huggingface_preprocess` builds it."""
+    return huggingface_preprocess.reference_transform(path)
+
+
+def transform_with_library_crop(preprocess: Preprocess) -> Callable[[Path], Tensor]:
+    """Our preprocessing with transformers' crop, as `huggingface_preprocess` builds it."""
+    return huggingface_preprocess.transform_with_library_crop(preprocess)

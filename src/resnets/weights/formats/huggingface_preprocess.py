@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,28 +12,26 @@ from torch import Tensor
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.weights.readers import json_file
 
 METHODS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 PROCESSOR = "preprocessor_config.json"
-_CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file
 
 
 def preprocessor(path: Path) -> Preprocess | None:
     """The preprocessing in `preprocessor_config.json` beside the tensors, or None if there is none that can be expressed."""
     file = (path if path.is_dir() else path.parent) / PROCESSOR
     try:
-        if file.stat().st_size > _CONFIG_LIMIT:
-            return None
-        config = json.loads(file.read_text("utf-8"))
+        config = json_file.read(file)
         if not all(config.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize")):
             return None
         return replace(
             _shape(config), interpolation=METHODS[config.get("resample", 3)], scale=_scale(config),
             mean=tuple(config["image_mean"]), std=tuple(config["image_std"]),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, ZeroDivisionError):
         return None
-    except UserError:  # values that are not a valid preprocessing
+    except UserError:  # the file cannot be read, or holds values that are not a valid preprocessing
         return None
 
 

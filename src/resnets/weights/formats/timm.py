@@ -7,7 +7,7 @@ A folder has `model.safetensors` and `config.json`, with the name of the network
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,17 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import fold_into_tensors, library_files, model_card, spec_from_shapes, torchvision
+from resnets.weights.formats import (
+    fold_into_tensors,
+    library_files,
+    model_card,
+    spec_from_shapes,
+    timm_config,
+    torchvision,
+)
 from resnets.weights.formats.candidate import ASSUMED, Candidate
 from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, remarks
-from resnets.weights.formats.timm_config import reference_transform as reference_transform
 from resnets.weights.formats.torchvision import BLOCK
 from resnets.weights.readers.read_any import WeightsFile
 
@@ -229,3 +235,8 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
     with torch.device("meta"):
         net = timm.create_model(architecture(spec), num_classes=spec.num_classes, in_chans=spec.in_channels)
     return library_files.load_strictly(net, weights_file.tensors)
+
+
+def reference_transform(path: Path) -> Callable[[Path], Tensor]:
+    """timm's own preprocessing, as `timm_config` builds it."""
+    return timm_config.reference_transform(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,10 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import provenance
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.readers import json_file
 
 LAST = {False: "fc", True: "head.fc"}  # name of the last layer, by pre-activation
 FILES = (".safetensors", ".pth", ".pt", ".bin", ".tar")  # suffixes of a single file
-_CONFIG_LIMIT = 16 * 2**20  # bytes of a JSON file
 
 
 def preprocessor(path: Path) -> Preprocess | None:
@@ -36,19 +35,16 @@ def preprocessor(path: Path) -> Preprocess | None:
             return Preprocess(**common, resize="stretch")
         if cfg.get("crop_mode", "center") == "center" and height == width:
             return Preprocess(**common, resize_to=math.floor(height / crop))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, ZeroDivisionError):
         return None
-    except UserError:  # values that are not a valid preprocessing
+    except UserError:  # the file cannot be read, or holds values that are not a valid preprocessing
         return None
     return None
 
 
 def _pretrained_cfg(path: Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / "config.json"
-    if file.stat().st_size > _CONFIG_LIMIT:
-        raise ValueError(file)
-    cfg = json.loads(file.read_text("utf-8"))["pretrained_cfg"]
-    return dict(cfg)
+    return dict(json_file.read(file)["pretrained_cfg"])
 
 
 def reference_transform(path: Path) -> Callable[[Path], Tensor]:
