@@ -17,7 +17,7 @@ from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.conversion import convert
 from resnets.weights.load_weights import Request
-from resnets.weights.verification import verify
+from resnets.weights.verification import _image_files, verify
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +151,11 @@ def test_a_known_difference_of_the_preprocessing_is_told_apart_from_that_of_the_
     found = verify(tmp_path / "o.safetensors", tmp_path / "hf")
     assert not found.within()
     assert "the preprocessing differs" in " ".join(each.excess() for each in found.comparisons)
+
+
+def test_hidden_files_are_no_images_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/1.png", "a/._1.png", ".hidden.png", "2.png"):
+        (tmp_path / name).write_bytes(b"")
+    with _image_files([str(tmp_path)], 32) as files:
+        assert files == [tmp_path / "2.png", tmp_path / "a" / "1.png"]

@@ -19,6 +19,11 @@ def cpu_flags() -> set[str]:
     return set(_cpuinfo("flags").split())
 
 
+def cpu_name() -> str:
+    """The processor's name as Linux has it; on other systems as Python's `platform` does."""
+    return _cpuinfo("model name") or platform.processor()
+
+
 def native_bf16_reason(device: torch.device) -> str:
     """Why bf16 is fast on `device`, for the user; empty where it is emulated and slow."""
     if device.type == "cuda":
@@ -30,9 +35,9 @@ def native_bf16_reason(device: torch.device) -> str:
 
 def describe(device: torch.device) -> dict[str, str | int]:
     """What a measured speed depends on besides the network, for a report."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpuinfo("model name")
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {
-        "device": f"{device.type} {chip or platform.processor()}",
+        "device": f"{device.type} {chip}",
         "features": " ".join(sorted(cpu_flags() & {"avx2", "avx512f", "avx512_vnni", *BF16_FLAGS})),
         "cores": ranks.cpus_per_rank(),
         "threads": torch.get_num_threads(),

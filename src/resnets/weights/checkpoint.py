@@ -23,7 +23,7 @@ import json
 import math
 import shlex
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -253,16 +253,22 @@ def _damage(path: Path, error: SafetensorError) -> str:
 
 def _check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], message: str) -> None:
     """Raise UserError unless every tensor is there once, with its shape and type (floating point or integer)."""
-    problems = []
-    if missing := [name for name in expected if name not in received]:
-        problems.append(f"missing: {format_list(missing, 6, quote=False)}")
-    if left_over := [name for name in received if name not in expected]:
-        problems.append(f"left over: {format_list(left_over, 6, quote=False)}")
     both = [(name, expected[name], received[name]) for name in expected if name in received]
-    if shapes := [f"{n} {list(g.shape)} for {list(w.shape)}" for n, w, g in both if w.shape != g.shape]:
-        problems.append(f"of another shape: {format_list(shapes, 6, quote=False)}")
-    if other := [f"{n} {g.dtype}" for n, w, g in both if w.is_floating_point() != g.is_floating_point()]:
-        problems.append(f"of another kind: {format_list(other, 6, quote=False)}")
+    check_tensors(
+        [name for name in expected if name not in received],
+        [name for name in received if name not in expected],
+        [f"{n} {list(g.shape)} for {list(w.shape)}" for n, w, g in both if w.shape != g.shape],
+        [f"{n} {g.dtype}" for n, w, g in both if w.is_floating_point() != g.is_floating_point()],
+        message,
+    )
+
+
+def check_tensors(
+    missing: Sequence[str], left_over: Sequence[str], shapes: Sequence[str], types: Sequence[str], message: str
+) -> None:
+    """Raise UserError, which begins with `message`, if any of the four lists of tensors is not empty."""
+    lists = {"missing": missing, "left over": left_over, "of another shape": shapes, "of another type": types}
+    problems = [f"{problem}: {format_list(names, 6, quote=False)}" for problem, names in lists.items() if names]
     if problems:
         raise UserError(f"{message}; tensors {'; '.join(problems)}.")
 

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnets.data.image.formats import SUFFIXES
+from resnets.data.datasets import walk_folders
+from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
@@ -307,5 +308,8 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise UserError(f"There is no image and no folder '{path}'.")
     if path.is_dir():
-        return sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+        unused = UnusedFiles()
+        files = sorted(walk_folders.walk_images(path, unused))
+        walk_folders.refuse_inaccessible(unused)
+        return files
     return [path]

@@ -18,6 +18,7 @@ import torch
 
 from resnets.atomic_write import TEMPORARY_PREFIX, write_text
 from resnets.errors import JobError, UserError, suggestion
+from resnets.inference import hardware
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe, flat_values
 
@@ -167,17 +168,14 @@ def write_environment(run: Path, **entries: Any) -> None:
 def machine() -> dict[str, Any]:
     """Return the properties of this machine that can change the last bits of a result."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    properties = {"system": platform.platform(), "python": platform.python_version(), "cpu": _cpu(), "gpu": gpu}
+    properties = {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cpu": hardware.cpu_name(),
+        "gpu": gpu,
+    }
     return properties | {"threads": torch.get_num_threads()}
 
 
 def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("resnets", "torch", "torchvision", "numpy", "pillow")}
-
-
-def _cpu() -> str:
-    try:
-        match = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        match = None
-    return match.group(1) if match else platform.processor()

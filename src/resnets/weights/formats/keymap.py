@@ -19,8 +19,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from resnets.errors import UserError, format_list
+from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec, build
+from resnets.weights.checkpoint import check_tensors
 
 # By the layout of the external tensor: functions from it to the tensor of resnets, and back.
 LAYOUTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
@@ -103,7 +104,7 @@ class Keymap:
                 found[name] = torch.zeros((), dtype=torch.int64)
             else:
                 missing.append(external)
-        check_tensors(missing, left_over, shapes, kinds)
+        check_tensors(missing, left_over, shapes, kinds, "The weights do not fit the network")
         return found
 
     def from_resnets(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,25 +121,10 @@ class Keymap:
             for name in both
             if tensors[name].shape != self.expected_tensors[name].shape
         ]
-        check_tensors(missing, left_over, shapes, [])
+        check_tensors(missing, left_over, shapes, [], "The weights do not fit the network")
         return {
             external: LAYOUTS[layout][1](tensors[name]).contiguous() for name, (external, layout) in self.pairs.items()
         }
-
-
-def check_tensors(
-    missing: Sequence[str], left_over: Sequence[str], shapes: Sequence[str], kinds: Sequence[str]
-) -> None:
-    """Raise UserError if any of the four lists is not empty."""
-    problems = [
-        f"{problem}: {format_list(names, 6, quote=False)}"
-        for problem, names in (
-            ("missing", missing), ("left over", left_over), ("of another shape", shapes), ("of another type", kinds),
-        )
-        if names
-    ]  # fmt: skip
-    if problems:
-        raise UserError(f"The tensors do not fit the network; {'; '.join(problems)}.")
 
 
 def expected_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
