@@ -7,15 +7,15 @@ import contextlib
 import torch
 
 from resnets.inference import hardware
-from resnets.training.configuration.choose_device import Choice
+from resnets.training.configuration.recipe_builder import ChosenValue
 
 
-def select_precision(requested: str, device_name: str) -> Choice:
+def select_precision(requested: str, device_name: str) -> ChosenValue:
     """Return fp32, or bf16 (autocast) where the chip multiplies bf16 natively; elsewhere it is emulated and slow."""
     if requested != "auto":
-        return Choice(requested, "as requested")
+        return ChosenValue(requested, "as requested")
     reason = hardware.native_bf16_reason(torch.device(device_name))
-    return Choice("bf16", reason) if reason else Choice("fp32", "no native bf16 here")
+    return ChosenValue("bf16", reason) if reason else ChosenValue("fp32", "no native bf16 here")
 
 
 def autocast(precision_name: str, device_name: str) -> contextlib.AbstractContextManager:

@@ -10,7 +10,7 @@ from resnets.errors import LIST_LIMIT, UserError
 from resnets.progress import log
 from resnets.recipes.override import assign, override
 from resnets.recipes.recipe import Recipe, flat_values
-from resnets.training.configuration import choose_device
+from resnets.training.configuration import machine_settings
 from resnets.training.run_dir import run_dir, run_inputs, state_file
 
 CHANGEABLE_KEYS = (
@@ -52,7 +52,7 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
             "run. `epochs=+N` adds epochs to a finished one."
         )
     if "speed.device" in changes:
-        changes["speed.device"] = choose_device.select_device(changes["speed.device"]).value
+        changes["speed.device"] = machine_settings.select_device(changes["speed.device"]).value
         log(
             f"started on {saved_recipe.speed.device} and continued on {changes['speed.device']}: "
             "the last bits of the result will differ"

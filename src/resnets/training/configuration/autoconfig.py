@@ -14,7 +14,7 @@ from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import flat_values
 from resnets.training import precision
-from resnets.training.configuration import choose_device
+from resnets.training.configuration import machine_settings
 from resnets.training.configuration.recipe_builder import RecipeBuilder, format_value
 from resnets.training.optimization import freeze
 
@@ -62,18 +62,18 @@ def log_choices(builder: RecipeBuilder) -> None:
 
 
 def _choose_machine_settings(builder: RecipeBuilder) -> None:
-    device = choose_device.select_device(builder.recipe.speed.device)
+    device = machine_settings.select_device(builder.recipe.speed.device)
     if device.value != builder.recipe.speed.device:
         builder.set("speed.device", device.value, f"chosen: {device.reason}")
     chosen_precision = precision.select_precision(builder.recipe.speed.precision, str(device.value))
     if builder.recipe.speed.precision == "auto":
         builder.set("speed.precision", chosen_precision.value, f"chosen: {chosen_precision.reason}")
     if (
-        threads := choose_device.select_threads(str(device.value))
+        threads := machine_settings.select_threads(str(device.value))
     ) is not None and builder.recipe.speed.threads is None:
         builder.set_default("speed.threads", threads.value, threads.reason)
     if builder.recipe.data.workers is None:
-        workers = choose_device.select_workers(str(device.value))
+        workers = machine_settings.select_workers(str(device.value))
         builder.set_default("data.workers", workers.value, workers.reason)
 
 

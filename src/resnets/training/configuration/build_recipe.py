@@ -12,7 +12,7 @@ from resnets.recipes import registry
 from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training import distributed
-from resnets.training.configuration import choose_device
+from resnets.training.configuration import machine_settings
 from resnets.training.configuration.recipe_builder import RecipeBuilder
 from resnets.weights import published
 from resnets.weights.hub import library_names
@@ -70,7 +70,7 @@ def build_recipe(
     """Return the recipe with all values that the user gave, each with its origin."""
     device, _ = _pop_override("speed.device", given.get("device"), overrides)
     if device is not None:  # before anything is downloaded or read
-        distributed.local_device(str(choose_device.select_device(device).value))
+        distributed.local_device(str(machine_settings.select_device(device).value))
     model, overrides = _pop_override("model.name", model, overrides)  # these two choose the recipe
     weights, overrides = _pop_override("model.weights", weights, overrides)
     weights = None if weights is None else library_names.translate_weights(weights, model)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe
+
+
+class ChosenValue(NamedTuple):
+    """A chosen value and the reason."""
+
+    value: object
+    reason: str
 
 
 @dataclass

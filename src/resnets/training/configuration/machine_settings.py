@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 
 from resnets import ranks
 from resnets.errors import pluralize
 from resnets.inference.device import resolve_device
+from resnets.training.configuration.recipe_builder import ChosenValue
 
 
-class Choice(NamedTuple):
-    """A chosen value and the reason."""
-
-    value: object
-    reason: str
-
-
-def select_device(requested: str) -> Choice:
+def select_device(requested: str) -> ChosenValue:
     """Return the name of the device as torch has it.
 
     Args:
@@ -29,11 +21,11 @@ def select_device(requested: str) -> Choice:
     """
     device = resolve_device(requested)
     if requested != "auto":
-        return Choice(device, "as requested")
-    return Choice(device, "torch finds no GPU" if device == "cpu" else torch.cuda.get_device_name())
+        return ChosenValue(device, "as requested")
+    return ChosenValue(device, "torch finds no GPU" if device == "cpu" else torch.cuda.get_device_name())
 
 
-def select_workers(device_name: str) -> Choice:
+def select_workers(device_name: str) -> ChosenValue:
     """Return the number of worker processes that load and augment images.
 
     On a CPU, augmentation takes a twentieth of the time of a training step (ResNet-18 at 128 pixels, two cores), so that few
@@ -41,12 +33,12 @@ def select_workers(device_name: str) -> Choice:
     """
     num_cpus = ranks.cpus_per_rank()
     if device_name == "cpu":
-        return Choice(max(1, num_cpus // 8), f"{pluralize(num_cpus, 'processor')}, which the network needs itself")
-    return Choice(min(num_cpus, 8), f"{pluralize(num_cpus, 'processor')} for the GPU's images")
+        return ChosenValue(max(1, num_cpus // 8), f"{pluralize(num_cpus, 'processor')}, which the network needs itself")
+    return ChosenValue(min(num_cpus, 8), f"{pluralize(num_cpus, 'processor')} for the GPU's images")
 
 
-def select_threads(device_name: str) -> Choice | None:
+def select_threads(device_name: str) -> ChosenValue | None:
     """Return the number of threads of each process under torchrun, which sets it to 1; None without torchrun."""
     if ranks.world_size() == 1 or device_name != "cpu":
         return None
-    return Choice(ranks.cpus_per_rank(), f"one of {ranks.local_world_size()} processes")
+    return ChosenValue(ranks.cpus_per_rank(), f"one of {ranks.local_world_size()} processes")
