@@ -38,21 +38,15 @@ class Cluster:
 
 def find_clusters(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Cluster]:
     """Join images with equal bytes and images of one group; transitively."""
-    parent = list(range(len(sha256s)))  # a disjoint-set forest
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    first: dict[tuple[str, str], int] = {}
-    for index, (sha256, group) in enumerate(zip(sha256s, groups, strict=True)):
-        for key in [("bytes", sha256), *([("group", group)] if group is not None else [])]:
-            parent[root(index)] = root(first.setdefault(key, index))
+    contents, with_group = _numbers(sha256s), [group for group in groups if group is not None]
+    numbers = iter(_numbers(with_group))
+    clusters = _connected_clusters(
+        np.array(contents, dtype=np.int64),
+        np.array([0 if group is None else next(numbers) for group in groups], dtype=np.int64),
+    )
     members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(sha256s)):
-        members[root(index)].append(index)
+    for index, cluster in enumerate(clusters.tolist()):
+        members[cluster].append(index)
     return [
         Cluster(
             key=min(sha256s[index] for index in indices),
@@ -75,8 +69,14 @@ def cluster_indices(samples: Sequence[Sample]) -> np.ndarray:
     return indices
 
 
+def _numbers(keys: Sequence[str]) -> list[int]:
+    """Each key as a number from 1; equal keys have equal numbers."""
+    known: dict[str, int] = {}
+    return [known.setdefault(key, len(known) + 1) for key in keys]
+
+
 def _connected_clusters(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """As `find_clusters`, for millions of images: connected components of a graph of images, contents and groups."""
+    """The cluster of each image: connected components of a graph of images, contents and groups; 0 is no group."""
     count, (grouped,) = len(contents), np.nonzero(groups)
     content_indices, group_indices = (
         np.unique(values, return_inverse=True)[1] for values in (contents, groups[grouped])
