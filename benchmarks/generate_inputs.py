@@ -47,7 +47,7 @@ def checkpoint(path: Path, name: str, *, num_classes: int) -> Path:
 
     if not path.exists():
         torch.manual_seed(0)
-        spec, net = zoo.get_spec(name, num_classes=num_classes), zoo.create_model(name, num_classes=num_classes)
+        spec, net = zoo.get_spec(name, num_classes=num_classes), zoo.build(name, num_classes=num_classes)
         names = tuple(f"class_{number}" for number in range(num_classes))
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, Checkpoint(spec, Preprocess.imagenet(224), names, net.state_dict()))

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(f"data/{label}/{number}.png")
     for seed, name in enumerate("ab"):
         torch.manual_seed(seed)
-        model = zoo.create_model("tiny", num_classes=2)
+        model = zoo.build("tiny", num_classes=2)
         spec = zoo.get_spec("tiny", num_classes=2)
         save(tmp_path / f"{name}.safetensors", Checkpoint(spec, Preprocess.imagenet(32), CLASSES, model.state_dict()))
     return tmp_path

@@ -58,7 +58,7 @@ def test_a_library_call_leaves_the_program_around_it_as_it_is() -> None:
         f"{MAPPED}import gc, warnings\nimport numpy as np\nfrom resnets.data.image.preprocess import Preprocess\n"
         "from resnets.models import zoo\nfrom resnets.tasks.classification.classifier import Classifier\n"
         "filters, frozen, before = list(warnings.filters), gc.get_freeze_count(), mapped()\n"
-        "classifier = Classifier(zoo.create_model('tiny', num_classes=2), Preprocess.imagenet(32), ['a', 'b'])\n"
+        "classifier = Classifier(zoo.build('tiny', num_classes=2), Preprocess.imagenet(32), ['a', 'b'])\n"
         "classifier.predict(np.zeros((40, 40, 3), np.uint8))\n"
         "print(before, mapped(), warnings.filters == filters, gc.get_freeze_count() == frozen, gc.isenabled())\n"
     )

@@ -50,7 +50,7 @@ def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classify") -> 
     from resnets.weights.checkpoint import Checkpoint, save
 
     torch.manual_seed(0)
-    net = zoo.create_model("tiny", num_classes=len(classes))
+    net = zoo.build("tiny", num_classes=len(classes))
     preprocess = Preprocess.plain(32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     save(
         path,

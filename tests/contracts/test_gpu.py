@@ -41,7 +41,7 @@ def test_every_backend_gives_the_logits_of_the_cpu_in_float64(backend: str, prec
 def _check_logits(name: str, backend: str, precision: str, side: int, **settings: Any) -> None:
     torch.manual_seed(0)
     images = torch.randn(3, 3, side, side)
-    net = benchmark.calibrate_batch_norms_(zoo.create_model(name, num_classes=10, **settings), images)
+    net = benchmark.calibrate_batch_norms_(zoo.build(name, num_classes=10, **settings), images)
     with torch.no_grad():
         expected = net.double()(images.double())
     runner = ModelRunner(net.float().cuda(), backend, precision)

@@ -66,7 +66,7 @@ KERAS_TOTALS = {
 def outline(name: str) -> ResNet:
     """The network without memory for its weights."""
     with torch.device("meta"):
-        return zoo.create_model(name).eval()
+        return zoo.build(name).eval()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +87,7 @@ def test_parameters_and_multiply_adds_are_those_known_elsewhere(name):
 @pytest.mark.parametrize(("name", "changes", "parameters", "multiply_adds"), CHANGED)
 def test_parameters_and_multiply_adds_of_a_changed_network(name, changes, parameters, multiply_adds):
     with torch.device("meta"):
-        net = zoo.create_model(name, **changes).eval()
+        net = zoo.build(name, **changes).eval()
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
     if multiply_adds is not None:
         assert layer_table.multiply_adds(net, 224) / 1e9 == pytest.approx(multiply_adds, rel=5e-4)
@@ -138,7 +138,7 @@ def check_every_way_out(net: ResNet, x: Tensor, *, valid_padding: bool) -> None:
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_any_size_and_any_classes(name):
     with torch.device("meta"):
-        net = zoo.create_model(name, num_classes=7).eval()
+        net = zoo.build(name, num_classes=7).eval()
         x = torch.empty(2, 3, net.min_size + 13, net.min_size + 6)
     check_every_way_out(net, x, valid_padding=zoo.get_spec(name).stem == "valid")
 

@@ -28,7 +28,7 @@ def images() -> Tensor:
 @pytest.fixture(scope="session")
 def net(images: Tensor) -> ResNet:
     torch.manual_seed(0)
-    net = zoo.create_model("tiny", num_classes=7)
+    net = zoo.build("tiny", num_classes=7)
     with torch.no_grad():
         for _ in range(40):
             net.train()(images)

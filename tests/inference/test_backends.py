@@ -101,7 +101,7 @@ def test_an_output_is_not_overwritten_by_the_next(made, images: Tensor) -> None:
 def test_norms_that_are_not_folded_stay_in_float32() -> None:
     """A pre-activation network in bf16: a mean of 40 with a spread of 1 would drown in the 8 bits of a norm in bf16."""
     torch.manual_seed(0)
-    net = zoo.create_model("cifar_preresnet110", num_classes=7, num_blocks=(1, 1, 1)).eval()
+    net = zoo.build("cifar_preresnet110", num_classes=7, num_blocks=(1, 1, 1)).eval()
     made = backends.build("torch", net, "bf16", (2, 3, 32, 32))
     kinds = {p.dtype for m in made.compute.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.buffers()}  # type: ignore[attr-defined]
     assert torch.bfloat16 not in kinds

@@ -71,7 +71,7 @@ def test_a_batch_larger_than_the_images(net: ResNet, images: Tensor) -> None:
 
 def test_batch_norms_of_random_weights_are_calibrated(images: Tensor) -> None:
     torch.manual_seed(0)
-    net = zoo.create_model("cifar_resnet56", num_classes=7)
+    net = zoo.build("cifar_resnet56", num_classes=7)
     momenta = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
     settled = benchmark.calibrate_batch_norms_(net, images)
     assert not settled.training

@@ -90,7 +90,7 @@ def test_what_something_else_reads_is_not_folded() -> None:
 
 
 def test_the_network_itself_stays_as_it_is() -> None:
-    net = zoo.create_model("tiny", num_classes=3).train()
+    net = zoo.build("tiny", num_classes=3).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     fold(PooledBackbone(net))
     assert net.training

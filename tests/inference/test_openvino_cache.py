@@ -56,7 +56,7 @@ def test_another_process_finds_it() -> None:
     script = (
         "import torch\nfrom resnets.inference import openvino_cache\nfrom resnets.models import zoo\n"
         "for name in ('tiny', 'cifar_resnet20', 'cifar_preresnet110', 'resnet18', 'keras_resnet50'):\n"
-        "    torch.manual_seed(0)\n    print(openvino_cache.cache_key(zoo.create_model(name), (1, 3, 64, 64)))\n"
+        "    torch.manual_seed(0)\n    print(openvino_cache.cache_key(zoo.build(name), (1, 3, 64, 64)))\n"
     )
     found = set()
     for seed in ("1", "2"):
@@ -71,7 +71,7 @@ def test_another_process_finds_it() -> None:
 
 def test_what_computes_something_else_has_another_name() -> None:
     torch.manual_seed(0)
-    net = zoo.create_model("cifar_resnet20").eval()
+    net = zoo.build("cifar_resnet20").eval()
     first = openvino_cache.cache_key(net, SHAPE)
     names = [first, openvino_cache.cache_key(net, (8, 3, 32, 32))]
 
@@ -118,7 +118,7 @@ def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
 
 def test_a_class_without_readable_source_code_is_not_cached(images: Tensor, home: Path) -> None:
     torch.manual_seed(0)
-    net = zoo.create_model("tiny", num_classes=7).eval()
+    net = zoo.build("tiny", num_classes=7).eval()
     space: dict[str, object] = {"__name__": "from_nowhere", "nn": torch.nn}
     exec("class Twice(nn.ReLU):\n    def forward(self, x): return 2 * super().forward(x)", space)
     net.stem.act = space["Twice"]()  # type: ignore[operator]
@@ -151,7 +151,7 @@ def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypat
     def make(seed: int) -> set[Path]:
         before = set(files(home))
         torch.manual_seed(seed)
-        answers(zoo.create_model("tiny", num_classes=7).eval(), images)
+        answers(zoo.build("tiny", num_classes=7).eval(), images)
         return set(files(home)) - before
 
     made = [make(seed) for seed in range(3)]
@@ -217,7 +217,7 @@ def test_a_signal_after_backends_are_freed_does_not_crash(home: Path) -> None:
     """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
     script = (
         "import gc, signal, subprocess\nfrom resnets.inference import backends\nfrom resnets.models import zoo\n"
-        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.create_model('tiny', num_classes=3).eval()\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.build('tiny', num_classes=3).eval()\n"
         "made = [backends.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
         "while made:\n    del made[0]\n    gc.collect()\n"
         "subprocess.run(['true'])\nprint('alive')\n"

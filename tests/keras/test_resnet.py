@@ -152,7 +152,7 @@ def test_a_run_directory_and_its_temperature(tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    net = zoo.create_model("keras_resnet50", num_classes=3).eval()
+    net = zoo.build("keras_resnet50", num_classes=3).eval()
     checkpoint = Checkpoint(
         zoo.get_spec("keras_resnet50", num_classes=3),
         Preprocess.caffe(64),
@@ -213,7 +213,7 @@ def test_a_checkpoint_of_resnets(name: str, network: str, tmp_path: Path) -> Non
     import torch
 
     torch.manual_seed(0)
-    net = zoo.create_model(network, num_classes=5).eval()
+    net = zoo.build(network, num_classes=5).eval()
     names = ("a", "b", "c", "d", "e")
     path = tmp_path / "net.safetensors"
     checkpoints.save(path, Checkpoint(zoo.get_spec(network, num_classes=5), Preprocess.tf(64), names, net.state_dict()))

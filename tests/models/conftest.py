@@ -48,7 +48,7 @@ class Parity:
         `scale` is that of the normalizations: 1 keeps the image alive through 110 plain layers; less than 1 keeps the
         values small where gates, whose error is that of their input and not relative to it, follow each other.
         """
-        net = self.blank(lambda: zoo.create_model(name, **overrides)).to_empty(device="cpu")
+        net = self.blank(lambda: zoo.build(name, **overrides)).to_empty(device="cpu")
         with torch.no_grad():
             _randomize(net, scale, torch.Generator().manual_seed(0))
         return net

@@ -37,7 +37,7 @@ def tolerance(weight: torch.Tensor) -> float:
 @pytest.mark.parametrize("name", KAIMING)
 def test_the_kaiming_variance_is_two_over_the_fan_out(name):
     torch.manual_seed(0)
-    net = zoo.create_model(name)
+    net = zoo.build(name)
     attention = {id(module) for each in net.modules() if hasattr(each, "reduce") for module in each.modules()}
     checked = 0
     for key, module in convolutions(net):
@@ -58,7 +58,7 @@ def test_the_kaiming_variance_is_two_over_the_fan_out(name):
 @pytest.mark.parametrize("name", XAVIER)
 def test_xavier_is_uniform_within_its_bound(name):
     torch.manual_seed(0)
-    for key, module in zoo.create_model(name).named_modules():
+    for key, module in zoo.build(name).named_modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
         weight = module.weight
@@ -73,7 +73,7 @@ def test_xavier_is_uniform_within_its_bound(name):
 
 @pytest.mark.parametrize("name", [*KAIMING, *XAVIER, "resnet50d", "cbam_resnet18"])
 def test_norms_start_as_the_identity(name):
-    for key, module in zoo.create_model(name).named_modules():
+    for key, module in zoo.build(name).named_modules():
         if isinstance(module, nn.BatchNorm2d) and not key.endswith("attention.norm"):
             assert bool((module.weight == 1).all()), key
             assert bool((module.bias == 0).all()), key
@@ -82,7 +82,7 @@ def test_norms_start_as_the_identity(name):
 @pytest.mark.parametrize("depth", [20, 32, 56, 110])
 def test_a_highway_starts_by_passing_its_input_through(depth):
     """Srivastava et al. 2015, sec. 2.2 and 4: a negative bias, the more so the deeper the network is."""
-    net = zoo.create_model(f"cifar_highway{depth}")
+    net = zoo.build(f"cifar_highway{depth}")
     biases = [module.gate.bias for module in net.modules() if hasattr(module, "gate_bias")]
     assert len(biases) > depth / 3
     for bias in biases:
@@ -92,7 +92,7 @@ def test_a_highway_starts_by_passing_its_input_through(depth):
 def test_the_signal_keeps_its_size_through_a_plain_network():
     """What the variance is for: the gradient of the 34-layer plain network neither vanishes nor explodes."""
     torch.manual_seed(0)
-    net = zoo.create_model("plain34", num_classes=10)
+    net = zoo.build("plain34", num_classes=10)
     net(torch.randn(8, 3, 64, 64)).sum().backward()
     first, last = (dict(convolutions(net))[key].weight.grad for key in ("stem.conv", "stage4.block3.branch.conv2"))
     assert 1e-3 < (first.norm() / last.norm()).item() < 1e3
@@ -100,9 +100,9 @@ def test_the_signal_keeps_its_size_through_a_plain_network():
 
 def test_the_seed_decides():
     torch.manual_seed(3)
-    one = zoo.create_model("tiny").state_dict()
+    one = zoo.build("tiny").state_dict()
     torch.manual_seed(3)
-    two = zoo.create_model("tiny").state_dict()
+    two = zoo.build("tiny").state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -114,7 +114,7 @@ def test_shapes_alone_need_no_compiler(name):
     process that has TensorFlow's, such as one that uses `resnets.keras` on TensorFlow."""
     code = (
         "import sys, torch; from resnets.models import zoo\n"
-        f"with torch.device('meta'): zoo.create_model({name!r})\n"
+        f"with torch.device('meta'): zoo.build({name!r})\n"
         "print(*{'torch._dynamo', 'triton'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

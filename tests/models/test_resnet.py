@@ -13,7 +13,7 @@ from resnets.models.resnet import Backbone, ResNet
 
 def test_a_backbone_shares_what_the_network_has():
     torch.manual_seed(0)
-    net = zoo.create_model("tiny").eval()
+    net = zoo.build("tiny").eval()
     x = torch.randn(2, 3, 40, 56)
     with torch.inference_mode():
         last = net.features(x)["stage3"]

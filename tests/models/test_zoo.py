@@ -43,7 +43,7 @@ def test_patterns():
                                               ("wrn_28_1", "wrn_28_10")])  # fmt: skip
 def test_a_typing_error_gets_a_suggestion(typed, meant):
     with pytest.raises(UserError, match=f"no network '{typed}'. Did you mean '{meant}'"):
-        zoo.create_model(typed)
+        zoo.build(typed)
 
 
 def test_an_unknown_name_without_a_suggestion_refers_to_the_list():
@@ -55,7 +55,7 @@ def test_an_unknown_override_gets_a_suggestion():
     with pytest.raises(
         UserError, match=r"no setting 'shorcut'. Did you mean 'shortcut'\? It has: num_classes, in_channels"
     ):
-        zoo.create_model("resnet18", shorcut="A")
+        zoo.build("resnet18", shorcut="A")
 
 
 def test_classes_and_channels():
@@ -70,18 +70,18 @@ def test_classes_and_channels():
 @pytest.mark.parametrize(("option", "kind", "count"), [("A", ZeroPad, 2), ("B", Projection, 2), ("C", Projection, 9),
                                                        ("D", PooledProjection, 2)])  # fmt: skip
 def test_every_option_on_request(option, kind, count):
-    net = zoo.create_model("cifar_resnet20", shortcut=option)
+    net = zoo.build("cifar_resnet20", shortcut=option)
     assert sum(isinstance(module, kind) for module in net.modules()) == count
 
 
 def test_option_b_adds_2752_parameters_on_cifar():
     for name in ("cifar_resnet20", "cifar_resnet110"):
-        more = sum(parameter.numel() for parameter in zoo.create_model(name, shortcut="B").parameters())
+        more = sum(parameter.numel() for parameter in zoo.build(name, shortcut="B").parameters())
         assert more - zoo.find(name).parameters == 2752
 
 
 def test_stem_and_pool_on_request():
-    net = zoo.create_model("resnet18", stem="cifar", pool="max").eval()
+    net = zoo.build("resnet18", stem="cifar", pool="max").eval()
     x = torch.randn(1, 3, 32, 32)
     assert net.feature_strides["stage4"] == 8
     with torch.no_grad():
@@ -89,10 +89,10 @@ def test_stem_and_pool_on_request():
 
 
 def test_dropout_on_request():
-    net = zoo.create_model("wrn_16_8", dropout=0.3)
+    net = zoo.build("wrn_16_8", dropout=0.3)
     rates = {module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)}
     assert rates == {0.3}
-    assert not any(isinstance(module, torch.nn.Dropout) for module in zoo.create_model("wrn_16_8").modules())
+    assert not any(isinstance(module, torch.nn.Dropout) for module in zoo.build("wrn_16_8").modules())
 
 
 def test_gate_biases_of_highways_follow_their_depth():

@@ -367,7 +367,7 @@ def test_tensors_that_do_not_fit_are_listed() -> None:
 def test_a_new_head_must_be_requested() -> None:
     parent = made()
     torch.manual_seed(1)
-    net = zoo.create_model("tiny", num_classes=7)
+    net = zoo.build("tiny", num_classes=7)
     fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     replaced = load_backbone(net, parent)
     assert sorted(replaced) == ["head.fc.bias", "head.fc.weight"]
@@ -377,9 +377,9 @@ def test_a_new_head_must_be_requested() -> None:
 
 def test_a_backbone_that_does_not_fit_is_not_loaded() -> None:
     with pytest.raises(UserError, match=r"The backbone of the checkpoint does not fit the network.* missing"):
-        load_backbone(zoo.create_model("cifar_resnet20", num_classes=7), made())
+        load_backbone(zoo.build("cifar_resnet20", num_classes=7), made())
     with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):
-        load_backbone(zoo.create_model("tiny", num_classes=7, in_channels=1), made())
+        load_backbone(zoo.build("tiny", num_classes=7, in_channels=1), made())
 
 
 @pytest.mark.parametrize(("name", "more"), [("format_1", {}), ("format_2_classes", {"num_classes": 2})])

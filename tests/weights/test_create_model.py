@@ -42,7 +42,7 @@ def test_create_with_weights(publish: Publish, theirs: torch.nn.Module, capsys: 
 
 
 def test_create_without_weights_is_the_zoos() -> None:
-    ours, zoos = resnets.create_model("tiny", num_classes=3), zoo.create_model("tiny", num_classes=3)
+    ours, zoos = resnets.create_model("tiny", num_classes=3), zoo.build("tiny", num_classes=3)
     assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in zoos.state_dict().items()}
     with pytest.raises(UserError, match="no setting 'stm'"):
         resnets.create_model("tiny", stm="cifar")

@@ -144,7 +144,7 @@ def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[
         torch.manual_seed(0)
         if random:
             entry = zoo.find(model)
-            net, preprocess = zoo.create_model(model), Preprocess.imagenet(imgsz or entry.imgsz)
+            net, preprocess = zoo.build(model), Preprocess.imagenet(imgsz or entry.imgsz)
         else:
             classifier = load.load(model, device, precision="fp32")
             net, preprocess = classifier.model, classifier.preprocess

@@ -88,7 +88,7 @@ def summary(
     if size[0] == size[1]:
         settings.setdefault("imgsz", size[0])
     with torch.device("meta"):  # shapes are enough
-        model = zoo.create_model(name, **settings)
+        model = zoo.build(name, **settings)
     try:
         rows = layer_table.rows(model, size, layout=layout)
     except ValueError as error:  # too small an image

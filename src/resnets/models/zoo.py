@@ -16,7 +16,8 @@ from typing import Any
 
 from resnets.errors import UserError, suggestion
 from resnets.models.resnet import ResNet
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.spec import ResNetSpec
+from resnets.models.spec import build as build_spec
 
 HE15 = "He et al. 2015, Deep Residual Learning for Image Recognition"
 HE16 = "He et al. 2016, Identity Mappings in Deep Residual Networks"
@@ -117,7 +118,7 @@ def get_spec(name: str, *, num_classes: int | None = None, in_channels: int = 3,
         overrides: other fields of `ResNetSpec`, such as `stem="cifar"`, `shortcut="A"` or `drop_path_rate=0.2`.
 
     Returns:
-        The specification, which `build` makes into a network.
+        The specification, which `spec.build` makes into a network.
 
     Raises:
         UserError: an unknown name or field (the message suggests the nearest), or a value that does not fit.
@@ -132,12 +133,12 @@ def get_spec(name: str, *, num_classes: int | None = None, in_channels: int = 3,
     )
 
 
-def create_model(name: str, *, num_classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNet:
-    """A freshly initialized network, such as `create_model("resnet50", num_classes=5)`. Arguments and errors as of `get_spec`.
+def build(name: str, *, num_classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNet:
+    """A freshly initialized network, such as `build("resnet50", num_classes=5)`. Arguments and errors as of `get_spec`.
 
     It maps images (N, in_channels, H, W), float, to logits (N, num_classes).
     """
-    return build(get_spec(name, num_classes=num_classes, in_channels=in_channels, **overrides))
+    return build_spec(get_spec(name, num_classes=num_classes, in_channels=in_channels, **overrides))
 
 
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}

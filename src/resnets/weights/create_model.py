@@ -74,7 +74,7 @@ def _with_head(
     name: str, weights: str | Path, num_classes: int | None, in_channels: int, overrides: Mapping[str, Any]
 ) -> ResNet:
     if str(weights) == "none":
-        return zoo.create_model(name, num_classes=num_classes, in_channels=in_channels, **overrides)
+        return zoo.build(name, num_classes=num_classes, in_channels=in_channels, **overrides)
     if overrides:
         raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
     zoo.find(name)

@@ -27,7 +27,7 @@ NAMES = [
 
 def net_of(name: str, **changes: Any) -> torch.nn.Module:
     with torch.device("meta"):
-        return zoo.create_model(name, **changes)
+        return zoo.build(name, **changes)
 
 
 def drawn(name: str) -> Figure:

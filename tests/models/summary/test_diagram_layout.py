@@ -13,7 +13,7 @@ from resnets.models.summary.diagram_layout import Box, DiagramLayout, diagram_la
 
 def layout_of(name: str, **changes: Any) -> DiagramLayout:
     with torch.device("meta"):
-        net = zoo.create_model(name, **changes)
+        net = zoo.build(name, **changes)
     return diagram_layout(net, zoo.find(name).imgsz)
 
 
@@ -100,7 +100,7 @@ def test_stochastic_depth_wraps_a_branch_without_hiding_it() -> None:
 
 def test_the_drawing_follows_the_modules_and_not_the_name() -> None:
     with torch.device("meta"):
-        net = zoo.create_model("resnet18")
+        net = zoo.build("resnet18")
     del net.stages["stage3"].block2
     net.stages["stage4"].block2.shortcut = torch.nn.Conv2d(512, 512, 1, device="meta")
     layout = diagram_layout(net, 224)

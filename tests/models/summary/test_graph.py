@@ -52,7 +52,7 @@ def test_layers_are_sorted_by_depth_and_the_longest_path_first() -> None:
 
 
 def test_the_network_itself_is_unchanged() -> None:
-    net = zoo.create_model("tiny", in_channels=1)
+    net = zoo.build("tiny", in_channels=1)
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     graph.layers(net, 33)
     assert net.training
@@ -67,7 +67,7 @@ def test_the_network_itself_is_unchanged() -> None:
 def test_the_shapes_are_those_of_a_real_image(name: str) -> None:
     """At an odd size, from one real forward pass with a hook on every module of torch."""
     side = 224 if name == "notes_basic_resnet" else 65  # a head with a window takes one size only
-    net = zoo.create_model(name).eval()
+    net = zoo.build(name).eval()
     seen: dict[str, tuple[int, ...]] = {}
 
     def noting(path: str) -> Callable[[nn.Module, object, Tensor], None]:
@@ -89,5 +89,5 @@ def test_the_shapes_are_those_of_a_real_image(name: str) -> None:
 
 def test_a_too_small_image_gives_the_error_of_the_network() -> None:
     with pytest.raises(ValueError, match="Images of 4x40") as caught:
-        graph.layers(zoo.create_model("tutorial_resnet50"), (4, 40))
+        graph.layers(zoo.build("tutorial_resnet50"), (4, 40))
     assert str(caught.value).count("\n") == 0

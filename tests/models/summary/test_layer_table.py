@@ -25,7 +25,7 @@ TOTALS = layer_table.Totals(25_636_712, 25_583_592, 53_120)
 
 def on_meta(name: str, **changes: Any) -> torch.nn.Module:
     with torch.device("meta"):
-        return zoo.create_model(name, **changes)
+        return zoo.build(name, **changes)
 
 
 def facts(rows: Sequence[Row]) -> list[tuple[object, ...]]:
@@ -220,7 +220,7 @@ def test_attention_is_in_the_table() -> None:
 
 
 def test_frozen_parameters_do_not_count_as_trainable() -> None:
-    net = zoo.create_model("tiny")
+    net = zoo.build("tiny")
     before = layer_table.totals(net)
     for parameter in net.stem.parameters():
         parameter.requires_grad = False

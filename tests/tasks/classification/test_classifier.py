@@ -173,7 +173,7 @@ def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier,
 
 
 def test_images_of_any_size_where_nothing_is_resized(world) -> None:
-    net = zoo.create_model("tiny", num_classes=2, stem="valid")  # which takes nothing below 11 pixels
+    net = zoo.build("tiny", num_classes=2, stem="valid")  # which takes nothing below 11 pixels
     whole = Preprocess(size=(32, 32), resize="none", resize_to=None, crop="none")
     classifier = Classifier(net, whole, ("a", "b"))
     answers = classifier.predict([*world.paths, np.zeros((2, 60, 3), dtype=np.uint8)], batch=100)
@@ -183,7 +183,7 @@ def test_images_of_any_size_where_nothing_is_resized(world) -> None:
 
 
 def test_double_precision_networks_are_fed_doubles(world) -> None:
-    classifier = Classifier(zoo.create_model("tiny", num_classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
+    classifier = Classifier(zoo.build("tiny", num_classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
     found = predict_samples([classifier], [Sample(world.paths[0], "a")])
     assert found.computed == {"backend": "reference", "precision": "fp64"}

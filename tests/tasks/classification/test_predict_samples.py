@@ -126,9 +126,7 @@ def test_crops_are_refused_for_a_model_of_whole_images(world) -> None:
     classifier = Classifier(load(world.checkpoint).model, Preprocess.tf(32), ("red", "green", "blue"))
     with pytest.raises(UserError, match="resizes whole images"):
         predict_samples([classifier], world.samples, crops=10)
-    fixed = Classifier(
-        zoo.create_model("notes_resnet50", num_classes=3), Preprocess.imagenet(64), ("red", "green", "blue")
-    )
+    fixed = Classifier(zoo.build("notes_resnet50", num_classes=3), Preprocess.imagenet(64), ("red", "green", "blue"))
     with pytest.raises(UserError, match="takes 64 pixels only"):
         predict_samples([fixed], world.samples, scales=(64, 96))
 

@@ -33,7 +33,7 @@ def _train(net: ResNet, steps: int = 10) -> None:
 
 
 def test_a_frozen_backbone_keeps_every_bit_while_the_head_is_trained():
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     before = _state(net)
     line = freeze.apply(net, Freeze(layers="backbone"))
     _train(net)
@@ -46,7 +46,7 @@ def test_a_frozen_backbone_keeps_every_bit_while_the_head_is_trained():
 
 
 def test_without_freezing_every_tensor_is_trained():
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     before = _state(net)
     assert freeze.apply(net, Freeze()) == ""
     _train(net)
@@ -54,7 +54,7 @@ def test_without_freezing_every_tensor_is_trained():
 
 
 def test_a_number_of_stages_freezes_the_stem_and_as_many_stages():
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     before = _state(net)
     freeze.apply(net, Freeze(layers="1"))
     _train(net)
@@ -67,7 +67,7 @@ def test_a_number_of_stages_freezes_the_stem_and_as_many_stages():
     ("norm", "statistics", "affine"), [("train", True, True), ("eval", False, True), ("frozen", False, False)]
 )
 def test_the_norm_setting_is_applied(norm, statistics, affine):
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     before = _state(net)
     freeze.apply(net, Freeze(norm=norm))
     _train(net)
@@ -78,7 +78,7 @@ def test_the_norm_setting_is_applied(norm, statistics, affine):
 
 
 def test_the_head_is_trained_first_and_then_all_layers():
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     section = Freeze(head_epochs=2)
     for epoch in (0, 1):
         before = _state(net)
@@ -92,7 +92,7 @@ def test_the_head_is_trained_first_and_then_all_layers():
 
 
 def test_a_frozen_norm_is_still_a_norm_and_can_be_copied():
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     names = list(net.state_dict())
     freeze.apply(net, Freeze(layers="backbone"))
     assert list(net.state_dict()) == names
@@ -104,7 +104,7 @@ def test_a_frozen_norm_is_still_a_norm_and_can_be_copied():
 
 
 def test_a_frozen_network_can_be_pickled(tmp_path):
-    net = zoo.create_model("tiny", num_classes=3)
+    net = zoo.build("tiny", num_classes=3)
     freeze.apply(net, Freeze(layers="backbone"))
     torch.save(net, tmp_path / "whole.pt")
     for twin in (pickle.loads(pickle.dumps(net)), torch.load(tmp_path / "whole.pt", weights_only=False)):
@@ -114,4 +114,4 @@ def test_a_frozen_network_can_be_pickled(tmp_path):
 
 def test_more_stages_than_there_are_is_an_error():
     with pytest.raises(UserError, match="received `freeze=9`"):
-        freeze.apply(zoo.create_model("tiny", num_classes=3), Freeze(layers="9"))
+        freeze.apply(zoo.build("tiny", num_classes=3), Freeze(layers="9"))

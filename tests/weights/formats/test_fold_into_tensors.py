@@ -24,7 +24,7 @@ def tiny(**changes: object) -> Checkpoint:
         spec,
         Preprocess.plain(32, (0.5,) * 3, (0.2,) * 3),
         ("a", "b", "c"),
-        zoo.create_model("tiny", num_classes=3).state_dict(),
+        zoo.build("tiny", num_classes=3).state_dict(),
     )
     return dataclasses.replace(plain, **changes)
 
