@@ -133,7 +133,8 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
     class_names: tuple[str, ...] = ()
     if top:
         class_names, note = _class_names(inspection.weights_file, candidate)
-        notes.append(note)
+        given = request.class_names and not request.num_classes
+        notes.append(f"class names: the {len(request.class_names)} of `class_names`" if given else note)
         if inspection.subtree.self_supervised:
             notes.append("assumed: the last layer is a classifier; after self-supervised learning it is a projection")
     else:

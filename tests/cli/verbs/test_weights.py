@@ -93,6 +93,11 @@ def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFix
     assert main.main(["evaluate", str(plain), images]) == 2
     assert f"resnets weights convert {plain} --to resnets" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("\n".join(sorted(map(str, range(12)))))
+    words = ("--to", "resnets", "--out", named, "--class-names", tmp_path / "names.txt")
+    assert run("convert", tmp_path / "r.pth", *words) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("class names")] == [
+        "class names: the 12 of --class-names"
+    ]
     assert run("convert", plain, "--to", "resnets", "--out", named, "--class-names", tmp_path / "names.txt") == 0
     assert main.main(["predict", str(named), f"{images}/3/a.png"]) == 0
     assert " 10 " in capsys.readouterr().out
