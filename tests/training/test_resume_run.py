@@ -57,6 +57,17 @@ def test_the_same_settings_and_those_of_the_machine_may_be_given(train_run, colo
     assert run_dir.read_recipe(run / "recipe.toml").data.workers == 0
 
 
+def test_a_resumed_run_has_no_new_head(train_run, colors, capsys):
+    parent = train_run("parent", epochs=1)
+    (colors / "red").rename(colors / "other red")
+    run = train_run("run", epochs=1, weights=parent)
+    assert "new head for 3 classes" in capsys.readouterr().err
+    resnets.train(resume=run)
+    printed = capsys.readouterr().err
+    assert "the run is finished" in printed
+    assert "head" not in printed
+
+
 def test_a_damaged_latest_state_costs_an_epoch_and_changes_nothing(train_run, capsys):
     run = train_run("run", epochs=3)
     rows, weights = _rows(run), _weights(run)

@@ -216,12 +216,13 @@ def _run(
     log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
     provenance = distributed.broadcast_from_main(lambda: run_inputs.run_provenance(run, recipe))
     provenance["train_images"] = len(dataset.subset("train"))
-    context = build_context(recipe, dataset, parent, provenance)
+    has_state = distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state")))
+    context = build_context(recipe, dataset, parent, provenance, has_state=has_state)
     if distributed.is_main():
         _write_environment(run, recipe, dataset, provenance)
         if not (run / "train_batch.jpg").exists():
             draw_batch(context.train_data, run / "train_batch.jpg")
-    state = _restore(run, context, extra_epochs)
+    state = _restore(run, context, extra_epochs) if has_state else TrainState()
     frozen_features.cache_features(context, state.epoch, run)
     loop.run(context, state, run)
     return TrainResult(run, _evaluate(run, dataset, context, state) if distributed.is_main() else {})
@@ -237,9 +238,7 @@ def _write_environment(run: Path, recipe: Recipe, dataset: Dataset, provenance: 
 
 
 def _restore(run: Path, context: TrainContext, extra_epochs: int | None) -> TrainState:
-    """Return the latest saved state of the run, loaded into `context`, or a new one."""
-    if not distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state"))):
-        return TrainState()
+    """Return the latest saved state of the run, loaded into `context`."""
     state = restore_state(context, run)
     if distributed.is_main():
         run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state

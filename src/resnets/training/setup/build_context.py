@@ -25,9 +25,14 @@ from resnets.weights.checkpoint import Checkpoint
 
 
 def build_context(
-    recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, provenance: dict[str, Any]
+    recipe: Recipe,
+    dataset: Dataset,
+    parent: Checkpoint | None,
+    provenance: dict[str, Any],
+    *,
+    has_state: bool = False,
 ) -> TrainContext:
-    """Build everything that the loop needs, on its device."""
+    """Build everything that the loop needs, on its device. With `has_state`, a saved state replaces the weights afterwards."""
     if recipe.speed.compile:
         torch_compile.check_compiler()
     device = distributed.local_device(recipe.speed.device)
@@ -37,7 +42,7 @@ def build_context(
     if recipe.speed.deterministic:
         reproducibility.use_deterministic_algorithms()
     train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
-    net, spec = build_network(recipe, dataset.class_names, parent)
+    net, spec = build_network(recipe, dataset.class_names, parent, log_head=not has_state)
     if (
         ranks.world_size() > 1
     ):  # same weights on all ranks, but a different random stream on each: dropout, stochastic depth

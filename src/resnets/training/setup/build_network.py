@@ -82,8 +82,13 @@ def _spec_overrides(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None) -> tuple[ResNet, ResNetSpec]:
-    """Return the network with random weights drawn with the recipe's seed, or with those of `parent`."""
+def build_network(
+    recipe: Recipe, classes: Sequence[str], parent: Checkpoint | None, *, log_head: bool = True
+) -> tuple[ResNet, ResNetSpec]:
+    """Return the network with random weights drawn with the recipe's seed, or with those of `parent`.
+
+    `log_head`: log whether the head of `parent` is kept.
+    """
     spec = network_spec(recipe, classes, parent)
     reproducibility.seed_everything(recipe.seed)
     net = build(spec)
@@ -93,9 +98,11 @@ def build_network(recipe: Recipe, classes: Sequence[str], parent: Checkpoint | N
     same_shapes = shapes == {n: t.shape for n, t in parent.tensors.items()}
     if tuple(classes) == parent.class_names and same_shapes:
         net.load_state_dict(checkpoints.network(parent).state_dict())
-        log("the weights have the same classes: their head is kept")
+        message = "the weights have the same classes: their head is kept"
     else:
         new_tensors = checkpoints.load_backbone(net, parent)
         reason = "" if parent.class_names else "; the weights have no class names, so their head is not kept"
-        log(f"new head for {len(classes)} classes: {', '.join(new_tensors)}{reason}")
+        message = f"new head for {len(classes)} classes: {', '.join(new_tensors)}{reason}"
+    if log_head:
+        log(message)
     return net, spec
