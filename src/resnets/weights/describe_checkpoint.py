@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS
+from resnets.data.split import lineage
 from resnets.errors import format_list, printable
-from resnets.hashing import sha256
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
 
@@ -31,8 +31,7 @@ def lines(path: str | Path) -> list[str]:
     facts: dict[str, str] = {"input": checkpoint.preprocess.describe()}
     if checkpoint.class_names:
         facts["names"] = format_list(checkpoint.class_names, SHOWN_CLASSES)
-    run = file.resolve().parent.parent
-    if _is_best(file, run, checkpoint.provenance):
+    if run := _run_of_best(file, checkpoint.provenance):
         facts |= dict(_of_run(run))
     else:
         facts |= {"metrics": metrics} if (metrics := _metrics_text(checkpoint.metrics)) else {}
@@ -40,14 +39,13 @@ def lines(path: str | Path) -> list[str]:
     return [f"{name + ':':10}{printable(value)}" for name, value in facts.items()]
 
 
-def _is_best(file: Path, run: Path, provenance: Mapping[str, Any]) -> bool:
-    """Whether this file has the weights that the run's metrics belong to, not another file in the same folder or of that name."""
-    if file.parts[-2:] != local_file.BEST.parts or not (run / "recipe.toml").is_file():
-        return False
-    split_record = run / ("shards.json" if (run / "shards.json").is_file() else SPLIT_FILE)
-    if not provenance or not split_record.is_file():
-        return not provenance
-    return bool(provenance.get("split_sha256") == sha256(split_record))
+def _run_of_best(file: Path, provenance: Mapping[str, Any]) -> Path | None:
+    """The run directory whose metrics belong to the weights in this file; None for other files, in it or of that name."""
+    run = lineage.find_run_dir(file)
+    if run is None or file.name != local_file.BEST.name:
+        return None
+    record, _ = lineage.find_split_record(file, provenance)
+    return run if record is not None or not provenance else None
 
 
 def _of_run(run: Path) -> Iterator[tuple[str, str]]:

@@ -123,6 +123,7 @@ def test_results_do_not_replace_those_of_a_run(trained: Path, capsys: pytest.Cap
 def test_a_run_is_evaluated_on_its_own_split(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "run" / "weights").mkdir(parents=True)
     shutil.copy(ONE, "run/weights/best.safetensors")
+    Path("run/recipe.toml").touch()
     write_split("run/split.csv", make_split(open_dataset.read("data"), val_fraction=0.2))
     assert evaluate("run", "data", "--json") == 0
     shown = capsys.readouterr()
@@ -153,6 +154,7 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
         (trained / name / "weights").mkdir(parents=True)
         shutil.copy(ONE if name == "a" else TWO, f"{name}/weights/best.safetensors")
         made = make_split(open_dataset.read("data"), val_fraction=0.6, seed=seed)
+        Path(f"{name}/recipe.toml").touch()
         write_split(f"{name}/split.csv", made)
         held_out.append({sample.path for sample in made.subset("val")})
     assert evaluate("a", "b", "data", "--compare", "--json") == 0
@@ -176,6 +178,7 @@ def test_two_are_compared_on_images_that_none_of_them_learned_from(
 def test_images_used_to_select_the_epoch_are_reported(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (trained / "run" / "weights").mkdir(parents=True)
     shutil.copy(ONE, "run/weights/best.safetensors")
+    Path("run/recipe.toml").touch()
     write_split("run/split.csv", make_split(open_dataset.read("data"), val_fraction=0.2))
     assert evaluate("run", "data", "--out", "results") == 0
     shown = capsys.readouterr()
@@ -288,6 +291,7 @@ def test_no_model_is_better_by_images_that_selected_only_its_epoch(
     for name, file in (("a", ONE), ("b", TWO)):
         (trained / name / "weights").mkdir(parents=True)
         shutil.copy(file, f"{name}/weights/best.safetensors")
+    Path("b/recipe.toml").touch()
     write_split("b/split.csv", make_split(open_dataset.read("data"), val_fraction=0.4))
     assert evaluate("a", "b", "data", "--compare", "--json", "--split-file", "b/split.csv") == 0
     found = printed(capsys)["comparison"]

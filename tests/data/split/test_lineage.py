@@ -14,6 +14,7 @@ from resnets.data.split.lineage import Lineage
 def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
     """A run directory with this split (SHA-256: split); gives the path that its best weights would have."""
     (root / "weights").mkdir(parents=True)
+    (root / "recipe.toml").touch()
     lines = [f"{digest}.png,{digest},a,{split}," for digest, split in rows.items()]
     (root / "split.csv").write_text("\n".join(["path,sha256,label,split,group", *lines]) + "\n")
     (root / "environment.json").write_text(json.dumps(facts))
@@ -74,6 +75,17 @@ def test_the_training_images_of_bundled_weights_are_named() -> None:
 def test_a_split_of_another_run_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
     path = run(tmp_path / "other", {"aa": "train"})
     assert "is not the split that" in lineage.lineage_of(path, {"split_sha256": "0"}).gap
+
+
+def test_a_split_file_in_another_folder_is_not_that_of_weights_that_lie_there(tmp_path: Path) -> None:
+    path = run(tmp_path / "folder", {"aa": "train"})
+    (tmp_path / "folder" / "recipe.toml").unlink()
+    assert lineage.lineage_of(path) == Lineage(gap="their origin is not recorded")
+    assert lineage.find_run_dir(path) is None
+    (tmp_path / "folder" / "recipe.toml").touch()
+    assert lineage.find_run_dir(path) == tmp_path / "folder"
+    assert lineage.find_run_dir(tmp_path / "folder" / "models" / "net.safetensors") is None
+    assert lineage.find_split_record(path, {"converted_from": "net.pth"})[0] is None
 
 
 def test_without_training_images_there_is_no_message() -> None:

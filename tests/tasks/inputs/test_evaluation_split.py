@@ -13,7 +13,7 @@ from resnets.data.datasets.dataset import Dataset
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
-from resnets.tasks.inputs.evaluation_split import choose_split
+from resnets.tasks.inputs.evaluation_split import choose_split, num_selected_on
 
 NOWHERE = Path("net.safetensors")
 
@@ -22,6 +22,7 @@ NOWHERE = Path("net.safetensors")
 def run(world, tmp_path: Path) -> Path:
     """A run directory whose split was made from the world's images."""
     (tmp_path / "run" / "weights").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.toml").touch()
     write_split(tmp_path / "run" / "split.csv", make_split(open_dataset.read(world.data), val_fraction=0.34))
     return tmp_path / "run" / "weights" / "best.safetensors"
 
@@ -57,6 +58,28 @@ def test_a_model_is_evaluated_on_the_split_of_its_own_run(world, run: Path) -> N
     assert str(run.parent.parent / "split.csv") in chosen.reason
     assert len(choose_split(open_dataset.read(world.data), run, split="train").samples) == 12
     assert len(choose_split(open_dataset.read(world.data), run, split="all").samples) == 18
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "models/net.safetensors", "weights/net.safetensors"])
+def test_a_split_file_in_the_folder_of_a_model_that_is_in_no_run_is_not_taken_for_its_own(
+    world, tmp_path: Path, name: str
+) -> None:
+    write_split(tmp_path / "split.csv", make_split(open_dataset.read(world.data), test_fraction=0.34, val_fraction=0))
+    chosen = choose_split(open_dataset.read(world.data), tmp_path / name)
+    assert (chosen.name, len(chosen.samples)) == ("all", 18)
+    file = tmp_path / "split.csv"
+    assert chosen.reason == (
+        f"there is no split; whether {file} is that of this model is not known: `split_file={file}` would use it"
+    )
+    assert num_selected_on(tmp_path / name, open_dataset.read(world.data).samples) == 0
+
+
+def test_other_weights_in_a_run_directory_have_not_its_split(world, run: Path) -> None:
+    samples = open_dataset.read(world.data).samples
+    for origin in ({"converted_from": "net.pth"}, {"split_sha256": "0"}):
+        assert choose_split(open_dataset.read(world.data), run, origin).name == "all"
+        assert num_selected_on(run, samples, origin) == 0
+    assert num_selected_on(run, samples) == 6
 
 
 def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:

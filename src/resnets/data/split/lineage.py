@@ -7,7 +7,6 @@ it began from (including their own lineage). Of weights outside a run directory 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,24 +75,44 @@ def lineage_of(checkpoint: Path, provenance: Mapping[str, Any] | None = None) ->
     Args:
         provenance: that of the checkpoint; with it a split file of another run is not taken for its own.
     """
-    run = checkpoint.parent.parent
-    path, origin = run / SPLIT_FILE, provenance or {}
-    if not path.is_file() and (run / read_shards.MANIFEST).is_file():
-        path = run / read_shards.MANIFEST
-    if not path.is_file() or (origin and "split_sha256" not in origin):  # another file may be in a run directory
-        return Lineage(gap=_why_unknown(checkpoint, origin))
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if origin.get("split_sha256", digest) != digest:
-        return Lineage(gap=f"'{path}' is not the split that these weights were trained with")
+    path, gap = find_split_record(checkpoint, provenance)
+    if path is None:
+        return Lineage(gap=gap)
+    run, origin = path.parent, provenance or {}
     if path.name == read_shards.MANIFEST:
         splits, gap = _splits_of_shards(run)
     else:
-        rows = csv.DictReader(content.decode("utf-8", errors="surrogateescape").splitlines())
+        rows = csv.DictReader(path.read_text("utf-8", errors="surrogateescape").splitlines())
         splits, gap = {row["sha256"]: row["split"] for row in rows if row.get("sha256") and row.get("split")}, ""
     parent = read_parent_lineage(run, has_initial_weights="parent_sha256" in (origin or _environment(run)))
     train = {digest for digest, split in splits.items() if split == "train"} | parent.train
     return Lineage(frozenset(train), splits, gap or parent.gap)
+
+
+def find_run_dir(checkpoint: Path) -> Path | None:
+    """The run directory that a file is in: RUN for RUN/weights/NAME where RUN has a recipe.toml; else None."""
+    for file in (checkpoint, checkpoint.resolve()):
+        if file.parent.name == "weights" and (file.parent.parent / "recipe.toml").is_file():
+            return file.parent.parent
+    return None
+
+
+def find_split_record(checkpoint: Path, provenance: Mapping[str, Any] | None = None) -> tuple[Path | None, str]:
+    """The file of its run directory with the split that weights were trained with: `split.csv`, or `shards.json` for shards.
+
+    Args:
+        provenance: that of the checkpoint; with it a file that was copied into the directory of another run is recognized.
+
+    Returns:
+        The file and ""; or None and why there is none, as the end of a sentence.
+    """
+    run, origin = find_run_dir(checkpoint), provenance or {}
+    paths = [run / name for name in (read_shards.MANIFEST, SPLIT_FILE) if (run / name).is_file()] if run else []
+    if not paths or (origin and "split_sha256" not in origin):
+        return None, _why_unknown(checkpoint, origin)
+    if origin and origin["split_sha256"] != sha256(paths[0]):
+        return None, f"'{paths[0]}' is not the split that these weights were trained with"
+    return paths[0], ""
 
 
 def _splits_of_shards(run: Path) -> tuple[dict[str, str], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,8 @@ def evaluate_checkpoints(
         (str(checkpoint), lineage.lineage_of(file, classifier.provenance))
         for checkpoint, file, classifier in zip(checkpoints, files, classifiers, strict=True)
     ]
-    chosen = _choose_split(dataset, files, lineages, split, split_file, val_fraction, seed, calibrate)
+    provenance = [classifier.provenance for classifier in classifiers]
+    chosen = _choose_split(dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate)
     input_size = max(scales, default=0) or max(each.preprocess.shorter_side or 0 for each in classifiers)
     notices = [notice] if (notice := read_shards.upscale_warning(dataset, input_size)) else []
     notices += _training_notices(lineages, chosen)
@@ -150,7 +151,10 @@ def evaluate_checkpoints(
         _join_unique([test_time_augmentation.protocol(each.preprocess, crops, scales) for each in group])
         for group in groups
     ]
-    selected = [evaluation_split.num_selected_on(file, chosen.samples) for file in files]
+    selected = [
+        evaluation_split.num_selected_on(file, chosen.samples, origin)
+        for file, origin in zip(files, provenance, strict=True)
+    ]
     in_sample = _in_sample_notices(files, selected, chosen, calibrate)
     exposures = [
         Exposure(past.count_seen(chosen.samples), count) for (_, past), count in zip(lineages, selected, strict=True)
@@ -178,6 +182,7 @@ def _check_arguments(checkpoints: Sequence[str | Path], crops: int, scales: Sequ
 def _choose_split(
     dataset: Dataset,
     files: Sequence[Path],
+    provenance: Mapping[str, Any],
     lineages: Sequence[tuple[str, Lineage]],
     split: str | None,
     split_file: str | Path | None,
@@ -194,6 +199,7 @@ def _choose_split(
     chosen = chosen or evaluation_split.choose_split(
         dataset,
         files[0],
+        provenance,
         split=split,
         split_file=split_file,
         val_fraction=val_fraction,

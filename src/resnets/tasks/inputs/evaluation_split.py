@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resnets.data.datasets import read_shards
 from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS, Dataset, IndexedSamples, Sample
@@ -68,6 +69,7 @@ def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> E
 def choose_split(
     dataset: Dataset,
     checkpoint: Path,
+    provenance: Mapping[str, Any] | None = None,
     *,
     split: str | None = None,
     split_file: str | Path | None = None,
@@ -83,15 +85,18 @@ def choose_split(
 
     Args:
         checkpoint: the file of the model, which may be in its run directory.
+        provenance: that of the checkpoint.
         split: "train", "val", "test" or "all"; None for the first of `prefer` that there is, else every image.
 
     Raises:
         UserError: there is no such split, or the split file does not fit the images.
     """
     _check_arguments(dataset, split, split_file, val_fraction, seed)
-    run_split = checkpoint.parent.parent / SPLIT_FILE  # by which a model in a run directory was trained
+    run_split, _ = lineage.find_split_record(checkpoint, provenance)
     has_splits = dataset.splits or split_file is not None or val_fraction is not None
-    common, same = (0, False) if has_splits or not run_split.is_file() else _common_images(run_split, dataset)
+    common, same = (0, False)
+    if run_split is not None and run_split.name == SPLIT_FILE and not has_splits:
+        common, same = _common_images(run_split, dataset)
     dataset, origin = _with_splits(
         dataset, run_split if same else None, split, split_file, val_fraction, 123 if seed is None else seed
     )
@@ -104,6 +109,8 @@ def choose_split(
                 origin = f"including those that the model was trained on, by {run_split}"
             elif common:
                 origin = f"{common} have the name of an image in {run_split}, but none has its content"
+            elif run_split is None and (other := _other_split_file(checkpoint, dataset)):
+                origin += f"; whether {other} is that of this model is not known: `split_file={other}` would use it"
         return EvaluationSplit(ALL, dataset.samples, origin)
     if split not in dataset.splits:
         available = f"only {', '.join(dataset.splits)}" if dataset.splits else "it is not split"
@@ -114,22 +121,20 @@ def choose_split(
     return EvaluationSplit(split, dataset.subset(split), origin)
 
 
-def num_selected_on(checkpoint: Path, samples: Sequence[Sample]) -> int:
+def num_selected_on(checkpoint: Path, samples: Sequence[Sample], provenance: Mapping[str, Any] | None = None) -> int:
     """How many of the images were used to select the epoch and the temperature of the model at `checkpoint`.
 
     These are the images of the val split of the run in whose directory the file is. They are recognized by their content,
     wherever they are now; images that cannot be read do not count.
     """
-    run = checkpoint.parent.parent
+    record, _ = lineage.find_split_record(checkpoint, provenance)
+    if record is None or isinstance(samples, IndexedSamples) != (record.name == read_shards.MANIFEST):
+        return 0
     if isinstance(samples, IndexedSamples):
         # The digest of stored images begins with that of their manifest, of which the run has a copy.
-        same = (run / read_shards.MANIFEST).is_file() and samples.fingerprint.startswith(
-            sha256(run / read_shards.MANIFEST)
-        )
+        same = samples.fingerprint.startswith(sha256(record))
         return sum(sample.split == "val" for sample in samples) if same else 0
-    if not (run / SPLIT_FILE).is_file():
-        return 0
-    with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with record.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
     return sum(digest in val for digest in lineage.sha256_of_samples(samples)) if val else 0
 
@@ -174,6 +179,12 @@ def _with_splits(
         except UserError as error:
             raise UserError(f"{error} `split=all` uses every image.") from None
     return dataset, f"as in '{dataset.root}'"
+
+
+def _other_split_file(checkpoint: Path, dataset: Dataset) -> Path | None:
+    """A split file of these images beside the checkpoint or one folder above, which is not known to be that of the model."""
+    paths = [folder / SPLIT_FILE for folder in (checkpoint.parent, checkpoint.parent.parent)]
+    return next((path for path in paths if path.is_file() and _common_images(path, dataset)[1]), None)
 
 
 def _common_images(split_file: Path, dataset: Dataset) -> tuple[int, bool]:
