@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from resnets.cli import process_settings
-from resnets.models import spec, zoo
+from resnets.models import zoo
+from resnets.models.build_network import build
 from resnets.recipes.recipe import Optim
 from resnets.training.optimization import optimizers
 from resnets.training.precision import autocast, select_precision
@@ -33,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     process_settings.keep_memory()
     precision = str(select_precision("auto", "cpu").value)
-    net = spec.build(zoo.get_spec(options.model, num_classes=NUM_CLASSES)).to(memory_format=torch.channels_last).train()
+    net = build(zoo.get_spec(options.model, num_classes=NUM_CLASSES)).to(memory_format=torch.channels_last).train()
     optimizer = optimizers.build_optimizer(net, Optim(), lr=0.1, backbone_lr_factor=1.0)
     images = torch.randn(options.batch, 3, options.imgsz, options.imgsz).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(NUM_CLASSES, (options.batch,))

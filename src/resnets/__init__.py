@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resnets.models.zoo import get_spec, list_models
     from resnets.tasks.classification.classifier import Classifier
     from resnets.tasks.classification.evaluate import Evaluation
-    from resnets.tasks.classification.load import load
+    from resnets.tasks.classification.load_classifier import load
     from resnets.tasks.classification.prediction import Prediction
     from resnets.training.lr_find import lr_find
     from resnets.training.lr_range_test import RangeTest
@@ -85,7 +85,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.zoo",
-    "load": "resnets.tasks.classification.load",
+    "load": "resnets.tasks.classification.load_classifier",
     "lr_find": "resnets.training.lr_find",
     "shard": "resnets.api.shard",
     "split": "resnets.api.data",

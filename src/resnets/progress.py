@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from resnets import ranks
-from resnets.errors import printable
+from resnets.message_format import printable
 
 Item = TypeVar("Item")
 

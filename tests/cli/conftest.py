@@ -11,7 +11,7 @@ from PIL import Image
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights.checkpoint import Checkpoint, save
 
 CLASSES = ("ant", "bee", "größe")

@@ -30,7 +30,8 @@ import resnets.keras
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.build_network import build
+from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.conversion import convert

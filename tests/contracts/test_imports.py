@@ -19,6 +19,7 @@ SOURCE = Path(resnets.__file__).parent
 BASE = {
     *(
         "errors",
+        "message_format",
         "connection_errors",
         "hashing",
         "cache_dir",

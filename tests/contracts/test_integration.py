@@ -16,7 +16,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
 import resnets
-from resnets.models import spec, zoo
+from resnets.models import zoo
+from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
 
 
@@ -43,7 +44,7 @@ def made(name: str) -> ResNet:
         2,
         *[1] * (len(zoo.get_spec(name).num_blocks) - 1),
     )  # a block that changes nothing, and each that does
-    return spec.build(zoo.get_spec(name, num_blocks=num_blocks, num_classes=3)).eval()
+    return build(zoo.get_spec(name, num_blocks=num_blocks, num_classes=3)).eval()
 
 
 def images(net: ResNet) -> torch.Tensor:

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 import resnets.keras
 from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
+from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import conversion, identify, published
+from resnets.weights import conversion, download_published, identify
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import keras
 from resnets.weights.load_weights import Request
@@ -215,7 +216,7 @@ def test_published_weights_of_keras_come_by_their_name(top, tmp_path, monkeypatc
     model.save(tmp_path / "model.h5")
     monkeypatch.setattr(download, "download", lambda *_, **__: tmp_path / "model.h5")
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
-    found = published.read(entry.name)
+    found = download_published.read(entry.name)
     assert found.spec.name == "keras_resnet50"
     kernel = model.get_layer("conv1_conv").get_weights()[0]
     assert np.array_equal(found.tensors["stem.conv.weight"].permute(2, 3, 1, 0).numpy(), kernel)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights import checkpoint as checkpoints
 
 CLASSES = ("ant", "größe")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.models import spec, zoo
+from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
 from resnets.models.summary import layer_table
 
@@ -147,7 +148,7 @@ def test_any_size_and_any_classes(name):
 @pytest.mark.parametrize("in_channels", [1, 4])
 def test_any_channels(name, in_channels):
     with torch.device("meta"):
-        net = spec.build(shallow(name, 2, num_classes=7, in_channels=in_channels)).eval()
+        net = build(shallow(name, 2, num_classes=7, in_channels=in_channels)).eval()
         height, width = (net.fixed_size or net.min_size + extra for extra in (13, 6))
         x = torch.empty(1, in_channels, height, width)
     check_every_way_out(net, x, valid_padding=zoo.get_spec(name).stem in ("valid", "notes"))
@@ -184,7 +185,7 @@ def test_it_can_be_traced(name):
 def made(name: str) -> ResNet:
     """The network with one block of each shape, three classes, and memory; in evaluation."""
     torch.manual_seed(0)
-    return spec.build(shallow(name, 2, num_classes=3)).eval()
+    return build(shallow(name, 2, num_classes=3)).eval()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

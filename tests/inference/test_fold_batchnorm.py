@@ -11,9 +11,9 @@ from torch import nn
 from resnets.inference.fold_batchnorm import PooledBackbone, fold
 from resnets.models import zoo
 from resnets.models.blocks import PreActBlock
+from resnets.models.build_network import build
 from resnets.models.layers import same_conv
 from resnets.models.resnet import ResNet
-from resnets.models.spec import build
 
 FAMILIES = list(
     {

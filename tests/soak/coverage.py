@@ -35,7 +35,7 @@ import torch
 
 from resnets.report.html import report_text, run_files, tables
 from resnets.report.html.prediction_stats import PredictionStats
-from resnets.tasks import best_checkpoint
+from resnets.tasks import epoch_selection
 from resnets.tasks.classification.confidence_intervals import wilson
 from resnets.training.evaluation import cross_fitting
 
@@ -69,7 +69,7 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
     rows = torch.arange(count)
     folds = cross_fitting.create(labels.repeat(copies), np.tile(np.arange(count), copies))
     assert folds is not None
-    best, best_epoch, rights = best_checkpoint.WORST_SCORE, -1, []
+    best, best_epoch, rights = epoch_selection.WORST_SCORE, -1, []
     for epoch, chance in enumerate(chances):
         correct = np.where(contested, random.random(count) < chance, steady)
         answers = (labels + torch.from_numpy(np.where(correct, 0, random.integers(1, CLASSES, count)))) % CLASSES
@@ -77,8 +77,8 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
         logits[rows, answers] = logits.amax(dim=1) + torch.from_numpy(random.exponential(2, count).astype(np.float32))
         folds.update(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
-        score = best_checkpoint.score(float(correct.mean()), loss)
-        if best_checkpoint.is_better(score, best):
+        score = epoch_selection.score(float(correct.mean()), loss)
+        if epoch_selection.is_better(score, best):
             best, best_epoch = score, epoch
         rights.append(int(correct.sum()))
     figures = folds.summarize(CLASSES)

@@ -14,7 +14,7 @@ from PIL import Image
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights.checkpoint import Checkpoint, save
 
 COLORS = {"red": (190, 60, 60), "green": (60, 170, 70), "blue": (70, 70, 180)}

@@ -18,7 +18,7 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe
-from resnets.tasks.classification import load, predict_samples
+from resnets.tasks.classification import load_classifier, predict_samples
 from resnets.training import frozen_features, loop, train
 from resnets.training.setup.build_context import build_context
 from resnets.training.setup.split_dataset import split_dataset
@@ -298,7 +298,7 @@ def test_the_best_weights_are_evaluated_on_the_cached_features(
     run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
     divided = read_split(run / "split.csv", open_dataset.read(str(images)))
-    wanted = through([load.load(best)], divided.subset("val"))
+    wanted = through([load_classifier.load(best)], divided.subset("val"))
     with (run / "predictions.csv").open() as file:
         rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)

@@ -22,10 +22,10 @@ from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.recipes import registry
 from resnets.recipes.recipe import tiny
-from resnets.tasks.classification import load, predict_samples
+from resnets.tasks.classification import load_classifier, predict_samples
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import ARGUMENT_KEYS, build_recipe
 from resnets.training.run_dir import run_dir
@@ -96,7 +96,7 @@ def test_a_run_writes_all_files_and_is_accurate(colors):
 
 def test_the_best_weights_have_the_metrics_of_the_run(colors):
     result = _train(colors, epochs=3)
-    classifier = load.load(result.run / "weights" / "best.safetensors")
+    classifier = load_classifier.load(result.run / "weights" / "best.safetensors")
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert classifier.class_names == ("blue", "green", "red")
     answers = classifier.predict([row["path"] for row in rows])
@@ -142,7 +142,7 @@ def test_with_a_test_split_the_headline_is_measured_there(colors):
     result = _train(colors, epochs=1, split_file=str(colors.parent / "split.csv"))
     found = result.metrics
     tested = predict_samples.predict_samples(
-        [load.load(result.run / "weights" / "best.safetensors")], dataset.subset("test")
+        [load_classifier.load(result.run / "weights" / "best.safetensors")], dataset.subset("test")
     )
     assert (found["split"], found["in_sample"], found["selected"]["split"]) == ("test", False, "val")
     assert found["count"] == len(dataset.subset("test")) != found["selected"]["count"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint, load_backbone, network, read, save
 

@@ -10,7 +10,7 @@ import torch
 from resnets.data.image.preprocess import Preprocess
 from resnets.hashing import sha256
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import describe_checkpoint
 from resnets.weights.checkpoint import Checkpoint

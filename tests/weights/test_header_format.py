@@ -13,7 +13,8 @@ import torch
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.build_network import build
+from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import header_format
 from resnets.weights.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ import torch
 from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import identify, load_weights
 from resnets.weights.checkpoint import Checkpoint

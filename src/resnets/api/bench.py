@@ -13,14 +13,15 @@ from torch import Tensor
 
 from resnets.data.datasets import generate_shapes
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
 from resnets.inference import benchmark, hardware
 from resnets.inference.backends import PRECISIONS
 from resnets.inference.benchmark import Row
 from resnets.inference.device import resolve_device
+from resnets.message_format import suggestion
 from resnets.models import zoo
 from resnets.models.resnet import ResNet, check_size
-from resnets.tasks.classification import load
+from resnets.tasks.classification import load_classifier
 
 NUM_IMAGES = 32  # on which the outputs are compared, or one batch if that is more
 DRAWN_SIZE = 96  # side of the drawn images, before they are resized for the network
@@ -146,7 +147,7 @@ def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[
             entry = zoo.find(model)
             net, preprocess = zoo.build(model), Preprocess.imagenet(imgsz or entry.imgsz)
         else:
-            classifier = load.load(model, device, precision="fp32")
+            classifier = load_classifier.load(model, device, precision="fp32")
             net, preprocess = classifier.model, classifier.preprocess
             preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
     drawn = generate_shapes.make_settings(size=DRAWN_SIZE)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 
 # flag elsewhere -> flag here. Sources: Ultralytics, timm, Keras, the example scripts of torchvision and transformers.
 FLAGS = {

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from resnets.cli.flags import as_flags
-from resnets.errors import printable
+from resnets.message_format import printable
 
 # Characters of our own lines and tables, and their replacements where an encoding lacks them; columns keep their width.
 PLAIN = dict.fromkeys("–—−─━", "-") | dict.fromkeys("█▉▊▋▌▍▎▏▇▆▅▄▃▂▁", "#") | dict.fromkeys("…≈±", "~")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnets.cli import migration_hints
-from resnets.errors import suggestion
+from resnets.message_format import suggestion
 
 
 def message(error: Any, words: Sequence[str]) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
 from resnets.inference import openvino_cache, tf32
 from resnets.inference.fold_batchnorm import PooledBackbone, fold
 from resnets.inference.import_openvino import has_openvino
+from resnets.message_format import suggestion
 from resnets.models.resnet import ResNet
 
 PRECISIONS = ("fp32", "bf16")

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
 from resnets.inference import backends
+from resnets.message_format import suggestion
 
 # Jobs of fewer pixels use the reference. Converting a network takes OpenVINO 3 to 5 s on two cores (ResNet-50, docs/speed.md),
 # which pays off from about this many images of 224 x 224 pixels.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.models import zoo
-from resnets.weights import find_weights, published
+from resnets.weights import download_published, find_weights
 from resnets.weights.formats import fold_into_tensors, keras_model
 from resnets.weights.formats import keras as keras_format
 from resnets.weights.hub import bundled, catalog, imagenet_classes
@@ -93,7 +93,7 @@ def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
     make = getattr(keras.applications, keras_format.APPLICATIONS[network])
     if isinstance(weights, str) and weights == "imagenet":
         _check_imagenet(keras, arguments)
-        weights = published.checkpoint_file(f"{network}.imagenet")
+        weights = download_published.checkpoint_file(f"{network}.imagenet")
     elif not _is_checkpoint(weights):
         return make(weights=weights, **arguments)
     checkpoint = find_weights.read(weights)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
+from resnets.models.build_network import build as build_spec
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec
-from resnets.models.spec import build as build_spec
 
 HE15 = "He et al. 2015, Deep Residual Learning for Image Recognition"
 HE16 = "He et al. 2016, Identity Mappings in Deep Residual Networks"
@@ -118,7 +119,7 @@ def get_spec(name: str, *, num_classes: int | None = None, in_channels: int = 3,
         overrides: other fields of `ResNetSpec`, such as `stem="cifar"`, `shortcut="A"` or `drop_path_rate=0.2`.
 
     Returns:
-        The specification, which `spec.build` makes into a network.
+        The specification, which `build_network.build` makes into a network.
 
     Raises:
         UserError: an unknown name or field (the message suggests the nearest), or a value that does not fit.

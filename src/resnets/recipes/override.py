@@ -8,7 +8,8 @@ import typing
 from dataclasses import replace
 from typing import Any
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.recipes.recipe import Recipe, flat_values
 
 

@@ -12,7 +12,8 @@ import typing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.recipes.save_interval import SaveInterval
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.recipes import finetune, he2015_cifar, he2015_imagenet, notes_cifar, scratch, tutorial_transfer
 from resnets.recipes.recipe import Recipe
 

@@ -24,9 +24,9 @@ from resnets.atomic_write import replace_file
 from resnets.data.loading import ram_cache, train_loader
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.data.loading.worker_processes import Batch
-from resnets.errors import pluralize
+from resnets.data.loading.watch_workers import Batch
 from resnets.inference.model_runner import ModelRunner
+from resnets.message_format import pluralize
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
 from resnets.training.optimization import freeze

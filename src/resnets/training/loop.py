@@ -20,13 +20,13 @@ from torch.nn.functional import cross_entropy
 
 from resnets import atomic_write, ranks
 from resnets.data.loading.epoch_order import EpochStep
+from resnets.data.loading.watch_workers import Batch
 from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
-from resnets.data.loading.worker_processes import Batch
 from resnets.errors import JobError
 from resnets.inference import tf32
 from resnets.progress import log, progress_bar
 from resnets.recipes.save_interval import SaveInterval
-from resnets.tasks import best_checkpoint
+from resnets.tasks import epoch_selection
 from resnets.training import console, distributed, precision, torch_compile
 from resnets.training.evaluation.validate import epoch_metrics
 from resnets.training.optimization import freeze, optimizers
@@ -195,8 +195,8 @@ def _finish_epoch(
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
     # Without validation images the newest weights count as the best.
-    score = state.best if logits is None else best_checkpoint.score(row["val/accuracy_top1"], row["val/loss"])
-    improved = logits is None or best_checkpoint.is_better(score, state.best)
+    score = state.best if logits is None else epoch_selection.score(row["val/accuracy_top1"], row["val/loss"])
+    improved = logits is None or epoch_selection.is_better(score, state.best)
     state.num_bad_epochs = 0 if improved else state.num_bad_epochs + 1
     if improved:
         state.best, state.best_epoch = score, state.epoch

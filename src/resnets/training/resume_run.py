@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnets.errors import LIST_LIMIT, UserError
+from resnets.errors import UserError
+from resnets.message_format import LIST_LIMIT
 from resnets.progress import log
 from resnets.recipes.override import assign, override
 from resnets.recipes.recipe import Recipe, flat_values

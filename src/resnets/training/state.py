@@ -19,7 +19,7 @@ from resnets.data.loading.eval_loader import EvalLoader
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
-from resnets.tasks import best_checkpoint
+from resnets.tasks import epoch_selection
 from resnets.training import distributed
 from resnets.training.evaluation import cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
@@ -89,7 +89,7 @@ class TrainState:
     total_step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best: best_checkpoint.Score = best_checkpoint.WORST_SCORE  # on the val split
+    best: epoch_selection.Score = epoch_selection.WORST_SCORE  # on the val split
     best_epoch: int = 0
     num_bad_epochs: int = 0  # since the best one
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))

@@ -25,7 +25,7 @@ from resnets.training.setup import build_network, prepare_run
 from resnets.training.setup.build_context import build_context, draw_batch
 from resnets.training.setup.prepare_run import SPLIT_NAMES
 from resnets.training.state import TrainContext, TrainState, restore_state
-from resnets.weights import find_weights, published
+from resnets.weights import download_published, find_weights
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import library_names
 
@@ -318,7 +318,9 @@ def _requested_values(
         raise UserError(f"`resume` continues '{run}' in its own folder; leave out `out={out}`.")
     requested = {"data.location": None if data is None else str(data), "model.name": model}
     if weights is not None:  # False and "none" request random ones
-        requested["model.weights"] = published.imagenet_to_name(library_names.translate_weights(weights, model), model)
+        requested["model.weights"] = download_published.imagenet_to_name(
+            library_names.translate_weights(weights, model), model
+        )
     requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
     return {key: value for key, value in requested.items() if value is not None}
 

@@ -18,11 +18,11 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.data.loading.worker_processes import Batch
+from resnets.data.loading.watch_workers import Batch
 from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Augment, Data, Recipe
-from resnets.training.optimization import loss
+from resnets.training.optimization import loss_targets
 
 VAL_MEMORY_FRACTION = 0.15  # of the free memory, for preprocessed validation images
 EVAL_BATCH = 64
@@ -56,7 +56,7 @@ class TrainData:
             self.stacked_images = torch.from_numpy(self.images.stacked).permute(0, 3, 1, 2)
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
         self.labels = self.label_indices(samples)
-        self.loss_weights, sampling_weights = loss.balance_weights(
+        self.loss_weights, sampling_weights = loss_targets.balance_weights(
             self.labels, torch.from_numpy(sample_weights(samples)), len(self.class_names), recipe.data.balance
         )
         batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
@@ -123,7 +123,9 @@ class TrainData:
     def targets(self, indices: Tensor) -> Tensor:
         """Return the targets of these images, float32 (B, K)."""
         smoothing = self.recipe.loss.label_smoothing
-        return loss.soft_targets(self.labels[indices], self.loss_weights[indices], len(self.class_names), smoothing)
+        return loss_targets.soft_targets(
+            self.labels[indices], self.loss_weights[indices], len(self.class_names), smoothing
+        )
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return augmented and normalized images (B, C, H, W) and targets (B, K) on the device."""

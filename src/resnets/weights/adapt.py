@@ -10,7 +10,8 @@ from torch import Tensor
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.build_network import build
+from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import UNTRAINED, Checkpoint
 
 FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that reads the image

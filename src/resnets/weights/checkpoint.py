@@ -35,9 +35,11 @@ from torch import Tensor
 
 from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import UserError, format_list
+from resnets.errors import UserError
+from resnets.message_format import format_list
+from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.spec import ResNetSpec
 from resnets.weights import header_format, local_file
 from resnets.weights.header_format import FORMAT, KEY
 from resnets.weights.local_file import SUFFIX

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 from resnets import atomic_write
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.weights import adapt
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint

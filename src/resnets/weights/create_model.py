@@ -10,7 +10,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import log
-from resnets.weights import adapt, find_weights, model_arguments, published
+from resnets.weights import adapt, download_published, find_weights, model_arguments
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.hub import catalog, library_names
 
@@ -85,7 +85,7 @@ def _with_head(
         and (other := catalog.find(weights_name).model) != name
     ):
         raise UserError(f"The weights '{weights_name}' are of {other}; received '{name}'.")
-    loaded = find_weights.read(published.imagenet_to_name(weights_name, name))
+    loaded = find_weights.read(download_published.imagenet_to_name(weights_name, name))
     if loaded.spec.name != name:
         raise UserError(f"The weights are of {loaded.spec.name}; received '{name}'.")
     others = num_classes if num_classes != loaded.spec.num_classes else None

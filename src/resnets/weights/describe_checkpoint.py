@@ -13,7 +13,7 @@ from typing import Any
 
 from resnets.data.datasets.dataset import SPLIT_FILE, SPLITS
 from resnets.data.split import lineage
-from resnets.errors import format_list, printable
+from resnets.message_format import format_list, printable
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
 

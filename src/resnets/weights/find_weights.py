@@ -1,4 +1,4 @@
-"""Find weights by path or name, and read them: a local file (`local_file.py`), or published weights (`published.py`)."""
+"""Find weights by path or name, and read them: a local file (`local_file.py`), or published weights (`download_published.py`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_file, published
+from resnets.weights import download_published, local_file
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import bundled, catalog
 
@@ -20,7 +20,7 @@ def find_file(path: str | Path) -> Path:
     """
     name = str(path)
     if not os.path.lexists(path) and not bundled.path_of(name) and catalog.known(name):
-        return published.checkpoint_file(name)
+        return download_published.checkpoint_file(name)
     return local_file.find(path)
 
 

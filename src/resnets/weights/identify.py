@@ -11,8 +11,9 @@ from typing import Any
 import safetensors
 from safetensors import safe_open
 
-from resnets.errors import UserError, format_list
+from resnets.errors import UserError
 from resnets.hashing import sha256
+from resnets.message_format import format_list
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints

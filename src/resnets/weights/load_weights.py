@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from resnets.errors import UserError, format_list
+from resnets.errors import UserError
 from resnets.hashing import sha256
+from resnets.message_format import format_list
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import adapt, identify, local_file

@@ -9,7 +9,8 @@ import stat
 from pathlib import Path
 
 from resnets.data.datasets.open_dataset import contains_images
-from resnets.errors import UserError, format_list, suggestion
+from resnets.errors import UserError
+from resnets.message_format import format_list, suggestion
 from resnets.models import zoo
 from resnets.weights.hub import bundled, catalog
 

@@ -18,7 +18,7 @@ from resnets.errors import UserError
 from resnets.inference import backends, choose_backend, hardware
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.evaluate import evaluate_checkpoints
-from resnets.tasks.classification.load import load
+from resnets.tasks.classification.load_classifier import load
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.weights import checkpoint as checkpoints
 

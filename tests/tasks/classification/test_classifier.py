@@ -16,7 +16,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classification.classifier import Classifier
-from resnets.tasks.classification.load import load
+from resnets.tasks.classification.load_classifier import load
 from resnets.tasks.classification.predict_samples import predict_samples
 
 

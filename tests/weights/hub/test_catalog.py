@@ -16,7 +16,7 @@ from timm.models import get_pretrained_cfg
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.spec import build
+from resnets.models.build_network import build
 from resnets.weights.formats import registry
 from resnets.weights.hub import catalog
 

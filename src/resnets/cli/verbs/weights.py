@@ -189,7 +189,8 @@ def list_(
     """
     from rich.console import Console
 
-    from resnets.errors import UserError, suggestion
+    from resnets.errors import UserError
+    from resnets.message_format import suggestion
     from resnets.weights.hub import bundled, catalog
 
     known = bundled.entries() | catalog.entries()

@@ -19,7 +19,7 @@ from resnets.data.check.problem_kinds import Problem
 from resnets.data.datasets.dataset import SPLITS, Dataset, Sample
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import pluralize
+from resnets.message_format import pluralize
 from resnets.progress import progress_bar
 
 SIDES = (32, 64, 128, 256, 512, 1024, 2048)  # limits of the histogram of shorter sides, in pixels

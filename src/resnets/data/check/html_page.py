@@ -17,7 +17,7 @@ from resnets.data.check.check import CheckReport
 from resnets.data.check.problem_kinds import LEVELS, Finding, Problem
 from resnets.data.datasets.dataset import relative_path
 from resnets.data.image.decode import DecodeError, decode
-from resnets.errors import format_bytes, num_shown
+from resnets.message_format import format_bytes, num_shown
 
 SHOWN_CASES = 24  # of a kind of problem; the others are counted, and are in the JSON
 SHOWN_DUPLICATES = 8  # of one image

@@ -12,7 +12,7 @@ from resnets import progress
 from resnets.data.check.check import CheckReport
 from resnets.data.check.problem_kinds import Finding, Problem
 from resnets.data.datasets.dataset import relative_path
-from resnets.errors import format_bytes, num_shown, pluralize, printable
+from resnets.message_format import format_bytes, num_shown, pluralize, printable
 
 SHOWN_CASES = 3  # of a kind of problem
 SHOWN_DUPLICATES = 4  # of one image

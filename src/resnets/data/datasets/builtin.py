@@ -12,7 +12,8 @@ from pathlib import Path
 from resnets.atomic_write import check_folder_writable
 from resnets.cache_dir import cache_dir
 from resnets.data.datasets import generate_shapes
-from resnets.errors import JobError, UserError, suggestion
+from resnets.errors import JobError, UserError
+from resnets.message_format import suggestion
 from resnets.progress import progress_bar
 
 NAMES = ("digits", "shapes")

@@ -14,7 +14,8 @@ from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_da
 from resnets.data.datasets.walk_folders import FolderListing, list_folder, refuse_inaccessible, walk_images
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES
 from resnets.data.loading.thread_pool import call_with_timeout
-from resnets.errors import UserError, format_list, pluralize
+from resnets.errors import UserError
+from resnets.message_format import format_list, pluralize
 
 # File managers' default names of new folders, in some languages.
 _UNNAMED = re.compile(

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from resnets.errors import UserError, format_list, suggestion
+from resnets.errors import UserError
+from resnets.message_format import format_list, suggestion
 
 SPLITS = ("train", "val", "test")
 SPLIT_FILE = "split.csv"  # in a run directory; see data/split/split_file.py

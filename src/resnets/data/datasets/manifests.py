@@ -13,7 +13,8 @@ from pathlib import Path
 
 from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, split_from_name
 from resnets.data.loading.thread_pool import call_with_timeout
-from resnets.errors import UserError, format_list, pluralize, suggestion
+from resnets.errors import UserError
+from resnets.message_format import format_list, pluralize, suggestion
 
 MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 REQUIRED = ("path", "label")

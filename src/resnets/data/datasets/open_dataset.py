@@ -11,7 +11,8 @@ from resnets.data.datasets.dataset import Dataset, UnusedFiles, text_order_note
 from resnets.data.datasets.manifests import MANIFESTS, read_manifest
 from resnets.data.image.formats import ALL_SUFFIXES
 from resnets.data.loading.thread_pool import call_with_timeout
-from resnets.errors import UserError, format_list, suggestion
+from resnets.errors import UserError
+from resnets.message_format import format_list, suggestion
 from resnets.progress import log
 
 SHOWN_NEIGHBORS = 12

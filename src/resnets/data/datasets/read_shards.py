@@ -24,8 +24,9 @@ import numpy as np
 
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.image.open_image_file import tar_address
-from resnets.errors import UserError, format_list
+from resnets.errors import UserError
 from resnets.hashing import sha256
+from resnets.message_format import format_list
 
 MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-2"
 SHOWN_DIFFERENCES = 5

@@ -12,7 +12,8 @@ from pathlib import Path
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES, is_image
 from resnets.data.loading.thread_pool import call_with_timeout
-from resnets.errors import UserError, format_list, pluralize
+from resnets.errors import UserError
+from resnets.message_format import format_list, pluralize
 
 # Left behind by archives of macOS, by Synology's indexer and by Windows.
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})

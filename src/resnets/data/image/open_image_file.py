@@ -12,7 +12,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from resnets.errors import ImageError, printable
+from resnets.errors import ImageError
+from resnets.message_format import printable
 
 _ADDRESS = re.compile(r"(?P<tar>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)[/\\](?P<member>[^/\\]+)", re.DOTALL)
 

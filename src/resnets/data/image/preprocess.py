@@ -21,7 +21,8 @@ from torch import Tensor
 
 from resnets.data.image import resizing
 from resnets.data.image.decode import decode, decode_image, to_upright_rgb
-from resnets.errors import ImageError, UserError, suggestion
+from resnets.errors import ImageError, UserError
+from resnets.message_format import suggestion
 
 RESIZES = ("shorter", "stretch", "pad", "none")
 COLORS = ("rgb", "bgr", "gray")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import JobError, format_list, pluralize
+from resnets.errors import JobError
 from resnets.hashing import sha256
+from resnets.message_format import format_list, pluralize
 from resnets.progress import progress_bar
 
 THREADS = 8  # reading waits for the disk, and hashing lets other threads run

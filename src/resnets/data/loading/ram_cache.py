@@ -13,7 +13,8 @@ from resnets.data.image.decode import DecodeError, decode
 from resnets.data.image.resizing import center_strip_box
 from resnets.data.loading.augmentation import as_tensor
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import JobError, format_bytes, format_list, num_shown, pluralize
+from resnets.errors import JobError
+from resnets.message_format import format_bytes, format_list, num_shown, pluralize
 from resnets.progress import log, progress_bar
 from resnets.resource_limits import free_memory
 

@@ -12,7 +12,8 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from resnets import ranks
-from resnets.errors import JobError, printable
+from resnets.errors import JobError
+from resnets.message_format import printable
 from resnets.timeout import timeout_seconds
 
 Item = TypeVar("Item")

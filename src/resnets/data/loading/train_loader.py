@@ -1,4 +1,4 @@
-"""Batches for training, in worker processes or in this process; `worker_processes.py` has what runs in and around the workers.
+"""Batches for training, in worker processes or in this process; `watch_workers.py` has what runs in and around the workers.
 
 The order of an epoch is a pure function of (seed, epoch), and the augmentation of an image one of (seed, epoch, its position
 in that order). So a run is the same with any number of worker processes, it can be resumed at any step, and an image that
@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from resnets.data.image.decode import DecodeError
-from resnets.data.loading import worker_processes
+from resnets.data.loading import watch_workers
 from resnets.data.loading.augmentation import as_tensor, fork_seed
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.ram_cache import Images, LazyImages
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.data.loading.worker_processes import (
+from resnets.data.loading.watch_workers import (
     Batch,
     check_queues,
     init_worker,
@@ -129,7 +129,7 @@ def train_batches(
         worker_init_fn=init_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
-        timeout=worker_processes.POLL_SECONDS if workers else 0,
+        timeout=watch_workers.POLL_SECONDS if workers else 0,
         generator=torch.Generator(),  # without its own, the loader would draw from the run's random state
     )
     if workers:

@@ -16,7 +16,8 @@ from resnets.data.split.make_split import (
     refuse_shards,
     set_groups,
 )
-from resnets.errors import UserError, format_list, pluralize
+from resnets.errors import UserError
+from resnets.message_format import format_list, pluralize
 from resnets.progress import log
 
 HELD_OUT = ("val", "test")

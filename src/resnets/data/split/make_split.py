@@ -9,7 +9,8 @@ from resnets.data.check.exact_duplicates import find_exact_duplicates
 from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
 from resnets.data.loading.hash_files import hash_samples
 from resnets.data.split.stratify_groups import assign_splits, find_clusters
-from resnets.errors import UserError, format_list, pluralize
+from resnets.errors import UserError
+from resnets.message_format import format_list, pluralize
 from resnets.progress import log
 
 VAL_FRACTION, SEED = 0.2, 123  # the defaults

@@ -16,7 +16,8 @@ from resnets.data.datasets.dataset import SPLITS, Dataset, Sample, nfc
 from resnets.data.loading.hash_files import hash_samples
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split.make_split import refuse_shards
-from resnets.errors import UserError, format_list
+from resnets.errors import UserError
+from resnets.message_format import format_list
 
 COLUMNS = ("path", "sha256", "label", "split", "group")
 

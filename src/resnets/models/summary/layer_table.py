@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.models.summary import graph
 
 LAYOUTS = ("chw", "hwc")

@@ -12,7 +12,7 @@ import numpy as np
 
 from resnets.report.figures import canvas
 from resnets.report.figures.canvas import Canvas, Frame
-from resnets.tasks import best_checkpoint
+from resnets.tasks import epoch_selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,14 +42,14 @@ class _Line:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The row of the best epoch by the rule of `best_checkpoint`; an unknown loss counts as infinite."""
-    top, top_score = None, best_checkpoint.WORST_SCORE
+    """The row of the best epoch by the rule of `epoch_selection`; an unknown loss counts as infinite."""
+    top, top_score = None, epoch_selection.WORST_SCORE
     for row in rows:
         accuracy, loss = _number(row, "val/accuracy_top1"), _number(row, "val/loss")
         if accuracy is None:
             continue
-        score = best_checkpoint.score(accuracy, math.inf if loss is None else loss)
-        if best_checkpoint.is_better(score, top_score):
+        score = epoch_selection.score(accuracy, math.inf if loss is None else loss)
+        if epoch_selection.is_better(score, top_score):
             top, top_score = row, score
     return top
 

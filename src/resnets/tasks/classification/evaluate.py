@@ -15,7 +15,7 @@ from resnets.data.split import lineage
 from resnets.data.split.lineage import Lineage
 from resnets.errors import UserError
 from resnets.progress import log
-from resnets.tasks.classification import calibration, load, metrics, test_time_augmentation
+from resnets.tasks.classification import calibration, load_classifier, metrics, test_time_augmentation
 from resnets.tasks.classification.compare import Comparison, Exposure, compare_predictions
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.classification.prediction_set import Predictions
@@ -125,9 +125,9 @@ def evaluate_checkpoints(
     files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:
         calibration.check_not_bundled(files[0])
-    classifiers = [load.load(file, device, backend=backend, precision=precision) for file in files]
+    classifiers = [load_classifier.load(file, device, backend=backend, precision=precision) for file in files]
     for file, classifier in zip(files, classifiers, strict=True):
-        load.check_class_names(file, classifier, data)
+        load_classifier.check_class_names(file, classifier, data)
         test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
     dataset = remap_classes(open_dataset.read(data, on_inaccessible=on_bad), classifiers[0].class_names)
     lineages = [

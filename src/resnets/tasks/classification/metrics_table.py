@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from resnets.errors import printable
+from resnets.message_format import printable
 from resnets.tasks.classification.evaluate import Evaluation
 from resnets.weights.local_file import BEST
 

@@ -13,9 +13,10 @@ from typing import TextIO
 
 from resnets import atomic_write
 from resnets.data.datasets.dataset import UnusedFiles
-from resnets.errors import JobError, UserError, format_list, pluralize, printable
+from resnets.errors import JobError, UserError
+from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
-from resnets.tasks.classification import copy_by_class, load
+from resnets.tasks.classification import copy_by_class, load_classifier
 from resnets.tasks.classification.prediction import CsvRows, JsonRows, Prediction
 from resnets.tasks.inputs import image_paths
 
@@ -56,7 +57,7 @@ def predict_files(
             atomic_write.check_file_writable(table)
     if sort_into:
         atomic_write.check_folder_writable(sort_into)
-    classifier = load.load(checkpoint, device, backend=backend, precision=precision)
+    classifier = load_classifier.load(checkpoint, device, backend=backend, precision=precision)
     if top_k is not None and top_k > len(classifier.class_names):
         raise UserError(f"`top_k={top_k}` is more than the {len(classifier.class_names)} classes of '{checkpoint}'.")
     top_k = min(TOP_K, len(classifier.class_names)) if top_k is None else top_k

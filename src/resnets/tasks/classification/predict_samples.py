@@ -12,9 +12,10 @@ from torch import Tensor
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import ImageError, JobError, UserError, format_list, suggestion
+from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
 from resnets.inference.model_runner import Job
+from resnets.message_format import format_list, suggestion
 from resnets.progress import log, progress_bar
 from resnets.tasks.classification import test_time_augmentation
 from resnets.tasks.classification.classifier import Classifier, check_finite

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from resnets.errors import printable
+from resnets.message_format import printable
 
 MIN_SHOWN = 0.0005  # a probability below it would be printed as 0.0 %, and is left out
 

@@ -15,8 +15,9 @@ from resnets.data.split import lineage
 from resnets.data.split.lineage import Lineage, sha256_of_sample
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
 from resnets.hashing import sha256
+from resnets.message_format import suggestion
 
 ALL, NOT_TRAINED_ON = "all", "not_trained_on"
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnets.data.datasets import open_dataset
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.models import zoo
 from resnets.recipes import registry
 from resnets.recipes.override import override
@@ -14,7 +15,7 @@ from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training import distributed
 from resnets.training.configuration import machine_settings
 from resnets.training.configuration.recipe_builder import RecipeBuilder
-from resnets.weights import published
+from resnets.weights import download_published
 from resnets.weights.hub import library_names
 
 SAME_TENSORS = (
@@ -79,7 +80,7 @@ def build_recipe(
         unsuitable = _reason_unsuitable(data, model, given, overrides)
         if not unsuitable:
             published_name, reason = distributed.broadcast_from_main(
-                lambda: published.download_best(model or "resnet18")
+                lambda: download_published.download_best(model or "resnet18")
             )
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
@@ -88,7 +89,7 @@ def build_recipe(
     if model is not None:
         builder.set("model.name", model, "given: --model")
     if weights != "none":
-        name = published.imagenet_to_name(weights, builder.recipe.model.name)
+        name = download_published.imagenet_to_name(weights, builder.recipe.model.name)
         builder.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
             builder.set("model.name", None, "chosen: the network of the weights")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from resnets import ranks
-from resnets.errors import pluralize
 from resnets.inference.device import resolve_device
+from resnets.message_format import pluralize
 from resnets.training.configuration.recipe_builder import ChosenValue
 
 

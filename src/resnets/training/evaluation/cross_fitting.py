@@ -4,7 +4,7 @@ The epoch whose weights are saved as the best, and their temperature, are select
 images is too high: by 1 to 4 points where a tenth of them is predicted differently from epoch to epoch. For a run without a
 test split the val split is therefore divided into five folds; exact copies of an image, and the images of one group, are in
 the same fold. For each fold an epoch is selected on the images of the other four, by the rule of the run itself
-(`best_checkpoint`), and a temperature is fitted to their logits of that epoch (`calibration.fit_temperatures`). The fold is
+(`epoch_selection`), and a temperature is fitted to their logits of that epoch (`calibration.fit_temperatures`). The fold is
 evaluated with both.
 All folds together are the headline of the run.
 
@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from resnets.tasks import best_checkpoint
-from resnets.tasks.best_checkpoint import Score
+from resnets.tasks import epoch_selection
 from resnets.tasks.classification import metrics, per_image_results
 from resnets.tasks.classification.calibration import fit_temperatures
 from resnets.tasks.classification.confidence_intervals import cross_fitted, design_effect
 from resnets.tasks.classification.per_image_results import PerImageResults
+from resnets.tasks.epoch_selection import Score
 
 FOLDS = 5
 
@@ -68,8 +68,8 @@ class CrossFit:
         sums = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), correct, losses)]
         counts, num_correct, total_loss = (values.sum() - values for values in sums)  # of the other folds
         means = zip(num_correct / counts, total_loss / counts, strict=True)
-        scores = [best_checkpoint.score(accuracy, loss) for accuracy, loss in means]
-        improved = [fold for fold, score in enumerate(scores) if best_checkpoint.is_better(score, self.best[fold])]
+        scores = [epoch_selection.score(accuracy, loss) for accuracy, loss in means]
+        improved = [fold for fold, score in enumerate(scores) if epoch_selection.is_better(score, self.best[fold])]
         temperatures = fit_temperatures(logits_array, true, self.folds, len(self.best)) if improved else []
         for fold in improved:
             in_fold, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
@@ -127,7 +127,7 @@ def create(labels: Tensor, clusters: np.ndarray) -> CrossFit | None:
     empty = per_image_results.from_logits(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
     correct = np.zeros((num_folds, count), dtype=bool)
     return CrossFit(
-        folds, clusters, [best_checkpoint.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
+        folds, clusters, [epoch_selection.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
     )
 
 

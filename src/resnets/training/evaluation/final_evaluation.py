@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnets.data.datasets.dataset import Sample
 from resnets.report import draw_run
-from resnets.tasks.classification import calibration, load, metrics, predict_samples, test_time_augmentation
+from resnets.tasks.classification import calibration, load_classifier, metrics, predict_samples, test_time_augmentation
 from resnets.tasks.classification.evaluate import describe_selection
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.training.evaluation.cross_fitting import CrossFit
@@ -55,7 +55,7 @@ def evaluate_run(
         draw_run.draw_all(run, None)
         return {}
     path = run / "weights" / "best.safetensors"
-    best = load.load(path, device=device)
+    best = load_classifier.load(path, device=device)
     preprocessing, summary = test_time_augmentation.protocol(best.preprocess, 1, ()), {}
     if val:
         predictions = (

@@ -14,7 +14,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from resnets.errors import UserError, pluralize
+from resnets.errors import UserError
+from resnets.message_format import pluralize
 from resnets.recipes import recipe
 
 Curve = Callable[[int], float]

@@ -14,7 +14,8 @@ from resnets.data.split import lineage
 from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import UserError
 from resnets.hashing import sha256
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.build_network import build
+from resnets.models.spec import ResNetSpec
 from resnets.recipes.recipe import Recipe
 from resnets.training.run_dir import run_dir, state_file
 from resnets.weights import find_weights, provenance

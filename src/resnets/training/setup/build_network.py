@@ -10,8 +10,9 @@ import torch
 
 from resnets.errors import UserError
 from resnets.models import zoo
+from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.spec import ResNetSpec
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.training import reproducibility

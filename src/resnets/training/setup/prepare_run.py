@@ -12,7 +12,8 @@ from resnets.data.image.decode import DecodeError, inspect
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split import lineage
 from resnets.data.split.lineage import Lineage
-from resnets.errors import JobError, UserError, pluralize
+from resnets.errors import JobError, UserError
+from resnets.message_format import pluralize
 from resnets.models import zoo
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, total_steps

@@ -12,7 +12,8 @@ from resnets.data.loading import ram_cache
 from resnets.data.split.inherit_split import inherit_split
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
-from resnets.errors import LIST_LIMIT, UserError, format_list, pluralize
+from resnets.errors import UserError
+from resnets.message_format import LIST_LIMIT, format_list, pluralize
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.training import distributed

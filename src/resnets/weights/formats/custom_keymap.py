@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.models.spec import ResNetSpec
 from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, expected_tensors
 

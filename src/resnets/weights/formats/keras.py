@@ -21,7 +21,8 @@ from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.build_network import build
+from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import fold_into_tensors, keras_model, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate

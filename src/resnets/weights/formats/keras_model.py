@@ -19,10 +19,10 @@ from torch import fx, nn
 
 from resnets.errors import UserError
 from resnets.models import layers as torch_layers
+from resnets.models.build_network import build as build_torch
 from resnets.models.resnet import ResNet
 from resnets.models.shortcuts import ZeroPad
 from resnets.models.spec import ResNetSpec
-from resnets.models.spec import build as build_torch
 
 
 def import_keras() -> Any:

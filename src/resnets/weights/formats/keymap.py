@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from resnets.errors import UserError
-from resnets.models.spec import ResNetSpec, build
+from resnets.models.build_network import build
+from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import check_tensors
 
 # By the layout of the external tensor: functions from it to the tensor of resnets, and back.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.weights.formats import huggingface, keras, timm, torchvision
 
 # In the order in which they are tried: timm has torchvision's names and more.

@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from resnets.errors import UserError, format_list, suggestion
+from resnets.errors import UserError
+from resnets.message_format import format_list, suggestion
 from resnets.weights.formats.keymap import COUNTER
 from resnets.weights.readers.read_any import WRAPPERS, WeightsFile
 

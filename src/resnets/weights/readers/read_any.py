@@ -14,7 +14,8 @@ from typing import IO, Any
 
 from torch import Tensor
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.weights.readers import (
     file_type,
     json_file,

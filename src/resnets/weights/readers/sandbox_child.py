@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from resnets import atomic_write
-from resnets.errors import printable
+from resnets.message_format import printable
 from resnets.weights.readers.errors import RATIO, RefusedError
 
 UNWRITTEN = 73  # exit code: the result cannot be written

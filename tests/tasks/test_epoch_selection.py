@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from resnets.report.figures import training_curves
-from resnets.tasks.best_checkpoint import WORST_SCORE, is_better, score
+from resnets.tasks.epoch_selection import WORST_SCORE, is_better, score
 
 
 def test_accuracy_decides_then_the_loss_then_the_earlier_epoch() -> None:

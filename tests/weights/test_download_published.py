@@ -16,7 +16,7 @@ import resnets
 from resnets.cli.main import main
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import published
+from resnets.weights import download_published
 from resnets.weights.hub import catalog, download, imagenet_classes
 from resnets.weights.hub.catalog import PublishedWeights
 
@@ -34,7 +34,7 @@ def same_logits(ours: torch.nn.Module, theirs: torch.nn.Module, batch: torch.Ten
 
 def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, theirs: torch.nn.Module) -> None:
     entry = publish()
-    found = published.read(entry.name)
+    found = download_published.read(entry.name)
     same_logits(checkpoints.network(found), theirs, images())
     assert found.class_names == imagenet_classes.NAMES
     assert found.preprocess == entry.preprocess()
@@ -48,12 +48,12 @@ def test_a_name_becomes_a_checkpoint_that_says_what_it_is(publish: Publish, thei
 def test_it_is_converted_once_and_then_needs_neither_mirror_nor_network(
     publish: Publish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = published.checkpoint_file(publish().name)
+    first = download_published.checkpoint_file(publish().name)
     before = first.stat().st_mtime_ns
     assert "copying resnet10.tv_in1k_v9" in capsys.readouterr().err
     monkeypatch.delenv("RESNETS_MIRROR")
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
-    assert published.checkpoint_file("resnet10.tv_in1k_v9") == first
+    assert download_published.checkpoint_file("resnet10.tv_in1k_v9") == first
     assert first.stat().st_mtime_ns == before
     assert capsys.readouterr().err == ""
 
@@ -70,7 +70,7 @@ def test_offline_and_not_here(publish: Publish, monkeypatch: pytest.MonkeyPatch)
 def test_a_file_of_another_network_is_refused(publish: Publish, theirs: torch.nn.Module) -> None:
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
     with pytest.raises(UserError, match=r"missing: fc\.weight, fc\.bias"):
-        published.checkpoint_file(publish(state=state).name)
+        download_published.checkpoint_file(publish(state=state).name)
     assert not list(download.path_of(catalog.find("resnet10.tv_in1k_v9")).parent.glob("resnets-*"))
 
 
@@ -78,7 +78,7 @@ def test_weights_without_a_last_layer_get_a_new_one(
     publish: Publish, theirs: torch.nn.Module, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
-    found = published.read(publish(state=state, num_classes=0).name)
+    found = download_published.read(publish(state=state, num_classes=0).name)
     assert "new, untrained one for 1000 classes" in capsys.readouterr().err
     torch.testing.assert_close(found.tensors["stem.conv.weight"], theirs.state_dict()["conv1.weight"])
 
@@ -88,7 +88,7 @@ def test_half_precision_becomes_single(publish: Publish, theirs: torch.nn.Module
     state = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in theirs.state_dict().items()
     }
-    found = published.read(publish(state=state).name)
+    found = download_published.read(publish(state=state).name)
     assert {tensor.dtype for tensor in found.tensors.values()} == {torch.float32, torch.int64}
 
 
@@ -105,7 +105,7 @@ def test_a_folder_of_hugging_face_has_its_class_names_and_preprocessing(publish:
     (beside / "config.json").write_text(json.dumps(said))
     look = {"size": 224, "crop_pct": 0.9, "resample": 3, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
     (beside / "preprocessor_config.json").write_text(json.dumps(look))
-    found = published.read(entry.name)
+    found = download_published.read(entry.name)
     assert list(found.class_names) == names
     assert (found.preprocess.resize_to, found.preprocess.mean) == (248, (0.5, 0.4, 0.3))
     batch = images()
@@ -115,18 +115,18 @@ def test_a_folder_of_hugging_face_has_its_class_names_and_preprocessing(publish:
 
 def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.CaptureFixture[str]) -> None:
     entry = publish(overrides={}, megabytes=44.7)
-    assert published.imagenet_to_name("imagenet", "resnet18") == entry.name
+    assert download_published.imagenet_to_name("imagenet", "resnet18") == entry.name
     said = capsys.readouterr().err
     assert said == (
         "ImageNet weights for resnet18: resnet10.tv_in1k_v9, top-1 99.0 % (torchvision, 1-crop 224 of 256), 45 MiB, "
         "from weights.invalid, license bsd-3-clause\n"
     )
-    assert published.imagenet_to_name("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
+    assert download_published.imagenet_to_name("imagenet", "resnet50_v2") == "resnetv2_50.a1h_in1k"
     shown = capsys.readouterr().err
     assert "with stride_at=3x3, stem_preact=True" in shown
     assert ", size unknown, " in shown
-    assert published.imagenet_to_name("runs/first", None) == "runs/first"
-    assert published.imagenet_to_name("DEFAULT", None) == "resnet10.tv_in1k_v9", (
+    assert download_published.imagenet_to_name("runs/first", None) == "runs/first"
+    assert download_published.imagenet_to_name("DEFAULT", None) == "resnet10.tv_in1k_v9", (
         "the network that is trained where none is named"
     )
 
@@ -161,28 +161,28 @@ def only(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> PublishedWeights:
 def test_the_best_weights_are_downloaded_or_already_here(
     only: PublishedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert published.download_best("resnet18") == (only.name, "")
+    assert download_published.download_best("resnet18") == (only.name, "")
     monkeypatch.delenv("RESNETS_MIRROR")
-    assert published.download_best("resnet18") == (only.name, ""), "nobody is asked"
+    assert download_published.download_best("resnet18") == (only.name, ""), "nobody is asked"
 
 
 def test_why_the_best_weights_cannot_be_had(only: PublishedWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PROBE_SECONDS", 0.2)
     switched = "is set and the published ones are not on this machine"
-    assert published.download_best("tiny") == (None, "no ImageNet weights are published for tiny")
-    assert published.download_best("cifar_resnet20")[1] == (
+    assert download_published.download_best("tiny") == (None, "no ImageNet weights are published for tiny")
+    assert download_published.download_best("cifar_resnet20")[1] == (
         "no ImageNet weights are published for cifar_resnet20; "
         "`weights=cifar_resnet20.cifar10` takes those of the package"
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the connection and never answers
         monkeypatch.setenv("RESNETS_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert published.download_best("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
+        assert download_published.download_best("resnet18") == (None, f"RESNETS_OFFLINE {switched}")
         monkeypatch.setenv("RESNETS_OFFLINE", "0")
-        assert published.download_best("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
-    assert published.download_best("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
+        assert download_published.download_best("resnet18") == (None, "weights.invalid does not answer within 0.2 s")
+    assert download_published.download_best("resnet18") == (None, "weights.invalid cannot be reached (ConnectionError)")
     monkeypatch.delenv("RESNETS_OFFLINE")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert published.download_best("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
+    assert download_published.download_best("resnet18") == (None, f"HF_HUB_OFFLINE {switched}")
 
 
 def test_an_automatic_run_begins_from_published_weights(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnets.data.loading import worker_processes
+from resnets.data.loading import watch_workers
 from resnets.data.loading.epoch_order import BatchPlan
 from resnets.data.loading.ram_cache import LazyImages
 from resnets.data.loading.train_loader import train_batches
@@ -33,7 +33,7 @@ def _stuck(image: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_stuck_worker_ends_with_an_error_and_is_killed(images, monkeypatch):
-    monkeypatch.setattr(worker_processes, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(watch_workers, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
     before = multiprocessing.active_children()
@@ -49,7 +49,7 @@ def _stuck_at_the_third(path: str) -> np.ndarray:
 
 
 def test_a_stuck_worker_names_the_files_of_its_batch(monkeypatch):
-    monkeypatch.setattr(worker_processes, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(watch_workers, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.02")
     images = LazyImages([f"{number}.jpg" for number in range(12)], _stuck_at_the_third)
@@ -65,7 +65,7 @@ def test_a_stuck_worker_names_the_files_of_its_batch(monkeypatch):
 
 
 def test_the_wait_for_a_batch_can_be_ended(images, monkeypatch):
-    monkeypatch.setattr(worker_processes, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(watch_workers, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.05)
 
     def interrupted() -> None:

@@ -1,4 +1,4 @@
-"""Worker processes of `train_loader.py`: how they start, send batches, are waited for and end."""
+"""Worker processes of `train_loader.py`: what each is set up with, the batches they share, the wait for them, and their end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from resnets.data.image.pillow_warnings import ignore_pillow_warnings
 from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
-from resnets.errors import JobError, format_list
+from resnets.errors import JobError
+from resnets.message_format import format_list
 from resnets.timeout import timeout_seconds
 
 POLL_SECONDS = 5.0  # of waiting for a batch, until it is checked whether to go on waiting
