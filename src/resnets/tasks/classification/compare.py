@@ -73,20 +73,25 @@ class Comparison:
 
     @property
     def better(self) -> str | None:
-        """ "a" or "b"; None where no difference was shown, or where images that only the better one has seen may explain it.
+        """ "a" or "b"; None where no difference was shown, or where images that the better one has seen may explain it.
 
         These images are subtracted from those that only it has right, as if it had each of them right for that reason alone.
-        Images of which it is not known whether a model was trained on them are not subtracted; `in_words` says so.
+        Images that both have seen are no exception: a model selected among more epochs gains more by them. Images of which it is not known whether a model was trained on them are not subtracted; `in_words` says so.
         """
         if self.p >= SIGNIFICANCE:
             return None
-        advantage, won, lost = self.exposure_a.num_seen - self.exposure_b.num_seen, self.only_a, self.only_b
+        seen, won, lost = self.exposure_a.num_seen, self.only_a, self.only_b
         if self.difference > 0:
-            advantage, won, lost = -advantage, lost, won
-        remaining = won - max(advantage, 0)
+            seen, won, lost = self.exposure_b.num_seen, lost, won
+        remaining = won - seen
         if remaining <= lost or binomtest(remaining, remaining + lost).pvalue >= SIGNIFICANCE:
             return None
         return "b" if self.difference > 0 else "a"
+
+    @property
+    def in_sample(self) -> bool:
+        """Whether some of the images are known to have been used to train or to select one of the models."""
+        return self.exposure_a.num_seen + self.exposure_b.num_seen > 0
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison for JSON, with a sentence under `statement`."""
@@ -97,29 +102,37 @@ class Comparison:
             "count": self.count,
             "interval": list(self.interval),
         }
-        return {**values, "better": self.better, "statement": self.in_words("a", "b")}
+        return {**values, "better": self.better, "in_sample": self.in_sample, "statement": self.in_words("a", "b")}
 
     def in_words(self, a: str = "A", b: str = "B") -> str:
-        """`B is better than A by 2.1 points [0.4, 3.8], p = 0.02.`, or that no difference was shown, or why none is named."""
+        """`B is better than A by 2.1 points [0.4, 3.8], p = 0.02.`, or that no difference was shown, or why it shows nothing."""
         chance = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}" if self.p < 0.1 else f"p = {self.p:.2f}"
         chance += f" (only {b} is right on {self.only_b} images and only {a} on {self.only_a}, of {self.count})"
         low, high = (100 * end for end in self.interval)
-        if self.better is not None:
-            better, worse, sign = (b, a, 1) if self.better == "b" else (a, b, -1)
-            ends = sorted((sign * low, sign * high))
-            points = f"{100 * abs(self.difference):.1f} points [{_end(ends[0])}, {_end(ends[1])}]"
-            return f"{better} is better than {worse} by {points}, {chance}.{self._caution(a, b)}"
-        points = f"top-1 of {b} minus top-1 of {a} is {100 * self.difference:+.1f} points [{_end(low)}, {_end(high)}]"
         if self.p >= SIGNIFICANCE:
+            points = (
+                f"top-1 of {b} minus top-1 of {a} is {100 * self.difference:+.1f} points [{_end(low)}, {_end(high)}]"
+            )
             return f"No difference between {a} and {b} was shown: {points}, {chance}.{self._caution(a, b)}"
-        return f"Neither {a} nor {b} is called better, since these images favor one: {points}, {chance}.{self._caution(a, b)}"
+        more, less, sign = (b, a, 1) if self.difference > 0 else (a, b, -1)
+        ends = sorted((sign * low, sign * high))
+        points = f"{100 * abs(self.difference):.1f} points [{_end(ends[0])}, {_end(ends[1])}]"
+        used = "On these images, some of which were used to train or to select one of the models, " * self.in_sample
+        if self.better is not None:
+            return f"{used}{more} is better than {less} by {points}, {chance}.{self._caution(a, b)}"
+        text = f"{used}{more} is right more often than {less}, by {points}, {chance}"
+        return f"{text}: this does not show that it is better.{self._caution(a, b)}"
 
     def _caution(self, a: str, b: str) -> str:
         """How many of the images were used to train or to select each model, and what to do about it; empty if none."""
         if self.exposure_a == self.exposure_b == NOT_SEEN:
             return ""
         seen = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
-        return f" Note: {seen}. Compare them on images that were used neither to train nor to select them."
+        command = "resnets data split DATA --test-fraction 0.2 --out split.csv"
+        return (
+            f" Note: {seen}. Compare them on images that were used neither to train nor to select them, such as those of one "
+            f"test split ({command}) with which both are trained."
+        )
 
 
 def _end(points: float) -> str:
