@@ -10,10 +10,12 @@ from PIL import Image
 
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset
+from resnets.data.split import lineage
+from resnets.data.split.lineage import Lineage
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
-from resnets.tasks.inputs.evaluation_split import choose_split, num_selected_on
+from resnets.tasks.inputs.evaluation_split import choose_split, not_trained_on, num_selected_on
 
 NOWHERE = Path("net.safetensors")
 
@@ -138,3 +140,20 @@ def test_what_would_have_no_effect_is_refused(world, tmp_path: Path) -> None:
 def test_a_misspelled_split(world) -> None:
     with pytest.raises(UserError, match=r"received 'tset'\. Did you mean 'test'\?"):
         choose_split(open_dataset.read(world.data), NOWHERE, split="tset")
+
+
+def test_models_with_a_test_split_in_common_are_compared_on_it(world) -> None:
+    dataset = open_dataset.read(world.data)
+    first = list(lineage.sha256_of_samples(dataset.samples))
+
+    def trained_with(test: set[int]) -> Lineage:
+        splits = {digest: "test" if at in test else ("val", "train")[at % 2] for at, digest in enumerate(first)}
+        return Lineage(frozenset(digest for digest, split in splits.items() if split == "train"), splits)
+
+    chosen = not_trained_on(dataset, [("a", trained_with({0, 1, 2, 3})), ("b", trained_with({2, 3, 4, 5}))])
+    assert chosen is not None
+    assert (chosen.name, chosen.samples) == ("test", tuple(dataset.samples[2:4]))
+    assert chosen.reason == "those in the test split of each of the models"
+    other = not_trained_on(dataset, [("a", trained_with({0})), ("b", trained_with({2}))])
+    assert other is not None
+    assert (other.name, len(other.samples)) == ("not_trained_on", 9)

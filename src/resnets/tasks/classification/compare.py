@@ -76,7 +76,8 @@ class Comparison:
         """ "a" or "b"; None where no difference was shown, or where images that the better one has seen may explain it.
 
         These images are subtracted from those that only it has right, as if it had each of them right for that reason alone.
-        Images that both have seen are no exception: a model selected among more epochs gains more by them. Images of which it is not known whether a model was trained on them are not subtracted; `in_words` says so.
+        Images that both have seen are no exception: a model selected among more epochs gains more by them. Images of which it
+        is not known whether a model was trained on them are not subtracted; `in_words` says so.
         """
         if self.p >= SIGNIFICANCE:
             return None

@@ -40,6 +40,9 @@ class EvaluationSplit:
 def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> EvaluationSplit | None:
     """The images that none of several models, nor the weights that they began from, was trained on; by content.
 
+    Where there are such images in the test split of each of the models, only these, since others may have been used to
+    select a model.
+
     Returns:
         None where there is no such split: the dataset has a val or test split of its own, or is stored in shards; or none
         of the models is known to have been trained on an image of it.
@@ -52,6 +55,14 @@ def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> E
     digests = list(lineage.sha256_of_samples(dataset.samples))
     if not any(digest in past.train for _, past in models for digest in digests):
         return None
+    test = tuple(
+        sample
+        for sample, digest in zip(dataset.samples, digests, strict=True)
+        if all(past.splits.get(digest or "") == "test" for _, past in models)
+        and not any(digest in past.train for _, past in models)
+    )
+    if test:
+        return EvaluationSplit("test", test, "those in the test split of each of the models")
     counts = [(name, sum(digest in past.train for digest in digests)) for name, past in models]
     trained = ", ".join(f"'{name}' was trained on {count:,}" for name, count in counts)
     samples = tuple(
