@@ -42,7 +42,9 @@ class TrainResult:
             top1, top5: accuracy, 0 to 1, with top1_interval and top5_interval, (low, high) at 95 %.
             loss: mean cross-entropy, 0 or more; brier: mean Brier score, 0 to 2; both after the temperature.
             precision_macro, recall_macro, f1_macro, balanced_accuracy: means over the classes, 0 to 1.
-            ece: expected calibration error, 0 to 1, with ece_interval.
+            ece: expected calibration error, 0 to 1, with ece_interval; a perfectly calibrated model exceeds
+                ece_by_chance in 5 of 100 cases.
+            mean_confidence: mean probability of the predicted classes, 0 to 1.
             temperature: by which the logits were divided, above 0.
             in_sample: whether the images were used to select the epoch and the temperature.
             selected: the same metrics on the images that were used for that; only where in_sample is false.

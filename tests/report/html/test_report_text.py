@@ -75,8 +75,22 @@ def test_the_accuracy_sentence(low, high, sentence):
 
 
 def test_calibration_sentence_names_the_direction():
-    assert report_text.calibration_sentence(0.012, 0.9, 0.91).startswith("The model is well calibrated.")
-    assert "slightly overconfident" in report_text.calibration_sentence(0.06, 0.95, 0.89)
-    assert "slightly underconfident" in report_text.calibration_sentence(0.06, 0.83, 0.89)
-    assert report_text.calibration_sentence(0.2, 0.95, 0.75).startswith("The model is overconfident:")
-    assert "20.0 percentage points" in report_text.calibration_sentence(0.2, 0.95, 0.75)
+    def sentence(error, confidence, accuracy, count=1000):
+        return report_text.calibration_sentence(error, confidence, accuracy, count=count, by_chance=0.02)
+
+    assert sentence(0.012, 0.9, 0.91).startswith("The model is well calibrated.")
+    assert "slightly overconfident" in sentence(0.06, 0.95, 0.89)
+    assert "slightly underconfident" in sentence(0.06, 0.83, 0.89)
+    assert sentence(0.2, 0.95, 0.75).startswith("The model is overconfident:")
+    assert "20.0 percentage points" in sentence(0.2, 0.95, 0.75)
+    assert sentence(0.2, 0.75, 0.752).startswith("The confidences are poorly calibrated.")
+    assert sentence(0.06, 0.75, 0.752).endswith("by 6.0 percentage points.")
+
+
+def test_a_calibration_error_that_chance_explains_is_not_called_one():
+    text = report_text.calibration_sentence(0.131, 0.7, 0.75, count=40, by_chance=0.22)
+    assert text.startswith("40 images are too few to tell whether the confidences are calibrated. On average")
+    assert text.endswith(
+        "13.1 percentage points; for a perfectly calibrated model, chance alone may make it up to 22.0 percentage points."
+    )
+    assert "confident:" not in text

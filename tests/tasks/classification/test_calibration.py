@@ -7,7 +7,15 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from resnets.tasks.classification.calibration import BINS, bins, ece, expected_error, fit_temperature, fit_temperatures
+from resnets.tasks.classification.calibration import (
+    BINS,
+    bins,
+    ece,
+    error_by_chance,
+    expected_error,
+    fit_temperature,
+    fit_temperatures,
+)
 from resnets.tasks.classification.prediction_set import Predictions, log_softmax
 
 
@@ -44,6 +52,17 @@ def test_the_error_of_a_small_table_by_hand() -> None:
 def test_a_probability_of_one_and_of_zero_have_a_bin() -> None:
     table = bins(np.array([1.0, 0.0]), np.array([True, False]))
     assert (table[-1].num_images, table[0].num_images) == (1, 1)
+
+
+@pytest.mark.parametrize(("count", "trials"), [(40, 1000), (3000, 400)])
+def test_a_calibrated_model_exceeds_the_error_by_chance_in_5_of_100_cases(count: int, trials: int) -> None:
+    random = np.random.default_rng(1)
+    confidence = random.uniform(0.3, 1, count)
+    limit = error_by_chance(confidence)
+    errors = [expected_error(bins(confidence, random.random(count) < confidence)) for _ in range(trials)]
+    assert np.mean(np.array(errors) > limit) == pytest.approx(0.05, abs=0.03)
+    assert expected_error(bins(confidence, random.random(count) < confidence - 0.3)) > limit
+    assert np.isnan(error_by_chance(np.empty(0)))
 
 
 def test_without_predictions_there_is_no_error() -> None:

@@ -191,7 +191,16 @@ def confidence(files: RunFiles, stats: PredictionStats) -> list[str]:
     error = files.metrics.get("ece")
     if error is None or not stats.total:
         return []
-    paragraphs = [calibration_sentence(error, stats.mean_confidence, stats.num_correct / stats.total)]
+    # The tables may be of other predictions than the error, which is cross-fitted: the confidence has to fit the error.
+    paragraphs = [
+        calibration_sentence(
+            error,
+            files.metrics.get("mean_confidence", stats.mean_confidence),
+            files.metrics.get("top1", stats.num_correct / stats.total),
+            count=files.metrics.get("count", stats.total),
+            by_chance=files.metrics.get("ece_by_chance", 0.0),
+        )
+    ]
     temperature = files.metrics.get("temperature", 1.0)
     if temperature != 1.0 and math.isfinite(temperature):
         direction = "less" if temperature > 1 else "more"
@@ -217,20 +226,31 @@ def accuracy_sentence(low: float, high: float) -> str:
     return f"Of {out_of:,} images like these it gets about {number} right."
 
 
-def calibration_sentence(error: float, confidence: float, accuracy: float) -> str:
+def calibration_sentence(error: float, confidence: float, accuracy: float, *, count: int, by_chance: float) -> str:
     """How well the model is calibrated, in words.
 
     Args:
         error: expected calibration error, 0 to 1.
         confidence: mean confidence, 0 to 1.
         accuracy: fraction of right predictions, 0 to 1.
+        count: number of images.
+        by_chance: error up to which the model may be perfectly calibrated (`calibration.error_by_chance`).
     """
     distance = f"On average the accuracy differs from the confidence by {percentage_points(error)}"
     if error <= 0.03:
         return f"The model is well calibrated. {distance}."
-    direction = "overconfident" if confidence > accuracy else "underconfident"
+    if error <= by_chance:
+        return (
+            f"{count:,} images are too few to tell whether the confidences are calibrated. {distance}; for a perfectly "
+            f"calibrated model, chance alone may make it up to {percentage_points(by_chance)}."
+        )
+    # Where the probabilities are right, the variance of the accuracy is at most that of equal confidences.
+    shown = abs(confidence - accuracy) > 1.96 * math.sqrt(max(confidence * (1 - confidence), 0.0) / count)
+    direction = ("overconfident" if confidence > accuracy else "underconfident") if shown else ""
     if error <= 0.08:
-        return f"The model is roughly calibrated. {distance}; it is slightly {direction}."
+        return f"The model is roughly calibrated. {distance}{f'; it is slightly {direction}' if direction else ''}."
+    if not direction:
+        return f"The confidences are poorly calibrated. {distance}."
     return f"The model is {direction}: its confidences are poorly calibrated. {distance}."
 
 

@@ -21,6 +21,7 @@ from resnets.weights.hub import bundled
 
 BINS = 15  # as in the paper
 NUM_RESAMPLES = 2000
+MAX_DRAWN = 2000  # images of which each is drawn in each resample
 MAX_TEMPERATURE = 20.0  # temperatures are searched between 1 / 20 and 20
 # Log-temperatures of the folds around that of all images, and nodes of the interpolation, whose error is below 1e-9.
 NEAR, NODES = 0.15, 9
@@ -101,6 +102,27 @@ def error_interval(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, 
     noise, resampled = (np.abs(gaps).sum(axis=1) / count for gaps in (chance, chance + sums))
     low = float(np.abs(sums).sum() / count - np.quantile(noise, 0.975))
     return max(low, 0.0), min(float(np.quantile(resampled, 0.975)), 1.0)
+
+
+def error_by_chance(confidence: np.ndarray) -> float:
+    """The expected calibration error that a perfectly calibrated model with these confidences exceeds in 5 of 100 cases.
+
+    An error up to this one does not show that a model is badly calibrated. NaN without predictions.
+
+    Args:
+        confidence: (N,) probabilities of the predicted classes, 0 to 1.
+    """
+    count, random = len(confidence), np.random.default_rng(0)
+    if not count:
+        return float("nan")
+    indices = _bin_indices(confidence)
+    if count <= MAX_DRAWN:
+        gaps = confidence - (random.random((NUM_RESAMPLES, count)) < confidence)
+        sums = gaps @ (indices[:, None] == np.arange(BINS)).astype(np.float64)
+    else:  # by the central limit theorem
+        deviations = np.sqrt(np.bincount(indices, confidence * (1 - confidence), BINS))
+        sums = random.normal(0, 1, (NUM_RESAMPLES, BINS)) * deviations
+    return float(np.quantile(np.abs(sums).sum(axis=1) / count, 0.95))
 
 
 def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:

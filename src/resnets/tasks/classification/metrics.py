@@ -17,7 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from resnets import atomic_write
 from resnets.tasks.classification import per_image_results
-from resnets.tasks.classification.calibration import BINS, bins, error_interval, expected_error
+from resnets.tasks.classification.calibration import BINS, bins, error_by_chance, error_interval, expected_error
 from resnets.tasks.classification.confidence_intervals import wilson
 from resnets.tasks.classification.per_image_results import PerImageResults
 from resnets.tasks.classification.prediction_set import Predictions
@@ -38,7 +38,8 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         brier: mean Brier score over all classes, 0 to 2, after the temperature.
         precision_macro, recall_macro, f1_macro; balanced_accuracy, which is another name of recall_macro.
         ece, ece_bins: expected calibration error in that many bins of equal width; ece_interval contains the true one in at
-            least 95 of 100 cases.
+            least 95 of 100 cases; a perfectly calibrated model exceeds ece_by_chance in 5 of 100 cases.
+        mean_confidence: mean probability of the predicted classes; above top1 for an overconfident model.
         temperature: by which the logits were divided.
     """
     results = per_image_results.from_predictions(predictions)
@@ -70,7 +71,9 @@ def summarize_results(results: PerImageResults, num_classes: int, temperature: f
         "balanced_accuracy": recall,
         "ece": expected_error(bins(results.confidence, results.correct)) if count else None,
         "ece_interval": list(error_interval(results.confidence, results.correct)) if count else None,
+        "ece_by_chance": error_by_chance(results.confidence) if count else None,
         "ece_bins": BINS,
+        "mean_confidence": float(results.confidence.mean()) if count else None,
         "temperature": float(temperature),
     }
 
