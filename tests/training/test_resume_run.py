@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 import resnets
 from resnets.errors import UserError
 from resnets.training import resume_run
-from resnets.training.run_dir import run_dir, state_file
+from resnets.training.run_dir import lock, run_dir, state_file
 from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 
@@ -66,6 +66,19 @@ def test_a_resumed_run_has_no_new_head(train_run, colors, capsys):
     printed = capsys.readouterr().err
     assert "the run is finished" in printed
     assert "head" not in printed
+
+
+def test_a_new_run_names_the_stopped_one_of_the_same_name(train_run, capsys):
+    run = train_run("run", epochs=2)
+    state_file.list_states(run / "state")[-1].unlink()
+    stopped = state_file.read_progress(run / "state")["total_step"]
+    capsys.readouterr()
+    second = train_run("run", epochs=1)
+    assert f"'{run}' was stopped after step {stopped}; `resume={run}` continues it" in capsys.readouterr().err
+    assert run_dir.earlier_run(second, "run") == run
+    with lock.run_lock(second):
+        assert train_run("run", epochs=1).name == "run-3"
+    assert "was stopped" not in capsys.readouterr().err  # the second run is finished
 
 
 def test_a_damaged_latest_state_costs_an_epoch_and_changes_nothing(train_run, capsys):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.message_format import LIST_LIMIT
 from resnets.progress import log
 from resnets.recipes.override import assign, override
 from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training.configuration import machine_settings
-from resnets.training.run_dir import run_dir, run_inputs, state_file
+from resnets.training.run_dir import lock, run_dir, run_inputs, state_file
 
 CHANGEABLE_KEYS = (
     "data.location",
@@ -81,6 +83,17 @@ def _describe_runs(folder: Path) -> str:
     runs = [*unfinished, *finished]
     more = f" and {len(runs) - LIST_LIMIT:,} more" if len(runs) > LIST_LIMIT else ""
     return ", ".join(runs[:LIST_LIMIT]) + more
+
+
+def describe_stopped(run: Path) -> str:
+    """Return where `run` was stopped and how to continue it; empty where it is finished, is running, or has no saved state."""
+    with contextlib.suppress(UserError, JobError):
+        progress = state_file.read_progress(run / "state")
+        if progress is not None and not progress["finished"]:
+            with lock.run_lock(run):  # no other process continues it
+                step = progress["total_step"]
+                return f"'{run}' was stopped after step {step}; `resume={shlex.quote(str(run))}` continues it"
+    return ""
 
 
 def log_differences(saved_environment: Mapping[str, Any]) -> None:

@@ -194,6 +194,9 @@ def train(
         run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(Path(out), run_name))
         if name and run.name != name:
             log(f"'{Path(out) / name}' exists already and is not changed; this run is '{run}'")
+        earlier = run_dir.earlier_run(run, run_name)
+        if earlier is not None and distributed.is_main() and (stopped := resume_run.describe_stopped(earlier)):
+            log(stopped)
         with distributed.main_lock(run):
             if distributed.is_main():
                 run_inputs.save_split(run, dataset)

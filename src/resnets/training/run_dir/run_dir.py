@@ -73,6 +73,14 @@ def create_run_dir(out: Path, name: str) -> Path:
             return run
 
 
+def earlier_run(run: Path, name: str) -> Path | None:
+    """Return the run directory of the same name that was there when `create_run_dir` made `run`; None where there was none."""
+    if run.name == name:
+        return None
+    number = int(run.name.removeprefix(f"{name}-")) - 1
+    return run.with_name(name if number == 1 else f"{name}-{number}")
+
+
 def write_recipe(run: Path, recipe: Recipe, origins: Mapping[str, str]) -> None:
     """Write `recipe.toml`: every value with its origin as a comment; a value that is not set is a comment."""
     lines = ["# Every setting of this run and its origin. `resnets train --resume` reads this file."]
