@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -31,3 +32,28 @@ def test_a_closed_stderr_is_no_failure() -> None:
     done = subprocess.run(["sh", "-c", command.replace("'at the end'", "1")], stdout=subprocess.PIPE, timeout=60)
     assert done.returncode == 0
     assert done.stdout.split() == [b"resnets", resnets.__version__.encode(), b"1"]
+
+
+WAITING = """
+import sys
+
+class Waiting:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            print("importing", flush=True)
+            sys.stdin.read()
+
+sys.meta_path.insert(0, Waiting())
+from resnets.__main__ import run
+run()
+"""
+
+
+def test_an_interrupt_during_the_imports_is_one_line() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "interrupted\n")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from resnets.cli import process_settings
-from resnets.cli.main import main
-
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    process_settings.prepare()
+    try:
+        from resnets.cli import process_settings
+        from resnets.cli.main import main
+
+        process_settings.prepare()
+    except KeyboardInterrupt:  # these imports take a moment, too; `main` handles what follows
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     sys.exit(main())
 
 
