@@ -72,7 +72,8 @@ def test_a_new_run_names_the_stopped_one_of_the_same_name(train_run, capsys):
     run = train_run("run", epochs=2)
     state_file.list_states(run / "state")[-1].unlink()
     stopped = state_file.read_progress(run / "state")["total_step"]
-    capsys.readouterr()
+    printed = capsys.readouterr().err
+    assert printed.count("s of training left") == 1  # not after the last epoch
     second = train_run("run", epochs=1)
     assert f"'{run}' was stopped after step {stopped}; `resume={run}` continues it" in capsys.readouterr().err
     assert run_dir.earlier_run(second, "run") == run

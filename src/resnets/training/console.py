@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnets.data.loading.watch_workers import Batch
@@ -22,7 +22,11 @@ def log_trainable(context: TrainContext, state: TrainState, frozen: str) -> None
 
 def log_epoch(context: TrainContext, state: TrainState, row: dict[str, Any], *, improved: bool) -> None:
     """Log the metrics of the epoch that has just been saved, slow data loading and early stopping."""
-    log(_format_epoch(row, improved))
+    left = ""
+    # Steps of the head alone are faster than those that follow.
+    if not state.finished and state.epoch > context.recipe.freeze.head_epochs:
+        left = format_time_left(state.rows, context.total_steps)
+    log(_format_epoch(row, improved) + left)
     if state.epoch == 1 and row["data_time_fraction"] > HIGH_DATA_TIME_FRACTION:
         log(
             f"{row['data_time_fraction']:.0%} of the time is spent waiting for images: more `workers`, or `cache=ram`, may help"
@@ -42,6 +46,16 @@ def _format_epoch(row: dict[str, Any], improved: bool) -> str:
     if row["data_time_fraction"] is not None:
         line += f", {row['data_time_fraction']:.0%} of the time waiting for images"
     return line
+
+
+def format_time_left(rows: Sequence[Mapping[str, Any]], total_steps: int) -> str:
+    """Return the time of the remaining steps at the speed of the last epoch, such as ", about 1 h 35 min of training left"."""
+    last, before = rows[-1], rows[-2] if len(rows) > 1 else {"step": 0, "time_seconds": 0.0}
+    seconds = (last["time_seconds"] - before["time_seconds"]) / max(last["step"] - before["step"], 1)
+    seconds *= total_steps - last["step"]
+    minutes = round(seconds / 60)
+    text = f"{minutes // 60} h {minutes % 60} min" if minutes >= 90 else f"{minutes} min"
+    return f", about {text if seconds >= 90 else f'{seconds:.0f} s'} of training left"
 
 
 def format_result(metrics: Mapping[str, Any], epoch: int) -> str:
