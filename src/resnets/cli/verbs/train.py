@@ -123,6 +123,13 @@ def train(
 
     Example: resnets train flower_photos --model resnet18 --epochs 20
     """
+    from pathlib import Path
+
+    from resnets.training.run_dir import find_run
+
+    if resume is not None:
+        find_run.check_exists(Path(resume))
+
     from resnets import ranks
     from resnets.training import train as training_job
 

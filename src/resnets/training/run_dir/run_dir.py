@@ -22,6 +22,7 @@ from resnets.inference import hardware
 from resnets.message_format import suggestion
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe, flat_values
+from resnets.training.run_dir import find_run
 
 COLUMNS = (
     "epoch",
@@ -121,10 +122,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        if not path.parent.exists():
-            beside = {run.name: str(run) for run in [*path.parent.parent.glob("*"), *Path("runs").glob("*")]}
-            near = suggestion(path.parent.name, beside, shown=beside)
-            raise UserError(f"There is no run '{path.parent}'.{near}") from error
+        find_run.check_exists(path.parent)
         raise UserError(f"'{path.parent}' is not a run directory: {path.name}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is damaged: {error}") from error
