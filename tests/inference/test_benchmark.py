@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -142,3 +144,11 @@ def test_a_sentence_recommends_a_backend(rows: list[benchmark.Row], said: list[s
 def test_a_sentence_for_each_batch() -> None:
     rows = [row("reference", "fp32", 1.0, batch=each) for each in (1, 16)]
     assert [sentence.partition(":")[0] for sentence in benchmark.recommend(rows)] == ["Batch 1", "Batch 16"]
+
+
+def test_a_backend_that_takes_long_to_build_pays_from_a_number_of_images() -> None:
+    built = replace(row("compile", "fp32", 2.0), build_seconds=30.0, images_per_second=100.0, reference_per_second=50.0)
+    (sentence,) = benchmark.recommend([row("reference", "fp32", 1.0), built])
+    assert "from about 3,000 images on, since it takes 30 s to build" in sentence
+    (sentence,) = benchmark.recommend([row("reference", "fp32", 1.0), replace(built, build_seconds=0.4)])
+    assert "images on" not in sentence

@@ -21,6 +21,7 @@ from resnets.inference.device import resolve_device
 from resnets.message_format import suggestion
 from resnets.models import zoo
 from resnets.models.resnet import ResNet, check_size
+from resnets.progress import log
 from resnets.tasks.classification import load_classifier
 
 NUM_IMAGES = 32  # on which the outputs are compared, or one batch if that is more
@@ -131,6 +132,8 @@ def bench_rows(
         **hardware.describe(torch.device(device)),
     }
     precisions = list(PRECISIONS) if precision == "all" else [precision]
+    num_rows = (1 + len(names) * len(precisions)) * len(sizes)
+    log(f"about {num_rows * seconds * 1.5:.0f} s for {num_rows} rows, and the time to build each backend")
     rows = itertools.chain.from_iterable(
         benchmark.measure(net, images, names=names, precisions=precisions, batch=size, seconds=seconds)
         for size in sizes

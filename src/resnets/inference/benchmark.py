@@ -150,12 +150,21 @@ def _recommend(rows: Sequence[Row]) -> str:
     elif best.spread[1] > MAX_SPREAD * best.spread[0]:
         text = f"no clear result, the rounds differ widely ({_ratio(best)} the reference): {AGAIN}"
     else:
-        text = f"use {_ratio(best)} the reference (`backend={best.backend}` `precision={best.precision}`)"
+        text = f"use {_ratio(best)} the reference (`backend={best.backend}` `precision={best.precision}`){_pays_from(best)}"
     inexact = max((row for row in others if not row.is_close), key=lambda row: row.speedup, default=None)
     if inexact is not None and inexact.agreement is not None and inexact.speedup > MIN_SPEEDUP * gain:
         text += f"; {inexact} is faster ({inexact.speedup:.1f} times), but changes a probability by up to "
         text += f"{inexact.agreement.probability:.3f}"
     return f"Batch {rows[0].batch}: {text}."
+
+
+def _pays_from(row: Row) -> str:
+    """From how many images on the time to build the backend is made up for; empty where it is less than a second."""
+    if row.build_seconds < 1 or row.images_per_second <= row.reference_per_second or row.reference_per_second <= 0:
+        return ""
+    saved = 1 / row.reference_per_second - 1 / row.images_per_second  # seconds for each image
+    count = float(f"{row.build_seconds / saved:.2g}")
+    return f", from about {count:,.0f} images on, since it takes {row.build_seconds:.0f} s to build"
 
 
 def _ratio(row: Row) -> str:

@@ -33,7 +33,8 @@ def test_a_checkpoint_as_json(trained: Path, capsys: pytest.CaptureFixture[str])
 
 def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["bench", "tiny", *SHORT, "--imgsz", "40", "--precision", "fp32", "--threads", "1"]) == 0
-    shown = capsys.readouterr().out
+    shown, log = capsys.readouterr()
+    assert "about 0 s for 2 rows, and the time to build each backend" in log
     assert "tiny with random weights, images of 40x40" in shown
     table, _, sentences = shown.partition("images/s: from")
     speed, other, ratio = map(float, table.splitlines()[-1].split()[3:6])
@@ -42,6 +43,15 @@ def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFi
     assert table.count("100.0%") == 2
     assert "Batch 16: " in sentences
     assert "The weights are random" in sentences
+
+
+def test_what_is_not_in_the_table_is_said() -> None:
+    facts = {"device": "cpu name", "features": "avx2", "openvino": ""}
+    openvino, bf16 = bench._remarks(facts, [], "all")
+    assert "Not measured: openvino (pip install 'resnets[openvino]')" in openvino
+    assert "no native bf16" in bf16
+    assert bench._remarks(facts, ["torch"], "fp32") == []
+    assert bench._remarks({**facts, "features": "avx2 amx_bf16", "openvino": "2025.3"}, [], "all") == []
 
 
 @pytest.mark.parametrize("columns", ["80", "30", None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,10 +56,26 @@ def bench(
     settings, rows = api.bench_rows(
         model, backends=names, precision=precision, batch=sizes, imgsz=imgsz, seconds=seconds, device=device
     )
-    (_print_json if as_json else _print_table)(settings, rows)
+    if as_json:
+        _print_json(settings, rows)
+    else:
+        _print_table(settings, rows, _remarks(settings, names, precision))
 
 
-def _print_table(settings: dict[str, Any], measured: Iterable[Row]) -> None:
+def _remarks(settings: dict[str, Any], names: list[str], precision: str) -> list[str]:
+    """What a table cannot show: a backend that was not measured, and bf16 that the processor does not have."""
+    from resnets.inference.hardware import BF16_FLAGS
+
+    on_cpu, features = str(settings["device"]).startswith("cpu"), set(settings["features"].split())
+    remarks = []
+    if on_cpu and not names and not settings["openvino"]:
+        remarks.append("Not measured: openvino (pip install 'resnets[openvino]').")
+    if on_cpu and features and not features & BF16_FLAGS and precision != "fp32":
+        remarks.append("This processor has no native bf16: the rows with bf16 are emulated.")
+    return remarks
+
+
+def _print_table(settings: dict[str, Any], measured: Iterable[Row], remarks: Sequence[str] = ()) -> None:
     """Print a line for each row as soon as it is measured, and at the end which backend to use."""
     from resnets.inference.benchmark import recommend
 
@@ -77,8 +93,8 @@ def _print_table(settings: dict[str, Any], measured: Iterable[Row]) -> None:
             _print(LEGEND)
             for sentence in recommend(rows):
                 _print(flags.as_flags(sentence))
-            if random:
-                _print(RANDOM)
+            for remark in (*remarks, *([RANDOM] if random else [])):
+                _print(remark)
 
 
 def _line(row: Row) -> str:
