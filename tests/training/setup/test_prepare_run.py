@@ -82,7 +82,8 @@ def test_a_network_named_by_an_override_chooses_the_recipe_as_the_argument_does(
     [
         (
             {"overrides": ["model.drop_path_rate=0.1"]},
-            "RESNETS_OFFLINE is set and the published ones are not on this machine; ",
+            "RESNETS_OFFLINE is set and the published ones are not on this machine; unset it to download them; `weights=FILE` "
+            "takes a file; `weights=cifar_resnet20.cifar10` takes those in the package",
         ),
         (
             {"overrides": ["model.head_hidden_dim=8"]},

@@ -101,8 +101,12 @@ def build_recipe(
         )
     elif reason:
         remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
-        if reason.startswith("nobody"):
+        if reason.startswith("no ImageNet weights are published"):
             remedy = "`model=resnet18` has published ones"
+        elif "OFFLINE is set" in reason:
+            remedy = "unset it to download them; `weights=FILE` takes a file"
+        if model is None:
+            remedy += "; `weights=cifar_resnet20.cifar10` takes those in the package, for few images of 32 pixels"
         builder.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
     elif unsuitable:
         builder.set("model.weights", "none", f"chosen: random, since {unsuitable}")
