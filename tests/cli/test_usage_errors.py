@@ -16,7 +16,8 @@ from resnets.cli import main
             ["models", "--jsn"],
             "'resnets models' has no option '--jsn'. Did you mean '--json'? See 'resnets models --help'.",
         ),
-        (["weights", "verify", "a.pth"], "'resnets weights verify' needs A B; received verify a.pth."),
+        (["weights", "verify", "a.pth"], "'resnets weights verify' needs A B; received a.pth: B is missing."),
+        (["predict", "runs/base"], "received runs/base: "),
         (["bench", "tiny", "--seconds", "0,5"], "Write 0.5, with a point. See 'resnets bench --help'."),
     ],
 )

@@ -27,7 +27,10 @@ def message(error: Any, words: Sequence[str]) -> str:
         arguments = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
         option = error.param is not None and error.param.param_type_name == "option"
         missing = error.param.opts[0] if option else " ".join(each.metavar or each.name.upper() for each in arguments)
-        message = f"'{path}' needs {missing}; received {shlex.join(words[1:]) or 'nothing'}."
+        received = shlex.join(words[path.count(" ") :])
+        message = f"'{path}' needs {missing}; received {received or 'nothing'}"
+        if received and error.param is not None and len(arguments) > 1 and not option:
+            message += f": {error.param.metavar or error.param.name.upper()} is missing"
     elif kind == "BadParameter" and error.param is not None:
         received = _received(error.param.opts, words)
         message = f"'{received}' is not valid: {error.message.partition(',')[0]}.{_decimal_hint(received)}"

@@ -163,6 +163,8 @@ def verify(
         pipelines += _reference_pipelines(path, loaded, pipelines[-1], notes, own=imgsz is None)
     with _image_files(images, max(loaded_files[0][1].checkpoint.preprocess.size)) as files:
         comparisons = _compare(pipelines, files)
+        if not images:
+            notes.append(f"the {len(files)} images were generated; `images` compares on yours")
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
 
 

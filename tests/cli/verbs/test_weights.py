@@ -42,12 +42,19 @@ def test_convert_and_verify(file: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "each used once" in capsys.readouterr().out
     assert checkpoints.read(out).class_names == tuple("abcdefg")
     assert run("verify", file, out, "--imgsz", "64") == 0
-    assert "top-1 agrees on 100.00% of 8 images" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "top-1 agrees on 100.00% of 8 images" in printed
+    assert "the 8 images were generated; --images compares on yours" in printed
+    assert printed.splitlines()[-1].startswith(
+        "equal within the tolerance: the largest difference of a probability is "
+    )
     state = torch.load(file, weights_only=True)
     state["conv1.weight"] *= 2
     torch.save(state, tmp_path / "other.pth")
     assert run("verify", file, tmp_path / "other.pth", "--imgsz", "64") == 1
-    assert "the bound is 0.0001" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "the bound is 0.0001" in printed
+    assert printed.splitlines()[-1].startswith("different beyond the tolerance: ")
     assert run("verify", file, tmp_path / "other.pth", "--imgsz", "64", "--tolerance", "1e9") == 0
 
 

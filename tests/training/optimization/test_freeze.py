@@ -42,7 +42,7 @@ def test_a_frozen_backbone_keeps_every_bit_while_the_head_is_trained():
     assert all(name.startswith("head.") for name in changed)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
     tensors = sum(not name.startswith("head.") for name, _ in net.named_parameters())
-    assert line == f"frozen: {tensors} tensors, {norms} BN in eval"
+    assert line == f"frozen: {tensors} weight and bias tensors, statistics of {norms} batch norms"
 
 
 def test_without_freezing_every_tensor_is_trained():

@@ -71,7 +71,7 @@ def test_finetune_trains_the_head_first_and_keeps_the_backbone(colors, capsys):
     assert not torch.equal(before["head.fc.weight"], after["head.fc.weight"])
     printed = capsys.readouterr().err
     assert "new head for 3 classes: head.fc.weight, head.fc.bias" in printed
-    assert "BN in eval" in printed
+    assert "batch norms" in printed
     assert context.recipe.model.name == "tiny"
 
 

@@ -174,6 +174,11 @@ def verify(
         for each in result.verification.comparisons:
             if excess := each.excess(tolerance):
                 output.print_line(f"beyond the tolerance, {each.first} against {each.second}: {excess}")
+        verdict = "equal within" if result.equal else "different beyond"
+        largest = max(each.difference for each in result.verification.comparisons)
+        output.print_line(
+            f"{verdict} the tolerance: the largest difference of a probability is {largest:.2g} (--tolerance {tolerance:g})"
+        )
     if not result.equal:
         raise typer.Exit(1)
 

@@ -211,6 +211,8 @@ def _decode_errors(path: str, max_pixels: int, what: str = "is cut short or dama
         if any(words in str(error) for words in _UNSUPPORTED):
             reason = f"is of an unsupported kind ({short_reason(error)}); convert it to an ordinary JPEG or PNG."
             raise DecodeError(path, "unsupported", reason) from error
+        if "image file is truncated" in str(error):  # Pillow's message continues with the number of bytes that it holds
+            raise DecodeError(path, "truncated", f"is cut short: the file ends too early; {GET_AGAIN}") from error
         raise DecodeError(path, "truncated", f"{what} ({short_reason(error)}); {GET_AGAIN}") from error
 
 

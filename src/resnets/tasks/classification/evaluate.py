@@ -267,7 +267,8 @@ def write(evaluation: Evaluation, out: str | Path) -> list[tuple[Path, Predictio
 
 def _training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
     """A sentence for each model that was trained on some of the images, or of which that is not known."""
-    images = "images" if split.name == evaluation_split.ALL else f"'{split.name}' images"
+    plain = split.name in (evaluation_split.ALL, evaluation_split.NOT_TRAINED_ON)
+    images = "images" if plain else f"'{split.name}' images"
     notices = [past.seen_message(split.samples, images, f"'{name}'") for name, past in models]
     return [notice for notice in notices if notice]
 

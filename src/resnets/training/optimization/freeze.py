@@ -15,7 +15,7 @@ def apply(net: ResNet, section: recipe.Freeze, *, epoch: int = 0) -> str:
     """Freeze what the recipe freezes in this epoch (from 0), and unfreeze everything else.
 
     Returns:
-        What is frozen, in one line: "frozen: 161 tensors, 53 BN in eval"; empty when nothing is.
+        What is frozen, in one line: "frozen: 161 weight and bias tensors, statistics of 53 batch norms"; empty when nothing is.
     """
     frozen = _frozen_modules(net, section, epoch)
     num_tensors, frozen_norms = 0, []
@@ -30,7 +30,7 @@ def apply(net: ResNet, section: recipe.Freeze, *, epoch: int = 0) -> str:
     net.frozen_norms = tuple(frozen_norms)
     if not num_tensors and not frozen_norms:
         return ""
-    return f"frozen: {num_tensors} tensors, {len(frozen_norms)} BN in eval"
+    return f"frozen: {num_tensors} weight and bias tensors, statistics of {len(frozen_norms)} batch norms"
 
 
 def freezes_backbone(section: recipe.Freeze, num_stages: int | None) -> bool:
