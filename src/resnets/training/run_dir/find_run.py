@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resnets.errors import UserError, suggestion
+from resnets.errors import UserError
+from resnets.message_format import suggestion
 
 
 def check_exists(run: Path) -> None:

@@ -19,7 +19,6 @@ import torch
 from resnets.atomic_write import TEMPORARY_PREFIX, write_text
 from resnets.errors import JobError, UserError
 from resnets.inference import hardware
-from resnets.message_format import suggestion
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training.run_dir import find_run
