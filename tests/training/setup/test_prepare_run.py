@@ -49,7 +49,7 @@ def test_given_epochs_win_over_the_steps_of_a_recipe(colors, capsys):
     assert train.train(colors, recipe="he2015_cifar", model="tiny", epochs=3, batch=8, dry_run=True) is None
     printed = capsys.readouterr().err
     assert "27 steps in 3 epochs" in printed
-    assert "stop.steps = None  (stop.epochs was given)" in printed
+    assert "stop.steps = none  (stop.epochs was given)" in printed
     with pytest.raises(UserError, match=r"`stop\.steps=9` exclude each other|`epochs=3` and `stop\.steps=9`"):
         train.train(colors, epochs=3, overrides=["stop.steps=9"], dry_run=True)
 
