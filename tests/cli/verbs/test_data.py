@@ -70,6 +70,7 @@ def test_check_of_bad_images_ends_with_1(insects: Path, capsys: pytest.CaptureFi
     assert "ant/text.jpg: is text, not an image" in shown.out
     assert shown.out.splitlines()[-1] == "1 kind of error: training would fail, or its result would be wrong."
     assert "error:" not in shown.err
+    assert "wrote out/check.html" in shown.err
     assert "ant/text.jpg" in Path("out/check.html").read_text()
 
 

@@ -100,6 +100,7 @@ def test_two_are_compared(trained: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_folder_of_results(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ONE, "data", "--out", "results") == 0
+    assert "wrote the tables, figures and predictions to results" in capsys.readouterr().err
     out = trained / "results"
     rows = list(csv.DictReader((out / "predictions.csv").open(encoding="utf-8")))
     assert len(rows) == 15

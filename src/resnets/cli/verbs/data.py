@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from resnets.cli import flags, output
+from resnets.progress import log
 
 app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards.")
 
@@ -75,6 +77,7 @@ def check(
         terminal_text.show(report, sys.stdout)
     if html:
         html_page.write(html, report)
+        log(f"wrote {shlex.quote(html)}")
     if report.has_errors:
         raise typer.Exit(1)
 

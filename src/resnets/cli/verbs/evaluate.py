@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
 
 from resnets.cli import flags, output
 from resnets.errors import UserError
+from resnets.progress import log
 
 IMAGES, METHOD, MACHINE = "Images", "Method", "Machine"
 
@@ -112,3 +114,4 @@ def evaluate(
         metrics_table.show(results)
     if out is not None:
         api.write(results, out)
+        log(f"wrote the tables, figures and predictions to {shlex.quote(out)}")
