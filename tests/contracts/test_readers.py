@@ -147,7 +147,7 @@ def told() -> dict[str, dict[str, bool]]:
     """The table of the page: row -> reader -> whether it says yes."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in PAGE.read_text().partition("## Who reads what")[2].splitlines()
+        for line in PAGE.read_text().partition("## Which library reads which file")[2].splitlines()
         if line.startswith("|")
     ]
     return {row[0]: dict(zip(rows[0][1:], [cell == "yes" for cell in row[1:]], strict=True)) for row in rows[2:]}
