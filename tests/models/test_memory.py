@@ -35,7 +35,7 @@ def test_1202_layers_train_one_step_within_the_stated_memory():
     assert stated is not None
     done = subprocess.run([sys.executable, "-c", STEP, stated["batch"]], capture_output=True, text=True, check=True)
     loss, peak_gib = map(float, done.stdout.split())
-    print(f"batch {stated["batch"]}: {peak_gib:.2f} GiB at most")
+    print(f"batch {stated['batch']}: {peak_gib:.2f} GiB at most")
     assert 0 < loss < 100
     assert peak_gib < float(stated["gib"]) * 1.1
     assert peak_gib > float(stated["gib"]) * 0.7, "docs/networks.md states too much"
