@@ -42,6 +42,7 @@ def _train_without_report(data: Path, **values: Any) -> tuple[Path, TrainContext
     builder = build_recipe(str(data), None, weights, recipe, values, overrides)
     dataset, parent = prepare_run(builder)
     run = run_dir.create_run_dir(data.parent / "runs", "run")
+    (run / "recipe.toml").touch()  # what makes it a run directory
     context = build_context(builder.recipe, dataset, parent, {})
     return run, context, loop.run(context, TrainState(), run)
 
