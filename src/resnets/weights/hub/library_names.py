@@ -37,7 +37,7 @@ def translate_weights(weights: object, model: str | None) -> str:
     if version := re.fullmatch(r"IMAGENET1K_(V\d)", text, re.IGNORECASE):
         name = f"{model or 'resnet18'}.tv_in1k_{version[1].lower()}"
         if not catalog.known(name):
-            published = catalog.matching(f"{model or 'resnet18'}.*", catalog.entries())
+            published = catalog.matching(f"{model or 'resnet18'}.tv_*", catalog.entries())
             others = f"there are {', '.join(published[:6])}" if published else "there are none"
             raise UserError(f"torchvision has published no {text} for '{model or 'resnet18'}'; {others}.")
         return name
