@@ -40,8 +40,7 @@ JOBS = {
     "--set augment.mixup_alpha=0.2",
     "adamw": "--workers 0 --set optim.name=adamw --set optim.lr=0.003 --set schedule.name=one_cycle "
     "--set augment.crop=pad --set augment.cutmix_alpha=1 --set model.drop_path_rate=0.2 --patience 2",
-    "he2015": "--workers 0 --recipe he2015_cifar --set schedule.milestones_steps=8,14 "
-    "--set schedule.warmup_until_error=0.9 --set data.balance=sampler",
+    "he2015": "--workers 0 --recipe he2015_cifar --set schedule.milestones_steps=8,14 --set data.balance=sampler",
 }
 BEGINS, ENDS = "prepared images are kept", "\nepoch 3:"  # lines between which a run trains
 MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
