@@ -100,8 +100,8 @@ def mirrored_url(url: str) -> str:
         return endpoint + url.removeprefix(HUB) if url.startswith(f"{HUB}/") else url
     if urlsplit(mirror).scheme not in ("http", "https", "file"):
         raise UserError(f"RESNETS_MIRROR is a URL with http://, https:// or file:///; received '{mirror}'.")
-    parts = urlsplit(url)
-    return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
+    split_url = urlsplit(url)
+    return f"{mirror.rstrip('/')}/{split_url.netloc}{split_url.path}"
 
 
 def _is_complete(entry: PublishedWeights, final: Path) -> bool:
