@@ -115,7 +115,7 @@ def draw(index: int, settings: Settings) -> ShapesImage:
     for number in range(generator.randint(1, settings.objects)):
         label = generator.choice(CLASSES) if number else CLASSES[index % len(CLASSES)]
         radius = side * (generator.uniform(0.07, 0.12) if number else generator.uniform(0.2, 0.4))
-        cover = _draw_position(generator, label, radius, side, mask)
+        cover = _draw_at_free_position(generator, label, radius, side, mask)
         if cover is None:
             continue
         labels.append(label)
@@ -140,7 +140,7 @@ def box(visible: np.ndarray) -> tuple[int, int, int, int]:
     return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
 
 
-def _draw_position(
+def _draw_at_free_position(
     generator: random.Random, label: str, radius: float, side: int, occupied: np.ndarray
 ) -> np.ndarray | None:
     """How much of each pixel the shape covers (0 … 255), at a free position; None if none was found."""
