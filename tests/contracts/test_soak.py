@@ -1,0 +1,25 @@
+"""The commands of the long tests are accepted, so that `make soak` does not end with an error after weeks without a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from resnets.cli import main
+
+
+@pytest.mark.parametrize("job", ["sgd", "adamw", "he2015"])
+def test_killed_runs_start_trainings_that_are_accepted(program, job, tmp_path, capsys):
+    killed_runs = program("killed_runs")
+    assert set(killed_runs.JOBS) == {"sgd", "adamw", "he2015"}
+    images = str(tmp_path / "images")
+    assert main.main(["data", "get", "shapes", images, "--count", "200", "--size", "32"]) == 0
+    words = [
+        "train",
+        images,
+        *killed_runs.COMMON.split(),
+        "--device",
+        "cpu",
+        *killed_runs.JOBS[job].split(),
+        "--dry-run",
+    ]
+    assert main.main(words) == 0, capsys.readouterr().err
