@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resnets.data.loading.watch_workers import Batch
+from resnets.data.loading.batch import Batch
 from resnets.progress import log
 from resnets.training.state import TrainContext, TrainState
 

@@ -22,9 +22,9 @@ from torchvision.ops import StochasticDepth
 from resnets import ranks
 from resnets.atomic_write import replace_file
 from resnets.data.loading import ram_cache, train_loader
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.data.loading.watch_workers import Batch
 from resnets.inference.model_runner import ModelRunner
 from resnets.message_format import pluralize
 from resnets.progress import log, progress_bar

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import atomic_write, ranks
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import EpochStep
-from resnets.data.loading.watch_workers import Batch
 from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
 from resnets.errors import JobError
 from resnets.inference import tf32

@@ -16,9 +16,9 @@ from resnets import ranks
 from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_labels, sample_paths, sample_weights
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.data.loading.watch_workers import Batch
 from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Augment, Data, Recipe

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 
 from resnets.data.loading import augmentation, ram_cache, train_loader
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
-from resnets.data.loading.watch_workers import Batch, init_worker
+from resnets.data.loading.watch_workers import init_worker
 from resnets.errors import JobError
 
 # Not a function of this file, which a spawned process could not import.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from resnets.data.image.decode import DecodeError
+from resnets.data.loading.batch import Images, stack_images
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError
 
@@ -16,7 +16,7 @@ from resnets.errors import JobError
 class EvalLoader:
     """All images, each exactly once and in order, prepared by `load` (a Preprocess); kept in memory if they fit.
 
-    Iterating yields (index of the first image, tensor (B, C, h, w)).
+    Iterating yields (index of the first image, tensor (B, C, h, w)), or a list of images (C, h, w) where their sizes differ.
 
     Args:
         workers: threads, as in `ordered_map`. Sending images as floats from a process would take longer than to decode
@@ -35,23 +35,23 @@ class EvalLoader:
     ) -> None:
         self.paths, self.load = paths, load
         self.batch_size, self.workers, self.max_cache_bytes = batch_size, workers, max_cache_bytes
-        self._cache: list[Tensor] | None = None
+        self._cache: list[Images] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.paths) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        cache: list[Tensor] = []
+    def __iter__(self) -> Iterator[tuple[int, Images]]:
+        cache: list[Images] = []
         fits = True
         for first, images in self.iter_uncached() if self._cache is None else self._with_index(self._cache):
-            fits = fits and images.nbytes * len(self) <= self.max_cache_bytes
+            fits = fits and _num_bytes(images) * len(self) <= self.max_cache_bytes
             if fits:
                 cache.append(images)
             yield first, images
         if fits:
             self._cache = cache
 
-    def iter_uncached(self) -> Iterator[tuple[int, Tensor]]:
+    def iter_uncached(self) -> Iterator[tuple[int, Images]]:
         """The same, decoded now and not kept.
 
         Raises:
@@ -59,11 +59,11 @@ class EvalLoader:
         """
         loaded = ordered_map(self.load, self.paths, workers=self.workers, ahead=2 * self.batch_size)
         try:
-            yield from self._with_index(torch.stack(batch) for batch in _batched(loaded, self.batch_size))
+            yield from self._with_index(stack_images(batch) for batch in _batched(loaded, self.batch_size))
         except DecodeError as error:
             raise JobError(str(error)) from error
 
-    def _with_index(self, batches: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    def _with_index(self, batches: Iterable[Images]) -> Iterator[tuple[int, Images]]:
         for number, images in enumerate(batches):
             yield number * self.batch_size, images
 
@@ -71,3 +71,7 @@ class EvalLoader:
 def _batched(images: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
     while batch := list(itertools.islice(images, size)):
         yield batch
+
+
+def _num_bytes(images: Images) -> int:
+    return sum(image.nbytes for image in images)

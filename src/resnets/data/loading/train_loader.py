@@ -10,28 +10,28 @@ from __future__ import annotations
 import atexit
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torchvision import tv_tensors
 
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading import watch_workers
 from resnets.data.loading.augmentation import as_tensor, fork_seed
+from resnets.data.loading.batch import Batch, map_tensors, stack_images
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.ram_cache import Images, LazyImages
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.loading.watch_workers import (
-    Batch,
     check_queues,
     init_worker,
     kill_at_exit,
     kill_workers,
-    map_batch,
     next_batch,
     share_memory,
 )
@@ -56,13 +56,24 @@ class _BatchSampler(Sampler):
             yield keys
 
 
+class Targets(NamedTuple):
+    """Targets that are augmented together with their images.
+
+    of_index: the target of each example of the dataset, which the transform receives beside the image.
+    collate: from the targets of a batch, transformed, to those of `Batch`.
+    """
+
+    of_index: Sequence[Any]
+    collate: Callable[[list[Any]], Any]
+
+
 class _AugmentedImages(Dataset):
-    """Images by key, each augmented by `transform` with random numbers that depend on the key."""
+    """Images by key, each augmented by `transform` with random numbers that depend on the key, and their targets."""
 
-    def __init__(self, images: Images, transform: Callable[[Tensor], Tensor], seed: int) -> None:
-        self.images, self.transform, self.seed = images, transform, seed
+    def __init__(self, images: Images, transform: Callable[..., Any], targets: Targets | None, seed: int) -> None:
+        self.images, self.transform, self.targets, self.seed = images, transform, targets, seed
 
-    def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Tensor | DecodeError]]:
+    def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Any]]:
         images = zip(keys, self._read([index for *_, index in keys]), strict=True)
         return [(key, image if isinstance(image, DecodeError) else self._augment(key, image)) for key, image in images]
 
@@ -73,10 +84,13 @@ class _AugmentedImages(Dataset):
             return ordered_map(partial(_return_error, self.images.prepare), paths, workers=0, ahead=0)
         return map(partial(_return_error, self.images.__getitem__), indices)
 
-    def _augment(self, key: Key, image: np.ndarray) -> Tensor:
-        epoch, _, position, _ = key
+    def _augment(self, key: Key, image: np.ndarray) -> tuple[Tensor, Any]:
+        epoch, _, position, index = key
         with fork_seed(self.seed, epoch, position):
-            return self.transform(as_tensor(image))
+            if self.targets is None:
+                return self.transform(as_tensor(image)), None
+            augmented, target = self.transform(tv_tensors.Image(as_tensor(image)), self.targets.of_index[index])
+            return augmented.as_subclass(Tensor), target
 
 
 def _return_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray | DecodeError:
@@ -86,23 +100,25 @@ def _return_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.nda
         return error
 
 
-def _collate(items: list[tuple[Key, Tensor | DecodeError]]) -> Batch | str:
+def _collate(targets: Targets | None, items: list[tuple[Key, Any]]) -> Batch | str:
     """A batch, or the message of the first image that cannot be read."""
-    for _, image in items:
-        if not isinstance(image, Tensor):
-            return str(image)  # torch cannot send an exception of our own class from a worker
+    for _, example in items:
+        if isinstance(example, DecodeError):
+            return str(example)  # torch cannot send an exception of our own class from a worker
     (epoch, step, _, _), _ = items[0]
     positions, indices = (torch.tensor([key[field] for key, _ in items]) for field in (2, 3))
-    images = torch.stack([image for _, image in items])  # type: ignore[misc]
-    batch = Batch(epoch, step, indices, positions, images)
+    images = stack_images([image for _, (image, _) in items])
+    collated = None if targets is None else targets.collate([target for _, (_, target) in items])
+    batch = Batch(epoch, step, indices, positions, images, collated)
     return batch if get_worker_info() is None else share_memory(batch)
 
 
 def train_batches(
     images: Images,
     plan: BatchPlan,
-    transform: Callable[[Tensor], Tensor],
+    transform: Callable[..., Any],
     *,
+    targets: Targets | None = None,
     start: EpochStep = EpochStep(),
     workers: int = 0,
     pin_memory: bool = False,
@@ -111,7 +127,9 @@ def train_batches(
     """Training batches of images that are augmented one by one, from `start` to the end of the plan, if it has one.
 
     Args:
-        transform: a uint8 image (3, H, W) -> the augmented one (3, h, w).
+        transform: a uint8 image (3, H, W) -> the augmented one (3, h, w); with `targets`, the image as a `tv_tensors.Image`
+            and its target -> both augmented.
+        targets: those that change with the image, such as boxes; the batches have none of their own without.
         workers: processes; 0 for none.
         pin_memory: as of torch's DataLoader.
         on_wait: is called every few seconds while no batch arrives, and may raise to end the waiting.
@@ -122,10 +140,10 @@ def train_batches(
     timeout_seconds()  # so that a wrong value is refused before it is needed
     sampler = _BatchSampler(plan, start)
     loader = DataLoader(
-        _AugmentedImages(images, transform, plan.seed),
+        _AugmentedImages(images, transform, targets, plan.seed),
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, targets),
         worker_init_fn=init_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
@@ -151,7 +169,7 @@ def train_batches(
             sampler.pending.popleft()
             if isinstance(batch, str):
                 raise JobError(f"{batch} It could be read when the run began.")
-            yield map_batch(batch, np.ndarray, torch.from_numpy)
+            yield map_tensors(batch, np.ndarray, torch.from_numpy)
     finally:
         atexit.unregister(end)
         if processes:

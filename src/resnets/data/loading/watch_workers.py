@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from resnets.data.image.pillow_warnings import ignore_pillow_warnings
+from resnets.data.loading.batch import Batch, map_tensors
 from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
 from resnets.errors import JobError
 from resnets.message_format import format_list
@@ -22,14 +23,6 @@ POLL_SECONDS = 5.0  # of waiting for a batch, until it is checked whether to go 
 END_SECONDS = 5.0  # for a killed process to end; one that hangs in a read from a dead disk does not
 
 
-class Batch(NamedTuple):
-    epoch: int  # from 0
-    step: int  # within the epoch, from 0
-    indices: Tensor  # (B,) of the images in the dataset
-    positions: Tensor  # (B,) in the order of the epoch, of all ranks together
-    images: Tensor  # (B, 3, h, w) uint8
-
-
 def share_memory(batch: Batch) -> Batch:
     """The batch with its tensors in shared memory; as arrays, to be sent through a pipe, if shared memory is full.
 
@@ -37,16 +30,11 @@ def share_memory(batch: Batch) -> Batch:
     waiting.
     """
     try:
-        for tensor in batch[2:]:
-            tensor.share_memory_()
+        map_tensors(batch, Tensor, Tensor.share_memory_)
     except (RuntimeError, OSError):
-        return map_batch(batch, Tensor, lambda tensor: tensor.numpy())
+        arrays: Batch = map_tensors(batch, Tensor, lambda tensor: tensor.numpy())
+        return arrays
     return batch
-
-
-def map_batch(batch: Batch, kind: type, change: Callable[[Any], Any]) -> Batch:
-    """The batch with `change` applied to its fields of this type."""
-    return Batch(*(change(each) if isinstance(each, kind) else each for each in batch))  # type: ignore[arg-type]
 
 
 def init_worker(_: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnets import ranks
-from resnets.data.loading.watch_workers import Batch
+from resnets.data.loading.batch import Batch
 from resnets.errors import JobError
 from resnets.training import console, distributed
 from resnets.training.precision import autocast

@@ -1,0 +1,54 @@
+"""What a backend computes of a model, and what runs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close the outputs of a backend are to those of the reference.
+
+    Attributes:
+        images: number of images compared.
+        difference: the largest difference, in the unit of the task's outputs, such as a probability or pixels.
+        text: the same in words, for a log line.
+        details: further numbers, for JSON.
+    """
+
+    images: int
+    difference: float
+    text: str
+    details: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class StaticGraph:
+    """A model as two parts.
+
+    Attributes:
+        model: the whole model; the reference calls it, with any hooks that it has.
+        static: images (n, C, h, w) -> a tensor, or a tuple of tensors, with first dimension n. Its operations do not depend
+            on the values, so a backend can compile it, in bf16 too. It is in the model, and shares its tensors.
+        finish: from what `static` returns, in float32, to the outputs of `model`; it runs in torch, in float32.
+        compare: (outputs, those of the reference) -> how close they are.
+        tolerance: the largest accepted `Agreement.difference`, by precision ("fp32", "bf16").
+    """
+
+    model: nn.Module
+    static: nn.Module
+    finish: Callable[[Any], Any]
+    compare: Callable[[Any, Any], Agreement]
+    tolerance: Mapping[str, float]
+
+
+def map_outputs(outputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`change` applied to a tensor, or to each tensor of a tuple."""
+    return change(outputs) if isinstance(outputs, Tensor) else tuple(change(each) for each in outputs)
