@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             pixels = np.clip(random.normal(color, 70, (*shape, 3)), 0, 255).astype(np.uint8)
             path = root / "data" / label / f"{number}.png"
             Image.fromarray(pixels).save(path)
-            samples.append(Sample(str(path), label))
+            samples.append(Sample(str(path), (label,)))
     knowing(root / "net.safetensors", samples)
     return World(root, root / "data", root / "net.safetensors", samples)
 

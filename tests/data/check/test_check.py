@@ -209,7 +209,7 @@ def test_a_single_class_and_unequal_ones_are_found(tmp_path: Path) -> None:
     assert found(check(open_dataset.read(tmp_path / "one"), workers=1)) == {"single-class": {"ant"}}
     sample = Sample(str(tmp_path / "one" / "ant" / "00.jpg"))
     counts = {"ant": 200, "bee": 20}
-    samples = [Sample(sample.path, label) for label, count in counts.items() for _ in range(count)]
+    samples = [Sample(sample.path, (label,)) for label, count in counts.items() for _ in range(count)]
     report = check(build_dataset(tmp_path, samples), workers=1)
     assert found(report)["imbalance"] == {"ant: 200, but bee: 20"}
 
@@ -387,7 +387,7 @@ def test_names_of_files_and_classes_cannot_steer_the_terminal(tmp_path: Path) ->
 def test_of_a_thousand_classes_the_largest_and_smallest_are_shown(tmp_path: Path) -> None:
     images(tmp_path, ("ant",), count=1)
     path = str(tmp_path / "ant" / "00.jpg")
-    samples = [Sample(path, f"class {number:04}") for number in range(1000) for _ in range(1 + (number == 7))]
+    samples = [Sample(path, (f"class {number:04}",)) for number in range(1000) for _ in range(1 + (number == 7))]
     file = io.StringIO()
     terminal_text.show(check(build_dataset(tmp_path, samples), workers=1), file)
     assert "class 0007        2" in file.getvalue()
@@ -425,7 +425,7 @@ def test_every_kind_of_fault_is_planted_somewhere() -> None:
 
 def test_a_folder_in_a_manifest_is_not_an_image(tmp_path: Path) -> None:
     images(tmp_path, ("ant", "bee"), count=10)
-    samples = [*open_dataset.read(tmp_path).samples, Sample(str(tmp_path / "ant"), "ant")]
+    samples = [*open_dataset.read(tmp_path).samples, Sample(str(tmp_path / "ant"), ("ant",))]
     report = check(build_dataset(tmp_path, samples), workers=1)
     assert found(report) == {"directory": {"ant"}}
     assert [error.kind for error in quick(build_dataset(tmp_path, samples))] == ["directory"]

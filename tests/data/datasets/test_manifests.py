@@ -34,8 +34,8 @@ def test_all_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "path,label,split,group,weight\nant/1.png,ant,train,p1,2\nbee/1.png,bee,validation,,\n")
     dataset = read_manifest(path)
     assert dataset.samples == (
-        Sample(str(tmp_path / "ant/1.png"), "ant", "train", "p1", 2.0),
-        Sample(str(tmp_path / "bee/1.png"), "bee", "val"),
+        Sample(str(tmp_path / "ant/1.png"), ("ant",), "train", "p1", 2.0),
+        Sample(str(tmp_path / "bee/1.png"), ("bee",), "val"),
     )
     assert dataset.class_names == ("ant", "bee")
     assert dataset.root == tmp_path
@@ -77,7 +77,7 @@ def test_jsonl(tmp_path: Path) -> None:
     ]
     dataset = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)) + "\n\n", "list.jsonl"))
     assert dataset.class_names == ("7", "ant")
-    assert dataset.samples[0] == Sample(str(tmp_path / "ant/1.png"), "ant", "test", None, 0.5)
+    assert dataset.samples[0] == Sample(str(tmp_path / "ant/1.png"), ("ant",), "test", None, 0.5)
     assert dataset.samples[0].columns == {"day": "3", "boxes": "[1, 2]"}
     assert dataset.samples[1].group == "g"
 

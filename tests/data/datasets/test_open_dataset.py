@@ -89,7 +89,7 @@ def test_a_label_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
 
 
 def test_unicode_forms_do_not_separate_a_model_from_its_data(tmp_path: Path) -> None:
-    dataset = build_dataset(tmp_path, [Sample("1.png", "cafe\u0301")])
+    dataset = build_dataset(tmp_path, [Sample("1.png", ("cafe\u0301",))])
     assert remap_classes(dataset, ("caf\u00e9", "bar")).samples[0].label == "caf\u00e9"
     assert remap_classes(dataset, ("cafe\u0301", "bar")).samples[0].label == "cafe\u0301"  # as the model calls it
 

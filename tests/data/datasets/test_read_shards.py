@@ -47,7 +47,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(noise.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
         split = "test" if number < 4 else "val" if number < 16 else "train"
-        found.append(Sample(str(path), label, split, weight=3.0 if number == 20 else 1.0))
+        found.append(Sample(str(path), (label,), split, weight=3.0 if number == 20 else 1.0))
     return Dataset(root, tuple(found), ("ant", "größe"))
 
 
@@ -168,7 +168,7 @@ def test_larger_images_are_resized_and_the_network_sees_the_same(tmp_path: Path,
         exif = Image.Exif()
         exif[0x0112] = 6  # turned, which the smaller image is already
         image.save(tmp_path / name, **({"exif": exif, "quality": 95} if number == 0 else {}))
-        found.append(Sample(str(tmp_path / name), "ab"[number % 2], "val"))
+        found.append(Sample(str(tmp_path / name), ("ab"[number % 2],), "val"))
     before = Dataset(tmp_path, tuple(found), ("a", "b"))
     write_shards.write(tmp_path / "out", before, resize=64)
     assert "2 of 4 images were resized to a shorter side of 64; none was enlarged" in capsys.readouterr().err
@@ -265,7 +265,7 @@ def test_a_run_refuses_other_shards_and_names_them(divided: Dataset, written: Pa
 
 
 def test_unfinished_shards_are_refused(divided: Dataset, tmp_path: Path) -> None:
-    gone = replace(divided, samples=(*divided.samples, Sample(str(tmp_path / "gone.png"), "ant", "val")))
+    gone = replace(divided, samples=(*divided.samples, Sample(str(tmp_path / "gone.png"), ("ant",), "val")))
     with pytest.raises(JobError, match=r"gone.png' does not exist.*unfinished"):
         write_shards.write(tmp_path / "out", gone, size_mb=0.03)
     with pytest.raises(UserError, match="their writing did not end"):
@@ -307,3 +307,9 @@ def test_weights_trained_on_shards_have_learned_from_their_images(
     shutil.rmtree(copied)
     assert lineage.lineage_of(best, origin).gap == "the shards that they were trained on were moved or removed"
     assert lineage.lineage_of(best, origin).count_seen(divided.samples) is None
+
+
+def test_images_of_several_labels_are_refused(divided: Dataset, tmp_path: Path) -> None:
+    several = replace(divided, samples=(replace(divided.samples[0], labels=("ant", "größe")),))
+    with pytest.raises(UserError, match=r"Shards hold one label for each image; '.*0\.png' has none, or several"):
+        write_shards.write(tmp_path / "shards", several)

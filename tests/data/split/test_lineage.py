@@ -22,7 +22,7 @@ def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
 
 
 def images(*digests: str) -> list[Sample]:
-    return [Sample(f"{digest}.png", "a", sha256=digest) for digest in digests]
+    return [Sample(f"{digest}.png", ("a",), sha256=digest) for digest in digests]
 
 
 def test_a_run_tells_its_training_images_and_those_of_the_weights_before_it(tmp_path: Path) -> None:

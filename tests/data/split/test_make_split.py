@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from resnets.data.datasets.dataset import Dataset, Sample, build_dataset
+from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, remap_classes
 from resnets.data.split.inherit_split import inherit_split
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split, write_split
@@ -29,7 +29,7 @@ def make_dataset(root: Path, splits: dict[str | None, dict[str, int]] | None = N
                 path = root / (split or ".") / label / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(f"{split} {label} {number}".encode())
-                samples.append(Sample(path=str(path), label=label, split=split))
+                samples.append(Sample(path=str(path), labels=(label,), split=split))
     return build_dataset(root, samples, class_folders=[str(sample.label) for sample in samples], **more)  # type: ignore[arg-type]
 
 
@@ -57,7 +57,7 @@ def test_it_follows_the_content_and_not_the_names(tmp_path: Path) -> None:
     renamed = []
     for number, sample in enumerate(reversed(data.samples)):
         path = other / Path(sample.path).relative_to(tmp_path / "one")
-        renamed.append(Sample(path=str(path.rename(path.with_name(f"z{number}.png"))), label=sample.label))
+        renamed.append(Sample(path=str(path.rename(path.with_name(f"z{number}.png"))), labels=sample.labels))
     assert by_content(make_split(build_dataset(other, renamed))) == by_content(make_split(data))
 
 
@@ -88,7 +88,7 @@ def test_duplicates_stay_in_one_split_and_two_labels_are_logged(
     for label in ("ant", "bee", "wasp"):
         for number in range(6):
             shutil.copy(tmp_path / "ant" / f"{number}.png", tmp_path / label / f"copy{number}.png")
-    copies = [Sample(str(path), path.parent.name) for path in sorted(tmp_path.glob("*/copy*.png"))]
+    copies = [Sample(str(path), (path.parent.name,)) for path in sorted(tmp_path.glob("*/copy*.png"))]
     done = make_split(build_dataset(tmp_path, [*data.samples, *copies]), val_fraction=0.4)
     sides: dict[str, set[str]] = {}
     for sample in done.samples:
@@ -109,7 +109,7 @@ def test_duplicates_in_two_existing_splits_are_logged(tmp_path: Path, capsys: py
 def test_groups_from_any_column_stay_together(tmp_path: Path) -> None:
     data = make_dataset(tmp_path)
     samples = [
-        Sample(sample.path, sample.label, columns={"patient": str(number % 9)})
+        Sample(sample.path, sample.labels, columns={"patient": str(number % 9)})
         for number, sample in enumerate(data.samples)
     ]
     done = make_split(build_dataset(tmp_path, samples), group_by="patient")
@@ -125,7 +125,7 @@ def test_groups_from_any_column_stay_together(tmp_path: Path) -> None:
 
 
 def test_a_group_column_counts_without_being_asked_for(tmp_path: Path) -> None:
-    samples = [Sample(each.path, each.label, group=Path(each.path).stem) for each in make_dataset(tmp_path).samples]
+    samples = [Sample(each.path, each.labels, group=Path(each.path).stem) for each in make_dataset(tmp_path).samples]
     done = make_split(build_dataset(tmp_path, samples))
     val = {sample.group for sample in done.subset("val")}
     assert val
@@ -266,7 +266,7 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
 
 
 def test_a_single_class_with_folders_in_it_hints_at_them(tmp_path: Path) -> None:
-    samples = [Sample(str(tmp_path / "x"), "photos", columns={"folder": name}) for name in ("ant", "bee/big")]
+    samples = [Sample(str(tmp_path / "x"), ("photos",), columns={"folder": name}) for name in ("ant", "bee/big")]
     with pytest.raises(UserError, match=r"'ant', 'bee': if those are the classes, give '.*photos'"):
         make_split(build_dataset(tmp_path, samples))
 
@@ -326,7 +326,7 @@ def test_any_file_name_comes_back(tmp_path: Path, name: str) -> None:
     data = make_dataset(tmp_path)
     path = tmp_path / "ant" / name
     path.write_bytes(b"odd")
-    done = make_split(build_dataset(tmp_path, [*data.samples, Sample(str(path), "ant")]))
+    done = make_split(build_dataset(tmp_path, [*data.samples, Sample(str(path), ("ant",))]))
     write_split(tmp_path / "split.csv", done)
     assert read_split(tmp_path / "split.csv", done) == done
 
@@ -338,8 +338,8 @@ def test_what_changed_since_is_listed(tmp_path: Path) -> None:
     (data / "bee" / "0.png").unlink()
     (data / "ant" / "unreadable.png").write_bytes(b"new")  # was there before, perhaps: it is no part of any split
     Image.new("L", (8, 8)).save(data / "ant" / "new.png")
-    samples = [Sample(str(path), path.parent.name) for path in sorted(data.glob("*/*.png"))]
-    samples = [Sample(each.path, "ant") if each.path.endswith("wasp/5.png") else each for each in samples]
+    samples = [Sample(str(path), (path.parent.name,)) for path in sorted(data.glob("*/*.png"))]
+    samples = [Sample(each.path, ("ant",)) if each.path.endswith("wasp/5.png") else each for each in samples]
     with pytest.raises(UserError) as caught:
         read_split(tmp_path / "split.csv", build_dataset(data, samples))
     message = str(caught.value)
@@ -369,3 +369,33 @@ def test_an_unwritable_path_is_a_job_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(JobError, match="Cannot write"):
         write_split(tmp_path / "split.csv", Dataset(tmp_path, (), ()))
+
+
+def test_several_labels_and_none_are_split_kept_in_the_file_and_bound_by_name(tmp_path: Path) -> None:
+    single = make_dataset(tmp_path / "data", {None: {"ant": 60}})
+    sets: list[tuple[str, ...]] = [("bee", "ant"), (), ("wasp",), ("ant", "ant", "wasp")]
+    samples = [replace(sample, labels=sets[index % 4]) for index, sample in enumerate(single.samples)]
+    dataset = build_dataset(tmp_path / "data", samples)
+    assert dataset.class_names == ("ant", "bee", "wasp")
+    assert samples[0].label is None
+    done = make_split(dataset)
+    assert len(done.subset("val")) == pytest.approx(12, abs=2)
+    write_split(tmp_path / "split.csv", done)
+    with (tmp_path / "split.csv").open() as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"ant|bee", "", "wasp", "ant|wasp"}
+    assert read_split(tmp_path / "split.csv", dataset) == done
+    with pytest.raises(UserError, match="1 of another class"):
+        read_split(tmp_path / "split.csv", replace(dataset, samples=(replace(samples[0], labels=()), *samples[1:])))
+    assert remap_classes(dataset, ("wasp", "bee", "ant")).samples[0].labels == ("bee", "ant")
+    with pytest.raises(UserError, match="has images of 'wasp', unknown"):
+        remap_classes(dataset, ("bee", "ant"))
+
+
+def test_one_class_can_be_learned_where_images_lack_it_or_have_a_target(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path, {None: {"ant": 20}})
+    with pytest.raises(UserError, match="a single class, 'ant'"):
+        make_split(dataset)
+    half = [replace(sample, labels=() if index % 2 else ("ant",)) for index, sample in enumerate(dataset.samples)]
+    assert make_split(replace(dataset, samples=half)).splits == ("train", "val")
+    boxes = [replace(sample, target=((0, 0, 9, 9),)) for sample in dataset.samples]
+    assert make_split(replace(dataset, samples=boxes)).splits == ("train", "val")

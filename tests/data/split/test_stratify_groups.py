@@ -43,7 +43,9 @@ def divided(labels: list[str]) -> Counter[str]:
 def test_single_images_are_divided_exactly(labels: list[str], val: float, test: float, seed: int) -> None:
     fractions = {split: fraction for split, fraction in {"val": val, "test": test}.items() if fraction > 0.01}
     try:
-        given_ = assign_splits(find_clusters(single(labels), labels, [None] * len(labels)), fractions, seed=seed)
+        given_ = assign_splits(
+            find_clusters(single(labels), list(zip(labels)), [None] * len(labels)), fractions, seed=seed
+        )
     except UserError:
         assert len(divided(labels)) == 0 or sum(count - 1 for count in divided(labels).values()) < len(fractions)
         return
@@ -68,7 +70,7 @@ def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
     labels = [label for label, _, _ in rows]
     contents = [f"content {content}" for _, content, _ in rows]
     groups = [group for _, _, group in rows]
-    together = find_clusters(contents, labels, groups)
+    together = find_clusters(contents, list(zip(labels)), groups)
     assert sorted(number for cluster in together for number in cluster.members) == list(range(len(rows)))
     try:
         if in_folds:
@@ -94,7 +96,9 @@ def test_copies_and_groups_stay_together_and_every_class_can_be_learned(
 
 @given(labels_of(6), st.integers(2, 5), st.integers(0, 1000))
 def test_folds_are_as_large_as_each_other_in_every_class(labels: list[str], folds: int, seed: int) -> None:
-    bins = assign_splits(find_clusters(single(labels), labels, [None] * len(labels)), {}, seed=seed, folds=folds)
+    bins = assign_splits(
+        find_clusters(single(labels), list(zip(labels)), [None] * len(labels)), {}, seed=seed, folds=folds
+    )
     sizes = Counter(bins.values())
     assert set(sizes) == {f"fold {number}" for number in range(1, folds + 1)}
     assert max(sizes.values()) - min(sizes.values()) <= 1
@@ -112,7 +116,7 @@ def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
         contents = [f"content {rows[number][1]}" for number in order]
         groups = [None if rows[number][2] is None else f"{prefix}{rows[number][2]}" for number in order]
         try:
-            bins = assign_splits(find_clusters(contents, labels, groups), {"val": 0.3}, seed=seed)
+            bins = assign_splits(find_clusters(contents, list(zip(labels)), groups), {"val": 0.3}, seed=seed)
         except UserError as error:
             return str(error)
         return {order[index]: split for index, split in bins.items()}
@@ -125,7 +129,7 @@ def test_the_order_of_the_images_and_the_names_of_groups_do_not_matter(
 
 def test_another_seed_is_another_split() -> None:
     labels = ["a", "b"] * 50
-    pool = find_clusters(single(labels), labels, [None] * 100)
+    pool = find_clusters(single(labels), list(zip(labels)), [None] * 100)
     assert assign_splits(pool, {"val": 0.2}, seed=1) == assign_splits(pool, {"val": 0.2}, seed=1)
     assert assign_splits(pool, {"val": 0.2}, seed=1) != assign_splits(pool, {"val": 0.2}, seed=2)
 
@@ -134,14 +138,17 @@ def test_a_class_of_one_image_is_in_train() -> None:
     labels = ["a"] * 10 + ["b"]
     for folds in (0, 3):
         bins = assign_splits(
-            find_clusters(single(labels), labels, [None] * 11), {} if folds else {"val": 0.5}, seed=0, folds=folds
+            find_clusters(single(labels), list(zip(labels)), [None] * 11),
+            {} if folds else {"val": 0.5},
+            seed=0,
+            folds=folds,
         )
         assert bins[10] == "train"
 
 
 def test_a_thousand_classes_of_two_images_give_a_val_of_a_fifth() -> None:
     labels = [f"class {number // 2}" for number in range(2000)]
-    bins = assign_splits(find_clusters(single(labels), labels, [None] * 2000), {"val": 0.2}, seed=5)
+    bins = assign_splits(find_clusters(single(labels), list(zip(labels)), [None] * 2000), {"val": 0.2}, seed=5)
     assert Counter(bins.values()) == {"train": 1600, "val": 400}
 
 
@@ -150,7 +157,7 @@ def test_groups_that_fit_give_the_fractions_within_a_group() -> None:
     groups = [f"patient {number // 5}" for number in range(1000)]
     of_patient = {group: generator.choice("abc") for group in groups}
     labels = [of_patient[group] for group in groups]
-    bins = assign_splits(find_clusters(single(labels), labels, groups), {"val": 0.2, "test": 0.1}, seed=0)
+    bins = assign_splits(find_clusters(single(labels), list(zip(labels)), groups), {"val": 0.2, "test": 0.1}, seed=0)
     for label, count in Counter(labels).items():
         of_class = Counter(bin_ for number, bin_ in bins.items() if labels[number] == label)
         assert abs(of_class["val"] - 0.2 * count) <= 5
@@ -160,7 +167,7 @@ def test_groups_that_fit_give_the_fractions_within_a_group() -> None:
 def test_two_groups_are_divided_between_the_splits() -> None:
     groups = ["left"] * 10 + ["right"] * 4
     labels = ["a", "b"] * 7
-    bins = assign_splits(find_clusters(single(labels), labels, groups), {"val": 0.1}, seed=0)
+    bins = assign_splits(find_clusters(single(labels), list(zip(labels)), groups), {"val": 0.1}, seed=0)
     assert {bins[number] for number in range(10)} == {"train"}
     assert {bins[number] for number in range(10, 14)} == {"val"}
 
@@ -168,14 +175,16 @@ def test_two_groups_are_divided_between_the_splits() -> None:
 def test_one_group_cannot_be_divided() -> None:
     labels = ["a", "b"] * 5
     with pytest.raises(UserError, match="too few images for 'val'"):
-        assign_splits(find_clusters(single(labels), labels, ["all"] * 10), {"val": 0.2}, seed=0)
+        assign_splits(find_clusters(single(labels), list(zip(labels)), ["all"] * 10), {"val": 0.2}, seed=0)
     with pytest.raises(UserError, match="'fold 1'"):
-        assign_splits(find_clusters(single(["a", "b"]), ["a", "b"], [None, None]), {}, seed=0, folds=2)
+        assign_splits(find_clusters(single(["a", "b"]), [("a",), ("b",)], [None, None]), {}, seed=0, folds=2)
 
 
 def test_copies_and_groups_have_one_number() -> None:
     given = [("a", None), ("b", "one"), ("a", None), ("c", "one"), (None, None), (None, None), ("c", None)]
-    samples = [Sample(f"{index}.png", "red", group=group, sha256=digest) for index, (digest, group) in enumerate(given)]
+    samples = [
+        Sample(f"{index}.png", ("red",), group=group, sha256=digest) for index, (digest, group) in enumerate(given)
+    ]
     found = cluster_indices(samples).tolist()
     assert found[0] == found[2]
     assert found[1] == found[3] == found[6]
@@ -185,6 +194,68 @@ def test_copies_and_groups_have_one_number() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, "1", "2", "3"])), min_size=1))
 def test_units_of_many_images_equal_those_of_few(given_: list[tuple[str, str | None]]) -> None:
     contents, groups = (np.array(each) for each in zip(*[(a, int(b or 0)) for a, b in given_], strict=True))
-    samples = [Sample("x", "red", group=group, sha256=digest) for digest, group in given_]
+    samples = [Sample("x", ("red",), group=group, sha256=digest) for digest, group in given_]
     few, many = cluster_indices(samples).tolist(), _connected_clusters(contents, groups).tolist()
     assert [few.index(each) for each in few] == [many.index(each) for each in many]
+
+
+LABEL_SETS = st.lists(
+    st.tuples(
+        st.sets(st.sampled_from("abcde"), max_size=4), st.integers(0, 60), st.one_of(st.none(), st.integers(0, 20))
+    ),
+    min_size=10,
+    max_size=80,
+)
+
+
+@given(LABEL_SETS, st.sampled_from([0, 3]), st.integers(0, 1000), st.randoms())
+@settings(max_examples=200)
+def test_images_with_several_classes_or_none_are_split_by_content(
+    rows: list[tuple[set[str], int, int | None]], folds: int, seed: int, shuffler: random.Random
+) -> None:
+    def splits(order: list[int]) -> dict[int, str] | str:
+        chosen = [rows[index] for index in order]
+        contents, groups = [f"content {row[1]}" for row in chosen], [row[2] and f"group {row[2]}" for row in chosen]
+        clusters = find_clusters(contents, [tuple(row[0]) for row in chosen], groups)
+        try:
+            assigned = assign_splits(clusters, {} if folds else {"val": 0.3}, seed=seed, folds=folds)
+        except UserError as error:
+            return str(error)
+        assert all(len({assigned[index] for index in cluster.members}) == 1 for cluster in clusters)
+        for name in set().union(*(row[0] for row in chosen)):
+            used = {assigned[index] for index, row in enumerate(chosen) if name in row[0]}
+            assert "train" in used or len(used) > 1  # it can be learned, whichever fold is held out
+        return {order[index]: split for index, split in assigned.items()}
+
+    order = list(range(len(rows)))
+    assigned = splits(order)
+    assert isinstance(assigned, str) or sorted(assigned) == order
+    shuffler.shuffle(order)
+    assert splits(order) == assigned
+
+
+@given(
+    st.lists(st.sets(st.sampled_from("abcd")), min_size=60, max_size=200),
+    st.sampled_from([1, 4]),
+    st.integers(0, 1000),
+)
+def test_every_class_has_its_fraction_where_images_have_several(
+    label_sets: list[set[str]], group_size: int, seed: int
+) -> None:
+    groups = [f"group {index // group_size}" for index in range(len(label_sets))]
+    clusters = find_clusters(single(list(groups)), [tuple(each) for each in label_sets], groups)
+    assigned = assign_splits(clusters, {"val": 0.2, "test": 0.1}, seed=seed)
+    for split, fraction in (("val", 0.2), ("test", 0.1)):
+        for name in "abcd":
+            images = [index for index, names in enumerate(label_sets) if name in names]
+            largest = max((dict(cluster.labels).get(name, 0) for cluster in clusters), default=0)
+            difference = sum(assigned[index] == split for index in images) - fraction * len(images)
+            assert abs(difference) <= 2 * largest + 1
+
+
+def test_images_without_labels_are_divided_by_the_fractions() -> None:
+    for folds in (0, 5):
+        clusters = find_clusters(single([""] * 100), [()] * 100, [None] * 100)
+        assigned = assign_splits(clusters, {} if folds else {"val": 0.2}, seed=1, folds=folds)
+        expected = {f"fold {number}": 20 for number in range(1, 6)} if folds else {"train": 80, "val": 20}
+        assert Counter(assigned.values()) == expected

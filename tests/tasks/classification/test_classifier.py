@@ -185,7 +185,7 @@ def test_images_of_any_size_where_nothing_is_resized(world) -> None:
 def test_double_precision_networks_are_fed_doubles(world) -> None:
     classifier = Classifier(zoo.build("tiny", num_classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
-    found = predict_samples([classifier], [Sample(world.paths[0], "a")])
+    found = predict_samples([classifier], [Sample(world.paths[0], ("a",))])
     assert found.computed == {"backend": "reference", "precision": "fp64"}
     for asked in ({"precision": "bf16"}, {"backend": "torch"}):
         (word,) = asked.items()

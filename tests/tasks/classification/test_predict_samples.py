@@ -30,7 +30,7 @@ def softmax(classifier: Classifier, images: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (5, 2), (64, None)])
 def test_every_image_counts_once_and_in_order(batch: int, workers: int | None, world) -> None:
     classifier = load(world.checkpoint)
-    samples = [*world.samples, replace(world.samples[0], label=None), world.samples[1]]
+    samples = [*world.samples, replace(world.samples[0], labels=None), world.samples[1]]
     found = predict_samples([classifier], samples, batch=batch, workers=workers)
     assert found.paths == tuple(sample.path for sample in samples)
     assert found.true.tolist() == [0] * 6 + [1] * 6 + [2] * 6 + [-1, 0]
@@ -136,7 +136,7 @@ def with_bad(world, tmp_path: Path) -> list[Sample]:
     """Two images in the middle that cannot be read, and one that is too small to be cropped."""
     (tmp_path / "empty.png").touch()
     (tmp_path / "cut.png").write_bytes(Path(world.paths[0]).read_bytes()[:200])
-    bad = [Sample(str(tmp_path / name), "red") for name in ("empty.png", "cut.png")]
+    bad = [Sample(str(tmp_path / name), ("red",)) for name in ("empty.png", "cut.png")]
     return [*world.samples[:4], bad[0], *world.samples[4:9], bad[1], *world.samples[9:]]
 
 
@@ -165,7 +165,7 @@ def test_unreadable_images_are_left_out_aloud(
 
 
 def test_labels_are_bound_by_name(world) -> None:
-    samples = [world.samples[0], Sample(world.paths[1], "gren")]
+    samples = [world.samples[0], Sample(world.paths[1], ("gren",))]
     with pytest.raises(UserError, match=r"images of 'gren', but the model has only 'red'.*Did you mean 'green'"):
         predict_samples([load(world.checkpoint)], samples)
     with pytest.raises(UserError, match="no images"):
@@ -197,7 +197,7 @@ def test_an_image_too_small_for_ten_crops_is_left_out_like_an_unreadable_one(wor
     Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
     classifier = load(world.checkpoint)
     classifier.preprocess = replace(classifier.preprocess, resize="none", resize_to=None)
-    samples = [world.samples[0], Sample(str(tmp_path / "small.png"), "red")]
+    samples = [world.samples[0], Sample(str(tmp_path / "small.png"), ("red",))]
     found = predict_samples([classifier], samples, crops=10, on_bad="skip")
     assert found.skipped == (str(tmp_path / "small.png"),)
     with pytest.raises(ImageError, match="Ten crops of 32x32 need a larger image"):

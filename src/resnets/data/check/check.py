@@ -117,8 +117,9 @@ def verify_images(samples: Sequence[Sample]) -> list[tuple[str, DecodeError | No
 
 
 def _class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    counts = Counter((sample.label, sample.split or "") for sample in dataset.samples)
-    splits = [split for split in ("", *SPLITS) if any(split == other for _, other in counts)]
+    counts = Counter((name, sample.split or "") for sample in dataset.samples for name in set(sample.labels or ()))
+    present = {sample.split or "" for sample in dataset.samples}
+    splits = [split for split in ("", *SPLITS) if split in present]
     return {
         name: {split: counts[name, split] for split in splits}
         for name in sorted({*dataset.class_names, *dataset.empty_classes})

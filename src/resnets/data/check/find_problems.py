@@ -24,7 +24,7 @@ from resnets.data.check.problem_kinds import (
     Problem,
     make_problem,
 )
-from resnets.data.datasets.dataset import Dataset, Sample, text_order_note
+from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
 
 Pair = tuple[Sample, FileResult]
@@ -103,7 +103,7 @@ def _gray_among_colored(results: Sequence[FileResult]) -> list[Finding]:
 
 
 def _class_findings(dataset: Dataset) -> Findings:
-    labels = {split: {str(sample.label) for sample in dataset.subset(split)} for split in dataset.splits}
+    labels = {split: labels_of(dataset.subset(split)) for split in dataset.splits}
     train = labels.get("train")
     unknown = [f"{name} (in {split})" for split in labels for name in sorted(labels[split] - (train or labels[split]))]
     absent = [
@@ -138,7 +138,7 @@ def _equation(names: Sequence[str]) -> str:
 
 def _count_findings(dataset: Dataset) -> Findings:
     train = [sample for sample in dataset.samples if sample.split in (None, "train")]
-    counts = Counter(str(sample.label) for sample in train).most_common()
+    counts = Counter(name for sample in train for name in set(sample.labels or ())).most_common()
     few = [Finding(note=f"{name}: {count}") for name, count in reversed(counts) if count < FEW]
     if not counts or counts[0][1] < IMBALANCE * counts[-1][1]:
         return {"few-images": few, "imbalance": []}
@@ -180,9 +180,9 @@ def _duplicate_findings(kind: str, groups: Sequence[Sequence[Pair]]) -> Findings
     findings: Findings = {f"{kind}-under-two-labels": [], f"{kind}-across-splits": [], kind: []}
     for group in groups:
         paths = tuple(sample.path for sample, _ in group)
-        labels, splits = {sample.label for sample, _ in group}, {sample.split for sample, _ in group}
+        labels, splits = {labels_as_text(sample) for sample, _ in group}, {sample.split for sample, _ in group}
         if len(labels) > 1:
-            note = _count_by_value(sample.label for sample, _ in group)
+            note = _count_by_value((labels_as_text(sample) or "no label" for sample, _ in group))
             findings[f"{kind}-under-two-labels"].append(Finding(paths, note))
         if len(splits) > 1:
             note = _count_by_value(sample.split for sample, _ in group)

@@ -63,7 +63,7 @@ def read_folder(root: Path) -> Dataset:
             if layout.splits_in_classes:
                 first, _, rest = columns.get("folder", "").partition("/")
                 split, columns = split_from_name(first), {"folder": rest} if rest else {}
-            samples.append(Sample(path=str(path), label=label, split=split, columns=columns))
+            samples.append(Sample(path=str(path), labels=(label,), split=split, columns=columns))
     if not samples:
         refuse_inaccessible(unused)
         raise UserError(_no_images_message(root, names, unused.files))

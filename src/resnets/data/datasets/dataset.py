@@ -53,12 +53,31 @@ class Sample:
     """One image. `path` can be opened as it stands (absolute, or relative to the working directory)."""
 
     path: str
-    label: str | None = None
+    # The names of its classes: one for classification, any number (also none) for multi-label, one for each object for
+    # detection; None: it is not labeled.
+    labels: tuple[str, ...] | None = None
     split: str | None = None  # train, val or test; None before the dataset is split
     group: str | None = None  # images of one patient, video or day; a group stays in one split
     weight: float = 1.0  # of its loss, relative to the others; > 0
     sha256: str | None = None  # of the bytes of the file; filled in by `hash_samples`
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # further columns of the manifest
+    # What a task reads besides class names: boxes, the path of a mask, numbers.
+    target: Any = field(default=None, hash=False)
+
+    @property
+    def label(self) -> str | None:
+        """The only label; None if there is none, or more than one."""
+        return self.labels[0] if self.labels and len(self.labels) == 1 else None
+
+
+def labels_of(samples: Iterable[Sample]) -> set[str]:
+    """The names of the classes that occur."""
+    return {name for sample in samples for name in sample.labels or ()}
+
+
+def labels_as_text(sample: Sample) -> str:
+    """The names of its classes, each once, sorted and joined by `|`, as a table holds them; empty if there is none."""
+    return "|".join(sorted(set(sample.labels or ())))
 
 
 class IndexedSamples(Sequence[Sample]):
@@ -202,8 +221,10 @@ def build_dataset(
     Returns:
         The dataset; the labels are in Unicode's form NFC.
     """
-    samples = tuple(replace(sample, label=None if sample.label is None else nfc(sample.label)) for sample in samples)
-    labels = {sample.label for sample in samples if sample.label is not None}
+    samples = tuple(
+        replace(sample, labels=None if sample.labels is None else tuple(map(nfc, sample.labels))) for sample in samples
+    )
+    labels = labels_of(samples)
     variants: dict[str, set[str]] = defaultdict(set)
     for name in class_folders:
         variants[nfc(name)].add(name)
@@ -243,9 +264,7 @@ def remap_classes(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     """
     known = {nfc(name): name for name in class_names}
     indexed = isinstance(dataset.samples, IndexedSamples)
-    labels = (
-        dataset.class_names if indexed else (sample.label for sample in dataset.samples if sample.label is not None)
-    )
+    labels = dataset.class_names if indexed else labels_of(dataset.samples)
     unknown = sorted(set(labels) - set(known))
     if unknown:
         hint = suggestion(unknown[0], known)
@@ -255,7 +274,8 @@ def remap_classes(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     if isinstance(dataset.samples, IndexedSamples):
         return replace(dataset, samples=dataset.samples.rename_classes(known), class_names=tuple(class_names))
     samples = tuple(
-        replace(sample, label=known[sample.label]) if sample.label else sample for sample in dataset.samples
+        replace(sample, labels=tuple(known[name] for name in sample.labels)) if sample.labels else sample
+        for sample in dataset.samples
     )
     return replace(dataset, samples=samples, class_names=tuple(class_names))
 

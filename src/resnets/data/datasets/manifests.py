@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, split_from_name
+from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, labels_of, split_from_name
 from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize, suggestion
@@ -73,7 +73,7 @@ def read_manifest(path: Path) -> Dataset:
     if missing:
         base = f" Paths are relative to {path.parent.absolute()}."
         raise UserError(f"'{path}' names {_count_and_list('file', missing, ' that cannot be found')}.{base}")
-    return build_dataset(path.parent, samples, class_folders=[sample.label for sample in samples if sample.label])
+    return build_dataset(path.parent, samples, class_folders=labels_of(samples))
 
 
 @dataclass
@@ -181,7 +181,7 @@ def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
         raise ValueError(f"the split '{word}' is not train, val or test")
     return Sample(
         path=os.path.join(folder, path),
-        label=label,
+        labels=(label,),
         split=split_from_name(word),
         group=_word(values, "group") or None,
         weight=_weight(_word(values, "weight")),

@@ -69,7 +69,7 @@ class ShardIndex:
         )
         group = f"{row['group']:016x}" if row["group"] else None
         label, weight = self.class_names[row["label"]], float(row["weight"])
-        return Sample(path, label, self.splits[tar], group, weight, _hex(row["sha256"]))
+        return Sample(path, (label,), self.splits[tar], group, weight, _hex(row["sha256"]))
 
 
 class ShardSamples(IndexedSamples):

@@ -61,6 +61,8 @@ def write(
         raise UserError(f"`size_mb` is {size_mb:g}; it is the size of a shard in millions of bytes, such as 500.")
     if resize is not None and resize < 1:
         raise UserError(f"`resize` is {resize}; it is a shorter side in pixels, such as 256.")
+    if others := [sample.path for sample in dataset.samples if sample.label is None]:
+        raise UserError(f"Shards hold one label for each image; '{others[0]}' has none, or several.")
     shards: list[dict[str, Any]] = []
     num_resized = 0
     rows = [np.empty(0, ROW)]

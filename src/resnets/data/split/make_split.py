@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from resnets.data.check.exact_duplicates import find_exact_duplicates
-from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample
+from resnets.data.datasets.dataset import SPLITS, Dataset, IndexedSamples, Sample, labels_as_text, labels_of
 from resnets.data.loading.hash_files import hash_samples
 from resnets.data.split.stratify_groups import assign_splits, find_clusters
 from resnets.errors import UserError
@@ -81,7 +81,7 @@ def cut(
     pool = [samples[index] for index in indices]
     clusters = find_clusters(
         [str(sample.sha256) for sample in pool],
-        [str(sample.label) for sample in pool],
+        [sample.labels or () for sample in pool],
         [sample.group for sample in pool],
     )
     assigned = assign_splits(clusters, fractions, seed=seed, folds=folds or 0)
@@ -102,14 +102,16 @@ def refuse_shards(dataset: Dataset) -> None:
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Raises UserError for a class without images, and for a single class."""
+    """Raises UserError for a class without images, and for a single class that is the label of every image."""
     if dataset.empty_classes:
         what = "a class folder" if len(dataset.empty_classes) == 1 else "class folders"
         raise UserError(
             f"'{dataset.root}' has {what} without images: {format_list(dataset.empty_classes)}. Remove it or fill it."
         )
-    if len(dataset.class_names) != 1:
-        return
+    if len(dataset.class_names) != 1 or any(
+        sample.label is None or sample.target is not None for sample in dataset.samples
+    ):
+        return  # images without an object of the only class, or what a task knows besides the class, can be learned from
     inner = sorted({sample.columns.get("folder", "").split("/")[0] for sample in dataset.samples} - {""})
     folder = dataset.root / dataset.class_names[0]
     hint = (
@@ -124,9 +126,9 @@ def check_classes(dataset: Dataset) -> None:
 
 def check_train_has_all_classes(dataset: Dataset) -> None:
     """Raises UserError for a class that only val or test has."""
-    known = {sample.label for sample in dataset.subset("train")}
+    known = labels_of(dataset.subset("train"))
     for split in ("val", "test"):
-        unknown = sorted({str(sample.label) for sample in dataset.subset(split)} - known)
+        unknown = sorted(labels_of(dataset.subset(split)) - known)
         if unknown:
             what = "a class" if len(unknown) == 1 else "classes"
             raise UserError(
@@ -157,14 +159,14 @@ def set_groups(dataset: Dataset, group_by: str | bool | None) -> Dataset:
 
 def log_oddities(dataset: Dataset) -> None:
     """Log classes that val does not have, and duplicates under two labels or in two splits."""
-    absent = sorted(set(dataset.class_names) - {sample.label for sample in dataset.subset("val")})
+    absent = sorted(set(dataset.class_names) - labels_of(dataset.subset("val")))
     if absent and dataset.subset("val"):
         log(
             f"val has no image of {format_list(absent, 5)}, so that nothing is known of how well these classes are learned"
         )
     groups = find_exact_duplicates(sample.sha256 for sample in dataset.samples)
     duplicates = [[dataset.samples[index] for index in group] for group in groups]
-    relabeled = [samples for samples in duplicates if len({sample.label for sample in samples}) > 1]
+    relabeled = [samples for samples in duplicates if len({labels_as_text(sample) for sample in samples}) > 1]
     if relabeled:
         log(
             f"{pluralize(len(relabeled), 'image')} under two labels, such as {_pair(relabeled[0])}: see `resnets data check`"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from resnets.atomic_write import write_bytes
 from resnets.data.check import check_file
-from resnets.data.datasets.dataset import SPLITS, Dataset, Sample, nfc
+from resnets.data.datasets.dataset import SPLITS, Dataset, Sample, labels_as_text, nfc
 from resnets.data.loading.hash_files import hash_samples
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split.make_split import refuse_shards
@@ -28,7 +28,9 @@ def write_split(path: str | Path, dataset: Dataset) -> None:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     for sample in dataset.samples:
-        writer.writerow([_key(dataset, sample), sample.sha256, sample.label, sample.split, sample.group or ""])
+        writer.writerow(
+            [_key(dataset, sample), sample.sha256, labels_as_text(sample), sample.split, sample.group or ""]
+        )
     # A file name that is not UTF-8 is written with the bytes that it has.
     write_bytes(path, table.getvalue().encode("utf-8", errors="surrogateescape"))
 
@@ -53,7 +55,7 @@ def read_split(path: str | Path, dataset: Dataset) -> Dataset:
         "changed": [key for key in both if sha256s[key] != rows[key]["sha256"]],
         "missing": [key for key in rows if key not in present],
         "added": _readable([key for key in present if key not in rows], present),
-        "of another class": [key for key in both if present[key].label != rows[key]["label"]],
+        "of another class": [key for key in both if labels_as_text(present[key]) != rows[key]["label"]],
     }
     messages = [f"{len(keys):,} {what} ({format_list(keys, 5)})" for what, keys in differences.items() if keys]
     if messages:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from resnets.data.datasets.dataset import IndexedSamples, Sample
 from resnets.errors import UserError
 
 TRAIN = "train"
+MAX_ROUNDS = 5
+NO_CLASS = ""  # of images without a label: they are divided by the same fractions, but need not be in train
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Cluster:
     Attributes:
         key: a name that does not depend on file names or on the order in which the files were found.
         members: the indices of the images.
-        labels: each class with its number of images.
+        labels: each class with its number of images; an image of several classes counts once for each of them, and one of none
+            for NO_CLASS.
     """
 
     key: str
@@ -36,8 +39,14 @@ class Cluster:
     labels: tuple[tuple[str, int], ...]
 
 
-def find_clusters(sha256s: Sequence[str], labels: Sequence[str], groups: Sequence[str | None]) -> list[Cluster]:
-    """Join images with equal bytes and images of one group; transitively."""
+def find_clusters(
+    sha256s: Sequence[str], labels: Sequence[Collection[str]], groups: Sequence[str | None]
+) -> list[Cluster]:
+    """Join images with equal bytes and images of one group; transitively.
+
+    Args:
+        labels: the classes of each image.
+    """
     contents, with_group = _numbers(sha256s), [group for group in groups if group is not None]
     numbers = iter(_numbers(with_group))
     clusters = _connected_clusters(
@@ -51,7 +60,9 @@ def find_clusters(sha256s: Sequence[str], labels: Sequence[str], groups: Sequenc
         Cluster(
             key=min(sha256s[index] for index in indices),
             members=tuple(indices),
-            labels=tuple(sorted(Counter(labels[index] for index in indices).items())),
+            labels=tuple(
+                sorted(Counter(name for index in indices for name in set(labels[index]) or {NO_CLASS}).items())
+            ),
         )
         for indices in members.values()
     ]
@@ -62,7 +73,7 @@ def cluster_indices(samples: Sequence[Sample]) -> np.ndarray:
     if isinstance(samples, IndexedSamples):
         return _connected_clusters(*samples.contents_and_groups())
     keys = [sample.sha256 or f"path {sample.path}" for sample in samples]
-    clusters = find_clusters(keys, [str(sample.label) for sample in samples], [sample.group for sample in samples])
+    clusters = find_clusters(keys, [()] * len(samples), [sample.group for sample in samples])
     indices = np.empty(len(samples), dtype=np.int64)
     for cluster_index, cluster in enumerate(clusters):
         indices[list(cluster.members)] = cluster_index
@@ -110,6 +121,7 @@ def assign_splits(
             counts[label] += count
             divisible[label] += 1
     available = {label: count - 1 if divisible[label] > 1 else 0 for label, count in counts.items()}
+    available |= {label: count for label, count in counts.items() if label == NO_CLASS}
     targets: dict[str, dict[str, int]] = {TRAIN: dict(counts)}
     for split, fraction in fractions.items():
         targets[split] = _quotas(counts, fraction, available, f"{seed} {split}")
@@ -141,7 +153,7 @@ def _fold_targets(left: dict[str, int], divisible: Mapping[str, int], folds: int
     targets: dict[str, dict[str, int]] = {f"fold {number}": {} for number in range(1, folds + 1)}
     offset = 0  # remainders continue at the fold where those of the class before ended, so that folds are of equal size
     for label in sorted(left):
-        if divisible[label] < 2:
+        if divisible[label] < 2 and label != NO_CLASS:
             continue
         quotient, remainder = divmod(left[label], folds)
         for index, fold in enumerate(targets.values()):
@@ -152,12 +164,19 @@ def _fold_targets(left: dict[str, int], divisible: Mapping[str, int], folds: int
 
 
 def _assign_greedily(
-    ordered: Sequence[Cluster], counts: Mapping[str, int], targets: Mapping[str, Mapping[str, int]]
+    ordered: list[Cluster], counts: Mapping[str, int], targets: Mapping[str, Mapping[str, int]]
 ) -> dict[str, str]:
-    """Each cluster, by its key, to the split where it lowers the squared distance to the targets most; classes weigh alike."""
+    """Each cluster, by its key, to the split where it lowers the squared distance to the targets most; classes weigh alike.
+
+    Where images have several classes, the classes compete, and clusters are moved again while that lowers the distance.
+    """
     current: dict[str, Counter[str]] = {split: Counter() for split in targets}
     assigned: dict[str, str] = {}
-    for cluster in ordered:
+    several = any(sum(count for _, count in cluster.labels) > len(cluster.members) for cluster in ordered)
+    for cluster in ordered * (MAX_ROUNDS if several else 1):
+        before = assigned.get(cluster.key)
+        if before is not None:
+            current[before].subtract(dict(cluster.labels))
 
         def cost(split: str, cluster: Cluster = cluster) -> float:
             return sum(
@@ -166,6 +185,8 @@ def _assign_greedily(
             )
 
         best = min(targets, key=cost)
+        if before is not None and cost(before) - cost(best) < 1e-9:  # rounding
+            best = before
         assigned[cluster.key] = best
         current[best].update(dict(cluster.labels))
     return assigned
@@ -183,7 +204,8 @@ def _repair(clusters: Sequence[Cluster], assigned: dict[str, str], required: Seq
     clusters_of: dict[str, list[Cluster]] = defaultdict(list)
     for cluster in ascending:
         for label, _ in cluster.labels:
-            clusters_of[label].append(cluster)
+            if label != NO_CLASS:
+                clusters_of[label].append(cluster)
     for label in sorted(clusters_of):
         if not learnable(label):
             assigned[clusters_of[label][0].key] = TRAIN
@@ -193,7 +215,7 @@ def _repair(clusters: Sequence[Cluster], assigned: dict[str, str], required: Seq
         sizes = Counter(assigned.values())
         for cluster in ascending:
             if sizes[assigned[cluster.key]] > 1 and all(
-                learnable(label, without=cluster) for label, _ in cluster.labels
+                learnable(label, without=cluster) for label, _ in cluster.labels if label != NO_CLASS
             ):
                 assigned[cluster.key] = split
                 break

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from resnets import ranks
 from resnets.data.check import check
-from resnets.data.datasets.dataset import Dataset, IndexedSamples
+from resnets.data.datasets.dataset import Dataset, IndexedSamples, labels_of
 from resnets.data.loading import ram_cache
 from resnets.data.split.inherit_split import inherit_split
 from resnets.data.split.make_split import make_split
@@ -31,7 +31,7 @@ def split_dataset(dataset: Dataset, recipe: Recipe, before: Mapping[str, str] | 
     section = recipe.data
     if isinstance(dataset.samples, IndexedSamples):
         return _check_shards(dataset, recipe)
-    if unlabeled := [sample.path for sample in dataset.samples if sample.label is None]:
+    if unlabeled := [sample.path for sample in dataset.samples if sample.labels is None and sample.target is None]:
         raise UserError(
             f"{len(unlabeled)} images have no label, such as '{unlabeled[0]}'; training needs a label for each image."
         )
@@ -79,8 +79,8 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
     results = [result for rank_results in gathered for result in rank_results]  # (SHA-256, error) of each image
     failures = [error for _, error in results if error]
     if failures and on_bad == "error":
-        remaining = {sample.label for sample, (_, error) in zip(dataset.samples, results, strict=True) if error is None}
-        lost_classes = sorted(set(dataset.class_names) - {str(label) for label in remaining})
+        pairs = zip(dataset.samples, results, strict=True)
+        lost_classes = sorted(set(dataset.class_names) - labels_of(sample for sample, (_, error) in pairs if not error))
         details = f" Without these no image of {format_list(lost_classes)} is left." if lost_classes else ""
         details += (
             f" Besides, there are class folders without images: {format_list(dataset.empty_classes)}."
@@ -102,7 +102,7 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
         log(f"  and {len(failures) - LIST_LIMIT:,} more")
     if not readable:
         raise UserError(f"None of the {count:,} images of '{dataset.root}' can be read.")
-    labels = {sample.label for sample in readable}
+    labels = labels_of(readable)
     if emptied := [name for name in dataset.class_names if name not in labels]:
         log(f"left out the class {format_list(emptied)}: none of its images can be read")
     return replace(
