@@ -2,7 +2,8 @@
 
 OpenVINO and nncf report through the package `openvino_telemetry` unless a file in the user's home or the variable `CI` says
 otherwise, also on import; without that package they do not report. huggingface_hub sends more than the request for a file
-unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. Nothing is written into the user's home.
+unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. MLflow reports its use and Weights & Biases its errors, unless a
+variable says otherwise. Nothing is written into the user's home.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ import threading
 from collections.abc import Iterator
 
 REPORTERS = ("openvino_telemetry",)  # packages that only report
-VARIABLES = {"HF_HUB_DISABLE_TELEMETRY": "1", "NNCF_CI": "1"}
+VARIABLES = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "NNCF_CI": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+}
 
 _importing = threading.RLock()
 

@@ -4,7 +4,7 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.recipes.override import override
-from resnets.recipes.recipe import Augment, Optim, Recipe, Schedule, tiny
+from resnets.recipes.recipe import Augment, Optim, Recipe, Schedule, Track, tiny
 
 
 def test_values_are_checked_when_a_recipe_is_written():
@@ -14,6 +14,8 @@ def test_values_are_checked_when_a_recipe_is_written():
         Augment(crop="middle")
     with pytest.raises(UserError, match="milestones_steps"):
         Schedule(milestones_steps=(0, 5))
+    with pytest.raises(UserError, match=r"track\.to.*'tensorbord'.*'tensorboard'"):
+        Track(to="mlflow,tensorbord")
 
 
 def test_tiny_shrinks_steps_and_milestones_together():

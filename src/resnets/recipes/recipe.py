@@ -212,6 +212,20 @@ class Save(Section):
         SaveInterval.parse(self.every)
 
 
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+
+
+@dataclass(frozen=True)
+class Track(Section):
+    """Where the metrics of each epoch are logged beside the run directory."""
+
+    to: str = "none"  # or names of TRACKERS, separated by commas
+
+    def __post_init__(self) -> None:
+        for name in [] if self.to == "none" else self.to.split(","):
+            _check("track.to", name, {"names": (*TRACKERS, "none")})
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All settings of a training run."""
@@ -229,6 +243,7 @@ class Recipe:
     stop: Stop = Stop()
     speed: Speed = Speed()
     save: Save = Save()
+    track: Track = Track()
 
     def __post_init__(self) -> None:
         if self.freeze.layers not in ("none", "backbone") and not self.freeze.layers.isdecimal():

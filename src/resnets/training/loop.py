@@ -210,6 +210,7 @@ def _finish_epoch(
     early_stop = patience is not None and state.num_bad_epochs >= patience
     state.finished = early_stop or state.total_step >= context.total_steps
     _save_all(context, state, folder, improved=improved)
+    context.trackers.log(row)
     return improved
 
 

@@ -22,6 +22,7 @@ CHANGEABLE_KEYS = (
     "data.cache",
     "save.every",
     "speed.device",
+    "track.to",
 )  # may differ from the run's own recipe
 
 

@@ -25,6 +25,7 @@ from resnets.training.evaluation import cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.optimization.lr_schedule import LRController
 from resnets.training.run_dir import state_file
+from resnets.training.trackers import Trackers
 from resnets.training.train_data import TrainData
 
 SUMS = ("loss", "correct", "num_images", "data_time_seconds", "step_time_seconds")
@@ -60,6 +61,7 @@ class TrainContext:
     device: str = "cpu"
     precision: str = "fp32"
     ddp_model: nn.Module | None = None  # `net` as the loop calls it; set by `build_ddp_model`
+    trackers: Trackers = field(default_factory=Trackers)  # none until the main process starts them
     uses_cached_features: bool = False  # batches may hold pooled features of the frozen backbone in place of images
 
     def build_ddp_model(self) -> None:

@@ -17,7 +17,7 @@ from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.recipes.save_interval import SaveInterval
-from resnets.training import console, distributed, extend_run, frozen_features, loop, resume_run
+from resnets.training import console, distributed, extend_run, frozen_features, loop, resume_run, trackers
 from resnets.training.configuration import autoconfig, build_recipe
 from resnets.training.evaluation import final_evaluation
 from resnets.training.run_dir import run_dir, run_inputs, state_file
@@ -88,6 +88,7 @@ def train(
     stem: str | None = None,
     save_every: str | None = None,
     sync_bn: bool | None = None,
+    track: str | None = None,
     **other: Any,
 ) -> TrainResult | None:
     """Train a network on the images at `data` and write the run directory `out/name`.
@@ -127,6 +128,7 @@ def train(
         stem: another stem of the network, such as "cifar" for small images.
         save_every: time between two saved states: "200" (steps) or "60s".
         sync_bn: synchronize batch norm over all processes.
+        track: log the metrics to "tensorboard", "mlflow" or "wandb" too, or to several, separated by commas.
         other: nothing; the name of an unknown argument raises a UserError with the nearest known one. An argument that is None
             is left to the recipe.
 
@@ -162,6 +164,7 @@ def train(
         "stem": stem,
         "save_every": save_every,
         "sync_bn": sync_bn,
+        "track": track,
     }
     given = build_recipe.given_arguments(values | {"epochs": None} if extra_epochs else values)
     with distributed.process_group() as attempt:
@@ -183,6 +186,7 @@ def train(
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.broadcast_from_main(lambda: atomic_write.check_folder_writable(out))
         builder = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides)
+        trackers.check_installed(builder.recipe)
         dataset, parent = prepare_run.prepare_run(builder)
         if dry_run:
             log(prepare_run.describe_run(builder.recipe, dataset))
@@ -229,8 +233,12 @@ def _run(
             draw_batch(context.train_data, run / "train_batch.jpg")
     state = _restore(run, context, extra_epochs) if has_state else TrainState()
     frozen_features.cache_features(context, state.epoch, run)
+    if distributed.is_main():
+        context.trackers.start(run, recipe, state.rows)
     loop.run(context, state, run)
-    return TrainResult(run, _evaluate(run, dataset, context, state) if distributed.is_main() else {})
+    metrics = _evaluate(run, dataset, context, state) if distributed.is_main() else {}
+    context.trackers.finish(metrics, state.total_step)
+    return TrainResult(run, metrics)
 
 
 def _write_environment(run: Path, recipe: Recipe, dataset: Dataset, provenance: dict[str, Any]) -> None:
@@ -285,6 +293,7 @@ def _evaluate(run: Path, dataset: Dataset, context: TrainContext, state: TrainSt
 def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extra_epochs: int | None) -> TrainResult:
     """Resume `run` from its last saved state, with the same data, split and recipe."""
     recipe = distributed.broadcast_from_main(lambda: resume_run.resumed_recipe(run, requested, overrides))
+    trackers.check_installed(recipe)
     autoconfig.check_batch_divisible(recipe.data.batch or ranks.world_size())
     with distributed.main_lock(run):
         if distributed.is_main():

@@ -116,6 +116,10 @@ def train(
         bool,
         typer.Option("--deterministic", rich_help_panel=MACHINE, help="Use deterministic algorithms only."),
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=MACHINE, help="Log to tensorboard, mlflow or wandb too; several with commas."),
+    ] = None,
 ) -> None:
     """Train a network on your images, and write a run directory with checkpoints, metrics and a report.
 
@@ -163,6 +167,7 @@ def train(
         save_every=save_every,
         deterministic=deterministic or None,
         sync_bn=sync_bn or None,
+        track=track,
     )
     if result is not None and ranks.rank() == 0:
         if as_json:

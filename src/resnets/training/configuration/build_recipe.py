@@ -48,6 +48,7 @@ ARGUMENT_KEYS = {
     "stem": "model.stem",
     "save_every": "save.every",
     "sync_bn": "speed.sync_bn",
+    "track": "track.to",
 }
 
 

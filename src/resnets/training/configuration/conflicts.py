@@ -156,7 +156,7 @@ def check_dataset(builder: RecipeBuilder, has_val: bool, is_shards: bool) -> Non
 
 
 # A range test ends after its steps, without validation and without saving.
-_NOT_IN_RANGE_TEST = ("schedule.", "stop.", "save.", "ema.", "speed.sync_bn")
+_NOT_IN_RANGE_TEST = ("schedule.", "stop.", "save.", "ema.", "speed.sync_bn", "track.")
 
 
 def check_range_test(builder: RecipeBuilder) -> None:
