@@ -17,7 +17,7 @@ from resnets.weights.hub import bundled, catalog
 SUFFIX = bundled.SUFFIX
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run directory
 # Beside the config.json of Hugging Face and timm.
-LIBRARY_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+LIBRARY_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def find(path: str | Path) -> Path:

@@ -14,8 +14,8 @@ def test_an_object_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(("data", "said"), [
-    (b"[1]", "no object"), (b"", "not the JSON"), (b"{'a': 1}", "not the JSON"), (b'{"a": 1, "a": 2}', "twice"),
-    (b'{"a": {"b": 1, "b": 1}}', "twice"), (b"\xff{}", "UnicodeDecodeError"), (b'{"a":' * 200_000, "RecursionError"),
+    (b"[1]", "no object"), (b"", "not the JSON"), (b"{'a': 1}", "not the JSON"),
+    (b"\xff{}", "UnicodeDecodeError"), (b'{"a":' * 200_000, "RecursionError"),
     (b'{"a": ' + b"9" * 10_000 + b"}", "ValueError"), (b" " * (json_file.LIMIT + 1), "more than 16,777,216 bytes"),
 ])  # fmt: skip
 def test_anything_else_is_one_line(data, said):

@@ -166,18 +166,3 @@ def test_a_file_that_may_not_be_read(tmp_path):
         pytest.skip("root may read all")
     with pytest.raises(UserError, match="Permission denied"):
         read_any.read(path)
-
-
-@pytest.mark.parametrize("text", [b"cos\nsystem\n", b"(ios\nsystem\n", b"(cposix\nsystem\n"])
-def test_the_oldest_pickles_are_searched_for_what_they_call(tmp_path, text):
-    (tmp_path / "a.pth").write_bytes(text + b".")
-    with pytest.raises(UserError, match=r"tries to call 'os.system'"):
-        read_any.read(tmp_path / "a.pth")
-
-
-def test_a_file_of_unknown_kind_is_searched_outside_of_the_sandbox_without_following_it(tmp_path):
-    """Nested tuples that are written out double with each of these 200 levels."""
-    text = b"X\x01\x00\x00\x00aq\x00" + b"h\x00h\x00\x86q\x00" * 200 + b"h\x00h\x00\x93."
-    (tmp_path / "a.pth").write_bytes(text)
-    (line,) = limited(tmp_path / "a.pth")
-    assert "of an unknown format" in line

@@ -55,34 +55,3 @@ def test_a_wrong_header_is_refused(tmp_path, header):
 def test_a_wrong_length(tmp_path, data, length):
     with pytest.raises(UserError, match="is damaged or cut off"):
         safetensors_file.read(written(tmp_path / "a", {"a": FOUR}, data, length=length))
-
-
-@pytest.fixture
-def sharded(tmp_path):
-    for number in (1, 2):
-        safetensors.torch.save_file({f"t{number}": torch.full((2,), float(number))}, tmp_path / f"{number}.safetensors")
-    index = tmp_path / safetensors_file.INDEX
-
-    def write(weight_map) -> Path:
-        index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-        return index
-
-    return write
-
-
-def test_shards_are_put_together(sharded):
-    found, _ = safetensors_file.read_shards(sharded({"t2": "2.safetensors", "t1": "1.safetensors"}))
-    assert list(found) == ["t2", "t1"]
-    assert found["t2"].tolist() == [2.0, 2.0]
-
-
-@pytest.mark.parametrize(("weight_map", "said"), [
-    ({"t1": "../1.safetensors"}, "no .safetensors file beside it"), ({"t1": "/etc/passwd"}, "beside it"),
-    ({"t1": "1.bin"}, "beside it"), ({"t1": "3.safetensors"}, "which is not there"),
-    ({"t1": "1.safetensors", "t2": "1.safetensors"}, "does not hold the tensors"), ({"x": "1.safetensors"}, "does not hold"),
-    ({}, "no 'weight_map'"), ([], "no 'weight_map'"), ({"t1": 1}, "no 'weight_map'"),
-    ({f"t{n}": f"{n}.safetensors" for n in range(1001)}, "names 1,001 files"),
-])  # fmt: skip
-def test_a_wrong_index_is_refused(sharded, weight_map, said):
-    with pytest.raises(UserError, match=said):
-        safetensors_file.read_shards(sharded(weight_map))

@@ -1,4 +1,4 @@
-"""Read a JSON object of another program: bounded in size, without duplicate names."""
+"""Read a JSON object of another program, bounded in size."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
         name: the file, in quotes, for the message.
 
     Raises:
-        UserError: `data` is larger than `LIMIT`, or no JSON object in UTF-8, or nested too deep, or has a name twice.
+        UserError: `data` is larger than `LIMIT`, or no JSON object in UTF-8, or nested too deep.
     """
     if len(data) > LIMIT:
         raise UserError(f"{name} has more than {LIMIT:,} bytes of JSON, more than any weights file needs.")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # the messages of json may quote the text
-        reason = str(error) if isinstance(error, _DuplicateError) else type(error).__name__
+        reason = type(error).__name__
         raise UserError(f"{name} is not the JSON that belongs there ({reason}). Download the file again.") from None
     if not isinstance(value, dict):
         raise UserError(f"{name} holds JSON, but no object. Download the file again.")
@@ -44,14 +44,3 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror}.") from None
     return parse(data, f"'{path}'")
-
-
-class _DuplicateError(ValueError):
-    """An object has a name twice, and parsers differ in which one they use."""
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise _DuplicateError("an object has a name twice")
-    return result

@@ -6,7 +6,6 @@ Reading executes no code from a file and takes memory in proportion to its size;
 from __future__ import annotations
 
 import importlib.util
-import io
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,23 +19,16 @@ from resnets.weights.readers import (
     file_type,
     json_file,
     keras_h5,
-    pickle_opcodes,
     safetensors_file,
     sandbox,
     torch_contents,
-    torch_file,
 )
 
 CONFIG = "config.json"
 FOLDER = (
     "model.safetensors",
-    safetensors_file.INDEX,
     "pytorch_model.bin",
 )  # Hugging Face's names of the weights; the first that exists is read
-PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".th", ".tar", ".pkl", ".ckpt")
-# How far a file of unknown type is searched for globals of a pickle, outside of the sandbox.
-SEARCHED = 2**20  # bytes
-INSTRUCTIONS = 100_000
 # Common keys of a state_dict in a training checkpoint, the commonest first.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "module", "backbone",
             "params", "state_dict_ema", "model_ema", "ema", "params_ema")  # fmt: skip
@@ -118,9 +110,6 @@ def _file(path: Path) -> Path:
 
 def _content(file: Path, opened: IO[bytes]) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     head = opened.read(512)
-    if file.name.endswith(".index.json"):
-        tensors, _ = safetensors_file.read_shards(file)
-        return "safetensors", tensors, {}
     if head.startswith(keras_h5.MAGIC):
         return "h5", *_of_keras(file, opened, "h5")
     if head.startswith(b"PK\x03\x04"):
@@ -128,14 +117,14 @@ def _content(file: Path, opened: IO[bytes]) -> tuple[str, dict[str, Tensor], dic
             return "pickle", *sandbox.read(opened, file, "pickle")
         if file_type.is_keras(head):
             return "keras", *_of_keras(file, opened, "keras")
-        return _unknown(file, opened, head)
+        raise _unknown(file, head)
     # Tested before the pickle: a safetensors file starts with the length of its header, whose first byte may be any.
     if safetensors_file.is_one(head):
         tensors, metadata = safetensors_file.read(file)
         return "safetensors", tensors, {"metadata": metadata} if metadata else {}
     if head.startswith(b"\x80"):
         return "pickle", *sandbox.read(opened, file, "pickle")
-    return _unknown(file, opened, head)
+    raise _unknown(file, head)
 
 
 def _of_keras(file: Path, opened: IO[bytes], reader: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -166,18 +155,10 @@ def _sets(tensors: dict[str, Tensor], described: dict[str, Any]) -> tuple[dict[s
     return sets, {name: value for name, value in attributes.items() if value}
 
 
-def _unknown(file: Path, opened: IO[bytes], head: bytes) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+def _unknown(file: Path, head: bytes) -> UserError:
     if head[257:262] == b"ustar":
-        raise UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
-    if head.startswith(torch_file.OLD_START):
-        raise UserError(f"'{file}' {torch_file.OLD}")
-    # The oldest pickles may start with any letter; one that calls something is named.
-    opened.seek(0)
-    if file.suffix in PICKLE_SUFFIXES:
-        names = pickle_opcodes.first_names(io.BytesIO(opened.read(SEARCHED)), INSTRUCTIONS)
-        if calls := torch_file.printable_globals(names):
-            raise UserError(f"'{file}' {torch_file.refusal_message(calls[0])}")
+        return UserError(f"'{file}' is a tar archive. Unpack it, or save it again with a torch newer than 0.1.")
     kind = file_type.describe(file)
     if kind.startswith("no safetensors"):
         kind = "of an unknown format, or damaged"
-    raise UserError(f"'{file}' is {kind}. Weights are .pth, .safetensors, .h5 or .keras files.")
+    return UserError(f"'{file}' is {kind}. Weights are .pth, .safetensors, .h5 or .keras files.")

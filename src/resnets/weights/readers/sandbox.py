@@ -84,4 +84,5 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
         "HDF5_PLUGIN_PRELOAD": "::",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "0",  # it refuses every unpickler but torch's own
     }

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from resnets.weights.readers.errors import RefusedError
-from resnets.weights.readers.inert_classes import Inert
 
 DEPTH = 12  # of containers in containers
 VALUES = 2_000_000  # in all containers together
@@ -20,6 +19,44 @@ CLASS_NAMES = ("class_to_idx", "class_names", "classes", "class_list", "classnam
 _WEIGHTS = ("weight", "bias")
 _TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
           torch.uint8, torch.bool)  # fmt: skip
+
+
+class Inert:
+    """In place of every object of another program: it keeps what the pickle gives it, and does nothing."""
+
+    dump_patches = False  # torch asks for it if the file holds source code
+
+    def __new__(cls, *arguments: Any, **_: Any) -> Inert:
+        instance = object.__new__(cls)
+        instance.state = arguments[0] if len(arguments) == 1 else None
+        instance.elements, instance.entries = [], {}
+        return instance
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.state: Any
+        self.elements: list[Any]
+        self.entries: dict[Any, Any]
+
+    def __call__(self, *arguments: Any, **_: Any) -> Inert:
+        return Inert(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        # With __slots__ the state is a pair of dicts.
+        pair = isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict)
+        self.state = {**(state[0] or {}), **state[1]} if pair and isinstance(state[0] or {}, dict) else state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.entries[key] = value
+
+    def append(self, value: Any) -> None:
+        """Keep an element of a list or set."""
+        self.elements.append(value)
+
+    add = append
+
+    def content(self) -> Any:
+        """Its entries as a dict, its elements as a list, or else its state."""
+        return self.entries or self.elements or self.state
 
 
 class Contents:
@@ -42,9 +79,9 @@ class Contents:
     def walk(self, value: Any, path: tuple[str, ...]) -> None:
         """Collect `value`, which is stored under the keys `path`, and everything in it."""
         if isinstance(value, Inert):
-            state = value.state if isinstance(value.state, Mapping) else {}
-            value = _of_module(state) if "_modules" in state else state
-        elif isinstance(value, list | tuple):
+            value = value.content()
+            value = _of_module(value) if isinstance(value, Mapping) and "_modules" in value else value
+        if isinstance(value, list | tuple):
             value = {str(i): each for i, each in enumerate(value)} if not all(map(_plain, value)) else {}
         if not isinstance(value, Mapping) or len(path) > DEPTH:
             return
@@ -74,8 +111,9 @@ class Contents:
 def class_names(value: Any) -> list[str]:
     """The names in a list, or in a mapping from or to integers that count from 0 without gaps; else an empty list."""
     if isinstance(value, Inert):  # fastai's vocab and OmegaConf's lists
-        state = value.state if isinstance(value.state, Mapping) else {}
-        value = next((state[key] for key in ("items", "_content", "_val") if key in state), value.state)
+        state = value.content()
+        keys = ("items", "_content", "_val") if isinstance(state, Mapping) else ()
+        value = next((state[key] for key in keys if key in state), state)
         return class_names(value) if not isinstance(value, Inert) else []
     if isinstance(value, Mapping):
         pairs = list(value.items())
@@ -100,8 +138,8 @@ def _of_module(state: Mapping[str, Any], prefix: str = "", depth: int = 0) -> di
                   if isinstance(each, Tensor) and name not in temporary}  # fmt: skip
     modules = state.get("_modules")
     for name, module in modules.items() if isinstance(modules, Mapping) and depth < 8 * DEPTH else ():
-        if isinstance(module, Inert) and isinstance(module.state, Mapping):
-            found |= _of_module(module.state, f"{prefix}{name}.", depth + 1)
+        if isinstance(module, Inert) and isinstance(module.content(), Mapping):
+            found |= _of_module(module.content(), f"{prefix}{name}.", depth + 1)
     return found
 
 
@@ -117,7 +155,7 @@ def why_unreadable(tensor: Tensor) -> str:
 
 
 def _plain_tensor(tensor: Tensor) -> Tensor:
-    return tensor.detach().as_subclass(Tensor)
+    return tensor.detach()
 
 
 def _plain(value: Any) -> bool:
