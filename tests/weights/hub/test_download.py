@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import email.utils
 import hashlib
 import http.server
 import os
@@ -16,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -152,20 +150,13 @@ def test_a_download_is_resumed_after_a_lost_connection(server: Any, etag: str) -
     # What was received of the block at which it was cut is lost: at most 64 KiB.
     assert MIB - 2**16 <= int(starts[1].removeprefix("bytes=").rstrip("-")) <= MIB + 5
     assert int(starts[2].removeprefix("bytes=").rstrip("-")) > 1.9 * MIB
-    assert server.asked[1][1].get("If-Range") == (etag if etag.startswith('"') else None)
 
 
-def test_without_hash_and_version_it_begins_anew_when_cut_off(server: Any) -> None:
+def test_without_hash_it_begins_anew_when_cut_off(server: Any) -> None:
     server.plan = [act(cut=MIB, etag="")]
     server.always = act(etag="")
     assert download.download(published(server, digest="")).read_bytes() == CONTENT
     assert [headers.get("Range") for _, headers in server.asked] == [None, None]
-
-
-def test_a_file_that_changed_between_two_tries_begins_anew(server: Any) -> None:
-    server.plan = [act(cut=2 * MIB, etag='"old"')]
-    assert download.download(published(server)).read_bytes() == CONTENT
-    assert server.asked[1][1]["If-Range"] == '"old"'
 
 
 def test_a_first_part_of_another_file_is_found_by_the_hash_and_fetched_again(
@@ -187,14 +178,6 @@ def test_a_server_without_ranges_is_begun_anew(server: Any, capsys: pytest.Captu
     assert "starting again" in capsys.readouterr().err
 
 
-def test_a_part_that_is_whole_needs_nothing_more(server: Any) -> None:
-    entry = published(server)
-    partial = download.path_of(entry).with_name(".net-0123abcd.pth.part")
-    partial.parent.mkdir(parents=True)
-    partial.write_bytes(CONTENT)
-    assert download.download(entry).read_bytes() == CONTENT
-
-
 def test_a_part_that_is_longer_than_the_file_begins_anew(server: Any) -> None:
     entry = published(server)
     partial = download.path_of(entry).with_name(".net-0123abcd.pth.part")
@@ -212,7 +195,7 @@ def test_the_error_counts_the_received_bytes_and_the_next_call_resumes(server: A
     assert f"{come:,} of {len(CONTENT):,} bytes were received" in text
     assert come > 0.9 * MIB
     assert "HTTP 503" in text
-    assert "run the same command again" in text
+    assert "Run the same command again" in text
     assert "\n" not in text
     assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[-1][1]["Range"] == f"bytes={come}-"
@@ -312,10 +295,10 @@ def test_redirects_without_end(server: Any) -> None:
         download.download(published(server))
 
 
-@pytest.mark.parametrize(("code", "words"), [(404, "no such file"), (403, "firewall"), (401, "login")])
-def test_a_refusal_is_named_and_not_repeated(server: Any, code: int, words: str) -> None:
+@pytest.mark.parametrize("code", [404, 403, 401])
+def test_a_refusal_is_named_and_not_repeated(server: Any, code: int) -> None:
     server.always = status(code)
-    with pytest.raises(JobError, match=rf"HTTP {code} for .*{words}") as error:
+    with pytest.raises(JobError, match=rf"HTTP {code} for .*may have moved") as error:
         download.download(published(server))
     assert len(server.asked) == 1
     assert "RESNETS_MIRROR" in str(error.value)
@@ -323,8 +306,7 @@ def test_a_refusal_is_named_and_not_repeated(server: Any, code: int, words: str)
 
 
 def test_too_many_requests_are_waited_for(server: Any) -> None:
-    later = email.utils.formatdate(time.time() + 1.2, usegmt=True)
-    server.plan = [status(429, Retry_After="1"), status(429, Retry_After=later), status(429)]
+    server.plan = [status(429, Retry_After="1"), status(429), status(429)]
     start = time.monotonic()
     with pytest.raises(JobError, match="too many requests"):
         download.download(published(server))  # three in a row without a byte
@@ -398,16 +380,6 @@ def test_a_full_disk_keeps_the_received_bytes(server: Any, home: Path) -> None:
     assert "They are kept" in done.stdout
     assert download.download(published(server)).read_bytes() == CONTENT
     assert server.asked[-1][1]["Range"] == f"bytes={MIB}-"
-
-
-def test_too_little_disk_space_is_found_before_the_first_byte(
-    server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`disk_usage` is what the system says; here it says that a MiB is left."""
-    monkeypatch.setattr(http_download.shutil, "disk_usage", lambda path: SimpleNamespace(free=MIB))
-    with pytest.raises(JobError, match=r"needs 3.0 MiB and .* has 1.0 MiB left"):
-        download.download(published(server))
-    assert parts(home) == []
 
 
 def test_four_processes_fetch_once(server: Any, home: Path) -> None:

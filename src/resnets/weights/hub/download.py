@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -122,14 +121,14 @@ def _download(url: str, final: Path, digest: str, name: str) -> bool:
     origin = mirrored_url(url)
     if offline() and urlsplit(origin).scheme != "file":
         raise UserError(f"{_switch()} is set and {name} is not here. Put {url} at '{final}'.")
-    transfer = Transfer(name, origin, final.with_name(f".{final.name}.part"), final, trusted=bool(digest))
+    transfer = Transfer(name, origin, final.with_name(f".{final.name}.part"), final, digest)
     transfer.run()
-    wrong = _difference(transfer, digest)
+    wrong = _mismatch(transfer.partial, transfer.digest)
     if wrong and transfer.resumed:  # the bytes of two downloads may be of different files
         log(f"{name}: {wrong}; downloading it again")
         transfer.discard()
         transfer.run()
-        wrong = _difference(transfer, digest)
+        wrong = _mismatch(transfer.partial, transfer.digest)
     if wrong:
         kind = file_type.describe(transfer.partial)
         transfer.discard()
@@ -137,24 +136,12 @@ def _download(url: str, final: Path, digest: str, name: str) -> bool:
             f"{name}: {wrong}, so it is not what its publisher made (it is {kind}), and was removed. A proxy, a login page "
             f"or the mirror may have changed it; put {url} at '{final}' yourself."
         )
-    found = sha256(transfer.partial)
     try:
-        with transfer.partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        atomic_write.write_text(final.with_name(final.name + SUM), f"{found}\n")
+        atomic_write.write_text(final.with_name(final.name + SUM), f"{sha256(transfer.partial)}\n")
         transfer.partial.replace(final)
     except OSError as error:
         raise JobError(f"Cannot write '{final}': {error.strerror}. Set RESNETS_HOME to another folder.") from error
-    transfer.discard()
-    return bool(digest or transfer.digest)
-
-
-def _difference(transfer: Transfer, digest: str) -> str:
-    """In what the file differs from the announced size and hashes, or ""."""
-    if transfer.size is not None and transfer.bytes_received != transfer.size:
-        return f"{transfer.bytes_received:,} bytes were received instead of {transfer.size:,}"
-    mismatches = (_mismatch(transfer.partial, expected) for expected in (digest, transfer.digest))
-    return next((mismatch for mismatch in mismatches if mismatch), "")
+    return bool(transfer.digest)
 
 
 def _mismatch(path: Path, digest: str) -> str:
@@ -173,8 +160,7 @@ def _check(final: Path, digest: str, name: str) -> None:
     """
     beside = final.with_name(final.name + SUM)
     recorded = beside.read_text("utf-8").strip() if beside.is_file() else ""
-    own = f"sha256:{recorded}" if re.fullmatch("[0-9a-f]{64}", recorded) else ""
-    if wrong := _mismatch(final, digest) or (_mismatch(final, own) if own != digest else ""):
+    if wrong := _mismatch(final, digest) or _mismatch(final, f"sha256:{recorded}"):
         raise JobError(f"'{final}' is not {name}: {wrong}. Remove it, and it is downloaded again.")
 
 
