@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from resnets.cli import main
+from resnets.cli import main, usage_errors
 
 
 @pytest.mark.parametrize(
@@ -18,7 +16,7 @@ from resnets.cli import main
         ),
         (["weights", "verify", "a.pth"], "'resnets weights verify' needs A B; received a.pth: B is missing."),
         (["predict", "runs/base"], "received runs/base: "),
-        (["bench", "tiny", "--seconds", "0,5"], "Write 0.5, with a point. See 'resnets bench --help'."),
+        (["bench", "tiny", "--seconds", "0,5"], "'--seconds 0,5' is not valid: "),
     ],
 )
 def test_the_line_has_what_was_received_and_the_nearest_valid_form(
@@ -28,10 +26,15 @@ def test_the_line_has_what_was_received_and_the_nearest_valid_form(
     assert line in capsys.readouterr().err
 
 
-def test_an_option_that_is_a_file_is_recognized(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("-a.jpg").write_bytes(b"")
-    assert main.main(["predict", "run", "-a.jpg"]) == 2
-    assert "If '-a.jpg' is a file, write './-a.jpg'." in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["--help"]),
+        (["lr_find", "x"], ["lr-find", "x"]),
+        (["train", "x_y", "--val_fraction=0.2_"], ["train", "x_y", "--val-fraction=0.2_"]),
+        (["train", "x", "--set", "optim.weight_decay=0.2"], ["train", "x", "--set", "optim.weight_decay=0.2"]),
+        (["--version"], ["--version"]),
+    ],
+)
+def test_underscores_become_hyphens(words: list[str], expected: list[str]) -> None:
+    assert usage_errors.normalize_arguments(words) == expected

@@ -22,7 +22,7 @@ import pytest
 import typer
 from PIL import Image
 
-from resnets.cli import main, migration_hints
+from resnets.cli import main, usage_errors
 from resnets.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ def check_words(command: str) -> None:
     if "resnets" not in words[:2]:
         return
     entry = typer.main.get_command(main.application())
-    words = migration_hints.normalize_arguments(words[words.index("resnets") + 1 :], entry.commands)  # type: ignore[attr-defined]
+    words = usage_errors.normalize_arguments(words[words.index("resnets") + 1 :])
     while hasattr(entry, "commands") and words and not words[0].startswith("-"):
         assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"
         entry = entry.commands[words.pop(0)]

@@ -46,3 +46,28 @@ def test_create_without_weights_is_the_zoos() -> None:
     assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in zoos.state_dict().items()}
     with pytest.raises(UserError, match="no setting 'stm'"):
         resnets.create_model("tiny", stm="cifar")
+    with pytest.raises(UserError, match="Did you mean 'num_classes'"):
+        resnets.create_model("tiny", classes=3)
+
+
+def test_names_of_timm() -> None:
+    net = resnets.create_model("tiny", num_classes=7, in_chans=1, pretrained=False)
+    assert net(torch.rand(1, 1, 32, 32)).shape == (1, 7)
+    assert resnets.create_model("tiny", num_classes=0)(torch.rand(2, 3, 32, 32)).shape == (2, 48)
+    with pytest.raises(UserError, match="`pretrained` and `weights`"):
+        resnets.create_model("tiny", pretrained=True, weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"weights": "ResNet50_Weights.DEFAULT"}, "are of 'resnet50'; received the network 'resnet18'"),
+        ({"weights": "IMAGENET1K_V9"}, "no IMAGENET1K_V9 for 'resnet18'; there are resnet18.tv_in1k_v1\\.$"),
+        ({"weights": "resnet50.a1_in1k"}, "of resnet50; received 'resnet18'"),  # before anything is downloaded
+        ({"weights": "https://example.invalid/a.pth"}, "download the file"),
+        ({"weights": 7}, "`weights` is a name, a path, True or None; received 7"),
+    ],
+)
+def test_weights_that_do_not_fit(arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        resnets.create_model("resnet18", **arguments)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from resnets import progress
-from resnets.cli import error_messages, migration_hints, output, usage_errors
+from resnets.cli import error_messages, output, usage_errors
 from resnets.cli.flags import as_flags
 from resnets.errors import UserError
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.format_message = as_flags
     try:
         with _ended_by_signals():
-            code = _run(migration_hints.normalize_arguments(words, VERBS))
+            code = _run(usage_errors.normalize_arguments(words))
             sys.stdout.flush()
             return code
     except (BrokenPipeError, SystemExit) as end:

@@ -1,15 +1,25 @@
-"""Messages for commands that cannot be parsed: what was received, and the nearest valid form."""
+"""The words of a command: both spellings of them, and messages for commands that cannot be parsed."""
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from resnets.cli import migration_hints
 from resnets.message_format import suggestion
+
+
+def normalize_arguments(words: Sequence[str]) -> list[str]:
+    """The words of a command as spelled here: `--val_fraction` is `--val-fraction`, `lr_find` is `lr-find`."""
+    if not words:
+        return ["--help"]
+    verb, *rest = words
+    return [verb if verb.startswith("-") else verb.replace("_", "-"), *map(_dashed, rest)]
+
+
+def _dashed(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
 def message(error: Any, words: Sequence[str]) -> str:
@@ -18,11 +28,7 @@ def message(error: Any, words: Sequence[str]) -> str:
     path = context.command_path if context else "resnets"
     if kind == "NoSuchOption":
         flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-        verb = path.removeprefix("resnets ")
-        hint = migration_hints.flag_hint(verb, error.option_name, flags) or suggestion(error.option_name, flags)
-        files = [word for word in words if word.startswith("-") and word.strip("-") and os.path.lexists(word)]
-        hint = f" If '{files[0]}' is a file, write './{files[0]}'." if files else hint
-        message = f"'{path}' has no option '{error.option_name}'.{hint}"
+        message = f"'{path}' has no option '{error.option_name}'.{suggestion(error.option_name, flags)}"
     elif kind == "MissingParameter":
         arguments = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
         option = error.param is not None and error.param.param_type_name == "option"
@@ -32,12 +38,12 @@ def message(error: Any, words: Sequence[str]) -> str:
         if received and error.param is not None and len(arguments) > 1 and not option:
             message += f": {error.param.metavar or error.param.name.upper()} is missing"
     elif kind == "BadParameter" and error.param is not None:
-        received = _received(error.param.opts, words)
-        message = f"'{received}' is not valid: {error.message.partition(',')[0]}.{_decimal_hint(received)}"
+        message = f"'{_received(error.param.opts, words)}' is not valid: {error.message.partition(',')[0]}."
     else:
         message = " ".join(error.format_message().split())
-        if hint := _space_hint(words):
-            message = f"{message}.{hint}"
+        verbs = list(getattr(context.command, "commands", ())) if context else []
+        if context and message.startswith("No such command") and (verb := words[path.count(" ")]):
+            message = f"'{path}' has no command '{verb}'.{suggestion(verb, verbs)} The commands are {', '.join(verbs)}."
     return f"{message if message.endswith('?') else message.removesuffix('.') + '.'} See '{path} --help'."
 
 
@@ -49,19 +55,3 @@ def _received(flags: Sequence[str], words: Sequence[str]) -> str:
         if word.partition("=")[0] in flags:
             return word
     return flags[0]
-
-
-def _decimal_hint(received: str) -> str:
-    """` Write 0.01.` for a number with a decimal comma, or an empty string."""
-    match = re.search(r"(?<![\d,])(-?\d+),(\d+)$", received)
-    return f" Write {match[1]}.{match[2]}, with a point." if match else ""
-
-
-def _space_hint(words: Sequence[str]) -> str:
-    """` Quote a name with spaces: 'my images'.` where adjacent arguments are the name of one file, or ""."""
-    for first in range(len(words)):
-        for last in range(first + 2, len(words) + 1):
-            name = " ".join(words[first:last])
-            if os.path.exists(name):
-                return f" Quote a name with spaces: '{name}'."
-    return ""

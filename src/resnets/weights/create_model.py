@@ -10,7 +10,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import log
-from resnets.weights import adapt, download_published, find_weights, model_arguments
+from resnets.weights import adapt, download_published, find_weights
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.hub import catalog, library_names
 
@@ -46,16 +46,11 @@ def create_model(
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
     """
-    overrides = model_arguments.translate(overrides, name)
-    for key, is_given in (("num_classes", num_classes is not None), ("in_channels", in_channels != 3)):
-        if key in overrides and is_given:
-            raise UserError(f"`{key}` was given twice, once by its name in another library.")
-    pretrained = overrides.pop("pretrained", None)
-    num_classes, in_channels = overrides.pop("num_classes", num_classes), overrides.pop("in_channels", in_channels)
-    if pretrained is not None and weights != "none":
-        raise UserError("`pretrained` and `weights` are two names of one value; leave one of them out.")
-    if pretrained is not None:
-        weights = pretrained
+    if "pretrained" in overrides:
+        if weights != "none":
+            raise UserError("`pretrained` and `weights` are two names of one value; leave one of them out.")
+        weights = overrides.pop("pretrained")
+    in_channels = overrides.pop("in_chans", in_channels)
     if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
         name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
     weights = library_names.translate_weights(weights, name)

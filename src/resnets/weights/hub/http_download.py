@@ -44,8 +44,8 @@ class Transfer:
         url: an http, https or file URL.
         partial: the file that is written.
         final: where the complete file will be moved to, for messages.
-        digest: "sha256:…" or "md5:…", perhaps only its first digits; "" until the server of Hugging Face has sent it. Without one,
-            a download begins anew, since nothing shows that the received bytes are of the same file.
+        digest: "sha256:…" or "md5:…", perhaps only its first digits; "" until the server of Hugging Face has sent it. Without
+            one a download begins anew, since nothing shows that the received bytes are of the same file.
         size: in bytes; None until a server has sent it.
         resumed: whether the first bytes are from an earlier connection.
     """
