@@ -17,6 +17,7 @@ from resnets.cli import main
 from resnets.inference import benchmark
 from resnets.inference.model_runner import ModelRunner
 from resnets.models import zoo
+from resnets.tasks.classification.static_graph import classifier_graph
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -44,8 +45,8 @@ def _check_logits(name: str, backend: str, precision: str, side: int, **settings
     net = benchmark.calibrate_batch_norms_(zoo.build(name, num_classes=10, **settings), images)
     with torch.no_grad():
         expected = net.double()(images.double())
-    runner = ModelRunner(net.float().cuda(), backend, precision)
-    logits = runner.job(len(images), len(images)).logits(images).double()
+    runner = ModelRunner(classifier_graph(net.float().cuda()), backend, precision)
+    logits = runner.job(len(images), len(images)).outputs(images).double()
     error = float((logits - expected).norm() / expected.norm())
     print(f"{name} {backend} {precision}: {error:.1e}")
     assert error < TOLERANCE[precision]

@@ -11,22 +11,24 @@ from torch import Tensor
 from resnets.errors import UserError
 from resnets.inference import backends, benchmark
 from resnets.inference.backends import Backend
-from resnets.inference.fold_batchnorm import PooledBackbone
+from resnets.inference.static_graph import Agreement, StaticGraph
 from resnets.models import zoo
-from resnets.models.resnet import ResNet
 
 
-def measured(net: ResNet, images: Tensor, *names: str) -> list[benchmark.Row]:
-    return list(benchmark.measure(net, images, names=names, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
+def measured(graph: StaticGraph, images: Tensor, *names: str) -> list[benchmark.Row]:
+    return list(benchmark.measure(graph, images, names=names, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
 
 
-def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: Tensor) -> None:
-    first, single, half = measured(net, images, "torch")
+def test_the_reference_comes_first_and_agrees_with_itself(graph: StaticGraph, images: Tensor) -> None:
+    first, single, half = measured(graph, images, "torch")
     assert [(row.backend, row.precision) for row in (first, single, half)] == [
         ("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"),
     ]  # fmt: skip
-    assert first.agreement == benchmark.Agreement(4, 1.0, 0.0, 0.0)
-    assert half.agreement.logit > single.agreement.logit
+    assert first.to_dict()["agreement"] == {"images": 4, "same": 1.0, "logit": 0.0, "probability": 0.0}
+    assert half.agreement.difference > single.agreement.difference
+    assert first.is_close
+    assert half.is_close == (half.agreement.difference <= graph.tolerance["bf16"])
+    assert "is_close" not in first.to_dict()
     for row in (first, single, half):
         assert 0 < row.p50_ms <= row.p95_ms <= row.p99_ms
         assert row.images_per_second > 0
@@ -35,25 +37,33 @@ def test_the_reference_comes_first_and_agrees_with_itself(net: ResNet, images: T
     assert first.speedup == pytest.approx(1.0)
 
 
-def test_a_backend_with_other_outputs_is_seen(net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = PooledBackbone(net)
+def test_a_backend_with_other_outputs_is_seen(
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(
         backends.BUILDERS,
         "torch",
-        lambda *_: Backend("torch", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2))),
+        lambda *_: Backend("torch", "fp32", 0, torch.device("cpu"), lambda x: graph.model(x.flip(-2))),
     )
-    row = measured(net, images, "torch")[1]
-    assert row.agreement.logit > 1e-3
+    row = measured(graph, images, "torch")[1]
+    assert row.agreement.details["logit"] > 1e-3
+
+
+def test_a_model_with_several_outputs(two_outputs: StaticGraph, images: Tensor) -> None:
+    rows = measured(two_outputs, images, "torch")
+    assert [row.agreement.images for row in rows] == [4, 4, 4]
+    first, single, half = (row.to_dict()["agreement"]["largest"] for row in rows)
+    assert first == 0 <= single < 1e-5 < half
 
 
 def test_a_backend_that_fails_is_a_row_without_measurements(
-    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Backend:
         raise RuntimeError("no compiler")
 
     monkeypatch.setitem(backends.BUILDERS, "compile", broken)
-    rows = measured(net, images, "compile", "torch")
+    rows = measured(graph, images, "compile", "torch")
     assert [row.failure for row in rows] == ["", "no compiler", "no compiler", "", ""]
     assert rows[1].agreement is None
 
@@ -66,9 +76,9 @@ def test_names_of_backends() -> None:
         benchmark.parse_backends("tensorrt", cpu)
 
 
-def test_a_batch_larger_than_the_images(net: ResNet, images: Tensor) -> None:
+def test_a_batch_larger_than_the_images(graph: StaticGraph, images: Tensor) -> None:
     with pytest.raises(UserError, match="received 9"):
-        next(benchmark.measure(net, images, names=(), precisions=("fp32",), batch=9, seconds=0.0))
+        next(benchmark.measure(graph, images, names=(), precisions=("fp32",), batch=9, seconds=0.0))
 
 
 def test_batch_norms_of_random_weights_are_calibrated(images: Tensor) -> None:
@@ -83,12 +93,12 @@ def test_batch_norms_of_random_weights_are_calibrated(images: Tensor) -> None:
 
 
 def test_a_row_is_printed_before_the_next_backend_is_built(
-    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []
     maker = backends.BUILDERS["torch"]
-    monkeypatch.setitem(backends.BUILDERS, "torch", lambda net, *how: made.append(how[0]) or maker(net, *how))
-    rows = benchmark.measure(net, images, names=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+    monkeypatch.setitem(backends.BUILDERS, "torch", lambda graph, *how: made.append(how[0]) or maker(graph, *how))
+    rows = benchmark.measure(graph, images, names=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
     assert (str(next(rows)), made) == ("reference fp32", [])
     assert (str(next(rows)), made) == ("torch fp32", ["fp32"])
     assert "3 of 3" not in capsys.readouterr().err
@@ -96,13 +106,13 @@ def test_a_row_is_printed_before_the_next_backend_is_built(
     assert "3 of 3: torch bf16, batch 2" in capsys.readouterr().err
 
 
-def test_a_short_measurement_takes_one_batch_in_each_round(net: ResNet, images: Tensor) -> None:
-    for row in measured(net, images, "torch"):
+def test_a_short_measurement_takes_one_batch_in_each_round(graph: StaticGraph, images: Tensor) -> None:
+    for row in measured(graph, images, "torch"):
         assert row.runs == benchmark.ROUNDS
 
 
-def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, images: Tensor) -> None:
-    for row in measured(net, images, "torch"):
+def test_ratio_and_rates_are_of_the_same_batches(graph: StaticGraph, images: Tensor) -> None:
+    for row in measured(graph, images, "torch"):
         assert row.speedup == pytest.approx(row.images_per_second / row.reference_per_second)
         assert row.images_per_second == pytest.approx(1000 * row.batch / row.p50_ms)
         assert row.spread[0] <= row.speedup <= row.spread[1]
@@ -111,9 +121,9 @@ def test_ratio_and_rates_are_of_the_same_batches(net: ResNet, images: Tensor) ->
 def row(
     backend: str, precision: str, times: float, moved: float | None = 0.0, batch: int = 16, spread: float = 0.0
 ) -> benchmark.Row:
-    near = None if moved is None else benchmark.Agreement(32, 1.0, moved, moved)
-    ends = (times - spread, times + spread)
-    return benchmark.Row(backend, precision, batch, speedup=times, spread=ends, agreement=near)
+    near = None if moved is None else Agreement(32, moved, "", quantity="a box")
+    ends, is_close = (times - spread, times + spread), moved is not None and moved < 0.01
+    return benchmark.Row(backend, precision, batch, speedup=times, spread=ends, agreement=near, is_close=is_close)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +140,7 @@ def row(
         ([row("compile", "fp32", 0.0, None)], ["use the reference"]),
         (
             [row("openvino", "bf16", 5.1, 0.03), row("openvino", "fp32", 2.0)],
-            ["use openvino fp32: 2.0", "openvino bf16 is faster (5.1 times), but changes a probability by up to 0.030"],
+            ["use openvino fp32: 2.0", "openvino bf16 is faster (5.1 times), but changes a box by up to 0.030"],
         ),
         ([row("openvino", "bf16", 5.1, 0.03)], ["use the reference", "openvino bf16 is faster"]),
     ],

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from resnets.inference.fold_batchnorm import PooledBackbone, fold
+from resnets.inference.fold_batchnorm import fold
 from resnets.models import zoo
 from resnets.models.blocks import PreActBlock
 from resnets.models.build_network import build
 from resnets.models.layers import same_conv
-from resnets.models.resnet import ResNet
+from resnets.models.resnet import PooledBackbone, ResNet
 
 FAMILIES = list(
     {
@@ -87,6 +87,23 @@ def test_what_something_else_reads_is_not_folded() -> None:
     folded = fold(module)
     assert norms(folded) == 2
     torch.testing.assert_close(folded(images), module.eval()(images), rtol=1e-9, atol=1e-9)
+
+
+class Branching(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if len(x) > 1 else super().forward(x) + 1
+
+
+def test_what_cannot_be_traced_is_copied(capfd: pytest.CaptureFixture[str]) -> None:
+    module = Branching(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    copied = fold(module)
+    assert module.training
+    assert norms(copied) == 1
+    assert copied[0].weight is not module[0].weight  # type: ignore[index]
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(copied(images), module.eval()(images))
+    assert torch.equal(copied(images[:1]), module(images[:1]))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_network_itself_stays_as_it_is() -> None:

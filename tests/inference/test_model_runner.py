@@ -1,4 +1,4 @@
-"""The network's logits: by what the rule names, for short jobs and long ones, and in every repetition the same."""
+"""The outputs of a model: by what the rule names, for short jobs and long ones, and in every repetition the same."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import logging
 import sys
 import threading
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from resnets.errors import JobError
-from resnets.inference import backends, choose_backend, hardware
+from resnets.inference import backends, hardware
 from resnets.inference.backends import Backend
-from resnets.inference.fold_batchnorm import PooledBackbone
 from resnets.inference.import_openvino import has_openvino
 from resnets.inference.model_runner import MAX_SHAPES, ModelRunner
+from resnets.inference.static_graph import StaticGraph, static_part
 from resnets.models.resnet import ResNet
+from resnets.tasks.classification.static_graph import classifier_graph
 
 MILLION = 10**6
 
@@ -36,19 +38,58 @@ def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def used(runner: ModelRunner, images: Tensor, count: int | None, **job: object) -> list[str]:
     made = runner.job(count, 4, **job)  # type: ignore[arg-type]
-    made.logits(images)
+    made.outputs(images)
     return [str(each) for each in made.used]
 
 
-def test_a_job_of_unknown_length_is_the_networks_own(net: ResNet, images: Tensor) -> None:
-    job = ModelRunner(net).job(None, 4)
-    assert torch.equal(job.logits(images), net(images).detach())
-    assert torch.equal(job.forward_pooled(images), net.forward_pooled(images).detach())
+def test_a_job_of_unknown_length_is_the_networks_own(graph: StaticGraph, net: ResNet, images: Tensor) -> None:
+    assert torch.equal(ModelRunner(graph).job(None, 4).outputs(images), net(images).detach())
+    pooled = ModelRunner(static_part(graph)).job(None, 4).outputs(images)
+    assert torch.equal(pooled, net.forward_pooled(images).detach())
+
+
+def test_the_reference_is_called_with_its_hooks(graph: StaticGraph, net: ResNet, images: Tensor) -> None:
+    handle = net.register_forward_hook(lambda module, inputs, output: output + 1)
+    try:
+        assert torch.equal(ModelRunner(graph).job(None, 4).outputs(images), net(images).detach())
+    finally:
+        handle.remove()
 
 
 @pytest.mark.usefixtures("bf16")
-def test_what_computes_depends_on_the_job_and_on_no_job_before(net: ResNet, images: Tensor) -> None:
-    runner = ModelRunner(net)
+def test_the_static_part_is_accepted_by_what_the_model_makes_of_it(
+    graph: StaticGraph, net: ResNet, images: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert used(ModelRunner(graph), images, MILLION) == ["torch bf16"]
+    whole = capsys.readouterr().err
+    job = ModelRunner(static_part(graph)).job(MILLION, 4)
+    torch.testing.assert_close(job.outputs(images), net.forward_pooled(images).detach(), rtol=0.1, atol=0.1)
+    assert capsys.readouterr().err == whole
+    assert "probabilities within" in whole
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"), [("torch", "fp32"), ("torch", "bf16"), ("compile", "fp32"), ("openvino", "fp32")]
+)
+def test_several_outputs_of_images_of_several_sizes(backend: str, precision: str, two_outputs: StaticGraph) -> None:
+    """Batches of one size are full, and of the other not."""
+    if backend == "openvino" and not has_openvino():
+        pytest.skip("needs openvino")
+    generator = torch.Generator().manual_seed(0)
+    job = ModelRunner(two_outputs, backend, precision).job(100, 4)
+    with torch.no_grad():
+        for count, side in ((4, 32), (3, 24), (4, 32), (2, 32), (1, 20)):
+            images = torch.randn(count, 3, side, side + 8, generator=generator)
+            found, wanted = job.outputs(images), two_outputs.model(images)
+            assert isinstance(found, tuple)
+            small = 1e-4 if precision == "fp32" else 0.05
+            torch.testing.assert_close(found, wanted, rtol=small, atol=small)
+    assert backend in [choice.backend for choice in job.used]
+
+
+@pytest.mark.usefixtures("bf16")
+def test_what_computes_depends_on_the_job_and_on_no_job_before(graph: StaticGraph, images: Tensor) -> None:
+    runner = ModelRunner(graph)
     for _ in range(2):
         assert used(runner, images, 4) == ["reference fp32"]
         assert used(runner, images, MILLION) == ["torch bf16"]
@@ -56,38 +97,40 @@ def test_what_computes_depends_on_the_job_and_on_no_job_before(net: ResNet, imag
 
 
 @pytest.mark.usefixtures("bf16")
-def test_a_repeated_job_gives_the_same_bits(net: ResNet, images: Tensor) -> None:
+def test_a_repeated_job_gives_the_same_bits(graph: StaticGraph, images: Tensor) -> None:
     for count in (4, MILLION):
-        first, second = (ModelRunner(net).job(count, 4).logits(images) for _ in range(2))
+        first, second = (ModelRunner(graph).job(count, 4).outputs(images) for _ in range(2))
         assert torch.equal(first, second)
 
 
 @pytest.mark.usefixtures("bf16")
 def test_a_backend_with_other_probabilities_is_not_accepted(
-    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(choose_backend.TOLERANCE, "bf16", 1e-9)
-    assert used(ModelRunner(net), images, MILLION) == ["reference fp32"]
+    graph = replace(graph, tolerance={"bf16": 1e-9})
+    assert used(ModelRunner(graph), images, MILLION) == ["reference fp32"]
     assert "backend torch bf16 is not used: on 4 images" in capsys.readouterr().err
-    assert used(ModelRunner(net, precision="bf16"), images, MILLION) == ["torch bf16"]  # asked for, it is taken
+    assert used(ModelRunner(graph, precision="bf16"), images, MILLION) == ["torch bf16"]  # asked for, it is taken
 
 
 @pytest.mark.usefixtures("bf16")
 def test_the_probabilities_that_are_compared_are_those_at_the_temperature(net: ResNet, images: Tensor) -> None:
-    assert used(ModelRunner(net), images, MILLION, temperature=1.0) == ["torch bf16"]
-    found = [used(ModelRunner(net), images, MILLION, temperature=each) for each in (0.3, 0.1, 0.03, 0.01)]
+    assert used(ModelRunner(classifier_graph(net)), images, MILLION) == ["torch bf16"]
+    found = [
+        used(ModelRunner(classifier_graph(net, temperature)), images, MILLION) for temperature in (0.3, 0.1, 0.03, 0.01)
+    ]
     assert ["reference fp32"] in found
 
 
 def test_a_backend_is_made_once_and_used_to_the_end(
-    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    graph: StaticGraph, net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
     monkeypatch.setitem(backends.BUILDERS, "compile", lambda *a: built.append("one") or backends.BUILDERS["torch"](*a))
-    runner = ModelRunner(net, "compile", "bf16")
+    runner = ModelRunner(graph, "compile", "bf16")
     for count in (11, 10**9):
         job = runner.job(count, 4)
-        first, second, last = job.logits(images), job.logits(images), job.logits(images[:3])
+        first, second, last = job.outputs(images), job.outputs(images), job.outputs(images[:3])
         assert torch.equal(first, second)
         torch.testing.assert_close(last, first[:3])
     assert built == ["one"]
@@ -96,7 +139,7 @@ def test_a_backend_is_made_once_and_used_to_the_end(
 
 
 def test_a_compiler_that_fails_leaves_the_work_to_the_others(
-    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> Backend:
         raise RuntimeError("\n  no C++ compiler\nat line 3")
@@ -105,45 +148,46 @@ def test_a_compiler_that_fails_leaves_the_work_to_the_others(
     monkeypatch.setattr(backends, "available", lambda device: ("torch", "openvino"))
     monkeypatch.setattr(backends, "check", lambda *_: None)
     monkeypatch.setitem(backends.BUILDERS, "openvino", broken)
-    assert used(ModelRunner(net), images, MILLION) == ["reference fp32"]
+    assert used(ModelRunner(graph), images, MILLION) == ["reference fp32"]
     assert "backend openvino fp32 cannot compute this network: no C++ compiler\n" in capsys.readouterr().err
     monkeypatch.setitem(backends.BUILDERS, "compile", broken)
     with pytest.raises(JobError, match="no C"):
-        used(ModelRunner(net, backend="compile"), images, MILLION)
+        used(ModelRunner(graph, backend="compile"), images, MILLION)
 
 
 def test_a_backend_that_computes_something_else_is_not_used(
-    net: ResNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = PooledBackbone(net)
-    wrong = Backend("openvino", "fp32", 0, torch.device("cpu"), lambda x: body(x.flip(-2)))
+    wrong = Backend("openvino", "fp32", 0, torch.device("cpu"), lambda x: graph.model(x.flip(-2)))
     monkeypatch.setattr(backends, "available", lambda device: ("torch", "openvino"))
     monkeypatch.setattr(backends, "check", lambda *_: None)
     monkeypatch.setitem(backends.BUILDERS, "openvino", lambda *_: wrong)
     monkeypatch.setattr(hardware, "cpu_flags", lambda: set())
-    assert used(ModelRunner(net), images, MILLION) == ["reference fp32"]
+    assert used(ModelRunner(graph), images, MILLION) == ["reference fp32"]
 
 
-def test_images_of_many_sizes_are_not_compiled_for(net: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_many_sizes_are_not_compiled_for(
+    graph: StaticGraph, net: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[tuple[int, ...]] = []
     torch_maker = backends.BUILDERS["torch"]
     monkeypatch.setitem(backends.BUILDERS, "torch", lambda *a: made.append(a[2]) or torch_maker(*a))
-    job = ModelRunner(net, precision="bf16").job(100, 2)
+    job = ModelRunner(graph, precision="bf16").job(100, 2)
     for side in range(32, 32 + MAX_SHAPES + 3):
         images = torch.randn(2, 3, side, side)
-        torch.testing.assert_close(job.logits(images), net(images).detach(), rtol=0.1, atol=0.1)
+        torch.testing.assert_close(job.outputs(images), net(images).detach(), rtol=0.1, atol=0.1)
     assert len(made) == MAX_SHAPES + 1
 
 
 def test_a_network_in_float64_is_run_by_the_reference(net: ResNet, images: Tensor) -> None:
     double = copy.deepcopy(net).double()
-    logits = ModelRunner(double).job(10**9, 4).logits(images.double())
+    logits = ModelRunner(classifier_graph(double)).job(10**9, 4).outputs(images.double())
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, net(images).detach(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
-def test_settings_of_the_process_are_unchanged(backend: str, net: ResNet, images: Tensor) -> None:
+def test_settings_of_the_process_are_unchanged(backend: str, graph: StaticGraph, images: Tensor) -> None:
     """While a thread compiles, what another one logs, warns and prints is neither lost nor held back."""
     if backend == "openvino" and not has_openvino():
         pytest.skip("needs openvino")
@@ -155,7 +199,7 @@ def test_settings_of_the_process_are_unchanged(backend: str, net: ResNet, images
 
     def work() -> None:
         try:
-            ModelRunner(net, backend=backend, precision="fp32").job(MILLION, 4).logits(images)
+            ModelRunner(graph, backend=backend, precision="fp32").job(MILLION, 4).outputs(images)
         finally:
             done.set()
 

@@ -16,6 +16,7 @@ from resnets.inference import backends, fold_batchnorm, openvino_cache
 from resnets.inference.import_openvino import has_openvino
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
+from resnets.tasks.classification.static_graph import classifier_graph
 
 pytestmark = pytest.mark.skipif(not has_openvino(), reason="needs openvino")
 SHAPE = (4, 3, 32, 32)
@@ -31,7 +32,7 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def answers(net: ResNet, images: Tensor) -> Tensor:
-    return backends.build("openvino", net, "fp32", SHAPE)(images)
+    return backends.build("openvino", classifier_graph(net), "fp32", SHAPE)(images)
 
 
 def files(home: Path) -> list[Path]:
@@ -47,7 +48,7 @@ def test_the_second_time_it_is_read(
     assert capsys.readouterr() == ("", "")
     assert folded == [1]
     assert torch.equal(first, again)
-    torch.testing.assert_close(again, net.forward_pooled(images).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again, net(images).detach(), rtol=1e-4, atol=1e-4)
     assert len(files(home)) == 1
 
 
@@ -116,13 +117,20 @@ def test_a_network_with_hooks_is_not_kept(net: ResNet) -> None:
     assert openvino_cache.cache_key(net, SHAPE)
 
 
+def test_a_network_with_a_function_as_a_setting_is_not_kept() -> None:
+    """Its address changes from process to process, and says nothing about what the function computes."""
+    layer = torch.nn.TransformerEncoderLayer(8, 2)
+    assert " at 0x" in str(vars(layer))
+    assert openvino_cache.cache_key(layer, SHAPE) == ""
+
+
 def test_a_class_without_readable_source_code_is_not_cached(images: Tensor, home: Path) -> None:
     torch.manual_seed(0)
     net = zoo.build("tiny", num_classes=7).eval()
     space: dict[str, object] = {"__name__": "from_nowhere", "nn": torch.nn}
     exec("class Twice(nn.ReLU):\n    def forward(self, x): return 2 * super().forward(x)", space)
     net.stem.act = space["Twice"]()  # type: ignore[operator]
-    torch.testing.assert_close(answers(net, images), net.forward_pooled(images).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers(net, images), net(images).detach(), rtol=1e-4, atol=1e-4)
     assert not files(home)
 
 
@@ -209,7 +217,7 @@ def test_a_full_disk_leaves_the_backend(
         raise error
 
     monkeypatch.setattr(openvino_cache.safetensors.numpy, "save_file", fail)
-    torch.testing.assert_close(answers(net, images), net.forward_pooled(images).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers(net, images), net(images).detach(), rtol=1e-4, atol=1e-4)
     assert not list(home.glob("*"))
 
 
@@ -217,8 +225,10 @@ def test_a_signal_after_backends_are_freed_does_not_crash(home: Path) -> None:
     """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
     script = (
         "import gc, signal, subprocess\nfrom resnets.inference import backends\nfrom resnets.models import zoo\n"
-        "signal.signal(signal.SIGCHLD, lambda *_: None)\nnet = zoo.build('tiny', num_classes=3).eval()\n"
-        "made = [backends.build('openvino', net, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
+        "from resnets.tasks.classification.static_graph import classifier_graph\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\n"
+        "graph = classifier_graph(zoo.build('tiny', num_classes=3).eval())\n"
+        "made = [backends.build('openvino', graph, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
         "while made:\n    del made[0]\n    gc.collect()\n"
         "subprocess.run(['true'])\nprint('alive')\n"
     )

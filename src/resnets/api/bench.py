@@ -23,6 +23,7 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet, check_size
 from resnets.progress import log
 from resnets.tasks.classification import load_classifier
+from resnets.tasks.classification.static_graph import classifier_graph
 
 NUM_IMAGES = 32  # on which the outputs are compared, or one batch if that is more
 DRAWN_SIZE = 96  # side of the drawn images, before they are resized for the network
@@ -134,8 +135,9 @@ def bench_rows(
     precisions = list(PRECISIONS) if precision == "all" else [precision]
     num_rows = (1 + len(names) * len(precisions)) * len(sizes)
     log(f"about {num_rows * seconds * 1.5:.0f} s for {num_rows} rows, and the time to build each backend")
+    graph = classifier_graph(net)
     rows = itertools.chain.from_iterable(
-        benchmark.measure(net, images, names=names, precisions=precisions, batch=size, seconds=seconds)
+        benchmark.measure(graph, images, names=names, precisions=precisions, batch=size, seconds=seconds)
         for size in sizes
     )
     return settings, rows

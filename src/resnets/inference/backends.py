@@ -1,22 +1,23 @@
-"""Backends that compute the backbone of a network: torch, torch.compile and OpenVINO, in fp32 or bf16.
+"""Backends that compute the static part of a model: torch, torch.compile and OpenVINO, in fp32 or bf16.
 
-A backend is built for images of one shape and returns pooled features in float32. The head, about a thousandth of the work,
-is computed in float32 after it, so that logits are not rounded to the 8 bits of bf16, which would make many of them equal.
+A backend is built for images of one shape. What follows the static part is computed in float32, so that the outputs of the
+model are not rounded to the 8 bits of bf16, which would make many of them equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.inference import openvino_cache, tf32
-from resnets.inference.fold_batchnorm import PooledBackbone, fold
+from resnets.inference.fold_batchnorm import fold
 from resnets.inference.import_openvino import has_openvino
+from resnets.inference.static_graph import StaticGraph, concatenate, map_outputs
 from resnets.message_format import suggestion
-from resnets.models.resnet import ResNet
 
 PRECISIONS = ("fp32", "bf16")
 MIN_STREAM_IMAGES = 8  # of a batch, for each stream of OpenVINO
@@ -24,16 +25,18 @@ REQUEST_PIXELS = 4 * 224 * 224  # of the images of one request: with small reque
 PRECISIONS_BY_DTYPE = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-Compute = Callable[[Tensor], Tensor]
+Compute = Callable[[Tensor], Any]
 
 
 class Backend:
-    """Maps float32 images (n, C, h, w), for any n, to float32 pooled features (n, F) on the network's device.
+    """Maps float32 images (n, C, h, w), for any n, to the outputs of the model, float32, on its device.
 
     Attributes:
         name: one of `NAMES`, or "reference".
-        precision: "fp32" or "bf16"; for the reference, that of the network's tensors, such as "fp64".
+        precision: "fp32" or "bf16"; for the reference, that of the model's tensors, such as "fp64".
         batch: number of images computed together, the last batch padded with zeros; 0 where any number can be.
+        compute: the static part: images -> a tensor or a tuple of tensors.
+        finish: what follows it, as in `StaticGraph`.
         layout: memory format of the images that `compute` receives.
     """
 
@@ -44,44 +47,40 @@ class Backend:
         batch: int,
         device: torch.device,
         compute: Compute,
+        finish: Callable[[Any], Any] = lambda outputs: outputs,
         layout: torch.memory_format = torch.channels_last,
     ) -> None:
         self.name, self.precision, self.batch = name, precision, batch
-        self.device, self.compute, self.layout = device, compute, layout
+        self.device, self.compute, self.finish, self.layout = device, compute, finish, layout
 
     def __str__(self) -> str:
         return f"{self.name} {self.precision}"
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Any:
         with tf32.disabled(self.device):
-            if not self.batch:
-                return self._run(images)
-            return torch.cat([self._run(chunk) for chunk in images.split(self.batch)])
+            chunks = images.split(self.batch) if self.batch else (images,)
+            return map_outputs(self.finish(concatenate([self._run(chunk) for chunk in chunks])), Tensor.float)
 
-    def _run(self, images: Tensor) -> Tensor:
-        count = len(images)
-        if self.batch > count:
-            images = torch.cat([images, images.new_zeros(self.batch - count, *images.shape[1:])])
+    def _run(self, images: Tensor) -> Any:
+        padding = max(self.batch - len(images), 0)
+        if padding:
+            images = torch.cat([images, images.new_zeros(padding, *images.shape[1:])])
         images = images.to(self.device, non_blocking=True).contiguous(memory_format=self.layout)
-        return self.compute(images)[:count].float()
+        return map_outputs(self.compute(images), lambda output: output[: len(output) - padding].float())
 
 
-def reference(net: ResNet) -> Backend:
-    """The network itself, unchanged, usually in fp32: the other backends are compared with it."""
-    return Backend("reference", precision_of(net), 0, _device(net), PooledBackbone(net).eval())
+def reference(graph: StaticGraph) -> Backend:
+    """The model itself, unchanged, usually in fp32: the other backends are compared with it."""
+    parameter = next(graph.model.parameters())
+    return Backend("reference", PRECISIONS_BY_DTYPE[parameter.dtype], 0, parameter.device, graph.model.eval())
 
 
-def precision_of(net: ResNet) -> str:
-    """The precision of the network's tensors: "fp32", "fp64", "bf16" or "fp16"."""
-    return PRECISIONS_BY_DTYPE[next(net.parameters()).dtype]
-
-
-def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
+def build(name: str, graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Backend:
     """Build the backend of that name, which takes from a second to a minute.
 
     Args:
-        net: in fp32; it is copied.
+        graph: of a model in fp32; its static part is copied.
         shape: (batch, C, h, w).
 
     Returns:
@@ -89,10 +88,10 @@ def build(name: str, net: ResNet, precision: str, shape: tuple[int, ...]) -> Bac
 
     Raises:
         UserError: the backend is unknown, not installed, or not for this device.
-        Exception: any error of a compiler that cannot compile this network.
+        Exception: any error of a compiler that cannot compile this model.
     """
-    check(name, _device(net))
-    return BUILDERS[name](net, precision, shape)
+    check(name, _device(graph))
+    return BUILDERS[name](graph, precision, shape)
 
 
 def check(name: str, device: torch.device) -> None:
@@ -112,27 +111,27 @@ def available(device: torch.device) -> tuple[str, ...]:
     return tuple(name for name in BUILDERS if name != "openvino" or (device.type == "cpu" and has_openvino()))
 
 
-def _torch(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
-    return Backend("torch", precision, 0, _device(net), _cast(_folded_backbone(net), precision))
+def _torch(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Backend:
+    return Backend("torch", precision, 0, _device(graph), _folded(graph, precision), graph.finish)
 
 
-def _compile(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
+def _compile(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Backend:
     """torch.compile with the weights as constants (freezing), so that their layout is changed for its kernels once."""
-    device = _device(net)
-    compute = _cast(_folded_backbone(net), precision)
+    device = _device(graph)
     cuda_graphs = device.type == "cuda"
-    compiled = torch.compile(compute, dynamic=False, options={"freezing": True, "triton.cudagraphs": cuda_graphs})
+    static = _folded(graph, precision)
+    compiled = torch.compile(static, dynamic=False, options={"freezing": True, "triton.cudagraphs": cuda_graphs})
 
-    def run(images: Tensor) -> Tensor:
-        pooled = compiled(images)
-        return pooled.clone() if cuda_graphs else pooled  # the next run of a CUDA graph overwrites its output
+    def run(images: Tensor) -> Any:
+        outputs = compiled(images)
+        return map_outputs(outputs, Tensor.clone) if cuda_graphs else outputs  # which the next run would overwrite
 
-    backend = Backend("compile", precision, shape[0], device, run)
+    backend = Backend("compile", precision, shape[0], device, run, graph.finish)
     backend(torch.zeros(shape))  # the first call compiles
     return backend
 
 
-def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
+def _openvino(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Backend:
     """OpenVINO with the batch divided among independent streams of one thread each.
 
     Threads that share each layer wait for each other, especially while other threads decode images. A batch of too few images
@@ -142,7 +141,7 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
         raise RuntimeError("OpenVINO has no bf16 on this processor and would compute in fp32.")
     threads = torch.get_num_threads()
     num_streams, request_size = split_batch(shape[0], threads, shape[2] * shape[3])
-    model = openvino_cache.load_or_convert(net, (request_size, *shape[1:]))
+    model = openvino_cache.load_or_convert(graph.static, (request_size, *shape[1:]))
     hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY" if num_streams == 1 else "THROUGHPUT",
@@ -152,14 +151,18 @@ def _openvino(net: ResNet, precision: str, shape: tuple[int, ...]) -> Backend:
     compiled = openvino_cache.core().compile_model(model, "CPU", hints)
     requests = [compiled.create_infer_request() for _ in range(shape[0] // request_size)]
 
-    def run(images: Tensor) -> Tensor:
+    def run(images: Tensor) -> Any:
         for request, pixels in zip(requests, images.split(request_size), strict=True):
             request.start_async([pixels.numpy()], share_inputs=True)
         for request in requests:
             request.wait()
-        return torch.cat([torch.from_numpy(request.get_output_tensor().data) for request in requests])
+        outputs = [
+            torch.cat([torch.from_numpy(request.get_output_tensor(index).data) for request in requests])
+            for index in range(len(compiled.outputs))
+        ]
+        return tuple(outputs) if openvino_cache.returns_tuple(model) else outputs[0]
 
-    return Backend("openvino", precision, shape[0], torch.device("cpu"), run, torch.contiguous_format)
+    return Backend("openvino", precision, shape[0], torch.device("cpu"), run, graph.finish, torch.contiguous_format)
 
 
 def split_batch(batch: int, threads: int, pixels: int) -> tuple[int, int]:
@@ -180,7 +183,7 @@ def split_batch(batch: int, threads: int, pixels: int) -> tuple[int, int]:
     return num_streams, next(sizes)
 
 
-BUILDERS: dict[str, Callable[[ResNet, str, tuple[int, ...]], Backend]] = {
+BUILDERS: dict[str, Callable[[StaticGraph, str, tuple[int, ...]], Backend]] = {
     "torch": _torch,
     "compile": _compile,
     "openvino": _openvino,
@@ -188,30 +191,26 @@ BUILDERS: dict[str, Callable[[ResNet, str, tuple[int, ...]], Backend]] = {
 NAMES = tuple(BUILDERS)
 
 
-def _folded_backbone(net: ResNet) -> nn.Module:
-    return fold(PooledBackbone(net)).requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-def _cast(backbone: nn.Module, precision: str) -> Compute:
-    """The backbone in one precision, except for norms that could not be folded: their statistics need float32."""
+def _folded(graph: StaticGraph, precision: str) -> nn.Module:
+    """The static part in one precision, except for norms that could not be folded: their statistics need float32."""
     dtype = DTYPES[precision]
-    backbone = backbone.to(dtype)
-    for module in backbone.modules():
+    static = fold(graph.static).requires_grad_(False).to(memory_format=torch.channels_last).to(dtype)
+    for module in static.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.float()
     if precision == "fp32":
-        return backbone
+        return static
 
     class Cast(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.backbone = backbone
+            self.static = static
 
-        def forward(self, images: Tensor) -> Tensor:
-            return self.backbone(images.to(dtype))
+        def forward(self, images: Tensor) -> Any:
+            return self.static(images.to(dtype))
 
     return Cast()
 
 
-def _device(net: nn.Module) -> torch.device:
-    return next(net.parameters()).device
+def _device(graph: StaticGraph) -> torch.device:
+    return next(graph.model.parameters()).device

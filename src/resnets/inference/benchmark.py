@@ -9,17 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.inference import backends, tf32
+from resnets.inference import backends
 from resnets.inference.backends import Backend
-from resnets.inference.choose_backend import TOLERANCE, Agreement, agreement
-from resnets.models.resnet import ResNet
+from resnets.inference.static_graph import Agreement, StaticGraph, concatenate, map_outputs
 from resnets.progress import log, progress_bar
 
 REFERENCE = "reference"
@@ -28,6 +27,8 @@ BUILD_NOTES = {"compile": " (compiling takes a minute or so)"}
 MIN_SPEEDUP = 1.1  # from which a backend is recommended
 MAX_SPREAD = 2.0  # highest by lowest speedup of a round, beyond which a measurement decides nothing
 AGAIN = "measure again with more `seconds` while nothing else runs"
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Row:
         memory_mib: the peak of the GPU's memory above what was allocated before the backend was built. None on the CPU, where
             a process keeps freed memory for the next backend, so that only the first one would be measured.
         agreement: with the reference, on the images of the measurement; None if the backend failed.
+        is_close: whether the backend was measured and is within the tolerance of the reference.
         failure: why there are no figures; empty if there are.
     """
 
@@ -62,18 +64,18 @@ class Row:
     runs: int = 0
     memory_mib: float | None = None
     agreement: Agreement | None = None
+    is_close: bool = False
     failure: str = ""
 
     def __str__(self) -> str:
         return f"{self.backend} {self.precision}"
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def is_close(self) -> bool:
-        """Whether it was measured and is within the tolerance of the reference."""
-        return self.agreement is not None and self.agreement.probability <= TOLERANCE[self.precision]
+        values = asdict(self)
+        del values["is_close"]
+        if self.agreement is not None:
+            values["agreement"] = {"images": self.agreement.images, **self.agreement.details}
+        return values
 
 
 def parse_backends(text: str, device: torch.device) -> list[str]:
@@ -90,12 +92,12 @@ def parse_backends(text: str, device: torch.device) -> list[str]:
 
 
 def measure(
-    net: ResNet, images: Tensor, *, names: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
+    graph: StaticGraph, images: Tensor, *, names: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
 ) -> Iterator[Row]:
     """Measure the reference and each backend of `names` in each of `precisions`, and yield a row after each measurement.
 
     Args:
-        net: in eval mode.
+        graph: of a model in eval mode.
         images: float32 (n, C, h, w), n >= batch; all of them are compared with the reference.
         seconds: time of measuring for each row, and half as much again for the reference. At least five batches of each are
             run. Building a backend takes additional time.
@@ -110,10 +112,10 @@ def measure(
         raise UserError(f"`batch` must be 1 to {len(images)}; received {batch}.")
     cases = [(REFERENCE, "fp32"), *((name, precision) for name in names for precision in precisions)]
     reference: _Measurement | None = None
-    logits = torch.empty(0)
+    outputs: Any = None  # of the reference
     for number, (name, precision) in enumerate(cases, start=1):
         log(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: building{BUILD_NOTES.get(name, '')} ...")
-        measured = _Measurement(net, name, precision, images, batch)
+        measured = _Measurement(graph, name, precision, images, batch)
         reference_times: list[float] = []  # in the same rounds
         if measured.backend is not None:
             description = f"{name} {precision}, batch {batch}"
@@ -122,8 +124,8 @@ def measure(
                 if reference is not None:
                     reference_times.append(reference.round(seconds / ROUNDS / 2))
         if reference is None:
-            reference, logits = measured, measured.logits()
-        yield measured.row(logits, reference_times or measured.rounds)
+            reference, outputs = measured, measured.outputs()
+        yield measured.row(outputs, reference_times or measured.rounds)
 
 
 def recommend(rows: Sequence[Row]) -> list[str]:
@@ -153,8 +155,10 @@ def _recommend(rows: Sequence[Row]) -> str:
         text = f"use {_ratio(best)} the reference (`backend={best.backend}` `precision={best.precision}`){_pays_from(best)}"
     inexact = max((row for row in others if not row.is_close), key=lambda row: row.speedup, default=None)
     if inexact is not None and inexact.agreement is not None and inexact.speedup > MIN_SPEEDUP * gain:
-        text += f"; {inexact} is faster ({inexact.speedup:.1f} times), but changes a probability by up to "
-        text += f"{inexact.agreement.probability:.3f}"
+        text += (
+            f"; {inexact} is faster ({inexact.speedup:.1f} times), but changes {inexact.agreement.quantity} by up to "
+        )
+        text += f"{inexact.agreement.difference:.3f}"
     return f"Batch {rows[0].batch}: {text}."
 
 
@@ -175,22 +179,24 @@ def _ratio(row: Row) -> str:
 class _Measurement:
     """A backend and the times of its batches."""
 
-    def __init__(self, net: ResNet, name: str, precision: str, images: Tensor, batch: int) -> None:
-        self.net, self.name, self.precision, self.images, self.batch = net, name, precision, images, batch
+    def __init__(self, graph: StaticGraph, name: str, precision: str, images: Tensor, batch: int) -> None:
+        self.graph, self.name, self.precision, self.images, self.batch = graph, name, precision, images, batch
         self.times: list[float] = []
         self.rounds: list[float] = []  # the median time of each
         self.backend: Backend | None = None
         self.failure = ""
         self.build_seconds = 0.0
-        device = next(net.parameters()).device
+        device = next(graph.model.parameters()).device
         before = 0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             before = torch.cuda.memory_allocated(device)
         start = time.perf_counter()
         try:
-            shape = (batch, *images.shape[1:])
-            self.backend = backends.reference(net) if name == REFERENCE else backends.build(name, net, precision, shape)
+            if name == REFERENCE:
+                self.backend = backends.reference(graph)
+            else:
+                self.backend = backends.build(name, graph, precision, (batch, *images.shape[1:]))
             self.build_seconds = time.perf_counter() - start
             self.once()  # the first run initializes the backend
         except Exception as error:  # of any type: the others are still measured
@@ -209,9 +215,7 @@ class _Measurement:
         assert self.backend is not None
         images = self.images[: self.batch]
         start = time.perf_counter()
-        pooled = self.backend(images)
-        with torch.inference_mode(), tf32.disabled(pooled.device):
-            self.net.head(pooled).cpu()  # waits for a GPU
+        map_outputs(self.backend(images), Tensor.cpu)  # waits for a GPU
         return time.perf_counter() - start
 
     def round(self, seconds: float) -> float:
@@ -223,17 +227,17 @@ class _Measurement:
         self.rounds.append(float(np.median(times)))
         return self.rounds[-1]
 
-    def logits(self) -> Tensor:
+    def outputs(self) -> Any:
         assert self.backend is not None
-        with torch.inference_mode(), tf32.disabled(self.backend.device):
-            chunks = [self.net.head(self.backend(chunk)) for chunk in self.images.split(self.batch)]
-            return torch.cat(chunks).float().cpu()
+        return concatenate([self.backend(chunk) for chunk in self.images.split(self.batch)])
 
-    def row(self, reference_logits: Tensor, reference_times: Sequence[float]) -> Row:
+    @torch.inference_mode()
+    def row(self, reference_outputs: Any, reference_times: Sequence[float]) -> Row:
         if self.backend is None:
             return Row(self.name, self.precision, self.batch, failure=self.failure)
         median, reference_median = float(np.median(self.rounds)), float(np.median(reference_times))
         ratios = [reference / own for own, reference in zip(self.rounds, reference_times, strict=True)]
+        agreement = self.graph.compare(self.outputs(), reference_outputs)
         p95, p99 = (float(seconds) * 1000 for seconds in np.percentile(self.times, [95, 99]))
         return Row(
             self.name,
@@ -249,23 +253,24 @@ class _Measurement:
             p99_ms=p99,
             runs=len(self.times),
             memory_mib=self.memory_mib,
-            agreement=agreement(self.logits(), reference_logits),
+            agreement=agreement,
+            is_close=agreement.difference <= self.graph.tolerance[self.precision],
         )
 
 
 @torch.no_grad()
-def calibrate_batch_norms_(net: ResNet, images: Tensor) -> ResNet:
-    """Set the statistics of the batch norms of a network with random weights to those of `images`, and return it in eval mode.
+def calibrate_batch_norms_(model: Model, images: Tensor) -> Model:
+    """Set the statistics of the batch norms of a model with random weights to those of `images`, and return it in eval mode.
 
     Otherwise the feature maps of a deep network would grow from block to block, and no outputs could be compared.
     """
     momenta = {}
-    for module in net.modules():
+    for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             momenta[module] = module.momentum
             module.momentum = None  # the average over all batches, of which there is one
             module.reset_running_stats()
-    net.train()(images)
+    model.train()(images)
     for module, momentum in momenta.items():
         module.momentum = momentum
-    return net.eval()
+    return model.eval()

@@ -6,11 +6,9 @@ Nothing is timed, so that a repeated command computes the same. `resnets bench` 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from resnets.errors import UserError
 from resnets.inference import backends
@@ -19,9 +17,6 @@ from resnets.message_format import suggestion
 # Jobs of fewer pixels use the reference. Converting a network takes OpenVINO 3 to 5 s on two cores (ResNet-50, docs/speed.md),
 # which pays off from about this many images of 224 x 224 pixels.
 LONG_PIXELS = 500 * 224 * 224
-
-# Largest accepted difference of a probability from the reference's. bf16 has 8 bits.
-TOLERANCE = {"fp32": 0.002, "bf16": 0.01}
 
 
 class Choice(NamedTuple):
@@ -67,34 +62,6 @@ def choose(
     if precision == "fp32":
         return (REFERENCE,) if exact else fp32_choices
     return (*bf16_choices, *fp32_choices) if long_job and native_bf16 else fp32_choices
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How close a backend is to the reference.
-
-    Attributes:
-        images: number of images compared.
-        same: fraction of images with the same most probable class.
-        logit, probability: largest absolute difference of a logit and of a probability.
-    """
-
-    images: int
-    same: float
-    logit: float
-    probability: float
-
-    def __str__(self) -> str:
-        return f"on {self.images} images {self.same:.2%} equal labels, probabilities within {self.probability:.4f}"
-
-
-def agreement(logits: Tensor, reference: Tensor, *, temperature: float = 1.0) -> Agreement:
-    """Compare logits (N, K) with the reference's (N, K); the probabilities are those at `temperature`."""
-    same = (logits.argmax(1) == reference.argmax(1)).double().mean()
-    probabilities, expected = ((values.double() / temperature).softmax(1) for values in (logits, reference))
-    return Agreement(
-        len(logits), float(same), float((logits - reference).abs().max()), float((probabilities - expected).abs().max())
-    )
 
 
 def check(backend: str, precision: str, device: torch.device) -> None:

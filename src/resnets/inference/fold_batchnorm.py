@@ -12,27 +12,20 @@ import copy
 from collections import Counter
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from resnets.models.resnet import ResNet
 
+def fold(module: nn.Module) -> nn.Module:
+    """A copy of `module` in eval mode, with every norm folded that can be. It computes what `module.eval()` computes.
 
-class PooledBackbone(nn.Module):
-    """A network without its head: images (N, C, H, W) to pooled features (N, in_features of the head)."""
-
-    def __init__(self, net: ResNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net.forward_pooled(x)
-
-
-def fold(module: nn.Module) -> fx.GraphModule:
-    """A copy of `module` in eval mode, with every norm folded that can be. It computes what `module.eval()` computes."""
+    Where torch.fx cannot trace `module`, no norm is folded.
+    """
     copied = copy.deepcopy(module).eval()
-    graph = _Tracer().trace(copied)
+    try:
+        graph = _Tracer().trace(copied)
+    except Exception:  # of any type: Python code does with a traced value what it would do with a tensor
+        return copied
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for node in list(graph.nodes):
         norm = _called_module(copied, node)

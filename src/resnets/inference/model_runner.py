@@ -1,6 +1,8 @@
-"""ModelRunner computes logits and pooled features of a network, with a backend that `choose_backend` chooses for each job."""
+"""ModelRunner computes the outputs of a model, with a backend that `choose_backend` chooses for each job."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,17 +11,17 @@ from resnets.errors import JobError, UserError
 from resnets.inference import backends, choose_backend, hardware, tf32
 from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import REFERENCE, Choice
-from resnets.models.resnet import ResNet
+from resnets.inference.static_graph import Agreement, StaticGraph, map_outputs
 from resnets.progress import log
 
 MAX_SHAPES = 4  # sizes of images in a job that get a backend of their own; with more, none has enough images to pay
 
 
 class ModelRunner:
-    """A network and the backends that were built for it.
+    """A model and the backends that were built for it.
 
     Args:
-        net: in eval mode, on its device.
+        graph: of a model in eval mode, on its device.
         backend: "auto", or one of `backends.NAMES`.
         precision: "auto", "fp32" or "bf16".
 
@@ -27,11 +29,10 @@ class ModelRunner:
         UserError: the backend or the precision is not available here.
     """
 
-    def __init__(self, net: ResNet, backend: str = "auto", precision: str = "auto") -> None:
-        parameter = next(net.parameters())
-        choose_backend.check(backend, precision, parameter.device)
-        self.net, self.backend, self.precision = net, backend, precision
-        self.reference = backends.reference(net)
+    def __init__(self, graph: StaticGraph, backend: str = "auto", precision: str = "auto") -> None:
+        self.graph, self.backend, self.precision = graph, backend, precision
+        self.reference = backends.reference(graph)
+        choose_backend.check(backend, precision, self.reference.device)
         self.is_fp32 = self.reference.precision == "fp32"
         if not self.is_fp32 and (backend != "auto" or precision == "bf16" != self.reference.precision):
             received = f"`backend={backend}`" if backend != "auto" else f"`precision={precision}`"
@@ -41,39 +42,28 @@ class ModelRunner:
             )
         self.built: dict[tuple[Choice, tuple[int, ...]], Backend | str] = {}
 
-    def job(
-        self,
-        count: int | None,
-        batch: int,
-        *,
-        precision: str | None = None,
-        exact: bool = True,
-        temperature: float = 1.0,
-    ) -> Job:
+    def job(self, count: int | None, batch: int, *, precision: str | None = None, exact: bool = True) -> Job:
         """A job of `count` images in batches of `batch`. A job of unknown length (None) counts as a short one.
 
         Args:
             precision: replaces "auto".
             exact: as in `choose_backend.choose`.
-            temperature: of the probabilities that are compared with the reference's.
 
         Returns:
             The job; its backend is chosen when its first images arrive.
         """
         if precision is None or self.precision != "auto":
             precision = self.precision
-        return Job(
-            self, count or 0, batch if count is None else max(min(count, batch), 1), precision, exact, temperature
-        )
+        return Job(self, count or 0, batch if count is None else max(min(count, batch), 1), precision, exact)
 
     def build(self, choice: Choice, shape: tuple[int, ...]) -> Backend | str:
-        """The backend for batches of `shape`, built once; or, in a line, why it cannot compute this network."""
+        """The backend for batches of `shape`, built once; or, in a line, why it cannot compute this model."""
         if choice == REFERENCE:
             return self.reference
         key = (choice, shape)
         if key not in self.built:
             try:
-                self.built[key] = backends.build(choice.backend, self.net, choice.precision, shape)
+                self.built[key] = backends.build(choice.backend, self.graph, choice.precision, shape)
             except Exception as error:  # of any type: another backend can still do the work
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                 self.built[key] = lines[0] if lines else type(error).__name__
@@ -86,32 +76,16 @@ class Job:
     The choice depends on the job and its images, and on no job before it. `used` has the backends that were used so far.
     """
 
-    def __init__(
-        self, runner: ModelRunner, count: int, batch: int, precision: str, exact: bool, temperature: float
-    ) -> None:
-        self.runner, self.count, self.batch = runner, count, batch
-        self.precision, self.exact, self.temperature = precision, exact, temperature
+    def __init__(self, runner: ModelRunner, count: int, batch: int, precision: str, exact: bool) -> None:
+        self.runner, self.count, self.batch, self.precision, self.exact = runner, count, batch, precision, exact
         self.by_shape: dict[tuple[int, ...], Backend] = {}
         self.used: dict[Choice, None] = {}  # in the order of their use
 
-    def forward_pooled(self, images: Tensor) -> Tensor:
-        """Pooled features (N, F), float32, of normalized images (N, C, h, w)."""
-        return self._backend(images)(images)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits (N, num_classes), float32, on the CPU, of normalized images (N, C, h, w)."""
-        net = self.runner.net
-        with torch.inference_mode(), tf32.disabled(self.runner.reference.device):
-            backend = self._backend(images)
-            if backend.name == REFERENCE.backend:  # the network itself is called, with any hooks that it has
-                images = images.to(backend.device).contiguous(memory_format=torch.channels_last)
-                return net(images).float().cpu()
-            return net.head(backend(images)).float().cpu()
-
-    def _backend(self, images: Tensor) -> Backend:
+    def outputs(self, images: Tensor) -> Any:
+        """The outputs of the model, a tensor or a tuple of tensors, float32, on the CPU, for normalized images (N, C, h, w)."""
         backend = self._select(images)
         self.used[Choice(backend.name, backend.precision)] = None
-        return backend
+        return map_outputs(backend(images), Tensor.cpu)
 
     def _select(self, images: Tensor) -> Backend:
         runner, shape = self.runner, tuple(images.shape[1:])
@@ -153,17 +127,16 @@ class Job:
                 if is_new:
                     log(f"backend: {choice}, as requested; {agreement}")
                 return backend
-            if agreement.probability <= choose_backend.TOLERANCE[choice.precision]:
+            if agreement.difference <= runner.graph.tolerance[choice.precision]:
                 log(f"backend: {choice}; {agreement}")
                 return backend
             log(f"backend {choice} is not used: {agreement}")
         raise JobError(f"The backend {failure}")
 
-    def _agreement(self, backend: Backend, images: Tensor) -> choose_backend.Agreement:
-        head = self.runner.net.head
-        with torch.inference_mode(), tf32.disabled(self.runner.reference.device):
-            logits, reference = head(backend(images)), head(self.runner.reference(images))
-        return choose_backend.agreement(logits, reference, temperature=self.temperature)
+    def _agreement(self, backend: Backend, images: Tensor) -> Agreement:
+        reference = self.runner.reference
+        with torch.inference_mode(), tf32.disabled(reference.device):
+            return self.runner.graph.compare(backend(images), reference(images))
 
     def _for_any_shape(self, last: Choice) -> Backend:
         """The reference, or torch in the precision that the user chose."""

@@ -19,35 +19,43 @@ import numpy as np
 import safetensors.numpy
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from resnets.atomic_write import replace_file
 from resnets.cache_dir import cache_dir
 from resnets.errors import JobError
 from resnets.inference import fold_batchnorm
-from resnets.inference.fold_batchnorm import PooledBackbone
 from resnets.inference.import_openvino import import_openvino
-from resnets.models.resnet import ResNet
 from resnets.progress import log
 
 MAX_BYTES = 2 * 10**9  # of all cached networks; beyond it, the least recently used ones are removed
 SUFFIX = ".safetensors"
+RETURNS_TUPLE = ["resnets", "returns_tuple"]  # in OpenVINO's XML, which has no other place for it
 
 
-def load_or_convert(net: ResNet, shape: tuple[int, ...]) -> Any:
-    """The backbone of `net`, norms folded, as an `openvino.Model` for images of `shape` (N, C, h, w), in float32."""
+def load_or_convert(module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """`module`, norms folded, as an `openvino.Model` for images of `shape` (N, C, h, w), in float32."""
     openvino = import_openvino()
-    key = cache_key(net, shape)
+    key = cache_key(module, shape)
     path = converted_dir() / f"{key}{SUFFIX}"
     if key and (cached := _load(path)):
         xml, weights = cached
         with contextlib.suppress(RuntimeError):  # which OpenVINO raises for what it cannot read
             return core().read_model(xml, openvino.Tensor(weights))
-    backbone = fold_batchnorm.fold(PooledBackbone(net)).requires_grad_(False).float()
+    folded = fold_batchnorm.fold(module).requires_grad_(False).float()
     with torch.no_grad():
-        converted = openvino.convert_model(torch.export.export(backbone, (torch.zeros(shape),)))
+        exported = torch.export.export(folded, (torch.zeros(shape),))
+        converted = openvino.convert_model(exported)
+    if not exported.call_spec.out_spec.is_leaf():
+        converted.set_rt_info("true", RETURNS_TUPLE)
     if key:
         _store(path, converted)
     return converted
+
+
+def returns_tuple(converted: Any) -> bool:
+    """Whether the converted module returns a tuple of tensors, which may have one, and not a tensor."""
+    return bool(converted.has_rt_info(RETURNS_TUPLE))
 
 
 @functools.cache
@@ -67,23 +75,25 @@ def converted_dir() -> Path:
     return cache_dir() / "openvino"
 
 
-def cache_key(net: ResNet, shape: tuple[int, ...]) -> str:
-    """The name of the file of `net`; empty where its tensors, settings and source code do not determine what it computes."""
+def cache_key(module: nn.Module, shape: tuple[int, ...]) -> str:
+    """The name of its file; empty where its tensors, settings and source code do not determine what it computes."""
     openvino = import_openvino()
     digest = hashlib.sha256(repr((shape, torch.__version__, openvino.__version__)).encode())
     sources = {fold_batchnorm.__name__, __name__}  # which make one graph of the modules
-    for path, module in net.named_modules():
-        settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
-        if module._forward_hooks or module._forward_pre_hooks or any(map(torch.is_tensor, settings.values())):
+    for path, child in module.named_modules():
+        settings = {key: value for key, value in vars(child).items() if not key.startswith("_")}
+        if child._forward_hooks or child._forward_pre_hooks or any(map(torch.is_tensor, settings.values())):
             return ""
-        digest.update(f"{path} {type(module).__qualname__} {settings}".encode())
-        sources |= {parent.__module__ for parent in type(module).__mro__ if parent is not object}
+        if " at 0x" in str(settings):  # the address of a function or an object, whose content is not in it
+            return ""
+        digest.update(f"{path} {type(child).__qualname__} {settings}".encode())
+        sources |= {parent.__module__ for parent in type(child).__mro__ if parent is not object}
     try:
         for module_name in sorted(sources):
             digest.update(Path(str(sys.modules[module_name].__file__)).read_bytes())
     except (OSError, AttributeError, KeyError):
         return ""
-    for tensor_name, tensor in (*net.named_parameters(), *net.named_buffers()):
+    for tensor_name, tensor in (*module.named_parameters(), *module.named_buffers()):
         digest.update(f"{tensor_name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().contiguous().numpy().data)
     return digest.hexdigest()[:32]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -18,12 +19,14 @@ class Agreement:
         difference: the largest difference, in the unit of the task's outputs, such as a probability or pixels.
         text: the same in words, for a log line.
         details: further numbers, for JSON.
+        quantity: what `difference` is one of, such as "a probability".
     """
 
     images: int
     difference: float
     text: str
     details: Mapping[str, float] = field(default_factory=dict)
+    quantity: str = "an output"
 
     def __str__(self) -> str:
         return self.text
@@ -38,7 +41,7 @@ class StaticGraph:
         static: images (n, C, h, w) -> a tensor, or a tuple of tensors, with first dimension n. Its operations do not depend
             on the values, so a backend can compile it, in bf16 too. It is in the model, and shares its tensors.
         finish: from what `static` returns, in float32, to the outputs of `model`; it runs in torch, in float32.
-        compare: (outputs, those of the reference) -> how close they are.
+        compare: (outputs, those of the reference) -> how close they are; both on the model's device.
         tolerance: the largest accepted `Agreement.difference`, by precision ("fp32", "bf16").
     """
 
@@ -52,3 +55,19 @@ class StaticGraph:
 def map_outputs(outputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """`change` applied to a tensor, or to each tensor of a tuple."""
     return change(outputs) if isinstance(outputs, Tensor) else tuple(change(each) for each in outputs)
+
+
+def concatenate(parts: Sequence[Any]) -> Any:
+    """One tensor of several, or a tuple of tensors of several such tuples, along the first dimension."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(list(parts)) if isinstance(parts[0], Tensor) else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+def static_part(graph: StaticGraph) -> StaticGraph:
+    """The static part of `graph` as a model of its own; how close its outputs are is that of what `finish` makes of them."""
+
+    def compare(outputs: Any, reference: Any) -> Agreement:
+        return graph.compare(graph.finish(outputs), graph.finish(reference))
+
+    return replace(graph, model=graph.static, finish=lambda outputs: outputs, compare=compare)

@@ -245,6 +245,17 @@ class ResNet(Backbone):
         return Backbone(self.stem, dict(self.stages.items()), self._modules.get("final"), pools[pooling])  # type: ignore[arg-type]
 
 
+class PooledBackbone(nn.Module):
+    """`net.forward_pooled` as a module that shares the modules of `net`: images (N, C, H, W) -> (N, head.in_features)."""
+
+    def __init__(self, net: ResNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.forward_pooled(x)
+
+
 def check_size(x: Tensor, min_size: int, fixed_size: int | None) -> None:
     """Raise ValueError for images of a size that the network cannot take; a symbolic trace is not checked."""
     if isinstance(x, torch.fx.Proxy):

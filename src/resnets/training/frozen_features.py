@@ -26,9 +26,11 @@ from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
 from resnets.data.loading.eval_loader import EvalLoader
 from resnets.inference.model_runner import ModelRunner
+from resnets.inference.static_graph import static_part
 from resnets.message_format import pluralize
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
+from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.training.optimization import freeze
 from resnets.training.state import TrainContext
 from resnets.training.train_data import EVAL_BATCH, TrainData
@@ -228,7 +230,7 @@ def _compute(context: TrainContext, versions: int) -> Features:
     count, batch = len(train_data.paths), EVAL_BATCH
     was_training = context.net.training
     # In fp32 whatever the precision of the training is, since these features are used in every epoch.
-    runner = ModelRunner(context.net.eval(), precision="fp32")
+    runner = ModelRunner(static_part(classifier_graph(context.net.eval())), precision="fp32")
     job = runner.job(versions * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
     train = torch.empty(versions, count, context.net.head.in_features)
     plan = _CompleteEpoch(
@@ -245,11 +247,11 @@ def _compute(context: TrainContext, versions: int) -> Features:
         total=versions * -(-count // batch),
         unit="batches",
     ):
-        train[version, positions] = job.forward_pooled(images).cpu()
+        train[version, positions] = job.outputs(images)
     val = torch.empty(len(context.val_labels), context.net.head.in_features)
     if context.val is not None:
         for start, images in context.val.iter_uncached():
-            val[start : start + len(images)] = job.forward_pooled(images).cpu()
+            val[start : start + len(images)] = job.outputs(images)
     context.net.train(was_training)
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 

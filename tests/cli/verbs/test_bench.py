@@ -12,7 +12,8 @@ import pytest
 
 from resnets.cli import main
 from resnets.cli.verbs import bench
-from resnets.inference.benchmark import Agreement, Row
+from resnets.inference.benchmark import Row
+from resnets.inference.static_graph import Agreement
 
 SHORT = ["--backends", "torch", "--seconds", "0"]
 
@@ -29,6 +30,7 @@ def test_a_checkpoint_as_json(trained: Path, capsys: pytest.CaptureFixture[str])
     assert found["complete"]
     assert [sentence.partition(":")[0] for sentence in found["advice"]] == ["Batch 1", "Batch 4"]
     assert all(row["images_per_second"] > 0 and row["agreement"]["images"] == 32 for row in found["rows"])
+    assert list(found["rows"][0]["agreement"]) == ["images", "same", "logit", "probability"]
 
 
 def test_a_network_of_the_zoo_as_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +64,7 @@ def test_no_figure_is_cut_off(
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
-    near = Agreement(32, 1.0, 12.5, 0.1234)
+    near = Agreement(32, 0.1234, "", {"same": 1.0, "logit": 12.5, "probability": 0.1234})
     rows = [
         Row("reference", "fp32", 4096, 1234.56, 1234567.8, 1234567.8, 12.34, (12.34, 45.67), agreement=near),
         Row("compile", "bf16", 16, failure="no C++ compiler " * 9),
@@ -85,7 +87,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
     shown: list[str] = []
 
     def measured() -> Iterator[Row]:
-        yield Row("reference", "fp32", 16, images_per_second=10.0, agreement=Agreement(32, 1.0, 0.0, 0.0))
+        yield Row("reference", "fp32", 16, images_per_second=10.0, agreement=Agreement(32, 0.0, "", {"same": 1.0}))
         shown.append(capsys.readouterr().out)
         assert "reference" in shown[0]
         if end is KeyboardInterrupt:

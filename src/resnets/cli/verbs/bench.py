@@ -108,8 +108,8 @@ def _line(row: Row) -> str:
         reference,
         *ratios,
         _digits(row.build_seconds),
-        f"{row.agreement.same:.1%}",
-        f"{row.agreement.probability:.4f}",
+        f"{row.agreement.details['same']:.1%}",
+        f"{row.agreement.difference:.4f}",
     )
     return start + "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 

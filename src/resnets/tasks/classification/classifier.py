@@ -20,6 +20,7 @@ from resnets.inference.model_runner import Job, ModelRunner
 from resnets.models.resnet import ResNet, check_size
 from resnets.models.spec import ResNetSpec
 from resnets.tasks.classification.prediction import Prediction
+from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 
 ImageInput = str | Path | np.ndarray | Image.Image
@@ -67,7 +68,7 @@ class Classifier:
         self.device = torch.device(device)
         self.name = name or (spec.name if spec else type(model).__name__)
         self.dtype = next(model.parameters()).dtype
-        self.runner = ModelRunner(self.model, backend, precision)
+        self.runner = ModelRunner(classifier_graph(self.model, temperature), backend, precision)
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -111,7 +112,7 @@ class Classifier:
         """
         check_options(batch, workers)
         count = len(images) if isinstance(images, Sized) else None
-        job = self.runner.job(count, batch, temperature=self.temperature)
+        job = self.runner.job(count, batch)
         if top_k < 1:
             raise UserError(f"`top_k` must be 1 or more; received {top_k}.")
         prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
@@ -149,7 +150,7 @@ class Classifier:
         with torch.inference_mode():
             for indices in groups.values():
                 stack = torch.stack([images[index] for index in indices])
-                out[indices] = job.logits(stack.to(self.dtype))
+                out[indices] = job.outputs(stack.to(self.dtype))
         return out
 
     def check_size(self, view: Tensor) -> None:
