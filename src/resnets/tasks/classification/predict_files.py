@@ -16,7 +16,8 @@ from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import JobError, UserError
 from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
-from resnets.tasks.classification import copy_by_class, load_classifier
+from resnets.tasks import copy_by_class
+from resnets.tasks.classification import load_classifier
 from resnets.tasks.classification.prediction import CsvRows, JsonRows, Prediction
 from resnets.tasks.inputs import image_paths
 
