@@ -40,7 +40,7 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
     """Read every image of a dataset, and find what would make a training fail or its result wrong.
 
     Args:
-        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes".
         workers: number of processes that read; None for one per processor.
         html: a file for a page with the images in question.
 

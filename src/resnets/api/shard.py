@@ -48,7 +48,7 @@ def shard(
     """Write a dataset as WebDataset shards, split as `resnets.train` would split it.
 
     Args:
-        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes".
         out: a folder that is empty or does not exist.
         size_mb: size of a shard in millions of bytes.
         resize: larger images are resized to this shorter side in pixels; None to copy all unchanged.

@@ -95,7 +95,7 @@ def train(
 
     Args:
         data: a folder of class folders, a folder of `train` and `val` (and `test`) folders, a manifest (.csv, .jsonl),
-            shards, "digits" or "shapes".
+            shards, "digits", "digit-scenes" or "shapes".
         model: a name of the zoo; without it the recipe's, or that of the weights.
         weights: "none"; a checkpoint or run directory of resnets; a name of `resnets weights list`; or "imagenet" for the best
             published ones of `model`. A head for other classes is replaced, which is logged. None, without a recipe: the

@@ -152,7 +152,10 @@ def test_split_by_groups_and_in_folds(insects: Path, capsys: pytest.CaptureFixtu
         (["check", "insects", "--workers", "0"], "'--workers 0'"),
         (["check", "insects", "--html", "insects"], "Cannot write 'insects'"),
         (["get", "digts", "d"], "Did you mean 'digits'?"),
-        (["get", "digits", "d", "--count", "3"], "--count is for shapes"),
+        (
+            ["get", "digits", "d", "--count", "3"],
+            "--count has no meaning for digits; it is for digit-scenes and shapes",
+        ),
         (["split", "insects", "--val-fraction", "2"], "--val-fraction is 2"),
         (["split", "insects", "--folds", "3"], "choose which of the 3 folds"),
         (["split", "insects", "--group-by", "patient"], "no column 'patient'"),

@@ -436,3 +436,21 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     images(tmp_path, ("ant", "bee"), count=10)
     os.mkfifo(tmp_path / "ant" / "pipe.jpg")
     assert found(check(open_dataset.read(tmp_path), workers=1)) == {"unsupported": {"pipe.jpg"}}
+
+
+def test_what_is_odd_in_sets_of_labels_is_found(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(30)]
+    for number, name in enumerate(names):
+        noise = np.random.default_rng(0 if number == 1 else number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / name)
+    rows = [
+        f"{name},{'train' if number < 20 else 'val'},1,{number % 2},{number % 2},0" for number, name in enumerate(names)
+    ]
+    rows[5] = "5.png,train,0,0,0,0"
+    (tmp_path / "list.csv").write_text("path,split,sky,tree,leaf,never\n" + "\n".join(rows))
+    found = {problem.kind: problem for problem in check(open_dataset.read(tmp_path / "list.csv")).problems}
+    assert [case.note for case in found["classes-together"].findings] == ["leaf, tree: 14 images"]
+    assert [case.note for case in found["no-label"].findings] == ["1 of 30"]
+    assert [case.note for case in found["unused-class"].findings] == ["never"]
+    assert found["duplicates-under-two-labels"].findings[0].note == "1 leaf|sky|tree, 1 sky"
+    assert not {"single-class", "empty-class"} & set(found)

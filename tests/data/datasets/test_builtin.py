@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.data.datasets import builtin, open_dataset
+from resnets.data.datasets import builtin, digits, open_dataset
 from resnets.errors import JobError, UserError
 
 
@@ -46,7 +46,7 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
 def test_every_split_has_its_fraction_of_every_digit_and_no_duplicates(tmp_path: Path) -> None:
     dataset = open_dataset.read(builtin.write("digits", tmp_path))
     totals = Counter(sample.label for sample in dataset.samples)
-    for split, fraction in builtin.DIGITS_FRACTIONS.items():
+    for split, fraction in digits.FRACTIONS.items():
         counts = Counter(sample.label for sample in dataset.subset(split))
         assert all(abs(counts[label] - fraction * total) <= 1 for label, total in totals.items())
     assert len({Path(sample.path).read_bytes() for sample in dataset.samples}) == 1797
@@ -69,8 +69,10 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
     [
         ("digts", {}, "No built-in data 'digts'. Did you mean 'digits'?"),
         ("digits", {"size": 7}, "size of the digits is 7"),
-        ("digits", {"count": 10}, "digits is a fixed set of 1,797 images; `count` is for shapes"),
-        ("digits", {"seed": 0}, "`seed` is for shapes"),
+        ("digits", {"count": 10}, "`count` has no meaning for digits; it is for digit-scenes and shapes"),
+        ("digits", {"seed": 0}, "`seed` has no meaning for digits; it is for digit-scenes and shapes"),
+        ("digit-scenes", {"size": 31}, "`size` is 31; digit-scenes can be written with 32 to 1,024"),
+        ("digit-scenes", {"objects": 3}, "`objects` has no meaning for digit-scenes; it is for shapes"),
         ("shapes", {"size": 8}, "`size` is 8"),
         ("shapes", {"count": 5}, "`count` is 5"),
         ("shapes", {"objects": 0}, "`objects` is 0"),

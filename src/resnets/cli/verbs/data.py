@@ -17,14 +17,19 @@ app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write
 @app.command()
 def get(
     name: Annotated[
-        str, typer.Argument(help="digits (1,797 handwritten digits) or shapes (generated, with boxes and masks).")
+        str,
+        typer.Argument(
+            help="digits (1,797 handwritten digits), digit-scenes (several digits in an image) or shapes (generated)."
+        ),
     ],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Output folder; it must be empty or not exist.")],
     size: Annotated[
-        int | None, typer.Option(help="Size of the images in pixels.  [default: 32 digits, 64 shapes]")
+        int | None, typer.Option(help="Size of the images in pixels.  [default: 32 digits, 64 others]")
     ] = None,
-    count: Annotated[int | None, typer.Option(help="Number of images (shapes).  [default: 600]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed (shapes).  [default: 0]")] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Number of images (not digits).  [default: 600 shapes, 2,000 digit-scenes]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (not digits).  [default: 0]")] = None,
     objects: Annotated[
         int | None, typer.Option(help="Maximum number of shapes in an image (shapes).  [default: 1]")
     ] = None,

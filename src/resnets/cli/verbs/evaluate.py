@@ -25,7 +25,8 @@ def evaluate(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="The last argument: a folder of class folders, shards, .csv, .jsonl, digits or shapes."
+            metavar="DATA",
+            help="The last argument: a folder of class folders, shards, .csv, .jsonl, digits, digit-scenes or shapes.",
         ),
     ],
     split: Annotated[

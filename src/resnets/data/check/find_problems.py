@@ -26,6 +26,7 @@ from resnets.data.check.problem_kinds import (
 )
 from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
+from resnets.message_format import pluralize
 
 Pair = tuple[Sample, FileResult]
 Findings = dict[str, list[Finding]]  # by the kind of problem
@@ -119,12 +120,35 @@ def _class_findings(dataset: Dataset) -> Findings:
         "single-class": [Finding(note=name) for name in dataset.class_names] if len(dataset.class_names) == 1 else [],
         "unknown-class": [Finding(note=note) for note in unknown],
         "absent-class": [Finding(note=note) for note in absent],
+        "unused-class": [Finding(note=name) for name in dataset.unused_classes],
+        "classes-together": _classes_together(dataset),
+        "no-label": _without_label(dataset),
         "similar-class-names": [Finding(note=_equation(names)) for names in similar.values() if len(names) > 1],
         "unicode-forms": [
             Finding(note=_equation([ascii(name)[1:-1] for name in names])) for names in dataset.unicode_variants
         ],
         "text-order": [Finding(note=order)] if order else [],
     }
+
+
+def _classes_together(dataset: Dataset) -> list[Finding]:
+    images: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(dataset.samples):
+        for name in sorted(set(sample.labels or ())):
+            images[name].append(index)
+    together: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, indices in images.items():
+        together[tuple(indices)].append(name)
+    return [
+        Finding(note=f"{', '.join(names)}: {pluralize(len(indices), 'image')}")
+        for indices, names in together.items()
+        if len(names) > 1
+    ]
+
+
+def _without_label(dataset: Dataset) -> list[Finding]:
+    count = sum(not sample.labels and sample.target is None for sample in dataset.samples)
+    return [Finding(note=f"{count:,} of {len(dataset.samples):,}")] if count else []
 
 
 def _count_by_value(values: Iterable[str | None]) -> str:

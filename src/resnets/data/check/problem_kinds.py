@@ -88,6 +88,14 @@ KINDS = {
     "few-images": _Kind(
         "warning", f"Classes with fewer than {FEW} images", "Add images, or expect a low accuracy for these classes."
     ),
+    "unused-class": _Kind(
+        "warning", "Columns that are 1 for no image", "These classes are left out; correct the column, or remove it."
+    ),
+    "classes-together": _Kind(
+        "warning",
+        "Classes that only occur together",
+        "They cannot be told apart; merge them, or add images of one of them.",
+    ),
     "imbalance": _Kind(
         "warning", "Imbalanced classes", "Balance them by sampling or class weights; read macro averages."
     ),
@@ -105,6 +113,7 @@ KINDS = {
     "palette": _Kind("note", "Images with a palette or of one bit", "They are converted to RGB."),
     "gray": _Kind("note", "Gray images among colored ones", "They become RGB. Do they belong to certain classes?"),
     "rotated": _Kind("note", "Images rotated by their EXIF data", "Their orientation is applied."),
+    "no-label": _Kind("note", "Images without a label", "They are examples of no class. Were they looked at?"),
     "absent-class": _Kind("note", "Classes missing from a split", "They are not evaluated there."),
     "text-order": _Kind(
         "note", "Numbers sorted as text", "Write 01, 02, 10 if the index of a class should follow its number."

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ ALIASES = {
         "img",
         "img_path",
         "image_file",
+        "image_name",
     ),
     "label": ("class", "class_name", "category", "target", "labels"),
 }
@@ -52,13 +53,40 @@ def read_manifest(path: Path) -> Dataset:
         UserError: a column is missing, or rows are wrong (each with its line), or files are missing (each named).
         JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
     """
-    rows = list(_csv_rows(path) if path.suffix.lower() in (".csv", ".tsv") else _json_rows(path))
+    samples = read_samples(path, read_rows(path), _read_label)
+    return build_dataset(path.parent, samples, class_folders=labels_of(samples))
+
+
+def read_rows(path: Path, required: Sequence[str] = REQUIRED) -> list[Row]:
+    """The rows of a .csv or .jsonl.
+
+    Args:
+        required: columns that each row needs; other programs' names for them are replaced. If empty, all names stay as they are.
+
+    Raises:
+        UserError: a column of `required` is missing, a row has too many values, or there is no row.
+    """
+    rows = list((_csv_rows if path.suffix.lower() in (".csv", ".tsv") else _json_rows)(path, required))
     if not rows:
-        raise UserError(f"'{path}' lists no images. Each row needs {' and '.join(REQUIRED)}.")
+        raise UserError(f"'{path}' lists no images. Each row needs {' and '.join(required)}.")
+    return rows
+
+
+def read_samples(
+    path: Path, rows: Sequence[Row], read_labels: Callable[[Mapping[str, object]], tuple[str, ...]]
+) -> list[Sample]:
+    """The sample of each row of the manifest at `path`.
+
+    Args:
+        read_labels: the labels of a row; it raises ValueError with what is wrong in them.
+
+    Raises:
+        UserError: rows are wrong (each with its line), or files are missing (each named).
+    """
     samples, lines, wrong = [], [], []
     for line, values in rows:
         try:
-            samples.append(_sample(path.parent, values))
+            samples.append(_sample(path.parent, values, read_labels))
             lines.append(line)
         except ValueError as error:
             wrong.append(f"line {line}: {error}")
@@ -73,7 +101,7 @@ def read_manifest(path: Path) -> Dataset:
     if missing:
         base = f" Paths are relative to {path.parent.absolute()}."
         raise UserError(f"'{path}' names {_count_and_list('file', missing, ' that cannot be found')}.{base}")
-    return build_dataset(path.parent, samples, class_folders=labels_of(samples))
+    return samples
 
 
 @dataclass
@@ -95,13 +123,13 @@ def _count_and_list(what: str, items: list[str], after: str = "") -> str:
     return f"{pluralize(len(items), what)}{after}: {format_list(items, quote=False, separator='; ')}"
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     text = _text(path)
     delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        names = _canonical([name.strip().lower() for name in next(reader, [])])
-        _check_columns(path, names)
+        names = _canonical([name.strip() for name in next(reader, [])], required)
+        _check_columns(path, names, required)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -114,7 +142,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         raise UserError(f"'{path}', line {reader.line_num}: this is not CSV: {error}.") from error
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def _json_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     # splitlines() would also split at characters such as U+2028, which may stand inside a JSON string.
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
@@ -125,8 +153,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
             raise UserError(f"'{path}', line {number}: this is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise UserError(f"'{path}', line {number}: expected an object such as {EXAMPLE}.")
-        values = dict(zip(_canonical([name.strip().lower() for name in values]), values.values(), strict=True))
-        _check_columns(path, list(values), f", line {number},")
+        values = dict(zip(_canonical([name.strip() for name in values], required), values.values(), strict=True))
+        _check_columns(path, list(values), required, f", line {number},")
         yield number, values
 
 
@@ -141,39 +169,50 @@ def _text(path: Path) -> str:
     return text
 
 
-def _canonical(names: list[str]) -> list[str]:
+def _canonical(names: list[str], required: Sequence[str]) -> list[str]:
     """The names of the columns, with `path` and `label` instead of other programs' names where these are unambiguous."""
-    for column, aliases in ALIASES.items():
-        matches = [name for name in names if name in aliases]
+    if not required:
+        return names
+    names = [name.lower() if name.lower() in COLUMNS else name for name in names]
+    for column in required:
+        matches = [name for name in names if name.lower() in ALIASES[column]]
         if column not in names and len(matches) == 1:
             names = [column if name == matches[0] else name for name in names]
     return names
 
 
-def _check_columns(path: Path, names: list[str], where: str = "") -> None:
-    for column in REQUIRED:
+def _check_columns(path: Path, names: list[str], required: Sequence[str], where: str = "") -> None:
+    for column in required:
         if column not in names:
             hint = suggestion(column, names)
-            several = [name for name in names if name in ALIASES[column]]
+            several = [name for name in names if name.lower() in ALIASES[column]]
             hint = (
                 f" It could be any of {format_list(several)}: name that one '{column}'." if len(several) > 1 else hint
             )
             raise UserError(f"'{path}'{where} has no column '{column}', only {format_list(names)}.{hint}")
-    twice = {name for name in names if names.count(name) > 1}
+    lower = [name.lower() for name in names]
+    twice = {name for name in lower if lower.count(name) > 1}
     if twice:
         raise UserError(f"'{path}'{where} has the column {format_list(sorted(twice))} twice.")
 
 
-def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
-    """Raises ValueError with what is wrong in this row."""
-    path = _word(values, "path")
+def _read_label(values: Mapping[str, object]) -> tuple[str, ...]:
     label = _word(values, "label")
-    if not path:
-        raise ValueError("the path is empty")
     if not label:
         raise ValueError("the label is empty")
+    return (label,)
+
+
+def _sample(
+    folder: Path, values: Mapping[str, object], read_labels: Callable[[Mapping[str, object]], tuple[str, ...]]
+) -> Sample:
+    """Raises ValueError with what is wrong in this row."""
+    path = _word(values, "path")
+    if not path:
+        raise ValueError("the path is empty")
+    labels = read_labels(values)
     try:
-        label.encode()
+        "".join(labels).encode()
     except UnicodeEncodeError as error:
         raise ValueError("the label is not text in UTF-8; save the list as UTF-8") from error
     word = _word(values, "split")
@@ -181,11 +220,13 @@ def _sample(folder: Path, values: Mapping[str, object]) -> Sample:
         raise ValueError(f"the split '{word}' is not train, val or test")
     return Sample(
         path=os.path.join(folder, path),
-        labels=(label,),
+        labels=labels,
         split=split_from_name(word),
         group=_word(values, "group") or None,
         weight=_weight(_word(values, "weight")),
-        columns={name: str(value) for name, value in values.items() if name not in COLUMNS and value is not None},
+        columns={
+            name.lower(): str(value) for name, value in values.items() if name not in COLUMNS and value is not None
+        },
     )
 
 

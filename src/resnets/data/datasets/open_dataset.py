@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from resnets.data.datasets import builtin, read_shards, walk_folders
+from resnets.data.datasets import builtin, read_multilabel, read_shards, walk_folders
 from resnets.data.datasets.class_folders import read_folder
 from resnets.data.datasets.dataset import Dataset, UnusedFiles, text_order_note
 from resnets.data.datasets.manifests import MANIFESTS, read_manifest
@@ -24,8 +24,9 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
 
     Args:
         location: a folder `DIR/CLASS/*` or `DIR/{train,val,test}/CLASS/*`; a folder of shards that `resnets data shard`
-            wrote; a manifest `.csv` or `.jsonl` with the columns path and label, and optionally split, group and weight; or
-            `digits` or `shapes`, which are built in. A folder or file of that name takes precedence over the built-in dataset.
+            wrote; a manifest `.csv` or `.jsonl` with the columns path and label, and optionally split, group and weight; what
+            `read_multilabel` reads; or `digits`, `digit-scenes` or `shapes`, which are built in. A folder or file of that name
+            takes precedence over the built-in dataset.
         on_inaccessible: "error", or "skip" for folders that cannot be listed.
 
     No image is decoded here: whether a file can be read is the question of `check`.
@@ -61,15 +62,17 @@ def _read(location: str | Path) -> Dataset:
         raise UserError(
             f"'{path}' holds shards, but no {read_shards.MANIFEST}: their writing did not end. Write them again."
         )
+    if kind == "nothing":
+        if str(location) not in builtin.NAMES:
+            raise UserError(_not_found_message(path))
+        path, kind = builtin.cached_folder(str(location)), "folder"
+    if call_with_timeout(read_multilabel.is_multilabel, path):
+        return read_multilabel.read(path)
     if kind == "folder":
         return read_folder(path)
-    if kind == "file":
-        if path.suffix.lower() in MANIFESTS:
-            return read_manifest(path)
-        raise UserError(_wrong_file_message(path))
-    if str(location) in builtin.NAMES:
-        return read_folder(builtin.cached_folder(str(location)))
-    raise UserError(_not_found_message(path))
+    if path.suffix.lower() in MANIFESTS:
+        return read_manifest(path)
+    raise UserError(_wrong_file_message(path))
 
 
 def _location_kind(path: Path) -> str:
@@ -83,6 +86,14 @@ def _location_kind(path: Path) -> str:
 def is_builtin(location: str | Path) -> bool:
     """Whether `read` would take `location` for the name of a built-in dataset, since no file has this name."""
     return str(location) in builtin.NAMES and not Path(location).expanduser().exists()
+
+
+def is_multilabel(location: str | Path) -> bool:
+    """Whether `read` would find any number of labels for each image there; no image is read."""
+    path = Path(location).expanduser()
+    if is_builtin(location):
+        return str(location) == "digit-scenes"
+    return call_with_timeout(read_multilabel.is_multilabel, path)
 
 
 def contains_images(location: str | Path) -> bool:
@@ -104,7 +115,7 @@ def _wrong_file_message(path: Path) -> str:
         return f"'{path}' is one image. Give the folder whose subfolders are the classes, or a .csv or .jsonl list."
     if suffix in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"):
         return f"'{path}' is an archive. Unpack it and give the folder."
-    kinds = "a folder, a .csv or .jsonl list, or one of the built-in datasets digits and shapes"
+    kinds = "a folder, a .csv or .jsonl list, or one of the built-in datasets digits, digit-scenes and shapes"
     return f"'{path}' is not data: it is a file '{suffix or path.name}'. Give {kinds}."
 
 

@@ -31,9 +31,11 @@ def split_dataset(dataset: Dataset, recipe: Recipe, before: Mapping[str, str] | 
     section = recipe.data
     if isinstance(dataset.samples, IndexedSamples):
         return _check_shards(dataset, recipe)
-    if unlabeled := [sample.path for sample in dataset.samples if sample.labels is None and sample.target is None]:
+    if others := [sample for sample in dataset.samples if sample.label is None and sample.target is None]:
+        what = "several labels" if others[0].labels else "no label"
         raise UserError(
-            f"{len(unlabeled)} images have no label, such as '{unlabeled[0]}'; training needs a label for each image."
+            f"{pluralize(len(others), 'image')} without exactly one label, such as '{others[0].path}', which has {what}; "
+            "training needs one label for each image."
         )
     if section.split_file is not None:
         return drop_unreadable(read_split(section.split_file, dataset), section.on_bad)
