@@ -38,9 +38,9 @@ def serve() -> None:
     import resnets.api.weights
     import resnets.cli.main
     import resnets.data.check.check
-    import resnets.report.draw_run
     import resnets.tasks.classification.evaluate
     import resnets.tasks.classification.predict_files
+    import resnets.tasks.classification.report.draw_report
     import resnets.training.train
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401

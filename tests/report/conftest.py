@@ -1,148 +1,57 @@
-"""A small run directory as training leaves it, and a way to see colors in an image."""
+"""The run directory of a task that the report does not know."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.recipes.override import assign
-from resnets.recipes.recipe import Recipe
-from resnets.tasks.classification import metrics
-from resnets.tasks.classification.prediction_set import Predictions
-from resnets.training.run_dir import run_dir
 
-
-def journal_rows(epochs: int, val: bool = True) -> list[dict]:
-    """Rows of `metrics.jsonl`; the validation accuracy is best in the epoch before the last."""
-    rows = []
-    for epoch in range(1, epochs + 1):
-        progress = epoch / (epochs + 1) - (0.4 if epoch == epochs and epochs > 1 else 0)
-        row = dict.fromkeys(run_dir.COLUMNS, None) | {
+def make_rows(epochs: int) -> list[dict]:
+    return [
+        {
             "epoch": epoch,
-            "step": 10 * epoch,
             "time_seconds": 61.5 * epoch,
             "train/loss": 2.0 / epoch,
-            "train/accuracy_top1": 0.9 * progress,
+            "val/loss": 2.2 / epoch,
+            "val/mean_average_precision": epoch / (epochs + 1),
             "lr": 0.1 / epoch,
         }
-        if val:
-            row |= {"val/loss": 2.2 / epoch, "val/accuracy_top1": 0.8 * progress, "val/accuracy_top5": 0.9 * progress}
-        rows.append(row)
-    return rows
+        for epoch in range(1, epochs + 1)
+    ]
 
 
-def make_predictions(paths: Sequence[str], classes: Sequence[str], temperature: float = 1.0) -> Predictions:
-    """Labels go round; every fourth image of a set is taken for the class after its own."""
-    count, kinds = len(paths), len(classes)
-    true = np.arange(count) % kinds
-    predicted = np.where(np.arange(count) % 4 == 3, (true + 1) % kinds, true)
-    logits = np.random.default_rng(0).normal(0, 0.3, (count, kinds))
-    logits[np.arange(count), predicted] += 2.0
-    return Predictions(tuple(paths), true.astype(np.int64), logits.astype(np.float32), tuple(classes), temperature)
+@pytest.fixture
+def rows() -> Callable[[int], list[dict]]:
+    """Give a function that makes rows of `metrics.jsonl`, with one metric that only the validation images have."""
+    return make_rows
 
 
-def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Path:
-    """All files that training writes before the report is drawn."""
-    run.mkdir(parents=True, exist_ok=True)
-    run_dir.write_metrics(run, journal_rows(epochs, val=predictions is not None))
-    recipe = assign(assign(Recipe(name="scratch"), "optim.lr", 0.125), "data.location", "flowers & <b>bees</b>")
-    run_dir.write_recipe(run, recipe, {"optim.lr": "--lr"})
-    run_dir.write_json(
-        run / "environment.json", {"versions": {"torch": "2.15.0+test"}, "command": ["resnets", "train"]}
-    )
-    if predictions is None:
-        return run
-    run_dir.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val"})
-    metrics.write_per_class(run / "per_class.csv", predictions)
-    predictions.write_csv(run / "predictions.csv")
-    with (run / "split.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "sha256", "label", "split", "group"])
-        for path, true in zip(predictions.paths, predictions.true, strict=True):
-            table.writerow([path, "0", predictions.class_names[true], "val", ""])
-            table.writerows([[f"{path}.{copy}", "0", predictions.class_names[true], "train", ""] for copy in range(4)])
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run directory without figures and page."""
+    run = tmp_path / "a run"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_rows(3)))
+    (run / "recipe.toml").write_text('name = "scratch"  # recipe scratch\n\n[optim]\nlr = 0.125  # --lr\n')
+    environment = {"versions": {"torch": "2.15.0+test"}, "command": ["resnets", "train", "a b"], "gpu": None}
+    (run / "environment.json").write_text(json.dumps(environment))
+    labels = ["ant", "ant", "bee", "ant"]
+    lines = [f"{k}.png,0,{label},{'train' if k else 'val'},\n" for k, label in enumerate(labels)]
+    (run / "split.csv").write_text("path,sha256,label,split,group\n" + "".join(lines))
     return run
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Callable[[int], list[str]]:
-    """Give a function that writes so many small images and returns their paths."""
-
-    def write(count: int) -> list[str]:
-        folder = tmp_path / "images"
-        folder.mkdir(exist_ok=True)
-        draws = np.random.default_rng(1)
-        paths = [folder / f"{number:04d}.png" for number in range(count)]
-        for path in paths:
-            Image.fromarray(draws.integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(path)
-        return [str(path) for path in paths]
-
-    return write
-
-
-@pytest.fixture
-def finished(tmp_path: Path, images) -> Callable[..., tuple[Path, Predictions]]:
-    """Give a function that makes a run directory of these classes, without its images and its page."""
-
-    def make(
-        classes: Sequence[str] = ("ant", "bee", "cat"), count: int = 40, temperature: float = 1.5, epochs: int = 3
-    ):
-        predictions = make_predictions(images(count), classes, temperature)
-        return write_run(tmp_path / "a run", predictions, epochs), predictions
-
-    return make
-
-
-@pytest.fixture
-def rows() -> Callable[..., list[dict]]:
-    return journal_rows
-
-
-@pytest.fixture
-def unmeasured(tmp_path: Path) -> Path:
-    """The directory of a run without validation images."""
-    return write_run(tmp_path / "no val", None)
-
-
-@pytest.fixture
-def predicted() -> Callable[..., Predictions]:
-    return make_predictions
-
-
-def seen(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB")).astype(int)
 
 
 @pytest.fixture
 def pixels() -> Callable[[Path], np.ndarray]:
     """Give a function from an image's path to its pixels, int (H, W, 3)."""
-    return seen
 
+    def read(path: Path) -> np.ndarray:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB")).astype(int)
 
-@pytest.fixture
-def near() -> Callable[..., np.ndarray]:
-    """Give a function that tells which pixels (H, W) have a color `#RRGGBB`, up to `tolerance` in each channel."""
-
-    def where(image: np.ndarray, color: str, tolerance: int = 3) -> np.ndarray:
-        expected = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)])
-        return (np.abs(image - expected) <= tolerance).all(axis=-1)
-
-    return where
-
-
-@pytest.fixture
-def rewrite() -> Callable[..., None]:
-    """Give a function that changes values of a run's `metrics.json`."""
-
-    def change(run: Path, **values) -> None:
-        path = run / "metrics.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-    return change
+    return read

@@ -33,10 +33,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from resnets.report.html import report_text, run_files, tables
-from resnets.report.html.prediction_stats import PredictionStats
+from resnets.report.run_files import RunFiles
 from resnets.tasks import epoch_selection
 from resnets.tasks.classification.confidence_intervals import wilson
+from resnets.tasks.classification.report import report_content, report_text
 from resnets.training.evaluation import cross_fitting
 
 EPOCHS, CLASSES, CONTESTED = 50, 3, 0.1
@@ -90,10 +90,11 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
 
 def _printed(figures: dict[str, Any]) -> tuple[float, float]:
     """Both ends of the interval as the report shows them, with one decimal of a per cent."""
-    page = run_files.RunFiles(Path("run"), [], {**figures, "split": "val"}, [], [], [], [], {}, {}, {})
-    accuracy = next(number for number in tables.key_numbers(page) if number.name == "accuracy (top-1)")
+    files = RunFiles(Path("run"))
+    files.metrics = {**figures, "split": "val"}
+    accuracy = next(number for number in report_content.key_numbers(files) if number.name == "accuracy (top-1)")
     low, high = (float(end.removesuffix(" %")) / 100 for end in accuracy.note.split(" to "))
-    assert report_text.headline(page, PredictionStats([], 0))[0].startswith("Of 1")
+    assert report_text.headline(files, None)[0].startswith("Of 1")
     return low, high
 
 

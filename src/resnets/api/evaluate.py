@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnets.report import draw_run
 from resnets.tasks.classification import evaluate as evaluation
 from resnets.tasks.classification.evaluate import Evaluation
+from resnets.tasks.classification.report import draw_report
 
 
 def evaluate(
@@ -147,4 +147,4 @@ def write(results: Evaluation, out: str | Path) -> None:
         JobError: the disk is full.
     """
     for folder, predictions in evaluation.write(results, out):
-        draw_run.draw_all(folder, predictions)
+        draw_report.draw_all(folder, predictions)

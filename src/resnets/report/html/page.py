@@ -4,58 +4,96 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
+import shlex
+from collections.abc import Iterator
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnets import atomic_write
-from resnets.report.figures import font_fallback
-from resnets.report.html import number_formats, prediction_stats, report_text, run_files, tables
-from resnets.report.html.run_files import RunFiles
+from resnets.report.content import Column, Figure, KeyNumber, ReportContent, Section, Table
+from resnets.report.number_formats import count, duration, percent
+from resnets.report.run_files import RunFiles, leaves
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-NUM_TOP_LOSSES = 24
-PHOTOGRAPHS = ("top_losses.png", "val_batch_pred.jpg", "train_batch.jpg")
 _JPEG_QUALITY = 85
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except tabs and line ends
 
-SECTIONS = (  # anchor, title in the navigation, and whether it is of a training run only
-    ("curves", "training", True),
-    ("confusion", "confused classes", False),
-    ("confidence", "confidence", False),
-    ("losses", "highest losses", False),
-    ("images", "images", False),
-    ("classes", "classes", False),
-    ("use", "use it", False),
-    ("data", "data", True),
-    ("settings", "settings", True),
-    ("environment", "machine", True),
-)
 
-
-def write(run: str | Path) -> Path:
-    """Write `report.html` into the run directory, from the files that are there; a missing file is named in its section.
+def write(files: RunFiles, content: ReportContent) -> Path:
+    """Write `report.html` into the run directory; a missing file is named in its section.
 
     The page contains its images and loads nothing: its content security policy forbids it.
     """
-    files = run_files.read(run)
-    text = _template().render(_context(files))
+    run = not files.is_evaluation
+    text = _template(files).render(
+        content=content,
+        title=content.title or files.path.resolve().name,
+        key_numbers=[*content.key_numbers, *_key_numbers(files)],
+        sections=[
+            *([_curves(content)] if run else []),
+            *content.sections,
+            *(_run_sections(files, content) if run else []),
+        ],
+        problems=files.problems,
+        path=str(files.path.resolve()),
+    )
     out = files.path / "report.html"
     atomic_write.write_bytes(out, text.encode("utf-8", "backslashreplace"))
     return out
 
 
-def _template() -> Template:
+def _key_numbers(files: RunFiles) -> Iterator[KeyNumber]:
+    seconds = files.rows[-1].get("time_seconds") if files.rows else None
+    if seconds:
+        epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
+        yield KeyNumber("training time", duration(seconds), epochs)
+    total = sum(labels.total() for labels in files.splits.values())
+    for name, labels in files.splits.items():
+        yield KeyNumber(f"{name} images", count(labels.total()), f"{percent(labels.total() / total, 0)} of all")
+
+
+def _curves(content: ReportContent) -> Section:
+    figure = Figure("results.png", "Loss, metrics and learning rate over the epochs")
+    return Section("curves", "Training", [content.curves, figure])
+
+
+def _run_sections(files: RunFiles, content: ReportContent) -> Iterator[Section]:
+    """The sections on the data, the settings and the machine."""
+    splits = [(name, labels.total()) for name, labels in files.splits.items()]
+    columns = [Column("split"), Column("images", "number", count)]
+    batch = Figure("train_batch.jpg", "Training images after augmentation", "Training images after augmentation.", True)
+    yield Section("data", "Data", [*(content.data or [Table(columns, splits, file="split.csv")]), batch])
+    text = "All values of this run with their origin, as in recipe.toml." if files.recipe else ""
+    as_json = partial(json.dumps, ensure_ascii=False, default=str)
+    columns = [Column("setting", "code"), Column("value", "code", as_json), Column("origin")]
+    yield Section("settings", "Settings", [text, Table(columns, files.recipe, file="recipe.toml")])
+    rows = [(key, _environment_text(key, value)) for key, value in leaves(files.environment)]
+    columns = [Column("name", "code"), Column("value")]
+    yield Section("environment", "Machine and versions", [Table(columns, rows, file="environment.json")])
+
+
+def _environment_text(key: str, value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return shlex.join(value) if key in ("command", "resumed_by") else ", ".join(value)
+    return "none" if value is None else str(value)
+
+
+def _template(files: RunFiles) -> Template:
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_without_controls
     )
-    environment.filters["percent"] = number_formats.percent
-    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["data_url"] = lambda figure: Markup(_data_url(files, figure))
+    environment.filters["resource"] = lambda name: Markup(_resource(name))
     return environment.from_string(_resource("page.html"))
 
 
@@ -71,44 +109,12 @@ def _without_controls(value: Any) -> Any:
     return type(value)(_CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value))
 
 
-def _context(files: RunFiles) -> dict[str, Any]:
-    from markupsafe import Markup
-
-    stats = prediction_stats.from_rows(files.predictions)
-    names = {name for each in stats.predictions for name in (each.true, each.predicted)}
-    headline, explanation = report_text.headline(files, stats)
-    return {
-        "files": files,
-        "title": report_text.title(files),
-        "headline": headline,
-        "explanation": explanation,
-        "basis": report_text.basis(files),
-        "summary": report_text.summary(files, stats),
-        "key_numbers": tables.key_numbers(files),
-        "sections": [entry[:2] for entry in SECTIONS if not (entry[2] and files.is_evaluation)],
-        "split_name": report_text.split_name(files),
-        "commands": report_text.commands(files),
-        "code": report_text.code(files),
-        "learning": report_text.learning(files),
-        "stats": stats,
-        "pairs": tables.pairs(files, stats),
-        "escaped_names": not font_fallback.is_drawable(names),
-        "confidence": report_text.confidence(files, stats),
-        "thresholds": stats.thresholds(),
-        "top_losses": stats.top_losses(NUM_TOP_LOSSES),
-        "classes": tables.class_rows(files),
-        "splits": tables.split_rows(files),
-        "environment": list(tables.flatten(files.environment)),
-        "images": {name: Markup(_embedded(name, content)) for name, content in files.images.items()},
-        "path": str(files.path.resolve()),
-        "css": Markup(_resource("page.css")),
-        "js": Markup(_resource("page.js")),
-    }
-
-
-def _embedded(name: str, content: bytes) -> str:
-    """An image as a data URL; photographs stored as PNG are embedded as JPEG, at a quarter of the size."""
-    if name in PHOTOGRAPHS:
+def _data_url(files: RunFiles, figure: Figure) -> str:
+    """The image as a data URL, "" where there is none; photographs in a PNG become a JPEG, a quarter of the size."""
+    content = files.image(figure.file)
+    if not content:
+        return ""
+    if figure.photographs:
         content = _as_jpeg(content)
     kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from resnets.data.datasets.dataset import Sample
-from resnets.report import draw_run
 from resnets.tasks.classification import calibration, load_classifier, metrics, predict_samples, test_time_augmentation
 from resnets.tasks.classification.evaluate import describe_selection
 from resnets.tasks.classification.prediction_set import Predictions
+from resnets.tasks.classification.report import draw_report
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.run_dir import run_dir
 from resnets.weights import checkpoint as checkpoints
@@ -52,7 +52,7 @@ def evaluate_run(
         The content of `metrics.json`; empty with neither `val` nor `test`.
     """
     if not val and not test:
-        draw_run.draw_all(run, None)
+        draw_report.draw_all(run, None)
         return {}
     path = run / "weights" / "best.safetensors"
     best = load_classifier.load(path, device=device)
@@ -94,7 +94,7 @@ def evaluate_run(
     run_dir.write_json(run / "metrics.json", headline)
     metrics.write_per_class(run / "per_class.csv", predictions)
     predictions.write_csv(run / "predictions.csv")
-    draw_run.draw_all(run, predictions)
+    draw_report.draw_all(run, predictions)
     return headline
 
 

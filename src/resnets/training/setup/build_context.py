@@ -92,5 +92,5 @@ def draw_batch(train_data: TrainData, out: Path) -> None:
     """Draw the first training batch as the network sees it, with its classes."""
     images, labels = train_data.first_batch()
     names = [train_data.class_names[label] for label in labels]
-    tiles = [image_grid.Tile(image, name) for image, name in zip(images, names, strict=True)]
+    tiles = [image_grid.Tile(image, [image_grid.Caption(name)]) for image, name in zip(images, names, strict=True)]
     image_grid.draw(tiles[: image_grid.MAX_IMAGES], out)

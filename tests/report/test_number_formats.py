@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from resnets.report.html import number_formats
+from resnets.report import number_formats
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from resnets.report.figures import training_curves
-from resnets.report.html import tables
-from resnets.report.html.number_formats import percent, percentage_points
-from resnets.report.html.prediction_stats import PredictionStats
-from resnets.report.html.run_files import RunFiles
+import numpy as np
+
+from resnets.report.figures.training_curves import Row
+from resnets.report.number_formats import percent, percentage_points
+from resnets.report.run_files import SPLIT_NAMES, RunFiles
+from resnets.tasks import epoch_selection
+from resnets.tasks.classification import metrics
+from resnets.tasks.classification.prediction_set import Predictions
+from resnets.tasks.classification.report.confused_classes import ConfusedPair
 
 _LEARNED = 0.8  # training accuracy below which the network is still learning, whatever its validation accuracy
 _OVERFITTED = 0.15  # difference of accuracies that chance and augmentation do not explain
@@ -32,7 +37,7 @@ def _checkpoints(files: RunFiles) -> list[str]:
 
 def split_name(files: RunFiles) -> str:
     """The split of the tables and figures: "validation", "test" or "training"; "" for a whole dataset."""
-    return tables.SPLIT_NAMES.get(files.metrics.get("split", "val"), "")
+    return SPLIT_NAMES.get(files.metrics.get("split", "val"), "")
 
 
 def in_sample(files: RunFiles) -> bool:
@@ -51,7 +56,7 @@ def notices(files: RunFiles) -> list[str]:
     return [f"{line[:1].upper()}{line[1:]}." for line in lines if line]
 
 
-def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
+def headline(files: RunFiles, labeled: Predictions | None) -> tuple[str, str]:
     """The result in one sentence, and a paragraph on how it was measured."""
     interval, count = files.metrics.get("top1_interval"), files.metrics.get("count")
     if not interval or not count:
@@ -64,8 +69,8 @@ def headline(files: RunFiles, stats: PredictionStats) -> tuple[str, str]:
     text += "; more images would narrow it. It holds for images like these, not for others."
     if split_name(files) not in ("validation", "test"):
         text += " It holds only if the model was not trained on them."
-    if stats.most_common_class and stats.total:
-        fraction = stats.most_common_class[1] / stats.total
+    if labeled is not None:
+        fraction = np.bincount(labeled.true).max() / len(labeled)
         text += f" Always predicting the most common class would be right on {percent(fraction, 0)}."
     text += "".join(f" {notice}" for notice in notices(files))
     if files.metrics.get("protocol"):
@@ -110,30 +115,23 @@ def basis(files: RunFiles) -> str:
     )
 
 
-def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
+def summary(files: RunFiles, labeled: Predictions | None, pairs: Sequence[ConfusedPair]) -> list[str]:
     """The most important facts about the run, a sentence each."""
     lines = []
-    pair = next(iter(tables.pairs(files, stats)), None)
-    if pair and pair.num_images > 1:
-        lines.append(
-            f"It most often mistakes {_quote(pair.true)} for {_quote(pair.predicted)}: "
-            f"{pair.num_images:,} of {pair.total:,} times."
-        )
-    measured = [row for row in tables.class_rows(files) if row.recall is not None and row.images]
-    weakest = min(measured, key=lambda row: row.recall or 0.0, default=None)
-    if weakest and len(measured) > 1 and (weakest.recall or 0.0) < 1:
-        lines.append(
-            f"Its weakest class is {_quote(weakest.name)}: {percent(weakest.recall, 0)} of its "
-            f"{weakest.images:,} images are predicted correctly."
-        )
-    confident = next((row for row in stats.thresholds() if row.confidence == 0.9), None)
-    if confident:
-        right = "all" if confident.accuracy == 1 else percent(confident.accuracy)
-        lines.append(
-            f"Its confidence is at least 90 % on {percent(confident.fraction, 0)} of the images, and it is right on "
-            f"{right} of those."
-        )
-    best = training_curves.best(files.rows)
+    if pairs and pairs[0].num_images > 1:
+        true, predicted, wrong, total = pairs[0]
+        lines.append(f"It most often mistakes {quote(true)} for {quote(predicted)}: {wrong:,} of {total:,} times.")
+    if labeled is not None:
+        lines += _weakest_class(labeled)
+        confident = labeled.confidence >= 0.9
+        if confident.any():
+            accuracy = labeled.correct[confident].mean()
+            right = "all" if accuracy == 1 else percent(accuracy)
+            lines.append(
+                f"Its confidence is at least 90 % on {percent(confident.mean(), 0)} of the images, and it is right on "
+                f"{right} of those."
+            )
+    best = epoch_selection.best_row(files.rows)
     if best and len(files.rows) > 1:
         lines.append(
             f"The best of its {len(files.rows):,} epochs was number {best['epoch']:.0f}; its weights are saved."
@@ -141,6 +139,17 @@ def summary(files: RunFiles, stats: PredictionStats) -> list[str]:
     if unused := files.environment.get("not_used") or files.metrics.get("not_used"):
         lines.append(f"{str(unused)[:1].upper()}{str(unused)[1:]}.")
     return lines
+
+
+def _weakest_class(labeled: Predictions) -> list[str]:
+    measured = [row for row in metrics.per_class(labeled) if row["support"]]
+    weakest = min(measured, key=lambda row: row["recall"])
+    if len(measured) < 2 or weakest["recall"] == 1:
+        return []
+    return [
+        f"Its weakest class is {quote(weakest['class'])}: {percent(weakest['recall'], 0)} of its "
+        f"{weakest['support']:,} images are predicted correctly."
+    ]
 
 
 def _model(files: RunFiles) -> str:
@@ -167,9 +176,17 @@ def code(files: RunFiles) -> str:
     )
 
 
+def curves_heading(rows: Sequence[Row], best: Row | None) -> str:
+    """The line above the training curves."""
+    if best is None:
+        return f"{len(rows)} epoch{'s' * (len(rows) > 1)}, no validation images to measure on"
+    accuracy = 100 * best["val/accuracy_top1"]
+    return f"Best epoch: {best['epoch']:.0f} of {len(rows)}, with {accuracy:.1f} % of the validation images right"
+
+
 def learning(files: RunFiles) -> str:
     """What the learning curves show."""
-    best = training_curves.best(files.rows)
+    best = epoch_selection.best_row(files.rows)
     if not files.rows:
         return ""
     if best is None:
@@ -186,21 +203,14 @@ def learning(files: RunFiles) -> str:
     return text + " Training images are augmented, so their accuracy can be below that of the validation images."
 
 
-def confidence(files: RunFiles, stats: PredictionStats) -> list[str]:
+def confidence(files: RunFiles) -> list[str]:
     """How well the model is calibrated, a paragraph each."""
     error = files.metrics.get("ece")
-    if error is None or not stats.total:
+    if error is None:
         return []
-    # The tables may be of other predictions than the error, which is cross-fitted: the confidence has to fit the error.
-    paragraphs = [
-        calibration_sentence(
-            error,
-            files.metrics.get("mean_confidence", stats.mean_confidence),
-            files.metrics.get("top1", stats.num_correct / stats.total),
-            count=files.metrics.get("count", stats.total),
-            by_chance=files.metrics.get("ece_by_chance", 0.0),
-        )
-    ]
+    confidence, accuracy, count = (files.metrics[key] for key in ("mean_confidence", "top1", "count"))
+    by_chance = files.metrics.get("ece_by_chance", 0.0)
+    paragraphs = [calibration_sentence(error, confidence, accuracy, count=count, by_chance=by_chance)]
     temperature = files.metrics.get("temperature", 1.0)
     if temperature != 1.0 and math.isfinite(temperature):
         direction = "less" if temperature > 1 else "more"
@@ -254,6 +264,6 @@ def calibration_sentence(error: float, confidence: float, accuracy: float, *, co
     return f"The model is {direction}: its confidences are poorly calibrated. {distance}."
 
 
-def _quote(name: str) -> str:
+def quote(name: str) -> str:
     """A class name in quotes; isolates keep a right-to-left name from reordering the sentence around it."""
     return f"“\u2068{name}\u2069”"

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from resnets.report.html import prediction_stats, report_text, run_files
+from resnets.report.run_files import RunFiles
+from resnets.tasks.classification.report import report_content, report_text
 
 
 def write_metrics(run, *accuracies: tuple[float, float | None]):
@@ -16,7 +17,7 @@ def write_metrics(run, *accuracies: tuple[float, float | None]):
         for k, (train, val) in enumerate(accuracies, start=1)
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return run_files.read(run)
+    return RunFiles(run)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,8 @@ def test_learning(tmp_path, accuracies, words):
 
 
 def test_summary(finished):
-    run, _ = finished(count=48)
-    files = run_files.read(run)
-    text = " ".join(report_text.summary(files, prediction_stats.from_rows(files.predictions)))
+    run, predictions = finished(count=48)
+    text = " ".join(report_content.build(RunFiles(run), predictions).summary)
     # Every fourth image is wrong, which is four of the sixteen of each class.
     assert "It most often mistakes “\u2068ant\u2069” for “\u2068bee\u2069”: 4 of 16 times." in text
     assert "75 % of its 16 images are predicted correctly" in text
@@ -46,18 +46,41 @@ def test_summary(finished):
 
 
 def test_the_summary_of_one_epoch_does_not_name_a_best_one(finished):
-    run, _ = finished(epochs=1)
-    files = run_files.read(run)
-    assert "The best of" not in " ".join(report_text.summary(files, prediction_stats.from_rows(files.predictions)))
+    run, predictions = finished(epochs=1)
+    assert "The best of" not in " ".join(report_text.summary(RunFiles(run), predictions, []))
 
 
 def test_the_temperature_is_explained(finished, rewrite):
     run, _ = finished()
-    files = run_files.read(run)
-    assert "1.50" in report_text.confidence(files, prediction_stats.from_rows(files.predictions))[1]
+    assert "1.50" in report_text.confidence(RunFiles(run))[1]
     rewrite(run, temperature=1.0)
-    files = run_files.read(run)
-    assert len(report_text.confidence(files, prediction_stats.from_rows(files.predictions))) == 1
+    assert len(report_text.confidence(RunFiles(run))) == 1
+
+
+def test_the_headline_says_how_it_was_measured(finished, rewrite):
+    run, predictions = finished()
+    headline, text = report_text.headline(RunFiles(run), predictions)
+    assert headline == "Of 100 images like these it gets about 60 to 86 right."
+    assert text.startswith(
+        "Measured on 40 validation images that were not trained on but were used to select the epoch"
+    )
+    assert "Always predicting the most common class would be right on 35 %." in text
+    rewrite(run, split="test")
+    assert "test images that were not trained on: 75.0 % right" in report_text.headline(RunFiles(run), None)[1]
+
+
+def test_an_evaluation_names_its_checkpoint(finished, rewrite):
+    run, predictions = finished()
+    for name in ("metrics.jsonl", "recipe.toml", "environment.json", "split.csv"):
+        (run / name).unlink()
+    rewrite(run, split="all", data="new flowers", protocol="1 crop", checkpoints=["runs/one/weights/best.safetensors"])
+    files = RunFiles(run)
+    assert report_text.title(files) == "Evaluation · runs/one/weights/best.safetensors · new flowers"
+    assert "/runs/one/weights/best.safetensors IMAGE" in report_text.commands(files)
+    text = report_text.headline(files, predictions)[1]
+    assert "Measured on 40 images: 75.0 % right" in text
+    assert "only if the model was not trained on them" in text
+    assert "Protocol: 1 crop." in text
 
 
 @pytest.mark.parametrize(

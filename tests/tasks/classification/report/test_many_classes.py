@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM = """
 import resource, sys
 import numpy as np
-from resnets.report import draw_run
+from resnets.tasks.classification.report import draw_report
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 
@@ -25,7 +25,7 @@ before = peak()
 metrics.summarize(made)
 metrics.write_per_class(sys.argv[1] + "/per_class.csv", made)
 made.write_csv(sys.argv[1] + "/predictions.csv")
-draw_run.draw_all(sys.argv[1], made)
+draw_report.draw_all(sys.argv[1], made)
 print((peak() - before) / 2**20)
 """
 

@@ -1,0 +1,1 @@
+"""The report of a classification run: its figures, sentences and tables."""

@@ -1,0 +1,57 @@
+"""Draw the figures of a classification run and write its HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnets.report.figures import training_curves
+from resnets.report.figures.training_curves import Panel
+from resnets.report.html import page
+from resnets.report.run_files import RunFiles
+from resnets.tasks import epoch_selection
+from resnets.tasks.classification import metrics
+from resnets.tasks.classification.prediction_set import Predictions
+from resnets.tasks.classification.report import (
+    confusion_matrix,
+    prediction_images,
+    reliability_diagram,
+    report_content,
+    report_text,
+)
+
+
+def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
+    """Draw the figures for which the run directory and the predictions of its best weights have data, and the page.
+
+    Args:
+        run: the run directory, with the metrics and the tables of the run.
+        predictions: for the validation or test images; None, or without images or labels, where there are none.
+
+    Returns:
+        The files written, `report.html` last.
+
+    Raises:
+        JobError: the folder cannot be written to.
+    """
+    files, drawn = RunFiles(run), []
+    run = files.path
+    if files.rows:
+        best = epoch_selection.best_row(files.rows)
+        drawn.append(
+            training_curves.draw(
+                files.rows,
+                run / "results.png",
+                heading=report_text.curves_heading(files.rows, best),
+                panels=[Panel("loss", "Loss"), Panel("accuracy_top1", "Accuracy", is_fraction=True)],
+                best_epoch=best["epoch"] if best else None,
+            )
+        )
+    if predictions is not None and len(predictions):
+        if predictions.labeled.any():
+            matrix = metrics.confusion(predictions)
+            drawn.append(confusion_matrix.draw(matrix, predictions.class_names, run / "confusion_matrix.png"))
+            drawn.append(reliability_diagram.draw(predictions, run / "reliability.png"))
+            drawn.append(prediction_images.draw_top_losses(predictions, run / "top_losses.png"))
+        drawn.append(prediction_images.draw_predictions(predictions, run / "val_batch_pred.jpg"))
+    drawn.append(page.write(files, report_content.build(files, predictions)))
+    return drawn

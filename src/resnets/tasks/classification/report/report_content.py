@@ -1,0 +1,191 @@
+"""What the page of a classification run shows: key numbers, and its sections with their figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from resnets.report.content import Block, Code, Column, Figure, KeyNumber, ReportContent, Section, Table, Wrong
+from resnets.report.figures import font_fallback
+from resnets.report.number_formats import count, percent
+from resnets.report.run_files import RunFiles
+from resnets.tasks import epoch_selection
+from resnets.tasks.classification import metrics
+from resnets.tasks.classification.prediction_set import Predictions
+from resnets.tasks.classification.report import confused_classes, prediction_images, report_text
+from resnets.tasks.classification.report.confused_classes import ConfusedPair
+
+MAX_PAIRS = 30
+THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+
+def build(files: RunFiles, predictions: Predictions | None) -> ReportContent:
+    """The content of the page of a run or an evaluation.
+
+    Args:
+        predictions: of the images that the tables and figures show; None where there are none.
+    """
+    labeled = predictions.with_labels() if predictions is not None and predictions.labeled.any() else None
+    pairs = []
+    if labeled is not None:
+        pairs = confused_classes.most_confused_pairs(metrics.confusion(labeled), labeled.class_names, MAX_PAIRS)
+    headline, explanation = report_text.headline(files, labeled)
+    return ReportContent(
+        headline=headline,
+        title=report_text.title(files),
+        explanation=explanation,
+        key_numbers=list(key_numbers(files)),
+        summary=report_text.summary(files, labeled, pairs),
+        curves=report_text.learning(files),
+        sections=list(_sections(files, predictions, labeled, pairs)),
+        data=[_splits(files)],
+    )
+
+
+def key_numbers(files: RunFiles) -> Iterator[KeyNumber]:
+    """The numbers at the top."""
+    summary = files.metrics
+    if summary.get("count"):
+        yield KeyNumber("accuracy (top-1)", percent(summary["top1"]), _range(summary["top1_interval"]))
+        if selected := summary.get("selected"):
+            yield KeyNumber("validation accuracy", percent(selected["top1"]), "in-sample")
+        if summary["num_classes"] > (k := summary["top5_of"]) > 1:
+            yield KeyNumber(f"accuracy (top-{k})", percent(summary["top5"]), f"true class among the first {k}")
+        yield KeyNumber("balanced accuracy", percent(summary["balanced_accuracy"]), "mean recall of the classes")
+        yield KeyNumber("loss", f"{summary['loss']:.3f}", "cross-entropy, lower is better")
+        note = f"ECE, {_range(summary['ece_interval'])}, lower is better"
+        yield KeyNumber("calibration error", percent(summary["ece"]), note)
+    if best := epoch_selection.best_row(files.rows):
+        yield KeyNumber("best epoch", f"{best['epoch']:.0f}", f"of {len(files.rows)}")
+
+
+def _range(interval: Sequence[float], digits: int = 1) -> str:
+    return f"{percent(interval[0], digits)} to {percent(interval[1], digits)}"
+
+
+def _sections(
+    files: RunFiles, predictions: Predictions | None, labeled: Predictions | None, pairs: Sequence[ConfusedPair]
+) -> Iterator[Section]:
+    if labeled is not None:
+        yield Section("confusion", "Confused classes", list(_confusion(files, labeled, pairs)))
+        diagram = Figure("reliability.png", "Reliability diagram: accuracy as a function of confidence")
+        yield Section("confidence", "Confidence", [*report_text.confidence(files), _thresholds(labeled), diagram])
+        yield Section("losses", "Highest losses", _losses(labeled))
+    if predictions is not None and len(predictions):
+        description = "Images with their true and predicted classes; wrong ones are marked red"
+        caption = "Above: the true class. Below: the predicted class."
+        yield Section("images", "Images", [Figure("val_batch_pred.jpg", description, caption, photographs=True)])
+    if labeled is not None:
+        yield Section("classes", "Class by class", _classes(files, labeled))
+    yield Section(
+        "use",
+        "Use it",
+        [
+            "Classify new images, or evaluate on other labeled ones:",
+            Code(report_text.commands(files)),
+            "The same in Python:",
+            Code(report_text.code(files)),
+        ],
+    )
+
+
+def _confusion(files: RunFiles, labeled: Predictions, pairs: Sequence[ConfusedPair]) -> Iterator[Block]:
+    yield report_text.basis(files)
+    if not pairs:
+        yield f"None: all {len(labeled):,} labeled images are predicted correctly."
+    elif pairs[0].num_images == 1:
+        yield "No two classes are confused more than once."
+    else:
+        true, predicted, wrong, total = pairs[0]
+        true, predicted = report_text.quote(true), report_text.quote(predicted)
+        yield f"Most often {true} is predicted as {predicted}: {wrong:,} of {total:,} times."
+    if not font_fallback.is_drawable(labeled.class_names):
+        yield (
+            "Some names are shown as character codes in the figures, since this machine has no font with these characters."
+        )
+    yield Figure("confusion_matrix.png", "Confusion matrix: rows are true classes, columns are predicted classes")
+    columns = [
+        Column("true class"),
+        Column("predicted"),
+        Column("images", "number", count),
+        Column("of", "number", count),
+        Column("percent", "number", percent),
+    ]
+    rows = [(*pair, pair.num_images / pair.total) for pair in pairs]
+    yield Table(columns, rows, summary="The pairs most often confused", is_open=len(pairs) <= 8)
+
+
+def _thresholds(labeled: Predictions) -> Table:
+    """The accuracy on the images above each of `THRESHOLDS`, where there are any."""
+    rows = []
+    for threshold in THRESHOLDS:
+        above = labeled.confidence >= threshold
+        if above.any():
+            rows.append((threshold, above.mean(), labeled.correct[above].mean()))
+    columns = [
+        Column("confidence at least", "number", lambda fraction: percent(fraction, 0)),
+        Column("fraction of images", "number", percent),
+        Column("accuracy on those", "number", percent),
+    ]
+    return Table(columns, rows)
+
+
+def _losses(labeled: Predictions) -> list[Block]:
+    text = (
+        "The images with the highest losses: wrong predictions with a high confidence come first. If few predictions are "
+        "wrong, right ones with a low confidence are included. Look for wrong labels, unusual images, and images that show "
+        "more than one class; correcting the labels is often the cheapest way to a better model."
+    )
+    description = "The images with the highest losses, each with its true and its predicted class"
+    columns = [
+        Column("file", "code"),
+        Column("true class"),
+        Column("predicted"),
+        Column("probability", "number", percent),
+        Column("loss", "number", "{:.3f}".format),
+    ]
+    rows, names, confidence, losses = [], labeled.class_names, labeled.confidence, labeled.losses
+    for k in prediction_images.top_losses(labeled):
+        predicted = names[labeled.predicted[k]]
+        shown = predicted if labeled.correct[k] else Wrong(predicted)
+        rows.append((labeled.paths[k], names[labeled.true[k]], shown, confidence[k], abs(losses[k])))
+    return [text, Figure("top_losses.png", description, photographs=True), Table(columns, rows, summary="Files")]
+
+
+def _classes(files: RunFiles, labeled: Predictions) -> list[Block]:
+    text = (
+        "Recall: the fraction of the images of a class that are predicted as this class. Precision: the fraction of the "
+        "images predicted as a class that belong to it."
+    )
+    training = files.splits.get("training")
+    columns = [
+        Column("class"),
+        *([Column("training images", "number", count)] if training else []),
+        Column(f"{report_text.split_name(files)} images".strip(), "number", count),
+        Column("recall", "number", percent, bar=True),
+        Column("95 % interval", "number", lambda interval: _range(interval, 0)),
+        Column("precision", "number", percent),
+        Column("F1", "number", percent),
+    ]
+    rows = [
+        (
+            row["class"],
+            *([training[row["class"]]] if training else []),
+            row["support"],
+            row["recall"],
+            (row["recall_low"], row["recall_high"]) if row["support"] else None,
+            row["precision"],
+            row["f1"],
+        )
+        for row in metrics.per_class(labeled)
+    ]
+    return [text, Table(columns, rows)]
+
+
+def _splits(files: RunFiles) -> Table:
+    names = ("images", "classes", "smallest class", "largest class")
+    columns = [Column("split"), *(Column(name, "number", count) for name in names)]
+    rows = [
+        (name, labels.total(), len(labels), min(labels.values()), max(labels.values()))
+        for name, labels in files.splits.items()
+    ]
+    return Table(columns, rows, file="split.csv")
