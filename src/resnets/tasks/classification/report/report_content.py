@@ -52,8 +52,8 @@ def key_numbers(files: RunFiles) -> Iterator[KeyNumber]:
             yield KeyNumber(f"accuracy (top-{k})", percent(summary["top5"]), f"true class among the first {k}")
         yield KeyNumber("balanced accuracy", percent(summary["balanced_accuracy"]), "mean recall of the classes")
         yield KeyNumber("loss", f"{summary['loss']:.3f}", "cross-entropy, lower is better")
-        note = f"ECE, {_range(summary['ece_interval'])}, lower is better"
-        yield KeyNumber("calibration error", percent(summary["ece"]), note)
+        ends = f", {_range(summary['ece_interval'])}" if summary["ece_interval"] else ""  # not for a cross-fitted one
+        yield KeyNumber("calibration error", percent(summary["ece"]), f"ECE{ends}, lower is better")
     if best := epoch_selection.best_row(files.rows):
         yield KeyNumber("best epoch", f"{best['epoch']:.0f}", f"of {len(files.rows)}")
 
