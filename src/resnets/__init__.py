@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec, list_models
-    from resnets.tasks.classification.classifier import Classifier
-    from resnets.tasks.classification.evaluate import Evaluation
-    from resnets.tasks.classification.load_classifier import load
-    from resnets.tasks.classification.prediction import Prediction
+    from resnets.tasks.evaluate import Evaluation
+    from resnets.tasks.trained_model import TrainedModel, load
     from resnets.training.lr_find import lr_find
     from resnets.training.lr_range_test import RangeTest
     from resnets.training.train import TrainResult, train
@@ -33,18 +31,17 @@ __version__ = "0.1.0"
 __all__ = [
     "BenchResult",
     "CheckReport",
-    "Classifier",
     "ConversionResult",
     "Evaluation",
     "ImageError",
     "JobError",
     "NetworkSummary",
-    "Prediction",
     "Preprocess",
     "RangeTest",
     "ResNet",
     "ResNetSpec",
     "TrainResult",
+    "TrainedModel",
     "UserError",
     "__version__",
     "bench",
@@ -67,16 +64,15 @@ __all__ = [
 _MODULES = {  # public name -> the module that defines it, imported when the name is first used
     "BenchResult": "resnets.api.bench",
     "CheckReport": "resnets.data.check.check",
-    "Classifier": "resnets.tasks.classification.classifier",
     "ConversionResult": "resnets.api.weights",
-    "Evaluation": "resnets.tasks.classification.evaluate",
+    "Evaluation": "resnets.tasks.evaluate",
     "NetworkSummary": "resnets.api.summary",
-    "Prediction": "resnets.tasks.classification.prediction",
     "Preprocess": "resnets.data.image.preprocess",
     "RangeTest": "resnets.training.lr_range_test",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "TrainResult": "resnets.training.train",
+    "TrainedModel": "resnets.tasks.trained_model",
     "bench": "resnets.api.bench",
     "check": "resnets.api.data",
     "compare": "resnets.api.evaluate",
@@ -85,7 +81,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.zoo",
-    "load": "resnets.tasks.classification.load_classifier",
+    "load": "resnets.tasks.trained_model",
     "lr_find": "resnets.training.lr_find",
     "shard": "resnets.api.shard",
     "split": "resnets.api.data",

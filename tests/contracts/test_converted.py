@@ -70,7 +70,7 @@ def made(spec: ResNetSpec, preprocess: Preprocess | None = None) -> Checkpoint:
         logits = net(torch.randn(4, spec.in_channels, *preprocess.size, generator=torch.Generator().manual_seed(1)))
     scale = 1 / logits.std().item()
     head = {name: first.tensors[name] * scale for name in ("head.fc.weight", "head.fc.bias")}
-    return dataclasses.replace(first, tensors={**first.tensors, **head}, temperature=TEMPERATURE)
+    return dataclasses.replace(first, tensors={**first.tensors, **head}, fitted={"temperature": TEMPERATURE})
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def agree(found: Tensor, checkpoint: Checkpoint, files: list[Path], bound: float
     wanted = ours(checkpoint, files)
     assert wanted.std(0).max() > 1e-4  # nothing that a constant could reach
     assert (found - wanted).abs().max() < bound
-    cold = ours(dataclasses.replace(checkpoint, temperature=1.0), files)
+    cold = ours(dataclasses.replace(checkpoint, fitted={}), files)
     assert (found - cold).abs().max() > 10 * bound  # so that a dropped temperature would be found
 
 

@@ -32,7 +32,7 @@ BASE = {
     "disable_telemetry",
 }
 # Each package may import those before it.
-ORDER = ["models", "data", "weights", "inference", "report", "tasks", "recipes", "training", "api", "keras", "cli"]
+ORDER = ["models", "data", "weights", "inference", "recipes", "report", "tasks", "training", "api", "keras", "cli"]
 PACKAGES = {package: position for position, package in enumerate(ORDER)}
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -158,7 +158,7 @@ def test_a_run_directory_and_its_temperature(tmp_path: Path) -> None:
         Preprocess.caffe(64),
         ("a", "b", "c"),
         net.state_dict(),
-        temperature=0.25,
+        fitted={"temperature": 0.25},
     )
     checkpoints.save(tmp_path / "run" / "weights" / "best.safetensors", checkpoint)
     image = np.random.default_rng(0).uniform(-100, 100, (1, 64, 64, 3)).astype("float32")

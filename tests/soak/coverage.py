@@ -34,9 +34,11 @@ import numpy as np
 import torch
 
 from resnets.report.run_files import RunFiles
-from resnets.tasks import epoch_selection
+from resnets.tasks.best_epoch import is_better
 from resnets.tasks.classification.confidence_intervals import wilson
 from resnets.tasks.classification.report import report_content, report_text
+from resnets.tasks.classification.task import Classification
+from resnets.tasks.measurements import Measurements
 from resnets.training.evaluation import cross_fitting
 
 EPOCHS, CLASSES, CONTESTED = 50, 3, 0.1
@@ -67,21 +69,22 @@ def trial(random: np.random.Generator, kind: str, count: int, copies: int = 1) -
     steady = random.random(count) < fraction
     labels = torch.from_numpy(random.integers(0, CLASSES, count))
     rows = torch.arange(count)
-    folds = cross_fitting.create(labels.repeat(copies), np.tile(np.arange(count), copies))
+    folds = cross_fitting.create(list(map(str, labels.repeat(copies).tolist())), np.tile(np.arange(count), copies))
     assert folds is not None
-    best, best_epoch, rights = epoch_selection.WORST_SCORE, -1, []
+    task = Classification(tuple(map(str, range(CLASSES))))
+    best, best_epoch, rights = None, -1, []
     for epoch, chance in enumerate(chances):
         correct = np.where(contested, random.random(count) < chance, steady)
         answers = (labels + torch.from_numpy(np.where(correct, 0, random.integers(1, CLASSES, count)))) % CLASSES
         logits = torch.from_numpy(random.normal(0, 1, (count, CLASSES)).astype(np.float32))
         logits[rows, answers] = logits.amax(dim=1) + torch.from_numpy(random.exponential(2, count).astype(np.float32))
-        folds.update(epoch + 1, logits.repeat(copies, 1), labels.repeat(copies))
-        loss = float(torch.nn.functional.cross_entropy(logits, labels))
-        score = epoch_selection.score(float(correct.mean()), loss)
-        if epoch_selection.is_better(score, best):
+        measured = Measurements({"logits": logits.repeat(copies, 1), "true": labels.repeat(copies)})
+        folds.update(epoch + 1, task, measured)
+        score = task.score(task.validation_metrics(measured))
+        if is_better(score, best):
             best, best_epoch = score, epoch
         rights.append(int(correct.sum()))
-    figures = folds.summarize(CLASSES)
+    figures = folds.summarize(task)
     true = (1 - CONTESTED) * fraction + CONTESTED * chances[best_epoch]
     return Trial(
         true, rights[best_epoch] / count, wilson(rights[best_epoch], count), figures["top1"], _printed(figures)

@@ -32,7 +32,7 @@ TIMEOUT_SECONDS = 600  # of one training, which needs about ten
 RENAMED_KEYS: tuple[tuple[str, str], ...] = ()
 
 # Words of the command line here -> in COMMIT, for flags and values that were renamed in between.
-OLDER_WORDS: dict[str, str] = {"backbone": "body"}  # of --freeze
+OLDER_WORDS: dict[str, str] = {}
 
 COMMON = "--model tiny --imgsz 32 --batch 16 --epochs 3 --precision fp32 --device cpu --workers 0 --seed 3"
 JOBS = {

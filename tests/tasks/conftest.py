@@ -65,7 +65,10 @@ def knowing(path: Path, samples: list[Sample], *, classes: tuple[str, ...] = tup
         # Logits of about -2 to 2: sure of most images and wrong about some.
         net.head.fc.weight.copy_(means * 2 / (vectors @ means.T).std())
         net.head.fc.bias.copy_(-net.head.fc.weight @ middle)
-    save(path, Checkpoint(spec, preprocess, classes, net.state_dict(), temperature=1.5, metrics={"top1": 0.5}))
+    save(
+        path,
+        Checkpoint(spec, preprocess, classes, net.state_dict(), fitted={"temperature": 1.5}, metrics={"top1": 0.5}),
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.models.build_network import build
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.checkpoint import Checkpoint, load_backbone, network, read, save
+from resnets.weights.checkpoint import Checkpoint, network, read, save
 
 CLASSES = ("Löwe", "ant eater", "猫\udcff")
 
@@ -36,13 +36,14 @@ def made(**changes: Any) -> Checkpoint:
         "tensors": build(spec).state_dict(),
         "metrics": {"top1": 0.91, "count": 200, "split": "val", "top1_interval": [0.86, 0.94], "nothing": None},
         "provenance": {"recipe": "scratch", "parent": {"sha256": "ab" * 32}},
-        "temperature": 1.25,
+        "config": {"label_smoothing": 0.1},
+        "fitted": {"temperature": 1.25},
     }
     return Checkpoint(**{**values, **changes})
 
 
 def same(one: Checkpoint, other: Checkpoint) -> bool:
-    fields = ("spec", "preprocess", "class_names", "task", "metrics", "provenance", "temperature")
+    fields = ("spec", "preprocess", "class_names", "task", "metrics", "provenance", "config", "fitted")
     return (
         all(getattr(one, name) == getattr(other, name) for name in fields)
         and one.tensors.keys() == other.tensors.keys()
@@ -116,8 +117,8 @@ def test_half_precision_and_channels_last_tensors_are_saved_as_they_are(tmp_path
         ({"class_names": ("a", "b")}, "2 class names do not fit a network with 3 outputs"),
         ({"class_names": ("a", "b", "a")}, "different"),
         ({"class_names": ("a", "", "c")}, "not empty"),
-        ({"temperature": 0.0}, "temperature"),
-        ({"temperature": float("nan")}, "temperature"),
+        ({"fitted": {"temperature": 0.0}}, "temperature"),
+        ({"fitted": {"temperature": float("nan")}}, "temperature"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_cannot_be_made(changes: dict[str, Any], shows: str) -> None:
@@ -260,17 +261,17 @@ def with_header(path: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "shows"),
     [
-        (lambda header: header.update(format=3), "newer resnets (format 3, this one reads up to 2)"),
+        (lambda header: header.update(format=4), "newer resnets (format 4, this one reads up to 3)"),
         (lambda header: header.update(format="1"), "not one of resnets"),
         (
             lambda header: header.update(task="detect"),
-            "a checkpoint for the task 'detect'; needed is one for 'classify'",
+            "a checkpoint for the task 'detect'; needed is one for 'classification'",
         ),
-        (lambda header: header.pop("class_names") and None, "not one of format 2: class_names"),
-        (lambda header: header.update(more=1), "not one of format 2: more"),
+        (lambda header: header.pop("class_names") and None, "not one of format 3: class_names"),
+        (lambda header: header.update(more=1), "not one of format 3: more"),
         (lambda header: header.update(class_names=3), "not one of resnets"),
         (lambda header: header.update(class_names=["a"]), "1 class names"),
-        (lambda header: header.update(temperature="hot"), "not one of resnets"),
+        (lambda header: header["fitted"].update(temperature="hot"), "not one of resnets"),
         (lambda header: header.update(spec=3), "not one of resnets"),
         (lambda header: header["spec"].update(num_block=3), "'num_block'. Did you mean 'num_blocks'?"),
         (lambda header: header["spec"].update(stem="imagnet"), "'imagnet'. Did you mean 'imagenet'?"),
@@ -364,25 +365,9 @@ def test_tensors_that_do_not_fit_are_listed() -> None:
         assert text in message
 
 
-def test_a_new_head_must_be_requested() -> None:
-    parent = made()
-    torch.manual_seed(1)
-    net = zoo.build("tiny", num_classes=7)
-    fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    replaced = load_backbone(net, parent)
-    assert sorted(replaced) == ["head.fc.bias", "head.fc.weight"]
-    for name, tensor in net.state_dict().items():
-        assert torch.equal(tensor, fresh[name] if name in replaced else parent.tensors[name])
-
-
-def test_a_backbone_that_does_not_fit_is_not_loaded() -> None:
-    with pytest.raises(UserError, match=r"The backbone of the checkpoint does not fit the network.* missing"):
-        load_backbone(zoo.build("cifar_resnet20", num_classes=7), made())
-    with pytest.raises(UserError, match=r"stem.*for \[\d+, 1, "):
-        load_backbone(zoo.build("tiny", num_classes=7, in_channels=1), made())
-
-
-@pytest.mark.parametrize(("name", "more"), [("format_1", {}), ("format_2_classes", {"num_classes": 2})])
+@pytest.mark.parametrize(
+    ("name", "more"), [("format_1", {}), ("format_2_classes", {"num_classes": 2}), ("format_2", {"num_classes": 2})]
+)
 def test_a_file_of_an_earlier_header_is_read(name: str, more: dict[str, Any]) -> None:
     """Each file in `data` was written once and is not changed. In the first of format 2, class names were `classes`."""
     found = read(Path(__file__).parent / "data" / f"{name}.safetensors")

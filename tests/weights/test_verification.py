@@ -96,7 +96,7 @@ def test_networks_of_different_tasks_are_not_compared(file: Path, tmp_path: Path
 def test_a_temperature_that_was_left_out_is_found(file: Path, tmp_path: Path) -> None:
     convert(file, to="resnets", out=tmp_path / "o.safetensors")
     checkpoint = replace(
-        checkpoints.read(tmp_path / "o.safetensors"), temperature=0.4, preprocess=Preprocess.imagenet(64)
+        checkpoints.read(tmp_path / "o.safetensors"), fitted={"temperature": 0.4}, preprocess=Preprocess.imagenet(64)
     )
     checkpoints.save(tmp_path / "o.safetensors", checkpoint)
     found = verify(tmp_path / "o.safetensors", file)
@@ -110,7 +110,7 @@ def test_a_temperature_that_was_left_out_is_found(file: Path, tmp_path: Path) ->
 def test_another_preprocessing_beside_the_same_tensors_is_found(file: Path, tmp_path: Path) -> None:
     convert(file, to="resnets", out=tmp_path / "o.safetensors")
     checkpoint = replace(
-        checkpoints.read(tmp_path / "o.safetensors"), preprocess=Preprocess.imagenet(64), temperature=0.2
+        checkpoints.read(tmp_path / "o.safetensors"), preprocess=Preprocess.imagenet(64), fitted={"temperature": 0.2}
     )
     checkpoints.save(tmp_path / "o.safetensors", checkpoint)
     convert(tmp_path / "o.safetensors", to="timm", out=tmp_path / "timm")
@@ -129,7 +129,9 @@ def test_a_known_difference_of_the_preprocessing_is_told_apart_from_that_of_the_
     convert(file, to="resnets", out=tmp_path / "o.safetensors")
     # Three rows and columns are cut off, by transformers others than by us.
     preprocess = replace(Preprocess.imagenet(64), resize_to=67)
-    checkpoint = replace(checkpoints.read(tmp_path / "o.safetensors"), preprocess=preprocess, temperature=0.3)
+    checkpoint = replace(
+        checkpoints.read(tmp_path / "o.safetensors"), preprocess=preprocess, fitted={"temperature": 0.3}
+    )
     checkpoints.save(tmp_path / "o.safetensors", checkpoint)
     convert(tmp_path / "o.safetensors", to="huggingface", out=tmp_path / "hf")
     found = verify(tmp_path / "o.safetensors", tmp_path / "hf")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnets.data.datasets import generate_shapes
 from resnets.data.image.preprocess import Preprocess
@@ -18,12 +18,14 @@ from resnets.inference import benchmark, hardware
 from resnets.inference.backends import PRECISIONS
 from resnets.inference.benchmark import Row
 from resnets.inference.device import resolve_device
+from resnets.inference.static_graph import StaticGraph
 from resnets.message_format import suggestion
 from resnets.models import zoo
-from resnets.models.resnet import ResNet, check_size
+from resnets.models.resnet import check_size, find_backbone
 from resnets.progress import log
-from resnets.tasks.classification import load_classifier
-from resnets.tasks.classification.static_graph import classifier_graph
+from resnets.tasks import trained_model
+from resnets.tasks.base import Task
+from resnets.tasks.classification.task import Classification
 
 NUM_IMAGES = 32  # on which the outputs are compared, or one batch if that is more
 DRAWN_SIZE = 96  # side of the drawn images, before they are resized for the network
@@ -125,7 +127,7 @@ def bench_rows(
         raise UserError(
             f"`precision=bf16` has no effect with `backends={','.join(backends)}`: the reference computes in fp32."
         )
-    net, images, weights = _load(str(model), imgsz, max(NUM_IMAGES, *sizes), device)
+    graph, images, weights = _load(str(model), imgsz, max(NUM_IMAGES, *sizes), device)
     settings = {
         "model": str(model),
         "weights": weights,
@@ -135,7 +137,6 @@ def bench_rows(
     precisions = list(PRECISIONS) if precision == "all" else [precision]
     num_rows = (1 + len(names) * len(precisions)) * len(sizes)
     log(f"about {num_rows * seconds * 1.5:.0f} s for {num_rows} rows, and the time to build each backend")
-    graph = classifier_graph(net)
     rows = itertools.chain.from_iterable(
         benchmark.measure(graph, images, names=names, precisions=precisions, batch=size, seconds=seconds)
         for size in sizes
@@ -143,25 +144,27 @@ def bench_rows(
     return settings, rows
 
 
-def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[ResNet, Tensor, str]:
-    """The network, float32 images (N, C, h, w) for it, and the origin of its weights."""
+def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[StaticGraph, Tensor, str]:
+    """The network for the backends, float32 images (N, C, h, w) for it, and the origin of its weights."""
     random = model in zoo.entries() and not Path(model).exists()
+    task: Task = Classification()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if random:
-            entry = zoo.find(model)
-            net, preprocess = zoo.build(model), Preprocess.imagenet(imgsz or entry.imgsz)
+            net: nn.Module = zoo.build(model)
+            preprocess = Preprocess.imagenet(imgsz or zoo.find(model).imgsz)
         else:
-            classifier = load_classifier.load(model, device, precision="fp32")
-            net, preprocess = classifier.model, classifier.preprocess
+            trained = trained_model.load(model, device, precision="fp32")
+            task, net, preprocess = trained.task, trained.model, trained.preprocess
             preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
     drawn = generate_shapes.make_settings(size=DRAWN_SIZE)
     images = torch.stack([preprocess(generate_shapes.draw(index, drawn).pixels) for index in range(num_images)])
+    backbone = find_backbone(net)
     try:
-        check_size(images, net.min_size, net.fixed_size)
+        check_size(images, backbone.min_size, backbone.fixed_size)
     except ValueError as error:
         raise UserError(str(error)) from error
     net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     if random:
         net = benchmark.calibrate_batch_norms_(net, images[:NUM_IMAGES].to(device))
-    return net, images, "random" if random else model
+    return task.static_graph(net), images, "random" if random else model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from resnets.tasks.classification import evaluate as evaluation
-from resnets.tasks.classification.evaluate import Evaluation
-from resnets.tasks.classification.report import draw_report
+from resnets.tasks import evaluate as evaluation
+from resnets.tasks.evaluate import Evaluation
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
 
     Args:
         checkpoints: a checkpoint or run directory; a sequence of them is evaluated as an ensemble.
-        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes".
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
         split: "train", "val", "test" or "all"; None for test, else val, else all.
         split_file: a file that `resnets.split` wrote; None for the split of the checkpoint's run.
         val_fraction: instead, split the images again with this validation fraction and `seed`, as in training.
@@ -67,8 +67,7 @@ def evaluate(
         val_fraction=val_fraction,
         seed=seed,
         on_bad=on_bad,
-        crops=crops,
-        scales=scales,
+        **_options(crops, scales),
         calibrate=calibrate,
         batch=batch,
         workers=workers,
@@ -77,7 +76,7 @@ def evaluate(
         precision=precision,
     )
     if out is not None:
-        write(results, out)
+        evaluation.write(results, out)
     return results
 
 
@@ -126,8 +125,7 @@ def compare(
         val_fraction=val_fraction,
         seed=seed,
         on_bad=on_bad,
-        crops=crops,
-        scales=scales,
+        **_options(crops, scales),
         batch=batch,
         workers=workers,
         device=device,
@@ -135,16 +133,10 @@ def compare(
         precision=precision,
     )
     if out is not None:
-        write(results, out)
+        evaluation.write(results, out)
     return results
 
 
-def write(results: Evaluation, out: str | Path) -> None:
-    """Write tables, predictions, figures and the report to the folder `out`.
-
-    Raises:
-        UserError: `out` is the directory of a training run, or cannot be written to.
-        JobError: the disk is full.
-    """
-    for folder, predictions in evaluation.write(results, out):
-        draw_report.draw_all(folder, predictions)
+def _options(crops: int, scales: Sequence[int]) -> dict[str, Any]:
+    """The options of the task that differ from their defaults."""
+    return {name: value for name, value in (("crops", crops), ("scales", scales)) if value not in (1, (), [])}

@@ -271,3 +271,23 @@ def check_size(x: Tensor, min_size: int, fixed_size: int | None) -> None:
             f"Images of {height}x{width} are too small for this network; the least height and width are {min_size}. "
             'Use larger images, or a network for small ones, such as one with stem="cifar".'
         )
+
+
+def find_backbone(model: nn.Module) -> Backbone:
+    """The residual network in a model: the model itself, if it is one, else its attribute `backbone`."""
+    backbone = model if isinstance(model, Backbone) else model.backbone
+    assert isinstance(backbone, Backbone), type(backbone)
+    return backbone
+
+
+def head_modules(model: nn.Module) -> list[nn.Module]:
+    """The children of a model that are not its backbone: the head of a `ResNet`; neck, head and so on of another model."""
+    if isinstance(model, Backbone):
+        return [model.head] if isinstance(model, ResNet) else []
+    return [child for child in model.children() if child is not find_backbone(model)]
+
+
+def head_tensor_names(model: nn.Module) -> list[str]:
+    """The names, in the `state_dict()` of a model, of the parameters and buffers that are not its backbone's."""
+    in_head = {id(tensor) for module in head_modules(model) for tensor in module.state_dict(keep_vars=True).values()}
+    return [name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in in_head]

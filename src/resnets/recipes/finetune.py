@@ -9,7 +9,7 @@ instead; `frozen` keeps its scale and shift as well).
 
 from __future__ import annotations
 
-from resnets.recipes.recipe import Augment, Data, Ema, Freeze, Loss, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Data, Ema, Freeze, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:
@@ -19,7 +19,6 @@ def recipe(model: str | None = None) -> Recipe:
         model=Model(name=model),
         data=Data(normalize="weights"),
         augment=Augment(scale=(0.5, 1.0), jitter=0.2),
-        loss=Loss(label_smoothing=0.1),
         optim=Optim(name="adamw", lr=1e-3, lr_batch=32, weight_decay=0.01, decay_norm_and_bias=False),
         schedule=Schedule(name="cosine", warmup_epochs=0.5),
         freeze=Freeze(head_epochs=2, backbone_lr_factor=0.1, norm="train"),

@@ -17,12 +17,12 @@ from resnets.message_format import suggestion
 from resnets.recipes.save_interval import SaveInterval
 
 
-def _value(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
+def number(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None) -> Any:
     """A field for a number with its allowed range: `low` and `high` are included, `above` is not."""
     return field(default=default, metadata={"low": low, "above": above, "high": high})
 
 
-def _choice(default: Any, *names: str) -> Any:
+def choice(default: Any, *names: str) -> Any:
     """A field for one of the names."""
     return field(default=default, metadata={"names": names})
 
@@ -30,10 +30,13 @@ def _choice(default: Any, *names: str) -> Any:
 class Section:
     """A section of a recipe. Each value is checked against its range when the section is created."""
 
+    def _table(self) -> str:
+        return "task" if isinstance(self, TaskConfig) else type(self).__name__.lower()
+
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):  # type: ignore[arg-type]
             for value in _flat(getattr(self, entry.name)):
-                _check(f"{type(self).__name__.lower()}.{entry.name}", value, entry.metadata)
+                _check(f"{self._table()}.{entry.name}", value, entry.metadata)
 
 
 def _flat(value: Any) -> tuple:
@@ -64,8 +67,8 @@ class Model(Section):
     stem: str | None = None
     shortcut: str | None = None
     pool: str | None = None
-    head_hidden_dim: int | None = _value(None, low=1)  # width of a dense layer with ReLU before the last one
-    drop_path_rate: float | None = _value(None, low=0, high=1)
+    head_hidden_dim: int | None = number(None, low=1)  # width of a dense layer with ReLU before the last one
+    drop_path_rate: float | None = number(None, low=0, high=1)
     zero_init_residual: bool | None = None
 
 
@@ -74,27 +77,27 @@ class Data(Section):
     """Which images, how they are split, shaped and grouped into batches."""
 
     location: str = ""
-    imgsz: int | None = _value(None, low=1)  # side of the square input of the network, pixels
-    resize: str = _choice("shorter", "shorter", "stretch", "pad", "none")
+    imgsz: int | None = number(None, low=1)  # side of the square input of the network, pixels
+    resize: str = choice("shorter", "shorter", "stretch", "pad", "none")
     antialias: bool = True
-    crop_fraction: float = _value(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_fraction
+    crop_fraction: float = number(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_fraction
     # What is subtracted and divided by: the published ImageNet statistics, those of the training images, the mean
     # image of the training images, or nothing (pixels stay 0..255); caffe and tf are the modes of Keras' preprocess_input;
     # weights: as the given weights were trained.
-    normalize: str = _choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
+    normalize: str = choice("imagenet", "imagenet", "channel", "pixel", "raw", "caffe", "tf", "weights")
     split_file: str | None = None  # a split that `resnets data split` wrote; then nothing is split; None: no file
-    val_fraction: float = _value(0.2, low=0, high=0.9)  # 0: no validation images
-    split_seed: int = _value(123, low=0)
+    val_fraction: float = number(0.2, low=0, high=0.9)  # 0: no validation images
+    split_seed: int = number(123, low=0)
     group_by: str | None = (
         None  # "folder", or a column of the manifest: images of one group stay in one split; None: no groups
     )
-    folds: int | None = _value(None, low=2)  # cross-validation: number of folds; None: none
-    fold: int | None = _value(None, low=1)  # the fold that is the val split, from 1; None without `folds`
-    on_bad: str = _choice("error", "error", "skip")  # for images that cannot be read
-    batch: int | None = _value(None, low=1)  # of all ranks together
-    balance: str = _choice("none", "none", "loss", "sampler")  # how rare classes get the weight of the others
-    workers: int | None = _value(None, low=0)  # processes that load and augment images, per rank
-    cache: str = _choice("auto", "auto", "ram", "off")  # of decoded images
+    folds: int | None = number(None, low=2)  # cross-validation: number of folds; None: none
+    fold: int | None = number(None, low=1)  # the fold that is the val split, from 1; None without `folds`
+    on_bad: str = choice("error", "error", "skip")  # for images that cannot be read
+    batch: int | None = number(None, low=1)  # of all ranks together
+    balance: str = choice("none", "none", "loss", "sampler")  # how rare classes get the weight of the others
+    workers: int | None = number(None, low=0)  # processes that load and augment images, per rank
+    cache: str = choice("auto", "auto", "ram", "off")  # of decoded images
 
 
 @dataclass(frozen=True)
@@ -102,62 +105,62 @@ class Augment(Section):
     """Augmentation of the training images. Fractions are of the image area, probabilities 0..1."""
 
     # auto: random_resized for images above 64 pixels, else pad, without color jitter and erasing
-    crop: str = _choice("auto", "auto", "random_resized", "shorter_side", "pad", "none")
-    scale: tuple[float, float] = _value((0.35, 1.0), above=0, high=1)  # area of a random_resized crop
-    ratio: tuple[float, float] = _value((3 / 4, 4 / 3), above=0)
-    shorter_side: tuple[int, int] = _value((256, 480), low=1)  # pixels, drawn uniformly before a 'shorter_side' crop
-    pad_pixels: int | None = _value(None, low=0)
-    pad_mode: str = _choice("zeros", "zeros", "edge")  # zeros after normalizing: the mean; edge: the last row repeated
-    flip: float = _value(0.5, low=0, high=1)
-    jitter: float = _value(0.0, low=0, high=1)  # brightness, contrast and saturation
-    pca_std: float = _value(0.0, low=0)  # AlexNet's color augmentation; 0.1 in the paper
+    crop: str = choice("auto", "auto", "random_resized", "shorter_side", "pad", "none")
+    scale: tuple[float, float] = number((0.35, 1.0), above=0, high=1)  # area of a random_resized crop
+    ratio: tuple[float, float] = number((3 / 4, 4 / 3), above=0)
+    shorter_side: tuple[int, int] = number((256, 480), low=1)  # pixels, drawn uniformly before a 'shorter_side' crop
+    pad_pixels: int | None = number(None, low=0)
+    pad_mode: str = choice("zeros", "zeros", "edge")  # zeros after normalizing: the mean; edge: the last row repeated
+    flip: float = number(0.5, low=0, high=1)
+    jitter: float = number(0.0, low=0, high=1)  # brightness, contrast and saturation
+    pca_std: float = number(0.0, low=0)  # AlexNet's color augmentation; 0.1 in the paper
     trivial: bool = False  # TrivialAugment: one random operation per image
-    erase: float = _value(0.0, low=0, high=1)
-    mixup_alpha: float = _value(0.0, low=0)
-    cutmix_alpha: float = _value(0.0, low=0)
+    erase: float = number(0.0, low=0, high=1)
+    mixup_alpha: float = number(0.0, low=0)
+    cutmix_alpha: float = number(0.0, low=0)
 
 
 @dataclass(frozen=True)
-class Loss(Section):
-    """The loss: cross-entropy."""
+class TaskConfig(Section):
+    """The task and its settings, such as those of its loss; each task adds fields of its own (`Task.Config`)."""
 
-    label_smoothing: float = _value(0.0, low=0, high=1)
+    name: str = ""  # of the task; empty until it is known
 
 
 @dataclass(frozen=True)
 class Optim(Section):
     """The optimizer."""
 
-    name: str = _choice("sgd", "sgd", "adam", "adamw")
-    lr: float = _value(0.1, above=0)  # for a batch of `lr_batch`
-    lr_batch: int | None = _value(None, low=1)  # None: the lr is not scaled with the batch
-    momentum: float = _value(0.9, low=0, high=1)
+    name: str = choice("sgd", "sgd", "adam", "adamw")
+    lr: float = number(0.1, above=0)  # for a batch of `lr_batch`
+    lr_batch: int | None = number(None, low=1)  # None: the lr is not scaled with the batch
+    momentum: float = number(0.9, low=0, high=1)
     nesterov: bool = False
-    weight_decay: float = _value(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
+    weight_decay: float = number(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
     decay_norm_and_bias: bool = True
-    accumulate: int = _value(1, low=1)  # micro-batches per step, whose gradients are accumulated to save memory
-    clip_norm: float | None = _value(None, above=0)  # upper bound on the norm of the gradient; None: no bound
+    accumulate: int = number(1, low=1)  # micro-batches per step, whose gradients are accumulated to save memory
+    clip_norm: float | None = number(None, above=0)  # upper bound on the norm of the gradient; None: no bound
 
 
 @dataclass(frozen=True)
 class Schedule(Section):
     """The learning-rate schedule, as factors of the learning rate."""
 
-    name: str = _choice("cosine", "constant", "step", "cosine", "one_cycle")
-    warmup_epochs: float = _value(0.0, low=0)
-    warmup_factor: float = _value(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
+    name: str = choice("cosine", "constant", "step", "cosine", "one_cycle")
+    warmup_epochs: float = number(0.0, low=0)
+    warmup_factor: float = number(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
     # The 2015 paper's warm-up for 110 layers and more: `warmup_factor` of the lr until the error rate of the
     # last 100 training batches is below this value. None: no such warm-up.
-    warmup_until_error: float | None = _value(None, above=0, high=1)
-    milestones_steps: tuple[int, ...] = _value((), low=1)
-    milestones_epochs: tuple[float, ...] = _value((), above=0)
-    factor: float = _value(0.1, above=0, high=1)  # at each milestone
-    factors: tuple[float, ...] = _value((), above=0)  # one factor for each milestone where they differ
+    warmup_until_error: float | None = number(None, above=0, high=1)
+    milestones_steps: tuple[int, ...] = number((), low=1)
+    milestones_epochs: tuple[float, ...] = number((), above=0)
+    factor: float = number(0.1, above=0, high=1)  # at each milestone
+    factors: tuple[float, ...] = number((), above=0)  # one factor for each milestone where they differ
     # Lowering by `plateau_factor` after so many epochs without a lower validation loss, on top of the curve; None: never.
-    plateau_epochs: int | None = _value(None, low=1)
-    plateau_factor: float = _value(0.1, above=0, high=1)
-    plateau_min_factor: float = _value(0.0, low=0, high=1)  # of the lr; it is not lowered further
-    peak_fraction: float = _value(0.3, above=0, high=1)  # of all steps, spent rising in one_cycle
+    plateau_epochs: int | None = number(None, low=1)
+    plateau_factor: float = number(0.1, above=0, high=1)
+    plateau_min_factor: float = number(0.0, low=0, high=1)  # of the lr; it is not lowered further
+    peak_fraction: float = number(0.3, above=0, high=1)  # of all steps, spent rising in one_cycle
 
 
 @dataclass(frozen=True)
@@ -165,25 +168,25 @@ class Freeze(Section):
     """Which layers are not trained, and for how long."""
 
     layers: str = "none"  # "none", "backbone", or the number of stages that stay frozen (the stem with them)
-    head_epochs: int = _value(0, low=0)  # first epochs, in which only the head is trained
-    backbone_lr_factor: float = _value(1.0, low=0)  # learning rate of the backbone as a factor of the head's
-    norm: str = _choice("train", "train", "eval", "frozen")  # BN of what is not frozen
+    head_epochs: int = number(0, low=0)  # first epochs, in which only the head is trained
+    backbone_lr_factor: float = number(1.0, low=0)  # learning rate of the backbone as a factor of the head's
+    norm: str = choice("train", "train", "eval", "frozen")  # BN of what is not frozen
 
 
 @dataclass(frozen=True)
 class Ema(Section):
     """The exponential moving average of the weights, which is validated and saved in place of the weights."""
 
-    decay: float = _value(0.0, low=0, high=0.999999)  # per step; 0: no average
+    decay: float = number(0.0, low=0, high=0.999999)  # per step; 0: no average
 
 
 @dataclass(frozen=True)
 class Stop(Section):
     """When the run ends."""
 
-    epochs: int | None = _value(None, low=1)
-    steps: int | None = _value(None, low=1)  # in place of epochs, where a recipe counts in steps; None: `epochs` counts
-    patience_epochs: int | None = _value(
+    epochs: int | None = number(None, low=1)
+    steps: int | None = number(None, low=1)  # in place of epochs, where a recipe counts in steps; None: `epochs` counts
+    patience_epochs: int | None = number(
         None, low=1
     )  # early stopping: epochs without a better validation result; None: never
 
@@ -193,9 +196,9 @@ class Speed(Section):
     """Device, precision and other settings of the computation."""
 
     device: str = "auto"
-    precision: str = _choice("auto", "auto", "fp32", "bf16")
+    precision: str = choice("auto", "auto", "fp32", "tf32", "bf16", "fp16")
     channels_last: bool = True
-    threads: int | None = _value(None, low=1)
+    threads: int | None = number(None, low=1)
     deterministic: bool = False
     compile: bool = False  # torch.compile of the training step: it takes about a minute and gains little on a CPU
     sync_bn: bool = False  # batch norm takes its statistics over the batch of all processes
@@ -235,7 +238,7 @@ class Recipe:
     model: Model = Model()
     data: Data = Data()
     augment: Augment = Augment()
-    loss: Loss = Loss()
+    task: TaskConfig = TaskConfig()
     optim: Optim = Optim()
     schedule: Schedule = Schedule()
     freeze: Freeze = Freeze()

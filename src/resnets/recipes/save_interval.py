@@ -46,5 +46,10 @@ class SaveInterval:
             return step - self._step >= self.steps
         return time.monotonic() - self._time >= (self.seconds or 0)
 
+    @property
+    def counts_steps(self) -> bool:
+        """Whether all ranks find the same without a clock."""
+        return self.steps is not None
+
     def __str__(self) -> str:
         return f"{self.steps} steps" if self.steps is not None else f"{self.seconds:g} s"

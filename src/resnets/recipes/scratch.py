@@ -9,7 +9,7 @@ and an average of the weights (EMA), which is validated and saved.
 from __future__ import annotations
 
 from resnets.models import zoo
-from resnets.recipes.recipe import Augment, Ema, Loss, Model, Optim, Recipe, Schedule, Stop
+from resnets.recipes.recipe import Augment, Ema, Model, Optim, Recipe, Schedule, Stop
 
 
 def recipe(model: str | None = None) -> Recipe:
@@ -21,7 +21,6 @@ def recipe(model: str | None = None) -> Recipe:
         name="scratch",
         model=Model(name=name, zero_init_residual=has_branches or None),
         augment=Augment(scale=(0.35, 1.0), jitter=0.3, erase=0.1),
-        loss=Loss(label_smoothing=0.1),
         optim=Optim(
             name="sgd", lr=0.04, lr_batch=32, momentum=0.9, nesterov=True, weight_decay=5e-4, decay_norm_and_bias=False
         ),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resnets.data.loading.batch import Batch
+from torch import Tensor
+
 from resnets.progress import log
+from resnets.tasks.base import Task
 from resnets.training.state import TrainContext, TrainState
 
 HIGH_DATA_TIME_FRACTION = 0.3
@@ -37,15 +39,19 @@ def log_epoch(context: TrainContext, state: TrainState, row: dict[str, Any], *, 
 
 
 def _format_epoch(row: dict[str, Any], improved: bool) -> str:
-    line = f"epoch {row['epoch']}: train loss {row['train/loss']:.4f} accuracy {row['train/accuracy_top1']:.2%}"
-    if row["val/loss"] is not None:
-        line += (
-            f", val loss {row['val/loss']:.4f} accuracy {row['val/accuracy_top1']:.2%}{' (best)' if improved else ''}"
-        )
+    line = f"epoch {row['epoch']}: train {_format_metrics(row, 'train/')}"
+    if val := _format_metrics(row, "val/"):
+        line += f", val {val}{' (best)' if improved else ''}"
     line += f", lr {row['lr']:.2g}, {row['images_per_second']:.0f} images/s"
     if row["data_time_fraction"] is not None:
         line += f", {row['data_time_fraction']:.0%} of the time waiting for images"
     return line
+
+
+def _format_metrics(row: Mapping[str, Any], prefix: str) -> str:
+    """Return the loss, and the first two other metrics, such as "loss 0.1234 accuracy_top1 0.9876"."""
+    names = [name for name in row if name.startswith(prefix) and row[name] is not None]
+    return " ".join(f"{name.removeprefix(prefix)} {row[name]:.4f}" for name in names[:2])
 
 
 def format_time_left(rows: Sequence[Mapping[str, Any]], total_steps: int) -> str:
@@ -58,25 +64,24 @@ def format_time_left(rows: Sequence[Mapping[str, Any]], total_steps: int) -> str
     return f", about {text if seconds >= 90 else f'{seconds:.0f} s'} of training left"
 
 
-def format_result(metrics: Mapping[str, Any], epoch: int) -> str:
-    """Return the accuracy of the best weights with the images that it was measured on; `metrics` as in `evaluate_run`."""
-    low, high = metrics["top1_interval"]
-    accuracy = f"{metrics['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})"
+def format_result(task: Task, metrics: Mapping[str, Any], epoch: int) -> str:
+    """Return the headline of the best weights with the images that it was measured on; `metrics` as in `evaluate_run`."""
+    headline = task.headline(metrics)
     selected = metrics if metrics["in_sample"] else metrics.get("selected")
     line = f"best: epoch {epoch}"
     if selected:
-        line += f", accuracy {selected['top1']:.2%} on the {selected['count']:,} val images used to select it"
+        line += f", {task.headline(selected)} on the {selected['count']:,} val images used to select it"
     if metrics["split"] == "test":
-        return f"{line}; on the {metrics['count']:,} test images, not used for selection: {accuracy}"
+        return f"{line}; on the {metrics['count']:,} test images, not used for selection: {headline}"
     if metrics["in_sample"]:
-        return f"{line}; expect lower accuracy on other images"
-    return f"{line}; cross-fitted, so that no image is evaluated with an epoch that it helped to select: {accuracy}"
+        return f"{line}; expect a worse result on other images"
+    return f"{line}; cross-fitted, so that no image is evaluated with an epoch that it helped to select: {headline}"
 
 
-def format_not_finite(context: TrainContext, step: int, batch: Batch | None, problem: str) -> str:
+def format_not_finite(context: TrainContext, step: int, indices: Tensor | None, problem: str) -> str:
     """Return the message for a loss that is not finite, with its step, learning rate and images."""
     lr = max(group["lr"] for group in context.optimizer.param_groups)
-    files = ", ".join(context.train_data.paths[index] for index in batch.indices.tolist()) if batch else "none"
+    files = ", ".join(context.train_data.paths[index] for index in indices.tolist()) if indices is not None else "none"
     epoch = (step - 1) // context.train_data.plan.steps_per_epoch + 1
     return (
         f"{problem} at step {step} (epoch {epoch}, lr {lr:g}); try a lower `lr` or `optim.clip_norm=1`. "

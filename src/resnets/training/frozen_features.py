@@ -21,16 +21,16 @@ from torchvision.ops import StochasticDepth
 
 from resnets import ranks
 from resnets.atomic_write import replace_file
-from resnets.data.loading import ram_cache, train_loader
-from resnets.data.loading.batch import Batch
+from resnets.data.loading import ram_cache
+from resnets.data.loading.batch import Batch, Images
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
 from resnets.data.loading.eval_loader import EvalLoader
 from resnets.inference.model_runner import ModelRunner
 from resnets.inference.static_graph import static_part
 from resnets.message_format import pluralize
+from resnets.models.resnet import ResNet, find_backbone
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
-from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.training.optimization import freeze
 from resnets.training.state import TrainContext
 from resnets.training.train_data import EVAL_BATCH, TrainData
@@ -146,13 +146,14 @@ class CachedTrainFeatures:
             self.orders[version] = order.argsort() if self.plan.weights is None else order
         return self.orders[version]
 
-    def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `TrainData.augment`; the features are those of augmented images."""
+    def to_device(self, batch: Batch) -> Batch:
+        """See `TrainData.to_device`; the features are those of augmented images."""
         if batch.epoch >= self.num_frozen:
-            return self.train_data.augment(batch)
-        targets = self.train_data.targets(batch.indices)
-        device = self.train_data.recipe.speed.device
-        return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+            return self.train_data.to_device(batch)
+        assert isinstance(batch.images, Tensor)
+        features = batch.images.to(self.train_data.recipe.speed.device, non_blocking=True)
+        recipe, task = self.train_data.recipe, self.train_data.task
+        return task.prepare_batch(self.train_data.add_targets(batch._replace(images=features)), recipe)
 
 
 @dataclass
@@ -167,7 +168,7 @@ class CachedValFeatures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[int, Images]]:
         if not self.still_frozen():
             yield from self.images
             return
@@ -190,11 +191,19 @@ class _CompleteEpoch(BatchPlan):
 def _num_frozen_epochs(context: TrainContext) -> int:
     section, steps = context.recipe.freeze, context.train_data.plan.steps_per_epoch
     epochs = -(-context.total_steps // steps)
-    return epochs if freeze.freezes_backbone(section, len(context.net.stages)) else min(section.head_epochs, epochs)
+    return (
+        epochs
+        if freeze.freezes_backbone(section, len(find_backbone(context.net).stages))
+        else min(section.head_epochs, epochs)
+    )
 
 
 def _reason_not_cached(context: TrainContext) -> str:
     """Return why the features cannot be cached, or an empty string."""
+    if not isinstance(context.net, ResNet):
+        return "the head works on feature maps, not on one vector for each image"
+    if context.task.spatial_targets:
+        return "the targets change with the augmentation of their images"
     if ranks.world_size() > 1:
         return "each process sees other images in each epoch"
     mixing = context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha
@@ -205,6 +214,11 @@ def _reason_not_cached(context: TrainContext) -> str:
         for module in context.net.modules()
     )
     return "the backbone or head is stochastic (dropout, stochastic depth)" if is_random else ""
+
+
+def _num_features(context: TrainContext) -> int:
+    assert isinstance(context.net, ResNet)
+    return context.net.head.in_features
 
 
 def _is_augmented(recipe: Recipe) -> bool:
@@ -221,7 +235,7 @@ def _max_versions(context: TrainContext) -> int:
 
 def _num_versions(context: TrainContext) -> int:
     """Return the number of versions that fit into memory, which may be 0."""
-    version_bytes = 4 * context.net.head.in_features * (len(context.train_data.paths) + len(context.val_labels))
+    version_bytes = 4 * _num_features(context) * (len(context.train_data.paths) + len(context.val_samples))
     return min(_max_versions(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(version_bytes, 1)))
 
 
@@ -230,9 +244,9 @@ def _compute(context: TrainContext, versions: int) -> Features:
     count, batch = len(train_data.paths), EVAL_BATCH
     was_training = context.net.training
     # In fp32 whatever the precision of the training is, since these features are used in every epoch.
-    runner = ModelRunner(static_part(classifier_graph(context.net.eval())), precision="fp32")
-    job = runner.job(versions * count + len(context.val_labels), batch, exact=recipe.speed.deterministic)
-    train = torch.empty(versions, count, context.net.head.in_features)
+    runner = ModelRunner(static_part(context.task.static_graph(context.net.eval())), precision="fp32")
+    job = runner.job(versions * count + len(context.val_samples), batch, exact=recipe.speed.deterministic)
+    train = torch.empty(versions, count, _num_features(context))
     plan = _CompleteEpoch(
         count,
         batch,
@@ -248,27 +262,22 @@ def _compute(context: TrainContext, versions: int) -> Features:
         unit="batches",
     ):
         train[version, positions] = job.outputs(images)
-    val = torch.empty(len(context.val_labels), context.net.head.in_features)
+    val = torch.empty(len(context.val_samples), _num_features(context))
     if context.val is not None:
-        for start, images in context.val.iter_uncached():
-            val[start : start + len(images)] = job.outputs(images)
+        for start, batch_images in context.val.iter_uncached():
+            assert isinstance(batch_images, Tensor)
+            val[start : start + len(batch_images)] = job.outputs(batch_images)
     context.net.train(was_training)
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 
 
 def _augmented_batches(train_data: TrainData, plan: BatchPlan, versions: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(version, positions, normalized images) of each version."""
-    workers = train_data.recipe.data.workers or 0
     for version in range(versions):
-        start = EpochStep(version, 0)
-        if train_data.stacked_images is not None:
-            batches = train_loader.tensor_batches(train_data.stacked_images, plan, start=start)
-        else:
-            batches = train_loader.train_batches(
-                train_data.images, plan, train_data.image_transform(), start=start, workers=workers
-            )
-        for batch in batches:
-            yield version, batch.positions, train_data.augment(batch)[0]
+        for batch in train_data.batches(EpochStep(version, 0), plan=plan):
+            images = train_data.to_device(batch).images
+            assert isinstance(images, Tensor)
+            yield version, batch.positions, images
 
 
 def _cache_key(context: TrainContext) -> str:

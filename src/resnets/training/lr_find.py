@@ -25,6 +25,7 @@ def lr_find(
     *,
     model: str | None = None,
     weights: str | Path | None = None,
+    task: str | None = None,
     recipe: str | Recipe | None = None,
     low: float = 1e-5,
     high: float = 10.0,
@@ -104,12 +105,10 @@ def lr_find(
         "sync_bn": sync_bn,
     }
     given = build_recipe.given_arguments(values)
-    builder = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides)
-    conflicts.check_range_test(builder)
-    dataset, parent = prepare_run(builder)
-    result = lr_range_test.run_range_test(
-        build_context(builder.recipe, dataset, parent, {}), low=low, high=high, steps=steps
-    )
+    request = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides, task)
+    conflicts.check_range_test(request.builder)
+    context = build_context(prepare_run(*request))
+    result = lr_range_test.run_range_test(context, low=low, high=high, steps=steps)
     if result.suggestion is not None:
         log(
             f"suggested learning rate: {result.suggestion:.2g}"

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from resnets.data.loading.epoch_order import EpochStep
-from resnets.inference import tf32
 from resnets.progress import progress_bar
 from resnets.report.figures import lr_find_curve
-from resnets.training import loop
+from resnets.training import precision
 from resnets.training.optimization import freeze
 from resnets.training.state import TrainContext
+from resnets.training.train_step import backward
 
 DIVERGED = 4.0  # times the lowest loss so far: the test is over
 
@@ -39,15 +39,19 @@ def run_range_test(context: TrainContext, *, low: float, high: float, steps: int
     context.net.train()
     rates: list[float] = []
     losses: list[float] = []
-    with tf32.disabled(context.device), contextlib.closing(context.train_data.batches(EpochStep())) as batches:
+    settings = precision.training_settings(
+        context.precision, context.device, deterministic=context.recipe.speed.deterministic
+    )
+    with settings, contextlib.closing(context.train_data.batches(EpochStep())) as batches:
         for step in progress_bar(range(steps), description="range test", total=steps, unit="batches"):
             rate = low * (high / low) ** (step / max(steps - 1, 1))
             for group in context.optimizer.param_groups:
                 group["lr"] = rate * group["base_lr"] / context.recipe.optim.lr
-            value, _ = loop.backward(context, context.net, next(batches))
+            value = float(backward(context, context.net, next(batches)).total)
             if not math.isfinite(value) or (step > steps // 10 and value > DIVERGED * min(losses)):
                 break
-            context.optimizer.step()
+            context.scaler.step(context.optimizer)
+            context.scaler.update()
             rates.append(rate)
             losses.append(value)
     return RangeTest(rates, losses, suggest_lr(rates, losses))

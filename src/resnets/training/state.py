@@ -1,8 +1,8 @@
-"""TrainContext (network, optimizer, data), TrainState (progress), and how they are saved and restored."""
+"""TrainContext (task, model, optimizer, data), TrainState (progress), and how they are saved and restored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,33 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from resnets import ranks
+from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.epoch_order import EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
-from resnets.tasks import epoch_selection
+from resnets.tasks.base import Task
+from resnets.tasks.measurements import Measurements
 from resnets.training import distributed
 from resnets.training.evaluation import cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.optimization.lr_schedule import LRController
 from resnets.training.run_dir import state_file
-from resnets.training.trackers import Trackers
+from resnets.training.run_dir.trackers import Trackers
 from resnets.training.train_data import TrainData
 
-SUMS = ("loss", "correct", "num_images", "data_time_seconds", "step_time_seconds")
+SUMS = ("loss", "num_images", "data_time_seconds", "step_time_seconds")  # and those of the task's `Losses`
 
 
 class ImageOrFeatureModel(nn.Module):
     """Call a network with images, or only its head with the pooled features of images, (N, in_features, 1, 1)."""
 
-    def __init__(self, net: ResNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        head = self.net.head
+        head: Any = self.net.head
         return head(x.flatten(1)) if x.shape[1:] == (head.in_features, 1, 1) else self.net(x)
 
 
@@ -48,18 +49,20 @@ class TrainContext:
     """The objects that a run is made of; built by `setup/build_context.py`."""
 
     recipe: Recipe
-    net: ResNet
+    task: Task
+    net: nn.Module
     optimizer: Optimizer
     lr_controller: LRController
     ema: AveragedModel | None
     train_data: TrainData
     total_steps: int
-    val: EvalLoader | None
-    val_labels: Tensor
+    val: EvalLoader | None  # the val examples of this rank
+    val_samples: Sequence[Sample]  # of all ranks
     val_clusters: np.ndarray  # int64 (N,), the same number for val images that are copies of each other or of one group
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
     device: str = "cpu"
     precision: str = "fp32"
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))  # fp16 only
     ddp_model: nn.Module | None = None  # `net` as the loop calls it; set by `build_ddp_model`
     trackers: Trackers = field(default_factory=Trackers)  # none until the main process starts them
     uses_cached_features: bool = False  # batches may hold pooled features of the frozen backbone in place of images
@@ -72,14 +75,14 @@ class TrainContext:
             net = torch.compile(net)  # type: ignore[assignment]
         self.ddp_model = distributed.wrap_ddp(net)
 
-    def accept_features(self, net: ResNet) -> nn.Module:
+    def accept_features(self, net: nn.Module) -> nn.Module:
         """Return `net`, or a wrapper that accepts the cached features of this run as well."""
         return ImageOrFeatureModel(net) if self.uses_cached_features else net
 
     @property
-    def eval_model(self) -> ResNet:
+    def eval_model(self) -> nn.Module:
         """The network that is validated and saved: the average of the weights (EMA) where there is one."""
-        return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
+        return self.net if self.ema is None else self.ema.module
 
 
 @dataclass
@@ -91,7 +94,7 @@ class TrainState:
     total_step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best: epoch_selection.Score = epoch_selection.WORST_SCORE  # on the val split
+    best: tuple[float, ...] | None = None  # the score of the best epoch on the val split
     best_epoch: int = 0
     num_bad_epochs: int = 0  # since the best one
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
@@ -99,11 +102,20 @@ class TrainState:
     extended_at: int | None = None  # the total step at which `--epochs +N` extended a finished run
     cross_fit: CrossFit | None = None  # on the main process; None without a val split and before the first epoch
 
-    def update_cross_fitting(self, logits: Tensor, labels: Tensor, clusters: np.ndarray) -> None:
-        """Update the cross-fitting with the logits (N, K) of the val split after an epoch."""
-        self.cross_fit = self.cross_fit or cross_fitting.create(labels, clusters)
+    def update_cross_fitting(self, context: TrainContext, measurements: Measurements) -> None:
+        """Update the cross-fitting with the measurements of the val split after an epoch."""
+        if measurements.sums:
+            return  # they cannot be divided into folds
+        if self.cross_fit is None:
+            strata = ["|".join(sample.labels or ()) for sample in context.val_samples]
+            self.cross_fit = cross_fitting.create(strata, context.val_clusters)
         if self.cross_fit is not None:
-            self.cross_fit.update(self.epoch, logits, labels)
+            self.cross_fit.update(self.epoch, context.task, measurements)
+
+    def add_sums(self, sums: Mapping[str, float]) -> None:
+        """Add the sums of some steps to those of the epoch."""
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def position(self, steps_per_epoch: int) -> EpochStep:
         """Return the position of the next batch; after the last step of an epoch it is the first one of the next epoch."""
@@ -125,6 +137,7 @@ def save_state(context: TrainContext, state: TrainState, folder: Path) -> None:
         tensors |= state_file.add_prefix("ema", context.ema.state_dict())
     progress = {name: value for name, value in vars(state).items() if name != "cross_fit"}
     metadata: dict[str, Any] = {"state": progress, "lr_controller": context.lr_controller.state_dict()}
+    metadata["scaler"] = context.scaler.state_dict()
     if state.cross_fit is not None:
         fold_tensors, metadata["cross_fit"] = state.cross_fit.state()
         tensors |= state_file.add_prefix("cross_fit", fold_tensors)
@@ -142,6 +155,7 @@ def restore_state(context: TrainContext, folder: Path) -> TrainState:
     if context.ema is not None:
         context.ema.load_state_dict(state_file.strip_prefix("ema", tensors))
     context.lr_controller.load_state_dict(metadata["lr_controller"])
+    context.scaler.load_state_dict(metadata["scaler"])
     if len(metadata["random"]) != ranks.world_size():
         processes = f"begun with {len(metadata['random'])} processes and continued with {ranks.world_size()}"
         log(f"{processes}: the result will differ from that of an uninterrupted run")
@@ -166,4 +180,4 @@ def _state(tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> TrainStat
         if "cross_fit" in metadata
         else None
     )
-    return TrainState(**(saved | {"best": tuple(saved["best"])}), cross_fit=cross_fit)
+    return TrainState(**(saved | {"best": saved["best"] and tuple(saved["best"])}), cross_fit=cross_fit)

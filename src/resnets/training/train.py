@@ -17,16 +17,16 @@ from resnets.errors import UserError
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe
 from resnets.recipes.save_interval import SaveInterval
-from resnets.training import console, distributed, extend_run, frozen_features, loop, resume_run, trackers
+from resnets.tasks import registry
+from resnets.training import console, distributed, frozen_features, loop
 from resnets.training.configuration import autoconfig, build_recipe
 from resnets.training.evaluation import final_evaluation
-from resnets.training.run_dir import run_dir, run_inputs, state_file
-from resnets.training.setup import build_network, prepare_run
+from resnets.training.run_dir import extend_run, resume_run, run_dir, run_inputs, state_file, trackers
+from resnets.training.setup import prepare_run
 from resnets.training.setup.build_context import build_context, draw_batch
-from resnets.training.setup.prepare_run import SPLIT_NAMES
+from resnets.training.setup.prepare_run import SPLIT_NAMES, PreparedRun
 from resnets.training.state import TrainContext, TrainState, restore_state
-from resnets.weights import download_published, find_weights
-from resnets.weights.checkpoint import Checkpoint
+from resnets.weights import download_published
 from resnets.weights.hub import library_names
 
 
@@ -60,6 +60,7 @@ def train(
     *,
     model: str | None = None,
     weights: str | Path | None = None,
+    task: str | None = None,
     recipe: str | Recipe | None = None,
     out: str | Path | None = None,
     name: str | None = None,
@@ -100,6 +101,8 @@ def train(
         weights: "none"; a checkpoint or run directory of resnets; a name of `resnets weights list`; or "imagenet" for the best
             published ones of `model`. A head for other classes is replaced, which is logged. None, without a recipe: the
             best published ones where they are available, or else random weights, which is logged with the reason.
+        task: "classification", "multilabel", or another task by name; without it that of the model's name, of the given weights
+            or of the data.
         recipe: a name of `resnets.recipes.registry`, or a `Recipe`; without it "scratch", or "finetune" with weights.
         out: folder of the run directories; None for "runs".
         name: name of the run directory; a number is appended if it exists, since no run is overwritten.
@@ -169,7 +172,7 @@ def train(
     given = build_recipe.given_arguments(values | {"epochs": None} if extra_epochs else values)
     with distributed.process_group() as attempt:
         if resume is not None:
-            requested = _requested_values(Path(resume), data, model, weights, recipe, name, out, dry_run)
+            requested = _requested_values(Path(resume), data, model, weights, task, recipe, name, out, dry_run)
             return _resume(
                 Path(resume),
                 requested | {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()},
@@ -185,16 +188,16 @@ def train(
         out = "runs" if out is None else out
         if not dry_run and (Path(out).is_dir() or not Path(out).exists()):
             distributed.broadcast_from_main(lambda: atomic_write.check_folder_writable(out))
-        builder = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides)
-        trackers.check_installed(builder.recipe)
-        dataset, parent = prepare_run.prepare_run(builder)
+        request = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides, task)
+        trackers.check_installed(request.builder.recipe)
+        prepared = prepare_run.prepare_run(*request)
         if dry_run:
-            log(prepare_run.describe_run(builder.recipe, dataset))
+            log(prepare_run.describe_run(prepared.recipe, prepared.dataset))
             return None
         if (earlier_run := attempt.load_run_dir()) is not None:
             log(f"this job was restarted: resuming its run '{earlier_run}'")
             return _resume(earlier_run, {}, (), None)
-        run_name = name or _default_name(builder.recipe)
+        run_name = name or _default_name(prepared.recipe)
         run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(Path(out), run_name))
         if name and run.name != name:
             log(f"'{Path(out) / name}' exists already and is not changed; this run is '{run}'")
@@ -203,34 +206,28 @@ def train(
             log(stopped)
         with distributed.main_lock(run):
             if distributed.is_main():
-                run_inputs.save_split(run, dataset)
-                if parent is not None:
-                    path = find_weights.find_file(builder.recipe.model.weights)
-                    lineage.write_parent_lineage(
-                        run,
-                        prepare_run.parent_lineage(builder.recipe, parent),
-                        run_inputs.parent_metadata(parent, path),
-                    )
+                run_inputs.save_split(run, prepared.dataset)
+                if prepared.initial is not None:
+                    lineage.write_parent_lineage(run, prepared.initial.lineage, prepared.initial.metadata())
                 run_dir.write_recipe(
-                    run, builder.recipe, builder.origins
+                    run, prepared.recipe, request.builder.origins
                 )  # last, since a run with a recipe can be resumed
             attempt.save_run_dir(run)
-            return _run(run, builder.recipe, dataset, parent)
+            return _run(run, prepared)
 
 
-def _run(
-    run: Path, recipe: Recipe, dataset: Dataset, parent: Checkpoint | None, *, extra_epochs: int | None = None
-) -> TrainResult:
+def _run(run: Path, prepared: PreparedRun, *, extra_epochs: int | None = None) -> TrainResult:
     """Train from the latest saved state, or from the beginning where there is none, and evaluate the result."""
+    recipe, dataset = prepared.recipe, prepared.dataset
     log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
-    provenance = distributed.broadcast_from_main(lambda: run_inputs.run_provenance(run, recipe))
+    provenance = distributed.broadcast_from_main(lambda: run_inputs.run_provenance(run, recipe, prepared.initial))
     provenance["train_images"] = len(dataset.subset("train"))
     has_state = distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state")))
-    context = build_context(recipe, dataset, parent, provenance, has_state=has_state)
+    context = build_context(prepared, provenance, has_state=has_state)
     if distributed.is_main():
         _write_environment(run, recipe, dataset, provenance)
         if not (run / "train_batch.jpg").exists():
-            draw_batch(context.train_data, run / "train_batch.jpg")
+            draw_batch(context.train_data, dataset.subset("train"), run / "train_batch.jpg")
     state = _restore(run, context, extra_epochs) if has_state else TrainState()
     frozen_features.cache_features(context, state.epoch, run)
     if distributed.is_main():
@@ -275,6 +272,7 @@ def _evaluate(run: Path, dataset: Dataset, context: TrainContext, state: TrainSt
     ]
     metrics = final_evaluation.evaluate_run(
         run,
+        context.task,
         dataset.subset("val") if "val" in dataset.splits else [],
         test=dataset.subset("test") if "test" in dataset.splits else [],
         notices=[notice for notice in notices if notice],
@@ -284,7 +282,7 @@ def _evaluate(run: Path, dataset: Dataset, context: TrainContext, state: TrainSt
         val_features=frozen_features.validation_features(context, state.best_epoch, run),
     )
     if metrics:
-        log(console.format_result(metrics, state.best_epoch))
+        log(console.format_result(context.task, metrics, state.best_epoch))
     log(f"report: {run / 'report.html'}")
     log(f"next: resnets predict {shlex.quote(str(run))} IMAGE-OR-FOLDER")
     return metrics
@@ -300,17 +298,17 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extr
             run_dir.remove_temporary_files(run)
         if distributed.is_main() and not state_file.list_states(run / "state"):
             log("the run was stopped before a state was saved: it starts from the beginning")
-        dataset, parent = run_inputs.load_inputs(run, recipe)
-        build_network.check_batch_norm(
-            recipe, build_network.network_spec(recipe, dataset.class_names, parent), ranks.world_size()
-        )
+        task = registry.find(recipe.task.name)
+        dataset = run_inputs.load_dataset(run, recipe, task)
+        initial = run_inputs.load_initial_weights(run, recipe)
+        run_inputs.check_unchanged(run, recipe, initial)
         if extra_epochs:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
             current = recipe
             recipe = distributed.broadcast_from_main(
                 lambda: extend_run.extended_recipe(run, current, extra_epochs, steps)
             )
-        return _run(run, recipe, dataset, parent, extra_epochs=extra_epochs)
+        return _run(run, prepare_run.resume_plan(recipe, task, dataset, initial), extra_epochs=extra_epochs)
 
 
 def _requested_values(
@@ -318,6 +316,7 @@ def _requested_values(
     data: object,
     model: str | None,
     weights: str | Path | None,
+    task: str | None,
     recipe: object,
     name: str | None,
     out: str | Path | None,
@@ -330,7 +329,7 @@ def _requested_values(
         raise UserError(f"`resume` continues '{run}' under its own name; leave out `name={name}`.")
     if out is not None and Path(out).resolve() != run.resolve().parent:
         raise UserError(f"`resume` continues '{run}' in its own folder; leave out `out={out}`.")
-    requested = {"data.location": None if data is None else str(data), "model.name": model}
+    requested = {"data.location": None if data is None else str(data), "model.name": model, "task.name": task}
     if weights is not None:  # False and "none" request random ones
         requested["model.weights"] = download_published.imagenet_to_name(
             library_names.translate_weights(weights, model), model

@@ -1,11 +1,11 @@
-"""Training and validation images of a run: decoding, caching, augmentation, targets, and transfer to the device."""
+"""Training and validation examples of a run: decoding, caching, augmentation, targets, and transfer to the device."""
 
 from __future__ import annotations
 
 import math
 import shlex
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from resnets import ranks
-from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_labels, sample_paths, sample_weights
+from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_paths, sample_weights
+from resnets.data.image.decode import decode
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
-from resnets.data.loading.batch import Batch
+from resnets.data.loading.batch import Batch, map_tensors
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
 from resnets.errors import UserError
 from resnets.progress import log
-from resnets.recipes.recipe import Augment, Data, Recipe
-from resnets.training.optimization import loss_targets
+from resnets.recipes.recipe import Augment, Recipe
+from resnets.tasks.base import Task
 
 VAL_MEMORY_FRACTION = 0.15  # of the free memory, for preprocessed validation images
 EVAL_BATCH = 64
@@ -36,17 +37,15 @@ def augments_whole_batches(section: Augment) -> bool:
 
 
 class TrainData:
-    """The training images of a run and all that is done to them before they enter the network."""
+    """The training examples of a run and all that is done to them before they enter the network."""
 
-    def __init__(
-        self, recipe: Recipe, samples: Sequence[Sample], class_names: Sequence[str], preprocess: Preprocess
-    ) -> None:
-        self.recipe, self.class_names = recipe, list(class_names)
-        self.augments_batches = augments_whole_batches(recipe.augment)
+    def __init__(self, recipe: Recipe, task: Task, samples: Sequence[Sample], preprocess: Preprocess) -> None:
+        self.recipe, self.task = recipe, task
+        self.augments_batches = not task.spatial_targets and augments_whole_batches(recipe.augment)
         self.paths = sample_paths(samples)
         prepare = self._preparation(preprocess)
-        size = preprocess.size if prepare.func is _resize_and_crop else None
-        self.images = _cache_images(recipe.data, samples, prepare, size)
+        is_resized = prepare.func is _resize_and_crop
+        self.images = _cache_images(recipe, samples, prepare, preprocess.size if is_resized else None)
         self.stacked_images: Tensor | None = None  # (N, 3, h, w)
         if (
             self.augments_batches
@@ -55,15 +54,16 @@ class TrainData:
         ):
             self.stacked_images = torch.from_numpy(self.images.stacked).permute(0, 3, 1, 2)
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
-        self.labels = self.label_indices(samples)
-        self.loss_weights, sampling_weights = loss_targets.balance_weights(
-            self.labels, torch.from_numpy(sample_weights(samples)), len(self.class_names), recipe.data.balance
+        self.targets = task.targets(samples)
+        self.loss_weights, sampling_weights = task.balance(
+            samples, torch.from_numpy(sample_weights(samples)), recipe.data.balance
         )
         batch = _divisible_batch(min(recipe.data.batch or 1, len(samples)))
         shard_sizes = samples.shard_sizes if isinstance(samples, IndexedSamples) else None
         self.plan = BatchPlan(
             len(samples), batch, recipe.seed, sampling_weights, ranks.rank(), ranks.world_size(), shard_sizes
         )
+        self.transform = nn.Identity() if self.augments_batches else task.train_transform(recipe, self.preprocess)
         self.batch_transform = augmentation.BatchCropFlip(
             len(samples),
             seed=recipe.seed,
@@ -75,6 +75,8 @@ class TrainData:
     def _preparation(self, preprocess: Preprocess) -> partial[np.ndarray]:
         """Return the function that decodes an image and makes it as small as the augmentation allows."""
         section, side = self.recipe.augment, preprocess.size[0]
+        if self.task.spatial_targets:
+            return partial(decode)  # targets are in pixels of the original image
         if section.crop == "random_resized":
             # Large enough for the smallest crop to have the input resolution of the network.
             return partial(ram_cache.decode_resized, min_side=math.ceil(side / math.sqrt(section.scale[0])))
@@ -84,66 +86,62 @@ class TrainData:
             _resize_and_crop, preprocess=replace(preprocess, color="rgb", scale=255.0, mean=(0.0,) * 3, std=(1.0,) * 3)
         )
 
-    def label_indices(self, samples: Sequence[Sample]) -> Tensor:
-        """Return the class index of each sample, int64 (N,)."""
-        return torch.from_numpy(sample_labels(samples, self.class_names))
+    def batches(
+        self, start: EpochStep, on_wait: Callable[[], None] = lambda: None, plan: BatchPlan | None = None
+    ) -> Generator[Batch, None, None]:
+        """Yield batches of uint8 images from `start` on, to the end of `plan` (that of the run: without end).
 
-    def batches(self, start: EpochStep, on_wait: Callable[[], None] = lambda: None) -> Generator[Batch, None, None]:
-        """Yield batches of uint8 images from `start` on, without end; `on_wait` as in `train_loader.train_batches`."""
+        `on_wait` is as in `train_loader.train_batches`.
+        """
+        plan = plan or self.plan
         if self.stacked_images is not None:
-            return train_loader.tensor_batches(self.stacked_images, self.plan, start=start)
-        workers, pinned = self.recipe.data.workers or 0, self.recipe.speed.device.startswith("cuda")
+            return train_loader.tensor_batches(self.stacked_images, plan, start=start)
         return train_loader.train_batches(
             self.images,
-            self.plan,
-            self.image_transform(),
+            plan,
+            self.transform,
+            targets=train_loader.Targets(self.targets, self.task.collate) if self.task.spatial_targets else None,
             start=start,
-            workers=workers,
-            pin_memory=pinned,
+            workers=self.recipe.data.workers or 0,
+            pin_memory=self.recipe.speed.device.startswith("cuda"),
             on_wait=on_wait,
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
-        """Return the augmented images (H, W, 3) of the first batch, and their class indices."""
-        batch = next(train_loader.train_batches(self.images, self.plan, self.image_transform()))
+        """Return the augmented images (H, W, 3) of the first batch, and their indices."""
+        targets = train_loader.Targets(self.targets, self.task.collate) if self.task.spatial_targets else None
+        batch = next(train_loader.train_batches(self.images, self.plan, self.transform, targets=targets))
         images = batch.images
-        if self.augments_batches:
+        if self.augments_batches and isinstance(images, Tensor):
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
-        return list(images.permute(0, 2, 3, 1).numpy()), self.labels[batch.indices].tolist()
+        return [image.permute(1, 2, 0).numpy() for image in images], batch.indices.tolist()
 
-    def image_transform(self) -> Callable[[Tensor], Tensor]:
-        """Return the augmentation that is applied to each image by itself."""
-        if self.augments_batches:
-            return nn.Identity()
-        values = asdict(self.recipe.augment)
-        for name in ("mixup_alpha", "cutmix_alpha"):
-            del values[name]
-        return augmentation.train_transform(self.preprocess.size[0], fill=self.preprocess.mean_color, **values)
-
-    def targets(self, indices: Tensor) -> Tensor:
-        """Return the targets of these images, float32 (B, K)."""
-        smoothing = self.recipe.loss.label_smoothing
-        return loss_targets.soft_targets(
-            self.labels[indices], self.loss_weights[indices], len(self.class_names), smoothing
+    def to_device(self, batch: Batch) -> Batch:
+        """Return the batch on the device: images normalized and, where that was not done before, augmented, with targets and
+        weights, as the task's `loss` receives it.
+        """
+        recipe, device = self.recipe, self.recipe.speed.device
+        layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
+        images = map_tensors(
+            batch.images, Tensor, lambda each: self.preprocess.normalize(each.to(device, non_blocking=True))
         )
-
-    def augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return augmented and normalized images (B, C, H, W) and targets (B, K) on the device."""
-        recipe = self.recipe
-        images = self.preprocess.normalize(batch.images.to(recipe.speed.device, non_blocking=True))
         if self.augments_batches:
             images = self.batch_transform(images, batch.positions, batch.epoch)
-        targets = self.targets(batch.indices).to(images.device, non_blocking=True)
-        if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
-            with augmentation.fork_seed(recipe.seed, batch.epoch, batch.step, "mix"):
-                images, targets = augmentation.mixup_cutmix(
-                    images,
-                    targets,
-                    mixup_alpha=recipe.augment.mixup_alpha,
-                    cutmix_alpha=recipe.augment.cutmix_alpha,
-                )
-        layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
-        return images.contiguous(memory_format=layout), targets
+        batch = self.task.prepare_batch(self.add_targets(batch._replace(images=images)), recipe)
+        if isinstance(batch.images, Tensor):
+            batch = batch._replace(images=batch.images.contiguous(memory_format=layout))
+        return batch
+
+    def add_targets(self, batch: Batch) -> Batch:
+        """Return the batch with its targets and weights on the device."""
+        device, targets = self.recipe.speed.device, batch.targets
+        if not self.task.spatial_targets:
+            indices = batch.indices
+            chosen = self.targets[indices] if isinstance(self.targets, Tensor) else [self.targets[i] for i in indices]
+            targets = self.task.collate(chosen)
+        targets = map_tensors(targets, Tensor, lambda each: each.to(device, non_blocking=True))
+        weights = self.loss_weights[batch.indices].to(device, non_blocking=True)
+        return batch._replace(targets=targets, weights=weights)
 
     def eval_loader(self, samples: Sequence[Sample]) -> EvalLoader:
         """Return the validation images of this rank, preprocessed as the saved weights will say.
@@ -162,16 +160,16 @@ class TrainData:
 
 
 def _cache_images(
-    section: Data, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
+    recipe: Recipe, samples: Sequence[Sample], prepare: partial[np.ndarray], size: tuple[int, int] | None
 ) -> ram_cache.Images:
     """Return the images, cached in memory where they fit, which is logged; `size` is None where their sizes differ."""
     images = ram_cache.LazyImages(sample_paths(samples), prepare)
-    side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
-    command = f"resnets data shard {shlex.quote(section.location)} SHARDS --resize {side}"
-    small = f"to decode less in each epoch, write them smaller once: {command}"
-    decision = ram_cache.decide_cache(
-        section.cache, images, advice="" if isinstance(samples, IndexedSamples) else small
-    )
+    advice = ""
+    if prepare.func is not decode and not isinstance(samples, IndexedSamples):
+        side = prepare.keywords.get("min_side") or prepare.keywords["preprocess"].resize_to or max(size or (0,))
+        command = f"resnets data shard {shlex.quote(recipe.data.location)} SHARDS --resize {side}"
+        advice = f"to decode less in each epoch, write them smaller once: {command}"
+    decision = ram_cache.decide_cache(recipe.data.cache, images, advice=advice)
     log(f"  {decision}")
     return ram_cache.CachedImages(images, size=size) if decision.mode == "ram" else images
 
@@ -182,32 +180,6 @@ def _divisible_batch(batch: int) -> int:
     if batch < size:
         raise UserError(f"A batch of {batch} is too small for {size} processes: use fewer, or a larger `batch`.")
     return batch // size * size
-
-
-def input_preprocess(recipe: Recipe, parent: Preprocess | None = None) -> Preprocess:
-    """Return the preprocessing of the recipe, without the statistics that are computed from the training images.
-
-    `parent` is the preprocessing of the given weights; `data.normalize=weights` takes its normalization.
-    """
-    section = recipe.data
-    side = section.imgsz or 0
-    preprocess = Preprocess(
-        size=(side, side),
-        resize=section.resize,
-        resize_to=max(round(side / section.crop_fraction), side) if section.resize == "shorter" else None,
-        antialias=section.antialias,
-    )
-    if section.normalize == "weights":
-        if parent is None:
-            raise UserError("`data.normalize=weights` needs `weights`; without them use imagenet or channel.")
-        model = parent.with_size(side)
-    elif section.normalize in ("caffe", "tf"):
-        model = Preprocess.caffe(side) if section.normalize == "caffe" else Preprocess.tf(side)
-    elif section.normalize == "raw":
-        model = Preprocess(scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    else:
-        return preprocess
-    return replace(preprocess, color=model.color, scale=model.scale, mean=model.mean, std=model.std)
 
 
 def _add_statistics(preprocess: Preprocess, kind: str, images: ram_cache.Images, paths: Sequence[str]) -> Preprocess:

@@ -35,7 +35,7 @@ def adapt_checkpoint(
             spec=spec,
             tensors=backbone | new_head(spec),
             class_names=(),
-            temperature=1.0,
+            fitted={},
             metrics={},
             provenance=provenance,
         )

@@ -2,12 +2,13 @@
 
 The metadata of the safetensors header has one JSON object under the key `resnets`:
 
-    format       2; format 1 had other names, see `header_format`
-    task         "classify"
-    spec         the network, as `ResNetSpec.to_dict` writes it
+    format       3; formats 1 and 2 had other names, see `header_format`
+    task         its name, such as "classification"
+    config       the task's settings: the `[task]` table of the recipe
+    fitted       what the task fitted on the val split, such as the temperature that divides the logits before the softmax
+    spec         the residual network, as `ResNetSpec.to_dict` writes it
     preprocess   the preprocessing of images, as `Preprocess.to_dict` writes it
     class_names  in the order of the outputs; empty if they are not known
-    temperature  the logits are divided by it before the softmax
     metrics      measured metrics, with their protocol
     provenance   recipe, hash of the data, versions, parent weights with their sha256
     checksum     sha256 of all of this and the tensors, so that a damaged file is detected
@@ -31,7 +32,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
@@ -52,34 +53,42 @@ HEADER_LIMIT = (
 # Advice for a weights file of another library.
 CONVERT = "Convert it: resnets weights convert {} --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the predictions mean nothing yet
-_FIELDS = ("task", "spec", "preprocess", "class_names", "temperature", "metrics", "provenance")
+_FIELDS = ("task", "config", "fitted", "spec", "preprocess", "class_names", "metrics", "provenance")
+CLASSIFICATION = "classification"  # the task of all files of other libraries
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The content of a checkpoint file.
 
-    `tensors` are those of `ResNet.state_dict()`. `metrics` and `provenance` have values that JSON can hold. `class_names` is
-    empty if they are not known, as in most files of other libraries.
+    `tensors` are those of the `state_dict()` of the task's model, which is a `ResNet` for classification. `config`, `fitted`,
+    `metrics` and `provenance` have values that JSON can hold. `class_names` is empty if they are not known, as in most files
+    of other libraries.
     """
 
     spec: ResNetSpec
     preprocess: Preprocess
     class_names: tuple[str, ...]
     tensors: Mapping[str, Tensor]
-    task: str = "classify"
+    task: str = CLASSIFICATION
+    config: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         names = self.class_names
         if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise UserError("The class names of a checkpoint must be different from each other and not empty.")
-        if names and len(names) != self.spec.num_classes:
+        if self.task == CLASSIFICATION and names and len(names) != self.spec.num_classes:
             raise UserError(f"{len(names)} class names do not fit a network with {self.spec.num_classes} outputs.")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UserError(f"The temperature must be a positive number; received {self.temperature}.")
+
+    @property
+    def temperature(self) -> float:
+        """The number that divides the logits of a classifier before the softmax."""
+        return float(self.fitted.get("temperature", 1.0))
 
     @property
     def display_names(self) -> tuple[str, ...]:
@@ -98,10 +107,11 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     header = {
         "format": FORMAT,
         "task": checkpoint.task,
+        "config": dict(checkpoint.config),
+        "fitted": dict(checkpoint.fitted),
         "spec": checkpoint.spec.to_dict(),
         "preprocess": checkpoint.preprocess.to_dict(),
         "class_names": list(checkpoint.class_names),
-        "temperature": float(checkpoint.temperature),
         "metrics": dict(checkpoint.metrics),
         "provenance": dict(checkpoint.provenance),
     }
@@ -111,13 +121,14 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         safetensors.torch.save_file(tensors, temporary, metadata={KEY: text})
 
 
-def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
+def read(path: str | Path, *, task: str | None = CLASSIFICATION) -> Checkpoint:
     """Read the checkpoint at `path`, or the best one of the run directory at `path`.
 
     Memory is limited by the size of the file and a header of at most 16 MiB.
 
     Raises:
-        UserError: it is not an undamaged checkpoint of resnets for this `task`; the message names the path and what was found.
+        UserError: it is not an undamaged checkpoint of resnets for this `task` (None: any); the message names the path and what
+            was found.
     """
     path = local_file.find(path)
     _check_container(path)
@@ -138,42 +149,37 @@ def network(checkpoint: Checkpoint) -> ResNet:
     Raises:
         UserError: tensors are missing, left over or of another shape or type than in the spec.
     """
-    # Every block has tensors, so a network with more blocks than tensors is refused before it is built.
-    blocks = sum(checkpoint.spec.num_blocks)
-    if blocks > len(checkpoint.tensors):
-        raise UserError(f"A network of {blocks} blocks does not fit a checkpoint of {len(checkpoint.tensors)} tensors.")
+    check_blocks(checkpoint)
     try:
         with torch.device("meta"):
             net = build(checkpoint.spec)
     except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
         raise UserError(f"The checkpoint's network '{checkpoint.spec.name}' cannot be built: {error}") from error
-    expected = net.state_dict()
-    _check_fit(expected, checkpoint.tensors, "The checkpoint does not fit its own spec")
-    # Copied, since the tensors may be memory-mapped from the file.
-    own = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in checkpoint.tensors.items()}
-    net.load_state_dict(own, assign=True)
+    assign_tensors(net, checkpoint)
     return net.eval()
 
 
-def load_backbone(net: ResNet, checkpoint: Checkpoint) -> list[str]:
-    """Load the backbone of `checkpoint` into `net`, keep the head of `net`, and return the names of the head's tensors.
+def check_blocks(checkpoint: Checkpoint) -> None:
+    """Raise UserError for a network with more blocks than tensors, before it is built: every block has tensors."""
+    blocks = sum(checkpoint.spec.num_blocks)
+    if blocks > len(checkpoint.tensors):
+        raise UserError(f"A network of {blocks} blocks does not fit a checkpoint of {len(checkpoint.tensors)} tensors.")
+
+
+def assign_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give a model on the meta device the tensors of the checkpoint.
 
     Raises:
-        UserError: a tensor of the backbone is missing, left over or of another shape or type.
+        UserError: tensors are missing, left over or of another shape or type than in the model.
     """
-    own = net.state_dict()
-    backbone = {name: tensor for name, tensor in checkpoint.tensors.items() if not _is_head(name)}
-    expected = {name: tensor for name, tensor in own.items() if not _is_head(name)}
-    _check_fit(expected, backbone, "The backbone of the checkpoint does not fit the network")
-    net.load_state_dict(backbone, strict=False)  # only the head is missing, as was checked above
-    return [name for name in own if _is_head(name)]
+    expected = model.state_dict()
+    check_fit(expected, checkpoint.tensors, "The checkpoint does not fit its own spec")
+    # Copied, since the tensors may be memory-mapped from the file.
+    own = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in checkpoint.tensors.items()}
+    model.load_state_dict(own, assign=True)
 
 
-def _is_head(name: str) -> bool:
-    return name.startswith("head.")
-
-
-def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoint:
+def _from_header(header: Any, tensors: dict[str, Tensor], task: str | None) -> Checkpoint:
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise UserError("has a header that is not one of resnets.")
     if header["format"] > FORMAT:
@@ -181,12 +187,12 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
             f"was written by a newer resnets (format {header['format']}, this one reads up to {FORMAT}). "
             "Upgrade with: pip install --upgrade resnets"
         )
-    if header.get("task") != task:
-        raise UserError(f"is a checkpoint for the task '{header.get('task')}'; needed is one for '{task}'.")
     checksum = header.pop("checksum", None)
     if checksum != _checksum(header, tensors):
         raise UserError("is damaged: its checksum does not fit its content. Copy or train it again.")
     header = header_format.upgrade(header)
+    if task is not None and header.get("task") != task:
+        raise UserError(f"is a checkpoint for the task '{header.get('task')}'; needed is one for '{task}'.")
     if header.keys() != {"format", *_FIELDS}:
         unexpected = ", ".join(sorted(header.keys() ^ {"format", *_FIELDS}))
         raise UserError(f"has a header that is not one of format {header['format']}: {unexpected}.")
@@ -201,10 +207,11 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str) -> Checkpoi
         preprocess=Preprocess.from_dict(header["preprocess"]),
         class_names=class_names,
         tensors=tensors,
-        task=task,
+        task=header["task"],
+        config=header["config"],
+        fitted=header["fitted"],
         metrics=header["metrics"],
         provenance=provenance,
-        temperature=header["temperature"],
     )
 
 
@@ -253,7 +260,7 @@ def _damage(path: Path, error: SafetensorError) -> str:
     return f"is damaged ({error}). Copy or train it again."
 
 
-def _check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], message: str) -> None:
+def check_fit(expected: Mapping[str, Tensor], received: Mapping[str, Tensor], message: str) -> None:
     """Raise UserError unless every tensor is there once, with its shape and type (floating point or integer)."""
     both = [(name, expected[name], received[name]) for name in expected if name in received]
     check_tensors(

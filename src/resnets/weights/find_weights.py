@@ -24,6 +24,6 @@ def find_file(path: str | Path) -> Path:
     return local_file.find(path)
 
 
-def read(path: str | Path, *, task: str = "classify") -> Checkpoint:
+def read(path: str | Path, *, task: str | None = checkpoints.CLASSIFICATION) -> Checkpoint:
     """The checkpoint for `path`. Raises as `find_file` and `checkpoint.read` do."""
     return checkpoints.read(find_file(path), task=task)

@@ -1,4 +1,4 @@
-"""The header of a checkpoint file: its key, its format number, and the names that changed since format 1.
+"""The header of a checkpoint file: its key, its format number, and the names that changed since formats 1 and 2.
 
 This module does not import torch, so that a header can be read without it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 KEY = "resnets"  # of the safetensors metadata
-FORMAT = 2
+FORMAT = 3
 # Fields that had another name in format 1 or in earlier files of format 2: of the header itself, and by section.
 _RENAMED_SECTIONS = {"classes": "class_names"}
 _RENAMED = {
@@ -41,6 +41,8 @@ def upgrade(header: dict[str, Any]) -> dict[str, Any]:
     header = {_RENAMED_SECTIONS.get(key, key): value for key, value in header.items()}
     for section in _RENAMED.keys() & header.keys():
         header[section] = _upgrade_section(section, header[section])
+    if "temperature" in header:  # formats 1 and 2 had classification only
+        header |= {"task": "classification", "config": {}, "fitted": {"temperature": header.pop("temperature")}}
     # The metrics on the images that the epoch was selected on have the names of the metrics that they are part of.
     if isinstance(selected := header.get("metrics", {}).get("selected"), dict):
         header["metrics"]["selected"] = _upgrade_section("metrics", selected)

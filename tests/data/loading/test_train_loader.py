@@ -89,10 +89,10 @@ def test_spawned_workers_change_nothing(images, monkeypatch):
     # Windows and macOS start workers this way; everything that goes to them must be picklable.
     monkeypatch.setattr(torch.multiprocessing, "_default_start_method", "spawn", raising=False)
     made = torch.utils.data.DataLoader(
-        train_loader._AugmentedImages(images, TRANSFORM, 5),
+        train_loader._AugmentedImages(images, TRANSFORM, None, 5),
         batch_sampler=train_loader._BatchSampler(BatchPlan(13, 4, seed=5), EpochStep()),
         num_workers=1,
-        collate_fn=train_loader._collate,
+        collate_fn=functools.partial(train_loader._collate, None),
         worker_init_fn=init_worker,
         multiprocessing_context="spawn",
     )

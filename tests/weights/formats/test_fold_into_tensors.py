@@ -40,7 +40,7 @@ def probabilities(checkpoint: Checkpoint) -> torch.Tensor:
 
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 3.18])
 def test_a_folded_temperature_changes_no_probability(temperature: float) -> None:
-    checkpoint = tiny(temperature=temperature)
+    checkpoint = tiny(fitted={"temperature": temperature})
     folded = fold_into_tensors.with_temperature(checkpoint)
     assert folded.temperature == 1
     assert (probabilities(folded) - probabilities(checkpoint)).abs().max() < 1e-6
@@ -52,7 +52,7 @@ def test_a_folded_temperature_changes_no_probability(temperature: float) -> None
 
 
 def test_weights_that_exceed_their_type_are_refused() -> None:
-    checkpoint = tiny(temperature=1e-6)
+    checkpoint = tiny(fitted={"temperature": 1e-6})
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in checkpoint.tensors.items()
     }
@@ -79,5 +79,7 @@ def test_bgr_becomes_rgb(preprocess: Preprocess) -> None:
 
 
 def test_a_new_head_has_neither_temperature_nor_metrics() -> None:
-    found, _ = adapt_checkpoint(tiny(temperature=2.0, metrics={"top1": 0.9}), num_classes=4, in_channels=None)
+    found, _ = adapt_checkpoint(
+        tiny(fitted={"temperature": 2.0}, metrics={"top1": 0.9}), num_classes=4, in_channels=None
+    )
     assert (found.temperature, dict(found.metrics)) == (1.0, {})

@@ -79,8 +79,9 @@ def evaluate(
     Example: resnets evaluate runs/flowers flower_photos
     """
     from resnets.api import evaluate as api
-    from resnets.tasks.classification import evaluate as evaluation
-    from resnets.tasks.classification import metrics_table, test_time_augmentation
+    from resnets.tasks import evaluate as evaluation
+    from resnets.tasks import evaluation_table
+    from resnets.tasks.classification import test_time_augmentation
 
     if compare and len(checkpoints) != 2:
         raise UserError(f"--compare needs two checkpoints before the data; received {len(checkpoints)}.")
@@ -112,7 +113,7 @@ def evaluate(
     if as_json:
         output.print_json(results.to_dict())
     else:
-        metrics_table.show(results)
+        evaluation_table.show(results)
     if out is not None:
-        api.write(results, out)
+        evaluation.write(results, out)
         log(f"wrote the tables, figures and predictions to {shlex.quote(out)}")

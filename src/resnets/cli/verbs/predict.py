@@ -39,7 +39,7 @@ def predict(
 
     Example: resnets predict runs/flowers holiday/ --csv predictions.csv
     """
-    from resnets.tasks.classification import predict_files
+    from resnets.tasks import predict_files
 
     predict_files.predict_files(
         checkpoint,

@@ -27,6 +27,9 @@ def train(
             help="A checkpoint, a run directory, imagenet, a name of `weights list`, or none.  [default: imagenet, if available]"
         ),
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification or multilabel.  [default: that of the weights or the data]")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="scratch (without weights), finetune (with), he2015_cifar, …")
     ] = None,
@@ -141,6 +144,7 @@ def train(
         data or None,
         model=model,
         weights=weights,
+        task=task,
         recipe=recipe,
         name=name,
         out=out,

@@ -63,7 +63,7 @@ class Targets(NamedTuple):
     collate: from the targets of a batch, transformed, to those of `Batch`.
     """
 
-    of_index: Sequence[Any]
+    of_index: Sequence[Any] | Tensor
     collate: Callable[[list[Any]], Any]
 
 

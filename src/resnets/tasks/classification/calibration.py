@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev
 from scipy.optimize import minimize_scalar
 
-from resnets.errors import UserError
 from resnets.tasks.classification.per_image_results import CHUNK
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.weights import checkpoint as checkpoints
-from resnets.weights import find_weights
-from resnets.weights.hub import bundled
 
 BINS = 15  # as in the paper
 NUM_RESAMPLES = 2000
@@ -192,33 +186,3 @@ def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, nu
         else:
             fitted.append(fit_temperature(logits, np.where(folds == fold, -1, true)))
     return fitted
-
-
-def check_not_bundled(path: Path) -> None:
-    """Raise UserError for a file that comes with the package, which is never changed."""
-    if path in map(bundled.path_of, bundled.names()):
-        copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
-        raise UserError(f"'{path.stem}' comes with the package and is not changed. Calibrate a copy: {copy}")
-
-
-def calibrate(path: str | Path, predictions: Predictions, protocol: Mapping[str, Any]) -> float:
-    """Fit the temperature to the predictions of a checkpoint, store it in the file, and return it.
-
-    Args:
-        path: the checkpoint or run directory; the file is replaced.
-        predictions: of one view per image, on images that it was not trained on.
-        protocol: the origin of the images; stored in the checkpoint's provenance under "calibration".
-
-    Raises:
-        UserError: no image has a label, or the file is one of this package.
-    """
-    count = int(predictions.labeled.sum())
-    if not count:
-        raise UserError("A temperature can only be fitted to labeled images; there are none.")
-    path = find_weights.find_file(path)
-    check_not_bundled(path)
-    temperature = fit_temperature(predictions.logits, predictions.true)
-    checkpoint = checkpoints.read(path)
-    provenance = {**checkpoint.provenance, "calibration": {**protocol, "images": count}}
-    checkpoints.save(path, replace(checkpoint, temperature=temperature, provenance=provenance))
-    return temperature

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -11,40 +11,13 @@ from scipy.stats import binomtest
 from resnets.errors import UserError
 from resnets.tasks.classification.confidence_intervals import paired_difference
 from resnets.tasks.classification.prediction_set import Predictions
+from resnets.tasks.comparison import NOT_SEEN, Exposure
 
 SIGNIFICANCE = 0.05
 
 
-class Exposure(NamedTuple):
-    """How many of the images of a comparison were used to train or to select a model.
-
-    Attributes:
-        trained_on: number of images it was trained on; None where that is not known.
-        selected_on: number of images used to select its epoch and its temperature.
-    """
-
-    trained_on: int | None = 0
-    selected_on: int = 0
-
-    @property
-    def num_seen(self) -> int:
-        """The number of images that are known to have been used, for training or for selection."""
-        return (self.trained_on or 0) + self.selected_on
-
-    def in_words(self, name: str) -> str:
-        """`A was trained on 20 of these images, and 5 were used to select its epoch`."""
-        if self.trained_on is None:
-            trained = f"whether {name} was trained on some of these images is not known"
-        else:
-            trained = f"{name} was trained on {self.trained_on or 'none'} of these images"
-        return f"{trained}, and {self.selected_on} were used to select its epoch" if self.selected_on else trained
-
-
-NOT_SEEN = Exposure()
-
-
 @dataclass(frozen=True)
-class Comparison:
+class AccuracyComparison:
     """Top-1 of two models, a and b, image by image.
 
     Attributes:
@@ -143,7 +116,7 @@ def _end(points: float) -> str:
 
 def compare_predictions(
     a: Predictions, b: Predictions, exposure_a: Exposure = NOT_SEEN, exposure_b: Exposure = NOT_SEEN
-) -> Comparison:
+) -> AccuracyComparison:
     """Compare two models on the labeled images of one dataset.
 
     Args:
@@ -162,7 +135,7 @@ def compare_predictions(
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
     discordant = only_a + only_b
-    return Comparison(
+    return AccuracyComparison(
         both=both,
         only_a=only_a,
         only_b=only_b,

@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import ImageError, JobError, UserError
-from resnets.inference import tf32
+from resnets.errors import ImageError, UserError
 from resnets.inference.model_runner import Job
-from resnets.message_format import format_list, suggestion
-from resnets.progress import log, progress_bar
+from resnets.message_format import format_list
+from resnets.progress import progress_bar
 from resnets.tasks.classification import test_time_augmentation
-from resnets.tasks.classification.classifier import Classifier, check_finite
-from resnets.tasks.classification.prediction_set import UNLABELED, Predictions, average, log_softmax
+from resnets.tasks.classification.class_indices import class_indices
+from resnets.tasks.classification.prediction_set import Predictions, average, log_softmax
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
+from resnets.tasks.trained_model import TrainedModel, check_finite, report_unreadable
 
 
 def predict_samples(
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[TrainedModel],
     samples: Sequence[Sample],
     *,
     batch: int = 32,
@@ -55,10 +54,8 @@ def predict_samples(
     check_options(batch, workers, on_bad)
     if not samples:
         raise UserError("There are no images to evaluate on.")
-    for classifier in classifiers:
-        test_time_augmentation.check(classifier.model, classifier.preprocess, crops, scales)
     orders = column_orders(classifiers)
-    true = _class_indices(samples, classifiers[0].class_names)
+    true = class_indices(samples, classifiers[0].class_names)
     prepare = partial(_prepare, classifiers, crops, scales)
     size = max(batch // test_time_augmentation.num_views(crops, scales), 1)
     views_of_one_size = 1 if scales else crops
@@ -81,45 +78,26 @@ def predict_samples(
         readable = [entry for entry in chunk if entry.error is None]
         if readable:
             rows.append(_predict_chunk(classifiers, jobs, orders, readable))
-    _report_unreadable(samples, errors, on_bad)
+    report_unreadable(samples, errors, on_bad)
     plain = len(classifiers) == test_time_augmentation.num_views(crops, scales) == 1
     return Predictions(
         paths=tuple(samples[index].path for index in readable_indices),
         true=true[readable_indices],
         logits=np.concatenate(rows),
         class_names=classifiers[0].class_names,
-        temperature=classifiers[0].temperature if plain else 1.0,
+        temperature=temperature_of(classifiers[0]) if plain else 1.0,
         skipped=tuple(samples[index].path for index in errors),
         backend=", ".join(dict.fromkeys(used.backend for job in jobs for used in job.used)),
         precision=", ".join(dict.fromkeys(used.precision for job in jobs for used in job.used)),
     )
 
 
-def predict_pooled(classifier: Classifier, samples: Sequence[Sample], pooled: Tensor, *, backend: str) -> Predictions:
-    """As `predict_samples`, from the pooled features of each image: float32 (N, features).
-
-    Args:
-        backend: the name of what computed the features; the last layer is computed by torch.
-    """
-    assert len(pooled) == len(samples), (len(pooled), len(samples))
-    head = classifier.model.head
-    device = head.fc.weight.device
-    with torch.inference_mode(), tf32.disabled(device):
-        logits = head(pooled.to(device)).float().cpu()
-    for sample, row in zip(samples, logits, strict=True):
-        check_finite(row, sample.path)
-    return Predictions(
-        paths=tuple(sample.path for sample in samples),
-        true=_class_indices(samples, classifier.class_names),
-        logits=logits.numpy(),
-        class_names=classifier.class_names,
-        temperature=classifier.temperature,
-        backend=backend,
-        precision="fp32",
-    )
+def temperature_of(model: TrainedModel) -> float:
+    """The number that divides the logits of a classifier before the softmax."""
+    return float(model.task.fitted.get("temperature", 1.0))
 
 
-def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
+def column_orders(classifiers: Sequence[TrainedModel]) -> list[list[int]]:
     """For each classifier, the indices of its outputs in the order of the first one's classes.
 
     Raises:
@@ -142,19 +120,7 @@ def column_orders(classifiers: Sequence[Classifier]) -> list[list[int]]:
     return orders
 
 
-def _class_indices(samples: Sequence[Sample], class_names: Sequence[str]) -> np.ndarray:
-    """int64 (N,), -1 for a sample without a label."""
-    indices = {name: index for index, name in enumerate(class_names)}
-    unknown = sorted({sample.label for sample in samples if sample.label is not None} - set(indices))
-    if unknown:
-        hint = suggestion(unknown[0], indices)
-        raise UserError(
-            f"There are images of {format_list(unknown)}, but the model has only {format_list(list(class_names))}.{hint}"
-        )
-    return np.array([UNLABELED if each.label is None else indices[each.label] for each in samples], dtype=np.int64)
-
-
-def _prepare(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int], sample: Sample) -> Prepared:
+def _prepare(classifiers: Sequence[TrainedModel], crops: int, scales: Sequence[int], sample: Sample) -> Prepared:
     """Read the image once for each different preprocessing."""
     views: dict[Preprocess, list[Tensor]] = {}
     try:
@@ -170,13 +136,13 @@ def _prepare(classifiers: Sequence[Classifier], crops: int, scales: Sequence[int
 
 
 def _predict_chunk(
-    classifiers: Sequence[Classifier], jobs: Sequence[Job], orders: Sequence[list[int]], entries: list[Prepared]
+    classifiers: Sequence[TrainedModel], jobs: Sequence[Job], orders: Sequence[list[int]], entries: list[Prepared]
 ) -> np.ndarray:
     """float32 (N, K) for N readable images: plain logits, or the log of the mean probabilities."""
     outputs = []
     for which, (classifier, order) in enumerate(zip(classifiers, orders, strict=True)):
         views = [view for entry in entries for view in entry.inputs[which]]
-        logits = classifier.logits(views, jobs[which])
+        logits = classifier.outputs(views, jobs[which])
         num_views = len(views) // len(entries)
         for position, entry in enumerate(entries):
             check_finite(logits[position * num_views : (position + 1) * num_views], entry.name)
@@ -184,23 +150,7 @@ def _predict_chunk(
     if len(outputs) == 1 and outputs[0].shape[1] == 1:
         return outputs[0][:, 0]
     logs = [
-        average(list(log_softmax(output.astype(np.float64) / classifier.temperature).swapaxes(0, 1)))
+        average(list(log_softmax(output.astype(np.float64) / temperature_of(classifier)).swapaxes(0, 1)))
         for classifier, output in zip(classifiers, outputs, strict=True)
     ]
     return average(logs).astype(np.float32)
-
-
-def _report_unreadable(samples: Sequence[Sample], errors: dict[int, str], on_bad: str) -> None:
-    if not errors:
-        return
-    for index, reason in errors.items():
-        log(f"'{samples[index].path}' {reason}")
-    paths = [samples[index].path for index in errors]
-    if on_bad == "error":
-        raise JobError(
-            f"{len(errors):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Repair or remove them, or skip "
-            "them with `on_bad=skip`."
-        )
-    if len(errors) == len(samples):
-        raise JobError(f"None of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
-    log(f"skipped: {len(errors):,} of {len(samples):,} images, which cannot be read")

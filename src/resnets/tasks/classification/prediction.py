@@ -1,12 +1,10 @@
-"""The prediction for one image, and its row in a CSV or JSON lines file."""
+"""The prediction for one image."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from resnets.message_format import printable
 
@@ -35,6 +33,14 @@ class Prediction:
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         return {**dataclasses.asdict(self), "top": top}
 
+    def to_row(self) -> dict[str, str]:
+        """The cells of a table: path, label, probability and error, then label_2, probability_2 and so on."""
+        cells = {"path": self.path, "error": self.error or ""}
+        for rank, (label, probability) in enumerate(self.top, start=1):
+            suffix = "" if rank == 1 else f"_{rank}"
+            cells |= {f"label{suffix}": label, f"probability{suffix}": f"{probability:.6f}"}
+        return cells
+
     def __str__(self) -> str:
         """`photo.jpg  daisy 98.2 %  (tulips 1.1 %, roses 0.4 %)`."""
         if self.error is not None:
@@ -42,32 +48,3 @@ class Prediction:
         first, *others = [f"{label} {100 * probability:.1f} %" for label, probability in self.top]
         shown = [text for text, (_, probability) in zip(others, self.top[1:], strict=True) if probability > MIN_SHOWN]
         return printable(f"{self.path}  {first}" + (f"  ({', '.join(shown)})" if shown else ""))
-
-
-class CsvRows:
-    """Columns: path, label, probability, error, then label_2, probability_2 and so on up to `top_k`."""
-
-    def __init__(self, file: TextIO, top_k: int) -> None:
-        self._table = csv.writer(file, lineterminator="\n")
-        self._top_k = top_k
-        others = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
-        self._table.writerow(["path", "label", "probability", "error", *others])
-
-    def write(self, prediction: Prediction) -> None:
-        """Add the row of `prediction`; for an unreadable image, only path and error."""
-        pairs = [(label, f"{probability:.6f}") for label, probability in prediction.top]
-        pairs += [("", "")] * (self._top_k - len(pairs))
-        first, *others = pairs
-        flat = [cell for pair in others for cell in pair]
-        self._table.writerow([prediction.path, *first, prediction.error or "", *flat])
-
-
-class JsonRows:
-    """One JSON object a line, as `Prediction.to_dict` gives it."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, prediction: Prediction) -> None:
-        """Add the line of `prediction`."""
-        print(json.dumps(prediction.to_dict()), file=self._file)

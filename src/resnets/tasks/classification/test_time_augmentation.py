@@ -18,7 +18,7 @@ from torch import Tensor
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.models.resnet import ResNet
+from resnets.models.resnet import Backbone
 
 CROPS = (1, 10)
 
@@ -46,7 +46,7 @@ def check_arguments(crops: int, scales: Sequence[int]) -> None:
         raise UserError(f"`scales` are sides in pixels, 1 or more; received {min(scales)}.")
 
 
-def check(model: ResNet, preprocess: Preprocess, crops: int, scales: Sequence[int]) -> None:
+def check(model: Backbone, preprocess: Preprocess, crops: int, scales: Sequence[int]) -> None:
     """Raise UserError for views that this network or its preprocessing does not allow."""
     check_arguments(crops, scales)
     if crops > 1 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):

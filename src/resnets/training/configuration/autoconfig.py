@@ -39,7 +39,6 @@ class DatasetInfo:
     min_size: int = 1  # smallest side that the network accepts
     num_features: int | None = None  # inputs of the last layer
     weights_size: int | None = None  # side of the images that the given weights were trained with
-    builtin_digits: bool = False
 
 
 def complete(builder: RecipeBuilder, info: DatasetInfo) -> None:
@@ -95,8 +94,6 @@ def _choose_image_settings(builder: RecipeBuilder, info: DatasetInfo) -> None:
             builder.set_default("augment.crop", "random_resized", f"usual at {side} pixels")
     if builder.recipe.augment.crop == "pad" and builder.recipe.augment.pad_pixels is None:
         builder.set_default("augment.pad_pixels", max(side // 8, 1), "an eighth of the side, as on CIFAR")
-    if info.builtin_digits:
-        builder.set_default("augment.flip", 0.0, "a mirrored digit is not a digit")
 
 
 def _image_size(shorter: int, info: DatasetInfo) -> tuple[int, str]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from resnets.data.datasets import open_dataset
 from resnets.errors import UserError
 from resnets.message_format import suggestion
 from resnets.models import zoo
-from resnets.recipes import registry
-from resnets.recipes.override import override
+from resnets.recipes import registry as recipes
+from resnets.recipes.override import assign, override
 from resnets.recipes.recipe import Recipe, flat_values
+from resnets.tasks import registry
+from resnets.tasks.base import Task
 from resnets.training import distributed
 from resnets.training.configuration import machine_settings
 from resnets.training.configuration.recipe_builder import RecipeBuilder
+from resnets.training.setup import initial_weights
+from resnets.training.setup.initial_weights import InitialWeights
 from resnets.weights import download_published
 from resnets.weights.hub import library_names
 
@@ -56,9 +61,17 @@ def given_arguments(values: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that are not None; raise UserError for an argument that `train` does not have."""
     unknown = [key for key in values if key not in ARGUMENT_KEYS]
     if unknown:
-        known = (*ARGUMENT_KEYS, "model", "weights", "recipe", "out", "name", "resume", "overrides", "dry_run")
+        known = (*ARGUMENT_KEYS, "model", "weights", "task", "recipe", "out", "name", "resume", "overrides", "dry_run")
         raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], known)}")
     return {key: value for key, value in values.items() if value is not None}
+
+
+class RunRequest(NamedTuple):
+    """A recipe with all values that the user gave, its task, and the weights that the run starts from."""
+
+    builder: RecipeBuilder
+    task: type[Task]
+    initial: InitialWeights | None
 
 
 def build_recipe(
@@ -68,13 +81,17 @@ def build_recipe(
     recipe: str | Recipe | None,
     given: dict[str, Any],
     overrides: Sequence[str],
-) -> RecipeBuilder:
-    """Return the recipe with all values that the user gave, each with its origin."""
+    task: str | None = None,
+) -> RunRequest:
+    """Return the recipe with all values that the user gave, each with its origin; published weights are downloaded."""
     device, _ = _pop_override("speed.device", given.get("device"), overrides)
     if device is not None:  # before anything is downloaded or read
         distributed.local_device(str(machine_settings.select_device(device).value))
-    model, overrides = _pop_override("model.name", model, overrides)  # these two choose the recipe
+    model, overrides = _pop_override("model.name", model, overrides)  # these three choose the recipe
     weights, overrides = _pop_override("model.weights", weights, overrides)
+    task, overrides = _pop_override("task.name", task, overrides)
+    if task is not None:
+        registry.find(task)  # raises for an unknown one
     weights = None if weights is None else library_names.translate_weights(weights, model)
     published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
@@ -85,7 +102,7 @@ def build_recipe(
             )
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
-    builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else registry.find(chosen, model))
+    builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else recipes.find(chosen, model))
     builder.set("data.location", data, "given")
     if model is not None:
         builder.set("model.name", model, "given: --model")
@@ -101,21 +118,61 @@ def build_recipe(
             "chosen: published ImageNet weights; `weights=none` starts from random weights",
         )
     elif reason:
-        remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
-        if reason.startswith("no ImageNet weights are published"):
-            remedy = "`model=resnet18` has published ones"
-        elif "OFFLINE is set" in reason:
-            remedy = "unset it to download them; `weights=FILE` takes a file"
-        if model is None:
-            remedy += "; `weights=cifar_resnet20.cifar10` takes those in the package, for few images of 32 pixels"
-        builder.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
+        builder.set("model.weights", "none", f"chosen: random, since {reason}; {_remedy(reason, model)}")
     elif unsuitable:
         builder.set("model.weights", "none", f"chosen: random, since {unsuitable}")
+    initial = initial_weights.read(builder.recipe.model.weights)
+    if initial is not None and builder.recipe.model.name is None:
+        builder.set("model.name", initial.checkpoint.spec.name, "chosen: the network of the weights")
+    task_class = _set_task(builder, task, initial if weights != "none" else None)
     for key, value in given.items():
         builder.set(ARGUMENT_KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
         _apply_override(builder, assignment)
-    return builder
+    return RunRequest(builder, task_class, initial)
+
+
+def _set_task(builder: RecipeBuilder, requested: str | None, given_weights: InitialWeights | None) -> type[Task]:
+    """Choose the task: the requested one, else that of the model's name, else that of the given weights, if the data fit it, else
+    that of the data.
+
+    The recipe gets the task's settings, with the values that a named recipe has for it.
+    """
+    recipe = builder.recipe
+    by_data = registry.of_data(recipe.data.location)
+    if requested is None and recipe.task.name:
+        requested = recipe.task.name  # of a recipe that was given as a value
+    if requested is not None:
+        task, reason = registry.find(requested), ""
+    elif (by_model := registry.of_model(recipe.model.name)) is not None:
+        task, reason = by_model, "the name of the model"
+    elif given_weights is not None and registry.find(given_weights.checkpoint.task) in by_data:
+        task, reason = registry.find(given_weights.checkpoint.task), "the task of the weights"
+    else:
+        task, reason = by_data[0], "the layout of the data"
+    others = [each.name for each in by_data if each is not task]
+    if recipe.task.name != task.name:
+        builder.recipe = replace(recipe, task=task.Config(name=task.name))
+        for key, value in task.recipe_values.get(recipe.name, {}).items():
+            builder.recipe = assign(builder.recipe, key, value)
+    if requested is not None:
+        builder.origins["task.name"] = "given: --task"
+    elif others:
+        also = ", ".join(f"`task={name}`" for name in others)
+        builder.origins["task.name"] = f"chosen: {reason}; the data fit {also}, too"
+    return task
+
+
+def _remedy(reason: str, model: str | None) -> str:
+    """Return what to do where no published weights could be taken."""
+    remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
+    if reason.startswith("no ImageNet weights are published"):
+        remedy = "`model=resnet18` has published ones"
+    elif "OFFLINE is set" in reason:
+        remedy = "unset it to download them; `weights=FILE` takes a file"
+    if model is None:
+        remedy += "; `weights=cifar_resnet20.cifar10` takes those in the package, for few images of 32 pixels"
+    return remedy
 
 
 def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], overrides: Sequence[str]) -> str:

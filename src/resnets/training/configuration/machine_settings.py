@@ -7,7 +7,7 @@ import torch
 from resnets import ranks
 from resnets.inference.device import resolve_device
 from resnets.message_format import pluralize
-from resnets.training.configuration.recipe_builder import ChosenValue
+from resnets.tasks.base import ChosenValue
 
 
 def select_device(requested: str) -> ChosenValue:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe
-
-
-class ChosenValue(NamedTuple):
-    """A chosen value and the reason."""
-
-    value: object
-    reason: str
 
 
 @dataclass

@@ -1,16 +1,14 @@
-"""Cross-fitting over the validation split: the accuracy of a run on images that were not used to select its epoch or temperature.
+"""Cross-fitting over the validation split: the metrics of a run on examples that were not used to select its epoch or to fit.
 
-The epoch whose weights are saved as the best, and their temperature, are selected on the val split, so that the accuracy on these
-images is too high: by 1 to 4 points where a tenth of them is predicted differently from epoch to epoch. For a run without a
-test split the val split is therefore divided into five folds; exact copies of an image, and the images of one group, are in
-the same fold. For each fold an epoch is selected on the images of the other four, by the rule of the run itself
-(`epoch_selection`), and a temperature is fitted to their logits of that epoch (`calibration.fit_temperatures`). The fold is
-evaluated with both.
-All folds together are the headline of the run.
+The epoch whose weights are saved as the best, and what the task fits (a temperature, thresholds), are selected on the val
+split, so that the metrics on these examples are too good: an accuracy by 1 to 4 points where a tenth of the images is predicted
+differently from epoch to epoch. For a run without a test split the val split is therefore divided into five folds; exact
+copies of an image, and the images of one group, are in the same fold. For each fold an epoch is selected on the examples of the
+other four, by the rule of the run itself (`Task.monitor`), and the task is fitted to them in that epoch (`Task.fit_folds`). The
+fold is evaluated with both. All folds together are the headline of the run.
 
 The selection is updated after each epoch, as that of the best weights is: `CrossFit` holds, for each fold, what would be
-selected if the run ended now. Its memory is a few numbers per image, whatever the number of epochs and classes. An epoch that
-is selected for a fold costs some twenty passes over its logits for the temperatures, any other next to nothing.
+selected if the run ended now. Its memory is what the task keeps of each example, whatever the number of epochs.
 
 What is evaluated is the procedure that made the delivered weights, with four fifths of the val split in place of all of it;
 when to stop the training (patience) was decided with all of it.
@@ -19,124 +17,130 @@ when to stop the training (patience) was decided with all of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from resnets.tasks import epoch_selection
-from resnets.tasks.classification import metrics, per_image_results
-from resnets.tasks.classification.calibration import fit_temperatures
-from resnets.tasks.classification.confidence_intervals import cross_fitted, design_effect
-from resnets.tasks.classification.per_image_results import PerImageResults
-from resnets.tasks.epoch_selection import Score
+from resnets.tasks.base import CrossFitted, Task
+from resnets.tasks.best_epoch import Score, is_better
+from resnets.tasks.measurements import Measurements, concatenate
 
 FOLDS = 5
 
 
 @dataclass
 class CrossFit:
-    """The predictions on each fold with the epoch and temperature selected on the other folds, after the epochs so far.
+    """The rows of each fold in the epoch selected on the other folds, after the epochs so far.
 
-    folds: int64 (N,), the fold of each image of the val split.
-    clusters: int64 (N,), the same number for images that are copies of each other or of one group.
-    best, epochs, temperatures: for each fold, the score of the epoch selected on the images of the other folds, its number
-        from 1, and the temperature fitted there.
-    correct: bool (F, N), which images are predicted correctly in the epoch that was selected for each fold.
-    outcomes: the results of each image (N,) with the epoch and temperature of its own fold.
-    num_epochs: the number of epochs so far.
+    Attributes:
+        folds: int64 (N,), the fold of each example of the val split.
+        clusters: int64 (N,), the same number for images that are copies of each other or of one group.
+        best: for each fold, the score of the epoch selected on the examples of the other folds; None before the first.
+        epochs, fitted: the number of that epoch, from 1, and what the task fitted there.
+        scores: float64 (F, N), `Task.example_scores` of all examples in the epoch that was selected for each fold.
+        kept: for each fold, what `Task.keep` returned for its own examples.
+        num_epochs: the number of epochs so far.
     """
 
     folds: np.ndarray
     clusters: np.ndarray
-    best: list[Score]
+    best: list[Score | None]
     epochs: list[int]
-    temperatures: list[float]
-    correct: np.ndarray
-    outcomes: PerImageResults
+    fitted: list[dict[str, Any]]
+    scores: np.ndarray
+    kept: list[Measurements | None] = field(default_factory=list)
     num_epochs: int = 0
 
-    def update(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
-        """Add an epoch, numbered from 1, by its logits (N, K) in float32 for images of the classes `labels` (N,)."""
+    def update(self, epoch: int, task: Task, measurements: Measurements) -> None:
+        """Add an epoch, numbered from 1, by the measurements of the val split."""
         self.num_epochs += 1
-        logits_array, true = logits.numpy(), labels.numpy()
-        correct = logits_array.argmax(axis=1) == true
-        losses = cross_entropy(logits, labels, reduction="none").double().numpy()
-        sums = [np.bincount(self.folds, values, len(self.best)) for values in (np.ones(len(true)), correct, losses)]
-        counts, num_correct, total_loss = (values.sum() - values for values in sums)  # of the other folds
-        means = zip(num_correct / counts, total_loss / counts, strict=True)
-        scores = [epoch_selection.score(accuracy, loss) for accuracy, loss in means]
-        improved = [fold for fold, score in enumerate(scores) if epoch_selection.is_better(score, self.best[fold])]
-        temperatures = fit_temperatures(logits_array, true, self.folds, len(self.best)) if improved else []
+        scores = [
+            task.score(task.validation_metrics(measurements.select(self.folds != fold)))
+            for fold in range(len(self.best))
+        ]
+        improved = [fold for fold, score in enumerate(scores) if is_better(score, self.best[fold])]
+        fitted = task.fit_folds(measurements, self.folds, len(self.best)) if improved else []
+        example_scores = task.example_scores(measurements) if improved else np.zeros(0)
         for fold in improved:
-            in_fold, score, temperature = self.folds == fold, scores[fold], temperatures[fold]
-            self.best[fold], self.epochs[fold], self.temperatures[fold] = score, epoch, temperature
-            self.correct[fold] = correct
-            outcomes = per_image_results.from_logits(logits_array[in_fold], true[in_fold], temperature)
-            for field in fields(PerImageResults):
-                getattr(self.outcomes, field.name)[in_fold] = getattr(outcomes, field.name)
+            self.best[fold], self.epochs[fold], self.fitted[fold] = scores[fold], epoch, fitted[fold]
+            self.scores[fold] = example_scores
+            self.kept[fold] = task.with_fitted(fitted[fold]).keep(measurements.select(self.folds == fold))
 
-    def summarize(self, num_classes: int) -> dict[str, Any]:
-        """Return the metrics of all folds together, as `metrics.summarize`, with the intervals of `cross_fitted`.
-
-        `top5_interval` is widened by the disagreement of the top-1 predictions of the selected epochs, which is larger than that
-        of the top-5 predictions in almost every case; those are not stored. There is no `ece_interval`, since the dependence
-        between the folds would widen it by an unknown amount. `temperature` is the mean over the folds, `num_clusters` the number
-        of clusters, and `folds` lists what was selected for each fold.
-        """
-        summary = metrics.summarize_results(self.outcomes, num_classes, float(np.mean(self.temperatures)))
-        summary |= {"ece_interval": None, "num_clusters": len(np.unique(self.clusters))}
-        for name, k in (("top1", 1), ("top5", summary["top5_of"])):
-            correct = self.outcomes.rank < k
-            effect = design_effect(correct, self.clusters)
-            summary[f"{name}_interval"] = list(cross_fitted(int(correct.sum()), self.correct, effect))
-        return summary | {"folds": {"epochs": list(self.epochs), "temperatures": list(self.temperatures)}}
+    def summarize(self, task: Task) -> dict[str, Any]:
+        """The metrics of all folds together, as `Task.summarize`; `folds` lists what was selected for each fold."""
+        rows = concatenate([kept for kept in self.kept if kept is not None])
+        order = np.argsort(np.concatenate([np.flatnonzero(self.folds == fold) for fold in range(len(self.best))]))
+        summary = task.summarize(rows.select(order), CrossFitted(self.scores, self.clusters))
+        return summary | {"folds": {"epochs": list(self.epochs), "fitted": list(self.fitted)}}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything as tensors and as values for JSON; `restore` is the inverse."""
-        arrays = {"folds": self.folds, "clusters": self.clusters, "correct": self.correct}
-        arrays |= {f"outcomes.{field.name}": getattr(self.outcomes, field.name) for field in fields(PerImageResults)}
-        metadata = {"best": self.best, "epochs": self.epochs, "temperatures": self.temperatures}
-        metadata["num_epochs"] = self.num_epochs
-        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, metadata
+        arrays = {"folds": self.folds, "clusters": self.clusters, "scores": self.scores}
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        lists: dict[str, Any] = {}
+        for fold, kept in enumerate(self.kept):
+            for name, rows in kept.rows.items() if kept is not None else ():
+                key = f"kept.{fold}.{name}"
+                if isinstance(rows, Tensor):
+                    tensors[key] = rows
+                else:
+                    tensors |= {f"{key}.{index}": torch.as_tensor(row) for index, row in enumerate(rows)}
+                    lists[key] = len(rows)
+        metadata = {"best": self.best, "epochs": self.epochs, "fitted": self.fitted, "lists": lists}
+        return tensors, metadata | {"num_epochs": self.num_epochs}
 
 
-def create(labels: Tensor, clusters: np.ndarray) -> CrossFit | None:
+def create(strata: list[str], clusters: np.ndarray) -> CrossFit | None:
     """Divide the val split into folds, before the first epoch; return None for fewer than 2 clusters.
 
-    Whole clusters are assigned to the folds in turn, class by class (the class of a cluster is that of its first image) and the
+    Whole clusters are assigned to the folds in turn, stratum by stratum (that of a cluster is that of its first image) and the
     larger ones first, so that each class is in all folds if it has enough clusters. The same arguments give the same folds.
 
     Args:
-        labels: int64 (N,), the classes.
+        strata: (N,), such as the classes.
         clusters: int64 (N,), the same number for images that must be in the same fold, such as exact copies.
     """
-    count = len(labels)
     _, firsts, members, sizes = np.unique(clusters, return_index=True, return_inverse=True, return_counts=True)
     if len(firsts) < 2:
         return None
     order = np.random.default_rng(0).permutation(len(firsts))
-    order = order[np.lexsort((-sizes[order], labels.numpy()[firsts][order]))]
+    numbers = np.unique(np.array(strata, dtype=object), return_inverse=True)[1]
+    order = order[np.lexsort((-sizes[order], numbers[firsts][order]))]
     num_folds = min(FOLDS, len(firsts))
     fold_of_cluster = np.empty(len(firsts), dtype=np.int64)
     fold_of_cluster[order] = np.arange(len(firsts)) % num_folds
-    folds = fold_of_cluster[members]
-    empty = per_image_results.from_logits(np.zeros((count, 1), dtype=np.float32), np.zeros(count, dtype=np.int64), 1.0)
-    correct = np.zeros((num_folds, count), dtype=bool)
     return CrossFit(
-        folds, clusters, [epoch_selection.WORST_SCORE] * num_folds, [0] * num_folds, [1.0] * num_folds, correct, empty
+        fold_of_cluster[members],
+        clusters,
+        [None] * num_folds,
+        [0] * num_folds,
+        [{} for _ in range(num_folds)],
+        np.zeros((num_folds, len(clusters))),
+        [None] * num_folds,
     )
 
 
 def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CrossFit:
     """Return the CrossFit whose `state` this is."""
-    arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
-    outcomes = PerImageResults(*(arrays[f"outcomes.{field.name}"] for field in fields(PerImageResults)))
-    best = [(accuracy, loss) for accuracy, loss in metadata["best"]]
-    lists = list(metadata["epochs"]), list(metadata["temperatures"])
+    rows: list[dict[str, Any]] = [{} for _ in metadata["epochs"]]
+    for key, tensor in tensors.items():
+        if key.startswith("kept."):
+            _, fold, name = key.split(".", 2)
+            rows[int(fold)][name] = tensor
+    for key, count in metadata["lists"].items():
+        _, fold, name = key.split(".", 2)
+        rows[int(fold)][name] = [rows[int(fold)].pop(f"{name}.{index}") for index in range(count)]
+    arrays = {name: tensors[name].numpy().copy() for name in ("folds", "clusters", "scores")}
     return CrossFit(
-        arrays["folds"], arrays["clusters"], best, *lists, arrays["correct"], outcomes, metadata["num_epochs"]
+        arrays["folds"],
+        arrays["clusters"],
+        [None if best is None else tuple(best) for best in metadata["best"]],
+        list(metadata["epochs"]),
+        list(metadata["fitted"]),
+        arrays["scores"],
+        [Measurements(each) if each else None for each in rows],
+        metadata["num_epochs"],
     )

@@ -1,4 +1,4 @@
-"""Validation after each epoch: loss and accuracy on the validation split."""
+"""Validation after each epoch: the task's metrics on the validation split."""
 
 from __future__ import annotations
 
@@ -7,78 +7,102 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from resnets import ranks
-from resnets.data.loading.batch import Batch
+from resnets.data.datasets.dataset import Sample
+from resnets.data.loading.batch import Batch, Images, map_tensors
 from resnets.errors import JobError
+from resnets.tasks.base import Task
+from resnets.tasks.measurements import Measurements, concatenate
 from resnets.training import console, distributed
 from resnets.training.precision import autocast
 from resnets.training.run_dir.signals import Interrupted, iterate_until_signal
-from resnets.training.state import TrainContext, TrainState
+from resnets.training.state import SUMS, TrainContext, TrainState
 
 
 def epoch_metrics(
     context: TrainContext, state: TrainState, last_batch: Batch | None, received: Sequence[int]
-) -> tuple[dict[str, Any], Tensor | None]:
+) -> tuple[dict[str, Any], Measurements | None]:
     """Validate after an epoch and return its row of `metrics.jsonl`; `state` is not changed.
 
     Returns:
-        The row, and the logits of the val split, float32 (N, K) on the CPU; None without a val split.
+        The row, and the measurements of the val split; None without a val split.
 
     Raises:
         Interrupted: a signal was `received`, before or during the validation.
         JobError: the validation loss is not finite.
     """
-    if distributed.any_rank(bool(received)):  # it may have reached a rank after the last step's all-reduce
+    if distributed.any_rank(bool(received)):  # it may have reached a rank after the last check of the losses
         raise Interrupted
     sums, num_images = state.sums, max(state.sums["num_images"], 1)
     seconds = round(state.seconds + sums["step_time_seconds"], 2)
     row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.total_step, "time_seconds": seconds}
-    row |= {"train/loss": sums["loss"] / num_images, "train/accuracy_top1": sums["correct"] / num_images}
-    val_metrics, logits = validate(context, received)
-    row |= val_metrics
-    if row["val/loss"] is not None and not math.isfinite(row["val/loss"]):
-        what = f"The validation loss became {row['val/loss']}"
-        raise JobError(console.format_not_finite(context, state.total_step, last_batch, what))
+    row["train/loss"] = sums["loss"] / num_images
+    row |= {f"train/{name}": value / num_images for name, value in sums.items() if name not in SUMS}
+    measurements = validate(context, received)
+    if measurements is not None:
+        metrics = context.task.validation_metrics(measurements)
+        row |= {f"val/{name}": value for name, value in metrics.items()}
+        if not math.isfinite(metrics["loss"]):
+            what = f"The validation loss became {metrics['loss']}"
+            indices = None if last_batch is None else last_batch.indices
+            raise JobError(console.format_not_finite(context, state.total_step, indices, what))
     row["lr"] = max(group["lr"] for group in context.optimizer.param_groups)
     row["images_per_second"] = round(num_images / max(sums["step_time_seconds"], 1e-9), 1)
     row["data_time_fraction"] = round(sums["data_time_seconds"] / max(sums["step_time_seconds"], 1e-9), 3)
-    return row, logits
+    return row, measurements
 
 
-def validate(context: TrainContext, received: Sequence[int] = ()) -> tuple[dict[str, float | None], Tensor | None]:
-    """Return mean loss and accuracies on the val split, at the precision of the training, and the logits (N, K).
+def validate(context: TrainContext, received: Sequence[int] = ()) -> Measurements | None:
+    """Return the measurements of the val split, at the precision of the training, in the order of its examples.
 
     Raises:
         Interrupted: a signal was `received` during the validation.
     """
     if context.val is None:
-        return {"val/loss": None, "val/accuracy_top1": None, "val/accuracy_top5": None}, None
+        return None
     distributed.broadcast_buffers(context.eval_model)
     # Several ranks stop together, after each has evaluated its images.
     images = context.val if ranks.world_size() > 1 else iterate_until_signal(received, context.val)
-    local_logits = predict(context.accept_features(context.eval_model), images, context.device, context.precision)
-    labels = context.val_labels
-    logits = torch.cat(distributed.all_gather_object(local_logits))
+    rank, size, count = ranks.rank(), ranks.world_size(), len(context.val_samples)
+    local_samples = context.val_samples[count * rank // size : count * (rank + 1) // size]
+    model = context.accept_features(context.eval_model)
+    local = measure(context.task, model, images, local_samples, context.device, context.precision)
+    gathered = [each for each in distributed.all_gather_object(local) if each is not None]
     if distributed.any_rank(bool(received)):
         raise Interrupted
-    top5 = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    val_metrics: dict[str, float | None] = {
-        "val/loss": float(cross_entropy(logits, labels)),
-        "val/accuracy_top1": float((logits.argmax(1) == labels).double().mean()),
-        "val/accuracy_top5": float((top5 == labels[:, None]).any(1).double().mean()),
-    }
-    return val_metrics, logits
+    return concatenate(gathered)
 
 
 @torch.no_grad()
-def predict(net: nn.Module, images: Iterable[tuple[int, Tensor]], device: str, precision: str) -> Tensor:
-    """Return the logits, float32 (N, K) on the CPU; the network stays in eval mode."""
-    net.eval()
-    logits: list[Tensor] = []
-    for _, batch in images:
+def measure(
+    task: Task,
+    model: nn.Module,
+    images: Iterable[tuple[int, Images]],
+    samples: Sequence[Sample],
+    device: str,
+    precision: str,
+) -> Measurements | None:
+    """Return the measurements of the samples, None if there are none; the model stays in eval mode.
+
+    Args:
+        images: preprocessed, with the index of the first one.
+    """
+    model.eval()
+    targets = task.targets(samples)
+    measured: list[Measurements] = []
+    for first, batch in images:
+        batch = map_tensors(batch, torch.Tensor, lambda each: _to_device(each, device))
         with autocast(precision, device):
-            logits.append(net(batch.to(device, memory_format=torch.channels_last)).float().cpu())
-    return torch.cat(logits) if logits else torch.empty(0)  # can be concatenated with logits of any width
+            outputs = task.forward(model, batch)
+        outputs = map_tensors(outputs, torch.Tensor, lambda each: each.float().cpu())
+        part = slice(first, first + len(batch))
+        measured.append(task.measure(outputs, samples[part], targets[part]))
+    return concatenate(measured) if measured else None
+
+
+def _to_device(images: torch.Tensor, device: str) -> torch.Tensor:
+    if images.ndim == 4:
+        return images.to(device, memory_format=torch.channels_last)
+    return images.to(device)

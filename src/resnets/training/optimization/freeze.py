@@ -7,19 +7,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.resnet import ResNet
+from resnets.models.resnet import Backbone, find_backbone, head_modules
 from resnets.recipes import recipe
 
 
-def apply(net: ResNet, section: recipe.Freeze, *, epoch: int = 0) -> str:
-    """Freeze what the recipe freezes in this epoch (from 0), and unfreeze everything else.
+def apply(net: nn.Module, section: recipe.Freeze, *, epoch: int = 0) -> str:
+    """Freeze what the recipe freezes of the backbone in this epoch (from 0), and unfreeze everything else.
 
     Returns:
         What is frozen, in one line: "frozen: 161 weight and bias tensors, statistics of 53 batch norms"; empty when nothing is.
     """
-    frozen = _frozen_modules(net, section, epoch)
+    backbone = find_backbone(net)
+    frozen = _frozen_modules(backbone, section, epoch)
     num_tensors, frozen_norms = 0, []
-    for path, module in net.named_modules():
+    for path, module in backbone.named_modules():
         if isinstance(module, _BatchNorm) and (section.norm != "train" or module in frozen):
             frozen_norms.append(path)
             module.eval()
@@ -27,7 +28,7 @@ def apply(net: ResNet, section: recipe.Freeze, *, epoch: int = 0) -> str:
             is_frozen = module in frozen or (section.norm == "frozen" and isinstance(module, _BatchNorm))
             parameter.requires_grad_(not is_frozen)
             num_tensors += is_frozen
-    net.frozen_norms = tuple(frozen_norms)
+    backbone.frozen_norms = tuple(frozen_norms)
     if not num_tensors and not frozen_norms:
         return ""
     return f"frozen: {num_tensors} weight and bias tensors, statistics of {len(frozen_norms)} batch norms"
@@ -46,8 +47,8 @@ def recipe_freezes_backbone(whole_recipe: recipe.Recipe) -> bool:
     return freezes_backbone(whole_recipe.freeze, len(entry.spec.num_blocks) if entry else None)
 
 
-def _frozen_modules(net: ResNet, section: recipe.Freeze, epoch: int) -> set[nn.Module]:
-    stages = list(net.stages.values())
+def _frozen_modules(backbone: Backbone, section: recipe.Freeze, epoch: int) -> set[nn.Module]:
+    stages = list(backbone.stages.values())
     if section.layers == "backbone" or epoch < section.head_epochs:
         num_frozen = len(stages)
     elif section.layers == "none":
@@ -56,7 +57,7 @@ def _frozen_modules(net: ResNet, section: recipe.Freeze, epoch: int) -> set[nn.M
         num_frozen = int(section.layers)
     if num_frozen > len(stages):
         raise UserError(f"The network has {len(stages)} stages; received `freeze={num_frozen}`.")
-    frozen = [net.stem, *stages[:num_frozen]]
+    frozen = [backbone.stem, *stages[:num_frozen]]
     if num_frozen == len(stages):  # a pre-activation network has its last norm between the stages and the head
-        frozen = [child for name, child in net.named_children() if name != "head"]
+        frozen = [child for child in backbone.children() if child not in head_modules(backbone)]
     return {module for child in frozen for module in child.modules()}

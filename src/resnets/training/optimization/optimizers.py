@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from resnets.models.resnet import head_modules
 from resnets.recipes import recipe
-
-HEAD = "head."  # prefix of the parameters that are new when the classes are
 
 
 def param_groups(net: nn.Module, section: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> list[dict]:
@@ -17,8 +16,9 @@ def param_groups(net: nn.Module, section: recipe.Optim, *, lr: float, backbone_l
     are not decayed.
     """
     groups: list[dict] = []
+    head = {id(value) for module in head_modules(net) for value in module.parameters()}
     for in_head, factor in ((False, backbone_lr_factor), (True, 1.0)):
-        parameters = [value for name, value in net.named_parameters() if name.startswith(HEAD) == in_head]
+        parameters = [value for value in net.parameters() if (id(value) in head) == in_head]
         decayed = [value for value in parameters if value.ndim > 1 or section.decay_norm_and_bias]
         not_decayed = [value for value in parameters if not (value.ndim > 1 or section.decay_norm_and_bias)]
         for params, decay in ((decayed, section.weight_decay), (not_decayed, 0.0)):

@@ -21,21 +21,9 @@ from resnets.errors import JobError, UserError
 from resnets.inference import hardware
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe, flat_values
+from resnets.tasks import registry
 from resnets.training.run_dir import find_run
 
-COLUMNS = (
-    "epoch",
-    "step",
-    "time_seconds",
-    "train/loss",
-    "train/accuracy_top1",
-    "val/loss",
-    "val/accuracy_top1",
-    "val/accuracy_top5",
-    "lr",
-    "images_per_second",
-    "data_time_fraction",
-)
 TIMING_COLUMNS = ("time_seconds", "images_per_second", "data_time_fraction")  # these differ when a run is repeated
 
 
@@ -129,7 +117,8 @@ def read_recipe(path: Path) -> Recipe:
     for section, values in content.items():
         if isinstance(values, dict):
             flat |= {f"{section}.{name}": value for name, value in values.items()}
-    recipe = Recipe()  # all optional values are unset
+    task = registry.find(str(flat.get("task.name", "classification")))
+    recipe = Recipe(task=task.Config(name=task.name))  # all optional values are unset
     for key, value in flat.items():
         recipe = assign(recipe, key, value)
     return recipe
@@ -139,9 +128,10 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `metrics.jsonl` and `results.csv`, one row per epoch; each file is replaced as a whole."""
     write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(table, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: "" if row.get(name) is None else row[name] for name in COLUMNS} for row in rows)
+    writer.writerows(rows)
     write_text(run / "results.csv", table.getvalue())
 
 

@@ -9,17 +9,16 @@ from typing import Any
 from resnets.atomic_write import write_bytes
 from resnets.data.datasets import open_dataset, read_shards
 from resnets.data.datasets.dataset import SPLIT_FILE, Dataset, IndexedSamples
-from resnets.data.image.preprocess import Preprocess
 from resnets.data.split import lineage
 from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import UserError
 from resnets.hashing import sha256
-from resnets.models.build_network import build
-from resnets.models.spec import ResNetSpec
 from resnets.recipes.recipe import Recipe
+from resnets.tasks.base import Task
 from resnets.training.run_dir import run_dir, state_file
-from resnets.weights import find_weights, provenance
-from resnets.weights.checkpoint import Checkpoint
+from resnets.training.setup import initial_weights
+from resnets.training.setup.initial_weights import InitialWeights
+from resnets.weights import provenance
 
 
 def save_split(run: Path, dataset: Dataset) -> None:
@@ -60,58 +59,45 @@ def find_data(run: Path, location: str) -> str:
     )
 
 
-def parent_metadata(parent: Checkpoint, path: Path) -> dict[str, Any]:
-    """Return what a resumed run needs of its initial weights at `path`; their tensors are in its state."""
-    return {
-        "spec": parent.spec.to_dict(),
-        "preprocess": parent.preprocess.to_dict(),
-        "classes": list(parent.class_names),
-        "provenance": provenance.inherited(provenance.of_file(parent.provenance, path)),
-    }
-
-
-def run_provenance(run: Path, recipe: Recipe) -> dict[str, Any]:
+def run_provenance(run: Path, recipe: Recipe, initial: InitialWeights | None) -> dict[str, Any]:
     """Return the provenance of the weights, which is the same for an interrupted run and one that was not."""
     record: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "versions": run_dir.versions()}
     record["split_sha256"] = sha256(_split_path(run))
-    if recipe.model.weights != "none":
-        known = run_dir.read_environment(run).get("parent_sha256")
-        available = known is None or Path(recipe.model.weights).exists()
-        record["parent_sha256"] = sha256(find_weights.find_file(recipe.model.weights)) if available else known
+    if initial is not None:
+        record["parent_sha256"] = initial.sha256 or run_dir.read_environment(run).get("parent_sha256")
         if origin := lineage.read_parent_metadata(run).get("provenance"):
             record[provenance.PARENT] = origin
     return record
 
 
-def load_inputs(run: Path, recipe: Recipe) -> tuple[Dataset, Checkpoint | None]:
-    """Return the dataset with the split of the run, and its initial weights.
+def load_dataset(run: Path, recipe: Recipe, task: type[Task]) -> Dataset:
+    """Return the dataset with the split of the run.
 
     Raises:
-        UserError: the images, the split or the weights have changed since; the message says which.
+        UserError: the images have changed since; the message says which.
     """
-    saved_environment = run_dir.read_environment(run)
-    dataset = open_dataset.read(recipe.data.location, on_inaccessible=recipe.data.on_bad)
+    dataset = task.read(recipe.data.location, on_inaccessible=recipe.data.on_bad)
     path = _split_path(run)
     if path.name == read_shards.MANIFEST and isinstance(dataset.samples, IndexedSamples):
         read_shards.check_unchanged(path, dataset)
-    else:
-        dataset = read_split(path, dataset)
-    now = run_provenance(run, recipe)
-    if saved_environment.get("split_sha256", now["split_sha256"]) != now["split_sha256"]:
-        raise UserError(f"'{path}' was changed since the run started: with another split it would be another run.")
-    if saved_environment.get("parent_sha256") not in (None, now.get("parent_sha256")):
+        return dataset
+    return read_split(path, dataset)
+
+
+def check_unchanged(run: Path, recipe: Recipe, initial: InitialWeights | None) -> None:
+    """Raise UserError where the split or the initial weights have changed since the run started."""
+    saved, now = run_dir.read_environment(run), run_provenance(run, recipe, initial)
+    if saved.get("split_sha256", now["split_sha256"]) != now["split_sha256"]:
+        raise UserError(
+            f"'{_split_path(run)}' was changed since the run started: with another split it would be another run."
+        )
+    if saved.get("parent_sha256") not in (None, now.get("parent_sha256")):
         raise UserError(f"The weights '{recipe.model.weights}' were changed since the run started from them.")
-    return dataset, _parent(run, recipe)
 
 
-def _parent(run: Path, recipe: Recipe) -> Checkpoint | None:
-    """Return the initial weights of the run; without their values where their file is missing and a state was saved."""
-    if recipe.model.weights == "none":
-        return None
-    metadata = lineage.read_parent_metadata(run)
-    if Path(recipe.model.weights).exists() or not (metadata and state_file.list_states(run / "state")):
-        return find_weights.read(recipe.model.weights)
-    spec = ResNetSpec.from_dict(metadata["spec"])
-    # The values do not matter: those of the state replace them.
-    tensors = build(spec).state_dict()
-    return Checkpoint(spec, Preprocess.from_dict(metadata["preprocess"]), tuple(metadata["classes"]), tensors)
+def load_initial_weights(run: Path, recipe: Recipe) -> InitialWeights | None:
+    """Return the initial weights of the run; without their tensors where their file is gone and a state was saved."""
+    metadata = lineage.read_parent_metadata(run) if recipe.model.weights != "none" else {}
+    if metadata and not Path(recipe.model.weights).exists() and state_file.list_states(run / "state"):
+        return initial_weights.from_metadata(metadata)
+    return initial_weights.read(recipe.model.weights)

@@ -29,7 +29,7 @@ from resnets.progress import log
 
 NUM_KEPT_STATES = 2
 FORMAT_PREFIX = "resnets-state-"
-FORMAT = f"{FORMAT_PREFIX}5"
+FORMAT = f"{FORMAT_PREFIX}6"
 DIGEST_LENGTH = 64  # hexadecimal digits of SHA-256
 
 

@@ -26,17 +26,11 @@ def split_dataset(dataset: Dataset, recipe: Recipe, before: Mapping[str, str] | 
         before: the split of each image by the SHA-256 of its file, which is used where the dataset has no val split.
 
     Raises:
-        UserError: there are no training images, or images cannot be read or have no label.
+        UserError: there are no training images, or images cannot be read.
     """
     section = recipe.data
     if isinstance(dataset.samples, IndexedSamples):
         return _check_shards(dataset, recipe)
-    if others := [sample for sample in dataset.samples if sample.label is None and sample.target is None]:
-        what = "several labels" if others[0].labels else "no label"
-        raise UserError(
-            f"{pluralize(len(others), 'image')} without exactly one label, such as '{others[0].path}', which has {what}; "
-            "training needs one label for each image."
-        )
     if section.split_file is not None:
         return drop_unreadable(read_split(section.split_file, dataset), section.on_bad)
     dataset = drop_unreadable(dataset, section.on_bad)
@@ -120,4 +114,5 @@ def describe_dataset(dataset: Dataset) -> str:
     sizes = {split: len(dataset.subset(split)) for split in dataset.splits}
     words = {"train": "to train", "val": "to validate", "test": "to test"}
     counts = ", ".join(f"{sizes[split]:,} {words[split]}" for split in sizes)
-    return f"{pluralize(sum(sizes.values()), 'image')} in {len(dataset.class_names):,} classes: {counts}"
+    classes = f" in {len(dataset.class_names):,} classes" if dataset.class_names else ""
+    return f"{pluralize(sum(sizes.values()), 'image')}{classes}: {counts}"

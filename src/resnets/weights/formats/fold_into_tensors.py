@@ -35,7 +35,7 @@ def with_temperature(checkpoint: Checkpoint) -> Checkpoint:
                 f"The temperature {checkpoint.temperature:g} cannot be folded into the last layer: the weights divided by it "
                 f"do not fit into {str(tensor.dtype).removeprefix('torch.')}. Calibrate the checkpoint again."
             )
-    return replace(checkpoint, tensors={**checkpoint.tensors, **divided}, temperature=1.0)
+    return replace(checkpoint, tensors={**checkpoint.tensors, **divided}, fitted={})
 
 
 def in_rgb(checkpoint: Checkpoint) -> Checkpoint:

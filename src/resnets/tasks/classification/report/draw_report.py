@@ -8,7 +8,7 @@ from resnets.report.figures import training_curves
 from resnets.report.figures.training_curves import Panel
 from resnets.report.html import page
 from resnets.report.run_files import RunFiles
-from resnets.tasks import epoch_selection
+from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.classification.report import (
@@ -18,6 +18,7 @@ from resnets.tasks.classification.report import (
     report_content,
     report_text,
 )
+from resnets.tasks.classification.selection import MONITOR
 
 
 def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
@@ -36,7 +37,7 @@ def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
     files, drawn = RunFiles(run), []
     run = files.path
     if files.rows:
-        best = epoch_selection.best_row(files.rows)
+        best = best_row(files.rows, MONITOR)
         drawn.append(
             training_curves.draw(
                 files.rows,

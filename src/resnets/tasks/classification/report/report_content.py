@@ -8,11 +8,12 @@ from resnets.report.content import Block, Code, Column, Figure, KeyNumber, Repor
 from resnets.report.figures import font_fallback
 from resnets.report.number_formats import count, percent
 from resnets.report.run_files import RunFiles
-from resnets.tasks import epoch_selection
+from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.classification.report import confused_classes, prediction_images, report_text
 from resnets.tasks.classification.report.confused_classes import ConfusedPair
+from resnets.tasks.classification.selection import MONITOR
 
 MAX_PAIRS = 30
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -54,7 +55,7 @@ def key_numbers(files: RunFiles) -> Iterator[KeyNumber]:
         yield KeyNumber("loss", f"{summary['loss']:.3f}", "cross-entropy, lower is better")
         ends = f", {_range(summary['ece_interval'])}" if summary["ece_interval"] else ""  # not for a cross-fitted one
         yield KeyNumber("calibration error", percent(summary["ece"]), f"ECE{ends}, lower is better")
-    if best := epoch_selection.best_row(files.rows):
+    if best := best_row(files.rows, MONITOR):
         yield KeyNumber("best epoch", f"{best['epoch']:.0f}", f"of {len(files.rows)}")
 
 

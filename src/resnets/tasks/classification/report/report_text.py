@@ -12,10 +12,11 @@ import numpy as np
 from resnets.report.figures.training_curves import Row
 from resnets.report.number_formats import percent, percentage_points
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
-from resnets.tasks import epoch_selection
+from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.classification.report.confused_classes import ConfusedPair
+from resnets.tasks.classification.selection import MONITOR
 
 _LEARNED = 0.8  # training accuracy below which the network is still learning, whatever its validation accuracy
 _OVERFITTED = 0.15  # difference of accuracies that chance and augmentation do not explain
@@ -131,7 +132,7 @@ def summary(files: RunFiles, labeled: Predictions | None, pairs: Sequence[Confus
                 f"Its confidence is at least 90 % on {percent(confident.mean(), 0)} of the images, and it is right on "
                 f"{right} of those."
             )
-    best = epoch_selection.best_row(files.rows)
+    best = best_row(files.rows, MONITOR)
     if best and len(files.rows) > 1:
         lines.append(
             f"The best of its {len(files.rows):,} epochs was number {best['epoch']:.0f}; its weights are saved."
@@ -186,7 +187,7 @@ def curves_heading(rows: Sequence[Row], best: Row | None) -> str:
 
 def learning(files: RunFiles) -> str:
     """What the learning curves show."""
-    best = epoch_selection.best_row(files.rows)
+    best = best_row(files.rows, MONITOR)
     if not files.rows:
         return ""
     if best is None:

@@ -8,8 +8,7 @@ import pytest
 
 import resnets
 from resnets.errors import UserError
-from resnets.training import extend_run
-from resnets.training.run_dir import run_dir, state_file
+from resnets.training.run_dir import extend_run, run_dir, state_file
 from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 from resnets.training.state import read_state
 

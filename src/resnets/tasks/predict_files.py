@@ -1,30 +1,29 @@
-"""Classify image files: print lines, write tables, or copy the images into a folder for each class."""
+"""Predict image files: print lines, write tables, or copy the images into a folder for each class."""
 
 from __future__ import annotations
 
 import contextlib
+import csv as csv_module
+import json
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from resnets import atomic_write
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import JobError, UserError
 from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
-from resnets.tasks import copy_by_class
-from resnets.tasks.classification import load_classifier
-from resnets.tasks.classification.prediction import CsvRows, JsonRows, Prediction
+from resnets.tasks import copy_by_class, trained_model
 from resnets.tasks.inputs import image_paths
 
-TOP_K = 5
 STDOUT = "-"
 
-Sink = Callable[[Prediction], object]
+Sink = Callable[[Any], object]
 
 
 def predict_files(
@@ -41,7 +40,7 @@ def predict_files(
     backend: str = "auto",
     precision: str = "auto",
 ) -> None:
-    """Classify the images at `paths` (files, folders, patterns, or "-" for a list on stdin).
+    """Predict the images at `paths` (files, folders, patterns, or "-" for a list on stdin).
 
     Predictions are printed to stdout as lines, unless they are written to a table or the images are copied into folders.
 
@@ -58,27 +57,29 @@ def predict_files(
             atomic_write.check_file_writable(table)
     if sort_into:
         atomic_write.check_folder_writable(sort_into)
-    classifier = load_classifier.load(checkpoint, device, backend=backend, precision=precision)
-    if top_k is not None and top_k > len(classifier.class_names):
-        raise UserError(f"`top_k={top_k}` is more than the {len(classifier.class_names)} classes of '{checkpoint}'.")
-    top_k = min(TOP_K, len(classifier.class_names)) if top_k is None else top_k
+    model = trained_model.load(checkpoint, device, backend=backend, precision=precision)
+    options = {} if top_k is None else {"top_k": top_k}
+    model.task.check_options(options)
+    if sort_into and not model.task.has_single_class:
+        raise UserError(f"`sort_into` needs one class for each image, which the task {model.task.name} does not give.")
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
     if sort_into:
         _check_apart(sort_into, paths, images)
-    predictions = classifier.stream(images, top_k=top_k, batch=batch, workers=workers)
+    predictions = model.stream(images, batch=batch, workers=workers, **options)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into)
     counts: Counter[str] = Counter()
-    bad: list[Prediction] = []
+    bad: list[Any] = []
     start = time.monotonic()
     # The progress bar replaces `sys.stdout`, so the sinks get the real one before.
     with contextlib.ExitStack() as stack:
-        sinks = _sinks(stack, csv, jsonl, sort_into, top_k, sys.stdout)
+        columns = model.task.csv_columns(**options)
+        sinks = _sinks(stack, csv, jsonl, sort_into, columns, sys.stdout)
         shown = predictions if to_stdout and sys.stdout.isatty() else _tracked(predictions, len(images))
         for prediction in shown:
-            if prediction.label is None:
+            if prediction.error is not None:
                 bad.append(prediction)
-            else:
+            elif sort_into:
                 counts[prediction.label] += 1
             for sink in sinks:
                 sink(prediction)
@@ -108,18 +109,28 @@ def _check_apart(sort_into: str, paths: Sequence[str], images: Sequence[str]) ->
 
 
 def _sinks(
-    stack: contextlib.ExitStack, csv: str | None, jsonl: str | None, sort_into: str | None, top_k: int, stdout: TextIO
+    stack: contextlib.ExitStack,
+    csv: str | None,
+    jsonl: str | None,
+    sort_into: str | None,
+    columns: Sequence[str],
+    stdout: TextIO,
 ) -> list[Sink]:
     """What to do with each prediction."""
     sinks: list[Sink] = []
     if csv:
-        sinks.append(CsvRows(stack.enter_context(_opened(csv, stdout)), top_k).write)
+        table = csv_module.DictWriter(stack.enter_context(_opened(csv, stdout)), columns, lineterminator="\n")
+        table.writeheader()
+        sinks.append(lambda prediction: table.writerow(prediction.to_row()))
     if jsonl:
-        sinks.append(JsonRows(stack.enter_context(_opened(jsonl, stdout))).write)
+        file = stack.enter_context(_opened(jsonl, stdout))
+        sinks.append(lambda prediction: print(json.dumps(prediction.to_dict()), file=file))
     if sort_into:
         folder = _folder(sort_into)
         sinks.append(
-            lambda prediction: prediction.label is None or copy_by_class.copy(prediction.path, prediction.label, folder)
+            lambda prediction: (
+                prediction.error is not None or copy_by_class.copy(prediction.path, prediction.label, folder)
+            )
         )
     return sinks or [lambda prediction: print(prediction, file=stdout)]
 
@@ -139,11 +150,11 @@ def _folder(path: str) -> Path:
     return Path(path)
 
 
-def _tracked(predictions: Iterable[Prediction], total: int) -> Iterator[Prediction]:
+def _tracked(predictions: Iterable[Any], total: int) -> Iterator[Any]:
     return progress_bar(predictions, description="predicting", total=total, unit="images")
 
 
-def _log_sorted(counts: Counter[str], bad: Sequence[Prediction], folder: str) -> None:
+def _log_sorted(counts: Counter[str], bad: Sequence[Any], folder: str) -> None:
     for prediction in bad:
         log(f"not sorted: '{prediction.path}' {prediction.error}")
     shown = ", ".join(f"{printable(label)} {number:,}" for label, number in counts.most_common(10))

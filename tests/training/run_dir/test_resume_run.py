@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 
 import resnets
 from resnets.errors import UserError
-from resnets.training import resume_run
-from resnets.training.run_dir import lock, run_dir, state_file
+from resnets.training.run_dir import lock, resume_run, run_dir, state_file
 from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 

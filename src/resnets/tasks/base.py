@@ -1,0 +1,487 @@
+"""Task: everything that the rest of the package asks of a task, such as classification.
+
+The training loop, the run directory, resume, distributed training, the report, the commands and the checkpoint know this
+class and no task. A task is a subclass of `Task` in the module `task` of a folder below `resnets/tasks`, under the name `TASK`;
+or anywhere else, if it is given to `registry.register`. For a network with one output vector for each image, only `name`,
+`monitor`, `loss`, `measure`, `validation_metrics`, `summarize`, `predict` and `unreadable` have to be written; each other
+method says what it does where a task does not replace it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from resnets import atomic_write
+from resnets.data.datasets import open_dataset
+from resnets.data.datasets.dataset import Dataset, Sample, remap_classes
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading import augmentation
+from resnets.data.loading.batch import Batch, Images
+from resnets.data.split import stratify_groups
+from resnets.errors import UserError
+from resnets.inference.static_graph import Agreement, StaticGraph
+from resnets.models.build_network import build
+from resnets.models.resnet import PooledBackbone, ResNet
+from resnets.models.spec import ResNetSpec
+from resnets.recipes.recipe import Recipe, TaskConfig
+from resnets.report.content import KeyNumber, ReportContent
+from resnets.report.figures import training_curves
+from resnets.report.html import page
+from resnets.report.run_files import RunFiles
+from resnets.tasks import best_epoch
+from resnets.tasks.adapt import load_parent
+from resnets.tasks.best_epoch import Monitor
+from resnets.tasks.comparison import Comparison, Exposure, compare_scores
+from resnets.tasks.input_preprocess import input_preprocess
+from resnets.tasks.measurements import Measurements
+from resnets.weights.checkpoint import Checkpoint
+
+
+class Losses(NamedTuple):
+    """The loss of a batch.
+
+    Attributes:
+        total: scalar, the mean over the examples of the batch, in float32; its gradient is taken.
+        sums: by name, detached scalars on the device, summed over the examples of the batch. They are read at the log interval
+            only; `metrics.jsonl` gets their mean over the examples of an epoch as `train/NAME`.
+    """
+
+    total: Tensor
+    sums: Mapping[str, Tensor]
+
+
+class ChosenValue(NamedTuple):
+    """A value that the data decide, and the reason, which is logged."""
+
+    value: Any
+    reason: str
+
+
+class Prediction(Protocol):
+    """What a model says about one image."""
+
+    @property
+    def path(self) -> str:
+        """The path of the image."""
+
+    @property
+    def error(self) -> str | None:
+        """Why the image cannot be read; None if it can."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction for JSON, with `path` and `error`."""
+
+    def to_row(self) -> dict[str, str]:
+        """The cells of a CSV table by the columns of `Task.csv_columns`; a column that is left out is empty."""
+
+    def __str__(self) -> str:
+        """The prediction in one line, beginning with the path."""
+
+
+class Measured(NamedTuple):
+    """The measurements of the images of a dataset, and how they were made.
+
+    Attributes:
+        task: with which the measurements are to be summarized; that of an ensemble may have other fitted values.
+        measurements: in the order of the samples; the row "index", if there is one, has the positions of those that could be
+            read, else all were read.
+        computed: `backend` and `precision`.
+        protocol: how each image was presented to the model, in words.
+    """
+
+    task: Task
+    measurements: Measurements
+    computed: Mapping[str, str]
+    protocol: str
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """How the rows of a cross-fitted evaluation came about; see `training/evaluation/cross_fitting.py`.
+
+    Attributes:
+        scores: float64 (F, N), the `example_scores` of all examples in the epoch that was selected for each of the F folds.
+        clusters: int64 (N,), the same number for examples that are copies of each other or of one group.
+    """
+
+    scores: np.ndarray
+    clusters: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A task with its class names, its configuration, and what was fitted on the val split.
+
+    Attributes:
+        class_names: names of the outputs, in order; empty for a task without classes.
+        config: the `[task]` table of the recipe.
+        fitted: values for JSON that `fit` found, such as a temperature or thresholds. They are stored in the checkpoint.
+        name: in recipes, in checkpoints and as the value of `task`; the name of the folder.
+        Config: the class of `config`.
+        recipe_values: for named recipes, the values that they have for this task, by dotted key.
+        model_prefixes: beginnings of model names that mean this task, such as "fasterrcnn_"; what follows names the backbone.
+        monitor: the best epoch is that with the best first metric; the second decides between equal ones, and so on.
+        spatial_targets: whether cropping, flipping or resizing an image changes its target, as it does for boxes, and not for
+            the class of an image. If it does not, whole batches can be augmented at once, and the features of a frozen
+            backbone can be computed once.
+        has_single_class: whether a prediction has a `label`, so that images can be sorted into folders by it.
+        selected: what is selected with, or fitted to, the val split, in words.
+    """
+
+    class_names: tuple[str, ...] = ()
+    config: TaskConfig = field(default_factory=TaskConfig)
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+
+    name: ClassVar[str]
+    monitor: ClassVar[tuple[Monitor, ...]]
+    Config: ClassVar[type[TaskConfig]] = TaskConfig
+    recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    model_prefixes: ClassVar[tuple[str, ...]] = ()
+    spatial_targets: ClassVar[bool] = True
+    has_single_class: ClassVar[bool] = False
+    selected: ClassVar[str] = "the epoch"
+
+    # Data
+
+    @classmethod
+    def recognizes(cls, location: Path) -> bool:
+        """Whether the layout of the data at `location` is one that is usual for this task; no image is decoded."""
+        return False
+
+    @classmethod
+    def read(cls, location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
+        """Read the data. Here: class folders, manifests, shards and built-in data (`open_dataset.read`).
+
+        A sample has class names (`labels`), which the split balances, or anything else in `target`.
+
+        Raises:
+            UserError: there are no such data, or they are not laid out in a way that this task reads.
+        """
+        return open_dataset.read(location, on_inaccessible=on_inaccessible)
+
+    @classmethod
+    def check(cls, dataset: Dataset) -> list[str]:
+        """Warnings about the labels or targets, one line each, before a training. Here: none.
+
+        Raises:
+            UserError: no training is possible, such as without labels.
+        """
+        return []
+
+    @classmethod
+    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+        """Values of the recipe that the data decide before the network is built, by dotted key. A value that the user gave is
+        kept. Here: none.
+        """
+        return {}
+
+    def targets(self, samples: Sequence[Sample]) -> Sequence[Any] | Tensor:
+        """The target of each sample, in pixels of the original image where it has a position. Here: `Sample.target`."""
+        return [sample.target for sample in samples]
+
+    def preprocess(self, recipe: Recipe, parent: Preprocess | None) -> Preprocess:
+        """What turns an image into the input of the network, in evaluation and prediction. Here: as the recipe says, for square
+        inputs. `parent` is that of the weights that the run starts from.
+        """
+        return input_preprocess(recipe, parent)
+
+    def train_transform(self, recipe: Recipe, preprocess: Preprocess) -> Callable[..., Any]:
+        """The augmentation of single examples.
+
+        Returns:
+            A function of a uint8 image (3, H, W); with `spatial_targets`, of a `tv_tensors.Image` and its target, which returns
+            both. H and W are those of the original, or smaller where decoded images are cached. Here: the transforms of
+            `recipe.augment` (torchvision.transforms.v2), which change tv_tensors in the target with the image. It draws from
+            torch's CPU generator, which is seeded for each example.
+        """
+        values = {
+            key: value for key, value in vars(recipe.augment).items() if key not in ("mixup_alpha", "cutmix_alpha")
+        }
+        return augmentation.train_transform(preprocess.size[0], fill=preprocess.mean_color, **values)
+
+    def collate(self, targets: Sequence[Any] | Tensor) -> Any:
+        """The targets of a batch as one value: tensors with first dimension B, lists of B, or tuples and dictionaries of these.
+        Here: numbers and tensors of equal shapes are stacked, all else becomes a list.
+        """
+        if isinstance(targets, Tensor):
+            return targets
+        try:
+            return default_collate(list(targets))
+        except (TypeError, RuntimeError):
+            return list(targets)
+
+    def balance(self, samples: Sequence[Sample], weights: Tensor, kind: str) -> tuple[Tensor, Tensor | None]:
+        """The weight of each sample's loss, float32 (N,) with a mean of 1, and its sampling weight (None: all alike).
+
+        Args:
+            weights: float64 (N,), those of the dataset.
+            kind: `data.balance` of the recipe: "none", "loss" or "sampler". Here only "none" is known.
+        """
+        if kind != "none":
+            raise UserError(f"`data.balance={kind}` has no effect on the task {self.name}. Leave it out.")
+        return (weights / weights.mean()).float(), None
+
+    # Network
+
+    @property
+    def num_outputs(self) -> int:
+        """The length of the output vector of the network, for tasks that do not replace `build`. Here: one for each class."""
+        return len(self.class_names)
+
+    def build(self, spec: ResNetSpec) -> nn.Module:
+        """The model, on the device of torch's context, with weights drawn from torch's random state.
+
+        Here: the residual network of `spec`, which is a `ResNet` with `num_outputs` outputs. Any other model has the residual
+        network in its attribute `backbone`, by which all code tells backbone and head.
+        """
+        return build(replace(spec, num_classes=self.num_outputs))
+
+    def adapt(self, model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> str:
+        """Load weights of another model into `model`, and say in a line what is kept and what is new.
+
+        Here: the backbone is loaded. If the weights are of this task, so is the head, row by row: that of a class is found by
+        its name; rows of other classes are new.
+
+        Args:
+            parent_model: the model of `parent`, on the meta device, which tells its backbone from its head.
+        """
+        return load_parent(model, parent, parent_model, self.class_names, same_task=parent.task == self.name)
+
+    def static_graph(self, model: nn.Module) -> StaticGraph:
+        """What a backend computes of the model, and what runs beside it.
+
+        Here: of a `ResNet` the backend computes the pooled features and the head runs beside it, in float32; any other model is
+        computed as a whole.
+        """
+        tolerance = {"fp32": 1e-3, "bf16": 0.05}
+        if isinstance(model, ResNet):
+            static, finish = PooledBackbone(model), lambda pooled: model.head(pooled)
+            return StaticGraph(model, static, finish, _largest_difference, tolerance)
+        return StaticGraph(model, model, lambda outputs: outputs, _largest_difference, tolerance)
+
+    # Training
+
+    def prepare_batch(self, batch: Batch, recipe: Recipe) -> Batch:
+        """Change a batch on the device before the network sees it, such as by mixing images and targets. Here: unchanged."""
+        return batch
+
+    @abstractmethod
+    def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
+        """Call the model with the images of a batch on the device, and compute the loss, weighted by `batch.weights`.
+
+        Args:
+            model: to be called, in train mode, within autocast; not to be asked for its attributes, since it may be wrapped.
+            batch: images in float32, normalized: a tensor, or a list of tensors if their sizes differ.
+        """
+
+    # Evaluation
+
+    def forward(self, model: Callable[..., Any], images: Images) -> Any:
+        """The outputs of the model in eval mode, for a tensor of images or a list of images of several sizes.
+
+        Here: what the model returns, a tensor with first dimension n; for images of several sizes, one after the other.
+        """
+        if isinstance(images, Tensor):
+            return model(images)
+        return torch.cat([model(image[None]) for image in images])
+
+    @abstractmethod
+    def measure(self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor) -> Measurements:
+        """What all metrics are computed from, for some examples.
+
+        Args:
+            outputs: of `forward`, in float32 on the CPU.
+            samples, targets: those of the same examples.
+        """
+
+    @abstractmethod
+    def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
+        """The metrics of an epoch, quickly computed; "loss" is among them. They become `val/NAME` in `metrics.jsonl`."""
+
+    def bind(self, dataset: Dataset) -> Dataset:
+        """The dataset with the classes of this task's model, for its evaluation. Here: labels are matched by name.
+
+        Raises:
+            UserError: the dataset has classes that the model does not know.
+        """
+        return remap_classes(dataset, self.class_names) if self.class_names else dataset
+
+    def check_evaluation(self, models: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """Check the models that are evaluated together, `TrainedModel`s, and the options that a user gave, before images are
+        read. Here: there is one model, and no option.
+
+        Raises:
+            UserError: there are several models, or an option is unknown or does not fit a model.
+        """
+        if len(models) > 1:
+            raise UserError(f"Models of the task {self.name} are evaluated one at a time; received {len(models)}.")
+        if options:
+            raise UserError(f"`{next(iter(options))}` has no effect on the task {self.name}. Leave it out.")
+
+    def measure_models(
+        self,
+        models: Sequence[Any],
+        samples: Sequence[Sample],
+        *,
+        batch: int,
+        workers: int | None,
+        on_bad: str,
+        **options: Any,
+    ) -> Measured:
+        """Measure a `TrainedModel`, or several as an ensemble, on samples. Here: one model, with one view of each image."""
+        measurements, computed = models[0].measure(samples, batch=batch, workers=workers, on_bad=on_bad)
+        return Measured(models[0].task, measurements, computed, models[0].describe_input())
+
+    def fit(self, measurements: Measurements) -> dict[str, Any]:
+        """What is fitted on the val split; it becomes `fitted`. Here: nothing."""
+        return {}
+
+    def fit_folds(self, measurements: Measurements, folds: np.ndarray, num_folds: int) -> list[dict[str, Any]]:
+        """For each fold, `fit` on the examples of all other folds. To be replaced where that can be done faster at once."""
+        return [self.fit(measurements.select(folds != fold)) for fold in range(num_folds)]
+
+    def keep(self, measurements: Measurements) -> Measurements:
+        """What `summarize` needs of each example, with the `fitted` values applied; less than the measurements, if possible.
+
+        The rows that a cross-fitting keeps of each example. Here: the measurements.
+        """
+        return measurements
+
+    def example_scores(self, measurements: Measurements) -> np.ndarray:
+        """float64 (N,): one number for each example, greater is better, such as whether it is right. Here: 0.
+
+        Cross-fitted intervals and paired comparisons use them.
+        """
+        return np.zeros(len(measurements))
+
+    @abstractmethod
+    def summarize(self, kept: Measurements, cross_fitted: CrossFitted | None = None) -> dict[str, Any]:
+        """The metrics of an evaluation, for JSON, from the rows that `keep` returns; with "count", the number of examples.
+
+        Args:
+            cross_fitted: given where the rows were evaluated by epochs selected on other rows; an interval takes it into account
+                or is left out.
+        """
+
+    def describe_fitted(self, before: Task, measurements: Measurements) -> str:
+        """What was fitted anew to the measurements, for a log line; `before` is the task with the old values."""
+        return ", ".join(f"{name} {value}" for name, value in self.fitted.items())
+
+    def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
+        """Compare two models on the same samples. Here: the mean difference of their `example_scores`, by a paired bootstrap.
+
+        Args:
+            exposures: how many of the images were used to train or to select each.
+        """
+        scores_a, scores_b = (each.task.example_scores(each.measurements) for each in (a, b))
+        return compare_scores(scores_a, scores_b, stratify_groups.cluster_indices(samples), *exposures)
+
+    def results(self, samples: Sequence[Sample], measurements: Measurements) -> dict[str, Any]:
+        """Further results of an evaluation for JSON, beside the metrics, such as those of each class. Here: none."""
+        return {}
+
+    def tables(self, metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+        """The table of the metrics of one model, or of several side by side, for the terminal. Here: a row for each number."""
+        table = Table("", *names, box=None)
+        for key, value in metrics[0].items():
+            if isinstance(value, float | int) and not isinstance(value, bool):
+                table.add_row(key, *[f"{each[key]:.4g}" for each in metrics])
+        return table
+
+    def class_table(self, results: Mapping[str, Any]) -> tuple[str, Table] | None:
+        """The title and the table of the classes, from `results`, for the terminal. Here: none."""
+        return None
+
+    def headline(self, metrics: Mapping[str, Any]) -> str:
+        """The most important metric of `summarize` with its interval, in a few words for a log line. Here: the monitored one."""
+        name = self.monitor[0].metric
+        return f"{name} {metrics[name]:.4g}" if name in metrics else ""
+
+    def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
+        """Write the tables of an evaluation into the folder `run`. Here: `predictions.csv`, with the path of each image and the
+        rows of the measurements that have one number for each.
+        """
+        columns = {
+            name: rows for name, rows in measurements.rows.items() if isinstance(rows, Tensor) and rows.ndim == 1
+        }
+        text = io.StringIO(newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", *columns])
+        values = zip(*(rows.tolist() for rows in columns.values()), strict=True)
+        table.writerows([sample.path, *row] for sample, row in zip(samples, values, strict=True))
+        atomic_write.write_bytes(run / "predictions.csv", text.getvalue().encode("utf-8", "surrogateescape"))
+
+    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+        """Draw the figures of a run, and write its `report.html`. Here: the training curves, and the metrics."""
+        files = RunFiles(run)
+        if files.rows:
+            best = best_epoch.best_row(files.rows, self.monitor)
+            training_curves.draw(files.rows, run / "results.png", best_epoch=best["epoch"] if best else None)
+        numbers = [
+            KeyNumber(name, f"{value:.4g}")
+            for name, value in files.metrics.items()
+            if isinstance(value, float | int) and not isinstance(value, bool)
+        ]
+        protocol = str(files.metrics.get("protocol", ""))
+        headline = self.headline(files.metrics) if files.metrics else "There were no images to evaluate on"
+        page.write(files, ReportContent(headline=headline, explanation=protocol, key_numbers=numbers))
+
+    # Prediction
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The keyword arguments of `predict` that a user gave, checked. Here: there are none.
+
+        Raises:
+            UserError: an option is unknown, or its value is out of range.
+        """
+        if options:
+            raise UserError(
+                f"`{next(iter(options))}` has no effect on predictions of the task {self.name}. Leave it out."
+            )
+        return {}
+
+    @abstractmethod
+    def predict(self, path: str, outputs: Any) -> Prediction:
+        """The prediction for one image; what `check_options` returned are keyword arguments.
+
+        Args:
+            outputs: those of `forward` for a batch of one image, on the CPU, in float32.
+        """
+
+    def csv_columns(self, *, top_k: int = 5) -> list[str]:
+        """The columns of a table of predictions; "path" and "error" are among them.
+
+        Args:
+            top_k: of the user, for a task whose `check_options` knows it.
+        """
+        return ["path", "prediction", "error"]
+
+    @abstractmethod
+    def unreadable(self, path: str, error: str) -> Prediction:
+        """The prediction for an image that cannot be read."""
+
+    def with_fitted(self, fitted: Mapping[str, Any]) -> Self:
+        """The task with other fitted values."""
+        return replace(self, fitted=dict(fitted))
+
+    def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """The metrics of `monitor` as numbers of which greater ones are better, to be compared in order."""
+        return best_epoch.score(metrics, self.monitor)
+
+
+def _largest_difference(outputs: Any, reference: Any) -> Agreement:
+    pairs = [(outputs, reference)] if isinstance(outputs, Tensor) else list(zip(outputs, reference, strict=True))
+    difference = max(float((one - other).abs().max()) for one, other in pairs)
+    return Agreement(len(pairs[0][0]), difference, f"on {len(pairs[0][0])} images outputs within {difference:.4g}")

@@ -1,0 +1,363 @@
+"""Evaluate checkpoints of any task on labeled images: one, an ensemble, or two against each other."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resnets import atomic_write
+from resnets.data.datasets import read_shards, walk_folders
+from resnets.data.datasets.dataset import Dataset, Sample
+from resnets.data.split import lineage
+from resnets.data.split.lineage import Lineage
+from resnets.errors import UserError
+from resnets.progress import log
+from resnets.tasks import trained_model
+from resnets.tasks.base import Measured, Task
+from resnets.tasks.comparison import Comparison, Exposure
+from resnets.tasks.inputs import evaluation_arguments, evaluation_split
+from resnets.tasks.inputs.batching import check_options
+from resnets.tasks.inputs.evaluation_split import EvaluationSplit
+from resnets.tasks.trained_model import TrainedModel
+from resnets.weights import checkpoint as checkpoint_file
+from resnets.weights import find_weights
+from resnets.weights.hub import bundled
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """One checkpoint or, as an ensemble, several; what was measured, and on which samples."""
+
+    checkpoints: tuple[str, ...]
+    measured: Measured
+    samples: tuple[Sample, ...]  # those that could be read
+    skipped: tuple[str, ...]  # paths of the others
+
+    @property
+    def task(self) -> Task:
+        return self.measured.task
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the model, as a whole; see `Task.summarize`."""
+        measurements = self.measured.measurements
+        summary = self.task.summarize(self.task.keep(measurements))
+        return summary | {"unlabeled": len(measurements) - summary["count"], "skipped": len(self.skipped)}
+
+    def results(self) -> dict[str, Any]:
+        """The metrics of the model, and what the task adds to them, for JSON."""
+        return {
+            "checkpoints": list(self.checkpoints),
+            "task": self.task.name,
+            **self.measured.computed,
+            "metrics": self.metrics,
+            **self.task.results(self.samples, self.measured.measurements),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The results of one model or, where two are compared, of both.
+
+    Attributes:
+        data: the dataset, as it was named.
+        split: the images that were evaluated.
+        models: one, or the two that are compared.
+        comparison: the paired comparison of two models; else None.
+        in_sample: whether some of the images were used to select the epoch of a model, or to fit it.
+        not_used: files of the dataset that were left out, in one line.
+        notices: sentences to read before the results, such as how many of the images a model was trained on.
+    """
+
+    data: str
+    split: EvaluationSplit
+    models: tuple[EvaluatedModel, ...]
+    comparison: Comparison | None = None
+    in_sample: bool = False
+    not_used: str = ""
+    notices: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the (first) model, such as `top1` and `ece`; see `Task.summarize`."""
+        return self.models[0].metrics
+
+    @property
+    def protocol(self) -> str:
+        """How each image was presented to the models."""
+        return " and ".join(dict.fromkeys(model.measured.protocol for model in self.models))
+
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """`in_sample`, `notices` and `not_used` for JSON."""
+        remarks: dict[str, Any] = {"not_used": self.not_used} if self.not_used else {}
+        return remarks | {"in_sample": self.in_sample, "notices": list(self.notices)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The results for JSON: `metrics` and more of one model, or `models` and `comparison` of two."""
+        head = {"data": self.data, "split": self.split.name, "split_from": self.split.reason, "protocol": self.protocol}
+        head |= self.remarks
+        results = [model.results() for model in self.models]
+        if self.comparison is None:
+            return {**head, **results[0]}
+        results = [
+            {**each, "protocol": model.measured.protocol} for each, model in zip(results, self.models, strict=True)
+        ]
+        return {**head, "models": results, "comparison": self.comparison.to_dict()}
+
+
+def evaluate_checkpoints(
+    checkpoints: Sequence[str | Path],
+    data: str | Path,
+    *,
+    split: str | None = None,
+    split_file: str | Path | None = None,
+    val_fraction: float | None = None,
+    seed: int | None = None,
+    batch: int = 32,
+    workers: int | None = None,
+    pairwise: bool = False,
+    calibrate: bool = False,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "fp32",
+    on_bad: str = "error",
+    **options: Any,
+) -> Evaluation:
+    """Evaluate checkpoints on labeled images: several as an ensemble or, with `pairwise`, two against each other.
+
+    Args:
+        calibrate: fit the one checkpoint anew to these images (its temperature or thresholds), and store that in its file.
+        options: of the task, such as `crops` and `scales` of classification.
+
+    Raises:
+        UserError: a file does not exist, or an argument does not fit the rest.
+        JobError: images cannot be read; all of them are named.
+    """
+    data = str(data)
+    check_options(batch, workers, on_bad)
+    if not checkpoints:
+        raise UserError("Give at least one checkpoint to evaluate.")
+    if calibrate and (len(checkpoints) != 1 or options):
+        raise UserError(
+            "`calibrate` fits one checkpoint to plain images"
+            + (f", without `{'` and `'.join(options)}`." if options else f"; received {len(checkpoints)}.")
+        )
+    evaluation_arguments.check_order(checkpoints, data)
+    files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
+    if calibrate:
+        check_not_bundled(files[0])
+    models = [trained_model.load(file, device, backend=backend, precision=precision) for file in files]
+    groups = [[each] for each in models] if pairwise else [models]
+    _check_models(files, models, data)
+    task = models[0].task
+    for group in groups:
+        task.check_evaluation(group, options)
+    dataset = task.bind(task.read(data, on_inaccessible=on_bad))
+    lineages = [
+        (str(checkpoint), lineage.lineage_of(file, model.provenance))
+        for checkpoint, file, model in zip(checkpoints, files, models, strict=True)
+    ]
+    provenance = [model.provenance for model in models]
+    chosen = _choose_split(dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate)
+    input_size = max(options.get("scales", ()), default=0) or max(each.preprocess.shorter_side or 0 for each in models)
+    notices = [notice] if (notice := read_shards.upscale_warning(dataset, input_size)) else []
+    notices += _training_notices(lineages, chosen)
+    names = [(str(file),) for file in files] if pairwise else [tuple(map(str, files))]
+    evaluated = []
+    for name, group in zip(names, groups, strict=True):
+        measured = task.measure_models(group, chosen.samples, batch=batch, workers=workers, on_bad=on_bad, **options)
+        if calibrate:
+            measured = _calibrated(files[0], measured, data, chosen)
+        evaluated.append(_evaluated(name, measured, chosen.samples))
+    selected = [
+        evaluation_split.num_selected_on(file, chosen.samples, origin)
+        for file, origin in zip(files, provenance, strict=True)
+    ]
+    in_sample = _in_sample_notices(task, files, selected, chosen, calibrate)
+    comparison = None
+    if pairwise:
+        exposures = [
+            Exposure(past.count_seen(chosen.samples), count)
+            for (_, past), count in zip(lineages, selected, strict=True)
+        ]
+        comparison = task.compare(evaluated[0].measured, evaluated[1].measured, evaluated[0].samples, exposures)
+    return Evaluation(
+        data=data,
+        split=chosen,
+        models=tuple(evaluated),
+        comparison=comparison,
+        not_used=walk_folders.describe_unused(dataset.unused, len(evaluated[0].skipped)),
+        in_sample=bool(in_sample),
+        notices=(*notices, *in_sample),
+    )
+
+
+def _check_models(files: Sequence[Path], models: Sequence[TrainedModel], data: str) -> None:
+    """Raise UserError for models of several tasks, and for one without class names: labels are matched by name."""
+    names = list(dict.fromkeys(model.task.name for model in models))
+    if len(names) > 1:
+        raise UserError(f"Models that are evaluated together need the same task; these are of {' and '.join(names)}.")
+    for file, model in zip(files, models, strict=True):
+        if not model.has_class_names:
+            raise UserError(
+                f"'{file}' has no names for its {len(model.class_names)} outputs, so they cannot be matched with the labels of "
+                f"'{data}'. Write the names into a text file, one per line in the order of the outputs, and add them: "
+                f"resnets weights convert {shlex.quote(str(file))} --to resnets --out NAMED.safetensors --class-names FILE"
+            )
+
+
+def _evaluated(names: tuple[str, ...], measured: Measured, samples: Sequence[Sample]) -> EvaluatedModel:
+    rows = measured.measurements.rows
+    read = set(rows["index"].tolist()) if "index" in rows else None  # type: ignore[union-attr]
+    kept = tuple(sample for index, sample in enumerate(samples) if read is None or index in read)
+    skipped = tuple(sample.path for index, sample in enumerate(samples) if read is not None and index not in read)
+    return EvaluatedModel(names, measured, kept, skipped)
+
+
+def check_not_bundled(path: Path) -> None:
+    """Raise UserError for a file that comes with the package, which is never changed."""
+    if path in map(bundled.path_of, bundled.names()):
+        copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
+        raise UserError(f"'{path.stem}' comes with the package and is not changed. Calibrate a copy: {copy}")
+
+
+def _choose_split(
+    dataset: Dataset,
+    files: Sequence[Path],
+    provenance: Mapping[str, Any],
+    lineages: Sequence[tuple[str, Lineage]],
+    split: str | None,
+    split_file: str | Path | None,
+    val_fraction: float | None,
+    seed: int | None,
+    calibrate: bool,
+) -> EvaluationSplit:
+    """The images to evaluate, with their hashes where a model is known to have been trained on some images."""
+    chosen, has_lineage = None, any(past.train for _, past in lineages)
+    if has_lineage and len(files) > 1 and split is None and split_file is None and val_fraction is None:
+        if not {"test", "val"} & set(dataset.splits):
+            dataset = replace(dataset, samples=lineage.with_sha256(dataset.samples))
+        chosen = evaluation_split.not_trained_on(dataset, lineages)
+    chosen = chosen or evaluation_split.choose_split(
+        dataset,
+        files[0],
+        provenance,
+        split=split,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        seed=seed,
+        prefer=("val",) if calibrate else ("test", "val"),
+    )
+    if has_lineage:
+        chosen = replace(chosen, samples=lineage.with_sha256(chosen.samples))
+    if calibrate and split is None and chosen.name != "val":
+        raise UserError(
+            "`calibrate` needs images that the model was not trained on, and there is no val split. Give the `split`, "
+            "or `split=all` if the model was trained on none of the images."
+        )
+    _log_split(chosen, calibrate)
+    return chosen
+
+
+def describe_selection(task: Task, images: str = "these images") -> str:
+    """Say that `images` were used to select the epoch of a model, and what was fitted to them."""
+    return f"{images} were used to select {task.selected}"
+
+
+def check_output(out: str | Path) -> None:
+    """Refuse a folder that `write` cannot use, before the work.
+
+    Raises:
+        UserError: it is the directory of a training run, whose own files would be replaced, or cannot be written to.
+    """
+    if (Path(out) / "recipe.toml").exists():
+        raise UserError(
+            f"'{out}' is a run directory with results of its own. Choose another `out`, such as {out}/test."
+        )
+    atomic_write.check_folder_writable(out)
+
+
+def write(evaluation: Evaluation, out: str | Path) -> None:
+    """Write metrics, tables, predictions, figures and the report to the folder `out`; two models have `a` and `b` in it.
+
+    Raises:
+        UserError: as `check_output`.
+        JobError: the disk is full.
+    """
+    check_output(out)
+    out = Path(out)
+    folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
+    for folder, model in zip(folders, evaluation.models, strict=True):
+        how = {
+            "split": evaluation.split.name,
+            "data": evaluation.data,
+            "protocol": model.measured.protocol,
+            **evaluation.remarks,
+            **model.measured.computed,
+        }
+        _write_json(folder / "metrics.json", {**model.metrics, **how, "checkpoints": list(model.checkpoints)})
+        model.task.write_results(folder, model.samples, model.measured.measurements)
+    if evaluation.comparison is not None:
+        _write_json(out / "comparison.json", evaluation.to_dict()["comparison"])
+    for folder, model in zip(folders, evaluation.models, strict=True):
+        model.task.draw_report(folder, model.samples, model.measured.measurements)
+
+
+def _training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
+    """A sentence for each model that was trained on some of the images, or of which that is not known."""
+    plain = split.name in (evaluation_split.ALL, evaluation_split.NOT_TRAINED_ON)
+    images = "images" if plain else f"'{split.name}' images"
+    notices = [past.seen_message(split.samples, images, f"'{name}'") for name, past in models]
+    return [notice for notice in notices if notice]
+
+
+def _in_sample_notices(
+    task: Task, files: Sequence[Path], selected: Sequence[int], split: EvaluationSplit, calibrate: bool
+) -> list[str]:
+    """A sentence for each model whose epoch or temperature was selected on some of the images."""
+    total, notices = len(split.samples), []
+    for file, count in zip(files, selected, strict=True):
+        which = "these images" if count == total else f"{count:,} of these {total:,} images"
+        if count:
+            notices.append(
+                f"{describe_selection(task, which)} of '{file}'; its metrics are in-sample: expect lower accuracy on other images"
+            )
+    if calibrate and not notices:
+        notices.append(f"'{files[0]}' is fitted to these images: expect a worse result on other images")
+    return notices
+
+
+def _log_split(split: EvaluationSplit, calibrate: bool) -> None:
+    count = f"{len(split.samples):,}"
+    if split.name == evaluation_split.ALL:
+        which = f"all {count} images"
+    elif split.name == evaluation_split.NOT_TRAINED_ON:
+        which = f"the {count} images that no model was trained on"
+    else:
+        which = f"the {count} images of the {split.name} split"
+    log(f"evaluating {which} ({split.reason})")
+    if calibrate and split.name != "val":
+        log(f"warning: a temperature fitted to '{split.name}' makes the metrics on the same images look better")
+
+
+def _calibrated(file: Path, measured: Measured, data: str, split: EvaluationSplit) -> Measured:
+    """Fit the model to its measurements, and store that in its file, with the origin of the images in its provenance."""
+    if not (count := measured.task.summarize(measured.task.keep(measured.measurements))["count"]):
+        raise UserError("A model can only be fitted to labeled images; there are none.")
+    task = measured.task.with_fitted(measured.task.fit(measured.measurements))
+    checkpoint = checkpoint_file.read(file, task=None)
+    origin = {"data": data, "split": split.name, "images": count}
+    provenance = {**checkpoint.provenance, "calibration": origin}
+    checkpoint_file.save(file, replace(checkpoint, fitted=task.fitted, provenance=provenance))
+    log(f"stored in '{file}': {task.describe_fitted(measured.task, measured.measurements)}")
+    return measured._replace(task=task)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    atomic_write.write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")

@@ -1,0 +1,368 @@
+"""A trained model of any task with its preprocessing: images in, predictions or measurements out."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from resnets.data.datasets.dataset import Sample
+from resnets.data.image.decode import to_upright_rgb
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading.batch import map_tensors
+from resnets.data.loading.thread_pool import ordered_map
+from resnets.errors import ImageError, JobError, UserError
+from resnets.inference import tf32
+from resnets.inference.device import resolve_device
+from resnets.inference.model_runner import Job, ModelRunner
+from resnets.message_format import format_list
+from resnets.models.resnet import check_size, find_backbone
+from resnets.models.spec import ResNetSpec
+from resnets.progress import log, progress_bar
+from resnets.tasks import registry
+from resnets.tasks.base import Prediction, Task
+from resnets.tasks.inputs.batching import Prepared, check_options, chunks
+from resnets.tasks.measurements import Measurements, concatenate
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import find_weights
+from resnets.weights.checkpoint import Checkpoint
+
+ImageInput = str | Path | np.ndarray | Image.Image
+
+
+class TrainedModel:
+    """A trained model of a task, with its preprocessing.
+
+    Attributes:
+        task: with the class names and what was fitted, such as thresholds.
+        model: the network, in eval mode, in channels_last layout, on `device`.
+        preprocess: turns an image into the input of the network.
+        spec, metrics, provenance: as in the checkpoint: the architecture, the measured metrics, and the origin of the weights.
+        name: what it was loaded from; for messages.
+        has_class_names: whether the names of the classes are known; else they are "output 0" and so on.
+        runner: computes the outputs with `backend` and `precision`: "auto" follows the rule of
+            `resnets.inference.choose_backend`; `precision="fp32"` is the reference.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        preprocess: Preprocess,
+        *,
+        spec: ResNetSpec | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        has_class_names: bool = True,
+        device: str = "cpu",
+        backend: str = "auto",
+        precision: str = "auto",
+        name: str = "",
+    ) -> None:
+        self.task = task
+        self.spec, self.metrics, self.provenance = spec, dict(metrics or {}), dict(provenance or {})
+        self.has_class_names = has_class_names
+        self.model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.preprocess = preprocess
+        self.device = torch.device(device)
+        self.name = name or (spec.name if spec else type(model).__name__)
+        self.dtype = next(model.parameters()).dtype
+        self.runner = ModelRunner(task.static_graph(self.model), backend, precision)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the outputs; empty for a task without classes."""
+        return self.task.class_names
+
+    def __repr__(self) -> str:
+        height, width = self.preprocess.size
+        return f"{type(self).__name__}({self.name}, {self.task.name}, images of {width}x{height})"
+
+    def describe_input(self) -> str:
+        """How an image is presented to the model, such as "one view of 224x224"."""
+        height, width = self.preprocess.size
+        whole = self.preprocess.crop == "none" and self.preprocess.resize == "none"
+        return "one view at its own size" if whole else f"one view of {width}x{height}"
+
+    def predict(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        batch: int = 32,
+        workers: int | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        """The prediction for one image or many.
+
+        Args:
+            images: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in gray.
+            batch: number of images that go through the network together.
+            workers: number of threads that read images; None for one per processor, 0 for none of their own.
+            options: those of the task, such as `top_k` for classification.
+
+        Returns:
+            A prediction for each image, in the same order. That of an image which cannot be read has an `error`.
+
+        Raises:
+            UserError: an object that is not an image, or a number out of range.
+            JobError: the output of the network is not a number: its weights are damaged.
+        """
+        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
+        return list(self.stream(images, batch=batch, workers=workers, **options))
+
+    def stream(
+        self, images: Iterable[ImageInput], *, batch: int = 32, workers: int | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """As `predict`, one prediction after the other; memory does not grow with the number of images.
+
+        Raises:
+            UserError: an object that is not an image, or a number out of range.
+            JobError: the output of the network is not a number: its weights are damaged.
+        """
+        check_options(batch, workers)
+        predict = partial(self.task.predict, **self.task.check_options(options))
+        job = self.runner.job(len(images) if isinstance(images, Sized) else None, batch)
+        prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
+        return self._predictions(chunks(prepared, batch), job, predict)
+
+    def _predictions(self, batches: Iterable[list[Prepared]], job: Job, predict: Any) -> Iterator[Prediction]:
+        for chunk in batches:
+            readable = [entry for entry in chunk if entry.error is None]
+            outputs = iter(self.outputs_by_image([entry.inputs[0][0] for entry in readable], job))
+            for entry in chunk:
+                if entry.error is None:
+                    own = next(outputs)
+                    check_finite(own, entry.name)
+                    yield predict(entry.name, own)
+                else:
+                    yield self.task.unreadable(entry.name, entry.error)
+
+    def outputs_by_image(self, images: Sequence[Tensor], job: Job) -> list[Any]:
+        """The outputs of each of N prepared images (C, h, w), which may differ in size: those of a batch of one image.
+
+        Images of one size go through the network together.
+        """
+        groups: dict[torch.Size, list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            groups[image.shape].append(index)
+        found: list[Any] = [None] * len(images)
+        with torch.inference_mode():
+            for indices in groups.values():
+                outputs = job.outputs(torch.stack([images[index] for index in indices]).to(self.dtype))
+                for position, index in enumerate(indices):
+                    found[index] = _row(outputs, position)
+        return found
+
+    def outputs(self, images: Sequence[Tensor], job: Job | None = None) -> Any:
+        """The outputs of the network for N prepared images (C, h, w), which may differ in size, or one tensor (N, C, h, w):
+        float32 on the CPU, a tensor with first dimension N (for classification logits, not divided by the temperature), or for
+        other outputs a list of those of each image.
+
+        Args:
+            job: the job that these images belong to; None for a job of their own, computed by the reference unless the model
+                was loaded with another backend or precision.
+
+        Raises:
+            UserError: an entry of `images` is not a tensor (C, h, w).
+        """
+        for image in images:
+            if not isinstance(image, Tensor) or image.ndim != 3:
+                kind = f"tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+                raise UserError(
+                    "`outputs` takes a list of preprocessed tensors (C, h, w), as from `preprocess.load(path)`, or one tensor "
+                    f"(N, C, h, w); received in it a {kind}."
+                )
+        found = self.outputs_by_image(images, job or self.runner.job(None, max(len(images), 1), precision="fp32"))
+        return torch.cat(found) if found and isinstance(found[0], Tensor) else found
+
+    def measure(
+        self, samples: Sequence[Sample], *, batch: int = 32, workers: int | None = None, on_bad: str = "error"
+    ) -> tuple[Measurements, dict[str, str]]:
+        """The measurements of each sample, in fp32, and what computed them.
+
+        Args:
+            on_bad: "error", or "skip" to leave unreadable images out and log them; `rows` then has "index", the positions of
+                the others in `samples`.
+
+        Raises:
+            UserError: there are no samples.
+            JobError: images cannot be read; all of them are named.
+        """
+        check_options(batch, workers, on_bad)
+        if not samples:
+            raise UserError("There are no images to evaluate on.")
+        job = self.runner.job(len(samples), batch, precision="fp32")
+        targets = self.task.targets(samples)
+        prepared = ordered_map(self._prepare_sample, enumerate(samples), workers=workers, ahead=2 * batch)
+        errors: dict[int, str] = {}
+        measured: list[Measurements] = []
+        index = 0
+        for chunk in chunks(progress_bar(prepared, description="evaluating", total=len(samples), unit="images"), batch):
+            readable = [index + number for number, entry in enumerate(chunk) if entry.error is None]
+            errors |= {index + number: entry.error for number, entry in enumerate(chunk) if entry.error is not None}
+            index += len(chunk)
+            inputs = [entry.inputs[0][0] for entry in chunk if entry.error is None]
+            for number, outputs in zip(readable, self.outputs_by_image(inputs, job), strict=True):
+                check_finite(outputs, samples[number].path)
+                rows = self.task.measure(outputs, [samples[number]], targets[number : number + 1])
+                measured.append(rows)
+        report_unreadable(samples, errors, on_bad)
+        merged = concatenate(measured)
+        if errors:
+            kept = torch.tensor([number for number in range(len(samples)) if number not in errors])
+            merged = Measurements({**merged.rows, "index": kept}, merged.sums)
+        computed = {
+            "backend": ", ".join(dict.fromkeys(used.backend for used in job.used)),
+            "precision": ", ".join(dict.fromkeys(used.precision for used in job.used)),
+        }
+        return merged, computed
+
+    def measure_features(
+        self, samples: Sequence[Sample], features: Tensor, backend: str
+    ) -> tuple[Measurements, dict[str, str]]:
+        """As `measure`, for a model whose head takes the pooled features of each image: float32 (N, features).
+
+        Args:
+            backend: the name of what computed the features; the head is computed by torch.
+        """
+        assert len(features) == len(samples), (len(features), len(samples))
+        with torch.inference_mode(), tf32.disabled(self.device):
+            outputs = self.model.head(features.to(self.device)).float().cpu()
+        for sample, row in zip(samples, outputs, strict=True):
+            check_finite(row, sample.path)
+        measured = self.task.measure(outputs, samples, self.task.targets(samples))
+        return measured, {"backend": backend, "precision": "fp32"}
+
+    def check_size(self, image: Tensor) -> None:
+        """Raise ImageError for an input (C, h, w) of a size that the network does not support."""
+        backbone = find_backbone(self.model)
+        try:
+            check_size(image, backbone.min_size, backbone.fixed_size)
+        except ValueError as error:
+            raise ImageError(str(error)) from error
+
+    def _prepare_sample(self, indexed: tuple[int, Sample]) -> Prepared:
+        return self._prepare((indexed[0], indexed[1].path))
+
+    def _prepare(self, indexed: tuple[int, ImageInput]) -> Prepared:
+        index, image = indexed
+        name = str(image) if isinstance(image, (str, Path)) else f"[{index}]"
+        try:
+            pixels = self._input(image, name)
+            self.check_size(pixels)
+        except ImageError as error:
+            return Prepared(name, [], error.reason)
+        return Prepared(name, [[pixels]])
+
+    def _input(self, image: ImageInput, name: str) -> Tensor:
+        if isinstance(image, (str, Path)):
+            return self.preprocess.load(image)
+        if isinstance(image, Image.Image):
+            return self.preprocess(to_upright_rgb(image, name=name, background=self.preprocess.background))
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+            if image.ndim == 2:
+                image = np.repeat(image[:, :, None], 3, axis=2)
+            if image.ndim == 3 and image.shape[2] == 3 and image.size:
+                return self.preprocess(image)
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UserError(
+            f"Image {name} has the type {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+            "in gray."
+        )
+
+
+def _row(outputs: Any, position: int) -> Any:
+    """The outputs of a batch of one image."""
+    return map_tensors(outputs, Tensor, lambda each: each[position : position + 1])
+
+
+def load(path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> TrainedModel:
+    """Load the model of a checkpoint, or the best one of a run directory, in eval mode.
+
+    Args:
+        path: a checkpoint, a run directory, or a name of `resnets weights list`.
+        device: "auto" (the first GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
+        backend, precision: what computes the predictions, as in `TrainedModel`.
+
+    Returns:
+        The model: `.predict(images)`, the network `.model`, its `.preprocess` and its `.class_names`.
+
+    Raises:
+        UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, or there is no such device.
+    """
+    device = resolve_device(device)
+    checkpoint = find_weights.read(path, task=None)
+    if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
+        raise UserError(
+            f"'{path}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
+            f"resnets train DATA --weights {shlex.quote(str(path))}"
+        )
+    task, model = load_model(checkpoint)
+    return TrainedModel(
+        task,
+        model,
+        checkpoint.preprocess,
+        spec=checkpoint.spec,
+        metrics=checkpoint.metrics,
+        provenance=checkpoint.provenance,
+        has_class_names=bool(checkpoint.class_names) or not task.class_names,
+        device=device,
+        backend=backend,
+        precision=precision,
+        name=str(path),
+    )
+
+
+def load_model(checkpoint: Checkpoint) -> tuple[Task, nn.Module]:
+    """The task of a checkpoint and its model, in eval mode; torch's random state is not changed.
+
+    Raises:
+        UserError: the task is not known here, or tensors do not fit.
+    """
+    task = registry.of_checkpoint(checkpoint)
+    checkpoints.check_blocks(checkpoint)
+    try:
+        with torch.device("meta"):
+            model = task.build(checkpoint.spec)
+    except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
+        raise UserError(f"The checkpoint's network '{checkpoint.spec.name}' cannot be built: {error}") from error
+    checkpoints.assign_tensors(model, checkpoint)
+    return task, model.eval()
+
+
+def check_finite(outputs: Any, name: str) -> None:
+    """Raise JobError where an output for the image `name` is not a number: its weights are damaged."""
+
+    def check(tensor: Tensor) -> None:
+        if not torch.isfinite(tensor).all():
+            raise JobError(
+                f"The network's output for '{name}' is not a number: its weights are damaged. Train it again."
+            )
+
+    map_tensors(outputs, Tensor, check)
+
+
+def report_unreadable(samples: Sequence[Sample], errors: dict[int, str], on_bad: str) -> None:
+    """Log each image that cannot be read; raise JobError unless they are to be skipped and others are left."""
+    if not errors:
+        return
+    for index, reason in errors.items():
+        log(f"'{samples[index].path}' {reason}")
+    paths = [samples[index].path for index in errors]
+    if on_bad == "error":
+        raise JobError(
+            f"{len(errors):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Repair or remove them, or skip "
+            "them with `on_bad=skip`."
+        )
+    if len(errors) == len(samples):
+        raise JobError(f"None of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
+    log(f"skipped: {len(errors):,} of {len(samples):,} images, which cannot be read")

@@ -1,0 +1,197 @@
+"""One battery of tests for every task: a subclass of `TaskContract` names the task, writes its images, and inherits the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import resnets
+from resnets.tasks import registry, trained_model
+from resnets.tasks.base import Task
+from resnets.weights import checkpoint as checkpoints
+
+TIMEOUT_SECONDS = 300
+PROGRAM = """
+import sys
+sys.path[:0] = {paths!r}
+from resnets.tasks import registry
+if {module!r}:
+    import importlib
+    registry.register(getattr(importlib.import_module({module!r}), {name!r}))
+from resnets.__main__ import run
+run()
+"""
+
+
+class TaskContract:
+    """What holds for a task. A subclass has the attributes below and `write_data`; pytest collects it by its name `Test...`.
+
+    Attributes:
+        task: the class of the task.
+        module: of a task outside of `resnets/tasks`: the module that defines it, which is importable from `paths`.
+        settings: of all trainings, as overrides of the recipe.
+        overfit: (metric of `summarize`, limit, "max" or "min"): what a training on few images reaches on the same images.
+        overfit_epochs: number of epochs for that.
+    """
+
+    task: ClassVar[type[Task]]
+    module: ClassVar[str] = ""
+    paths: ClassVar[Sequence[str]] = ()
+    settings: ClassVar[Sequence[str]] = ()
+    overfit: ClassVar[tuple[str, float, str]]
+    overfit_epochs: ClassVar[int] = 40
+
+    def write_data(self, folder: Path) -> Path:
+        """Write 24 training images, and 7 validation images equal to the first of them; return their location."""
+        raise NotImplementedError
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        """The metric of `overfit`, computed from predictions for the validation images, in the order of the dataset."""
+        raise NotImplementedError
+
+    # The tests
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        if cls.module:
+            registry.register(cls.task)
+        return cls().write_data(tmp_path_factory.mktemp(cls.task.name))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def overfitted(cls, data: Path) -> Path:
+        return cls().train(data, "overfit", epochs=cls.overfit_epochs)
+
+    def train(self, data: Path, name: str, *, epochs: int, overrides: Sequence[str] = ()) -> Path:
+        out = data.parent / "runs"
+        result = resnets.train(
+            data, name=name, out=out, overrides=[*self._settings, *overrides], **self._arguments(epochs)
+        )
+        assert result is not None
+        return result.run
+
+    def _arguments(self, epochs: int) -> dict[str, Any]:
+        return {
+            "task": self.task.name, "model": "tiny", "weights": "none", "epochs": epochs, "batch": 8, "workers": 0,
+            "device": "cpu", "precision": "fp32", "seed": 1,
+        }  # fmt: skip
+
+    @property
+    def _settings(self) -> list[str]:
+        return ["speed.threads=1", "ema.decay=0", *self.settings]
+
+    def command(self, *words: object, ranks: int = 1) -> subprocess.Popen[str]:
+        """Start the command line in a process of its own, in which the task is known."""
+        program = PROGRAM.format(paths=list(self.paths), module=self.module, name=self.task.__name__)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RESNETS_OFFLINE": "1"}
+        launcher: list[str] = []
+        script = ["-c", program]
+        if ranks > 1:
+            path = Path(str(words[1])).parent / "program.py"
+            path.write_text(program)
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+            script = [str(path)]
+        return subprocess.Popen(
+            [sys.executable, *launcher, *script, *map(str, words)],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run_command(self, *words: object, ranks: int = 1) -> str:
+        process = self.command(*words, ranks=ranks)
+        out, error = process.communicate(timeout=TIMEOUT_SECONDS)
+        assert process.returncode == 0, error
+        return out
+
+    def train_words(self, data: Path, name: str, epochs: int, *overrides: str) -> list[object]:
+        arguments = self._arguments(epochs)
+        words: list[object] = ["train", data, "--out", data.parent / "runs", "--name", name]
+        for key, value in arguments.items():
+            words += [f"--{key}", value]
+        for setting in (*self._settings, *overrides):
+            words += ["--set", setting]
+        return words
+
+    def test_few_images_are_learned(self, overfitted: Path) -> None:
+        name, limit, mode = self.overfit
+        value = json.loads((overfitted / "metrics.json").read_text())["selected"][name]
+        assert value >= limit if mode == "max" else value <= limit
+
+    def test_a_killed_run_ends_in_the_same_weights(self, data: Path) -> None:
+        whole = self.train(data, "whole", epochs=3)
+        words = self.train_words(data, "killed", 3, "save.every=1")
+        process, run = self.command(*words), data.parent / "runs" / "killed"
+        try:
+            deadline = time.monotonic() + TIMEOUT_SECONDS
+            while not list(run.glob("state/0*[24].safetensors")):  # in the middle of an epoch of three steps
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < deadline
+        finally:
+            process.kill()
+            process.communicate()
+        assert not (run / "metrics.json").exists()
+        self.run_command("train", "--resume", run)
+        for name in ("best", "last"):
+            one, other = (load_file(each / "weights" / f"{name}.safetensors") for each in (whole, run))
+            assert one.keys() == other.keys()
+            assert all(torch.equal(tensor, other[key]) for key, tensor in one.items()), name
+        rows = [(each / "metrics.jsonl").read_text().splitlines() for each in (whole, run)]
+        one, other = ([{k: v for k, v in json.loads(row).items() if "/" in k} for row in each] for each in rows)
+        assert one == other
+
+    def test_two_ranks_train_and_measure_what_one_does(self, data: Path) -> None:
+        """Batch norm keeps its statistics, which each rank would take from its own images; sums in another order are rounded."""
+        one = self.train(data, "one_rank", epochs=1, overrides=["freeze.norm=eval"])
+        self.run_command(*self.train_words(data, "two_ranks", 1, "freeze.norm=eval"), ranks=2)
+        two = data.parent / "runs" / "two_ranks"
+        tensors, others = (load_file(run / "weights" / "last.safetensors") for run in (one, two))
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(
+                tensor, others[name], rtol=2e-3, atol=2e-4, msg=lambda text, n=name: f"{n}: {text}"
+            )
+        first, second = (json.loads((run / "metrics.jsonl").read_text().splitlines()[0]) for run in (one, two))
+        assert first["val/loss"] == pytest.approx(second["val/loss"], rel=2e-2)
+
+    def test_every_example_counts_once(self, overfitted: Path) -> None:
+        metrics = json.loads((overfitted / "metrics.json").read_text())
+        assert metrics["count"] == metrics["selected"]["count"] == 7
+
+    def test_a_checkpoint_comes_back(self, overfitted: Path, tmp_path: Path) -> None:
+        path = overfitted / "weights" / "best.safetensors"
+        read = checkpoints.read(path, task=None)
+        assert read.task == self.task.name
+        checkpoints.save(tmp_path / "copy.safetensors", read)
+        assert (tmp_path / "copy.safetensors").read_bytes() == path.read_bytes()
+        model = trained_model.load(path)
+        assert type(model.task) is self.task
+        assert model.task.fitted == read.fitted
+
+    def test_evaluate_finds_what_predict_says(self, overfitted: Path, data: Path) -> None:
+        evaluation = resnets.evaluate(overfitted, data, split="val")
+        model = resnets.load(overfitted, "cpu", precision="fp32")
+        samples = model.task.read(data).subset("val")
+        predictions = model.predict([sample.path for sample in samples])
+        assert [each.path for each in predictions] == [sample.path for sample in samples]
+        assert all(each.error is None for each in predictions)
+        name = self.overfit[0]
+        assert self.metric_of_predictions(predictions, data) == pytest.approx(
+            evaluation.metrics[name], rel=1e-5, abs=1e-6
+        )
+
+    def test_the_command_line_knows_it(self, overfitted: Path, data: Path) -> None:
+        found = json.loads(self.run_command("evaluate", overfitted, data, "--split", "val", "--json"))
+        assert (found["task"], found["metrics"]["count"]) == (self.task.name, 7)
+        path = self.task.read(data).subset("val")[0].path
+        row = json.loads(self.run_command("predict", overfitted, path, "--jsonl", "-"))
+        assert (row["path"], row["error"]) == (path, None)
+        assert (overfitted / "report.html").exists()

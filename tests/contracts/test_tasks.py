@@ -1,0 +1,126 @@
+"""The battery of `tasks.py` over the tasks of the package, and over two that are defined in `toys` and in no other file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CONTRACTS = str(Path(__file__).parent)
+sys.path[:0] = [CONTRACTS, f"{CONTRACTS}/toys"]
+
+import brightness  # noqa: E402
+import points  # noqa: E402
+
+from resnets.tasks import registry  # noqa: E402
+from resnets.tasks.classification.task import Classification  # noqa: E402
+from tasks import TaskContract  # noqa: E402
+
+TRAIN, VAL = 24, 7
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+
+
+class TestClassification(TaskContract):
+    task = Classification
+    settings = ("augment.crop=none", "augment.flip=0", "schedule.warmup_epochs=0")
+    overfit = ("top1", 1.0, "max")
+    overfit_epochs = 15
+
+    def write_data(self, folder: Path) -> Path:
+        random = np.random.default_rng(0)
+        colors = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
+        for index in range(TRAIN):
+            label = list(colors)[index % 3]
+            pixels = random.normal(colors[label], 40, (32, 32, 3))
+            for split in ("train", "val") if index < VAL else ("train",):
+                write_image(folder / "data" / split / label / f"{split}{index:02}.png", pixels)
+        return folder / "data"
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        return float(np.mean([each.label == Path(each.path).parent.name for each in predictions]))
+
+
+class TestBrightness(TaskContract):
+    task = brightness.Brightness
+    module = "brightness"
+    paths = (f"{CONTRACTS}/toys",)
+    settings = ("augment.flip=0.5", "optim.lr=0.02", "schedule.warmup_epochs=0")
+    overfit = ("error", 0.05, "min")
+
+    def write_data(self, folder: Path) -> Path:
+        random = np.random.default_rng(0)
+        rows = []
+        for index in range(TRAIN):
+            pixels = np.clip(random.normal(random.uniform(20, 230), 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+            for split in ("train", "val") if index < VAL else ("train",):
+                write_image(folder / f"{split}{index}.png", pixels)
+                value = pixels.mean() / 255
+                rows.append({"path": f"{split}{index}.png", "split": split, "brightness": value})
+        with (folder / "data.csv").open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+        return folder / "data.csv"
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        with data.open(newline="") as file:
+            true = [float(row["brightness"]) for row in csv.DictReader(file) if row["split"] == "val"]
+        return float(np.mean([abs(each.brightness - value) for each, value in zip(predictions, true, strict=True)]))
+
+
+class TestPoints(TaskContract):
+    task = points.Points
+    module = "points"
+    paths = (f"{CONTRACTS}/toys",)
+    settings = ("augment.flip=0.5", "optim.lr=0.05", "schedule.warmup_epochs=0", "augment.jitter=0")
+    overfit = ("median_error", 2.5, "min")
+    overfit_epochs = 60
+    sizes: ClassVar = [(32, 40), (48, 32), (36, 36)]
+
+    def write_data(self, folder: Path) -> Path:
+        random = np.random.default_rng(0)
+        rows = []
+        for index in range(TRAIN):
+            height, width = self.sizes[index % 3]
+            pixels = random.normal(60, 10, (height, width, 3))
+            found = []
+            for cell in random.permutation((height // 8) * (width // 8))[: random.integers(1, 5)]:
+                y, x = 8 * (cell // (width // 8)) + 4, 8 * (cell % (width // 8)) + 4
+                pixels[y - 2 : y + 2, x - 2 : x + 2] = 250
+                found.append([float(x), float(y)])
+            for split in ("train", "val") if index < VAL else ("train",):
+                write_image(folder / f"{split}{index}.png", pixels)
+                rows.append({"file": f"{split}{index}.png", "split": split, "size": [height, width], "points": found})
+        (folder / "data.json").write_text(json.dumps(rows))
+        return folder / "data.json"
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        rows = [row for row in json.loads(data.read_text()) if row["split"] == "val"]
+        errors = []
+        for prediction, row in zip(predictions, rows, strict=True):
+            found, true = np.array(prediction.points).reshape(-1, 2), np.array(row["points"])
+            distances = np.linalg.norm(true[:, None] - found[None], axis=2)
+            nearest = distances.min(axis=1) if len(found) else np.full(len(true), 100.0)
+            errors.append(nearest.mean() + max(len(found) - len(true), 0))
+        return float(np.median(errors))
+
+
+def test_every_task_has_a_battery() -> None:
+    tested = {each.task.name for each in TaskContract.__subclasses__()}
+    assert set(registry.names()) <= tested
+
+
+def test_an_unknown_task_is_named_with_its_neighbor() -> None:
+    with pytest.raises(ValueError, match=r"classificaton.*Did you mean 'classification'"):
+        registry.find("classificaton")
