@@ -267,7 +267,6 @@ def test_cuda_where_there_is_none(
     "row",
     [
         Wrong("evaluate nowhere.safetensors insects", "'nowhere.safetensors'"),
-        Wrong("train insects --model resnet5O", "Did you mean 'resnet50'?"),
         Wrong("trian", "Did you mean 'train'?"),
     ],
     ids=str,
