@@ -41,7 +41,7 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
 
     Args:
         data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes".
-        workers: number of processes that read; None for one per processor.
+        workers: number of threads that read; None for one per processor.
         html: a file for a page with the images in question.
 
     Returns:

@@ -33,7 +33,7 @@ def evaluate(
 
     Args:
         checkpoints: a checkpoint or run directory; a sequence of them is evaluated as an ensemble.
-        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes".
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes".
         split: "train", "val", "test" or "all"; None for test, else val, else all.
         split_file: a file that `resnets.split` wrote; None for the split of the checkpoint's run.
         val_fraction: instead, split the images again with this validation fraction and `seed`, as in training.

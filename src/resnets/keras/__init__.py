@@ -8,8 +8,7 @@
 from __future__ import annotations
 
 from resnets.keras import imagenet_utils, resnet, resnet50, resnet_v2
-from resnets.keras.resnet import ResNet50, ResNet101, ResNet152
-from resnets.keras.resnet_v2 import ResNet50V2, ResNet101V2, ResNet152V2
+from resnets.keras.applications import ResNet50, ResNet50V2, ResNet101, ResNet101V2, ResNet152, ResNet152V2
 from resnets.keras.to_keras import from_spec, load
 
 __all__ = [

@@ -7,61 +7,47 @@ refused with RESNETS_OFFLINE=1.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resnets.models import zoo
 from resnets.weights import download_published, find_weights
 from resnets.weights.formats import fold_into_tensors, keras_model
 from resnets.weights.formats import keras as keras_format
 from resnets.weights.hub import bundled, catalog, imagenet_classes
 
+keras = keras_model.import_keras()  # on a backend that is installed
+
+from keras.src.applications import imagenet_utils  # noqa: E402 - has no public name; Keras' own functions call it
+
 NUM_CLASSES = len(imagenet_classes.NAMES)
 
 
-def function(name: str, module: str) -> Callable[..., Any]:
-    """The function `name` of `keras.applications`, for the module of that name."""
-    network = next(network for network, application in keras_format.APPLICATIONS.items() if application == name)
+def function(name: str) -> Callable[..., Any]:
+    """The function `name` of `keras.applications`, with its signature."""
+    make = getattr(keras.applications, name)
+    signature = inspect.signature(make)
 
-    def make(
-        include_top: bool = True,
-        weights: Any = "imagenet",
-        input_tensor: Any = None,
-        input_shape: Sequence[int | None] | None = None,
-        pooling: str | None = None,
-        classes: int = 1000,
-        classifier_activation: Any = "softmax",
-        name: str = name.lower(),
-    ) -> Any:
-        arguments = {
-            "include_top": include_top, "input_tensor": input_tensor, "input_shape": input_shape, "pooling": pooling,
-            "classes": classes, "classifier_activation": classifier_activation, "name": name,
-        }  # fmt: skip
-        return _model(network, weights, arguments)
+    @functools.wraps(make)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        received = signature.bind(*args, **kwargs)
+        received.apply_defaults()
+        return _model(name, make, dict(received.arguments))
 
-    make.__name__ = make.__qualname__ = name
-    make.__module__ = module
-    make.__doc__ = f"""A Keras model of {name}; arguments, layers and errors are those of `keras.applications.{name}`.
+    function.__module__ = f"resnets.keras.resnet{'_v2' if name.endswith('V2') else ''}"
+    function.__doc__ = f"""A Keras model of {name}; arguments, layers and errors are those of `keras.applications.{name}`.
 
-    Args:
-        include_top: whether it ends in a dense layer.
-        weights: None, "imagenet", a file of Keras, or weights of `{network}`: a checkpoint, a run directory or a name.
-        input_tensor: the input of the first layer, such as a `keras.Input`.
-        input_shape: height, width and channels; height and width at least 32.
-        pooling: without the top: None for feature maps, "avg" or "max" for pooled features.
-        classes: number of outputs of the top.
-        classifier_activation: of the top; None for logits.
-        name: of the model.
-
-    A checkpoint's temperature is folded into the last layer, so that the softmax gives its calibrated probabilities.
+    `weights` may also be a checkpoint of resnets, a run directory or a name of `resnets weights list`. A checkpoint's
+    temperature is folded into the last layer, so that the softmax gives its calibrated probabilities.
 
     Raises:
         ValueError: arguments are incompatible, or the weights are of another network.
         UserError: the checkpoint cannot be read, or "imagenet" is not on this machine and RESNETS_OFFLINE=1 is set.
     """
-    return make
+    return function
 
 
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
@@ -76,7 +62,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     Raises:
         ValueError: another shape.
     """
-    values = keras_model.import_keras().ops.convert_to_numpy(preds)
+    values = keras.ops.convert_to_numpy(preds)
     if values.ndim != 2 or values.shape[1] != NUM_CLASSES:
         raise ValueError(
             f"decode_predictions takes an array of shape (N, {NUM_CLASSES}); received {tuple(values.shape)}"
@@ -88,19 +74,19 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     ]
 
 
-def _model(network: str, weights: Any, arguments: dict[str, Any]) -> Any:
-    keras = keras_model.import_keras()
-    make = getattr(keras.applications, keras_format.APPLICATIONS[network])
+def _model(name: str, make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    weights = arguments.pop("weights")
+    network = next(network for network, application in keras_format.APPLICATIONS.items() if application == name)
     if isinstance(weights, str) and weights == "imagenet":
-        _check_imagenet(keras, arguments)
+        _check_imagenet(arguments)
         weights = download_published.checkpoint_file(f"{network}.imagenet")
     elif not _is_checkpoint(weights):
         return make(weights=weights, **arguments)
     checkpoint = find_weights.read(weights)
-    if keras_format.application(checkpoint.spec) != keras_format.APPLICATIONS[network]:
-        raise ValueError(f"'{weights}' holds weights of {checkpoint.spec.name}, not of {zoo.find(network).spec.name}")
+    if keras_format.application(checkpoint.spec) != name:
+        raise ValueError(f"'{weights}' holds weights of {checkpoint.spec.name}, not of {network}")
     if arguments["include_top"]:
-        _check_activation(arguments["classifier_activation"])
+        imagenet_utils.validate_activation(arguments["classifier_activation"], "imagenet")
         checkpoint = fold_into_tensors.with_temperature(checkpoint)
     model = make(weights=None, **arguments)
     keras_format.fill(model, checkpoint.spec, checkpoint.tensors, top=arguments["include_top"])
@@ -117,10 +103,8 @@ def _is_checkpoint(weights: Any) -> bool:
     return bundled.path_of(str(weights)) is not None or catalog.known(str(weights))
 
 
-def _check_imagenet(keras: Any, arguments: dict[str, Any]) -> None:
+def _check_imagenet(arguments: dict[str, Any]) -> None:
     """Raise the errors of Keras for weights="imagenet" before anything is downloaded."""
-    from keras.src.applications import imagenet_utils  # has no public name; as Keras' own functions call it
-
     if arguments["include_top"] and arguments["classes"] != NUM_CLASSES:
         raise ValueError(
             f"The ImageNet weights with their top have {NUM_CLASSES} classes; received classes={arguments['classes']}"
@@ -130,10 +114,8 @@ def _check_imagenet(keras: Any, arguments: dict[str, Any]) -> None:
         require_flatten=arguments["include_top"], weights="imagenet",
     )  # fmt: skip
     if arguments["include_top"]:
-        _check_activation(arguments["classifier_activation"])
+        imagenet_utils.validate_activation(arguments["classifier_activation"], "imagenet")
 
 
-def _check_activation(activation: Any) -> None:
-    from keras.src.applications import imagenet_utils
-
-    imagenet_utils.validate_activation(activation, "imagenet")
+ResNet50, ResNet101, ResNet152 = map(function, ("ResNet50", "ResNet101", "ResNet152"))
+ResNet50V2, ResNet101V2, ResNet152V2 = map(function, ("ResNet50V2", "ResNet101V2", "ResNet152V2"))

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -110,24 +109,3 @@ def test_a_wrong_timeout_is_refused_before_the_work(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "soon")
     with pytest.raises(UserError, match="RESNETS_TIMEOUT_MINUTES is 'soon'"):
         next(ordered_map(str, range(3), workers=1, ahead=1))
-
-
-def test_a_long_call_is_waited_for_while_it_makes_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.001")
-    never, item = threading.Event(), SimpleNamespace(path="a.jpg")
-
-    class Counted:
-        """Another path each time that it is asked for, until the fifth."""
-
-        asked = 0
-
-        @property
-        def path(self) -> str:
-            self.asked += 1
-            return f"{min(self.asked, 5)}.jpg"
-
-    with pytest.raises(JobError, match=r"^'5\.jpg' could not be read"):
-        list(ordered_map(lambda _: never.wait(), [Counted()], workers=1, ahead=1))
-    with pytest.raises(JobError, match=r"^'a\.jpg' could not be read"):
-        list(ordered_map(lambda _: never.wait(), [item], workers=1, ahead=1))
-    never.set()

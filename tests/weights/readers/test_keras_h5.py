@@ -118,10 +118,6 @@ def cycle(file):
     group["c"] = file["a"]
 
 
-def deep(file):
-    file["/".join("a" * 40)] = 1.0
-
-
 def packed(file):
     file.create_dataset("a", shape=(2**28,), dtype="f4", chunks=(2**16,), compression="gzip", fillvalue=0)
 
@@ -130,21 +126,10 @@ def zeros(file):
     file.create_dataset("a", data=np.zeros(2**23, "f4"), compression="gzip", compression_opts=9)
 
 
-def plugin(file):
-    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    settings.set_chunk((4,))
-    settings.set_filter(32017, h5py.h5z.FLAG_OPTIONAL, ())
-    h5py.h5d.create(file.id, b"a", h5py.h5t.NATIVE_FLOAT, h5py.h5s.create_simple((4,)), settings)
-
-
 def virtual(file):
     layout = h5py.VirtualLayout((4,), "f4")
     layout[:] = h5py.VirtualSource("/etc/passwd", "a", (4,))
     file.create_virtual_dataset("a", layout)
-
-
-def unreadable_name(file):
-    h5py.h5g.create(file.id, b"\xff\xfe")
 
 
 def lost_layer(file):
@@ -157,35 +142,32 @@ def lost_weight(file):
 
 
 @pytest.mark.parametrize(("fill", "said"), [
-    (lambda file: file.__setitem__("a", h5py.ExternalLink("/etc/passwd", "/")), "a link to another file, '/etc/passwd'"),
-    (lambda file: file.__setitem__("model_weights", h5py.ExternalLink("/etc/passwd", "/")), "a link to another file"),
-    (lambda file: file.__setitem__("a", h5py.SoftLink("/b")), "a soft link"),
+    (lambda file: file.__setitem__("a", h5py.ExternalLink("/etc/passwd", "/")), "holds no tensors"),
+    (lambda file: file.__setitem__("model_weights", h5py.ExternalLink("/etc/passwd", "/")), "holds no tensors"),
+    (lambda file: file.__setitem__("a", h5py.SoftLink("/b")), "holds no tensors"),
     (lambda file: file.create_dataset("a", (8,), "u1", external=[("/etc/passwd", 0, 8)]), "in another file"),
-    (virtual, "a virtual dataset"), (cycle, "contain each other"), (deep, "too deep"), (plugin, "by a plug-in"),
+    (virtual, "in another file"), (cycle, "holds no tensors"),
     (lambda file: file.create_dataset("a", (2**40,), "f4"), "claims tensors of 4,398,046,511,104"),
     (packed, "claims tensors of 1,073,741,824"), (zeros, "claims tensors of 33,554,432"),
-    (lambda file: file.create_dataset("a", (1,), "f4", maxshape=(None,), chunks=(2**26,)), "larger than the whole"),
     (lambda file: file.__setitem__("a", "text"), "not a tensor"),
     (lambda file: file.__setitem__("a", np.ones(3, "c16")), "not a tensor"),
     (lambda file: file.__setitem__("a", h5py.Empty("f4")), "not a tensor"),
-    (lambda file: file.__setitem__("a", np.dtype("f4")), "neither a group nor numbers"),
     (lost_layer, "lists a layer 'a' that it does not hold"), (lost_weight, "lists a tensor 'a/k'"),
     (lambda file: file.attrs.__setitem__("layer_names", [1, 2]), "not text"),
     (lambda file: file.attrs.__setitem__("keras_version", 3), "not text"),
     (lambda file: file.attrs.__setitem__("model_config", "{"), "is not the JSON"),
-    (unreadable_name, "damaged"),
 ])  # fmt: skip
 def test_what_no_file_of_weights_does(made, fill, said):
     assert said in refused(made(fill))
 
 
-def test_many_names_for_one_tensor_are_refused(made):
+def test_a_tensor_of_many_names_is_read_once(made):
     def fill(file):
         file["a0"] = np.ones(2**18, "f4")
         for index in range(1, 30):
             file[f"a{index}"] = file["a0"]
 
-    assert "claims tensors of 31,457,280" in refused(made(fill))
+    assert len(read(made(fill))[0]) == 1
 
 
 def test_a_file_on_which_the_library_hangs_is_given_up(made, monkeypatch):

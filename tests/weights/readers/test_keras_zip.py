@@ -79,7 +79,6 @@ def test_a_lambda_layer_stays_text(sealed, tmp_path):
     ({"config.json": b"[1]"}, [], "no object"),
     ({"config.json": b'{"a":' * 200_000}, [], "RecursionError"),
     ({"metadata.json": b"1"}, [], "metadata.json holds"),
-    ({}, [("../evil", b"x")], "leads outside"), ({}, [("/evil", b"x")], "leads outside"),
     ({}, [("config.json", b"{}")], "a file twice"),
 ])  # fmt: skip
 def test_odd_archives(sealed, changes, more, said):

@@ -57,7 +57,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     html: Annotated[str | None, typer.Option(help="Write an HTML page with the images concerned to this file.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes that read images.  [default: number of CPUs]")
+        int | None, typer.Option(min=1, help="Number of threads that read images.  [default: number of CPUs]")
     ] = None,
 ) -> None:
     """Read every image, and find what would make training fail or its result wrong.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.thread_pool import ordered_map
@@ -14,27 +13,7 @@ from resnets.message_format import format_list, pluralize
 from resnets.progress import progress_bar
 
 THREADS = 8  # reading waits for the disk, and hashing lets other threads run
-CHUNK = 32  # files for a thread at a time, since handing over one takes longer than hashing a small one
-
-
-@dataclass
-class _Chunk:
-    """Files that a thread hashes one after the other; `path` is the current one."""
-
-    paths: Sequence[str]
-    failures: list[str]
-    path: str = ""
-
-    def hash(self) -> list[str]:
-        return [self._hash(path) for path in self.paths]
-
-    def _hash(self, path: str) -> str:
-        self.path = path
-        try:
-            return sha256(path)
-        except OSError as error:
-            self.failures.append(f"'{path}': {error.strerror}")
-            return ""
+AHEAD = 256
 
 
 def hash_files(paths: Sequence[str]) -> list[str]:
@@ -44,11 +23,16 @@ def hash_files(paths: Sequence[str]) -> list[str]:
         JobError: files cannot be read; each is named (the first twenty of them).
     """
     failures: list[str] = []
-    chunks = [_Chunk(paths[start : start + CHUNK], failures) for start in range(0, len(paths), CHUNK)]
-    results = ordered_map(_Chunk.hash, chunks, workers=THREADS, ahead=2 * THREADS)
-    sha256s = list(
-        progress_bar(itertools.chain.from_iterable(results), description="hashing", total=len(paths), unit="files")
-    )
+
+    def hash_file(path: str) -> str:
+        try:
+            return sha256(path)
+        except OSError as error:
+            failures.append(f"'{path}': {error.strerror}")
+            return ""
+
+    results = ordered_map(hash_file, paths, workers=THREADS, ahead=AHEAD)
+    sha256s = list(progress_bar(results, description="hashing", total=len(paths), unit="files"))
     if failures:
         names = format_list(sorted(failures), quote=False, separator="; ")
         raise JobError(f"{pluralize(len(failures), 'file')} cannot be read: {names}.")

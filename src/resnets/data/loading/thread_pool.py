@@ -30,8 +30,7 @@ def ordered_map(
     At most `ahead` items are taken from `items` before the result of the first of them is yielded, so that memory is bounded.
 
     Args:
-        items: an error names the item, or its last element if it is a tuple: a path, or an object with a `path`. The item
-            of a longer call changes its `path` while it makes progress, and is waited for as long as it does.
+        items: an error names the item, or its last element if it is a tuple: a path, or an object with a `path`.
         workers: threads; None for one per CPU, 0 to start an item only when it is asked for. Threads suffice since decoding
             releases the GIL. Even a single item has a thread, since a read from a dead disk cannot be interrupted.
 
@@ -70,25 +69,18 @@ def call_with_timeout(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _result(item: Any, future: Future[Result], timeout: float) -> Result:
-    while True:
-        path = _path(item)
-        try:
-            return future.result(timeout)
-        except TimeoutError as error:
-            if future.done():
-                return future.result()  # done at the last moment, or the TimeoutError of a file system
-            if _path(item) != path:
-                continue
-            name = f"'{printable(os.fspath(path))}'" if isinstance(path, (str, os.PathLike)) else "A file"
-            raise _StuckError(
-                f"{name} could not be read within {timeout / 60:g} minutes: it may be on storage that does not answer. "
-                "Check the storage, or set RESNETS_TIMEOUT_MINUTES to wait longer."
-            ) from error
-
-
-def _path(item: Any) -> Any:
-    named = item[-1] if isinstance(item, tuple) else item  # (number, path)
-    return getattr(named, "path", named)
+    try:
+        return future.result(timeout)
+    except TimeoutError as error:
+        if future.done():
+            return future.result()  # done at the last moment, or the TimeoutError of a file system
+        path = item[-1] if isinstance(item, tuple) else item  # (number, path)
+        path = getattr(path, "path", path)
+        name = f"'{printable(os.fspath(path))}'" if isinstance(path, (str, os.PathLike)) else "A file"
+        raise _StuckError(
+            f"{name} could not be read within {timeout / 60:g} minutes: it may be on storage that does not answer. "
+            "Check the storage, or set RESNETS_TIMEOUT_MINUTES to wait longer."
+        ) from error
 
 
 class _Threads(Generic[Item, Result]):
