@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import importlib
+import sys
+
 import keras
 import numpy as np
+import pytest
 
 import resnets.keras
 
@@ -24,7 +28,8 @@ def test_it_trains_the_head_on_the_weights_of_a_file(images, example, tmp_path):
     assert all(np.array_equal(mine, theirs) for mine, theirs in zip(kept, body.get_weights(), strict=True))
 
 
-def test_a_folder_that_is_not_there(example, tmp_path):
-    done = example("flowers_transfer.py", tmp_path / "none")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"'{tmp_path / 'none'}' has 0 images")
+@pytest.mark.usefixtures("beside")
+def test_a_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["flowers_transfer.py", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match=f"'{tmp_path / 'none'}' has 0 images"):
+        importlib.import_module("flowers_transfer").main()

@@ -70,11 +70,10 @@ def test_the_same_content_is_the_same_bytes_in_another_process_too(tmp_path: Pat
     assert (tmp_path / "turned.safetensors").read_bytes() == content
     (tmp_path / "c.safetensors").write_bytes(content)
     code = "import sys; from resnets.weights.checkpoint import read, save; save(sys.argv[2], read(sys.argv[1]))"
-    for number in range(2):
-        out = tmp_path / f"{number}.safetensors"
-        environment = {**os.environ, "PYTHONHASHSEED": str(number), "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-c", code, tmp_path / "c.safetensors", out], env=environment, check=True)
-        assert out.read_bytes() == content
+    out = tmp_path / "out.safetensors"
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "c.safetensors", out], env=environment, check=True)
+    assert out.read_bytes() == content
 
 
 def test_every_network_of_a_family_builds_from_its_file(tmp_path: Path) -> None:

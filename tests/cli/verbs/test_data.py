@@ -219,12 +219,10 @@ def test_shards_are_written_trained_on_killed_resumed_and_evaluated(
     assert "'train-000000.tar' has another content" in stderr
 
 
-def test_shards_without_their_library(insects: Path) -> None:
-    code = (
-        "import sys; sys.modules['webdataset'] = None; from resnets.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, "data", "shard", "insects", "shards"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("pip install 'resnets[shards]'.")
+def test_shards_without_their_library(
+    insects: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    assert main.main(["data", "shard", "insects", "shards"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("pip install 'resnets[shards]'.")
     assert not Path("shards").exists()

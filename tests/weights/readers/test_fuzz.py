@@ -11,13 +11,13 @@ PROGRAM = Path(__file__).parents[2] / "soak" / "fuzz_readers.py"
 
 
 def test_damaged_and_invented_files():
-    command = [sys.executable, PROGRAM, "pickle", "safetensors", "h5", "keras", "--count", "150"]
+    command = [sys.executable, PROGRAM, "pickle", "safetensors", "h5", "keras", "--count", "60"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     for reader in command[2:6]:
         line = next(line for line in done.stdout.splitlines() if line.startswith(f"{reader}:"))
         tally = {word: int(number) for word, number in re.findall(r"'(read|refused)': (\d+)", line)}
-        assert sum(tally.values()) >= 150
+        assert sum(tally.values()) >= 60
         assert min(tally.values()) > 3  # neither all harmless nor all hopeless
 
 

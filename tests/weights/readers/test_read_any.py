@@ -107,7 +107,7 @@ def test_a_file_that_is_not_of_weights_is_described_in_one_line(tmp_path):
 def test_a_file_cut_anywhere_is_refused(real, tmp_path, container):
     whole = (real(container) / CONTAINERS[container]).read_bytes()
     pieces = []
-    for part in range(1, 8):
+    for part in (1, 4, 7):
         pieces.append(tmp_path / f"{part}.cut")
         pieces[-1].write_bytes(whole[: len(whole) * part // 8])
     for path, line in zip(pieces, limited(*pieces), strict=True):
