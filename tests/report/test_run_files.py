@@ -57,13 +57,6 @@ def test_a_folder_in_place_of_a_file(run):
     assert RunFiles(run).problems["split.csv"].startswith("cannot be read")
 
 
-def test_an_incomplete_last_line_and_a_repeated_epoch(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text(
-        '{"epoch": 1, "lr": 1}\n{"epoch": 2, "lr": 2}\n{"epoch": 2, "lr": 3}\n{"epo'
-    )
-    assert RunFiles(tmp_path).rows == [{"epoch": 1, "lr": 1}, {"epoch": 2, "lr": 3}]
-
-
 def test_settings_with_signs_of_toml_in_their_texts(tmp_path):
     (tmp_path / "recipe.toml").write_text(
         '# a remark\nname = "a=b"\n[data]\nlocation = "a  # b = \\"c\\""  # given # twice\n# batch is not set\n'

@@ -51,14 +51,12 @@ class Table(NamedTuple):
 
     Args:
         summary: the line on which a click opens the table; "" for a table that is always open.
-        is_open: a table with a summary is open at first.
         file: the file that the page names where there are no rows.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
     summary: str = ""
-    is_open: bool = False
     file: str = ""
 
 

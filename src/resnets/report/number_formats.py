@@ -1,13 +1,8 @@
-"""Numbers as the report shows them: percentages, percentage points and durations."""
+"""Numbers as the report shows them: counts, percentages and durations."""
 
 from __future__ import annotations
 
 import math
-
-
-def percentage_points(difference: float) -> str:
-    """A difference of two fractions in percentage points."""
-    return f"{100 * difference:.1f} percentage points"
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

@@ -89,20 +89,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 
 def _json_lines(content: bytes) -> list[dict[str, Any]]:
-    """One row per epoch: the last one of a repeated epoch; an incomplete last line is left out."""
-    rows: dict[Any, dict[str, Any]] = {}
-    lines = content.rstrip().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = _json_object(line)
-        except ValueError:
-            if number == len(lines) > 1:
-                break
-            raise ValueError(f"line {number} is no JSON object") from None
-        rows[row.get("epoch")] = row
-    return list(rows.values())
+    return [_json_object(line) for line in content.splitlines() if line.strip()]
 
 
 def _splits(content: bytes) -> dict[str, Counter[str]]:

@@ -23,7 +23,7 @@ GAUDY = {
 
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("b.JPEG", "JPEG")])
 def test_size_and_format(tmp_path, name, kind):
-    with canvas.figure(tmp_path / name, 301, 203):
+    with canvas.figure(tmp_path / name, 301, 203, "heading"):
         pass
     with Image.open(tmp_path / name) as image:
         assert (image.size, image.format) == ((301, 203), kind)
@@ -47,7 +47,7 @@ def test_threads_draw_the_same(tmp_path, rows):
 
 def test_an_unwritable_path_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(JobError, match="Cannot write"), canvas.figure(tmp_path / "file" / "a.png", 10, 10):
+    with pytest.raises(JobError, match="Cannot write"), canvas.figure(tmp_path / "file" / "a.png", 10, 10, ""):
         pass
 
 

@@ -40,7 +40,7 @@ def test_a_long_name_loses_its_middle():
 
 
 def test_text_of_any_language_is_drawn_without_a_warning(tmp_path, caplog):
-    with warnings.catch_warnings(), canvas.figure(tmp_path / "a.png", 300, 300) as page:
+    with warnings.catch_warnings(), canvas.figure(tmp_path / "a.png", 300, 300, "") as page:
         warnings.simplefilter("error")
         for k, name in enumerate(NAMES):
             page.text(0, k / 10, font_fallback.drawable(name), fontfamily=font_fallback.families())

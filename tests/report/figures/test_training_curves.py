@@ -36,7 +36,7 @@ def test_a_gap_a_spike_and_not_a_number_are_drawn(tmp_path, rows, pixels):
     table[3]["train/loss"] = math.nan
     table[4]["train/loss"] = 1e6
     table[5]["lr"] = math.inf
-    panels = [Panel("loss", "Loss"), Panel("mean_average_precision", "mAP", is_fraction=True)]
+    panels = [Panel("loss", "Loss"), Panel("mean_average_precision", "mAP, %", factor=100)]
     image = pixels(training_curves.draw(table, tmp_path / "results.png", panels=panels))
     loss = (image == BLUE).all(axis=-1)[100:600, 100:750]
     # On a logarithmic scale the spike leaves the other losses far above the bottom, and they still differ.

@@ -26,7 +26,6 @@ TRAINING = "#EE7733"  # orange
 VALIDATION = "#0077BB"  # blue
 RIGHT = VALIDATION
 WRONG = "#CC3311"  # red
-BEFORE = "#888888"  # gray: before temperature scaling
 TEXT = "#1F2328"
 MUTED = "#59636E"
 GRID = "#D8DEE4"
@@ -34,46 +33,28 @@ LIGHT = "#F0F2F5"
 
 DPI = 128
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": TEXT,
-    "text.parse_math": False,  # a name may contain dollars
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titlepad": 9,
-    "axes.titleweight": "bold",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "grid.color": GRID,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.pad": 6,
-    "xtick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
-    "legend.frameon": False,
-    "lines.linewidth": 1.7,
-    "figure.constrained_layout.h_pad": 0.13,  # inches
-    "figure.constrained_layout.w_pad": 0.13,
-    "figure.titlesize": 14,
-    "figure.titleweight": "bold",
-}
+    "font.family": "DejaVu Sans", "font.size": 10, "text.color": TEXT, "text.parse_math": False,  # names have dollars
+    "axes.titlelocation": "left", "axes.titlesize": 11, "axes.titlepad": 9, "axes.titleweight": "bold",
+    "axes.spines.left": False, "axes.spines.right": False, "axes.spines.top": False, "axes.edgecolor": MUTED,
+    "axes.axisbelow": True, "axes.grid": True, "axes.grid.axis": "y", "grid.color": GRID, "axes.labelcolor": MUTED,
+    "xtick.color": MUTED, "xtick.major.pad": 6, "xtick.major.size": 0, "xtick.minor.size": 0,
+    "ytick.color": MUTED, "ytick.major.size": 0, "ytick.minor.size": 0,
+    "figure.titlesize": 14, "figure.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.13, "figure.constrained_layout.w_pad": 0.13,  # inches
+    "legend.frameon": False, "lines.linewidth": 1.7,
+}  # fmt: skip
 _JPEG_QUALITY = 90
 _DRAWING = threading.RLock()  # `rcParams` are those of the process
 
 
 @contextmanager
 def figure(
-    out: str | Path, width: int, height: int, layout: Literal["constrained"] | None = "constrained"
+    out: Path, width: int, height: int, heading: str, layout: Literal["constrained"] | None = "constrained"
 ) -> Iterator[Figure]:
     """Give a figure of `width` x `height` pixels, which is written as PNG or JPEG, by the suffix of `out`, at the end.
+
+    Args:
+        heading: at its top left corner.
 
     Raises:
         JobError: the file cannot be written.
@@ -83,11 +64,12 @@ def figure(
     from matplotlib.figure import Figure
     from PIL import Image
 
-    out = Path(out)
     with _DRAWING, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         page = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
+        if heading:
+            page.suptitle(heading, x=0.015, ha="left")
         yield page
         # `savefig` would compute the layout twice.
         page.canvas = FigureCanvasAgg(page)
@@ -98,21 +80,10 @@ def figure(
         image.save(temporary, quality=_JPEG_QUALITY, subsampling=0, compress_level=4)
 
 
-def heading(page: Figure, text: str) -> None:
-    """Write the heading of a figure at its top left corner."""
-    if text:
-        page.suptitle(text, x=0.015, ha="left")
-
-
 def legend(axes: Axes) -> None:
     """Write the names of the lines above the axes at the right, in their colors."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2, labelcolor="linecolor", borderpad=0)
-
-
-def not_measured(axes: Axes) -> None:
-    """Say in empty axes that there is nothing to draw."""
-    axes.text(0.5, 0.5, "not measured", color=MUTED, transform=axes.transAxes, ha="center", va="center")
 
 
 def log_scale(axis: Axis) -> None:
@@ -124,15 +95,3 @@ def log_scale(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-def percent_scale(axis: Axis) -> None:
-    """Show the fractions of an axis as percentages."""
-    from matplotlib.ticker import PercentFormatter
-
-    axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-
-
-def points(pixels: float) -> float:
-    """A length in pixels as points, the unit of matplotlib's fonts, lines and markers."""
-    return pixels * 72 / DPI

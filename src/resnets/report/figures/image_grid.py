@@ -17,6 +17,7 @@ TILE = 220  # pixels of an image's longer side
 MAX_IMAGES = 30
 _GAP, _MARGIN, _HEADING = 20, 30, 50
 _LINE = 28  # pixels from one line under an image to the next
+_SIZE = 9.5  # points
 _LETTERS = 20  # of a line, as wide as an image
 _BAR = 6  # pixels of the colored bar under an image
 
@@ -37,7 +38,7 @@ class Tile(NamedTuple):
     bar: str | None = None
 
 
-def draw(tiles: Sequence[Tile], out: str | Path, columns: int = 6, heading: str = "") -> Path:
+def draw(tiles: Sequence[Tile], out: Path, columns: int = 6, heading: str = "") -> Path:
     """Draw the tiles row by row; an image that cannot be read becomes a gray tile with the reason.
 
     Args:
@@ -52,14 +53,12 @@ def draw(tiles: Sequence[Tile], out: str | Path, columns: int = 6, heading: str 
     top = _MARGIN + (_HEADING if heading else 0)
     height, width = top + math.ceil(len(tiles) / columns) * step_y, 2 * _MARGIN + columns * step_x - _GAP
     pixels = np.full((height, width, 3), 255, np.uint8)
-    with canvas.figure(out, width, height, layout=None) as page:
+    with canvas.figure(out, width, height, heading, layout=None) as page:
 
-        def text(x: float, y: float, content: str, size: float = 17, **options: Any) -> None:
-            font: dict[str, Any] = {"fontsize": canvas.points(size), "fontfamily": font_fallback.families()}
-            page.text(x / width, 1 - y / height, content, va="center_baseline", **font, **options)
+        def text(x: float, y: float, content: str, **options: Any) -> None:
+            options |= {"fontsize": _SIZE, "fontfamily": font_fallback.families(), "va": "center_baseline"}
+            page.text(x / width, 1 - y / height, content, **options)
 
-        if heading:
-            text(_MARGIN, _MARGIN + 10, heading, size=24, parse_math=False)
         for k, tile in enumerate(tiles):
             x, y = _MARGIN + k % columns * step_x, top + k // columns * step_y
             try:
@@ -77,7 +76,7 @@ def draw(tiles: Sequence[Tile], out: str | Path, columns: int = 6, heading: str 
                 text(x, middle, font_fallback.shortened(caption.text, room), color=caption.color)
                 text(x + TILE, middle, caption.value, color=caption.color, ha="right")
         page.figimage(pixels, origin="upper", resize=False)
-    return Path(out)
+    return out
 
 
 def _rgb(color: str) -> np.ndarray:

@@ -24,7 +24,7 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.array(out)
 
 
-def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | None, out: str | Path) -> Path:
+def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | None, out: Path) -> Path:
     """Draw the loss of each step over its learning rate.
 
     Args:
@@ -34,16 +34,14 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         out: the image file, of 1200 x 750 pixels.
     """
     known = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0 and math.isfinite(loss)]
-    headline = "No suggestion: the loss does not fall"
-    if suggestion is not None:
-        headline = f"Suggested learning rate: {suggestion:.2g}"
-    with canvas.figure(out, WIDTH, HEIGHT) as page:
-        canvas.heading(page, headline)
+    heading = (
+        "No suggestion: the loss does not fall" if suggestion is None else f"Suggested learning rate: {suggestion:.2g}"
+    )
+    with canvas.figure(out, WIDTH, HEIGHT, heading) as page:
         axes = page.subplots()
         axes.set(title="Loss", xlabel="learning rate")
         if not known:
-            canvas.not_measured(axes)
-            return Path(out)
+            return out
         x, y = np.array(known).T
         mean = smoothed(y)
         axes.plot(x, y, color=canvas.TRAINING, alpha=0.35, label="each step")
@@ -54,4 +52,4 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         if suggestion is not None:
             axes.axvline(suggestion, color=canvas.VALIDATION, linestyle=(0, (4, 3)), zorder=1)
         canvas.legend(axes)
-    return Path(out)
+    return out

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.report.number_formats import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +22,11 @@ Row = Mapping[str, Any]
 
 
 class Panel(NamedTuple):
-    """The plot of `train/column` and `val/column`; `is_fraction` shows 0 to 1 as percentages."""
+    """The plot of `train/column` and `val/column`, multiplied by `factor`."""
 
     column: str
     title: str
-    is_fraction: bool = False
+    factor: float = 1.0
 
 
 def find_panels(rows: Sequence[Row]) -> list[Panel]:
@@ -39,7 +38,7 @@ def find_panels(rows: Sequence[Row]) -> list[Panel]:
 
 def draw(
     rows: Sequence[Row],
-    out: str | Path,
+    out: Path,
     *,
     heading: str = "",
     panels: Sequence[Panel] | None = None,
@@ -52,29 +51,25 @@ def draw(
         out: the image file, 1,600 pixels wide.
         heading: a line at the top.
         panels: None for `find_panels`.
-        best_epoch: is marked by a dashed line, and its validation values by a ring.
+        best_epoch: is marked by a dashed line.
     """
     panels = find_panels(rows) if panels is None else panels
     columns = 1 if len(panels) == 1 else 2
     num_rows = math.ceil(len(panels) / columns)
     epochs = _values(rows, "epoch")
-    with canvas.figure(out, WIDTH, 300 + 600 * num_rows) as page:
-        canvas.heading(page, heading)
+    with canvas.figure(out, WIDTH, 300 + 600 * num_rows, heading) as page:
         grid = page.add_gridspec(num_rows + 1, columns, height_ratios=[1.0] * num_rows + [0.3])
         for k, panel in enumerate(panels):
-            train, val = (_values(rows, f"{split}/{panel.column}") for split in ("train", "val"))
             axes = page.add_subplot(grid[k // columns, k % columns], title=panel.title)
-            words = percent if panel.is_fraction else "{:.3g}".format
-            _line(axes, epochs, train, canvas.TRAINING, "training", words)
-            _line(axes, epochs, val, canvas.VALIDATION, "validation", words)
-            _scale(axes, epochs, [train, val], panel.is_fraction)
-            _mark(axes, epochs, val, best_epoch)
-        rates = _values(rows, "lr")
+            train, val = (panel.factor * _values(rows, f"{split}/{panel.column}") for split in ("train", "val"))
+            lines = {"training": (train, canvas.TRAINING), "validation": (val, canvas.VALIDATION)}
+            _draw_lines(axes, epochs, lines, from_zero=panel.column.endswith("loss"))
         axes = page.add_subplot(grid[-1, :], title="Learning rate", xlabel="epoch")
-        _line(axes, epochs, rates, canvas.MUTED, "learning rate", "{:.2g}".format)
-        _scale(axes, epochs, [rates], False)
-        _mark(axes, epochs, None, best_epoch)
-    return Path(out)
+        _draw_lines(axes, epochs, {"learning rate": (_values(rows, "lr"), canvas.MUTED)}, from_zero=True)
+        if best_epoch is not None:
+            for axes in page.axes:
+                axes.axvline(best_epoch, color=canvas.TEXT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    return out
 
 
 def _number(row: Row, key: str) -> float | None:
@@ -88,46 +83,26 @@ def _values(rows: Sequence[Row], key: str) -> np.ndarray:
     return np.array([math.nan if number is None else number for number in numbers], dtype=float)
 
 
-def _line(
-    axes: Axes, epochs: np.ndarray, values: np.ndarray, color: str, name: str, words: Callable[[float], str]
-) -> None:
-    known = values[np.isfinite(values)]
-    if len(known):
-        marker = "o" if len(epochs) <= _MAX_EPOCHS_WITH_DOTS else ""
-        axes.plot(epochs, values, color=color, marker=marker, markersize=4, label=f"{name}, last {words(known[-1])}")
+def _draw_lines(axes: Axes, epochs: np.ndarray, lines: Mapping[str, tuple[np.ndarray, str]], from_zero: bool) -> None:
+    """Draw lines over the epochs, with their names and last values above the axes.
 
-
-def _scale(axes: Axes, epochs: np.ndarray, lines: Sequence[np.ndarray], is_fraction: bool) -> None:
-    """Choose the scales of both axes and write the names of the lines above them."""
+    Args:
+        from_zero: the scale begins at 0, or is logarithmic where the values span a wide range.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    values = np.concatenate(lines)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        canvas.not_measured(axes)
-    elif is_fraction:
-        canvas.percent_scale(axes.yaxis)
-    elif values.min() > 0 and values.max() / values.min() > _LOG_FROM_RATIO:
+    for name, (values, color) in lines.items():
+        known = values[np.isfinite(values)]
+        if len(known):
+            marker = "o" if len(epochs) <= _MAX_EPOCHS_WITH_DOTS else ""
+            axes.plot(epochs, values, color=color, marker=marker, markersize=4, label=f"{name}, last {known[-1]:.3g}")
+    values = np.concatenate([values[np.isfinite(values)] for values, _ in lines.values()])
+    if from_zero and len(values) and 0 < _LOG_FROM_RATIO * values.min() < values.max():
         canvas.log_scale(axes.yaxis)
-    else:
-        axes.set_ylim(bottom=min(0.0, 1.05 * values.min()))
+    elif from_zero and len(values):
+        axes.set_ylim(min(0.0, 1.05 * values.min()), max(0.0, 1.05 * values.max()) or 1.0)
     canvas.legend(axes)
     first, last = (epochs.min(), epochs.max()) if len(epochs) else (1, 1)
-    axes.set_xlim(first - max(0.5, 0.02 * (last - first)), last + max(0.5, 0.02 * (last - first)))
+    space = max(0.5, 0.02 * (last - first))
+    axes.set_xlim(first - space, last + space)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
-
-
-def _mark(axes: Axes, epochs: np.ndarray, values: np.ndarray | None, best_epoch: float | None) -> None:
-    """Mark the best epoch by a dashed line, and its value by a ring."""
-    if best_epoch is None:
-        return
-    axes.axvline(best_epoch, color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    if values is not None:
-        chosen = epochs == best_epoch
-        ring: dict[str, Any] = {
-            "markersize": 9,
-            "markerfacecolor": "none",
-            "markeredgecolor": canvas.TEXT,
-            "markeredgewidth": 1.6,
-        }
-        axes.plot(epochs[chosen], values[chosen], "o", clip_on=False, zorder=5, **ring)

@@ -30,16 +30,16 @@ def write(files: RunFiles, content: ReportContent) -> Path:
 
     The page contains its images and loads nothing: its content security policy forbids it.
     """
-    run = not files.is_evaluation
+    sections = content.sections
+    if not files.is_evaluation:
+        figure = Figure("results.png", "Loss, metrics and learning rate over the epochs")
+        curves = Section("curves", "Training", [content.curves, figure])
+        sections = [curves, *sections, *_run_sections(files, content)]
     text = _template(files).render(
         content=content,
         title=content.title or files.path.resolve().name,
         key_numbers=[*content.key_numbers, *_key_numbers(files)],
-        sections=[
-            *([_curves(content)] if run else []),
-            *content.sections,
-            *(_run_sections(files, content) if run else []),
-        ],
+        sections=sections,
         problems=files.problems,
         path=str(files.path.resolve()),
     )
@@ -51,16 +51,10 @@ def write(files: RunFiles, content: ReportContent) -> Path:
 def _key_numbers(files: RunFiles) -> Iterator[KeyNumber]:
     seconds = files.rows[-1].get("time_seconds") if files.rows else None
     if seconds:
-        epochs = "1 epoch" if len(files.rows) == 1 else f"{len(files.rows):,} epochs"
-        yield KeyNumber("training time", duration(seconds), epochs)
+        yield KeyNumber("training time", duration(seconds), f"{len(files.rows):,} epoch{'s' * (len(files.rows) > 1)}")
     total = sum(labels.total() for labels in files.splits.values())
     for name, labels in files.splits.items():
         yield KeyNumber(f"{name} images", count(labels.total()), f"{percent(labels.total() / total, 0)} of all")
-
-
-def _curves(content: ReportContent) -> Section:
-    figure = Figure("results.png", "Loss, metrics and learning rate over the epochs")
-    return Section("curves", "Training", [content.curves, figure])
 
 
 def _run_sections(files: RunFiles, content: ReportContent) -> Iterator[Section]:
@@ -69,18 +63,21 @@ def _run_sections(files: RunFiles, content: ReportContent) -> Iterator[Section]:
     columns = [Column("split"), Column("images", "number", count)]
     batch = Figure("train_batch.jpg", "Training images after augmentation", "Training images after augmentation.", True)
     yield Section("data", "Data", [*(content.data or [Table(columns, splits, file="split.csv")]), batch])
-    text = "All values of this run with their origin, as in recipe.toml." if files.recipe else ""
     as_json = partial(json.dumps, ensure_ascii=False, default=str)
     columns = [Column("setting", "code"), Column("value", "code", as_json), Column("origin")]
-    yield Section("settings", "Settings", [text, Table(columns, files.recipe, file="recipe.toml")])
-    rows = [(key, _environment_text(key, value)) for key, value in leaves(files.environment)]
+    yield Section(
+        "settings",
+        "Settings",
+        ["All values of this run with their origin.", Table(columns, files.recipe, file="recipe.toml")],
+    )
+    rows = [(key, _environment_text(value)) for key, value in leaves(files.environment)]
     columns = [Column("name", "code"), Column("value")]
     yield Section("environment", "Machine and versions", [Table(columns, rows, file="environment.json")])
 
 
-def _environment_text(key: str, value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return shlex.join(value) if key in ("command", "resumed_by") else ", ".join(value)
+def _environment_text(value: Any) -> str:
+    if isinstance(value, list):  # a command
+        return shlex.join(map(str, value))
     return "none" if value is None else str(value)
 
 

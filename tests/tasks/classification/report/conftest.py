@@ -58,7 +58,7 @@ def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Pa
     )
     if predictions is None:
         return run
-    run_dir.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val"})
+    run_dir.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val", "in_sample": True})
     metrics.write_per_class(run / "per_class.csv", predictions)
     predictions.write_csv(run / "predictions.csv")
     with (run / "split.csv").open("w", encoding="utf-8", newline="") as file:

@@ -28,7 +28,7 @@ def test_cells_have_the_color_of_their_fraction_of_the_row(tmp_path, pixels):
         assert (image == [0xF0, 0xF2, 0xF5]).all(axis=-1).sum() > 2.5 * cell  # the row without images
 
 
-@pytest.mark.parametrize("count", [1, 2, 20, 21, 100, 101, 1000])
+@pytest.mark.parametrize("count", [1, 20, 100, 1000])
 def test_any_number_of_classes(tmp_path, pixels, count):
     matrix = csr_array(np.ones((count, count), int) + 20 * np.eye(count, dtype=int))
     names = [f"a rather long name of class number {k}" for k in range(count)]
@@ -44,14 +44,3 @@ def test_of_many_classes_the_confused_ones_are_shown():
     assert len(chosen) == confusion_matrix.NUM_SELECTED
     assert {200, 700, 999, 3} < set(chosen.tolist())
     assert (np.diff(chosen) > 0).all()
-
-
-def test_no_labeled_image_at_all(tmp_path):
-    assert confusion_matrix.draw(csr_array((3, 3), dtype=int), ["a", "b", "c"], tmp_path / "matrix.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("fraction", "words"), [(0.0, "0 %"), (0.004, "<1 %"), (0.5, "50 %"), (0.996, ">99 %"), (1.0, "100 %")]
-)
-def test_only_exact_fractions_are_shown_as_0_or_100_percent(fraction, words):
-    assert confusion_matrix._percent(fraction) == words

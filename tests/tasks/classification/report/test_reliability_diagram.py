@@ -44,8 +44,3 @@ def test_two_panels_with_a_temperature_and_one_without(tmp_path, predicted, pixe
     assert near(two[:, :800], GRAY).sum() > 500 > near(two[:, 800:], GRAY).sum()
     # Cooler confidence: less is missing after than before.
     assert near(two[:, 800:], PINK).sum() < 0.7 * near(two[:, :800], PINK).sum()
-
-
-def test_without_labels_the_frame_stays_empty(tmp_path, predicted, pixels):
-    unlabeled = replace(at(predicted, 0.9, right=60), true=np.full(100, -1))
-    assert pixels(reliability_diagram.draw(unlabeled, tmp_path / "a.png")).shape == (960, 800, 3)

@@ -65,7 +65,7 @@ def test_the_headline_says_how_it_was_measured(finished, rewrite):
         "Measured on 40 validation images that were not trained on but were used to select the epoch"
     )
     assert "Always predicting the most common class would be right on 35 %." in text
-    rewrite(run, split="test")
+    rewrite(run, split="test", in_sample=False)
     assert "test images that were not trained on: 75.0 % right" in report_text.headline(RunFiles(run), None)[1]
 
 
@@ -73,7 +73,14 @@ def test_an_evaluation_names_its_checkpoint(finished, rewrite):
     run, predictions = finished()
     for name in ("metrics.jsonl", "recipe.toml", "environment.json", "split.csv"):
         (run / name).unlink()
-    rewrite(run, split="all", data="new flowers", protocol="1 crop", checkpoints=["runs/one/weights/best.safetensors"])
+    rewrite(
+        run,
+        split="all",
+        in_sample=False,
+        data="new flowers",
+        protocol="1 crop",
+        checkpoints=["runs/one/weights/best.safetensors"],
+    )
     files = RunFiles(run)
     assert report_text.title(files) == "Evaluation · runs/one/weights/best.safetensors · new flowers"
     assert "/runs/one/weights/best.safetensors IMAGE" in report_text.commands(files)

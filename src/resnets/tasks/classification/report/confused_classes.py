@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
+Class = TypeVar("Class", int, str)  # its index or its name
 
-class ConfusedPair(NamedTuple):
+
+class ConfusedPair(NamedTuple, Generic[Class]):
     """`num_images` of the `total` images of the class `true` were predicted as the class `predicted`."""
 
-    true: str
-    predicted: str
+    true: Class
+    predicted: Class
     num_images: int
     total: int
 
 
-def most_confused_pairs(matrix: csr_array, class_names: Sequence[str], limit: int) -> list[ConfusedPair]:
-    """The pairs most often confused, by count, then by fraction of the true class.
+def most_confused_pairs(matrix: csr_array, classes: Sequence[Class], limit: int) -> list[ConfusedPair[Class]]:
+    """At most `limit` pairs, by count, then by fraction of the true class.
 
     Args:
         matrix: sparse whole numbers (K, K), row = true class, column = predicted class.
-        class_names: of the K classes.
-        limit: maximum length of the list.
+        classes: the names of the K classes, or their indices.
     """
-    totals, cells = matrix.sum(axis=1), matrix.tocoo()
+    cells = matrix.tocoo()
     true, predicted = cells.coords
-    wrong = (true != predicted) & (cells.data > 0)
-    true, predicted, counts = true[wrong], predicted[wrong], cells.data[wrong]
-    order = np.lexsort((predicted, true, totals[true], -counts))[:limit]
-    return [
-        ConfusedPair(class_names[true[k]], class_names[predicted[k]], int(counts[k]), int(totals[true[k]]))
-        for k in order
-    ]
+    totals = matrix.sum(axis=1)[true]
+    wrong = np.flatnonzero((true != predicted) & (cells.data > 0))
+    order = wrong[np.lexsort((predicted[wrong], true[wrong], totals[wrong], -cells.data[wrong]))][:limit]
+    rows = np.stack([true, predicted, cells.data, totals])[:, order].T.tolist()
+    return [ConfusedPair(classes[row[0]], classes[row[1]], *row[2:]) for row in rows]

@@ -15,6 +15,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from resnets.report.figures import canvas, font_fallback
+from resnets.report.number_formats import percent
+from resnets.tasks.classification.report.confused_classes import most_confused_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +28,7 @@ _MAX_LABELS = 50
 _LABEL_LETTERS = 24
 
 
-def draw(matrix: csr_array, class_names: Sequence[str], out: str | Path) -> Path:
+def draw(matrix: csr_array, class_names: Sequence[str], out: Path) -> Path:
     """Draw a matrix of counts.
 
     Args:
@@ -35,31 +37,28 @@ def draw(matrix: csr_array, class_names: Sequence[str], out: str | Path) -> Path
         out: the image file.
     """
     totals, right = matrix.sum(axis=1), matrix.diagonal()
-    title = f"{right.sum():,} of {totals.sum():,} images right" if totals.any() else "No labeled images"
+    heading = f"{right.sum():,} of {totals.sum():,} images right"
     shown = np.arange(len(class_names))
     if len(shown) > MAX_CLASSES:
         shown = _most_confused(matrix)
-        title += f"; the {NUM_SELECTED} most confused of {len(class_names):,} classes"
+        heading += f"; the {NUM_SELECTED} most confused of {len(class_names):,} classes"
     counts = matrix[shown][:, shown].toarray()
     fractions = counts / np.where(totals, totals, np.nan)[shown, None]
     side = max(600, min(1200, 110 * len(shown)))
-    with canvas.figure(out, side + 350, side + 300) as page:
-        canvas.heading(page, title)
+    with canvas.figure(out, side + 350, side + 300, heading) as page:
         axes = page.subplots()
         _cells(axes, fractions)
         if len(shown) <= MAX_CLASSES_WITH_NUMBERS:
             _numbers(axes, counts, fractions)
         names = [font_fallback.shortened(class_names[k], _LABEL_LETTERS) for k in shown.tolist()]
         _labels(axes, names, totals[shown])
-    return Path(out)
+    return out
 
 
 def _most_confused(matrix: csr_array) -> np.ndarray:
     """The classes of the pairs most often confused, in the order of the classes."""
-    cells = matrix.tocoo()
-    wrong = np.flatnonzero(cells.coords[0] != cells.coords[1])
-    pairs = np.stack(cells.coords)[:, wrong[np.argsort(-cells.data[wrong], kind="stable")]]
-    chosen = dict.fromkeys([*pairs.T.ravel().tolist(), *range(matrix.shape[0])])
+    pairs = most_confused_pairs(matrix, range(matrix.shape[0]), limit=NUM_SELECTED)
+    chosen = dict.fromkeys([*(k for pair in pairs for k in pair[:2]), *range(matrix.shape[0])])
     return np.sort(list(chosen)[:NUM_SELECTED])
 
 
@@ -84,25 +83,14 @@ def _numbers(axes: Axes, counts: np.ndarray, fractions: np.ndarray) -> None:
     for true, predicted in np.argwhere(counts):
         fraction = fractions[true, predicted]
         color = "white" if fraction > 0.6 else canvas.TEXT
-        text = f"{_percent(fraction)}\n{counts[true, predicted]:,}"
+        text = f"{percent(fraction, 0)}\n{counts[true, predicted]:,}"
         axes.text(predicted, true, text, color=color, fontsize=size, ha="center", va="center")
-
-
-def _percent(fraction: float) -> str:
-    """A fraction in percent; 0 % and 100 % only where they are exact."""
-    percent = 100 * fraction
-    if 0 < percent < 1:
-        return "<1 %"
-    return ">99 %" if 99 < percent < 100 else f"{percent:.0f} %"
 
 
 def _labels(axes: Axes, names: Sequence[str], totals: np.ndarray) -> None:
     every = math.ceil(len(names) / _MAX_LABELS)
-    style: dict[str, Any] = {
-        "fontfamily": font_fallback.families(),
-        "fontsize": 10 if len(names) <= 30 else 8,
-        "color": canvas.TEXT,
-    }
+    size = 10 if len(names) <= 30 else 8
+    style: dict[str, Any] = {"fontfamily": font_fallback.families(), "fontsize": size, "color": canvas.TEXT}
     places = range(0, len(names), every)
     flat = max(map(len, names)) * len(names) <= 60
     axes.set_xticks(places, names[::every], rotation=0 if flat else 90, **style)

@@ -11,13 +11,7 @@ from resnets.report.run_files import RunFiles
 from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.tasks.classification.report import (
-    confusion_matrix,
-    prediction_images,
-    reliability_diagram,
-    report_content,
-    report_text,
-)
+from resnets.tasks.classification.report import confusion_matrix, prediction_images, reliability_diagram, report_content
 from resnets.tasks.classification.selection import MONITOR
 
 
@@ -37,22 +31,19 @@ def draw_all(run: str | Path, predictions: Predictions | None) -> list[Path]:
     files, drawn = RunFiles(run), []
     run = files.path
     if files.rows:
-        best = best_row(files.rows, MONITOR)
-        drawn.append(
-            training_curves.draw(
-                files.rows,
-                run / "results.png",
-                heading=report_text.curves_heading(files.rows, best),
-                panels=[Panel("loss", "Loss"), Panel("accuracy_top1", "Accuracy", is_fraction=True)],
-                best_epoch=best["epoch"] if best else None,
-            )
-        )
-    if predictions is not None and len(predictions):
-        if predictions.labeled.any():
-            matrix = metrics.confusion(predictions)
-            drawn.append(confusion_matrix.draw(matrix, predictions.class_names, run / "confusion_matrix.png"))
-            drawn.append(reliability_diagram.draw(predictions, run / "reliability.png"))
-            drawn.append(prediction_images.draw_top_losses(predictions, run / "top_losses.png"))
+        best = (best_row(files.rows, MONITOR) or {}).get("epoch")
+        heading = f"Best epoch: {best:.0f} of {len(files.rows)}" if best else ""
+        panels = [Panel("loss", "Loss"), Panel("accuracy_top1", "Accuracy, %", factor=100)]
+        curves = training_curves.draw(files.rows, run / "results.png", heading=heading, panels=panels, best_epoch=best)
+        drawn.append(curves)
+    labeled = predictions.with_labels() if predictions else None
+    if labeled:
+        drawn += [
+            confusion_matrix.draw(metrics.confusion(labeled), labeled.class_names, run / "confusion_matrix.png"),
+            reliability_diagram.draw(labeled, run / "reliability.png"),
+            prediction_images.draw_top_losses(labeled, run / "top_losses.png"),
+        ]
+    if predictions:
         drawn.append(prediction_images.draw_predictions(predictions, run / "val_batch_pred.jpg"))
     drawn.append(page.write(files, report_content.build(files, predictions)))
     return drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from resnets.report.content import Block, Code, Column, Figure, KeyNumber, ReportContent, Section, Table, Wrong
 from resnets.report.figures import font_fallback
@@ -11,11 +12,12 @@ from resnets.report.run_files import RunFiles
 from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.tasks.classification.report import confused_classes, prediction_images, report_text
-from resnets.tasks.classification.report.confused_classes import ConfusedPair
+from resnets.tasks.classification.report import prediction_images, report_text
+from resnets.tasks.classification.report.confused_classes import ConfusedPair, most_confused_pairs
 from resnets.tasks.classification.selection import MONITOR
 
 MAX_PAIRS = 30
+_count, _percent = (partial(Column, kind="number", format=each) for each in (count, percent))
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -25,10 +27,8 @@ def build(files: RunFiles, predictions: Predictions | None) -> ReportContent:
     Args:
         predictions: of the images that the tables and figures show; None where there are none.
     """
-    labeled = predictions.with_labels() if predictions is not None and predictions.labeled.any() else None
-    pairs = []
-    if labeled is not None:
-        pairs = confused_classes.most_confused_pairs(metrics.confusion(labeled), labeled.class_names, MAX_PAIRS)
+    labeled = predictions.with_labels() if predictions else None
+    pairs = most_confused_pairs(metrics.confusion(labeled), labeled.class_names, MAX_PAIRS) if labeled else []
     headline, explanation = report_text.headline(files, labeled)
     return ReportContent(
         headline=headline,
@@ -64,32 +64,25 @@ def _range(interval: Sequence[float], digits: int = 1) -> str:
 
 
 def _sections(
-    files: RunFiles, predictions: Predictions | None, labeled: Predictions | None, pairs: Sequence[ConfusedPair]
+    files: RunFiles, predictions: Predictions | None, labeled: Predictions | None, pairs: Sequence[ConfusedPair[str]]
 ) -> Iterator[Section]:
-    if labeled is not None:
+    if labeled:
         yield Section("confusion", "Confused classes", list(_confusion(files, labeled, pairs)))
         diagram = Figure("reliability.png", "Reliability diagram: accuracy as a function of confidence")
         yield Section("confidence", "Confidence", [*report_text.confidence(files), _thresholds(labeled), diagram])
         yield Section("losses", "Highest losses", _losses(labeled))
-    if predictions is not None and len(predictions):
+    if predictions:
         description = "Images with their true and predicted classes; wrong ones are marked red"
         caption = "Above: the true class. Below: the predicted class."
         yield Section("images", "Images", [Figure("val_batch_pred.jpg", description, caption, photographs=True)])
-    if labeled is not None:
+    if labeled:
         yield Section("classes", "Class by class", _classes(files, labeled))
-    yield Section(
-        "use",
-        "Use it",
-        [
-            "Classify new images, or evaluate on other labeled ones:",
-            Code(report_text.commands(files)),
-            "The same in Python:",
-            Code(report_text.code(files)),
-        ],
-    )
+    commands, code = Code(report_text.commands(files)), Code(report_text.code(files))
+    text = "Classify new images, or evaluate on other labeled ones:"
+    yield Section("use", "Use it", [text, commands, "The same in Python:", code])
 
 
-def _confusion(files: RunFiles, labeled: Predictions, pairs: Sequence[ConfusedPair]) -> Iterator[Block]:
+def _confusion(files: RunFiles, labeled: Predictions, pairs: Sequence[ConfusedPair[str]]) -> Iterator[Block]:
     yield report_text.basis(files)
     if not pairs:
         yield f"None: all {len(labeled):,} labeled images are predicted correctly."
@@ -100,19 +93,11 @@ def _confusion(files: RunFiles, labeled: Predictions, pairs: Sequence[ConfusedPa
         true, predicted = report_text.quote(true), report_text.quote(predicted)
         yield f"Most often {true} is predicted as {predicted}: {wrong:,} of {total:,} times."
     if not font_fallback.is_drawable(labeled.class_names):
-        yield (
-            "Some names are shown as character codes in the figures, since this machine has no font with these characters."
-        )
+        yield "Some names are shown as character codes in the figures: this machine has no font with these characters."
     yield Figure("confusion_matrix.png", "Confusion matrix: rows are true classes, columns are predicted classes")
-    columns = [
-        Column("true class"),
-        Column("predicted"),
-        Column("images", "number", count),
-        Column("of", "number", count),
-        Column("percent", "number", percent),
-    ]
+    columns = [Column("true class"), Column("predicted"), _count("images"), _count("of"), _percent("percent")]
     rows = [(*pair, pair.num_images / pair.total) for pair in pairs]
-    yield Table(columns, rows, summary="The pairs most often confused", is_open=len(pairs) <= 8)
+    yield Table(columns, rows)
 
 
 def _thresholds(labeled: Predictions) -> Table:
@@ -122,12 +107,8 @@ def _thresholds(labeled: Predictions) -> Table:
         above = labeled.confidence >= threshold
         if above.any():
             rows.append((threshold, above.mean(), labeled.correct[above].mean()))
-    columns = [
-        Column("confidence at least", "number", lambda fraction: percent(fraction, 0)),
-        Column("fraction of images", "number", percent),
-        Column("accuracy on those", "number", percent),
-    ]
-    return Table(columns, rows)
+    least = Column("confidence at least", "number", lambda fraction: percent(fraction, 0))
+    return Table([least, _percent("fraction of images"), _percent("accuracy on those")], rows)
 
 
 def _losses(labeled: Predictions) -> list[Block]:
@@ -137,13 +118,8 @@ def _losses(labeled: Predictions) -> list[Block]:
         "more than one class; correcting the labels is often the cheapest way to a better model."
     )
     description = "The images with the highest losses, each with its true and its predicted class"
-    columns = [
-        Column("file", "code"),
-        Column("true class"),
-        Column("predicted"),
-        Column("probability", "number", percent),
-        Column("loss", "number", "{:.3f}".format),
-    ]
+    columns = [Column("file", "code"), Column("true class"), Column("predicted"), _percent("probability")]
+    columns.append(Column("loss", "number", "{:.3f}".format))
     rows, names, confidence, losses = [], labeled.class_names, labeled.confidence, labeled.losses
     for k in prediction_images.top_losses(labeled):
         predicted = names[labeled.predicted[k]]
@@ -160,12 +136,12 @@ def _classes(files: RunFiles, labeled: Predictions) -> list[Block]:
     training = files.splits.get("training")
     columns = [
         Column("class"),
-        *([Column("training images", "number", count)] if training else []),
-        Column(f"{report_text.split_name(files)} images".strip(), "number", count),
-        Column("recall", "number", percent, bar=True),
+        *([_count("training images")] if training else []),
+        _count(f"{report_text.split_name(files)} images".strip()),
+        _percent("recall", bar=True),
         Column("95 % interval", "number", lambda interval: _range(interval, 0)),
-        Column("precision", "number", percent),
-        Column("F1", "number", percent),
+        _percent("precision"),
+        _percent("F1"),
     ]
     rows = [
         (
@@ -183,8 +159,7 @@ def _classes(files: RunFiles, labeled: Predictions) -> list[Block]:
 
 
 def _splits(files: RunFiles) -> Table:
-    names = ("images", "classes", "smallest class", "largest class")
-    columns = [Column("split"), *(Column(name, "number", count) for name in names)]
+    columns = [Column("split"), *map(_count, ("images", "classes", "smallest class", "largest class"))]
     rows = [
         (name, labels.total(), len(labels), min(labels.values()), max(labels.values()))
         for name, labels in files.splits.items()

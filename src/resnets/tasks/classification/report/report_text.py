@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnets.report.figures.training_curves import Row
-from resnets.report.number_formats import percent, percentage_points
+from resnets.report.number_formats import percent
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
 from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
@@ -26,35 +25,14 @@ _NEARLY_ALL = 0.98  # from here on the sentence counts out of 1,000 instead of 1
 def title(files: RunFiles) -> str:
     """The name of the run, the network and the data, as far as they are known."""
     if files.is_evaluation:
-        names = [*_checkpoints(files), str(files.metrics.get("data", ""))]
-        return "Evaluation · " + " · ".join(name for name in names if name)
+        return " · ".join(["Evaluation", *files.metrics["checkpoints"], files.metrics["data"]])
     names = [files.path.resolve().name, files.setting("model.name"), files.setting("data.location")]
     return " · ".join(name for name in names if name)
-
-
-def _checkpoints(files: RunFiles) -> list[str]:
-    return [str(path) for path in files.metrics.get("checkpoints", [])]
 
 
 def split_name(files: RunFiles) -> str:
     """The split of the tables and figures: "validation", "test" or "training"; "" for a whole dataset."""
     return SPLIT_NAMES.get(files.metrics.get("split", "val"), "")
-
-
-def in_sample(files: RunFiles) -> bool:
-    """Whether the headline is measured on images used to select the epoch: without a test split and cross-fitting."""
-    chosen = not files.is_evaluation and files.metrics.get("split", "val") == "val" and "folds" not in files.metrics
-    return bool(files.metrics.get("in_sample", chosen))
-
-
-def notices(files: RunFiles) -> list[str]:
-    """The "notices" of `metrics.json`, sentences to read before the headline.
-
-    One of them may be that the initial weights were trained on some of the images. Then the page does not claim that the
-    images were not trained on.
-    """
-    lines = [str(notice).rstrip(".") for notice in files.metrics.get("notices", [])]
-    return [f"{line[:1].upper()}{line[1:]}." for line in lines if line]
 
 
 def headline(files: RunFiles, labeled: Predictions | None) -> tuple[str, str]:
@@ -70,10 +48,10 @@ def headline(files: RunFiles, labeled: Predictions | None) -> tuple[str, str]:
     text += "; more images would narrow it. It holds for images like these, not for others."
     if split_name(files) not in ("validation", "test"):
         text += " It holds only if the model was not trained on them."
-    if labeled is not None:
+    if labeled:
         fraction = np.bincount(labeled.true).max() / len(labeled)
         text += f" Always predicting the most common class would be right on {percent(fraction, 0)}."
-    text += "".join(f" {notice}" for notice in notices(files))
+    text += "".join(f" {_sentence(notice)}" for notice in files.metrics.get("notices", []))
     if files.metrics.get("protocol"):
         text += f" Protocol: {files.metrics['protocol']}."
     if not files.is_evaluation and split_name(files) == "validation":
@@ -87,6 +65,7 @@ def headline(files: RunFiles, labeled: Predictions | None) -> tuple[str, str]:
 def _measured_on(files: RunFiles, count: int) -> str:
     split = split_name(files)
     text = f"Measured on {count:,} {split + ' ' if split else ''}images"
+    # A notice may be that the initial weights were trained on some of the images.
     if split in ("validation", "test") and not files.metrics.get("notices"):
         text += " that were not trained on"
     if "folds" in files.metrics:
@@ -94,16 +73,15 @@ def _measured_on(files: RunFiles, count: int) -> str:
             f"{text}, by cross-fitting: each of {len(files.metrics['folds']['epochs'])} folds is evaluated with the epoch "
             "and the temperature selected on the other folds"
         )
-    if in_sample(files):
+    if files.metrics.get("in_sample"):
         return f"{text} but were used to select the epoch and the temperature, so expect lower accuracy on other images"
     return text
 
 
 def basis(files: RunFiles) -> str:
     """Which images the tables and figures show, where these are not those of the headline."""
-    selected = files.metrics.get("selected")
-    if in_sample(files) and not files.is_evaluation and files.metrics.get("count"):
-        selected = files.metrics
+    in_sample = files.metrics.get("in_sample") and not files.is_evaluation
+    selected = files.metrics if in_sample else files.metrics.get("selected")
     if not selected:
         return ""
     images = f"{selected['count']:,} validation images used to select the epoch and the temperature"
@@ -116,13 +94,13 @@ def basis(files: RunFiles) -> str:
     )
 
 
-def summary(files: RunFiles, labeled: Predictions | None, pairs: Sequence[ConfusedPair]) -> list[str]:
+def summary(files: RunFiles, labeled: Predictions | None, pairs: Sequence[ConfusedPair[str]]) -> list[str]:
     """The most important facts about the run, a sentence each."""
     lines = []
     if pairs and pairs[0].num_images > 1:
         true, predicted, wrong, total = pairs[0]
         lines.append(f"It most often mistakes {quote(true)} for {quote(predicted)}: {wrong:,} of {total:,} times.")
-    if labeled is not None:
+    if labeled:
         lines += _weakest_class(labeled)
         confident = labeled.confidence >= 0.9
         if confident.any():
@@ -138,7 +116,7 @@ def summary(files: RunFiles, labeled: Predictions | None, pairs: Sequence[Confus
             f"The best of its {len(files.rows):,} epochs was number {best['epoch']:.0f}; its weights are saved."
         )
     if unused := files.environment.get("not_used") or files.metrics.get("not_used"):
-        lines.append(f"{str(unused)[:1].upper()}{str(unused)[1:]}.")
+        lines.append(_sentence(unused))
     return lines
 
 
@@ -155,10 +133,7 @@ def _weakest_class(labeled: Predictions) -> list[str]:
 
 def _model(files: RunFiles) -> str:
     """The checkpoint for `resnets` commands: this run directory, or the file that was evaluated."""
-    if not files.is_evaluation:
-        return str(files.path.resolve())
-    checkpoints = _checkpoints(files)
-    return str(Path(checkpoints[0]).resolve()) if checkpoints else "CHECKPOINT"
+    return str(Path(files.metrics["checkpoints"][0] if files.is_evaluation else files.path).resolve())
 
 
 def commands(files: RunFiles) -> str:
@@ -175,14 +150,6 @@ def code(files: RunFiles) -> str:
         'for result in classifier.predict(["image.jpg"]):\n'
         "    print(result.path, result.label, result.probability)"
     )
-
-
-def curves_heading(rows: Sequence[Row], best: Row | None) -> str:
-    """The line above the training curves."""
-    if best is None:
-        return f"{len(rows)} epoch{'s' * (len(rows) > 1)}, no validation images to measure on"
-    accuracy = 100 * best["val/accuracy_top1"]
-    return f"Best epoch: {best['epoch']:.0f} of {len(rows)}, with {accuracy:.1f} % of the validation images right"
 
 
 def learning(files: RunFiles) -> str:
@@ -213,7 +180,7 @@ def confidence(files: RunFiles) -> list[str]:
     by_chance = files.metrics.get("ece_by_chance", 0.0)
     paragraphs = [calibration_sentence(error, confidence, accuracy, count=count, by_chance=by_chance)]
     temperature = files.metrics.get("temperature", 1.0)
-    if temperature != 1.0 and math.isfinite(temperature):
+    if temperature != 1.0:
         direction = "less" if temperature > 1 else "more"
         paragraphs.append(
             f"The temperature {temperature:.2f}, fitted to the validation images, makes the model {direction} confident than it "
@@ -247,13 +214,13 @@ def calibration_sentence(error: float, confidence: float, accuracy: float, *, co
         count: number of images.
         by_chance: error up to which the model may be perfectly calibrated (`calibration.error_by_chance`).
     """
-    distance = f"On average the accuracy differs from the confidence by {percentage_points(error)}"
+    distance = f"On average the accuracy differs from the confidence by {_points(error)}"
     if error <= 0.03:
         return f"The model is well calibrated. {distance}."
     if error <= by_chance:
         return (
             f"{count:,} images are too few to tell whether the confidences are calibrated. {distance}; for a perfectly "
-            f"calibrated model, chance alone may make it up to {percentage_points(by_chance)}."
+            f"calibrated model, chance alone may make it up to {_points(by_chance)}."
         )
     # Where the probabilities are right, the variance of the accuracy is at most that of equal confidences.
     shown = abs(confidence - accuracy) > 1.96 * math.sqrt(max(confidence * (1 - confidence), 0.0) / count)
@@ -263,6 +230,14 @@ def calibration_sentence(error: float, confidence: float, accuracy: float, *, co
     if not direction:
         return f"The confidences are poorly calibrated. {distance}."
     return f"The model is {direction}: its confidences are poorly calibrated. {distance}."
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f} percentage points"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def quote(name: str) -> str:
