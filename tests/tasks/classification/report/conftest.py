@@ -23,7 +23,7 @@ def journal_rows(epochs: int, val: bool = True) -> list[dict]:
     rows = []
     for epoch in range(1, epochs + 1):
         progress = epoch / (epochs + 1) - (0.4 if epoch == epochs and epochs > 1 else 0)
-        row = dict.fromkeys(run_dir.COLUMNS, None) | {
+        row = {
             "epoch": epoch,
             "step": 10 * epoch,
             "time_seconds": 61.5 * epoch,
