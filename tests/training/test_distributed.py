@@ -20,16 +20,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from resnets.cli.main import main
-from resnets.data.datasets.dataset import Dataset
 from resnets.errors import JobError, UserError
-from resnets.recipes.recipe import Recipe
 from resnets.training import distributed, train
 from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.evaluation import validate
 from resnets.training.run_dir import state_file
 from resnets.training.run_dir.signals import Interrupted
 from resnets.training.setup.build_context import build_context
-from resnets.training.setup.prepare_run import prepare_run
+from resnets.training.setup.prepare_run import PreparedRun, prepare_run
 from resnets.training.state import TrainState
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -262,15 +260,13 @@ def test_a_script_may_train_twice(images, tmp_path):
     together(tmp_path, 2, _twice, images, tmp_path)
 
 
-def _prepared(images: Path) -> tuple[Recipe, Dataset]:
-    builder = build_recipe(str(images), "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, [])
-    dataset, _ = prepare_run(builder)
-    return builder.recipe, dataset
+def _prepared(images: Path) -> PreparedRun:
+    return prepare_run(*build_recipe(str(images), "tiny", "none", None, {"imgsz": 32, "batch": 12, "workers": 0}, []))
 
 
 def _draw(images: Path, out: Path) -> None:
     with distributed.process_group():
-        context = build_context(*_prepared(images), None, {})
+        context = build_context(_prepared(images))
         weights = torch.cat([each.flatten() for each in context.net.parameters()])
         (first, samples), (second, other_samples) = distributed.all_gather_object((weights.detach(), torch.rand(8)))
         assert torch.equal(first, second)
@@ -283,12 +279,16 @@ def test_ranks_have_equal_weights_and_different_random_numbers(images, tmp_path)
 
 def _validated(images: Path, count: int) -> None:
     with distributed.process_group():
-        recipe, dataset = _prepared(images)
-        dataset = replace(dataset, samples=[*dataset.subset("train"), *dataset.subset("val")[:count]])
-        context = build_context(recipe, dataset, None, {})
-        result, _ = validate.validate(context)
+        prepared = _prepared(images)
+        dataset = prepared.dataset
+        samples = [*dataset.subset("train"), *dataset.subset("val")[:count]]
+        context = build_context(replace(prepared, dataset=replace(dataset, samples=samples)))
+        measured = validate.validate(context)
+        assert measured is not None
+        assert len(measured) == count
+        result = context.task.validation_metrics(measured)
         assert len({json.dumps(each) for each in distributed.all_gather_object(result)}) == 1
-        assert result["val/accuracy_top5"] == 1
+        assert result["accuracy_top5"] == 1
         told = [signal.SIGTERM] if torch.distributed.get_rank() == 1 else []  # of which the other one knows nothing
         with pytest.raises(Interrupted):
             validate.epoch_metrics(context, TrainState(), None, told)

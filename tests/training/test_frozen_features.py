@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,12 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe
-from resnets.tasks.classification import load_classifier, predict_samples
+from resnets.tasks import trained_model
+from resnets.tasks.classification import predict_samples
+from resnets.tasks.classification.task import Classification, ClassificationConfig
 from resnets.training import frozen_features, loop, train
 from resnets.training.setup.build_context import build_context
+from resnets.training.setup.prepare_run import resume_plan
 from resnets.training.setup.split_dataset import split_dataset
 from resnets.training.state import TrainContext, TrainState, restore_state
 
@@ -46,7 +50,8 @@ def make_context(images: Path, *settings: str) -> TrainContext:
     ):  # fmt: skip
         recipe = override(recipe, setting)
     dataset = split_dataset(open_dataset.read(str(images)), recipe)
-    return build_context(recipe, dataset, None, {})
+    recipe = replace(recipe, task=ClassificationConfig())
+    return build_context(resume_plan(recipe, Classification, dataset, None))
 
 
 def trained(context: TrainContext, folder: Path, *, pooled: bool) -> tuple[list[dict], dict[str, torch.Tensor]]:
@@ -298,7 +303,7 @@ def test_the_best_weights_are_evaluated_on_the_cached_features(
     run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
     divided = read_split(run / "split.csv", open_dataset.read(str(images)))
-    wanted = through([load_classifier.load(best)], divided.subset("val"))
+    wanted = through([trained_model.load(best)], divided.subset("val"))
     with (run / "predictions.csv").open() as file:
         rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)

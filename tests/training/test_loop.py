@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from resnets.data.split.make_split import make_split
 from resnets.recipes import registry
 from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe, tiny
+from resnets.tasks.classification.task import Classification, ClassificationConfig
 from resnets.training import loop
 from resnets.training.run_dir import state_file
 from resnets.training.setup.build_context import build_context
+from resnets.training.setup.prepare_run import resume_plan
 from resnets.training.state import TrainContext, TrainState, read_state, restore_state
 
 KILLER = Path(__file__).parents[1] / "soak" / "killed_runs.py"
@@ -42,14 +45,15 @@ def images(tmp_path_factory) -> Path:
 
 
 def _recipe(images: Path, *overrides: str) -> Recipe:
-    recipe = tiny(registry.find("scratch"))
+    recipe = replace(tiny(registry.find("scratch")), task=ClassificationConfig())
     for each in (f"data.location={images}", "data.batch=8", "augment.crop=random_resized", *overrides):
         recipe = override(recipe, each)
     return override(recipe, "model.drop_path_rate=0.3")
 
 
 def _context(recipe: Recipe) -> TrainContext:
-    return build_context(recipe, make_split(open_dataset.read(recipe.data.location)), None, {})
+    dataset = make_split(open_dataset.read(recipe.data.location))
+    return build_context(resume_plan(recipe, Classification, dataset, None))
 
 
 def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from resnets.data.datasets import open_dataset
 from resnets.errors import JobError, UserError
 from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe
+from resnets.tasks.classification.task import Classification, ClassificationConfig
 from resnets.training import torch_compile
 from resnets.training.setup.build_context import build_context
+from resnets.training.setup.prepare_run import resume_plan
 
 
 @pytest.fixture
@@ -30,12 +33,13 @@ def test_compiling_without_a_compiler_is_one_line_before_the_first_step(black_im
     recipe = Recipe()
     for setting in ("model.name=tiny", "data.imgsz=32", "speed.compile=true", f"data.location={black_images}"):
         recipe = override(recipe, setting)
-    dataset = open_dataset.read(str(black_images))
+    recipe = replace(recipe, task=ClassificationConfig())
+    prepared = resume_plan(recipe, Classification, open_dataset.read(str(black_images)), None)
     with (
         inductor.patch({"cpp.cxx": (None, "no-such-compiler")}),
         pytest.raises(UserError, match=r"`speed.compile=true` needs a C\+\+ compiler.*leave the setting out") as found,
     ):
-        build_context(recipe, dataset, None, {})
+        build_context(prepared)
     assert "\n" not in str(found.value)
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from resnets.tasks.classification import metrics, per_image_results
+from resnets.tasks.classification import per_image_results
 from resnets.tasks.classification.calibration import fit_temperature
 from resnets.tasks.classification.confidence_intervals import cross_fitted, wilson
 from resnets.tasks.classification.per_image_results import PerImageResults
+from resnets.tasks.classification.task import Classification
+from resnets.tasks.measurements import Measurements
 from resnets.training.evaluation import cross_fitting
 from resnets.training.evaluation.cross_fitting import CrossFit
 
@@ -31,11 +33,22 @@ def _history(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(logits), torch.from_numpy(labels)
 
 
+TASK = Classification(tuple(map(str, range(CLASSES))))
+
+
+def _create(labels: torch.Tensor, clusters: np.ndarray) -> CrossFit | None:
+    return cross_fitting.create([str(label) for label in labels.tolist()], clusters)
+
+
+def _measured(logits: torch.Tensor, labels: torch.Tensor) -> Measurements:
+    return Measurements({"logits": logits, "true": labels})
+
+
 def _after(logits: torch.Tensor, labels: torch.Tensor) -> CrossFit:
-    folds = cross_fitting.create(labels, np.arange(len(labels)))
+    folds = _create(labels, np.arange(len(labels)))
     assert folds is not None
     for epoch, each in enumerate(logits, start=1):
-        folds.update(epoch, each, labels)
+        folds.update(epoch, TASK, _measured(each, labels))
     return folds
 
 
@@ -45,21 +58,24 @@ def test_each_fold_is_evaluated_with_the_epoch_and_temperature_of_the_other_fold
     rows = np.arange(COUNT)
     correct = (logits.argmax(2) == labels).numpy()
     losses = -logits.log_softmax(2)[:, rows, labels].double().numpy()
+    num_correct = 0
     for fold in range(cross_fitting.FOLDS):
         others, in_fold = folds.folds != fold, folds.folds == fold
         chosen = max(range(EPOCHS), key=lambda epoch: (correct[epoch, others].mean(), -losses[epoch, others].mean()))
         temperature = fit_temperature(logits[chosen].numpy()[others], labels.numpy()[others])
         assert folds.epochs[fold] == chosen + 1
-        assert folds.temperatures[fold] == pytest.approx(temperature, rel=1e-6)
-        result = per_image_results.from_logits(
-            logits[chosen].numpy()[in_fold], labels.numpy()[in_fold], folds.temperatures[fold]
-        )
+        fitted = folds.fitted[fold]["temperature"]
+        assert fitted == pytest.approx(temperature, rel=1e-6)
+        result = per_image_results.from_logits(logits[chosen].numpy()[in_fold], labels.numpy()[in_fold], fitted)
+        kept = folds.kept[fold]
+        assert kept is not None
         for each in fields(PerImageResults):
-            assert (getattr(folds.outcomes, each.name)[in_fold] == getattr(result, each.name)).all(), each.name
-        assert (folds.correct[fold] == correct[chosen]).all()
+            assert (kept[each.name].numpy() == getattr(result, each.name)).all(), each.name
+        assert (folds.scores[fold] == correct[chosen]).all()
+        num_correct += int(result.correct.sum())
     assert len(set(folds.epochs)) > 1
-    figures = folds.summarize(CLASSES)
-    assert figures["top1"] == pytest.approx(folds.outcomes.correct.mean())
+    figures = folds.summarize(TASK)
+    assert figures["top1"] == pytest.approx(num_correct / COUNT)
     assert figures["folds"]["epochs"] == folds.epochs
     json.dumps(figures, allow_nan=False)
 
@@ -84,24 +100,24 @@ def test_a_restored_state_continues_to_the_same_result() -> None:
 
 def test_every_class_is_in_every_fold_and_the_folds_are_of_one_size() -> None:
     labels = torch.arange(100) % 10
-    folds = cross_fitting.create(labels, np.arange(len(labels)))
+    folds = _create(labels, np.arange(len(labels)))
     assert folds is not None
     for fold in range(cross_fitting.FOLDS):
         assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [2] * 10
-    again = cross_fitting.create(labels, np.arange(len(labels)))
+    again = _create(labels, np.arange(len(labels)))
     assert again is not None
     assert (again.folds == folds.folds).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_images_have_no_folds(count: int) -> None:
-    assert cross_fitting.create(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
+    assert _create(torch.zeros(count, dtype=torch.int64), np.arange(count)) is None
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_few_images_are_enough(count: int) -> None:
     logits, labels = _history()
-    figures = _after(logits[:, :count], labels[:count]).summarize(CLASSES)
+    figures = _after(logits[:, :count], labels[:count]).summarize(TASK)
     low, high = figures["top1_interval"]
     assert (figures["count"], 0 <= low < high <= 1) == (count, True)
 
@@ -121,22 +137,22 @@ def test_copies_of_images_count_no_more_than_the_images() -> None:
     logits, labels = _history()
     once, copies = _after(logits, labels), 5
     clusters = np.tile(np.arange(COUNT), copies)
-    often = cross_fitting.create(labels.repeat(copies), clusters)
+    often = _create(labels.repeat(copies), clusters)
     assert often is not None
     for epoch, each in enumerate(logits, start=1):
-        often.update(epoch, each.repeat(copies, 1), labels.repeat(copies))
+        often.update(epoch, TASK, _measured(each.repeat(copies, 1), labels.repeat(copies)))
     assert all(len(set(often.folds[clusters == cluster])) == 1 for cluster in range(COUNT))
     assert often.epochs == once.epochs
-    one, other = once.summarize(CLASSES), often.summarize(CLASSES)
+    one, other = once.summarize(TASK), often.summarize(TASK)
     for name in ("top1", "top1_interval", "top5_interval"):
         assert other[name] == pytest.approx(one[name])
     assert (other["count"], other["num_clusters"], one["num_clusters"]) == (COUNT * copies, COUNT, COUNT)
-    assert cross_fitting.create(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
+    assert _create(torch.tensor([0, 1, 0]), np.zeros(3, dtype=np.int64)) is None
 
 
 def test_whole_groups_are_assigned_to_folds_class_by_class() -> None:
     labels, clusters = torch.arange(60) // 30, np.arange(60) // 3
-    folds = cross_fitting.create(labels, clusters)
+    folds = _create(labels, clusters)
     assert folds is not None
     for fold in range(cross_fitting.FOLDS):
         assert np.bincount(labels.numpy()[folds.folds == fold]).tolist() == [6, 6]
@@ -165,9 +181,10 @@ def test_the_printed_interval_covers_the_true_accuracy_where_the_plain_one_does_
 def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     """What stays of an epoch is a few numbers for each image, whatever the number of classes."""
     labels = torch.arange(20)
-    folds = cross_fitting.create(labels, np.arange(len(labels)))
+    folds = _create(labels, np.arange(len(labels)))
     assert folds is not None
-    folds.update(1, torch.zeros(20, 10_000), labels)
+    task = Classification(tuple(map(str, range(10_000))))
+    folds.update(1, task, _measured(torch.zeros(20, 10_000), labels))
     tensors, _ = folds.state()
-    assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 100
-    assert metrics.summarize_results(folds.outcomes, 10_000, 1.0)["num_classes"] == 10_000
+    assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 150
+    assert folds.summarize(task)["num_classes"] == 10_000

@@ -106,11 +106,11 @@ def test_the_groups_of_a_recipe_hold_where_a_split_is_inherited(colors):
             image.save(new_path)
     recipe = override(_small("finetune"), "data.group_by=folder")
     recipe = replace(recipe, model=replace(recipe.model, name=None))
-    builder = build_recipe(str(colors), None, first, recipe, {}, [])
-    dataset, _ = prepare_run(builder)
+    prepared = prepare_run(*build_recipe(str(colors), None, first, recipe, {}, []))
+    dataset = prepared.dataset
     groups = {sample.group for sample in dataset.samples if sample.group}
     sides = {(sample.group, sample.split) for sample in dataset.samples if sample.group}
-    assert builder.recipe.data.group_by == "folder"
+    assert prepared.recipe.data.group_by == "folder"
     assert len(sides) == len(groups) > 3
 
 
