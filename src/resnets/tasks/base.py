@@ -136,6 +136,8 @@ class Task(ABC):
         spatial_targets: whether cropping, flipping or resizing an image changes its target, as it does for boxes, and not for
             the class of an image. If it does not, whole batches can be augmented at once, and the features of a frozen
             backbone can be computed once.
+        num_correct: the name in `Losses.sums` of the number of examples that are right, if there is one;
+            `schedule.warmup_until_error` needs it.
         has_single_class: whether a prediction has a `label`, so that images can be sorted into folders by it.
         selected: what is selected with, or fitted to, the val split, in words.
     """
@@ -150,6 +152,7 @@ class Task(ABC):
     recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     model_prefixes: ClassVar[tuple[str, ...]] = ()
     spatial_targets: ClassVar[bool] = True
+    num_correct: ClassVar[str] = ""
     has_single_class: ClassVar[bool] = False
     selected: ClassVar[str] = "the epoch"
 

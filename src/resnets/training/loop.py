@@ -142,7 +142,7 @@ def _add_checked(context: TrainContext, state: TrainState, checked: Checked) -> 
     for sums in checked.steps:
         state.add_sums(sums)
         if context.lr_controller.in_warmup and context.lr_controller.after_step(
-            sums["num_images"] - sums.get("accuracy_top1", 0.0), sums["num_images"]
+            sums["num_images"] - sums[context.task.num_correct], sums["num_images"]
         ):
             log(f"step {state.total_step + 1}: the warm-up has ended; the learning rate is the full one from here on")
     state.add_sums(checked.times)

@@ -27,7 +27,7 @@ def lines(path: str | Path) -> list[str]:
         path: a checkpoint, or a run directory.
     """
     file = find_weights.find_file(path)
-    checkpoint = checkpoints.read(file)
+    checkpoint = checkpoints.read(file, task=None)
     facts: dict[str, str] = {"input": checkpoint.preprocess.describe()}
     if checkpoint.class_names:
         facts["names"] = format_list(checkpoint.class_names, SHOWN_CLASSES)
@@ -67,7 +67,7 @@ def _of_run(run: Path) -> Iterator[tuple[str, str]]:
 
 def _metrics_text(metrics: Mapping[str, Any]) -> str:
     if not isinstance(metrics.get("top1"), int | float):
-        return ""
+        return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
     text = f"top-1 {metrics['top1']:.2%}"
     if interval := metrics.get("top1_interval"):
         text += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"

@@ -108,7 +108,7 @@ def _line(row: Row) -> str:
         reference,
         *ratios,
         _digits(row.build_seconds),
-        f"{row.agreement.details['same']:.1%}",
+        f"{row.agreement.details['same']:.1%}" if "same" in row.agreement.details else "-",
         f"{row.agreement.difference:.4f}",
     )
     return start + "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))

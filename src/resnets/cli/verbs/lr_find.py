@@ -18,6 +18,9 @@ def lr_find(
             help="Weights to start from: a checkpoint, a run directory, imagenet, or a name of `weights list`."
         ),
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification or multilabel.  [default: that of the weights or the data]")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="scratch (without weights), finetune (with), …")] = None,
     batch: Annotated[
         int | None, typer.Option(*flags.BATCH, help="Batch size; the suggestion holds for this size.")
@@ -48,6 +51,7 @@ def lr_find(
         data,
         model=model,
         weights=weights,
+        task=task,
         recipe=recipe,
         low=low,
         high=high,

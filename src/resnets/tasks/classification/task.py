@@ -67,6 +67,7 @@ class Classification(Task):
     Config: ClassVar[type[TaskConfig]] = ClassificationConfig
     monitor: ClassVar[tuple[Monitor, ...]] = MONITOR
     spatial_targets: ClassVar[bool] = False
+    num_correct: ClassVar[str] = "accuracy_top1"
     has_single_class: ClassVar[bool] = True
     selected: ClassVar[str] = "the epoch and the temperature"
     recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -13,6 +13,7 @@ from resnets.data.datasets.dataset import Dataset, IndexedSamples
 from resnets.data.image.decode import DecodeError, inspect
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split.lineage import Lineage
+from resnets.errors import UserError
 from resnets.message_format import pluralize
 from resnets.models.resnet import ResNet, find_backbone
 from resnets.models.spec import ResNetSpec
@@ -62,6 +63,8 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
     log(split_dataset.describe_dataset(dataset))
     for key, (value, reason) in task_class.plan(dataset, builder.recipe).items():
         builder.set_default(key, value, reason)
+    if builder.recipe.schedule.warmup_until_error is not None and not task_class.num_correct:
+        raise UserError(f"`schedule.warmup_until_error` has no effect on the task {task_class.name}. Leave it out.")
     task = task_class(dataset.class_names, builder.recipe.task)
     parent = None if initial is None else initial.checkpoint
     spec = build_network.requested_spec(builder.recipe, task_class, parent)
