@@ -17,7 +17,7 @@ def test_rows_and_columns(tmp_path, pixels):
     sizes = {}
     for count in (1, 5, 6, 7, 13):
         tiles = [Tile(GREEN, [Caption("a")])] * count
-        height, width, _ = pixels(image_grid.draw(tiles, tmp_path / "a.png", columns=6)).shape
+        height, width, _ = pixels(image_grid.draw(tiles, tmp_path / "a.png")).shape
         sizes[count] = (height, width)
     assert sizes[1][1] == 2 * MARGIN + TILE
     assert sizes[6][1] == sizes[7][1] == 2 * MARGIN + 6 * TILE + 5 * GAP

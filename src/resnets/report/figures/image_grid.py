@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 
 from resnets.data.image.decode import DecodeError, decode
 from resnets.report.figures import canvas, font_fallback
 
 TILE = 220  # pixels of an image's longer side
 MAX_IMAGES = 30
+_COLUMNS = 6
 _GAP, _MARGIN, _HEADING = 20, 30, 50
 _LINE = 28  # pixels from one line under an image to the next
 _SIZE = 9.5  # points
@@ -38,17 +39,16 @@ class Tile(NamedTuple):
     bar: str | None = None
 
 
-def draw(tiles: Sequence[Tile], out: Path, columns: int = 6, heading: str = "") -> Path:
+def draw(tiles: Sequence[Tile], out: Path, heading: str = "") -> Path:
     """Draw the tiles row by row; an image that cannot be read becomes a gray tile with the reason.
 
     Args:
         tiles: at least one.
         out: the image file, `.jpg` or `.png`.
-        columns: tiles in a row.
         heading: a line above the grid.
     """
-    columns = max(1, min(columns, len(tiles)))
-    lines = max((len(tile.captions) for tile in tiles), default=0)
+    columns = min(_COLUMNS, len(tiles))
+    lines = max(len(tile.captions) for tile in tiles)
     step_x, step_y = TILE + _GAP, TILE + _GAP + _BAR + lines * _LINE
     top = _MARGIN + (_HEADING if heading else 0)
     height, width = top + math.ceil(len(tiles) / columns) * step_y, 2 * _MARGIN + columns * step_x - _GAP
@@ -64,11 +64,11 @@ def draw(tiles: Sequence[Tile], out: Path, columns: int = 6, heading: str = "") 
             try:
                 pixels[y : y + TILE, x : x + TILE] = fit_tile(tile.image)
             except DecodeError as error:
-                pixels[y : y + TILE, x : x + TILE] = _rgb(canvas.GRID)
+                pixels[y : y + TILE, x : x + TILE] = ImageColor.getrgb(canvas.GRID)
                 text(x + 8, y + TILE / 2 - 14, font_fallback.shortened(Path(str(tile.image)).name, _LETTERS - 1))
                 text(x + 8, y + TILE / 2 + 14, font_fallback.shortened(f"not shown: {error.kind}", _LETTERS - 1))
             if tile.bar:
-                pixels[y + TILE : y + TILE + _BAR, x : x + TILE] = _rgb(tile.bar)
+                pixels[y + TILE : y + TILE + _BAR, x : x + TILE] = ImageColor.getrgb(tile.bar)
             for line, caption in enumerate(tile.captions):
                 middle = y + TILE + _BAR + (line + 0.6) * _LINE
                 room = _LETTERS - (len(caption.value) + 1 if caption.value else 0)
@@ -77,10 +77,6 @@ def draw(tiles: Sequence[Tile], out: Path, columns: int = 6, heading: str = "") 
                 text(x + TILE, middle, caption.value, color=caption.color, ha="right")
         page.figimage(pixels, origin="upper", resize=False)
     return out
-
-
-def _rgb(color: str) -> np.ndarray:
-    return np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)], np.uint8)
 
 
 def fit_tile(image: str | Path | np.ndarray) -> np.ndarray:

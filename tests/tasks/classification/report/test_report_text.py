@@ -42,12 +42,6 @@ def test_summary(finished):
     # Every fourth image is wrong, which is four of the sixteen of each class.
     assert "It most often mistakes “\u2068ant\u2069” for “\u2068bee\u2069”: 4 of 16 times." in text
     assert "75 % of its 16 images are predicted correctly" in text
-    assert "The best of its 3 epochs was number 2" in text
-
-
-def test_the_summary_of_one_epoch_does_not_name_a_best_one(finished):
-    run, predictions = finished(epochs=1)
-    assert "The best of" not in " ".join(report_text.summary(RunFiles(run), predictions, []))
 
 
 def test_the_temperature_is_explained(finished, rewrite):

@@ -110,11 +110,6 @@ def summary(files: RunFiles, labeled: Predictions | None, pairs: Sequence[Confus
                 f"Its confidence is at least 90 % on {percent(confident.mean(), 0)} of the images, and it is right on "
                 f"{right} of those."
             )
-    best = best_row(files.rows, MONITOR)
-    if best and len(files.rows) > 1:
-        lines.append(
-            f"The best of its {len(files.rows):,} epochs was number {best['epoch']:.0f}; its weights are saved."
-        )
     if unused := files.environment.get("not_used") or files.metrics.get("not_used"):
         lines.append(_sentence(unused))
     return lines
