@@ -56,10 +56,12 @@ def test_a_library_call_leaves_the_program_around_it_as_it_is() -> None:
     """Its memory, its filters of warnings and its collector of garbage, after a prediction."""
     script = (
         f"{MAPPED}import gc, warnings\nimport numpy as np\nfrom resnets.data.image.preprocess import Preprocess\n"
-        "from resnets.models import zoo\nfrom resnets.tasks.classification.classifier import Classifier\n"
+        "from resnets.models import zoo\nfrom resnets.tasks.classification.task import Classification\n"
+        "from resnets.tasks.trained_model import TrainedModel\n"
         "filters, frozen, before = list(warnings.filters), gc.get_freeze_count(), mapped()\n"
-        "classifier = Classifier(zoo.build('tiny', num_classes=2), Preprocess.imagenet(32), ['a', 'b'])\n"
-        "classifier.predict(np.zeros((40, 40, 3), np.uint8))\n"
+        "task = Classification(('a', 'b'))\n"
+        "model = TrainedModel(task, zoo.build('tiny', num_classes=2), Preprocess.imagenet(32))\n"
+        "model.predict(np.zeros((40, 40, 3), np.uint8))\n"
         "print(before, mapped(), warnings.filters == filters, gc.get_freeze_count() == frozen, gc.isenabled())\n"
     )
     environment = {name: text for name, text in os.environ.items() if name not in process_settings.MALLOC_VARIABLES}

@@ -28,8 +28,6 @@ NOT_PERMITTED = 77  # the fault cannot be made here
 
 def serve() -> None:
     import matplotlib.pyplot  # noqa: F401
-    import resnets.tasks.classification.evaluate
-    import resnets.tasks.classification.predict_files
     import torch  # noqa: F401
     import webdataset  # noqa: F401
 
@@ -40,7 +38,10 @@ def serve() -> None:
     import resnets.api.weights
     import resnets.cli.main
     import resnets.data.check.check
-    import resnets.tasks.classification.report.draw_report
+    import resnets.tasks.classification.task
+    import resnets.tasks.evaluate
+    import resnets.tasks.evaluation_table
+    import resnets.tasks.predict_files
     import resnets.training.train
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401

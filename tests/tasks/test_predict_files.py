@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from resnets.errors import UserError
-from resnets.tasks.classification import predict_files
+from resnets.tasks import predict_files
 
 
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.message_format import format_list
-from resnets.models.resnet import find_backbone, head_tensor_names
+from resnets.models.resnet import ResNet, find_backbone, head_tensor_names
 from resnets.weights.checkpoint import Checkpoint, check_fit
 
 
@@ -84,7 +84,8 @@ def _bind_rows(
         source, target = parent.tensors.get(name), own[name].clone()
         if source is None or source.shape[1:] != target.shape[1:]:
             return False
-        if source.ndim and (source.shape[0], target.shape[0]) == (old, to):
+        per_class = not isinstance(model, ResNet) or name.startswith("head.fc.")  # not a hidden layer of as many units
+        if per_class and source.ndim and (source.shape[0], target.shape[0]) == (old, to):
             for index, old_index in rows:
                 target[index] = source[old_index]
         elif source.shape == target.shape:

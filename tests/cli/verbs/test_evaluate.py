@@ -17,12 +17,12 @@ from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.inference import backends, choose_backend, hardware
-from resnets.tasks.classification import evaluate as evaluate_task
+from resnets.tasks import evaluate as evaluate_task
 from resnets.tasks.classification import metrics
-from resnets.tasks.classification.evaluate import evaluate_checkpoints
-from resnets.tasks.classification.load_classifier import load
 from resnets.tasks.classification.predict_samples import predict_samples
+from resnets.tasks.evaluate import evaluate_checkpoints
 from resnets.tasks.inputs.evaluation_split import NOT_TRAINED_ON, EvaluationSplit
+from resnets.tasks.trained_model import load
 from resnets.weights import checkpoint as checkpoints
 
 ONE, TWO = "one.safetensors", "two.safetensors"
@@ -225,10 +225,10 @@ def test_the_temperature_is_fitted_on_val_and_stored(trained: Path, capsys: pyte
     stored = checkpoints.read(ONE)
     assert stored.temperature == found["metrics"]["temperature"] != 1.0
     assert stored.provenance["calibration"] == {"data": "data", "split": "val", "images": 6}
-    assert f"temperature {stored.temperature:.3f} stored in '{ONE}' (was 1.000): loss " in shown.err
+    assert f"stored in '{ONE}': temperature {stored.temperature:.3f} (was 1.000): loss " in shown.err
     before, after = (float(word) for word in shown.err.split("loss ")[1].split(",")[0].split(" -> "))
     assert after <= before
-    assert load(ONE).temperature == stored.temperature
+    assert load(ONE).task.fitted == {"temperature": stored.temperature}
 
 
 def test_a_temperature_needs_images_that_are_new_to_the_model(

@@ -16,7 +16,7 @@ import pytest
 
 from resnets.cli import main
 from resnets.inference import backends, choose_backend, hardware
-from resnets.tasks.classification.load_classifier import load
+from resnets.tasks.trained_model import load
 
 NET = "one.safetensors"
 RESNETS = [sys.executable, "-m", "resnets"]

@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from resnets.errors import UserError
-from resnets.tasks.classification.compare import SIGNIFICANCE, Comparison, Exposure, compare_predictions
+from resnets.tasks.classification.compare import SIGNIFICANCE, AccuracyComparison, compare_predictions
 from resnets.tasks.classification.confidence_intervals import paired_difference
 from resnets.tasks.classification.prediction_set import Predictions
+from resnets.tasks.comparison import Exposure
 
 
 def answering(right: np.ndarray) -> Predictions:
@@ -82,7 +83,7 @@ def test_few_images_show_no_difference_and_no_interval_without_0() -> None:
 
 
 def test_an_end_of_the_interval_that_is_not_0_is_not_shown_as_0() -> None:
-    found = Comparison(9000, 100, 140, 760, 0.004, (0.0003, 0.0077), 0.011)
+    found = AccuracyComparison(9000, 100, 140, 760, 0.004, (0.0003, 0.0077), 0.011)
     assert "[0.03, 0.8]" in found.in_words()
 
 
@@ -131,7 +132,7 @@ def test_other_images_or_labels_cannot_be_compared() -> None:
 
 
 def test_a_few_images_that_favor_the_better_one_leave_it_better() -> None:
-    found = Comparison(40_000, 900, 1500, 7600, 600 / 50_000, (0.01, 0.014), 1e-9, exposure_b=Exposure(1))
+    found = AccuracyComparison(40_000, 900, 1500, 7600, 600 / 50_000, (0.01, 0.014), 1e-9, exposure_b=Exposure(1))
     assert found.better == "b"
     assert "A was trained on none of these images; B was trained on 1 of these images" in found.in_words()
     assert replace(found, exposure_b=Exposure(500)).better == "b"  # 1000 of 1900: p = 0.02

@@ -15,16 +15,13 @@ from torchvision.transforms.v2 import functional
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import ImageError, JobError, UserError
-from resnets.models import zoo
-from resnets.tasks.classification.classifier import Classifier
-from resnets.tasks.classification.load_classifier import load
-from resnets.tasks.classification.predict_samples import predict_samples
-from resnets.weights import checkpoint as checkpoints
+from resnets.tasks.classification.predict_samples import predict_samples, temperature_of
+from resnets.tasks.trained_model import TrainedModel, load
 
 
-def softmax(classifier: Classifier, images: torch.Tensor) -> np.ndarray:
+def softmax(classifier: TrainedModel, images: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
-        return torch.softmax(classifier.model(images).double() / classifier.temperature, 1).numpy()
+        return torch.softmax(classifier.model(images).double() / temperature_of(classifier), 1).numpy()
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (5, 2), (64, None)])
@@ -42,13 +39,13 @@ def test_every_image_counts_once_and_in_order(batch: int, workers: int | None, w
 
 
 @pytest.fixture
-def turned(world, know, tmp_path: Path) -> Classifier:
+def turned(world, know, tmp_path: Path) -> TrainedModel:
     """Another network for the same classes, which stand in another order there."""
     know(tmp_path / "turned.safetensors", world.samples, classes=("blue", "red", "green"), seed=1)
     return load(tmp_path / "turned.safetensors")
 
 
-def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turned: Classifier) -> None:
+def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turned: TrainedModel) -> None:
     first = load(world.checkpoint)
     found = predict_samples([first, turned], world.samples)
     images = torch.stack([first.preprocess.load(path) for path in world.paths])
@@ -63,7 +60,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities_class_by_class(world, turn
 
 def test_models_of_an_ensemble_may_see_images_in_their_own_way(world) -> None:
     first = load(world.checkpoint)
-    second = Classifier(load(world.checkpoint).model, Preprocess.tf(48), first.class_names, 0.7)
+    second = TrainedModel(first.task.with_fitted({"temperature": 0.7}), load(world.checkpoint).model, Preprocess.tf(48))
     found = predict_samples([first, second], world.samples)
     parts = [predict_samples([each], world.samples).probabilities for each in (first, second)]
     assert not np.allclose(*parts, atol=1e-3)
@@ -109,9 +106,6 @@ def test_whole_images_at_several_scales(world) -> None:
 @pytest.mark.parametrize(
     ("values", "shows"),
     [
-        ({"crops": 7}, "`crops` is 1 or 10; received 7"),
-        ({"crops": 10, "scales": (64,)}, "give only one"),
-        ({"scales": (0,)}, "`scales` are sides in pixels, 1 or more; received 0"),
         ({"on_bad": "ignore"}, "received 'ignore'"),
         ({"batch": 0}, "`batch` must be 1 or more; received 0"),
         ({"workers": -2}, "`workers` must be 0 or more; received -2"),
@@ -120,15 +114,6 @@ def test_whole_images_at_several_scales(world) -> None:
 def test_what_cannot_be_asked_for(values: dict, shows: str, world) -> None:
     with pytest.raises(UserError, match=shows):
         predict_samples([load(world.checkpoint)], world.samples, **values)
-
-
-def test_crops_are_refused_for_a_model_of_whole_images(world) -> None:
-    classifier = Classifier(load(world.checkpoint).model, Preprocess.tf(32), ("red", "green", "blue"))
-    with pytest.raises(UserError, match="resizes whole images"):
-        predict_samples([classifier], world.samples, crops=10)
-    fixed = Classifier(zoo.build("notes_resnet50", num_classes=3), Preprocess.imagenet(64), ("red", "green", "blue"))
-    with pytest.raises(UserError, match="takes 64 pixels only"):
-        predict_samples([fixed], world.samples, scales=(64, 96))
 
 
 @pytest.fixture
@@ -176,13 +161,6 @@ def test_a_run_directory_is_loaded_by_its_best_weights(world, tmp_path: Path) ->
     (tmp_path / "weights").mkdir()
     shutil.copy(world.checkpoint, tmp_path / "weights" / "best.safetensors")
     assert load(tmp_path).predict(world.paths[0]) == load(world.checkpoint).predict(world.paths[0])
-
-
-def test_only_checkpoints_for_classification_are_loaded(world, tmp_path: Path) -> None:
-    found = checkpoints.read(world.checkpoint)
-    checkpoints.save(tmp_path / "boxes.safetensors", replace(found, task="detect"))
-    with pytest.raises(UserError, match="for the task 'detect'; needed is one for 'classify'"):
-        load(tmp_path / "boxes.safetensors")
 
 
 def test_damaged_weights_give_no_figures(world) -> None:

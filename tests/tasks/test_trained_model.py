@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +16,28 @@ from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.models import zoo
-from resnets.tasks.classification.classifier import Classifier
-from resnets.tasks.classification.load_classifier import load
 from resnets.tasks.classification.predict_samples import predict_samples
+from resnets.tasks.classification.task import Classification
+from resnets.tasks.trained_model import TrainedModel, load
+from resnets.weights import checkpoint as checkpoints
 
 
 @pytest.fixture
-def classifier(world) -> Classifier:
+def classifier(world) -> TrainedModel:
     return load(world.checkpoint)
 
 
-def test_a_loaded_classifier_is_ready(classifier: Classifier, world) -> None:
+def test_a_loaded_classifier_is_ready(classifier: TrainedModel, world) -> None:
     assert not classifier.model.training
     assert classifier.class_names == ("red", "green", "blue")
     assert classifier.preprocess == Preprocess.imagenet(32)
     assert classifier.spec is not None
     assert classifier.spec.name == "tiny"
-    assert (classifier.temperature, classifier.metrics) == (1.5, {"top1": 0.5})
-    assert repr(classifier) == f"Classifier({world.checkpoint}, 3 classes, images of 32x32)"
+    assert (classifier.task.fitted, classifier.metrics) == ({"temperature": 1.5}, {"top1": 0.5})
+    assert repr(classifier) == f"TrainedModel({world.checkpoint}, classification, images of 32x32)"
 
 
-def test_the_probabilities_are_the_softmax_of_the_network(classifier: Classifier, world) -> None:
+def test_the_probabilities_are_the_softmax_of_the_network(classifier: TrainedModel, world) -> None:
     answers = classifier.predict(world.paths, batch=4)
     assert [answer.path for answer in answers] == world.paths
     for path, answer in zip(world.paths, answers, strict=True):
@@ -54,7 +56,7 @@ def test_the_probabilities_are_the_softmax_of_the_network(classifier: Classifier
 
 @pytest.mark.parametrize("workers", [None, 0, 3])
 @pytest.mark.parametrize("batch", [1, 7, 100])
-def test_batches_and_threads_change_nothing(batch: int, workers: int | None, classifier: Classifier, world) -> None:
+def test_batches_and_threads_change_nothing(batch: int, workers: int | None, classifier: TrainedModel, world) -> None:
     expected = classifier.predict(world.paths)
     found = classifier.predict(world.paths, batch=batch, workers=workers)
     for one, other in zip(found, expected, strict=True):
@@ -62,7 +64,7 @@ def test_batches_and_threads_change_nothing(batch: int, workers: int | None, cla
         assert one.probability == pytest.approx(other.probability, abs=1e-5)
 
 
-def test_every_kind_of_image(classifier: Classifier, world) -> None:
+def test_every_kind_of_image(classifier: TrainedModel, world) -> None:
     path = Path(world.paths[0])
     pixels = np.array(Image.open(path))
     expected = classifier.predict(path)[0].top
@@ -80,7 +82,7 @@ def test_every_kind_of_image(classifier: Classifier, world) -> None:
 
 
 def test_orientation_and_transparency_of_a_pillow_image_are_those_of_a_file(
-    classifier: Classifier, world, tmp_path: Path
+    classifier: TrainedModel, world, tmp_path: Path
 ) -> None:
     image = Image.open(world.paths[0])
     exif = Image.Exif()
@@ -96,7 +98,7 @@ def test_orientation_and_transparency_of_a_pillow_image_are_those_of_a_file(
     assert classifier.predict(image.convert("CMYK"))[0].label is not None
 
 
-def test_an_unreadable_image_has_a_prediction_with_an_error(classifier: Classifier, world, tmp_path: Path) -> None:
+def test_an_unreadable_image_has_a_prediction_with_an_error(classifier: TrainedModel, world, tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("no image")
     whole = Path(world.paths[0]).read_bytes()
@@ -112,7 +114,7 @@ def test_an_unreadable_image_has_a_prediction_with_an_error(classifier: Classifi
     assert [answer.label for answer in answers[1:10:2]] == [each.label for each in classifier.predict(world.paths[:5])]
 
 
-def test_unreadable_images_leave_the_batches_full(classifier: Classifier, world, tmp_path: Path) -> None:
+def test_unreadable_images_leave_the_batches_full(classifier: TrainedModel, world, tmp_path: Path) -> None:
     sizes: list[int] = []
     classifier.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     mixed = [path for path in world.paths[:16] for path in (path, tmp_path / "missing.jpg")]
@@ -120,7 +122,7 @@ def test_unreadable_images_leave_the_batches_full(classifier: Classifier, world,
     assert sizes == [8, 8]
 
 
-def test_an_endless_stream_is_classified_image_by_image(classifier: Classifier, world) -> None:
+def test_an_endless_stream_is_classified_image_by_image(classifier: TrainedModel, world) -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
@@ -136,7 +138,7 @@ def test_an_endless_stream_is_classified_image_by_image(classifier: Classifier, 
     answers.close()
 
 
-def test_as_many_classes_as_asked_for(classifier: Classifier, world) -> None:
+def test_as_many_classes_as_asked_for(classifier: TrainedModel, world) -> None:
     assert [len(classifier.predict(world.paths[0], top_k=k)[0].top) for k in (1, 2, 3, 50)] == [1, 2, 3, 3]
 
 
@@ -150,22 +152,22 @@ def test_as_many_classes_as_asked_for(classifier: Classifier, world) -> None:
         ([None], "type NoneType"),
     ],
 )
-def test_what_is_no_image(image: object, shows: str, classifier: Classifier) -> None:
+def test_what_is_no_image(image: object, shows: str, classifier: TrainedModel) -> None:
     with pytest.raises(UserError, match=shows):
         classifier.predict(image)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("values", [{"top_k": 0}, {"batch": 0}, {"workers": -1}])
-def test_numbers_out_of_range(values: dict[str, int], classifier: Classifier, world) -> None:
+def test_numbers_out_of_range(values: dict[str, int], classifier: TrainedModel, world) -> None:
     with pytest.raises(UserError, match="or more; received"):
         classifier.predict(world.paths, **values)  # type: ignore[arg-type]
 
 
-def test_nothing_is_nothing(classifier: Classifier) -> None:
+def test_nothing_is_nothing(classifier: TrainedModel) -> None:
     assert classifier.predict([]) == []
 
 
-def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier, world) -> None:
+def test_damaged_weights_do_not_pass_for_the_first_class(classifier: TrainedModel, world) -> None:
     with torch.no_grad():
         classifier.model.head.fc.weight[1] = float("nan")
     with pytest.raises(JobError, match=r"0\.png' is not a number"):
@@ -175,7 +177,7 @@ def test_damaged_weights_do_not_pass_for_the_first_class(classifier: Classifier,
 def test_images_of_any_size_where_nothing_is_resized(world) -> None:
     net = zoo.build("tiny", num_classes=2, stem="valid")  # which takes nothing below 11 pixels
     whole = Preprocess(size=(32, 32), resize="none", resize_to=None, crop="none")
-    classifier = Classifier(net, whole, ("a", "b"))
+    classifier = TrainedModel(Classification(("a", "b")), net, whole)
     answers = classifier.predict([*world.paths, np.zeros((2, 60, 3), dtype=np.uint8)], batch=100)
     assert all(answer.label for answer in answers[:-1])
     assert "too small for this network" in (answers[-1].error or "")
@@ -183,11 +185,19 @@ def test_images_of_any_size_where_nothing_is_resized(world) -> None:
 
 
 def test_double_precision_networks_are_fed_doubles(world) -> None:
-    classifier = Classifier(zoo.build("tiny", num_classes=2).double(), Preprocess.imagenet(32), ("a", "b"))
+    task = Classification(("a", "b"))
+    classifier = TrainedModel(task, zoo.build("tiny", num_classes=2).double(), Preprocess.imagenet(32))
     assert classifier.predict(world.paths[0])[0].label in ("a", "b")
     found = predict_samples([classifier], [Sample(world.paths[0], ("a",))])
     assert found.computed == {"backend": "reference", "precision": "fp64"}
     for asked in ({"precision": "bf16"}, {"backend": "torch"}):
         (word,) = asked.items()
         with pytest.raises(UserError, match=f"in fp64, which only the reference computes; received `{'='.join(word)}`"):
-            Classifier(classifier.model, Preprocess.imagenet(32), ("a", "b"), **asked)
+            TrainedModel(task, classifier.model, Preprocess.imagenet(32), **asked)
+
+
+def test_a_checkpoint_of_an_unknown_task_is_refused(world, tmp_path: Path) -> None:
+    found = checkpoints.read(world.checkpoint)
+    checkpoints.save(tmp_path / "boxes.safetensors", replace(found, task="detecton"))
+    with pytest.raises(UserError, match="There is no task 'detecton'"):
+        load(tmp_path / "boxes.safetensors")
