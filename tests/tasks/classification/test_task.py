@@ -97,3 +97,11 @@ def test_fitting_the_folds_at_once_is_fitting_each_of_them() -> None:
         [each["temperature"] for each in alone], rel=1e-3
     )
     assert len({each["temperature"] for each in together}) == 3
+
+
+def test_the_recipes_of_papers_do_not_smooth_labels() -> None:
+    assert {name for name, values in TASK.recipe_values.items() if values["task.label_smoothing"]} == {
+        "scratch",
+        "finetune",
+    }
+    assert TASK.label_smoothing == 0
