@@ -180,7 +180,8 @@ def test_it_can_be_traced(name):
 def made(name: str) -> ResNet:
     """The network with one block of each shape, three classes, and memory; in evaluation."""
     torch.manual_seed(0)
-    return build(shallow(name, 2, num_classes=3)).eval()
+    num_stages = len(zoo.get_spec(name).num_blocks)
+    return build(zoo.get_spec(name, num_blocks=(2, *[1] * (num_stages - 1)), num_classes=3)).eval()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
