@@ -78,6 +78,17 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
+def small_grids(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the grids of images of a run hold six: drawing thirty takes longer than a tiny training. Tests of reports draw all."""
+    from resnets.report.figures import image_grid
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "report" not in request.path.parts:
+            patch.setattr(image_grid, "MAX_IMAGES", 6)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back() -> Iterator[None]:
     """After each file of tests; the networks of one file would otherwise stay in the heap while those of the next are made."""
     yield

@@ -71,12 +71,11 @@ def _settings(layer: Any) -> dict[str, Any]:
 
 CALLS: list[dict[str, Any]] = [
     {"weights": None},
-    {"weights": None, "classes": 7, "classifier_activation": None},
+    {"weights": None, "classes": 7, "classifier_activation": None, "name": "mine"},
     {"weights": None, "classifier_activation": "sigmoid", "classes": 3},
     {"weights": None, "include_top": False},
     {"weights": None, "include_top": False, "pooling": "max", "input_shape": (64, 96, 3)},
     {"weights": None, "include_top": False, "pooling": "nonsense"},
-    {"weights": None, "include_top": False, "input_shape": (None, None, 3)},
     {"weights": None, "include_top": False, "input_shape": (32, 32, 3)},
     {"weights": None, "include_top": False, "input_shape": (31, 64, 3)},
     {"weights": None, "include_top": False, "input_shape": (64, 31, 3)},
@@ -87,7 +86,6 @@ CALLS: list[dict[str, Any]] = [
     {"weights": None, "include_top": False, "input_shape": (64, 64)},
     {"weights": None, "include_top": False, "input_shape": ()},
     {"weights": None, "input_tensor": lambda: keras.Input((64, 64, 3)), "classes": 4},
-    {"weights": None, "name": "mine", "classes": 2},
     {"weights": "imagenet", "classes": 10},
     {"weights": "imagenet", "input_shape": (64, 64, 3)},
     {"weights": "imagenet", "include_top": False, "input_shape": (64, 64, 1)},
