@@ -200,32 +200,6 @@ def test_a_reader_that_goes_away_is_told_apart(tmp_path: Path) -> None:
     os.close(into)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not Path("/proc/self/mounts").exists(), reason="needs to mount")
-def test_a_file_that_is_mounted_alone_is_written_in_place(tmp_path: Path) -> None:
-    """As `docker run -v FILE:FILE` gives it."""
-    code = "import sys; from resnets import atomic_write; atomic_write.write_text(sys.argv[1], 'new')"
-    (tmp_path / "outside").write_text("old, and longer")
-    (tmp_path / "inside").touch()
-    words = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$2"'
-    command = [
-        "unshare",
-        "-m",
-        "sh",
-        "-c",
-        words,
-        "sh",
-        tmp_path / "outside",
-        tmp_path / "inside",
-        sys.executable,
-        code,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if "ermission denied" in done.stderr or "not permitted" in done.stderr:
-        pytest.skip("may not mount")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "outside").read_text() == "new"
-
-
 def test_permissions_of_a_file_stay(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     (tmp_path / "x").chmod(0o604)

@@ -19,14 +19,10 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from resnets.errors import JobError, UserError
-from resnets.progress import log
 
 TEMPORARY_PREFIX = ".writing-"  # how the names of temporary files begin; a killed process leaves them behind
 
 MAX_LINKS = 40  # as many as Linux follows
-# Errors of creating a file beside another one that can be written itself: in a folder without write permission, or where the
-# file is mounted alone into a container.
-OVERWRITE_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
 
 # The system's error number within the messages of safetensors and HDF5.
 _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|errno = (\d+)")
@@ -58,22 +54,14 @@ def replace_file(path: str | Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-        if stream is None and final is not None and temporary.parent == final.parent:
-            try:
-                temporary.chmod(_permissions(final))
-                temporary.replace(final)
-            except OSError as error:
-                if error.errno not in OVERWRITE_ONLY or not final.is_file():
-                    raise
-            else:
-                _flush_folder(final.parent)
-                return
-        if stream is None:
-            assert final is not None
-            stream = stack.enter_context(final.open("wb"))
-        with temporary.open("rb") as content:
-            shutil.copyfileobj(content, stream)
-        stream.flush()
+        if stream is not None:
+            with temporary.open("rb") as content:
+                shutil.copyfileobj(content, stream)
+            stream.flush()
+        elif final is not None:
+            temporary.chmod(_permissions(final))
+            temporary.replace(final)
+            _flush_folder(final.parent)
 
 
 @contextlib.contextmanager
@@ -202,37 +190,20 @@ def _open_special_file(path: Path) -> Iterator[BinaryIO]:
         for output in (sys.stdout, sys.stderr):  # what was printed earlier stays in front
             if output is not None:
                 output.flush()
-        opened = os.dup(number)
-    else:
-        try:
-            opened = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            os.set_blocking(opened, True)
-        except OSError as error:
-            if error.errno != errno.ENXIO or not stat.S_ISFIFO(path.stat().st_mode):
-                raise
-            log(f"waiting for a program that reads the pipe '{path}'")
-            opened = os.open(path, os.O_WRONLY)
-    with open(opened, "wb") as file:
+    with open(os.dup(number) if number is not None else os.open(path, os.O_WRONLY), "wb") as file:
         yield file
 
 
 def _create_temporary_file(path: Path, final: Path | None) -> Path:
-    """An empty temporary file beside `final`, or in the folder for temporary files where only `final` itself can be written."""
-    suffix = path.suffix or ".part"  # torch.save refuses a name without a suffix that begins with a dot
+    """An empty temporary file beside `final`, or in the folder for temporary files."""
     if final is not None:
         # Checked, since a rename replaces a read-only file, too.
         if final.exists() and not os.access(final, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=TEMPORARY_PREFIX, suffix=suffix)
-        except OSError as error:
-            if error.errno not in OVERWRITE_ONLY or not final.exists():
-                raise
-        else:
-            os.close(descriptor)
-            return Path(name)
-    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffix)
+        final.parent.mkdir(parents=True, exist_ok=True)
+    folder = None if final is None else final.parent
+    suffix = path.suffix or ".part"  # torch.save refuses a name without a suffix that begins with a dot
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY_PREFIX, suffix=suffix)
     os.close(descriptor)
     return Path(name)
 

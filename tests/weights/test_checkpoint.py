@@ -192,7 +192,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     kinds = {
         "empty": (b"", "an empty file"),
         "text": ("größe\n".encode(), "a text file"),
-        "image": (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image", "Name the checkpoint first"),
+        "image": (b"\xff\xd8\xff\xe0" + bytes(100), "an image", "Name the checkpoint first"),
         "h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "Keras"),
         "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
         "noise": (bytes(range(255, 0, -1)) * 9, "no safetensors file"),

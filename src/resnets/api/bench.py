@@ -38,12 +38,10 @@ class BenchResult:
     Attributes:
         settings: the model, the origin of its weights ("random" for an untrained network), `imgsz`, and the machine.
         rows: a row for each backend, precision and batch size, the reference first.
-        complete: whether all rows were measured.
     """
 
     settings: dict[str, Any]
     rows: list[Row]
-    complete: bool = True
 
     @property
     def advice(self) -> list[str]:
@@ -53,7 +51,7 @@ class BenchResult:
     def to_dict(self) -> dict[str, Any]:
         """The result for JSON."""
         rows = [row.to_dict() for row in self.rows]
-        return {**self.settings, "rows": rows, "complete": self.complete, "advice": self.advice}
+        return {**self.settings, "rows": rows, "advice": self.advice}
 
 
 def bench(

@@ -32,32 +32,6 @@ class ConversionResult:
         return {**asdict(self), "notes": list(self.notes)}
 
 
-@dataclass(frozen=True)
-class VerificationResult:
-    """Two files of weights, compared on the same images.
-
-    Attributes:
-        verification: the comparisons, each with the largest difference of a probability and of a logit; and notes.
-        tolerance: the largest allowed difference of a probability.
-    """
-
-    verification: Verification
-    tolerance: float = TOLERANCE
-
-    @property
-    def equal(self) -> bool:
-        """Whether every comparison is within the tolerance."""
-        return self.verification.within(self.tolerance)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result for JSON; `excess` says what is beyond the tolerance."""
-        comparisons = [
-            {**asdict(each), "excess": each.excess(self.tolerance)} for each in self.verification.comparisons
-        ]
-        notes = list(self.verification.notes)
-        return {"equal": self.equal, "tolerance": self.tolerance, "comparisons": comparisons, "notes": notes}
-
-
 def convert(
     path: str | Path,
     *,
@@ -125,7 +99,7 @@ def verify(
     wrapper: str | None = None,
     prefix: str | None = None,
     ignore: Sequence[str] = (),
-) -> VerificationResult:
+) -> Verification:
     """Compare two files of weights on the same images, preprocessing included, and with the library of each if installed.
 
     Args:
@@ -144,7 +118,7 @@ def verify(
     """
     request = _request(model, settings, map, wrapper, prefix, ignore)
     found = verification.verify(a, b, images=[str(image) for image in images], request=request, imgsz=imgsz)
-    return VerificationResult(found, tolerance)
+    return replace(found, tolerance=tolerance)
 
 
 def _request(

@@ -67,8 +67,6 @@ def _missing_hint(path: Path) -> str:
             f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
             f"or `resnets weights list {path.name}` for published ones."
         )
-    if path.name == catalog.BEST:
-        return " Name the published weights themselves; `resnets weights list` shows them."
     if re.match(r"https?:/", str(path)):
         return " Weights are not downloaded from a URL: download the file yourself, and give its path."
     folders = [folder for folder in dict.fromkeys((path.parent, Path("runs"))) if folder.is_dir()]

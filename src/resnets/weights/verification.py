@@ -11,8 +11,9 @@ import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,14 +96,32 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verification:
-    """All comparisons with the first pipeline, and what was assumed or left out."""
+    """Two files of weights, compared on the same images.
+
+    Attributes:
+        comparisons: each other pipeline with the first.
+        notes: what was assumed or left out, in sentences.
+        tolerance: the largest allowed difference of a probability.
+    """
 
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    tolerance: float = TOLERANCE
+
+    @property
+    def equal(self) -> bool:
+        """Whether every comparison is within the tolerance."""
+        return self.within(self.tolerance)
 
     def within(self, tolerance: float = TOLERANCE) -> bool:
         """Whether every comparison is; see `Comparison.within`."""
         return all(each.within(tolerance) for each in self.comparisons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for JSON; `excess` says what is beyond the tolerance."""
+        comparisons = [{**asdict(each), "excess": each.excess(self.tolerance)} for each in self.comparisons]
+        notes = list(self.notes)
+        return {"equal": self.equal, "tolerance": self.tolerance, "comparisons": comparisons, "notes": notes}
 
 
 @dataclass(frozen=True, eq=False)

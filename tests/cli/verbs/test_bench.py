@@ -27,7 +27,6 @@ def test_a_checkpoint_as_json(trained: Path, capsys: pytest.CaptureFixture[str])
         for batch in (1, 4)
         for backend, precision in (("reference", "fp32"), ("torch", "fp32"), ("torch", "bf16"))
     ]
-    assert found["complete"]
     assert [sentence.partition(":")[0] for sentence in found["advice"]] == ["Batch 1", "Batch 4"]
     assert all(row["images_per_second"] > 0 and row["agreement"]["images"] == 32 for row in found["rows"])
     assert list(found["rows"][0]["agreement"]) == ["images", "same", "logit", "probability"]
@@ -79,11 +78,10 @@ def test_no_figure_is_cut_off(
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, main._Ended])
-@pytest.mark.parametrize("as_json", [False, True])
 def test_what_was_measured_stays_when_it_is_broken_off(
-    end: type[BaseException], as_json: bool, capsys: pytest.CaptureFixture[str]
+    end: type[BaseException], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By Ctrl-C, or by a SIGTERM: each row was written when it came, and JSON is whole all the same."""
+    """By Ctrl-C, or by a SIGTERM: each row was written when it came."""
     shown: list[str] = []
 
     def measured() -> Iterator[Row]:
@@ -97,12 +95,9 @@ def test_what_was_measured_stays_when_it_is_broken_off(
 
     facts = {"model": "tiny", "weights": "random", "imgsz": 32, "device": "cpu", "threads": 2}
     with pytest.raises(end), main._ended_by_signals():
-        (bench._print_json if as_json else bench._print_table)(facts, measured())
+        bench._print_table(facts, measured())
     shown.append(capsys.readouterr().out)
     assert "Batch 16: use the reference" in shown[1]
-    if as_json:
-        found = json.loads("".join(shown))
-        assert (found["complete"], len(found["rows"])) == (False, 1)
 
 
 @pytest.mark.parametrize(

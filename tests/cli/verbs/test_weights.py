@@ -112,7 +112,7 @@ def test_a_file_without_names_has_none(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("m.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX model"), ("m.tflite", b"\x1c\x00\x00\x00TFL3", "a TensorFlow Lite model"),
+    ("m.onnx", b"\x08\x07\x12\x07pytorch", "a .onnx file"), ("m.tflite", b"\x1c\x00\x00\x00TFL3", "a .tflite file"),
     ("m.npy", b"\x93NUMPY\x01\x00", "a .npy of numpy"),
 ])  # fmt: skip
 def test_files_of_other_kinds_are_named(

@@ -78,7 +78,7 @@ def odd_files(folder: Path) -> dict[Path, str]:
     contents = {
         "empty.pth": (b"", "an empty file"),
         "text.safetensors": (b"<html>404 Not Found</html>", "a text file"),
-        "image.h5": (image.getvalue(), "a JPEG image"),
+        "image.h5": (image.getvalue(), "an image"),
         "pointer.keras": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         "objects.npy": (array.getvalue(), "a .npy of numpy"),
         "old.pth": (tar.getvalue(), "a tar archive"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,8 @@ def bench(
         model, backends=names, precision=precision, batch=sizes, imgsz=imgsz, seconds=seconds, device=device
     )
     if as_json:
-        _print_json(settings, rows)
+        result = api.BenchResult(settings, list(rows)).to_dict()
+        output.print_json({**result, "advice": list(map(flags.as_flags, result["advice"]))})
     else:
         _print_table(settings, rows, _remarks(settings, names, precision))
 
@@ -123,21 +123,3 @@ def _print(text: str) -> None:
     """Print lines of at most 79 characters."""
     for line in [text] if len(text) <= WIDTH else textwrap.wrap(text, WIDTH, subsequent_indent="  "):
         output.print_line(line)
-
-
-def _print_json(settings: dict[str, Any], measured: Iterable[Row]) -> None:
-    """Print one object piece by piece. It is valid JSON, with "complete": false, where the measurement was interrupted."""
-    from resnets.inference.benchmark import recommend
-
-    rows: list[Row] = []
-    complete = False
-    output.echo(json.dumps(settings, indent=2).removesuffix("\n}") + ',\n  "rows": [', end="")
-    try:
-        for row in measured:
-            output.echo(",\n" if rows else "\n", end="")
-            rows.append(row)
-            output.echo(textwrap.indent(json.dumps(row.to_dict(), indent=2), "    "), end="")
-        complete = True
-    finally:
-        end = {"complete": complete, "advice": [flags.as_flags(each) for each in recommend(rows)]}
-        output.echo("\n  ],\n" + json.dumps(end, indent=2).removeprefix("{\n"))

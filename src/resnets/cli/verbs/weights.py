@@ -169,13 +169,13 @@ def verify(
     if as_json:
         output.print_json(result.to_dict())
     else:
-        for line in (*result.verification.comparisons, *result.verification.notes):
+        for line in (*result.comparisons, *result.notes):
             output.print_line(line)
-        for each in result.verification.comparisons:
+        for each in result.comparisons:
             if excess := each.excess(tolerance):
                 output.print_line(f"beyond the tolerance, {each.first} against {each.second}: {excess}")
         verdict = "equal within" if result.equal else "different beyond"
-        largest = max(each.difference for each in result.verification.comparisons)
+        largest = max(each.difference for each in result.comparisons)
         output.print_line(
             f"{verdict} the tolerance: the largest difference of a probability is {largest:.2g} (--tolerance {tolerance:g})"
         )

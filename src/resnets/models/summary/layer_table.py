@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
@@ -15,6 +15,7 @@ from resnets.message_format import suggestion
 from resnets.models.summary import graph
 
 LAYOUTS = ("chw", "hwc")
+UNFOLDED = 1000  # characters of a line, more than any row has
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,22 @@ def document(rows: Sequence[Row], totals: Totals, *, imgsz: tuple[int, int]) -> 
 
 def table(rows: Sequence[Row], totals: Totals, *, width: int | None = None) -> str:
     """The layer table and the totals as text; with `width`, cells are wrapped so that no line exceeds it."""
-    head = ("Layer (type)", "Output shape", "Param #", "Connected to")
-    cells = [
-        (f"{row.name} ({row.type})", _shape(row.shape), f"{row.parameters:,}", ", ".join(row.connected_to))
-        for row in rows
-    ]
-    widths = _column_widths([head, *cells], width)
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [*_wrapped_rows(head, widths), rule]
-    for line in cells:
-        lines += _wrapped_rows(line, widths)
-    lines += [
-        rule,
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for title in ("Layer (type)", "Output shape", "Param #", "Connected to"):
+        grid.add_column(title, overflow="fold", justify="right" if title == "Param #" else "left")
+    for row in rows:
+        inputs = ", ".join(row.connected_to)
+        grid.add_row(f"{row.name} ({row.type})", _shape(row.shape), f"{row.parameters:,}", inputs)
+    console = Console(file=io.StringIO(), width=width or UNFOLDED, color_system=None, markup=False, highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    lines = [
+        *(line.rstrip() for line in captured.get().splitlines()),
+        "",
         f"Total params: {totals.parameters:,}",
         f"Trainable params: {totals.trainable:,}",
         f"Non-trainable params: {totals.non_trainable:,}",
@@ -159,35 +164,3 @@ def _multiply_adds(layer: graph.Layer) -> int:
 
 def _shape(shape: Iterable[int | None]) -> str:
     return f"({', '.join(str(side) for side in shape)})"
-
-
-def _column_widths(lines: Sequence[tuple[str, ...]], width: int | None) -> list[int]:
-    """The widths of the longest cells, with the first and the last column reduced to fit into `width`."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-        available = max(width - widths[1] - widths[2] - 2 * (len(widths) - 1), 40)
-        widths[0] = min(widths[0], max(available * 5 // 9, available - widths[3]))
-        widths[3] = min(widths[3], available - widths[0])
-    return widths
-
-
-def _wrapped_rows(line: tuple[str, ...], widths: Sequence[int]) -> list[str]:
-    """The lines of one row of the table."""
-    columns = [_wrapped(cell, width) for cell, width in zip(line, widths, strict=True)]
-    folded = []
-    for number in range(max(len(cell_lines) for cell_lines in columns)):
-        name, shape, count, inputs = (cell_lines[number] if number < len(cell_lines) else "" for cell_lines in columns)
-        cells = (name.ljust(widths[0]), shape.ljust(widths[1]), count.rjust(widths[2]), inputs)
-        folded.append("  ".join(cells).rstrip())
-    return folded
-
-
-def _wrapped(cell: str, width: int) -> list[str]:
-    """`cell` in lines of `width`, broken after spaces; a path that is longer than a line is broken after dots."""
-    lines = [""]
-    for word in re.findall(r"\S+\s*", cell):
-        for piece in [word] if len(word.rstrip()) <= width else re.findall(r"[^.]+\.?", word):
-            if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
-                lines.append("")
-            lines[-1] += piece
-    return [line.rstrip() for line in lines]

@@ -7,7 +7,7 @@ stride in the first 1x1. `preprocessor_config.json` describes the preprocessing,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,28 @@ import torch
 from torch import Tensor, nn
 
 from resnets import atomic_write
-from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import (
     fold_into_tensors,
-    huggingface_preprocess,
     library_files,
     model_card,
     spec_from_shapes,
 )
 from resnets.weights.formats.candidate import ASSUMED, Candidate
-from resnets.weights.formats.huggingface_preprocess import PROCESSOR, preprocessor, processor_config, remarks
+from resnets.weights.formats.huggingface_preprocess import (
+    PROCESSOR,
+    preprocessor,
+    processor_config,
+    reference_transform,
+    remarks,
+    transform_with_library_crop,
+)
 from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.readers.read_any import WeightsFile
+
+__all__ = ["reference_transform", "transform_with_library_crop"]
 
 STEM = "resnet.embedder.embedder"
 LAYER = "resnet.encoder.stages.{s-1}.layers.{b-1}"
@@ -44,16 +51,7 @@ RULES = (
     Rule(f"{LAYER}.shortcut.normalization.{{...}}", f"{BLOCK}.shortcut.norm.{{...}}"),
     Rule("classifier.1.{...}", "head.fc.{...}"),
 )
-FILES = (
-    ".safetensors",
-    ".bin",
-    ".pth",
-    ".pt",
-    ".json",
-    ".h5",
-    ".keras",
-    ".onnx",
-)  # of files: a folder has no such suffix
+FILES = (".safetensors", ".bin", ".pth", ".pt", *library_files.OTHER_SUFFIXES)  # a folder has no such suffix
 USAGE = """
 from transformers import pipeline
 
@@ -114,42 +112,9 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
         name if name.startswith(("resnet.", "classifier.")) else f"resnet.{name}": tensor
         for name, tensor in weights_file.tensors.items()
     }
-    first = "resnet.encoder.stages.{s}.layers.{b}.layer.0.convolution.weight"
-    num_blocks = spec_from_shapes.num_blocks(list(tensors), first)
-    _, in_channels, kernel = spec_from_shapes.convolution(tensors, f"{STEM}.convolution.weight")
-    if not num_blocks or kernel != 7:
+    seen = spec_from_shapes.observe(tensors, RULES)
+    if seen is None or seen["stem"] != "imagenet":
         return []
-    bottleneck = "resnet.encoder.stages.0.layers.0.layer.2.convolution.weight" in tensors
-    layer = "resnet.encoder.stages.{}.layers.{}"
-    positions = [(s, b) for s, depth in enumerate(num_blocks) for b in range(depth)]
-    inner = [
-        spec_from_shapes.convolution(tensors, f"{layer.format(s, 0)}.layer.1.convolution.weight")
-        for s in range(len(num_blocks))
-    ]
-    last = 2 if bottleneck else 1
-    out_channels = [
-        spec_from_shapes.convolution(tensors, f"{layer.format(s, 0)}.layer.{last}.convolution.weight")[0]
-        for s in range(len(num_blocks))
-    ]
-    if not all(out_channels) or not all(into for _, into, _ in inner):
-        return []
-    projected = {(s, b) for s, b in positions if f"{layer.format(s, b)}.shortcut.convolution.weight" in tensors}
-    head = tensors.get("classifier.1.weight")
-    seen = {
-        "stem": "imagenet",
-        "stem_channels": spec_from_shapes.convolution(tensors, f"{STEM}.convolution.weight")[0],
-        "in_channels": in_channels,
-        "num_blocks": num_blocks,
-        "out_channels": tuple(out_channels),
-        "branch": "bottleneck" if bottleneck else "basic",
-        "mid_channels": tuple(out for out, _, _ in inner) if bottleneck else (),
-        "groups": 1,
-        "attention": "none",
-        "preactivation": False,
-        "bias": "none",
-        "shortcut": spec_from_shapes.shortcut(num_blocks, projected, False),
-        "num_classes": None if head is None or not head.dim() else head.shape[0],
-    }
     return _with_config(weights_file, seen)
 
 
@@ -254,13 +219,3 @@ class _Logits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images).logits
-
-
-def reference_transform(path: Path) -> Callable[[Path], Tensor]:
-    """transformers' own preprocessing, as `huggingface_preprocess` builds it."""
-    return huggingface_preprocess.reference_transform(path)
-
-
-def transform_with_library_crop(preprocess: Preprocess) -> Callable[[Path], Tensor]:
-    """Our preprocessing with transformers' crop, as `huggingface_preprocess` builds it."""
-    return huggingface_preprocess.transform_with_library_crop(preprocess)

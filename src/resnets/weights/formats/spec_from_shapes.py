@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights.formats.keymap import read_name
+from resnets.weights.formats.keymap import Rule, read_name, write_name
 
 V15 = "V1.5, as in torchvision and timm, so nearly always"
 V1 = "V1, as in the 2015 paper and Caffe"
@@ -35,6 +35,48 @@ VISIBLE_FIELDS = (
 # Fields that do not change the logits of a network in evaluation mode.
 WITHOUT_EFFECT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
                "zero_init_residual", "gate_bias")  # fmt: skip
+
+
+def observe(tensors: Mapping[str, Tensor], rules: Sequence[Rule], *, pooled: bool = False) -> dict[str, Any] | None:
+    """What the shapes of tensors show, as `matching_specs` takes it; None if these are not the names of such a network.
+
+    Args:
+        rules: between the names of the tensors and those of resnets.
+        pooled: whether a pool comes before the projections.
+    """
+    ours = {}
+    for name, tensor in tensors.items():
+        read = ((rule, read_name(rule.external, name)) for rule in rules)
+        if found := next(((rule, values) for rule, values in read if values is not None), None):
+            ours[write_name(found[0].resnets, found[1])] = tensor
+    blocks = num_blocks(list(ours), "stage{s}.block{b+1}.branch.conv1.weight")
+    if not blocks or "stage1.block1.branch.norm1.running_mean" not in ours:
+        return None
+    deep, bottleneck = "stem.conv1.weight" in ours, "stage1.block1.branch.conv3.weight" in ours
+    _, in_channels, kernel = convolution(ours, "stem.conv1.weight" if deep else "stem.conv.weight")
+    first = [f"stage{s}.block1.branch" for s in range(1, len(blocks) + 1)]
+    inner = [convolution(ours, f"{branch}.conv2.weight") for branch in first]
+    outer = [convolution(ours, f"{branch}.conv{3 if bottleneck else 2}.weight")[0] for branch in first]
+    if kernel not in KERNELS or not in_channels or not all(outer) or not all(into for _, into, _ in inner):
+        return None
+    projections = sum(read_name("stage{s}.block{b}.shortcut.conv.weight", name) is not None for name in ours)
+    head = ours.get("head.fc.weight")
+    return {
+        "stem": "deep" if deep else KERNELS[kernel],
+        "stem_channels": convolution(ours, "stem.conv3.weight" if deep else "stem.conv.weight")[0],
+        "in_channels": in_channels,
+        "num_blocks": blocks,
+        "out_channels": tuple(outer),
+        "branch": "bottleneck" if bottleneck else "basic",
+        "mid_channels": tuple(out for out, _, _ in inner) if bottleneck else (),
+        "groups": inner[0][0] // inner[0][1] if bottleneck else 1,
+        "attention": "se" if "stage1.block1.branch.attention.reduce.weight" in ours else "none",
+        "preactivation": False,
+        "bias": "none",
+        # "none" is option A, or no shortcut at all.
+        "shortcut": "none" if not projections else "D" if pooled else "C" if projections == sum(blocks) else "B",
+        "num_classes": None if head is None or not head.dim() else head.shape[0],
+    }
 
 
 def num_blocks(names: Sequence[str], first: str) -> tuple[int, ...]:
@@ -61,20 +103,11 @@ def convolution(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int, int
     return tensor.shape[0], tensor.shape[1], tensor.shape[3]
 
 
-def shortcut(blocks: Sequence[int], projected: set[tuple[int, int]], pooled: bool) -> str:
-    """ "B", "C", "D", or "none" where no block has a projection: option A, or no shortcut at all."""
-    if not projected:
-        return "none"
-    if pooled:
-        return "D"
-    return "C" if len(projected) == sum(blocks) else "B"
-
-
 def matching_specs(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) -> list[ResNetSpec]:
     """The networks of the zoo with the fields in `seen`, with the number of classes and input channels of the file.
 
     Args:
-        seen: fields of the specification (those of `VISIBLE_FIELDS`), "shortcut" as the function of that name returns it,
+        seen: fields of the specification (those of `VISIBLE_FIELDS`), "shortcut" ("none" without projections),
             "num_classes" (None without a head) and "in_channels".
         fixed: fields that the format itself determines, such as the position of the stride.
     """

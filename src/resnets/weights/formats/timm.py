@@ -7,7 +7,7 @@ A folder has `model.safetensors` and `config.json`, with the name of the network
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,31 +25,16 @@ from resnets.weights.formats import (
     library_files,
     model_card,
     spec_from_shapes,
-    timm_config,
     torchvision,
 )
 from resnets.weights.formats.candidate import ASSUMED, Candidate
 from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
-from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, remarks
-from resnets.weights.formats.torchvision import BLOCK
+from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, reference_transform, remarks
+from resnets.weights.formats.torchvision import BLOCK, DEEP, POOLED, SQUEEZE_EXCITE
 from resnets.weights.readers.read_any import WeightsFile
 
-DEEP = (
-    Rule("conv1.0.{...}", "stem.conv1.{...}"),
-    Rule("conv1.1.{...}", "stem.norm1.{...}"),
-    Rule("conv1.3.{...}", "stem.conv2.{...}"),
-    Rule("conv1.4.{...}", "stem.norm2.{...}"),
-    Rule("conv1.6.{...}", "stem.conv3.{...}"),
-)
-SQUEEZE_EXCITE = (
-    Rule("layer{s}.{b}.se.fc1.{...}", f"{BLOCK}.branch.attention.reduce.{{...}}"),
-    Rule("layer{s}.{b}.se.fc2.{...}", f"{BLOCK}.branch.attention.expand.{{...}}"),
-)
-# Index 0 of a shortcut is its pooling, or an identity at stride 1.
-POOLED = (
-    Rule("layer{s}.{b}.downsample.1.{...}", f"{BLOCK}.shortcut.conv.{{...}}"),
-    Rule("layer{s}.{b}.downsample.2.{...}", f"{BLOCK}.shortcut.norm.{{...}}"),
-)
+__all__ = ["reference_transform"]
+
 PREACTIVATION = (
     Rule("stem.{...}", "stem.{...}"),
     Rule("stages.{s-1}.blocks.{b}.norm1.{...}", f"{BLOCK}.norm.{{...}}"),
@@ -235,8 +220,3 @@ def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> nn.Module:
     with torch.device("meta"):
         net = timm.create_model(architecture(spec), num_classes=spec.num_classes, in_chans=spec.in_channels)
     return library_files.load_strictly(net, weights_file.tensors)
-
-
-def reference_transform(path: Path) -> Callable[[Path], Tensor]:
-    """timm's own preprocessing, as `timm_config` builds it."""
-    return timm_config.reference_transform(path)

@@ -29,6 +29,23 @@ RULES = (
     Rule("layer{s}.{b}.downsample.1.{...}", f"{BLOCK}.shortcut.norm.{{...}}"),
     Rule("fc.{...}", "head.fc.{...}"),
 )
+# What timm adds.
+DEEP = (
+    Rule("conv1.0.{...}", "stem.conv1.{...}"),
+    Rule("conv1.1.{...}", "stem.norm1.{...}"),
+    Rule("conv1.3.{...}", "stem.conv2.{...}"),
+    Rule("conv1.4.{...}", "stem.norm2.{...}"),
+    Rule("conv1.6.{...}", "stem.conv3.{...}"),
+)
+SQUEEZE_EXCITE = (
+    Rule("layer{s}.{b}.se.fc1.{...}", f"{BLOCK}.branch.attention.reduce.{{...}}"),
+    Rule("layer{s}.{b}.se.fc2.{...}", f"{BLOCK}.branch.attention.expand.{{...}}"),
+)
+# Index 0 of a shortcut is its pooling, or an identity at stride 1.
+POOLED = (
+    Rule("layer{s}.{b}.downsample.1.{...}", f"{BLOCK}.shortcut.conv.{{...}}"),
+    Rule("layer{s}.{b}.downsample.2.{...}", f"{BLOCK}.shortcut.norm.{{...}}"),
+)
 NAMES = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
@@ -70,45 +87,11 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
 
 
 def observe(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """What the shapes show (see `spec_from_shapes`), or None if the names do not start with layerN.M."""
-    num_blocks = spec_from_shapes.num_blocks(list(tensors), "layer{s}.{b}.conv1.weight")
-    if not num_blocks or "layer1.0.bn1.running_mean" not in tensors:
-        return None
-    deep = "conv1.0.weight" in tensors
-    _, in_channels, kernel = spec_from_shapes.convolution(tensors, "conv1.0.weight" if deep else "conv1.weight")
-    stem_channels = spec_from_shapes.convolution(tensors, "conv1.6.weight" if deep else "conv1.weight")[0]
-    bottleneck = "layer1.0.conv3.weight" in tensors
-    last = "conv3" if bottleneck else "conv2"
-    positions = [(s, b) for s, depth in enumerate(num_blocks, start=1) for b in range(depth)]
-    inner = [spec_from_shapes.convolution(tensors, f"layer{s}.0.conv2.weight") for s in range(1, len(num_blocks) + 1)]
-    out_channels = tuple(
-        spec_from_shapes.convolution(tensors, f"layer{s}.0.{last}.weight")[0] for s in range(1, len(num_blocks) + 1)
+    """What the shapes show (see `spec_from_shapes.observe`), or None if the names are neither torchvision's nor timm's."""
+    pooled = any(name.endswith(".downsample.2.weight") for name in tensors)
+    return spec_from_shapes.observe(
+        tensors, (*DEEP, *SQUEEZE_EXCITE, *(POOLED if pooled else ()), *RULES), pooled=pooled
     )
-    if (
-        kernel not in spec_from_shapes.KERNELS
-        or not in_channels
-        or not all(out_channels)
-        or not all(into for _, into, _ in inner)
-    ):
-        return None
-    plain = {(s, b) for s, b in positions if f"layer{s}.{b}.downsample.0.weight" in tensors}
-    pooled = {(s, b) for s, b in positions if f"layer{s}.{b}.downsample.2.weight" in tensors}
-    head = tensors.get("fc.weight")
-    return {
-        "stem": "deep" if deep else spec_from_shapes.KERNELS[kernel],
-        "stem_channels": stem_channels,
-        "in_channels": in_channels,
-        "num_blocks": num_blocks,
-        "out_channels": out_channels,
-        "branch": "bottleneck" if bottleneck else "basic",
-        "mid_channels": tuple(out for out, _, _ in inner) if bottleneck else (),
-        "groups": inner[0][0] // inner[0][1] if bottleneck else 1,
-        "attention": "se" if "layer1.0.se.fc1.weight" in tensors else "none",
-        "preactivation": False,
-        "bias": "none",
-        "shortcut": spec_from_shapes.shortcut(num_blocks, plain | pooled, bool(pooled)),
-        "num_classes": None if head is None or not head.dim() else head.shape[0],
-    }
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
+from resnets.data.image.formats import is_image_head
 from resnets.errors import LFS, LFS_POINTER
 
 HDF5 = "an HDF5 file, as Keras writes weights"
@@ -13,28 +15,14 @@ TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickl
 KERAS = "a .keras file"
 _PROGRAM = "which resnets does not read: use the weights that it was made from"
 OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS)
-_MAGIC = {
-    b"\x89HDF\r\n\x1a\n": HDF5,
-    b"\x80": PICKLE,
-    b"\xff\xd8\xff": "a JPEG image",
-    b"\x89PNG": "a PNG image",
-    b"GIF8": "a GIF image",
-    b"RIFF": "a WebP image or another RIFF file",
-    b"II*\0": "a TIFF image",
-    b"MM\0*": "a TIFF image",
-    b"\x1f\x8b": "a gzip archive",
-    LFS_POINTER: LFS,
-    b"\x93NUMPY": f"a .npy of numpy, {_PROGRAM}",
-    b"GGUF": f"a GGUF file of llama.cpp, {_PROGRAM}",
-    b"<?xml": "an XML file, as OpenVINO writes beside a .bin",
-}
+_MAGIC = {b"\x89HDF\r\n\x1a\n": HDF5, b"\x80": PICKLE, LFS_POINTER: LFS, b"\x93NUMPY": f"a .npy of numpy, {_PROGRAM}"}
 _OF_TORCH = re.compile(
     r"([^/]*/)?(data\.pkl|data/\d+|\.format_version|\.storage_alignment|byteorder|version|constants\.pkl)|[^/]*/code/.*"
 )
 
 
 def describe(path: Path) -> str:
-    """A description of the type of a file, such as "a JPEG image"; only 512 bytes are read."""
+    """A description of the type of a file, such as "an image"."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
@@ -44,12 +32,10 @@ def describe(path: Path) -> str:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
-    if head[4:8] == b"TFL3":
-        return f"a TensorFlow Lite model, {_PROGRAM}"
-    # Field 1 of the protobuf, the version, is a small number; the name of the program that wrote it follows.
-    if head[:1] == b"\x08" and len(head) > 2 and head[2:3] in b"\x12\x1a\x3a\x42" and (
-            path.suffix == ".onnx" or re.search(rb"pytorch|onnx|tf2", head)):  # fmt: skip
-        return f"an ONNX model, {_PROGRAM}"
+    if is_image_head(head):
+        return "an image"
+    if path.suffix in (".onnx", ".tflite", ".gguf"):
+        return f"a {path.suffix} file, {_PROGRAM}"
     return "a text file" if _is_text(head) else "no safetensors file, or a damaged one"
 
 
@@ -78,10 +64,5 @@ def _zip(head: bytes) -> str:
 
 def _is_text(head: bytes) -> bool:
     """Whether this is printable UTF-8; the last character may be cut."""
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(character.isprintable() or character in "\t\r\n\f" for character in text)
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)
+    return all(character.isprintable() or character in "\t\r\n\f" for character in text) and "\ufffd" not in text

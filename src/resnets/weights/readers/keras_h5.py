@@ -56,7 +56,7 @@ def read(opened: BinaryIO, _: str = "") -> tuple[dict[str, Any], dict[str, Any]]
         layers = _listed_layers(root, groups, datasets) or _numbered_layers(groups, datasets)
         order = [name for layer in layers for name in layer["tensors"]]
         order += [name for name in datasets if name not in set(order)]
-        description = {"layers": layers, "wrapper": _WRAPPER if wrapped else None, "skipped": skipped}
+        description: dict[str, Any] = {"layers": layers, "wrapper": _WRAPPER if wrapped else None, "skipped": skipped}
         for name in ("keras_version", "backend", "model_config"):
             description[name] = _attribute(file, name) or _attribute(root, name)
         if text := description.pop("model_config"):
