@@ -91,7 +91,7 @@ def test_images_that_cannot_be_read(trained: Path, capsys: pytest.CaptureFixture
 def test_a_file_that_begins_with_a_dash_is_no_option(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(next((trained / "data").rglob("*.png")), trained / "-x.png")
     assert predict("-x.png") == 2
-    assert "If '-x.png' is a file, write './-x.png'." in capsys.readouterr().err
+    assert "'resnets predict' has no option '-x'" in capsys.readouterr().err
     assert predict("./-x.png") == 0
 
 
