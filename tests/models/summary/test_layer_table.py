@@ -201,11 +201,6 @@ def test_the_work_grows_with_the_number_of_layers_and_not_with_its_square() -> N
     assert calls(lambda: layer_table.rows(many, 32)) < 1.3 * (110 / 56) * calls(lambda: layer_table.rows(few, 32))
 
 
-def test_twelve_hundred_layers() -> None:
-    rows = layer_table.rows(on_meta("cifar_resnet1202"), 32)
-    assert sum(row.type == "Conv2D" for row in rows) == 1201
-
-
 def test_attention_is_in_the_table() -> None:
     rows = {row.name: row for row in layer_table.rows(on_meta("cbam_resnet18"), 64)}
     attention = "stage1.block1.branch.attention"
