@@ -21,6 +21,7 @@ import points  # noqa: E402
 
 from resnets.tasks import registry  # noqa: E402
 from resnets.tasks.classification.task import Classification  # noqa: E402
+from resnets.tasks.multilabel.task import Multilabel  # noqa: E402
 from tasks import TaskContract  # noqa: E402
 
 TRAIN, VAL = 24, 7
@@ -49,6 +50,33 @@ class TestClassification(TaskContract):
 
     def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
         return float(np.mean([each.label == Path(each.path).parent.name for each in predictions]))
+
+
+class TestMultilabel(TaskContract):
+    task = Multilabel
+    settings = ("augment.crop=none", "augment.flip=0", "schedule.warmup_epochs=0")
+    overfit = ("f1_micro", 1.0, "max")
+    overfit_epochs = 30
+
+    def write_data(self, folder: Path) -> Path:
+        random = np.random.default_rng(0)
+        rows = []
+        for index in range(TRAIN):
+            present = np.array([index >> bit & 1 for bit in range(3)], dtype=bool)
+            pixels = random.normal(60 + 120 * present, 25, (32, 32, 3))
+            labels = [name for name, found in zip(("red", "green", "blue"), present, strict=True) if found]
+            for split in ("train", "val") if index < VAL else ("train",):
+                write_image(folder / f"{split}{index}.png", pixels)
+                rows.append({"path": f"{split}{index}.png", "split": split, "labels": labels})
+        (folder / "data.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return folder / "data.jsonl"
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        rows = [row for row in map(json.loads, data.read_text().splitlines()) if row["split"] == "val"]
+        true = [set(row["labels"]) for row in rows]
+        found = [{label for label, _ in each.labels} for each in predictions]
+        hits = sum(len(one & other) for one, other in zip(true, found, strict=True))
+        return 2 * hits / (sum(map(len, true)) + sum(map(len, found)))
 
 
 class TestBrightness(TaskContract):

@@ -55,13 +55,14 @@ class Comparison(Protocol):
 
 @dataclass(frozen=True)
 class ScoreComparison:
-    """The mean of the score of b minus that of a, with its 95 % bootstrap interval over clusters of images."""
+    """The metric of b minus that of a, such as the mean of a score, with its 95 % bootstrap interval over clusters of images."""
 
     difference: float
     interval: tuple[float, float]
     count: int
     exposure_a: Exposure = NOT_SEEN
     exposure_b: Exposure = NOT_SEEN
+    metric: str = "mean score"
 
     @property
     def in_sample(self) -> bool:
@@ -84,9 +85,7 @@ class ScoreComparison:
     def in_words(self, a: str = "A", b: str = "B") -> str:
         """`B is better than A: mean score 0.02 higher [0.01, 0.03] on 200 images.`"""
         low, high = self.interval
-        text = (
-            f"mean score of {b} minus that of {a} {self.difference:+.4g} [{low:.4g}, {high:.4g}] on {self.count} images"
-        )
+        text = f"{self.metric} of {b} minus that of {a} {self.difference:+.4g} [{low:.4g}, {high:.4g}] on {self.count} images"
         if self.in_sample:
             seen = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
             return f"This does not show which is better: {text}, of which some were seen before: {seen}."

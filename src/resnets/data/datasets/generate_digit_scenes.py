@@ -21,7 +21,7 @@ from resnets.progress import progress_bar
 
 CLASSES = tuple("0123456789")
 MAX_DIGITS = 4
-MIN_SIDE, MAX_SIDE = 0.28, 0.42  # of the enlarged 8x8 pixels, relative to the side of the scene
+MIN_SIDE, MAX_SIDE = 0.4, 0.5  # of the enlarged 8x8 pixels, relative to the side of the scene
 VISIBLE = 64  # of 255: how bright a pixel of a digit must be to belong to it
 ATTEMPTS = 50  # to find a free position for one more digit before it is left out
 CLASSES_FILE, ANNOTATIONS_FILE = "_classes.csv", "_annotations.coco.json"  # as Roboflow names them

@@ -86,7 +86,9 @@ class Classification(Task):
 
     @classmethod
     def recognizes(cls, location: Path) -> bool:
-        """Folders, lists and built-in data that `open_dataset` reads."""
+        """Folders, lists and built-in data that `open_dataset` reads, with one label for each image."""
+        if open_dataset.is_multilabel(location):
+            return False
         return open_dataset.contains_images(location) or str(location) in open_dataset.builtin.NAMES
 
     @classmethod
@@ -98,7 +100,7 @@ class Classification(Task):
             what = "several labels" if others[0].labels else "no label"
             raise UserError(
                 f"{pluralize(len(others), 'image')} without exactly one label, such as '{others[0].path}', which has {what}; "
-                "training needs one label for each image."
+                "classification needs one label for each image, `task=multilabel` any number."
             )
         return []
 

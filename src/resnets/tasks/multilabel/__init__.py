@@ -1,0 +1,1 @@
+"""Multi-label classification: each image has any number of labels, also none."""

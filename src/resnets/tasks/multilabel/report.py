@@ -1,0 +1,232 @@
+"""The figures and the page of a multi-label run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnets.data.datasets.dataset import Sample
+from resnets.report.content import Block, Code, Column, Figure, KeyNumber, ReportContent, Section, Table
+from resnets.report.figures import canvas, image_grid, training_curves
+from resnets.report.figures.image_grid import Caption, Tile
+from resnets.report.figures.training_curves import Panel
+from resnets.report.html import page
+from resnets.report.number_formats import count, percent
+from resnets.report.run_files import SPLIT_NAMES, RunFiles
+from resnets.tasks import best_epoch
+from resnets.tasks.best_epoch import Monitor
+from resnets.tasks.multilabel import confused_labels
+from resnets.tasks.multilabel.metrics import Labels
+
+NUM_WORST, MAX_PAIRS = 24, 30
+WORST = "worst_images.png"
+
+
+def draw(
+    run: Path,
+    samples: Sequence[Sample],
+    labels: Labels | None,
+    class_names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    monitors: Sequence[Monitor],
+) -> None:
+    """Draw the training curves and the worst images, and write `report.html`.
+
+    Args:
+        labels: what was found for the samples; None where nothing was evaluated.
+        rows: of the classes, as `tables.class_rows` makes them.
+        monitors: of the task.
+
+    Raises:
+        JobError: the folder cannot be written to.
+    """
+    files = RunFiles(run)
+    best = best_epoch.best_row(files.rows, monitors)
+    if files.rows:
+        panels = [
+            Panel("loss", "Loss"),
+            Panel("map", "mAP", is_fraction=True),
+            Panel("f1_micro", "F1, micro, at a threshold of 0.5", is_fraction=True),
+        ]
+        heading = (
+            ""
+            if best is None
+            else f"Best epoch {best['epoch']:.0f}: mAP {percent(best['val/map'])} on the validation images"
+        )
+        training_curves.draw(
+            files.rows, files.path / "results.png", heading=heading, panels=panels, best_epoch=best and best["epoch"]
+        )
+    worst = np.zeros(0, dtype=np.int64)
+    if labels is not None and len(labels.true):
+        worst = np.argsort(-_losses(labels), kind="stable")[:NUM_WORST]
+        tiles = [_tile(samples[k].path, labels, class_names, k) for k in worst]
+        heading = "Highest losses: right labels, missed ones (–), added ones (+)"
+        image_grid.draw(tiles, files.path / WORST, heading=heading)
+    page.write(files, _content(files, samples, labels, class_names, rows, worst))
+
+
+def _losses(labels: Labels) -> np.ndarray:
+    """float64 (N,): the cross-entropy of each image, summed over the classes."""
+    logits = labels.logits.astype(np.float64)
+    return (np.logaddexp(0, logits) - logits * labels.true).sum(1)
+
+
+def _names(chosen: np.ndarray, class_names: Sequence[str]) -> str:
+    return ", ".join(class_names[k] for k in np.flatnonzero(chosen)) or "none"
+
+
+def _tile(path: str, labels: Labels, class_names: Sequence[str], k: int) -> Tile:
+    true, predicted = labels.true[k], labels.predicted[k]
+    wrong = [
+        Caption(f"{sign} {_names(chosen, class_names)}", color=canvas.WRONG)
+        for sign, chosen in (("–", true & ~predicted), ("+", predicted & ~true))
+        if chosen.any()
+    ]
+    right = Caption(f"✓ {_names(true & predicted, class_names)}", color=canvas.RIGHT)
+    file = Caption(Path(path).name, color=canvas.MUTED)
+    return Tile(path, [right, *wrong, file], bar=canvas.WRONG if wrong else canvas.RIGHT)
+
+
+def _content(
+    files: RunFiles,
+    samples: Sequence[Sample],
+    labels: Labels | None,
+    class_names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    worst: np.ndarray,
+) -> ReportContent:
+    metrics = files.metrics
+    split = SPLIT_NAMES.get(metrics.get("split", "val"), "")
+    if not metrics.get("count") or metrics.get("map") is None:
+        headline, explanation = (
+            "This model has not been evaluated.",
+            "There are no labeled images that it was not trained on.",
+        )
+    else:
+        headline = f"The mean average precision (mAP) is {percent(metrics['map'])}"
+        headline += f", 95 % interval {_range(metrics['map_interval'])}." if metrics.get("map_interval") else "."
+        explanation = (
+            f"Measured on {metrics['count']:,} {split} images. The average precision of a class is 100 % if its images come "
+            "first where all images are ordered by the probability of the class; mAP is the mean over the classes. F1 is the "
+            "harmonic mean of precision and recall of the labels that reach the threshold of their class."
+        )
+        if metrics.get("folds"):
+            explanation += " Epochs and thresholds were selected on other images than those that they are evaluated on."
+        explanation += "".join(f" {notice[:1].upper()}{notice[1:]}." for notice in metrics.get("notices", []))
+    return ReportContent(
+        headline=headline,
+        explanation=explanation,
+        key_numbers=list(_key_numbers(metrics)),
+        summary=list(_summary(metrics, rows)),
+        curves="The loss is the cross-entropy summed over the classes; the epoch with the highest validation mAP is kept.",
+        sections=list(_sections(files, samples, labels, class_names, rows, worst)),
+    )
+
+
+def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
+    if not metrics.get("count"):
+        return
+    names = {"map": "mAP", "f1_macro": "F1, macro", "f1_micro": "F1, micro"}
+    for key, name in names.items():
+        interval = metrics.get(f"{key}_interval")
+        yield KeyNumber(name, percent(metrics[key]), _range(interval) if interval else "")
+    yield KeyNumber("exact matches", percent(metrics["exact_match"]), "images with all labels right")
+
+
+def _range(interval: Sequence[float]) -> str:
+    return f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def _summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    known = [row for row in rows if row["ap"] is not None]
+    if known:
+        lowest, highest = min(known, key=lambda row: row["ap"]), max(known, key=lambda row: row["ap"])
+        yield (
+            f"The average precision is highest for “{highest['class']}” ({percent(highest['ap'])}) and lowest for "
+            f"“{lowest['class']}” ({percent(lowest['ap'])})."
+        )
+    if metrics.get("count") and metrics["labels_per_image"] is not None:
+        yield (
+            f"An image has {metrics['labels_per_image']:.2f} labels on average, and {metrics['predicted_per_image']:.2f} are "
+            "predicted."
+        )
+    if unfitted := [row["class"] for row in rows if not row["threshold_fitted"]]:
+        yield f"No validation image has {', '.join(unfitted[:5])}: the threshold is 0.5 there ({count(len(unfitted))} classes)."
+
+
+def _sections(
+    files: RunFiles,
+    samples: Sequence[Sample],
+    labels: Labels | None,
+    class_names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    worst: np.ndarray,
+) -> Iterator[Section]:
+    if labels is not None and len(labels.true):
+        yield Section("classes", "Class by class", _classes(rows))
+        yield Section("confused", "Confused labels", _confused(labels, class_names))
+        yield Section("worst", "Highest losses", _worst(samples, labels, class_names, worst))
+    run = shlex.quote(str(files.path))
+    code = (
+        f"resnets predict {run} IMAGES\nresnets evaluate {run} DATA"
+        if not files.is_evaluation
+        else "resnets predict MODEL IMAGES"
+    )
+    yield Section("use", "Use it", ["Predict the labels of new images, or evaluate on other labeled ones:", Code(code)])
+
+
+def _classes(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
+    text = (
+        "AP is the average precision. An image gets a label where the probability reaches the threshold, which has the largest "
+        "F1 on the validation images. Recall: the fraction of the images of a class that get the label. Precision: the fraction "
+        "of the images with the predicted label that belong to the class."
+    )
+    columns = [
+        Column("class"),
+        Column("images", "number", count),
+        Column("predicted", "number", count),
+        Column("AP", "number", percent, bar=True),
+        Column("threshold", "number", "{:.3f}".format),
+        *(Column(name, "number", percent, bar=True) for name in ("precision", "recall", "F1")),
+    ]
+    keys = ("class", "support", "predicted", "ap", "threshold", "precision", "recall", "f1")
+    return [text, Table(columns, [[row[key] for key in keys] for row in rows])]
+
+
+def _confused(labels: Labels, class_names: Sequence[str]) -> list[Block]:
+    pairs = confused_labels.most_confused(labels.true, labels.predicted, class_names, MAX_PAIRS)
+    if not pairs:
+        return ["In no image a label was missed and another one added."]
+    columns = [
+        Column("missed"),
+        Column("added instead"),
+        Column("images", "number", count),
+        Column("of", "number", count),
+        Column("percent", "number", percent),
+    ]
+    text = "Labels that were missed in images where another label, which they do not have, was predicted:"
+    return [text, Table(columns, [(*pair, pair.num_images / pair.total) for pair in pairs])]
+
+
+def _worst(samples: Sequence[Sample], labels: Labels, class_names: Sequence[str], worst: np.ndarray) -> list[Block]:
+    text = (
+        "The images with the highest losses. Look for missing and wrong labels: correcting them is often the cheapest way to a "
+        "better model."
+    )
+    figure = Figure(WORST, "Images with the highest losses, and their right, missed and added labels", photographs=True)
+    columns = [
+        Column("file", "code"),
+        Column("true labels"),
+        Column("predicted"),
+        Column("loss", "number", "{:.3f}".format),
+    ]
+    losses = _losses(labels)
+    rows = [
+        (samples[k].path, _names(labels.true[k], class_names), _names(labels.predicted[k], class_names), losses[k])
+        for k in worst
+    ]
+    return [text, figure, Table(columns, rows, summary="Files")]

@@ -1,0 +1,260 @@
+"""Multi-label classification: each image has any number of labels, also none."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from resnets.data.datasets import open_dataset
+from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample, labels_of
+from resnets.data.loading import augmentation
+from resnets.data.loading.batch import Batch
+from resnets.data.split import stratify_groups
+from resnets.errors import UserError
+from resnets.message_format import format_list, pluralize
+from resnets.recipes.recipe import Recipe, TaskConfig
+from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
+from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
+from resnets.tasks.measurements import Measurements
+from resnets.tasks.multilabel import metrics, report, tables, thresholds
+from resnets.tasks.multilabel.metrics import Labels
+from resnets.tasks.multilabel.prediction import Prediction
+
+UNLABELED = -1
+MIN_CROP = 0.7  # area of a random crop: smaller ones would lose what labels name
+
+
+@dataclass(frozen=True)
+class MultilabelConfig(TaskConfig):
+    """The settings of a multi-label classification."""
+
+    name: str = "multilabel"
+
+
+@dataclass(frozen=True)
+class Multilabel(Task):
+    """One sigmoid for each class. `fitted` has the thresholds by class name, None for classes without an image in val."""
+
+    config: TaskConfig = field(default_factory=MultilabelConfig)
+
+    name: ClassVar[str] = "multilabel"
+    Config: ClassVar[type[TaskConfig]] = MultilabelConfig
+    monitor: ClassVar[tuple[Monitor, ...]] = (Monitor("map", "max"), Monitor("loss", "min"))
+    spatial_targets: ClassVar[bool] = False
+    selected: ClassVar[str] = "the epoch and the thresholds"
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """float64 (K,)."""
+        return thresholds.of_classes(self.fitted, self.class_names)
+
+    @classmethod
+    def recognizes(cls, location: Path) -> bool:
+        """Lists and folders that give several labels for an image, and `digit-scenes`."""
+        return open_dataset.is_multilabel(location)
+
+    @classmethod
+    def check(cls, dataset: Dataset) -> list[str]:
+        """Raise UserError for images that are not labeled; warn of classes that always occur together."""
+        if isinstance(dataset.samples, IndexedSamples):
+            return []
+        if unlabeled := [sample.path for sample in dataset.samples if sample.labels is None]:
+            raise UserError(
+                f"{pluralize(len(unlabeled), 'image')} without labels, such as '{unlabeled[0]}'; training needs the labels of "
+                "each image, which may be none."
+            )
+        train = dataset.subset("train") or dataset.samples
+        few = [name for name in dataset.class_names if all(name in (sample.labels or ()) for sample in train)]
+        return (
+            [f"{format_list(few)} {'is a label' if len(few) == 1 else 'are labels'} of every training image"]
+            if few
+            else []
+        )
+
+    @classmethod
+    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+        """Crops keep most of an image, since any part of it may be what a label names; `digit-scenes` has a small network."""
+        values = {}
+        if recipe.data.location == "digit-scenes" and open_dataset.is_builtin(recipe.data.location):
+            values["model.name"] = ChosenValue("cifar_resnet20", "scenes are small")
+            values["augment.flip"] = ChosenValue(0.0, "a mirrored digit is not a digit")
+            values["data.batch"] = ChosenValue(32, "there are few scenes")
+            values["stop.epochs"] = ChosenValue(25, "the mAP is 95 % long before")
+            values["augment.pad_pixels"] = ChosenValue(2, "digits at the border stay visible")
+        if recipe.augment.scale[0] < MIN_CROP:
+            values["augment.scale"] = ChosenValue((MIN_CROP, 1.0), "a small crop may lose what a label names")
+        return values
+
+    def targets(self, samples: Sequence[Sample]) -> Tensor:
+        """int8 (N, K): 1 for the labels of an image, else 0; -1 in the rows of images that are not labeled."""
+        indices = {name: index for index, name in enumerate(self.class_names)}
+        if unknown := sorted(labels_of(samples) - set(indices)):
+            raise UserError(
+                f"There are images of {format_list(unknown)}, but the model has only {format_list(list(self.class_names))}."
+            )
+        targets = torch.zeros(len(samples), len(self.class_names), dtype=torch.int8)
+        for row, sample in zip(targets, samples, strict=True):
+            if sample.labels is None:
+                row[:] = UNLABELED
+            elif sample.labels:
+                row[[indices[name] for name in sample.labels]] = 1
+        return targets
+
+    def prepare_batch(self, batch: Batch, recipe: Recipe) -> Batch:
+        """Targets become float32 (B, K); images and targets are mixed where the recipe says so."""
+        assert isinstance(batch.images, Tensor)
+        images, targets = batch.images, batch.targets.float()
+        if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
+            with augmentation.fork_seed(recipe.seed, batch.epoch, batch.step, "mix"):
+                images, targets = augmentation.mixup_cutmix(
+                    images, targets, mixup_alpha=recipe.augment.mixup_alpha, cutmix_alpha=recipe.augment.cutmix_alpha
+                )
+        return batch._replace(images=images, targets=targets)
+
+    def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
+        """The binary cross-entropy, summed over the classes, so that each class learns at the rate that it has alone."""
+        logits = model(batch.images).float()
+        losses = binary_cross_entropy_with_logits(logits, batch.targets, reduction="none").sum(1)
+        return Losses((batch.weights * losses).mean(), {})
+
+    def measure(self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor) -> Measurements:
+        """logits: float32 (n, K); true: int8 (n, K), -1 without labels; unit: int64 (n,), equal for copies and groups."""
+        units = torch.tensor([_unit(sample) for sample in samples], dtype=torch.int64)
+        return Measurements({"logits": outputs, "true": torch.as_tensor(targets), "unit": units})
+
+    def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
+        """The cross-entropy summed over the classes, mAP, and the micro-averaged F1 at a threshold of 0.5."""
+        logits, true = measurements["logits"], measurements["true"]
+        loss = binary_cross_entropy_with_logits(logits, true.float(), reduction="none").sum(1).mean()
+        labels = _labels(measurements, logits >= 0)
+        hits, total = (labels.true & labels.predicted).sum(), labels.true.sum() + labels.predicted.sum()
+        return {
+            "loss": float(loss),
+            "map": metrics.mean_average_precision(labels.logits, labels.true) or 0.0,
+            "f1_micro": float(2 * hits / total) if total else 0.0,
+        }
+
+    def fit(self, measurements: Measurements) -> dict[str, Any]:
+        """For each class, the threshold with the largest F1."""
+        found = thresholds.fit(measurements["logits"].numpy(), measurements["true"].numpy())
+        return {"thresholds": dict(zip(self.class_names, found, strict=True))}
+
+    def keep(self, measurements: Measurements) -> Measurements:
+        """The rows of the labeled images, with the labels that the thresholds give: bool (N, K)."""
+        labeled = measurements.select((measurements["true"] != UNLABELED).all(1).numpy())
+        predicted = thresholds.apply(labeled["logits"].numpy(), self.thresholds)
+        return Measurements({**labeled.rows, "predicted": torch.from_numpy(predicted)})
+
+    def example_scores(self, measurements: Measurements) -> np.ndarray:
+        """The F1 of the labels of each image."""
+        predicted = thresholds.apply(measurements["logits"].numpy(), self.thresholds)
+        return metrics.image_scores(measurements["true"].numpy() > 0, predicted)
+
+    def summarize(self, kept: Measurements, cross_fitted: CrossFitted | None = None) -> dict[str, Any]:
+        """As `metrics.summarize`. Cross-fitted, the intervals are widened as those of an accuracy are in
+        `classification/confidence_intervals.py`, by the disagreement of the selected epochs in the F1 of each image.
+        """
+        return metrics.summarize(_labels(kept, kept["predicted"]), _widening(cross_fitted))
+
+    def describe_fitted(self, before: Task, measurements: Measurements) -> str:
+        """The F1 before and after."""
+        old, new = (task.summarize(task.keep(measurements)) for task in (before, self))
+        return f"thresholds: macro F1 {tables.percent(old['f1_macro'])} -> {tables.percent(new['f1_macro'])}{self._not_fitted()}"
+
+    def _not_fitted(self) -> str:
+        stored = self.fitted.get("thresholds", {})
+        missing = [name for name in self.class_names if stored.get(name) is None]
+        return f"; 0.5 for {format_list(missing, 5)}, without an image in val" if stored and missing else ""
+
+    def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
+        """The difference of mAP, by a paired bootstrap over copies and groups."""
+        pairs = [_labels(kept := each.task.keep(each.measurements), kept["predicted"]) for each in (a, b)]
+        draws = metrics.resample(stratify_groups.cluster_indices(samples), len(self.class_names))
+        values = [metrics.bootstrap(labels, draws)["map"] for labels in pairs]
+        gaps = values[1] - values[0]
+        low, high = np.quantile(gaps[~np.isnan(gaps)], [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2])
+        first, second = (metrics.mean_average_precision(labels.logits, labels.true) or 0.0 for labels in pairs)
+        return ScoreComparison(second - first, (float(low), float(high)), len(pairs[0].true), *exposures, metric="mAP")
+
+    def results(self, samples: Sequence[Sample], measurements: Measurements) -> dict[str, Any]:
+        """`per_class`: see `tables.class_rows`."""
+        stored = self.fitted.get("thresholds", {})
+        fitted = [stored.get(name) is not None for name in self.class_names]
+        kept = self.keep(measurements)
+        return {
+            "per_class": tables.class_rows(_labels(kept, kept["predicted"]), self.class_names, self.thresholds, fitted)
+        }
+
+    def tables(self, metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+        return tables.summary_table(metrics, names)
+
+    def class_table(self, results: Mapping[str, Any]) -> tuple[str, Table]:
+        return tables.class_table(results["per_class"])
+
+    def headline(self, metrics: Mapping[str, Any]) -> str:
+        """mAP with its interval, and F1."""
+        f1 = tables.percent(metrics["f1_macro"])
+        return f"mAP {tables.percent(metrics['map'], metrics.get('map_interval'))}, macro F1 {f1}"
+
+    def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
+        """Write `per_class.csv` and `predictions.csv`."""
+        predicted = thresholds.apply(measurements["logits"].numpy(), self.thresholds)
+        tables.write_class_rows(run / "per_class.csv", self.results(samples, measurements)["per_class"])
+        labels = _labels(measurements, predicted)
+        tables.write_predictions(run / "predictions.csv", samples, labels, self.class_names)
+
+    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+        """Draw the figures of the run, and write its `report.html`."""
+        labels, rows = None, []
+        if measurements is not None:
+            labels = _labels(measurements, thresholds.apply(measurements["logits"].numpy(), self.thresholds))
+            rows = self.results(samples, measurements)["per_class"]
+        report.draw(run, samples, labels, self.class_names, rows, self.monitor)
+
+    def predict(self, path: str, outputs: Any) -> Prediction:
+        """The classes that reach their thresholds, the most probable first."""
+        order = outputs[0].sort(descending=True, stable=True).indices.tolist()
+        probabilities = torch.sigmoid(outputs[0].double()).tolist()
+        found = thresholds.apply(outputs.numpy(), self.thresholds)[0]
+        pairs = [(self.class_names[index], probabilities[index]) for index in order]
+        return Prediction(path, tuple(pair for pair, index in zip(pairs, order, strict=True) if found[index]), pairs[0])
+
+    def csv_columns(self) -> list[str]:
+        return ["path", "labels", "probabilities", "error"]
+
+    def unreadable(self, path: str, error: str) -> Prediction:
+        return Prediction(path, error=error)
+
+
+def _labels(measurements: Measurements, predicted: Tensor | np.ndarray) -> Labels:
+    true = measurements["true"].numpy() > 0
+    return Labels(measurements["logits"].numpy(), true, np.asarray(predicted), measurements["unit"].numpy())
+
+
+def _unit(sample: Sample) -> int:
+    """A number that copies of an image and images of one group share."""
+    name = f"group {sample.group}" if sample.group else sample.sha256 or f"path {sample.path}"
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little", signed=True)
+
+
+def _widening(cross_fitted: CrossFitted | None) -> float:
+    """The factor of the width of an interval for the dependence between the folds of a cross-fitting; 1 without one."""
+    if cross_fitted is None:
+        return 1.0
+    rows = np.unique(cross_fitted.scores, axis=0)
+    pairs = [np.square(rows[one] - rows[other]).mean() for one in range(len(rows)) for other in range(one)]
+    disagreement = float(np.mean(pairs)) / 2 if pairs else 0.0
+    return math.sqrt(1 / 0.9 + disagreement / max(float(cross_fitted.scores.var(axis=1).mean()), 1e-4))
+
+
+TASK = Multilabel
