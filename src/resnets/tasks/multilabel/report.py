@@ -58,12 +58,16 @@ def draw(
             else f"Best epoch {best['epoch']:.0f}: mAP {percent(best['val/map'])} on the validation images"
         )
         training_curves.draw(
-            files.rows, files.path / "results.png", heading=heading, panels=panels, best_epoch=best and best["epoch"]
+            files.rows,
+            files.path / "results.png",
+            heading=heading,
+            panels=panels,
+            best_epoch=best["epoch"] if best else None,
         )
     worst = np.zeros(0, dtype=np.int64)
     if labels is not None and len(labels.true):
         worst = np.argsort(-_losses(labels), kind="stable")[:NUM_WORST]
-        tiles = [_tile(samples[k].path, labels, class_names, k) for k in worst]
+        tiles = [_tile(samples[k].path, labels, class_names, k) for k in worst.tolist()]
         heading = "Highest losses: right labels, missed ones (–), added ones (+)"
         image_grid.draw(tiles, files.path / WORST, heading=heading)
     page.write(files, _content(files, samples, labels, class_names, rows, worst))
@@ -76,7 +80,7 @@ def _losses(labels: Labels) -> np.ndarray:
 
 
 def _names(chosen: np.ndarray, class_names: Sequence[str]) -> str:
-    return ", ".join(class_names[k] for k in np.flatnonzero(chosen)) or "none"
+    return ", ".join(class_names[k] for k in np.flatnonzero(chosen).tolist()) or "none"
 
 
 def _tile(path: str, labels: Labels, class_names: Sequence[str], k: int) -> Tile:
@@ -227,6 +231,6 @@ def _worst(samples: Sequence[Sample], labels: Labels, class_names: Sequence[str]
     losses = _losses(labels)
     rows = [
         (samples[k].path, _names(labels.true[k], class_names), _names(labels.predicted[k], class_names), losses[k])
-        for k in worst
+        for k in worst.tolist()
     ]
     return [text, figure, Table(columns, rows, summary="Files")]

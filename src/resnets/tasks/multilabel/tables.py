@@ -107,7 +107,7 @@ def write_predictions(path: Path, samples: Sequence[Sample], labels: Labels, cla
     table.writerow(["path", "labels", "predicted", *(f"probability {name}" for name in class_names)])
     probabilities = 1 / (1 + np.exp(-labels.logits.astype(np.float64)))
     for sample, predicted, row in zip(samples, labels.predicted, probabilities, strict=True):
-        found = "|".join(class_names[k] for k in np.flatnonzero(predicted))
+        found = "|".join(class_names[k] for k in np.flatnonzero(predicted).tolist())
         table.writerow([sample.path, labels_as_text(sample), found, *(f"{value:.6f}" for value in row)])
     atomic_write.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
 

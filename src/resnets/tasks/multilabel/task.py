@@ -123,6 +123,7 @@ class Multilabel(Task):
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
         """The binary cross-entropy, summed over the classes, so that each class learns at the rate that it has alone."""
+        assert batch.weights is not None
         logits = model(batch.images).float()
         losses = binary_cross_entropy_with_logits(logits, batch.targets, reduction="none").sum(1)
         return Losses((batch.weights * losses).mean(), {})
@@ -184,7 +185,9 @@ class Multilabel(Task):
         gaps = values[1] - values[0]
         low, high = np.quantile(gaps[~np.isnan(gaps)], [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2])
         first, second = (metrics.mean_average_precision(labels.logits, labels.true) or 0.0 for labels in pairs)
-        return ScoreComparison(second - first, (float(low), float(high)), len(pairs[0].true), *exposures, metric="mAP")
+        return ScoreComparison(
+            second - first, (float(low), float(high)), len(pairs[0].true), exposures[0], exposures[1], "mAP"
+        )
 
     def results(self, samples: Sequence[Sample], measurements: Measurements) -> dict[str, Any]:
         """`per_class`: see `tables.class_rows`."""
@@ -229,7 +232,7 @@ class Multilabel(Task):
         pairs = [(self.class_names[index], probabilities[index]) for index in order]
         return Prediction(path, tuple(pair for pair, index in zip(pairs, order, strict=True) if found[index]), pairs[0])
 
-    def csv_columns(self) -> list[str]:
+    def csv_columns(self, *, top_k: int = 0) -> list[str]:
         return ["path", "labels", "probabilities", "error"]
 
     def unreadable(self, path: str, error: str) -> Prediction:
