@@ -49,8 +49,8 @@ def draw(
     if files.rows:
         panels = [
             Panel("loss", "Loss"),
-            Panel("map", "mAP", is_fraction=True),
-            Panel("f1_micro", "F1, micro, at a threshold of 0.5", is_fraction=True),
+            Panel("map", "mAP, %", factor=100),
+            Panel("f1_micro", "F1, micro, at a threshold of 0.5, %", factor=100),
         ]
         heading = (
             ""
