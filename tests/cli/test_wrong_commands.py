@@ -44,7 +44,7 @@ def image(path: Path, seed: int) -> None:
     Image.fromarray(noise).save(path)
 
 
-def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classify") -> None:
+def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classification") -> None:
     from resnets.data.image.preprocess import Preprocess
     from resnets.models import zoo
     from resnets.weights.checkpoint import Checkpoint, save
