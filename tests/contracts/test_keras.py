@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import keras as keras_library
@@ -140,13 +141,13 @@ def test_logits_of_a_file_are_those_of_keras(name: str, tmp_path: Path) -> None:
     model.save_weights(tmp_path / "theirs.weights.h5")
     conversion.convert(tmp_path / "theirs.weights.h5", to="resnets", out=tmp_path / "ours.safetensors")
     keras_library.config.set_dtype_policy("float64")
-    size = (97, 65)
-    wide = getattr(keras_library.applications, keras.APPLICATIONS[name])(
-        weights=None, classifier_activation=None, input_shape=(*size, 3)
-    )
-    wide.set_weights([each.astype("float64") for each in model.get_weights()])
     ours = checkpoints.network(checkpoints.read(tmp_path / "ours.safetensors"))
-    agree(ours, lambda images: answers(wide, images), size)
+    for size in [(97, 65), (224, 224)] if EVERY else [(97, 65)]:
+        wide = getattr(keras_library.applications, keras.APPLICATIONS[name])(
+            weights=None, classifier_activation=None, input_shape=(*size, 3)
+        )
+        wide.set_weights([each.astype("float64") for each in model.get_weights()])
+        agree(ours, partial(answers, wide), size)
 
 
 def shallow(name: str) -> tuple[ResNetSpec, ResNet]:
