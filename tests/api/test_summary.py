@@ -33,3 +33,22 @@ def test_summary_takes_a_height_and_a_width() -> None:
         resnets.summary("tiny", imgsz=0)
     with pytest.raises(UserError, match="`imgsz` is a side in pixels"):
         resnets.summary("tiny", imgsz="large")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [None, 120, 80])
+def test_the_table_keeps_to_its_width(width: int | None) -> None:
+    summary = resnets.summary("cifar_resnet20")
+    rows, lines = summary.layers, summary.table(width).splitlines()
+    if width is None:
+        assert len(lines) == len(rows) + 2 + 1 + 4
+        assert lines[3].split() == ["stem.conv", "(Conv2D)", "(None,", "16,", "32,", "32)", "432", "input"]
+    else:
+        assert max(map(len, lines)) <= width
+    if width is None:  # else a name is folded
+        assert all(any(f"{row.name} ({row.type})" in line for line in lines) for row in rows)
+    assert lines[-4:] == [
+        "Total params: 271,098",
+        "Trainable params: 269,722",
+        "Non-trainable params: 1,376",
+        "Multiply-adds: 40,551,040",
+    ]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.models.summary import diagram, layer_table
 from resnets.models.summary.layer_table import Row, Totals
+
+UNFOLDED = 1000  # characters of a line, more than any row has
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,24 @@ class NetworkSummary:
 
     def table(self, width: int | None = None) -> str:
         """The layer table and the totals as text, its lines folded to `width` characters."""
-        return layer_table.table(self.layers, self.totals, width=width)
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        for title in ("Layer (type)", "Output shape", "Param #", "Connected to"):
+            grid.add_column(title, overflow="fold", justify="right" if title == "Param #" else "left")
+        for row in self.layers:
+            shape, inputs = f"({', '.join(map(str, row.shape))})", ", ".join(row.connected_to)
+            grid.add_row(f"{row.name} ({row.type})", shape, f"{row.parameters:,}", inputs)
+        console = Console(file=io.StringIO(), width=width or UNFOLDED, color_system=None, markup=False, highlight=False)
+        with console.capture() as captured:
+            console.print(grid)
+        lines = [
+            *(line.rstrip() for line in captured.get().splitlines()),
+            "",
+            f"Total params: {self.totals.parameters:,}",
+            f"Trainable params: {self.totals.trainable:,}",
+            f"Non-trainable params: {self.totals.non_trainable:,}",
+            f"Multiply-adds: {self.multiply_adds:,}",
+        ]
+        return "\n".join(lines) + "\n"
 
     def __str__(self) -> str:
         return self.table()

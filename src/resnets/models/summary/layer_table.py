@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -15,7 +14,6 @@ from resnets.message_format import suggestion
 from resnets.models.summary import graph
 
 LAYOUTS = ("chw", "hwc")
-UNFOLDED = 1000  # characters of a line, more than any row has
 
 
 @dataclass(frozen=True)
@@ -111,32 +109,6 @@ def document(rows: Sequence[Row], totals: Totals, *, imgsz: tuple[int, int]) -> 
     }
 
 
-def table(rows: Sequence[Row], totals: Totals, *, width: int | None = None) -> str:
-    """The layer table and the totals as text; with `width`, cells are wrapped so that no line exceeds it."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for title in ("Layer (type)", "Output shape", "Param #", "Connected to"):
-        grid.add_column(title, overflow="fold", justify="right" if title == "Param #" else "left")
-    for row in rows:
-        inputs = ", ".join(row.connected_to)
-        grid.add_row(f"{row.name} ({row.type})", _shape(row.shape), f"{row.parameters:,}", inputs)
-    console = Console(file=io.StringIO(), width=width or UNFOLDED, color_system=None, markup=False, highlight=False)
-    with console.capture() as captured:
-        console.print(grid)
-    lines = [
-        *(line.rstrip() for line in captured.get().splitlines()),
-        "",
-        f"Total params: {totals.parameters:,}",
-        f"Trainable params: {totals.trainable:,}",
-        f"Non-trainable params: {totals.non_trainable:,}",
-        f"Multiply-adds: {sum(row.multiply_adds for row in rows):,}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _in_layout(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     return (*shape[1:], shape[0]) if layout == "hwc" else shape
 
@@ -160,7 +132,3 @@ def _multiply_adds(layer: graph.Layer) -> int:
     if isinstance(module, nn.Linear):
         return prod(layer.shape) * module.in_features
     return 0
-
-
-def _shape(shape: Iterable[int | None]) -> str:
-    return f"({', '.join(str(side) for side in shape)})"

@@ -30,6 +30,9 @@ COPIES = 4  # times the size of the file that the tensors may have, since severa
 _BLOCKED = ("os", "posix", "nt", "sys")  # a file that names a global of these modules was made to run something
 # By this name, pickles of tensors that torch.save did not write call torch.load(weights_only=False) on the bytes within.
 _NESTED = "torch.storage._load_from_bytes"
+_PROGRAM = (
+    "is a TorchScript program, not only weights; resnets runs no programs. Save its state_dict() with torch.save."
+)
 _STDIN = "/dev/fd/0"
 _MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
 
@@ -113,6 +116,9 @@ def _load(source: str | io.BytesIO, inert: dict[str, None]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about storages and source code in old files
         try:
+            # Asked of torch's own reader of archives as well, since torch.load would hand a program to torch.jit.load.
+            if isinstance(source, str) and "constants.pkl" in torch._C.PyTorchFileReader(source).get_all_records():
+                raise RefusedError(_PROGRAM)
             return torch.load(
                 source, map_location="cpu", pickle_module=_restricted_pickle(inert), weights_only=False,
                 mmap=isinstance(source, str), encoding="latin1",
@@ -156,10 +162,8 @@ def _check_archive(file: BinaryIO) -> None:
     root = pickles[0].removesuffix("data.pkl") if len(pickles) == 1 else None
     if root is None or any(not name.startswith(root) for name in names):
         raise RefusedError("is a zip archive, but not one of torch.save. Name the file of weights itself.")
-    if root + "constants.pkl" in names or any(name.startswith(root + "code/") for name in names):
-        raise RefusedError(
-            "is a TorchScript program, not only weights; resnets runs no programs. Save its state_dict() with torch.save."
-        )
+    if root + "constants.pkl" in names:
+        raise RefusedError(_PROGRAM)
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):
         raise RefusedError("is compressed, which torch.save never does. Download the file again.")
     if infos[names.index(pickles[0])].file_size > PICKLE:
