@@ -84,13 +84,19 @@ class Multilabel(Task):
     @classmethod
     def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         """Crops keep most of an image, since any part of it may be what a label names; `digit-scenes` has a small network."""
-        values = {}
+        values: dict[str, ChosenValue] = {}
         if recipe.data.location == "digit-scenes" and open_dataset.is_builtin(recipe.data.location):
-            values["model.name"] = ChosenValue("cifar_resnet20", "scenes are small")
-            values["augment.flip"] = ChosenValue(0.0, "a mirrored digit is not a digit")
-            values["data.batch"] = ChosenValue(32, "there are few scenes")
-            values["stop.epochs"] = ChosenValue(25, "the mAP is 95 % long before")
-            values["augment.pad_pixels"] = ChosenValue(2, "digits at the border stay visible")
+            # With branches that are zero at first, the mAP of scenes was still 27 % after 9 epochs, else 67 % after 3.
+            values = {
+                "model.name": ChosenValue("cifar_resnet20", "scenes are small"),
+                "model.zero_init_residual": ChosenValue(False, "scenes are learned faster"),
+                "optim.lr": ChosenValue(0.1, "scenes are learned faster"),
+                "data.batch": ChosenValue(32, "there are few scenes"),
+                "stop.epochs": ChosenValue(15, "it suffices for scenes"),
+                "augment.flip": ChosenValue(0.0, "a mirrored digit is not a digit"),
+                "augment.pad_pixels": ChosenValue(2, "digits at the border stay visible"),
+                "augment.pad_mode": ChosenValue("edge", "the backgrounds differ"),
+            }
         if recipe.augment.scale[0] < MIN_CROP:
             values["augment.scale"] = ChosenValue((MIN_CROP, 1.0), "a small crop may lose what a label names")
         return values
