@@ -153,10 +153,20 @@ def test_a_download_is_resumed_after_a_lost_connection(server: Any, etag: str) -
 
 
 def test_without_hash_it_begins_anew_when_cut_off(server: Any) -> None:
-    server.plan = [act(cut=MIB, etag="")]
-    server.always = act(etag="")
+    server.plan = [act(cut=MIB)]
     assert download.download(published(server, digest="")).read_bytes() == CONTENT
-    assert [headers.get("Range") for _, headers in server.asked] == [None, None]
+    assert [headers.get("Range") is None for _, headers in server.asked] == [True, False, True]
+
+
+def test_a_killed_download_is_resumed_by_the_hash_that_the_server_states(server: Any) -> None:
+    server.files["/storage/blob"] = CONTENT
+    server.plan = [status(302, Location="/storage/blob", X_Linked_Etag=f'"{SHA}"')]
+    entry = published(server, digest="")
+    partial = download.path_of(entry).with_name(".net-0123abcd.pth.part")
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT[:MIB])
+    assert download.download(entry).read_bytes() == CONTENT
+    assert [headers.get("Range") for _, headers in server.asked] == [f"bytes={MIB}-"] * 2
 
 
 def test_a_first_part_of_another_file_is_found_by_the_hash_and_fetched_again(

@@ -45,7 +45,7 @@ class Transfer:
         partial: the file that is written.
         final: where the complete file will be moved to, for messages.
         digest: "sha256:…" or "md5:…", perhaps only its first digits; "" until the server of Hugging Face has sent it. Without
-            one a download begins anew, since nothing shows that the received bytes are of the same file.
+            one, a download is not resumed.
         size: in bytes; None until a server has sent it.
         resumed: whether the first bytes are from an earlier connection.
     """
@@ -96,7 +96,7 @@ class Transfer:
 
     def _attempt(self) -> None:
         headers = {"Accept-Encoding": "identity"}
-        if self.bytes_received and self.digest:
+        if self.bytes_received:
             headers["Range"] = f"bytes={self.bytes_received}-"
         try:
             with requests.get(self.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -128,6 +128,9 @@ class Transfer:
         if status == 416 or (status == 206 and not response.headers.get("Content-Range", "").startswith(begin)):
             self.discard()
             raise CutOffError("the bytes received earlier are of another file")
+        if status == 206 and not self.digest:
+            self.discard()
+            raise CutOffError("no hash shows whether the bytes received earlier are of the same file")
         if status not in (200, 206):
             self._give_up(f"HTTP {status} for {response.url}; it may have moved, or a proxy or a firewall refuses it")
         self.resumed = status == 206
@@ -179,7 +182,7 @@ class Transfer:
         ) from error
 
     def _give_up(self, reason: str) -> NoReturn:
-        again = "Run the same command again to resume" if self.bytes_received and self.digest else "Try again later"
+        again = "Run the same command again to resume" if self.bytes_received else "Try again later"
         received = "no data was" if self.size is None and not self.bytes_received else f"{self._progress()} were"
         raise JobError(
             f"{self.name}: {received} received from {urlsplit(self.url).netloc}: {reason.rstrip('.')}. {again}, or set "
