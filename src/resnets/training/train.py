@@ -119,7 +119,7 @@ def train(
         seed: of all random numbers.
         patience: number of epochs without a better validation result, after which the training stops.
         freeze: "none", "backbone", or the number of stages that are not trained.
-        precision: "auto", "fp32" or "bf16".
+        precision: "auto", "fp32", "tf32", "bf16" or "fp16".
         deterministic: use deterministic algorithms only.
         cache: of decoded images in memory: "auto", "ram" or "off".
         on_bad: what to do about unreadable images: "error" or "skip".

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from resnets.errors import UserError
 from resnets.recipes.recipe import flat_values
+from resnets.tasks.classification.task import Classification
 from resnets.training.configuration import build_recipe
 
 
 def test_each_value_has_its_origin() -> None:
-    builder = build_recipe.build_recipe(
+    builder, task, initial = build_recipe.build_recipe(
         "shapes", "tiny", "none", "scratch", {"epochs": 3, "freeze": 1}, ["optim.momentum=0.5"]
     )
+    assert (task, initial) == (Classification, None)
     values = flat_values(builder.recipe)
     assert (values["stop.epochs"], values["freeze.layers"], values["optim.momentum"]) == (3, "1", 0.5)
     given = {key: origin for key, origin in builder.origins.items() if origin.startswith("given")}
@@ -44,15 +47,46 @@ def test_unknown_arguments_are_named() -> None:
 
 @pytest.mark.parametrize("word", ["None", "False", "random", "none"])
 def test_no_weights_in_the_words_of_other_libraries_are_a_run_from_scratch(word: str) -> None:
-    builder = build_recipe.build_recipe("photos", "resnet18", None, None, {}, [f"model.weights={word}"])
+    builder = build_recipe.build_recipe("photos", "resnet18", None, None, {}, [f"model.weights={word}"]).builder
     assert (builder.recipe.name, builder.recipe.model.weights) == ("scratch", "none")
 
 
 def test_a_folder_with_the_name_of_a_builtin_dataset_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "is built in" in build_recipe.build_recipe("digits", "resnet18", None, None, {}, []).origins["model.weights"]
+
+    def origin() -> str:
+        builder = build_recipe.build_recipe("digits", "resnet18", None, None, {}, []).builder
+        return builder.origins["model.weights"]
+
+    assert "is built in" in origin()
     (tmp_path / "digits").mkdir()
-    assert (
-        "is built in"
-        not in build_recipe.build_recipe("digits", "resnet18", None, None, {}, []).origins["model.weights"]
-    )
+    assert "is built in" not in origin()
+
+
+def _write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+def test_the_task_is_that_of_the_argument_or_of_the_weights_or_of_the_data(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _write_image(tmp_path / "folders" / name / "1.png")
+    folders = str(tmp_path / "folders")
+    assert build_recipe.build_recipe(folders, "tiny", "none", None, {}, []).task is Classification
+    for words in ({"task": "multilabel"}, {"overrides": ["task.name=multilabel"]}):
+        request = build_recipe.build_recipe(
+            folders, "tiny", "none", None, {}, words.get("overrides", []), words.get("task")
+        )
+        assert request.task.name == request.builder.recipe.task.name == "multilabel"
+        assert request.builder.origins["task.name"] == "given: --task"
+    with pytest.raises(UserError, match=r"no task 'multilable'\. Did you mean 'multilabel'"):
+        build_recipe.build_recipe(folders, "tiny", "none", None, {}, [], "multilable")
+
+
+def test_a_named_recipe_has_its_own_values_of_a_task_which_are_not_given_ones() -> None:
+    for recipe, smoothing in (("scratch", 0.1), ("he2015_cifar", 0.0)):
+        builder = build_recipe.build_recipe("shapes", "tiny", "none", recipe, {}, []).builder
+        assert flat_values(builder.recipe)["task.label_smoothing"] == smoothing
+        assert not builder.is_given("task.label_smoothing")
+    builder = build_recipe.build_recipe("shapes", "tiny", "none", "scratch", {}, ["task.label_smoothing=0.3"]).builder
+    assert flat_values(builder.recipe)["task.label_smoothing"] == 0.3

@@ -92,7 +92,7 @@ def test_a_restored_state_continues_to_the_same_result() -> None:
     tensors, metadata = half.state()
     again = cross_fitting.restore(tensors, json.loads(json.dumps(metadata)))
     for epoch in range(5, EPOCHS):
-        again.update(epoch + 1, logits[epoch], labels)
+        again.update(epoch + 1, TASK, _measured(logits[epoch], labels))
     (tensors, metadata), (expected, expected_metadata) = again.state(), whole.state()
     assert metadata == expected_metadata
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
