@@ -38,7 +38,7 @@ class TaskContract:
 
     Attributes:
         task: the class of the task.
-        module: of a task outside of `resnets/tasks`: the module that defines it, which is importable from `paths`.
+        module: of a task outside of `resnets/tasks`: the module that defines it, which processes import from `paths`.
         settings: of all trainings, as overrides of the recipe.
         overfit: (metric of `summarize`, limit, "max" or "min"): what a training on few images reaches on the same images.
         overfit_epochs: number of epochs for that.
@@ -52,7 +52,10 @@ class TaskContract:
     overfit_epochs: ClassVar[int] = 40
 
     def write_data(self, folder: Path) -> Path:
-        """Write 24 training images, and 7 validation images equal to the first of them; return their location."""
+        """Write 24 training images, and 7 validation images equal to the first of them, below `folder`; return their location.
+
+        The data name the split of each image, which is kept. Numbers need full precision: metrics are compared to 1e-5.
+        """
         raise NotImplementedError
 
     def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:

@@ -1,10 +1,20 @@
 """Task: everything that the rest of the package asks of a task, such as classification.
 
 The training loop, the run directory, resume, distributed training, the report, the commands and the checkpoint know this
-class and no task. A task is a subclass of `Task` in the module `task` of a folder below `resnets/tasks`, under the name `TASK`;
-or anywhere else, if it is given to `registry.register`. For a network with one output vector for each image, only `name`,
-`monitor`, `loss`, `measure`, `validation_metrics`, `summarize`, `predict` and `unreadable` have to be written; each other
-method says what it does where a task does not replace it.
+class and no task. A task is a subclass in the module `task` of a folder below `resnets/tasks`, under the name `TASK`; or
+anywhere else, if the program gives it to `resnets.tasks.registry.register` in each process (for the commands: a program that
+registers it and calls `resnets.__main__.run`). It begins like this:
+
+    @dataclass(frozen=True)
+    class Brightness(Task):
+        name = "brightness"
+        monitor = (Monitor("error", "min"),)  # from resnets.tasks.best_epoch
+        spatial_targets = False
+
+For a network with one output for each class, the six abstract methods have to be written: `loss`, `measure`,
+`validation_metrics`, `summarize`, `predict` and `unreadable`. A task without classes also has `num_outputs`, `read`, unless its
+data are folders or lists of classes, and `csv_columns`. Each other method says what it does where a task does not replace it;
+most are rarely replaced.
 """
 
 from __future__ import annotations
@@ -130,7 +140,7 @@ class Task(ABC):
         fitted: values for JSON that `fit` found, such as a temperature or thresholds. They are stored in the checkpoint.
         name: in recipes, in checkpoints and as the value of `task`; the name of the folder.
         Config: the class of `config`.
-        recipe_values: for named recipes, the values that they have for this task, by dotted key.
+        recipe_values: for named recipes, the values that they have for this task: {"scratch": {"task.label_smoothing": 0.1}}.
         model_prefixes: beginnings of model names that mean this task, such as "fasterrcnn_"; what follows names the backbone.
         monitor: the best epoch is that with the best first metric; the second decides between equal ones, and so on.
         spatial_targets: whether cropping, flipping or resizing an image changes its target, as it does for boxes, and not for
@@ -156,6 +166,14 @@ class Task(ABC):
     has_single_class: ClassVar[bool] = False
     selected: ClassVar[str] = "the epoch"
 
+    def with_fitted(self, fitted: Mapping[str, Any]) -> Self:
+        """The task with other fitted values."""
+        return replace(self, fitted=dict(fitted))
+
+    def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """The metrics of `monitor` as numbers of which greater ones are better, to be compared in order."""
+        return best_epoch.score(metrics, self.monitor)
+
     # Data
 
     @classmethod
@@ -167,7 +185,14 @@ class Task(ABC):
     def read(cls, location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
         """Read the data. Here: class folders, manifests, shards and built-in data (`open_dataset.read`).
 
-        A sample has class names (`labels`), which the split balances, or anything else in `target`.
+        Args:
+            location: what the user named, a file or a folder.
+            on_inaccessible: "error", or "skip" for folders that cannot be listed.
+
+        Returns:
+            `Dataset(root, samples, class_names)`, without class names `()`. A `Sample` has the path of its image and class names
+            (`labels`), which the split balances, or anything else in `target`; `split` is "train", "val" or "test" where the data
+            are divided, and None where that is left to the package.
 
         Raises:
             UserError: there are no such data, or they are not laid out in a way that this task reads.
@@ -241,6 +266,10 @@ class Task(ABC):
     @property
     def num_outputs(self) -> int:
         """The length of the output vector of the network, for tasks that do not replace `build`. Here: one for each class."""
+        if not self.class_names:
+            raise UserError(
+                f"The task {self.name} has data without classes, and does not say how many outputs it needs."
+            )
         return len(self.class_names)
 
     def build(self, spec: ResNetSpec) -> nn.Module:
@@ -255,7 +284,7 @@ class Task(ABC):
         """Load weights of another model into `model`, and say in a line what is kept and what is new.
 
         Here: the backbone is loaded. If the weights are of this task, so is the head, row by row: that of a class is found by
-        its name; rows of other classes are new.
+        its name; rows of other classes are new. Without classes the head is kept, if its tensors have the same shapes.
 
         Args:
             parent_model: the model of `parent`, on the meta device, which tells its backbone from its head.
@@ -282,11 +311,15 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
-        """Call the model with the images of a batch on the device, and compute the loss, weighted by `batch.weights`.
+        """Call the model with the images of a batch on the device, and compute the loss.
+
+        The total is `(losses * batch.weights).mean()`, where losses (B,) are those of the examples; it is not divided by the sum
+        of the weights, so that ranks and micro-batches add up. `Losses.sums` are not weighted.
 
         Args:
             model: to be called, in train mode, within autocast; not to be asked for its attributes, since it may be wrapped.
-            batch: images in float32, normalized: a tensor, or a list of tensors if their sizes differ.
+            batch: images in float32, normalized: a tensor, or a list of tensors if their sizes differ; targets and weights on
+                the device.
         """
 
     # Evaluation
@@ -302,11 +335,12 @@ class Task(ABC):
 
     @abstractmethod
     def measure(self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor) -> Measurements:
-        """What all metrics are computed from, for some examples.
+        """What all metrics are computed from, the loss too, for some examples: rows with names of the task's own.
 
         Args:
             outputs: of `forward`, in float32 on the CPU.
-            samples, targets: those of the same examples.
+            samples: the same examples.
+            targets: theirs, from `targets`, not collated.
         """
 
     @abstractmethod
@@ -371,7 +405,11 @@ class Task(ABC):
 
     @abstractmethod
     def summarize(self, kept: Measurements, cross_fitted: CrossFitted | None = None) -> dict[str, Any]:
-        """The metrics of an evaluation, for JSON, from the rows that `keep` returns; with "count", the number of examples.
+        """The metrics of an evaluation, for JSON, from the rows that `keep` returns; with "count", the number of examples, and
+        the first metric of `monitor`.
+
+        In `metrics.json` of a run without a test split, these are cross-fitted at the top, and those of the best weights on the
+        val split, which selected them, under "selected".
 
         Args:
             cross_fitted: given where the rows were evaluated by epochs selected on other rows; an interval takes it into account
@@ -464,7 +502,7 @@ class Task(ABC):
         """
 
     def csv_columns(self, *, top_k: int = 5) -> list[str]:
-        """The columns of a table of predictions; "path" and "error" are among them.
+        """The columns of a table of predictions; "path" and "error" are among them. Those of `Prediction.to_row` have to be, too.
 
         Args:
             top_k: of the user, for a task whose `check_options` knows it.
@@ -474,14 +512,6 @@ class Task(ABC):
     @abstractmethod
     def unreadable(self, path: str, error: str) -> Prediction:
         """The prediction for an image that cannot be read."""
-
-    def with_fitted(self, fitted: Mapping[str, Any]) -> Self:
-        """The task with other fitted values."""
-        return replace(self, fitted=dict(fitted))
-
-    def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        """The metrics of `monitor` as numbers of which greater ones are better, to be compared in order."""
-        return best_epoch.score(metrics, self.monitor)
 
 
 def _largest_difference(outputs: Any, reference: Any) -> Agreement:

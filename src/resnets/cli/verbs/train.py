@@ -99,7 +99,9 @@ def train(
         typer.Option(rich_help_panel=IMAGES, help="Cache of decoded images: auto, ram or off."),
     ] = None,
     device: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = None,
-    precision: Annotated[str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32, tf32, bf16 or fp16.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(rich_help_panel=MACHINE, help="auto, fp32, tf32, bf16 or fp16.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(rich_help_panel=MACHINE, help="Number of processes that load images.")
     ] = None,
