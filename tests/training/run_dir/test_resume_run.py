@@ -26,7 +26,7 @@ def _weights(run: Path) -> list[bytes]:
 OTHER = [
     ({"lr": 0.2}, ": optim.lr = 0.1, received 0.2"),
     ({"epochs": 9}, "`epochs=+N` adds epochs"),
-    ({"overrides": ["loss.label_smoothing=0.3"]}, "loss.label_smoothing = 0.1, received 0.3"),
+    ({"overrides": ["task.label_smoothing=0.3"]}, "task.label_smoothing = 0.1, received 0.3"),
     ({"data": "nowhere"}, "No data at 'nowhere'"),
     ({"model": "resnet18"}, "model.name = tiny, received resnet18"),
     ({"recipe": "he2015_cifar"}, "received he2015_cifar"),
@@ -60,7 +60,7 @@ def test_a_resumed_run_has_no_new_head(train_run, colors, capsys):
     parent = train_run("parent", epochs=1)
     (colors / "red").rename(colors / "other red")
     run = train_run("run", epochs=1, weights=parent)
-    assert "new head for 3 classes" in capsys.readouterr().err
+    assert "the head keeps its rows of 2 of 3 classes: 'blue', 'green'; new: 'other red'" in capsys.readouterr().err
     resnets.train(resume=run)
     printed = capsys.readouterr().err
     assert "the run is finished" in printed

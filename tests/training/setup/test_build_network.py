@@ -69,7 +69,7 @@ def test_finetune_trains_the_head_first_and_keeps_the_backbone(colors, capsys):
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
     assert not torch.equal(before["head.fc.weight"], after["head.fc.weight"])
     printed = capsys.readouterr().err
-    assert "new head for 3 classes: head.fc.weight, head.fc.bias" in printed
+    assert "the head keeps its rows of 1 of 3 classes: 'green'; new: 'other blue', 'other red'" in printed
     assert "batch norms" in printed
     assert context.recipe.model.name == "tiny"
 

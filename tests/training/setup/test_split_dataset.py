@@ -39,11 +39,10 @@ def _train_without_report(data: Path, **values: Any) -> tuple[Path, TrainContext
     """A run without its report, which takes longer than the training of so few images."""
     recipe = values.pop("recipe", _small())
     overrides, weights = values.pop("overrides", ()), str(values.pop("weights", "none"))
-    builder = build_recipe(str(data), None, weights, recipe, values, overrides)
-    dataset, parent = prepare_run(builder)
+    request = build_recipe(str(data), None, weights, recipe, values, overrides)
     run = run_dir.create_run_dir(data.parent / "runs", "run")
     (run / "recipe.toml").touch()  # what makes it a run directory
-    context = build_context(builder.recipe, dataset, parent, {})
+    context = build_context(prepare_run(*request))
     return run, context, loop.run(context, TrainState(), run)
 
 

@@ -10,6 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,9 @@ def read_recipe(path: Path) -> Recipe:
     for section, values in content.items():
         if isinstance(values, dict):
             flat |= {f"{section}.{name}": value for name, value in values.items()}
-    task = registry.find(str(flat.get("task.name", "classification")))
-    recipe = Recipe(task=task.Config(name=task.name))  # all optional values are unset
+    recipe = Recipe()  # all optional values are unset
+    if name := flat.get("task.name"):
+        recipe = replace(recipe, task=registry.find(str(name)).Config(name=str(name)))
     for key, value in flat.items():
         recipe = assign(recipe, key, value)
     return recipe
