@@ -267,8 +267,8 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
     rows, whole = trained(make_context(images, *settings), tmp_path / "whole", pooled=True)
     context = make_context(images, *settings)
     frozen_features.cache_features(context, 0, tmp_path / "cut")
-    augment, left = frozen_features.CachedTrainFeatures.augment, iter(range(6))  # four steps an epoch
-    monkeypatch.setattr(frozen_features.CachedTrainFeatures, "augment", lambda *a: (next(left), augment(*a))[1])
+    to_device, left = frozen_features.CachedTrainFeatures.to_device, iter(range(6))  # four steps an epoch
+    monkeypatch.setattr(frozen_features.CachedTrainFeatures, "to_device", lambda *a: (next(left), to_device(*a))[1])
     with pytest.raises(StopIteration):
         loop.run(context, TrainState(), tmp_path / "cut")
     monkeypatch.undo()
@@ -295,15 +295,15 @@ def test_the_best_weights_are_evaluated_on_the_cached_features(
 ) -> None:
     """The same figures as through the backbone, which is not run again, also where only the judging of a run is made anew."""
     asked: list[int] = []
-    through = predict_samples.predict_samples
+    measure = trained_model.TrainedModel.measure
     monkeypatch.setattr(
-        predict_samples, "predict_samples", lambda *args, **kwargs: asked.append(1) or through(*args, **kwargs)
+        trained_model.TrainedModel, "measure", lambda *args, **kwargs: asked.append(1) or measure(*args, **kwargs)
     )
     given = {"model": "tiny", "imgsz": 24, "epochs": 2, "out": str(tmp_path), "precision": "fp32"}
     run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
     divided = read_split(run / "split.csv", open_dataset.read(str(images)))
-    wanted = through([trained_model.load(best)], divided.subset("val"))
+    wanted = predict_samples.predict_samples([trained_model.load(best)], divided.subset("val"))
     with (run / "predictions.csv").open() as file:
         rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)

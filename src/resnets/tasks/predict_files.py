@@ -58,6 +58,8 @@ def predict_files(
     if sort_into:
         atomic_write.check_folder_writable(sort_into)
     model = trained_model.load(checkpoint, device, backend=backend, precision=precision)
+    if top_k is not None and top_k > len(model.class_names) > 0:
+        raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
     options = {} if top_k is None else {"top_k": top_k}
     model.task.check_options(options)
     if sort_into and not model.task.has_single_class:

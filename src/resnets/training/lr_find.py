@@ -54,6 +54,7 @@ def lr_find(
     stem: str | None = None,
     save_every: str | None = None,
     sync_bn: bool | None = None,
+    track: str | None = None,
     **other: Any,
 ) -> RangeTest:
     """Find a learning rate by a range test: train briefly while the rate grows from `low` to `high` in `steps` steps.
@@ -103,6 +104,7 @@ def lr_find(
         "stem": stem,
         "save_every": save_every,
         "sync_bn": sync_bn,
+        "track": track,
     }
     given = build_recipe.given_arguments(values)
     request = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides, task)

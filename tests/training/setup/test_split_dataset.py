@@ -124,7 +124,7 @@ def test_all_unreadable_images_are_listed_at_once_or_left_out(colors, capsys):
     assert not (colors.parent / "runs").exists()
     _, context, _ = _train_without_report(colors, epochs=1, on_bad="skip")
     assert "left out 2 images" in capsys.readouterr().err
-    assert len(context.train_data.paths) + len(context.val_labels) == 70
+    assert len(context.train_data.paths) + len(context.val_samples) == 70
 
 
 def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
@@ -136,7 +136,7 @@ def test_a_class_whose_last_image_was_left_out_is_named(colors, capsys):
     (colors / "void").rmdir()
     _, context, _ = _train_without_report(colors, epochs=1, on_bad="skip")
     assert "left out the class 'red': none of its images can be read" in capsys.readouterr().err
-    assert context.train_data.class_names == ["blue", "green"]
+    assert context.task.class_names == ("blue", "green")
     for path in colors.rglob("*.png"):
         path.write_text("this is a text")
     with pytest.raises(UserError, match=r"None of the 72 images of .* can be read"):
