@@ -112,8 +112,8 @@ class TestPoints(TaskContract):
     module = "points"
     paths = (f"{CONTRACTS}/toys",)
     settings = ("augment.flip=0.5", "optim.lr=0.05", "schedule.warmup_epochs=0", "augment.jitter=0")
-    overfit = ("median_error", 2.5, "min")
-    overfit_epochs = 60
+    overfit = ("median_error", 3.0, "min")  # pixels; the center of the right cell is 2.8 pixels away
+    overfit_epochs = 20
     sizes: ClassVar = [(32, 40), (48, 32), (36, 36)]
 
     def write_data(self, folder: Path) -> Path:

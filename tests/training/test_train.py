@@ -127,7 +127,7 @@ def test_without_a_test_split_the_headline_is_cross_fitted(colors, capsys):
     assert selected["top1"] == np.mean([row["true"] == row["predicted"] for row in rows])
     low, high = metrics["top1_interval"]
     assert (
-        f"cross-fitted, so that no image is evaluated with an epoch that it helped to select: {metrics['top1']:.2%}"
+        f"cross-fitted, so that no image is evaluated with an epoch that it helped to select: accuracy {metrics['top1']:.2%}"
         in capsys.readouterr().err
     )
     page = (result.run / "report.html").read_text()
@@ -248,16 +248,16 @@ def test_balancing_lets_a_rare_class_count_as_much(colors, balance):
     _, context, _ = _train_without_report(colors, epochs=1, balance=balance)
     train_data = context.train_data
     if balance == "loss":
-        sums = torch.zeros(3).index_add_(0, train_data.labels, train_data.loss_weights)
-        torch.testing.assert_close(sums, torch.full((3,), len(train_data.labels) / 3))
+        sums = torch.zeros(3).index_add_(0, train_data.targets, train_data.loss_weights)
+        torch.testing.assert_close(sums, torch.full((3,), len(train_data.targets) / 3))
     else:
         drawn = torch.cat(
             [
-                epoch_order.epoch_indices(len(train_data.labels), seed=0, epoch=e, weights=train_data.plan.weights)
+                epoch_order.epoch_indices(len(train_data.targets), seed=0, epoch=e, weights=train_data.plan.weights)
                 for e in range(60)
             ]
         )
-        fractions = torch.bincount(train_data.labels[drawn], minlength=3) / len(drawn)
+        fractions = torch.bincount(train_data.targets[drawn], minlength=3) / len(drawn)
         torch.testing.assert_close(fractions, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
 
 

@@ -23,18 +23,19 @@ STRIDE = 4  # of the map, in pixels of the image
 
 
 class PointsModel(nn.Module):
-    """The residual network up to its first maps of a stride of 4, and a score for each of their positions."""
+    """The residual network, and a score for each cell of `STRIDE` pixels, several of which share a position of its last map."""
 
     def __init__(self, backbone):
         super().__init__()
         self.backbone = backbone
-        self.level = next(name for name, stride in backbone.feature_strides.items() if stride == STRIDE)
-        self.score = nn.Conv2d(backbone.feature_channels[self.level], 1, 1)
+        cells = max(list(backbone.feature_strides.values())[-1] // STRIDE, 1)
+        self.score = nn.Conv2d(list(backbone.feature_channels.values())[-1], cells**2, 1)
+        self.to_cells = nn.PixelShuffle(cells)
 
     def forward(self, images):
         if isinstance(images, list):
             return [self(image[None])[0] for image in images]
-        return self.score(self.backbone.features(images)[self.level])[:, 0]
+        return self.to_cells(self.score(self.backbone(images)))[:, 0]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Points(Task):
             wanted = torch.zeros_like(scores, dtype=torch.float32)
             columns, rows = (points.as_subclass(torch.Tensor) // STRIDE).long().unbind(1)
             wanted[rows.clamp(0, scores.shape[0] - 1), columns.clamp(0, scores.shape[1] - 1)] = 1
-            losses.append(binary_cross_entropy_with_logits(scores.float(), wanted))
+            losses.append(binary_cross_entropy_with_logits(scores.float(), wanted, pos_weight=torch.tensor(20.0)))
         return Losses((batch.weights * torch.stack(losses)).mean(), {})
 
     def collate(self, targets):
