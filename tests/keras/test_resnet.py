@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,7 @@ CALLS: list[dict[str, Any]] = [
         ("ResNet50V2", {"weights": None}),
         ("ResNet50V2", {"weights": "imagenet", "classes": 10}),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),  # the same in every process
 )
 def test_every_call_gives_what_keras_gives(name: str, call: dict[str, Any]) -> None:
     ours, theirs = (outcome(getattr(place, name), call) for place in (resnets.keras, keras.applications))
