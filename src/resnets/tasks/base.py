@@ -501,11 +501,9 @@ class Task(ABC):
             outputs: those of `forward` for a batch of one image, on the CPU, in float32.
         """
 
-    def csv_columns(self, *, top_k: int = 5) -> list[str]:
-        """The columns of a table of predictions; "path" and "error" are among them. Those of `Prediction.to_row` have to be, too.
-
-        Args:
-            top_k: of the user, for a task whose `check_options` knows it.
+    def csv_columns(self, **options: Any) -> list[str]:
+        """The columns of a table of predictions with these options; "path" and "error" are among them, and all that
+        `Prediction.to_row` has.
         """
         return ["path", "prediction", "error"]
 

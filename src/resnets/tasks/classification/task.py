@@ -291,7 +291,7 @@ class Classification(Task):
         top = tuple((self.class_names[index], float(probabilities[index])) for index in best)
         return Prediction(path=path, label=top[0][0], probability=top[0][1], top=top)
 
-    def csv_columns(self, *, top_k: int = TOP_K) -> list[str]:
+    def csv_columns(self, *, top_k: int = TOP_K, **_: Any) -> list[str]:
         """path, label, probability, error, then label_2, probability_2 and so on up to `top_k`."""
         ranks = range(2, min(top_k, len(self.class_names)) + 1)
         others = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]

@@ -238,7 +238,7 @@ class Multilabel(Task):
         pairs = [(self.class_names[index], probabilities[index]) for index in order]
         return Prediction(path, tuple(pair for pair, index in zip(pairs, order, strict=True) if found[index]), pairs[0])
 
-    def csv_columns(self, *, top_k: int = 0) -> list[str]:
+    def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "labels", "probabilities", "error"]
 
     def unreadable(self, path: str, error: str) -> Prediction:
