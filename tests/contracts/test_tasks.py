@@ -22,6 +22,8 @@ import points  # noqa: E402
 from resnets.tasks import registry  # noqa: E402
 from resnets.tasks.classification.task import Classification  # noqa: E402
 from resnets.tasks.multilabel.task import Multilabel  # noqa: E402
+from resnets.training.configuration import build_recipe  # noqa: E402
+from resnets.training.setup.prepare_run import prepare_run  # noqa: E402
 from tasks import TaskContract  # noqa: E402
 
 TRAIN, VAL = 24, 7
@@ -142,6 +144,15 @@ class TestPoints(TaskContract):
             nearest = distances.min(axis=1) if len(found) else np.full(len(true), 100.0)
             errors.append(nearest.mean() + max(len(found) - len(true), 0))
         return float(np.median(errors))
+
+
+def test_the_beginning_of_the_name_of_a_model_means_its_task(tmp_path: Path) -> None:
+    registry.register(points.Points)
+    data = TestPoints().write_data(tmp_path)
+    request = build_recipe.build_recipe(str(data), "points_tiny", "none", None, {}, [])
+    assert (request.task, request.builder.recipe.model.name) == (points.Points, "points_tiny")
+    prepared = prepare_run(*request)
+    assert prepared.spec.name == "tiny"
 
 
 def test_every_task_has_a_battery() -> None:

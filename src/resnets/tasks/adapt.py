@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -32,9 +30,10 @@ def load_parent(
     _load_backbone(model, parent, parent_model)
     new_names = head_tensor_names(model)
     own = model.state_dict()
-    described = f"new head for {len(class_names)} classes: {', '.join(new_names)}"
+    classes = f" for {len(class_names)} classes" if class_names else ""
+    described = f"new head{classes}: {', '.join(new_names)}"
     if not same_task:
-        return f"{described}; the weights are of the task {parent.task}" if class_names else "new head"
+        return f"{described}; the weights are of the task {parent.task}"
     if class_names and not parent.class_names:
         return f"{described}; the weights have no class names, so their head is not kept"
     if parent.class_names == class_names and all(
@@ -43,7 +42,7 @@ def load_parent(
         model.load_state_dict({name: parent.tensors[name] for name in new_names}, strict=False)
         return "the weights have the same classes: their head is kept" if class_names else "the head is kept"
     kept = [name for name in class_names if name in parent.class_names]
-    if not kept or not _bind_rows(model, new_names, own, parent, class_names):
+    if not kept or not _bind_rows(model, new_names, parent, class_names):
         return described
     new = [name for name in class_names if name not in parent.class_names]
     others = f"; new: {format_list(new)}" if new else ""
@@ -70,25 +69,32 @@ def _load_backbone(model: nn.Module, parent: Checkpoint, parent_model: nn.Module
 def _bind_rows(
     model: nn.Module,
     head_names: list[str],
-    own: Mapping[str, Tensor],
     parent: Checkpoint,
     class_names: tuple[str, ...],
 ) -> bool:
-    """Copy the head of `parent`, the tensors with one row for each class row by row; False if it has another form."""
+    """Copy the head of `parent`, its last layer row by row; False if it has another form.
+
+    Only the last layer of a `ResNet` is known to have one row for each class; a task with another head replaces `Task.adapt`.
+    """
     loaded: dict[str, Tensor] = {}
     to, old = len(class_names), len(parent.class_names)
+    if not isinstance(model, ResNet) or model.head.fc.out_features != to:
+        return False
     rows = [
         (index, parent.class_names.index(name)) for index, name in enumerate(class_names) if name in parent.class_names
     ]
+    own = model.state_dict(keep_vars=True)
+    last_layer = {id(tensor) for tensor in model.head.fc.parameters()}
     for name in head_names:
-        source, target = parent.tensors.get(name), own[name].clone()
+        source, target = parent.tensors.get(name), own[name].detach().clone()
         if source is None or source.shape[1:] != target.shape[1:]:
             return False
-        per_class = not isinstance(model, ResNet) or name.startswith("head.fc.")  # not a hidden layer of as many units
-        if per_class and source.ndim and (source.shape[0], target.shape[0]) == (old, to):
+        if id(own[name]) in last_layer:
+            if source.shape[0] != old:
+                return False
             for index, old_index in rows:
                 target[index] = source[old_index]
-        elif source.shape == target.shape:
+        elif source.shape == target.shape:  # a hidden layer
             target = source
         else:
             return False

@@ -345,7 +345,7 @@ class Task(ABC):
 
     @abstractmethod
     def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
-        """The metrics of an epoch, quickly computed; "loss" is among them. They become `val/NAME` in `metrics.jsonl`."""
+        """The metrics of an epoch, quickly computed, with "loss" if there is one. They become `val/NAME` in `metrics.jsonl`."""
 
     def bind(self, dataset: Dataset) -> Dataset:
         """The dataset with the classes of this task's model, for its evaluation. Here: labels are matched by name.

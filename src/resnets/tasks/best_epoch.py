@@ -17,8 +17,9 @@ class Monitor(NamedTuple):
 
 
 def score(metrics: Mapping[str, float], monitors: Sequence[Monitor]) -> Score:
-    """The score of an epoch: its first metric; the second decides between equal ones, and so on."""
-    return tuple(metrics[name] if mode == "max" else -metrics[name] for name, mode in monitors)
+    """The score of an epoch: its first metric; the second decides between equal ones, and so on. NaN counts as the worst."""
+    values = (metrics[name] if mode == "max" else -metrics[name] for name, mode in monitors)
+    return tuple(-math.inf if math.isnan(value) else value for value in values)
 
 
 def is_better(new: Score, best: Score | None) -> bool:

@@ -350,7 +350,10 @@ def _calibrated(file: Path, measured: Measured, data: str, split: EvaluationSpli
     """Fit the model to its measurements, and store that in its file, with the origin of the images in its provenance."""
     if not (count := measured.task.summarize(measured.task.keep(measured.measurements))["count"]):
         raise UserError("A model can only be fitted to labeled images; there are none.")
-    task = measured.task.with_fitted(measured.task.fit(measured.measurements))
+    fitted = measured.task.fit(measured.measurements)
+    if not fitted:
+        raise UserError(f"`calibrate` has no effect on the task {measured.task.name}, which fits nothing.")
+    task = measured.task.with_fitted(fitted)
     checkpoint = checkpoint_file.read(file, task=None)
     origin = {"data": data, "split": split.name, "images": count}
     provenance = {**checkpoint.provenance, "calibration": origin}

@@ -72,7 +72,14 @@ def of_data(location: str | Path) -> list[type[Task]]:
     Data that no task recognizes, and built-in ones, are for classification, whose reader says what is wrong with them.
     """
     path = Path(location).expanduser()
-    return [find(name) for name in names() if find(name).recognizes(path)] or [find("classification")]
+    return [find(name) for name in names() if _recognizes(find(name), path)] or [find("classification")]
+
+
+def _recognizes(task: type[Task], path: Path) -> bool:
+    try:
+        return task.recognizes(path)
+    except UserError:  # a file that this task cannot read may be for another one
+        return False
 
 
 def of_checkpoint(checkpoint: Checkpoint) -> Task:

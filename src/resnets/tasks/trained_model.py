@@ -157,7 +157,8 @@ class TrainedModel:
         found: list[Any] = [None] * len(images)
         with torch.inference_mode():
             for indices in groups.values():
-                outputs = job.outputs(torch.stack([images[index] for index in indices]).to(self.dtype))
+                stacked = torch.stack([images[index] for index in indices]).to(self.dtype)
+                outputs = self.task.forward(job.outputs, stacked)
                 for position, index in enumerate(indices):
                     found[index] = _row(outputs, position)
         return found
@@ -205,6 +206,7 @@ class TrainedModel:
         prepared = ordered_map(self._prepare_sample, enumerate(samples), workers=workers, ahead=2 * batch)
         errors: dict[int, str] = {}
         measured: list[Measurements] = []
+        sums: dict[str, Tensor] = {}
         index = 0
         for chunk in chunks(progress_bar(prepared, description="evaluating", total=len(samples), unit="images"), batch):
             readable = [index + number for number, entry in enumerate(chunk) if entry.error is None]
@@ -213,13 +215,14 @@ class TrainedModel:
             inputs = [entry.inputs[0][0] for entry in chunk if entry.error is None]
             for number, outputs in zip(readable, self.outputs_by_image(inputs, job), strict=True):
                 check_finite(outputs, samples[number].path)
-                rows = self.task.measure(outputs, [samples[number]], targets[number : number + 1])
-                measured.append(rows)
+                found = self.task.measure(outputs, [samples[number]], targets[number : number + 1])
+                sums = {name: sums.get(name, 0) + value for name, value in found.sums.items()}
+                measured.append(Measurements(found.rows))
         report_unreadable(samples, errors, on_bad)
-        merged = concatenate(measured)
+        merged = Measurements(concatenate(measured).rows, sums)
         if errors:
             kept = torch.tensor([number for number in range(len(samples)) if number not in errors])
-            merged = Measurements({**merged.rows, "index": kept}, merged.sums)
+            merged = Measurements({**merged.rows, "index": kept}, sums)
         computed = {
             "backend": ", ".join(dict.fromkeys(used.backend for used in job.used)),
             "precision": ", ".join(dict.fromkeys(used.precision for used in job.used)),

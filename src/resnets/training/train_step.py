@@ -16,7 +16,8 @@ from resnets.training.state import TrainContext, TrainState
 
 def train_step(context: TrainContext, state: TrainState, batch: Batch) -> Losses:
     """Take one optimizer step; return the losses before it, which nobody has looked at."""
-    model = context.accept_features(context.net) if context.ddp_model is None else context.ddp_model
+    model = context.ddp_model
+    assert model is not None  # the loop builds it at the start of an epoch
     optimizers.set_lr_factor(context.optimizer, context.lr_controller.factor(state.total_step))
     losses = backward(context, model, batch)
     context.scaler.step(context.optimizer)
@@ -43,7 +44,7 @@ def backward(context: TrainContext, model: nn.Module, batch: Batch) -> Losses:
             loss = losses.total * (len(part.indices) / len(batch.indices))
             context.scaler.scale(loss).backward()
         total = total + loss.detach()
-        sums = {name: sums.get(name, 0) + value for name, value in losses.sums.items()}
+        sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.sums.items()}
     if recipe.optim.clip_norm is not None:
         context.scaler.unscale_(context.optimizer)
         torch.nn.utils.clip_grad_norm_(context.net.parameters(), recipe.optim.clip_norm)

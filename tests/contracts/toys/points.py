@@ -58,7 +58,7 @@ class PointsPrediction:
 class Points(Task):
     name = "points"
     monitor = (Monitor("median_error", "min"), Monitor("loss", "min"))
-    num_outputs = 1
+    model_prefixes = ("points_",)
 
     @classmethod
     def read(cls, location, *, on_inaccessible="error"):

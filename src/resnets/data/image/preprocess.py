@@ -219,10 +219,19 @@ class Preprocess:
         if self.color == "bgr":
             values = values.flip(-3)
         elif self.color == "gray":
-            weights = torch.tensor(_GRAY_WEIGHTS, device=values.device).view(3, 1, 1)
-            values = (values * weights).sum(-3, keepdim=True)
-        mean, std = (moment.to(values.device) for moment in self._mean_std)
+            values = (values * self._constants(values.device)[2]).sum(-3, keepdim=True)
+        mean, std, _ = self._constants(values.device)
         return (values / self.scale - mean) / std
+
+    def _constants(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Mean, std and the weights of gray on a device, where they stay: a copy to a GPU would make each step wait for it."""
+        if device not in self._constants_by_device:
+            self._constants_by_device[device] = tuple(each.to(device) for each in (*self._mean_std, _gray_weights()))
+        return self._constants_by_device[device]
+
+    @cached_property
+    def _constants_by_device(self) -> dict[torch.device, tuple[Tensor, ...]]:
+        return {}
 
     @cached_property
     def _mean_std(self) -> tuple[Tensor, Tensor]:
@@ -287,6 +296,10 @@ class Preprocess:
         if self.resize == "pad":
             return resizing.resize_pad(image, self.size, method, self.background)
         return image
+
+
+def _gray_weights() -> Tensor:
+    return torch.tensor(_GRAY_WEIGHTS).view(3, 1, 1)
 
 
 def _number_tuple(key: str, value: Any, kind: type) -> tuple[Any, ...]:

@@ -53,7 +53,10 @@ def _part(value: Any, start: int, end: int) -> Any:
         return value[start:end]
     if isinstance(value, dict):
         return {key: _part(each, start, end) for key, each in value.items()}
-    return tuple(_part(each, start, end) for each in value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        parts = [_part(each, start, end) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
 
 
 def map_tensors(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:

@@ -201,6 +201,17 @@ class Classification(Task):
             summary[f"{name}_interval"] = list(cross_fitted_interval(int(correct.sum()), choices, effect))
         return summary
 
+    def bind(self, dataset: Dataset) -> Dataset:
+        """Images with several labels, or with none where that is a label of its own, are for another task."""
+        if not isinstance(dataset.samples, IndexedSamples):
+            others = [each.path for each in dataset.samples if each.labels is not None and each.label is None]
+            if others:
+                raise UserError(
+                    f"{pluralize(len(others), 'image')} of '{dataset.root}' without exactly one label, such as '{others[0]}'; "
+                    "this model gives each image one class."
+                )
+        return Task.bind(self, dataset)
+
     def check_evaluation(self, models: Sequence[Any], options: Mapping[str, Any]) -> None:
         """`crops` and `scales` have to fit the networks."""
         others = {name: value for name, value in options.items() if name not in ("crops", "scales")}

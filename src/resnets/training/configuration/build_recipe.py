@@ -18,7 +18,7 @@ from resnets.tasks.base import Task
 from resnets.training import distributed
 from resnets.training.configuration import machine_settings
 from resnets.training.configuration.recipe_builder import RecipeBuilder
-from resnets.training.setup import initial_weights
+from resnets.training.setup import build_network, initial_weights
 from resnets.training.setup.initial_weights import InitialWeights
 from resnets.weights import download_published
 from resnets.weights.hub import library_names
@@ -92,22 +92,24 @@ def build_recipe(
     task, overrides = _pop_override("task.name", task, overrides)
     if task is not None:
         registry.find(task)  # raises for an unknown one
-    weights = None if weights is None else library_names.translate_weights(weights, model)
+    by_model = registry.of_model(model)
+    network = build_network.backbone_name(model, by_model) if model is not None and by_model is not None else model
+    weights = None if weights is None else library_names.translate_weights(weights, network)
     published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
-        unsuitable = _reason_unsuitable(data, model, given, overrides)
+        unsuitable = _reason_unsuitable(data, network, given, overrides)
         if not unsuitable:
             published_name, reason = distributed.broadcast_from_main(
-                lambda: download_published.download_best(model or "resnet18")
+                lambda: download_published.download_best(network or "resnet18")
             )
     weights = weights or "none"
     chosen = recipe or ("scratch" if weights == "none" and published_name is None else "finetune")
-    builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else recipes.find(chosen, model))
+    builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else recipes.find(chosen, network))
     builder.set("data.location", data, "given")
     if model is not None:
         builder.set("model.name", model, "given: --model")
     if weights != "none":
-        name = download_published.imagenet_to_name(weights, builder.recipe.model.name)
+        name = download_published.imagenet_to_name(weights, network or builder.recipe.model.name)
         builder.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))
         if model is None and chosen == "scratch":
             builder.set("model.name", None, "chosen: the network of the weights")
@@ -139,12 +141,13 @@ def _set_task(builder: RecipeBuilder, requested: str | None, given_weights: Init
     The recipe gets the task's settings, with the values that a named recipe has for it.
     """
     recipe = builder.recipe
-    by_data = registry.of_data(recipe.data.location)
     if requested is None and recipe.task.name:
         requested = recipe.task.name  # of a recipe that was given as a value
+    by_model = registry.of_model(recipe.model.name)
+    by_data = registry.of_data(recipe.data.location) if requested is None and by_model is None else []
     if requested is not None:
         task, reason = registry.find(requested), ""
-    elif (by_model := registry.of_model(recipe.model.name)) is not None:
+    elif by_model is not None:
         task, reason = by_model, "the name of the model"
     elif given_weights is not None and registry.find(given_weights.checkpoint.task) in by_data:
         task, reason = registry.find(given_weights.checkpoint.task), "the task of the weights"

@@ -63,11 +63,11 @@ class CrossFit:
         ]
         improved = [fold for fold, score in enumerate(scores) if is_better(score, self.best[fold])]
         fitted = task.fit_folds(measurements, self.folds, len(self.best)) if improved else []
-        example_scores = task.example_scores(measurements) if improved else np.zeros(0)
         for fold in improved:
+            own = task.with_fitted(fitted[fold])
             self.best[fold], self.epochs[fold], self.fitted[fold] = scores[fold], epoch, fitted[fold]
-            self.scores[fold] = example_scores
-            self.kept[fold] = task.with_fitted(fitted[fold]).keep(measurements.select(self.folds == fold))
+            self.scores[fold] = own.example_scores(measurements)
+            self.kept[fold] = own.keep(measurements.select(self.folds == fold))
 
     def summarize(self, task: Task) -> dict[str, Any]:
         """The metrics of all folds together, as `Task.summarize`; `folds` lists what was selected for each fold."""

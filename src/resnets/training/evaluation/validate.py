@@ -44,7 +44,7 @@ def epoch_metrics(
     if measurements is not None:
         metrics = context.task.validation_metrics(measurements)
         row |= {f"val/{name}": value for name, value in metrics.items()}
-        if not math.isfinite(metrics["loss"]):
+        if not math.isfinite(metrics.get("loss", 0.0)):
             what = f"The validation loss became {metrics['loss']}"
             indices = None if last_batch is None else last_batch.indices
             raise JobError(console.format_not_finite(context, state.total_step, indices, what))
@@ -96,10 +96,14 @@ def measure(
         batch = map_tensors(batch, torch.Tensor, lambda each: _to_device(each, device))
         with autocast(precision, device):
             outputs = task.forward(model, batch)
-        outputs = map_tensors(outputs, torch.Tensor, lambda each: each.float().cpu())
+        outputs = map_tensors(outputs, torch.Tensor, _to_cpu)
         part = slice(first, first + len(batch))
         measured.append(task.measure(outputs, samples[part], targets[part]))
     return concatenate(measured) if measured else None
+
+
+def _to_cpu(outputs: torch.Tensor) -> torch.Tensor:
+    return outputs.float().cpu() if outputs.is_floating_point() else outputs.cpu()
 
 
 def _to_device(images: torch.Tensor, device: str) -> torch.Tensor:

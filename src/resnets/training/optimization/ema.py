@@ -15,11 +15,15 @@ def build_average(net: nn.Module, decay: float) -> AveragedModel:
     @torch.no_grad()
     def update(averages: Tensors, values: Tensors, num_updates: Tensor | int) -> None:
         # A smaller decay at first, or the random initial weights would stay in the average for 1 / (1 - decay) steps.
-        early_decay = (1 + float(num_updates)) / (10 + float(num_updates))
+        count = float(
+            averaged.n_averaged
+        )  # on the CPU, other than `num_updates`, for which a GPU would have to be waited
+        early_decay = (1 + count) / (10 + count)
         if averages[0].is_floating_point():
             torch._foreach_lerp_(list(averages), list(values), 1 - min(decay, early_decay))
         else:
             for average, value in zip(averages, values, strict=True):  # the counters of batch norm are copied
                 average.copy_(value)
 
-    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+    averaged = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+    return averaged

@@ -27,15 +27,21 @@ def param_groups(net: nn.Module, section: recipe.Optim, *, lr: float, backbone_l
     return groups
 
 
-def build_optimizer(net: nn.Module, section: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0) -> Optimizer:
-    """Return the optimizer over all parameters of the network; it skips those without a gradient."""
+def build_optimizer(
+    net: nn.Module, section: recipe.Optim, *, lr: float, backbone_lr_factor: float = 1.0, fused: bool = True
+) -> Optimizer:
+    """Return the optimizer over all parameters of the network; it skips those without a gradient.
+
+    With scaled gradients (fp16), SGD must not be fused: after an overflow in its first step, torch 2.14 goes on from momentum
+    that was allocated and never set.
+    """
     params = param_groups(net, section, lr=lr, backbone_lr_factor=backbone_lr_factor)
     if section.name == "sgd":
         nesterov = section.nesterov and section.momentum > 0
-        return SGD(params, lr=lr, momentum=section.momentum, nesterov=nesterov, fused=True)
+        return SGD(params, lr=lr, momentum=section.momentum, nesterov=nesterov, fused=fused)
     # `momentum` is the first beta of Adam; 0.9 is the default of both.
     optimizer_class = Adam if section.name == "adam" else AdamW
-    return optimizer_class(params, lr=lr, betas=(section.momentum, 0.999), fused=True)
+    return optimizer_class(params, lr=lr, betas=(section.momentum, 0.999), fused=fused)
 
 
 def set_lr_factor(optimizer: Optimizer, factor: float) -> None:

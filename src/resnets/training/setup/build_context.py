@@ -81,7 +81,11 @@ def build_context(
         task=task,
         net=net,
         optimizer=optimizers.build_optimizer(
-            net, recipe.optim, lr=recipe.optim.lr, backbone_lr_factor=recipe.freeze.backbone_lr_factor
+            net,
+            recipe.optim,
+            lr=recipe.optim.lr,
+            backbone_lr_factor=recipe.freeze.backbone_lr_factor,
+            fused=recipe.speed.precision != "fp16",
         ),
         lr_controller=lr_schedule.LRController(curve, recipe.schedule),
         ema=ema.build_average(net, recipe.ema.decay) if recipe.ema.decay else None,

@@ -96,7 +96,9 @@ def finish_plan(
     if fitted != spec:
         model = build_network.meta_model(task, fitted)
     build_network.check_model(recipe, model, fitted, ranks.world_size())
-    return PreparedRun(recipe, task, dataset, initial, replace(fitted, num_classes=task.num_outputs))
+    if isinstance(model, ResNet):
+        fitted = replace(fitted, num_classes=task.num_outputs)
+    return PreparedRun(recipe, task, dataset, initial, fitted)
 
 
 def resume_plan(

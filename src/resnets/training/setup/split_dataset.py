@@ -98,13 +98,13 @@ def drop_unreadable(dataset: Dataset, on_bad: str) -> Dataset:
         log(f"  and {len(failures) - LIST_LIMIT:,} more")
     if not readable:
         raise UserError(f"None of the {count:,} images of '{dataset.root}' can be read.")
-    labels = labels_of(readable)
-    if emptied := [name for name in dataset.class_names if name not in labels]:
+    lost = labels_of(dataset.samples) - labels_of(readable)
+    if emptied := [name for name in dataset.class_names if name in lost]:
         log(f"left out the class {format_list(emptied)}: none of its images can be read")
     return replace(
         dataset,
         samples=readable,
-        class_names=tuple(name for name in dataset.class_names if name in labels),
+        class_names=tuple(name for name in dataset.class_names if name not in lost),
         unreadable=tuple(failure.path for failure in failures),
     )
 
