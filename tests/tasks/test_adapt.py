@@ -149,10 +149,11 @@ def test_the_backbone_is_found_in_the_model_whatever_its_tensors_are_called() ->
     assert "new head for 2 classes" in load_parent(net, own, model_on_meta, ("cat", "dog"), same_task=False)
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in backbone.items())
 
+    # Which of its tensors have one row for each class is known to its task only.
     other = WithNeck(build(replace(parent.spec, num_classes=2)), 2)
-    assert load_parent(other, own, model_on_meta, ("d", "e"), same_task=True).startswith("the head keeps its rows of 1")
-    assert torch.equal(other.score.weight[0], model.score.weight[3])
-    assert torch.equal(other.neck.weight, model.neck.weight)
+    fresh = other.score.weight.detach().clone()
+    assert load_parent(other, own, model_on_meta, ("d", "e"), same_task=True).startswith("new head for 2 classes")
+    assert torch.equal(other.score.weight, fresh)
 
 
 def test_a_model_without_classes_keeps_its_head() -> None:

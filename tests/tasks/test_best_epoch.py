@@ -34,3 +34,8 @@ def test_the_best_row_is_that_of_the_epoch_that_the_rule_selects() -> None:
     assert best_row(rows[:2], MONITORS) is rows[1]
     assert best_row(rows[4:], MONITORS) is None
     assert best_row([{"epoch": 0, "val/accuracy_top1": math.nan, "val/loss": 1.0}], MONITORS) is None
+
+
+def test_an_epoch_without_a_number_is_worse_than_any_other() -> None:
+    assert is_better(of(0.0, 9.0), of(math.nan, 1.0))
+    assert is_better(of(0.5, 9.0), of(0.5, math.nan))

@@ -34,6 +34,13 @@ def test_a_batch_is_divided_as_its_tensors_are(count: int, parts: int) -> None:
     assert [name for each in divided for name in each.targets["names"]] == targets["names"]
 
 
+def test_named_targets_keep_their_names() -> None:
+    boxes = Boxes([torch.full((index, 4), float(index)) for index in range(4)], 9)
+    first, second = made(4, boxes).chunk(2)
+    assert isinstance(second.targets, Boxes)
+    assert [len(each) for each in first.targets.boxes + second.targets.boxes] == [0, 1, 2, 3]
+
+
 def test_images_of_several_sizes_are_divided_as_a_list() -> None:
     images = [torch.zeros(3, 4, 4 + index) for index in range(5)]
     divided = made(5, None)._replace(images=images).chunk(2)

@@ -24,7 +24,7 @@ from resnets.weights.hub import bundled, catalog
 
 NAME = "cifar_resnet20.cifar10"
 TOP1, TOP5 = 91.68, 99.74  # percent of the 10,000 test images
-SHA256 = "f0a828f140b089aabe77f9948822ffa080f0b0e7e3a70547f0c77fc2cc354e31"
+SHA256 = "fdf1516628ebc1c71ff76101cade6323efe099bb8799f2a547d6ccd7a41a0031"
 
 
 def test_what_is_in_the_package() -> None:
