@@ -343,7 +343,7 @@ def _log_split(split: EvaluationSplit, calibrate: bool) -> None:
         which = f"the {count} images of the {split.name} split"
     log(f"evaluating {which} ({split.reason})")
     if calibrate and split.name != "val":
-        log(f"warning: a temperature fitted to '{split.name}' makes the metrics on the same images look better")
+        log(f"warning: a model fitted to '{split.name}' makes the metrics on the same images look better")
 
 
 def _calibrated(file: Path, measured: Measured, data: str, split: EvaluationSplit) -> Measured:
