@@ -59,7 +59,10 @@ def evaluate(
         bool, typer.Option("--compare", rich_help_panel=METHOD, help="Compare two checkpoints by a paired test.")
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", rich_help_panel=METHOD, help="Fit the temperature, or the thresholds, on val and store it.")
+        bool,
+        typer.Option(
+            "--calibrate", rich_help_panel=METHOD, help="Fit the temperature, or the thresholds, on val and store it."
+        ),
     ] = False,
     out: Annotated[str | None, typer.Option(*flags.OUT_DIR, help="Folder for tables, figures and predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -86,9 +89,7 @@ def evaluate(
     if compare and len(checkpoints) != 2:
         raise UserError(f"--compare needs two checkpoints before the data; received {len(checkpoints)}.")
     if compare and calibrate:
-        raise UserError(
-            "--calibrate fits one checkpoint, --compare needs two: leave one of them out."
-        )
+        raise UserError("--calibrate fits one checkpoint, --compare needs two: leave one of them out.")
     if out is not None:
         evaluation.check_output(out)
     options: dict[str, Any] = {
