@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ run()
 """
 
 
-class TaskContract:
+class TaskContract(ABC):
     """What holds for a task. A subclass has the attributes below and `write_data`; pytest collects it by its name `Test...`.
 
     Attributes:
@@ -51,16 +52,16 @@ class TaskContract:
     overfit: ClassVar[tuple[str, float, str]]
     overfit_epochs: ClassVar[int] = 40
 
+    @abstractmethod
     def write_data(self, folder: Path) -> Path:
         """Write 24 training images, and 7 validation images equal to the first of them, below `folder`; return their location.
 
         The data name the split of each image, which is kept. Numbers need full precision: metrics are compared to 1e-5.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
         """The metric of `overfit`, computed from predictions for the validation images, in the order of the dataset."""
-        raise NotImplementedError
 
     # The tests
 

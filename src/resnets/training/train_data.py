@@ -55,6 +55,8 @@ class TrainData:
             self.stacked_images = torch.from_numpy(self.images.stacked).permute(0, 3, 1, 2)
         self.preprocess = _add_statistics(preprocess, recipe.data.normalize, self.images, self.paths)
         self.targets = task.targets(samples)
+        # Those that are augmented with their images; others are looked up by `add_targets`.
+        self.moving_targets = train_loader.Targets(self.targets, task.collate) if task.spatial_targets else None
         self.loss_weights, sampling_weights = task.balance(
             samples, torch.from_numpy(sample_weights(samples)), recipe.data.balance
         )
@@ -100,7 +102,7 @@ class TrainData:
             self.images,
             plan,
             self.transform,
-            targets=train_loader.Targets(self.targets, self.task.collate) if self.task.spatial_targets else None,
+            targets=self.moving_targets,
             start=start,
             workers=self.recipe.data.workers or 0,
             pin_memory=self.recipe.speed.device.startswith("cuda"),
@@ -109,8 +111,7 @@ class TrainData:
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
         """Return the augmented images (H, W, 3) of the first batch, and their indices."""
-        targets = train_loader.Targets(self.targets, self.task.collate) if self.task.spatial_targets else None
-        batch = next(train_loader.train_batches(self.images, self.plan, self.transform, targets=targets))
+        batch = next(train_loader.train_batches(self.images, self.plan, self.transform, targets=self.moving_targets))
         images = batch.images
         if self.augments_batches and isinstance(images, Tensor):
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)

@@ -15,7 +15,6 @@ from torch.nn.functional import cross_entropy
 
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample
-from resnets.data.loading import augmentation
 from resnets.data.loading.batch import Batch
 from resnets.errors import UserError
 from resnets.inference.static_graph import StaticGraph
@@ -45,6 +44,7 @@ from resnets.tasks.classification.selection import MONITOR
 from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.measurements import Measurements
+from resnets.tasks.mix_batch import mix_batch
 
 TOP_K = 5  # classes in a prediction
 
@@ -126,16 +126,9 @@ class Classification(Task):
 
     def prepare_batch(self, batch: Batch, recipe: Recipe) -> Batch:
         """Targets become float32 (B, K), smoothed and weighted; images and targets are mixed where the recipe says so."""
-        assert isinstance(batch.images, Tensor)
         assert batch.weights is not None
-        images, targets = batch.images, batch.targets
-        soft = soft_targets.soft_targets(targets, batch.weights, len(self.class_names), self.label_smoothing)
-        if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
-            with augmentation.fork_seed(recipe.seed, batch.epoch, batch.step, "mix"):
-                images, soft = augmentation.mixup_cutmix(
-                    images, soft, mixup_alpha=recipe.augment.mixup_alpha, cutmix_alpha=recipe.augment.cutmix_alpha
-                )
-        return batch._replace(images=images, targets=soft)
+        soft = soft_targets.soft_targets(batch.targets, batch.weights, len(self.class_names), self.label_smoothing)
+        return mix_batch(batch, soft, recipe)
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
         """The cross-entropy with soft targets; "accuracy_top1" counts the images classified as their first target."""

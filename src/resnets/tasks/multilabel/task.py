@@ -17,7 +17,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample, labels_of
-from resnets.data.loading import augmentation
 from resnets.data.loading.batch import Batch
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
@@ -26,6 +25,7 @@ from resnets.recipes.recipe import Recipe, TaskConfig
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
 from resnets.tasks.measurements import Measurements
+from resnets.tasks.mix_batch import mix_batch
 from resnets.tasks.multilabel import metrics, report, tables, thresholds
 from resnets.tasks.multilabel.metrics import Labels
 from resnets.tasks.multilabel.prediction import Prediction
@@ -119,14 +119,7 @@ class Multilabel(Task):
 
     def prepare_batch(self, batch: Batch, recipe: Recipe) -> Batch:
         """Targets become float32 (B, K); images and targets are mixed where the recipe says so."""
-        assert isinstance(batch.images, Tensor)
-        images, targets = batch.images, batch.targets.float()
-        if recipe.augment.mixup_alpha or recipe.augment.cutmix_alpha:
-            with augmentation.fork_seed(recipe.seed, batch.epoch, batch.step, "mix"):
-                images, targets = augmentation.mixup_cutmix(
-                    images, targets, mixup_alpha=recipe.augment.mixup_alpha, cutmix_alpha=recipe.augment.cutmix_alpha
-                )
-        return batch._replace(images=images, targets=targets)
+        return mix_batch(batch, batch.targets.float(), recipe)
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
         """The binary cross-entropy, summed over the classes, so that each class learns at the rate that it has alone."""
