@@ -16,3 +16,12 @@ def test_it_says_where_the_time_of_a_step_goes() -> None:
     assert shares == sorted(shares, reverse=True)
     assert any(row.endswith("aten::convolution_backward") for row in rows)
     assert 50 < sum(shares) <= 100.1
+
+
+def test_the_variants_are_compared_with_plain_pytorch() -> None:
+    command = [sys.executable, str(SCRIPT), "tiny", "--batch", "2", "--imgsz", "16", "--steps", "1", "--variants"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    rates = [line for line in lines if "images/s" in line]
+    assert rates[0].endswith("plain PyTorch: fp32, torch's layout, SGD not fused")
+    assert "1.00x" in rates[0]
+    assert len(rates) == sum(line.startswith("first step") for line in lines) >= 5

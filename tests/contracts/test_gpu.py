@@ -14,10 +14,14 @@ import torch
 
 import resnets
 from resnets.cli import main
+from resnets.data.loading.batch import Batch
 from resnets.inference import benchmark
 from resnets.inference.model_runner import ModelRunner
 from resnets.models import zoo
+from resnets.tasks.base import Losses
 from resnets.tasks.classification.static_graph import classifier_graph
+from resnets.training import loop, train_step
+from resnets.training.state import TrainContext, TrainState
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -65,7 +69,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMON = "--model tiny --imgsz 32 --batch 32 --epochs 3 --set speed.deterministic=true --device cuda"
 RUNS = {
     "fp32": "--precision fp32",
+    "tf32": "--precision tf32",
     "bf16": "--precision bf16",
+    "fp16": "--precision fp16",
     "mixup, EMA and random depth": "--set augment.mixup_alpha=0.2 --set ema.decay=0.9 --set model.drop_path_rate=0.2",
 }
 
@@ -125,6 +131,34 @@ def test_a_frozen_backbone_is_run_once_and_its_run_repeated(images: Path, tmp_pa
     assert runs[0] == runs[1]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_training_step_does_not_wait_for_the_gpu(
+    precision: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp16 is not among them: `GradScaler.step` reads whether a gradient overflowed."""
+    steps = 0
+
+    def strict(context: TrainContext, state: TrainState, batch: Batch) -> Losses:
+        nonlocal steps
+        steps += 1
+        torch.cuda.set_sync_debug_mode("error" if steps > 2 else "default")  # the first ones allocate and measure
+        try:
+            return train_step.train_step(context, state, batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, "train_step", strict)
+    words = ("--set", "augment.mixup_alpha=0.2", "--set", "ema.decay=0.9", "--set", "optim.clip_norm=1")
+    _train(images, tmp_path, "--precision", precision, *words)
+    assert steps > 10
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            torch.ones(1, device="cuda").item()  # the mode does find what it is to find
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_a_compiled_training_step_trains(images: Path, tmp_path: Path) -> None:
     metrics = json.loads((_train(images, tmp_path, "--set", "speed.compile=true") / "metrics.json").read_text())
     assert 0 < metrics["top1"] <= 1
@@ -147,7 +181,7 @@ def test_lr_find_runs(images: Path, tmp_path: Path) -> None:
         "--device",
         "cuda",
         "--out",
-        str(tmp_path / "lr"),
+        str(tmp_path / "lr.png"),
     ]
     assert main.main(words) == 0
 

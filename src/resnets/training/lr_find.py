@@ -80,6 +80,8 @@ def lr_find(
     if steps < MIN_STEPS:
         raise UserError(f"A range test needs at least {MIN_STEPS} steps; received {steps}.")
     if out is not None:
+        if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+            raise UserError(f"The figure of the curve is a file such as lr_find.png; received '{out}'.")
         atomic_write.check_file_writable(out)
     values = other | {
         "epochs": epochs,

@@ -8,7 +8,7 @@ from resnets.training.optimization import ema
 
 def test_the_average_follows_weights_and_statistics():
     net = nn.BatchNorm1d(2)
-    mean = ema.build_average(net, 0.9)
+    mean = ema.WeightAverage(net, 0.9)
     mean.update_parameters(net)
     with torch.no_grad():
         net.weight.fill_(3.0)
@@ -25,7 +25,7 @@ def test_the_average_follows_weights_and_statistics():
 
 def test_an_old_average_forgets_at_its_decay():
     net = nn.Linear(1, 1, bias=False)
-    mean = ema.build_average(net, 0.5)
+    mean = ema.WeightAverage(net, 0.5)
     mean.update_parameters(net)
     mean.n_averaged.fill_(1000)
     with torch.no_grad():

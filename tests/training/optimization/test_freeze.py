@@ -96,7 +96,7 @@ def test_a_frozen_norm_is_still_a_norm_and_can_be_copied():
     names = list(net.state_dict())
     freeze.apply(net, Freeze(layers="backbone"))
     assert list(net.state_dict()) == names
-    for twin in (copy.deepcopy(net), ema.build_average(net, 0.9).module):
+    for twin in (copy.deepcopy(net), ema.WeightAverage(net, 0.9).module):
         twin.train()
         held = [module for name, module in twin.named_modules() if isinstance(module, nn.BatchNorm2d)]
         assert held

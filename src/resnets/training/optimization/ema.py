@@ -6,24 +6,32 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-Tensors = list[Tensor] | tuple[Tensor, ...]
 
+class WeightAverage(AveragedModel):
+    """The average of a network, buffers included; call `update_parameters(net)` after each step.
 
-def build_average(net: nn.Module, decay: float) -> AveragedModel:
-    """Return the average of `net`, buffers included; call its `update_parameters(net)` after each step."""
+    It is updated here and not by `AveragedModel`, which copies the number of updates, a tensor on the CPU, to the GPU, and so
+    waits for all that the GPU has to do.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        super().__init__(net, use_buffers=True)
+        self.decay = decay
 
     @torch.no_grad()
-    def update(averages: Tensors, values: Tensors, num_updates: Tensor | int) -> None:
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the average towards the network's present values; the first update copies them."""
+        count = int(self.n_averaged)  # on the CPU
         # A smaller decay at first, or the random initial weights would stay in the average for 1 / (1 - decay) steps.
-        count = float(
-            averaged.n_averaged
-        )  # on the CPU, other than `num_updates`, for which a GPU would have to be waited
-        early_decay = (1 + count) / (10 + count)
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(list(averages), list(values), 1 - min(decay, early_decay))
-        else:
-            for average, value in zip(averages, values, strict=True):  # the counters of batch norm are copied
+        decay = min(self.decay, (1 + count) / (10 + count))
+        averages = [*self.module.parameters(), *self.module.buffers()]
+        values = [*model.parameters(), *model.buffers()]
+        floats: list[tuple[Tensor, Tensor]] = []
+        for average, value in zip(averages, values, strict=True):
+            if count and average.is_floating_point():
+                floats.append((average, value))
+            else:  # the counters of batch norm are copied
                 average.copy_(value)
-
-    averaged = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
-    return averaged
+        if floats:
+            torch._foreach_lerp_([average for average, _ in floats], [value for _, value in floats], 1 - decay)
+        self.n_averaged += 1

@@ -88,7 +88,7 @@ def build_context(
             fused=recipe.speed.precision != "fp16",
         ),
         lr_controller=lr_schedule.LRController(curve, recipe.schedule),
-        ema=ema.build_average(net, recipe.ema.decay) if recipe.ema.decay else None,
+        ema=ema.WeightAverage(net, recipe.ema.decay) if recipe.ema.decay else None,
         train_data=train_data,
         total_steps=total,
         val=train_data.eval_loader(val) if val else None,
