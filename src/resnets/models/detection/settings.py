@@ -1,0 +1,127 @@
+"""DetectorSettings: what a detector has beside its backbone, as a flat value that TOML and JSON can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from resnets.errors import UserError
+from resnets.message_format import suggestion
+
+# The values of each field that is a word.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "architecture": ("fasterrcnn", "maskrcnn", "yolov3"),
+    "layout": ("fpn", "c4", "dc5"),
+    "box_loss": ("paper", "giou"),
+}
+_FRACTIONS = ("score_floor", "nms_iou", "proposal_nms_iou", "ignore_iou")
+_AT_LEAST_0 = ("box_head_convs",)
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """Everything that defines a detector beside its backbone and its classes. The defaults are torchvision's Faster R-CNN.
+
+    Attributes:
+        architecture: "fasterrcnn" (Ren et al. 2015), "maskrcnn" (He et al. 2017) or "yolov3" (Redmon and Farhadi 2018).
+        layout: of Faster and Mask R-CNN. "fpn": a feature pyramid with strides 4 to 64 (Lin et al. 2017). "c4": one map of
+            stride 16, whose regions go through the last stage (He et al. 2015, appendix A). "dc5": one map of stride 16,
+            which is the last one with dilation in place of its stride.
+        neck_channels: channels of each level of the feature pyramid; of YOLOv3's last level, and half and a quarter of them
+            of the next two.
+        head_norm: whether the convolutions of neck, box head and mask head are followed by batch normalization.
+        rpn_convs: 3x3 convolutions before the two outputs of the region proposal network.
+        anchor_sizes, anchor_ratios: of Faster and Mask R-CNN: square roots of the areas in pixels, one for each level of a
+            pyramid and all for a single map; and heights divided by widths.
+        anchors: of YOLOv3: width and height in pixels of each anchor in turn, from the smallest; empty for those of the paper.
+        train_candidates, candidates: boxes of each level, by objectness, before non-maximum suppression, in train and in eval
+            mode.
+        train_proposals, proposals: regions of each image after it, in train and in eval mode.
+        proposal_nms_iou: IoU above which the region with the lower objectness is dropped.
+        anchor_samples, proposal_samples: how many of each image are drawn for the losses.
+        pool_size: height and width of a pooled region; of masks twice as many.
+        aligned: whether the regions are pooled at the exact positions (ROIAlignV2); False as torchvision has it.
+        box_head_convs: 3x3 convolutions of the box head; with 0 it has two fully connected layers, else one.
+        box_head_dim: units of these layers.
+        mask_channels: of the mask head.
+        score_floor: least score of an object.
+        nms_iou: IoU above which the object with the lower score is dropped, among those of a class.
+        max_objects: most objects of an image.
+        box_loss: "paper", or "giou" (Rezatofighi et al. 2019) for YOLOv3.
+        ignore_iou: of YOLOv3: IoU with an object above which a box without an object is not counted as background.
+    """
+
+    architecture: str = "fasterrcnn"
+    layout: str = "fpn"
+    neck_channels: int = 256
+    head_norm: bool = False
+    rpn_convs: int = 1
+    anchor_sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchors: tuple[float, ...] = ()
+    train_candidates: int = 2000
+    candidates: int = 1000
+    train_proposals: int = 2000
+    proposals: int = 1000
+    proposal_nms_iou: float = 0.7
+    anchor_samples: int = 256
+    proposal_samples: int = 512
+    pool_size: int = 7
+    aligned: bool = False
+    box_head_convs: int = 0
+    box_head_dim: int = 1024
+    mask_channels: int = 256
+    score_floor: float = 0.05
+    nms_iou: float = 0.5
+    max_objects: int = 100
+    box_loss: str = "paper"
+    ignore_iou: float = 0.7
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, default = getattr(self, field.name), field.default
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, value := tuple(value))
+            _check(field.name, value, default)
+        rules = (
+            (self.architecture == "maskrcnn" and self.layout == "c4",
+             "architecture='maskrcnn' needs layout='fpn' or layout='dc5', not 'c4'"),
+            (self.architecture == "yolov3" and self.layout != "fpn", f"layout='{self.layout}' is of architecture='fasterrcnn'"),
+            (self.architecture != "yolov3" and self.box_loss != "paper",
+             f"box_loss='{self.box_loss}' is of architecture='yolov3'"),
+            (self.layout == "fpn" and self.architecture != "yolov3" and len(self.anchor_sizes) != 5,
+             f"anchor_sizes has five values, one for each level of the pyramid; received {self.anchor_sizes}"),
+            (not self.anchor_sizes or not self.anchor_ratios, "anchor_sizes and anchor_ratios have at least one value"),
+            (len(self.anchors) % 6 != 0, f"anchors are as many widths and heights for each of three levels; received "
+             f"{len(self.anchors)} numbers"),
+        )  # fmt: skip
+        for violated, message in rules:
+            if violated:
+                raise UserError(f"{message}.")
+
+    @property
+    def has_masks(self) -> bool:
+        return self.architecture == "maskrcnn"
+
+
+def _check(key: str, value: object, default: object) -> None:
+    """Raise UserError for a value of another type or range."""
+    if key in CHOICES and value not in CHOICES[key]:
+        raise UserError(
+            f"{key} is one of {', '.join(CHOICES[key])}; received '{value}'.{suggestion(str(value), CHOICES[key])}"
+        )
+    if isinstance(default, tuple):
+        if not isinstance(value, tuple) or not all(_is_number(item) and item > 0 for item in value):
+            raise UserError(f"{key} are positive numbers; received {value!r}.")
+    elif isinstance(default, (bool, str)):
+        if not isinstance(value, type(default)):
+            raise UserError(f"The setting {key} is of type {type(default).__name__}; received {value!r}.")
+    elif key in _FRACTIONS:
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise UserError(f"{key} is at least 0 and at most 1; received {value!r}.")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < (least := 0 if key in _AT_LEAST_0 else 1):
+        raise UserError(f"{key} is a whole number of at least {least}; received {value!r}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
