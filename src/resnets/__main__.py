@@ -1,7 +1,5 @@
 """The command `resnets`, which is also `python -m resnets`."""
 
-from __future__ import annotations
-
 import sys
 from typing import NoReturn
 

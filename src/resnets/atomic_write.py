@@ -4,8 +4,6 @@ A link stays a link: its target is replaced. A device, a pipe or /dev/stdout is 
 would replace it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """The directory of downloads and other cached files."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

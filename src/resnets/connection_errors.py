@@ -1,7 +1,5 @@
 """Recognize the messages of libraries about a lost connection between the processes of a job."""
 
-from __future__ import annotations
-
 import re
 
 # File names in quotes may contain any word. An apostrophe within a word does not begin a quotation.

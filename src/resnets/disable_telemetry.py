@@ -6,8 +6,6 @@ unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. MLflow reports its u
 variable says otherwise. Nothing is written into the user's home.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Exceptions with messages for users."""
 
-from __future__ import annotations
-
 # The file in a Git repository without its LFS objects (git-lfs.com/spec): its first bytes, and how messages call it.
 LFS_POINTER = b"version https://git-lfs"
 LFS = "a Git LFS pointer, which stands for the file; run 'git lfs pull' to get it"

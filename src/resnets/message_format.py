@@ -1,7 +1,5 @@
 """The wording that messages share: suggestions, plurals, sizes, lists, and text that is safe for a terminal."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Mapping
 

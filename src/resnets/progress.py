@@ -3,8 +3,6 @@
 Nothing is printed to stdout, so that results there can be piped.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

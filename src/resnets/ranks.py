@@ -1,7 +1,5 @@
 """Rank and world size from the environment variables of torchrun or another launcher; 0 and 1 without one."""
 
-from __future__ import annotations
-
 import os
 
 from resnets import resource_limits

@@ -5,8 +5,6 @@ nested in each other (cgroups(7), Documentation/admin-guide/cgroup-v1 and cgroup
 affinity mask ignore them and show the resources of the host.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """How long to wait for a file or a process, from the environment variable RESNETS_TIMEOUT_MINUTES."""
 
-from __future__ import annotations
-
 import os
 
 from resnets.errors import UserError

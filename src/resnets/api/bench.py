@@ -1,7 +1,5 @@
 """`resnets.bench`: how fast a network is on this machine, backend by backend."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

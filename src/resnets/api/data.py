@@ -1,7 +1,5 @@
 """`resnets.check` and `resnets.split`: what is wrong with a dataset, and its split into train, val and test."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

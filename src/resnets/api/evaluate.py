@@ -1,7 +1,5 @@
 """`resnets.evaluate` and `resnets.compare`: how good trained models are on labeled images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

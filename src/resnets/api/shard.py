@@ -1,7 +1,5 @@
 """`resnets.shard`: a dataset as WebDataset shards."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

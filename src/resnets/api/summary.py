@@ -1,7 +1,5 @@
 """`resnets.summary`: the layers of a network, their output shapes, parameters and multiply-adds."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass, field
 from pathlib import Path

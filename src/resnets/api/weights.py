@@ -1,7 +1,5 @@
 """`resnets.convert` and `resnets.verify`: weights in the formats of other libraries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

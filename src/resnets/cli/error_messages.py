@@ -1,7 +1,5 @@
 """The message of the command line for an exception, in one line, and its exit code."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """The flags of the command line: second spellings, `--set KEY=VALUE`, and the library's arguments written as flags."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The command `resnets`: its verbs, and its exit code."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

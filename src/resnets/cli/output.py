@@ -1,7 +1,5 @@
 """Results on stdout, also where a stream is missing, closed, full, or has an encoding with few characters."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import io

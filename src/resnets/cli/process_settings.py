@@ -1,7 +1,5 @@
 """Settings of the command line's own process: telemetry, memory allocator, threads, warnings. No library call sets them."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import logging

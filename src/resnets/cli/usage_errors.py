@@ -1,7 +1,5 @@
 """The words of a command: both spellings of them, and messages for commands that cannot be parsed."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from typing import Any

@@ -4,8 +4,6 @@ A backend is built for images of one shape. What follows the static part is comp
 model are not rounded to the 8 bits of bf16, which would make many of them equal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

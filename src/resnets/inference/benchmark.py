@@ -4,8 +4,6 @@ The backends are measured one after the other, so that rows appear early. The re
 so that other load on the machine affects both.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -3,8 +3,6 @@
 Nothing is timed, so that a repeated command computes the same. `resnets bench` measures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import NamedTuple
 

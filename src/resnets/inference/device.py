@@ -1,7 +1,5 @@
 """The torch device of a name such as `auto`, `cpu` or `cuda:1`."""
 
-from __future__ import annotations
-
 import torch
 
 from resnets.errors import UserError

@@ -6,8 +6,6 @@ A norm is folded where its input is the output of a convolution that nothing els
 of a norm may be a sum, or be used by the shortcut too: such a norm is not folded.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import Counter
 

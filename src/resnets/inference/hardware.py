@@ -1,7 +1,5 @@
 """What the speed of a network depends on: the processor, its features and threads, and the versions of torch and OpenVINO."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Import of the optional package `openvino`."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.util

@@ -4,8 +4,6 @@ The name of a file is a hash of the weights, the source code of all modules of t
 versions of torch and OpenVINO. A file contains data and no code.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """What a backend computes of a model, and what runs beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Full fp32 on NVIDIA GPUs, where PyTorch's convolutions round the mantissa of fp32 to the 10 bits of TF32 by default."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Callable, Iterator

@@ -5,8 +5,6 @@
 `from_spec` builds a Keras model of any of our networks, and `load` one of any checkpoint.
 """
 
-from __future__ import annotations
-
 from resnets.keras import imagenet_utils, resnet, resnet50, resnet_v2
 from resnets.keras.applications import ResNet50, ResNet50V2, ResNet101, ResNet101V2, ResNet152, ResNet152V2
 from resnets.keras.to_keras import from_spec, load

@@ -5,8 +5,6 @@ Layers, arguments and errors are Keras' own. `weights` also takes a checkpoint, 
 refused with RESNETS_OFFLINE=1.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import os

@@ -1,7 +1,5 @@
 """Convert a network to a Keras model, with or without its weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The network of a specification: stem, stages of blocks with their shortcuts, pooling and head."""
 
-from __future__ import annotations
-
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping

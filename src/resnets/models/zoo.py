@@ -5,8 +5,6 @@ The variant is part of the name, because the shapes agree and the numbers do not
 paper, `keras_resnet50` and `keras_resnet50v2` are those of Keras Applications to the bit.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import fnmatch
 import re

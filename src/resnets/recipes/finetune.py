@@ -7,8 +7,6 @@ learning rate. BN of trained layers uses the statistics of the batch (`--set fre
 instead; `frozen` keeps its scale and shift as well).
 """
 
-from __future__ import annotations
-
 from resnets.recipes.recipe import Augment, Data, Ema, Freeze, Model, Optim, Recipe, Schedule, Stop
 
 

@@ -14,8 +14,6 @@ The final networks of the paper are trained on all 50,000 training images, so no
 One thing differs: the paper's batch lay on two GPUs, so that its BN saw 64 images where ours sees 128.
 """
 
-from __future__ import annotations
-
 import re
 
 from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop

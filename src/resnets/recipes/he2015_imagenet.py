@@ -13,8 +13,6 @@ subtracted from each crop, as AlexNet's programs did. Nothing here has been run 
 in `resnets models`.
 """
 
-from __future__ import annotations
-
 from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
 
 

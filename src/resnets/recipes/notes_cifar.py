@@ -13,8 +13,6 @@ Keras sets the scheduled rate again in each epoch and so forgets the plateau rul
 by whole pixels, with the edge repeated.
 """
 
-from __future__ import annotations
-
 from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop
 
 

@@ -1,7 +1,5 @@
 """Change one value of a recipe by its dotted key: `key=value` of `overrides` and of `--set`."""
 
-from __future__ import annotations
-
 import re
 import types
 import typing

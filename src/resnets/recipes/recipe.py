@@ -4,8 +4,6 @@
 comment on a field does not say otherwise. Units are part of the names. A value out of range raises an error that names its key.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import typing

@@ -1,7 +1,5 @@
 """The recipes by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from resnets.errors import UserError

@@ -6,8 +6,6 @@ SGD with Nesterov momentum, a short warm-up and a cosine; random resized crops, 
 and an average of the weights (EMA), which is validated and saved.
 """
 
-from __future__ import annotations
-
 from resnets.models import zoo
 from resnets.recipes.recipe import Augment, Ema, Model, Optim, Recipe, Schedule, Stop
 

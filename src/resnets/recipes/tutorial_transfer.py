@@ -12,8 +12,6 @@ subtracted; so does this recipe, to be the same job. `--set data.normalize=caffe
 This recipe differs in two points: Adam's epsilon is torch's 1e-8 (Keras 1e-7), and the split is stratified and by content.
 """
 
-from __future__ import annotations
-
 from resnets.recipes.recipe import Augment, Data, Freeze, Model, Optim, Recipe, Schedule, Stop
 
 

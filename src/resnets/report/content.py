@@ -1,7 +1,5 @@
 """What a task puts on the page of a run: a headline, numbers and sections made of paragraphs, figures and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Numbers as the report shows them: counts, percentages and durations."""
 
-from __future__ import annotations
-
 import math
 
 

@@ -1,7 +1,5 @@
 """Read the files of a run directory for its report; missing and damaged files are recorded, not errors."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

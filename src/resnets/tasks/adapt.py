@@ -1,7 +1,5 @@
 """Load weights of another model into a new one: its backbone, and the rows of its head that are of the same classes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

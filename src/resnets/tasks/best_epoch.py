@@ -1,7 +1,5 @@
 """The rule by which the best epoch is selected: in a run, for each fold of its cross-fitting, and in the report."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple

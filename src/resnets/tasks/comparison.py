@@ -1,7 +1,5 @@
 """Paired comparison of two models on the same images: by a score of each image, with a bootstrap interval."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 

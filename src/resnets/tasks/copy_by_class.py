@@ -1,7 +1,5 @@
 """Copy images into one folder per class."""
 
-from __future__ import annotations
-
 import filecmp
 import hashlib
 import itertools

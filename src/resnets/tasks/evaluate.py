@@ -1,7 +1,5 @@
 """Evaluate checkpoints of any task on labeled images: one, an ensemble, or two against each other."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping, Sequence

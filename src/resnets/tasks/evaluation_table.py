@@ -1,7 +1,5 @@
 """The results of an evaluation as tables for the terminal."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

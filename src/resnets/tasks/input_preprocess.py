@@ -1,7 +1,5 @@
 """The preprocessing that a recipe describes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from resnets.data.image.preprocess import Preprocess

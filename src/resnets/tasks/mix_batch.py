@@ -1,7 +1,5 @@
 """Mix the images and targets of a batch where the recipe says so (mixup, CutMix)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from resnets.data.loading import augmentation

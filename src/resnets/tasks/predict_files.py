@@ -1,7 +1,5 @@
 """Predict image files: print lines, write tables, or copy the images into a folder for each class."""
 
-from __future__ import annotations
-
 import contextlib
 import csv as csv_module
 import json

@@ -1,7 +1,5 @@
 """What a run logs: a line after each epoch, the result at the end, and the explanation of a loss that is not finite."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The end of an epoch: its row, the choice of the best epoch, early stopping, and what is saved."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ and in their order. In these epochs the head is trained on exactly what it would
 the same features again in another order. When a recipe unfreezes the backbone, its images are used from there on.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field

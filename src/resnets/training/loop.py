@@ -4,8 +4,6 @@
 epoch, every `save.every` within an epoch, and on Ctrl-C, SIGTERM and SIGHUP; always after a check of the losses so far.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 import time

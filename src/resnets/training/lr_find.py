@@ -1,7 +1,5 @@
 """Find a learning rate for a job: `resnets.lr_find`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

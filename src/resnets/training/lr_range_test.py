@@ -1,7 +1,5 @@
 """The learning-rate range test (Smith 2017, Cyclical learning rates, section 3.3)."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Reading a number from a GPU waits for all that it has to do, so it is done about
 loss that is not finite goes unnoticed; no state is saved without a check before.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The precision of training, and the settings of a GPU for it."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

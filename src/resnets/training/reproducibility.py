@@ -1,7 +1,5 @@
 """Random seeds and deterministic algorithms."""
 
-from __future__ import annotations
-
 import os
 import random
 

@@ -1,7 +1,5 @@
 """TrainContext (task, model, optimizer, data), TrainState (progress), and how they are saved and restored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training with torch.compile: is there a C++ compiler, and its errors as one line."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The training job from images to a run directory: `resnets.train`."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Sequence

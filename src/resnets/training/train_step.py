@@ -1,7 +1,5 @@
 """One step of a training: the gradient of a batch, and the optimizer's step; nothing waits for the device."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

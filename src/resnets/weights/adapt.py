@@ -1,7 +1,5 @@
 """Adapt weights to another number of classes (a new head) or of image channels."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import replace
 

@@ -16,8 +16,6 @@ The metadata of the safetensors header has one JSON object under the key `resnet
 Reading executes no code from the file and validates its content. The same content gives the same bytes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Convert weights of any format to any other: every tensor is used once, or nothing is written."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """`create_model`: a network by name, new or with weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

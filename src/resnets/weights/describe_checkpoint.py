@@ -1,7 +1,5 @@
 """Describe a checkpoint besides its network: data, metrics and history, from its header and its run directory."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json

@@ -1,7 +1,5 @@
 """Published weights by their name in the catalog: downloaded and converted to a checkpoint once, then cached."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

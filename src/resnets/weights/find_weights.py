@@ -1,7 +1,5 @@
 """Find weights by path or name, and read them: a local file (`local_file.py`), or published weights (`download_published.py`)."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

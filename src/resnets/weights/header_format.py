@@ -3,8 +3,6 @@
 This module does not import torch, so that a header can be read without it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 KEY = "resnets"  # of the safetensors metadata

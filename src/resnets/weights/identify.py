@@ -1,7 +1,5 @@
 """Identify the network in a weights file, with reasons, and with doubts about what the file cannot show."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Load weights of any format as a checkpoint of resnets: every tensor is used once, or the file is refused."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence

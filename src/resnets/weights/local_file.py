@@ -1,7 +1,5 @@
 """Find a checkpoint on this machine: a file, the best one of a run directory, or weights in the package."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -4,8 +4,6 @@ A run stores the provenance of its initial weights under "parent", which may hav
 published name reach the model card of the last of several runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

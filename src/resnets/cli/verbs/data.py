@@ -1,7 +1,5 @@
 """`resnets data`: get a built-in dataset, check a dataset, split it, write it as shards."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from typing import Annotated

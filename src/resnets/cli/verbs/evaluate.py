@@ -1,7 +1,5 @@
 """`resnets evaluate`."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """`resnets lr-find`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """`resnets predict`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

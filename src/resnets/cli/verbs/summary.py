@@ -1,7 +1,5 @@
 """`resnets summary`."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Check a dataset: find what would make training fail, or its result wrong, before training starts."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import statistics

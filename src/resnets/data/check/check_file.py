@@ -1,7 +1,5 @@
 """Check image files: read a file once, hash it, and find out whether it can be decoded."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

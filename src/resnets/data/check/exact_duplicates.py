@@ -1,7 +1,5 @@
 """Find exact duplicates: files with equal bytes."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Find the problems of a dataset, from its samples and from what was found in its files."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Write the result of a check as one offline HTML page, with thumbnails of the images in question."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import io

@@ -1,7 +1,5 @@
 """Find near duplicates: images that look the same although their bytes differ (saved again, resized, recolored)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The kinds of problems that a dataset can have: level, title and advice of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Print the result of a check to a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TextIO
 

@@ -1,7 +1,5 @@
 """The built-in datasets, which need no network: handwritten digits, scenes of several digits, and generated shapes."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

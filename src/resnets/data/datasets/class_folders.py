@@ -1,7 +1,5 @@
 """Read class folders: the folder that an image is in is its class."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

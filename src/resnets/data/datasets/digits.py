@@ -1,7 +1,5 @@
 """The built-in dataset `digits`: scikit-learn's handwritten digits, and their split."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The built-in dataset `digit-scenes`: several real digits in an image, with its classes and the boxes of the digits."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The built-in dataset `shapes`: generated images of plain shapes, with boxes and masks, in any size and number."""
 
-from __future__ import annotations
-
 import colorsys
 import json
 import math

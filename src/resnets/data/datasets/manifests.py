@@ -1,7 +1,5 @@
 """Read manifests: a .csv or .jsonl list with a row for every image."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Open a dataset by its location: class folders, a manifest, shards, or the name of a built-in dataset."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Read images with any number of labels: Roboflow's `_classes.csv`, lists with several labels a row or columns of 0 and 1."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

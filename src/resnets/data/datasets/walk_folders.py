@@ -1,7 +1,5 @@
 """List the images in folders, found by suffix or by content, and describe the files that are not used."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Write shards: tars by the WebDataset library, and the index of their images that `read_shards` reads."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Convert an image of any of Pillow's modes to 8-bit RGB, by one stated rule for each mode."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageFile
 

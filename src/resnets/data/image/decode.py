@@ -15,8 +15,6 @@ The contract:
 No reader built on libjpeg notices a JPEG that is damaged in its middle, but not truncated: it decodes to wrong pixels.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager

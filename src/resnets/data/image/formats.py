@@ -1,7 +1,5 @@
 """Image formats: recognize a file by its first bytes, find its reader, and describe files that are not images."""
 
-from __future__ import annotations
-
 import codecs
 import importlib.util
 import re

@@ -1,7 +1,5 @@
 """Warnings of Pillow, which name no file."""
 
-from __future__ import annotations
-
 import warnings
 
 

@@ -4,8 +4,6 @@ Lengths are rounded as in torchvision (torchvision/transforms/v2/functional/_geo
 its transforms. torchvision itself is not used since importing its transforms takes as long as importing torch.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from PIL import Image

@@ -3,8 +3,6 @@
 The order of an epoch is a pure function of (seed, epoch), so that a run can be resumed at any step.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

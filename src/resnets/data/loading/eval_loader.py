@@ -1,7 +1,5 @@
 """Batches for evaluation: every image once, in order, read by threads."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """SHA-256 of many files, in parallel."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

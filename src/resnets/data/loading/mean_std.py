@@ -1,7 +1,5 @@
 """Mean and standard deviation of the training images by channel, or their mean image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Training images before augmentation: decoded when they are used, or once and kept in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 

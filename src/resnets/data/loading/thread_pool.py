@@ -1,7 +1,5 @@
 """A thread pool map with ordered results, bounded prefetch, and an error for a read that hangs."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

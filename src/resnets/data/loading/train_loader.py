@@ -5,8 +5,6 @@ in that order). So a run is the same with any number of worker processes, it can
 comes several times in an epoch is augmented again each time.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 from collections import deque

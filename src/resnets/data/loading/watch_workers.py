@@ -1,7 +1,5 @@
 """Worker processes of `train_loader.py`: what each is set up with, the batches they share, the wait for them, and their end."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """Errors of worker processes that have died or are stuck. This file does not import torch."""
 
-from __future__ import annotations
-
 from resnets.errors import JobError
 
 WORKER_DIED = "A worker process was killed or has ended; memory may be short. Use fewer `workers`, or `workers=0`."

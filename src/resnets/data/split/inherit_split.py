@@ -1,7 +1,5 @@
 """Take over the split of earlier weights, so that images that they have trained on do not get into val or test."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

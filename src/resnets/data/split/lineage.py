@@ -4,8 +4,6 @@ A run directory has it in two files: `split.csv` has the images of the run itsel
 it began from (including their own lineage). Of weights outside a run directory it is not known, and messages say so.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import tomllib

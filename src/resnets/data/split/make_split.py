@@ -1,7 +1,5 @@
 """Split a dataset into train, val and test by the content of its files, stratified by class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Read and write `split.csv`: the split of every image, with the SHA-256 by which the image is recognized."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

@@ -4,8 +4,6 @@ The assignment depends on the seed, on the SHA-256 of the files and on every tie
 images between train, val and test for every seed.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Draw a network on one page: its stem, a column for each stage with the blocks and their shortcuts, and its head."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

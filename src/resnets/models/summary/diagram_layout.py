@@ -1,7 +1,5 @@
 """The content of a network's diagram: stem, stages, blocks with their shortcuts, and head, from the network's graph."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The layer table of a network, with parameters and multiply-adds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod

@@ -5,8 +5,6 @@ Korean nor most scripts of India. The usual fonts for these are used where one i
 drawn as its code, `\\u73ab`, so that two classes never look the same. The HTML page uses the browser's fonts.
 """
 
-from __future__ import annotations
-
 import functools
 import unicodedata
 from collections.abc import Iterable

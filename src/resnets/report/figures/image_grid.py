@@ -1,7 +1,5 @@
 """Grids of images with captions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

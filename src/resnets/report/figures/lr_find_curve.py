@@ -1,7 +1,5 @@
 """The learning-rate finder's plot: loss against a growing learning rate, with the suggestion marked (Smith 2017)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

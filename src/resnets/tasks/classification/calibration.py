@@ -1,7 +1,5 @@
 """Calibration: the expected calibration error, its interval, and temperature scaling (Guo et al., 2017)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

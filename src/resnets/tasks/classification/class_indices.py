@@ -1,7 +1,5 @@
 """The class index of each sample, for a model of given classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Paired comparison of two models on the same images: McNemar's exact test."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """95 % confidence intervals of accuracies and of their difference."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ Accuracies are fractions, 0 to 1. Intervals are Wilson's at 95 %. Macro averages
 class that was never predicted counts there with a precision of 0.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Results for each image, without its logits: enough for every metric."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The predictions of one network, or of an ensemble, for the samples of a dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

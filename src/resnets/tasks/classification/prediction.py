@@ -1,7 +1,5 @@
 """The prediction for one image."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any

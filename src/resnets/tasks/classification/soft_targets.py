@@ -1,7 +1,5 @@
 """The targets of the cross-entropy loss: label smoothing, and weights that balance the classes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot

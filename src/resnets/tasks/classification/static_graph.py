@@ -1,7 +1,5 @@
 """The network of a classifier in two parts for the backends, and how close its logits are to those of the reference."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from torch import Tensor

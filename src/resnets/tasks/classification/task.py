@@ -1,7 +1,5 @@
 """Classification: each image belongs to one class."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path

@@ -9,8 +9,6 @@ a crop, and its mirror image. The network pools its last map whatever its size; 
 the scores at all positions, taken before the softmax.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Batches of prepared images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A check of the arguments of an evaluation: checkpoints first, images last."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from pathlib import Path

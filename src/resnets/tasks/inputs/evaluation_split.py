@@ -1,7 +1,5 @@
 """Which images of a dataset a model is evaluated on."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Mapping, Sequence

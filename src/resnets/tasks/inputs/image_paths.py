@@ -1,7 +1,5 @@
 """Find the images of a command: files, folders, patterns, and lists on stdin."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re

@@ -1,7 +1,5 @@
 """Which labels are predicted in place of which."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

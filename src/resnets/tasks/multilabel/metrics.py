@@ -4,8 +4,6 @@ All are fractions, 0 to 1. Macro averages are over the classes that have images;
 with an F1 of 0. Micro averages are over all pairs of an image and a class.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The labels of one image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The figures and the page of a multi-label run."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

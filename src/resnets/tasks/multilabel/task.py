@@ -1,7 +1,5 @@
 """Multi-label classification: each image has any number of labels, also none."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence

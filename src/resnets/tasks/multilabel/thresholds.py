@@ -1,7 +1,5 @@
 """The threshold of each class: an image gets every label whose probability reaches it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 A value that the user gave is never changed here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

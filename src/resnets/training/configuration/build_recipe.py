@@ -1,7 +1,5 @@
 """Build the recipe of a run from the arguments of `train`; `training/configuration/autoconfig.py` chooses what stays open."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple

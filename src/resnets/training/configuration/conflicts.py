@@ -4,8 +4,6 @@ A value that the user gave always wins: it clears the recipe's own value that wo
 each other, and a given value that would have no effect, are errors that name both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 

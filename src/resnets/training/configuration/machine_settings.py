@@ -1,7 +1,5 @@
 """Choose the device, the worker processes and the threads for this machine, each with its reason."""
 
-from __future__ import annotations
-
 import torch
 
 from resnets import ranks

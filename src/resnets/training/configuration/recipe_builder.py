@@ -1,7 +1,5 @@
 """A recipe that is being completed, and the origin of each value: given, chosen, or the recipe's own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

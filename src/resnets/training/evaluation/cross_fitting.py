@@ -14,8 +14,6 @@ What is evaluated is the procedure that made the delivered weights, with four fi
 when to stop the training (patience) was decided with all of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The final evaluation of a run: what the task fits to the val split, metrics, predictions and the report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Validation after each epoch: the task's metrics on the validation split."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

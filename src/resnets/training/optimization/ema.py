@@ -1,7 +1,5 @@
 """Exponential moving average (EMA) of the weights and batch-norm statistics, which is validated and saved instead of them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel

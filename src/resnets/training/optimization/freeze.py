@@ -1,7 +1,5 @@
 """Freeze layers, and keep the batch norm of frozen layers in eval mode; the network keeps it so in `.train()`, too."""
 
-from __future__ import annotations
-
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 

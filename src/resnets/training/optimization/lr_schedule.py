@@ -7,8 +7,6 @@
 warm-up of He et al. 2015, which ends when the training error has fallen.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Callable

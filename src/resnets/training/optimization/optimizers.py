@@ -1,7 +1,5 @@
 """Parameter groups and optimizers."""
 
-from __future__ import annotations
-
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 

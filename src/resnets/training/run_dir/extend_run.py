@@ -1,7 +1,5 @@
 """Add epochs to a finished run: `epochs="+20"` with `resume`."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Find a run directory. This module does not import torch, so that a mistyped name is refused at once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from resnets.errors import UserError

@@ -4,8 +4,6 @@ The system releases the lock when the process ends, however it ends. It is a rec
 processes would inherit; they outlive a killed run by some seconds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

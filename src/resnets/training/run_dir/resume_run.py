@@ -1,7 +1,5 @@
 """Resume a run with its own recipe, split and weights; incompatible changes are errors, harmless ones are logged."""
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The run directory: its name, `recipe.toml`, `environment.json`, and the metrics of each epoch."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

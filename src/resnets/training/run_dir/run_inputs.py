@@ -1,7 +1,5 @@
 """The images, split and initial weights of a run, as its directory records them, and their check when it is resumed."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Any

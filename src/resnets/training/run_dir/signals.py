@@ -1,7 +1,5 @@
 """Handle Ctrl-C, SIGTERM and SIGHUP: a run ends after its current step, and its state is saved."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

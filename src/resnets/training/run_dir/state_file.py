@@ -5,8 +5,6 @@ It is written under a temporary name and renamed, so that a killed run leaves no
 the older one is used when the newer one is damaged.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

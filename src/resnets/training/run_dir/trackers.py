@@ -4,8 +4,6 @@ Only the main process logs, after the state of the epoch was saved, so a tracker
 resumed run continues the same run of the tracker; its id is in `trackers.json`.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

@@ -1,7 +1,5 @@
 """Build everything that the loop needs (`TrainContext`) from a complete recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Choose the network of a recipe, and check it against the image size, the batch size and the frozen layers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The weights that a run starts from: their file, read once, and what they were trained on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

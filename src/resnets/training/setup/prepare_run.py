@@ -1,7 +1,5 @@
 """The way from a recipe to all that a run needs: images read and split, choices made for them, the network chosen."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

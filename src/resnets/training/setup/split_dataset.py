@@ -1,7 +1,5 @@
 """Split the dataset as the recipe says, after a check that every image can be read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """A network that a weights file fits: the result of each format's `candidates`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from resnets.data.image.preprocess import Preprocess

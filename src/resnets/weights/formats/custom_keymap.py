@@ -20,8 +20,6 @@
     "linear.weight" = { resnets = "head.fc.weight", layout = "same" }
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

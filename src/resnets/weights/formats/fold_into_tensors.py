@@ -4,8 +4,6 @@ softmax(z / T) of the logits z = W x + b is the softmax of (W / T) x + b / T, so
 last layer. A network for BGR images takes RGB images if the input channels of its first convolution are reversed.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from resnets.errors import UserError

@@ -4,8 +4,6 @@ A folder has `model.safetensors` and `config.json`, which states what shapes do 
 stride in the first 1x1. `preprocessor_config.json` describes the preprocessing, and README.md is the model card.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Preprocessing of transformers' image processors: `preprocessor_config.json` from and to `Preprocess`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

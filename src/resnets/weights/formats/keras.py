@@ -7,8 +7,6 @@ The layers of Keras Applications' networks have Keras' own names (keras/src/appl
 paths of our modules with `_` for each dot, as in the models that `resnets.weights.formats.keras_model` builds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

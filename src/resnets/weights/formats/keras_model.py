@@ -3,8 +3,6 @@
 The model maps images (N, height, width, channels) to logits. Layers have the paths of our modules, with `_` for each dot.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import operator

@@ -9,8 +9,6 @@ The rules are applied to the names of a network, so the inverse is the same list
 without a rule, or two with one name, is an error before any file is read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

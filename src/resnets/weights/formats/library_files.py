@@ -1,7 +1,5 @@
 """Write the tensors of another library to a file, and load those of a file into the library's own network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

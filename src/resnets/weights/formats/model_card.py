@@ -4,8 +4,6 @@ The file starts with YAML between two lines of `---` (huggingface.co/docs/hub/mo
 as JSON.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Each module has `keymap(spec)`, `candidates(weights_file)`, `write(path, checkpo
 `reference_model(weights_file, spec)`, the network of the library itself.
 """
 
-from __future__ import annotations
-
 from types import ModuleType
 
 from resnets.errors import UserError

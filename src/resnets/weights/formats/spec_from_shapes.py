@@ -4,8 +4,6 @@ Shapes do not show strides, padding, the side on which option A pads, or the ord
 all match, and `doubts` names the differences.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

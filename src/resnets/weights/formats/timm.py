@@ -4,8 +4,6 @@ A folder has `model.safetensors` and `config.json`, with the name of the network
 (timm/models/_hub.py); README.md is the model card.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """timm's `config.json`: the content for a checkpoint, and its `pretrained_cfg` from and to `Preprocess`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path

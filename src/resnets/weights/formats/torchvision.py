@@ -1,7 +1,5 @@
 """torchvision format: names of a ResNet's tensors (torchvision/models/resnet.py), which many other projects use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

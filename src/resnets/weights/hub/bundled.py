@@ -3,8 +3,6 @@
 `cifar_resnet20.cifar10` is a full run of the recipe `he2015_cifar`; docs/recipes.md has its command, curve and metrics.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from functools import cache

@@ -9,8 +9,6 @@ The files are in `weights/NAME/` of the cache directory. Environment variables:
     HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE    as in requests
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Download one file over HTTP with retries and resume, or copy it from a mirror folder; `download.py` decides which and where."""
 
-from __future__ import annotations
-
 import math
 import re
 import shutil

@@ -4,8 +4,6 @@ That is the order of their WordNet ids. `imagenet_classes.tsv` has them as timm'
 name in torchvision's `_IMAGENET_CATEGORIES`.
 """
 
-from __future__ import annotations
-
 from importlib import resources
 
 _ROWS = tuple(

@@ -1,7 +1,5 @@
 """Translate names of weights in torchvision, timm and Keras to those of resnets."""
 
-from __future__ import annotations
-
 import os
 import re
 

@@ -1,7 +1,5 @@
 """Describe the type of a file from its first bytes, for error messages."""
 
-from __future__ import annotations
-
 import codecs
 import re
 from pathlib import Path

@@ -3,8 +3,6 @@
 Such a file may also hold averaged weights, a second network, a projector, or a loss with weights of its own.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

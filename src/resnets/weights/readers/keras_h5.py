@@ -1,7 +1,5 @@
 """Read `.h5` files of Keras, in the sandbox: legacy weights, legacy whole models, and the `.weights.h5` of Keras 3."""
 
-from __future__ import annotations
-
 import math
 import os
 from typing import Any, BinaryIO

@@ -3,8 +3,6 @@
 Nothing is built from the configuration, so a Lambda layer in it stays text.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 from typing import Any, BinaryIO

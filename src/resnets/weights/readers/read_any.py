@@ -3,8 +3,6 @@
 Reading executes no code from a file and takes memory in proportion to its size; an invalid file is a UserError of one line.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import stat
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Read `.safetensors` files of other programs. The library checks the header."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open

@@ -3,8 +3,6 @@
 The child process gets the open file and returns the tensors as a safetensors file; its program is `sandbox_child.py`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

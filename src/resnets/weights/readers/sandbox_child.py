@@ -4,8 +4,6 @@ It executes nothing from the file. It writes a safetensors file: the tensors by 
 order and the description, or why the file is refused.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import json

@@ -5,8 +5,6 @@ containers; in place of every other global it is the class `Inert`, so that a fi
 can be read.
 """
 
-from __future__ import annotations
-
 import _compat_pickle
 import collections
 import contextlib

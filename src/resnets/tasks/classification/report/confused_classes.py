@@ -1,7 +1,5 @@
 """The most confused pairs of classes of a confusion matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 

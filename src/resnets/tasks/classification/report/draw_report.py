@@ -1,7 +1,5 @@
 """Draw the figures of a classification run and write its HTML page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from resnets.report.figures import training_curves

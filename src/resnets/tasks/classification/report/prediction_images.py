@@ -1,7 +1,5 @@
 """Images with their true and predicted classes: a random choice (`val_batch_pred.jpg`), the highest losses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

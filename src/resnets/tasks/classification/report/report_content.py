@@ -1,7 +1,5 @@
 """What the page of a classification run shows: key numbers, and its sections with their figures and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The sentences of the report: headline, summary, calibration, and the commands for this run."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Sequence
