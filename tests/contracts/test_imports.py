@@ -20,6 +20,7 @@ BASE = {
     *(
         "errors",
         "message_format",
+        "nested_tensors",
         "connection_errors",
         "hashing",
         "cache_dir",

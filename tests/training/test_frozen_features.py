@@ -113,7 +113,7 @@ def test_the_features_are_fp32_and_the_same_bytes_in_two_runs(
     assert isinstance(context.val, frozen_features.CachedValFeatures)
     with torch.no_grad():
         wanted = torch.cat(
-            [context.net.eval().forward_pooled(images) for _, images in context.val.images.iter_uncached()]
+            [context.net.eval().forward_pooled(images) for _, images, _ in context.val.images.iter_uncached()]
         )
     torch.testing.assert_close(context.val.features, wanted, rtol=1e-4, atol=1e-5)
 

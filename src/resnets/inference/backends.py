@@ -14,8 +14,9 @@ from resnets.errors import UserError
 from resnets.inference import openvino_cache, tf32
 from resnets.inference.fold_batchnorm import fold
 from resnets.inference.import_openvino import has_openvino
-from resnets.inference.static_graph import StaticGraph, concatenate, map_outputs
+from resnets.inference.static_graph import StaticGraph, concatenate, to_float
 from resnets.message_format import suggestion
+from resnets.nested_tensors import map_tensors, slice_examples
 
 PRECISIONS = ("fp32", "bf16")
 MIN_STREAM_IMAGES = 8  # of a batch, for each stream of OpenVINO
@@ -58,14 +59,15 @@ class Backend:
     def __call__(self, images: Tensor) -> Any:
         with tf32.disabled(self.device):
             chunks = images.split(self.batch) if self.batch else (images,)
-            return map_outputs(self.finish(concatenate([self._run(chunk) for chunk in chunks])), Tensor.float)
+            return to_float(self.finish(concatenate([self._run(chunk) for chunk in chunks])))
 
     def _run(self, images: Tensor) -> Any:
         padding = max(self.batch - len(images), 0)
         if padding:
             images = torch.cat([images, images.new_zeros(padding, *images.shape[1:])])
         images = images.to(self.device, non_blocking=True).contiguous(memory_format=self.layout)
-        return map_outputs(self.compute(images), lambda output: output[: len(output) - padding].float())
+        outputs = to_float(self.compute(images))
+        return slice_examples(outputs, 0, len(images) - padding) if padding else outputs
 
 
 def reference(graph: StaticGraph) -> Backend:
@@ -122,7 +124,9 @@ def _compile(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Back
 
     def run(images: Tensor) -> Any:
         outputs = compiled(images)
-        return map_outputs(outputs, Tensor.clone) if cuda_graphs else outputs  # which the next run would overwrite
+        return (
+            map_tensors(outputs, Tensor, Tensor.clone) if cuda_graphs else outputs
+        )  # which the next run would overwrite
 
     backend = Backend("compile", precision, shape[0], device, run, graph.finish)
     backend(torch.zeros(shape))  # the first call compiles

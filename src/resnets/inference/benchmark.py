@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from resnets.errors import UserError
 from resnets.inference import backends
 from resnets.inference.backends import Backend
-from resnets.inference.static_graph import Agreement, StaticGraph, concatenate, map_outputs
+from resnets.inference.static_graph import Agreement, StaticGraph, concatenate
+from resnets.nested_tensors import map_tensors
 from resnets.progress import log, progress_bar
 
 REFERENCE = "reference"
@@ -213,7 +214,7 @@ class _Measurement:
         assert self.backend is not None
         images = self.images[: self.batch]
         start = time.perf_counter()
-        map_outputs(self.backend(images), Tensor.cpu)  # waits for a GPU
+        map_tensors(self.backend(images), Tensor, Tensor.cpu)  # waits for a GPU
         return time.perf_counter() - start
 
     def round(self, seconds: float) -> float:

@@ -11,7 +11,8 @@ from resnets.errors import JobError, UserError
 from resnets.inference import backends, choose_backend, hardware, tf32
 from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import REFERENCE, Choice
-from resnets.inference.static_graph import Agreement, StaticGraph, map_outputs
+from resnets.inference.static_graph import Agreement, StaticGraph
+from resnets.nested_tensors import map_tensors
 from resnets.progress import log
 
 MAX_SHAPES = 4  # sizes of images in a job that get a backend of their own; with more, none has enough images to pay
@@ -82,10 +83,10 @@ class Job:
         self.used: dict[Choice, None] = {}  # in the order of their use
 
     def outputs(self, images: Tensor) -> Any:
-        """The outputs of the model, a tensor or a tuple of tensors, float32, on the CPU, for normalized images (N, C, h, w)."""
+        """The outputs of the model for normalized images (N, C, h, w), on the CPU; floating-point numbers are float32."""
         backend = self._select(images)
         self.used[Choice(backend.name, backend.precision)] = None
-        return map_outputs(backend(images), Tensor.cpu)
+        return map_tensors(backend(images), Tensor, Tensor.cpu)
 
     def _select(self, images: Tensor) -> Backend:
         runner, shape = self.runner, tuple(images.shape[1:])

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnets.nested_tensors import map_tensors
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -38,7 +40,8 @@ class StaticGraph:
         model: the whole model; the reference calls it, with any hooks that it has.
         static: images (n, C, h, w) -> a tensor, or a tuple of tensors, with first dimension n. Its operations do not depend
             on the values, so a backend can compile it, in bf16 too. It is in the model, and shares its tensors.
-        finish: from what `static` returns, in float32, to the outputs of `model`; it runs in torch, in float32.
+        finish: from what `static` returns, in float32, to the outputs of `model`, which may be lists of dictionaries of tensors;
+            it runs in torch, in float32.
         compare: (outputs, those of the reference) -> how close they are; both on the model's device.
         tolerance: the largest accepted `Agreement.difference`, by precision ("fp32", "bf16").
     """
@@ -50,9 +53,9 @@ class StaticGraph:
     tolerance: Mapping[str, float]
 
 
-def map_outputs(outputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`change` applied to a tensor, or to each tensor of a tuple."""
-    return change(outputs) if isinstance(outputs, Tensor) else tuple(change(each) for each in outputs)
+def to_float(outputs: Any) -> Any:
+    """The same with all floating-point tensors in float32."""
+    return map_tensors(outputs, Tensor, lambda each: each.float() if each.is_floating_point() else each)
 
 
 def concatenate(parts: Sequence[Any]) -> Any:

@@ -76,7 +76,7 @@ class Data(Section):
 
     location: str = ""
     imgsz: int | None = number(None, low=1)  # side of the square input of the network, pixels
-    resize: str = choice("shorter", "shorter", "stretch", "pad", "none")
+    resize: str = choice("shorter", "shorter", "stretch", "pad", "fit", "none")
     antialias: bool = True
     crop_fraction: float = number(0.875, above=0, high=1)  # in evaluation the shorter side is imgsz / crop_fraction
     # What is subtracted and divided by: the published ImageNet statistics, those of the training images, the mean

@@ -36,8 +36,9 @@ from torch.utils.data import default_collate
 from resnets import atomic_write
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, Sample, remap_classes
+from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.loading import augmentation
+from resnets.data.loading import augmentation, place_targets
 from resnets.data.loading.batch import Batch, Images
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
@@ -239,6 +240,12 @@ class Task(ABC):
         }
         return augmentation.train_transform(preprocess.size[0], fill=preprocess.mean_color, **values)
 
+    def place(self, target: Any, placement: Placement) -> Any:
+        """The target of an image, with `spatial_targets`, in pixels of the network's input; see `placement`. Here: tv_tensors in
+        it are moved, and masks are 0 where the input shows nothing of the image.
+        """
+        return place_targets.place(target, placement)
+
     def collate(self, targets: Sequence[Any] | Tensor) -> Any:
         """The targets of a batch as one value: tensors with first dimension B, lists of B, or tuples and dictionaries of these.
         Here: numbers and tensors of equal shapes are stacked, all else becomes a list.
@@ -324,23 +331,34 @@ class Task(ABC):
 
     # Evaluation
 
-    def forward(self, model: Callable[..., Any], images: Images) -> Any:
+    def forward(self, model: Callable[..., Any], images: Images, targets: Any = None) -> Any:
         """The outputs of the model in eval mode, for a tensor of images or a list of images of several sizes.
 
         Here: what the model returns, a tensor with first dimension n; for images of several sizes, one after the other.
+
+        Args:
+            targets: with `spatial_targets`, in the validation of a training only: as in a training batch, without augmentation,
+                so that the losses of a model that computes them itself can be measured with its outputs.
         """
         if isinstance(images, Tensor):
             return model(images)
         return torch.cat([model(image[None]) for image in images])
 
     @abstractmethod
-    def measure(self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor) -> Measurements:
+    def measure(
+        self,
+        outputs: Any,
+        samples: Sequence[Sample],
+        targets: Sequence[Any] | Tensor,
+        placements: Sequence[Placement],
+    ) -> Measurements:
         """What all metrics are computed from, the loss too, for some examples: rows with names of the task's own.
 
         Args:
-            outputs: of `forward`, in float32 on the CPU.
+            outputs: of `forward`, on the CPU, in float32 if they are floating-point numbers.
             samples: the same examples.
             targets: theirs, from `targets`, not collated.
+            placements: where each image lies in its input, with its size; empty where cached features took the place of images.
         """
 
     @abstractmethod
@@ -494,11 +512,12 @@ class Task(ABC):
         return {}
 
     @abstractmethod
-    def predict(self, path: str, outputs: Any) -> Prediction:
+    def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The prediction for one image; what `check_options` returned are keyword arguments.
 
         Args:
-            outputs: those of `forward` for a batch of one image, on the CPU, in float32.
+            outputs: those of `forward` for a batch of one image, as for `measure`.
+            placement: where the image lies in its input, with its size.
         """
 
     def csv_columns(self, **options: Any) -> list[str]:

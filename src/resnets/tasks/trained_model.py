@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.decode import to_upright_rgb
+from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.loading.batch import map_tensors
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
@@ -26,6 +26,7 @@ from resnets.inference.model_runner import Job, ModelRunner
 from resnets.message_format import format_list
 from resnets.models.resnet import check_size, find_backbone
 from resnets.models.spec import ResNetSpec
+from resnets.nested_tensors import map_tensors, slice_examples
 from resnets.progress import log, progress_bar
 from resnets.tasks import registry
 from resnets.tasks.base import Prediction, Task
@@ -89,6 +90,8 @@ class TrainedModel:
     def describe_input(self) -> str:
         """How an image is presented to the model, such as "one view of 224x224"."""
         height, width = self.preprocess.size
+        if self.preprocess.resize == "fit":
+            return f"one view with a longer side of {max(height, width)}"
         whole = self.preprocess.crop == "none" and self.preprocess.resize == "none"
         return "one view at its own size" if whole else f"one view of {width}x{height}"
 
@@ -142,7 +145,7 @@ class TrainedModel:
                 if entry.error is None:
                     own = next(outputs)
                     check_finite(own, entry.name)
-                    yield predict(entry.name, own)
+                    yield predict(entry.name, own, entry.placement)
                 else:
                     yield self.task.unreadable(entry.name, entry.error)
 
@@ -160,7 +163,7 @@ class TrainedModel:
                 stacked = torch.stack([images[index] for index in indices]).to(self.dtype)
                 outputs = self.task.forward(job.outputs, stacked)
                 for position, index in enumerate(indices):
-                    found[index] = _row(outputs, position)
+                    found[index] = slice_examples(outputs, position, position + 1)
         return found
 
     def outputs(self, images: Sequence[Tensor], job: Job | None = None) -> Any:
@@ -212,10 +215,13 @@ class TrainedModel:
             readable = [index + number for number, entry in enumerate(chunk) if entry.error is None]
             errors |= {index + number: entry.error for number, entry in enumerate(chunk) if entry.error is not None}
             index += len(chunk)
-            inputs = [entry.inputs[0][0] for entry in chunk if entry.error is None]
-            for number, outputs in zip(readable, self.outputs_by_image(inputs, job), strict=True):
+            entries = [entry for entry in chunk if entry.error is None]
+            rows = self.outputs_by_image([entry.inputs[0][0] for entry in entries], job)
+            for number, entry, outputs in zip(readable, entries, rows, strict=True):
                 check_finite(outputs, samples[number].path)
-                found = self.task.measure(outputs, [samples[number]], targets[number : number + 1])
+                assert entry.placement is not None
+                part = slice(number, number + 1)
+                found = self.task.measure(outputs, samples[part], targets[part], [entry.placement])
                 sums = {name: sums.get(name, 0) + value for name, value in found.sums.items()}
                 measured.append(Measurements(found.rows))
         report_unreadable(samples, errors, on_bad)
@@ -242,7 +248,7 @@ class TrainedModel:
             outputs = self.model.head(features.to(self.device)).float().cpu()
         for sample, row in zip(samples, outputs, strict=True):
             check_finite(row, sample.path)
-        measured = self.task.measure(outputs, samples, self.task.targets(samples))
+        measured = self.task.measure(outputs, samples, self.task.targets(samples), ())
         return measured, {"backend": backend, "precision": "fp32"}
 
     def check_size(self, image: Tensor) -> None:
@@ -260,32 +266,28 @@ class TrainedModel:
         index, image = indexed
         name = str(image) if isinstance(image, (str, Path)) else f"[{index}]"
         try:
-            pixels = self._input(image, name)
+            pixels, placement = self._input(image, name)
             self.check_size(pixels)
         except ImageError as error:
             return Prepared(name, [], error.reason)
-        return Prepared(name, [[pixels]])
+        return Prepared(name, [[pixels]], placement=placement)
 
-    def _input(self, image: ImageInput, name: str) -> Tensor:
+    def _input(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
         if isinstance(image, (str, Path)):
-            return self.preprocess.load(image)
+            return self.preprocess.load_placed(image)
         if isinstance(image, Image.Image):
-            return self.preprocess(to_upright_rgb(image, name=name, background=self.preprocess.background))
+            upright = to_upright_rgb(image, name=name, background=self.preprocess.background)
+            return self.preprocess(upright), self.preprocess.placement(upright.height, upright.width)
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             if image.ndim == 2:
                 image = np.repeat(image[:, :, None], 3, axis=2)
             if image.ndim == 3 and image.shape[2] == 3 and image.size:
-                return self.preprocess(image)
+                return self.preprocess(image), self.preprocess.placement(*image.shape[:2])
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(
             f"Image {name} has the type {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
             "in gray."
         )
-
-
-def _row(outputs: Any, position: int) -> Any:
-    """The outputs of a batch of one image."""
-    return map_tensors(outputs, Tensor, lambda each: each[position : position + 1])
 
 
 def load(path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> TrainedModel:

@@ -20,9 +20,9 @@ from torchvision.ops import StochasticDepth
 from resnets import ranks
 from resnets.atomic_write import replace_file
 from resnets.data.loading import ram_cache
-from resnets.data.loading.batch import Batch, Images
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep, epoch_indices
-from resnets.data.loading.eval_loader import EvalLoader
+from resnets.data.loading.eval_loader import EvalBatch, EvalLoader
 from resnets.inference.model_runner import ModelRunner
 from resnets.inference.static_graph import static_part
 from resnets.message_format import pluralize
@@ -166,12 +166,12 @@ class CachedValFeatures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __iter__(self) -> Iterator[tuple[int, Images]]:
+    def __iter__(self) -> Iterator[EvalBatch]:
         if not self.still_frozen():
             yield from self.images
             return
         for start in range(0, len(self.features), EVAL_BATCH):
-            yield start, self.features[start : start + EVAL_BATCH, :, None, None]
+            yield EvalBatch(start, self.features[start : start + EVAL_BATCH, :, None, None], ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +262,7 @@ def _compute(context: TrainContext, versions: int) -> Features:
         train[version, positions] = job.outputs(images)
     val = torch.empty(len(context.val_samples), _num_features(context))
     if context.val is not None:
-        for start, batch_images in context.val.iter_uncached():
+        for start, batch_images, _ in context.val.iter_uncached():
             assert isinstance(batch_images, Tensor)
             val[start : start + len(batch_images)] = job.outputs(batch_images)
     context.net.train(was_training)

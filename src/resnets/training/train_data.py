@@ -17,10 +17,11 @@ from resnets.data.datasets.dataset import IndexedSamples, Sample, sample_paths, 
 from resnets.data.image.decode import decode
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
-from resnets.data.loading.batch import Batch, map_tensors
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
 from resnets.errors import UserError
+from resnets.nested_tensors import map_tensors
 from resnets.progress import log
 from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import Task
@@ -134,7 +135,7 @@ class TrainData:
         return batch
 
     def add_targets(self, batch: Batch) -> Batch:
-        """Return the batch with its targets and weights on the device."""
+        """Return the batch with its targets and weights on the device, and its seeds."""
         device, targets = self.recipe.speed.device, batch.targets
         if not self.task.spatial_targets:
             indices = batch.indices
@@ -142,7 +143,11 @@ class TrainData:
             targets = self.task.collate(chosen)
         targets = map_tensors(targets, Tensor, lambda each: each.to(device, non_blocking=True))
         weights = self.loss_weights[batch.indices].to(device, non_blocking=True)
-        return batch._replace(targets=targets, weights=weights)
+        seeds = [
+            augmentation.derive_seed(self.recipe.seed, batch.epoch, position, "loss")
+            for position in batch.positions.tolist()
+        ]
+        return batch._replace(targets=targets, weights=weights, seeds=seeds)
 
     def eval_loader(self, samples: Sequence[Sample]) -> EvalLoader:
         """Return the validation images of this rank, preprocessed as the saved weights will say.
@@ -153,7 +158,7 @@ class TrainData:
         local_samples = samples[len(samples) * rank // size : len(samples) * (rank + 1) // size]
         return EvalLoader(
             sample_paths(local_samples),
-            self.preprocess.load,
+            self.preprocess.load_placed,
             batch_size=EVAL_BATCH,
             workers=None if self.recipe.data.workers else 0,
             max_cache_bytes=round(VAL_MEMORY_FRACTION * ram_cache.free_memory() / ranks.local_world_size()),

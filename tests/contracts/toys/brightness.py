@@ -60,7 +60,7 @@ class Brightness(Task):
     def collate(self, targets):
         return torch.tensor(targets, dtype=torch.float32)
 
-    def measure(self, outputs, samples, targets):
+    def measure(self, outputs, samples, targets, placements):
         return Measurements({"value": outputs[:, 0], "true": torch.tensor(targets, dtype=torch.float32)})
 
     def validation_metrics(self, measurements):
@@ -80,7 +80,7 @@ class Brightness(Task):
     def summarize(self, kept, cross_fitted=None):
         return {"count": len(kept), "error": float((kept["value"] - kept["true"]).abs().mean())}
 
-    def predict(self, path: str, outputs: Any):
+    def predict(self, path: str, outputs: Any, placement: Any):
         return BrightnessPrediction(path, float(outputs[0, 0]) + self.fitted.get("offset", 0.0))
 
     def unreadable(self, path, error):

@@ -102,10 +102,10 @@ class Points(Task):
     def collate(self, targets):
         return list(targets)
 
-    def forward(self, model, images):
+    def forward(self, model, images, targets=None):
         return model(images)
 
-    def measure(self, outputs, samples, targets):
+    def measure(self, outputs, samples, targets, placements):
         found = [_points(scores) for scores in outputs]
         true = [target.as_subclass(torch.Tensor).float() for target in targets]
         scores = [float(each.mean()) for each in outputs]
@@ -126,7 +126,7 @@ class Points(Task):
     def summarize(self, kept, cross_fitted=None):
         return {"count": len(kept), "median_error": float(np.median(-self.example_scores(kept)))}
 
-    def predict(self, path, outputs):
+    def predict(self, path, outputs, placement):
         return PointsPrediction(path, tuple(map(tuple, _points(outputs[0]).tolist())))
 
     def unreadable(self, path, error):

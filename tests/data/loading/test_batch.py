@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from resnets.data.loading.batch import Batch, map_tensors, stack_images
+from resnets.data.loading.batch import Batch, stack_images
 
 
 class Boxes(NamedTuple):
@@ -45,15 +45,6 @@ def test_images_of_several_sizes_are_divided_as_a_list() -> None:
     images = [torch.zeros(3, 4, 4 + index) for index in range(5)]
     divided = made(5, None)._replace(images=images).chunk(2)
     assert [[each.shape[-1] for each in part.images] for part in divided] == [[4, 5, 6], [7, 8]]
-
-
-def test_a_function_reaches_all_tensors() -> None:
-    value = {"a": [torch.ones(2), "text"], "b": (torch.ones(1), Boxes([torch.ones(3)], 4))}
-    doubled = map_tensors(value, torch.Tensor, lambda tensor: 2 * tensor)
-    assert doubled["a"][0].tolist() == [2, 2]
-    assert doubled["a"][1] == "text"
-    assert isinstance(doubled["b"][1], Boxes)
-    assert (doubled["b"][1].boxes[0].tolist(), doubled["b"][1].count) == ([2, 2, 2], 4)
 
 
 def test_only_images_of_one_size_are_stacked() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from resnets.data.image.placement import Placement
 from resnets.data.loading import augmentation, ram_cache
 from resnets.data.loading.eval_loader import EvalLoader
 from resnets.errors import JobError
@@ -21,8 +22,12 @@ def paths(tmp_path: Path) -> list[str]:
     return paths
 
 
-def _loaded(path: str) -> torch.Tensor:
+def _pixels(path: str) -> torch.Tensor:
     return augmentation.as_tensor(ram_cache.decode_resized(path, min_side=1000)).float()
+
+
+def _loaded(path: str) -> tuple[torch.Tensor, Placement]:
+    return _pixels(path), Placement((20, 24), (20, 24), (1.0, 1.0))
 
 
 @pytest.mark.parametrize("workers", [0, 1, None])
@@ -31,9 +36,9 @@ def test_evaluation_gives_every_image_once_and_in_order(paths, workers, memory):
     evaluation = EvalLoader(paths, _loaded, batch_size=4, workers=workers, max_cache_bytes=memory)
     for _ in range(2):
         made = list(evaluation)
-        assert [first for first, _ in made] == [0, 4, 8, 12]
-        together = torch.cat([batch for _, batch in made])
-        assert torch.equal(together, torch.stack([_loaded(path) for path in paths]))
+        assert [batch.first for batch in made] == [0, 4, 8, 12]
+        assert [len(batch.placements) for batch in made] == [4, 4, 4, 1]
+        assert torch.equal(torch.cat([batch.images for batch in made]), torch.stack(list(map(_pixels, paths))))
 
 
 def test_evaluation_decodes_once_when_the_images_fit(paths):
@@ -46,7 +51,7 @@ def test_evaluation_decodes_once_when_the_images_fit(paths):
 
 def test_evaluation_that_happens_once_keeps_nothing(paths):
     evaluation = EvalLoader(paths, _loaded, batch_size=4, workers=1, max_cache_bytes=10**9)
-    assert [first for first, _ in evaluation.iter_uncached()] == [0, 4, 8, 12]
+    assert [batch.first for batch in evaluation.iter_uncached()] == [0, 4, 8, 12]
     Path(paths[6]).unlink()
     with pytest.raises(JobError, match=r"06\.png"):
         list(evaluation)

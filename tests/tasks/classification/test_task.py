@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from resnets.data.datasets.dataset import Dataset, Sample
+from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.tasks.classification.task import Classification
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.trained_model import TrainedModel, load
+
+PLACEMENT = Placement((32, 32), (32, 32), (1.0, 1.0))
 
 NAMES = ("red", "green", "blue")
 TASK = Classification(NAMES)
@@ -49,12 +52,12 @@ def test_views_have_to_fit_every_model_of_an_ensemble(world) -> None:
 def test_as_many_pairs_of_columns_as_classes_are_named() -> None:
     assert TASK.csv_columns(top_k=1) == ["path", "label", "probability", "error"]
     assert TASK.csv_columns()[4:] == ["label_2", "probability_2", "label_3", "probability_3"]
-    top = TASK.predict("a.png", torch.tensor([[1.0, 2.0, 3.0]]), top_k=2)
+    top = TASK.predict("a.png", torch.tensor([[1.0, 2.0, 3.0]]), PLACEMENT, top_k=2)
     assert set(top.to_row()) == set(TASK.csv_columns(top_k=2))
 
 
 def test_of_equal_logits_the_first_class_comes_first() -> None:
-    found = replace(TASK, fitted={"temperature": 2.0}).predict("a.png", torch.tensor([[1.0, 3.0, 3.0]]))
+    found = replace(TASK, fitted={"temperature": 2.0}).predict("a.png", torch.tensor([[1.0, 3.0, 3.0]]), PLACEMENT)
     assert (found.label, [name for name, _ in found.top]) == ("green", ["green", "blue", "red"])
     assert found.probability == pytest.approx(1 / (2 + np.exp(-1)))
 

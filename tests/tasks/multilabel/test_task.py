@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from resnets.data.datasets.dataset import Dataset, Sample
+from resnets.data.image.placement import Placement
 from resnets.data.loading.batch import Batch
 from resnets.errors import UserError
 from resnets.recipes import scratch
@@ -19,6 +20,8 @@ from resnets.tasks.base import CrossFitted, Measured
 from resnets.tasks.comparison import NOT_SEEN, Exposure
 from resnets.tasks.measurements import Measurements, concatenate
 from resnets.tasks.multilabel.task import Multilabel
+
+PLACEMENT = Placement((32, 32), (32, 32), (1.0, 1.0))
 
 NAMES = ("ant", "bee", "wasp")
 DATA = Dataset(Path("x"), [Sample("a", ("ant",)), Sample("b", ("ant", "bee"))], NAMES)
@@ -37,7 +40,7 @@ def measure(task: Multilabel, samples: list[Sample], *, noise: float = 1.0, seed
     targets = task.targets(samples)
     random = torch.Generator().manual_seed(seed)
     logits = 3.0 * targets - 3.5 + noise * torch.randn(targets.shape, generator=random)
-    return task.measure(logits, samples, targets)
+    return task.measure(logits, samples, targets, ())
 
 
 def test_targets_are_one_for_each_label() -> None:
@@ -133,7 +136,7 @@ def test_two_models_are_compared_by_their_map_on_the_same_images() -> None:
 
 def test_a_prediction_has_the_labels_that_reach_their_thresholds() -> None:
     task = Multilabel(NAMES, fitted={"thresholds": {"ant": 0.9, "bee": 0.2, "wasp": None}})
-    found = task.predict("a.png", torch.tensor([[1.0, -1.0, 0.0]]))
+    found = task.predict("a.png", torch.tensor([[1.0, -1.0, 0.0]]), PLACEMENT)
     assert [label for label, _ in found.labels] == ["wasp", "bee"]
     assert found.top == ("ant", pytest.approx(1 / (1 + np.exp(-1))))
     assert set(found.to_row()) == set(task.csv_columns())

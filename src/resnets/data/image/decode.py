@@ -101,13 +101,27 @@ def decode_image(
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """As `decode`, but a loaded Pillow image of mode RGB, which Pillow can resize without a conversion."""
+    return decode_sized(path_or_bytes, name=name, background=background, min_side=min_side, max_pixels=max_pixels)[0]
+
+
+def decode_sized(
+    path_or_bytes: str | Path | bytes,
+    *,
+    name: str | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+    min_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `decode_image`, and the height and width of the upright image in the file, which a smaller scale does not change."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: an image that is cut short would be read as if it "
             "were whole. Switch it off."
         )
     with _opened(path_or_bytes, name, max_pixels) as (image, path), _decode_errors(path, max_pixels):
+        size = None
         if min_side and image.format == "JPEG":
+            size = image.size
             image.draft(None, (min_side, min_side))
         raw_mode = color.raw_mode(image)
         image.load()
@@ -116,7 +130,9 @@ def decode_image(
             rgb = color.to_rgb(image, raw_mode, background)
         except color.NoRangeError as error:
             raise DecodeError(path, "unsupported", f"{error}; convert it to 8 or 16 bits.") from error
-        return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
+        upright = rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
+        width, height = upright.size if size is None else size[:: -1 if orientation >= 5 else 1]
+        return upright, (height, width)
 
 
 def to_upright_rgb(

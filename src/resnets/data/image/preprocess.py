@@ -20,11 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 from resnets.data.image import resizing
-from resnets.data.image.decode import decode, decode_image, to_upright_rgb
+from resnets.data.image.decode import decode, decode_sized, to_upright_rgb
+from resnets.data.image.placement import Placement
 from resnets.errors import ImageError, UserError
 from resnets.message_format import suggestion
 
-RESIZES = ("shorter", "stretch", "pad", "none")
+RESIZES = ("shorter", "stretch", "pad", "fit", "none")
 COLORS = ("rgb", "bgr", "gray")
 # ImageNet's mean and standard deviation as torchvision and timm use them, for values of 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -42,15 +43,15 @@ class Preprocess:
     """From 8-bit RGB of any size to float (C, height, width).
 
     Attributes:
-        size: height and width of the result in pixels.
+        size: height and width of the result in pixels; the largest with "fit".
         resize: "shorter" resizes the shorter side to `resize_to`, "stretch" both sides to `size`, "pad" fits the whole
-            image into `size` in front of the background, "none" leaves it.
-        resize_to: in pixels; only with "shorter".
+            image into `size` in front of the background, "fit" does so without a background, "none" leaves it.
+        resize_to: in pixels; only with "shorter", and with "fit" the largest shorter side, None for no such limit.
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
         antialias: whether a downscaled image is smoothed. Without, "stretch" with "bilinear" or "nearest" is the resizing of
             TensorFlow and of Keras' `image_dataset_from_directory`, in float.
         crop: "center" crops `size` from the middle, padding a smaller image with black as torchvision does; "none" leaves the
-            resized image.
+            resized image, as "fit" always does.
         color: the order of the channels, or "gray" for a single one.
         scale: the divisor of 8-bit values, before mean and std.
         mean, std: for each channel in the order of `color`: (value / scale - mean) / std. `mean` may also be a whole mean
@@ -81,8 +82,10 @@ class Preprocess:
         _check_choice("crop", self.crop, ("center", "none"))
         for key, kind in (("size", int), ("background", int), ("mean", float), ("std", float)):
             object.__setattr__(self, key, _number_tuple(key, getattr(self, key), kind))
-        if self.resize != "shorter":
+        if self.resize not in ("shorter", "fit"):
             object.__setattr__(self, "resize_to", None)  # so that values that compute the same are equal
+        if self.resize == "fit":
+            object.__setattr__(self, "crop", "none")
         self._check()
 
     def _check(self) -> None:
@@ -91,6 +94,10 @@ class Preprocess:
         side = self.resize_to
         if self.resize == "shorter" and (type(side) is not int or side < max(self.size)):
             raise UserError(f"resize_to is at least the larger side of size {self.size}, in pixels; received {side}.")
+        if self.resize == "fit" and self.size[0] != self.size[1]:
+            raise UserError(f"size is a square for resize 'fit'; received {self.size}.")
+        if self.resize == "fit" and side is not None and (type(side) is not int or side < 1):
+            raise UserError(f"resize_to is at least 1 pixel; received {side}.")
         if (
             len(self.mean) not in (self.channels, self.channels * math.prod(self.size))
             or len(self.std) != self.channels
@@ -147,8 +154,13 @@ class Preprocess:
 
     @property
     def shorter_side(self) -> int | None:
-        """The shorter side in pixels after the resize and before the crop; None if images keep their size."""
-        return {"shorter": self.resize_to, "none": None}.get(self.resize, max(self.size))
+        """The shorter side in pixels after the resize and before the crop; None if images keep their size.
+
+        With "fit" it is the largest possible one.
+        """
+        return {"shorter": self.resize_to, "fit": self.resize_to or max(self.size), "none": None}.get(
+            self.resize, max(self.size)
+        )
 
     def describe(self) -> str:
         """As text: "shorter side to 256, center crop 224x224, bilinear, rgb / 255, mean ..., std ..."."""
@@ -157,6 +169,7 @@ class Preprocess:
         shape = {
             "shorter": f"shorter side to {self.resize_to}{crop}", "stretch": f"stretched to {size}",
             "pad": f"padded to {size}", "none": f"not resized{crop}",
+            "fit": f"fitted into {size}" + (f", shorter side at most {self.resize_to}" if self.resize_to else ""),
         }[self.resize]  # fmt: skip
         mean = ", ".join(f"{value:g}" for value in self.mean) if len(self.mean) <= 3 else "a whole image"
         std = ", ".join(f"{value:g}" for value in self.std)
@@ -174,8 +187,15 @@ class Preprocess:
 
     def load(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> Tensor:
         """The input for a file: float32 (C, height, width). Raises DecodeError as `decode` does."""
-        image = decode_image(path_or_bytes, name=name, background=self.background, min_side=self._min_decode_side)
-        return self.normalize(self._resize_crop(image))
+        return self.load_placed(path_or_bytes, name=name)[0]
+
+    def load_placed(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> tuple[Tensor, Placement]:
+        """As `load`, and where the image of the file lies in the input."""
+        image, original = decode_sized(
+            path_or_bytes, name=name, background=self.background, min_side=self._min_decode_side
+        )
+        placement = self.placement(*original)
+        return self.normalize(self._resize_crop(image, placement.size)), placement
 
     def read(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3), not much larger than what the resize needs. Raises as `load`."""
@@ -190,6 +210,34 @@ class Preprocess:
             UserError: `image` is something else; use `load` for a path.
         """
         return self.normalize(self._resize_crop(self._check_input(image)))
+
+    def placement(self, height: int, width: int) -> Placement:
+        """Where an image of that size lies in the input that is made of it."""
+        original, size = (height, width), self.size
+        if self.resize == "shorter":
+            resized, scale, cut = resizing.shorter_side_size(original, self.resize_to or 0)
+        elif self.resize == "none":
+            resized, scale, cut = original, (1.0, 1.0), (0, 0)
+        else:
+            resized, cut = (size if self.resize == "stretch" else self._fitted(original)), (0, 0)
+            scale = resized[0] / height, resized[1] / width
+        offset = -cut[0] * scale[0], -cut[1] * scale[1]
+        if self.resize == "fit" or (self.crop == "none" and self.resize in ("shorter", "none")):
+            return Placement(original, resized, scale, offset)
+        if self.resize == "pad":
+            top, left = (size[0] - resized[0]) // 2, (size[1] - resized[1]) // 2
+        else:
+            left, top = (-each for each in resizing.center_crop_corner(resized[::-1], size))
+        return Placement(original, size, scale, (offset[0] + top, offset[1] + left))
+
+    def _fitted(self, original: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of an image that is resized to fit into `size`, and with "fit" into the other limit, too."""
+        ratio = min(self.size[0] / original[0], self.size[1] / original[1])
+        if self.resize == "fit":
+            ratio = max(self.size) / max(original)
+            if self.resize_to is not None:
+                ratio = min(ratio, self.resize_to / min(original))
+        return max(round(original[0] * ratio), 1), max(round(original[1] * ratio), 1)
 
     def views(self, image: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:
         """Several crops of one uint8 RGB image (H, W, 3) for test-time augmentation: float32 (V, C, height, width).
@@ -276,12 +324,18 @@ class Preprocess:
             raise UserError(f"An image is a uint8 array (H, W, 3) in RGB, or a Pillow image; received {kind}.")
         return image
 
-    def _resize_crop(self, image: np.ndarray | Image.Image) -> Tensor:
-        """Resized and cropped, (3, height, width): uint8, or float without antialias."""
+    def _resize_crop(self, image: np.ndarray | Image.Image, fitted: tuple[int, int] | None = None) -> Tensor:
+        """Resized and cropped, (3, height, width): uint8, or float without antialias; `fitted` is the size for "fit" of an image
+        that was decoded at a smaller scale.
+        """
         if not self.antialias:
             mode, corners = ("bilinear", False) if self.interpolation == "bilinear" else ("nearest-exact", None)
             floats = resizing.to_chw(image).float()[None]
             return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
+        if self.resize == "fit":
+            frame = resizing.to_pillow(image)
+            size = fitted or self._fitted((frame.height, frame.width))
+            return resizing.to_chw(frame.resize(size[::-1], resizing.METHODS[self.interpolation]))
         image = self._resize(image)
         if self.crop == "center" and (image.height, image.width) != self.size:
             image = resizing.center_crop(image, self.size)

@@ -17,9 +17,19 @@ METHODS = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 
 def resize_shorter_side(image: Image.Image, side: int, method: Image.Resampling) -> Image.Image:
     """Resize to a shorter side of `side` pixels, keeping the aspect ratio."""
-    image = image.crop(center_strip_box(image.size, side))
-    longer = side * max(image.size) // min(image.size)
-    return image.resize((side, longer) if image.width < image.height else (longer, side), method)
+    (height, width), _, _ = shorter_side_size((image.height, image.width), side)
+    return image.crop(center_strip_box(image.size, side)).resize((width, height), method)
+
+
+def shorter_side_size(size: tuple[int, int], side: int) -> tuple[tuple[int, int], tuple[float, float], tuple[int, int]]:
+    """Of an image of (height, width): its size after `resize_shorter_side`, the scale of both axes, and the rows and columns
+    that are cut off at the top and at the left of a long strip.
+    """
+    left, top, right, bottom = center_strip_box(size[::-1], side)
+    height, width = bottom - top, right - left
+    longer = side * max(height, width) // min(height, width)
+    resized = (longer, side) if width < height else (side, longer)
+    return resized, (resized[0] / height, resized[1] / width), (top, left)
 
 
 def resize_pad(
@@ -36,11 +46,17 @@ def resize_pad(
 
 def center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Crop the middle, padded with black if the image is smaller. Odd margins: round half to even, as torchvision."""
+    left, top = center_crop_corner(image.size, size)
+    return image.crop((left, top, left + size[1], top + size[0]))
+
+
+def center_crop_corner(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Left and top of the crop of `size` (height, width) of an image of (width, height); negative where it is smaller."""
     height, width = size
-    missing = max(width - image.width, 0) // 2, max(height - image.height, 0) // 2
-    left = -missing[0] if width > image.width else round((image.width - width) / 2)
-    top = -missing[1] if height > image.height else round((image.height - height) / 2)
-    return image.crop((left, top, left + width, top + height))
+    missing = max(width - image[0], 0) // 2, max(height - image[1], 0) // 2
+    left = -missing[0] if width > image[0] else round((image[0] - width) / 2)
+    top = -missing[1] if height > image[1] else round((image[1] - height) / 2)
+    return left, top
 
 
 def five_crop(image: Image.Image, size: tuple[int, int]) -> list[Image.Image]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 # Principal components of the colors of ImageNet's training images in 0..1, for AlexNet's augmentation, from
@@ -51,6 +52,7 @@ def train_transform(
     pad_pixels: int = 4,
     pad_mode: str = "zeros",
     fill: Sequence[int] = (0, 0, 0),
+    mask_fill: int = 0,
     flip: float = 0.5,
     jitter: float = 0.0,
     pca_std: float = 0.0,
@@ -65,6 +67,7 @@ def train_transform(
             2015); "shorter_side" resizes the shorter side to a random length of `shorter_side`, then crops (Simonyan
             and Zisserman 2015); "pad" crops from the image with `pad_pixels` around it; "none" leaves it.
         fill: RGB around the image with `pad_mode="zeros"`; it is 0 after normalization if it is the mean color.
+        mask_fill: the value around a mask that is transformed with the image.
         jitter: largest relative change of brightness, contrast and saturation.
         pca_std: standard deviation of AlexNet's shift along the principal colors.
         trivial: one random operation of random strength (TrivialAugment, Mueller and Hutter 2021).
@@ -79,7 +82,8 @@ def train_transform(
     elif crop == "shorter_side":
         steps += [_ShorterSide(*shorter_side), v2.RandomCrop(side, pad_if_needed=True)]
     elif crop == "pad" and pad_pixels:
-        border = {"fill": list(fill)} if pad_mode == "zeros" else {"padding_mode": "edge"}
+        fills = {tv_tensors.Mask: mask_fill, "others": list(fill)}
+        border = {"fill": fills} if pad_mode == "zeros" else {"padding_mode": "edge"}
         steps.append(v2.RandomCrop(side, padding=pad_pixels, **border))
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))

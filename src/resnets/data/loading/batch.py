@@ -1,12 +1,14 @@
-"""A batch of training examples, and what is done to all tensors within it."""
+"""A batch of training examples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from resnets.nested_tensors import slice_examples
 
 Images = Tensor | list[Tensor]  # (B, C, h, w), or B images (C, h, w) where their sizes differ
 
@@ -22,6 +24,8 @@ class Batch(NamedTuple):
         images: uint8 as they are loaded, float32 once they are normalized.
         targets: what the task's `collate` makes of the B targets; None until they are looked up.
         weights: float32 (B,), of the loss of each example, with a mean of about 1; None until they are looked up.
+        seeds: of what a loss draws for each example, such as samples of proposals: B functions of the run's seed, the epoch and
+            the position, so that neither ranks nor micro-batches change them; None until they are looked up.
     """
 
     epoch: int
@@ -31,6 +35,7 @@ class Batch(NamedTuple):
     images: Images
     targets: Any = None
     weights: Tensor | None = None
+    seeds: list[int] | None = None
 
     def chunk(self, count: int) -> list[Batch]:
         """Up to `count` batches of about equal size, as of `torch.chunk`."""
@@ -39,37 +44,12 @@ class Batch(NamedTuple):
             return [self]
         ends = torch.tensor(sizes).cumsum(0).tolist()
         return [
-            self._replace(**{name: _part(getattr(self, name), end - size, end) for name in _PER_EXAMPLE})
+            self._replace(**{name: slice_examples(getattr(self, name), end - size, end) for name in _PER_EXAMPLE})
             for size, end in zip(sizes, ends, strict=True)
         ]
 
 
-_PER_EXAMPLE = ("indices", "positions", "images", "targets", "weights")
-
-
-def _part(value: Any, start: int, end: int) -> Any:
-    """The examples from `start` to `end` of tensors or lists, which may be in a tuple or a dictionary."""
-    if isinstance(value, Tensor | list):
-        return value[start:end]
-    if isinstance(value, dict):
-        return {key: _part(each, start, end) for key, each in value.items()}
-    if isinstance(value, tuple):
-        parts = [_part(each, start, end) for each in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value
-
-
-def map_tensors(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
-    """`value` with `change` applied to everything of type `kind` within its lists, tuples and dictionaries."""
-    if isinstance(value, kind):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: map_tensors(each, kind, change) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(each, kind, change) for each in value))
-    if isinstance(value, list | tuple):
-        return type(value)(map_tensors(each, kind, change) for each in value)
-    return value
+_PER_EXAMPLE = ("indices", "positions", "images", "targets", "weights", "seeds")
 
 
 def stack_images(images: Sequence[Tensor]) -> Images:

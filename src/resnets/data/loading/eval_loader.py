@@ -1,20 +1,30 @@
 """Batches for evaluation: every image once, in order, read by threads."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
 from resnets.data.image.decode import DecodeError
+from resnets.data.image.placement import Placement
 from resnets.data.loading.batch import Images, stack_images
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import JobError
 
 
-class EvalLoader:
-    """All images, each exactly once and in order, prepared by `load` (a Preprocess); kept in memory if they fit.
+class EvalBatch(NamedTuple):
+    """B prepared images: the index of the first one, the images, and where each lies in its input."""
 
-    Iterating yields (index of the first image, tensor (B, C, h, w)), or a list of images (C, h, w) where their sizes differ.
+    first: int
+    images: Images
+    placements: Sequence[Placement]
+
+
+class EvalLoader:
+    """All images, each exactly once and in order, prepared by `load` (`Preprocess.load_placed`); kept in memory if they fit.
+
+    Iterating yields an `EvalBatch`, whose images are a list of tensors (C, h, w) where their sizes differ.
 
     Args:
         workers: threads, as in `ordered_map`. Sending images as floats from a process would take longer than to decode
@@ -25,7 +35,7 @@ class EvalLoader:
     def __init__(
         self,
         paths: Sequence[str],
-        load: Callable[[str], Tensor],
+        load: Callable[[str], tuple[Tensor, Placement]],
         *,
         batch_size: int,
         workers: int | None,
@@ -33,23 +43,23 @@ class EvalLoader:
     ) -> None:
         self.paths, self.load = paths, load
         self.batch_size, self.workers, self.max_cache_bytes = batch_size, workers, max_cache_bytes
-        self._cache: list[Images] | None = None
+        self._cache: list[EvalBatch] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.paths) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[int, Images]]:
-        cache: list[Images] = []
+    def __iter__(self) -> Iterator[EvalBatch]:
+        cache: list[EvalBatch] = []
         fits = True
-        for first, images in self.iter_uncached() if self._cache is None else self._with_index(self._cache):
-            fits = fits and _num_bytes(images) * len(self) <= self.max_cache_bytes
+        for batch in self.iter_uncached() if self._cache is None else self._cache:
+            fits = fits and _num_bytes(batch.images) * len(self) <= self.max_cache_bytes
             if fits:
-                cache.append(images)
-            yield first, images
+                cache.append(batch)
+            yield batch
         if fits:
             self._cache = cache
 
-    def iter_uncached(self) -> Iterator[tuple[int, Images]]:
+    def iter_uncached(self) -> Iterator[EvalBatch]:
         """The same, decoded now and not kept.
 
         Raises:
@@ -57,16 +67,14 @@ class EvalLoader:
         """
         loaded = ordered_map(self.load, self.paths, workers=self.workers, ahead=2 * self.batch_size)
         try:
-            yield from self._with_index(stack_images(batch) for batch in _batched(loaded, self.batch_size))
+            for number, batch in enumerate(_batched(loaded, self.batch_size)):
+                images, placements = zip(*batch, strict=True)
+                yield EvalBatch(number * self.batch_size, stack_images(images), placements)
         except DecodeError as error:
             raise JobError(str(error)) from error
 
-    def _with_index(self, batches: Iterable[Images]) -> Iterator[tuple[int, Images]]:
-        for number, images in enumerate(batches):
-            yield number * self.batch_size, images
 
-
-def _batched(images: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+def _batched(images: Iterator[tuple[Tensor, Placement]], size: int) -> Iterator[list[tuple[Tensor, Placement]]]:
     while batch := list(itertools.islice(images, size)):
         yield batch
 

@@ -21,7 +21,7 @@ from torchvision import tv_tensors
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading import watch_workers
 from resnets.data.loading.augmentation import as_tensor, fork_seed
-from resnets.data.loading.batch import Batch, map_tensors, stack_images
+from resnets.data.loading.batch import Batch, stack_images
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.ram_cache import Images, LazyImages
 from resnets.data.loading.thread_pool import ordered_map
@@ -34,6 +34,7 @@ from resnets.data.loading.watch_workers import (
     share_memory,
 )
 from resnets.errors import JobError
+from resnets.nested_tensors import map_tensors
 from resnets.timeout import timeout_seconds
 
 Key = tuple[int, int, int, int]  # of an image in a batch: epoch, step, position in the epoch, index

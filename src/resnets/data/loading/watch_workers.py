@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from resnets.data.image.pillow_warnings import ignore_pillow_warnings
-from resnets.data.loading.batch import Batch, map_tensors
+from resnets.data.loading.batch import Batch
 from resnets.data.loading.worker_errors import WORKER_DIED, WorkerError, is_worker_death
 from resnets.errors import JobError
 from resnets.message_format import format_list
+from resnets.nested_tensors import map_tensors
 from resnets.timeout import timeout_seconds
 
 POLL_SECONDS = 5.0  # of waiting for a batch, until it is checked whether to go on waiting

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample
+from resnets.data.image.placement import Placement
 from resnets.data.loading.batch import Batch
 from resnets.errors import UserError
 from resnets.inference.static_graph import StaticGraph
@@ -134,7 +135,13 @@ class Classification(Task):
         correct = (logits.argmax(1) == batch.targets.argmax(1)).sum()
         return Losses(cross_entropy(logits.float(), batch.targets), {"accuracy_top1": correct})
 
-    def measure(self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor) -> Measurements:
+    def measure(
+        self,
+        outputs: Any,
+        samples: Sequence[Sample],
+        targets: Sequence[Any] | Tensor,
+        placements: Sequence[Placement],
+    ) -> Measurements:
         """logits: float32 (n, K); true: int64 (n,), -1 where there is no label."""
         return Measurements({"logits": outputs, "true": torch.as_tensor(targets)})
 
@@ -285,7 +292,7 @@ class Classification(Task):
             raise UserError(f"`top_k` must be 1 or more; received {options['top_k']}.")
         return dict(options)
 
-    def predict(self, path: str, outputs: Any, *, top_k: int = TOP_K) -> Prediction:
+    def predict(self, path: str, outputs: Any, placement: Placement, *, top_k: int = TOP_K) -> Prediction:
         """The `top_k` most probable classes, the most probable first."""
         probabilities = torch.softmax(outputs[0].double() / self.temperature, dim=0)
         # Of equal logits the first class comes first, as in `Predictions.predicted`.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from resnets.data.image.placement import Placement
 from resnets.errors import UserError
 
 
@@ -12,12 +13,13 @@ class Prepared(NamedTuple):
     """An image that is ready for the network.
 
     `inputs` has, for each classifier, its views of the image as tensors (C, h, w). It is empty if the image cannot be read;
-    `error` is then the reason.
+    `error` is then the reason. `placement` is that of a single view.
     """
 
     name: str
     inputs: list[list[Tensor]]
     error: str | None = None
+    placement: Placement | None = None
 
 
 def chunks(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:

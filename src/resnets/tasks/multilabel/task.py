@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample, labels_of
+from resnets.data.image.placement import Placement
 from resnets.data.loading.batch import Batch
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
@@ -126,7 +127,13 @@ class Multilabel(Task):
         losses = binary_cross_entropy_with_logits(logits, batch.targets, reduction="none").sum(1)
         return Losses((batch.weights * losses).mean(), {})
 
-    def measure(self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor) -> Measurements:
+    def measure(
+        self,
+        outputs: Any,
+        samples: Sequence[Sample],
+        targets: Sequence[Any] | Tensor,
+        placements: Sequence[Placement],
+    ) -> Measurements:
         """logits: float32 (n, K); true: int8 (n, K), -1 without labels; unit: int64 (n,), equal for copies and groups."""
         units = torch.tensor([_unit(sample) for sample in samples], dtype=torch.int64)
         return Measurements({"logits": outputs, "true": torch.as_tensor(targets), "unit": units})
@@ -224,7 +231,7 @@ class Multilabel(Task):
             rows = self.results(samples, measurements)["per_class"]
         report.draw(run, samples, labels, self.class_names, rows, self.monitor)
 
-    def predict(self, path: str, outputs: Any) -> Prediction:
+    def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The classes that reach their thresholds, the most probable first."""
         order = outputs[0].sort(descending=True, stable=True).indices.tolist()
         probabilities = torch.sigmoid(outputs[0].double()).tolist()

@@ -9,8 +9,10 @@ from torch import nn
 
 from resnets import ranks
 from resnets.data.datasets.dataset import Sample
-from resnets.data.loading.batch import Batch, Images, map_tensors
+from resnets.data.loading.batch import Batch
+from resnets.data.loading.eval_loader import EvalBatch
 from resnets.errors import JobError
+from resnets.nested_tensors import map_tensors
 from resnets.tasks.base import Task
 from resnets.tasks.measurements import Measurements, concatenate
 from resnets.training import console, distributed
@@ -77,7 +79,7 @@ def validate(context: TrainContext, received: Sequence[int] = ()) -> Measurement
 def measure(
     task: Task,
     model: nn.Module,
-    images: Iterable[tuple[int, Images]],
+    batches: Iterable[EvalBatch],
     samples: Sequence[Sample],
     device: str,
     precision: str,
@@ -85,18 +87,23 @@ def measure(
     """Return the measurements of the samples, None if there are none; the model stays in eval mode.
 
     Args:
-        images: preprocessed, with the index of the first one.
+        batches: of preprocessed images.
     """
     model.eval()
     targets = task.targets(samples)
     measured: list[Measurements] = []
-    for first, batch in images:
-        batch = map_tensors(batch, torch.Tensor, lambda each: _to_device(each, device))
+    for first, images, placements in batches:
+        part = slice(first, first + len(images))
+        images = map_tensors(images, torch.Tensor, lambda each: _to_device(each, device))
+        placed = None
+        if task.spatial_targets:
+            pairs = zip(targets[part], placements, strict=True)
+            placed = task.collate([task.place(target, placement) for target, placement in pairs])
+            placed = map_tensors(placed, torch.Tensor, lambda each: each.to(device))
         with autocast(precision, device):
-            outputs = task.forward(model, batch)
+            outputs = task.forward(model, images, placed)
         outputs = map_tensors(outputs, torch.Tensor, _to_cpu)
-        part = slice(first, first + len(batch))
-        measured.append(task.measure(outputs, samples[part], targets[part]))
+        measured.append(task.measure(outputs, samples[part], targets[part], placements))
     return concatenate(measured) if measured else None
 
 
