@@ -1,0 +1,94 @@
+"""Objects in an image: the class, the box and the mask of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from resnets.data.datasets.dataset import Sample, nfc
+from resnets.data.object_datasets.object_masks import Mask
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object of an image.
+
+    Attributes:
+        label: its class.
+        box: x1, y1, x2, y2 in pixels of the upright image (its EXIF orientation applied), as continuous coordinates: the first
+            pixel extends from 0 to 1.
+        mask: the pixels that belong to it, if they are annotated.
+        crowd: it is a region of objects that are not annotated one by one: not learned, and ignored by an evaluation.
+        area: in square pixels, where it is annotated; an evaluation by sizes uses it.
+    """
+
+    label: str
+    box: Box
+    mask: Mask | None = None
+    crowd: bool = False
+    area: float | None = None
+
+
+class Fault(NamedTuple):
+    """An annotation that cannot be read: the number of the object in its file from 1, the kind of the fault, and details."""
+
+    number: int
+    kind: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageObjects:
+    """The objects of one image: what `Sample.target` is for detection.
+
+    Attributes:
+        objects: in the order of the annotations.
+        size: (height, width) in pixels, of the upright image; as annotated before `open_object_dataset` has looked into the file.
+        faults: of the annotations that are not among the objects.
+    """
+
+    objects: tuple[Object, ...]
+    size: tuple[int, int] | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+def make_sample(
+    path: str,
+    image: ImageObjects | None,
+    *,
+    split: str | None = None,
+    group: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Sample:
+    """The sample of an image with its objects; `None` for an image that is not annotated."""
+    labels = None if image is None else object_labels(image.objects)
+    return Sample(path=path, labels=labels, split=split, group=group, columns=dict(columns or {}), target=image)
+
+
+def object_labels(objects: Iterable[Object]) -> tuple[str, ...]:
+    """The class of each object that is not a crowd."""
+    return tuple(nfc(each.label) for each in objects if not each.crowd)
+
+
+def read_number(value: object) -> float:
+    """A finite or infinite number, or NaN, from a value of JSON or a word; ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{str(value)[:40]!r} is not a number")
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{str(value)[:40]!r} is not a number") from None
+
+
+def read_box(values: object) -> Box:
+    """Four finite numbers; ValueError with what is wrong."""
+    if not isinstance(values, list | tuple) or len(values) != 4:
+        raise ValueError(f"the box {str(values)[:60]} is not a list of four numbers")
+    first, second, third, fourth = map(read_number, values)
+    if not all(map(math.isfinite, (first, second, third, fourth))):
+        raise ValueError(f"the box {str(values)[:60]} is not finite")
+    return first, second, third, fourth
