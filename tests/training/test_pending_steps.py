@@ -58,3 +58,13 @@ def test_the_first_step_whose_loss_is_not_finite_is_named(value: float) -> None:
         add(pending, step, loss)
     with pytest.raises(JobError, match=rf"{value} at step 6 \(epoch 2.*6\.png, 7\.png, 8\.png"):
         pending.check()
+
+
+def test_the_learning_rate_and_the_term_of_that_step_are_named() -> None:
+    pending = PendingSteps(context())
+    add(pending, 1, 0.5)
+    add(pending, 2, float("nan"), correct=float("nan"))
+    pending.context.optimizer.param_groups[0]["lr"] = 0.2
+    add(pending, 3, 0.5)
+    with pytest.raises(JobError, match=r"became nan \(correct nan\) at step 2 \(epoch 1, lr 0\.1\)"):
+        pending.check()

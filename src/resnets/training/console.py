@@ -1,9 +1,7 @@
 """What a run logs: a line after each epoch, the result at the end, and the explanation of a loss that is not finite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from torch import Tensor
 
 from resnets.progress import log
 from resnets.tasks.base import Task
@@ -76,12 +74,16 @@ def format_result(task: Task, metrics: Mapping[str, Any], epoch: int) -> str:
     return f"{line}; cross-fitted, so that no image is evaluated with an epoch that it helped to select: {headline}"
 
 
-def format_not_finite(context: TrainContext, step: int, indices: Tensor | None, problem: str) -> str:
+def format_not_finite(context: TrainContext, step: int, lr: float, indices: Iterable[int], problem: str) -> str:
     """Return the message for a loss that is not finite, with its step, learning rate and images."""
-    lr = max(group["lr"] for group in context.optimizer.param_groups)
-    files = ", ".join(context.train_data.paths[index] for index in indices.tolist()) if indices is not None else "none"
+    files = ", ".join(context.train_data.paths[index] for index in indices) or "none"
     epoch = (step - 1) // context.train_data.plan.steps_per_epoch + 1
     return (
         f"{problem} at step {step} (epoch {epoch}, lr {lr:g}); try a lower `lr` or `optim.clip_norm=1`. "
         f"The images of that batch: {files}"
     )
+
+
+def largest_lr(context: TrainContext) -> float:
+    """Return the learning rate of the latest step, that of the group with the largest one."""
+    return max(group["lr"] for group in context.optimizer.param_groups)

@@ -4,6 +4,7 @@ Reading a number from a GPU waits for all that it has to do, so it is done about
 loss that is not finite goes unnoticed; no state is saved without a check before.
 """
 
+import itertools
 import math
 import time
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class PendingSteps:
 
     context: TrainContext
     interval: int = 1  # steps to the next check; decided by the main process at the last one
-    steps: list[tuple[int, Tensor]] = field(default_factory=list)  # number of the step, indices of its examples
+    steps: list[tuple[int, float, Tensor]] = field(default_factory=list)  # its number, learning rate, and indices
     values: list[Tensor] = field(default_factory=list)  # (1 + number of sums,) on the device
     names: tuple[str, ...] = ()
     counts: list[int] = field(default_factory=list)
@@ -54,7 +55,7 @@ class PendingSteps:
     def add(self, step: int, batch: Batch, losses: Losses, data_seconds: float) -> None:
         """Add a step, numbered from 1; nothing is read from the device."""
         self.names = tuple(losses.sums)
-        self.steps.append((step, batch.indices))
+        self.steps.append((step, console.largest_lr(self.context), batch.indices))
         self.counts.append(len(batch.indices))
         self.values.append(torch.stack([losses.total.float(), *(each.float() for each in losses.sums.values())]))
         self.data_seconds += data_seconds
@@ -67,7 +68,7 @@ class PendingSteps:
         """Read the losses, exchange them between the ranks, and begin anew.
 
         Raises:
-            JobError: a loss is not finite; the step and its images are named.
+            JobError: a loss is not finite; the step, its terms that are not finite, and its images are named.
         """
         rows = torch.stack(self.values).double().cpu() if self.values else torch.zeros(0, 1 + len(self.names))
         counts = torch.tensor(self.counts, dtype=torch.float64)
@@ -78,13 +79,26 @@ class PendingSteps:
             *weighted.flatten().tolist(), stop, save, interval if distributed.is_main() else 0
         )
         table = [summed[at : at + weighted.shape[1]] for at in range(0, len(summed), weighted.shape[1])]
-        for (step, indices), row in zip(self.steps, table, strict=True):
+        for (step, lr, indices), own, row in zip(self.steps, rows.tolist(), table, strict=True):
             if not math.isfinite(row[0]):
-                problem = f"The loss became {row[0] / row[-1]}"
-                raise JobError(console.format_not_finite(self.context, step, indices, problem))
+                raise JobError(self._not_finite(step, lr, indices, own, row))
         names = ("loss", *self.names, "num_images")
         by_step = [dict(zip(names, row, strict=True)) for row in table]
         times = {"data_time_seconds": self.data_seconds, "step_time_seconds": seconds}
         self.steps, self.values, self.counts = [], [], []
         self.data_seconds, self.interval, self.start = 0.0, int(interval_sum), time.perf_counter()
         return Checked(by_step, times, bool(stops), bool(saves))
+
+    def _not_finite(self, step: int, lr: float, indices: Tensor, own: list[float], row: list[float]) -> str:
+        """The message for a loss that is not finite, with the images of all ranks on which it is not.
+
+        Args:
+            own: the loss and the sums of this rank.
+            row: those of all ranks, followed by the number of images.
+        """
+        terms = [
+            f"{name} {value}" for name, value in zip(self.names, row[1:], strict=False) if not math.isfinite(value)
+        ]
+        problem = f"The loss became {row[0] / row[-1]}" + (f" ({', '.join(terms)})" if terms else "")
+        found = distributed.all_gather_object([] if math.isfinite(own[0]) else indices.tolist())
+        return console.format_not_finite(self.context, step, lr, itertools.chain(*found), problem)
