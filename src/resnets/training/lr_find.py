@@ -69,6 +69,7 @@ def lr_find(
         UserError: `low` is not below `high`, or an argument is wrong.
         JobError: the loss never fell.
     """
+    given = build_recipe.given_arguments(locals())
     if ranks.world_size() > 1:
         raise UserError("A range test runs in one process: start it without torchrun.")
     if not 0 < low < high:
@@ -81,40 +82,13 @@ def lr_find(
         if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
             raise UserError(f"The figure of the curve is a file such as lr_find.png; received '{out}'.")
         atomic_write.check_file_writable(out)
-    values = other | {
-        "epochs": epochs,
-        "batch": batch,
-        "lr": lr,
-        "imgsz": imgsz,
-        "workers": workers,
-        "device": device,
-        "seed": seed,
-        "patience": patience,
-        "freeze": freeze,
-        "precision": precision,
-        "deterministic": deterministic,
-        "cache": cache,
-        "on_bad": on_bad,
-        "balance": balance,
-        "split_file": split_file,
-        "val_fraction": val_fraction,
-        "group_by": group_by,
-        "folds": folds,
-        "fold": fold,
-        "stem": stem,
-        "save_every": save_every,
-        "sync_bn": sync_bn,
-        "track": track,
-    }
-    given = build_recipe.given_arguments(values)
     request = build_recipe.build_recipe(str(data), model, weights, recipe, given, overrides, task)
     conflicts.check_range_test(request.builder)
     context = build_context(prepare_run(*request))
     result = lr_range_test.run_range_test(context, low=low, high=high, steps=steps)
     if result.suggestion is not None:
-        log(
-            f"suggested learning rate: {result.suggestion:.2g}"
-        )  # logged first, since drawing the curve can fail on a full disk
+        # Logged first, since drawing the curve can fail on a full disk.
+        log(f"suggested learning rate: {result.suggestion:.2g}")
     if out is not None:
         lr_find_curve.draw(result.rates, result.losses, result.suggestion, Path(out))
         log(f"curve: {out}")

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,42 +141,15 @@ def train(
         JobError: the loss became NaN, an image cannot be read, the disk is full.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
-    extra_epochs = extend_run.parse_extra_epochs(epochs)
-    values = other | {
-        "epochs": epochs,
-        "batch": batch,
-        "lr": lr,
-        "imgsz": imgsz,
-        "workers": workers,
-        "device": device,
-        "seed": seed,
-        "patience": patience,
-        "freeze": freeze,
-        "precision": precision,
-        "deterministic": deterministic,
-        "cache": cache,
-        "on_bad": on_bad,
-        "balance": balance,
-        "split_file": split_file,
-        "val_fraction": val_fraction,
-        "group_by": group_by,
-        "folds": folds,
-        "fold": fold,
-        "stem": stem,
-        "save_every": save_every,
-        "sync_bn": sync_bn,
-        "track": track,
-    }
-    given = build_recipe.given_arguments(values | {"epochs": None} if extra_epochs else values)
+    arguments = dict(locals())
+    given = build_recipe.given_arguments(arguments)
+    if extra_epochs := extend_run.parse_extra_epochs(epochs):
+        del given["epochs"]
     with distributed.process_group() as attempt:
         if resume is not None:
-            requested = _requested_values(Path(resume), data, model, weights, task, recipe, name, out, dry_run)
-            return _resume(
-                Path(resume),
-                requested | {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()},
-                overrides,
-                extra_epochs,
-            )
+            requested = _requested_values(Path(resume), arguments)
+            requested |= {build_recipe.ARGUMENT_KEYS[key]: value for key, value in given.items()}
+            return _resume(Path(resume), requested, overrides, extra_epochs)
         if extra_epochs:
             raise UserError(f"`epochs=+{extra_epochs}` adds epochs to a finished run: name the run with `resume`.")
         if data is None:
@@ -207,9 +180,8 @@ def train(
                 run_inputs.save_split(run, prepared.dataset)
                 if prepared.initial is not None:
                     lineage.write_parent_lineage(run, prepared.initial.lineage, prepared.initial.metadata())
-                run_dir.write_recipe(
-                    run, prepared.recipe, request.builder.origins
-                )  # last, since a run with a recipe can be resumed
+                # Last, since a run with a recipe can be resumed.
+                run_dir.write_recipe(run, prepared.recipe, request.builder.origins)
             attempt.save_run_dir(run)
             return _run(run, prepared)
 
@@ -309,30 +281,26 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extr
         return _run(run, prepare_run.resume_plan(recipe, task, dataset, initial), extra_epochs=extra_epochs)
 
 
-def _requested_values(
-    run: Path,
-    data: object,
-    model: str | None,
-    weights: str | Path | None,
-    task: str | None,
-    recipe: object,
-    name: str | None,
-    out: str | Path | None,
-    dry_run: bool,
-) -> dict[str, Any]:
-    """Return the other arguments of a resumed run by dotted key, to be compared with its recipe."""
-    if dry_run:
+def _requested_values(run: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments that are no recipe keys by dotted key, to be compared with the recipe of the run."""
+    data, model, weights, recipe = (arguments[key] for key in ("data", "model", "weights", "recipe"))
+    name, out = arguments["name"], arguments["out"]
+    if arguments["dry_run"]:
         raise UserError("`dry_run` plans a new run; the settings of a resumed run are in its recipe.toml.")
     if name not in (None, run.resolve().name):
         raise UserError(f"`resume` continues '{run}' under its own name; leave out `name={name}`.")
     if out is not None and Path(out).resolve() != run.resolve().parent:
         raise UserError(f"`resume` continues '{run}' in its own folder; leave out `out={out}`.")
-    requested = {"data.location": None if data is None else str(data), "model.name": model, "task.name": task}
+    requested = {
+        "data.location": None if data is None else str(data),
+        "model.name": model,
+        "task.name": arguments["task"],
+    }
     if weights is not None:  # False and "none" request random ones
         requested["model.weights"] = download_published.imagenet_to_name(
             library_names.translate_weights(weights, model), model
         )
-    requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe  # type: ignore[assignment]
+    requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe
     return {key: value for key, value in requested.items() if value is not None}
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from resnets.cli import flags, output
 
@@ -25,20 +25,18 @@ RANDOM = "The weights are random; measure a trained checkpoint to see how much i
 
 def bench(
     model: Annotated[
-        str, typer.Argument(help="A checkpoint, a run directory, or a network of `resnets models`.", metavar="MODEL")
+        str, Argument(help="A checkpoint, a run directory, or a network of `resnets models`.", metavar="MODEL")
     ],
     backends: Annotated[
-        str, typer.Option(help="List such as torch,compile,openvino.  [default: all that are installed]")
+        str, Option(help="List such as torch,compile,openvino.  [default: all that are installed]")
     ] = "",
-    precision: Annotated[str, typer.Option(help="all, fp32 or bf16.")] = "all",
-    batch: Annotated[str, typer.Option(*flags.BATCH, help="Batch size, or a list such as 1,16.")] = "16",
-    imgsz: Annotated[
-        int | None, typer.Option(*flags.IMGSZ, help="Image size in pixels.  [default: the model's own]")
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds to measure each row, without building the backend.")] = 3.0,
-    threads: Annotated[int | None, typer.Option(help="Number of CPU threads.  [default: all]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    precision: Annotated[str, Option(help="all, fp32 or bf16.")] = "all",
+    batch: Annotated[str, Option(*flags.BATCH, help="Batch size, or a list such as 1,16.")] = "16",
+    imgsz: Annotated[int | None, Option(*flags.IMGSZ, help="Image size in pixels.  [default: the model's own]")] = None,
+    seconds: Annotated[float, Option(help="Seconds to measure each row, without building the backend.")] = 3.0,
+    threads: Annotated[int | None, Option(help="Number of CPU threads.  [default: all]")] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure how fast a network is on this machine, backend by backend, and how much its outputs differ.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from resnets.cli import flags, output
 from resnets.progress import log
@@ -16,22 +17,18 @@ app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write
 def get(
     name: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="digits (1,797 handwritten digits), digit-scenes (several digits in an image) or shapes (generated)."
         ),
     ],
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Output folder; it must be empty or not exist.")],
-    size: Annotated[
-        int | None, typer.Option(help="Size of the images in pixels.  [default: 32 digits, 64 others]")
-    ] = None,
+    folder: Annotated[str, Argument(metavar="DIR", help="Output folder; it must be empty or not exist.")],
+    size: Annotated[int | None, Option(help="Size of the images in pixels.  [default: 32 digits, 64 others]")] = None,
     count: Annotated[
-        int | None, typer.Option(help="Number of images (not digits).  [default: 600 shapes, 2,000 digit-scenes]")
+        int | None, Option(help="Number of images (not digits).  [default: 600 shapes, 2,000 digit-scenes]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed (not digits).  [default: 0]")] = None,
-    objects: Annotated[
-        int | None, typer.Option(help="Maximum number of shapes in an image (shapes).  [default: 1]")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
+    seed: Annotated[int | None, Option(help="Random seed (not digits).  [default: 0]")] = None,
+    objects: Annotated[int | None, Option(help="Maximum number of shapes in an image (shapes).  [default: 1]")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Write a built-in dataset, split into train, val and test. Nothing is downloaded.
 
@@ -51,11 +48,11 @@ def get(
 
 @app.command()
 def check(
-    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    html: Annotated[str | None, typer.Option(help="Write an HTML page with the images concerned to this file.")] = None,
+    data: Annotated[str, Argument(help=flags.DATA_HELP)],
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False,
+    html: Annotated[str | None, Option(help="Write an HTML page with the images concerned to this file.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of threads that read images.  [default: number of CPUs]")
+        int | None, Option(min=1, help="Number of threads that read images.  [default: number of CPUs]")
     ] = None,
 ) -> None:
     """Read every image, and find what would make training fail or its result wrong.
@@ -87,22 +84,21 @@ def check(
 
 @app.command()
 def split(
-    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)],
-    out: Annotated[str, typer.Option(help="File to write, for --split-file.")] = "split.csv",
+    data: Annotated[str, Argument(help=flags.DATA_HELP)],
+    out: Annotated[str, Option(help="File to write, for --split-file.")] = "split.csv",
     val_fraction: Annotated[
-        float | None, typer.Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
+        float | None, Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
     ] = None,
     test_fraction: Annotated[
-        float | None, typer.Option(help="Test fraction, if the data has no test split.  [default: 0]")
+        float | None, Option(help="Test fraction, if the data has no test split.  [default: 0]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed.  [default: 123]")] = None,
+    seed: Annotated[int | None, Option(help="Random seed.  [default: 123]")] = None,
     group_by: Annotated[
-        str | None,
-        typer.Option(help="Column whose groups stay together; `folder` for the folders within class folders."),
+        str | None, Option(help="Column whose groups stay together; `folder` for the folders within class folders.")
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Number of folds, instead of --val-fraction.")] = None,
-    fold: Annotated[int | None, typer.Option(help="The fold used as val, from 1.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
+    folds: Annotated[int | None, Option(help="Number of folds, instead of --val-fraction.")] = None,
+    fold: Annotated[int | None, Option(help="The fold used as val, from 1.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Split images by content into train, val and test, and write the split to a file.
 
@@ -130,21 +126,20 @@ def split(
 
 @app.command()
 def shard(
-    data: Annotated[str, typer.Argument(help=flags.DATA_HELP)],
-    out: Annotated[str, typer.Argument(help="Output folder; it must be empty or not exist.")],
-    size_mb: Annotated[float, typer.Option(help="Size of a shard in megabytes.")] = 500.0,
-    resize: Annotated[int | None, typer.Option(help="Resize larger images to this shorter side in pixels.")] = None,
-    split_file: Annotated[str | None, typer.Option(help="Split file written by `resnets data split`.")] = None,
+    data: Annotated[str, Argument(help=flags.DATA_HELP)],
+    out: Annotated[str, Argument(help="Output folder; it must be empty or not exist.")],
+    size_mb: Annotated[float, Option(help="Size of a shard in megabytes.")] = 500.0,
+    resize: Annotated[int | None, Option(help="Resize larger images to this shorter side in pixels.")] = None,
+    split_file: Annotated[str | None, Option(help="Split file written by `resnets data split`.")] = None,
     val_fraction: Annotated[
-        float | None, typer.Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
+        float | None, Option(help="Validation fraction, if the data has no val split.  [default: 0.2]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the split and of the order of the training images.")] = 123,
+    seed: Annotated[int, Option(help="Random seed of the split and of the order of the training images.")] = 123,
     group_by: Annotated[
-        str | None,
-        typer.Option(help="Column whose groups stay together; `folder` for the folders within class folders."),
+        str | None, Option(help="Column whose groups stay together; `folder` for the folders within class folders.")
     ] = None,
-    on_bad: Annotated[str, typer.Option(help="Unreadable images: error or skip.")] = "error",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
+    on_bad: Annotated[str, Option(help="Unreadable images: error or skip.")] = "error",
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Write a dataset as WebDataset shards, which training reads as a stream.
 

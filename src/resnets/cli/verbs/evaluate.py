@@ -1,84 +1,67 @@
 """`resnets evaluate`."""
 
 import shlex
+from functools import partial
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from resnets.cli import flags, output
 from resnets.errors import UserError
 from resnets.progress import log
 
-IMAGES, METHOD, MACHINE = "Images", "Method", "Machine"
+images = partial(Option, rich_help_panel="Images")
+method = partial(Option, rich_help_panel="Method")
+machine = partial(Option, rich_help_panel="Machine")
 
 
 def evaluate(
     checkpoints: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="CHECKPOINT",
             help="Checkpoints or run directories; several are an ensemble, whose probabilities are averaged.",
         ),
     ],
     data: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="DATA",
             help="The last argument: a folder of class folders, shards, .csv, .jsonl, digits, digit-scenes or shapes.",
         ),
     ],
-    split: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=IMAGES, help="train, val, test or all.  [default: test, else val, else all]"),
-    ] = None,
-    split_file: Annotated[
-        str | None, typer.Option(rich_help_panel=IMAGES, help="Split file.  [default: that of the checkpoint's run]")
-    ] = None,
+    split: Annotated[str | None, images(help="train, val, test or all.  [default: test, else val, else all]")] = None,
+    split_file: Annotated[str | None, images(help="Split file.  [default: that of the checkpoint's run]")] = None,
     val_fraction: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=IMAGES, help="Split the data again with this validation fraction, as in training."
-        ),
+        float | None, images(help="Split the data again with this validation fraction, as in training.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(rich_help_panel=IMAGES, help="Random seed of --val-fraction.  [default: 123]")
-    ] = None,
-    on_bad: Annotated[str, typer.Option(rich_help_panel=IMAGES, help="Unreadable images: error or skip.")] = "error",
-    crops: Annotated[
-        int, typer.Option(rich_help_panel=METHOD, help="1 or 10 (center and corners, each also mirrored).")
-    ] = 1,
+    seed: Annotated[int | None, images(help="Random seed of --val-fraction.  [default: 123]")] = None,
+    on_bad: Annotated[str, images(help="Unreadable images: error or skip.")] = "error",
+    crops: Annotated[int, method(help="1 or 10 (center and corners, each also mirrored).")] = 1,
     scales: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=METHOD, help="Average over whole images with these shorter sides, such as 224,256,384."
-        ),
+        str, method(help="Average over whole images with these shorter sides, such as 224,256,384.")
     ] = "",
-    compare: Annotated[
-        bool, typer.Option("--compare", rich_help_panel=METHOD, help="Compare two checkpoints by a paired test.")
-    ] = False,
+    compare: Annotated[bool, method("--compare", help="Compare two checkpoints by a paired test.")] = False,
     calibrate: Annotated[
-        bool,
-        typer.Option(
-            "--calibrate", rich_help_panel=METHOD, help="Fit the temperature, or the thresholds, on val and store it."
-        ),
+        bool, method("--calibrate", help="Fit the temperature, or the thresholds, on val and store it.")
     ] = False,
-    out: Annotated[str | None, typer.Option(*flags.OUT_DIR, help="Folder for tables, figures and predictions.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    batch: Annotated[int, typer.Option(*flags.BATCH, rich_help_panel=MACHINE, help="Batch size.")] = 32,
+    out: Annotated[str | None, Option(*flags.OUT_DIR, help="Folder for tables, figures and predictions.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of tables.")] = False,
+    batch: Annotated[int, machine(*flags.BATCH, help="Batch size.")] = 32,
     workers: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=MACHINE, help="Number of threads that read images.  [default: number of CPUs]"),
+        int | None, machine(help="Number of threads that read images.  [default: number of CPUs]")
     ] = None,
-    device: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="auto, cpu, cuda, 0, mps.")] = "auto",
-    backend: Annotated[
-        str, typer.Option(rich_help_panel=MACHINE, help="auto (the reference), torch, compile or openvino.")
-    ] = "auto",
-    precision: Annotated[str, typer.Option(rich_help_panel=MACHINE, help="fp32 or bf16.")] = "fp32",
+    device: Annotated[str, machine(help="auto, cpu, cuda, 0, mps.")] = "auto",
+    backend: Annotated[str, machine(help="auto (the reference), torch, compile or openvino.")] = "auto",
+    precision: Annotated[str, machine(help="fp32 or bf16.")] = "fp32",
 ) -> None:
     """Evaluate checkpoints on labeled images: metrics with 95 % intervals, as a whole and class by class.
 
     Example: resnets evaluate runs/flowers flower_photos
     """
+    options: dict[str, Any] = dict(locals())  # all others have the names of those of `resnets.evaluate`
+    for name in ("checkpoints", "data", "compare", "calibrate", "out", "as_json"):
+        del options[name]
     from resnets.api import evaluate as api
     from resnets.tasks import evaluate as evaluation
     from resnets.tasks import evaluation_table
@@ -90,20 +73,7 @@ def evaluate(
         raise UserError("--calibrate fits one checkpoint, --compare needs two: leave one of them out.")
     if out is not None:
         evaluation.check_output(out)
-    options: dict[str, Any] = {
-        "split": split,
-        "split_file": split_file,
-        "val_fraction": val_fraction,
-        "seed": seed,
-        "on_bad": on_bad,
-        "crops": crops,
-        "scales": test_time_augmentation.parse_scales(scales),
-        "batch": batch,
-        "workers": workers,
-        "device": device,
-        "backend": backend,
-        "precision": precision,
-    }
+    options["scales"] = test_time_augmentation.parse_scales(scales)
     if compare:
         results = api.compare(checkpoints[0], checkpoints[1], data, **options)
     else:

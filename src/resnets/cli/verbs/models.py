@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from resnets.cli import output
 from resnets.errors import UserError
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'cifar_*'.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    pattern: Annotated[str, Argument(help="A part of a name, or a pattern such as 'cifar_*'.")] = "*",
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the networks: paper or file, parameters, multiply-adds, and the published error with its protocol.
 

@@ -7,27 +7,26 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from resnets.cli import flags, output
 from resnets.errors import UserError
 
 
 def summary(
-    name: Annotated[str, typer.Argument(help="A network of `resnets models`.")],
+    name: Annotated[str, Argument(help="A network of `resnets models`.")],
     imgsz: Annotated[
-        str | None,
-        typer.Option(*flags.IMGSZ, help="Image size in pixels, or HEIGHTxWIDTH.  [default: the network's own]"),
+        str | None, Option(*flags.IMGSZ, help="Image size in pixels, or HEIGHTxWIDTH.  [default: the network's own]")
     ] = None,
-    num_classes: Annotated[int | None, typer.Option(help="Number of outputs.  [default: the network's own]")] = None,
-    in_channels: Annotated[int, typer.Option(help="Number of channels of the image.")] = 3,
-    layout: Annotated[str, typer.Option(help="Shapes with channels first (chw) or last (hwc).")] = "chw",
+    num_classes: Annotated[int | None, Option(help="Number of outputs.  [default: the network's own]")] = None,
+    in_channels: Annotated[int, Option(help="Number of channels of the image.")] = 3,
+    layout: Annotated[str, Option(help="Shapes with channels first (chw) or last (hwc).")] = "chw",
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the network, such as stem=cifar; repeatable."),
+        Option("--set", metavar="KEY=VALUE", help="Any setting of the network, such as stem=cifar; repeatable."),
     ] = None,
-    draw: Annotated[Path | None, typer.Option(help="Also draw the network to this .svg or .png file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    draw: Annotated[Path | None, Option(help="Also draw the network to this .svg or .png file.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show the layers of a network: type, output shape, parameters and connections, then the totals.
 

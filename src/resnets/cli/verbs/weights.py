@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from resnets.cli import flags, output
 from resnets.weights.tolerance import TOLERANCE
@@ -30,11 +31,11 @@ SET = "A setting of the network, such as zero_pad_both_sides=true; repeatable."
 
 @app.command()
 def inspect(
-    path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
-    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
-    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    path: Annotated[str, Argument(metavar="FILE", help=FILE)],
+    wrapper: Annotated[str | None, Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, Option(help=IGNORE)] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Identify the network in a weight file, with the reasons and the doubts. No code from the file is run.
 
@@ -53,35 +54,29 @@ def inspect(
 
 @app.command()
 def convert(
-    path: Annotated[str, typer.Argument(metavar="FILE", help=FILE)],
-    to: Annotated[str, typer.Option(help="resnets, torchvision, timm, huggingface or keras.")],
+    path: Annotated[str, Argument(metavar="FILE", help=FILE)],
+    to: Annotated[str, Option(help="resnets, torchvision, timm, huggingface or keras.")],
     out: Annotated[
-        str,
-        typer.Option(
-            *flags.OUT_DIR, help="The file to write; a folder for huggingface, and for timm without a suffix."
-        ),
+        str, Option(*flags.OUT_DIR, help="The file to write; a folder for huggingface, and for timm without a suffix.")
     ],
-    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
-    map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
-    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
-    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+    model: Annotated[str | None, Option(help=MODEL)] = None,
+    assignments: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    map_file: Annotated[str | None, Option("--map", help=MAP)] = None,
+    wrapper: Annotated[str | None, Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, Option(help=IGNORE)] = None,
     preprocess: Annotated[
-        str | None,
-        typer.Option(help="The preprocessing that the network was trained with: imagenet, caffe (BGR) or tf."),
+        str | None, Option(help="The preprocessing that the network was trained with: imagenet, caffe (BGR) or tf.")
     ] = None,
     class_names: Annotated[
-        str | None, typer.Option(help="Text file with one class name per line, in the order of the outputs.")
+        str | None, Option(help="Text file with one class name per line, in the order of the outputs.")
     ] = None,
     num_classes: Annotated[
-        int | None, typer.Option(help="Replace the head by an untrained one with this number of classes.")
+        int | None, Option(help="Replace the head by an untrained one with this number of classes.")
     ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option(help="Number of input channels in place of 3: 1, or 4 and more.")
-    ] = None,
-    no_top: Annotated[bool, typer.Option("--no-top", help="Leave the last layer out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    in_channels: Annotated[int | None, Option(help="Number of input channels in place of 3: 1, or 4 and more.")] = None,
+    no_top: Annotated[bool, Option("--no-top", help="Leave the last layer out.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Write weights in another format. Every tensor is used once, or nothing is written.
 
@@ -123,25 +118,23 @@ def convert(
 
 @app.command()
 def verify(
-    first: Annotated[str, typer.Argument(metavar="A", help=FILE)],
-    second: Annotated[str, typer.Argument(metavar="B", help="The weight file to compare with.")],
+    first: Annotated[str, Argument(metavar="A", help=FILE)],
+    second: Annotated[str, Argument(metavar="B", help="The weight file to compare with.")],
     images: Annotated[
-        list[str] | None, typer.Option(help="An image file or a folder; repeatable.  [default: generated ones]")
+        list[str] | None, Option(help="An image file or a folder; repeatable.  [default: generated ones]")
     ] = None,
-    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
-    map_file: Annotated[str | None, typer.Option("--map", help=MAP)] = None,
-    wrapper: Annotated[str | None, typer.Option(help=WRAPPER)] = None,
-    prefix: Annotated[str | None, typer.Option(help=PREFIX)] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE)] = None,
+    model: Annotated[str | None, Option(help=MODEL)] = None,
+    assignments: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    map_file: Annotated[str | None, Option("--map", help=MAP)] = None,
+    wrapper: Annotated[str | None, Option(help=WRAPPER)] = None,
+    prefix: Annotated[str | None, Option(help=PREFIX)] = None,
+    ignore: Annotated[list[str] | None, Option(help=IGNORE)] = None,
     imgsz: Annotated[
         int | None,
-        typer.Option(
-            *flags.IMGSZ, help="Image size in pixels; resnets then prepares all images.  [default: the file's]"
-        ),
+        Option(*flags.IMGSZ, help="Image size in pixels; resnets then prepares all images.  [default: the file's]"),
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a probability.")] = TOLERANCE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    tolerance: Annotated[float, Option(help="Largest allowed difference of a probability.")] = TOLERANCE,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compare two weight files on the same images, and with the library of each where it is installed.
 
@@ -185,8 +178,8 @@ def verify(
 
 @app.command("list")
 def list_(
-    pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    pattern: Annotated[str, Argument(help="A part of a name, or a pattern such as 'resnet50.*'.")] = "*",
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List weights by name, bundled and published: accuracy, size, license, and whether they are on this machine.
 

@@ -1,6 +1,6 @@
 """Build the recipe of a run from the arguments of `train`; `training/configuration/autoconfig.py` chooses what stays open."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,11 +21,8 @@ from resnets.training.setup.initial_weights import InitialWeights
 from resnets.weights import download_published
 from resnets.weights.hub import library_names
 
-SAME_TENSORS = (
-    "drop_path_rate",
-    "head_hidden_dim",
-    "pool",
-)  # of `model`: published weights fit with any; the head is a new one
+# Of `model`: published weights fit with any; the head is a new one.
+SAME_TENSORS = ("drop_path_rate", "head_hidden_dim", "pool")
 
 # Arguments of `train` -> keys of a recipe.
 ARGUMENT_KEYS = {
@@ -55,13 +52,16 @@ ARGUMENT_KEYS = {
 }
 
 
-def given_arguments(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that are not None; raise UserError for an argument that `train` does not have."""
-    unknown = [key for key in values if key not in ARGUMENT_KEYS]
-    if unknown:
+def given_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments of `train` or `lr_find` that set a key of the recipe and are not None.
+
+    Raises:
+        UserError: an argument that `train` does not have is in `arguments["other"]`.
+    """
+    for unknown in arguments["other"]:
         known = (*ARGUMENT_KEYS, "model", "weights", "task", "recipe", "out", "name", "resume", "overrides", "dry_run")
-        raise UserError(f"train() has no argument '{unknown[0]}'.{suggestion(unknown[0], known)}")
-    return {key: value for key, value in values.items() if value is not None}
+        raise UserError(f"train() has no argument '{unknown}'.{suggestion(unknown, known)}")
+    return {key: arguments[key] for key in ARGUMENT_KEYS if arguments[key] is not None}
 
 
 class RunRequest(NamedTuple):
@@ -112,11 +112,8 @@ def build_recipe(
         if model is None and chosen == "scratch":
             builder.set("model.name", None, "chosen: the network of the weights")
     elif published_name is not None:
-        builder.set(
-            "model.weights",
-            published_name,
-            "chosen: published ImageNet weights; `weights=none` starts from random weights",
-        )
+        origin = "chosen: published ImageNet weights; `weights=none` starts from random weights"
+        builder.set("model.weights", published_name, origin)
     elif reason:
         builder.set("model.weights", "none", f"chosen: random, since {reason}; {_remedy(reason, model)}")
     elif unsuitable:
@@ -186,13 +183,14 @@ def _reason_unsuitable(data: str, model: str | None, given: dict[str, Any], over
         return f"there are no published weights of '{model}'"
     if zoo.get_spec(model or "resnet18").stem == "cifar":
         return f"{model} is for small images"
+
+    def changes_tensors(assignment: str) -> bool:
+        section, _, setting = assignment.partition("=")[0].strip().partition(".")
+        return section == "model" and setting not in SAME_TENSORS
+
     changed = [f"stem={given['stem']}"] if "stem" in given else []
-    changed += [item.strip() for item in overrides if _changes_tensors(item.partition("=")[0].strip())]
+    changed += [item.strip() for item in overrides if changes_tensors(item)]
     return f"`{changed[0]}` makes a network for which there are no published weights" if changed else ""
-
-
-def _changes_tensors(key: str) -> bool:
-    return key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS
 
 
 def _pop_override(key: str, given: Any, overrides: Sequence[str]) -> tuple[Any, Sequence[str]]:
