@@ -2,7 +2,9 @@
 
 from torch import nn
 
+from resnets.models.build_network import build
 from resnets.models.detection.settings import DetectorSettings
+from resnets.models.detection.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
 
 
@@ -17,4 +19,6 @@ def build_detector(settings: DetectorSettings, backbone: ResNetSpec, num_classes
     Raises:
         UserError: the layout does not fit the backbone.
     """
+    if settings.architecture == "yolov3":
+        return YOLOv3(build(backbone).backbone(), settings, num_classes)
     raise NotImplementedError

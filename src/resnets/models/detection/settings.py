@@ -35,7 +35,7 @@ class DetectorSettings:
             pyramid and all for a single map; and heights divided by widths.
         anchors: of YOLOv3: width and height in pixels of each anchor in turn, from the smallest; empty for those of the paper.
         train_candidates, candidates: boxes of each level, by objectness, before non-maximum suppression, in train and in eval
-            mode.
+            mode; `candidates` of YOLOv3 are those of an image, by score.
         train_proposals, proposals: regions of each image after it, in train and in eval mode.
         proposal_nms_iou: IoU above which the region with the lower objectness is dropped.
         anchor_samples, proposal_samples: how many of each image are drawn for the losses.

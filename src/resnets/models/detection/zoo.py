@@ -18,7 +18,7 @@ _SINGLE = {"train_candidates": 12000, "candidates": 6000, "proposals": 300, "ali
 # On a small backbone the heads are the cost: with torchvision's widths they take 5 times the operations of a resnet18.
 _LIGHT = {"neck_channels": 96, "train_candidates": 300, "candidates": 300, "train_proposals": 300, "proposals": 300,
           "proposal_samples": 128, "box_head_dim": 256, "mask_channels": 96}  # fmt: skip
-_YOLO = DetectorSettings(architecture="yolov3", neck_channels=512, nms_iou=0.45, candidates=1000)
+_YOLO = DetectorSettings(architecture="yolov3", neck_channels=512, score_floor=0.01, nms_iou=0.45, candidates=1000)
 # Li et al. 2021, Benchmarking Detection Transfer Learning with Vision Transformers, as in torchvision's second versions.
 _V2 = {"head_norm": True, "rpn_convs": 2, "box_head_convs": 4}
 
