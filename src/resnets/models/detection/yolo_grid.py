@@ -43,8 +43,12 @@ def make_grid(shapes: Sequence[tuple[int, int]], strides: Sequence[int], anchors
         all_strides.append(torch.full((height * width * count, 1), float(stride)).to(anchors))
         all_anchors.append(level_anchors.expand(height * width, count, 2).reshape(-1, 2))
         starts.append(starts[-1] + height * width * count)
-    integers = (torch.tensor(values, device=anchors.device) for values in (shapes, starts[:-1], strides))
-    return YOLOGrid(torch.cat(corners), torch.cat(all_strides), torch.cat(all_anchors), *integers, anchors)
+    level_shapes, level_starts, level_strides = (
+        torch.tensor(values, device=anchors.device) for values in (shapes, starts[:-1], strides)
+    )
+    return YOLOGrid(
+        torch.cat(corners), torch.cat(all_strides), torch.cat(all_anchors), level_shapes, level_starts, level_strides, anchors
+    )  # fmt: skip
 
 
 def flatten_predictions(predictions: Sequence[Tensor], anchors_per_level: int) -> Tensor:

@@ -1,5 +1,6 @@
 """The neck and the heads of YOLOv3: sets of 1x1 and 3x3 convolutions at three scales (Redmon and Farhadi 2018, section 2.3)."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -9,18 +10,18 @@ from torch import Tensor, nn
 
 from resnets.models import layers
 
+OBJECT_PRIOR = 0.01  # the objectness that a fresh network predicts everywhere
+
 
 class ConvNormLeaky(nn.Sequential):
     """A convolution without bias, batch normalization and leaky ReLU of slope 0.1: the layer of darknet."""
 
     def __init__(self, in_channels: int, channels: int, kernel_size: int) -> None:
-        super().__init__(
-            OrderedDict(
-                conv=layers.conv(in_channels, channels, kernel_size),
-                norm=nn.BatchNorm2d(channels),
-                act=nn.LeakyReLU(0.1, inplace=True),
-            )
-        )
+        conv = layers.conv(in_channels, channels, kernel_size)
+        if not conv.weight.is_meta:
+            nn.init.kaiming_normal_(conv.weight, a=0.1, nonlinearity="leaky_relu")
+        act = nn.LeakyReLU(0.1, inplace=True)
+        super().__init__(OrderedDict[str, nn.Module](conv=conv, norm=nn.BatchNorm2d(channels), act=act))
 
 
 class Scale(nn.Module):
@@ -29,10 +30,11 @@ class Scale(nn.Module):
     Args:
         in_channels: of the feature map, with the upsampled one before it.
         width: channels of the 1x1 convolutions; the 3x3 have twice as many.
-        outputs: channels of the prediction: for each anchor x, y, width, height, objectness and one for each class.
+        num_anchors: of each cell.
+        num_classes: K; the prediction has 5 + K channels for each anchor: x, y, width, height, objectness, classes.
     """
 
-    def __init__(self, in_channels: int, width: int, outputs: int) -> None:
+    def __init__(self, in_channels: int, width: int, num_anchors: int, num_classes: int) -> None:
         super().__init__()
         self.set = nn.Sequential(
             ConvNormLeaky(in_channels, width, 1),
@@ -42,11 +44,13 @@ class Scale(nn.Module):
             ConvNormLeaky(2 * width, width, 1),
         )
         self.tip = ConvNormLeaky(width, 2 * width, 3)
-        self.prediction = nn.Conv2d(2 * width, outputs, 1)
+        self.prediction = nn.Conv2d(2 * width, num_anchors * (5 + num_classes), 1)
+        if not self.prediction.weight.is_meta:
+            _initialize(self.prediction, num_anchors, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.set(x)  # (N, width, h, w)
-        return x, self.prediction(self.tip(x))  # (N, outputs, h, w)
+        return x, self.prediction(self.tip(x))  # (N, num_anchors * (5 + K), h, w)
 
 
 class YOLONeck(nn.Module):
@@ -58,23 +62,22 @@ class YOLONeck(nn.Module):
     Args:
         channels: of the feature maps, from the smallest stride to the largest.
         width: channels of the 1x1 convolutions at the largest stride, 512 in the paper; each scale has half of the one before.
-        outputs: channels of each prediction.
+        num_anchors: of each cell.
+        num_classes: K.
     """
 
-    def __init__(self, channels: Sequence[int], width: int, outputs: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, num_anchors: int, num_classes: int) -> None:
         super().__init__()
         scales: list[Scale] = []
         routes: list[ConvNormLeaky] = []
         for level, in_channels in enumerate(reversed(channels)):
             scale_width, route_width = width >> level, width >> (level + 1)
-            scales.append(Scale(in_channels + (scale_width if level else 0), scale_width, outputs))
+            in_channels += scale_width if level else 0
+            scales.append(Scale(in_channels, scale_width, num_anchors, num_classes))
             if level + 1 < len(channels):
                 routes.append(ConvNormLeaky(scale_width, route_width, 1))
         self.scales = nn.ModuleList(scales)  # from the largest stride to the smallest
         self.routes = nn.ModuleList(routes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
-                nn.init.kaiming_normal_(module.weight, a=0.1, nonlinearity="leaky_relu")
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         predictions: list[Tensor] = []
@@ -88,3 +91,12 @@ class YOLONeck(nn.Module):
                 x = F.interpolate(self.routes[level](x), size=lateral.shape[-2:], mode="nearest")
                 x = torch.cat([x, lateral], 1)
         return predictions[::-1]
+
+
+def _initialize(prediction: nn.Conv2d, num_anchors: int, num_classes: int) -> None:
+    """Small weights, and biases with which a fresh network finds hardly any object (Lin et al. 2017, section 4.1)."""
+    nn.init.normal_(prediction.weight, std=0.01)
+    bias = torch.zeros(num_anchors, 5 + num_classes)
+    bias[:, 4] = math.log(OBJECT_PRIOR / (1 - OBJECT_PRIOR))
+    bias[:, 5:] = -math.log(max(num_classes, 2) - 1)  # a probability of 1 / K
+    prediction.bias = nn.Parameter(bias.flatten())

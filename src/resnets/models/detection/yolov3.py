@@ -1,6 +1,5 @@
 """YOLOv3 (Redmon and Farhadi 2018) on a residual network: three scales, independent logistic classes."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +17,6 @@ from resnets.models.detection.yolo_neck import YOLONeck
 from resnets.models.resnet import Backbone
 
 STRIDES = (8, 16, 32)
-OBJECT_PRIOR = 0.01  # the objectness that a fresh network predicts everywhere
 
 
 class YOLOv3(nn.Module):
@@ -42,9 +40,7 @@ class YOLOv3(nn.Module):
         )
         self.anchors_per_level = anchors.shape[1]
         self.register_buffer("anchors", anchors, persistent=False)
-        outputs = self.anchors_per_level * (5 + num_classes)
-        self.neck = YOLONeck(self.levels.channels, settings.neck_channels, outputs)
-        _initialize_predictions(self.neck, self.anchors_per_level, num_classes)
+        self.neck = YOLONeck(self.levels.channels, settings.neck_channels, self.anchors_per_level, num_classes)
 
     def forward(
         self,
@@ -113,16 +109,3 @@ class YOLOv3(nn.Module):
         boxes, scores, labels = boxes[filled], scores[filled], labels[filled]
         kept = batched_nms(boxes, scores, labels, self.settings.nms_iou)[: self.settings.max_objects]
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
-
-
-def _initialize_predictions(neck: YOLONeck, anchors_per_level: int, num_classes: int) -> None:
-    """Small weights, and biases with which a fresh network finds hardly any object (Lin et al. 2017, section 4.1)."""
-    for scale in neck.scales:
-        if scale.prediction.weight.is_meta:
-            continue
-        nn.init.normal_(scale.prediction.weight, std=0.01)
-        nn.init.zeros_(scale.prediction.bias)
-        with torch.no_grad():
-            bias = scale.prediction.bias.view(anchors_per_level, 5 + num_classes)
-            bias[:, 4] = math.log(OBJECT_PRIOR / (1 - OBJECT_PRIOR))
-            bias[:, 5:] = -math.log(max(num_classes, 2) - 1)  # a probability of 1 / K
