@@ -36,7 +36,7 @@ def test_average_precision_is_scikit_learns(seed: int, count: int, decimals: int
 def test_a_resample_is_the_average_precision_of_repeated_images() -> None:
     labels = make_labels(1, 60)
     draws = metrics.resample(labels.unit, 5)[:3]
-    values = metrics.bootstrap(labels, draws)
+    values = metrics.resampled(labels, draws)
     for row, draw in enumerate(draws.astype(int)):
         true, logits, predicted = (
             np.repeat(each, draw, axis=0) for each in (labels.true, labels.logits, labels.predicted)

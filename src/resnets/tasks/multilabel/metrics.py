@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-LEVEL = 0.95
+from resnets.tasks import bootstrap
+
 MAX_RESAMPLES, MIN_RESAMPLES = 1000, 200
 _BUDGET = 4e8  # pairs of an image and a class that the resamples may visit together
 
@@ -118,21 +119,18 @@ def summarize(labels: Labels, widening: float = 1.0) -> dict[str, Any]:
         "num_units": len(np.unique(labels.unit)),
     }
     draws = resample(labels.unit, labels.true.shape[1]) if count else None
-    for name, values in (bootstrap(labels, draws) if draws is not None else {}).items():
-        summary[f"{name}_interval"] = _interval(values, summary[name], widening)
+    for name, values in (resampled(labels, draws) if draws is not None else {}).items():
+        summary[f"{name}_interval"] = bootstrap.interval(values, summary[name], widening)
     return summary
 
 
 def resample(unit: np.ndarray, num_classes: int) -> np.ndarray:
-    """float64 (B, N): how often each image counts in each of B resamples of the units, drawn with a fixed seed."""
-    _, members = np.unique(unit, return_inverse=True)
-    num_units = int(members.max()) + 1
+    """float64 (B, N): how often each image counts in each of B resamples of the units, fewer of them for large data."""
     number = int(np.clip(_BUDGET / (len(unit) * num_classes), MIN_RESAMPLES, MAX_RESAMPLES))
-    draws = np.random.default_rng(0).multinomial(num_units, np.full(num_units, 1 / num_units), number)
-    return draws[:, members].astype(np.float64)
+    return bootstrap.resample(unit, number)
 
 
-def bootstrap(labels: Labels, draws: np.ndarray) -> dict[str, np.ndarray]:
+def resampled(labels: Labels, draws: np.ndarray) -> dict[str, np.ndarray]:
     """map, f1_macro and f1_micro (B,) of the resamples; NaN where there is no positive."""
     true, predicted = labels.true.astype(np.float64), labels.predicted.astype(np.float64)
     hits, support, found = draws @ (true * predicted), draws @ true, draws @ predicted
@@ -150,18 +148,6 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(defined, values, 0).sum(1) / defined.sum(1)
-
-
-def _interval(values: np.ndarray, estimate: float | None, widening: float) -> list[float] | None:
-    values = values[~np.isnan(values)]
-    if estimate is None or not len(values):
-        return None
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if high - low < 1e-12:  # all images alike, such as right: nothing is known of how they vary
-        return None
-    low, high = min(low, estimate), max(high, estimate)
-    ends = estimate - widening * (estimate - low), estimate + widening * (high - estimate)
-    return [float(max(ends[0], 0.0)), float(min(ends[1], 1.0))]
 
 
 def image_scores(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

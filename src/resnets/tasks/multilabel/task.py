@@ -1,7 +1,6 @@
 """Multi-label classification: each image has any number of labels, also none."""
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from resnets.data.split import stratify_groups
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize
 from resnets.recipes.recipe import Recipe, TaskConfig
+from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
 from resnets.tasks.measurements import Measurements
@@ -170,7 +170,8 @@ class Multilabel(Task):
         """As `metrics.summarize`. Cross-fitted, the intervals are widened as those of an accuracy are in
         `classification/confidence_intervals.py`, by the disagreement of the selected epochs in the F1 of each image.
         """
-        return metrics.summarize(_labels(kept, kept["predicted"]), _widening(cross_fitted))
+        widening = 1.0 if cross_fitted is None else bootstrap.cross_fitted_widening(cross_fitted.scores)
+        return metrics.summarize(_labels(kept, kept["predicted"]), widening)
 
     def describe_fitted(self, before: Task, measurements: Measurements) -> str:
         """The F1 before and after."""
@@ -186,14 +187,13 @@ class Multilabel(Task):
         """The difference of mAP, by a paired bootstrap over copies and groups."""
         pairs = [_labels(kept := each.task.keep(each.measurements), kept["predicted"]) for each in (a, b)]
         draws = metrics.resample(stratify_groups.cluster_indices(samples), len(self.class_names))
-        values = [metrics.bootstrap(labels, draws)["map"] for labels in pairs]
+        values = [metrics.resampled(labels, draws)["map"] for labels in pairs]
         gaps = values[1] - values[0]
         if np.isnan(gaps).all():
             raise UserError("Two models can only be compared on images of which some have labels; these have none.")
-        low, high = np.quantile(gaps[~np.isnan(gaps)], [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2])
         first, second = (metrics.mean_average_precision(labels.logits, labels.true) or 0.0 for labels in pairs)
         return ScoreComparison(
-            second - first, (float(low), float(high)), len(pairs[0].true), exposures[0], exposures[1], "mAP"
+            second - first, bootstrap.difference_interval(gaps), len(pairs[0].true), exposures[0], exposures[1], "mAP"
         )
 
     def results(self, samples: Sequence[Sample], measurements: Measurements) -> dict[str, Any]:
@@ -255,16 +255,6 @@ def _unit(sample: Sample) -> int:
     """A number that copies of an image and images of one group share."""
     name = f"group {sample.group}" if sample.group else sample.sha256 or f"path {sample.path}"
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little", signed=True)
-
-
-def _widening(cross_fitted: CrossFitted | None) -> float:
-    """The factor of the width of an interval for the dependence between the folds of a cross-fitting; 1 without one."""
-    if cross_fitted is None:
-        return 1.0
-    rows = np.unique(cross_fitted.scores, axis=0)
-    pairs = [np.square(rows[one] - rows[other]).mean() for one in range(len(rows)) for other in range(one)]
-    disagreement = float(np.mean(pairs)) / 2 if pairs else 0.0
-    return math.sqrt(1 / 0.9 + disagreement / max(float(cross_fitted.scores.var(axis=1).mean()), 1e-4))
 
 
 TASK = Multilabel

@@ -47,7 +47,7 @@ def average_precisions(
 def _average_precisions(records: Records, num_classes: int, matches: Matches, weights: np.ndarray) -> np.ndarray:
     objects = ~records.truth.crowd
     found = np.full((len(weights), num_classes, len(IOU_THRESHOLDS)), np.nan)
-    for label, indices in _by_class(records, num_classes):
+    for label, indices in ranked_by_class(records, num_classes):
         positives = weights[:, records.truth_image[objects & (records.truth.labels == label)]].sum(axis=1)
         if not positives.any():
             continue
@@ -60,8 +60,8 @@ def _average_precisions(records: Records, num_classes: int, matches: Matches, we
     return found
 
 
-def _by_class(records: Records, num_classes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Each class, and the found objects that count, in descending order of the score."""
+def ranked_by_class(records: Records, num_classes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Each class, and the indices of the found objects of it that count, in descending order of the score."""
     labels, images = records.found.labels, records.found_image
     order = np.lexsort((labels, images))  # stable, so that each class of an image stays in the order of the scores
     starts = np.flatnonzero(
@@ -102,6 +102,13 @@ def _interpolate(
         reached = np.searchsorted(_RECALLS, recalls, side="right")
     values = (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
     return np.where(positives > 0, values, np.nan)
+
+
+def average_precision_of(hits: np.ndarray, ignored: np.ndarray, num_objects: int) -> float:
+    """The AP of found objects (m,) in descending order of the score, some of them hits or ignored; 0 without objects."""
+    seen = np.ones((1, len(hits)))
+    values = _interpolate(seen, np.cumsum(seen, axis=1), hits, ignored, np.array([float(num_objects)]))
+    return float(np.nan_to_num(values)[0])
 
 
 def mean(precisions: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from resnets.tasks.detection.metrics.average_precision import max_detections
+from resnets.tasks.detection.metrics.average_precision import MAX_DETECTIONS, max_detections
 from resnets.tasks.detection.metrics.match_objects import as_xywh
 from resnets.tasks.detection.records import Found, Records, Truth
 
@@ -19,6 +19,7 @@ def coco_metrics(records: Records, num_classes: int) -> dict[str, Any]:
     They are box_ap (mean over the classes and the IoUs 0.5, 0.55, ... 0.95), box_ap50, box_ap75, box_ap_small, box_ap_medium,
     box_ap_large, box_ar1, box_ar10 and box_ar_max (recall with 1, 10 and `max_detections` objects of a class in an image),
     box_ar_small, box_ar_medium and box_ar_large; with "mask" the same. COCO's -1, where there is no such object, is None here.
+    Where `max_detections` is not COCO's 100, box_ap_at_100 is box_ap with that.
     """
     numbers: dict[str, Any] = {"max_detections": max_detections(records)}
     for kind in ("box", "mask") if records.mask_matches is not None else ("box",):
@@ -34,9 +35,11 @@ def _numbers(records: Records, num_classes: int, kind: str) -> dict[str, float |
         "ap50": precision[0, ..., 0, -1],
         "ap75": precision[5, ..., 0, -1],
         **{f"ap_{name}": precision[..., k, -1] for k, name in enumerate(SIZES, start=1)},
-        **{f"ar{name}": recall[:, :, 0, k] for k, name in enumerate(("1", "10", "_max"))},
+        **{f"ar{name}": recall[:, :, 0, k] for k, name in ((0, "1"), (1, "10"), (-1, "_max"))},
         **{f"ar_{name}": recall[:, :, k, -1] for k, name in enumerate(SIZES, start=1)},
     }
+    if precision.shape[-1] > 3:
+        numbers["ap_at_100"] = precision[..., 0, 2]
     return {name: _mean(values) for name, values in numbers.items()}
 
 
@@ -55,7 +58,7 @@ def _evaluate(records: Records, num_classes: int, kind: str) -> Mapping[str, Any
         }
     )
     evaluator = COCOeval_faster(truth, truth.loadRes(_results(records, kind)), "segm" if kind == "mask" else "bbox")
-    evaluator.params.maxDets = [1, 10, max_detections(records)]
+    evaluator.params.maxDets = sorted({1, 10, MAX_DETECTIONS, max_detections(records)})
     evaluator.evaluate()
     evaluator.accumulate()
     return evaluator.eval
