@@ -139,12 +139,16 @@ class Backbone(nn.Sequential):
         """The stages by name, in order."""
         return nn.ModuleDict({name: stage for name, stage in self.named_children() if isinstance(stage, Stage)})
 
-    def features(self, x: Tensor) -> dict[str, Tensor]:
+    def features(self, x: Tensor, until: str | None = None) -> dict[str, Tensor]:
         """The feature maps of all levels, by name, for detection and segmentation; timm calls this `forward_intermediates`.
 
         The names are "stem_conv" (before the stem's pooling, where it has one), "stem", then each stage. The shapes are
         (N, feature_channels[name], ceil(H / feature_strides[name]), ceil(W / feature_strides[name])). The last map is the
         result of `forward_features`.
+
+        Args:
+            x: images, (N, in_channels, H, W).
+            until: the layer before which to stop; None for all maps.
 
         Raises:
             ValueError: the image is smaller than `min_size`.
@@ -157,6 +161,8 @@ class Backbone(nn.Sequential):
             x = layer(x)
         maps["stem"] = x
         for name, layer in self._middle():
+            if name == until:
+                break
             x = layer(x)
             maps[name if name != "final" else next(reversed(maps))] = x
         return maps

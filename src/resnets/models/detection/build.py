@@ -3,6 +3,7 @@
 from torch import nn
 
 from resnets.models.build_network import build
+from resnets.models.detection.build_rcnn import build_rcnn
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
@@ -19,6 +20,7 @@ def build_detector(settings: DetectorSettings, backbone: ResNetSpec, num_classes
     Raises:
         UserError: the layout does not fit the backbone.
     """
+    network = build(backbone).backbone()
     if settings.architecture == "yolov3":
-        return YOLOv3(build(backbone).backbone(), settings, num_classes)
-    raise NotImplementedError
+        return YOLOv3(network, settings, num_classes)
+    return build_rcnn(settings, network, num_classes)

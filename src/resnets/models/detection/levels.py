@@ -40,7 +40,9 @@ class Levels(nn.Module):
                 f"This detector needs a feature map of stride {missing[0]}; the backbone has strides {sorted(deepest)}."
             )
         self.strides = tuple(strides)
-        self.names = {stride: name for stride, name in deepest.items() if stride in strides or stride == last}
+        self.names = {
+            stride: name for stride, name in deepest.items() if stride in strides or stride == last < max(strides)
+        }
         channels = {stride: backbone.feature_channels[name] for stride, name in self.names.items()}
         self.norms = nn.ModuleDict()
         if any(isinstance(module, PreActBlock) for module in backbone.modules()):

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MULTIPLE = (
-    32  # the largest stride of the maps of most networks, so that the maps of a pyramid are 2, 4 and 8 times the last
-)
+# The largest stride of the maps of most networks, so that the maps of a pyramid are 2, 4 and 8 times the last one.
+MULTIPLE = 32
 
 
 def pad(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
@@ -123,5 +124,5 @@ def _check(key: str, value: object, default: object) -> None:
         raise UserError(f"{key} is a whole number of at least {least}; received {value!r}.")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import replace
+from typing import Any
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
@@ -14,13 +15,15 @@ from resnets.models.spec import ResNetSpec
 _FASTER = DetectorSettings()
 _MASK = DetectorSettings(architecture="maskrcnn")
 # One map has the anchors of all sizes; the numbers of regions are those of Ren et al. 2015, section 3.3, with 300 proposals.
-_SINGLE = {"train_candidates": 12000, "candidates": 6000, "proposals": 300, "aligned": True}
+_SINGLE: dict[str, Any] = {"train_candidates": 12000, "candidates": 6000, "proposals": 300, "aligned": True}
 # On a small backbone the heads are the cost: with torchvision's widths they take 5 times the operations of a resnet18.
-_LIGHT = {"neck_channels": 96, "train_candidates": 300, "candidates": 300, "train_proposals": 300, "proposals": 300,
-          "proposal_samples": 128, "box_head_dim": 256, "mask_channels": 96}  # fmt: skip
+_LIGHT: dict[str, Any] = {
+    "neck_channels": 96, "train_candidates": 300, "candidates": 300, "train_proposals": 300, "proposals": 300,
+    "proposal_samples": 128, "box_head_dim": 256, "mask_channels": 96,
+}  # fmt: skip
 _YOLO = DetectorSettings(architecture="yolov3", neck_channels=512, score_floor=0.01, nms_iou=0.45, candidates=1000)
 # Li et al. 2021, Benchmarking Detection Transfer Learning with Vision Transformers, as in torchvision's second versions.
-_V2 = {"head_norm": True, "rpn_convs": 2, "box_head_convs": 4}
+_V2: dict[str, Any] = {"head_norm": True, "rpn_convs": 2, "box_head_convs": 4}
 
 PREFIXES = {
     "fasterrcnn_": _FASTER,

@@ -1,0 +1,160 @@
+"""RegionDetector: Faster R-CNN and Mask R-CNN, a detector of two steps: regions, then the object in each region."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
+from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
+
+from resnets.models.detection import padding, rcnn_losses
+from resnets.models.detection.levels import Levels
+from resnets.models.detection.output import DetectorOutput
+from resnets.models.detection.rpn_anchors import anchors, inside_image
+from resnets.models.detection.sampling import generators
+from resnets.models.resnet import Backbone
+
+
+class Regions(NamedTuple):
+    """What the first step gives for a batch of N images, in float32 or float64."""
+
+    maps: list[Tensor]  # from which regions are pooled, (N, C, h, w)
+    objectness: Tensor  # (N, A), logits
+    deltas: Tensor  # (N, A, 4)
+    anchors: Tensor  # (A, 4)
+    inside: Tensor  # bool (N, A): False in the padding
+    sizes: list[tuple[int, int]]  # height and width of each image before padding
+    proposals: list[Tensor]  # of each image, (n, 4)
+
+
+class RegionDetector(nn.Module):
+    """Faster R-CNN (Ren et al. 2015), with `roi_heads.mask_head` Mask R-CNN (He et al. 2017).
+
+    Args:
+        backbone: the network; its maps end before the first of `layers_of_regions`.
+        levels: of the backbone.
+        neck: levels by name -> as many maps, or more, of one width; None to use the levels.
+        rpn: torchvision's; of `anchor_generator` only the sizes and ratios are used.
+        roi_heads: torchvision's; its pooling modules are `RegionPooling`.
+        layers_of_regions: the names of the backbone's layers through which pooled regions go, for C4.
+    """
+
+    def __init__(
+        self, backbone: Backbone, levels: Levels, neck: nn.Module | None, rpn: RegionProposalNetwork, roi_heads: RoIHeads,
+        layers_of_regions: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.backbone = backbone
+        self.levels = levels
+        self.neck = neck
+        self.rpn = rpn
+        self.roi_heads = roi_heads
+        self.layers_of_regions = tuple(layers_of_regions)
+
+    def dense(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The part without boxes: backbone, neck and the outputs of the region proposal network, a static graph.
+
+        Args:
+            x: (N, 3, H, W), padded here to multiples of 32.
+
+        Returns:
+            The maps from which regions are pooled, then the objectness (N, anchors, h, w) of each level, the deltas
+            (N, 4 * anchors, h, w) of each, and the height and width of x, float32 (N, 2).
+        """
+        sizes = padding.sizes(x)
+        first = self.layers_of_regions[0] if self.layers_of_regions else None
+        features = self.backbone.features(padding.pad(x), until=first)
+        levels = self.levels(features)
+        maps = levels
+        if self.neck is not None:
+            levels = list(self.neck(OrderedDict((str(i), level) for i, level in enumerate(levels))).values())
+            maps = levels[: len(self.roi_heads.box_roi_pool.strides)]
+        elif self.layers_of_regions:
+            maps = [next(reversed(features.values()))]
+        objectness, deltas = self.rpn.head(levels)
+        return (*maps, *objectness, *deltas, sizes)
+
+    def objects(self, dense_outputs: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """The objects in each image, from the result of `dense`; see `DetectorOutput`."""
+        return self._objects(self._regions(dense_outputs))
+
+    def forward(
+        self, images: Tensor | list[Tensor], targets: list[dict[str, Tensor]] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> DetectorOutput:  # fmt: skip
+        """The losses if there are targets, and the objects in eval mode.
+
+        Args:
+            images: normalized, (B, 3, H, W), or B tensors (3, h, w) of several sizes.
+            targets: for each image "boxes" (n, 4), x1 y1 x2 y2 in pixels, "labels" int64 (n,) from 0, and for Mask R-CNN
+                "masks" bool (n, h, w).
+            seeds: of the choice of anchors and regions of each image; None for 0.
+        """
+        x, sizes = padding.batch(images)
+        regions = self._regions((*self.dense(x)[:-1], sizes))
+        losses = {} if targets is None else self._losses(regions, targets, seeds)
+        return DetectorOutput(losses, [] if self.training else self._objects(regions))
+
+    def _regions(self, dense_outputs: Sequence[Tensor]) -> Regions:
+        count = len(self.rpn.anchor_generator.sizes)
+        # Boxes and scores are computed in float32 also where the network runs in bfloat16, whose 8 bits cannot hold a position.
+        *tensors, sizes = (x if x.dtype == torch.float64 else x.float() for x in dense_outputs)
+        maps, objectness, deltas = tensors[: -2 * count], tensors[-2 * count : -count], tensors[-count:]
+        grids = [(x.shape[-2], x.shape[-1]) for x in objectness]
+        strides = self.levels.strides
+        generator = self.rpn.anchor_generator
+        boxes = anchors(grids, strides, generator.sizes, generator.aspect_ratios[0], like=deltas[0])
+        per_position = generator.num_anchors_per_location()
+        image_sizes = [(int(height), int(width)) for height, width in sizes.tolist()]
+        inside = torch.stack([inside_image(grids, strides, per_position, size, boxes.device) for size in image_sizes])
+        flat, moves = concat_box_prediction_layers(objectness, deltas)
+        flat, moves = flat.view(len(sizes), -1), moves.view(len(sizes), -1, 4)
+        decoded = self.rpn.box_coder.decode(moves.detach(), [boxes] * len(sizes)).view(len(sizes), -1, 4)
+        anchors_of_level = [x[0].numel() for x in objectness]
+        proposals, _ = self.rpn.filter_proposals(decoded, flat, image_sizes, anchors_of_level)
+        return Regions(list(maps), flat, moves, boxes, inside, image_sizes, proposals)
+
+    def _losses(
+        self, regions: Regions, targets: Sequence[dict[str, Tensor]], seeds: Sequence[int] | None
+    ) -> dict[str, Tensor]:
+        draws = generators(seeds, len(targets))
+        losses = rcnn_losses.anchor_losses(
+            self.rpn, regions.anchors, regions.inside, regions.objectness, regions.deltas, targets, draws
+        )
+        drawn = rcnn_losses.draw_regions(self.roi_heads, regions.proposals, targets, draws)
+        logits, deltas = self._predict_boxes(regions.maps, [image.boxes for image in drawn])
+        losses |= rcnn_losses.box_losses(self.roi_heads, logits, deltas, drawn, targets)
+        if self.roi_heads.has_mask():
+            losses |= rcnn_losses.mask_loss(partial(self._predict_masks, regions.maps), drawn, targets)
+        return {name: loss.float() for name, loss in losses.items()}
+
+    def _objects(self, regions: Regions) -> list[dict[str, Tensor]]:
+        logits, deltas = self._predict_boxes(regions.maps, regions.proposals)
+        boxes, scores, labels = self.roi_heads.postprocess_detections(logits, deltas, regions.proposals, regions.sizes)
+        objects = [
+            {"boxes": box, "scores": score, "labels": label - 1}  # without the background, which is 0 inside
+            for box, score, label in zip(boxes, scores, labels, strict=True)
+        ]
+        if self.roi_heads.has_mask():
+            masks = maskrcnn_inference(self._predict_masks(regions.maps, boxes), labels)
+            for found, mask in zip(objects, masks, strict=True):
+                found["masks"] = mask[:, 0]
+        return objects
+
+    def _predict_boxes(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (n, num_classes + 1) and deltas (n, 4 * (num_classes + 1)) of all boxes."""
+        pooled = self.roi_heads.box_roi_pool(maps, boxes)
+        for name in self.layers_of_regions:
+            pooled = self.backbone.get_submodule(name)(pooled)
+        logits, deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
+        return logits.to(boxes[0].dtype), deltas.to(boxes[0].dtype)
+
+    def _predict_masks(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> Tensor:
+        """Logits (n, num_classes + 1, 28, 28) of all boxes."""
+        heads = self.roi_heads
+        return heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(maps, boxes))).to(boxes[0].dtype)
