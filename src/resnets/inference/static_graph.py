@@ -12,21 +12,13 @@ from resnets.nested_tensors import map_tensors
 
 @dataclass(frozen=True)
 class Agreement:
-    """How close the outputs of a backend are to those of the reference.
+    """How close the outputs of a backend are to those of the reference."""
 
-    Attributes:
-        images: number of images compared.
-        difference: the largest difference, in the unit of the task's outputs, such as a probability or pixels.
-        text: the same in words, for a log line.
-        details: further numbers, for JSON.
-        quantity: what `difference` is one of, such as "a probability".
-    """
-
-    images: int
-    difference: float
-    text: str
-    details: Mapping[str, float] = field(default_factory=dict)
-    quantity: str = "an output"
+    images: int  # number of images compared
+    difference: float  # the largest difference, in the unit of the task's outputs, such as a probability or pixels
+    text: str  # the same in words, for a log line
+    details: Mapping[str, float] = field(default_factory=dict)  # further numbers, for JSON
+    quantity: str = "an output"  # what `difference` is one of, such as "a probability"
 
     def __str__(self) -> str:
         return self.text
@@ -34,23 +26,18 @@ class Agreement:
 
 @dataclass(frozen=True)
 class StaticGraph:
-    """A model as two parts.
+    """A model as two parts."""
 
-    Attributes:
-        model: the whole model; the reference calls it, with any hooks that it has.
-        static: images (n, C, h, w) -> a tensor, or a tuple of tensors, with first dimension n. Its operations do not depend
-            on the values, so a backend can compile it, in bf16 too. It is in the model, and shares its tensors.
-        finish: from what `static` returns, in float32, to the outputs of `model`, which may be lists of dictionaries of tensors;
-            it runs in torch, in float32.
-        compare: (outputs, those of the reference) -> how close they are; both on the model's device.
-        tolerance: the largest accepted `Agreement.difference`, by precision ("fp32", "bf16").
-    """
-
-    model: nn.Module
+    model: nn.Module  # the whole model; the reference calls it, with any hooks that it has
+    # Images (n, C, h, w) -> a tensor, or a tuple of tensors, with first dimension n. Its operations do not depend on the
+    # values, so a backend can compile it, in bf16 too. It is in the model, and shares its tensors.
     static: nn.Module
+    # From what `static` returns, in float32, to the outputs of `model`, which may be lists of dictionaries of tensors; it
+    # runs in torch, in float32.
     finish: Callable[[Any], Any]
+    # (outputs, those of the reference) -> how close they are; both on the model's device.
     compare: Callable[[Any, Any], Agreement]
-    tolerance: Mapping[str, float]
+    tolerance: Mapping[str, float]  # the largest accepted `Agreement.difference`, by precision ("fp32", "bf16")
 
 
 def to_float(outputs: Any) -> Any:

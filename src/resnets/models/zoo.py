@@ -37,21 +37,13 @@ NOTES_CODE = 'lecture notes "Residual Networks (ResNet)"; code of "Implementatio
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the zoo.
+    """A network of the zoo."""
 
-    Attributes:
-        spec: what to build.
-        paper: the paper or source file that it follows.
-        parameters: number of trainable parameters, for the specification's `num_classes`.
-        multiply_adds: of convolutions and linear layers, for one image of `imgsz` x `imgsz` pixels.
-        error: the published error in percent with its protocol; empty where no source states one.
-    """
-
-    spec: ResNetSpec
-    paper: str
-    parameters: int
-    multiply_adds: int
-    error: str = ""
+    spec: ResNetSpec  # what to build
+    paper: str  # the paper or source file that it follows
+    parameters: int  # number of trainable parameters, for the specification's `num_classes`
+    multiply_adds: int  # of convolutions and linear layers, for one image of `imgsz` x `imgsz` pixels
+    error: str = ""  # the published error in percent with its protocol; empty where no source states one
 
     @property
     def imgsz(self) -> int:

@@ -77,24 +77,13 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything on the page of a run that its task decides. All texts are plain: the page escapes them.
+    """Everything on the page of a run that its task decides. All texts are plain: the page escapes them."""
 
-    Attributes:
-        headline: the result in one sentence.
-        title: above the headline; "" for the name of the run directory.
-        explanation: how the result was measured.
-        key_numbers: the results; the page adds the training time and the sizes of the splits.
-        summary: the most important facts, a sentence each.
-        curves: what the training curves show.
-        sections: between the training curves and the data.
-        data: what the section on the data shows instead of the number of images of each split.
-    """
-
-    headline: str
-    title: str = ""
-    explanation: str = ""
-    key_numbers: Sequence[KeyNumber] = ()
-    summary: Sequence[str] = ()
-    curves: str = ""
-    sections: Sequence[Section] = ()
-    data: Sequence[Block] = ()
+    headline: str  # the result in one sentence
+    title: str = ""  # above the headline; "" for the name of the run directory
+    explanation: str = ""  # how the result was measured
+    key_numbers: Sequence[KeyNumber] = ()  # the results; the page adds the training time and the sizes of the splits
+    summary: Sequence[str] = ()  # the most important facts, a sentence each
+    curves: str = ""  # what the training curves show
+    sections: Sequence[Section] = ()  # between the training curves and the data
+    data: Sequence[Block] = ()  # what the section on the data shows instead of the number of images of each split

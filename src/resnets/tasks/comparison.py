@@ -10,15 +10,10 @@ LEVEL = 0.95
 
 
 class Exposure(NamedTuple):
-    """How many of the images of a comparison were used to train or to select a model.
+    """How many of the images of a comparison were used to train or to select a model."""
 
-    Attributes:
-        trained_on: number of images it was trained on; None where that is not known.
-        selected_on: number of images used to select its epoch, or to fit it.
-    """
-
-    trained_on: int | None = 0
-    selected_on: int = 0
+    trained_on: int | None = 0  # number of images it was trained on; None where that is not known
+    selected_on: int = 0  # number of images used to select its epoch, or to fit it
 
     @property
     def num_seen(self) -> int:

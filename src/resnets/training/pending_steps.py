@@ -24,19 +24,14 @@ MAX_STEPS = 50  # between two checks, since a check keeps the batches in mind th
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found, the same on all ranks.
+    """What a check found, the same on all ranks."""
 
-    Attributes:
-        steps: the sums of each step over the examples of all ranks, by name: "loss", "num_images" and those of `Losses.sums`.
-            To be added one by one, so that the sum of an epoch does not depend on when it was checked.
-        times: "data_time_seconds" and "step_time_seconds" of all steps on this rank.
-        stop, save: whether any rank asked to stop, or to save the state.
-    """
-
+    # The sums of each step over the examples of all ranks, by name: "loss", "num_images" and those of `Losses.sums`. To be
+    # added one by one, so that the sum of an epoch does not depend on when it was checked.
     steps: list[dict[str, float]]
-    times: dict[str, float]
-    stop: bool
-    save: bool
+    times: dict[str, float]  # "data_time_seconds" and "step_time_seconds" of all steps on this rank
+    stop: bool  # whether any rank asked to stop, or to save the state
+    save: bool  # whether any rank asked to stop, or to save the state
 
 
 @dataclass

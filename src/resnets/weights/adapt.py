@@ -1,7 +1,7 @@
 """Adapt weights to another number of classes (a new head) or of image channels."""
 
-import dataclasses
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,15 +28,9 @@ def adapt_checkpoint(
         backbone = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("head.")}
         # Temperature and metrics of the old head do not apply to the new one, which has no class names.
         provenance = {**checkpoint.provenance, "head": UNTRAINED}
-        checkpoint = replace(
-            checkpoint,
-            spec=spec,
-            tensors=backbone | new_head(spec),
-            class_names=(),
-            fitted={},
-            metrics={},
-            provenance=provenance,
-        )
+        tensors = backbone | new_head(spec)
+        new: dict[str, Any] = {"class_names": (), "fitted": {}, "metrics": {}, "provenance": provenance}
+        checkpoint = replace(checkpoint, spec=spec, tensors=tensors, **new)
         notes.append(f"a new, untrained head of {num_classes} classes replaces the old one")
     return checkpoint, notes
 
@@ -71,11 +65,8 @@ def with_in_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint,
     else:
         zeros = kernel.new_zeros(kernel.shape[0], channels - 3, *kernel.shape[2:])
         kernel = torch.cat((kernel, zeros), 1)
-        note = (
-            f"the kernels of channels 4 to {channels} start at zero"
-            if channels > 4
-            else "the kernel of channel 4 starts at zero"
-        )
+        one = "the kernel of channel 4 starts at zero"
+        note = f"the kernels of channels 4 to {channels} start at zero" if channels > 4 else one
     tensors = {**checkpoint.tensors, name: kernel}
     spec = replace(spec, in_channels=channels)
     return replace(checkpoint, spec=spec, tensors=tensors, preprocess=preprocess), f"{channels} channel(s): {note}"
@@ -86,4 +77,4 @@ def gray(preprocess: Preprocess) -> Preprocess:
     if preprocess.color == "gray" or len(preprocess.mean) != 3:
         return preprocess
     mean, std = sum(preprocess.mean) / 3, sum(preprocess.std) / 3
-    return dataclasses.replace(preprocess, color="gray", mean=(mean,), std=(std,))
+    return replace(preprocess, color="gray", mean=(mean,), std=(std,))

@@ -44,10 +44,8 @@ from resnets.weights.header_format import FORMAT, KEY
 from resnets.weights.local_file import SUFFIX
 from resnets.weights.readers import file_type
 
-HEADER_LIMIT = (
-    16 * 2**20
-)  # bytes; the largest that is written (1,000 class names, a mean image of 224x224) has about 3 MiB
-
+# Bytes; the largest that is written (1,000 class names, a mean image of 224x224) has about 3 MiB.
+HEADER_LIMIT = 16 * 2**20
 # Advice for a weights file of another library.
 CONVERT = "Convert it: resnets weights convert {} --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the predictions mean nothing yet
@@ -102,17 +100,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         ValueError: `metrics` or `provenance` have values that JSON cannot hold, such as NaN.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    header = {
-        "format": FORMAT,
-        "task": checkpoint.task,
-        "config": dict(checkpoint.config),
-        "fitted": dict(checkpoint.fitted),
-        "spec": checkpoint.spec.to_dict(),
-        "preprocess": checkpoint.preprocess.to_dict(),
-        "class_names": list(checkpoint.class_names),
-        "metrics": dict(checkpoint.metrics),
-        "provenance": dict(checkpoint.provenance),
-    }
+    header = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
+    header |= {"spec": checkpoint.spec.to_dict(), "preprocess": checkpoint.preprocess.to_dict()}
     text = _canonical({**header, "checksum": _checksum(header, tensors)})
     with atomic_write.replace_file(path) as temporary:
         # One key only: the library writes several in an order that changes from run to run.
@@ -200,17 +189,9 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str | None) -> C
     are_numbers = class_names == numbered_names(len(class_names))
     if "converted_from" in provenance and "class_names" not in provenance and are_numbers:
         class_names = ()
-    return Checkpoint(
-        spec=ResNetSpec.from_dict(header["spec"]),
-        preprocess=Preprocess.from_dict(header["preprocess"]),
-        class_names=class_names,
-        tensors=tensors,
-        task=header["task"],
-        config=header["config"],
-        fitted=header["fitted"],
-        metrics=header["metrics"],
-        provenance=provenance,
-    )
+    spec, preprocess = ResNetSpec.from_dict(header["spec"]), Preprocess.from_dict(header["preprocess"])
+    own = {name: header[name] for name in ("task", "config", "fitted", "metrics", "provenance")}
+    return Checkpoint(spec, preprocess, class_names, tensors, **own)
 
 
 def _check_container(path: Path) -> None:

@@ -30,7 +30,11 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     request = request or Request()
     if to not in TARGETS:
         raise UserError(f"`to` is one of {', '.join(TARGETS)}; received '{to}'.{suggestion(to, TARGETS)}")
-    _check_request(request, to)
+    if request.num_classes is not None and request.class_names:
+        raise UserError("`class_names` has no effect with `num_classes`: a new, untrained head has no names.")
+    for name in ("num_classes", "class_names"):
+        if request.no_top and to != "resnets" and getattr(request, name):
+            raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
     _check_writable(out, to)
     loaded = load(path, request)
     if to == "resnets" and request.no_top and loaded.checkpoint.provenance.get("head") != checkpoints.UNTRAINED:
@@ -53,16 +57,6 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     return [*lines, *_changed(module, out, checkpoint, top=top)]
 
 
-def _check_request(request: Request, to: str) -> None:
-    """Raise UserError for settings that would have no effect."""
-    if request.num_classes is not None and request.class_names:
-        raise UserError("`class_names` has no effect with `num_classes`: a new, untrained head has no names.")
-    if request.no_top and to != "resnets":
-        for name in ("num_classes", "class_names"):
-            if getattr(request, name):
-                raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
-
-
 def _check_writable(out: str | Path, to: str) -> None:
     folder = to == "huggingface" or (to == "timm" and not timm.is_file(out))
     if not folder:
@@ -73,10 +67,10 @@ def _check_writable(out: str | Path, to: str) -> None:
 
 def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top: bool) -> list[str]:
     """What was changed for the file of another library, and what it cannot hold, one line each."""
-    extra = module.extra_contents(out)
-    lines = fold_into_tensors.notes(
-        checkpoint, _last_layer(module, checkpoint) if top else "", images="preprocess" in extra
-    )
+    extra, last = module.extra_contents(out), ""
+    if top:  # the library's name of the last layer: "fc", "classifier.1", "predictions"
+        last = re.sub(r"[./](weight|kernel)$", "", module.keymap(checkpoint.spec).pairs["head.fc.weight"][0])
+    lines = fold_into_tensors.notes(checkpoint, last, images="preprocess" in extra)
     if "preprocess" in extra and hasattr(module, "remarks"):
         lines += module.remarks(checkpoint.preprocess)
     if checkpoint.spec.in_channels != checkpoint.preprocess.channels and "preprocess" in extra:
@@ -85,9 +79,8 @@ def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top
         )
     missing = []
     if top and checkpoint.class_names and "class_names" not in extra:
-        missing.append(
-            f"class names ({', '.join(checkpoint.class_names[:3])}{', ...' if len(checkpoint.class_names) > 3 else ''})"
-        )
+        more = ", ..." if len(checkpoint.class_names) > 3 else ""
+        missing.append(f"class names ({', '.join(checkpoint.class_names[:3])}{more})")
     if "preprocess" not in extra:
         missing.append(f"preprocessing ({checkpoint.preprocess.describe()})")
     if "card" not in extra and (checkpoint.metrics or checkpoint.provenance):
@@ -95,9 +88,3 @@ def _changed(module: ModuleType, out: str | Path, checkpoint: Checkpoint, *, top
     if missing:
         lines.append(f"not in {Path(out).name}, which cannot hold it: {'; '.join(missing)}")
     return lines
-
-
-def _last_layer(module: ModuleType, checkpoint: Checkpoint) -> str:
-    """The library's name of the last layer: "fc", "classifier.1", "predictions"."""
-    external = module.keymap(checkpoint.spec).pairs["head.fc.weight"][0]
-    return re.sub(r"[./](weight|kernel)$", "", external)

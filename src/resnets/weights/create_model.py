@@ -71,14 +71,11 @@ def _with_head(
     if overrides:
         raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
     zoo.find(name)
-    weights_name = str(weights)
-    if (
-        catalog.known(weights_name)
-        and not Path(weights_name).exists()
-        and (other := catalog.find(weights_name).model) != name
-    ):
-        raise UserError(f"The weights '{weights_name}' are of {other}; received '{name}'.")
-    loaded = find_weights.read(download_published.imagenet_to_name(weights_name, name))
+    weights = str(weights)
+    is_published = catalog.known(weights) and not Path(weights).exists()
+    if is_published and (other := catalog.find(weights).model) != name:
+        raise UserError(f"The weights '{weights}' are of {other}; received '{name}'.")
+    loaded = find_weights.read(download_published.imagenet_to_name(weights, name))
     if loaded.spec.name != name:
         raise UserError(f"The weights are of {loaded.spec.name}; received '{name}'.")
     others = num_classes if num_classes != loaded.spec.num_classes else None

@@ -32,9 +32,10 @@ def lines(path: str | Path) -> list[str]:
     if run := _run_of_best(file, checkpoint.provenance):
         facts |= dict(_of_run(run))
     else:
-        facts |= {"metrics": metrics} if (metrics := _metrics_text(checkpoint.metrics)) else {}
-        facts |= {"origin": origin} if (origin := _origin(checkpoint.provenance)) else {}
-    return [f"{name + ':':10}{printable(value)}" for name, value in facts.items()]
+        known = ("published", "converted_from", "recipe", "license")
+        origin = [f"{key.replace('_', ' ')} {value}" for key in known if (value := checkpoint.provenance.get(key))]
+        facts |= {"metrics": _metrics_text(checkpoint.metrics), "origin": ", ".join(origin)}
+    return [f"{name + ':':10}{printable(value)}" for name, value in facts.items() if value]
 
 
 def _run_of_best(file: Path, provenance: Mapping[str, Any]) -> Path | None:
@@ -71,11 +72,6 @@ def _metrics_text(metrics: Mapping[str, Any]) -> str:
         text += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
     count = f", {metrics['count']:,} {metrics.get('split', '')} images" if "count" in metrics else ""
     return f"{text}{count}{', ' * ('protocol' in metrics)}{metrics.get('protocol', '')}"
-
-
-def _origin(provenance: Mapping[str, Any]) -> str:
-    known = ("published", "converted_from", "recipe", "license")
-    return ", ".join(f"{key.replace('_', ' ')} {provenance[key]}" for key in known if provenance.get(key))
 
 
 def _epochs(run: Path) -> int:

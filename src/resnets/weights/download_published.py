@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
 from resnets.hashing import sha256
 from resnets.progress import log
@@ -16,7 +13,6 @@ from resnets.weights.formats import huggingface, keras, registry
 from resnets.weights.hub import bundled, catalog, download, imagenet_classes, library_names
 from resnets.weights.hub.catalog import PublishedWeights
 from resnets.weights.readers import read_any
-from resnets.weights.readers.read_any import WeightsFile
 
 CONVERSION = 2  # increase it to convert cached weights again
 
@@ -44,10 +40,7 @@ def download_best(model: str) -> tuple[str | None, str]:
     except UserError:
         others = "".join(f"; `weights={name}` takes those of the package" for name in bundled.of_model(model))
         return None, f"no ImageNet weights are published for {model}{others}"
-    is_local = (
-        download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors").is_file()
-        or download.path_of(entry).is_file()
-    )
+    is_local = _converted_path(entry).is_file() or download.path_of(entry).is_file()
     if not is_local and (reason := download.unreachable(entry)):
         return None, reason
     try:
@@ -78,10 +71,14 @@ def checkpoint_file(name: str) -> Path:
         JobError: the download failed.
     """
     entry = catalog.find(name)
-    converted = download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors")
+    converted = _converted_path(entry)
     if not converted.is_file():
         checkpoints.save(converted, _converted(entry, download.download(entry)))
     return converted
+
+
+def _converted_path(entry: PublishedWeights) -> Path:
+    return download.path_of(entry).with_name(f"resnets-{CONVERSION}.safetensors")
 
 
 def read(name: str) -> Checkpoint:
@@ -97,11 +94,14 @@ def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
     if not top:
         log(f"{entry.name} has no last layer: a new, untrained one for {spec.num_classes} classes")
         tensors |= adapt.new_head(spec)
+    is_huggingface, known = entry.format == "huggingface", imagenet_classes.NAMES
+    names = huggingface.class_names(weights_file) if is_huggingface else ()
     return Checkpoint(
         spec=spec,
-        preprocess=_preprocess(entry, path),
-        class_names=_class_names(entry, weights_file) if top else (),
-        tensors={name: _as_float32(tensor) for name, tensor in tensors.items()},
+        preprocess=(huggingface.preprocessor(path) if is_huggingface else None) or entry.preprocess(),
+        class_names=load_weights.distinct(known if len(names) != len(known) else names) if top else (),
+        # In float32: torchvision's first wide_resnet50_2 is stored in half precision.
+        tensors={name: each.float() if each.is_floating_point() else each for name, each in tensors.items()},
         metrics=_metrics(entry),
         provenance={
             **provenance.of_published(entry),
@@ -110,21 +110,6 @@ def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
             **({} if top else {"head": checkpoints.UNTRAINED}),
         },
     )
-
-
-def _preprocess(entry: PublishedWeights, path: Path) -> Preprocess:
-    read = huggingface.preprocessor(path) if entry.format == "huggingface" else None
-    return read or entry.preprocess()
-
-
-def _class_names(entry: PublishedWeights, weights_file: WeightsFile) -> tuple[str, ...]:
-    names = huggingface.class_names(weights_file) if entry.format == "huggingface" else ()
-    return load_weights.distinct(names if len(names) == len(imagenet_classes.NAMES) else imagenet_classes.NAMES)
-
-
-def _as_float32(tensor: Tensor) -> Tensor:
-    """The tensor in float32: torchvision's first wide_resnet50_2 is stored in half precision."""
-    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _metrics(entry: PublishedWeights) -> dict[str, Any]:

@@ -36,25 +36,16 @@ class UndecidedError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What is known about a file.
+    """What is known about a file."""
 
-    Attributes:
-        path: of the file.
-        container: "pickle", "safetensors", "h5", "keras", or "resnets" for a checkpoint of resnets.
-        weights_file: its tensors, by their names without `prefix`; None for a checkpoint of resnets.
-        prefix: the prefix that was removed from the names, or "".
-        candidates: the networks that the file fits; more than one if its tensors do not show which it is.
-        subtree: where in the file the network is; None for a checkpoint of resnets.
-        others: other networks in the file.
-    """
-
-    path: Path
-    container: str
-    weights_file: WeightsFile | None
-    prefix: str
+    path: Path  # of the file
+    container: str  # "pickle", "safetensors", "h5", "keras", or "resnets" for a checkpoint of resnets
+    weights_file: WeightsFile | None  # its tensors, by their names without `prefix`; None for a checkpoint of resnets
+    prefix: str  # the prefix that was removed from the names, or ""
+    # The networks that the file fits; more than one if its tensors do not show which it is.
     candidates: tuple[Candidate, ...]
-    subtree: Subtree | None = None
-    others: tuple[Subtree, ...] = ()
+    subtree: Subtree | None = None  # where in the file the network is; None for a checkpoint of resnets
+    others: tuple[Subtree, ...] = ()  # other networks in the file
 
     def single_candidate(self) -> Candidate:
         """The network in the file.
@@ -65,11 +56,8 @@ class Inspection:
         if not self.candidates:
             names = format_list(self.weights_file.tensors if self.weights_file else (), 6, quote=False)
             containers = list(self.weights_file.sets) if self.weights_file else []
-            more = (
-                f" It has tensors under {format_list(map(repr, containers), 6, quote=False)}."
-                if len(containers) > 1
-                else ""
-            )
+            under = f" It has tensors under {format_list(map(repr, containers), 6, quote=False)}."
+            more = under if len(containers) > 1 else ""
             raise UserError(
                 f"'{self.path}' has an unknown format; its tensors: {names}.{more} Write a map: `map='MAP.toml'` "
                 "(docs/weights.md shows one)."
@@ -145,12 +133,8 @@ class Inspection:
 
     def left_out(self) -> list[str]:
         """Names of tensors that are left out: outside of the prefix, or used in training only."""
-        inner = (
-            [name for name in self.weights_file.tensors if find_network.is_for_training_only(name)]
-            if self.weights_file
-            else []
-        )
-        return [*(self.subtree.left_out if self.subtree else ()), *inner]
+        names = self.weights_file.tensors if self.weights_file else ()
+        return [*(self.subtree.left_out if self.subtree else ()), *filter(find_network.is_for_training_only, names)]
 
 
 def inspect(
@@ -183,7 +167,11 @@ def inspect(
     found = find_network.find(
         keras.with_variable_names(read_any.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore
     )
-    fitting = {subtree: candidates for subtree in found if (candidates := _candidates(subtree.weights_file))}
+    fitting: dict[Subtree, list[Candidate]] = {}
+    for subtree in found:
+        of_formats = (module.candidates(subtree.weights_file) for module in FORMATS.values())
+        if candidates := next(filter(None, of_formats), None):
+            fitting[subtree] = candidates
     if not fitting:
         return Inspection(path, found[0].weights_file.container, found[0].weights_file, found[0].prefix, (), found[0])
     subtree, *others = fitting
@@ -191,10 +179,6 @@ def inspect(
     return Inspection(
         path, subtree.weights_file.container, subtree.weights_file, subtree.prefix, best, subtree, tuple(others)
     )
-
-
-def _candidates(weights_file: WeightsFile) -> list[Candidate]:
-    return next((candidates for module in FORMATS.values() if (candidates := module.candidates(weights_file))), [])
 
 
 def confirmed_by_hash(path: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -223,10 +207,7 @@ def main_file(path: Path) -> Path:
 
 def unknown_names(weights_file: WeightsFile, candidate: Candidate) -> list[str]:
     """The names in the file that are neither the format's for this network nor those of tensors of training only."""
-    module = FORMATS[candidate.format]
-    pairs = (
-        module.keymap(candidate.spec).pairs if has_top(weights_file) else module.keymap(candidate.spec, top=False).pairs
-    )
+    pairs = FORMATS[candidate.format].keymap(candidate.spec, top=has_top(weights_file)).pairs
     names = [name for name in weights_file.tensors if not find_network.is_for_training_only(name)]
     return find_network.unknown_names(names, [name for name, _ in pairs.values()])
 
@@ -291,14 +272,11 @@ def choose(inspection: Inspection, model: str | None, settings: Mapping[str, Any
     if not candidates:
         inspection.single_candidate()
     if model is not None:
-        zoo_spec = (
-            next((candidate.spec for candidate in candidates if candidate.spec.name == model), None)
-            or zoo.find(model).spec
-        )
-        named = [candidate for candidate in candidates if candidate.spec.name == model]
-        seen = candidates[0].spec
-        candidates = named or [dataclasses.replace(candidates[0], spec=dataclasses.replace(
-            zoo_spec, num_classes=seen.num_classes, in_channels=seen.in_channels))]  # fmt: skip
+        first = candidates[0]
+        candidates = [candidate for candidate in candidates if candidate.spec.name == model]
+        if not candidates:
+            seen: dict[str, Any] = {"num_classes": first.spec.num_classes, "in_channels": first.spec.in_channels}
+            candidates = [dataclasses.replace(first, spec=dataclasses.replace(zoo.find(model).spec, **seen))]
     known = [field.name for field in dataclasses.fields(ResNetSpec)]
     for key in settings:
         if key not in known:

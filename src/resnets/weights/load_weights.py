@@ -29,52 +29,34 @@ PREPROCESS = {"imagenet": Preprocess.imagenet, "caffe": Preprocess.caffe, "tf": 
 
 @dataclass(frozen=True)
 class Request:
-    """The user's description of a weights file.
+    """The user's description of a weights file."""
 
-    Attributes:
-        model: the network of the zoo in the file; needed if the tensors fit several.
-        settings: fields of the network's specification that differ from the zoo's, such as `{"zero_pad_both_sides": True}`.
-        map: path of a TOML file, see `custom_keymap`.
-        preprocess: "imagenet", "caffe" or "tf".
-        wrapper, prefix: the keys that the network is stored under, joined by dots, and the prefix of its names there; detected
-            if None.
-        ignore: patterns such as "criterion.*" of names in the file to leave out.
-        class_names: in the order of the outputs.
-        no_top: whether to leave the head out.
-        num_classes: number of classes of a new, untrained head.
-        in_channels: number of channels to adapt the first convolution to.
-    """
-
-    model: str | None = None
+    model: str | None = None  # the network of the zoo in the file; needed if the tensors fit several
+    # Fields of the network's specification that differ from the zoo's, such as `{"zero_pad_both_sides": True}`.
     settings: Mapping[str, Any] = field(default_factory=dict)
-    map: str | None = None
-    preprocess: str | None = None
+    map: str | None = None  # path of a TOML file, see `custom_keymap`
+    preprocess: str | None = None  # "imagenet", "caffe" or "tf"
+    # The keys that the network is stored under, joined by dots, and the prefix of its names there; detected if None.
     wrapper: str | None = None
+    # The keys that the network is stored under, joined by dots, and the prefix of its names there; detected if None.
     prefix: str | None = None
-    ignore: tuple[str, ...] = ()
-    class_names: tuple[str, ...] = ()
-    no_top: bool = False
-    num_classes: int | None = None
-    in_channels: int | None = None
+    ignore: tuple[str, ...] = ()  # patterns such as "criterion.*" of names in the file to leave out
+    class_names: tuple[str, ...] = ()  # in the order of the outputs
+    no_top: bool = False  # whether to leave the head out
+    num_classes: int | None = None  # number of classes of a new, untrained head
+    in_channels: int | None = None  # number of channels to adapt the first convolution to
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedWeights:
-    """A weights file as a checkpoint of resnets.
+    """A weights file as a checkpoint of resnets."""
 
-    Attributes:
-        checkpoint: the weights.
-        format: "resnets", a name of `registry.FORMATS`, or "map".
-        notes: what was found, assumed and left out, in sentences.
-        weights_file: the tensors by their names in the file, without a prefix; None without a head, or for a checkpoint of
-            resnets.
-        has_preprocess: whether the file, or one beside it, includes the preprocessing, which is assumed otherwise.
-    """
-
-    checkpoint: Checkpoint
-    format: str
-    notes: tuple[str, ...]
+    checkpoint: Checkpoint  # the weights
+    format: str  # "resnets", a name of `registry.FORMATS`, or "map"
+    notes: tuple[str, ...]  # what was found, assumed and left out, in sentences
+    # The tensors by their names in the file, without a prefix; None without a head, or for a checkpoint of resnets.
     weights_file: WeightsFile | None = None
+    # Whether the file, or one beside it, includes the preprocessing, which is assumed otherwise.
     has_preprocess: bool = True
 
 
@@ -114,16 +96,15 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
     top = identify.has_top(inspection.weights_file) and not request.no_top
     _check_unknown_names(path, inspection, candidate, top)
     module = registry.find(candidate.format)
-    keymap = module.keymap(candidate.spec) if top else module.keymap(candidate.spec, top=False)
+    keymap = module.keymap(candidate.spec, top=top)
     tensors_by_name = {
         name: each
         for name, each in inspection.weights_file.tensors.items()
         if not find_network.is_for_training_only(name)
     }
     if not top:
-        names = {name for name, _ in module.keymap(candidate.spec).pairs.values()} - {
-            name for name, _ in keymap.pairs.values()
-        }
+        of_head = {*module.keymap(candidate.spec).pairs.values()} - {*keymap.pairs.values()}
+        names = {name for name, _ in of_head}
         tensors_by_name = {
             name: each for name, each in tensors_by_name.items() if name not in names and not _is_head(name)
         }
@@ -142,13 +123,7 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
         notes.append(
             "without a head: the last layer is new and untrained; resnets train DATA --weights FILE trains one for your classes"
         )
-    checkpoint = Checkpoint(
-        spec=candidate.spec,
-        preprocess=_preprocess(candidate),
-        class_names=class_names,
-        tensors=tensors,
-        provenance=provenance,
-    )
+    checkpoint = Checkpoint(candidate.spec, _preprocess(candidate), class_names, tensors, provenance=provenance)
     # Other libraries have no network without a head.
     weights_file = dataclasses.replace(inspection.weights_file, tensors=tensors_by_name) if top else None
     has_preprocess = (
@@ -179,8 +154,7 @@ def _check_unknown_names(path: Path, inspection: identify.Inspection, candidate:
     elif subtree.head and subtree.prefix and not subtree.head.startswith(subtree.prefix):
         # The head is outside of the prefix: other tensors there may be between backbone and head.
         unknown += [name for name in subtree.left_out if not find_network.is_for_training_only(name)]
-    keymap = registry.find(candidate.format).keymap
-    needed = [name for name, _ in (keymap(candidate.spec) if top else keymap(candidate.spec, top=False)).pairs.values()]
+    needed = [name for name, _ in registry.find(candidate.format).keymap(candidate.spec, top=top).pairs.values()]
     missing = [name for name in needed if name not in inspection.weights_file.tensors and not name.endswith(COUNTER)]
     _check_split_weights(path, unknown)
     if unknown and not missing:  # else the message of the keymap lists both
@@ -213,10 +187,8 @@ def _from_keymap_file(path: Path, keymap_file: custom_keymap.CustomKeymap, reque
     model = request.model or keymap_file.model
     if model is None:
         raise UserError(f"'{keymap_file.path}' names no model; write model = \"...\" into it, or give `model`.")
-    wrapper, prefix = (
-        request.wrapper or keymap_file.wrapper,
-        keymap_file.prefix if request.prefix is None else request.prefix,
-    )
+    wrapper = request.wrapper or keymap_file.wrapper
+    prefix = keymap_file.prefix if request.prefix is None else request.prefix
     subtree = find_network.whole_container(
         read_any.read(path), wrapper=wrapper, prefix=prefix or "", ignore=(*keymap_file.ignore, *request.ignore)
     )
@@ -226,24 +198,12 @@ def _from_keymap_file(path: Path, keymap_file: custom_keymap.CustomKeymap, reque
     tensors = keymap_file.keymap(spec).to_resnets(names)
     candidate = Candidate(spec, "map", (), preprocess=keymap_file.preprocess)
     provenance = _provenance(path, "map", spec) | ({"class_names": keymap_file.path} if keymap_file.class_names else {})
-    checkpoint = Checkpoint(
-        spec=spec,
-        preprocess=_preprocess(candidate),
-        class_names=keymap_file.class_names,
-        tensors=tensors,
-        provenance=provenance,
-    )
+    checkpoint = Checkpoint(spec, _preprocess(candidate), keymap_file.class_names, tensors, provenance=provenance)
     notes = [f"{path}: {spec.name} ({identify.variant(spec)}) by {keymap_file.path}"]
-    notes += identify.Inspection(
-        path, subtree.weights_file.container, subtree.weights_file, subtree.prefix, (), subtree
-    ).location_lines()
-    return LoadedWeights(
-        _with_request(checkpoint, request),
-        "map",
-        tuple(notes),
-        subtree.weights_file,
-        keymap_file.preprocess is not None,
-    )
+    weights_file, has_preprocess = subtree.weights_file, keymap_file.preprocess is not None
+    found = identify.Inspection(path, weights_file.container, weights_file, subtree.prefix, (), subtree)
+    notes += found.location_lines()
+    return LoadedWeights(_with_request(checkpoint, request), "map", tuple(notes), weights_file, has_preprocess)
 
 
 def _with_request(checkpoint: Checkpoint, request: Request) -> Checkpoint:
@@ -268,12 +228,9 @@ def _preprocess(candidate: Candidate) -> Preprocess:
 
 def _class_names(weights_file: WeightsFile, candidate: Candidate) -> tuple[tuple[str, ...], str]:
     """The class names, () if they are not known, and a note on where they come from."""
-    module = registry.FORMATS.get(candidate.format)
-    if (
-        module
-        and hasattr(module, "class_names")
-        and len(names := module.class_names(weights_file)) == candidate.spec.num_classes
-    ):
+    module: Any = registry.FORMATS.get(candidate.format)
+    names = module.class_names(weights_file) if hasattr(module, "class_names") else ()
+    if names and len(names) == candidate.spec.num_classes:
         return distinct(names), "class names: those of config.json"
     labels = weights_file.attributes.get("labels", {})
     for where, names in labels.items():
@@ -282,10 +239,8 @@ def _class_names(weights_file: WeightsFile, candidate: Candidate) -> tuple[tuple
     other = f" ({', '.join(f'{len(names)} under {where}' for where, names in labels.items())})" if labels else ""
     if candidate.spec.num_classes == 1000:
         return distinct(imagenet_classes.NAMES), f"class names: assumed to be ImageNet's, in its usual order{other}"
-    return (
-        (),
-        f"class names: the file has none for its {candidate.spec.num_classes} outputs{other}; `class_names` gives them",
-    )
+    missing = f"class names: the file has none for its {candidate.spec.num_classes} outputs{other}"
+    return (), f"{missing}; `class_names` gives them"
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

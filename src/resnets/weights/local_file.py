@@ -14,8 +14,7 @@ from resnets.weights.hub import bundled, catalog
 
 SUFFIX = bundled.SUFFIX
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run directory
-# Beside the config.json of Hugging Face and timm.
-LIBRARY_FILES = ("model.safetensors", "pytorch_model.bin")
+LIBRARY_FILES = ("model.safetensors", "pytorch_model.bin")  # beside the config.json of Hugging Face and timm
 
 
 def find(path: str | Path) -> Path:

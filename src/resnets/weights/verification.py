@@ -157,13 +157,11 @@ def verify(
     """
     if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
-    loaded_files = [(Path(path), load(path, _without_description(request, path))) for path in (a, b)]
-    _check_alike(
-        [
-            (path, loaded.checkpoint.spec.in_channels, loaded.checkpoint.spec.num_classes)
-            for path, loaded in loaded_files
-        ]
-    )
+    loaded_files = [(path, load(path, None if is_resnets_checkpoint(path) else request)) for path in (Path(a), Path(b))]
+    specs = [loaded.checkpoint.spec for _, loaded in loaded_files]
+    if len({(spec.in_channels, spec.num_classes) for spec in specs}) > 1:
+        words = " and ".join(f"{spec.in_channels} channels, {spec.num_classes} classes" for spec in specs)
+        raise UserError(f"'{a}' and '{b}' cannot be compared: {words}.")
     notes: list[str] = []
     pipelines: list[_Pipeline] = []
     for (path, loaded), (_, other) in zip(loaded_files, reversed(loaded_files), strict=True):
@@ -185,17 +183,6 @@ def verify(
         if not images:
             notes.append(f"the {len(files)} images were generated; `images` compares on yours")
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
-
-
-def _check_alike(shapes: Sequence[tuple[Path, int, int]]) -> None:
-    (a, *one), (b, *two) = shapes
-    if one != two:
-        words = " and ".join(f"{channels} channels, {classes} classes" for channels, classes in (one, two))
-        raise UserError(f"'{a}' and '{b}' cannot be compared: {words}.")
-
-
-def _without_description(request: Request | None, path: str | Path) -> Request | None:
-    return None if is_resnets_checkpoint(Path(path)) else request
 
 
 def _preprocess(path: Path, loaded: LoadedWeights, other: LoadedWeights, notes: list[str]) -> Preprocess:
@@ -235,10 +222,8 @@ def _reference_pipelines(
         if own and loaded.has_preprocess and hasattr(module, "reference_transform"):
             transform = module.reference_transform(path)
     except ImportError:
-        notes.insert(
-            0,
-            f"{library} is not installed, so its own network was not run beside that of resnets: pip install {library}",
-        )
+        how = f"pip install {library}"
+        notes.insert(0, f"{library} is not installed, so its own network was not run beside that of resnets: {how}")
         return []
     except UserError as error:
         notes.insert(0, f"{library}'s own network was not run: {error}")
@@ -248,14 +233,12 @@ def _reference_pipelines(
     if transform:
         # The remarks about timm are advice, which is followed here; timm prepares images as we do.
         known = module.remarks(loaded.checkpoint.preprocess) if loaded.format == "huggingface" else []
-        explained = (
-            replace(own_pipeline, prepare=module.transform_with_library_crop(loaded.checkpoint.preprocess))
-            if known
-            else None
-        )
-        pipelines.append(
-            _Pipeline(f"{name} with its own preprocessing", transform, net, 1.0, "; ".join(known), explained)
-        )
+        explained = None
+        if known:
+            prepare = module.transform_with_library_crop(loaded.checkpoint.preprocess)
+            explained = replace(own_pipeline, prepare=prepare)
+        name += " with its own preprocessing"
+        pipelines.append(_Pipeline(name, transform, net, 1.0, "; ".join(known), explained))
     return pipelines
 
 

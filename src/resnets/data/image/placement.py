@@ -13,18 +13,12 @@ class Placement:
     """A position in pixels of the input is that of the image times `scale`, plus `offset`; all pairs are vertical, horizontal.
 
     Coordinates are continuous: the upper left pixel covers 0 to 1.
-
-    Attributes:
-        original: height and width of the image as it is shown, which is after its EXIF orientation.
-        size: height and width of the input.
-        scale: greater than 0.
-        offset: in pixels of the input.
     """
 
-    original: tuple[int, int]
-    size: tuple[int, int]
-    scale: tuple[float, float]
-    offset: tuple[float, float] = (0.0, 0.0)
+    original: tuple[int, int]  # height and width of the image as it is shown, which is after its EXIF orientation
+    size: tuple[int, int]  # height and width of the input
+    scale: tuple[float, float]  # greater than 0
+    offset: tuple[float, float] = (0.0, 0.0)  # in pixels of the input
 
     def to_input(self, positions: Tensor) -> Tensor:
         """Positions (..., 2k) as x, y, x, y, ... in pixels of the image, in pixels of the input, float32 or float64."""

@@ -29,17 +29,13 @@ BUNDLED_TRAINING_SETS = {"cifar10": "the 50,000 training images of CIFAR-10"}
 
 @dataclass(frozen=True)
 class Lineage:
-    """What is known of the images that weights were trained on.
+    """What is known of the images that weights were trained on."""
 
-    Attributes:
-        train: the SHA-256 of every image that the weights were trained on, in the newest run and in those before it.
-        splits: by SHA-256, the split in which an image was in the newest run.
-        gap: what is not known, as the end of a sentence; empty if all is known.
-    """
-
+    # The SHA-256 of every image that the weights were trained on, in the newest run and in those before it.
     train: frozenset[str] = frozenset()
+    # By SHA-256, the split in which an image was in the newest run.
     splits: Mapping[str, str] = field(default_factory=dict)
-    gap: str = ""
+    gap: str = ""  # what is not known, as the end of a sentence; empty if all is known
 
     def count_seen(self, samples: Sequence[Sample]) -> int | None:
         """The number of these images that the weights were trained on; None if it is not known of any of them.

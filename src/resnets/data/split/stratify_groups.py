@@ -23,17 +23,12 @@ NO_CLASS = ""  # of images without a label: they are divided by the same fractio
 
 @dataclass(frozen=True)
 class Cluster:
-    """Images that stay together.
+    """Images that stay together."""
 
-    Attributes:
-        key: a name that does not depend on file names or on the order in which the files were found.
-        members: the indices of the images.
-        labels: each class with its number of images; an image of several classes counts once for each of them, and one of none
-            for NO_CLASS.
-    """
-
-    key: str
-    members: tuple[int, ...]
+    key: str  # a name that does not depend on file names or on the order in which the files were found
+    members: tuple[int, ...]  # the indices of the images
+    # Each class with its number of images; an image of several classes counts once for each of them, and one of none for
+    # NO_CLASS.
     labels: tuple[tuple[str, int], ...]
 
 

@@ -14,37 +14,24 @@ from resnets.models.summary.graph import Layer
 
 @dataclass(frozen=True)
 class Box:
-    """A box of the drawing.
+    """A box of the drawing."""
 
-    Attributes:
-        text: such as "3×3 conv, 64".
-        note: a second line in small letters, such as "32 groups".
-        stride: of the layer.
-        large: whether it is a convolution, a dense layer or a pooling; other layers are drawn small.
-    """
-
-    text: str
-    note: str = ""
-    stride: int = 1
-    large: bool = False
+    text: str  # such as "3×3 conv, 64"
+    note: str = ""  # a second line in small letters, such as "32 groups"
+    stride: int = 1  # of the layer
+    large: bool = False  # whether it is a convolution, a dense layer or a pooling; other layers are drawn small
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """The shortcut of a block.
+    """The shortcut of a block."""
 
-    Attributes:
-        option: "A" (zero padding) or "B" (projection) of He et al. 2015; "D" (pooling and projection); "pool" (pooling, as in
-            Keras' V2); "highway"; or "identity".
-        boxes: its layers; empty for the identity.
-        gate: the layer that computes a highway's gate T; None if branch and shortcut are added.
-        shared: whether it starts after the layers before the branch.
-    """
-
+    # "A" (zero padding) or "B" (projection) of He et al. 2015; "D" (pooling and projection); "pool" (pooling, as in Keras'
+    # V2); "highway"; or "identity".
     option: str
-    boxes: tuple[Box, ...]
-    gate: Box | None
-    shared: bool
+    boxes: tuple[Box, ...]  # its layers; empty for the identity
+    gate: Box | None  # the layer that computes a highway's gate T; None if branch and shortcut are added
+    shared: bool  # whether it starts after the layers before the branch
 
 
 @dataclass(frozen=True)
@@ -59,17 +46,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: blocks with the same number of output channels.
+    """A stage: blocks with the same number of output channels."""
 
-    Attributes:
-        name: as in the network, such as "stage1".
-        runs: the blocks in order, each with the number of consecutive repetitions.
-        shape: of the output: (channels, height, width).
-    """
-
-    name: str
-    runs: tuple[tuple[Block, int], ...]
-    shape: tuple[int, ...]
+    name: str  # as in the network, such as "stage1"
+    runs: tuple[tuple[Block, int], ...]  # the blocks in order, each with the number of consecutive repetitions
+    shape: tuple[int, ...]  # of the output: (channels, height, width)
 
 
 @dataclass(frozen=True)

@@ -47,26 +47,19 @@ FUNCTIONS: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One call of a module or of a function.
+    """One call of a module or of a function."""
 
-    Attributes:
-        name: the module's path; for a function, the path of the module that calls it and the name of the function, such as
-            `stage1.block1.add`. A second call of the same has `_1` appended.
-        type: Keras' name of such a layer.
-        module: the called module, with its tensors on the meta device; None for a function.
-        inputs: its input layers, the one with the longest path from the input first.
-        shape: of the output, without the batch: (channels, height, width) or (channels,).
-        height: the number of layers on the longest path from the input to this one.
-        repeated: whether the module was called before, so that its parameters are already counted.
-    """
-
+    # The module's path; for a function, the path of the module that calls it and the name of the function, such as
+    # `stage1.block1.add`. A second call of the same has `_1` appended.
     name: str
-    type: str
-    shape: tuple[int, ...]
+    type: str  # Keras' name of such a layer
+    shape: tuple[int, ...]  # of the output, without the batch: (channels, height, width) or (channels,)
+    # The called module, with its tensors on the meta device; None for a function.
     module: nn.Module | None = field(default=None, repr=False)
+    # Its input layers, the one with the longest path from the input first.
     inputs: tuple[Layer, ...] = field(default=(), repr=False)
-    height: int = 0
-    repeated: bool = False
+    height: int = 0  # the number of layers on the longest path from the input to this one
+    repeated: bool = False  # whether the module was called before, so that its parameters are already counted
 
 
 def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:

@@ -11,21 +11,14 @@ CHUNK = 4_000_000  # logits that are converted to probabilities at a time, to bo
 
 @dataclass(frozen=True, eq=False)
 class PerImageResults:
-    """Arrays (N,) with one value for each labeled image.
+    """Arrays (N,) with one value for each labeled image."""
 
-    Attributes:
-        true, predicted: int64, indices of the classes.
-        rank: int64, the number of classes before the true one; of equal logits the smaller index comes first.
-        confidence: float64, the probability of the predicted class.
-        loss: float64, -log of the probability of the true class.
-        brier: float64, 0 to 2: the sum over the classes of (probability - truth)^2, where truth is 1 or 0 (Brier, 1950).
-    """
-
-    true: np.ndarray
-    predicted: np.ndarray
-    rank: np.ndarray
-    confidence: np.ndarray
-    loss: np.ndarray
+    true: np.ndarray  # int64, indices of the classes
+    predicted: np.ndarray  # int64, indices of the classes
+    rank: np.ndarray  # int64, the number of classes before the true one; of equal logits the smaller index comes first
+    confidence: np.ndarray  # float64, the probability of the predicted class
+    loss: np.ndarray  # float64, -log of the probability of the true class
+    # Float64, 0 to 2: the sum over the classes of (probability - truth)^2, where truth is 1 or 0 (Brier, 1950).
     brier: np.ndarray
 
     def __len__(self) -> int:

@@ -19,26 +19,16 @@ UNLABELED = -1
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The predictions of a network, or of several together, for N images of K classes.
+    """The predictions of a network, or of several together, for N images of K classes."""
 
-    Attributes:
-        paths: of the images.
-        true: int64 (N,), the index of the true class, -1 where the image has no label.
-        logits: float32 (N, K).
-        class_names: of the K classes.
-        temperature: divides the logits.
-        skipped: paths of images that could not be read; they are not among the N.
-        backend, precision: what computed the logits; "" where that is not known.
-    """
-
-    paths: tuple[str, ...]
-    true: np.ndarray
-    logits: np.ndarray
-    class_names: tuple[str, ...]
-    temperature: float = 1.0
-    skipped: tuple[str, ...] = ()
-    backend: str = ""
-    precision: str = ""
+    paths: tuple[str, ...]  # of the images
+    true: np.ndarray  # int64 (N,), the index of the true class, -1 where the image has no label
+    logits: np.ndarray  # float32 (N, K)
+    class_names: tuple[str, ...]  # of the K classes
+    temperature: float = 1.0  # divides the logits
+    skipped: tuple[str, ...] = ()  # paths of images that could not be read; they are not among the N
+    backend: str = ""  # what computed the logits; "" where that is not known
+    precision: str = ""  # what computed the logits; "" where that is not known
 
     @property
     def computed(self) -> dict[str, str]:

@@ -22,17 +22,12 @@ ALL, NOT_TRAINED_ON = "all", "not_trained_on"
 
 @dataclass(frozen=True)
 class EvaluationSplit:
-    """The images to evaluate.
+    """The images to evaluate."""
 
-    Attributes:
-        name: "train", "val", "test", "all", or "not_trained_on" for the images that none of several models was trained on.
-        samples: the images.
-        reason: the origin of the split, in words.
-    """
-
+    # "train", "val", "test", "all", or "not_trained_on" for the images that none of several models was trained on.
     name: str
-    samples: Sequence[Sample]
-    reason: str
+    samples: Sequence[Sample]  # the images
+    reason: str  # the origin of the split, in words
 
 
 def not_trained_on(dataset: Dataset, models: Sequence[tuple[str, Lineage]]) -> EvaluationSplit | None:

@@ -17,18 +17,12 @@ _BUDGET = 4e8  # pairs of an image and a class that the resamples may visit toge
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What was found for N images and K classes.
+    """What was found for N images and K classes."""
 
-    Attributes:
-        logits: float32 (N, K).
-        true, predicted: bool (N, K).
-        unit: int64 (N,), the same number for images that are copies or of one group.
-    """
-
-    logits: np.ndarray
-    true: np.ndarray
-    predicted: np.ndarray
-    unit: np.ndarray
+    logits: np.ndarray  # float32 (N, K)
+    true: np.ndarray  # bool (N, K)
+    predicted: np.ndarray  # bool (N, K)
+    unit: np.ndarray  # int64 (N,), the same number for images that are copies or of one group
 
 
 def average_precisions(logits: np.ndarray, true: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

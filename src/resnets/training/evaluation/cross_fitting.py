@@ -31,26 +31,19 @@ FOLDS = 5
 
 @dataclass
 class CrossFit:
-    """The rows of each fold in the epoch selected on the other folds, after the epochs so far.
+    """The rows of each fold in the epoch selected on the other folds, after the epochs so far."""
 
-    Attributes:
-        folds: int64 (N,), the fold of each example of the val split.
-        clusters: int64 (N,), the same number for images that are copies of each other or of one group.
-        best: for each fold, the score of the epoch selected on the examples of the other folds; None before the first.
-        epochs, fitted: the number of that epoch, from 1, and what the task fitted there.
-        scores: float64 (F, N), `Task.example_scores` of all examples in the epoch that was selected for each fold.
-        kept: for each fold, what `Task.keep` returned for its own examples.
-        num_epochs: the number of epochs so far.
-    """
-
-    folds: np.ndarray
-    clusters: np.ndarray
+    folds: np.ndarray  # int64 (N,), the fold of each example of the val split
+    clusters: np.ndarray  # int64 (N,), the same number for images that are copies of each other or of one group
+    # For each fold, the score of the epoch selected on the examples of the other folds; None before the first.
     best: list[Score | None]
-    epochs: list[int]
-    fitted: list[dict[str, Any]]
+    epochs: list[int]  # the number of that epoch, from 1, and what the task fitted there
+    fitted: list[dict[str, Any]]  # the number of that epoch, from 1, and what the task fitted there
+    # Float64 (F, N), `Task.example_scores` of all examples in the epoch that was selected for each fold.
     scores: np.ndarray
+    # For each fold, what `Task.keep` returned for its own examples.
     kept: list[Measurements | None] = field(default_factory=list)
-    num_epochs: int = 0
+    num_epochs: int = 0  # the number of epochs so far
 
     def update(self, epoch: int, task: Task, measurements: Measurements) -> None:
         """Add an epoch, numbered from 1, by the measurements of the val split."""

@@ -12,20 +12,13 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """One network that a file fits.
+    """One network that a file fits."""
 
-    Attributes:
-        spec: of the network; its name is one of the zoo.
-        format: "torchvision", "timm", "huggingface", "keras", …
-        reasons: what the file shows, in sentences.
-        doubts: what it cannot show and changes the outputs, in sentences; if there are any, the user must name the network.
-        preprocess: of the format, or None if it is not known.
-        assumed: what it cannot show, but is the same in all files of the format's own library, in sentences.
-    """
-
-    spec: ResNetSpec
-    format: str
-    reasons: tuple[str, ...]
+    spec: ResNetSpec  # of the network; its name is one of the zoo
+    format: str  # "torchvision", "timm", "huggingface", "keras", …
+    reasons: tuple[str, ...]  # what the file shows, in sentences
+    # What it cannot show and changes the outputs, in sentences; if there are any, the user must name the network.
     doubts: tuple[str, ...] = ()
-    preprocess: Preprocess | None = None
+    preprocess: Preprocess | None = None  # of the format, or None if it is not known
+    # What it cannot show, but is the same in all files of the format's own library, in sentences.
     assumed: tuple[str, ...] = ()

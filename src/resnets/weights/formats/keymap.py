@@ -37,17 +37,12 @@ _FIELD = re.compile(r"\{(?:(\.\.\.)|([a-z])([+-]\d+)?)\}")
 
 @dataclass(frozen=True)
 class Rule:
-    """A pair of names.
+    """A pair of names."""
 
-    Attributes:
-        external: the name in the other library.
-        resnets: the name in resnets.
-        layout: of the external tensor: "same" as in resnets, "conv" (HWIO), "dense" (in, out) or "pointwise" (a 1x1
-            convolution that is a linear layer in resnets).
-    """
-
-    external: str
-    resnets: str
+    external: str  # the name in the other library
+    resnets: str  # the name in resnets
+    # Of the external tensor: "same" as in resnets, "conv" (HWIO), "dense" (in, out) or "pointwise" (a 1x1 convolution that
+    # is a linear layer in resnets).
     layout: str = "same"
 
 

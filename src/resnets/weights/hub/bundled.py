@@ -18,21 +18,16 @@ _FOLDER = Path(__file__).with_name("bundled_weights")
 
 @dataclass(frozen=True)
 class BundledWeights:
-    """One file of the package, with the field names of `catalog.PublishedWeights`.
-
-    Attributes:
-        top1, top5: accuracy in percent, with the protocol of `protocol`.
-        megabytes: size of the file in units of 2**20 bytes.
-    """
+    """One file of the package, with the field names of `catalog.PublishedWeights`."""
 
     name: str
     format: str
     model: str
     num_classes: int
-    top1: float
-    top5: float
+    top1: float  # accuracy in percent, with the protocol of `protocol`
+    top5: float  # accuracy in percent, with the protocol of `protocol`
     protocol: str
-    megabytes: float
+    megabytes: float  # size of the file in units of 2**20 bytes
     license: str = LICENSE
     overrides: dict[str, Any] = field(default_factory=dict, hash=False)
 

@@ -35,42 +35,28 @@ RESTRICTED = "-nc"  # in the license of weights that may not be used commerciall
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One set of published weights.
+    """One set of published weights."""
 
-    Attributes:
-        name: such as "resnet50.a1_in1k".
-        format: of the file: "torchvision", "timm", "huggingface" or "keras".
-        model: name of the network in the zoo.
-        overrides: fields in which the network differs from the zoo's.
-        url: of the file.
-        digest: "sha256:" or "md5:" and the hash that the publisher states, or its first digits; "" if the server sends it with
-            the file.
-        side, resize_to, interpolation, normalize: parameters of `preprocess`.
-        num_classes: 1000, or 0 for weights without the last layer.
-        top1, top5: accuracy in percent on ImageNet's validation images; None if no source states it.
-        measured: sizes of the images for this accuracy: the crop, and the shorter side before the crop, as in "224/256".
-        measured_by: who measured it.
-        license: as the publisher states it.
-        megabytes: size as the publisher states it, in units of 2**20 bytes; None if it does not.
-    """
-
-    name: str
-    format: str
-    model: str
-    overrides: dict[str, Any] = field(hash=False)
-    url: str
+    name: str  # such as "resnet50.a1_in1k"
+    format: str  # of the file: "torchvision", "timm", "huggingface" or "keras"
+    model: str  # name of the network in the zoo
+    overrides: dict[str, Any] = field(hash=False)  # fields in which the network differs from the zoo's
+    url: str  # of the file
+    # "sha256:" or "md5:" and the hash that the publisher states, or its first digits; "" if the server sends it with the
+    # file.
     digest: str
-    side: int
-    resize_to: int | None
-    interpolation: str
-    normalize: str
-    num_classes: int
-    top1: float | None
-    top5: float | None
+    side: int  # parameters of `preprocess`
+    resize_to: int | None  # parameters of `preprocess`
+    interpolation: str  # parameters of `preprocess`
+    normalize: str  # parameters of `preprocess`
+    num_classes: int  # 1000, or 0 for weights without the last layer
+    top1: float | None  # accuracy in percent on ImageNet's validation images; None if no source states it
+    top5: float | None  # accuracy in percent on ImageNet's validation images; None if no source states it
+    # Sizes of the images for this accuracy: the crop, and the shorter side before the crop, as in "224/256".
     measured: str
-    measured_by: str
-    license: str
-    megabytes: float | None
+    measured_by: str  # who measured it
+    license: str  # as the publisher states it
+    megabytes: float | None  # size as the publisher states it, in units of 2**20 bytes; None if it does not
 
     @property
     def whole_digest(self) -> bool:

@@ -62,10 +62,9 @@ def unreachable(entry: PublishedWeights) -> str:
         return f"{_switch()} is set and the published ones are not on this machine"
     if urlsplit(origin).scheme == "file":
         return ""
+    headers = {"Accept-Encoding": "identity"}
     try:
-        with requests.get(
-            origin, stream=True, timeout=PROBE_SECONDS, headers={"Accept-Encoding": "identity"}
-        ) as answer:
+        with requests.get(origin, stream=True, timeout=PROBE_SECONDS, headers=headers) as answer:
             return "" if answer.ok else f"{entry.host} answers with HTTP {answer.status_code}"
     except requests.exceptions.Timeout:
         return f"{entry.host} does not answer within {PROBE_SECONDS:g} s"
@@ -75,9 +74,8 @@ def unreachable(entry: PublishedWeights) -> str:
 
 def offline() -> bool:
     """Whether the user has disabled downloads."""
-    return any(
-        os.environ.get(name, "0").lower() not in ("", "0", "false") for name in ("RESNETS_OFFLINE", "HF_HUB_OFFLINE")
-    )
+    values = (os.environ.get(name, "0").lower() for name in ("RESNETS_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value not in ("", "0", "false") for value in values)
 
 
 def _switch() -> str:

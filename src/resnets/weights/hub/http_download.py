@@ -35,26 +35,17 @@ class CutOffError(Exception):
 
 @dataclass
 class Transfer:
-    """A download into the file `partial`, which is kept after failures and after the process.
+    """A download into the file `partial`, which is kept after failures and after the process."""
 
-    Attributes:
-        name: of the file, for messages.
-        url: an http, https or file URL.
-        partial: the file that is written.
-        final: where the complete file will be moved to, for messages.
-        digest: "sha256:…" or "md5:…", perhaps only its first digits; "" until the server of Hugging Face has sent it. Without
-            one, a download is not resumed.
-        size: in bytes; None until a server has sent it.
-        resumed: whether the first bytes are from an earlier connection.
-    """
-
-    name: str
-    url: str
-    partial: Path
-    final: Path
+    name: str  # of the file, for messages
+    url: str  # an http, https or file URL
+    partial: Path  # the file that is written
+    final: Path  # where the complete file will be moved to, for messages
+    # "sha256:…" or "md5:…", perhaps only its first digits; "" until the server of Hugging Face has sent it. Without one, a
+    # download is not resumed.
     digest: str
-    size: int | None = None
-    resumed: bool = False
+    size: int | None = None  # in bytes; None until a server has sent it
+    resumed: bool = False  # whether the first bytes are from an earlier connection
     _answered: bool = False
 
     def run(self) -> None:

@@ -6,9 +6,7 @@ name in torchvision's `_IMAGENET_CATEGORIES`.
 
 from importlib import resources
 
-_ROWS = tuple(
-    line.split("\t")
-    for line in resources.files(__package__).joinpath("imagenet_classes.tsv").read_text("utf-8").splitlines()
-)
+_TABLE = resources.files(__package__).joinpath("imagenet_classes.tsv").read_text("utf-8")
+_ROWS = tuple(line.split("\t") for line in _TABLE.splitlines())
 NAMES: tuple[str, ...] = tuple(name for _, name in _ROWS)
 SYNSETS: tuple[str, ...] = tuple(synset for synset, _ in _ROWS)  # WordNet ids, such as "n01440764"

@@ -25,8 +25,10 @@ def translate_weights(weights: object, model: str | None) -> str:
     if not (weights is None or isinstance(weights, bool | str | os.PathLike)):
         raise UserError(f"`weights` is a name, a path, True or None; received {weights!r}.")
     if enum := re.fullmatch(r"(\w+)_Weights\.(\w+)", str(weights)):
-        weights = _of_enum(enum[1].lower(), enum[2], str(weights), model)
-        model = enum[1].lower()
+        network = enum[1].lower()
+        if model not in (None, network):
+            raise UserError(f"The weights {weights} are of '{network}'; received the network '{model}'.")
+        weights, model = enum[2], network
     text = "none" if weights is None or weights is False else str(weights)
     if text.lower() in NONE:
         return "none"
@@ -40,9 +42,3 @@ def translate_weights(weights: object, model: str | None) -> str:
             raise UserError(f"torchvision has published no {text} for '{model or 'resnet18'}'; {others}.")
         return name
     return text
-
-
-def _of_enum(network: str, member: str, weights: str, model: str | None) -> str:
-    if model is not None and network != model:
-        raise UserError(f"The weights {weights} are of '{network}'; received the network '{model}'.")
-    return member

@@ -40,41 +40,27 @@ _TRAINING = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Subtree:
-    """A group of tensors in a file that may be one network.
+    """A group of tensors in a file that may be one network."""
 
-    Attributes:
-        wrapper: the keys that its tensors are stored under, joined by dots; "" for the top level.
-        prefix: of their names there.
-        weights_file: the file with these tensors only, without the prefix, by the names of the format.
-        left_out: names of the other tensors.
-        head: the original name of the last layer, if it was not the format's; else "".
-        numbered: whether its stages were numbered, as in an nn.Sequential.
-    """
-
-    wrapper: str
-    prefix: str
-    weights_file: WeightsFile
-    left_out: tuple[str, ...] = ()
-    head: str = ""
-    numbered: bool = False
+    wrapper: str  # the keys that its tensors are stored under, joined by dots; "" for the top level
+    prefix: str  # of their names there
+    weights_file: WeightsFile  # the file with these tensors only, without the prefix, by the names of the format
+    left_out: tuple[str, ...] = ()  # names of the other tensors
+    head: str = ""  # the original name of the last layer, if it was not the format's; else ""
+    numbered: bool = False  # whether its stages were numbered, as in an nn.Sequential
 
     @property
     def location(self) -> str:
         """Where it is in the file, for a message."""
-        texts = [
-            f"under '{self.wrapper}'" if self.wrapper else "",
-            f"with the prefix '{self.prefix}'" if self.prefix else "",
-        ]
-        return " ".join(filter(None, texts)) or "at the top level"
+        under = f"under '{self.wrapper}'" if self.wrapper else ""
+        prefix = f"with the prefix '{self.prefix}'" if self.prefix else ""
+        return f"{under} {prefix}".strip() or "at the top level"
 
     @property
     def argument(self) -> str:
         """The arguments that select it, for a message."""
-        arguments = [
-            f"`wrapper='{self.wrapper}'`" if self.wrapper else "",
-            f"`prefix='{self.prefix}'`" if self.prefix else "",
-        ]
-        return " ".join(filter(None, arguments))
+        arguments = {"wrapper": self.wrapper, "prefix": self.prefix}
+        return " ".join(f"`{name}='{value}'`" for name, value in arguments.items() if value)
 
     @property
     def averaged(self) -> bool:
@@ -129,15 +115,8 @@ def find(
     if not subtrees:
         container = weights_file.attributes.get("wrapper", "")
         container = container if container in selected else next(iter(selected))
-        subtrees = [
-            _subtree(
-                weights_file,
-                container,
-                selected[container],
-                _common_prefix(selected[container]) if prefix is None else prefix,
-                None,
-            )
-        ]
+        start = _common_prefix(selected[container]) if prefix is None else prefix
+        subtrees = [_subtree(weights_file, container, selected[container], start, None)]
     return sorted(subtrees, key=_rank)
 
 
@@ -178,11 +157,8 @@ def _tensors_under(weights_file: WeightsFile, sets: Mapping[str, dict[str, Tenso
     below = {container: tensors for container, tensors in sets.items() if container.startswith(f"{wrapper}.")}
     if not below:
         known = [container for container in sets if container]
-        hint = (
-            f"Tensors are stored under {format_list([repr(container) for container in known], 6, quote=False)}."
-            if known
-            else "Its tensors are at the top level."
-        )
+        hint = f"Tensors are stored under {format_list(map(repr, known), 6, quote=False)}."
+        hint = hint if known else "Its tensors are at the top level."
         raise UserError(f"'{weights_file.path}' has no tensors under '{wrapper}'.{suggestion(wrapper, known)} {hint}")
     return {
         f"{container[len(wrapper) + 1 :]}.{name}": each
@@ -274,9 +250,7 @@ def _rank(subtree: Subtree) -> tuple[int, bool, int, int]:
     kind = 2 if subtree.averaged else 1 if "student" in texts else 0
     name = subtree.wrapper.rpartition(".")[2]
     wrapper = WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS)
-    headless = not any(
-        each in subtree.weights_file.tensors for each in ("fc.weight", "head.fc.weight", "classifier.1.weight")
-    )
+    headless = subtree.weights_file.tensors.keys().isdisjoint(("fc.weight", "head.fc.weight", "classifier.1.weight"))
     return kind, headless, wrapper, subtree.wrapper.count(".")
 
 

@@ -47,7 +47,7 @@ def read(opened: BinaryIO, _: str = "") -> tuple[dict[str, Any], dict[str, Any]]
         datasets = {name: each for name, each in datasets.items() if name.split("/")[0] not in _SKIPPED}
         for name, dataset in datasets.items():
             _check(name, dataset)
-        claimed = sum(map(_nbytes, datasets.values()))
+        claimed = sum(math.prod(each.shape) * int(each.dtype.itemsize) for each in datasets.values())
         if claimed > RATIO * size + SLACK:
             raise RefusedError(f"has {size:,} bytes and claims tensors of {claimed:,}, which it cannot hold.")
         root = file[_WRAPPER] if wrapped else file
@@ -59,7 +59,8 @@ def read(opened: BinaryIO, _: str = "") -> tuple[dict[str, Any], dict[str, Any]]
             description[name] = _attribute(file, name) or _attribute(root, name)
         if text := description.pop("model_config"):
             description["config"] = parse_json(text.encode(), "model_config")
-        arrays = {name: _to_array(datasets[name]) for name in order}
+        # Contiguous, in native byte order.
+        arrays = {name: np.asarray(datasets[name][()], datasets[name].dtype.newbyteorder("=")) for name in order}
     return arrays, {name: value for name, value in description.items() if value}
 
 
@@ -122,12 +123,3 @@ def _text(value: Any) -> str:
     if not isinstance(text, str):
         raise RefusedError("has names that are not text. Download the file again.")
     return text
-
-
-def _nbytes(dataset: Any) -> int:
-    return math.prod(dataset.shape) * int(dataset.dtype.itemsize)
-
-
-def _to_array(dataset: Any) -> Any:
-    """The values in native byte order, contiguous."""
-    return np.asarray(dataset[()], dtype=dataset.dtype.newbyteorder("="))

@@ -13,20 +13,11 @@ from torch import Tensor
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.weights.readers import (
-    file_type,
-    json_file,
-    keras_h5,
-    safetensors_file,
-    sandbox,
-    torch_contents,
-)
+from resnets.weights.readers import file_type, json_file, keras_h5, safetensors_file, sandbox, torch_contents
 
 CONFIG = "config.json"
-FOLDER = (
-    "model.safetensors",
-    "pytorch_model.bin",
-)  # Hugging Face's names of the weights; the first that exists is read
+# Hugging Face's names of the weights; the first that exists is read.
+FOLDER = ("model.safetensors", "pytorch_model.bin")
 # Common keys of a state_dict in a training checkpoint, the commonest first.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "module", "backbone",
             "params", "state_dict_ema", "model_ema", "ema", "params_ema")  # fmt: skip
@@ -142,11 +133,8 @@ def _sets(tensors: dict[str, Tensor], described: dict[str, Any]) -> tuple[dict[s
         return WRAPPERS.index(container) if container in WRAPPERS else len(WRAPPERS), -len(sets[container])
 
     wrapper = min(sets, key=rank)
-    attributes = {
-        "labels": described["labels"],
-        "inert": described["inert"],
-        "leftovers": described["leftovers"][wrapper],
-    }
+    attributes = {name: described[name] for name in ("labels", "inert")}
+    attributes["leftovers"] = described["leftovers"][wrapper]
     if wrapper:
         beside = sorted(key for key in described["top"] if key != wrapper.split(".")[0])
         attributes |= {"wrapper": wrapper, "beside_wrapper": beside}

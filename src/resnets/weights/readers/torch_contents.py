@@ -91,11 +91,9 @@ class Contents:
         named = {key: each for key, each in value.items() if isinstance(key, str)}
         container = ".".join(path).replace(BETWEEN, "?")
         tensors = {key: each for key, each in named.items() if isinstance(each, Tensor)}
-        own = {key: _plain_tensor(each) for key, each in tensors.items() if not why_unreadable(each)}
+        own = {key: each.detach() for key, each in tensors.items() if not why_unreadable(each)}
         unread = [
-            (key, why_unreadable(each))
-            for key, each in tensors.items()
-            if why_unreadable(each) and key.endswith(_WEIGHTS)
+            (key, why) for key, each in tensors.items() if (why := why_unreadable(each)) and key.endswith(_WEIGHTS)
         ]
         self.unread |= {container: unread[0]} if unread else {}
         self.tensors |= {f"{container}{BETWEEN}{key}": tensor for key, tensor in own.items()}
@@ -152,10 +150,6 @@ def why_unreadable(tensor: Tensor) -> str:
     if tensor.layout is not torch.strided:
         return f"is sparse ({tensor.layout}); save tensor.to_dense()"
     return "" if tensor.dtype in _TYPES else f"is of type {tensor.dtype}; save tensor.float()"
-
-
-def _plain_tensor(tensor: Tensor) -> Tensor:
-    return tensor.detach()
 
 
 def _plain(value: Any) -> bool:

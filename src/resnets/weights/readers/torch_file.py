@@ -187,11 +187,9 @@ def _contents(value: Any, size: int, inert: Iterable[str]) -> tuple[dict[str, An
         raise RefusedError(f"has weights that are not plain numbers: '{name}' {what} instead.")
     if not found.tensors:
         called = next(iter(inert), None)
-        what = (
-            _refusal_message(called).removeprefix("is ")
-            if called
-            else f"{describe_value(value)}. Name a file with a state_dict."
-        )
+        what = f"{describe_value(value)}. Name a file with a state_dict."
+        if called:
+            what = _refusal_message(called).removeprefix("is ")
         raise RefusedError(f"holds no tensors by name, but {what}")
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in found.tensors.values())
     if claimed > COPIES * size:
