@@ -23,6 +23,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 # No test asks a host of the internet; those with a server on this machine remove it.
 os.environ.setdefault("RESNETS_OFFLINE", "1")
 
+# Threads that wait for each other must not spin on processors that other tests use.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # pytest imports readline, which tells the processes that pytest-xdist starts a width of the terminal that nobody has.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
@@ -78,13 +81,18 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_grids(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let the grids of images of a run hold six: drawing thirty takes longer than a tiny training. Tests of reports draw all."""
+def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave the figures of runs in this process white, and let their grids hold six images: they take longer than a tiny
+    training. Tests of drawings and of documents draw all, and so does every run in a process of its own."""
+    drawn = ("models/summary", "report", "test_documents.py")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     from resnets.report.figures import image_grid
 
     with pytest.MonkeyPatch.context() as patch:
-        if "report" not in request.path.parts:
+        if not any(part in str(request.path.relative_to(Path(__file__).parent)) for part in drawn):
             patch.setattr(image_grid, "MAX_IMAGES", 6)
+            patch.setattr(FigureCanvasAgg, "draw", lambda self: self.get_renderer().clear())
         yield
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,23 +13,13 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests import forked_processes
 
 import resnets
+from resnets.cli.main import main
 from resnets.tasks import registry, trained_model
 from resnets.tasks.base import Task
 from resnets.weights import checkpoint as checkpoints
-
-TIMEOUT_SECONDS = 300
-PROGRAM = """
-import sys
-sys.path[:0] = {paths!r}
-from resnets.tasks import registry
-if {module!r}:
-    import importlib
-    registry.register(getattr(importlib.import_module({module!r}), {name!r}))
-from resnets.__main__ import run
-run()
-"""
 
 
 class TaskContract(ABC):
@@ -39,7 +27,7 @@ class TaskContract(ABC):
 
     Attributes:
         task: the class of the task.
-        module: of a task outside of `resnets/tasks`: the module that defines it, which processes import from `paths`.
+        module: of a task outside of `resnets/tasks`: the module that defines it, on the path of modules.
         settings: of all trainings, as overrides of the recipe.
         overfit: (metric of `summarize`, limit, "max" or "min"): what a training on few images reaches on the same images.
         overfit_epochs: number of epochs for that.
@@ -47,7 +35,6 @@ class TaskContract(ABC):
 
     task: ClassVar[type[Task]]
     module: ClassVar[str] = ""
-    paths: ClassVar[Sequence[str]] = ()
     settings: ClassVar[Sequence[str]] = ()
     overfit: ClassVar[tuple[str, float, str]]
     overfit_epochs: ClassVar[int] = 40
@@ -95,36 +82,14 @@ class TaskContract(ABC):
     def _settings(self) -> list[str]:
         return ["speed.threads=1", "ema.decay=0", *self.settings]
 
-    def command(self, *words: object, ranks: int = 1) -> subprocess.Popen[str]:
-        """Start the command line in a process of its own, in which the task is known."""
-        program = PROGRAM.format(paths=list(self.paths), module=self.module, name=self.task.__name__)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RESNETS_OFFLINE": "1"}
-        launcher: list[str] = []
-        script = ["-c", program]
-        if ranks > 1:
-            path = Path(str(words[1])).parent / "program.py"
-            path.write_text(program)
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-            script = [str(path)]
-        return subprocess.Popen(
-            [sys.executable, *launcher, *script, *map(str, words)],
-            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run_command(self, *words: object, ranks: int = 1) -> str:
-        process = self.command(*words, ranks=ranks)
-        out, error = process.communicate(timeout=TIMEOUT_SECONDS)
-        assert process.returncode == 0, error
-        return out
-
-    def train_words(self, data: Path, name: str, epochs: int, *overrides: str) -> list[object]:
-        arguments = self._arguments(epochs)
-        words: list[object] = ["train", data, "--out", data.parent / "runs", "--name", name]
-        for key, value in arguments.items():
-            words += [f"--{key}", value]
+    def command(self, data: Path, name: str, epochs: int, *overrides: str) -> tuple[list[str], str, str]:
+        """The arguments of `forked_processes.run_command` for the same training."""
+        words = ["train", str(data), "--out", str(data.parent / "runs"), "--name", name]
+        for key, value in self._arguments(epochs).items():
+            words += [f"--{key}", str(value)]
         for setting in (*self._settings, *overrides):
             words += ["--set", setting]
-        return words
+        return words, self.module, self.task.__name__
 
     def test_few_images_are_learned(self, overfitted: Path) -> None:
         name, limit, mode = self.overfit
@@ -133,18 +98,20 @@ class TaskContract(ABC):
 
     def test_a_killed_run_ends_in_the_same_weights(self, data: Path) -> None:
         whole = self.train(data, "whole", epochs=3)
-        words = self.train_words(data, "killed", 3, "save.every=1")
-        process, run = self.command(*words), data.parent / "runs" / "killed"
+        run, log = data.parent / "runs" / "killed", data.parent / "log"
+        command = self.command(data, "killed", 3, "save.every=1")
+        process = forked_processes.start(log, forked_processes.run_command, *command)
         try:
-            deadline = time.monotonic() + TIMEOUT_SECONDS
+            deadline = time.monotonic() + forked_processes.TIMEOUT_SECONDS
             while not list(run.glob("state/0*[24].safetensors")):  # in the middle of an epoch of three steps
-                assert process.poll() is None, process.communicate()[1]
+                assert process.is_alive(), log.read_text()
                 assert time.monotonic() < deadline
         finally:
             process.kill()
-            process.communicate()
+            process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert not (run / "metrics.json").exists()
-        self.run_command("train", "--resume", run)
+        assert main(["train", "--resume", str(run)]) == 0
         for name in ("best", "last"):
             one, other = (load_file(each / "weights" / f"{name}.safetensors") for each in (whole, run))
             assert one.keys() == other.keys()
@@ -156,7 +123,8 @@ class TaskContract(ABC):
     def test_two_ranks_train_and_measure_what_one_does(self, data: Path) -> None:
         """Batch norm keeps its statistics, which each rank would take from its own images; sums in another order are rounded."""
         one = self.train(data, "one_rank", epochs=1, overrides=["freeze.norm=eval"])
-        self.run_command(*self.train_words(data, "two_ranks", 1, "freeze.norm=eval"), ranks=2)
+        command = self.command(data, "two_ranks", 1, "freeze.norm=eval")
+        forked_processes.run_ranks(data.parent, 2, forked_processes.run_command, *command)
         two = data.parent / "runs" / "two_ranks"
         tensors, others = (load_file(run / "weights" / "last.safetensors") for run in (one, two))
         for name, tensor in tensors.items():
@@ -192,10 +160,12 @@ class TaskContract(ABC):
             evaluation.metrics[name], rel=1e-5, abs=1e-6
         )
 
-    def test_the_command_line_knows_it(self, overfitted: Path, data: Path) -> None:
-        found = json.loads(self.run_command("evaluate", overfitted, data, "--split", "val", "--json"))
+    def test_the_command_line_knows_it(self, overfitted: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["evaluate", str(overfitted), str(data), "--split", "val", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
         assert (found["task"], found["metrics"]["count"]) == (self.task.name, 7)
         path = self.task.read(data).subset("val")[0].path
-        row = json.loads(self.run_command("predict", overfitted, path, "--jsonl", "-"))
+        assert main(["predict", str(overfitted), path, "--jsonl", "-"]) == 0
+        row = json.loads(capsys.readouterr().out)
         assert (row["path"], row["error"]) == (path, None)
         assert (overfitted / "report.html").exists()

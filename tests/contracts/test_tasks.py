@@ -84,7 +84,6 @@ class TestMultilabel(TaskContract):
 class TestBrightness(TaskContract):
     task = brightness.Brightness
     module = "brightness"
-    paths = (f"{CONTRACTS}/toys",)
     settings = ("augment.flip=0.5", "optim.lr=0.02", "schedule.warmup_epochs=0")
     overfit = ("error", 0.05, "min")
 
@@ -112,7 +111,6 @@ class TestBrightness(TaskContract):
 class TestPoints(TaskContract):
     task = points.Points
     module = "points"
-    paths = (f"{CONTRACTS}/toys",)
     settings = ("augment.flip=0.5", "optim.lr=0.05", "schedule.warmup_epochs=0", "augment.jitter=0")
     overfit = ("median_error", 3.0, "min")  # pixels; the center of the right cell is 2.8 pixels away
     overfit_epochs = 20

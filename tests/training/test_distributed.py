@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.forked_processes import TIMEOUT_SECONDS, run_ranks, start_ranks
 from torch import Tensor, nn
 
 from resnets.cli.main import main
@@ -30,22 +28,11 @@ from resnets.training.setup.build_context import build_context
 from resnets.training.setup.prepare_run import PreparedRun, prepare_run
 from resnets.training.state import TrainState
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["resnets.training.train"])
-PATIENCE = 120  # seconds
 QUICK = [
     *("--model", "tiny", "--imgsz", "32", "--batch", "12", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
     *("--set", "speed.threads=1", "--set", "schedule.warmup_epochs=0", "--lr", "0.02"),
 ]
 CLOCK = ("time_seconds", "images_per_second", "data_time_fraction")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable() -> Iterator[None]:
-    """The processes import this file by its name, which pytest gives it without a place on the path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[2])
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -60,36 +47,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 image = np.clip(random.normal(color, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(image).save(folder / split / name / f"{number:02d}.png")
     return folder
-
-
-def _start(train: Callable[..., int | None], arguments: tuple, rank: int, size: int, port: int, log: Path) -> None:
-    """In a process of its own: the job, as one of `size` processes."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
-    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
-    torch.set_num_threads(1)
-    sys.exit(train(*arguments))
-
-
-def together(folder: Path, size: int, train: Callable[..., int | None], *arguments: object) -> list[str]:
-    """Run the job in `size` processes until all have ended; what each has said. A process that fails is shown."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    logs = [folder / f"log{rank}" for rank in range(size)]
-    started = [
-        FORKS.Process(target=_start, args=(train, arguments, rank, size, port, log)) for rank, log in enumerate(logs)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(PATIENCE)
-        process.kill()
-    outputs = [log.read_text() for log in logs]
-    assert [process.exitcode for process in started] == [0] * size, "\n".join(outputs)
-    return outputs
 
 
 def rows(run: Path) -> list[dict[str, float]]:
@@ -122,7 +79,7 @@ def _refuse(rank: int) -> None:
 
 
 def test_collectives(tmp_path):
-    together(tmp_path, 3, _talk, tmp_path)
+    run_ranks(tmp_path, 3, _talk, tmp_path)
 
 
 def _batch() -> tuple[Tensor, Tensor]:
@@ -154,7 +111,7 @@ def _normalize(out: Path) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_synchronized_norm_is_that_of_the_whole_batch(size, tmp_path):
-    together(tmp_path, size, _normalize, tmp_path)
+    run_ranks(tmp_path, size, _normalize, tmp_path)
     result = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
     norm, (x, back) = _norm(), _batch()
     x.requires_grad_()
@@ -186,7 +143,7 @@ def test_two_ranks_with_half_the_batch_equal_one_with_all_of_it(accumulate, kind
     words += ["--cache", "off" if kind == "shards" else "ram"]
     words += ["--set", "augment.crop=pad", "--set", "ema.decay=0.5"]
     assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
-    outputs = together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "two", "--sync-bn"])
+    outputs = run_ranks(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "two", "--sync-bn"])
     assert "one of 2 processes" not in outputs[0]  # threads were given
     assert outputs[1] == ""  # only the first one speaks
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
@@ -199,12 +156,12 @@ def test_two_ranks_with_half_the_batch_equal_one_with_all_of_it(accumulate, kind
     assert (tmp_path / "two" / "report.html").exists()
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_each_validation_image_counts_once(size, images, tmp_path):
+def test_each_validation_image_counts_once(images, tmp_path):
+    # Ten images in three ranks; seven in two are counted in tests/contracts/tasks.py.
     # A rate of almost nothing, so that one process and several validate the same weights; but BN's own statistics.
     words = ["train", str(images), *QUICK, "--epochs", "1", "--lr", "1e-12", "--set", "freeze.norm=frozen"]
     assert main([*words, "--out", str(tmp_path), "--name", "one"]) == 0
-    together(tmp_path, size, main, [*words, "--out", str(tmp_path), "--name", "several"])
+    run_ranks(tmp_path, 3, main, [*words, "--out", str(tmp_path), "--name", "several"])
     one, several = rows(tmp_path / "one")[0], rows(tmp_path / "several")[0]
     for name in ("val/loss", "val/accuracy_top1", "val/accuracy_top5"):
         assert several[name] == pytest.approx(one[name], rel=1e-5)
@@ -226,19 +183,19 @@ def _workers(launcher: int) -> dict[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
 def test_a_killed_process_is_restarted_and_the_run_ends_in_the_same_bytes(images, tmp_path):
-    words = ["train", str(images), *QUICK, "--epochs", "6", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
-    together(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
+    words = ["train", str(images), *QUICK, "--epochs", "4", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
+    run_ranks(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
     run = tmp_path / "run"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     launcher += ["--max-restarts", "1", "-m", "resnets", *words, "--out", str(tmp_path), "--name", "run"]
     with subprocess.Popen(launcher, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as train:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not list((run / "state").glob("00000000[3-9]*")):
             assert time.monotonic() < deadline
             assert train.poll() is None, train.communicate()[1]
             time.sleep(0.01)
         os.kill(_workers(train.pid)[1], signal.SIGKILL)
-        outputs = train.communicate(timeout=PATIENCE)[1]
+        outputs = train.communicate(timeout=TIMEOUT_SECONDS)[1]
     assert train.returncode == 0, outputs
     assert "this job was restarted" in outputs
     assert "resuming after step" in outputs
@@ -257,7 +214,7 @@ def _twice(images: Path, out: Path) -> None:
 
 
 def test_a_script_may_train_twice(images, tmp_path):
-    together(tmp_path, 2, _twice, images, tmp_path)
+    run_ranks(tmp_path, 2, _twice, images, tmp_path)
 
 
 def _prepared(images: Path) -> PreparedRun:
@@ -274,7 +231,7 @@ def _draw(images: Path, out: Path) -> None:
 
 
 def test_ranks_have_equal_weights_and_different_random_numbers(images, tmp_path):
-    together(tmp_path, 2, _draw, images, tmp_path)
+    run_ranks(tmp_path, 2, _draw, images, tmp_path)
 
 
 def _validated(images: Path, count: int) -> None:
@@ -295,29 +252,29 @@ def _validated(images: Path, count: int) -> None:
 
 
 def test_a_single_validation_image_and_a_signal_to_one_process(images, tmp_path):
-    together(tmp_path, 2, _validated, images, 1)
+    run_ranks(tmp_path, 2, _validated, images, 1)
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
 def test_a_signal_to_one_process_ends_all_after_the_same_step(images, tmp_path):
     words = ["train", str(images), *QUICK, "--epochs", "400", "--out", str(tmp_path), "--name", "run"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnets"]
-    with subprocess.Popen([*launcher, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as started:
-        deadline = time.monotonic() + PATIENCE
-        while not list((tmp_path / "run" / "state").glob("0*")):
-            assert time.monotonic() < deadline
-            assert started.poll() is None, started.communicate()[1]
-            time.sleep(0.01)
-        os.kill(_workers(started.pid)[1], signal.SIGTERM)
-        outputs = started.communicate(timeout=PATIENCE)[1]
-    assert started.returncode != 0
+    logs, started = start_ranks(tmp_path, 2, main, words)
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not list((tmp_path / "run" / "state").glob("0*")):
+        assert time.monotonic() < deadline
+        assert all(process.is_alive() for process in started), logs[0].read_text()
+        time.sleep(0.01)
+    os.kill(started[1].pid, signal.SIGTERM)
+    for process in started:
+        process.join(TIMEOUT_SECONDS)
+    assert 0 not in [process.exitcode for process in started]
+    outputs = logs[0].read_text()
     assert "stopped after step" in outputs
     stopped = int(outputs.partition("stopped after step ")[2].split()[0])
     assert state_file.list_states(tmp_path / "run" / "state")[-1].stem == f"{stopped:09d}"
 
 
 def test_a_range_test_is_refused(images, tmp_path):
-    outputs = together(tmp_path, 2, _refused, ["lr-find", str(images), *QUICK[:10]])
+    outputs = run_ranks(tmp_path, 2, _refused, ["lr-find", str(images), *QUICK[:10]])
     assert "runs in one process" in outputs[0]
 
 
@@ -326,13 +283,13 @@ def _refused(words: list[str]) -> int:
 
 
 def test_a_batch_that_is_not_divisible_is_refused(images, tmp_path):
-    outputs = together(tmp_path, 3, _refused, ["train", str(images), *QUICK, "--batch", "8", "--dry-run"])
+    outputs = run_ranks(tmp_path, 3, _refused, ["train", str(images), *QUICK, "--batch", "8", "--dry-run"])
     assert "8 is not divisible by 3" in outputs[0]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
 def test_a_stuck_process_is_noticed_after_the_stated_time(tmp_path):
-    outputs = together(tmp_path, 2, _stuck_beside, str(tmp_path / "pid"))
+    outputs = run_ranks(tmp_path, 2, _stuck_beside, str(tmp_path / "pid"))
     assert "has not answered for 0.05 minutes" in outputs[0]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests import forked_processes
 from torch._dynamo.utils import counters
 
 from resnets.data.datasets import open_dataset
@@ -27,7 +27,7 @@ from resnets.training.setup.build_context import build_context
 from resnets.training.setup.prepare_run import resume_plan
 from resnets.training.state import TrainContext, TrainState, read_state, restore_state
 
-KILLER = Path(__file__).parents[1] / "soak" / "killed_runs.py"
+SOAK = Path(__file__).parents[1] / "soak"
 STEPS_PER_EPOCH = 4
 
 
@@ -142,9 +142,10 @@ def test_a_compiled_step_trains_the_same_weights(images, tmp_path):
     assert counters["stats"]["unique_graphs"] > before
 
 
-def test_a_run_survives_kills_at_random_moments(tmp_path):
+def test_a_run_survives_kills_at_random_moments(tmp_path, monkeypatch, capsys):
     """The short form of `make soak`."""
-    words = [sys.executable, str(KILLER), "--kills", "3", "--jobs", "adamw", "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 kills of " in done.stdout
+    monkeypatch.syspath_prepend(SOAK)  # from which the processes import it
+    killed_runs = importlib.import_module("killed_runs")
+    assert killed_runs.FORKS is forked_processes.FORKS
+    assert killed_runs.soak(tmp_path, kills=1, seed=1, jobs=["adamw"], device="cpu") == 0
+    assert "1 kills of " in capsys.readouterr().out

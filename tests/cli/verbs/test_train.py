@@ -4,18 +4,18 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests import forked_processes
 
 from resnets.cli.main import main
 
-COMMAND = [sys.executable, "-m", "resnets"]
 # Everything that a run's next step may depend on is in use: momentum, an average, drawn blocks, drawn images.
 QUICK = [
     *("--model", "tiny", "--imgsz", "32", "--batch", "8", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
@@ -41,15 +41,23 @@ def _words(images: Path, out: Path, *more: str) -> list[str]:
     return ["train", str(images), *QUICK, "--out", str(out), "--name", "run", *more]
 
 
-def _interrupted(images: Path, out: Path, number: int, after: str) -> int:
+def _start(words: list[str], log: Path, until: str) -> BaseProcess:
+    """Start the command in a process of its own, and wait until a line begins with `until`."""
+    process = forked_processes.start(log, main, words)
+    deadline = time.monotonic() + forked_processes.TIMEOUT_SECONDS
+    while not (log.exists() and f"\n{until}" in log.read_text()):
+        assert process.is_alive(), log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return process
+
+
+def _interrupted(images: Path, out: Path, number: int, after: str) -> int | None:
     """Start the same run, send it a signal when a line that begins with `after` appears, and give its exit code."""
-    words = [*COMMAND, *_words(images, out, "--epochs", "4")]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert any(line.startswith(after) for line in process.stderr)
-        process.send_signal(number)
-        process.stderr.read()
-        return process.wait(300)
+    process = _start(_words(images, out, "--epochs", "4"), out / "log", after)
+    os.kill(process.pid or 0, number)
+    process.join(forked_processes.TIMEOUT_SECONDS)
+    return process.exitcode
 
 
 def _rows(run: Path) -> list[dict[str, object]]:
@@ -77,8 +85,9 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "run"
 
 
-def _limited(bytes_: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+def _with_small_files(bytes_: int, words: list[str]) -> int:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+    return main(words)
 
 
 def test_a_killed_run_survives_a_full_disk_and_goes_on_to_the_same_bytes(images, whole, tmp_path):
@@ -89,10 +98,11 @@ def test_a_killed_run_survives_a_full_disk_and_goes_on_to_the_same_bytes(images,
     before = newest.read_bytes()
     # The state of the tiny network has more bytes than this, its weights fewer; the limit hits as a full disk would.
     limit = max(path.stat().st_size for path in (whole / "weights").iterdir()) + 10_000
-    words = [*COMMAND, "train", "--resume", str(run)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, preexec_fn=_limited(limit))
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
+    log = tmp_path / "log"
+    process = forked_processes.start(log, _with_small_files, limit, ["train", "--resume", str(run)])
+    process.join(forked_processes.TIMEOUT_SECONDS)
+    assert process.exitcode == 1
+    last = log.read_text().splitlines()[-1]
     assert last.startswith(f"error: Cannot write '{run / 'state'}")
     assert "File too large" in last
     assert last.endswith(f"The state after step {int(newest.stem)} was saved; continue with --resume {run}")
@@ -110,27 +120,25 @@ def test_an_interrupted_run_ends_well_and_goes_on_to_the_same_bytes(images, whol
 
 
 def test_a_second_process_on_the_same_run_is_refused_until_the_first_is_dead(images, tmp_path, capsys):
-    words = [*COMMAND, *_words(images, tmp_path, "--epochs", "500", "--workers", "1")]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert any(line.startswith("epoch 1:") for line in process.stderr)
-        assert main(["train", "--resume", str(tmp_path / "run")]) == 2
-        stderr = capsys.readouterr().err.splitlines()[-1]
-        assert stderr.startswith(f"error: The run '{tmp_path / 'run'}' is being written by process {process.pid} on ")
-        process.kill()
-        process.wait(300)
-        # Its worker lives on for some seconds, and does not hold the run. The words on epochs come after the lock.
-        assert main(["train", "--resume", str(tmp_path / "run"), "--epochs", "+1"]) == 2
-        assert "adds epochs to a finished run" in capsys.readouterr().err.splitlines()[-1]
-        process.stderr.close()
+    words = _words(images, tmp_path, "--epochs", "500", "--workers", "1")
+    process = _start(words, tmp_path / "log", "epoch 2:")  # after the first state was saved
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+    stderr = capsys.readouterr().err.splitlines()[-1]
+    assert stderr.startswith(f"error: The run '{tmp_path / 'run'}' is being written by process {process.pid} on ")
+    process.kill()
+    process.join()
+    # Its worker lives on for some seconds, and does not hold the run. The words on epochs come after the lock.
+    assert main(["train", "--resume", str(tmp_path / "run"), "--epochs", "+1"]) == 2
+    assert "adds epochs to a finished run" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_deterministic_runs_are_equal_to_the_bit_in_processes_with_several_threads(images, tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
     for name in ("one", "two"):
-        words = [*COMMAND, *_words(images, tmp_path / name, "--epochs", "2", "--deterministic", "--val-fraction", "0")]
+        words = _words(images, tmp_path / name, "--epochs", "1", "--deterministic", "--val-fraction", "0")
         words[words.index("speed.threads=1")] = "speed.threads=2"
-        subprocess.run(words, env=environment, check=True, timeout=300, capture_output=True)
+        process = forked_processes.start(tmp_path / "log", main, words)
+        process.join(forked_processes.TIMEOUT_SECONDS)
+        assert process.exitcode == 0, (tmp_path / "log").read_text()
     _assert_the_same_run(tmp_path / "one" / "run", tmp_path / "two" / "run", WEIGHTS)
     assert "deterministic = true  # given: --deterministic" in (tmp_path / "one" / "run" / "recipe.toml").read_text()
 
