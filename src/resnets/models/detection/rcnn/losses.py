@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads, project_masks_on_boxes
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from resnets.models.detection.sampling import sample
+from resnets.models.detection.rcnn.sampling import sample
 
 Targets = Sequence[dict[str, Tensor]]
 BETA = 1 / 9  # of the smooth L1 loss of boxes, as in torchvision: Girshick 2015 with a change at 1/9 in place of 1

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 
-from resnets.models.detection import padding, rcnn_losses
+from resnets.models.detection import padding
 from resnets.models.detection.levels import Levels
 from resnets.models.detection.output import DetectorOutput
-from resnets.models.detection.rpn_anchors import anchors, inside_image
-from resnets.models.detection.sampling import generators
+from resnets.models.detection.rcnn.anchors import anchors, inside_image
+from resnets.models.detection.rcnn.losses import anchor_losses, box_losses, draw_regions, mask_loss
+from resnets.models.detection.rcnn.sampling import generators
 from resnets.models.resnet import Backbone
 
 
@@ -123,14 +124,14 @@ class RegionDetector(nn.Module):
         self, regions: Regions, targets: Sequence[dict[str, Tensor]], seeds: Sequence[int] | None
     ) -> dict[str, Tensor]:
         draws = generators(seeds, len(targets))
-        losses = rcnn_losses.anchor_losses(
+        losses = anchor_losses(
             self.rpn, regions.anchors, regions.inside, regions.objectness, regions.deltas, targets, draws
         )
-        drawn = rcnn_losses.draw_regions(self.roi_heads, regions.proposals, targets, draws)
+        drawn = draw_regions(self.roi_heads, regions.proposals, targets, draws)
         logits, deltas = self._predict_boxes(regions.maps, [image.boxes for image in drawn])
-        losses |= rcnn_losses.box_losses(self.roi_heads, logits, deltas, drawn, targets)
+        losses |= box_losses(self.roi_heads, logits, deltas, drawn, targets)
         if self.roi_heads.has_mask():
-            losses |= rcnn_losses.mask_loss(partial(self._predict_masks, regions.maps), drawn, targets)
+            losses |= mask_loss(partial(self._predict_masks, regions.maps), drawn, targets)
         return {name: loss.float() for name, loss in losses.items()}
 
     def _objects(self, regions: Regions) -> list[dict[str, Tensor]]:

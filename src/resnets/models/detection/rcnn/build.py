@@ -14,8 +14,8 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 
 from resnets.errors import UserError
 from resnets.models.detection.levels import Levels
-from resnets.models.detection.rcnn import RegionDetector
-from resnets.models.detection.region_pooling import RegionPooling
+from resnets.models.detection.rcnn.detector import RegionDetector
+from resnets.models.detection.rcnn.region_pooling import RegionPooling
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.dilation import dilate
 from resnets.models.resnet import Backbone

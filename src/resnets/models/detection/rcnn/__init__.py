@@ -1,0 +1,1 @@
+"""Faster R-CNN and Mask R-CNN: parts of torchvision around any network of the zoo."""
