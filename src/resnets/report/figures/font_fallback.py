@@ -63,8 +63,19 @@ def families() -> list[str]:
     return [FIRST, *(name for name in OTHERS if name in installed)]
 
 
+def font_file(line: str) -> str:
+    """The file of the first font that has all letters of `line`, for texts drawn by Pillow; DejaVu Sans where none has them."""
+    files = list(_letters_by_file())
+    return next((file for file in files if set(line) <= _letters_by_file()[file]), files[0])
+
+
 @functools.cache
-def _letters() -> frozenset[str]:
+def _letters_by_file() -> dict[str, frozenset[str]]:
     from matplotlib.font_manager import findfont, get_font
 
-    return frozenset(chr(code) for family in families() for code in get_font(findfont(family)).get_charmap())
+    return {file: frozenset(map(chr, get_font(file).get_charmap())) for file in map(findfont, families())}
+
+
+@functools.cache
+def _letters() -> frozenset[str]:
+    return frozenset().union(*_letters_by_file().values())
