@@ -69,7 +69,7 @@ def write(
         shapes = generate_shapes.make_settings(size=size, count=count, seed=seed, objects=objects)
         write_files = partial(generate_shapes.write, settings=shapes)
     check_folder_writable(out)
-    with _staged_folder(out) as folder:
+    with staged_folder(out) as folder:
         write_files(folder)
     return out
 
@@ -98,7 +98,7 @@ def cached_folder(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path) -> Iterator[Path]:
     """A folder to write into, whose content is moved to `out` after the block; nothing is left if the block fails."""
     is_new = not out.exists()
     try:

@@ -69,6 +69,21 @@ def encode(mask: np.ndarray) -> RunLengths:
     return RunLengths(mask.shape[0], mask.shape[1], text)
 
 
+def read_segmentation(segmentation: object) -> Mask | None:
+    """The mask, from a list of polygons, a polygon, or run lengths of either kind; None if there is none.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if isinstance(segmentation, dict):
+        return read_run_lengths(segmentation)
+    if isinstance(segmentation, list):
+        return read_polygons(segmentation)
+    if segmentation is None:
+        return None
+    raise ValueError("the segmentation is neither a list nor an object")
+
+
 def read_polygons(values: Sequence[object]) -> Polygons | None:
     """The mask of a list of polygons, or of the numbers of one; None without any.
 

@@ -11,6 +11,7 @@ from resnets.data.datasets.dataset import Sample, nfc
 from resnets.data.object_datasets.object_masks import Mask
 
 Box = tuple[float, float, float, float]
+FRACTIONS = (1, 1)  # the annotated size where coordinates are fractions of the sides of their image
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class ImageObjects:
 
     Attributes:
         objects: in the order of the annotations.
-        size: (height, width) in pixels, of the upright image; as annotated before `open_object_dataset` has looked into the file.
+        size: (height, width) in pixels of the upright image. A reader gives the annotated one, None, or `FRACTIONS`;
+            `open_object_dataset` that of the file, and coordinates for it.
         faults: of the annotations that are not among the objects.
     """
 
@@ -71,7 +73,15 @@ def make_sample(
 
 def object_labels(objects: Iterable[Object]) -> tuple[str, ...]:
     """The class of each object that is not a crowd."""
-    return tuple(nfc(each.label) for each in objects if not each.crowd)
+    return tuple(each.label for each in objects if not each.crowd)
+
+
+def read_class(value: object) -> str:
+    """The name of a class, in Unicode's form NFC; ValueError if it is empty, or no text that can be written as UTF-8."""
+    name = nfc(str(value).strip()) if isinstance(value, str | int | float) else ""
+    if not name or any("\ud800" <= each <= "\udfff" for each in name):
+        raise ValueError(f"{str(value)[:40]!a} is not the name of a class")
+    return name
 
 
 def read_number(value: object) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -9,12 +11,28 @@ from resnets.data.datasets import builtin, generate_shapes, walk_folders
 from resnets.data.datasets.dataset import Dataset, UnusedFiles, text_order_note
 from resnets.data.datasets.read_multilabel import CLASSES_FILE
 from resnets.data.loading.thread_pool import call_with_timeout
-from resnets.data.object_datasets import read_coco, read_shapes
+from resnets.data.object_datasets import (
+    read_coco,
+    read_instance_masks,
+    read_object_table,
+    read_shapes,
+    read_voc,
+    read_yolo,
+)
+from resnets.data.object_datasets.examine_objects import ACTIONS, ERRORS, NOTES, TITLES, AnnotationFault, examine
 from resnets.errors import UserError
-from resnets.message_format import format_list
+from resnets.message_format import format_list, pluralize
 from resnets.progress import log
 
-READERS: tuple[ModuleType, ...] = (read_shapes, read_coco)
+READERS: tuple[ModuleType, ...] = (
+    read_shapes,
+    read_coco,
+    read_yolo,
+    read_voc,
+    read_object_table,
+    read_instance_masks,
+)
+SHOWN = 5  # cases of a kind of error
 
 
 def recognizes(location: str | Path) -> bool:
@@ -30,34 +48,74 @@ def recognizes(location: str | Path) -> bool:
 def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
     """Read images with objects: each `Sample` has an `ImageObjects` as its target, and the class of each object as its labels.
 
+    The size of each image is read from its header, and its objects are compared with it (`examine_objects`). What is mended is
+    logged, one line for each kind.
+
     Args:
         location: a file or folder that `recognizes` is true for, a folder that `resnets data get` wrote, or `shapes` or
             `digit-scenes`, which are built in. A folder or file of that name takes precedence.
-        on_inaccessible: "error", or "skip" for folders that cannot be listed.
+        on_inaccessible: "error"; or "skip" to leave out folders that cannot be listed, images that are not annotated, and objects
+            that have no class or no box in their image.
 
     Raises:
-        UserError: there are no such data, or they are in none of the formats.
+        UserError: there are no such data, they are in none of the formats, or their annotations have errors.
         JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
     """
-    path = Path(location).expanduser()
-    if str(location) in ("shapes", "digit-scenes") and not path.exists():
-        path = builtin.cached_folder(str(location))
-    reader = call_with_timeout(_find_reader, path)
-    if reader is None:
-        raise UserError(_unknown_message(path))
-    dataset: Dataset = reader.read(path)
-    _list_unused_images(dataset)
+    dataset, faults = read_and_examine(location)
     if on_inaccessible == "error":
         walk_folders.refuse_inaccessible(dataset.unused)
+        _refuse_errors(dataset, [fault for fault in faults if fault.kind in ERRORS])
+    if not dataset.class_names:
+        raise UserError(f"'{dataset.root}' has no object in any of its images.")
     if message := walk_folders.describe_unused(dataset.unused):
         log(message)
-    for warning in dataset.layout_warnings:
+    for warning in (*dataset.layout_warnings, *summarize(faults)):
         log(f"warning: {warning}")
     if dataset.unused_classes:
         log(f"left out {format_list(dataset.unused_classes)}: no object is of this class")
     if note := text_order_note(dataset.class_names):
         log(note)
     return dataset
+
+
+def read_and_examine(location: str | Path) -> tuple[Dataset, list[AnnotationFault]]:
+    """The dataset without what is wrong with it, and all faults; nothing is logged. Raises as `read`, but for annotations."""
+    path = Path(location).expanduser()
+    if str(location) in ("shapes", "digit-scenes") and not path.exists():
+        path = builtin.cached_folder(str(location))
+    reader = call_with_timeout(_find_reader, path)
+    if reader is None:
+        raise UserError(_unknown_message(path))
+    dataset, faults = examine(reader.read(path))
+    _list_unused_images(dataset, [fault.path for fault in faults])
+    return dataset, faults
+
+
+def summarize(faults: Sequence[AnnotationFault]) -> list[str]:
+    """A line for each kind of error and warning, with its number and an example."""
+    counts = Counter(fault.kind for fault in faults if fault.kind not in NOTES)
+    first = {fault.kind: fault for fault in reversed(faults)}
+    return [f"{TITLES[kind]}: {count:,} (first: {first[kind]}): {ACTIONS[kind]}" for kind, count in counts.items()]
+
+
+def _refuse_errors(dataset: Dataset, errors: Sequence[AnnotationFault]) -> None:
+    if not errors:
+        return
+    by_kind: dict[str, list[AnnotationFault]] = defaultdict(list)
+    for fault in errors:
+        by_kind[fault.kind].append(fault)
+    text = "; ".join(
+        f"{TITLES[kind]}: {format_list(found, SHOWN, quote=False, separator='; ')}" for kind, found in by_kind.items()
+    )
+    negative = (
+        " An image that shows no object needs an empty annotation, such as an empty label file."
+        if "not-annotated" in by_kind
+        else ""
+    )
+    raise UserError(
+        f"'{dataset.root}' has {pluralize(len(errors), 'error')} in its annotations. {text}. Correct them, or leave them "
+        f'out with `on_bad="skip"`.{negative}'
+    )
 
 
 def _find_reader(path: Path) -> ModuleType | None:
@@ -70,9 +128,9 @@ def _has_classes(path: Path) -> bool:
     return any(path.glob(f"*/{CLASSES_FILE}")) or (path / CLASSES_FILE).is_file()
 
 
-def _list_unused_images(dataset: Dataset) -> None:
+def _list_unused_images(dataset: Dataset, left_out: Sequence[str]) -> None:
     """Add the images beside those of the dataset that it does not have to `dataset.unused`."""
-    used = {Path(sample.path) for sample in dataset.samples}
+    used = {Path(path) for path in (*left_out, *(sample.path for sample in dataset.samples))}
     for folder in sorted({path.parent for path in used}):
         listing = walk_folders.list_folder(folder, UnusedFiles())
         dataset.unused.files += [str(path) for path in listing.images if path not in used]
@@ -81,4 +139,5 @@ def _list_unused_images(dataset: Dataset) -> None:
 def _unknown_message(path: Path) -> str:
     if not path.exists():
         return f"No data at '{path}': {path.absolute()} does not exist."
-    return f"'{path}' has no boxes in a known format: COCO JSON."
+    formats = "COCO's JSON, YOLO's data.yaml, Pascal VOC's XML, a table with the columns path, label, x1, y1, x2 and y2, or masks"
+    return f"'{path}' has no boxes in a known format: {formats}."

@@ -11,17 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_dataset, nfc, split_from_name
+from resnets.data.datasets.dataset import Dataset, Sample, UnusedFiles, build_dataset, split_from_name
 from resnets.data.datasets.walk_folders import list_folder
-from resnets.data.object_datasets.object_masks import Mask, read_polygons, read_run_lengths
-from resnets.data.object_datasets.objects import Fault, ImageObjects, Object, make_sample, read_box, read_number
+from resnets.data.object_datasets.find_annotation_files import find_named
+from resnets.data.object_datasets.object_masks import Mask, read_segmentation
+from resnets.data.object_datasets.objects import (
+    Fault,
+    ImageObjects,
+    Object,
+    make_sample,
+    read_box,
+    read_class,
+    read_number,
+)
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize
 
 ROBOFLOW = "_annotations.coco.json"
 INSTANCES = "instances_"  # how COCO's own files begin; captions_ and person_keypoints_ are beside them
 SEARCHED = 1 << 16  # bytes in which one of the lists begins
-_LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+_LISTS = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _TRIED = 20  # images that are looked for to find their folder
 
 
@@ -59,13 +68,9 @@ def _find_files(path: Path) -> dict[Path, str | None]:
     """The JSON files of the dataset, each with its split."""
     if path.is_file():
         return {path: None} if path.suffix.lower() == ".json" and _is_coco(path) else {}
-    if _is_coco(path / ROBOFLOW):
-        return {path / ROBOFLOW: None}
-    top = list_folder(path, UnusedFiles())
-    roboflow = {folder / ROBOFLOW: split_from_name(folder.name) for folder in top.folders}
-    files: dict[Path, str | None] = {file: split for file, split in roboflow.items() if split and _is_coco(file)}
+    files = find_named(path, [ROBOFLOW], _is_coco)
     if not files:
-        beside = [*top.others, *list_folder(path / "annotations", UnusedFiles()).others]
+        beside = [*list_folder(path, UnusedFiles()).others, *list_folder(path / "annotations", UnusedFiles()).others]
         found = [file for file in beside if file.suffix.lower() == ".json" and _is_coco(file)]
         found = [file for file in found if file.name.startswith(INSTANCES)] or found
         files = {file: split_from_name(file.stem.removeprefix(INSTANCES)) for file in found}
@@ -108,17 +113,21 @@ def _load(file: Path) -> dict[str, Any]:
 def _categories(file: Path, content: Mapping[str, Any]) -> dict[object, str]:
     names: dict[object, str] = {}
     for each in content["categories"]:
-        name, key = each.get("name"), _key(each.get("id"))
-        if not isinstance(name, str | int) or not str(name).strip() or key is None:
+        key = _key(each.get("id"))
+        try:
+            name = read_class(each.get("name"))
+        except ValueError:
+            name = ""
+        if not name or key is None:
             raise UserError(f"'{file}' has the category {json.dumps(each)[:80]}; each needs an id and a name.")
-        if names.setdefault(key, nfc(str(name).strip())) != nfc(str(name).strip()):
+        if names.setdefault(key, name) != name:
             raise UserError(f"'{file}' gives the category id {key} to '{names[key]}' and to '{name}'.")
     return names
 
 
 def _offered_names(content: Mapping[str, Any], categories: Mapping[object, str]) -> set[str]:
     """The names of the categories, without those that only stand above others."""
-    parents = {each.get("supercategory") for each in content["categories"] if each.get("supercategory") != each["name"]}
+    parents = [each.get("supercategory") for each in content["categories"] if each.get("supercategory") != each["name"]]
     return {name for name in categories.values() if name not in parents}
 
 
@@ -209,7 +218,7 @@ def _image_objects(
             faults.append(Fault(number, "no-class", f"category_id {str(each.get('category_id'))[:40]}"))
             continue
         try:
-            mask = _mask(each.get("segmentation"))
+            mask = read_segmentation(each.get("segmentation"))
         except ValueError as error:
             mask = None
             faults.append(Fault(number, "bad-mask", str(error)))
@@ -218,17 +227,6 @@ def _image_objects(
         except ValueError as error:
             faults.append(Fault(number, "bad-box", str(error)))
     return ImageObjects(tuple(objects), size, tuple(faults))
-
-
-def _mask(segmentation: object) -> Mask | None:
-    """The mask, from a list of polygons, a polygon, or run lengths of either kind; None if there is none."""
-    if isinstance(segmentation, dict):
-        return read_run_lengths(segmentation)
-    if isinstance(segmentation, list):
-        return read_polygons(segmentation)
-    if segmentation is None:
-        return None
-    raise ValueError("the segmentation is neither a list nor an object")
 
 
 def _object(label: str, annotation: Mapping[str, Any], mask: Mask | None) -> Object:
