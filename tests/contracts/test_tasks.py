@@ -21,6 +21,7 @@ import points  # noqa: E402
 
 from resnets.tasks import registry  # noqa: E402
 from resnets.tasks.classification.task import Classification  # noqa: E402
+from resnets.tasks.detection.task import Detection  # noqa: E402
 from resnets.tasks.multilabel.task import Multilabel  # noqa: E402
 from resnets.training.configuration import build_recipe  # noqa: E402
 from resnets.training.setup.prepare_run import prepare_run  # noqa: E402
@@ -79,6 +80,68 @@ class TestMultilabel(TaskContract):
         found = [{label for label, _ in each.labels} for each in predictions]
         hits = sum(len(one & other) for one, other in zip(true, found, strict=True))
         return 2 * hits / (sum(map(len, true)) + sum(map(len, found)))
+
+
+class TestDetection(TaskContract):
+    task = Detection
+    settings = (
+        "optim.lr=0.004", "schedule.warmup_epochs=0", "augment.jitter=0", "task.zoom_out=0", "task.object_crop=0",
+        "task.scale_jitter=1,1", "task.neck_channels=16", "task.box_head_dim=64", "task.train_proposals=48",
+        "task.proposals=48", "task.proposal_samples=32",
+    )  # fmt: skip
+    overfit = ("f1", 0.9, "max")
+    overfit_epochs = 60
+    colors: ClassVar = {"blue": (40, 60, 230), "red": (230, 40, 40)}
+
+    def write_data(self, folder: Path) -> Path:
+        random = np.random.default_rng(0)
+        images: dict[str, list[dict[str, Any]]] = {"train": [], "valid": []}
+        objects: dict[str, list[dict[str, Any]]] = {"train": [], "valid": []}
+        for index in range(TRAIN):
+            height, width = ((64, 64), (48, 64), (64, 56))[index % 3]
+            pixels = random.normal(110, 12, (height, width, 3))
+            boxes = []
+            for column in range(index % 3):  # every third image has no object
+                side = int(random.integers(14, 24))
+                x, y = column * 28 + int(random.integers(0, 5)), int(random.integers(0, height - side))
+                label = int(random.integers(2))
+                pixels[y : y + side, x : x + side] = list(self.colors.values())[label]
+                boxes.append((label + 1, [x, y, side, side]))
+            for split in ("train", "valid") if index < VAL else ("train",):
+                name = f"{split}{index}.png"
+                write_image(folder / "data" / split / name, pixels)
+                images[split].append({"id": index, "file_name": name, "height": height, "width": width})
+                objects[split] += [
+                    {"id": len(objects[split]) + k + 1, "image_id": index, "category_id": label, "bbox": box,
+                     "area": box[2] * box[3], "iscrowd": 0}
+                    for k, (label, box) in enumerate(boxes)
+                ]  # fmt: skip
+        for split in images:
+            categories = [{"id": number, "name": name} for number, name in enumerate(self.colors, start=1)]
+            content = {"images": images[split], "annotations": objects[split], "categories": categories}
+            (folder / "data" / split / "_annotations.coco.json").write_text(json.dumps(content))
+        return folder / "data"
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        content = json.loads((data / "valid" / "_annotations.coco.json").read_text())
+        hits, reported = 0, sum(len(each.objects) for each in predictions)
+        for image, prediction in zip(content["images"], predictions, strict=True):
+            assert prediction.size == (image["height"], image["width"])
+            free = [each for each in content["annotations"] if each["image_id"] == image["id"]]
+            for found in prediction.objects:
+                same = [each for each in free if list(self.colors)[each["category_id"] - 1] == found.label]
+                best = max(same, key=lambda each: _iou(found.box, each["bbox"]), default=None)
+                if best is not None and _iou(found.box, best["bbox"]) >= 0.5:
+                    free.remove(best)
+                    hits += 1
+        return 2 * hits / (reported + len(content["annotations"]))
+
+
+def _iou(box: Sequence[float], xywh: Sequence[float]) -> float:
+    x, y, width, height = xywh
+    inner = [min(box[2], x + width) - max(box[0], x), min(box[3], y + height) - max(box[1], y)]
+    shared = max(inner[0], 0.0) * max(inner[1], 0.0)
+    return shared / ((box[2] - box[0]) * (box[3] - box[1]) + width * height - shared)
 
 
 class TestBrightness(TaskContract):

@@ -25,7 +25,7 @@ def load_parent(
     Raises:
         UserError: a tensor of the backbone is missing, left over or of another shape or type.
     """
-    _load_backbone(model, parent, parent_model)
+    load_backbone(model, parent, parent_model)
     new_names = head_tensor_names(model)
     own = model.state_dict()
     classes = f" for {len(class_names)} classes" if class_names else ""
@@ -47,7 +47,8 @@ def load_parent(
     return f"the head keeps its rows of {len(kept)} of {len(class_names)} classes: {format_list(kept)}{others}"
 
 
-def _load_backbone(model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> None:
+def load_backbone(model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> None:
+    """Load the backbone of `parent` into that of `model`; raises as `load_parent` does."""
     parent_names = {id(tensor): name for name, tensor in parent_model.state_dict(keep_vars=True).items()}
     in_backbone = find_backbone(parent_model).state_dict(keep_vars=True)
     heads = set(head_tensor_names(parent_model))

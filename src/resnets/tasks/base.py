@@ -210,6 +210,19 @@ class Task(ABC):
         return []
 
     @classmethod
+    def backbone_name(cls, model: str) -> str:
+        """The name of the residual network in the name of a model. Here: without the prefix of the task, if it has one."""
+        prefixes = [prefix for prefix in cls.model_prefixes if model.startswith(prefix)]
+        return model.removeprefix(max(prefixes, key=len, default=""))
+
+    @classmethod
+    def model_settings(cls, model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:
+        """Values of the recipe, by dotted key, that the name of the model decides, or the weights that the run starts from. A
+        value that the user gave is kept. Here: none.
+        """
+        return {}
+
+    @classmethod
     def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         """Values of the recipe that the data decide before the network is built, by dotted key. A value that the user gave is
         kept. Here: none.
@@ -478,8 +491,8 @@ class Task(ABC):
         text = io.StringIO(newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["path", *columns])
-        values = zip(*(rows.tolist() for rows in columns.values()), strict=True)
-        table.writerows([sample.path, *row] for sample, row in zip(samples, values, strict=True))
+        lists = [rows.tolist() for rows in columns.values()]
+        table.writerows([sample.path, *(rows[index] for rows in lists)] for index, sample in enumerate(samples))
         atomic_write.write_bytes(run / "predictions.csv", text.getvalue().encode("utf-8", "surrogateescape"))
 
     def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:

@@ -1,8 +1,11 @@
 """95 % bootstrap intervals of metrics that are not means over the images, such as average precision."""
 
+import hashlib
 import math
 
 import numpy as np
+
+from resnets.data.datasets.dataset import Sample
 
 LEVEL = 0.95
 
@@ -57,3 +60,9 @@ def cross_fitted_widening(scores: np.ndarray) -> float:
     pairs = [np.square(rows[one] - rows[other]).mean() for one in range(len(rows)) for other in range(one)]
     disagreement = float(np.mean(pairs)) / 2 if pairs else 0.0
     return math.sqrt(1 / 0.9 + disagreement / max(float(scores.var(axis=1).mean()), 1e-4))
+
+
+def unit_of(sample: Sample) -> int:
+    """A number that copies of an image and images of one group share."""
+    name = f"group {sample.group}" if sample.group else sample.sha256 or f"path {sample.path}"
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little", signed=True)

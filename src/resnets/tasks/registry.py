@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
@@ -92,8 +92,11 @@ def of_checkpoint(checkpoint: Checkpoint) -> Task:
     names = checkpoint.class_names
     if not names and checkpoint.task == "classification":  # most files of other libraries have none
         names = checkpoint.display_names
+    values: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in checkpoint.config.items()
+    }
     try:
-        config = task.Config(**{"name": task.name, **checkpoint.config})
+        config = task.Config(**{"name": task.name, **values})
     except TypeError as error:
         raise UserError(f"The checkpoint has settings that the task {task.name} does not know: {error}.") from error
     return task(names, config, checkpoint.fitted)

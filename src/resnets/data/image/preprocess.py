@@ -177,7 +177,9 @@ class Preprocess:
 
     def with_size(self, side: int) -> Preprocess:
         """The same for squares of another side in pixels; `resize_to` is scaled with it."""
-        resize_to = self.resize_to and max(round(self.resize_to * side / max(self.size)), side)
+        resize_to = self.resize_to and round(self.resize_to * side / max(self.size))
+        if resize_to is not None and self.resize == "shorter":
+            resize_to = max(resize_to, side)
         mean = self.mean
         if len(mean) > self.channels:  # a mean image is scaled, too
             image = torch.tensor(mean, dtype=torch.float32).view(1, self.channels, *self.size)

@@ -1,6 +1,5 @@
 """Multi-label classification: each image has any number of labels, also none."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +134,7 @@ class Multilabel(Task):
         placements: Sequence[Placement],
     ) -> Measurements:
         """logits: float32 (n, K); true: int8 (n, K), -1 without labels; unit: int64 (n,), equal for copies and groups."""
-        units = torch.tensor([_unit(sample) for sample in samples], dtype=torch.int64)
+        units = torch.tensor([bootstrap.unit_of(sample) for sample in samples], dtype=torch.int64)
         return Measurements({"logits": outputs, "true": torch.as_tensor(targets), "unit": units})
 
     def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
@@ -249,12 +248,6 @@ class Multilabel(Task):
 def _labels(measurements: Measurements, predicted: Tensor | np.ndarray) -> Labels:
     true = measurements["true"].numpy() > 0
     return Labels(measurements["logits"].numpy(), true, np.asarray(predicted), measurements["unit"].numpy())
-
-
-def _unit(sample: Sample) -> int:
-    """A number that copies of an image and images of one group share."""
-    name = f"group {sample.group}" if sample.group else sample.sha256 or f"path {sample.path}"
-    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "little", signed=True)
 
 
 TASK = Multilabel

@@ -16,7 +16,7 @@ from resnets.tasks.base import Task
 from resnets.training import distributed
 from resnets.training.configuration import machine_settings
 from resnets.training.configuration.recipe_builder import RecipeBuilder
-from resnets.training.setup import build_network, initial_weights
+from resnets.training.setup import initial_weights
 from resnets.training.setup.initial_weights import InitialWeights
 from resnets.weights import download_published
 from resnets.weights.hub import library_names
@@ -91,7 +91,7 @@ def build_recipe(
     if task is not None:
         registry.find(task)  # raises for an unknown one
     by_model = registry.of_model(model)
-    network = build_network.backbone_name(model, by_model) if model is not None and by_model is not None else model
+    network = by_model.backbone_name(model) if model is not None and by_model is not None else model
     weights = None if weights is None else library_names.translate_weights(weights, network)
     published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
@@ -126,6 +126,9 @@ def build_recipe(
         builder.set(ARGUMENT_KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
         _apply_override(builder, assignment)
+    parent = None if initial is None else initial.checkpoint
+    for key, (value, reason) in task_class.model_settings(builder.recipe.model.name or "", parent).items():
+        builder.set_default(key, value, reason)
     return RunRequest(builder, task_class, initial)
 
 

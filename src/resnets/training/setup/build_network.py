@@ -25,7 +25,7 @@ def requested_spec(recipe: Recipe, task: type[Task], parent: Checkpoint | None) 
     Raises:
         UserError: the network or a setting does not exist, or the weights are of another network.
     """
-    name = backbone_name(recipe.model.name or "", task)
+    name = task.backbone_name(recipe.model.name or "")
     values = {key: value for key, value in vars(recipe.model).items() if key not in ("name", "weights")}
     changes: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
     if parent is None:
@@ -35,12 +35,6 @@ def requested_spec(recipe: Recipe, task: type[Task], parent: Checkpoint | None) 
             f"The weights are of {parent.spec.name}; received `model={recipe.model.name}`. Leave `model` out."
         )
     return replace(parent.spec, **changes)
-
-
-def backbone_name(model: str, task: type[Task]) -> str:
-    """Return the name of the residual network in the name of a model: without the prefix of the task."""
-    prefix = next((prefix for prefix in task.model_prefixes if model.startswith(prefix)), "")
-    return model.removeprefix(prefix)
 
 
 def meta_model(task: Task, spec: ResNetSpec) -> nn.Module:

@@ -1,0 +1,102 @@
+"""The annotated objects of images, as the network learns them and as an evaluation compares with them."""
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+
+from resnets.data.datasets.dataset import Sample, nfc
+from resnets.data.object_datasets.objects import ImageObjects, Object
+from resnets.errors import UserError
+from resnets.message_format import format_list
+from resnets.tasks.detection.records import Truth
+
+Target = dict[str, Any]  # "boxes", "labels" and, with masks, "masks"; see `ObjectTargets`
+
+
+class ObjectTargets(Sequence[Target]):
+    """The target of each sample, made on access, since masks take much memory.
+
+    "boxes" are BoundingBoxes (n, 4), x1, y1, x2, y2, float32, within the image; "labels" int64 (n,), from 0; "masks", if there
+    are to be some, a Mask (n, H, W), bool. Crowds, and boxes without an area, are left out.
+    """
+
+    def __init__(self, samples: Sequence[Sample], class_names: Sequence[str], *, masks: bool) -> None:
+        self.samples, self.masks = samples, masks
+        self.indices = {nfc(name): index for index, name in enumerate(class_names)}
+        unknown = {each.label for sample in samples for each in _objects(sample) if nfc(each.label) not in self.indices}
+        if unknown:
+            raise UserError(
+                f"There are objects of {format_list(sorted(unknown))}, but the model has only {format_list(list(class_names))}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Target: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "ObjectTargets": ...
+
+    def __getitem__(self, index: int | slice) -> "Target | ObjectTargets":
+        if isinstance(index, slice):
+            part = object.__new__(ObjectTargets)
+            part.samples, part.masks, part.indices = self.samples[index], self.masks, self.indices
+            return part
+        sample = self.samples[index]
+        height, width = image_size(sample)
+        learned = [each for each in _objects(sample) if not each.crowd and has_area(each, height, width)]
+        boxes = np.array([each.box for each in learned], np.float32).reshape(-1, 4)
+        boxes = boxes.clip(0, np.array([width, height] * 2, np.float32))
+        target = {
+            "boxes": tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=(height, width)),
+            "labels": torch.tensor([self.indices[nfc(each.label)] for each in learned], dtype=torch.int64),
+        }
+        if self.masks:
+            masks = [each.mask.decode(height, width) for each in learned if each.mask is not None]
+            stacked = np.stack(masks) if masks else np.zeros((0, height, width), bool)
+            target["masks"] = tv_tensors.Mask(torch.from_numpy(stacked))
+        return target
+
+
+def truth(sample: Sample, indices: dict[str, int], *, masks: bool) -> Truth:
+    """The annotated objects of a sample, crowds too; `indices` are those of the classes by name."""
+    height, width = image_size(sample)
+    objects = [each for each in _objects(sample) if each.crowd or has_area(each, height, width)]
+    boxes = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
+    encoded = [each.mask.to_coco(height, width) for each in objects if each.mask is not None] if masks else None
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    if encoded:
+        from faster_coco_eval.core import mask as coco_masks
+
+        areas = np.asarray(coco_masks.area(encoded), np.float64)
+    return Truth(
+        boxes,
+        np.array([indices[nfc(each.label)] for each in objects], np.int64),
+        np.array([each.crowd for each in objects], bool),
+        np.array(
+            [area if each.area is None else each.area for each, area in zip(objects, areas, strict=True)], np.float64
+        ),
+        encoded,
+    )
+
+
+def image_size(sample: Sample) -> tuple[int, int]:
+    """Height and width of the image in pixels."""
+    target = sample.target
+    assert isinstance(target, ImageObjects), f"'{sample.path}' is not annotated"
+    assert target.size is not None, f"the size of '{sample.path}' is not known"
+    return target.size
+
+
+def has_area(each: Object, height: int, width: int) -> bool:
+    """Whether the box is at least partly within the image."""
+    x1, y1, x2, y2 = each.box
+    return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
+
+
+def _objects(sample: Sample) -> Sequence[Object]:
+    return () if sample.target is None else sample.target.objects

@@ -1,0 +1,40 @@
+"""The settings of a detection: those of the detector, and those of its training."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from resnets.models.detection.settings import DetectorSettings
+from resnets.recipes.recipe import TaskConfig, number
+
+
+@dataclass(frozen=True)
+class DetectionConfig(DetectorSettings, TaskConfig):
+    """The `[task]` table: the fields of `DetectorSettings`, and these.
+
+    Attributes:
+        shorter_side: the largest shorter side of an image, in pixels; that of the longer one is `data.imgsz`. None: no limit.
+        scale_jitter: least and largest factor of the size of a training image; what exceeds `data.imgsz` is cropped.
+        zoom_out: probability that a training image is placed on a background of up to twice its sides.
+        object_crop: probability of a crop in which the objects keep a minimal IoU with their boxes (Liu et al. 2016, SSD).
+    """
+
+    name: str = "detection"
+    shorter_side: int | None = number(None, low=1)
+    scale_jitter: tuple[float, float] = number((0.75, 1.33), above=0)
+    zoom_out: float = number(0.2, low=0, high=1)
+    object_crop: float = number(0.3, low=0, high=1)
+
+    def __post_init__(self) -> None:
+        TaskConfig.__post_init__(self)
+        self.detector()
+
+    def detector(self) -> DetectorSettings:
+        """The settings of the detector; raises UserError for one that is out of range."""
+        return DetectorSettings(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(DetectorSettings)}
+        )
+
+    @property
+    def is_light(self) -> bool:
+        """Whether neck and heads are narrower than usual, which is meant for small images and processors."""
+        return self.neck_channels < (512 if self.architecture == "yolov3" else 256)

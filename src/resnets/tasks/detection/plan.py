@@ -1,0 +1,99 @@
+"""Values of a recipe that the images and their objects decide."""
+
+import math
+
+import numpy as np
+import torch
+
+from resnets import ranks
+from resnets.data.datasets.dataset import Dataset
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.models.detection.anchors import fit_anchors
+from resnets.recipes.recipe import Augment, Recipe
+from resnets.tasks.base import ChosenValue
+from resnets.tasks.detection.annotations import has_area, image_size
+from resnets.tasks.detection.config import DetectionConfig
+
+USED = ("flip", "jitter", "crop")  # of `augment`
+SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
+MIN_ANCHOR, ANCHORS = 8.0, (32.0, 64.0, 128.0, 256.0, 512.0)  # pixels
+
+
+def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+    """See `Task.plan`.
+
+    Raises:
+        UserError: a setting of `augment` or `data` that a detection does not use has another value than its default.
+    """
+    config = recipe.task
+    assert isinstance(config, DetectionConfig)
+    check_unused(recipe)
+    samples = [sample for sample in dataset.subset("train") or dataset.samples if sample.target is not None]
+    sizes = np.array([image_size(sample) for sample in samples])  # (N, 2)
+    side, reason = recipe.data.imgsz, ""
+    values = {
+        "data.resize": ChosenValue("fit", "the whole image is seen, at its aspect ratio"),
+        "augment.crop": ChosenValue("none", "crops of detection are settings of `task`"),
+    }
+    if side is None:
+        side, reason = _image_size(config, int(np.median(sizes.max(axis=1))))
+        values["data.imgsz"] = ChosenValue(side, reason)
+    if recipe.data.batch is None:
+        each = max(min(16 if side <= SMALL_SIDE else 8, len(samples) // 4), 2)
+        size = ranks.world_size()
+        batch = max(each // size, 1) * size
+        values["data.batch"] = ChosenValue(batch, f"usual for detection at {side} pixels")
+    preprocess = Preprocess(size=(side, side), resize="fit", resize_to=config.shorter_side)
+    boxes = torch.tensor(
+        [
+            [(x2 - x1) * scale[1], (y2 - y1) * scale[0]]
+            for sample in samples
+            for scale in [preprocess.placement(*image_size(sample)).scale]
+            for each in sample.target.objects
+            if not each.crowd and has_area(each, *image_size(sample))
+            for x1, y1, x2, y2 in [each.box]
+        ],
+        dtype=torch.float64,
+    ).reshape(-1, 2)
+    return values | _anchors(config, boxes, side)
+
+
+def check_unused(recipe: Recipe) -> None:
+    """Raise UserError for settings of the augmentation and resizing that have no effect on a detection."""
+    defaults, changed = Augment(), recipe.augment
+    for key, value in vars(changed).items():
+        if key not in USED and value != getattr(defaults, key):
+            raise UserError(f"`augment.{key}={value}` has no effect on the task detection. Leave it out.")
+    if recipe.augment.crop not in ("auto", "none"):
+        raise UserError(f"`augment.crop={recipe.augment.crop}` has no effect on the task detection. Leave it out.")
+    if recipe.data.resize not in ("shorter", "fit"):
+        raise UserError(f"`data.resize={recipe.data.resize}` has no effect on the task detection: it uses 'fit'.")
+
+
+def _image_size(config: DetectionConfig, longer: int) -> tuple[int, str]:
+    usual = (416 if config.architecture == "yolov3" else 640) if not config.is_light else 320
+    if longer >= usual:
+        return usual, f"usual for {config.architecture}" + (" with a light neck" if config.is_light else "")
+    return max(math.ceil(longer / 32) * 32, 64), f"the longer side of the images is {longer}"
+
+
+def _anchors(config: DetectionConfig, boxes: torch.Tensor, side: int) -> dict[str, ChosenValue]:
+    """Anchors for boxes (n, 2), width and height in pixels of the input."""
+    if not len(boxes):
+        return {}
+    if config.architecture == "yolov3":
+        if config.anchors:
+            return {}
+        fit = fit_anchors(boxes, side)
+        source = "k-means over the training boxes" if fit.from_boxes else "those of the paper"
+        reason = f"{source}: mean best IoU {fit.mean_best_iou:.2f}, {fit.recall:.0%} of the boxes above 0.25"
+        return {"task.anchors": ChosenValue(tuple(value for pair in fit.anchors for value in pair), reason)}
+    if config.anchor_sizes != ANCHORS:
+        return {}
+    smallest = float(boxes.prod(1).sqrt().quantile(0.05))
+    if smallest >= ANCHORS[0]:
+        return {}
+    first = max(round(smallest), MIN_ANCHOR)
+    sizes = tuple(float(first * 2**level) for level in range(len(ANCHORS)))
+    return {"task.anchor_sizes": ChosenValue(sizes, f"5 % of the objects are smaller than {smallest:.0f} pixels")}

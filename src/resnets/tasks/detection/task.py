@@ -1,0 +1,360 @@
+"""Object detection, and instance segmentation: a box, a class and a score for each object, and with Mask R-CNN a mask."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torchvision import tv_tensors
+
+from resnets.data.datasets.dataset import Dataset, Sample, nfc, remap_classes
+from resnets.data.image.placement import Placement
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading.batch import Batch, Images
+from resnets.data.object_datasets import open_object_dataset
+from resnets.data.split import stratify_groups
+from resnets.errors import UserError
+from resnets.inference.static_graph import StaticGraph
+from resnets.message_format import pluralize
+from resnets.models.detection import zoo
+from resnets.models.detection.build import build_detector
+from resnets.models.detection.output import DetectorOutput
+from resnets.models.spec import ResNetSpec
+from resnets.nested_tensors import map_tensors
+from resnets.progress import log
+from resnets.recipes.recipe import Recipe, TaskConfig
+from resnets.tasks import bootstrap
+from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
+from resnets.tasks.comparison import Comparison, Exposure
+from resnets.tasks.detection import adapt, augment, plan, records
+from resnets.tasks.detection.annotations import ObjectTargets, truth
+from resnets.tasks.detection.config import DetectionConfig
+from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
+from resnets.tasks.detection.metrics import average_precision, reported_objects, score_threshold
+from resnets.tasks.detection.metrics import summarize as metrics
+from resnets.tasks.detection.prediction import DetectedObject, Prediction
+from resnets.tasks.detection.records import ImageRecord
+from resnets.tasks.detection.static_graph import static_graph
+from resnets.tasks.input_preprocess import input_preprocess
+from resnets.tasks.measurements import Measurements
+from resnets.weights.checkpoint import Checkpoint
+
+LOSS = "loss_"  # beginning of the names of the terms, in rows and in `metrics.jsonl`
+SMALL_DATA: Mapping[str, Any] = {
+    "augment.scale": (0.35, 1.0), "augment.erase": 0.0, "augment.jitter": 0.2,
+    "optim.name": "adamw", "optim.lr": 1e-3, "optim.lr_batch": None, "optim.nesterov": False, "optim.weight_decay": 0.05,
+    "optim.decay_norm_and_bias": False, "optim.clip_norm": 10.0,
+    "schedule.warmup_epochs": 1.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """A detector on a residual network. `fitted` has the score threshold: that with the largest F1 on val."""
+
+    config: TaskConfig = field(default_factory=DetectionConfig)
+
+    name: ClassVar[str] = "detection"
+    Config: ClassVar[type[TaskConfig]] = DetectionConfig
+    monitor: ClassVar[tuple[Monitor, ...]] = (Monitor("box_ap", "max"), Monitor("loss", "min"))
+    model_prefixes: ClassVar[tuple[str, ...]] = tuple(zoo.PREFIXES)
+    recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "scratch": {**SMALL_DATA, "model.zero_init_residual": None},
+        "finetune": {
+            **SMALL_DATA,
+            "optim.lr": 5e-4,
+            "freeze.head_epochs": 0,
+            "freeze.norm": "eval",
+            "ema.decay": 0.998,
+        },
+    }
+    selected: ClassVar[str] = "the epoch and the score threshold"
+
+    @property
+    def settings(self) -> DetectionConfig:
+        assert isinstance(self.config, DetectionConfig)
+        return self.config
+
+    @property
+    def has_masks(self) -> bool:
+        return self.settings.architecture == "maskrcnn"
+
+    @property
+    def score_threshold(self) -> float:
+        """The score from which on objects are reported."""
+        return float(self.fitted.get("score_threshold", score_threshold.DEFAULT))
+
+    # Data
+
+    @classmethod
+    def recognizes(cls, location: Path) -> bool:
+        """Annotations of objects."""
+        return open_object_dataset.recognizes(location)
+
+    @classmethod
+    def read(cls, location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
+        """Read images with objects in any of the known formats."""
+        return open_object_dataset.read(location, on_inaccessible=on_inaccessible)
+
+    @classmethod
+    def check(cls, dataset: Dataset) -> list[str]:
+        """Raise UserError for images that are not annotated, and where there is no object."""
+        if unlabeled := [sample.path for sample in dataset.samples if sample.target is None]:
+            raise UserError(
+                f"{pluralize(len(unlabeled), 'image')} without annotations, such as '{unlabeled[0]}'; training needs them for "
+                "each image, which may have no objects."
+            )
+        if not dataset.class_names:
+            raise UserError(f"'{dataset.root}' has no objects.")
+        return []
+
+    @classmethod
+    def backbone_name(cls, model: str) -> str:
+        """The name of the residual network in that of a detector."""
+        return zoo.get(model)[1].name if zoo.is_detector(model) else model
+
+    @classmethod
+    def model_settings(cls, model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:
+        """The settings of the detector of that name; else of the detector that the weights are of; else of a light one."""
+        values, reason = dict[str, Any](), f"as {model} has it"
+        if zoo.is_detector(model):
+            values = vars(zoo.get(model)[0])
+        elif parent is not None and parent.task == cls.name:
+            values, reason = dict(parent.config), "as the weights have it"
+        else:
+            model = f"fasterrcnn_light_{model}"
+            values = {"name": model, **vars(zoo.get(model)[0])}
+            reason = "a light detector, since none is named"
+        default = vars(DetectionConfig())
+        chosen = {f"task.{key}": ChosenValue(each, reason) for key, each in values.items() if key in default}
+        chosen = {key: each for key, each in chosen.items() if each.value != default[key.removeprefix("task.")]}
+        chosen.pop("task.name", None)
+        return chosen | ({"model.name": ChosenValue(model, reason)} if "name" in values else {})
+
+    @classmethod
+    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+        """The size of the images, the batch size and the anchors."""
+        return plan.plan(dataset, recipe)
+
+    def preprocess(self, recipe: Recipe, parent: Preprocess | None) -> Preprocess:
+        """The whole image, its longer side of `data.imgsz` and its shorter one of at most `task.shorter_side`."""
+        return replace(input_preprocess(recipe, parent), resize="fit", resize_to=self.settings.shorter_side)
+
+    def targets(self, samples: Sequence[Sample]) -> ObjectTargets:
+        return ObjectTargets(samples, self.class_names, masks=self.has_masks)
+
+    def train_transform(self, recipe: Recipe, preprocess: Preprocess) -> Callable[..., Any]:
+        plan.check_unused(recipe)
+        return augment.train_transform(self.settings, recipe.augment, preprocess)
+
+    def collate(self, targets: Sequence[Any] | Tensor) -> list[dict[str, Tensor]]:
+        """A list of dictionaries of plain tensors, boxes in float32."""
+        return [map_tensors(target, tv_tensors.TVTensor, lambda each: each.as_subclass(Tensor)) for target in targets]
+
+    # Network
+
+    def build(self, spec: ResNetSpec) -> nn.Module:
+        return build_detector(self.settings.detector(), spec, len(self.class_names))
+
+    def adapt(self, model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> str:
+        """A classifier becomes the backbone; of a detector, heads are kept too, and the rows of a class by its name."""
+        same = parent.task == self.name
+        return adapt.load_detector(model, parent, parent_model, self.class_names, same_task=same)
+
+    def static_graph(self, model: nn.Module) -> StaticGraph:
+        return static_graph(model)
+
+    # Training and evaluation
+
+    def loss(self, model: Callable[..., Any], batch: Batch) -> Losses:
+        """The sum of the terms that the detector computes; `Losses.sums` has each of them."""
+        assert batch.weights is not None
+        terms: dict[str, Tensor] = model(batch.images, batch.targets, batch.seeds).losses
+        total = torch.stack([each.float() for each in terms.values()]).sum(0)
+        sums = {f"{LOSS}{name}": each.detach().float().sum() for name, each in terms.items()}
+        return Losses((batch.weights * total).mean(), sums)
+
+    def forward(self, model: Callable[..., Any], images: Images, targets: Any = None) -> DetectorOutput:
+        """The objects, and with `targets` the losses. Images are padded as if each were alone, so that no other changes them."""
+        if isinstance(images, Tensor):
+            found: DetectorOutput = model(images) if targets is None else model(images, targets)
+            return found
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(tuple(-(-side // 32) for side in image.shape[-2:]), []).append(index)
+        losses, objects = dict[str, Tensor](), [dict[str, Tensor]()] * len(images)
+        for indices in groups.values():
+            group = [images[index] for index in indices]
+            part = model(group) if targets is None else model(group, [targets[index] for index in indices])
+            for name, each in part.losses.items():
+                losses.setdefault(name, each.new_zeros(len(images)))[indices] = each
+            for index, each in zip(indices, part.objects, strict=True):
+                objects[index] = each
+        return DetectorOutput(losses, objects)
+
+    def measure(
+        self,
+        outputs: Any,
+        samples: Sequence[Sample],
+        targets: Sequence[Any] | Tensor,
+        placements: Sequence[Placement],
+    ) -> Measurements:
+        """The rows of `records`, and in a training those of the losses: float32 (n,)."""
+        indices = {nfc(name): index for index, name in enumerate(self.class_names)}
+        images = [
+            ImageRecord(found_objects(found, place), truth(sample, indices, masks=self.has_masks), place.original)
+            for found, sample, place in zip(outputs.objects, samples, placements, strict=True)
+        ]
+        unit = torch.tensor([bootstrap.unit_of(sample) for sample in samples], dtype=torch.int64)
+        losses = {f"{LOSS}{key}": each for key, each in outputs.losses.items()}
+        return Measurements({**records.rows(images), "unit": unit, **losses})
+
+    def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
+        """The loss and its terms, and AP."""
+        terms = {name: float(each.mean()) for name, each in _losses(measurements).items()}
+        found = average_precision.validation_metrics(records.of(measurements), len(self.class_names))
+        return {"loss": sum(terms.values()), **found, **terms}
+
+    def bind(self, dataset: Dataset) -> Dataset:
+        """Objects are matched with the classes by name; images without annotations are left out."""
+        known = [sample for sample in dataset.samples if sample.target is not None]
+        if left_out := len(dataset.samples) - len(known):
+            log(f"left out {pluralize(left_out, 'image')} without annotations")
+        return remap_classes(replace(dataset, samples=known), self.class_names)
+
+    def fit(self, measurements: Measurements) -> dict[str, Any]:
+        """The score threshold with the largest F1 at an IoU of 0.5, over all classes."""
+        found = score_threshold.fit_threshold(records.of(measurements))
+        return {} if found is None else {"score_threshold": found}
+
+    def keep(self, measurements: Measurements) -> Measurements:
+        """The objects, with the score threshold of each image; without the losses."""
+        rows = {name: rows for name, rows in measurements.rows.items() if not name.startswith(LOSS)}
+        return Measurements({**rows, "threshold": torch.full((len(measurements),), self.score_threshold)})
+
+    def example_scores(self, measurements: Measurements) -> np.ndarray:
+        """The F1 of each image at the score threshold."""
+        return reported_objects.image_scores(records.of(measurements), self.score_threshold)
+
+    def summarize(self, kept: Measurements, cross_fitted: CrossFitted | None = None) -> dict[str, Any]:
+        """COCO's numbers, and precision, recall and F1 of what is reported; see `metrics/summarize.py`."""
+        return metrics.summarize(
+            records.of(kept),
+            len(self.class_names),
+            np.asarray(kept["threshold"]),
+            np.asarray(kept["unit"]),
+            1.0 if cross_fitted is None else bootstrap.cross_fitted_widening(cross_fitted.scores),
+        )
+
+    def describe_fitted(self, before: Task, measurements: Measurements) -> str:
+        """The score threshold and the F1, before and after."""
+        old, new = (task.summarize(task.keep(measurements))["f1"] for task in (before, self))
+        return f"score threshold {self.score_threshold:.3f}: F1 {_percent(old)} -> {_percent(new)}"
+
+    def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
+        """The difference of AP, of the masks where both find masks, by a paired bootstrap over copies and groups."""
+        one, other = (records.of(each.measurements) for each in (a, b))
+        masks = one.mask_matches is not None and other.mask_matches is not None
+        clusters = stratify_groups.cluster_indices(samples)
+        return metrics.compare(one, other, len(self.class_names), clusters, exposures, masks=masks)
+
+    def results(self, samples: Sequence[Sample], measurements: Measurements) -> dict[str, Any]:
+        """`per_class`: see `metrics/summarize.py`."""
+        found = records.of(measurements)
+        return {"per_class": metrics.class_rows(found, self.class_names, self.score_threshold)}
+
+    def tables(self, metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+        """A row for each number, with its interval if there is one."""
+        table = Table("", *names, box=None)
+        for key, value in metrics[0].items():
+            if isinstance(value, float | int) and not isinstance(value, bool):
+                table.add_row(key, *[_with_interval(each, key) for each in metrics])
+        return table
+
+    def class_table(self, results: Mapping[str, Any]) -> tuple[str, Table] | None:
+        """The row of each class."""
+        rows = results["per_class"]
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            table.add_row(*[_cell(value) for value in row.values()])
+        return "classes, at the score threshold", table
+
+    def headline(self, metrics: Mapping[str, Any]) -> str:
+        """AP of the boxes, and of the masks."""
+        named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1")]
+        return ", ".join(f"{label} {_percent(metrics[key])}" for label, key in named if metrics.get(key) is not None)
+
+    # Prediction
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """`score`, the threshold in place of the fitted one, and `agnostic_nms`, the IoU above which the object with the lower
+        score is dropped, whatever the classes are.
+        """
+        own = {key: options[key] for key in ("score", "agnostic_nms") if options.get(key) is not None}
+        super().check_options({key: value for key, value in options.items() if key not in ("score", "agnostic_nms")})
+        for key, value in own.items():
+            if not 0 <= value <= 1:
+                raise UserError(f"`{key}` is a number from 0 to 1; received {value}.")
+        if own.get("score", 1.0) < self.settings.score_floor:
+            floor = self.settings.score_floor
+            raise UserError(f"`score={own['score']}` is below {floor:g}, the least score that this detector gives.")
+        return own
+
+    def predict(
+        self,
+        path: str,
+        outputs: Any,
+        placement: Placement,
+        *,
+        score: float | None = None,
+        agnostic_nms: float | None = None,
+    ) -> Prediction:
+        """The objects that reach the score threshold."""
+        objects = outputs.objects[0]
+        reported = objects["scores"] >= (self.score_threshold if score is None else score)
+        found = found_objects({name: each[reported] for name, each in objects.items()}, placement)
+        if agnostic_nms is not None:
+            found = suppress_across_classes(found, agnostic_nms)
+        found = select(found, np.argsort(-found.scores, kind="stable"))
+        masks = [None] * len(found.scores) if found.masks is None else list(map(_with_text, found.masks))
+        described = [
+            DetectedObject(self.class_names[label], float(value), (box[0], box[1], box[2], box[3]), mask)
+            for label, value, box, mask in zip(found.labels, found.scores, found.boxes.tolist(), masks, strict=True)
+        ]
+        return Prediction(path, tuple(described), placement.original)
+
+    def csv_columns(self, **_: Any) -> list[str]:
+        return ["path", "count", "objects", "error"]
+
+    def unreadable(self, path: str, error: str) -> Prediction:
+        return Prediction(path, error=error)
+
+
+def _losses(measurements: Measurements) -> dict[str, Tensor]:
+    return {
+        name: rows for name, rows in measurements.rows.items() if name.startswith(LOSS) and isinstance(rows, Tensor)
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _with_interval(metrics: Mapping[str, Any], key: str) -> str:
+    ends = metrics.get(f"{key}_interval")
+    return _cell(metrics.get(key)) + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _with_text(mask: dict[str, Any]) -> Any:
+    return {"size": mask["size"], "counts": mask["counts"].decode("ascii")}
+
+
+TASK = Detection
