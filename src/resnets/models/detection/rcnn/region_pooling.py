@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
+# Cells of the largest map that is pooled by matrix products in training; beyond it they take longer (benchmarks/pooling.py).
+MAX_CELLS = 48 * 48
+
 
 class RegionPooling(nn.Module):
     """RoIAlign on the level that equation 1 of Lin et al. 2017 chooses: a region of 224x224 pixels is on stride 16.
@@ -44,7 +47,52 @@ class RegionPooling(nn.Module):
 
     def _pool(self, level_map: Tensor, regions: Tensor, stride: int) -> Tensor:
         # In the precision of the boxes: bfloat16 has 8 bits, too few for a position.
+        level_map = level_map.to(regions.dtype)
+        if not self.aligned and level_map.requires_grad and level_map[0, 0].numel() <= MAX_CELLS:
+            return pool_by_products(level_map, regions, self.size, 1 / stride)
         return roi_align(
-            level_map.to(regions.dtype), regions, (self.size, self.size), 1 / stride,
+            level_map, regions, (self.size, self.size), 1 / stride,
             sampling_ratio=-1 if self.aligned else 2, aligned=self.aligned,
         )  # fmt: skip
+
+
+def pool_by_products(level_map: Tensor, regions: Tensor, size: int, scale: float) -> Tensor:
+    """`torchvision.ops.roi_align(..., sampling_ratio=2, aligned=False)` as matrix products, up to rounding.
+
+    Bilinear interpolation is separable, so a pooled region is R M C, where R weighs the rows of the map and C its columns. On
+    small maps the gradient takes a small part of the time of torchvision's, which adds to single cells of the map one after the
+    other; on a GPU it does not depend on the order of these additions.
+
+    Args:
+        level_map: (N, C, h, w).
+        regions: (K, 5): the index of the image, and the box in pixels of the image.
+        scale: pixels of the map for one of the image.
+
+    Returns:
+        (K, C, size, size)
+    """
+    channels, height, width = level_map.shape[1:]
+    pooled = level_map.new_zeros(len(regions), size, size, channels)
+    columns = _bin_weights(regions[:, 1] * scale, regions[:, 3] * scale, size, width)  # (K, size, w)
+    rows = _bin_weights(regions[:, 2] * scale, regions[:, 4] * scale, size, height)  # (K, size, h)
+    for index, image_map in enumerate(level_map.permute(0, 2, 3, 1)):  # (h, w, C)
+        here = torch.where(regions[:, 0] == index)[0]
+        count = len(here)
+        by_column = columns[here].flatten(0, 1) @ image_map  # (h, count * size, C)
+        by_region = by_column.view(height, count, size * channels).transpose(0, 1)  # (count, h, size * C)
+        pooled[here] = (rows[here] @ by_region).view(count, size, size, channels)
+    return pooled.permute(0, 3, 1, 2)
+
+
+def _bin_weights(start: Tensor, end: Tensor, size: int, cells: int) -> Tensor:
+    """The weight of each cell of a side in each bin of regions from `start` to `end`, (K,) -> (K, size, cells).
+
+    A bin is the mean of two samples at a quarter and three quarters of its length; one more than a cell outside counts as 0.
+    """
+    length = (end - start).clamp(min=1) / size
+    offsets = (torch.arange(2 * size, device=start.device, dtype=start.dtype) + 0.5) / 2
+    positions = start[:, None] + offsets * length[:, None]  # (K, 2 * size)
+    inside = (positions >= -1) & (positions <= cells)
+    clamped = positions.clamp(0, cells - 1)[..., None]
+    weights = (1 - (clamped - torch.arange(cells, device=start.device)).abs()).clamp(min=0) * inside[..., None]
+    return weights.view(len(start), size, 2, cells).mean(2)
