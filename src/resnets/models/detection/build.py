@@ -5,7 +5,7 @@ from torch import nn
 from resnets.models.build_network import build
 from resnets.models.detection.rcnn.build import build_rcnn
 from resnets.models.detection.settings import DetectorSettings
-from resnets.models.detection.yolov3 import YOLOv3
+from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
 
 

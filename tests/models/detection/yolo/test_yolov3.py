@@ -10,7 +10,7 @@ from torchvision.ops import nms
 from resnets.models import zoo as networks
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
-from resnets.models.detection.yolov3 import YOLOv3
+from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.resnet import find_backbone, head_modules
 
 # One network of each pattern of strides, and one of each kind of block.

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from resnets.models.detection.anchors import shape_iou
-from resnets.models.detection.yolo_grid import YOLOGrid, decode
+from resnets.models.detection.yolo.anchors import shape_iou
+from resnets.models.detection.yolo.grid import YOLOGrid, decode
 
 BOX_LOSSES = ("paper", "giou")
 GIOU_WEIGHT = 2.5  # of 1 - GIoU beside the sums of cross entropies

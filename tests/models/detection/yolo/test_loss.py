@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
-from resnets.models.detection.anchors import COCO_ANCHORS
-from resnets.models.detection.yolo_grid import decode, make_grid
-from resnets.models.detection.yolo_loss import GIOU_WEIGHT, assign, image_losses
+from resnets.models.detection.yolo.anchors import COCO_ANCHORS
+from resnets.models.detection.yolo.grid import decode, make_grid
+from resnets.models.detection.yolo.loss import GIOU_WEIGHT, assign, image_losses
 
 NUM_CLASSES = 3
 STRIDES = (8, 16, 32)

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from resnets.models.detection import padding
-from resnets.models.detection.anchors import COCO_ANCHORS
 from resnets.models.detection.levels import Levels
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.settings import DetectorSettings
-from resnets.models.detection.yolo_grid import YOLOGrid, decode, flatten_predictions, make_grid
-from resnets.models.detection.yolo_loss import image_losses
-from resnets.models.detection.yolo_neck import YOLONeck
+from resnets.models.detection.yolo.anchors import COCO_ANCHORS
+from resnets.models.detection.yolo.grid import YOLOGrid, decode, flatten_predictions, make_grid
+from resnets.models.detection.yolo.loss import image_losses
+from resnets.models.detection.yolo.neck import YOLONeck
 from resnets.models.resnet import Backbone
 
 STRIDES = (8, 16, 32)

@@ -1,0 +1,194 @@
+"""Write a YOLOv3 as darknet's `.cfg` and `.weights`, and read them back.
+
+A `.weights` file is a header (int32 major, minor, revision; the number of images seen, int64 from version 0.2 on) and float32
+numbers: for each convolution the bias, and for one with batch normalization bias, scale, mean and variance, then the weight
+(`load_convolutional_weights` in darknet's `src/parser.c`).
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnets import atomic_write
+from resnets.errors import UserError
+from resnets.models.detection import zoo
+from resnets.models.detection.build import build_detector
+from resnets.models.detection.settings import DetectorSettings
+from resnets.models.detection.yolo.yolov3 import YOLOv3
+from resnets.models.spec import ResNetSpec
+from resnets.weights.darknet.layers import DarknetLayers, Section, layers_of
+
+VERSION = (0, 2, 0)
+EPS = 1e-6  # which darknet adds to the standard deviation and OpenCV to the variance
+
+
+class DarknetDetector(NamedTuple):
+    """What the two files hold: all of a detector."""
+
+    settings: DetectorSettings
+    backbone: ResNetSpec
+    num_classes: int
+    tensors: dict[str, Tensor]
+
+
+def write(cfg: str | Path, model: YOLOv3, height: int, width: int) -> None:
+    """Write `cfg`, and beside it the file of the same name with the ending `.weights`.
+
+    OpenCV's `cv2.dnn.readNetFromDarknet(cfg, weights)` runs them on images of `height` x `width` pixels, multiples of 32, which
+    are normalized as the images of `model` are; the file does not hold the normalization.
+
+    Raises:
+        UserError: darknet has no layer for a part of the network, or a size is not a multiple of 32.
+    """
+    if height % 32 or width % 32 or min(height, width) < 32:
+        raise UserError(f"darknet's images have sides that are multiples of 32; received {height}x{width}.")
+    layers = layers_of(model)
+    channels = layers.convolutions[0][0].in_channels
+    net = Section("net", {"batch": 1, "width": width, "height": height, "channels": channels})
+    text = "\n".join(_section_lines([net, *layers.sections]))
+    parts = [struct.pack("<iiiq", *VERSION, 0)]
+    for tensors in _stored_tensors(model, layers):
+        parts += [tensor.detach().cpu().numpy().astype("<f4").tobytes() for tensor in tensors.values()]
+    atomic_write.write_bytes(Path(cfg).with_suffix(".weights"), b"".join(parts))
+    atomic_write.write_text(cfg, text)
+
+
+def read(cfg: str | Path) -> DarknetDetector:
+    """The detector of a `.cfg` with the layers of a YOLOv3 of the zoo, and of the `.weights` file of the same name beside it.
+
+    Raises:
+        UserError: a file cannot be read, no network of the zoo has these layers, or the numbers are too few or too many.
+    """
+    sections = parse(_read_bytes(Path(cfg)).decode("utf-8", "replace"), cfg)
+    settings, backbone, num_classes = identify(sections, cfg)
+    with torch.device("meta"):
+        model = build_detector(settings, backbone, num_classes)
+    assert isinstance(model, YOLOv3)
+    weights = Path(cfg).with_suffix(".weights")
+    return DarknetDetector(settings, backbone, num_classes, _read_tensors(weights, model))
+
+
+def parse(text: str, path: str | Path) -> list[Section]:
+    """The sections of a `.cfg`; lines that begin with # or ; are comments."""
+    sections: list[Section] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        key, sign, value = (part.strip() for part in line.partition("="))
+        if line.startswith("[") and line.endswith("]"):
+            sections.append(Section(line[1:-1], {}))
+        elif sign and sections:
+            sections[-1].values[key] = value
+        else:
+            raise UserError(f"'{path}', line {number}: expected [section] or key=value; received '{line[:60]}'.")
+    if not sections or sections[0].kind not in ("net", "network"):
+        raise UserError(f"'{path}' is not a .cfg file of darknet: it does not begin with [net].")
+    return sections
+
+
+def identify(sections: Sequence[Section], path: str | Path) -> tuple[DetectorSettings, ResNetSpec, int]:
+    """The settings, the backbone and the number of classes of a network of the zoo with the same layers."""
+    outputs = [section.values for section in sections if section.kind == "yolo"]
+    try:
+        num_classes = int(outputs[0]["classes"])
+        anchors = tuple(float(value) for value in str(outputs[0]["anchors"]).split(","))
+        ignore_iou = float(outputs[0].get("ignore_thresh", 0.5))
+    except (IndexError, KeyError, ValueError):
+        raise UserError(f"'{path}' has no section [yolo] with classes and anchors.") from None
+    given = [_comparable(section) for section in sections[1:]]
+    num_sums = sum(kind == "shortcut" for kind, _ in given)
+    for name in zoo.list_models("yolov3_*"):
+        settings, backbone = zoo.get(name)
+        if num_sums != (sum(backbone.num_blocks) if backbone.block == "residual" else 0):
+            continue
+        settings = replace(settings, anchors=anchors, ignore_iou=ignore_iou)
+        try:
+            with torch.device("meta"):
+                model = build_detector(settings, backbone, num_classes)
+            assert isinstance(model, YOLOv3)
+            expected = layers_of(model).sections
+        except UserError:
+            continue
+        if given == [_comparable(section) for section in expected]:
+            return settings, backbone, num_classes
+    raise UserError(f"'{path}' has the layers of no YOLOv3 of the zoo, such as 'yolov3_resnet18'.")
+
+
+def _comparable(section: Section) -> tuple[str, dict[str, object]]:
+    """What a section says about the layer; numbers as numbers."""
+    values: dict[str, object] = {}
+    for key, value in section.values.items():
+        if section.kind != "yolo" or key in ("mask", "classes", "num"):
+            text = str(value).replace(" ", "")
+            values[key] = tuple(float(part) for part in text.split(",")) if text[:1] in "-0123456789" else text
+    return section.kind, values
+
+
+def _section_lines(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        yield f"[{section.kind}]"
+        yield from (f"{key}={value}" for key, value in section.values.items())
+        yield ""
+
+
+def _stored_tensors(model: YOLOv3, layers: DarknetLayers) -> Iterator[dict[str, Tensor]]:
+    """The tensors of each convolution by their names in the model, in darknet's order; the variance as darknet needs it."""
+    names = {module: name for name, module in model.named_modules()}
+    for conv, norm in layers.convolutions:
+        tensors: dict[str, Tensor] = {}
+        if norm is not None:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            variance = (norm.running_var + (norm.eps - EPS)).clamp(min=0)
+            statistics = {"running_mean": norm.running_mean, "running_var": variance}
+            tensors |= {f"{names[norm]}.{key}": value for key, value in (("bias", norm.bias), ("weight", norm.weight))}
+            tensors |= {f"{names[norm]}.{key}": value for key, value in statistics.items()}
+        elif conv.bias is not None:
+            tensors[f"{names[conv]}.bias"] = conv.bias
+        yield tensors | {f"{names[conv]}.weight": conv.weight}
+
+
+def _read_tensors(path: Path, model: YOLOv3) -> dict[str, Tensor]:
+    """The tensors of `model`, which is on the meta device, from a `.weights` file."""
+    content = _read_bytes(path)
+    if len(content) < 20:
+        raise UserError(f"'{path}' is not a .weights file of darknet: it has {len(content)} bytes.")
+    major, minor, _ = struct.unpack_from("<iii", content)
+    start = 20 if major * 10 + minor >= 2 else 16
+    numbers = np.frombuffer(content, "<f4", offset=start, count=max(len(content) - start, 0) // 4)
+    layers = layers_of(model)
+    expected = sum(tensor.numel() for tensors in _stored_tensors(model, layers) for tensor in tensors.values())
+    if len(numbers) != expected or (len(content) - start) % 4:
+        raise UserError(f"'{path}' has {len(numbers)} numbers; the layers need {expected}.")
+    eps = {
+        f"{name}.running_var": norm.eps
+        for name, norm in model.named_modules()
+        if isinstance(norm, torch.nn.BatchNorm2d)
+    }
+    found: dict[str, Tensor] = {}
+    position = 0
+    for tensors in _stored_tensors(model, layers):
+        for name, tensor in tensors.items():
+            values = torch.from_numpy(numbers[position : position + tensor.numel()].astype(np.float32)).view(
+                tensor.shape
+            )
+            found[name] = (values - (eps[name] - EPS)).clamp(min=0) if name in eps else values
+            position += tensor.numel()
+    for name, tensor in model.state_dict().items():
+        if name.endswith(".num_batches_tracked"):
+            found[name] = torch.zeros_like(tensor, device="cpu")
+    return found
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}.") from None
