@@ -9,7 +9,7 @@ from resnets import ranks
 from resnets.data.datasets.dataset import Dataset
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.models.detection.anchors import fit_anchors
+from resnets.models.detection.yolo.anchors import fit_anchors
 from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.detection.annotations import has_area, image_size

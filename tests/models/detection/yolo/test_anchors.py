@@ -20,7 +20,9 @@ def test_shape_iou_is_the_iou_of_boxes_with_one_corner():
 
 
 def test_kmeans_finds_the_clusters():
-    centers = torch.tensor([(8, 8), (10, 40), (40, 12), (35, 35), (30, 120), (120, 30), (100, 100), (90, 300), (300, 280)])
+    centers = torch.tensor(
+        [(8, 8), (10, 40), (40, 12), (35, 35), (30, 120), (120, 30), (100, 100), (90, 300), (300, 280)]
+    )
     found = kmeans(clustered(centers), 9)
     torch.testing.assert_close(found, centers.double(), rtol=0.03, atol=0)  # in the order of the area
 

@@ -13,6 +13,7 @@ COCO_ANCHORS = (
     (116.0, 90.0), (156.0, 198.0), (373.0, 326.0),
 )  # fmt: skip
 MIN_GAIN = 0.02  # in mean best IoU, by which other anchors must be better than COCO's
+MAX_BOXES = 20_000  # of which the centers are found: more would change them little
 MAX_ITERATIONS = 100
 RESTARTS = 5
 
@@ -49,7 +50,8 @@ def fit_anchors(sizes: Tensor, imgsz: int, seed: int = 0) -> AnchorFit:
     sizes = sizes[(sizes > 0).all(1)]
     best, from_boxes = scaled, False
     if len(sizes):
-        centers = kmeans(sizes, len(COCO_ANCHORS), seed)
+        chosen = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed))[:MAX_BOXES]
+        centers = kmeans(sizes[chosen], len(COCO_ANCHORS), seed)
         if _mean_best_iou(sizes, centers) >= _mean_best_iou(sizes, scaled) + MIN_GAIN:
             best, from_boxes = centers, True
     best_iou = shape_iou(sizes, best).amax(1) if len(sizes) else torch.zeros(1)
