@@ -63,7 +63,7 @@ def mosaic(
         parts.append(_moved(target, top, left, size))
     boxes = torch.cat([part["boxes"] for part in parts])
     joined: Target = {
-        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),  # type: ignore[call-overload]
+        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
         "labels": torch.cat([part["labels"] for part in parts]),
     }
     if all("masks" in part for part in parts):
