@@ -23,6 +23,7 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
@@ -538,6 +539,12 @@ class Task(ABC):
         `Prediction.to_row` has.
         """
         return ["path", "prediction", "error"]
+
+    def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
+        """Further forms in which `predict_files` writes predictions, by the names of its arguments, whose value is a file or a
+        folder: what opens it gives a function of each prediction without an error. Here: none.
+        """
+        return {}
 
     @abstractmethod
     def unreadable(self, path: str, error: str) -> Prediction:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,15 +33,22 @@ def predict_files(
     jsonl: str | None = None,
     sort_into: str | None = None,
     top_k: int | None = None,
+    score: float | None = None,
+    agnostic_nms: float | None = None,
     batch: int = 32,
     workers: int | None = None,
     device: str = "auto",
     backend: str = "auto",
     precision: str = "auto",
+    **outputs: str | None,
 ) -> None:
     """Predict the images at `paths` (files, folders, patterns, or "-" for a list on stdin).
 
     Predictions are printed to stdout as lines, unless they are written to a table or the images are copied into folders.
+
+    Args:
+        score, agnostic_nms, top_k: options of tasks; see their `check_options`.
+        outputs: files or folders for what the task writes, by the names of its `writers`, such as `draw` for detection.
 
     Raises:
         UserError: there is no such checkpoint, no image at all, a number is out of range, or an output cannot be written.
@@ -58,30 +66,39 @@ def predict_files(
     model = trained_model.load(checkpoint, device, backend=backend, precision=precision)
     if top_k is not None and top_k > len(model.class_names) > 0:
         raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
-    options = {} if top_k is None else {"top_k": top_k}
+    given = {"top_k": top_k, "score": score, "agnostic_nms": agnostic_nms}
+    options = {name: value for name, value in given.items() if value is not None}
     model.task.check_options(options)
+    written = {name: path for name, path in outputs.items() if path is not None}
+    for name in written:
+        if name not in model.task.writers():
+            raise UserError(f"`{name}` has no effect on predictions of the task {model.task.name}. Leave it out.")
     if sort_into and not model.task.has_single_class:
         raise UserError(f"`sort_into` needs one class for each image, which the task {model.task.name} does not give.")
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
-    if sort_into:
-        _check_apart(sort_into, paths, images)
+    for name, folder in {"sort_into": sort_into, **written}.items():
+        if folder and not Path(folder).suffix:
+            _check_apart(name, folder, paths, images)
     predictions = model.stream(images, batch=batch, workers=workers, **options)
-    to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into)
+    to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into or written)
     counts: Counter[str] = Counter()
     bad: list[Any] = []
     start = time.monotonic()
     # The progress bar replaces `sys.stdout`, so the sinks get the real one before.
     with contextlib.ExitStack() as stack:
         columns = model.task.csv_columns(**options)
-        sinks = _sinks(stack, csv, jsonl, sort_into, columns, sys.stdout)
+        sinks = _sinks(stack, csv, jsonl, sort_into, columns)
+        writers = [stack.enter_context(model.task.writers()[name](path)) for name, path in written.items()]
+        if to_stdout and not sinks:
+            sinks.append(partial(print, file=sys.stdout))
         shown = predictions if to_stdout and sys.stdout.isatty() else _tracked(predictions, len(images))
         for prediction in shown:
             if prediction.error is not None:
                 bad.append(prediction)
             elif sort_into:
                 counts[prediction.label] += 1
-            for sink in sinks:
+            for sink in sinks + (writers if prediction.error is None else []):
                 sink(prediction)
     log(f"{pluralize(len(images), 'image')} in {time.monotonic() - start:.1f} s")
     if sort_into:
@@ -97,14 +114,14 @@ def predict_files(
         raise JobError(f"{'; '.join(failed)}.")
 
 
-def _check_apart(sort_into: str, paths: Sequence[str], images: Sequence[str]) -> None:
-    """Raise UserError if the copies would be among the images that are read, where predictions would mix with labels."""
-    out = Path(sort_into).resolve()
+def _check_apart(name: str, folder: str, paths: Sequence[str], images: Sequence[str]) -> None:
+    """Raise UserError if `folder` is among the images that are read, where predictions would mix with labels."""
+    out = Path(folder).resolve()
     inputs = [Path(path).resolve() for path in paths if Path(path).is_dir()]
     folders = {Path(folder).resolve() for folder in {os.path.dirname(image) for image in images}}
     if any(out.is_relative_to(each) for each in inputs) or any(each.is_relative_to(out) for each in folders):
         raise UserError(
-            f"`sort_into={sort_into}` would put copies among the images that are read. Choose a folder outside of them."
+            f"`{name}={folder}` would put copies among the images that are read. Choose a folder outside of them."
         )
 
 
@@ -114,16 +131,15 @@ def _sinks(
     jsonl: str | None,
     sort_into: str | None,
     columns: Sequence[str],
-    stdout: TextIO,
 ) -> list[Sink]:
     """What to do with each prediction."""
     sinks: list[Sink] = []
     if csv:
-        table = csv_module.DictWriter(stack.enter_context(_opened(csv, stdout)), columns, lineterminator="\n")
+        table = csv_module.DictWriter(stack.enter_context(_opened(csv, sys.stdout)), columns, lineterminator="\n")
         table.writeheader()
         sinks.append(lambda prediction: table.writerow(prediction.to_row()))
     if jsonl:
-        file = stack.enter_context(_opened(jsonl, stdout))
+        file = stack.enter_context(_opened(jsonl, sys.stdout))
         sinks.append(lambda prediction: print(json.dumps(prediction.to_dict()), file=file))
     if sort_into:
         folder = _folder(sort_into)
@@ -132,7 +148,7 @@ def _sinks(
                 prediction.error is not None or copy_by_class.copy(prediction.path, prediction.label, folder)
             )
         )
-    return sinks or [lambda prediction: print(prediction, file=stdout)]
+    return sinks
 
 
 @contextlib.contextmanager

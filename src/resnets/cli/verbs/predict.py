@@ -1,10 +1,13 @@
 """`resnets predict`."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Argument, Option
 
 from resnets.cli import flags
+
+detection = partial(Option, rich_help_panel="Detection")
 
 
 def predict(
@@ -20,6 +23,15 @@ def predict(
         str | None, Option(help="Copy each image into a folder of its class within this folder.")
     ] = None,
     top_k: Annotated[int | None, Option(help="Number of classes per image.  [default: 5, or all]")] = None,
+    score: Annotated[float | None, detection(help="Least score of an object.  [default: as fitted]")] = None,
+    agnostic_nms: Annotated[
+        float | None, detection(help="IoU above which of two objects, of any class, the better one is kept.")
+    ] = None,
+    draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
+    coco_json: Annotated[str | None, detection(help="File in COCO's format.")] = None,
+    yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,
+    crops: Annotated[str | None, detection(help="Folder for the pixels of each object.")] = None,
+    masks: Annotated[str | None, detection(help="Folder for images of the masks.")] = None,
     batch: Annotated[int, Option(*flags.BATCH, help="Batch size.")] = 32,
     workers: Annotated[
         int | None, Option(help="Number of threads that read images.  [default: number of CPUs]")
@@ -28,7 +40,7 @@ def predict(
     backend: Annotated[str, Option(help="auto, torch, compile or openvino.")] = "auto",
     precision: Annotated[str, Option(help="auto, bf16 or fp32 (the reference).")] = "auto",
 ) -> None:
-    """Classify images: print a line for each, write a table, or copy them into one folder per class.
+    """Predict images: print a line for each, write a table, draw objects, or copy images into a folder per class.
 
     An image that cannot be read has an error in its row, and the exit code is then 1.
 

@@ -1,7 +1,9 @@
 """Object detection, and instance segmentation: a box, a class and a score for each object, and with Mask R-CNN a mask."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +32,7 @@ from resnets.recipes.recipe import Recipe, TaskConfig
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
-from resnets.tasks.detection import adapt, augment, plan, records
+from resnets.tasks.detection import adapt, augment, plan, records, write_predictions
 from resnets.tasks.detection.annotations import ObjectTargets, truth
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
@@ -326,6 +328,17 @@ class Detection(Task):
             for label, value, box, mask in zip(found.labels, found.scores, found.boxes.tolist(), masks, strict=True)
         ]
         return Prediction(path, tuple(described), placement.original)
+
+    def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
+        """`draw`, `coco_json`, `yolo_labels`, `crops`, and `masks` if the detector finds masks."""
+        kinds = {
+            "draw": write_predictions.drawn_images,
+            "coco_json": write_predictions.coco_file,
+            "yolo_labels": write_predictions.yolo_files,
+            "crops": write_predictions.crops,
+        }
+        kinds |= {"masks": write_predictions.mask_images} if self.has_masks else {}
+        return {name: partial(kind, class_names=self.class_names) for name, kind in kinds.items()}
 
     def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "count", "objects", "error"]
