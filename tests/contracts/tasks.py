@@ -31,6 +31,7 @@ class TaskContract(ABC):
         settings: of all trainings, as overrides of the recipe.
         overfit: (metric of `summarize`, limit, "max" or "min"): what a training on few images reaches on the same images.
         overfit_epochs: number of epochs for that.
+        rank_settings: of the runs with one and with two ranks, in which batch norm has to keep its statistics.
     """
 
     task: ClassVar[type[Task]]
@@ -38,6 +39,7 @@ class TaskContract(ABC):
     settings: ClassVar[Sequence[str]] = ()
     overfit: ClassVar[tuple[str, float, str]]
     overfit_epochs: ClassVar[int] = 40
+    rank_settings: ClassVar[Sequence[str]] = ("freeze.norm=eval",)
 
     @abstractmethod
     def write_data(self, folder: Path) -> Path:
@@ -122,8 +124,8 @@ class TaskContract(ABC):
 
     def test_two_ranks_train_and_measure_what_one_does(self, data: Path) -> None:
         """Batch norm keeps its statistics, which each rank would take from its own images; sums in another order are rounded."""
-        one = self.train(data, "one_rank", epochs=1, overrides=["freeze.norm=eval"])
-        command = self.command(data, "two_ranks", 1, "freeze.norm=eval")
+        one = self.train(data, "one_rank", epochs=1, overrides=self.rank_settings)
+        command = self.command(data, "two_ranks", 1, *self.rank_settings)
         forked_processes.run_ranks(data.parent, 2, forked_processes.run_command, *command)
         two = data.parent / "runs" / "two_ranks"
         tensors, others = (load_file(run / "weights" / "last.safetensors") for run in (one, two))
