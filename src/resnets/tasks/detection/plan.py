@@ -1,14 +1,16 @@
 """Values of a recipe that the images and their objects decide."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from resnets import ranks
-from resnets.data.datasets.dataset import Dataset
+from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.message_format import pluralize
 from resnets.models.detection.yolo.anchors import fit_anchors
 from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import ChosenValue
@@ -30,6 +32,7 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
     assert isinstance(config, DetectionConfig)
     check_unused(recipe)
     samples = [sample for sample in dataset.subset("train") or dataset.samples if sample.target is not None]
+    check_masks(config, samples)
     sizes = np.array([image_size(sample) for sample in samples])  # (N, 2)
     side, reason = recipe.data.imgsz, ""
     values = {
@@ -57,6 +60,18 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         dtype=torch.float64,
     ).reshape(-1, 2)
     return values | _anchors(config, boxes, side)
+
+
+def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:
+    """Raise UserError for objects without masks, which Mask R-CNN learns."""
+    if config.architecture != "maskrcnn":
+        return
+    for sample in samples:
+        if missing := sum(each.mask is None and not each.crowd for each in sample.target.objects):
+            raise UserError(
+                f"'{sample.path}' has {pluralize(missing, 'object')} without a mask. Mask R-CNN needs masks, "
+                "`model=fasterrcnn_NAME` does not."
+            )
 
 
 def check_unused(recipe: Recipe) -> None:

@@ -1,5 +1,6 @@
 """Object detection, and instance segmentation: a box, a class and a score for each object, and with Mask R-CNN a mask."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -74,6 +75,7 @@ class Detection(Task):
             "ema.decay": 0.998,
         },
     }
+    max_pixels: ClassVar[int] = 8 * 640 * 640
     selected: ClassVar[str] = "the epoch and the score threshold"
 
     @property
@@ -182,20 +184,22 @@ class Detection(Task):
 
     def forward(self, model: Callable[..., Any], images: Images, targets: Any = None) -> DetectorOutput:
         """The objects, and with `targets` the losses. Images are padded as if each were alone, so that no other changes them."""
-        if isinstance(images, Tensor):
-            found: DetectorOutput = model(images) if targets is None else model(images, targets)
+        if targets is None and isinstance(images, Tensor):
+            found: DetectorOutput = model(images)
             return found
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
             groups.setdefault(tuple(-(-side // 32) for side in image.shape[-2:]), []).append(index)
         losses, objects = dict[str, Tensor](), [dict[str, Tensor]()] * len(images)
-        for indices in groups.values():
-            group = [images[index] for index in indices]
-            part = model(group) if targets is None else model(group, [targets[index] for index in indices])
-            for name, each in part.losses.items():
-                losses.setdefault(name, each.new_zeros(len(images)))[indices] = each
-            for index, each in zip(indices, part.objects, strict=True):
-                objects[index] = each
+        for sides, group in groups.items():
+            size = max(self.max_pixels // (32 * 32 * math.prod(sides)), 1)
+            for indices in (group[start : start + size] for start in range(0, len(group), size)):
+                chosen = [images[index] for index in indices]
+                part = model(chosen) if targets is None else model(chosen, [targets[index] for index in indices])
+                for name, each in part.losses.items():
+                    losses.setdefault(name, each.new_zeros(len(images)))[indices] = each
+                for index, each in zip(indices, part.objects, strict=True):
+                    objects[index] = each
         return DetectorOutput(losses, objects)
 
     def measure(

@@ -1,0 +1,75 @@
+"""Values that images and objects decide."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resnets.data.datasets.dataset import Dataset
+from resnets.data.object_datasets.objects import ImageObjects, Object, make_sample
+from resnets.errors import UserError
+from resnets.recipes.recipe import Augment, Data, Recipe
+from resnets.tasks.detection.config import DetectionConfig
+from resnets.tasks.detection.plan import plan
+
+LIGHT = DetectionConfig(neck_channels=96)
+
+
+def dataset(size: tuple[int, int], side: float, count: int = 40) -> Dataset:
+    objects = (Object("cat", (2.0, 3.0, 2.0 + side, 3.0 + side)),)
+    samples = [make_sample(f"{k}.png", ImageObjects(objects, size), split="train") for k in range(count)]
+    return Dataset(Path(), samples, ("cat",))
+
+
+def planned(data: Dataset, config: DetectionConfig = LIGHT, recipe: Recipe = Recipe()) -> dict:
+    return {key: chosen.value for key, chosen in plan(data, replace(recipe, task=config)).items()}
+
+
+def test_small_images_keep_their_size_and_get_small_anchors() -> None:
+    values = planned(dataset((60, 90), 12.0))
+    assert (values["data.imgsz"], values["data.batch"], values["data.resize"]) == (96, 10, "fit")
+    assert values["task.anchor_sizes"] == (13.0, 26.0, 52.0, 104.0, 208.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "side"),
+    [
+        (LIGHT, 320),
+        (DetectionConfig(), 640),
+        (DetectionConfig(architecture="yolov3", neck_channels=512), 416),
+        (DetectionConfig(architecture="yolov3", neck_channels=256), 320),
+    ],
+)
+def test_large_images_get_the_usual_size(config: DetectionConfig, side: int) -> None:
+    values = planned(dataset((3000, 4000), 800.0), config)
+    assert (values["data.imgsz"], values["data.batch"]) == (side, 8)
+    assert "task.anchor_sizes" not in values
+
+
+def test_given_values_are_used() -> None:
+    recipe = Recipe(data=Data(imgsz=640, batch=3))
+    values = planned(dataset((480, 640), 20.0), replace(LIGHT, anchor_sizes=(8.0, 16.0, 32.0, 64.0, 128.0)), recipe)
+    assert not {"data.imgsz", "data.batch", "task.anchor_sizes"} & values.keys()
+
+
+def test_the_anchors_of_yolov3_fit_the_boxes() -> None:
+    values = planned(dataset((416, 416), 40.0), DetectionConfig(architecture="yolov3", neck_channels=512))
+    anchors = values["task.anchors"]
+    assert len(anchors) == 18
+    assert min(abs(value - 40) for value in anchors) < 1
+
+
+def test_settings_without_an_effect_are_refused() -> None:
+    for recipe, key in (
+        (Recipe(augment=Augment(erase=0.1)), "augment.erase"),
+        (Recipe(augment=Augment(mixup_alpha=0.2)), "augment.mixup_alpha"),
+        (Recipe(augment=Augment(crop="pad")), "augment.crop"),
+        (Recipe(data=Data(resize="stretch")), "data.resize"),
+    ):
+        with pytest.raises(UserError, match=key):
+            planned(dataset((60, 90), 12.0), LIGHT, recipe)
+
+
+def test_mask_rcnn_needs_masks() -> None:
+    with pytest.raises(UserError, match="1 object without a mask"):
+        planned(dataset((60, 90), 12.0), DetectionConfig(architecture="maskrcnn"))

@@ -1,0 +1,138 @@
+"""Detection as a task: names of models, validation, and the objects that are reported."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resnets.data.image.placement import Placement
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading.batch import Batch
+from resnets.data.object_datasets.objects import ImageObjects, Object, make_sample
+from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.detection import zoo as detectors
+from resnets.models.detection.output import DetectorOutput
+from resnets.tasks.detection.config import DetectionConfig
+from resnets.tasks.detection.static_graph import compare
+from resnets.tasks.detection.task import Detection
+from resnets.weights.checkpoint import Checkpoint
+
+SPEC = zoo.get_spec("tiny")
+SMALL = {"neck_channels": 8, "box_head_dim": 8, "anchor_sizes": (8.0, 16.0, 32.0, 64.0, 128.0)}
+TASK = Detection(("cat", "dog"), DetectionConfig(**(vars(detectors.get("fasterrcnn_light_tiny")[0]) | SMALL)))
+SAMPLES = [
+    make_sample("a.png", ImageObjects((Object("cat", (4.0, 4.0, 30.0, 28.0)),), (48, 64))),
+    make_sample("b.png", ImageObjects((), (64, 40))),
+    make_sample("c.png", ImageObjects((Object("dog", (20.0, 10.0, 60.0, 50.0)),), (64, 64))),
+    make_sample("d.png", ImageObjects((Object("dog", (2.0, 10.0, 30.0, 40.0)),), (48, 64))),
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return TASK.build(SPEC).eval()
+
+
+def test_the_name_of_a_model_decides_the_settings() -> None:
+    assert Detection.backbone_name("fasterrcnn_light_resnet18") == "resnet18"
+    assert Detection.backbone_name("fasterrcnn_resnet50_fpn_v2") == "resnet50"
+    assert Detection.backbone_name("resnet18") == "resnet18"
+    values = Detection.model_settings("yolov3_light_resnet18", None)
+    assert (values["task.architecture"].value, values["task.nms_iou"].value) == ("yolov3", 0.45)
+    assert "model.name" not in values
+    plain = Detection.model_settings("resnet18", None)
+    assert plain["model.name"].value == "fasterrcnn_light_resnet18"
+    assert plain["task.neck_channels"].value == 96
+
+
+def test_a_detector_that_is_trained_further_keeps_its_settings() -> None:
+    config = {key: value for key, value in vars(TASK.config).items() if key != "name"}
+    parent = Checkpoint(SPEC, Preprocess(), ("cat",), {}, task="detection", config=config)
+    values = {key: chosen.value for key, chosen in Detection.model_settings("tiny", parent).items()}
+    assert values["task.anchor_sizes"] == SMALL["anchor_sizes"]
+    assert "model.name" not in values
+
+
+def test_no_other_image_changes_what_is_found(model: torch.nn.Module) -> None:
+    """The objects and losses in a batch of several sizes are those of each image alone."""
+    torch.manual_seed(1)
+    images = [torch.randn(3, *sample.target.size) for sample in SAMPLES]
+    targets = TASK.collate(list(TASK.targets(SAMPLES)))
+    with torch.no_grad():
+        together = TASK.forward(model, images, targets)
+        alone = [TASK.forward(model, image[None], [target]) for image, target in zip(images, targets, strict=True)]
+    for index, each in enumerate(alone):
+        for name, loss in together.losses.items():
+            torch.testing.assert_close(loss[index : index + 1], each.losses[name])
+        assert together.objects[index].keys() == {"boxes", "scores", "labels"}
+        torch.testing.assert_close(together.objects[index]["boxes"], each.objects[0]["boxes"])
+
+
+def test_the_loss_of_a_batch_is_the_sum_of_its_terms(model: torch.nn.Module) -> None:
+    images = [torch.randn(3, *sample.target.size) for sample in SAMPLES]
+    targets = TASK.collate(list(TASK.targets(SAMPLES)))
+    numbers = torch.arange(4)
+    batch = Batch(0, 0, numbers, numbers, images, targets, torch.ones(4), [1, 2, 3, 4])
+    whole, parts = TASK.loss(model, batch), [TASK.loss(model, part) for part in batch.chunk(4)]
+    assert float(whole.total.detach()) == pytest.approx(sum(map(float, whole.sums.values())) / 4, rel=1e-5)
+    assert all(name.startswith("loss_") for name in whole.sums)
+    assert len(parts) == 4
+    assert all(torch.isfinite(part.total) for part in parts)
+
+
+def test_validation_has_the_loss_by_term_and_ap(model: torch.nn.Module) -> None:
+    images = [torch.randn(3, *sample.target.size) for sample in SAMPLES]
+    targets = TASK.targets(SAMPLES)
+    placements = [Placement(sample.target.size, sample.target.size, (1.0, 1.0)) for sample in SAMPLES]
+    with torch.no_grad():
+        outputs = TASK.forward(model, images, TASK.collate(list(targets)))
+    metrics = TASK.validation_metrics(TASK.measure(outputs, SAMPLES, targets, placements))
+    terms = [value for name, value in metrics.items() if name.startswith("loss_")]
+    assert metrics["loss"] == pytest.approx(sum(terms))
+    assert "box_ap" in metrics
+    perfect = [
+        {"boxes": target["boxes"].float(), "labels": target["labels"], "scores": torch.ones(len(target["labels"]))}
+        for target in TASK.collate(list(targets))
+    ]
+    found = TASK.measure(DetectorOutput({}, perfect), SAMPLES, targets, placements)
+    summary = TASK.summarize(TASK.keep(found))
+    assert (summary["count"], summary["box_ap"], summary["f1"]) == (4, 1.0, 1.0)
+    assert 0 < TASK.fit(found)["score_threshold"] < 1
+    assert TASK.example_scores(found).tolist() == [1.0] * 4
+    assert [row["class"] for row in TASK.results(SAMPLES, found)["per_class"]] == ["cat", "dog"]
+
+
+def test_only_what_reaches_the_threshold_is_reported() -> None:
+    objects = {
+        "boxes": torch.tensor([[0.0, 0, 16, 16], [0, 0, 16, 15], [8, 8, 20, 20]]),
+        "scores": torch.tensor([0.9, 0.6, 0.3]),
+        "labels": torch.tensor([0, 1, 1]),
+    }
+    outputs, place = DetectorOutput({}, [objects]), Placement((96, 128), (48, 64), (0.5, 0.5))
+    fitted = replace(TASK, fitted={"score_threshold": 0.5})
+    found = fitted.predict("a.png", outputs, place)
+    assert [(each.label, each.box) for each in found.objects] == [("cat", (0, 0, 32, 32)), ("dog", (0, 0, 32, 30))]
+    assert (found.size, str(found)) == ((96, 128), "a.png  1 cat, 1 dog")
+    assert len(fitted.predict("a.png", outputs, place, score=0.2).objects) == 3
+    assert [each.label for each in fitted.predict("a.png", outputs, place, agnostic_nms=0.5).objects] == ["cat"]
+    assert found.to_row()["count"] == "2"
+    assert set(found.to_row()) <= set(fitted.csv_columns())
+
+
+@pytest.mark.parametrize("options", [{"score": 1.5}, {"agnostic_nms": -1.0}, {"score": 0.01}, {"top_k": 2}])
+def test_wrong_options_are_refused(options: dict) -> None:
+    with pytest.raises(UserError, match=next(iter(options))):
+        TASK.check_options(options)
+
+
+def test_backends_are_compared_by_their_objects() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]])
+    one = {"boxes": boxes, "scores": torch.tensor([0.9, 0.5]), "labels": torch.tensor([0, 1])}
+    moved = {**one, "boxes": boxes + 0.2, "scores": torch.tensor([0.88, 0.5])}
+    assert compare(DetectorOutput({}, [one]), DetectorOutput({}, [moved])).difference == pytest.approx(0.02, abs=1e-6)
+    lost = {name: each[:1] for name, each in one.items()}
+    assert compare(DetectorOutput({}, [lost]), DetectorOutput({}, [one])).difference == pytest.approx(0.5)
+    nothing = {name: each[:0] for name, each in one.items()}
+    assert compare(DetectorOutput({}, [nothing]), DetectorOutput({}, [nothing])).difference == 0
