@@ -5,16 +5,18 @@ would replace it.
 """
 
 import contextlib
+import csv
 import errno
+import io
 import os
 import re
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from resnets.errors import JobError, UserError
 
@@ -114,6 +116,15 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Write `content` as UTF-8 to `path`, whole or not at all; bytes of file names that are not UTF-8 are kept."""
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `rows` as a CSV file with all their keys as columns; None is an empty cell."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def check_file_writable(path: str | Path) -> None:

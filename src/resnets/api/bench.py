@@ -120,16 +120,11 @@ def bench_rows(
     device = resolve_device(device)
     names = benchmark.parse_backends(",".join(backends), torch.device(device))
     if precision == "bf16" and not names:
-        raise UserError(
-            f"`precision=bf16` has no effect with `backends={','.join(backends)}`: the reference computes in fp32."
-        )
+        given = f"`backends={','.join(backends)}`"
+        raise UserError(f"`precision=bf16` has no effect with {given}: the reference computes in fp32.")
     graph, images, weights = _load(str(model), imgsz, max(NUM_IMAGES, *sizes), device)
-    settings = {
-        "model": str(model),
-        "weights": weights,
-        "imgsz": images.shape[-1],
-        **hardware.describe(torch.device(device)),
-    }
+    settings = {"model": str(model), "weights": weights, "imgsz": images.shape[-1]}
+    settings |= hardware.describe(torch.device(device))
     precisions = list(PRECISIONS) if precision == "all" else [precision]
     num_rows = (1 + len(names) * len(precisions)) * len(sizes)
     log(f"about {num_rows * seconds * 1.5:.0f} s for {num_rows} rows, and the time to build each backend")

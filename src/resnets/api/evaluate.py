@@ -1,6 +1,6 @@
 """`resnets.evaluate` and `resnets.compare`: how good trained models are on labeled images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,28 +54,9 @@ def evaluate(
         UserError: a file does not exist, an argument does not fit the rest, or `out` cannot be written to.
         JobError: images cannot be read, or the disk is full.
     """
+    arguments = dict(locals())
     paths = [checkpoints] if isinstance(checkpoints, (str, Path)) else list(checkpoints)
-    if out is not None:
-        evaluation.check_output(out)
-    results = evaluation.evaluate_checkpoints(
-        paths,
-        data,
-        split=split,
-        split_file=split_file,
-        val_fraction=val_fraction,
-        seed=seed,
-        on_bad=on_bad,
-        **_options(crops, scales),
-        calibrate=calibrate,
-        batch=batch,
-        workers=workers,
-        device=device,
-        backend=backend,
-        precision=precision,
-    )
-    if out is not None:
-        evaluation.write(results, out)
-    return results
+    return _evaluate(paths, arguments, calibrate=calibrate)
 
 
 def compare(
@@ -112,29 +93,29 @@ def compare(
         UserError: as `evaluate`; or one of the models was trained on each of the images.
         JobError: as `evaluate`.
     """
+    return _evaluate([a, b], locals(), pairwise=True)
+
+
+def _evaluate(paths: Sequence[str | Path], arguments: Mapping[str, Any], **kind: Any) -> Evaluation:
+    """Evaluate with the arguments that both functions have, by name; `crops` and `scales` where they are not the defaults."""
+    out = arguments["out"]
     if out is not None:
         evaluation.check_output(out)
-    results = evaluation.evaluate_checkpoints(
-        [a, b],
-        data,
-        pairwise=True,
-        split=split,
-        split_file=split_file,
-        val_fraction=val_fraction,
-        seed=seed,
-        on_bad=on_bad,
-        **_options(crops, scales),
-        batch=batch,
-        workers=workers,
-        device=device,
-        backend=backend,
-        precision=precision,
+    names = (
+        "split",
+        "split_file",
+        "val_fraction",
+        "seed",
+        "on_bad",
+        "batch",
+        "workers",
+        "device",
+        "backend",
+        "precision",
     )
+    given = {name: arguments[name] for name in names}
+    given |= {name: arguments[name] for name in ("crops", "scales") if arguments[name] not in (1, (), [])}
+    results = evaluation.evaluate_checkpoints(paths, arguments["data"], **given, **kind)
     if out is not None:
         evaluation.write(results, out)
     return results
-
-
-def _options(crops: int, scales: Sequence[int]) -> dict[str, Any]:
-    """The options of the task that differ from their defaults."""
-    return {name: value for name, value in (("crops", crops), ("scales", scales)) if value not in (1, (), [])}

@@ -97,9 +97,8 @@ def build(name: str, graph: StaticGraph, precision: str, shape: tuple[int, ...])
 def check(name: str, device: torch.device) -> None:
     """Raise UserError for a backend that is unknown, not installed, or not for this device."""
     if name not in BUILDERS:
-        raise UserError(
-            f"There is no backend '{name}'; the backends are {', '.join(BUILDERS)}.{suggestion(name, BUILDERS)}"
-        )
+        known = f"the backends are {', '.join(BUILDERS)}.{suggestion(name, BUILDERS)}"
+        raise UserError(f"There is no backend '{name}'; {known}")
     if name == "openvino" and device.type != "cpu":
         raise UserError(f"`backend=openvino` computes on the CPU; received `device={device}`. Use `backend=compile`.")
     if name == "openvino" and not has_openvino():

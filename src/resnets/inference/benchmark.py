@@ -129,9 +129,8 @@ def measure(
 
 def recommend(rows: Sequence[Row]) -> list[str]:
     """Which backend to use, in a sentence for each batch size."""
-    return [
-        _recommend([row for row in rows if row.batch == batch]) for batch in dict.fromkeys(row.batch for row in rows)
-    ]
+    sizes = dict.fromkeys(row.batch for row in rows)
+    return [_recommend([row for row in rows if row.batch == batch]) for batch in sizes]
 
 
 def _recommend(rows: Sequence[Row]) -> str:
@@ -154,10 +153,8 @@ def _recommend(rows: Sequence[Row]) -> str:
         text = f"use {_ratio(best)} the reference (`backend={best.backend}` `precision={best.precision}`){_pays_from(best)}"
     inexact = max((row for row in others if not row.is_close), key=lambda row: row.speedup, default=None)
     if inexact is not None and inexact.agreement is not None and inexact.speedup > MIN_SPEEDUP * gain:
-        text += (
-            f"; {inexact} is faster ({inexact.speedup:.1f} times), but changes {inexact.agreement.quantity} by up to "
-        )
-        text += f"{inexact.agreement.difference:.3f}"
+        change = f"changes {inexact.agreement.quantity} by up to {inexact.agreement.difference:.3f}"
+        text += f"; {inexact} is faster ({inexact.speedup:.1f} times), but {change}"
     return f"Batch {rows[0].batch}: {text}."
 
 
@@ -201,9 +198,8 @@ class _Measurement:
         except Exception as error:  # of any type: the others are still measured
             if name == REFERENCE:
                 raise
-            self.failure = next(
-                (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-            )
+            lines = (line.strip() for line in str(error).splitlines() if line.strip())
+            self.failure = next(lines, type(error).__name__)
             self.backend = None
             log(f"{name} {precision} cannot compute this network: {self.failure}")
         peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None

@@ -64,10 +64,9 @@ def choose(
 
 def check(backend: str, precision: str, device: torch.device) -> None:
     """Raise UserError for a backend or a precision that is not available here."""
-    if precision not in ("auto", *backends.PRECISIONS):
-        known = ("auto", *backends.PRECISIONS)
-        raise UserError(
-            f"`precision` is one of {', '.join(known)}; received '{precision}'.{suggestion(precision, known)}"
-        )
+    known = ("auto", *backends.PRECISIONS)
+    if precision not in known:
+        hint = suggestion(precision, known)
+        raise UserError(f"`precision` is one of {', '.join(known)}; received '{precision}'.{hint}")
     if backend != "auto":
         backends.check(backend, device)

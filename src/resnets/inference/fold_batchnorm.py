@@ -68,6 +68,5 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         None if norm.weight is None else norm.weight.double(),
         None if norm.bias is None else norm.bias.double(),
     )
-    conv.weight, conv.bias = (
-        nn.Parameter(tensor.to(conv.weight.dtype), requires_grad=False) for tensor in (weight, bias)
-    )
+    own = [nn.Parameter(tensor.to(conv.weight.dtype), requires_grad=False) for tensor in (weight, bias)]
+    conv.weight, conv.bias = own

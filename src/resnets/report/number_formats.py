@@ -1,6 +1,7 @@
 """Numbers as the report shows them: counts, percentages and durations."""
 
 import math
+from collections.abc import Sequence
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -12,6 +13,17 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     if 0 < fraction < 1:
         value = min(max(value, smallest), 100 - smallest)
     return f"{value:.{digits}f} %"
+
+
+def percent_interval(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """`93.1 %`, or `93.1 % [91.0, 94.8]`; a dash where nothing was measured."""
+    if value is None:
+        return "–"
+    text = f"{100 * value:.1f} %"
+    if interval is None or None in interval:
+        return text
+    low, high = (100 * (end or 0.0) for end in interval)
+    return f"{text} [{low:.1f}, {high:.1f}]"
 
 
 def duration(seconds: float) -> str:

@@ -35,9 +35,8 @@ def best_row(rows: Sequence[Mapping[str, Any]], monitors: Sequence[Monitor]) -> 
         known = {name: value for name, value in values.items() if value is not None and not math.isnan(value)}
         if monitors[0].metric not in known or not math.isfinite(known[monitors[0].metric]):
             continue
-        new = score(
-            {name: known.get(name, -math.inf if mode == "max" else math.inf) for name, mode in monitors}, monitors
-        )
+        worst = {name: -math.inf if mode == "max" else math.inf for name, mode in monitors}
+        new = score(worst | known, monitors)
         if is_better(new, best_score):
             best, best_score = row, new
     return best

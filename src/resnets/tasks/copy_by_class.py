@@ -45,17 +45,12 @@ def copy(image: str | Path, label: str, out: str | Path) -> Path:
                 continue
             break
     except OSError as error:
-        raise JobError(
-            f"Cannot write to '{folder}': {error.strerror}. Choose another folder with `sort_into`."
-        ) from error
-    _copy_content(image, target)
-    return target
-
-
-def _copy_content(image: Path, target: Path) -> None:
+        problem = f"Cannot write to '{folder}': {error.strerror}"
+        raise JobError(f"{problem}. Choose another folder with `sort_into`.") from error
     try:
         with atomic_write.replace_file(target) as temporary:
             shutil.copyfile(image, temporary)
     except BaseException:
         target.unlink(missing_ok=True)  # still empty
         raise
+    return target

@@ -103,9 +103,8 @@ class Evaluation:
         results = [model.results() for model in self.models]
         if self.comparison is None:
             return {**head, **results[0]}
-        results = [
-            {**each, "protocol": model.measured.protocol} for each, model in zip(results, self.models, strict=True)
-        ]
+        for each, model in zip(results, self.models, strict=True):
+            each["protocol"] = model.measured.protocol
         return {**head, "models": results, "comparison": self.comparison.to_dict()}
 
 
@@ -142,10 +141,8 @@ def evaluate_checkpoints(
     if not checkpoints:
         raise UserError("Give at least one checkpoint to evaluate.")
     if calibrate and (len(checkpoints) != 1 or options):
-        raise UserError(
-            "`calibrate` fits one checkpoint to plain images"
-            + (f", without `{'` and `'.join(options)}`." if options else f"; received {len(checkpoints)}.")
-        )
+        received = f", without `{'` and `'.join(options)}`." if options else f"; received {len(checkpoints)}."
+        raise UserError(f"`calibrate` fits one checkpoint to plain images{received}")
     evaluation_arguments.check_order(checkpoints, data)
     files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:
@@ -157,11 +154,9 @@ def evaluate_checkpoints(
     for group in groups:
         task.check_evaluation(group, options)
     dataset = task.bind(task.read(data, on_inaccessible=on_bad))
-    lineages = [
-        (str(checkpoint), lineage.lineage_of(file, model.provenance))
-        for checkpoint, file, model in zip(checkpoints, files, models, strict=True)
-    ]
     provenance = [model.provenance for model in models]
+    origins = list(zip(files, provenance, strict=True))
+    lineages = list(zip(map(str, checkpoints), (lineage.lineage_of(*each) for each in origins), strict=True))
     chosen = _choose_split(dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate)
     input_size = max(options.get("scales", ()), default=0) or max(each.preprocess.shorter_side or 0 for each in models)
     notices = [notice] if (notice := read_shards.upscale_warning(dataset, input_size)) else []
@@ -173,17 +168,12 @@ def evaluate_checkpoints(
         if calibrate:
             measured = _calibrated(files[0], measured, data, chosen)
         evaluated.append(_evaluated(name, measured, chosen.samples))
-    selected = [
-        evaluation_split.num_selected_on(file, chosen.samples, origin)
-        for file, origin in zip(files, provenance, strict=True)
-    ]
+    selected = [evaluation_split.num_selected_on(file, chosen.samples, origin) for file, origin in origins]
     in_sample = _in_sample_notices(task, files, selected, chosen, calibrate)
     comparison = None
     if pairwise:
-        exposures = [
-            Exposure(past.count_seen(chosen.samples), count)
-            for (_, past), count in zip(lineages, selected, strict=True)
-        ]
+        pasts = [past for _, past in lineages]
+        exposures = [Exposure(past.count_seen(chosen.samples), n) for past, n in zip(pasts, selected, strict=True)]
         comparison = task.compare(evaluated[0].measured, evaluated[1].measured, evaluated[0].samples, exposures)
     return Evaluation(
         data=data,
@@ -275,9 +265,8 @@ def check_output(out: str | Path) -> None:
         UserError: it is the directory of a training run, whose own files would be replaced, or cannot be written to.
     """
     if (Path(out) / "recipe.toml").exists():
-        raise UserError(
-            f"'{out}' is a run directory with results of its own. Choose another `out`, such as {out}/test."
-        )
+        other = f"Choose another `out`, such as {out}/test"
+        raise UserError(f"'{out}' is a run directory with results of its own. {other}.")
     atomic_write.check_folder_writable(out)
 
 

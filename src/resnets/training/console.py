@@ -26,9 +26,8 @@ def log_epoch(context: TrainContext, state: TrainState, row: dict[str, Any], *, 
         left = format_time_left(state.rows, context.total_steps)
     log(_format_epoch(row, improved) + left)
     if state.epoch == 1 and row["data_time_fraction"] > HIGH_DATA_TIME_FRACTION:
-        log(
-            f"{row['data_time_fraction']:.0%} of the time is spent waiting for images: more `workers`, or `cache=ram`, may help"
-        )
+        fraction = f"{row['data_time_fraction']:.0%} of the time is spent waiting for images"
+        log(f"{fraction}: more `workers`, or `cache=ram`, may help")
     if state.finished and state.total_step < context.total_steps:
         patience = context.recipe.stop.patience_epochs
         log(f"early stopping: no improvement in {patience} epochs; the best was epoch {state.best_epoch}")

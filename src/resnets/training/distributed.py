@@ -75,14 +75,15 @@ def process_group() -> Iterator[LaunchAttempt]:
     store, rank, size = _launcher_store(), ranks.rank(), ranks.world_size()
     try:
         group_store = dist.PrefixStore(_rendezvous(store, rank, size), store)
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if gpus else "gloo", store=group_store, rank=rank, world_size=size, timeout=_timeout()
-        )
+        # How long a collective waits for the other ranks, which may be reading images before the first step. gloo notices at
+        # once when a process has died, by its closed connections; where NCCL does not, torchrun does and ends the other ranks.
+        # Only this timeout ends the wait for a process that is stopped or stuck.
+        timeout, backend = timedelta(seconds=timeout_seconds()), "cpu:gloo,cuda:nccl" if gpus else "gloo"
+        dist.init_process_group(backend, store=group_store, rank=rank, world_size=size, timeout=timeout)
         yield LaunchAttempt(store, next(_jobs))
-    except JobError:
-        raise
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or is_connection_error(error):
+        is_lost = isinstance(error, dist.DistError) or is_connection_error(error)
+        if is_lost and not isinstance(error, JobError):
             raise JobError(
                 f"Rank {rank} lost the connection to the others: one of them has ended, as its own message says, "
                 f"or has not answered for {timeout_seconds() / 60:g} minutes (RESNETS_TIMEOUT_MINUTES). "
@@ -94,19 +95,10 @@ def process_group() -> Iterator[LaunchAttempt]:
             dist.destroy_process_group()
 
 
-def _timeout() -> timedelta:
-    """Return how long a collective waits for the other ranks, which may be reading images before the first step.
-
-    gloo notices at once when a process has died, by its closed connections; where NCCL does not, torchrun does and ends the
-    other ranks. Only this timeout ends the wait for a process that is stopped or stuck.
-    """
-    return timedelta(seconds=timeout_seconds())
-
-
 @functools.cache
 def _launcher_store() -> dist.Store:
     """Return the store of the launcher, or of rank 0; cached, since the next job in this process needs it, too."""
-    return next(dist.rendezvous("env://", timeout=_timeout()))[0]
+    return next(dist.rendezvous("env://", timeout=timedelta(seconds=timeout_seconds())))[0]
 
 
 def _rendezvous(store: dist.Store, rank: int, size: int) -> str:

@@ -21,9 +21,8 @@ def finish_epoch(
     state.sums = dict.fromkeys(state.sums, 0.0)
     state.epoch, state.step = state.epoch + 1, 0
     # Without validation images the newest weights count as the best.
-    score = (
-        None if measurements is None else context.task.score({key[4:]: row[key] for key in row if key[:4] == "val/"})
-    )
+    metrics = {key[4:]: row[key] for key in row if key[:4] == "val/"}
+    score = None if measurements is None else context.task.score(metrics)
     improved = score is None or is_better(score, state.best)
     state.num_bad_epochs = 0 if improved else state.num_bad_epochs + 1
     if improved:
@@ -31,9 +30,8 @@ def finish_epoch(
     if measurements is not None and distributed.is_main():
         state.update_cross_fitting(context, measurements)
     if row.get("val/loss") is not None and context.lr_controller.after_epoch(row["val/loss"]):
-        log(
-            f"no lower validation loss in {context.recipe.schedule.plateau_epochs} epochs: the learning rate is lowered"
-        )
+        epochs = context.recipe.schedule.plateau_epochs
+        log(f"no lower validation loss in {epochs} epochs: the learning rate is lowered")
     patience = context.recipe.stop.patience_epochs
     early_stop = patience is not None and state.num_bad_epochs >= patience
     state.finished = early_stop or state.total_step >= context.total_steps

@@ -60,7 +60,9 @@ def cache_features(context: TrainContext, epoch: int, run: Path) -> None:
     path, key = run / "state" / FILE, _cache_key(context)
     features = _read(path, key)
     if features is None:
-        versions = _num_versions(context)
+        version_bytes = 4 * _num_features(context) * (len(context.train_data.paths) + len(context.val_samples))
+        fitting = int(MEMORY_FRACTION * ram_cache.free_memory() / max(version_bytes, 1))
+        versions = min(_max_versions(context), fitting)
         if not versions:
             log("the frozen backbone is run in every epoch: its features do not fit into memory")
             return
@@ -68,14 +70,12 @@ def cache_features(context: TrainContext, epoch: int, run: Path) -> None:
         _write(path, key, features)
     versions = len(features.train)  # as chosen at the start of the run, whatever memory is free now
     log(f"the frozen backbone was run once, on {pluralize(versions, 'version')} of each training image")
-    train_data = CachedTrainFeatures(
-        context.train_data, features.train, frozen, augmented=_is_augmented(context.recipe)
-    )
-    context.train_data = train_data  # type: ignore[assignment]  # it has the attributes that the loop uses
+    augmented = _is_augmented(context.recipe)
+    train_data = CachedTrainFeatures(context.train_data, features.train, frozen, augmented=augmented)
     if context.val is not None:
-        context.val = CachedValFeatures(  # type: ignore[assignment]
-            context.val, features.val, lambda: train_data.epoch < frozen, features.backend
-        )
+        val = CachedValFeatures(context.val, features.val, lambda: train_data.epoch < frozen, features.backend)
+        context.val = val  # type: ignore[assignment]
+    context.train_data = train_data  # type: ignore[assignment]  # it has the attributes that the loop uses
     context.uses_cached_features = True
 
 
@@ -189,11 +189,8 @@ class _CompleteEpoch(BatchPlan):
 def _num_frozen_epochs(context: TrainContext) -> int:
     section, steps = context.recipe.freeze, context.train_data.plan.steps_per_epoch
     epochs = -(-context.total_steps // steps)
-    return (
-        epochs
-        if freeze.freezes_backbone(section, len(find_backbone(context.net).stages))
-        else min(section.head_epochs, epochs)
-    )
+    always = freeze.freezes_backbone(section, len(find_backbone(context.net).stages))
+    return epochs if always else min(section.head_epochs, epochs)
 
 
 def _reason_not_cached(context: TrainContext) -> str:
@@ -204,8 +201,7 @@ def _reason_not_cached(context: TrainContext) -> str:
         return "the targets change with the augmentation of their images"
     if ranks.world_size() > 1:
         return "each process sees other images in each epoch"
-    mixing = context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha
-    if mixing:
+    if context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha:
         return "images are mixed in each batch"
     is_random = any(
         isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
@@ -221,20 +217,13 @@ def _num_features(context: TrainContext) -> int:
 
 def _is_augmented(recipe: Recipe) -> bool:
     section = recipe.augment
-    return section.crop != "none" or bool(
-        section.flip or section.jitter or section.pca_std or section.trivial or section.erase
-    )
+    changes = (section.flip, section.jitter, section.pca_std, section.trivial, section.erase)
+    return section.crop != "none" or any(changes)
 
 
 def _max_versions(context: TrainContext) -> int:
     """Return the number of versions of each image if memory were unlimited."""
     return min(_num_frozen_epochs(context), MAX_VERSIONS) if _is_augmented(context.recipe) else 1
-
-
-def _num_versions(context: TrainContext) -> int:
-    """Return the number of versions that fit into memory, which may be 0."""
-    version_bytes = 4 * _num_features(context) * (len(context.train_data.paths) + len(context.val_samples))
-    return min(_max_versions(context), int(MEMORY_FRACTION * ram_cache.free_memory() / max(version_bytes, 1)))
 
 
 def _compute(context: TrainContext, versions: int) -> Features:
@@ -245,21 +234,14 @@ def _compute(context: TrainContext, versions: int) -> Features:
     runner = ModelRunner(static_part(context.task.static_graph(context.net.eval())), precision="fp32")
     job = runner.job(versions * count + len(context.val_samples), batch, exact=recipe.speed.deterministic)
     train = torch.empty(versions, count, _num_features(context))
-    plan = _CompleteEpoch(
-        count,
-        batch,
-        train_data.plan.seed,
-        train_data.plan.weights,
-        shard_sizes=train_data.plan.shard_sizes,
-        by_index=not _is_augmented(recipe),
-    )
-    for version, positions, images in progress_bar(
-        _augmented_batches(train_data, plan, versions),
-        description="running the frozen backbone",
-        total=versions * -(-count // batch),
-        unit="batches",
-    ):
-        train[version, positions] = job.outputs(images)
+    own, by_index = train_data.plan, not _is_augmented(recipe)
+    plan = _CompleteEpoch(count, batch, own.seed, own.weights, shard_sizes=own.shard_sizes, by_index=by_index)
+    batches = (batch for version in range(versions) for batch in train_data.batches(EpochStep(version, 0), plan=plan))
+    total, description = versions * -(-count // batch), "running the frozen backbone"
+    for each in progress_bar(batches, description=description, total=total, unit="batches"):
+        images = train_data.to_device(each).images
+        assert isinstance(images, Tensor)
+        train[each.epoch, each.positions] = job.outputs(images)
     val = torch.empty(len(context.val_samples), _num_features(context))
     if context.val is not None:
         for start, batch_images, _ in context.val.iter_uncached():
@@ -269,28 +251,11 @@ def _compute(context: TrainContext, versions: int) -> Features:
     return Features(train, val, ", ".join(dict.fromkeys(used.backend for used in job.used)))
 
 
-def _augmented_batches(train_data: TrainData, plan: BatchPlan, versions: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(version, positions, normalized images) of each version."""
-    for version in range(versions):
-        for batch in train_data.batches(EpochStep(version, 0), plan=plan):
-            images = train_data.to_device(batch).images
-            assert isinstance(images, Tensor)
-            yield version, batch.positions, images
-
-
 def _cache_key(context: TrainContext) -> str:
     """Return a hash of all that the features depend on; the weights follow from the recipe and its seed."""
-    recipe = context.recipe
-    inputs = (
-        "by position",
-        recipe.model,
-        recipe.data,
-        recipe.augment,
-        recipe.seed,
-        "fp32",
-        _max_versions(context),
-        context.train_data.paths,
-    )
+    recipe, paths = context.recipe, context.train_data.paths
+    sections = (recipe.model, recipe.data, recipe.augment, recipe.seed)
+    inputs = ("by position", *sections, "fp32", _max_versions(context), paths)
     return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 

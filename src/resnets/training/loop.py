@@ -36,10 +36,9 @@ def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
     """
     interval = SaveInterval.parse(context.recipe.save.every)
     start = state.position(context.train_data.plan.steps_per_epoch)
+    deterministic = context.recipe.speed.deterministic
     with (
-        precision.training_settings(
-            context.precision, context.device, deterministic=context.recipe.speed.deterministic
-        ),
+        precision.training_settings(context.precision, context.device, deterministic=deterministic),
         catch_signals() as received,
         contextlib.closing(_batches(context, start, received)) as batches,
     ):
@@ -58,9 +57,8 @@ def run(context: TrainContext, state: TrainState, folder: Path) -> TrainState:
                 improved = finish_epoch(context, state, folder, row, measurements)
             console.log_epoch(context, state, row, improved=improved)
     if received:
-        log(
-            f"stopped after step {state.total_step} of {context.total_steps}; continue with `resume={shlex.quote(str(folder))}`"
-        )
+        stopped = f"stopped after step {state.total_step} of {context.total_steps}"
+        log(f"{stopped}; continue with `resume={shlex.quote(str(folder))}`")
         raise KeyboardInterrupt
     return state
 

@@ -47,18 +47,13 @@ def training_settings(precision_name: str, device_name: str, *, deterministic: b
     if not device_name.startswith("cuda"):
         yield
         return
-    before = torch.backends.cudnn.benchmark
+    matmul = torch.backends.cuda.matmul
+    before = torch.backends.cudnn.benchmark, matmul.fp32_precision
     torch.backends.cudnn.benchmark = not deterministic
     try:
-        if precision_name == "fp32":
-            with tf32.disabled(device_name):
-                yield
-        else:
-            matmul = torch.backends.cuda.matmul.fp32_precision
-            torch.backends.cuda.matmul.fp32_precision = "tf32"  # that of convolutions is torch's default
-            try:
-                yield
-            finally:
-                torch.backends.cuda.matmul.fp32_precision = matmul
+        with tf32.disabled(device_name) if precision_name == "fp32" else contextlib.nullcontext():
+            if precision_name != "fp32":
+                matmul.fp32_precision = "tf32"  # that of convolutions is torch's default
+            yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        torch.backends.cudnn.benchmark, matmul.fp32_precision = before

@@ -126,11 +126,10 @@ def save_state(context: TrainContext, state: TrainState, folder: Path) -> None:
     if not distributed.is_main():
         return
     optimizer_tensors, optimizer_metadata = state_file.optimizer_state(context.optimizer)
-    tensors = state_file.add_prefix("net", context.net.state_dict()) | state_file.add_prefix(
-        "optimizer", optimizer_tensors
-    )
+    tensors = state_file.add_prefix("net", context.net.state_dict())
+    tensors |= state_file.add_prefix("optimizer", optimizer_tensors)
     for rank, (random_tensors, _) in enumerate(random_states):
-        tensors |= state_file.add_prefix(_random(rank), random_tensors)
+        tensors |= state_file.add_prefix(f"random{rank}", random_tensors)
     if context.ema is not None:
         tensors |= state_file.add_prefix("ema", context.ema.state_dict())
     progress = {name: value for name, value in vars(state).items() if name != "cross_fit"}
@@ -147,9 +146,8 @@ def restore_state(context: TrainContext, folder: Path) -> TrainState:
     """Load the latest saved state into `context`, and return the progress of the run."""
     tensors, metadata = distributed.broadcast_from_main(lambda: state_file.load(folder / "state"))
     context.net.load_state_dict(state_file.strip_prefix("net", tensors))
-    state_file.restore_optimizer(
-        context.optimizer, state_file.strip_prefix("optimizer", tensors), metadata["optimizer"]
-    )
+    optimizer_tensors = state_file.strip_prefix("optimizer", tensors)
+    state_file.restore_optimizer(context.optimizer, optimizer_tensors, metadata["optimizer"])
     if context.ema is not None:
         context.ema.load_state_dict(state_file.strip_prefix("ema", tensors))
     context.lr_controller.load_state_dict(metadata["lr_controller"])
@@ -158,12 +156,8 @@ def restore_state(context: TrainContext, folder: Path) -> TrainState:
         processes = f"begun with {len(metadata['random'])} processes and continued with {ranks.world_size()}"
         log(f"{processes}: the result will differ from that of an uninterrupted run")
     if (rank := ranks.rank()) < len(metadata["random"]):
-        state_file.restore_random_state(state_file.strip_prefix(_random(rank), tensors), metadata["random"][rank])
+        state_file.restore_random_state(state_file.strip_prefix(f"random{rank}", tensors), metadata["random"][rank])
     return _state(tensors, metadata)
-
-
-def _random(rank: int) -> str:
-    return f"random{rank}"
 
 
 def read_state(folder: Path) -> TrainState:
@@ -172,10 +166,7 @@ def read_state(folder: Path) -> TrainState:
 
 
 def _state(tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> TrainState:
-    saved = metadata["state"]
-    cross_fit = (
-        cross_fitting.restore(state_file.strip_prefix("cross_fit", tensors), metadata["cross_fit"])
-        if "cross_fit" in metadata
-        else None
-    )
+    saved, cross_fit = metadata["state"], None
+    if "cross_fit" in metadata:
+        cross_fit = cross_fitting.restore(state_file.strip_prefix("cross_fit", tensors), metadata["cross_fit"])
     return TrainState(**(saved | {"best": saved["best"] and tuple(saved["best"])}), cross_fit=cross_fit)

@@ -32,6 +32,5 @@ def explain_compile_errors(enabled: bool) -> Iterator[None]:
     except TorchDynamoException as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines[:2])[:200].rstrip(". ") or type(error).__name__
-        raise JobError(
-            f"torch.compile cannot compile this network: {reason}. Leave out `speed.compile=true`."
-        ) from error
+        problem = f"torch.compile cannot compile this network: {reason}"
+        raise JobError(f"{problem}. Leave out `speed.compile=true`.") from error

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,9 @@ def train(
         if (earlier_run := attempt.load_run_dir()) is not None:
             log(f"this job was restarted: resuming its run '{earlier_run}'")
             return _resume(earlier_run, {}, (), None)
-        run_name = name or _default_name(prepared.recipe)
+        # By default the names of the data and the network.
+        names = f"{Path(prepared.recipe.data.location).resolve().stem}-{prepared.recipe.model.name}"
+        run_name = name or re.sub(r"[^\w.-]+", "_", names).strip("._") or "run"
         run = distributed.broadcast_from_main(lambda: run_dir.create_run_dir(Path(out), run_name))
         if name and run.name != name:
             log(f"'{Path(out) / name}' exists already and is not changed; this run is '{run}'")
@@ -235,17 +238,16 @@ def _evaluate(run: Path, dataset: Dataset, context: TrainContext, state: TrainSt
     """Evaluate the best weights of a finished run, log the result, and return the content of `metrics.json`."""
     cross_fit = state.cross_fit
     past = lineage.read_parent_lineage(run, has_initial_weights=context.recipe.model.weights != "none")
-    eval_splits = [(name, dataset.subset(name)) for name in ("test", "val") if name in dataset.splits]
-    notices = [
-        past.seen_message(samples, f"{SPLIT_NAMES[name]} images", "the initial weights")
-        for name, samples in eval_splits[:1]
-    ]
+    splits = {name: dataset.subset(name) for name in ("test", "val") if name in dataset.splits}
+    evaluated = next(iter(splits), None)
+    images = f"{SPLIT_NAMES[evaluated]} images" if evaluated else ""
+    notice = past.seen_message(splits[evaluated], images, "the initial weights") if evaluated else ""
     metrics = final_evaluation.evaluate_run(
         run,
         context.task,
-        dataset.subset("val") if "val" in dataset.splits else [],
-        test=dataset.subset("test") if "test" in dataset.splits else [],
-        notices=[notice for notice in notices if notice],
+        splits.get("val", []),
+        test=splits.get("test", []),
+        notices=[notice] if notice else [],
         device=context.recipe.speed.device,
         precision=context.precision,
         cross_fit=cross_fit if cross_fit is not None and cross_fit.num_epochs == state.epoch else None,
@@ -274,10 +276,8 @@ def _resume(run: Path, requested: dict[str, Any], overrides: Sequence[str], extr
         run_inputs.check_unchanged(run, recipe, initial)
         if extra_epochs:
             steps = max(len(dataset.subset("train")) // (recipe.data.batch or 1), 1)
-            current = recipe
-            recipe = distributed.broadcast_from_main(
-                lambda: extend_run.extended_recipe(run, current, extra_epochs, steps)
-            )
+            extend = partial(extend_run.extended_recipe, run, recipe, extra_epochs, steps)
+            recipe = distributed.broadcast_from_main(extend)
         return _run(run, prepare_run.resume_plan(recipe, task, dataset, initial), extra_epochs=extra_epochs)
 
 
@@ -297,14 +297,7 @@ def _requested_values(run: Path, arguments: Mapping[str, Any]) -> dict[str, Any]
         "task.name": arguments["task"],
     }
     if weights is not None:  # False and "none" request random ones
-        requested["model.weights"] = download_published.imagenet_to_name(
-            library_names.translate_weights(weights, model), model
-        )
+        translated = library_names.translate_weights(weights, model)
+        requested["model.weights"] = download_published.imagenet_to_name(translated, model)
     requested["name"] = recipe.name if isinstance(recipe, Recipe) else recipe
     return {key: value for key, value in requested.items() if value is not None}
-
-
-def _default_name(recipe: Recipe) -> str:
-    """Return the default name of a run: the names of the data and the network."""
-    stem = Path(recipe.data.location).resolve().stem
-    return re.sub(r"[^\w.-]+", "_", f"{stem}-{recipe.model.name}").strip("._") or "run"

@@ -10,13 +10,16 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from resnets.tasks.classification.calibration import (
     BINS,
     bins,
-    ece,
     error_by_chance,
     expected_error,
     fit_temperature,
     fit_temperatures,
 )
 from resnets.tasks.classification.prediction_set import Predictions, log_softmax
+
+
+def ece(predictions: Predictions) -> float:
+    return expected_error(bins(predictions.confidence, predictions.correct))
 
 
 def overconfident(count: int = 3000, classes: int = 5, *, by: float = 3.0) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix, multiclass_f1_score
 
+from resnets import atomic_write
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 
@@ -141,7 +142,7 @@ def test_without_any_label_nothing_is_claimed(count: int) -> None:
 
 
 def test_the_table_of_the_classes(tmp_path: Path) -> None:
-    metrics.write_per_class(tmp_path / "c.csv", lacking())
+    atomic_write.write_csv(tmp_path / "c.csv", metrics.per_class(lacking()))
     rows = list(csv.DictReader((tmp_path / "c.csv").open()))
     assert [row["class"] for row in rows] == list("abcd")
     assert (rows[3]["precision"], rows[0]["support"]) == ("", "3")

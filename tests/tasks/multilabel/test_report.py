@@ -37,7 +37,7 @@ def make_run(folder: Path) -> tuple[list[Sample], Labels]:
 def test_the_page_has_the_classes_the_confused_labels_and_the_worst_images(tmp_path: Path) -> None:
     samples, labels = make_run(tmp_path)
     rows = tables.class_rows(labels, NAMES, np.array([0.5, 0.25, 0.5]), [False, True, True])
-    report.draw(tmp_path, samples, labels, NAMES, rows, MONITORS)
+    report.draw(tmp_path, report.Evaluated(samples, labels, NAMES, rows), MONITORS)
     page = (tmp_path / "report.html").read_text()
     assert f"mAP) is {100 * metrics.summarize(labels)['map']:.1f}" in page
     assert "No validation image has ant: the threshold is 0.5 there" in page
@@ -54,7 +54,7 @@ def test_the_page_has_the_classes_the_confused_labels_and_the_worst_images(tmp_p
 def test_a_run_without_an_evaluation_has_a_page(tmp_path: Path) -> None:
     make_run(tmp_path)
     (tmp_path / "metrics.json").unlink()
-    report.draw(tmp_path, [], None, NAMES, [], MONITORS)
+    report.draw(tmp_path, report.Evaluated([], None, NAMES, []), MONITORS)
     assert "has not been evaluated" in (tmp_path / "report.html").read_text()
     assert not (tmp_path / "worst_images.png").exists()
 

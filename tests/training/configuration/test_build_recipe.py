@@ -40,9 +40,10 @@ def test_a_value_is_given_once(given: dict[str, object], overrides: list[str], w
 
 
 def test_unknown_arguments_are_named() -> None:
-    assert build_recipe.given_arguments({"epochs": 3, "lr": None}) == {"epochs": 3}
+    arguments = {**dict.fromkeys(build_recipe.ARGUMENT_KEYS), "data": "photos", "epochs": 3, "other": {}}
+    assert build_recipe.given_arguments(arguments) == {"epochs": 3}
     with pytest.raises(UserError, match=r"no argument 'epoch'\. Did you mean 'epochs'\?"):
-        build_recipe.given_arguments({"epoch": 3})
+        build_recipe.given_arguments({"other": {"epoch": 3}})
 
 
 @pytest.mark.parametrize("word", ["None", "False", "random", "none"])

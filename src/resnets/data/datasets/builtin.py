@@ -84,9 +84,8 @@ def cached_folder(name: str) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=home, prefix=f".{name}-"))
     except OSError as error:
-        raise JobError(
-            f"Cannot write to '{home}': {error.strerror}. Set RESNETS_HOME to a folder that can be written."
-        ) from error
+        problem = f"Cannot write to '{home}': {error.strerror}"
+        raise JobError(f"{problem}. Set RESNETS_HOME to a folder that can be written.") from error
     try:
         write(name, staging)
         staging.chmod(0o755)  # mkdtemp gives 0700, but a cache may be shared

@@ -57,7 +57,9 @@ def read_folder(root: Path) -> Dataset:
         label = _class_name(folder)
         names.append(label)
         for path in walk_images(folder, unused):
-            columns = _columns(path, folder)
+            # A folder within a class, such as a patient or a video, can serve as the group: `--group-by folder`.
+            inner = path.parent.relative_to(folder)
+            columns = {"folder": inner.as_posix()} if inner.parts else {}
             if layout.splits_in_classes:
                 first, _, rest = columns.get("folder", "").partition("/")
                 split, columns = split_from_name(first), {"folder": rest} if rest else {}
@@ -87,12 +89,11 @@ def _find_layout(root: Path, top: FolderListing, unused: UnusedFiles) -> _Layout
     with_splits = [folder for folder, listing in not_empty.items() if _has_only_splits(listing)]
     if with_splits and len(with_splits) == len(not_empty) > 1:
         layout.splits_in_classes = True
-    elif len(with_splits) == 1 and not any(listing.images for listing in listings.values()):
-        raise UserError(
-            f"'{with_splits[0]}' holds the splits {_folder_names(listings[with_splits[0]])}: give that folder."
-        )
     elif with_splits:
-        example = f"'{with_splits[0]}' holds the folders {_folder_names(listings[with_splits[0]])}"
+        names = format_list([folder.name for folder in listings[with_splits[0]].folders], 4)
+        if len(with_splits) == 1 and not any(listing.images for listing in listings.values()):
+            raise UserError(f"'{with_splits[0]}' holds the splits {names}: give that folder.")
+        example = f"'{with_splits[0]}' holds the folders {names}"
         layout.warnings.append(f"{example}, which are taken as one class: other class folders have no such splits")
     return layout
 
@@ -135,16 +136,11 @@ def _find_splits(root: Path, listings: Mapping[Path, FolderListing], unused: Unu
         if split in splits:
             both = f"'{splits[split].name}' and '{folder.name}'"
             raise UserError(f"'{root}' has both {both}, which mean '{split}'. Keep one folder for '{split}'.")
-        splits[split] = _unwrap(folder, listings[folder], split)
+        listing = listings[folder]
+        wraps = len(listing.folders) == 1 and not listing.images and split_from_name(listing.folders[0].name) == split
+        splits[split] = listing.folders[0] if wraps else folder  # `train/train`, as in some archives, is `train`
     unused.folders += [str(folder) for folder in (*others, *unlabeled)]
     return splits if with_folders else {}
-
-
-def _unwrap(folder: Path, listing: FolderListing, split: str) -> Path:
-    """`train/train`, as in some archives, is `train`."""
-    if len(listing.folders) == 1 and not listing.images and split_from_name(listing.folders[0].name) == split:
-        return listing.folders[0]
-    return folder
 
 
 def _has_only_splits(listing: FolderListing) -> bool:
@@ -154,9 +150,8 @@ def _has_only_splits(listing: FolderListing) -> bool:
 
 def _layout_warnings(listings: Mapping[Path, FolderListing]) -> list[str]:
     """Where the top folders, taken as classes, may be splits under unknown names."""
-    inner = {
-        folder: {child.name for child in listing.folders} for folder, listing in listings.items() if not listing.images
-    }
+    without_images = {folder: listing for folder, listing in listings.items() if not listing.images}
+    inner = {folder: {child.name for child in each.folders} for folder, each in without_images.items()}
     common = set.intersection(*inner.values()) if len(inner) == len(listings) > 1 else set()
     warnings = []
     if len(common) > 1 and not all(split_from_name(name) for name in common):
@@ -168,9 +163,8 @@ def _layout_warnings(listings: Mapping[Path, FolderListing]) -> list[str]:
     for folder, listing in listings.items():
         if split_from_name(folder.name) == "train" and len(listing.folders) > 1 and not listing.images:
             others = format_list([other.name for other in listings if other != folder], 3)
-            warnings.append(
-                f"'{folder.name}' is taken as a class beside {others}; if it is the training split, move those away"
-            )
+            advice = "if it is the training split, move those away"
+            warnings.append(f"'{folder.name}' is taken as a class beside {others}; {advice}")
     return warnings
 
 
@@ -180,22 +174,12 @@ def _unnamed_warnings(names: list[str]) -> Iterator[str]:
         yield f"{format_list(unnamed, 4)} {which}, although it has the default name of a new folder; rename it, or move it away"
 
 
-def _folder_names(listing: FolderListing) -> str:
-    return format_list([folder.name for folder in listing.folders], 4)
-
-
 def _class_name(folder: Path) -> str:
     try:
         folder.name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UserError(f"The folder name {os.fsencode(folder)!r} is not text in UTF-8. Rename it.") from error
     return folder.name
-
-
-def _columns(path: Path, class_folder: Path) -> dict[str, str]:
-    """A folder within a class, such as a patient or a video, can serve as the group: `--group-by folder`."""
-    inner = path.parent.relative_to(class_folder)
-    return {"folder": inner.as_posix()} if inner.parts else {}
 
 
 def _no_classes_message(root: Path, top: FolderListing) -> str:

@@ -26,9 +26,7 @@ _SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 # Words beside the split in names of folders: training_set, seg_train, test-images, TrainData, valset.
-_OTHER_WORDS = frozenset(
-    {"", "set", "sets", "seg", "split", "data", "dataset", "image", "images", "img", "imgs", "photos"}
-)
+_OTHER_WORDS = ("", "set", "sets", "seg", "split", "data", "dataset", "image", "images", "img", "imgs", "photos")
 _YEAR = re.compile(r"(19|20)\d\d")  # train2017
 _NUMBERS = re.compile(r"(\d+)")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+|\d+")
@@ -222,9 +220,8 @@ def build_dataset(
     Returns:
         The dataset; the labels are in Unicode's form NFC.
     """
-    samples = tuple(
-        replace(sample, labels=None if sample.labels is None else tuple(map(nfc, sample.labels))) for sample in samples
-    )
+    composed = ((sample, None if sample.labels is None else tuple(map(nfc, sample.labels))) for sample in samples)
+    samples = tuple(replace(sample, labels=labels) for sample, labels in composed)
     labels = labels_of(samples)
     variants: dict[str, set[str]] = defaultdict(set)
     for name in class_folders:

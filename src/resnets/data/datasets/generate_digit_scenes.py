@@ -108,13 +108,15 @@ def _free_position(
     for _ in range(ATTEMPTS):
         x, y = generator.randint(0, size - side), generator.randint(0, size - side)
         place = (x + inner[0], y + inner[1], inner[2], inner[3])
-        if not any(_overlap(place, other) for other in taken):
+        if not any(
+            all(
+                place[axis] < other[axis] + other[axis + 2] and other[axis] < place[axis] + place[axis + 2]
+                for axis in (0, 1)
+            )
+            for other in taken
+        ):
             return (x, y), place
     return None
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return all(one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2] for axis in (0, 1))
 
 
 def _classes_table(scenes: Sequence[tuple[str, Scene]]) -> str:
@@ -130,24 +132,13 @@ def _classes_table(scenes: Sequence[tuple[str, Scene]]) -> str:
 
 def _annotations(scenes: Sequence[tuple[str, Scene]], size: int) -> str:
     """COCO's object detection format: images, categories, and a box [x, y, width, height] for each digit."""
-    images = [
-        {"id": number, "file_name": name, "width": size, "height": size} for number, (name, _) in enumerate(scenes)
-    ]
-    boxes = [
-        (number, digit, place)
-        for number, (_, scene) in enumerate(scenes)
-        for digit, place in zip(scene.digits, scene.boxes, strict=True)
-    ]
-    annotations = [
-        {
-            "id": number,
-            "image_id": image,
-            "category_id": CLASSES.index(digit.label) + 1,
-            "bbox": place,
-            "area": place[2] * place[3],
-            "iscrowd": 0,
-        }
-        for number, (image, digit, place) in enumerate(boxes)
-    ]
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for image, (name, scene) in enumerate(scenes):
+        images.append({"id": image, "file_name": name, "width": size, "height": size})
+        for digit, place in zip(scene.digits, scene.boxes, strict=True):
+            values = {"bbox": place, "area": place[2] * place[3], "iscrowd": 0}
+            keys = {"id": len(annotations), "image_id": image, "category_id": CLASSES.index(digit.label) + 1}
+            annotations.append(keys | values)
     categories = [{"id": number, "name": name, "supercategory": "digit"} for number, name in enumerate(CLASSES, 1)]
     return json.dumps({"images": images, "categories": categories, "annotations": annotations}) + "\n"

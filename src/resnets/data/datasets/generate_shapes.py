@@ -76,17 +76,8 @@ def write(folder: Path, settings: Settings) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
         objects = [{"label": each, "box": box} for each, box in zip(image.labels, image.boxes, strict=True)]
-        rows.append(
-            {
-                "path": name,
-                "label": label,
-                "split": split,
-                "width": settings.size,
-                "height": settings.size,
-                "mask": f"annotations/masks/{name}",
-                "objects": objects,
-            }
-        )
+        row = {"path": name, "label": label, "split": split, "width": settings.size, "height": settings.size}
+        rows.append({**row, "mask": f"annotations/masks/{name}", "objects": objects})
     (folder / "labels.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
@@ -120,7 +111,8 @@ def draw(index: int, settings: Settings) -> ShapesImage:
         mask[cover >= 128] = len(labels)
         alpha = cover[..., None] / np.float32(255)
         pixels = pixels * (1 - alpha) + np.asarray(front, dtype=np.float32) * alpha
-        front = _vary_color(generator, front)
+        _, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in front))
+        front = _rgb(generator.random(), lightness, saturation)
     noise = np.frombuffer(generator.randbytes(pixels.size), dtype=np.uint8).reshape(pixels.shape)
     pixels = pixels + (noise.astype(np.float32) - 127.5) * np.float32(16 / 255)
     return ShapesImage(
@@ -182,11 +174,6 @@ def _colors(generator: random.Random) -> tuple[Color, Color]:
     other = hue + generator.uniform(0.25, 0.75)
     lightness = generator.uniform(0.5, 0.75) if dark else generator.uniform(0.25, 0.5)
     return back, _rgb(other, lightness, generator.uniform(0.5, 1))
-
-
-def _vary_color(generator: random.Random, color: Color) -> Color:
-    _, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
-    return _rgb(generator.random(), lightness, saturation)
 
 
 def _rgb(hue: float, lightness: float, saturation: float) -> Color:

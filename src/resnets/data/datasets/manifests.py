@@ -20,21 +20,10 @@ COLUMNS = ("path", "label", "split", "group", "weight")
 EXAMPLE = '{"path": "a.jpg", "label": "ant"}'
 # What other programs call the two columns (datasets, fastai, Keras, Kaggle's competitions).
 ALIASES = {
-    "path": (
-        "file_name",
-        "filename",
-        "file",
-        "filepath",
-        "file_path",
-        "image",
-        "image_path",
-        "img",
-        "img_path",
-        "image_file",
-        "image_name",
-    ),
+    "path": ("file_name", "filename", "file", "filepath", "file_path", "image", "image_path", "img", "img_path",
+             "image_file", "image_name"),
     "label": ("class", "class_name", "category", "target", "labels"),
-}
+}  # fmt: skip
 DELIMITERS = ",;\t"  # spreadsheets write the one that their language prefers
 
 Row = tuple[int, dict[str, object]]  # line number from 1, and the values by column
@@ -91,11 +80,8 @@ def read_samples(
     if wrong:
         raise UserError(f"'{path}' has {_count_and_list('wrong row', wrong)}.")
     exist = call_with_timeout(_FileFinder.find, _FileFinder([sample.path for sample in samples]))
-    missing = [
-        f"line {line}: '{sample.path}'"
-        for line, sample, exists in zip(lines, samples, exist, strict=True)
-        if not exists
-    ]
+    found = zip(lines, samples, exist, strict=True)
+    missing = [f"line {line}: '{sample.path}'" for line, sample, exists in found if not exists]
     if missing:
         base = f" Paths are relative to {path.parent.absolute()}."
         raise UserError(f"'{path}' names {_count_and_list('file', missing, ' that cannot be found')}.{base}")
@@ -184,9 +170,8 @@ def _check_columns(path: Path, names: list[str], required: Sequence[str], where:
         if column not in names:
             hint = suggestion(column, names)
             several = [name for name in names if name.lower() in ALIASES[column]]
-            hint = (
-                f" It could be any of {format_list(several)}: name that one '{column}'." if len(several) > 1 else hint
-            )
+            if len(several) > 1:
+                hint = f" It could be any of {format_list(several)}: name that one '{column}'."
             raise UserError(f"'{path}'{where} has no column '{column}', only {format_list(names)}.{hint}")
     lower = [name.lower() for name in names]
     twice = {name for name in lower if lower.count(name) > 1}
@@ -216,16 +201,10 @@ def _sample(
     word = _word(values, "split")
     if word and split_from_name(word) is None:
         raise ValueError(f"the split '{word}' is not train, val or test")
-    return Sample(
-        path=os.path.join(folder, path),
-        labels=labels,
-        split=split_from_name(word),
-        group=_word(values, "group") or None,
-        weight=_weight(_word(values, "weight")),
-        columns={
-            name.lower(): str(value) for name, value in values.items() if name not in COLUMNS and value is not None
-        },
-    )
+    group, weight = _word(values, "group") or None, _weight(_word(values, "weight"))
+    others = {name.lower(): value for name, value in values.items() if name not in COLUMNS and value is not None}
+    columns = {name: str(value) for name, value in others.items()}
+    return Sample(os.path.join(folder, path), labels, split_from_name(word), group, weight, columns=columns)
 
 
 def _word(values: Mapping[str, object], column: str) -> str:

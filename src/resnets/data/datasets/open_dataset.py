@@ -57,9 +57,8 @@ def _read(location: str | Path) -> Dataset:
     if kind == "shards":
         return read_shards.read(path)
     if kind == "unfinished shards":
-        raise UserError(
-            f"'{path}' holds shards, but no {read_shards.MANIFEST}: their writing did not end. Write them again."
-        )
+        missing = f"but no {read_shards.MANIFEST}: their writing did not end"
+        raise UserError(f"'{path}' holds shards, {missing}. Write them again.")
     if kind == "nothing":
         if str(location) not in builtin.NAMES:
             raise UserError(_not_found_message(path))

@@ -18,14 +18,7 @@ CLASSES_FILE = "_classes.csv"
 NOT_IMAGES = (CLASSES_FILE, "_annotations.coco.json")  # of Roboflow's exports
 LABEL_COLUMNS = ("label", *ALIASES["label"])
 SEPARATORS = {"labels": re.compile(r"[|;]"), "tags": re.compile(r"[|;\s]")}
-FLAGS = {
-    "0": False,
-    "1": True,
-    "0.0": False,
-    "1.0": True,
-    "false": False,
-    "true": True,
-}  # the last two as pandas writes them
+FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}  # pandas writes the last two
 
 
 def is_multilabel(path: Path) -> bool:
@@ -76,13 +69,16 @@ def _read_folders(root: Path, folders: Mapping[str | None, Path]) -> Dataset:
     all_rows: list[Row] = []
     unused = UnusedFiles()
     for split, folder in folders.items():
-        rows = [(line, _first_is_path(values)) for line, values in read_rows(folder / CLASSES_FILE, required=())]
+        rows: list[Row] = []
+        for line, values in read_rows(folder / CLASSES_FILE, required=()):
+            (_, path), *flags = values.items()
+            rows.append((line, {"path": path, "label": dict(flags)}))
         found = read_samples(folder / CLASSES_FILE, rows, _read_labels)
         samples += [replace(sample, split=split) for sample in found]
         all_rows += rows
         listing = list_folder(folder, unused)
         listed = {Path(sample.path) for sample in found}
-        unused.files += [str(path) for path in (*listing.images, *listing.others) if path not in listed]
+        unused.files += [str(each) for each in (*listing.images, *listing.others) if each not in listed]
     if None not in folders:
         top = list_folder(root, unused)
         unused.files += map(str, (*top.images, *top.others))
@@ -91,25 +87,16 @@ def _read_folders(root: Path, folders: Mapping[str | None, Path]) -> Dataset:
     return _build(root, samples, all_rows, unused)
 
 
-def _first_is_path(values: Mapping[str, object]) -> dict[str, object]:
-    (_, path), *flags = values.items()
-    return {"path": path, "label": dict(flags)}
-
-
 def _list_rows(path: Path) -> list[Row] | None:
     """The rows of a list, each with its labels, or its columns of 0 and 1, as `label`; None if each row has one label."""
     rows = read_rows(path, required=("path",))
     names, first = list(rows[0][1]), rows[0][1]
-    columns = [name for name in names if name.lower() in LABEL_COLUMNS] or [
-        name for name in names if name.lower() == "tags"
-    ]
+    tags = [name for name in names if name.lower() == "tags"]
+    columns = [name for name in names if name.lower() in LABEL_COLUMNS] or tags
     if not columns:
         flags = [name for name in names if name not in COLUMNS and str(first[name]).strip().lower() in FLAGS]
-        return (
-            [(line, _with_label(values, flags, {name: values.get(name) for name in flags})) for line, values in rows]
-            if flags
-            else None
-        )
+        with_flags = ((line, values, {name: values.get(name) for name in flags}) for line, values in rows)
+        return [(line, _with_label(values, flags, label)) for line, values, label in with_flags] if flags else None
     column, separator = columns[0], SEPARATORS.get(columns[0].lower())
     given = [values.get(column) for _, values in rows]
     if not any(isinstance(value, list) for value in given):

@@ -30,17 +30,10 @@ from resnets.message_format import format_list
 
 MANIFEST, INDEX, FORMAT = "shards.json", "index.npy", "resnets-shards-2"
 SHOWN_DIFFERENCES = 5
-ROW = np.dtype(
-    [
-        ("offset", "<i8"),
-        ("size", "<u4"),
-        ("label", "<i4"),
-        ("weight", "<f4"),
-        ("suffix", "u1"),
-        ("sha256", "S32"),
-        ("group", "<u8"),  # 0 for none
-    ]
-)
+ROW = np.dtype([
+    ("offset", "<i8"), ("size", "<u4"), ("label", "<i4"), ("weight", "<f4"), ("suffix", "u1"), ("sha256", "S32"),
+    ("group", "<u8"),  # 0 for none
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,12 +54,8 @@ class ShardIndex:
         """The image number `index`."""
         row = self.rows[index]
         tar = bisect.bisect_right(self.ends, index)
-        path = tar_address(
-            os.path.join(self.root, self.tars[tar]),
-            int(row["offset"]),
-            int(row["size"]),
-            f"{index:08d}{self.suffixes[row['suffix']]}",
-        )
+        tar_file, name = os.path.join(self.root, self.tars[tar]), f"{index:08d}{self.suffixes[row['suffix']]}"
+        path = tar_address(tar_file, int(row["offset"]), int(row["size"]), name)
         group = f"{row['group']:016x}" if row["group"] else None
         label, weight = self.class_names[row["label"]], float(row["weight"])
         return Sample(path, (label,), self.splits[tar], group, weight, _hex(row["sha256"]))
@@ -170,7 +159,9 @@ def read(root: Path) -> Dataset:
         splits = tuple(shard["split"] for shard in shards)
         ends = tuple(accumulate(shard["count"] for shard in shards))
         differences = list(_size_differences(root, shards))
-        rows = _read_index(root, manifest["index_sha256"])
+        if sha256(root / INDEX) != manifest["index_sha256"]:
+            raise ValueError(f"'{INDEX}' is not the one that was written with it")
+        rows = np.load(root / INDEX, mmap_mode="r", allow_pickle=False)
         if not ends or len(rows) != ends[-1]:
             raise ValueError(f"its shards and '{INDEX}' do not have the same number of images")
     except OSError as error:
@@ -234,9 +225,3 @@ def _size_differences(root: Path, shards: Sequence[Mapping[str, Any]]) -> Iterat
             continue
         if size != shard["bytes"]:
             yield f"'{shard['file']}' has {size:,} bytes, not {shard['bytes']:,}"
-
-
-def _read_index(root: Path, expected_sha256: str) -> np.ndarray:
-    if sha256(root / INDEX) != expected_sha256:
-        raise ValueError(f"'{INDEX}' is not the one that was written with it")
-    return np.load(root / INDEX, mmap_mode="r", allow_pickle=False)

@@ -102,7 +102,8 @@ def describe_unused(unused: UnusedFiles, unreadable: int = 0) -> str:
     Args:
         unreadable: the number of images that were left out since they cannot be read.
     """
-    suffixes = Counter(_suffix_name(path) for path in unused.files)
+    known = (suffix if _SUFFIX.fullmatch(suffix := Path(path).suffix.lower()) else "" for path in unused.files)
+    suffixes = Counter(suffix or "files without a known suffix" for suffix in known)
     shown = suffixes.most_common(SHOWN_SUFFIXES)
     items = [f"{count:,} {suffix}" for suffix, count in shown]
     if rest := len(unused.files) - sum(count for _, count in shown):
@@ -124,8 +125,3 @@ def refuse_inaccessible(unused: UnusedFiles) -> None:
         reasons = [f"'{path}': {reason}" for path, reason in unused.inaccessible.items()]
         folders = format_list(reasons, SHOWN_FOLDERS, quote=False, separator="; ")
         raise UserError(f"Cannot read {folders}. Change the permissions, or move the folder away.")
-
-
-def _suffix_name(path: str) -> str:
-    suffix = Path(path).suffix.lower()
-    return suffix if _SUFFIX.fullmatch(suffix) else "files without a known suffix"

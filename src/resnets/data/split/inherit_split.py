@@ -52,12 +52,8 @@ def inherit_split(
     counts = {split: inherited.count(split) for split in SPLITS if split in inherited}
     cut_samples, message = _cut_new([replace(samples[index], split=None) for index in new], val_fraction, seed)
     by_index = dict(zip(new, cut_samples, strict=True))
-    result = replace(
-        dataset,
-        samples=tuple(
-            by_index.get(index) or replace(sample, split=inherited[index]) for index, sample in enumerate(samples)
-        ),
-    )
+    kept = (replace(sample, split=split) for sample, split in zip(samples, inherited, strict=True))
+    result = replace(dataset, samples=tuple(by_index.get(index) or sample for index, sample in enumerate(kept)))
     if not result.subset("train") or not result.subset("val"):
         return None
     check_train_has_all_classes(result)

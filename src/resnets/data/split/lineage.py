@@ -160,9 +160,8 @@ def read_parent_lineage(run: Path, *, has_initial_weights: bool) -> Lineage:
         content = json.loads((run / LINEAGE_FILE).read_text("utf-8"))
         return Lineage(frozenset(content["train"]), gap=str(content["gap"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Lineage(
-            gap="the run began from other weights, whose training images it did not record" * has_initial_weights
-        )
+        unknown = "the run began from other weights, whose training images it did not record"
+        return Lineage(gap=unknown if has_initial_weights else "")
 
 
 def write_parent_lineage(run: Path, lineage: Lineage, metadata: Mapping[str, Any] | None = None) -> None:
@@ -183,10 +182,8 @@ def with_sha256(samples: Sequence[Sample]) -> Sequence[Sample]:
     """The samples with the SHA-256 of their files filled in, so that no file is read again for it."""
     if isinstance(samples, IndexedSamples):
         return samples
-    return tuple(
-        sample if sample.sha256 == digest else replace(sample, sha256=digest)
-        for sample, digest in zip(samples, sha256_of_samples(samples), strict=True)
-    )
+    pairs = zip(samples, sha256_of_samples(samples), strict=True)
+    return tuple(each if each.sha256 == digest else replace(each, sha256=digest) for each, digest in pairs)
 
 
 def sha256_of_samples(samples: Sequence[Sample]) -> Iterator[str | None]:

@@ -77,11 +77,8 @@ def cut(
     """Samples without a split, and those of train, divided into train and `fractions`; the others stay in their split."""
     indices = [index for index, sample in enumerate(samples) if sample.split in (None, "train")]
     pool = [samples[index] for index in indices]
-    clusters = find_clusters(
-        [str(sample.sha256) for sample in pool],
-        [sample.labels or () for sample in pool],
-        [sample.group for sample in pool],
-    )
+    hashes, labels = [str(sample.sha256) for sample in pool], [sample.labels or () for sample in pool]
+    clusters = find_clusters(hashes, labels, [sample.group for sample in pool])
     assigned = assign_splits(clusters, fractions, seed=seed, folds=folds or 0)
     result = list(samples)
     for position, name in assigned.items():
@@ -106,20 +103,15 @@ def check_classes(dataset: Dataset) -> None:
         raise UserError(
             f"'{dataset.root}' has {what} without images: {format_list(dataset.empty_classes)}. Remove it or fill it."
         )
-    if len(dataset.class_names) != 1 or any(
-        sample.label is None or sample.target is not None for sample in dataset.samples
-    ):
-        return  # images without an object of the only class, or what a task knows besides the class, can be learned from
+    # Images without an object of the only class, or what a task knows besides the class, can be learned from.
+    learnable = any(sample.label is None or sample.target is not None for sample in dataset.samples)
+    if len(dataset.class_names) != 1 or learnable:
+        return
     inner = sorted({sample.columns.get("folder", "").split("/")[0] for sample in dataset.samples} - {""})
     folder = dataset.root / dataset.class_names[0]
-    hint = (
-        f" It has folders of its own, {format_list(inner, 5)}: if those are the classes, give '{folder}'."
-        if inner
-        else ""
-    )
-    raise UserError(
-        f"'{dataset.root}' has a single class, '{dataset.class_names[0]}'; training needs at least two.{hint}"
-    )
+    hint = f" It has folders of its own, {format_list(inner, 5)}: if those are the classes, give '{folder}'."
+    single = f"'{dataset.root}' has a single class, '{dataset.class_names[0]}'"
+    raise UserError(f"{single}; training needs at least two.{hint if inner else ''}")
 
 
 def check_train_has_all_classes(dataset: Dataset) -> None:
@@ -128,10 +120,8 @@ def check_train_has_all_classes(dataset: Dataset) -> None:
     for split in ("val", "test"):
         unknown = sorted(labels_of(dataset.subset(split)) - known)
         if unknown:
-            what = "a class" if len(unknown) == 1 else "classes"
-            raise UserError(
-                f"The {split} split of '{dataset.root}' has {what} that train does not have: {format_list(unknown)}."
-            )
+            what = f"{'a class' if len(unknown) == 1 else 'classes'} that train does not have: {format_list(unknown)}"
+            raise UserError(f"The {split} split of '{dataset.root}' has {what}.")
 
 
 def set_groups(dataset: Dataset, group_by: str | bool | None) -> Dataset:
@@ -159,16 +149,14 @@ def log_oddities(dataset: Dataset) -> None:
     """Log classes that val does not have, and duplicates under two labels or in two splits."""
     absent = sorted(set(dataset.class_names) - labels_of(dataset.subset("val")))
     if absent and dataset.subset("val"):
-        log(
-            f"val has no image of {format_list(absent, 5)}, so that nothing is known of how well these classes are learned"
-        )
+        unknown = "so that nothing is known of how well these classes are learned"
+        log(f"val has no image of {format_list(absent, 5)}, {unknown}")
     groups = find_exact_duplicates(sample.sha256 for sample in dataset.samples)
     duplicates = [[dataset.samples[index] for index in group] for group in groups]
     relabeled = [samples for samples in duplicates if len({labels_as_text(sample) for sample in samples}) > 1]
     if relabeled:
-        log(
-            f"{pluralize(len(relabeled), 'image')} under two labels, such as {_pair(relabeled[0])}: see `resnets data check`"
-        )
+        example = f"such as {_pair(relabeled[0])}: see `resnets data check`"
+        log(f"{pluralize(len(relabeled), 'image')} under two labels, {example}")
     leaked = [samples for samples in duplicates if len({sample.split for sample in samples}) > 1]
     if leaked:
         log(f"{pluralize(len(leaked), 'image')} in two splits, such as {_pair(leaked[0])}: results will look too good")

@@ -32,9 +32,9 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float | No
         out: the image file, of 1200 x 750 pixels.
     """
     known = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0 and math.isfinite(loss)]
-    heading = (
-        "No suggestion: the loss does not fall" if suggestion is None else f"Suggested learning rate: {suggestion:.2g}"
-    )
+    heading = "No suggestion: the loss does not fall"
+    if suggestion is not None:
+        heading = f"Suggested learning rate: {suggestion:.2g}"
     with canvas.figure(out, WIDTH, HEIGHT, heading) as page:
         axes = page.subplots()
         axes.set(title="Loss", xlabel="learning rate")

@@ -65,11 +65,8 @@ def _run_sections(files: RunFiles, content: ReportContent) -> Iterator[Section]:
     yield Section("data", "Data", [*(content.data or [Table(columns, splits, file="split.csv")]), batch])
     as_json = partial(json.dumps, ensure_ascii=False, default=str)
     columns = [Column("setting", "code"), Column("value", "code", as_json), Column("origin")]
-    yield Section(
-        "settings",
-        "Settings",
-        ["All values of this run with their origin.", Table(columns, files.recipe, file="recipe.toml")],
-    )
+    table = Table(columns, files.recipe, file="recipe.toml")
+    yield Section("settings", "Settings", ["All values of this run with their origin.", table])
     rows = [(key, _environment_text(value)) for key, value in leaves(files.environment)]
     columns = [Column("name", "code"), Column("value")]
     yield Section("environment", "Machine and versions", [Table(columns, rows, file="environment.json")])

@@ -1,7 +1,7 @@
 """Calibration: the expected calibration error, its interval, and temperature scaling (Guo et al., 2017)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ from numpy.polynomial import Chebyshev
 from scipy.optimize import minimize_scalar
 
 from resnets.tasks.classification.per_image_results import CHUNK
-from resnets.tasks.classification.prediction_set import Predictions
 
 BINS = 15  # as in the paper
 NUM_RESAMPLES = 2000
@@ -61,12 +60,6 @@ def expected_error(table: Sequence[Bin]) -> float:
     return sum(gaps) / total if total else float("nan")
 
 
-def ece(predictions: Predictions) -> float:
-    """The expected calibration error of the labeled predictions, in 15 bins of equal width."""
-    labeled = predictions.with_labels()
-    return expected_error(bins(labeled.confidence, labeled.correct))
-
-
 def error_interval(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
     """An interval that contains the true expected calibration error in at least 95 of 100 cases; (0, 1) without predictions.
 
@@ -88,9 +81,8 @@ def error_interval(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, 
     sums = np.bincount(indices, gap, BINS)
     # The sums over resampled images, without resampling: normal with the covariance of the resampled gaps.
     covariance = np.diag(np.bincount(indices, gap**2, BINS)) - np.outer(sums, sums) / count
-    chance = np.random.default_rng(0).multivariate_normal(
-        np.zeros(BINS), covariance, NUM_RESAMPLES, check_valid="ignore"
-    )
+    random = np.random.default_rng(0)
+    chance = random.multivariate_normal(np.zeros(BINS), covariance, NUM_RESAMPLES, check_valid="ignore")
     noise, resampled = (np.abs(gaps).sum(axis=1) / count for gaps in (chance, chance + sums))
     low = float(np.abs(sums).sum() / count - np.quantile(noise, 0.975))
     return max(low, 0.0), min(float(np.quantile(resampled, 0.975)), 1.0)
@@ -137,9 +129,8 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
 
     def loss(log_temperature: float) -> float:
         factor = np.exp(-log_temperature)
-        sums = (
-            float((rows.double() * factor).logsumexp(1) @ weight) for rows, weight in zip(chunks, weights, strict=True)
-        )
+        pairs = zip(chunks, weights, strict=True)
+        sums = (float((rows.double() * factor).logsumexp(1) @ weight) for rows, weight in pairs)
         return (sum(sums) - factor * true_logits) / len(labeled)
 
     limit = float(np.log(MAX_TEMPERATURE))
@@ -170,9 +161,8 @@ def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, nu
         return (sums.sum() - sums) / counts
 
     limit = float(np.log(MAX_TEMPERATURE))
-    middle = minimize_scalar(
-        lambda at: losses(at).mean(), bounds=(-limit, limit), method="bounded", options={"xatol": 1e-2}
-    ).x
+    search: dict[str, Any] = {"bounds": (-limit, limit), "method": "bounded", "options": {"xatol": 1e-2}}
+    middle = minimize_scalar(lambda at: losses(at).mean(), **search).x
     nodes = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
     values = np.stack([losses(middle + NEAR * node) for node in nodes])
     fitted = []

@@ -67,13 +67,8 @@ class AccuracyComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison for JSON, with a sentence under `statement`."""
-        values = {
-            **asdict(self),
-            "exposure_a": self.exposure_a._asdict(),
-            "exposure_b": self.exposure_b._asdict(),
-            "count": self.count,
-            "interval": list(self.interval),
-        }
+        values = {**asdict(self), "count": self.count, "interval": list(self.interval)}
+        values |= {"exposure_a": self.exposure_a._asdict(), "exposure_b": self.exposure_b._asdict()}
         return {**values, "better": self.better, "in_sample": self.in_sample, "statement": self.in_words("a", "b")}
 
     def in_words(self, a: str = "A", b: str = "B") -> str:
@@ -82,9 +77,8 @@ class AccuracyComparison:
         chance += f" (only {b} is right on {self.only_b} images and only {a} on {self.only_a}, of {self.count})"
         low, high = (100 * end for end in self.interval)
         if self.p >= SIGNIFICANCE:
-            points = (
-                f"top-1 of {b} minus top-1 of {a} is {100 * self.difference:+.1f} points [{_end(low)}, {_end(high)}]"
-            )
+            points = f"{100 * self.difference:+.1f} points [{_end(low)}, {_end(high)}]"
+            points = f"top-1 of {b} minus top-1 of {a} is {points}"
             return f"No difference between {a} and {b} was shown: {points}, {chance}.{self._caution(a, b)}"
         more, less, sign = (b, a, 1) if self.difference > 0 else (a, b, -1)
         ends = sorted((sign * low, sign * high))
@@ -132,15 +126,7 @@ def compare_predictions(
     right_a, right_b = a.correct, b.correct
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
-    discordant = only_a + only_b
-    return AccuracyComparison(
-        both=both,
-        only_a=only_a,
-        only_b=only_b,
-        neither=neither,
-        difference=float(np.mean(right_b)) - float(np.mean(right_a)),
-        interval=paired_difference(both, only_a, only_b, neither),
-        p=float(binomtest(only_b, discordant).pvalue) if discordant else 1.0,
-        exposure_a=exposure_a,
-        exposure_b=exposure_b,
-    )
+    counts, discordant = (both, only_a, only_b, neither), only_a + only_b
+    p = float(binomtest(only_b, discordant).pvalue) if discordant else 1.0
+    difference = float(np.mean(right_b)) - float(np.mean(right_a))
+    return AccuracyComparison(*counts, difference, paired_difference(*counts), p, exposure_a, exposure_b)

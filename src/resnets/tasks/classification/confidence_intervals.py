@@ -70,10 +70,8 @@ def design_effect(correct: np.ndarray, clusters: np.ndarray) -> float:
     maximum, accuracy, num_clusters = float(np.square(sizes).sum() / len(correct)), correct.mean(), len(sizes)
     if num_clusters < 2 or accuracy in (0.0, 1.0):
         return maximum
-    gaps = np.bincount(members, correct - accuracy)
-    estimate = (
-        num_clusters / (num_clusters - 1) * float(np.square(gaps).sum()) / (len(correct) * accuracy * (1 - accuracy))
-    )
+    squares = float(np.square(np.bincount(members, correct - accuracy)).sum())
+    estimate = num_clusters / (num_clusters - 1) * squares / (len(correct) * accuracy * (1 - accuracy))
     few_clusters = (float(t.ppf((1 + LEVEL) / 2, num_clusters - 1)) / _DEVIATIONS) ** 2
     return min(max(estimate, 1.0) * few_clusters, maximum)
 

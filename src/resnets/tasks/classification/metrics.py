@@ -4,16 +4,12 @@ Accuracies are fractions, 0 to 1. Intervals are Wilson's at 95 %. Macro averages
 class that was never predicted counts there with a precision of 0.
 """
 
-import csv
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 from sklearn.metrics import precision_recall_fscore_support
 
-from resnets import atomic_write
 from resnets.tasks.classification import per_image_results
 from resnets.tasks.classification.calibration import BINS, bins, error_by_chance, error_interval, expected_error
 from resnets.tasks.classification.confidence_intervals import wilson
@@ -49,7 +45,9 @@ def summarize_results(results: PerImageResults, num_classes: int, temperature: f
     """As `summarize`, from the results of labeled images."""
     count = len(results)
     top1, top5 = int((results.rank == 0).sum()), int((results.rank < min(TOP, num_classes)).sum())
-    precision, recall, f1 = _macro(results, num_classes)
+    *scores, support = _scores(results.true, results.predicted, num_classes)
+    present = support > 0
+    precision, recall, f1 = (float(each[present].mean()) if present.any() else None for each in scores)
     return {
         "count": count,
         "unlabeled": 0,
@@ -89,33 +87,11 @@ def per_class(predictions: Predictions) -> list[dict[str, Any]]:
     scores = _scores(labeled.true, labeled.predicted, len(labeled.class_names))
     for index, (precision, recall, f1, support) in enumerate(zip(*scores, strict=True)):
         low, high = wilson(round(recall * support), int(support))
-        rows.append(
-            {
-                "class": labeled.class_names[index],
-                "support": int(support),
-                "predicted": int(num_predicted[index]),
-                "precision": float(precision) if num_predicted[index] else None,
-                "recall": float(recall) if support else None,
-                "recall_low": low if support else None,
-                "recall_high": high if support else None,
-                "f1": float(f1) if support else None,
-            }
-        )
+        row = {"class": labeled.class_names[index], "support": int(support), "predicted": int(num_predicted[index])}
+        row["precision"] = float(precision) if num_predicted[index] else None
+        values = {"recall": float(recall), "recall_low": low, "recall_high": high, "f1": float(f1)}
+        rows.append(row | (values if support else dict.fromkeys(values)))
     return rows
-
-
-def write_per_class(path: str | Path, predictions: Predictions) -> None:
-    """Write the rows of `per_class` as a CSV file; None is an empty cell.
-
-    Raises:
-        JobError: `path` cannot be written to.
-    """
-    rows = per_class(predictions)
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    atomic_write.write_text(path, text.getvalue())
 
 
 def confusion(predictions: Predictions) -> csr_array:
@@ -135,11 +111,3 @@ def _scores(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> tuple[
     if not len(true):
         return (np.zeros(num_classes),) * 4
     return precision_recall_fscore_support(true, predicted, labels=np.arange(num_classes), zero_division=0)
-
-
-def _macro(results: PerImageResults, num_classes: int) -> tuple[float | None, float | None, float | None]:
-    precision, recall, f1, support = _scores(results.true, results.predicted, num_classes)
-    present = support > 0
-    if not present.any():
-        return None, None, None
-    return float(precision[present].mean()), float(recall[present].mean()), float(f1[present].mean())

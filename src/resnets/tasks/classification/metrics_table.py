@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resnets.message_format import printable
+from resnets.report.number_formats import percent_interval
 
 MAX_CLASSES = 40  # rows on a terminal; of more classes, those with the lowest recall
 
@@ -18,23 +19,19 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     for name in names:
         table.add_column(name, justify="left", overflow="fold")
     top = summaries[0]["top5_of"]
-    rows = {
-        "top-1": lambda each: _percent(each["top1"], each["top1_interval"]),
-        f"top-{top}": lambda each: _percent(each["top5"], each["top5_interval"]),
-        "precision, macro": lambda each: _percent(each["precision_macro"]),
-        "recall, macro (balanced accuracy)": lambda each: _percent(each["recall_macro"]),
-        "F1, macro": lambda each: _percent(each["f1_macro"]),
-        "loss (cross-entropy)": lambda each: "–" if each["loss"] is None else f"{each['loss']:.4f}",
-        "Brier score": lambda each: "–" if each["brier"] is None else f"{each['brier']:.4f}",
-        f"calibration error ({summaries[0]['ece_bins']} bins)": lambda each: _percent(
-            each["ece"], each["ece_interval"]
-        ),
-        "temperature": lambda each: f"{each['temperature']:.3f}",
-    }
+    percents = {
+        "top-1": "top1", f"top-{top}": "top5", "precision, macro": "precision_macro",
+        "recall, macro (balanced accuracy)": "recall_macro", "F1, macro": "f1_macro",
+    }  # fmt: skip
     if top == 1 or top == summaries[0]["num_classes"]:
-        del rows[f"top-{top}"]  # with so few classes it is always 100 %
-    for name, cell in rows.items():
-        table.add_row(name, *[cell(each) for each in summaries])
+        del percents[f"top-{top}"]  # with so few classes it is always 100 %
+    for name, key in percents.items():
+        table.add_row(name, *[percent_interval(each[key], each.get(f"{key}_interval")) for each in summaries])
+    for name, key in {"loss (cross-entropy)": "loss", "Brier score": "brier"}.items():
+        table.add_row(name, *["–" if each[key] is None else f"{each[key]:.4f}" for each in summaries])
+    errors = [percent_interval(each["ece"], each["ece_interval"]) for each in summaries]
+    table.add_row(f"calibration error ({summaries[0]['ece_bins']} bins)", *errors)
+    table.add_row("temperature", *[f"{each['temperature']:.3f}" for each in summaries])
     return table
 
 
@@ -50,18 +47,7 @@ def class_table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
     for name in ("images", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
     for row in shown:
-        recall = _percent(row["recall"], (row["recall_low"], row["recall_high"]))
-        label = Text(printable(row["class"]))
-        table.add_row(label, f"{row['support']:,}", _percent(row["precision"]), recall, _percent(row["f1"]))
+        recall = percent_interval(row["recall"], (row["recall_low"], row["recall_high"]))
+        precision, f1 = percent_interval(row["precision"]), percent_interval(row["f1"])
+        table.add_row(Text(printable(row["class"])), f"{row['support']:,}", precision, recall, f1)
     return title, table
-
-
-def _percent(value: float | None, interval: Sequence[float | None] | None = None) -> str:
-    """`93.1 %`, or `93.1 % [91.0, 94.8]`."""
-    if value is None:
-        return "–"
-    text = f"{100 * value:.1f} %"
-    if interval is None or None in interval:
-        return text
-    low, high = (100 * (end or 0.0) for end in interval)
-    return f"{text} [{low:.1f}, {high:.1f}]"

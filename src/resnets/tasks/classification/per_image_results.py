@@ -39,9 +39,8 @@ def from_predictions(predictions: Predictions) -> PerImageResults:
 def from_logits(logits: np.ndarray, true: np.ndarray, temperature: float) -> PerImageResults:
     """The results of float logits (N, K) for images of the classes `true`, int64 (N,)."""
     step = max(1, CHUNK // max(logits.shape[1], 1))
-    chunks = [
-        _from_chunk(logits[at : at + step], true[at : at + step], temperature) for at in range(0, len(true), step)
-    ]
+    parts = [slice(at, at + step) for at in range(0, len(true), step)]
+    chunks = [_from_chunk(logits[part], true[part], temperature) for part in parts]
     if not chunks:
         floats, integers = np.zeros(0), np.zeros(0, dtype=np.int64)
         return PerImageResults(integers, integers, integers, floats, floats, floats)

@@ -56,11 +56,9 @@ def predict_samples(
     true = class_indices(samples, classifiers[0].class_names)
     prepare = partial(_prepare, classifiers, crops, scales)
     size = max(batch // test_time_augmentation.num_views(crops, scales), 1)
-    views_of_one_size = 1 if scales else crops
-    jobs = [
-        classifier.runner.job(len(samples) * views_of_one_size, size * views_of_one_size, precision="fp32")
-        for classifier in classifiers
-    ]
+    of_one_size = 1 if scales else crops  # views
+    count = len(samples) * of_one_size
+    jobs = [each.runner.job(count, size * of_one_size, precision="fp32") for each in classifiers]
     prepared = ordered_map(prepare, samples, workers=workers, ahead=2 * size)
     readable_indices: list[int] = []
     errors: dict[int, str] = {}

@@ -11,6 +11,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from resnets import atomic_write
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample
 from resnets.data.image.placement import Placement
@@ -170,9 +171,8 @@ class Classification(Task):
         """The fields of `PerImageResults`; images without a label are left out."""
         true = measurements["true"].numpy()
         labeled = true != UNLABELED
-        results = per_image_results.from_logits(
-            measurements["logits"].numpy()[labeled], true[labeled], self.temperature
-        )
+        logits = measurements["logits"].numpy()[labeled]
+        results = per_image_results.from_logits(logits, true[labeled], self.temperature)
         return Measurements({field.name: torch.from_numpy(getattr(results, field.name)) for field in fields(results)})
 
     def example_scores(self, measurements: Measurements) -> np.ndarray:
@@ -253,12 +253,9 @@ class Classification(Task):
 
     def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
         """McNemar's exact test on the accuracies."""
-        both = [
-            each.task.predictions(samples, each.measurements)
-            for each in (a, b)
-            if isinstance(each.task, Classification)
-        ]
-        return compare_predictions(both[0], both[1], *exposures)
+        tasks: list[Any] = [a.task, b.task]
+        first, second = (own.predictions(samples, each.measurements) for own, each in zip(tasks, (a, b), strict=True))
+        return compare_predictions(first, second, *exposures)
 
     def results(self, samples: Sequence[Sample], measurements: Measurements) -> dict[str, Any]:
         """The metrics of each class."""
@@ -273,7 +270,7 @@ class Classification(Task):
     def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
         """Write `per_class.csv` and `predictions.csv`."""
         predictions = self.predictions(samples, measurements)
-        metrics.write_per_class(run / "per_class.csv", predictions)
+        atomic_write.write_csv(run / "per_class.csv", metrics.per_class(predictions))
         predictions.write_csv(run / "predictions.csv")
 
     def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
@@ -311,13 +308,8 @@ class Classification(Task):
 
     def predictions(self, samples: Sequence[Sample], measurements: Measurements) -> Predictions:
         """The measurements of these samples as `Predictions`, for tables and figures."""
-        return Predictions(
-            paths=tuple(sample.path for sample in samples),
-            true=measurements["true"].numpy(),
-            logits=measurements["logits"].numpy(),
-            class_names=self.class_names,
-            temperature=self.temperature,
-        )
+        paths, true = tuple(sample.path for sample in samples), measurements["true"].numpy()
+        return Predictions(paths, true, measurements["logits"].numpy(), self.class_names, self.temperature)
 
 
 TASK = Classification

@@ -53,9 +53,8 @@ def check(model: Backbone, preprocess: Preprocess, crops: int, scales: Sequence[
             "Use `scales`."
         )
     if scales and model.fixed_size:
-        raise UserError(
-            f"`scales` needs a network for images of any size; this one takes {model.fixed_size} pixels only."
-        )
+        only = f"this one takes {model.fixed_size} pixels only"
+        raise UserError(f"`scales` needs a network for images of any size; {only}.")
     if scales and min(scales) < model.min_size:
         raise UserError(f"`scales={min(scales)}` is below the minimum of this network, {model.min_size} pixels.")
 

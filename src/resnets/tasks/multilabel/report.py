@@ -2,6 +2,8 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +26,37 @@ NUM_WORST, MAX_PAIRS = 24, 30
 WORST = "worst_images.png"
 
 
-def draw(
-    run: Path,
-    samples: Sequence[Sample],
-    labels: Labels | None,
-    class_names: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    monitors: Sequence[Monitor],
-) -> None:
+@dataclass(frozen=True)
+class Evaluated:
+    """The results of an evaluation; `rows` are those of the classes, as `tables.class_rows` makes them."""
+
+    samples: Sequence[Sample]
+    labels: Labels | None  # what was found for the samples; None where nothing was evaluated
+    class_names: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """float64 (N,): the cross-entropy of each image, summed over the classes."""
+        if self.labels is None:
+            return np.zeros(0)
+        logits = self.labels.logits.astype(np.float64)
+        return (np.logaddexp(0, logits) - logits * self.labels.true).sum(1)
+
+    @property
+    def worst(self) -> list[int]:
+        """The indices of the images with the highest losses."""
+        return np.argsort(-self.losses, kind="stable")[:NUM_WORST].tolist()
+
+    def names(self, chosen: np.ndarray) -> str:
+        """The chosen classes, bool (K,)."""
+        return ", ".join(self.class_names[k] for k in np.flatnonzero(chosen).tolist()) or "none"
+
+
+def draw(run: Path, found: Evaluated, monitors: Sequence[Monitor]) -> None:
     """Draw the training curves and the worst images, and write `report.html`.
 
     Args:
-        labels: what was found for the samples; None where nothing was evaluated.
-        rows: of the classes, as `tables.class_rows` makes them.
         monitors: of the task.
 
     Raises:
@@ -50,64 +70,38 @@ def draw(
             Panel("map", "mAP, %", factor=100),
             Panel("f1_micro", "F1, micro, at a threshold of 0.5, %", factor=100),
         ]
-        heading = (
-            ""
-            if best is None
-            else f"Best epoch {best['epoch']:.0f}: mAP {percent(best['val/map'])} on the validation images"
-        )
-        training_curves.draw(
-            files.rows,
-            files.path / "results.png",
-            heading=heading,
-            panels=panels,
-            best_epoch=best["epoch"] if best else None,
-        )
-    worst = np.zeros(0, dtype=np.int64)
-    if labels is not None and len(labels.true):
-        worst = np.argsort(-_losses(labels), kind="stable")[:NUM_WORST]
-        tiles = [_tile(samples[k].path, labels, class_names, k) for k in worst.tolist()]
+        heading, epoch = "", None
+        if best is not None:
+            epoch = best["epoch"]
+            heading = f"Best epoch {epoch:.0f}: mAP {percent(best['val/map'])} on the validation images"
+        out = files.path / "results.png"
+        training_curves.draw(files.rows, out, heading=heading, panels=panels, best_epoch=epoch)
+    if found.worst:
+        tiles = [_tile(found, k) for k in found.worst]
         heading = "Highest losses: right labels, missed ones (–), added ones (+)"
         image_grid.draw(tiles, files.path / WORST, heading=heading)
-    page.write(files, _content(files, samples, labels, class_names, rows, worst))
+    page.write(files, _content(files, found))
 
 
-def _losses(labels: Labels) -> np.ndarray:
-    """float64 (N,): the cross-entropy of each image, summed over the classes."""
-    logits = labels.logits.astype(np.float64)
-    return (np.logaddexp(0, logits) - logits * labels.true).sum(1)
-
-
-def _names(chosen: np.ndarray, class_names: Sequence[str]) -> str:
-    return ", ".join(class_names[k] for k in np.flatnonzero(chosen).tolist()) or "none"
-
-
-def _tile(path: str, labels: Labels, class_names: Sequence[str], k: int) -> Tile:
-    true, predicted = labels.true[k], labels.predicted[k]
+def _tile(found: Evaluated, k: int) -> Tile:
+    assert found.labels is not None
+    path, true, predicted = found.samples[k].path, found.labels.true[k], found.labels.predicted[k]
     wrong = [
-        Caption(f"{sign} {_names(chosen, class_names)}", color=canvas.WRONG)
+        Caption(f"{sign} {found.names(chosen)}", color=canvas.WRONG)
         for sign, chosen in (("–", true & ~predicted), ("+", predicted & ~true))
         if chosen.any()
     ]
-    right = Caption(f"✓ {_names(true & predicted, class_names)}", color=canvas.RIGHT)
+    right = Caption(f"✓ {found.names(true & predicted)}", color=canvas.RIGHT)
     file = Caption(Path(path).name, color=canvas.MUTED)
     return Tile(path, [right, *wrong, file], bar=canvas.WRONG if wrong else canvas.RIGHT)
 
 
-def _content(
-    files: RunFiles,
-    samples: Sequence[Sample],
-    labels: Labels | None,
-    class_names: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    worst: np.ndarray,
-) -> ReportContent:
+def _content(files: RunFiles, found: Evaluated) -> ReportContent:
     metrics = files.metrics
     split = SPLIT_NAMES.get(metrics.get("split", "val"), "")
     if not metrics.get("count") or metrics.get("map") is None:
-        headline, explanation = (
-            "This model has not been evaluated.",
-            "There are no labeled images that it was not trained on.",
-        )
+        headline = "This model has not been evaluated."
+        explanation = "There are no labeled images that it was not trained on."
     else:
         headline = f"The mean average precision (mAP) is {percent(metrics['map'])}"
         headline += f", 95 % interval {_range(metrics['map_interval'])}." if metrics.get("map_interval") else "."
@@ -123,9 +117,9 @@ def _content(
         headline=headline,
         explanation=explanation,
         key_numbers=list(_key_numbers(metrics)),
-        summary=list(_summary(metrics, rows)),
+        summary=list(_summary(metrics, found.rows)),
         curves="The loss is the cross-entropy summed over the classes; the epoch with the highest validation mAP is kept.",
-        sections=list(_sections(files, samples, labels, class_names, rows, worst)),
+        sections=list(_sections(files, found)),
     )
 
 
@@ -160,24 +154,15 @@ def _summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> I
         yield f"No validation image has {', '.join(unfitted[:5])}: the threshold is 0.5 there ({count(len(unfitted))} classes)."
 
 
-def _sections(
-    files: RunFiles,
-    samples: Sequence[Sample],
-    labels: Labels | None,
-    class_names: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    worst: np.ndarray,
-) -> Iterator[Section]:
-    if labels is not None and len(labels.true):
-        yield Section("classes", "Class by class", _classes(rows))
-        yield Section("confused", "Confused labels", _confused(labels, class_names))
-        yield Section("worst", "Highest losses", _worst(samples, labels, class_names, worst))
+def _sections(files: RunFiles, found: Evaluated) -> Iterator[Section]:
+    if found.labels is not None and len(found.labels.true):
+        yield Section("classes", "Class by class", _classes(found.rows))
+        yield Section("confused", "Confused labels", _confused(found.labels, found.class_names))
+        yield Section("worst", "Highest losses", _worst(found, found.labels))
     run = shlex.quote(str(files.path))
-    code = (
-        f"resnets predict {run} IMAGES\nresnets evaluate {run} DATA"
-        if not files.is_evaluation
-        else "resnets predict MODEL IMAGES"
-    )
+    code = f"resnets predict {run} IMAGES\nresnets evaluate {run} DATA"
+    if files.is_evaluation:
+        code = "resnets predict MODEL IMAGES"
     yield Section("use", "Use it", ["Predict the labels of new images, or evaluate on other labeled ones:", Code(code)])
 
 
@@ -203,32 +188,22 @@ def _confused(labels: Labels, class_names: Sequence[str]) -> list[Block]:
     pairs = confused_labels.most_confused(labels.true, labels.predicted, class_names, MAX_PAIRS)
     if not pairs:
         return ["In no image a label was missed and another one added."]
-    columns = [
-        Column("missed"),
-        Column("added instead"),
-        Column("images", "number", count),
-        Column("of", "number", count),
-        Column("percent", "number", percent),
-    ]
+    numbers = (Column("images", "number", count), Column("of", "number", count), Column("percent", "number", percent))
+    columns = [Column("missed"), Column("added instead"), *numbers]
     text = "Labels that were missed in images where another label, which they do not have, was predicted:"
     return [text, Table(columns, [(*pair, pair.num_images / pair.total) for pair in pairs])]
 
 
-def _worst(samples: Sequence[Sample], labels: Labels, class_names: Sequence[str], worst: np.ndarray) -> list[Block]:
+def _worst(found: Evaluated, labels: Labels) -> list[Block]:
     text = (
         "The images with the highest losses. Look for missing and wrong labels: correcting them is often the cheapest way to a "
         "better model."
     )
     figure = Figure(WORST, "Images with the highest losses, and their right, missed and added labels", photographs=True)
-    columns = [
-        Column("file", "code"),
-        Column("true labels"),
-        Column("predicted"),
-        Column("loss", "number", "{:.3f}".format),
-    ]
-    losses = _losses(labels)
+    columns = [Column("file", "code"), Column("true labels"), Column("predicted")]
+    columns.append(Column("loss", "number", "{:.3f}".format))
     rows = [
-        (samples[k].path, _names(labels.true[k], class_names), _names(labels.predicted[k], class_names), losses[k])
-        for k in worst.tolist()
+        (found.samples[k].path, found.names(labels.true[k]), found.names(labels.predicted[k]), found.losses[k])
+        for k in found.worst
     ]
     return [text, figure, Table(columns, rows, summary="Files")]

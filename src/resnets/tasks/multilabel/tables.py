@@ -13,6 +13,7 @@ from rich.text import Text
 from resnets import atomic_write
 from resnets.data.datasets.dataset import Sample, labels_as_text
 from resnets.message_format import printable
+from resnets.report.number_formats import percent_interval
 from resnets.tasks.multilabel import metrics
 from resnets.tasks.multilabel.metrics import Labels
 
@@ -26,20 +27,15 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     for name in names:
         table.add_column(name, justify="left", overflow="fold")
     rows = {
-        "mAP": "map",
-        "F1, macro": "f1_macro",
-        "F1, micro": "f1_micro",
-        "precision, micro": "precision_micro",
-        "recall, micro": "recall_micro",
-        "images with exactly the true labels": "exact_match",
-    }
+        "mAP": "map", "F1, macro": "f1_macro", "F1, micro": "f1_micro", "precision, micro": "precision_micro",
+        "recall, micro": "recall_micro", "images with exactly the true labels": "exact_match",
+    }  # fmt: skip
     for title, key in rows.items():
-        table.add_row(title, *[percent(each[key], each.get(f"{key}_interval")) for each in summaries])
+        table.add_row(title, *[percent_interval(each[key], each.get(f"{key}_interval")) for each in summaries])
     numbers = {
-        "loss (sum over the classes)": "loss",
-        "labels per image": "labels_per_image",
+        "loss (sum over the classes)": "loss", "labels per image": "labels_per_image",
         "predicted labels per image": "predicted_per_image",
-    }
+    }  # fmt: skip
     for title, key in numbers.items():
         table.add_row(title, *["–" if each[key] is None else f"{each[key]:.3f}" for each in summaries])
     return table
@@ -72,9 +68,8 @@ def class_table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
     shown = [row for row in rows if row["support"] or row["predicted"]]
     title = "Class by class"
     if len(shown) > MAX_CLASSES:
-        title = (
-            f"The {MAX_CLASSES} of {len(shown)} classes with the lowest average precision (all of them: --out, --json)"
-        )
+        which = f"{MAX_CLASSES} of {len(shown)} classes with the lowest average precision"
+        title = f"The {which} (all of them: --out, --json)"
         shown = sorted(shown, key=lambda row: (row["ap"] is None, row["ap"] or 0))[:MAX_CLASSES]
     table = Table(box=None)
     table.add_column("class", overflow="fold")
@@ -82,20 +77,11 @@ def class_table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
         table.add_column(name, justify="right")
     for row in shown:
         threshold = f"{row['threshold']:.3f}{'' if row['threshold_fitted'] else ' *'}"
-        cells = [percent(row[key]) for key in ("precision", "recall", "f1")]
-        table.add_row(Text(printable(row["class"])), f"{row['support']:,}", percent(row["ap"]), threshold, *cells)
+        ap, *cells = (percent_interval(row[key]) for key in ("ap", "precision", "recall", "f1"))
+        table.add_row(Text(printable(row["class"])), f"{row['support']:,}", ap, threshold, *cells)
     if not all(row["threshold_fitted"] for row in shown):
         title += " (* not fitted: the class had no image in val)"
     return title, table
-
-
-def write_class_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows as a CSV file; None is an empty cell."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    atomic_write.write_text(path, text.getvalue())
 
 
 def write_predictions(path: Path, samples: Sequence[Sample], labels: Labels, class_names: Sequence[str]) -> None:
@@ -108,14 +94,6 @@ def write_predictions(path: Path, samples: Sequence[Sample], labels: Labels, cla
         found = "|".join(class_names[k] for k in np.flatnonzero(predicted).tolist())
         table.writerow([sample.path, labels_as_text(sample), found, *(f"{value:.6f}" for value in row)])
     atomic_write.write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
-
-
-def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """`93.1 %`, or `93.1 % [91.0, 94.8]`."""
-    if value is None:
-        return "–"
-    text = f"{100 * value:.1f} %"
-    return f"{text} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else text
 
 
 def _number(value: float) -> float | None:

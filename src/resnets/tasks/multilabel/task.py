@@ -11,6 +11,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from resnets import atomic_write
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample, labels_of
 from resnets.data.image.placement import Placement
@@ -19,6 +20,7 @@ from resnets.data.split import stratify_groups
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize
 from resnets.recipes.recipe import Recipe, TaskConfig
+from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
@@ -73,11 +75,8 @@ class Multilabel(Task):
             )
         train = dataset.subset("train") or dataset.samples
         few = [name for name in dataset.class_names if all(name in (sample.labels or ()) for sample in train)]
-        return (
-            [f"{format_list(few)} {'is a label' if len(few) == 1 else 'are labels'} of every training image"]
-            if few
-            else []
-        )
+        kind = "is a label" if len(few) == 1 else "are labels"
+        return [f"{format_list(few)} {kind} of every training image"] if few else []
 
     @classmethod
     def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
@@ -174,13 +173,11 @@ class Multilabel(Task):
 
     def describe_fitted(self, before: Task, measurements: Measurements) -> str:
         """The F1 before and after."""
-        old, new = (task.summarize(task.keep(measurements)) for task in (before, self))
-        return f"thresholds: macro F1 {tables.percent(old['f1_macro'])} -> {tables.percent(new['f1_macro'])}{self._not_fitted()}"
-
-    def _not_fitted(self) -> str:
+        f1 = [percent_interval(task.summarize(task.keep(measurements))["f1_macro"]) for task in (before, self)]
         stored = self.fitted.get("thresholds", {})
         missing = [name for name in self.class_names if stored.get(name) is None]
-        return f"; 0.5 for {format_list(missing, 5)}, without an image in val" if stored and missing else ""
+        others = f"; 0.5 for {format_list(missing, 5)}, without an image in val" if stored and missing else ""
+        return f"thresholds: macro F1 {f1[0]} -> {f1[1]}{others}"
 
     def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
         """The difference of mAP, by a paired bootstrap over copies and groups."""
@@ -199,10 +196,8 @@ class Multilabel(Task):
         """`per_class`: see `tables.class_rows`."""
         stored = self.fitted.get("thresholds", {})
         fitted = [stored.get(name) is not None for name in self.class_names]
-        kept = self.keep(measurements)
-        return {
-            "per_class": tables.class_rows(_labels(kept, kept["predicted"]), self.class_names, self.thresholds, fitted)
-        }
+        labels = _labels(kept := self.keep(measurements), kept["predicted"])
+        return {"per_class": tables.class_rows(labels, self.class_names, self.thresholds, fitted)}
 
     def tables(self, metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
         return tables.summary_table(metrics, names)
@@ -212,13 +207,13 @@ class Multilabel(Task):
 
     def headline(self, metrics: Mapping[str, Any]) -> str:
         """mAP with its interval, and F1."""
-        f1 = tables.percent(metrics["f1_macro"])
-        return f"mAP {tables.percent(metrics['map'], metrics.get('map_interval'))}, macro F1 {f1}"
+        f1 = percent_interval(metrics["f1_macro"])
+        return f"mAP {percent_interval(metrics['map'], metrics.get('map_interval'))}, macro F1 {f1}"
 
     def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
         """Write `per_class.csv` and `predictions.csv`."""
         predicted = thresholds.apply(measurements["logits"].numpy(), self.thresholds)
-        tables.write_class_rows(run / "per_class.csv", self.results(samples, measurements)["per_class"])
+        atomic_write.write_csv(run / "per_class.csv", self.results(samples, measurements)["per_class"])
         labels = _labels(measurements, predicted)
         tables.write_predictions(run / "predictions.csv", samples, labels, self.class_names)
 
@@ -228,7 +223,7 @@ class Multilabel(Task):
         if measurements is not None:
             labels = _labels(measurements, thresholds.apply(measurements["logits"].numpy(), self.thresholds))
             rows = self.results(samples, measurements)["per_class"]
-        report.draw(run, samples, labels, self.class_names, rows, self.monitor)
+        report.draw(run, report.Evaluated(samples, labels, self.class_names, rows), self.monitor)
 
     def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The classes that reach their thresholds, the most probable first."""

@@ -27,17 +27,12 @@ def _fit_class(logits: np.ndarray, true: np.ndarray) -> float | None:
     order = np.argsort(-logits, kind="stable")
     values, hits = logits[order].astype(np.float64), np.cumsum(true[order])
     ends = np.append(values[:-1] != values[1:], True)  # after these a cut is possible: equal logits stay together
-    cuts = np.append((values[:-1] + values[1:]) / 2, values[-1] - 1)[ends].clip(
-        -30, 30
-    )  # a probability of 1 is no threshold
+    cuts = np.append((values[:-1] + values[1:]) / 2, values[-1] - 1)[ends]
+    cuts = cuts.clip(-30, 30)  # a probability of 1 is no threshold
     counts = np.arange(1, len(values) + 1)[ends]
     f1 = 2 * hits[ends] / (counts + hits[-1])
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    return float(_sigmoid(cuts[best[np.argmin(np.abs(cuts[best]))]]))
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + np.exp(-logit))
+    return float(1 / (1 + np.exp(-cuts[best[np.argmin(np.abs(cuts[best]))]])))
 
 
 def of_classes(fitted: Mapping[str, Any], class_names: Sequence[str]) -> np.ndarray:

@@ -65,9 +65,8 @@ def _choose_machine_settings(builder: RecipeBuilder) -> None:
     chosen_precision = precision.select_precision(builder.recipe.speed.precision, str(device.value))
     if builder.recipe.speed.precision == "auto":
         builder.set("speed.precision", chosen_precision.value, f"chosen: {chosen_precision.reason}")
-    if (
-        threads := machine_settings.select_threads(str(device.value))
-    ) is not None and builder.recipe.speed.threads is None:
+    threads = machine_settings.select_threads(str(device.value))
+    if threads is not None and builder.recipe.speed.threads is None:
         builder.set_default("speed.threads", threads.value, threads.reason)
     if builder.recipe.data.workers is None:
         workers = machine_settings.select_workers(str(device.value))
@@ -80,9 +79,8 @@ def _choose_image_settings(builder: RecipeBuilder, info: DatasetInfo) -> None:
         builder.set_default("data.imgsz", *_image_size(shorter, info))
     side = builder.recipe.data.imgsz or info.model_size
     if shorter * builder.recipe.data.crop_fraction < side and builder.recipe.data.resize == "shorter":
-        builder.set_default(
-            "data.crop_fraction", 1.0, f"images with a shorter side of {shorter} have no border to crop"
-        )
+        reason = f"images with a shorter side of {shorter} have no border to crop"
+        builder.set_default("data.crop_fraction", 1.0, reason)
     if builder.recipe.augment.crop == "auto":
         if side <= SMALL_IMAGE_SIZE:
             builder.set_default("augment.crop", "pad", f"usual at {side} pixels")
@@ -96,10 +94,8 @@ def _choose_image_settings(builder: RecipeBuilder, info: DatasetInfo) -> None:
 
 def _image_size(shorter: int, info: DatasetInfo) -> tuple[int, str]:
     if info.weights_size is not None:
-        return (
-            info.weights_size,
-            f"the size at which the weights were trained{_smaller_size_hint(shorter, info.weights_size, info)}",
-        )
+        hint = _smaller_size_hint(shorter, info.weights_size, info)
+        return info.weights_size, f"the size at which the weights were trained{hint}"
     if shorter >= info.model_size:
         return info.model_size, "the size that the network is made for"
     if shorter < info.min_size:
@@ -125,9 +121,8 @@ def _smaller_size_hint(shorter: int, side: int, info: DatasetInfo) -> str:
 def check_batch_divisible(batch: int) -> None:
     """Raise UserError unless the batch can be divided equally over the ranks."""
     if batch % ranks.world_size():
-        raise UserError(
-            f"`data.batch` is the batch size of all processes together: {batch} is not divisible by {ranks.world_size()}."
-        )
+        problem = f"{batch} is not divisible by {ranks.world_size()}"
+        raise UserError(f"`data.batch` is the batch size of all processes together: {problem}.")
 
 
 def _choose_batch(builder: RecipeBuilder, info: DatasetInfo) -> None:
@@ -149,9 +144,8 @@ def _choose_batch(builder: RecipeBuilder, info: DatasetInfo) -> None:
 def _choose_head_epochs(builder: RecipeBuilder) -> None:
     epochs, head = builder.recipe.stop.epochs, builder.recipe.freeze.head_epochs
     if epochs is not None and builder.recipe.stop.steps is None and 1 < epochs <= head:
-        builder.set_default(
-            "freeze.head_epochs", epochs // 2, "so that the backbone is trained in the other half of the run"
-        )
+        reason = "so that the backbone is trained in the other half of the run"
+        builder.set_default("freeze.head_epochs", epochs // 2, reason)
 
 
 def _choose_lr(builder: RecipeBuilder, info: DatasetInfo) -> None:
@@ -173,8 +167,8 @@ def _choose_lr(builder: RecipeBuilder, info: DatasetInfo) -> None:
     if optim.lr_batch is None or batch is None or batch == optim.lr_batch or builder.is_given("optim.lr"):
         return
     # Goyal et al. 2017 for SGD; for Adam the square root holds (Malladi et al. 2022).
-    ratio = batch / optim.lr_batch
-    scaled, rule = (
-        (optim.lr * ratio, "linearly") if optim.name == "sgd" else (optim.lr * math.sqrt(ratio), "by the square root")
-    )
+    ratio, rule = batch / optim.lr_batch, "linearly"
+    if optim.name != "sgd":
+        ratio, rule = math.sqrt(ratio), "by the square root"
+    scaled = optim.lr * ratio
     builder.set_default("optim.lr", scaled, f"{optim.lr:g} for a batch of {optim.lr_batch}, scaled {rule}")

@@ -62,10 +62,6 @@ def _held_out(recipe: Recipe) -> bool:
     return bool(recipe.data.folds or recipe.data.val_fraction)
 
 
-def _crops(crop: str) -> Callable[[Recipe], bool]:
-    return lambda recipe: recipe.augment.crop in ("auto", crop)
-
-
 def _trains_backbone(recipe: Recipe) -> bool:
     return not freeze.recipe_freezes_backbone(recipe)
 
@@ -74,12 +70,19 @@ def _warms_up(recipe: Recipe) -> bool:
     return bool(recipe.schedule.warmup_epochs) or recipe.schedule.warmup_until_error is not None
 
 
+def _has_plateaus(recipe: Recipe) -> bool:
+    return recipe.schedule.plateau_epochs is not None
+
+
 REQUIREMENTS = (
     Requirement("data.crop_fraction", "data.resize", lambda recipe: recipe.data.resize == "shorter"),
     Requirement("data.antialias", "data.resize", lambda recipe: recipe.data.resize != "none"),
     Requirement("data.split_seed", "data.val_fraction", _held_out),
     Requirement("data.group_by", "data.val_fraction", _held_out),
-    *(Requirement(key, "augment.crop", _crops(crop)) for key, crop in CROP_OF_KEY.items()),
+    *(
+        Requirement(key, "augment.crop", lambda recipe, crop=crop: recipe.augment.crop in ("auto", crop))  # type: ignore[misc]
+        for key, crop in CROP_OF_KEY.items()
+    ),
     Requirement("augment.pad_mode", "augment.pad_pixels", lambda recipe: recipe.augment.pad_pixels != 0),
     Requirement("optim.nesterov", "optim.name", lambda recipe: recipe.optim.name == "sgd"),
     Requirement("optim.nesterov", "optim.momentum", lambda recipe: recipe.optim.momentum > 0),
@@ -89,12 +92,8 @@ REQUIREMENTS = (
         for key in ("milestones_steps", "milestones_epochs", "factor", "factors")
     ),
     Requirement("schedule.peak_fraction", "schedule.name", lambda recipe: recipe.schedule.name == "one_cycle"),
-    *(
-        Requirement(
-            f"schedule.{key}", "schedule.plateau_epochs", lambda recipe: recipe.schedule.plateau_epochs is not None
-        )
-        for key in ("plateau_factor", "plateau_min_factor")
-    ),
+    Requirement("schedule.plateau_factor", "schedule.plateau_epochs", _has_plateaus),
+    Requirement("schedule.plateau_min_factor", "schedule.plateau_epochs", _has_plateaus),
     Requirement("schedule.warmup_factor", "schedule.warmup_epochs", _warms_up),
     Requirement("freeze.head_epochs", "freeze.layers", _trains_backbone),
     Requirement("freeze.backbone_lr_factor", "freeze.layers", _trains_backbone),
@@ -113,15 +112,16 @@ def resolve_conflicts(builder: RecipeBuilder) -> None:
     Raises:
         UserError: given values exclude each other or would have no effect; the message names all of them.
     """
+    pairs = [*EXCLUSIVE, *((one, other) for one, _, other, _ in ALTERNATIVES)]
     problems = [
-        f"{_format_setting(builder, a)} and {_format_setting(builder, b)} exclude each other"
-        for a, b in EXCLUSIVE
-        if _both_set(builder, a, b)
+        f"{_format_setting(builder, one)} and {_format_setting(builder, other)} exclude each other"
+        for one, other in pairs
+        if _is_set(builder, one) and _is_set(builder, other)
     ]
     for one, empty_one, other, empty_other in ALTERNATIVES:
-        if _both_set(builder, one, other):
-            problems.append(f"{_format_setting(builder, one)} and {_format_setting(builder, other)} exclude each other")
-        elif _is_set(builder, one):
+        if _is_set(builder, one) and _is_set(builder, other):
+            continue
+        if _is_set(builder, one):
             _clear(builder, other, empty_other, one)
         elif _is_set(builder, other):
             _clear(builder, one, empty_one, other)
@@ -239,10 +239,6 @@ LOGGED_KEYS = (
 
 
 ZERO_IS_A_VALUE = ("data.val_fraction", "data.split_seed", "schedule.warmup_factor", "augment.pad_pixels")
-
-
-def _both_set(builder: RecipeBuilder, one: str, other: str) -> bool:
-    return _is_set(builder, one) and _is_set(builder, other)
 
 
 def _is_set(builder: RecipeBuilder, key: str) -> bool:

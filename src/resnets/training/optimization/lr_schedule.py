@@ -112,18 +112,15 @@ def build_curve(section: recipe.Schedule, *, total_steps: int, steps_per_epoch: 
 
 def _step(section: recipe.Schedule, steps_per_epoch: int, offset: int) -> Step:
     """Milestones count from the beginning of the run, `offset` steps before this curve begins."""
-    milestones = section.milestones_steps or tuple(
-        round(epoch * steps_per_epoch) for epoch in section.milestones_epochs
-    )
+    of_epochs = tuple(round(epoch * steps_per_epoch) for epoch in section.milestones_epochs)
+    milestones = section.milestones_steps or of_epochs
     if not milestones:
-        raise UserError(
-            "`schedule.name=step` needs `schedule.milestones_epochs` or `schedule.milestones_steps`, such as 30,60."
-        )
+        keys = "`schedule.milestones_epochs` or `schedule.milestones_steps`"
+        raise UserError(f"`schedule.name=step` needs {keys}, such as 30,60.")
     factors = section.factors or (section.factor,) * len(milestones)
     if len(factors) != len(milestones):
-        raise UserError(
-            f"`schedule.factors` has {pluralize(len(factors), 'number')} for {pluralize(len(milestones), 'milestone')}."
-        )
+        numbers, steps = pluralize(len(factors), "number"), pluralize(len(milestones), "milestone")
+        raise UserError(f"`schedule.factors` has {numbers} for {steps}.")
     return Step(tuple(step - offset for step in milestones), factors)
 
 
@@ -137,9 +134,8 @@ class LRController:
     best: float = math.inf
     num_bad_epochs: int = 0  # since the lowest validation loss
     in_warmup: bool = field(init=False)  # of `warmup_until_error`
-    window: list[tuple[float, float]] = field(
-        default_factory=list
-    )  # (number of wrong predictions, number of images) of the latest batches
+    # (number of wrong predictions, number of images) of the latest batches.
+    window: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.in_warmup = self.section.warmup_until_error is not None

@@ -36,9 +36,8 @@ def run_lock(run: Path) -> Iterator[None]:
         except (BlockingIOError, PermissionError) as error:  # POSIX allows either for a lock that another process has
             file.seek(0)
             holder = file.read(200).decode("utf-8", errors="replace").strip() or "another process"
-            raise UserError(
-                f"The run '{run}' is being written by {holder}; wait for its end, or stop it first."
-            ) from error
+            problem = f"The run '{run}' is being written by {holder}"
+            raise UserError(f"{problem}; wait for its end, or stop it first.") from error
         except OSError as error:  # some network file systems have no locks
             log(f"'{run}' cannot be locked ({error.strerror}): make sure that no other process writes to it")
         file.truncate(0)

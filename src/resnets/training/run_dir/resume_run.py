@@ -14,14 +14,8 @@ from resnets.recipes.recipe import Recipe, flat_values
 from resnets.training.configuration import machine_settings
 from resnets.training.run_dir import lock, run_dir, run_inputs, state_file
 
-CHANGEABLE_KEYS = (
-    "data.location",
-    "data.workers",
-    "data.cache",
-    "save.every",
-    "speed.device",
-    "track.to",
-)  # may differ from the run's own recipe
+# These may differ from the run's own recipe.
+CHANGEABLE_KEYS = ("data.location", "data.workers", "data.cache", "save.every", "speed.device", "track.to")
 
 
 def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
@@ -33,11 +27,8 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
     if not (run / "recipe.toml").exists() and (runs := _describe_runs(run)):
         raise UserError(f"'{run}' is a folder of runs; name one of them with `resume`: {runs}.")
     saved_recipe = run_dir.read_recipe(run / "recipe.toml")
-    saved_recipe = assign(
-        saved_recipe,
-        "data.location",
-        requested.get("data.location") or run_inputs.find_data(run, saved_recipe.data.location),
-    )
+    location = requested.get("data.location") or run_inputs.find_data(run, saved_recipe.data.location)
+    saved_recipe = assign(saved_recipe, "data.location", location)
     changed = saved_recipe
     for key, value in requested.items():
         if not (key == "model.weights" and Path(value).resolve() == Path(saved_recipe.model.weights).resolve()):
@@ -46,9 +37,8 @@ def resumed_recipe(run: Path, requested: Mapping[str, Any], overrides: Sequence[
         changed = override(changed, assignment)
     before = flat_values(saved_recipe)
     changes = {key: value for key, value in flat_values(changed).items() if value not in (before[key], None, "auto")}
-    if others := [
-        f"{key} = {before[key]}, received {value}" for key, value in changes.items() if key not in CHANGEABLE_KEYS
-    ]:
+    refused = {key: value for key, value in changes.items() if key not in CHANGEABLE_KEYS}
+    if others := [f"{key} = {before[key]}, received {value}" for key, value in refused.items()]:
         raise UserError(
             f"`resume` continues '{run}' with its own settings: {'; '.join(others)}. Leave that out, or start a new "
             "run. `epochs=+N` adds epochs to a finished one."
@@ -99,10 +89,7 @@ def log_differences(saved_environment: Mapping[str, Any]) -> None:
     """Log which versions and properties of the machine differ from the last start and may change the last bits of the result."""
     for what, now in (("versions", run_dir.versions()), ("machine", run_dir.machine())):
         before = saved_environment.get(what, {})
-        differences = [
-            f"{name} {before[name]} then, {value} now"
-            for name, value in now.items()
-            if before.get(name, value) != value
-        ]
+        changed = {name: value for name, value in now.items() if before.get(name, value) != value}
+        differences = [f"{name} {before[name]} then, {value} now" for name, value in changed.items()]
         if differences:
             log(f"warning: the last bits of the result may differ: {'; '.join(differences)}")

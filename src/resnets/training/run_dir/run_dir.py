@@ -1,7 +1,5 @@
 """The run directory: its name, `recipe.toml`, `environment.json`, and the metrics of each epoch."""
 
-import csv
-import io
 import json
 import platform
 import re
@@ -15,7 +13,7 @@ from typing import Any
 
 import torch
 
-from resnets.atomic_write import TEMPORARY_PREFIX, write_text
+from resnets.atomic_write import TEMPORARY_PREFIX, write_csv, write_text
 from resnets.errors import JobError, UserError
 from resnets.inference import hardware
 from resnets.recipes.override import assign
@@ -29,9 +27,8 @@ TIMING_COLUMNS = ("time_seconds", "images_per_second", "data_time_fraction")  # 
 def check_name(name: str) -> None:
     """Raise UserError unless `name` is the name of a single folder."""
     if name != Path(name).name or name in ("", ".", ".."):
-        raise UserError(
-            f"A run's name is the name of one folder; received '{name}'. Its parent folder is set by `out`."
-        )
+        problem = f"A run's name is the name of one folder; received '{name}'"
+        raise UserError(f"{problem}. Its parent folder is set by `out`.")
 
 
 def create_run_dir(out: Path, name: str) -> Path:
@@ -53,9 +50,8 @@ def create_run_dir(out: Path, name: str) -> Path:
                 raise UserError(f"'{out}' is a file; `out` is the folder of the runs.") from None
             number += 1
         except OSError as error:
-            raise JobError(
-                f"Cannot make the run directory '{run}': {error.strerror}. Choose another with `out`."
-            ) from error
+            problem = f"Cannot make the run directory '{run}': {error.strerror}"
+            raise JobError(f"{problem}. Choose another with `out`.") from error
         else:
             return run
 
@@ -127,12 +123,7 @@ def read_recipe(path: Path) -> Recipe:
 def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `metrics.jsonl` and `results.csv`, one row per epoch; each file is replaced as a whole."""
     write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    table = io.StringIO()
-    columns = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(table, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(run / "results.csv", table.getvalue())
+    write_csv(run / "results.csv", rows)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -164,13 +155,8 @@ def write_environment(run: Path, **entries: Any) -> None:
 def machine() -> dict[str, Any]:
     """Return the properties of this machine that can change the last bits of a result."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    properties = {
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cpu": hardware.cpu_name(),
-        "gpu": gpu,
-    }
-    return properties | {"threads": torch.get_num_threads()}
+    properties = {"system": platform.platform(), "python": platform.python_version(), "cpu": hardware.cpu_name()}
+    return properties | {"gpu": gpu, "threads": torch.get_num_threads()}
 
 
 def versions() -> dict[str, str]:

@@ -39,9 +39,8 @@ class TensorBoard:
     def start(self, run: Path, settings: Mapping[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(
-            str(run / "tensorboard"), purge_step=step
-        )  # the reader drops what is at `step` or later
+        # The reader drops what is at `step` or later.
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step)
         if step == 0:
             self.writer.add_text("recipe", "\n".join(f"    {key} = {value}" for key, value in settings.items()))
 

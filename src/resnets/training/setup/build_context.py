@@ -39,9 +39,8 @@ def build_context(
         reproducibility.use_deterministic_algorithms()
     train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
     net = build_network(recipe, task, prepared.spec, prepared.parent, has_state=has_state)
-    if (
-        ranks.world_size() > 1
-    ):  # same weights on all ranks, but a different random stream on each: dropout, stochastic depth
+    # The same weights on all ranks, but a different random stream on each: dropout, stochastic depth.
+    if ranks.world_size() > 1:
         reproducibility.seed_everything(recipe.seed + ranks.rank())
     parent_preprocess = None if prepared.parent is None else prepared.parent.preprocess
     train_data = TrainData(recipe, task, train, task.preprocess(recipe, parent_preprocess))
@@ -51,28 +50,15 @@ def build_context(
         net = distributed.convert_sync_batchnorm(net, device)
     steps = train_data.plan.steps_per_epoch
     total = total_steps(recipe, steps)
-    curve = lr_schedule.build_curve(
-        recipe.schedule,
-        total_steps=total,
-        steps_per_epoch=steps,
-        hold_steps=min(recipe.freeze.head_epochs * steps, total),
-    )
+    hold = min(recipe.freeze.head_epochs * steps, total)
+    curve = lr_schedule.build_curve(recipe.schedule, total_steps=total, steps_per_epoch=steps, hold_steps=hold)
     config = {key: value for key, value in vars(recipe.task).items() if key != "name"}
 
     def save_weights(path: Path, model: nn.Module, row: dict[str, Any]) -> None:
         # Without times, so that the same run gives the same bytes.
         metrics = {name: value for name, value in row.items() if name not in run_dir.TIMING_COLUMNS}
-        checkpoint = Checkpoint(
-            prepared.spec,
-            train_data.preprocess,
-            dataset.class_names,
-            model.state_dict(),
-            task=task.name,
-            config=config,
-            metrics=metrics,
-            provenance=provenance or {},
-        )
-        checkpoints.save(path, checkpoint)
+        content = (prepared.spec, train_data.preprocess, dataset.class_names, model.state_dict(), task.name, config)
+        checkpoints.save(path, Checkpoint(*content, metrics=metrics, provenance=provenance or {}))
 
     return TrainContext(
         recipe=recipe,
@@ -103,7 +89,6 @@ def draw_batch(train_data: TrainData, samples: Sequence[Sample], out: Path) -> N
     """Draw the first training batch as the network sees it, with the class names of each image."""
     images, indices = train_data.first_batch()
     captions = [", ".join(samples[index].labels or ()) for index in indices]
-    tiles = [
-        image_grid.Tile(image, [image_grid.Caption(caption)]) for image, caption in zip(images, captions, strict=True)
-    ]
+    pairs = zip(images, captions, strict=True)
+    tiles = [image_grid.Tile(image, [image_grid.Caption(caption)]) for image, caption in pairs]
     image_grid.draw(tiles[: image_grid.MAX_IMAGES], out)

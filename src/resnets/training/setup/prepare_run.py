@@ -127,9 +127,8 @@ def dataset_info(dataset: Dataset, spec: ResNetSpec, model: nn.Module, parent: C
         num_train=len(samples),
         shorter_sides=sides,
         model_size=spec.imgsz,
-        min_size=max(
-            backbone.min_size, *backbone.feature_strides.values()
-        ),  # smaller images would leave a feature map of one position
+        # Smaller images would leave a feature map of one position.
+        min_size=max(backbone.min_size, *backbone.feature_strides.values()),
         num_features=model.head.in_features if isinstance(model, ResNet) else None,
         weights_size=None if parent is None else parent.preprocess.size[0],
     )

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from resnets.data.image.preprocess import Preprocess
 from resnets.models.spec import ResNetSpec
 
-ASSUMED = (
-    "images are RGB with ImageNet's mean and standard deviation, as torchvision's own are (`preprocess` changes it)",
-)
+_STATISTICS = "ImageNet's mean and standard deviation"
+ASSUMED = (f"images are RGB with {_STATISTICS}, as torchvision's own are (`preprocess` changes it)",)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from resnets.message_format import suggestion
 from resnets.models.spec import ResNetSpec
 from resnets.weights.formats.keymap import LAYOUTS, Keymap, Rule, expected_tensors
 
-KEYS = ("model", "wrapper", "prefix", "ignore", "class_names", "counters", "settings", "preprocess", "names")
+KEYS = {"model": str, "wrapper": str, "prefix": str, "ignore": list, "class_names": list, "counters": bool,
+        "settings": dict, "preprocess": dict, "names": dict}  # fmt: skip
 RULE_KEYS = ("resnets", "layout")  # of a rule that is more than a name
 
 
@@ -68,33 +69,22 @@ def read(path: str | Path) -> CustomKeymap:
         raise UserError(f"There is no name map '{path}'.") from None
     except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
         raise UserError(f"'{path}' is not a name map in TOML: {' '.join(str(error).split())}.") from None
-    for key in content:
+    for key, value in content.items():
         if key not in KEYS:
-            raise UserError(
-                f"'{path}': a name map has no key '{key}'.{suggestion(key, KEYS)} It has: {', '.join(KEYS)}."
-            )
-    kinds = {"model": str, "wrapper": str, "prefix": str, "ignore": list, "class_names": list, "counters": bool,
-             "settings": dict, "preprocess": dict, "names": dict}  # fmt: skip
-    for key, kind in kinds.items():
-        if key in content and not isinstance(content[key], kind):
-            raise UserError(f"'{path}': '{key}' is of type {kind.__name__}; received {content[key]!r}.")
+            known = ", ".join(KEYS)
+            raise UserError(f"'{path}': a name map has no key '{key}'.{suggestion(key, KEYS)} It has: {known}.")
+        if not isinstance(value, KEYS[key]):
+            raise UserError(f"'{path}': '{key}' is of type {KEYS[key].__name__}; received {value!r}.")
     if not content.get("names"):
         raise UserError(f'\'{path}\' has no [names]: pairs such as "conv1.weight" = "stem.conv.weight".')
     for key in ("class_names", "ignore"):
         if not all(isinstance(name, str) for name in content.get(key, [])):
             raise UserError(f"'{path}': {key} is a list of names; received {content[key]!r}.")
-    return CustomKeymap(
-        path=str(path),
-        rules=tuple(_rule(path, external, value) for external, value in content["names"].items()),
-        model=content.get("model"),
-        wrapper=content.get("wrapper"),
-        prefix=content.get("prefix"),
-        ignore=tuple(content.get("ignore", ())),
-        class_names=tuple(content.get("class_names", ())),
-        counters=content.get("counters", True),
-        settings=content.get("settings", {}),
-        preprocess=Preprocess.from_dict(content["preprocess"]) if "preprocess" in content else None,
-    )
+    rules = tuple(_rule(path, external, value) for external, value in content.pop("names").items())
+    content |= {key: tuple(content[key]) for key in ("class_names", "ignore") if key in content}
+    if "preprocess" in content:
+        content["preprocess"] = Preprocess.from_dict(content["preprocess"])
+    return CustomKeymap(str(path), rules, **content)
 
 
 def _rule(path: str | Path, external: str, value: Any) -> Rule:

@@ -71,12 +71,10 @@ def notes(checkpoint: Checkpoint, layer: str, *, images: bool = True) -> list[st
         layer: the other library's name of the last layer; "" if it is left out.
     """
     sentences = []
-    if layer and checkpoint.temperature != 1:
-        sentences.append(
-            f"temperature {checkpoint.temperature:.6g} folded into {layer}: the softmax gives the calibrated probabilities"
-        )
-    elif checkpoint.temperature != 1:
-        sentences.append(f"temperature {checkpoint.temperature:.6g} left out with the last layer")
+    if checkpoint.temperature != 1:
+        folded = f"folded into {layer}: the softmax gives the calibrated probabilities"
+        what = folded if layer else "left out with the last layer"
+        sentences.append(f"temperature {checkpoint.temperature:.6g} {what}")
     if images and checkpoint.preprocess.color == "bgr":
         sentences.append("inputs of the first convolution reordered: it takes RGB images instead of BGR")
     return sentences

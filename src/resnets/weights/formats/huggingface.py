@@ -17,12 +17,7 @@ from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import (
-    fold_into_tensors,
-    library_files,
-    model_card,
-    spec_from_shapes,
-)
+from resnets.weights.formats import fold_into_tensors, library_files, model_card, spec_from_shapes
 from resnets.weights.formats.candidate import ASSUMED, Candidate
 from resnets.weights.formats.huggingface_preprocess import (
     PROCESSOR,
@@ -66,10 +61,8 @@ processor, model = AutoImageProcessor.from_pretrained("FOLDER"), AutoModel.from_
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     """The names of transformers and of resnets for the tensors of this network; without `top`, of all but its head
     (transformers' `ResNetModel`)."""
-    if top:
-        return Keymap(RULES, expected_tensors(spec))
     bare = [Rule(rule.external.removeprefix("resnet."), rule.resnets) for rule in RULES]
-    return Keymap(bare, backbone_tensors(expected_tensors(spec)))
+    return Keymap(RULES if top else bare, expected_tensors(spec, top=top))
 
 
 def config(spec: ResNetSpec, class_names: tuple[str, ...], *, top: bool = True) -> dict[str, Any]:
@@ -117,25 +110,19 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
 
 
 def _with_config(weights_file: WeightsFile, seen: Mapping[str, Any]) -> list[Candidate]:
-    reasons = [
-        "the names resnet.encoder.stages and embedder are those of transformers",
-        *spec_from_shapes.reasons_for(seen),
-    ]
+    reasons = ["the names resnet.encoder.stages and embedder are those of transformers"]
+    reasons += spec_from_shapes.reasons_for(seen)
     config_values = weights_file.attributes.get("config")
     preprocess = preprocessor(Path(weights_file.path))
+    known = isinstance(config_values, Mapping)
     if not isinstance(config_values, Mapping):
-        specs = spec_from_shapes.matching_specs(seen)
-        assumed = () if preprocess else ASSUMED
-        return [
-            Candidate(spec, "huggingface", tuple(reasons), spec_from_shapes.doubts(specs), preprocess, assumed)
-            for spec in specs
-        ]
+        config_values = {}
     if config_values.get("hidden_act", "relu") != "relu":
         raise UserError(
             f"'{weights_file.path}' has the activation '{config_values['hidden_act']}'; the networks of resnets have ReLU."
         )
     fixed: dict[str, Any] = {}
-    if seen["branch"] == "bottleneck":
+    if known and seen["branch"] == "bottleneck":
         first = bool(config_values.get("downsample_in_bottleneck", False))
         fixed["stride_at"] = "1x1" if first else "3x3"
         reasons.append(f"config.json says downsample_in_bottleneck {first}: the stride in the {fixed['stride_at']}")
@@ -143,11 +130,8 @@ def _with_config(weights_file: WeightsFile, seen: Mapping[str, Any]) -> list[Can
     if config_values.get("downsample_in_first_stage", False):
         reasons.append("config.json says downsample_in_first_stage")
         specs = [replace(spec, strides=(2, *spec.strides[1:])) for spec in specs]
-    assumed = () if preprocess else ASSUMED
-    return [
-        Candidate(spec, "huggingface", tuple(reasons), spec_from_shapes.doubts(specs), preprocess, assumed)
-        for spec in specs
-    ]
+    rest = (tuple(reasons), spec_from_shapes.doubts(specs), preprocess, () if preprocess else ASSUMED)
+    return [Candidate(spec, "huggingface", *rest) for spec in specs]
 
 
 def class_names(weights_file: WeightsFile) -> tuple[str, ...]:
@@ -183,9 +167,8 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     atomic_write.write_text(folder / PROCESSOR, json.dumps(processor, indent=2) + "\n")
     notes = (*fold_into_tensors.notes(checkpoint, "classifier.1" if top else ""), *remarks(folded.preprocess))
-    card = model_card.text(
-        checkpoint, library="transformers", name=name, usage=USAGE if top else USAGE_BODY, notes=notes
-    )
+    usage = USAGE if top else USAGE_BODY
+    card = model_card.text(checkpoint, library="transformers", name=name, usage=usage, notes=notes)
     atomic_write.write_text(folder / model_card.FILE, card)
     return name
 

@@ -23,8 +23,10 @@ def preprocessor(path: Path) -> Preprocess | None:
         config = json_file.read(file)
         if not all(config.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize")):
             return None
+        scale = 1 / float(config.get("rescale_factor", 1 / 255))
         return replace(
-            _shape(config), interpolation=METHODS[config.get("resample", 3)], scale=_scale(config),
+            _shape(config), interpolation=METHODS[config.get("resample", 3)],
+            scale=float(round(scale)) if abs(scale - round(scale)) < 1e-6 else scale,
             mean=tuple(config["image_mean"]), std=tuple(config["image_std"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, ZeroDivisionError):
@@ -56,11 +58,6 @@ def _shape(config: Mapping[str, Any]) -> Preprocess:
     return Preprocess(size=(side, side), resize_to=int(side / config.get("crop_pct", 0.875)))
 
 
-def _scale(config: Mapping[str, Any]) -> float:
-    factor = float(config.get("rescale_factor", 1 / 255))
-    return float(round(1 / factor)) if abs(1 / factor - round(1 / factor)) < 1e-6 else 1 / factor
-
-
 def processor_config(preprocess: Preprocess) -> dict[str, Any]:
     """The content of `preprocessor_config.json`: `BitImageProcessor` resizes the shorter side and crops,
     `ViTImageProcessor` stretches; both do so at every size.
@@ -69,6 +66,7 @@ def processor_config(preprocess: Preprocess) -> dict[str, Any]:
         UserError: no image processor of transformers prepares images the same way; the message names the difference.
     """
     color, scale, size = preprocess.color, preprocess.scale, preprocess.size
+    shape: dict[str, Any]
     unsupported = [
         f"the images are {color}" if color != "rgb" else "",
         f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
@@ -81,16 +79,12 @@ def processor_config(preprocess: Preprocess) -> dict[str, Any]:
             f"No image processor of transformers can prepare this checkpoint's images: {', '.join(filter(None, unsupported))}. "
             "Write another format, or train with resize 'shorter' or 'stretch' on RGB images."
         )
+    sides, kind = {"height": size[0], "width": size[1]}, "BitImageProcessor"
     if preprocess.resize == "stretch":
-        kind = "ViTImageProcessor"
-        shape: dict[str, Any] = {"size": {"height": size[0], "width": size[1]}}
-    elif preprocess.crop == "none":
-        kind = "BitImageProcessor"
-        shape = {"size": {"shortest_edge": preprocess.resize_to}, "do_center_crop": False}
+        kind, shape = "ViTImageProcessor", {"size": sides}
     else:
-        kind = "BitImageProcessor"
-        crop = {"height": size[0], "width": size[1]}
-        shape = {"size": {"shortest_edge": preprocess.resize_to}, "do_center_crop": True, "crop_size": crop}
+        crop = {"do_center_crop": False} if preprocess.crop == "none" else {"do_center_crop": True, "crop_size": sides}
+        shape = {"size": {"shortest_edge": preprocess.resize_to}, **crop}
     return {
         "image_processor_type": kind,
         "do_convert_rgb": True,
@@ -111,9 +105,8 @@ def remarks(preprocess: Preprocess) -> list[str]:
         return []
     always = any((int(preprocess.resize_to or 0) - side) % 4 == 3 for side in preprocess.size)
     which = "every image" if always else "images where an odd number of rows or columns is cut"
-    return [
-        f"transformers crops {which} up to one pixel nearer to the upper left corner than torchvision and resnets do"
-    ]
+    where = "up to one pixel nearer to the upper left corner than torchvision and resnets do"
+    return [f"transformers crops {which} {where}"]
 
 
 def transform_with_library_crop(preprocess: Preprocess) -> Callable[[Path], Tensor]:

@@ -79,16 +79,13 @@ def keymap(spec: ResNetSpec, *, top: bool = True, own_names: bool = False) -> Ke
     for name, (path, module) in layers(spec, own_names=own_names).items():
         kind = next(variables for type_, variables in VARIABLES.items() if isinstance(module, type_))
         rules += [Rule(f"{name}/{external}", f"{path}.{parameter}", layout) for external, parameter, layout in kind]
-    tensors = expected_tensors(spec)
-    return Keymap(rules, tensors if top else backbone_tensors(tensors), counters=False)
+    return Keymap(rules, expected_tensors(spec, top=top), counters=False)
 
 
 def application(spec: ResNetSpec) -> str | None:
     """The function of keras.applications whose network computes what this one does, or None."""
-    for name, function in APPLICATIONS.items():
-        if spec_from_shapes.computes_the_same(spec, zoo.find(name).spec):
-            return function
-    return None
+    same = (spec_from_shapes.computes_the_same(spec, zoo.find(name).spec) for name in APPLICATIONS)
+    return next((function for function, equal in zip(APPLICATIONS.values(), same, strict=True) if equal), None)
 
 
 def with_variable_names(weights_file: WeightsFile) -> WeightsFile:

@@ -85,7 +85,13 @@ class Keymap:
         for name, expected in self.expected_tensors.items():
             external, layout = self.pairs.get(name, ("", "same"))
             if external in tensors:
-                tensor = _to_resnets_layout(tensors[external], layout)
+                tensor = tensors[external]
+                kernel = tensor.shape[2:] if layout == "pointwise" else (1, 1)
+                if tensor.dim() == _DIMENSIONS.get(layout, tensor.dim()) and kernel == (
+                    1,
+                    1,
+                ):  # else refused by its shape
+                    tensor = LAYOUTS[layout][0](tensor)
                 if name.endswith(COUNTER):  # it may have been converted to half precision with all other tensors
                     tensor = tensor.to(torch.int64)
                 found[name] = tensor
@@ -121,11 +127,12 @@ class Keymap:
         }
 
 
-def expected_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
-    """The tensors of a specification's network by name, on the meta device: shapes and types without memory."""
+def expected_tensors(spec: ResNetSpec, *, top: bool = True) -> dict[str, Tensor]:
+    """The tensors of a specification's network by name, on the meta device; without `top`, all but those of its head."""
     try:
         with torch.device("meta"):
-            return dict(build(spec).state_dict())
+            tensors = dict(build(spec).state_dict())
+        return tensors if top else backbone_tensors(tensors)
     except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
         raise UserError(f"The network '{spec.name}' cannot be built: {error}") from error
 
@@ -133,14 +140,6 @@ def expected_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
 def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All tensors of a network except those of its head."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
-
-
-def _to_resnets_layout(tensor: Tensor, layout: str) -> Tensor:
-    if layout == "pointwise" and tensor.shape[2:] != (1, 1):
-        return tensor  # the caller refuses its shape
-    if tensor.dim() != _DIMENSIONS.get(layout, tensor.dim()):
-        return tensor
-    return LAYOUTS[layout][0](tensor)
 
 
 def _first_match(rules: Sequence[Rule], name: str) -> tuple[str, str]:
@@ -155,12 +154,9 @@ def _first_match(rules: Sequence[Rule], name: str) -> tuple[str, str]:
 def read_name(pattern: str, name: str) -> dict[str, int | str] | None:
     """The values of the fields of `pattern` in `name`, without offsets: "block{b+1}", "block3" -> {"b": 2}."""
     expression, offsets = _compiled(pattern)
-    match = expression.fullmatch(name)
-    if match is None:
+    if (match := expression.fullmatch(name)) is None:
         return None
-    return {
-        key: text if key == "rest" else int(text) - offsets[key] for key, text in match.groupdict().items()
-    }  # fmt: skip
+    return {key: text if key == "rest" else int(text) - offsets[key] for key, text in match.groupdict().items()}
 
 
 def write_name(pattern: str, values: Mapping[str, int | str]) -> str:

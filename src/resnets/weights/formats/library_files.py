@@ -33,14 +33,12 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
 
 def load_strictly(net: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Load these tensors strictly into a network on the meta device, in its own types, and return it in eval mode."""
-    own = {
-        name: tensor.to(net.state_dict()[name].dtype) for name, tensor in tensors.items() if name in net.state_dict()
-    }
-    counters = {name: torch.zeros((), dtype=torch.int64) for name in net.state_dict() if name.endswith(COUNTER)}
+    state = net.state_dict()
+    own = {name: tensor.to(state[name].dtype) for name, tensor in tensors.items() if name in state}
+    counters = {name: torch.zeros((), dtype=torch.int64) for name in state if name.endswith(COUNTER)}
     try:
         net.load_state_dict({**counters, **tensors, **own}, strict=True, assign=True)
     except RuntimeError as error:
-        raise UserError(
-            f"The library's network does not take the tensors: {' '.join(str(error).split())[:300]}"
-        ) from None
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"The library's network does not take the tensors: {reason}") from None
     return net.eval()

@@ -14,8 +14,10 @@ from resnets.weights.provenance import PARENT, ancestors, base_model, license_, 
 FILE = "README.md"
 # License identifiers of the Hub; others are written as "other" with a name.
 HUB = {"bsd-3-clause", "apache-2.0", "mit", "cc-by-nc-4.0", "cc-by-4.0", "cc0-1.0", "bsd-2-clause", "unknown"}
-ACCURACIES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "balanced_accuracy": "Balanced accuracy"}
-ERRORS = {"ece": "Expected calibration error", "nll": "Log loss", "loss": "Loss"}
+RESULTS = {
+    "top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "balanced_accuracy": "Balanced accuracy",
+    "ece": "Expected calibration error", "nll": "Log loss", "loss": "Loss",
+}  # fmt: skip
 
 
 def text(checkpoint: Checkpoint, *, library: str, name: str, usage: str, notes: tuple[str, ...] = ()) -> str:
@@ -35,23 +37,14 @@ def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
     values: dict[str, Any] = {"license": license_name.lower() if license_name.lower() in HUB else "other"}
     if values["license"] == "other":
         values["license_name"] = license_name.lower().replace(" ", "-")
-    values |= {
-        "library_name": library,
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "resnet", "resnets"],
-    }
+    tags = ["image-classification", "resnet", "resnets"]
+    values |= {"library_name": library, "pipeline_tag": "image-classification", "tags": tags}
     if parent := base_model(checkpoint.provenance):
         values["base_model"] = parent
     results = [
-        {"type": kind, "value": value, "name": label}
-        for kind, label, value in (
-            *(
-                ("accuracy" if key == "top1" else key, ACCURACIES[key], checkpoint.metrics.get(key))
-                for key in ACCURACIES
-            ),
-            *((key, ERRORS[key], checkpoint.metrics.get(key)) for key in ERRORS),
-        )
-        if _number(value)
+        {"type": "accuracy" if key == "top1" else key, "value": checkpoint.metrics[key], "name": label}
+        for key, label in RESULTS.items()
+        if _number(checkpoint.metrics.get(key))
     ]
     if results:
         task = {"type": "image-classification", "name": "Image classification"}
@@ -64,10 +57,7 @@ def _head(checkpoint: Checkpoint, library: str, name: str) -> list[str]:
 def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...]) -> list[str]:
     spec, metrics, provenance = checkpoint.spec, checkpoint.metrics, checkpoint.provenance
     lines = [f"# {spec.name}, {spec.num_classes} classes", ""]
-    lines += [
-        f"`{name}`, written by resnets from a checkpoint of `{spec.name}`.",
-        "",
-    ]
+    lines += [f"`{name}`, written by resnets from a checkpoint of `{spec.name}`.", ""]
     lines += ["```python", usage.strip(), "```", ""]
     if notes:
         lines += [*(f"- {note}" for note in notes), ""]
@@ -82,18 +72,14 @@ def _body(checkpoint: Checkpoint, name: str, usage: str, notes: tuple[str, ...])
         lines += [f"| {_plain(key)} | {value:.6g} |" for key, value in facts.items()]
     else:
         lines.append("The checkpoint has no metrics.")
+    license_name = license_(provenance)
+    is_own = license_({**provenance, PARENT: None}) == license_name
+    taken = "" if is_own else " (that of the weights at the beginning of the training)"
     lines += ["", "## Training data", "", *(f"- {_plain(line)}" for line in training_data(provenance))]
-    lines += ["", "## Provenance", "", *_license(provenance), *_facts(provenance)]
+    lines += ["", "## Provenance", "", f"- license: {_plain(license_name)}{taken}", *_facts(provenance)]
     for each in ancestors(provenance):
         lines += ["", "The weights at the beginning of that training:", "", *_facts(each, hidden=(PARENT,))]
     return lines
-
-
-def _license(provenance: Mapping[str, Any]) -> list[str]:
-    license_name = license_(provenance)
-    own = {**provenance, PARENT: None}
-    taken = " (that of the weights at the beginning of the training)" if license_(own) != license_name else ""
-    return [f"- license: {_plain(license_name)}{taken}"]
 
 
 def _facts(provenance: Mapping[str, Any], hidden: tuple[str, ...] = ("license", PARENT)) -> list[str]:

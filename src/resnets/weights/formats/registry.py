@@ -17,7 +17,6 @@ FORMATS: dict[str, ModuleType] = {"huggingface": huggingface, "timm": timm, "tor
 def find(name: str) -> ModuleType:
     """The format of that name; an unknown name is a UserError."""
     if name not in FORMATS:
-        raise UserError(
-            f"There is no format '{name}'.{suggestion(name, FORMATS)} The formats are {', '.join(FORMATS)}."
-        )
+        known = ", ".join(FORMATS)
+        raise UserError(f"There is no format '{name}'.{suggestion(name, FORMATS)} The formats are {known}.")
     return FORMATS[name]

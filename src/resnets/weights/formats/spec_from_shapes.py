@@ -18,18 +18,8 @@ V15 = "V1.5, as in torchvision and timm, so nearly always"
 V1 = "V1, as in the 2015 paper and Caffe"
 KERNELS = {7: "imagenet", 3: "cifar"}  # of a stem's one convolution
 # Fields of the specification that shapes show; `_shortcut` compares the shortcuts.
-VISIBLE_FIELDS = (
-    "stem",
-    "stem_channels",
-    "num_blocks",
-    "out_channels",
-    "branch",
-    "mid_channels",
-    "groups",
-    "attention",
-    "preactivation",
-    "bias",
-)
+VISIBLE_FIELDS = ("stem", "stem_channels", "num_blocks", "out_channels", "branch", "mid_channels", "groups", "attention",
+                  "preactivation", "bias")  # fmt: skip
 # Fields that do not change the logits of a network in evaluation mode.
 WITHOUT_EFFECT = ("name", "num_classes", "imgsz", "norm_momentum", "drop_path_rate", "dropout", "initialization",
                "zero_init_residual", "gate_bias")  # fmt: skip
@@ -113,7 +103,11 @@ def matching_specs(seen: Mapping[str, Any], fixed: Mapping[str, Any] | None = No
     found: list[ResNetSpec] = []
     for entry in zoo.entries().values():
         spec = entry.spec
-        if not (_visible_fields(spec) == {key: seen[key] for key in _visible_fields(spec)} and _is_supported(spec)):
+        # The formats hold neither other blocks than these, nor CBAM, a hidden layer of the head, and padding as Keras' "same".
+        is_supported = spec.block in ("residual", "plain") and spec.attention != "cbam"
+        if not is_supported or spec.head_hidden_dim or spec.same_padding:
+            continue
+        if any(seen[key] != value for key, value in _visible_fields(spec).items()):
             continue
         if any(getattr(spec, key) != value for key, value in (fixed or {}).items()):
             continue
@@ -134,9 +128,8 @@ def computes_the_same(spec: ResNetSpec, other: ResNetSpec) -> bool:
 
 def reasons_for(seen: Mapping[str, Any]) -> tuple[str, ...]:
     """What was observed, as sentences."""
-    kind = (
-        "three convolutions a block, so bottlenecks" if seen["branch"] == "bottleneck" else "two convolutions a block"
-    )
+    basic = seen["branch"] != "bottleneck"
+    kind = "two convolutions a block" if basic else "three convolutions a block, so bottlenecks"
     stem = {"imagenet": "a 7x7 stem", "cifar": "a 3x3 stem, as for CIFAR", "deep": "a stem of three 3x3"}[seen["stem"]]
     words = [f"{'+'.join(map(str, seen['num_blocks']))} blocks", kind, f"{stem} for {seen['in_channels']} channels"]
     if seen["mid_channels"]:
@@ -186,31 +179,21 @@ def _visible_fields(spec: ResNetSpec) -> dict[str, Any]:
     return fields | {"shortcut": "none" if plain else spec.shortcut}
 
 
-def _is_supported(spec: ResNetSpec) -> bool:
-    """Whether these formats can hold the tensors of the network at all."""
-    return (
-        spec.block in ("residual", "plain")
-        and spec.attention != "cbam"
-        and not spec.head_hidden_dim
-        and not spec.same_padding
-    )
-
-
 def _spec_outside_zoo(seen: Mapping[str, Any], changes: Mapping[str, Any]) -> list[ResNetSpec]:
     """A network that is not in the zoo, such as ResNet-26: the fields in `seen`, the others as in ResNet."""
     per_block = 3 if seen["branch"] == "bottleneck" else 2
     stages = len(seen["num_blocks"])
-    letters = ("A",) if seen["shortcut"] == "none" else (seen["shortcut"],)
+    shortcut = "A" if seen["shortcut"] == "none" else seen["shortcut"]
     values = {key: seen[key] for key in VISIBLE_FIELDS} | {
         "name": f"resnet{per_block * sum(seen['num_blocks']) + 2}",
         "strides": (1, *(2,) * (stages - 1)),
-        "shortcut": letters[0],
+        "shortcut": shortcut,
         "num_classes": seen["num_classes"] or 1000,
         **changes,
     }
     spec = ResNetSpec(**values)
     if seen["branch"] == "bottleneck" and "stride_at" not in changes:
         return [spec, replace(spec, name=f"{spec.name}_v1", stride_at="1x1")]
-    if letters == ("A",):
+    if shortcut == "A":
         return [spec, replace(spec, zero_pad_both_sides=True), replace(spec, block="plain", shortcut="B")]
     return [spec]

@@ -18,13 +18,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.formats import (
-    fold_into_tensors,
-    library_files,
-    model_card,
-    spec_from_shapes,
-    torchvision,
-)
+from resnets.weights.formats import fold_into_tensors, library_files, model_card, spec_from_shapes, torchvision
 from resnets.weights.formats.candidate import ASSUMED, Candidate
 from resnets.weights.formats.keymap import Keymap, Rule, backbone_tensors, expected_tensors
 from resnets.weights.formats.timm_config import FILES, LAST, config, preprocessor, reference_transform, remarks
@@ -67,12 +61,8 @@ NAMES: dict[str, tuple[str, dict[str, object]]] = {
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     """The names of timm and of resnets for the tensors of this network; without `top`, of all but its head."""
-    if spec.preactivation:
-        rules: tuple[Rule, ...] = PREACTIVATION
-    else:
-        rules = (*DEEP, *SQUEEZE_EXCITE, *(POOLED if spec.shortcut == "D" else ()), *torchvision.RULES)
-    tensors = expected_tensors(spec)
-    return Keymap(rules, tensors if top else backbone_tensors(tensors))
+    rules = (*DEEP, *SQUEEZE_EXCITE, *(POOLED if spec.shortcut == "D" else ()), *torchvision.RULES)
+    return Keymap(PREACTIVATION if spec.preactivation else rules, expected_tensors(spec, top=top))
 
 
 def spec_of(name: str) -> ResNetSpec:
@@ -141,8 +131,7 @@ def _preactivation(weights_file: WeightsFile) -> list[Candidate]:
     head = tensors.get("head.fc.weight")
     for name in NAMES:
         spec = spec_of(name)
-        if (spec.preactivation, spec.num_blocks, spec.stem == "deep", spec.out_channels[0]) != (
-            True,
+        if not spec.preactivation or (spec.num_blocks, spec.stem == "deep", spec.out_channels[0]) != (
             num_blocks,
             deep,
             first,
@@ -187,11 +176,9 @@ def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:
     described = config(folded, name, top=top)
     library_files.save(folder / "model.safetensors", tensors, metadata)
     atomic_write.write_text(folder / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-    notes = (
-        *fold_into_tensors.notes(checkpoint, LAST[folded.spec.preactivation] if top else ""),
-        *remarks(folded.preprocess),
-    )
-    card = model_card.text(checkpoint, library="timm", name=name, usage=USAGE, notes=tuple(notes))
+    last = LAST[folded.spec.preactivation] if top else ""
+    notes = (*fold_into_tensors.notes(checkpoint, last), *remarks(folded.preprocess))
+    card = model_card.text(checkpoint, library="timm", name=name, usage=USAGE, notes=notes)
     atomic_write.write_text(folder / model_card.FILE, card)
     return name
 

@@ -68,11 +68,8 @@ def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, 
     """
     spec = checkpoint.spec
     num_classes = spec.num_classes if top else 0
-    described: dict[str, Any] = {
-        "architecture": name,
-        "num_classes": num_classes,
-        "num_features": spec.out_channels[-1],
-    }
+    described: dict[str, Any] = {"architecture": name, "num_classes": num_classes}
+    described["num_features"] = spec.out_channels[-1]
     if top and checkpoint.class_names:
         described["label_names"] = list(checkpoint.class_names)
     if spec.in_channels != 3:
@@ -92,12 +89,11 @@ def config(checkpoint: Checkpoint, name: str, *, top: bool = True) -> dict[str, 
 def _transform(preprocess: Preprocess, in_channels: int) -> dict[str, Any]:
     """The entries of `pretrained_cfg` that define timm's transform (timm/data/transforms_factory.py)."""
     height, width = preprocess.size
+    uneven = preprocess.resize == "shorter" and height != width
     unsupported = [
         f"resize='{preprocess.resize}'" if preprocess.resize not in ("shorter", "stretch") else "",
         "no crop after the resize" if preprocess.resize == "shorter" and preprocess.crop == "none" else "",
-        f"shorter side resized for a crop of {height}x{width}"
-        if preprocess.resize == "shorter" and height != width
-        else "",
+        f"shorter side resized for a crop of {height}x{width}" if uneven else "",
         "resizing without antialias" if not preprocess.antialias else "",
         "a whole mean image" if len(preprocess.mean) > preprocess.channels else "",
     ]
@@ -125,8 +121,5 @@ def _crop_pct(side: int, shorter: int) -> float:
 
 def remarks(preprocess: Preprocess) -> list[str]:
     """What to do so that timm prepares images as resnets does, in sentences."""
-    return (
-        ["timm takes one channel: open images as gray, Image.open(path).convert('L')"]
-        if preprocess.channels == 1
-        else []
-    )
+    gray = "timm takes one channel: open images as gray, Image.open(path).convert('L')"
+    return [gray] if preprocess.channels == 1 else []

@@ -52,7 +52,7 @@ NAMES = (
 
 def keymap(spec: ResNetSpec, *, top: bool = True) -> Keymap:
     """The names of torchvision and of resnets for the tensors of this network; without `top`, of all but its head."""
-    return Keymap(RULES, backbone_tensors(expected_tensors(spec)) if not top else expected_tensors(spec))
+    return Keymap(RULES, expected_tensors(spec, top=top))
 
 
 def architecture(spec: ResNetSpec) -> str:
@@ -70,12 +70,7 @@ def architecture(spec: ResNetSpec) -> str:
 def candidates(weights_file: WeightsFile) -> list[Candidate]:
     """The networks that the tensors fit; empty if the names are not torchvision's."""
     seen = observe(weights_file.tensors)
-    if (
-        seen is None
-        or seen["attention"] != "none"
-        or seen["stem"] not in ("imagenet", "cifar")
-        or seen["shortcut"] == "D"
-    ):
+    if seen is None or seen["attention"] != "none" or seen["stem"] == "deep" or seen["shortcut"] == "D":
         return []
     specs = spec_from_shapes.matching_specs(seen)
     shortcuts = "" if seen["shortcut"] == "none" else ", downsample.0"
@@ -87,9 +82,8 @@ def candidates(weights_file: WeightsFile) -> list[Candidate]:
 def observe(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """What the shapes show (see `spec_from_shapes.observe`), or None if the names are neither torchvision's nor timm's."""
     pooled = any(name.endswith(".downsample.2.weight") for name in tensors)
-    return spec_from_shapes.observe(
-        tensors, (*DEEP, *SQUEEZE_EXCITE, *(POOLED if pooled else ()), *RULES), pooled=pooled
-    )
+    rules = (*DEEP, *SQUEEZE_EXCITE, *(POOLED if pooled else ()), *RULES)
+    return spec_from_shapes.observe(tensors, rules, pooled=pooled)
 
 
 def write(path: str | Path, checkpoint: Checkpoint, *, top: bool = True) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnets import atomic_write
 from resnets.recipes.override import assign
 from resnets.recipes.recipe import Recipe
 from resnets.tasks.classification import metrics
@@ -59,7 +60,7 @@ def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Pa
     if predictions is None:
         return run
     run_dir.write_json(run / "metrics.json", {**metrics.summarize(predictions), "split": "val", "in_sample": True})
-    metrics.write_per_class(run / "per_class.csv", predictions)
+    atomic_write.write_csv(run / "per_class.csv", metrics.per_class(predictions))
     predictions.write_csv(run / "predictions.csv")
     with (run / "split.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)

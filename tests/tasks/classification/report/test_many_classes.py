@@ -9,6 +9,7 @@ from pathlib import Path
 PROGRAM = """
 import resource, sys
 import numpy as np
+from resnets import atomic_write
 from resnets.tasks.classification.report import draw_report
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
@@ -23,7 +24,7 @@ names = tuple(f"class {k}" for k in range(classes))
 made = Predictions(tuple(f"{k}.jpg" for k in range(count)), random.integers(0, classes, count), logits, names)
 before = peak()
 metrics.summarize(made)
-metrics.write_per_class(sys.argv[1] + "/per_class.csv", made)
+atomic_write.write_csv(sys.argv[1] + "/per_class.csv", metrics.per_class(made))
 made.write_csv(sys.argv[1] + "/predictions.csv")
 draw_report.draw_all(sys.argv[1], made)
 print((peak() - before) / 2**20)

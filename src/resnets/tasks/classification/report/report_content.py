@@ -141,18 +141,11 @@ def _classes(files: RunFiles, labeled: Predictions) -> list[Block]:
         _percent("precision"),
         _percent("F1"),
     ]
-    rows = [
-        (
-            row["class"],
-            *([training[row["class"]]] if training else []),
-            row["support"],
-            row["recall"],
-            (row["recall_low"], row["recall_high"]) if row["support"] else None,
-            row["precision"],
-            row["f1"],
-        )
-        for row in metrics.per_class(labeled)
-    ]
+    rows = []
+    for row in metrics.per_class(labeled):
+        trained = [training[row["class"]]] if training else []
+        interval = (row["recall_low"], row["recall_high"]) if row["support"] else None
+        rows.append((row["class"], *trained, row["support"], row["recall"], interval, row["precision"], row["f1"]))
     return [text, Table(columns, rows)]
 
 

@@ -37,10 +37,10 @@ def headline(files: RunFiles, labeled: Predictions | None) -> tuple[str, str]:
     """The result in one sentence, and a paragraph on how it was measured."""
     interval, count = files.metrics.get("top1_interval"), files.metrics.get("count")
     if not interval or not count:
-        return (
-            "This model has not been evaluated.",
-            "This run has no labeled validation images. Evaluate the model with the second command under “Use it”.",
+        missing = (
+            "This run has no labeled validation images. Evaluate the model with the second command under “Use it”."
         )
+        return "This model has not been evaluated.", missing
     text = f"{_measured_on(files, count)}: {percent(files.metrics.get('top1'))} right. The range above is the 95 % interval"
     text += ", widened because the selections of the folds depend on each other" if "folds" in files.metrics else ""
     text += "; more images would narrow it. It holds for images like these, not for others."
