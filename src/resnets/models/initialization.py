@@ -3,13 +3,7 @@
 from torch import nn
 
 from resnets.models.attention import CBAM
-from resnets.models.blocks import (
-    BasicBranch,
-    BottleneckBranch,
-    HighwayBlock,
-    PreActBasicBranch,
-    PreActBottleneckBranch,
-)
+from resnets.models.blocks import BasicBranch, BottleneckBranch, HighwayBlock, PreActBasicBranch, PreActBottleneckBranch
 
 
 def kaiming_(net: nn.Module) -> None:

@@ -65,12 +65,7 @@ def load_backbone(model: nn.Module, parent: Checkpoint, parent_model: nn.Module)
 
 
 @torch.no_grad()
-def _bind_rows(
-    model: nn.Module,
-    head_names: list[str],
-    parent: Checkpoint,
-    class_names: tuple[str, ...],
-) -> bool:
+def _bind_rows(model: nn.Module, head_names: list[str], parent: Checkpoint, class_names: tuple[str, ...]) -> bool:
     """Copy the head of `parent`, its last layer row by row; False if it has another form.
 
     Only the last layer of a `ResNet` is known to have one row for each class; a task with another head replaces `Task.adapt`.

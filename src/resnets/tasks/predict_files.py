@@ -126,11 +126,7 @@ def _check_apart(name: str, folder: str, paths: Sequence[str], images: Sequence[
 
 
 def _sinks(
-    stack: contextlib.ExitStack,
-    csv: str | None,
-    jsonl: str | None,
-    sort_into: str | None,
-    columns: Sequence[str],
+    stack: contextlib.ExitStack, csv: str | None, jsonl: str | None, sort_into: str | None, columns: Sequence[str]
 ) -> list[Sink]:
     """What to do with each prediction."""
     sinks: list[Sink] = []

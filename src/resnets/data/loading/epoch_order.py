@@ -24,12 +24,7 @@ class EpochStep(NamedTuple):
 
 
 def epoch_indices(
-    num_images: int,
-    *,
-    seed: int,
-    epoch: int,
-    weights: Tensor | None = None,
-    shard_sizes: Sequence[int] | None = None,
+    num_images: int, *, seed: int, epoch: int, weights: Tensor | None = None, shard_sizes: Sequence[int] | None = None
 ) -> Tensor:
     """The indices of the images in the order of an epoch: int64 (num_images,).
 

@@ -137,11 +137,7 @@ class Classification(Task):
         return Losses(cross_entropy(logits.float(), batch.targets), {"accuracy_top1": correct})
 
     def measure(
-        self,
-        outputs: Any,
-        samples: Sequence[Sample],
-        targets: Sequence[Any] | Tensor,
-        placements: Sequence[Placement],
+        self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor, placements: Sequence[Placement]
     ) -> Measurements:
         """logits: float32 (n, K); true: int64 (n,), -1 where there is no label."""
         return Measurements({"logits": outputs, "true": torch.as_tensor(targets)})

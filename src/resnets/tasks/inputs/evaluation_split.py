@@ -145,11 +145,7 @@ def num_selected_on(checkpoint: Path, samples: Sequence[Sample], provenance: Map
 
 
 def _check_arguments(
-    dataset: Dataset,
-    split: str | None,
-    split_file: str | Path | None,
-    val_fraction: float | None,
-    seed: int | None,
+    dataset: Dataset, split: str | None, split_file: str | Path | None, val_fraction: float | None, seed: int | None
 ) -> None:
     if split is not None and split not in (*SPLITS, ALL):
         raise UserError(

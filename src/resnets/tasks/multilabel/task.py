@@ -126,11 +126,7 @@ class Multilabel(Task):
         return Losses((batch.weights * losses).mean(), {})
 
     def measure(
-        self,
-        outputs: Any,
-        samples: Sequence[Sample],
-        targets: Sequence[Any] | Tensor,
-        placements: Sequence[Placement],
+        self, outputs: Any, samples: Sequence[Sample], targets: Sequence[Any] | Tensor, placements: Sequence[Placement]
     ) -> Measurements:
         """logits: float32 (n, K); true: int8 (n, K), -1 without labels; unit: int64 (n,), equal for copies and groups."""
         units = torch.tensor([bootstrap.unit_of(sample) for sample in samples], dtype=torch.int64)

@@ -78,12 +78,7 @@ def validate(context: TrainContext, received: Sequence[int] = ()) -> Measurement
 
 @torch.no_grad()
 def measure(
-    task: Task,
-    model: nn.Module,
-    batches: Iterable[EvalBatch],
-    samples: Sequence[Sample],
-    device: str,
-    precision: str,
+    task: Task, model: nn.Module, batches: Iterable[EvalBatch], samples: Sequence[Sample], device: str, precision: str
 ) -> Measurements | None:
     """Return the measurements of the samples, None if there are none; the model stays in eval mode.
 

@@ -82,12 +82,7 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
 
 
 def finish_plan(
-    recipe: Recipe,
-    task: Task,
-    dataset: Dataset,
-    initial: InitialWeights | None,
-    spec: ResNetSpec,
-    model: nn.Module,
+    recipe: Recipe, task: Task, dataset: Dataset, initial: InitialWeights | None, spec: ResNetSpec, model: nn.Module
 ) -> PreparedRun:
     """Fit the network of a complete recipe to the images, and check it; `model` is that of `spec` on the meta device."""
     fitted = build_network.fit_to_images(recipe, spec)
