@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
-from torchvision.ops import nms
+from torch import Tensor, nn
+from torchvision.ops import box_iou, nms
 
 from resnets.models import zoo as networks
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
+from resnets.models.detection.yolo.anchors import COCO_ANCHORS
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.resnet import find_backbone, head_modules
 
@@ -150,3 +151,44 @@ def test_a_fresh_network_finds_hardly_anything():
     detector = small("resnet18")
     losses = detector(torch.randn(4, 3, 128, 128), [example()] * 4).losses
     assert (losses["objectness"] < 0.02 * 1008).all()
+
+
+def test_losses_under_autocast_are_float32():
+    detector = small("tiny")
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = detector(torch.randn(2, 3, 64, 64), [example((5, 5, 30, 40), label=2), example()]).losses
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    sum(loss.sum() for loss in losses.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in detector.parameters())
+
+
+@pytest.mark.parametrize("box_loss", ["paper", "giou"])
+def test_eight_images_can_be_learned(box_loss):
+    """Rectangles of three colors: after a hundred steps each is found, and nothing else."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 3, 64, 64, generator=generator) * 0.1
+    targets = []
+    for index, image in enumerate(images):
+        (width, left), (height, top) = torch.randint(12, 32, (2, 2), generator=generator).tolist()
+        image[:, top : top + height, left : left + width] = torch.eye(3)[index % 3][:, None, None]
+        targets.append(example((left, top, left + width, top + height), label=index % 3))
+    anchors = tuple(value * 64 / 416 for anchor in COCO_ANCHORS for value in anchor)
+    settings = replace(zoo.get("yolov3_resnet18")[0], neck_channels=32, box_loss=box_loss, anchors=anchors)
+    spec = networks.get_spec("resnet18", stem_channels=16, num_blocks=(1, 1, 1, 1), out_channels=(16, 24, 32, 48))
+    torch.manual_seed(0)
+    detector = build_detector(settings, spec, 3)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=100)
+    for _ in range(100):
+        loss = sum(term.mean() for term in detector(images, targets).losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(detector.parameters(), 10)
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        found = detector.eval()(images).objects
+    for objects, target in zip(found, targets, strict=True):
+        sure = objects["scores"] > 0.5
+        assert objects["labels"][sure].tolist() == target["labels"].tolist()
+        assert box_iou(objects["boxes"][sure], target["boxes"]) > 0.7
