@@ -17,6 +17,7 @@ _TEXT_HEIGHT = 0.022  # of the longer side
 _MIN_TEXT = 13  # pixels
 _OPACITY = 0.45  # of a mask
 _MAX_LETTERS = 40
+_LETTER_WIDTH = 0.62  # of the text height
 _GOLDEN = 0.618034  # steps of this part of the circle keep the hues of any number of classes apart
 
 
@@ -119,11 +120,11 @@ def _caption(
     taken: list[tuple[float, float, float, float]],
 ) -> None:
     """Write the caption above the frame, below it, or in it, where no other one is, and add its place to `taken`."""
-    line = font_fallback.shortened(text, _MAX_LETTERS)
+    room_x, room_y = pen.im.size
+    line = font_fallback.shortened(text, max(2, min(_MAX_LETTERS, int(room_x / (_LETTER_WIDTH * size)))))
     font = _font(line, size)
     pad = max(1, size // 6)
     length, height = pen.textlength(line, font=font) + 2 * pad, size + 2 * pad
-    room_x, room_y = pen.im.size
     left, top, right, bottom = frame
     corners = [(left, top - height), (left, bottom), (left, top), (right - length, bottom - height), (right, top)]
     for x, y in corners:

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from resnets.report.figures import training_curves
+from resnets.report.figures import confusion_matrix, training_curves
 from resnets.report.figures.training_curves import Panel
 from resnets.report.html import page
 from resnets.report.run_files import RunFiles
 from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.tasks.classification.report import confusion_matrix, prediction_images, reliability_diagram, report_content
+from resnets.tasks.classification.report import prediction_images, reliability_diagram, report_content
 from resnets.tasks.classification.selection import MONITOR
 
 

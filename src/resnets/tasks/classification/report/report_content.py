@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from resnets.report.confused_classes import ConfusedPair, most_confused_pairs
 from resnets.report.content import Block, Code, Column, Figure, KeyNumber, ReportContent, Section, Table, Wrong
 from resnets.report.figures import font_fallback
 from resnets.report.number_formats import count, percent
@@ -11,7 +12,6 @@ from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.classification.report import prediction_images, report_text
-from resnets.tasks.classification.report.confused_classes import ConfusedPair, most_confused_pairs
 from resnets.tasks.classification.selection import MONITOR
 
 MAX_PAIRS = 30

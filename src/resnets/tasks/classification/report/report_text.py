@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from resnets.report.confused_classes import ConfusedPair
 from resnets.report.number_formats import percent
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
 from resnets.tasks.best_epoch import best_row
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
-from resnets.tasks.classification.report.confused_classes import ConfusedPair
 from resnets.tasks.classification.selection import MONITOR
 
 _LEARNED = 0.8  # training accuracy below which the network is still learning, whatever its validation accuracy

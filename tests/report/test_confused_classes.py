@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from resnets.tasks.classification.report.confused_classes import most_confused_pairs
+from resnets.report.confused_classes import most_confused_pairs
 
 MATRIX = csr_array(np.array([[7, 3, 0], [1, 2, 3], [0, 0, 5]]))
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from resnets.report.confused_classes import most_confused_pairs
 from resnets.report.figures import canvas, font_fallback
 from resnets.report.number_formats import percent
-from resnets.tasks.classification.report.confused_classes import most_confused_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,16 +28,18 @@ _MAX_LABELS = 50
 _LABEL_LETTERS = 24
 
 
-def draw(matrix: csr_array, class_names: Sequence[str], out: Path) -> Path:
+def draw(matrix: csr_array, class_names: Sequence[str], out: Path, heading: str = "", unit: str = "images") -> Path:
     """Draw a matrix of counts.
 
     Args:
         matrix: sparse whole numbers (K, K), row = true class, column = predicted class.
         class_names: of the K classes.
         out: the image file.
+        heading: a line at the top; "" for the number of right ones.
+        unit: what is counted.
     """
     totals, right = matrix.sum(axis=1), matrix.diagonal()
-    heading = f"{right.sum():,} of {totals.sum():,} images right"
+    heading = heading or f"{right.sum():,} of {totals.sum():,} {unit} right"
     shown = np.arange(len(class_names))
     if len(shown) > MAX_CLASSES:
         shown = _most_confused(matrix)
@@ -51,7 +53,7 @@ def draw(matrix: csr_array, class_names: Sequence[str], out: Path) -> Path:
         if len(shown) <= MAX_CLASSES_WITH_NUMBERS:
             _numbers(axes, counts, fractions)
         names = [font_fallback.shortened(class_names[k], _LABEL_LETTERS) for k in shown.tolist()]
-        _labels(axes, names, totals[shown])
+        _labels(axes, names, totals[shown], unit)
     return out
 
 
@@ -87,7 +89,7 @@ def _numbers(axes: Axes, counts: np.ndarray, fractions: np.ndarray) -> None:
         axes.text(predicted, true, text, color=color, fontsize=size, ha="center", va="center")
 
 
-def _labels(axes: Axes, names: Sequence[str], totals: np.ndarray) -> None:
+def _labels(axes: Axes, names: Sequence[str], totals: np.ndarray, unit: str) -> None:
     every = math.ceil(len(names) / _MAX_LABELS)
     size = 10 if len(names) <= 30 else 8
     style: dict[str, Any] = {"fontfamily": font_fallback.families(), "fontsize": size, "color": canvas.TEXT}
@@ -95,4 +97,4 @@ def _labels(axes: Axes, names: Sequence[str], totals: np.ndarray) -> None:
     flat = max(map(len, names)) * len(names) <= 60
     axes.set_xticks(places, names[::every], rotation=0 if flat else 90, **style)
     axes.set_yticks(places, [f"{names[k]} ({totals[k]:,})" for k in places], **style)
-    axes.set(xlabel="predicted", ylabel="true (images)")
+    axes.set(xlabel="predicted", ylabel=f"true ({unit})")

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from resnets.report.figures import canvas
-from resnets.tasks.classification.report import confusion_matrix
+from resnets.report.figures import canvas, confusion_matrix
 
 
 def area(image: np.ndarray, color: str, fraction: float = 1.0) -> float:

@@ -1,0 +1,1 @@
+"""The report of a detection run: its figures, sentences and tables."""

@@ -1,0 +1,101 @@
+"""Draw the figures of a detection run and write its HTML page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scipy.sparse import csr_array
+
+from resnets.data.datasets.dataset import Sample
+from resnets.report.figures import confusion_matrix, training_curves
+from resnets.report.figures.training_curves import Panel
+from resnets.report.html import page
+from resnets.report.number_formats import percent
+from resnets.report.run_files import RunFiles
+from resnets.tasks import best_epoch
+from resnets.tasks.best_epoch import Monitor
+from resnets.tasks.detection.metrics import reported_objects, summarize
+from resnets.tasks.detection.metrics.error_types import error_types
+from resnets.tasks.detection.records import Records
+from resnets.tasks.detection.report import bar_charts, image_gallery, report_content, score_curves
+
+BACKGROUND = "(nothing)"
+
+
+def draw(
+    run: Path,
+    samples: Sequence[Sample],
+    records: Records | None,
+    class_names: Sequence[str],
+    threshold: float,
+    monitors: Sequence[Monitor],
+) -> None:
+    """Draw the figures for which the run directory and the records have data, and write `report.html`.
+
+    Args:
+        samples: the images of the records.
+        records: of the validation or test images; None where nothing was evaluated.
+        threshold: the score from which on objects are reported.
+        monitors: of the task.
+
+    Raises:
+        JobError: the folder cannot be written to.
+    """
+    files = RunFiles(run)
+    if files.rows:
+        _draw_training(files, monitors)
+    if not records:
+        page.write(files, report_content.build(files, None))
+        return
+    reported = reported_objects.report_objects(records, threshold)
+    worst = image_gallery.worst_images(records, reported)
+    matrix = reported_objects.confusion_matrix(records, reported, len(class_names))
+    evaluated = report_content.Evaluated(
+        rows=summarize.class_rows(records, class_names, threshold),
+        matrix=matrix,
+        errors=error_types(records, len(class_names)),
+        sizes=reported_objects.recall_by_size(records, reported),
+        worst=[(samples[k].path, *counts) for k, counts in zip(
+            worst.tolist(), reported_objects.image_counts(records, reported)[worst].tolist(), strict=True
+        )],
+        threshold=threshold,
+    )  # fmt: skip
+    if records.num_objects:
+        score_curves.draw_precision_recall(records, class_names, files.path / "precision_recall.png")
+        score_curves.draw_f1(records, class_names, threshold, files.path / "f1.png")
+        bar_charts.draw_error_types(evaluated.errors, files.path / "error_types.png")
+        bar_charts.draw_recall_by_size(evaluated.sizes, files.path / "recall_by_size.png")
+        right = f"{matrix.diagonal().sum():,} of {records.num_objects:,} objects found, with their class"
+        names = [*class_names, BACKGROUND]
+        confusion_matrix.draw(csr_array(matrix), names, files.path / "confusion_matrix.png", right, "objects")
+    if len(worst):
+        image_gallery.draw_worst(worst, samples, records, reported, class_names, files.path / "worst_images.jpg")
+    image_gallery.draw_pairs(samples, records, reported, class_names, files.path / "val_batch_pred.jpg")
+    page.write(files, report_content.build(files, evaluated))
+
+
+def _draw_training(files: RunFiles, monitors: Sequence[Monitor]) -> None:
+    titles = {
+        "box_ap": "AP of boxes",
+        "box_ap50": "AP50 of boxes",
+        "mask_ap": "AP of masks",
+        "mask_ap50": "AP50 of masks",
+    }
+    best, metric = best_epoch.best_row(files.rows, monitors), monitors[0].metric
+    heading = ""
+    if best is not None and metric in titles:
+        value = percent(best[f"val/{metric}"])
+        heading = f"Best epoch {best['epoch']:.0f}: {titles[metric]} {value} on the validation images"
+    columns = [panel.column for panel in training_curves.find_panels(files.rows)]
+    first = ["loss", *titles]
+    columns.sort(key=lambda column: first.index(column) if column in first else len(first))
+    panels = [
+        Panel(column, f"{titles[column]}, %", 100) if column in titles else Panel(column, column.replace("_", " "))
+        for column in columns
+    ]
+    training_curves.draw(
+        files.rows,
+        files.path / "results.png",
+        heading=heading,
+        panels=panels,
+        best_epoch=best["epoch"] if best else None,
+    )

@@ -1,0 +1,82 @@
+"""Curves over the score threshold: precision and recall (`precision_recall.png`), and F1 (`f1.png`), at an IoU of 0.5."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnets.report.figures import canvas, font_fallback
+from resnets.report.number_formats import percent
+from resnets.tasks.detection.draw_objects import class_color
+from resnets.tasks.detection.metrics.score_threshold import score_curve
+from resnets.tasks.detection.records import Records
+
+WIDTH, HEIGHT = 1200, 800
+_MAX_NAMED = 10  # classes with a color and a name; more of them are gray
+_LETTERS = 22
+_RECALLS = np.linspace(0, 1, 101)
+
+
+def draw_precision_recall(records: Records, class_names: Sequence[str], out: Path) -> Path:
+    """Draw, for each class with objects, the largest precision at each recall or a higher one, and the mean over the classes."""
+    labels = np.unique(records.truth.labels[~records.truth.crowd]).tolist()
+    curves = [_envelope(records, label) for label in labels]
+    with canvas.figure(out, WIDTH, HEIGHT, "Precision and recall at every threshold") as page:
+        axes = page.subplots()
+        for label, curve in zip(labels, curves, strict=True):
+            axes.plot(_RECALLS, curve, **_style(label, len(labels), class_names, percent(float(curve.mean()))))
+        if curves:
+            mean = np.mean(curves, axis=0)
+            text = f"mean of {len(labels)} classes: AP50 {percent(float(mean.mean()))}"
+            axes.plot(_RECALLS, mean, color=canvas.TEXT, linewidth=3, label=text)
+        axes.set(
+            xlabel="recall: part of the objects that are found",
+            ylabel="precision: part of what is reported that is right",
+        )
+        _finish(axes)
+    return out
+
+
+def draw_f1(records: Records, class_names: Sequence[str], threshold: float, out: Path) -> Path:
+    """Draw the F1 of all objects, and of each class, over the threshold, and mark the one that is used."""
+    labels = np.unique(records.truth.labels[~records.truth.crowd]).tolist()
+    with canvas.figure(out, WIDTH, HEIGHT, "F1 at every threshold") as page:
+        axes = page.subplots()
+        for label in labels:
+            curve = score_curve(records, label)
+            axes.plot(curve.scores, curve.f1, drawstyle="steps-pre", **_style(label, len(labels), class_names))
+        curve = score_curve(records)
+        axes.plot(curve.scores, curve.f1, drawstyle="steps-pre", color=canvas.TEXT, linewidth=3, label="all objects")
+        axes.axvline(
+            threshold, color=canvas.VALIDATION, linestyle=(0, (4, 3)), label=f"threshold used: {threshold:.2f}"
+        )
+        axes.set(xlabel="threshold: objects with at least this score are reported", ylabel="F1")
+        _finish(axes)
+    return out
+
+
+def _envelope(records: Records, label: int) -> np.ndarray:
+    """float64 (101,): the largest precision at each recall or a higher one."""
+    curve = score_curve(records, label)
+    precision = np.append(np.nan_to_num(curve.precision), 0.0)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return best[np.searchsorted(curve.recall, _RECALLS, side="left")]
+
+
+def _style(label: int, num_classes: int, class_names: Sequence[str], note: str = "") -> dict[str, Any]:
+    if num_classes > _MAX_NAMED:
+        return {"color": canvas.GRID, "linewidth": 1}
+    name = font_fallback.shortened(class_names[label], _LETTERS)
+    color = tuple(value / 255 for value in class_color(label))
+    return {"color": color, "linewidth": 1.5, "label": f"{name}: {note}" if note else name}
+
+
+def _finish(axes: Any) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.01, 0.5), prop={"family": font_fallback.families(), "size": 10}
+        )
