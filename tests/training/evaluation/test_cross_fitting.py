@@ -188,3 +188,17 @@ def test_ten_thousand_classes_need_no_more_than_the_logits() -> None:
     tensors, _ = folds.state()
     assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * 150
     assert folds.summarize(task)["num_classes"] == 10_000
+
+
+def test_rows_of_any_size_are_stored_as_one_tensor() -> None:
+    boxes = [torch.zeros(0, 4), torch.arange(8.0).reshape(2, 4), torch.ones(1, 4)]
+    folds = _create(torch.arange(3), np.arange(3))
+    assert folds is not None
+    folds.kept[0] = Measurements({"boxes": boxes, "size": torch.arange(3)})
+
+    tensors, metadata = folds.state()
+
+    assert tensors["kept.0.boxes"].shape == (12,)
+    kept = cross_fitting.restore(tensors, json.loads(json.dumps(metadata))).kept[0]
+    assert kept is not None
+    assert all(torch.equal(one, other) for one, other in zip(kept["boxes"], boxes, strict=True))

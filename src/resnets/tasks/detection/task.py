@@ -41,6 +41,7 @@ from resnets.tasks.detection.metrics import average_precision, reported_objects,
 from resnets.tasks.detection.metrics import summarize as metrics
 from resnets.tasks.detection.prediction import DetectedObject, Prediction
 from resnets.tasks.detection.records import ImageRecord
+from resnets.tasks.detection.report.draw_report import draw
 from resnets.tasks.detection.static_graph import static_graph
 from resnets.tasks.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
@@ -293,6 +294,11 @@ class Detection(Task):
         """AP of the boxes, and of the masks."""
         named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1")]
         return ", ".join(f"{label} {_percent(metrics[key])}" for label, key in named if metrics.get(key) is not None)
+
+    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+        """Draw the figures of the run, and write its `report.html`."""
+        found = None if measurements is None else records.of(measurements)
+        draw(run, samples, found, self.class_names, self.score_threshold, self.monitor)
 
     # Prediction
 

@@ -14,6 +14,7 @@ What is evaluated is the procedure that made the delivered weights, with four fi
 when to stop the training (patience) was decided with all of it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,8 +79,9 @@ class CrossFit:
                 if isinstance(rows, Tensor):
                     tensors[key] = rows
                 else:
-                    tensors |= {f"{key}.{index}": torch.as_tensor(row) for index, row in enumerate(rows)}
-                    lists[key] = len(rows)
+                    parts = [torch.as_tensor(row) for row in rows]  # as one tensor: there may be many thousands
+                    tensors[key] = torch.cat([part.flatten() for part in parts]) if parts else torch.zeros(0)
+                    lists[key] = [list(part.shape) for part in parts]
         metadata = {"best": self.best, "epochs": self.epochs, "fitted": self.fitted, "lists": lists}
         return tensors, metadata | {"num_epochs": self.num_epochs}
 
@@ -121,9 +123,10 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Cross
         if key.startswith("kept."):
             _, fold, name = key.split(".", 2)
             rows[int(fold)][name] = tensor
-    for key, count in metadata["lists"].items():
+    for key, shapes in metadata["lists"].items():
         _, fold, name = key.split(".", 2)
-        rows[int(fold)][name] = [rows[int(fold)].pop(f"{name}.{index}") for index in range(count)]
+        parts = rows[int(fold)][name].split([math.prod(shape) for shape in shapes])
+        rows[int(fold)][name] = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
     arrays = {name: tensors[name].numpy().copy() for name in ("folds", "clusters", "scores")}
     return CrossFit(
         arrays["folds"],

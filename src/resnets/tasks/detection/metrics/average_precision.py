@@ -36,28 +36,21 @@ def average_precisions(
     matches = records.mask_matches if masks else records.matches
     assert matches is not None, "there are no masks"
     counts = np.ones((1, len(records))) if weights is None else weights
-    size = max(1, int(_MAX_VALUES / max(len(matches.hits), 1)))
-    chunks = [
-        _average_precisions(records, num_classes, matches, counts[start : start + size])
-        for start in range(0, len(counts), size)
-    ]
-    return chunks[0][0] if weights is None else np.concatenate(chunks)
-
-
-def _average_precisions(records: Records, num_classes: int, matches: Matches, weights: np.ndarray) -> np.ndarray:
     objects = ~records.truth.crowd
-    found = np.full((len(weights), num_classes, len(IOU_THRESHOLDS)), np.nan)
+    found = np.full((len(counts), num_classes, len(IOU_THRESHOLDS)), np.nan)
     for label, indices in ranked_by_class(records, num_classes):
-        positives = weights[:, records.truth_image[objects & (records.truth.labels == label)]].sum(axis=1)
-        if not positives.any():
+        images = records.truth_image[objects & (records.truth.labels == label)]
+        if not len(images):
             continue
-        seen = weights[:, records.found_image[indices]]
-        totals = np.cumsum(seen, axis=1)
         own = Matches(*(column[indices] for column in matches))
-        for threshold in range(len(IOU_THRESHOLDS)):
-            hits, ignored = own.at(threshold)
-            found[:, label, threshold] = _interpolate(seen, totals, hits, ignored, positives)
-    return found
+        size = max(1, int(_MAX_VALUES / max(len(indices), 1)))
+        for start in range(0, len(counts), size):
+            chunk = slice(start, start + size)
+            seen = counts[chunk, records.found_image[indices]]
+            totals, positives = np.cumsum(seen, axis=1), counts[chunk, images].sum(axis=1)
+            for threshold in range(len(IOU_THRESHOLDS)):
+                found[chunk, label, threshold] = _interpolate(seen, totals, *own.at(threshold), positives)
+    return found[0] if weights is None else found
 
 
 def ranked_by_class(records: Records, num_classes: int) -> Iterator[tuple[int, np.ndarray]]:

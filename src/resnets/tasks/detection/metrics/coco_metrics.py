@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval.core import mask as coco_masks
 
 from resnets.tasks.detection.metrics.average_precision import MAX_DETECTIONS, max_detections
 from resnets.tasks.detection.metrics.match_objects import as_xywh
@@ -50,14 +51,10 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _evaluate(records: Records, num_classes: int, kind: str) -> Mapping[str, Any]:
     """The arrays of the library's evaluation."""
-    truth = COCO(
-        {
-            "images": [{"id": k, "height": h, "width": w} for k, (h, w) in enumerate(records.sizes.tolist(), start=1)],
-            "categories": [{"id": k + 1, "name": str(k)} for k in range(num_classes)],
-            "annotations": _annotations(records, kind),
-        }
-    )
-    evaluator = COCOeval_faster(truth, truth.loadRes(_results(records, kind)), "segm" if kind == "mask" else "bbox")
+    images = [{"id": k, "height": h, "width": w} for k, (h, w) in enumerate(records.sizes.tolist(), start=1)]
+    dataset = {"images": images, "categories": [{"id": k + 1, "name": str(k)} for k in range(num_classes)]}
+    truth, found = (COCO({**dataset, "annotations": rows(records, kind)}) for rows in (_annotations, _results))
+    evaluator = COCOeval_faster(truth, found, "segm" if kind == "mask" else "bbox")
     evaluator.params.maxDets = sorted({1, 10, MAX_DETECTIONS, max_detections(records)})
     evaluator.evaluate()
     evaluator.accumulate()
@@ -81,11 +78,17 @@ def _annotations(records: Records, kind: str) -> list[dict[str, Any]]:
 
 
 def _results(records: Records, kind: str) -> list[dict[str, Any]]:
-    columns = records.found_image + 1, records.found.labels + 1, records.found.scores
+    """As `COCO.loadRes` makes them, in less time."""
+    shapes, found = _shapes(records.found, kind), records.found
+    if kind == "mask":
+        areas = np.asarray(coco_masks.area([shape["segmentation"] for shape in shapes]) if shapes else [])
+    else:
+        areas = as_xywh(found.boxes)[:, 2:].prod(axis=1)
+    columns = records.found_image + 1, found.labels + 1, found.scores, areas
     return [
-        {"image_id": image, "category_id": label, "score": score, **shape}
-        for image, label, score, shape in zip(
-            *(column.tolist() for column in columns), _shapes(records.found, kind), strict=True
+        {"id": k, "image_id": image, "category_id": label, "score": score, "area": area, "iscrowd": 0, **shape}
+        for k, (image, label, score, area, shape) in enumerate(
+            zip(*(column.tolist() for column in columns), shapes, strict=True), start=1
         )
     ]
 

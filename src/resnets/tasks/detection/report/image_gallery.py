@@ -19,7 +19,15 @@ from resnets.tasks.detection.records import Records
 
 SIDE = 480  # pixels of an image
 MAX_WORST, MAX_PAIRS = 12, 8
-RIGHT, WRONG, MISSED = (ImageColor.getrgb(color) for color in (canvas.RIGHT, canvas.WRONG, "#F5C400"))
+
+
+def _rgb(color: str) -> Color:
+    red, green, blue = ImageColor.getrgb(color)[:3]
+    return red, green, blue
+
+
+RIGHT, WRONG, MISSED = _rgb(canvas.RIGHT), _rgb(canvas.WRONG), _rgb("#F5C400")
+
 
 _Draw = Callable[
     [np.ndarray, np.ndarray], np.ndarray
