@@ -1,4 +1,4 @@
-"""`resnets.check` and `resnets.split`: what is wrong with a dataset, and its split into train, val and test."""
+"""`resnets.check`, `resnets.split` and `convert_objects`: what is wrong with a dataset, its split, and other formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from resnets.data.check import html_page
 from resnets.data.check.check import CheckReport
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Sample
+from resnets.data.object_datasets import convert, open_object_dataset
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 
@@ -38,7 +39,8 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
     """Read every image of a dataset, and find what would make a training fail or its result wrong.
 
     Args:
-        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes".
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes"; or images with
+            objects in a format of `convert_objects`.
         workers: number of threads that read; None for one per processor.
         html: a file for a page with the images in question.
 
@@ -50,7 +52,11 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
     """
     if html is not None:
         atomic_write.check_file_writable(html)
-    report = data_check.check(open_dataset.read(str(data), on_inaccessible="skip"), workers=workers)
+    if open_object_dataset.recognizes(data):
+        dataset, faults = open_object_dataset.read_and_examine(data)
+    else:
+        dataset, faults = open_dataset.read(str(data), on_inaccessible="skip"), []
+    report = data_check.check(dataset, workers=workers, faults=faults)
     if html is not None:
         html_page.write(html, report)
     return report
@@ -90,8 +96,9 @@ def split(
     """
     if out is not None:
         atomic_write.check_file_writable(out)
+    reader = open_object_dataset if open_object_dataset.recognizes(data) else open_dataset
     dataset = make_split(
-        open_dataset.read(str(data)),
+        reader.read(str(data)),
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         seed=seed,
@@ -103,3 +110,24 @@ def split(
         write_split(out, dataset)
     counts = {name: len(dataset.subset(name)) for name in dataset.splits}
     return SplitResult(None if out is None else str(out), counts, dataset.samples)
+
+
+def convert_objects(data: str | Path, out: str | Path, *, to: str, on_bad: str = "error") -> dict[str, int]:
+    """Write images with objects, which are in any format that is read, in another one, with copies of the images.
+
+    Args:
+        data: a folder or file of COCO's, YOLO's or Pascal VOC's format, a table of objects, instance masks, or a folder that
+            `resnets data get` wrote.
+        out: a folder that is empty or does not exist.
+        to: "coco", "yolo", "voc", "csv" or "jsonl".
+        on_bad: "skip" leaves out objects and images whose annotations are wrong; "error" refuses them.
+
+    Returns:
+        The number of images of each split; "" for data that are not split.
+
+    Raises:
+        UserError: there are no such data, their annotations are wrong, or `out` is not empty.
+        JobError: an image cannot be copied, or the disk is full; nothing is left behind.
+    """
+    convert.check_output(out, to)
+    return convert.convert(open_object_dataset.read(data, on_inaccessible=on_bad), to, out)

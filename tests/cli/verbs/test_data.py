@@ -229,3 +229,36 @@ def test_shards_without_their_library(
     assert main.main(["data", "shard", "insects", "shards"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith("pip install 'resnets[shards]'.")
     assert not Path("shards").exists()
+
+
+def test_objects_are_converted_checked_and_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenes, boxes = str(tmp_path / "scenes"), tmp_path / "boxes"
+    assert main.main(["data", "get", "digit-scenes", scenes, "--count", "50"]) == 0
+    capsys.readouterr()
+    assert main.main(["data", "convert", scenes, str(boxes), "--to", "coco"]) == 0
+    assert capsys.readouterr().out == f"{boxes}: train 30, val 10, test 10\n"
+    assert main.main(["data", "convert", scenes, str(boxes), "--to", "coco"]) == 2
+    assert main.main(["data", "convert", scenes, str(tmp_path / "b"), "--to", "yol"]) == 2
+    assert "Did you mean 'yolo'?" in capsys.readouterr().err
+
+    file = boxes / "train" / "_annotations.coco.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2] = 0
+    content["annotations"][1]["bbox"][2] = 500
+    file.write_text(json.dumps(content))
+    table = tmp_path / "annotations.csv"
+    assert main.main(["data", "check", str(boxes), "--csv", str(table)]) == 1
+    printed = capsys.readouterr().out
+    assert "Boxes without a size" in printed
+    assert "Boxes over the edge of their image" in printed
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert [(row["level"], row["object"]) for row in rows if row["fault"] == "Boxes without a size"] == [("error", "1")]
+    assert [row["path"] for row in rows if row["fault"] == "Boxes over the edge of their image"] != [""]
+
+    split = ["data", "split", str(boxes), "--out", str(tmp_path / "split.csv")]
+    assert main.main(split) == 2
+    assert "Boxes" not in capsys.readouterr().out
+    content["annotations"] = content["annotations"][2:]
+    file.write_text(json.dumps(content))
+    assert main.main(split) == 0
+    assert "train 30, val 10, test 10" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import random
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -399,3 +400,24 @@ def test_one_class_can_be_learned_where_images_lack_it_or_have_a_target(tmp_path
     assert make_split(replace(dataset, samples=half)).splits == ("train", "val")
     boxes = [replace(sample, target=((0, 0, 9, 9),)) for sample in dataset.samples]
     assert make_split(replace(dataset, samples=boxes)).splits == ("train", "val")
+
+
+def test_objects_of_every_class_are_divided_with_their_images(tmp_path: Path) -> None:
+    generator = random.Random(0)
+    samples = []
+    for number in range(300):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(str(number).encode())
+        cats, dogs = generator.randint(0, 6), generator.randint(0, 30) * (number % 4 == 0)
+        labels = ("cat",) * cats + ("dog",) * dogs
+        samples.append(Sample(str(path), labels, group=f"video {number // 3}", target="objects"))
+    done = make_split(build_dataset(tmp_path, samples), test_fraction=0.1)
+    assert len({(sample.group, sample.split) for sample in done.samples}) == 100
+    for split, fraction in (("val", 0.2), ("test", 0.1)):
+        images = done.subset(split)
+        assert len(images) / 300 == pytest.approx(fraction, abs=0.04)
+        for name in ("cat", "dog"):
+            total = sum(sample.labels.count(name) for sample in samples if sample.labels)
+            assert sum(sample.labels.count(name) for sample in images if sample.labels) / total == pytest.approx(
+                fraction, abs=0.02
+            )

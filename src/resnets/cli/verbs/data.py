@@ -1,4 +1,4 @@
-"""`resnets data`: get a built-in dataset, check a dataset, split it, write it as shards."""
+"""`resnets data`: get a built-in dataset, check a dataset, split it, write it as shards or in another format."""
 
 import shlex
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typer import Argument, Option
 from resnets.cli import flags, output
 from resnets.progress import log
 
-app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards.")
+app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards or in another format.")
 
 
 @app.command()
@@ -51,6 +51,9 @@ def check(
     data: Annotated[str, Argument(help=flags.DATA_HELP)],
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False,
     html: Annotated[str | None, Option(help="Write an HTML page with the images concerned to this file.")] = None,
+    csv: Annotated[
+        str | None, Option(help="Write a table of all cases (path, object, level, fault, note) to this file.")
+    ] = None,
     workers: Annotated[
         int | None, Option(min=1, help="Number of threads that read images.  [default: number of CPUs]")
     ] = None,
@@ -67,8 +70,8 @@ def check(
     from resnets.api import data as api
     from resnets.data.check import html_page, terminal_text
 
-    if html:
-        atomic_write.check_file_writable(html)
+    for path in filter(None, (html, csv)):
+        atomic_write.check_file_writable(path)
     report = api.check(data, workers=workers)
     # Printed before it is written: with a full disk the result is not lost.
     if as_json:
@@ -78,6 +81,9 @@ def check(
     if html:
         html_page.write(html, report)
         log(f"wrote {shlex.quote(html)}")
+    if csv:
+        atomic_write.write_text(csv, report.to_csv())
+        log(f"wrote {shlex.quote(csv)}")
     if report.has_errors:
         raise typer.Exit(1)
 
@@ -168,6 +174,27 @@ def shard(
             f"{out}: "
             + ", ".join(f"{name} {count:,} in {result.tars[name]:,} tars" for name, count in result.counts.items())
         )
+
+
+@app.command()
+def convert(
+    data: Annotated[str, Argument(help="Images with objects: COCO, YOLO, Pascal VOC, a table, instance masks.")],
+    out: Annotated[str, Argument(help="Output folder; it must be empty or not exist.")],
+    to: Annotated[str, Option(help="Format: coco, yolo, voc, csv or jsonl.")],
+    on_bad: Annotated[str, Option(help="Objects with errors: error or skip.")] = "error",
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a line.")] = False,
+) -> None:
+    """Write images with objects in another format, with copies of the images.
+
+    Example: resnets data convert scenes pets-yolo --to yolo
+    """
+    from resnets.api import data as api
+
+    counts = api.convert_objects(data, out, to=to, on_bad=on_bad)
+    if as_json:
+        output.print_json({"out": out, "images": counts})
+    else:
+        output.print_line(f"{out}: {_format_counts({name or 'images': count for name, count in counts.items()})}")
 
 
 def _format_counts(counts: Mapping[str, int]) -> str:

@@ -1,5 +1,7 @@
 """Check a dataset: find what would make training fail, or its result wrong, before training starts."""
 
+import csv
+import io
 import itertools
 import json
 import statistics
@@ -16,6 +18,7 @@ from resnets.data.check.problem_kinds import Problem
 from resnets.data.datasets.dataset import SPLITS, Dataset, Sample
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.object_datasets.examine_objects import AnnotationFault
 from resnets.message_format import pluralize
 from resnets.progress import progress_bar
 
@@ -78,12 +81,24 @@ class CheckReport:
         """The same as ASCII text, which every stream can print; other characters are escaped."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
+    def to_csv(self) -> str:
+        """All cases as a table: a row for each image of each case, with the number of its object, if it is one, from 1."""
+        table = io.StringIO(newline="")
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(("path", "object", "level", "fault", "note", "action"))
+        for each in self.problems:
+            for case in each.findings:
+                rest = (case.object or "", each.level, each.title, case.note, each.advice)
+                writer.writerows((path, *rest) for path in case.paths or ("",))
+        return table.getvalue()
 
-def check(dataset: Dataset, *, workers: int | None = None) -> CheckReport:
+
+def check(dataset: Dataset, *, workers: int | None = None, faults: Sequence[AnnotationFault] = ()) -> CheckReport:
     """Read and decode every image, in parallel, and check the dataset as a whole.
 
     Args:
         workers: number of threads; one per CPU by default.
+        faults: what was found in the annotations of its objects.
 
     Returns:
         The problems that were found, and the counts of classes, formats and sizes.
@@ -97,7 +112,7 @@ def check(dataset: Dataset, *, workers: int | None = None) -> CheckReport:
         images=len(results),
         bytes=sum(result.bytes for result in results),
         class_counts=_class_counts(dataset),
-        problems=find_problems(dataset, results),
+        problems=find_problems(dataset, results, faults),
         formats=_count(result.info.format for result in readable if result.info),
         modes=_count(result.info.mode for result in readable if result.info),
         sides=_sides(readable),

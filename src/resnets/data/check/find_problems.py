@@ -24,17 +24,22 @@ from resnets.data.check.problem_kinds import (
 )
 from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
+from resnets.data.object_datasets.examine_objects import AnnotationFault
+from resnets.data.object_datasets.objects import ImageObjects
 from resnets.message_format import pluralize
 
 Pair = tuple[Sample, FileResult]
 Findings = dict[str, list[Finding]]  # by the kind of problem
 
 
-def find_problems(dataset: Dataset, results: Sequence[FileResult]) -> tuple[Problem, ...]:
+def find_problems(
+    dataset: Dataset, results: Sequence[FileResult], faults: Sequence[AnnotationFault] = ()
+) -> tuple[Problem, ...]:
     """The problems of a dataset, sorted by level: errors, warnings, notes.
 
     Args:
         results: of the files of its samples, in order.
+        faults: of its objects.
     """
     pairs = list(zip(dataset.samples, results, strict=True))
     findings: Findings = {kind: [] for kind in KINDS}
@@ -44,6 +49,8 @@ def find_problems(dataset: Dataset, results: Sequence[FileResult]) -> tuple[Prob
         else:
             for kind, note in _unusual(result):
                 findings[kind].append(Finding((result.path,), note))
+    for fault in faults:
+        findings[fault.kind].append(Finding((fault.path,), fault.note, fault.object))
     findings |= _class_findings(dataset) | _count_findings(dataset)
     findings |= _exact_duplicate_findings(pairs) | _near_duplicate_findings(pairs)
     findings["gray"] = _gray_among_colored(results)
@@ -113,13 +120,16 @@ def _class_findings(dataset: Dataset) -> Findings:
         folded = unicodedata.normalize("NFKC", name).casefold()
         similar["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
     order = text_order_note(dataset.class_names)
+    objects = any(isinstance(sample.target, ImageObjects) for sample in dataset.samples)  # boxes tell classes apart
     return {
         "empty-class": [Finding(note=name) for name in dataset.empty_classes],
-        "single-class": [Finding(note=name) for name in dataset.class_names] if len(dataset.class_names) == 1 else [],
+        "single-class": [
+            Finding(note=name) for name in dataset.class_names if not objects and len(dataset.class_names) == 1
+        ],
         "unknown-class": [Finding(note=note) for note in unknown],
         "absent-class": [Finding(note=note) for note in absent],
         "unused-class": [Finding(note=name) for name in dataset.unused_classes],
-        "classes-together": _classes_together(dataset),
+        "classes-together": [] if objects else _classes_together(dataset),
         "no-label": _without_label(dataset),
         "similar-class-names": [Finding(note=_equation(names)) for names in similar.values() if len(names) > 1],
         "unicode-forms": [

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from resnets.data.object_datasets import examine_objects
+
 # error: training would fail, or its result would be wrong. warning: check it. note: handled; for information.
 LEVELS = ("error", "warning", "note")
 
@@ -14,10 +16,11 @@ IMBALANCE = 10  # images of the largest class by those of the smallest
 
 
 class Finding(NamedTuple):
-    """One case of a problem: its images, and a note on this case."""
+    """One case of a problem: its images, a note on this case, and the number of the object concerned, from 1, if it is one."""
 
     paths: tuple[str, ...] = ()
     note: str = ""
+    object: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ KINDS = {
         "warning", f"Classes with fewer than {FEW} images", "Add images, or expect a low accuracy for these classes."
     ),
     "unused-class": _Kind(
-        "warning", "Columns that are 1 for no image", "These classes are left out; correct the column, or remove it."
+        "warning", "Classes that no image has", "They are left out; correct the labels, or remove the class."
     ),
     "classes-together": _Kind(
         "warning",
@@ -117,4 +120,16 @@ KINDS = {
         "note", "Numbers sorted as text", "Write 01, 02, 10 if the index of a class should follow its number."
     ),
     "unused": _Kind("note", "Files and folders that are not used", "They are not images of a class."),
+}
+
+# of objects
+KINDS |= {
+    kind: _Kind(level, title[0].upper() + title[1:], f"Correct them; what is done: {examine_objects.ACTIONS[kind]}.")
+    for level, kinds in (
+        ("error", examine_objects.ERRORS),
+        ("warning", examine_objects.WARNINGS),
+        ("note", examine_objects.NOTES),
+    )
+    for kind, title in examine_objects.TITLES.items()
+    if kind in kinds
 }

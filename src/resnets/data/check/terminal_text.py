@@ -75,4 +75,6 @@ def _finding_text(root: str, finding: Finding) -> str:
     paths = " = ".join(relative_path(root, path) for path in finding.paths[:shown])
     if len(finding.paths) > shown:
         paths += f" = {len(finding.paths) - shown:,} more"
+    if finding.object:
+        paths += f", object {finding.object}"
     return printable(f"{paths}: {finding.note}" if paths and finding.note else paths or finding.note)

@@ -183,7 +183,7 @@ class Dataset:
     samples: Sequence[Sample]
     class_names: tuple[str, ...]
     empty_classes: tuple[str, ...] = ()  # class folders without an image in any split
-    unused_classes: tuple[str, ...] = ()  # columns of 0 and 1 that are 1 for no image
+    unused_classes: tuple[str, ...] = ()  # that are offered by the data, but no image has them
     unused: UnusedFiles = field(default_factory=UnusedFiles)  # files and folders that do not belong to the data
     unreadable: tuple[str, ...] = ()  # paths of images that were left out since they cannot be read
     layout_warnings: tuple[str, ...] = ()  # what the folders could mean as well

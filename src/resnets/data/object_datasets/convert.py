@@ -50,14 +50,8 @@ def convert(dataset: Dataset, format_: str, out: str | Path) -> dict[str, int]:
         UserError: an unknown format, a folder that is not empty or cannot be written to.
         JobError: an image cannot be copied, or the disk is full; nothing is left behind.
     """
-    if format_ not in FORMATS:
-        raise UserError(
-            f"No format '{format_}'.{suggestion(format_, FORMATS)} There are {format_list(FORMATS, quote=False)}."
-        )
+    check_output(out, format_)
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
-    check_folder_writable(out)
     writers: Mapping[str, Callable[[Path, Sequence[_Written], Sequence[str]], None]] = {
         "coco": _write_coco,
         "yolo": _write_yolo,
@@ -73,6 +67,18 @@ def convert(dataset: Dataset, format_: str, out: str | Path) -> dict[str, int]:
     for image in written:
         counts[image.split or ""] += 1
     return dict(counts)
+
+
+def check_output(out: str | Path, format_: str) -> None:
+    """Refuse a format or a folder that `convert` could not write, before the work; UserError as there."""
+    if format_ not in FORMATS:
+        raise UserError(
+            f"No format '{format_}'.{suggestion(format_, FORMATS)} There are {format_list(FORMATS, quote=False)}."
+        )
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
+    check_folder_writable(out)
 
 
 def _copy_images(dataset: Dataset, format_: str, folder: Path) -> list[_Written]:

@@ -27,8 +27,8 @@ class Cluster:
 
     key: str  # a name that does not depend on file names or on the order in which the files were found
     members: tuple[int, ...]  # the indices of the images
-    # Each class with its number of images; an image of several classes counts once for each of them, and one of none for
-    # NO_CLASS.
+    # Each class with its number of labels: an image counts once for each of its classes, or each of its objects, and one of none
+    # for NO_CLASS.
     labels: tuple[tuple[str, int], ...]
 
 
@@ -38,7 +38,7 @@ def find_clusters(
     """Join images with equal bytes and images of one group; transitively.
 
     Args:
-        labels: the classes of each image.
+        labels: the classes of each image, or of each of its objects.
     """
     contents, with_group = _numbers(sha256s), [group for group in groups if group is not None]
     numbers = iter(_numbers(with_group))
@@ -53,9 +53,7 @@ def find_clusters(
         Cluster(
             key=min(sha256s[index] for index in indices),
             members=tuple(indices),
-            labels=tuple(
-                sorted(Counter(name for index in indices for name in set(labels[index]) or {NO_CLASS}).items())
-            ),
+            labels=tuple(sorted(Counter(name for index in indices for name in labels[index] or (NO_CLASS,)).items())),
         )
         for indices in members.values()
     ]
