@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from resnets.atomic_write import check_folder_writable
 from resnets.data.datasets.builtin import staged_folder
-from resnets.data.datasets.dataset import Dataset
+from resnets.data.datasets.dataset import SPLITS, Dataset
 from resnets.data.object_datasets.object_masks import Mask, Polygons
 from resnets.data.object_datasets.objects import ImageObjects, Object
 from resnets.errors import JobError, UserError
@@ -63,10 +63,8 @@ def convert(dataset: Dataset, format_: str, out: str | Path) -> dict[str, int]:
         written = _copy_images(dataset, format_, folder)
         writers[format_](folder, written, dataset.class_names)
     _log_left_out(format_, [each for image in written for each in image.target.objects])
-    counts: dict[str, int] = defaultdict(int)
-    for image in written:
-        counts[image.split or ""] += 1
-    return dict(counts)
+    by_split = _by_split(written)
+    return {split or "": len(by_split[split]) for split in (None, *SPLITS) if split in by_split}
 
 
 def check_output(out: str | Path, format_: str) -> None:
