@@ -89,7 +89,7 @@ class TestDetection(TaskContract):
         "task.scale_jitter=1,1", "task.neck_channels=16", "task.box_head_dim=64", "task.train_proposals=48",
         "task.proposals=48", "task.proposal_samples=32",
     )  # fmt: skip
-    overfit = ("f1", 0.9, "max")
+    overfit = ("f1_micro", 0.9, "max")
     # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
     rank_settings = ("speed.sync_bn=true", "optim.name=sgd")
     colors: ClassVar = {"blue": (40, 60, 230), "red": (230, 40, 40)}

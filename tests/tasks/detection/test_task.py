@@ -98,7 +98,7 @@ def test_validation_has_the_loss_by_term_and_ap(model: torch.nn.Module) -> None:
     ]
     found = TASK.measure(DetectorOutput({}, perfect), SAMPLES, targets, placements)
     summary = TASK.summarize(TASK.keep(found))
-    assert (summary["count"], summary["box_ap"], summary["f1"]) == (4, 1.0, 1.0)
+    assert (summary["count"], summary["box_ap"], summary["f1_micro"]) == (4, 1.0, 1.0)
     assert 0 < TASK.fit(found)["score_threshold"] < 1
     assert TASK.example_scores(found).tolist() == [1.0] * 4
     assert [row["class"] for row in TASK.results(SAMPLES, found)["per_class"]] == ["cat", "dog"]

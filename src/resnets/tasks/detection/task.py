@@ -259,7 +259,7 @@ class Detection(Task):
 
     def describe_fitted(self, before: Task, measurements: Measurements) -> str:
         """The score threshold and the F1, before and after."""
-        old, new = (task.summarize(task.keep(measurements))["f1"] for task in (before, self))
+        old, new = (task.summarize(task.keep(measurements))["f1_micro"] for task in (before, self))
         return f"score threshold {self.score_threshold:.3f}: F1 {_percent(old)} -> {_percent(new)}"
 
     def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
@@ -292,7 +292,7 @@ class Detection(Task):
 
     def headline(self, metrics: Mapping[str, Any]) -> str:
         """AP of the boxes, and of the masks."""
-        named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1")]
+        named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1_micro")]
         return ", ".join(f"{label} {_percent(metrics[key])}" for label, key in named if metrics.get(key) is not None)
 
     def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:

@@ -18,7 +18,7 @@ def test_the_summary_has_coco_numbers_counts_and_intervals_around_them(scenes: R
 
     assert summary.items() >= coco_metrics(scenes, NUM_CLASSES).items()
     assert summary["true_positives"] + summary["false_negatives"] == summary["num_objects"] == scenes.num_objects
-    for name in ("box_ap", "box_ap50", "precision", "recall", "f1"):
+    for name in ("box_ap", "box_ap50", "precision_micro", "recall_micro", "f1_micro"):
         low, high = summary[f"{name}_interval"]
         assert low <= summary[name] <= high
         assert 0.01 < high - low < 0.2
@@ -37,8 +37,8 @@ def test_copies_are_drawn_together(
     images = [make_image_record(rng, 6, False) for _ in range(20)]
     four = records_of(images * 4)
 
-    alone = summarize.summarize(four, NUM_CLASSES, 0.5)["f1_interval"]
-    together = summarize.summarize(four, NUM_CLASSES, 0.5, np.tile(np.arange(20), 4))["f1_interval"]
+    alone = summarize.summarize(four, NUM_CLASSES, 0.5)["f1_micro_interval"]
+    together = summarize.summarize(four, NUM_CLASSES, 0.5, np.tile(np.arange(20), 4))["f1_micro_interval"]
 
     assert np.diff(together) > 1.5 * np.diff(alone)
 
@@ -48,7 +48,7 @@ def test_nothing_to_measure(make_records: Callable[..., Records]) -> None:
         summary = summarize.summarize(records, NUM_CLASSES, 0.5)
 
         assert summary["box_ap"] is None
-        assert summary["recall"] is None
+        assert summary["recall_micro"] is None
         assert summary["count"] == len(records)
 
 

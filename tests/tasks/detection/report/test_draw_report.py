@@ -12,6 +12,7 @@ from resnets.tasks.detection.records import Records
 from resnets.tasks.detection.report import draw_report
 
 NAMES = ["tulip", "rose", "<b>daisy</b>", "sun", "\u73ab\u7470"]
+COMPUTED = {"backend": "torch", "precision": "fp32"}  # as an evaluation adds to the metrics
 MONITORS = (Monitor("box_ap", "max"),)
 FIGURES = {
     "precision_recall.png", "f1.png", "error_types.png", "recall_by_size.png", "confusion_matrix.png", "worst_images.jpg",
@@ -25,7 +26,7 @@ def _draw(run: Path, records: Records, metrics: dict, rows: list[dict] | None = 
         path = run / f"image{index}.jpg"
         Image.fromarray(np.full((height, width, 3), 200, np.uint8)).save(path)
         samples.append(Sample(str(path)))
-    (run / "metrics.json").write_text(json.dumps(summarize.summarize(records, len(NAMES), 0.5) | metrics))
+    (run / "metrics.json").write_text(json.dumps(summarize.summarize(records, len(NAMES), 0.5) | COMPUTED | metrics))
     if rows:
         (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     draw_report.draw(run, samples, records, NAMES, 0.5, MONITORS)

@@ -37,8 +37,8 @@ def summarize(
         count, num_classes, num_classes_with_objects; num_objects, without the num_crowds.
         box_ap and all others of `coco_metrics`.
         threshold (the mean, where there are several), and with it, at an IoU of 0.5: true_positives, false_positives,
-        false_negatives, precision, recall and f1.
-        box_ap_interval, box_ap50_interval, precision_interval, recall_interval, f1_interval, and those of masks: 95 %, by a
+        false_negatives, precision_micro, recall_micro and f1_micro.
+        box_ap_interval, box_ap50_interval, those of masks, and of precision, recall and F1: 95 %, by a
         bootstrap over the `num_units` units.
     """
     reported = report_objects(records, threshold)
@@ -56,9 +56,9 @@ def summarize(
         "true_positives": hits,
         "false_positives": wrong,
         "false_negatives": missed,
-        "precision": hits / (hits + wrong) if hits + wrong else None,
-        "recall": hits / (hits + missed) if hits + missed else None,
-        "f1": 2 * hits / (2 * hits + wrong + missed) if hits + wrong + missed else None,
+        "precision_micro": hits / (hits + wrong) if hits + wrong else None,
+        "recall_micro": hits / (hits + missed) if hits + missed else None,
+        "f1_micro": 2 * hits / (2 * hits + wrong + missed) if hits + wrong + missed else None,
     }
     if len(records):
         own_unit = np.arange(len(records)) if unit is None else unit
@@ -82,9 +82,9 @@ def _resampled(records: Records, num_classes: int, counts: np.ndarray, weights: 
         values[f"{kind}_ap50"] = average_precision.mean(precisions[..., :1])
     sums = weights @ counts
     with np.errstate(invalid="ignore", divide="ignore"):
-        values["precision"] = sums[:, 0] / (sums[:, 0] + sums[:, 1])
-        values["recall"] = sums[:, 0] / (sums[:, 0] + sums[:, 2])
-    return values | {"f1": f1(sums)}
+        values["precision_micro"] = sums[:, 0] / (sums[:, 0] + sums[:, 1])
+        values["recall_micro"] = sums[:, 0] / (sums[:, 0] + sums[:, 2])
+    return values | {"f1_micro": f1(sums)}
 
 
 def class_rows(records: Records, class_names: Sequence[str], threshold: float | np.ndarray) -> list[dict[str, Any]]:

@@ -60,8 +60,8 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[str, str]:
             f"None of the {metrics['count']:,} evaluated images has an annotated object.",
         )
     headline = (
-        f"The model finds {percent(metrics['recall'])} of the objects, and {percent(metrics['precision'])} of what it reports is "
-        f"right; AP50 is {percent(metrics['box_ap50'])}{_within(metrics, 'box_ap50')}."
+        f"The model finds {percent(metrics['recall_micro'])} of the objects, and {percent(metrics['precision_micro'])} of what "
+        f"it reports is right; AP50 is {percent(metrics['box_ap50'])}{_within(metrics, 'box_ap50')}."
     )
     split = SPLIT_NAMES.get(metrics.get("split", ""), "")
     explanation = (
@@ -100,7 +100,7 @@ def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
         return
     names = {
         "box_ap50": "AP50 of boxes", "box_ap": "AP of boxes", "mask_ap50": "AP50 of masks", "mask_ap": "AP of masks",
-        "recall": "objects found", "precision": "reports right", "f1": "F1",
+        "recall_micro": "objects found", "precision_micro": "reports right", "f1_micro": "F1",
     }  # fmt: skip
     for key, name in names.items():
         if metrics.get(key) is not None:
