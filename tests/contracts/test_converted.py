@@ -113,13 +113,13 @@ def shallow(spec: ResNetSpec) -> ResNetSpec:
     return spec if EVERY else dataclasses.replace(spec, num_blocks=tuple(min(depth, 2) for depth in spec.num_blocks))
 
 
-def cases(names: list[str], suffixes: tuple[str, ...], all_containers: tuple[str, ...]) -> list[tuple[str, str]]:
+def cases(names: list[str], suffixes: tuple[str, ...], others: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     """Every network with the first container, and some, or with RESNETS_EVERY_SIZE all, with the others."""
-    others = names if EVERY else all_containers
-    return [(name, suffixes[0]) for name in names] + [(name, suffix) for suffix in suffixes[1:] for name in others]
+    more = [(name, suffix) for suffix in suffixes[1:] for name in (names if EVERY else others[suffix])]
+    return [(name, suffixes[0]) for name in names] + more
 
 
-DEEP = ("34", "101", "152")
+DEEP = ("34", "101", "152", "wide_")  # a wide network has the layers of resnet50
 TORCHVISION = [name for name in torchvision.NAMES if EVERY or not any(part in name for part in DEEP)]
 # The tensors that the two have in common are written by the same rules (test_weights.py).
 TIMM = [
@@ -130,7 +130,9 @@ TIMM = [
 TRANSFORMERS = ["resnet18", "resnet50", "resnet50_v1", *(("resnet101", "resnet152_v1") if EVERY else ())]
 
 
-@pytest.mark.parametrize(("name", "suffix"), cases(TORCHVISION, (".pth", ".safetensors"), ("resnet18",)))
+@pytest.mark.parametrize(
+    ("name", "suffix"), cases(TORCHVISION, (".pth", ".safetensors"), {".safetensors": ("resnet18",)})
+)
 def test_torchvision(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None:
     checkpoint = made(zoo.get_spec(name))
     lines = written(checkpoint, "torchvision", tmp_path / f"net{suffix}")
@@ -143,7 +145,10 @@ def test_torchvision(name: str, suffix: str, files: list[Path], tmp_path: Path) 
     assert "class names (daisy, rose, red, tulip, ...); preprocessing (shorter side to 73" in lines[-1]
 
 
-@pytest.mark.parametrize(("name", "suffix"), cases(TIMM, ("", ".safetensors", ".pth"), ("resnet18",)))
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    cases(TIMM, ("", ".safetensors", ".pth"), dict.fromkeys((".safetensors", ".pth"), ("resnet18",))),
+)
 def test_timm(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None:
     checkpoint = made(timm.spec_of(name))
     out = tmp_path / f"net{suffix}"
@@ -222,7 +227,11 @@ def test_an_operation_that_is_not_a_layer_is_refused_in_the_older_container(tmp_
 
 @pytest.mark.parametrize(
     ("name", "suffix"),
-    cases(FAMILIES, (".keras", ".h5", ".weights.h5"), ("resnet18", "keras_resnet50", "keras_resnet50v2")),
+    cases(
+        FAMILIES,
+        (".keras", ".h5", ".weights.h5"),
+        {".h5": ("resnet18", "keras_resnet50v2"), ".weights.h5": ("resnet18", "keras_resnet50")},
+    ),
 )
 def test_keras(name: str, suffix: str, files: list[Path], tmp_path: Path) -> None:
     spec = zoo.get_spec(name)

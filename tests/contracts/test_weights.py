@@ -28,7 +28,7 @@ from resnets.weights import load_weights
 from resnets.weights.formats import huggingface, timm, torchvision
 from resnets.weights.load_weights import Request
 
-SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnet50c", "resnet50d", "resnet18d", "seresnet18",
+SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "resnet50c", "resnet50d", "resnet18d", "seresnet18",
            "seresnet50", "resnetv2_50", "resnetv2_50d")  # fmt: skip
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 

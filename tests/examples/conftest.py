@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,22 +28,21 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Give a function that runs `python examples/NAME WORDS`."""
-
-    def run(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, EXAMPLES / name, *map(str, words)],
-            cwd=tmp_path,
-            env={**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-
-    return run
-
-
-@pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples can be imported, as they import each other."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+
+
+@pytest.fixture
+def example(
+    tmp_path: Path, beside: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Give a function that does what `python examples/NAME WORDS` does, in this process, and returns its output."""
+
+    def run(name: str, *words: str | Path) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        importlib.import_module(Path(name).stem).main()
+        return capsys.readouterr().out
+
+    return run

@@ -14,11 +14,10 @@ def test_it_trains_the_head_on_the_weights_of_a_file(images, example, tmp_path):
     body = resnets.keras.ResNet50(include_top=False, weights=None)
     body.save_weights(tmp_path / "body.weights.h5")
     words = ("--weights", tmp_path / "body.weights.h5", "--side", "32", "--epochs", "2", "--batch", "5", "--preprocess")
-    done = example("flowers_transfer.py", images, *words)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch 2/2" in done.stdout
-    assert "val_accuracy" in done.stdout
-    assert "predicted " in done.stdout.splitlines()[-1]
+    printed = example("flowers_transfer.py", images, *words)
+    assert "Epoch 2/2" in printed
+    assert "val_accuracy" in printed
+    assert "predicted " in printed.splitlines()[-1]
     for name in ("samples.png", "accuracy.png"):
         assert (tmp_path / "flowers" / name).stat().st_size > 1000
     model = keras.saving.load_model(tmp_path / "flowers" / "flowers.keras")
