@@ -83,8 +83,8 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="module")
 def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave the figures of runs in this process white, and let their grids hold six images: they take longer than a tiny
-    training. Tests of drawings and of documents draw all, and so does every run in a process of its own."""
-    drawn = ("models/summary", "report", "test_documents.py")
+    training. Tests of drawings draw all, and so does every run in a process of its own."""
+    drawn = ("models/summary", "report")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from resnets.report.figures import image_grid

@@ -9,6 +9,7 @@ printed.
 from __future__ import annotations
 
 import ctypes
+import gc
 import io
 import json
 import multiprocessing
@@ -46,6 +47,7 @@ def serve() -> None:
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401
 
+    gc.freeze()  # so that a collection in a child does not copy these objects
     assert threading.active_count() == 1
     print("ready", flush=True)
     for line in sys.stdin:

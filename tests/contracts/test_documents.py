@@ -92,7 +92,7 @@ def shorten(words: list[str]) -> list[str]:
 def run_command(command: str) -> None:
     """Run it here when it is a plain `resnets …` (torch is loaded once), in a shell when it has signs of a shell."""
     words = shorten(shlex.split(command))
-    if words[0] == "resnets" and not SHELL_SIGNS & set(command):
+    if words[0] == "resnets" and not SHELL_SIGNS & set(re.sub("'[^']*'", "", command)):
         assert main.main(words[1:]) == 0, command
         return
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import os
 import sys
 from functools import cache
 
@@ -35,6 +36,10 @@ def families() -> list[str]:
 
 
 FAMILIES = families()
+SCRIPTED = [
+    *("resnet18", "resnet34_a", "resnet50d", "resnet50_v2", "se_resnet18", "cbam_resnet18", "keras_resnet50v2"),
+    *("cifar_preresnet110", "cifar_highway20", "tutorial_resnet50", "notes_resnet50", "notes_basic_resnet", "tiny"),
+]
 
 
 @cache
@@ -52,8 +57,9 @@ def images(net: ResNet) -> torch.Tensor:
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FAMILIES if os.environ.get("RESNETS_EVERY_SIZE") else SCRIPTED)
 def test_the_network_and_its_graph_are_scripted(name):
+    """Each kind of module, and every family in `make soak`."""
     net = made(name)
     x = images(net)
     with torch.inference_mode(), torch.jit.optimized_execution(False):

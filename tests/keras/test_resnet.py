@@ -22,7 +22,6 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
 NAMES = ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2")
-QUICK = ("ResNet50", "ResNet50V2")
 
 
 def outcome(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -73,15 +72,12 @@ def _settings(layer: Any) -> dict[str, Any]:
 CALLS: list[dict[str, Any]] = [
     {"weights": None},
     {"weights": None, "classes": 7, "classifier_activation": None, "name": "mine"},
-    {"weights": None, "classifier_activation": "sigmoid", "classes": 3},
-    {"weights": None, "include_top": False},
     {"weights": None, "include_top": False, "pooling": "max", "input_shape": (64, 96, 3)},
     {"weights": None, "include_top": False, "pooling": "nonsense"},
     {"weights": None, "include_top": False, "input_shape": (32, 32, 3)},
     {"weights": None, "include_top": False, "input_shape": (31, 64, 3)},
     {"weights": None, "include_top": False, "input_shape": (64, 31, 3)},
     {"weights": None, "include_top": True, "input_shape": (31, 31, 3)},
-    {"weights": None, "include_top": True, "input_shape": (64, 64, 1), "classes": 2},
     {"weights": None, "include_top": True, "input_shape": (None, None, 3)},
     {"weights": None, "input_shape": (64, 64)},
     {"weights": None, "include_top": False, "input_shape": (64, 64)},
@@ -176,10 +172,9 @@ def test_a_run_directory_and_its_temperature(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_positions_of_the_arguments(name: str) -> None:
+def test_positions_of_the_arguments() -> None:
     ours, theirs = (
-        getattr(place, name)(False, None, None, (64, 64, 3), "max") for place in (resnets.keras, keras.applications)
+        place.ResNet50(False, None, None, (64, 64, 3), "max") for place in (resnets.keras, keras.applications)
     )
     assert ours.output_shape == theirs.output_shape == (None, 2048)
 
@@ -196,14 +191,13 @@ def test_a_model_on_top_of_another_tensor() -> None:
     assert outputs(resnets.keras)[0] == "before"
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_a_file_that_keras_wrote(name: str, tmp_path: Path) -> None:
-    theirs = getattr(keras.applications, name)(weights=None, classes=5, input_shape=(64, 64, 3))
+def test_a_file_that_keras_wrote(tmp_path: Path) -> None:
+    theirs = keras.applications.ResNet50(weights=None, classes=5, input_shape=(64, 64, 3))
     theirs.save_weights(tmp_path / "a.weights.h5")
     theirs.save(tmp_path / "a.h5")
     image = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
     for file in ("a.weights.h5", "a.h5"):
-        ours = getattr(resnets.keras, name)(weights=tmp_path / file, classes=5, input_shape=(64, 64, 3))
+        ours = resnets.keras.ResNet50(weights=tmp_path / file, classes=5, input_shape=(64, 64, 3))
         assert np.allclose(ours.predict(image, verbose=0), theirs.predict(image, verbose=0), atol=1e-6)
 
 
