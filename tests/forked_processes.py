@@ -37,7 +37,9 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., int | None],
     os.environ.clear()
     os.environ.update(environment)  # that of the test, not that in which the first process was forked
     torch.set_num_threads(1)
-    multiprocessing.set_start_method(None, force=True)  # for its own workers, which end with it if they are forked from it
+    multiprocessing.set_start_method(
+        None, force=True
+    )  # for its own workers, which end with it if they are forked from it
     sys.exit(job(*arguments))
 
 

@@ -55,7 +55,9 @@ def call(words: list[str], log: Path) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    multiprocessing.set_start_method(None, force=True)  # for its own workers, which end with it if they are forked from it
+    multiprocessing.set_start_method(
+        None, force=True
+    )  # for its own workers, which end with it if they are forked from it
     sys.exit(main(words))
 
 
