@@ -7,11 +7,11 @@ from types import ModuleType
 from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.weights import adapt
+from resnets.weights import adapt, identify, torchvision_detector
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import fold_into_tensors, registry, timm
-from resnets.weights.load_weights import Request, load
+from resnets.weights.load_weights import LoadedWeights, Request, load
 
 TARGETS = ("resnets", *registry.FORMATS)
 
@@ -36,7 +36,9 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
         if request.no_top and to != "resnets" and getattr(request, name):
             raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
     _check_writable(out, to)
-    loaded = load(path, request)
+    loaded = _load(path, request)
+    if loaded.checkpoint.task == torchvision_detector.TASK:
+        return _convert_detector(loaded, to, out)
     if to == "resnets" and request.no_top and loaded.checkpoint.provenance.get("head") != checkpoints.UNTRAINED:
         raise UserError(
             f"`no_top` has no effect on '{path}' with `to=resnets`: `num_classes=10` gives it a new head, of 10 classes."
@@ -55,6 +57,26 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     head = "" if top else " without its head"
     lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors, each used once")
     return [*lines, *_changed(module, out, checkpoint, top=top)]
+
+
+def _load(path: str | Path, request: Request) -> LoadedWeights:
+    """The weights of a classifier of any format, or of a detector of resnets or torchvision's."""
+    if identify.is_resnets_checkpoint(Path(path)) and request == Request():
+        checkpoint = checkpoints.read(path, task=None)
+        if checkpoint.task == torchvision_detector.TASK:
+            return LoadedWeights(checkpoint, "resnets", (f"{path}: a detector of resnets, {checkpoint.spec.name}",))
+    return load(path, request)
+
+
+def _convert_detector(loaded: LoadedWeights, to: str, out: str | Path) -> list[str]:
+    if to == "resnets":
+        checkpoints.save(out, loaded.checkpoint)
+        name = loaded.checkpoint.spec.name
+    elif to == "torchvision":
+        name = f"torchvision's {torchvision_detector.write(out, loaded.checkpoint)}"
+    else:
+        raise UserError(f"A detector is converted to resnets or torchvision; received '{to}'.")
+    return [*loaded.notes, f"{out}: for {name}, {len(loaded.checkpoint.tensors)} tensors, each used once"]
 
 
 def _check_writable(out: str | Path, to: str) -> None:

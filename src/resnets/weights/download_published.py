@@ -1,12 +1,13 @@
 """Published weights by their name in the catalog: downloaded and converted to a checkpoint once, then cached."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from resnets.errors import JobError, UserError
 from resnets.hashing import sha256
 from resnets.progress import log
-from resnets.weights import adapt, load_weights, provenance
+from resnets.weights import adapt, load_weights, provenance, torchvision_detector
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import huggingface, keras, registry
@@ -83,10 +84,12 @@ def _converted_path(entry: PublishedWeights) -> Path:
 
 def read(name: str) -> Checkpoint:
     """The published weights of that name as a checkpoint. Raises as `checkpoint_file` does."""
-    return checkpoints.read(checkpoint_file(name))
+    return checkpoints.read(checkpoint_file(name), task=None)
 
 
 def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
+    if entry.format == torchvision_detector.FORMAT:
+        return _converted_detector(entry, path)
     spec, weights_file = entry.spec(), keras.with_variable_names(read_any.read(path))
     top = entry.num_classes > 0
     keymap = registry.find(entry.format).keymap(spec, top=top)
@@ -110,6 +113,21 @@ def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
             **({} if top else {"head": checkpoints.UNTRAINED}),
         },
     )
+
+
+def _converted_detector(entry: PublishedWeights, path: Path) -> Checkpoint:
+    found = torchvision_detector.to_checkpoint(read_any.read(path).tensors)
+    if (
+        name := torchvision_detector.architecture(torchvision_detector.detector_settings(found), found.spec)
+    ) != entry.model:
+        raise UserError(f"'{path}' is a {name}; '{entry.name}' is a {entry.model}.")
+    percentages = {"box_ap": entry.box_ap, "mask_ap": entry.mask_ap}
+    metrics = {key: round(value / 100, 6) for key, value in percentages.items() if value is not None}
+    origin = {**provenance.of_published(entry), "format": entry.format, "parent_sha256": sha256(path)}
+    return dataclasses.replace(
+        found, spec=entry.spec(), preprocess=entry.preprocess(), provenance=origin,
+        metrics={**metrics, "protocol": "COCO val2017, torchvision"},
+    )  # fmt: skip
 
 
 def _metrics(entry: PublishedWeights) -> dict[str, Any]:

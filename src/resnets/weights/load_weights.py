@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.message_format import format_list
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adapt, identify, local_file
+from resnets.weights import adapt, identify, local_file, torchvision_detector
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
@@ -85,6 +87,15 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
 def _identified(path: Path, request: Request) -> LoadedWeights:
     """The weights of a file of another library, whose network is identified from its content."""
     inspection = identify.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
+    if request.prefix is None and inspection.prefix == torchvision_detector.BODY:
+        whole = find_network.whole_container(
+            read_any.read(path),
+            wrapper=inspection.subtree.wrapper if inspection.subtree else None,
+            prefix="",
+            ignore=request.ignore,
+        )
+        if torchvision_detector.recognizes(whole.weights_file.tensors):
+            return _detector(path, whole.weights_file.tensors, request)
     candidate = identify.choose(inspection, request.model, request.settings)
     assert inspection.weights_file is not None
     assert inspection.subtree is not None
@@ -132,6 +143,24 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
     return LoadedWeights(
         _with_request(checkpoint, request), candidate.format, tuple(notes), weights_file, has_preprocess
     )
+
+
+def _detector(path: Path, tensors: Mapping[str, Tensor], request: Request) -> LoadedWeights:
+    """The weights of a detector of torchvision's."""
+    backbone = f"`prefix='{torchvision_detector.BODY}'` takes the backbone alone."
+    for key in ("model", "settings", "preprocess", "no_top", "num_classes", "in_channels"):
+        if getattr(request, key):
+            raise UserError(f"'{path}' is a detector of torchvision's, on which `{key}` has no effect. {backbone}")
+    checkpoint = torchvision_detector.to_checkpoint(tensors, request.class_names)
+    provenance = _provenance(path, torchvision_detector.FORMAT, checkpoint.spec)
+    checkpoint = dataclasses.replace(checkpoint, provenance=provenance)
+    name = torchvision_detector.detector_of(torchvision_detector.renamed(tensors))[0]
+    notes = [f"{path}: torchvision, {name} on {checkpoint.spec.name}. {backbone}"]
+    if checkpoint.spec.norm_eps == torchvision_detector.FROZEN_EPS:
+        notes.append("assumed: trained from torchvision's weights for COCO, whose frozen norms have eps 0")
+    if not request.class_names:
+        notes.append(f"class names: {format_list(checkpoint.class_names, 4)}; `class_names` gives others")
+    return LoadedWeights(checkpoint, torchvision_detector.FORMAT, tuple(notes), has_preprocess=False)
 
 
 def _check_unknown_names(path: Path, inspection: identify.Inspection, candidate: Candidate, top: bool) -> None:

@@ -158,6 +158,10 @@ def verify(
     if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
     loaded_files = [(path, load(path, None if is_resnets_checkpoint(path) else request)) for path in (Path(a), Path(b))]
+    if detector := next(
+        (path for path, loaded in loaded_files if loaded.checkpoint.task != checkpoints.CLASSIFICATION), None
+    ):
+        raise UserError(f"'{detector}' is a detector; logits of classifiers are compared.")
     specs = [loaded.checkpoint.spec for _, loaded in loaded_files]
     if len({(spec.in_channels, spec.num_classes) for spec in specs}) > 1:
         words = " and ".join(f"{spec.in_channels} channels, {spec.num_classes} classes" for spec in specs)

@@ -235,6 +235,8 @@ def _file(entry: PublishedWeights | BundledWeights) -> str | None:
 
 
 def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> Table:
+    import re
+
     from rich import box
     from rich.table import Table
 
@@ -255,7 +257,8 @@ def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> T
         settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
         cells = {
             "Name": entry.name,
-            "Network": f"{entry.model}{settings if wide else ''}",
+            # A narrow terminal has no room for the network of a detector, which its name has too.
+            "Network": f"{entry.model}{settings}" if wide else re.sub("rcnn_.*", "rcnn", entry.model),
             "Top-1": _number(entry.top1),
             "Top-5": _number(entry.top5),
             "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "?",

@@ -120,8 +120,10 @@ def _check(key: str, value: object, default: object) -> None:
     elif key in _FRACTIONS:
         if not _is_number(value) or not 0 <= value <= 1:
             raise UserError(f"{key} is at least 0 and at most 1; received {value!r}.")
-    elif not isinstance(value, int) or isinstance(value, bool) or value < (least := 0 if key in _AT_LEAST_0 else 1):
-        raise UserError(f"{key} is a whole number of at least {least}; received {value!r}.")
+    else:
+        least = 0 if key in _AT_LEAST_0 else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f"{key} is a whole number of at least {least}; received {value!r}.")
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -30,6 +30,7 @@ BEST = "imagenet"  # name for the best published weights of a network
 # Names of torchvision's weights in timm; they are the same files.
 ALIASES = {".tv_in1k": ".tv_in1k_v1", ".tv2_in1k": ".tv_in1k_v2"}
 COMPANIONS = {"huggingface": ("config.json", "preprocessor_config.json")}  # in the same folder as the tensors
+DETECTOR = "torchvision_detector"  # the format of detectors
 RESTRICTED = "-nc"  # in the license of weights that may not be used commercially
 
 
@@ -38,7 +39,7 @@ class PublishedWeights:
     """One set of published weights."""
 
     name: str  # such as "resnet50.a1_in1k"
-    format: str  # of the file: "torchvision", "timm", "huggingface" or "keras"
+    format: str  # of the file: "torchvision", "torchvision_detector", "timm", "huggingface" or "keras"
     model: str  # name of the network in the zoo
     overrides: dict[str, Any] = field(hash=False)  # fields in which the network differs from the zoo's
     url: str  # of the file
@@ -57,6 +58,8 @@ class PublishedWeights:
     measured_by: str  # who measured it
     license: str  # as the publisher states it
     megabytes: float | None  # size as the publisher states it, in units of 2**20 bytes; None if it does not
+    box_ap: float | None = None  # of a detector, in percent on the 5,000 images val2017 of COCO
+    mask_ap: float | None = None  # of a detector with masks
 
     @property
     def whole_digest(self) -> bool:
@@ -97,15 +100,23 @@ class PublishedWeights:
         """The preprocessing for these weights: the publisher's default."""
         from resnets.data.image.preprocess import Preprocess
 
+        if self.format == DETECTOR:
+            return Preprocess(size=(self.side, self.side), resize="fit", resize_to=self.resize_to, background=(0, 0, 0))
         if self.normalize in ("caffe", "tf"):
             return getattr(Preprocess, self.normalize)(self.side)
         shape = Preprocess(size=(self.side, self.side), resize_to=self.resize_to, interpolation=self.interpolation)
         return replace(shape, mean=(0.5,) * 3, std=(0.5,) * 3) if self.normalize == "half" else shape
 
     def spec(self) -> ResNetSpec:
-        """The specification of the network of these weights; without a last layer, one for 1,000 classes."""
-        from resnets.models import zoo
+        """The specification of the network of these weights; without a last layer, one for 1,000 classes.
 
+        Of a detector, that of its backbone.
+        """
+        from resnets.models import zoo
+        from resnets.models.detection import zoo as detectors
+
+        if self.format == DETECTOR:
+            return replace(detectors.get(self.model)[1], **self.overrides)
         return zoo.get_spec(self.model, **self.overrides)
 
 
@@ -194,13 +205,17 @@ def _published(row: dict[str, str]) -> PublishedWeights:
             "side": int(row["side"]),
             "resize_to": int(row["resize_to"]) if row["resize_to"] else None,
             "num_classes": int(row["num_classes"]),
-            **{key: float(row[key]) if row[key] else None for key in ("top1", "top5", "megabytes")},
+            **{
+                key: float(row[key]) if row[key] else None for key in ("top1", "top5", "megabytes", "box_ap", "mask_ap")
+            },
         }  # type: ignore[arg-type]
     )
 
 
 def _setting(word: str) -> tuple[str, Any]:
     key, _, value = word.partition("=")
+    if key == "norm_eps":
+        return key, float(value)
     if key == "num_blocks":
         return key, tuple(map(int, value.split(",")))
     return key, True if value == "true" else value
