@@ -84,7 +84,7 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
 def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave the figures of runs in this process white, and let their grids hold six images: they take longer than a tiny
     training. Tests of drawings draw all, and so does every run in a process of its own."""
-    drawn = ("models/summary", "report")
+    drawn = ("models/summary", "report", "benchmarks")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from resnets.report.figures import image_grid
