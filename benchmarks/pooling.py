@@ -34,8 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--regions", type=int, default=128, help="for each image")
     parser.add_argument("--channels", type=int, default=96)
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[8, 16, 32, 48, 64, 80, 112], help="of the maps, in cells"
+    )
     options = parser.parse_args()
-    for side in (8, 16, 32, 48, 64, 80, 112):
+    for side in options.sides:
         level_map = torch.randn(IMAGES, options.channels, side, side).contiguous(memory_format=torch.channels_last)
         level_map.requires_grad_()
         corners = torch.rand(IMAGES * options.regions, 2) * side * 2

@@ -8,6 +8,7 @@ paper, `keras_resnet50` and `keras_resnet50v2` are those of Keras Applications t
 import dataclasses
 import fnmatch
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -62,9 +63,14 @@ def entries() -> dict[str, Entry]:
 
 def list_models(pattern: str = "*") -> list[str]:
     """The names of the networks that match a pattern such as "cifar_*"; a pattern without a wildcard matches any substring."""
+    return match_names(entries(), pattern)
+
+
+def match_names(names: Iterable[str], pattern: str) -> list[str]:
+    """Those of the names that match a pattern, as of `list_models`."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    return [name for name in entries() if fnmatch.fnmatchcase(name, pattern.lower())]
+    return [name for name in names if fnmatch.fnmatchcase(name, pattern.lower())]
 
 
 def find(name: str) -> Entry:

@@ -235,10 +235,8 @@ class Preprocess:
     def _fitted(self, original: tuple[int, int]) -> tuple[int, int]:
         """Height and width of an image that is resized to fit into `size`, and with "fit" into the other limit, too."""
         ratio = min(self.size[0] / original[0], self.size[1] / original[1])
-        if self.resize == "fit":
-            ratio = max(self.size) / max(original)
-            if self.resize_to is not None:
-                ratio = min(ratio, self.resize_to / min(original))
+        if self.resize_to is not None:
+            ratio = min(ratio, self.resize_to / min(original))
         return max(round(original[0] * ratio), 1), max(round(original[1] * ratio), 1)
 
     def views(self, image: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import replace
 from typing import Any
 
@@ -46,12 +45,10 @@ TORCHVISION = {
 
 def list_models(pattern: str = "*") -> list[str]:
     """The names of the detectors that match a pattern such as "yolov3_*"; one without a wildcard matches any substring."""
-    if not any(sign in pattern for sign in "*?["):
-        pattern = f"*{pattern}*"
     names = [
         f"{prefix}{name}" for prefix, settings in PREFIXES.items() for name in zoo.entries() if _fits(settings, name)
     ]
-    return [name for name in [*names, *TORCHVISION] if fnmatch.fnmatchcase(name, pattern.lower())]
+    return zoo.match_names([*names, *TORCHVISION], pattern)
 
 
 def is_detector(name: str) -> bool:

@@ -30,10 +30,11 @@ from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, TaskConfig
+from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
-from resnets.tasks.detection import adapt, augment, plan, records, write_predictions
+from resnets.tasks.detection import adapt, augment, metrics_table, plan, records, write_predictions
 from resnets.tasks.detection.annotations import ObjectTargets, truth
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
@@ -260,7 +261,7 @@ class Detection(Task):
     def describe_fitted(self, before: Task, measurements: Measurements) -> str:
         """The score threshold and the F1, before and after."""
         old, new = (task.summarize(task.keep(measurements))["f1_micro"] for task in (before, self))
-        return f"score threshold {self.score_threshold:.3f}: F1 {_percent(old)} -> {_percent(new)}"
+        return f"score threshold {self.score_threshold:.3f}: F1 {percent_interval(old)} -> {percent_interval(new)}"
 
     def compare(self, a: Measured, b: Measured, samples: Sequence[Sample], exposures: Sequence[Exposure]) -> Comparison:
         """The difference of AP, of the masks where both find masks, by a paired bootstrap over copies and groups."""
@@ -276,24 +277,18 @@ class Detection(Task):
 
     def tables(self, metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
         """A row for each number, with its interval if there is one."""
-        table = Table("", *names, box=None)
-        for key, value in metrics[0].items():
-            if isinstance(value, float | int) and not isinstance(value, bool):
-                table.add_row(key, *[_with_interval(each, key) for each in metrics])
-        return table
+        return metrics_table.metric_table(metrics, names)
 
     def class_table(self, results: Mapping[str, Any]) -> tuple[str, Table] | None:
         """The row of each class."""
-        rows = results["per_class"]
-        table = Table(*rows[0], box=None)
-        for row in rows:
-            table.add_row(*[_cell(value) for value in row.values()])
-        return "classes, at the score threshold", table
+        return "classes, at the score threshold", metrics_table.class_table(results["per_class"])
 
     def headline(self, metrics: Mapping[str, Any]) -> str:
         """AP of the boxes, and of the masks."""
         named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1_micro")]
-        return ", ".join(f"{label} {_percent(metrics[key])}" for label, key in named if metrics.get(key) is not None)
+        return ", ".join(
+            f"{label} {percent_interval(metrics[key])}" for label, key in named if metrics.get(key) is not None
+        )
 
     def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
         """Draw the figures of the run, and write its `report.html`."""
@@ -361,19 +356,6 @@ def _losses(measurements: Measurements) -> dict[str, Tensor]:
     return {
         name: rows for name, rows in measurements.rows.items() if name.startswith(LOSS) and isinstance(rows, Tensor)
     }
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _with_interval(metrics: Mapping[str, Any], key: str) -> str:
-    ends = metrics.get(f"{key}_interval")
-    return _cell(metrics.get(key)) + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _with_text(mask: dict[str, Any]) -> Any:

@@ -10,7 +10,6 @@ from torchvision.ops import box_iou, generalized_box_iou_loss
 from resnets.models.detection.yolo.anchors import shape_iou
 from resnets.models.detection.yolo.grid import YOLOGrid, decode
 
-BOX_LOSSES = ("paper", "giou")
 GIOU_WEIGHT = 2.5  # of 1 - GIoU beside the sums of cross entropies
 MIN_SIDE = 0.01  # pixels; the logarithm of an empty box would be infinite
 

@@ -1,0 +1,32 @@
+"""The metrics of a detection as tables for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+
+def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """A row for each number, with its interval if there is one, and a column for each model."""
+    table = Table("", *names, box=None)
+    for key, value in metrics[0].items():
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            table.add_row(key, *[_with_interval(each, key) for each in metrics])
+    return table
+
+
+def class_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each class, from `metrics/summarize.class_rows`."""
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row.values()])
+    return table
+
+
+def _with_interval(metrics: Mapping[str, Any], key: str) -> str:
+    ends = metrics.get(f"{key}_interval")
+    return _cell(metrics.get(key)) + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

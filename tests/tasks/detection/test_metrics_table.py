@@ -1,0 +1,33 @@
+import io
+
+from rich.console import Console
+from rich.table import Table
+
+from resnets.tasks.detection.task import Detection
+
+TASK = Detection(("cat", "dog"))
+
+
+def printed(table: Table) -> list[list[str]]:
+    text = io.StringIO()
+    Console(file=text, width=200).print(table)
+    return [line.split() for line in text.getvalue().splitlines()]
+
+
+def test_a_row_has_the_number_of_each_model_with_its_interval() -> None:
+    one = {"count": 3, "box_ap": 0.5, "box_ap_interval": [0.25, 0.75], "protocol": "one view", "box_ap_small": None}
+    other = {"count": 3, "box_ap": None}
+    rows = printed(TASK.tables([one, other], ["a", "b"]))
+    assert rows == [["a", "b"], ["count", "3", "3"], ["box_ap", "0.500", "[0.250,", "0.750]", "-"]]
+
+
+def test_a_class_without_objects_has_dashes() -> None:
+    rows = [{"class": "cat", "objects": 2, "box_ap": 1.0}, {"class": "dog", "objects": 0, "box_ap": None}]
+    title, table = TASK.class_table({"per_class": rows}) or ("", Table())
+    assert "threshold" in title
+    assert printed(table) == [["class", "objects", "box_ap"], ["cat", "2", "1.000"], ["dog", "0", "-"]]
+
+
+def test_the_headline_leaves_out_what_was_not_measured() -> None:
+    metrics = {"box_ap": 0.861, "box_ap50": 0.987, "mask_ap": None, "f1_micro": None}
+    assert TASK.headline(metrics) == "box AP 86.1 %, AP50 98.7 %"
