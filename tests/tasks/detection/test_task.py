@@ -1,5 +1,6 @@
 """Detection as a task: names of models, validation, and the objects that are reported."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -58,8 +59,13 @@ def test_a_detector_that_is_trained_further_keeps_its_settings() -> None:
 def test_no_other_image_changes_what_is_found(model: torch.nn.Module) -> None:
     """The objects and losses in a batch of several sizes are those of each image alone."""
     torch.manual_seed(1)
-    images = [torch.randn(3, *sample.target.size) for sample in SAMPLES]
-    targets = TASK.collate(list(TASK.targets(SAMPLES)))
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.bias.data.uniform_(0.5, 1)  # or zeros around an image would stay zeros
+    samples = [*SAMPLES, make_sample("e.png", ImageObjects((Object("cat", (70.0, 8.0, 120.0, 60.0)),), (96, 128)))]
+    images = [torch.randn(3, *sample.target.size) for sample in samples]
+    targets = TASK.collate(list(TASK.targets(samples)))
     with torch.no_grad():
         together = TASK.forward(model, images, targets)
         alone = [TASK.forward(model, image[None], [target]) for image, target in zip(images, targets, strict=True)]
@@ -80,6 +86,23 @@ def test_the_loss_of_a_batch_is_the_sum_of_its_terms(model: torch.nn.Module) -> 
     assert all(name.startswith("loss_") for name in whole.sums)
     assert len(parts) == 4
     assert all(torch.isfinite(part.total) for part in parts)
+
+
+def test_the_samples_of_an_image_are_drawn_with_its_seed(model: torch.nn.Module) -> None:
+    torch.manual_seed(2)
+    images = torch.randn(2, 3, 64, 64)
+    targets = TASK.collate(list(TASK.targets([SAMPLES[2]] * 2)))
+    numbers = torch.arange(2)
+
+    def sums(seeds: list[int], order: list[int]) -> dict[str, float]:
+        chosen = [targets[index] for index in order]
+        batch = Batch(0, 0, numbers, numbers, images[order], chosen, torch.ones(2), [seeds[index] for index in order])
+        with torch.no_grad():
+            return {name: float(value) for name, value in TASK.loss(model, batch).sums.items()}
+
+    first = sums([1, 2], [0, 1])
+    assert sums([1, 2], [1, 0]) == pytest.approx(first, rel=1e-5)
+    assert sums([3, 4], [0, 1])["loss_objectness"] != pytest.approx(first["loss_objectness"], rel=1e-5)
 
 
 def test_validation_has_the_loss_by_term_and_ap(model: torch.nn.Module) -> None:
