@@ -82,25 +82,37 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave the figures of runs in this process white, and let their grids hold six images: they take longer than a tiny
-    training. Tests of drawings draw all, and so does every run in a process of its own."""
+    """Leave the figures of runs in this process white. Tests of drawings draw all, and so does every run in a process that is
+    not forked from one with torch, such as those of `tests/contracts/test_hosts.py`."""
     drawn = ("models/summary", "report", "benchmarks")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from resnets.report.figures import image_grid
+    from tests.quick_figures import leave_white
 
     with pytest.MonkeyPatch.context() as patch:
         if not any(part in str(request.path.relative_to(Path(__file__).parent)) for part in drawn):
-            patch.setattr(image_grid, "MAX_IMAGES", 6)
-            patch.setattr(FigureCanvasAgg, "draw", lambda self: self.get_renderer().clear())
+            leave_white(patch.setattr)
         yield
+
+
+gc.disable()  # until everything is imported
+
+
+def keep_from_collections() -> None:
+    """What is left after a collection, the imported modules above all, stays. To walk it takes most of a second, and garbage
+    is collected several hundred times, by Keras alone for each network."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    keep_from_collections()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back() -> Iterator[None]:
     """After each file of tests; the networks of one file would otherwise stay in the heap while those of the next are made."""
     yield
-    gc.collect()
+    keep_from_collections()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
     if trim is not None:
         trim(0)

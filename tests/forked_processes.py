@@ -1,4 +1,7 @@
-"""Processes forked from one that has torch and the training imported: alone, or as the ranks of one run."""
+"""Processes forked from one that has torch and the training imported: alone, or as the ranks of one run.
+
+The figures of their reports are white.
+"""
 
 import importlib
 import multiprocessing
@@ -10,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
+from tests.quick_figures import leave_white
 
 from resnets.cli.main import main
 
@@ -37,6 +41,7 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., int | None],
     os.environ.clear()
     os.environ.update(environment)  # that of the test, not that in which the first process was forked
     torch.set_num_threads(1)
+    leave_white()
     multiprocessing.set_start_method(
         None, force=True
     )  # for its own workers, which end with it if they are forked from it

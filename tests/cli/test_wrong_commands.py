@@ -263,16 +263,9 @@ def test_cuda_where_there_is_none(
     check(row, code, shown.out, shown.err)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        Wrong("evaluate nowhere.safetensors insects", "'nowhere.safetensors'"),
-        Wrong("trian", "Did you mean 'train'?"),
-    ],
-    ids=str,
-)
-def test_the_same_from_a_real_shell(row: Wrong, world: Path) -> None:
+def test_the_same_from_a_real_shell(world: Path) -> None:
+    row = Wrong("trian", "Did you mean 'train'?")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "resnets", *shlex.split(row.words)]
+    command = [sys.executable, "-m", "resnets", row.words]
     done = subprocess.run(command, cwd=world, env=environment, capture_output=True, text=True, timeout=120)
     check(row, done.returncode, done.stdout, done.stderr)

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000  # sched.h, mount.h
@@ -47,6 +48,10 @@ def serve() -> None:
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401
 
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.quick_figures import leave_white
+
+    leave_white()
     gc.freeze()  # so that a collection in a child does not copy these objects
     assert threading.active_count() == 1
     print("ready", flush=True)

@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "ARCHITECTURE.md", "AGENTS.md")]
 PAGES = [README, *OTHERS, *sorted((ROOT / "docs").glob("*.md"))]
+EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))  # in `make soak`
+MOST_EPOCHS = 10
 RUN = ("bash", "python")
 SHOWN = ("text", "toml", "csv", "json", "make")  # what is printed, or stands in a file; nothing to run
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -84,7 +86,11 @@ def check_words(command: str) -> None:
 
 
 def shorten(words: list[str]) -> list[str]:
-    """A training for one epoch, if the page leaves the number of epochs to the recipe, whose default takes minutes."""
+    """A training for one epoch, if the page leaves the number of epochs to the recipe, whose default takes minutes; and
+    for MOST_EPOCHS, if the page has more and this is not `make soak`."""
+    if "--epochs" in words and not EVERY:
+        place = words.index("--epochs") + 1
+        words[place] = words[place] if words[place].startswith("+") else str(min(int(words[place]), MOST_EPOCHS))
     decided = any(word in ("--epochs", "--resume", "--dry-run") or word.startswith("stop.") for word in words)
     return words if words[:2] != ["resnets", "train"] or decided else [*words, "--epochs", "1"]
 
@@ -106,7 +112,7 @@ def save_photos(folder: Path) -> None:
     """Images as a reader may have them: a folder for each class."""
     for label, color in {"cat": "#c96", "dog": "#555", "horse": "#842"}.items():
         (folder / label).mkdir(parents=True)
-        for number in range(12):
+        for number in range(6):
             image = Image.new("RGB", (48, 40), color)
             image.paste("#fff", (number, number, number + 12, number + 12))
             image.save(folder / label / f"{number}.jpg")
@@ -161,8 +167,9 @@ def test_what_the_page_tells_to_do_works(
 
 
 def check_convergence(run: Path) -> None:
-    """The default recipe learns: 97.5 % of the test images after the 40 epochs of the README, in one minute on one core."""
-    assert json.loads((run / "metrics.json").read_text())["top1"] > 0.95
+    """The default recipe learns: 97.5 % of the test images after the 40 epochs of the README, in one minute on one core;
+    53 % after 10, where one of ten would be right by chance."""
+    assert json.loads((run / "metrics.json").read_text())["top1"] > (0.95 if EVERY else 0.35)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -38,12 +38,17 @@ weights inspect runs/run/weights/best.safetensors
 weights convert runs/run/weights/best.safetensors --to keras --out out.keras
 """.strip().splitlines()
 
+NEED_A_DOWNLOAD = ["predict resnet50.torchvision_v1 images", "weights convert resnet18.torchvision --to keras"]
+
 # Each command is announced in the record, so that a connection has the name of who made it.
 SCRIPT = """
 import json, os, sys
 from resnets.cli import main, process_settings
 process_settings.prepare()
 for line in json.loads(sys.argv[1]):
+    if line.startswith("RESNETS_OFFLINE="):
+        os.environ["RESNETS_OFFLINE"] = line.partition("=")[2]
+        continue
     with open(os.environ["RESNETS_WATCHED"], "a") as file:
         file.write(f"> {line}\\n")
     print(line, main.main(line.split()), file=sys.stderr)
@@ -68,18 +73,13 @@ def watched(tmp_path: Path, program: str, *words: str, **variables: str) -> tupl
 
 
 def test_no_command_connects_to_another_host_and_nothing_is_left_in_the_home_folder(tmp_path: Path) -> None:
+    """Offline, those that need a download are refused."""
     commands = [line for line in COMMANDS if has_openvino() or "openvino" not in line]
-    record, said = watched(tmp_path, SCRIPT, json.dumps(commands))
-    assert record == [f"> {line}" for line in commands], said
+    record, said = watched(tmp_path, SCRIPT, json.dumps([*commands, "RESNETS_OFFLINE=1", *NEED_A_DOWNLOAD]))
+    assert record == [f"> {line}" for line in (*commands, *NEED_A_DOWNLOAD)], said
     assert [line for line in commands if f"{line} 0" not in said.splitlines()] == [], said
+    assert [line[:7] for line in said.splitlines()].count("error: ") == len(NEED_A_DOWNLOAD)
     assert {path.name for path in (tmp_path / "home").iterdir()} <= {"resnets", ".cache", ".config", ".keras"}
-
-
-def test_offline_nothing_is_asked_for(tmp_path: Path) -> None:
-    lines = ["predict resnet50.torchvision_v1 images", "weights convert resnet18.torchvision --to keras"]
-    record, said = watched(tmp_path, SCRIPT, json.dumps(lines), RESNETS_OFFLINE="1")
-    assert record == [f"> {line}" for line in lines]
-    assert [line[:7] for line in said.splitlines()].count("error: ") == len(lines)
 
 
 def test_attempts_of_a_process_and_of_its_children_are_seen(tmp_path: Path) -> None:

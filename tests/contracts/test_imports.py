@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,16 @@ def imported_modules(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def home_of(path: Path) -> str:
+    """The package that the relative imports of this file begin from."""
+    return ".".join(["resnets", *path.relative_to(SOURCE).parent.parts])
+
+
+@cache
+def imports_of(path: Path) -> list[str]:
+    return list(imported_modules(ast.parse(path.read_text()), home_of(path)))
+
+
 def may_import(package: str, other: str) -> bool:
     if package == other or other == "__version__":
         return True
@@ -65,25 +76,24 @@ def may_import(package: str, other: str) -> bool:
     return other in PACKAGES and PACKAGES[other] < PACKAGES[package]
 
 
-def wrong_imports(path: Path, text: str) -> list[str]:
-    """The imports of this file that go against the order, each as a sentence."""
-    home = package_of(path)
-    package = ".".join(["resnets", *path.relative_to(SOURCE).parent.parts])
+def wrong_imports(path: Path, modules: Iterable[str]) -> list[str]:
+    """Those of the modules that this file imports against the order, each as a sentence."""
     wrong = []
-    for module in imported_modules(ast.parse(text), package):
+    for module in modules:
         parts = module.split(".")
-        if parts[0] != "resnets" or len(parts) < 2:
-            continue
-        if not may_import(home, parts[1]):
+        if parts[0] == "resnets" and len(parts) > 1 and not may_import(package_of(path), parts[1]):
             wrong.append(f"{path.relative_to(SOURCE)} imports {module}")
     return wrong
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_go_from_right_to_left(path: Path) -> None:
-    if path.parent == SOURCE and path.name in ("__init__.py", "__main__.py"):
-        pytest.skip("the public names come from every package")
-    assert wrong_imports(path, path.read_text()) == []
+def test_imports_go_from_right_to_left() -> None:
+    public = {SOURCE / "__init__.py", SOURCE / "__main__.py"}  # their names come from every package
+    assert [each for path in FILES if path not in public for each in wrong_imports(path, imports_of(path))] == []
+
+
+def wrong_line(file: str, line: str) -> list[str]:
+    path = SOURCE / file
+    return wrong_imports(path, imported_modules(ast.parse(line), home_of(path)))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,7 @@ def test_imports_go_from_right_to_left(path: Path) -> None:
     ],
 )
 def test_an_import_against_the_order_is_found(file: str, line: str) -> None:
-    assert wrong_imports(SOURCE / file, line)
+    assert wrong_line(file, line)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +124,13 @@ def test_an_import_against_the_order_is_found(file: str, line: str) -> None:
     ],
 )
 def test_an_import_along_the_order_is_let_pass(file: str, line: str) -> None:
-    assert wrong_imports(SOURCE / file, line) == []
+    assert wrong_line(file, line) == []
 
 
-def modules_imported_by(module: str, text: str, modules: Set[str]) -> set[str]:
-    """Those of `modules` that this source imports, inside functions too. Packages count as their `__init__`."""
-    package = module if (SOURCE.parent / module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
+def modules_among(names: Iterable[str], module: str, modules: Set[str]) -> set[str]:
+    """Those of `modules` that this module imports, inside functions too. Packages count as their `__init__`."""
     found = set()
-    for name in imported_modules(ast.parse(text), package):
+    for name in names:
         while name and name not in modules:  # the last part may be a function or class
             name = name.rpartition(".")[0]
         found |= {name} - {"", module, "resnets"}
@@ -141,7 +150,7 @@ def cycles(imports: Mapping[str, Set[str]]) -> list[list[str]]:
 def test_no_file_imports_itself_by_way_of_others() -> None:
     names = {".".join(["resnets", *path.relative_to(SOURCE).with_suffix("").parts]): path for path in FILES}
     modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
-    imports = {name: modules_imported_by(name, path.read_text(), modules.keys()) for name, path in modules.items()}
+    imports = {name: modules_among(imports_of(path), name, modules.keys()) for name, path in modules.items()}
     del imports["resnets"]  # its public names are imported when they are used
     assert sum(map(len, imports.values())) > 500
     assert cycles(imports) == []
@@ -150,7 +159,10 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
 def test_a_cycle_of_imports_is_found() -> None:
     modules = {"resnets.a", "resnets.b", "resnets.c"}
     texts = {"a": "from resnets.b import f", "b": "def f():\n    from . import c", "c": "import resnets.a"}
-    imports = {f"resnets.{name}": modules_imported_by(f"resnets.{name}", text, modules) for name, text in texts.items()}
+    imports = {
+        f"resnets.{name}": modules_among(imported_modules(ast.parse(text), "resnets"), f"resnets.{name}", modules)
+        for name, text in texts.items()
+    }
     assert cycles(imports) == [["resnets.a", "resnets.b", "resnets.c"]]
 
 
@@ -172,8 +184,7 @@ def test_the_drawing_shows_the_imports_between_packages() -> None:
     imports: dict[str, set[str]] = {package: set() for package in ORDER}
     for path in FILES:
         if (home := package_of(path)) in imports:
-            modules = imported_modules(ast.parse(path.read_text()), "resnets")
-            names = {module.split(".")[1] for module in modules if module.startswith("resnets.")}
+            names = {module.split(".")[1] for module in imports_of(path) if module.startswith("resnets.")}
             imports[home] |= (names & set(ORDER)) - {home}
     assert drawn_imports() == imports
 
@@ -193,7 +204,7 @@ def test_every_package_stands_in_the_order() -> None:
 def test_models_import_torch_and_torchvision_and_nothing_else_from_outside() -> None:
     allowed = {"torch", "torchvision", "resnets", *sys.stdlib_module_names}
     for path in sorted((SOURCE / "models").rglob("*.py")):
-        for module in imported_modules(ast.parse(path.read_text()), "resnets.models"):
+        for module in imports_of(path):
             first = module.split(".")[0]
             if path.name == "diagram.py" and first == "matplotlib":
                 continue  # a drawing needs a drawing library; nothing that computes imports it

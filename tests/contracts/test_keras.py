@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -110,16 +111,30 @@ def theirs_with_random_weights(name: str) -> keras_library.Model:
     return model
 
 
-@pytest.mark.parametrize("name", DEPTHS)
-def test_what_keras_wrote_is_read_and_what_we_write_keras_loads(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module", params=DEPTHS)
+def converted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, keras_library.Model, dict[str, Path]]]:
+    """The name of a network, Keras' own model, and our checkpoint of its file, by the suffix of the file."""
+    name, folder = request.param, tmp_path_factory.mktemp("converted")
     model = theirs_with_random_weights(name)
     # Each container is also read in test_readers.py and written in test_converted.py.
     suffixes = (".weights.h5", ".h5", ".keras") if EVERY else (".weights.h5",) if "v2" in name else (".keras",)
-    for suffix in suffixes:
-        path = tmp_path / f"theirs{suffix}"
+    made = {suffix: folder / f"ours{suffix}.safetensors" for suffix in suffixes}
+    for suffix, out in made.items():
+        path = folder / f"theirs{suffix}"
         model.save_weights(path) if suffix == ".weights.h5" else model.save(path)
-        conversion.convert(path, to="resnets", out=tmp_path / "ours.safetensors")
-        found = checkpoints.read(tmp_path / "ours.safetensors")
+        conversion.convert(path, to="resnets", out=out)
+    yield name, model, made
+    shutil.rmtree(folder)
+
+
+def test_what_keras_wrote_is_read_and_what_we_write_keras_loads(
+    converted: tuple[str, keras_library.Model, dict[str, Path]], tmp_path: Path
+) -> None:
+    name, model, made = converted
+    for suffix, path in made.items():
+        found = checkpoints.read(path)
         assert found.spec.name == name
         assert found.preprocess == (Preprocess.tf() if "v2" in name else Preprocess.caffe())
         kept = keras.keymap(found.spec).from_resnets(found.tensors)
@@ -129,23 +144,18 @@ def test_what_keras_wrote_is_read_and_what_we_write_keras_loads(name: str, tmp_p
             assert np.array_equal(tensor.numpy(), np.asarray(wanted.value.detach())), key
         # and the way back: what was there stands there again
         back = tmp_path / f"back{suffix}"
-        conversion.convert(tmp_path / "ours.safetensors", to="keras", out=back)
+        conversion.convert(path, to="keras", out=back)
         other = getattr(keras_library.applications, keras.APPLICATIONS[name])(weights=None)
         other.load_weights(back)
         for mine, own in zip(other.weights, model.weights, strict=True):
             assert np.array_equal(np.asarray(mine.value.detach()), np.asarray(own.value.detach())), own.path
 
 
-@pytest.mark.parametrize("name", DEPTHS)
 @pytest.mark.usefixtures("double")
-def test_logits_of_a_file_are_those_of_keras(name: str, tmp_path: Path) -> None:
+def test_logits_of_a_file_are_those_of_keras(converted: tuple[str, keras_library.Model, dict[str, Path]]) -> None:
     """The file is written in float32, as the published ones are, and both compute in float64."""
-    keras_library.config.set_dtype_policy("float32")
-    model = theirs_with_random_weights(name)
-    model.save_weights(tmp_path / "theirs.weights.h5")
-    conversion.convert(tmp_path / "theirs.weights.h5", to="resnets", out=tmp_path / "ours.safetensors")
-    keras_library.config.set_dtype_policy("float64")
-    ours = checkpoints.network(checkpoints.read(tmp_path / "ours.safetensors"))
+    name, model, made = converted
+    ours = checkpoints.network(checkpoints.read(next(iter(made.values()))))
     for size in [(97, 65), (224, 224)] if EVERY else [(97, 65)]:
         wide = getattr(keras_library.applications, keras.APPLICATIONS[name])(
             weights=None, classifier_activation=None, input_shape=(*size, 3)

@@ -77,9 +77,9 @@ FILES = [
     File("timm `resnet18d` `.safetensors`", lambda: timm.create_model("resnet18d", num_classes=5), safe, "resnet18d"),
     File("timm `resnetv2_50` `.safetensors`", lambda: timm.create_model("resnetv2_50", num_classes=5), safe, "resnetv2_50"),
     File("transformers folder", lambda: ResNetForImageClassification(ResNetConfig(**BASIC)), pretrained, "resnet18"),
-    File("Keras `ResNet50` `.h5`", lambda: Channels(application()), keras_file(".h5"), "resnet50"),
-    File("Keras `ResNet50` `.weights.h5`", lambda: Channels(application()), keras_file(".weights.h5"), "resnet50"),
-    File("Keras `ResNet50` `.keras`", lambda: Channels(application()), keras_file(".keras"), "resnet50"),
+    File("Keras `ResNet50` `.h5`", lambda: Channels(first()), keras_file(".h5"), "resnet50"),
+    File("Keras `ResNet50` `.weights.h5`", lambda: Channels(first()), keras_file(".weights.h5"), "resnet50"),
+    File("Keras `ResNet50` `.keras`", lambda: Channels(first()), keras_file(".keras"), "resnet50"),
 ]  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def application() -> keras.Model:
     return keras.applications.ResNet50(weights=None, classes=5, classifier_activation=None, input_shape=(64, 64, 3))
 
 
-other = cache(application)  # one network for all files
+first, other = cache(lambda: application()), cache(lambda: application())  # one of each for all files
 
 
 def by_keras(path: Path, _: str) -> nn.Module:

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.forked_processes import TIMEOUT_SECONDS, run_ranks, start_ranks
+from tests.forked_processes import TIMEOUT_SECONDS, run_ranks, start, start_ranks
 from torch import Tensor, nn
+from torch.distributed.run import main as torchrun
 
 from resnets.cli.main import main
 from resnets.errors import JobError, UserError
@@ -168,35 +166,34 @@ def test_each_validation_image_counts_once(images, tmp_path):
     assert len((tmp_path / "several" / "predictions.csv").read_text().splitlines()) == 1 + 10
 
 
-def _workers(launcher: int) -> dict[int, int]:
-    """The launcher's children by their local rank."""
-    result = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            if int((process / "stat").read_text().rpartition(")")[2].split()[1]) != launcher:
-                continue
-            environment = (process / "environ").read_bytes().split(b"\0")
-            local = next(each for each in environment if each.startswith(b"LOCAL_RANK="))
-            result[int(local.partition(b"=")[2])] = int(process.name)
-    return result
+TORCHRUN = ["--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "--start-method", "fork", "--run-path"]
+WORKER = """
+import os, sys
+from resnets.cli.main import main
+with open(f"rank{os.environ['LOCAL_RANK']}", "w") as file:
+    file.write(str(os.getpid()))
+if code := main(sys.argv[1:]):
+    raise RuntimeError(f"exit code {code}")
+"""
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc")
-def test_a_killed_process_is_restarted_and_the_run_ends_in_the_same_bytes(images, tmp_path):
+def test_a_killed_process_is_restarted_and_the_run_ends_in_the_same_bytes(images, tmp_path, monkeypatch):
+    """By torchrun, which forks the processes here and saves their imports; `tests/soak/two_hosts.py` starts them anew."""
+    monkeypatch.chdir(tmp_path)
     words = ["train", str(images), *QUICK, "--epochs", "4", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
     run_ranks(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
-    run = tmp_path / "run"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    launcher += ["--max-restarts", "1", "-m", "resnets", *words, "--out", str(tmp_path), "--name", "run"]
-    with subprocess.Popen(launcher, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as train:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not list((run / "state").glob("00000000[3-9]*")):
-            assert time.monotonic() < deadline
-            assert train.poll() is None, train.communicate()[1]
-            time.sleep(0.01)
-        os.kill(_workers(train.pid)[1], signal.SIGKILL)
-        outputs = train.communicate(timeout=TIMEOUT_SECONDS)[1]
-    assert train.returncode == 0, outputs
+    run, log, script = (tmp_path / name for name in ("run", "log", "worker.py"))
+    script.write_text(WORKER)
+    launcher = start(log, torchrun, [*TORCHRUN, str(script), *words, "--out", str(tmp_path), "--name", "run"])
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not list((run / "state").glob("00000000[3-9]*")):
+        assert time.monotonic() < deadline
+        assert launcher.is_alive(), log.read_text()
+        time.sleep(0.01)
+    os.kill(int((tmp_path / "rank1").read_text()), signal.SIGKILL)
+    launcher.join(TIMEOUT_SECONDS)
+    outputs = log.read_text()
+    assert launcher.exitcode == 0, outputs
     assert "this job was restarted" in outputs
     assert "resuming after step" in outputs
     assert not (tmp_path / "run-2").exists()

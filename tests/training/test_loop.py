@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tests import forked_processes
+from tests.quick_figures import leave_white
 from torch._dynamo.utils import counters
 
 from resnets.data.datasets import open_dataset
@@ -142,10 +143,16 @@ def test_a_compiled_step_trains_the_same_weights(images, tmp_path):
     assert counters["stats"]["unique_graphs"] > before
 
 
+def _call(words: list[str], log: Path) -> None:
+    leave_white()
+    importlib.import_module("killed_runs").call(words, log)
+
+
 def test_a_run_survives_kills_at_random_moments(tmp_path, monkeypatch, capsys):
-    """The short form of `make soak`."""
+    """The short form of `make soak`, without its figures."""
     monkeypatch.syspath_prepend(SOAK)  # from which the processes import it
     killed_runs = importlib.import_module("killed_runs")
+    monkeypatch.setattr(killed_runs, "call", _call)
     assert killed_runs.FORKS is forked_processes.FORKS
     assert killed_runs.soak(tmp_path, kills=1, seed=1, jobs=["adamw"], device="cpu") == 0
     assert "1 kills of " in capsys.readouterr().out

@@ -8,18 +8,17 @@ import json
 import os
 import pty
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import forked_processes
 
 from resnets.cli import main
 from resnets.inference import backends, choose_backend, hardware
 from resnets.tasks.trained_model import load
 
 NET = "one.safetensors"
-RESNETS = [sys.executable, "-m", "resnets"]
 
 
 def answers(folder: Path) -> dict[str, str]:
@@ -140,28 +139,35 @@ def test_a_table_that_cannot_be_written_leaves_nothing(trained: Path) -> None:
     assert (trained / "a_file").read_text() == ""
 
 
+def _predict_into(stdout: str, stderr: str, *words: str) -> int:
+    for descriptor, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.stdout, sys.stderr = (open(each, "w", closefd=False) for each in (1, 2))  # noqa: SIM115
+    return predict(*words)
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly(trained: Path) -> None:
     """As in `resnets predict net data | head -1`."""
-    words = " ".join(["data"] * 60)
-    command = f"{sys.executable} -m resnets predict {NET} {words} | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    line, code = done.stdout.splitlines()
-    assert line.startswith("data/ant/0.png  ")
-    assert code == "141"
-    assert "Traceback" not in done.stderr
-    assert "rror" not in done.stderr
+    os.mkfifo("pipe")
+    job = forked_processes.start(Path("log"), _predict_into, "pipe", "said", *["data"] * 60)
+    with open("pipe") as reader:
+        line = reader.readline()
+    job.join(forked_processes.TIMEOUT_SECONDS)
+    said = Path("said").read_text() + Path("log").read_text()
+    assert line.startswith("data/ant/0.png  "), said
+    assert job.exitcode == 141
+    assert "Traceback" not in said
+    assert "rror" not in said
 
 
 def test_rows_are_not_lost_when_only_stderr_is_a_terminal(trained: Path) -> None:
     """A progress bar on the terminal must not draw what belongs into the redirected stdout."""
     master, terminal = pty.openpty()
-    with open("rows.csv", "wb") as rows:
-        done = subprocess.run(
-            [*RESNETS, "predict", NET, "data", "--csv", "-"], stdout=rows, stderr=terminal, timeout=120
-        )
+    job = forked_processes.start(Path("log"), _predict_into, "rows.csv", os.ttyname(terminal), "data", "--csv", "-")
+    job.join(forked_processes.TIMEOUT_SECONDS)
     os.close(terminal)
     os.close(master)
-    assert done.returncode == 0
+    assert job.exitcode == 0
     assert len(Path("rows.csv").read_text().splitlines()) == 16
 
 
