@@ -6,6 +6,7 @@ The figures of their reports are white.
 import importlib
 import multiprocessing
 import os
+import runpy
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,20 @@ def start(log: Path, job: Callable[..., int | None], *arguments: object, **envir
     process = FORKS.Process(target=_run, args=({**os.environ, **environment}, log, job, arguments))
     process.start()
     return process
+
+
+def run_script(log: Path, script: Path, *words: str, **environment: str) -> str:
+    """Do what `python SCRIPT WORDS` does, and return its output. A script that fails fails the test."""
+    process = start(log, _run_script, script, words, **environment)
+    process.join(TIMEOUT_SECONDS)
+    process.kill()
+    assert process.exitcode == 0, log.read_text()
+    return log.read_text()
+
+
+def _run_script(script: Path, words: Sequence[str]) -> None:
+    sys.argv = [str(script), *words]
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def start_ranks(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
+from tests import forked_processes
 from torch import Tensor
 
 from resnets.inference import backends, fold_batchnorm, openvino_cache
@@ -214,16 +217,20 @@ def test_a_full_disk_leaves_the_backend(
     assert not list(home.glob("*"))
 
 
-def test_a_signal_after_backends_are_freed_does_not_crash(home: Path) -> None:
+def _free_backends_and_get_a_signal() -> None:
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    graph = classifier_graph(zoo.build("tiny", num_classes=3).eval())
+    made = [backends.build("openvino", graph, "fp32", (2, 3, 32, 32)) for _ in range(3)]
+    while made:
+        del made[0]
+        gc.collect()
+    subprocess.run(["true"])
+    print("alive")
+
+
+def test_a_signal_after_backends_are_freed_does_not_crash(home: Path, tmp_path: Path) -> None:
     """Each OpenVINO core of its own would leave the process with a stack for signals that is no more."""
-    script = (
-        "import gc, signal, subprocess\nfrom resnets.inference import backends\nfrom resnets.models import zoo\n"
-        "from resnets.tasks.classification.static_graph import classifier_graph\n"
-        "signal.signal(signal.SIGCHLD, lambda *_: None)\n"
-        "graph = classifier_graph(zoo.build('tiny', num_classes=3).eval())\n"
-        "made = [backends.build('openvino', graph, 'fp32', (2, 3, 32, 32)) for _ in range(3)]\n"
-        "while made:\n    del made[0]\n    gc.collect()\n"
-        "subprocess.run(['true'])\nprint('alive')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+    job = forked_processes.start(tmp_path / "log", _free_backends_and_get_a_signal)
+    job.join(forked_processes.TIMEOUT_SECONDS)
+    said = (tmp_path / "log").read_text()
+    assert (job.exitcode, said.splitlines()[-1]) == (0, "alive"), said

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).parents[2] / "soak" / "fuzz_readers.py"
+from tests import forked_processes
+
+SOAK = str(Path(__file__).parents[2] / "soak")
 
 
-def test_damaged_and_invented_files():
-    command = [sys.executable, PROGRAM, "pickle", "safetensors", "h5", "keras", "--count", "60"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for reader in command[2:6]:
-        line = next(line for line in done.stdout.splitlines() if line.startswith(f"{reader}:"))
+def _fuzz(files: dict[str, list[bytes]], count: int, folder: Path) -> int:
+    sys.path.insert(0, SOAK)
+    program = importlib.import_module("fuzz_readers")
+    program.fork().start()
+    program.limit()
+    return [program.report(reader, 0, count, contents, folder) for reader, contents in files.items()].count(False)
+
+
+def test_damaged_and_invented_files(real, tmp_path):
+    readers = ("pickle", "safetensors", "h5", "keras")
+    files = {reader: [path.read_bytes() for path in sorted(real(reader).iterdir())] for reader in readers}
+    log = tmp_path / "log"
+    job = forked_processes.start(log, _fuzz, files, 60, tmp_path)
+    job.join(300)
+    said = log.read_text()
+    assert job.exitcode == 0, said
+    for reader in readers:
+        line = next(line for line in said.splitlines() if line.startswith(f"{reader}:"))
         tally = {word: int(number) for word, number in re.findall(r"'(read|refused)': (\d+)", line)}
         assert sum(tally.values()) >= 60
         assert min(tally.values()) > 3  # neither all harmless nor all hopeless

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
-import subprocess
+import resource
+import signal
 import sys
 import tarfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from tests import forked_processes
 
 from resnets.errors import UserError
 from resnets.weights.readers import read_any
@@ -22,36 +26,22 @@ from resnets.weights.readers import read_any
 CONTAINERS = {"pickle": "wrappedTrue.pth", "safetensors": "seed.safetensors", "h5": "legacy.h5", "keras": "seed.keras"}
 
 SOAK = str(Path(__file__).parents[2] / "soak")
-# One process reads many files, with a limit on its memory; it prints a line for each.
-LIMITED = """
-import resource, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv.pop(1))
-import fuzz_readers
-from resnets.errors import UserError
-from resnets.weights.readers import read_any
-pages = int(Path("/proc/self/statm").read_text().split()[0])
-most = pages * resource.getpagesize() + 400 * 2**20
-resource.setrlimit(resource.RLIMIT_AS, (most, most))
-fuzz_readers.fork().start()  # under the same limit
-for path in sys.argv[1:]:
-    signal.alarm(60)
-    try:
-        print("READ", read_any.read(path).container)
-    except UserError as error:
-        print("REFUSED", error)
-"""
 
 
-def limited(*paths: Path) -> list[str]:
-    """What became of each file in a process that may use 400 MiB more than its imports."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, SOAK, *map(str, paths)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == len(paths), done.stdout
-    return lines
+def _read_with_little_memory(paths: Sequence[Path]) -> None:
+    """Print a line for each file; 400 MiB more than the imports may be used."""
+    sys.path.insert(0, SOAK)
+    fuzz_readers = importlib.import_module("fuzz_readers")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + 400 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    fuzz_readers.fork().start()  # under the same limit
+    for path in paths:
+        signal.alarm(60)
+        try:
+            print("READ", read_any.read(path).container)
+        except UserError as error:
+            print("REFUSED", error)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -95,24 +85,26 @@ def odd_files(folder: Path) -> dict[Path, str]:
     return result
 
 
-def test_a_file_that_is_not_of_weights_is_described_in_one_line(tmp_path):
-    files = odd_files(tmp_path)
-    for (path, said), line in zip(files.items(), limited(*files), strict=True):
-        assert line.startswith("REFUSED"), line
-        assert str(path) in line
-        assert said in line
-
-
-def test_a_file_cut_anywhere_is_refused(real, tmp_path):
+def cut_files(real: Callable[[str], Path], folder: Path) -> list[Path]:
     pieces = []
     for container, name in CONTAINERS.items():
         whole = (real(container) / name).read_bytes()
         for part in (1, 4, 7):
-            pieces.append(tmp_path / f"{container}-{part}.cut")
+            pieces.append(folder / f"{container}-{part}.cut")
             pieces[-1].write_bytes(whole[: len(whole) * part // 8])
-    for path, line in zip(pieces, limited(*pieces), strict=True):
-        assert line.startswith("REFUSED")
+    return pieces
+
+
+def test_a_file_that_is_cut_or_not_of_weights_is_described_in_one_line(real, tmp_path):
+    files = odd_files(tmp_path) | dict.fromkeys(cut_files(real, tmp_path), "")
+    log = tmp_path / "log"
+    job = forked_processes.start(log, _read_with_little_memory, list(files))
+    job.join(300)
+    assert job.exitcode == 0, log.read_text()
+    for (path, said), line in zip(files.items(), log.read_text().splitlines(), strict=True):
+        assert line.startswith("REFUSED"), line
         assert str(path) in line
+        assert said in line
 
 
 def test_a_missing_file_has_a_suggestion(tmp_path):
