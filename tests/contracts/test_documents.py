@@ -8,6 +8,7 @@ A block after `<!-- not run: reason -->` (real data, minutes of work) is only re
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pkgutil
@@ -96,16 +97,27 @@ def shorten(words: list[str]) -> list[str]:
 
 
 def run_command(command: str) -> None:
-    """Run it here when it is a plain `resnets …` (torch is loaded once), in a shell when it has signs of a shell."""
+    """Run it here when it is a plain `resnets …` (torch is loaded once), or ends in one that reads a pipe; else in a shell."""
     words = shorten(shlex.split(command))
     if words[0] == "resnets" and not SHELL_SIGNS & set(re.sub("'[^']*'", "", command)):
         assert main.main(words[1:]) == 0, command
         return
+    before, _, last = command.rpartition(" | ")
+    if last.startswith("resnets ") and not SHELL_SIGNS & set(last):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(in_a_shell(before)), "utf-8"))
+            assert main.main(shlex.split(last)[1:]) == 0, command
+        return
+    in_a_shell(command)
+
+
+def in_a_shell(command: str) -> bytes:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], env={**os.environ, "PATH": path}, capture_output=True, text=True
+        ["bash", "-o", "pipefail", "-c", command], env={**os.environ, "PATH": path}, capture_output=True
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{command}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+    return done.stdout
 
 
 def save_photos(folder: Path) -> None:
