@@ -2,6 +2,7 @@
 
 The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`
 and, for the README, a folder `photos` of the reader's own images. Many pages begin with the same two commands; these run once.
+Long trainings are shortened, but in `make soak`.
 A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 

@@ -90,7 +90,6 @@ class TestDetection(TaskContract):
         "task.proposals=48", "task.proposal_samples=32",
     )  # fmt: skip
     overfit = ("f1_micro", 0.9, "max")
-    overfit_epochs = 24
     # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
     rank_settings = ("speed.sync_bn=true", "optim.name=sgd")
     colors: ClassVar = {"blue": (40, 60, 230), "red": (230, 40, 40)}
