@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
     from resnets.data.image.preprocess import Preprocess
+    from resnets.models.list_models import list_models
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
-    from resnets.models.zoo import get_spec, list_models
+    from resnets.models.zoo import get_spec
     from resnets.tasks.evaluate import Evaluation
     from resnets.tasks.trained_model import TrainedModel, load
     from resnets.training.lr_find import lr_find
@@ -80,7 +81,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "create_model": "resnets.weights.create_model",
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
-    "list_models": "resnets.models.zoo",
+    "list_models": "resnets.models.list_models",
     "load": "resnets.tasks.trained_model",
     "lr_find": "resnets.training.lr_find",
     "shard": "resnets.api.shard",

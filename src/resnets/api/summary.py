@@ -9,12 +9,15 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from resnets.errors import UserError
 from resnets.models import zoo
+from resnets.models.detection import zoo as detectors
 from resnets.models.resnet import ResNet
 from resnets.models.summary import diagram, layer_table
 from resnets.models.summary.layer_table import Row, Totals
+from resnets.weights.create_model import create_model
 
 UNFOLDED = 1000  # characters of a line, more than any row has
 
@@ -35,7 +38,7 @@ class NetworkSummary:
     imgsz: tuple[int, int]
     layers: list[Row]
     totals: Totals
-    model: ResNet = field(repr=False)
+    model: nn.Module = field(repr=False)
 
     @property
     def multiply_adds(self) -> int:
@@ -74,8 +77,12 @@ class NetworkSummary:
         """Draw the network to a .svg or .png file.
 
         Raises:
-            UserError: another suffix, or a file that cannot be written.
+            UserError: another suffix, a file that cannot be written, or a detector.
         """
+        if not isinstance(self.model, ResNet):
+            raise UserError(
+                f"Networks are drawn, detectors are not: '{detectors.backbone_name(self.name)}' is that of this."
+            )
         diagram.draw(self.model, path, self.imgsz, title=self.name)
 
 
@@ -91,9 +98,9 @@ def summary(
     """Summarize a network: the layers with their output shapes, parameters and connections, and the totals.
 
     Args:
-        name: a network of `resnets.list_models()`.
+        name: a network of `resnets.list_models()`, or a detector.
         imgsz: side of the image in pixels, or (height, width); None for the network's own.
-        num_classes: number of outputs; None for the network's own.
+        num_classes: number of outputs; None for the network's own, which are 90 for a detector.
         in_channels: number of channels of the image.
         layout: "chw" for shapes with the channels first, "hwc" with the channels last.
         settings: any other setting of the network, such as `stem="cifar"`.
@@ -104,12 +111,14 @@ def summary(
     Raises:
         UserError: there is no such network or setting, or the image is too small.
     """
-    size = _size(imgsz) if imgsz is not None else (zoo.find(name).imgsz,) * 2
+    is_detector = detectors.is_detector(name)
+    usual = detectors.get(name)[0].usual_imgsz if is_detector else zoo.find(name).imgsz
+    size = _size(imgsz) if imgsz is not None else (usual, usual)
     settings = {"num_classes": num_classes, "in_channels": in_channels} | settings
-    if size[0] == size[1]:
+    if size[0] == size[1] and not is_detector:
         settings.setdefault("imgsz", size[0])
     with torch.device("meta"):  # shapes are enough
-        model = zoo.build(name, **settings)
+        model = create_model(name, **settings)
     try:
         rows = layer_table.rows(model, size, layout=layout)
     except ValueError as error:  # too small an image

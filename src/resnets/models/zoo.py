@@ -16,6 +16,7 @@ from typing import Any
 from resnets.errors import UserError
 from resnets.message_format import suggestion
 from resnets.models.build_network import build as build_spec
+from resnets.models.detection.settings import CHOICES
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec
 
@@ -78,6 +79,10 @@ def find(name: str) -> Entry:
     if not isinstance(name, str):
         raise UserError(f"The name of a network is a string such as 'resnet50'; received {name!r}.")
     if name not in entries():
+        if name.startswith(tuple(f"{each}_" for each in CHOICES["architecture"])):
+            raise UserError(
+                f"'{name}' is the name of a detector, not of a network alone: `create_model`, `summary` and `train` take it."
+            )
         near = _near(name)
         hint = f" Did you mean '{near}'?" if near else suggestion(name.lower(), entries())
         raise UserError(f"There is no network '{name}'.{hint or ' `resnets models` lists them all.'}")

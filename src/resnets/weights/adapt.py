@@ -56,7 +56,7 @@ def with_in_channels(checkpoint: Checkpoint, channels: int) -> tuple[Checkpoint,
     if spec.in_channels != 3 or channels in (2, 3) or channels < 1:
         raise UserError(f"Weights for 3 channels can be adapted to 1 or to 4 and more; received {spec.in_channels} channels "
                         f"and `in_channels={channels}`.")  # fmt: skip
-    name = next(name for name in FIRST if name in checkpoint.tensors)
+    name = next(name for name in checkpoint.tensors if name.removeprefix("backbone.") in FIRST)
     kernel = checkpoint.tensors[name]  # (out, 3, k, k)
     preprocess = checkpoint.preprocess
     if channels == 1:

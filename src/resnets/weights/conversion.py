@@ -7,9 +7,10 @@ from types import ModuleType
 from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.weights import adapt, identify, torchvision_detector
+from resnets.weights import adapt, identify
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import fold_into_tensors, registry, timm
 from resnets.weights.load_weights import LoadedWeights, Request, load
 

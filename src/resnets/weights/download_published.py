@@ -6,10 +6,12 @@ from typing import Any
 
 from resnets.errors import JobError, UserError
 from resnets.hashing import sha256
+from resnets.models.detection import zoo as detectors
 from resnets.progress import log
-from resnets.weights import adapt, load_weights, provenance, torchvision_detector
+from resnets.weights import adapt, load_weights, provenance
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import huggingface, keras, registry
 from resnets.weights.hub import bundled, catalog, download, imagenet_classes, library_names
 from resnets.weights.hub.catalog import PublishedWeights
@@ -19,8 +21,8 @@ CONVERSION = 2  # increase it to convert cached weights again
 
 
 def imagenet_to_name(weights: str, model: str | None) -> str:
-    """`weights` unchanged or, for "imagenet" and its synonyms, the name of the best published weights for `model`, which is
-    logged. Without a model, those for resnet18, the default network of a training.
+    """`weights` unchanged or, for "imagenet" and its synonyms, the name of the best published weights for `model`, of a detector
+    those for its network, which is logged. Without a model, those for resnet18, the default network of a training.
 
     Raises:
         UserError: `weights` is "imagenet" and there are no published weights for the network.
@@ -28,7 +30,8 @@ def imagenet_to_name(weights: str, model: str | None) -> str:
     weights = library_names.translate_weights(weights, model)
     if weights != catalog.BEST:
         return weights
-    return _announce(catalog.best(model or "resnet18"), model or "resnet18")
+    network = detectors.backbone_name(model or "resnet18")
+    return _announce(catalog.best(network), network)
 
 
 def download_best(model: str) -> tuple[str | None, str]:

@@ -15,10 +15,11 @@ from resnets.hashing import sha256
 from resnets.message_format import format_list
 from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
-from resnets.weights import adapt, identify, local_file, torchvision_detector
+from resnets.weights import adapt, identify, local_file
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import custom_keymap, huggingface, registry
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.keymap import COUNTER

@@ -23,27 +23,37 @@ def models(
 ) -> None:
     """List the networks: paper or file, parameters, multiply-adds, and the published error with its protocol.
 
+    A pattern that no network matches lists detectors, which are named after their networks: resnets models yolov3
+
     Example: resnets models 'keras_*'
     """
-    from resnets.models import zoo
-
-    entries = {name: zoo.find(name) for name in zoo.list_models(pattern)}
-    if not entries:
-        hint = (
-            suggestion(pattern.strip("*?"), zoo.list_models()) or " `resnets models` without a pattern lists them all."
-        )
-        raise UserError(f"No network is called '{pattern}'.{hint}")
-    if as_json:
-        output.print_json([_values(name, entry) for name, entry in entries.items()])
-        return
-
     from rich.console import Console
 
+    from resnets.models import zoo
+    from resnets.models.detection import zoo as detectors
+
+    entries = {name: zoo.find(name) for name in zoo.list_models(pattern)}
+    names = [] if entries else detectors.list_models(pattern)
+    if not entries and not names:
+        known = [*zoo.list_models(), *detectors.list_models()]
+        hint = suggestion(pattern.strip("*?"), known) or " `resnets models` without a pattern lists them all."
+        raise UserError(f"No network is called '{pattern}'.{hint}")
+    if as_json:
+        values = [_values(name, entry) for name, entry in entries.items()]
+        output.print_json([*values, *(_detector_values(name) for name in names)])
+        return
     console = Console(width=output.console_width(), highlight=False)
+    if names:
+        console.print(_detector_table(names))
+        return
     console.print(_table(entries, console.width))
     console.print("\nPapers and files:")
     for paper in dict.fromkeys(entry.paper for entry in entries.values()):
         console.print(f"  {paper}", markup=False)
+    if len(entries) == len(zoo.entries()):
+        console.print("\nDetectors, NAME being one of these networks (`resnets models yolov3` lists those of a kind):")
+        for prefix, description in detectors.DESCRIPTIONS.items():
+            console.print(f"  {prefix + 'NAME':22} {description}", markup=False)
 
 
 def _values(name: str, entry: Entry) -> dict[str, str | int | None]:
@@ -58,14 +68,38 @@ def _values(name: str, entry: Entry) -> dict[str, str | int | None]:
     }
 
 
-def _table(entries: dict[str, Entry], width: int) -> Table:
+def _detector_values(name: str) -> dict[str, str]:
+    from resnets.models.detection import zoo as detectors
+
+    settings, backbone = detectors.get(name)
+    return {"name": name, "architecture": settings.architecture, "layout": settings.layout, "backbone": backbone.name}
+
+
+def _detector_table(names: list[str]) -> Table:
+    from resnets.models.detection import zoo as detectors
+
+    table = _new_table("Name", "Network", "Detector")
+    for name in names:
+        prefix = detectors.prefix_of(name) or ""
+        described = f"torchvision's {name}" if name in detectors.TORCHVISION else detectors.DESCRIPTIONS[prefix]
+        table.add_row(name, detectors.get(name)[1].name, described)
+    return table
+
+
+def _new_table(*titles: str) -> Table:
     from rich import box
     from rich.table import Table
 
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for title in titles:
+        table.add_column(title, no_wrap=title == "Name")
+    return table
+
+
+def _table(entries: dict[str, Entry], width: int) -> Table:
     from resnets.models.summary.layer_table import short
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("Name", no_wrap=True)
+    table = _new_table("Name")
     table.add_column("Paper", max_width=18 if width < 120 else None)  # leaves the width to the error
     table.add_column("Parameters", justify="right", no_wrap=True)
     table.add_column("Multiply-adds", justify="right", no_wrap=True)

@@ -104,6 +104,16 @@ class DetectorSettings:
     def has_masks(self) -> bool:
         return self.architecture == "maskrcnn"
 
+    @property
+    def is_light(self) -> bool:
+        """Whether neck and heads are narrower than usual, which is meant for small images and processors."""
+        return self.neck_channels < (512 if self.architecture == "yolov3" else 256)
+
+    @property
+    def usual_imgsz(self) -> int:
+        """The usual longer side of an image, in pixels."""
+        return 320 if self.is_light else 416 if self.architecture == "yolov3" else 640
+
 
 def _check(key: str, value: object, default: object) -> None:
     """Raise UserError for a value of another type or range."""

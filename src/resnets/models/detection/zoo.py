@@ -34,6 +34,17 @@ PREFIXES = {
     "yolov3_": _YOLO,
     "yolov3_light_": replace(_YOLO, neck_channels=256),
 }
+# What each prefix is; `settings.py` names the papers.
+DESCRIPTIONS = {
+    "fasterrcnn_": "Faster R-CNN with a feature pyramid, as wide as torchvision's",
+    "fasterrcnn_c4_": "Faster R-CNN on one map of stride 16, whose regions pass the last stage",
+    "fasterrcnn_dc5_": "Faster R-CNN on one map of stride 16, by dilation",
+    "fasterrcnn_light_": "Faster R-CNN with a narrower pyramid, for small images and processors",
+    "maskrcnn_": "Mask R-CNN with a feature pyramid: a mask for each object as well",
+    "maskrcnn_light_": "Mask R-CNN with a narrower pyramid",
+    "yolov3_": "YOLOv3 with three scales, as wide as darknet's",
+    "yolov3_light_": "YOLOv3 with three narrower scales",
+}
 # torchvision's names. The first versions are `fasterrcnn_resnet50` and `maskrcnn_resnet50`.
 TORCHVISION = {
     "fasterrcnn_resnet50_fpn": _FASTER,
@@ -53,14 +64,24 @@ def list_models(pattern: str = "*") -> list[str]:
 
 def is_detector(name: str) -> bool:
     """Whether a name is that of a detector, whatever its backbone."""
-    return name.startswith(tuple(PREFIXES))
+    return prefix_of(name) is not None
+
+
+def prefix_of(name: str) -> str | None:
+    """The key of `PREFIXES` that a name begins with, the longest."""
+    return max((prefix for prefix in PREFIXES if name.startswith(prefix)), key=len, default=None)
+
+
+def backbone_name(name: str) -> str:
+    """The name of the network of a detector; `name` itself if it is none of a detector."""
+    return get(name)[1].name if is_detector(name) else name
 
 
 def get(name: str) -> tuple[DetectorSettings, ResNetSpec]:
     """The settings of a detector and the specification of its backbone; an unknown name is a UserError."""
     if name in TORCHVISION:
         return TORCHVISION[name], zoo.get_spec("resnet50")
-    prefix = max((prefix for prefix in PREFIXES if name.startswith(prefix)), key=len, default=None)
+    prefix = prefix_of(name)
     if prefix is None:
         hint = suggestion(name, list_models()) or f" Their names begin with {', '.join(PREFIXES)}."
         raise UserError(f"There is no detector '{name}'.{hint}")

@@ -60,6 +60,7 @@ class Layer:
     inputs: tuple[Layer, ...] = field(default=(), repr=False)
     height: int = 0  # the number of layers on the longest path from the input to this one
     repeated: bool = False  # whether the module was called before, so that its parameters are already counted
+    regions: int = 1  # regions of an image that a head of a detector is called on; `shape` is that of one
 
 
 def layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[Layer]:
@@ -157,8 +158,8 @@ class _Recorder(fx.Interpreter):
         if node.op == "output":
             return inputs[0]
         module = self.submodules[str(node.target)] if node.op == "call_module" else None
-        layer_type = _module_type(module) if module else _function_type(node)
-        if layer_type in ("Identity", "StochasticDepth") or (layer_type == "Flatten" and shape == inputs[0].shape):
+        layer_type = module_type(module) if module else _function_type(node)
+        if computes_nothing(layer_type) or (layer_type == "Flatten" and shape == inputs[0].shape):
             return inputs[0]
         if layer_type == "Flatten" and inputs[0].type.startswith("Global") and len(node.all_input_nodes[0].users) == 1:
             return replace(inputs[0], shape=shape)  # Keras' global pooling ends without height and width
@@ -191,6 +192,12 @@ def _function_type(node: fx.Node) -> str:
     return FUNCTIONS.get(name) or "".join(word.capitalize() for word in name.split("_"))
 
 
-def _module_type(module: nn.Module) -> str:
+def computes_nothing(layer_type: str) -> bool:
+    """Whether a layer returns its input in eval mode."""
+    return layer_type in ("Identity", "StochasticDepth")
+
+
+def module_type(module: nn.Module) -> str:
+    """Keras' name of such a layer."""
     known = (name for layer_type, name in MODULES.items() if isinstance(module, layer_type))
     return next(known, type(module).__name__)

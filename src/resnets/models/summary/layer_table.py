@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.models.summary import graph
+from resnets.models.summary import detector_layers, graph
 
 LAYOUTS = ("chw", "hwc")
 
@@ -49,7 +49,7 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
     """The layers of `net` for images of `imgsz` (a side, or height and width), in the order of Keras' summary.
 
     Args:
-        net: a network that starts with a convolution and that torch.fx can trace. It is not changed.
+        net: a network that starts with a convolution and that torch.fx can trace, or a detector. It is not changed.
         imgsz: size of the image in pixels.
         layout: "chw" for shapes with the channels first, as in PyTorch, or "hwc" with the channels last.
         batch: the first item of the shapes.
@@ -72,8 +72,14 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
             multiply_adds=_multiply_adds(layer),
             connected_to=tuple(inner.name for inner in layer.inputs),
         )
-        for layer in graph.layers(net, imgsz)
+        for layer in _layers(net, imgsz)
     ]
+
+
+def _layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[graph.Layer]:
+    if hasattr(net, "dense"):
+        return detector_layers.layers(net, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
+    return graph.layers(net, imgsz)
 
 
 def totals(net: nn.Module) -> Totals:
@@ -125,8 +131,11 @@ def _num_moving_statistics(module: nn.Module) -> int:
 
 def _multiply_adds(layer: graph.Layer) -> int:
     module = layer.module
-    if isinstance(module, nn.Conv2d):
-        return prod(layer.shape) * prod(module.kernel_size) * module.in_channels // module.groups
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        positions = layer.regions * prod(layer.shape)
+        # Each number of the input of a transposed convolution is used once for each number of a kernel.
+        used = prod(module.stride) if isinstance(module, nn.ConvTranspose2d) else 1
+        return positions * prod(module.kernel_size) * module.in_channels // (module.groups * used)
     if isinstance(module, nn.Linear):
-        return prod(layer.shape) * module.in_features
+        return layer.regions * prod(layer.shape) * module.in_features
     return 0

@@ -33,8 +33,3 @@ class DetectionConfig(DetectorSettings, TaskConfig):
         return DetectorSettings(
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(DetectorSettings)}
         )
-
-    @property
-    def is_light(self) -> bool:
-        """Whether neck and heads are narrower than usual, which is meant for small images and processors."""
-        return self.neck_channels < (512 if self.architecture == "yolov3" else 256)

@@ -87,9 +87,10 @@ def check_unused(recipe: Recipe) -> None:
 
 
 def _image_size(config: DetectionConfig, longer: int) -> tuple[int, str]:
-    usual = (416 if config.architecture == "yolov3" else 640) if not config.is_light else 320
-    if longer >= usual:
-        return usual, f"usual for {config.architecture}" + (" with a light neck" if config.is_light else "")
+    if longer >= config.usual_imgsz:
+        return config.usual_imgsz, f"usual for {config.architecture}" + (
+            " with a light neck" if config.is_light else ""
+        )
     return max(math.ceil(longer / 32) * 32, 64), f"the longer side of the images is {longer}"
 
 

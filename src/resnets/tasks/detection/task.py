@@ -121,7 +121,7 @@ class Detection(Task):
     @classmethod
     def backbone_name(cls, model: str) -> str:
         """The name of the residual network in that of a detector."""
-        return zoo.get(model)[1].name if zoo.is_detector(model) else model
+        return zoo.backbone_name(model)
 
     @classmethod
     def model_settings(cls, model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:

@@ -92,7 +92,7 @@ def build_recipe(
         registry.find(task)  # raises for an unknown one
     by_model = registry.of_model(model)
     network = by_model.backbone_name(model) if model is not None and by_model is not None else model
-    weights = None if weights is None else library_names.translate_weights(weights, network)
+    weights = None if weights is None else library_names.translate_weights(weights, model)
     published_name, reason, unsuitable = None, "", ""
     if weights is None and recipe is None:
         unsuitable = _reason_unsuitable(data, network, given, overrides)

@@ -4,6 +4,7 @@ import os
 import re
 
 from resnets.errors import UserError
+from resnets.models.detection import zoo as detectors
 from resnets.weights.hub import catalog
 
 NONE = ("none", "false", "null", "random", "")
@@ -13,32 +14,46 @@ DEFAULT = ("default", "true", "pretrained", catalog.BEST)
 def translate_weights(weights: object, model: str | None) -> str:
     """`weights` as "none", "imagenet", or a name or path.
 
-    None and False become "none"; True and "DEFAULT" become "imagenet"; "IMAGENET1K_V1" and members of torchvision's enums become
-    names of the catalog.
+    None and False become "none"; True and "DEFAULT" become the name of torchvision's weights for COCO if `model` is a detector
+    that has such, else "imagenet"; "IMAGENET1K_V1", "COCO_V1" and members of torchvision's enums become names of the catalog.
 
     Raises:
         UserError: a member of an enum is for another network than `model`.
     """
+    backbone = None if model is None else detectors.backbone_name(model)
     owner, member = type(weights).__name__, getattr(weights, "name", None)
     if owner.endswith("_Weights") and isinstance(member, str):  # without importing torchvision
         weights = f"{owner}.{member}"
     if not (weights is None or isinstance(weights, bool | str | os.PathLike)):
         raise UserError(f"`weights` is a name, a path, True or None; received {weights!r}.")
     if enum := re.fullmatch(r"(\w+)_Weights\.(\w+)", str(weights)):
-        network = enum[1].lower()
-        if model not in (None, network):
-            raise UserError(f"The weights {weights} are of '{network}'; received the network '{model}'.")
-        weights, model = enum[2], network
+        owner = enum[1].lower()
+        if model is not None and owner != backbone and not _same_detector(owner, model):
+            raise UserError(f"The weights {weights} are of '{owner}'; received the network '{model}'.")
+        weights, model, backbone = enum[2], owner, owner
     text = "none" if weights is None or weights is False else str(weights)
     if text.lower() in NONE:
         return "none"
+    coco = next((name for name in detectors.TORCHVISION if model and _same_detector(name, model)), None)
+    if text.upper() == "COCO_V1":
+        if coco is None:
+            raise UserError(
+                f"torchvision has published no {text} for '{model}'; it has for {', '.join(detectors.TORCHVISION)}."
+            )
+        return f"{coco}.coco_v1"
     if text.lower() in DEFAULT:
-        return catalog.BEST
+        return f"{coco}.coco_v1" if coco and text.lower() != catalog.BEST else catalog.BEST
     if version := re.fullmatch(r"IMAGENET1K_(V\d)", text, re.IGNORECASE):
-        name = f"{model or 'resnet18'}.tv_in1k_{version[1].lower()}"
+        network = backbone or "resnet18"
+        name = f"{network}.tv_in1k_{version[1].lower()}"
         if not catalog.known(name):
-            published = catalog.matching(f"{model or 'resnet18'}.tv_*", catalog.entries())
+            published = catalog.matching(f"{network}.tv_*", catalog.entries())
             others = f"there are {', '.join(published[:6])}" if published else "there are none"
-            raise UserError(f"torchvision has published no {text} for '{model or 'resnet18'}'; {others}.")
+            raise UserError(f"torchvision has published no {text} for '{network}'; {others}.")
         return name
     return text
+
+
+def _same_detector(name: str, model: str) -> bool:
+    """Whether two names are of one detector, as `fasterrcnn_resnet50` and torchvision's `fasterrcnn_resnet50_fpn`."""
+    return detectors.is_detector(name) and detectors.is_detector(model) and detectors.get(name) == detectors.get(model)

@@ -148,12 +148,15 @@ class RegionDetector(nn.Module):
         return objects
 
     def _predict_boxes(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (n, num_classes + 1) and deltas (n, 4 * (num_classes + 1)) of all boxes."""
-        pooled = self.roi_heads.box_roi_pool(maps, boxes)
+        logits, deltas = self.classify(self.roi_heads.box_roi_pool(maps, boxes))
+        return logits.to(boxes[0].dtype), deltas.to(boxes[0].dtype)
+
+    def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n, num_classes + 1) and deltas (n, 4 * (num_classes + 1)) of pooled regions (n, C, size, size)."""
         for name in self.layers_of_regions:
             pooled = self.backbone.get_submodule(name)(pooled)
         logits, deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
-        return logits.to(boxes[0].dtype), deltas.to(boxes[0].dtype)
+        return logits, deltas
 
     def _predict_masks(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> Tensor:
         """Logits (n, num_classes + 1, 28, 28) of all boxes."""

@@ -22,7 +22,7 @@ from resnets.models.detection.build import build_detector
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
-from resnets.weights.darknet.layers import DarknetLayers, Section, layers_of
+from resnets.weights.detection.darknet_layers import DarknetLayers, Section, layers_of
 
 VERSION = (0, 2, 0)
 EPS = 1e-6  # which darknet adds to the standard deviation and OpenCV to the variance

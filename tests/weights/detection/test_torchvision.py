@@ -16,8 +16,8 @@ from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import download_published
-from resnets.weights import torchvision_detector as detectors
 from resnets.weights.conversion import convert
+from resnets.weights.detection import torchvision as detectors
 from resnets.weights.formats.keymap import COUNTER, read_name, write_name
 from resnets.weights.hub import catalog, download
 from resnets.weights.load_weights import Request

@@ -14,7 +14,7 @@ from resnets.models.detection import zoo
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
-from resnets.weights.darknet import files
+from resnets.weights.detection import darknet_files as files
 
 NUM_CLASSES = 3
 LINEAR = "size=1\nstride=1\npad=1\nactivation=linear"

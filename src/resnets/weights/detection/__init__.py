@@ -1,0 +1,1 @@
+"""Weights of detectors: files of torchvision and darknet, and detectors by name."""
