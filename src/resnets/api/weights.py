@@ -8,7 +8,7 @@ from typing import Any
 from resnets.weights import conversion, verification
 from resnets.weights.load_weights import Request
 from resnets.weights.tolerance import TOLERANCE
-from resnets.weights.verification import Verification
+from resnets.weights.verification_result import Verification
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def convert(
     """Write weights in another format. Every tensor is used once, or nothing is written.
 
     Args:
-        path: a .safetensors, .pth, .h5 or .keras file, or a folder of Hugging Face.
-        to: "resnets", "torchvision", "timm", "huggingface" or "keras".
+        path: a .safetensors, .pth, .h5 or .keras file, a .cfg of darknet, or a folder of Hugging Face.
+        to: "resnets", "torchvision", "timm", "huggingface", "keras" or "darknet".
         out: the file to write; a folder for "huggingface", and for "timm" without a suffix.
         model: the network in the file, if its tensors fit several.
         settings: of the network, where it differs from the one of that name, such as `{"stem": "cifar"}`.

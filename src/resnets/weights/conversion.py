@@ -7,14 +7,17 @@ from types import ModuleType
 from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.weights import adapt, identify
+from resnets.weights import adapt
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import checkpoint as detection
+from resnets.weights.detection import darknet_files
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import fold_into_tensors, registry, timm
 from resnets.weights.load_weights import LoadedWeights, Request, load
 
-TARGETS = ("resnets", *registry.FORMATS)
+DARKNET = "darknet"
+TARGETS = ("resnets", *registry.FORMATS, DARKNET)
 
 
 def convert(path: str | Path, *, to: str, out: str | Path, request: Request | None = None) -> list[str]:
@@ -37,9 +40,11 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
         if request.no_top and to != "resnets" and getattr(request, name):
             raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
     _check_writable(out, to)
-    loaded = _load(path, request)
-    if loaded.checkpoint.task == torchvision_detector.TASK:
+    loaded = load(path, request)
+    if loaded.checkpoint.task == detection.TASK:
         return _convert_detector(loaded, to, out)
+    if to == DARKNET:
+        raise UserError(f"A YOLOv3 is converted to darknet; '{path}' is a classifier.")
     if to == "resnets" and request.no_top and loaded.checkpoint.provenance.get("head") != checkpoints.UNTRAINED:
         raise UserError(
             f"`no_top` has no effect on '{path}' with `to=resnets`: `num_classes=10` gives it a new head, of 10 classes."
@@ -60,23 +65,25 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     return [*lines, *_changed(module, out, checkpoint, top=top)]
 
 
-def _load(path: str | Path, request: Request) -> LoadedWeights:
-    """The weights of a classifier of any format, or of a detector of resnets or torchvision's."""
-    if identify.is_resnets_checkpoint(Path(path)) and request == Request():
-        checkpoint = checkpoints.read(path, task=None)
-        if checkpoint.task == torchvision_detector.TASK:
-            return LoadedWeights(checkpoint, "resnets", (f"{path}: a detector of resnets, {checkpoint.spec.name}",))
-    return load(path, request)
-
-
 def _convert_detector(loaded: LoadedWeights, to: str, out: str | Path) -> list[str]:
     if to == "resnets":
         checkpoints.save(out, loaded.checkpoint)
         name = loaded.checkpoint.spec.name
     elif to == "torchvision":
         name = f"torchvision's {torchvision_detector.write(out, loaded.checkpoint)}"
+    elif to == DARKNET:
+        files = darknet_files.write_checkpoint(out, loaded.checkpoint)
+        name = f"darknet's detector, with {', '.join(map(str, files))}"
     else:
-        raise UserError(f"A detector is converted to resnets or torchvision; received '{to}'.")
+        raise UserError(f"A detector is converted to resnets, torchvision or darknet; received '{to}'.")
+    if to != "resnets":
+        prepared = f"preprocessing ({loaded.checkpoint.preprocess.describe()})"
+        missing = f"class names and {prepared}" if to == "torchvision" else prepared
+        return [
+            *loaded.notes,
+            f"{out}: for {name}, {len(loaded.checkpoint.tensors)} tensors, each used once",
+            f"not in {Path(out).name}, which cannot hold it: {missing}; metrics and provenance",
+        ]
     return [*loaded.notes, f"{out}: for {name}, {len(loaded.checkpoint.tensors)} tensors, each used once"]
 
 

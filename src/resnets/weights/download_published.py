@@ -11,6 +11,7 @@ from resnets.progress import log
 from resnets.weights import adapt, load_weights, provenance
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import checkpoint as detection
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import huggingface, keras, registry
 from resnets.weights.hub import bundled, catalog, download, imagenet_classes, library_names
@@ -120,9 +121,7 @@ def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
 
 def _converted_detector(entry: PublishedWeights, path: Path) -> Checkpoint:
     found = torchvision_detector.to_checkpoint(read_any.read(path).tensors)
-    if (
-        name := torchvision_detector.architecture(torchvision_detector.detector_settings(found), found.spec)
-    ) != entry.model:
+    if (name := torchvision_detector.architecture(detection.detector_settings(found), found.spec)) != entry.model:
         raise UserError(f"'{path}' is a {name}; '{entry.name}' is a {entry.model}.")
     percentages = {"box_ap": entry.box_ap, "mask_ap": entry.mask_ap}
     metrics = {key: round(value / 100, 6) for key, value in percentages.items() if value is not None}

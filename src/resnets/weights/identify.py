@@ -16,6 +16,9 @@ from resnets.models import zoo
 from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_file
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import checkpoint as detection
+from resnets.weights.detection import darknet_files
 from resnets.weights.formats import keras, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.registry import FORMATS
@@ -161,9 +164,10 @@ def inspect(
             raise UserError(
                 f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
             )
-        checkpoint = checkpoints.read(path)
-        reasons = ("the header of the file says so",)
-        return Inspection(path, "resnets", None, "", (Candidate(checkpoint.spec, "resnets", reasons),))
+        checkpoint = checkpoints.read(path, task=None)
+        return _known(path, "resnets", checkpoint, "the header of the file says so")
+    if path.suffix in darknet_files.SUFFIXES:
+        return _known(path, "darknet", darknet_files.read_checkpoint(path), "the .cfg has the layers of YOLOv3 on it")
     found = find_network.find(
         keras.with_variable_names(read_any.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore
     )
@@ -210,6 +214,15 @@ def unknown_names(weights_file: WeightsFile, candidate: Candidate) -> list[str]:
     pairs = FORMATS[candidate.format].keymap(candidate.spec, top=has_top(weights_file)).pairs
     names = [name for name in weights_file.tensors if not find_network.is_for_training_only(name)]
     return find_network.unknown_names(names, [name for name, _ in pairs.values()])
+
+
+def _known(path: Path, container: str, checkpoint: Checkpoint, reason: str) -> Inspection:
+    """The inspection of a file that says itself what it is; of a detector, the network is its backbone."""
+    spec, reasons = checkpoint.spec, [reason]
+    if checkpoint.task == detection.TASK:
+        spec = dataclasses.replace(spec, num_classes=len(checkpoint.class_names))
+        reasons.append(f"a detector, {detection.detector_settings(checkpoint).architecture}, on this network")
+    return Inspection(path, container, None, "", (Candidate(spec, container, tuple(reasons)),))
 
 
 def is_resnets_checkpoint(path: Path) -> bool:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.errors import UserError
 from resnets.hashing import sha256
@@ -19,6 +17,8 @@ from resnets.weights import adapt, identify, local_file
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import checkpoint as detection
+from resnets.weights.detection import darknet_files
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import custom_keymap, huggingface, registry
 from resnets.weights.formats.candidate import Candidate
@@ -76,10 +76,17 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
             raise UserError(
                 f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
             )
-        checkpoint = checkpoints.read(path)
+        checkpoint = checkpoints.read(path, task=None)
+        if checkpoint.task not in (checkpoints.CLASSIFICATION, detection.TASK):
+            raise UserError(f"'{path}' is a checkpoint for the task '{checkpoint.task}', which no other library has.")
+        if checkpoint.task != checkpoints.CLASSIFICATION:
+            _refuse(request, f"'{path}' is a detector")
+            return LoadedWeights(checkpoint, "resnets", (f"{path}: a detector of resnets, {checkpoint.spec.name}",))
         known = origins.of_file(checkpoint.provenance, local_file.find(path))
         checkpoint = _with_request(dataclasses.replace(checkpoint, provenance=known), request)
         return LoadedWeights(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
+    if path.suffix in darknet_files.SUFFIXES:
+        return _of_darknet(path, request)
     if request.map:
         return _from_keymap_file(path, custom_keymap.read(request.map), request)
     return _identified(path, request)
@@ -96,7 +103,7 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
             ignore=request.ignore,
         )
         if torchvision_detector.recognizes(whole.weights_file.tensors):
-            return _detector(path, whole.weights_file.tensors, request)
+            return _detector(path, whole.weights_file, request)
     candidate = identify.choose(inspection, request.model, request.settings)
     assert inspection.weights_file is not None
     assert inspection.subtree is not None
@@ -146,22 +153,42 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
     )
 
 
-def _detector(path: Path, tensors: Mapping[str, Tensor], request: Request) -> LoadedWeights:
+def _detector(path: Path, weights_file: WeightsFile, request: Request) -> LoadedWeights:
     """The weights of a detector of torchvision's."""
     backbone = f"`prefix='{torchvision_detector.BODY}'` takes the backbone alone."
-    for key in ("model", "settings", "preprocess", "no_top", "num_classes", "in_channels"):
-        if getattr(request, key):
-            raise UserError(f"'{path}' is a detector of torchvision's, on which `{key}` has no effect. {backbone}")
-    checkpoint = torchvision_detector.to_checkpoint(tensors, request.class_names)
+    _refuse(request, f"'{path}' is a detector of torchvision's", backbone)
+    checkpoint = torchvision_detector.to_checkpoint(weights_file.tensors, request.class_names)
     provenance = _provenance(path, torchvision_detector.FORMAT, checkpoint.spec)
     checkpoint = dataclasses.replace(checkpoint, provenance=provenance)
-    name = torchvision_detector.detector_of(torchvision_detector.renamed(tensors))[0]
+    name = torchvision_detector.detector_of(torchvision_detector.renamed(weights_file.tensors))[0]
     notes = [f"{path}: torchvision, {name} on {checkpoint.spec.name}. {backbone}"]
     if checkpoint.spec.norm_eps == torchvision_detector.FROZEN_EPS:
         notes.append("assumed: trained from torchvision's weights for COCO, whose frozen norms have eps 0")
     if not request.class_names:
         notes.append(f"class names: {format_list(checkpoint.class_names, 4)}; `class_names` gives others")
-    return LoadedWeights(checkpoint, torchvision_detector.FORMAT, tuple(notes), has_preprocess=False)
+    return LoadedWeights(checkpoint, torchvision_detector.FORMAT, tuple(notes), weights_file, has_preprocess=False)
+
+
+def _of_darknet(path: Path, request: Request) -> LoadedWeights:
+    """The weights of a YOLOv3 in darknet's files."""
+    _refuse(request, f"'{path}' is a detector of darknet's")
+    checkpoint = darknet_files.read_checkpoint(path, request.class_names)
+    checkpoint = dataclasses.replace(
+        checkpoint, provenance=_provenance(path.with_suffix(".weights"), "darknet", checkpoint.spec)
+    )
+    notes = (
+        f"{path}: darknet, YOLOv3 on {checkpoint.spec.name}",
+        f"class names: {format_list(checkpoint.class_names, 4)}; a .names file beside it or `class_names` gives others",
+        f"assumed: {checkpoint.preprocess.describe()}",
+    )
+    return LoadedWeights(checkpoint, "darknet", notes, has_preprocess=False)
+
+
+def _refuse(request: Request, what: str, advice: str = "") -> None:
+    """Raise UserError for what a request says about a classifier."""
+    for key in ("model", "settings", "preprocess", "no_top", "num_classes", "in_channels"):
+        if getattr(request, key):
+            raise UserError(f"{what}, on which `{key}` has no effect. {advice}".rstrip())
 
 
 def _check_unknown_names(path: Path, inspection: identify.Inspection, candidate: Candidate, top: bool) -> None:

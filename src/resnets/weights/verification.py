@@ -11,9 +11,8 @@ import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,103 +24,20 @@ from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights.detection import verify_detectors
+from resnets.weights.detection.checkpoint import TASK
 from resnets.weights.formats import registry
 from resnets.weights.identify import is_resnets_checkpoint
 from resnets.weights.load_weights import LoadedWeights, Request, load
-from resnets.weights.tolerance import EXACT, TOLERANCE
+from resnets.weights.verification_result import Comparison, Verification
 
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
+DETECTOR_SIDE = 320  # pixels of the generated images for detectors, whose own sizes would take minutes
 # Heights and widths of the generated images, as factors of the side of the network's input.
 SHAPES = ((1, 1), (2, 1), (1, 2), (1.5, 2), (2, 1.5), (3, 1), (1, 3), (2.5, 2.5))
 
 Prepare = Callable[[Path], Tensor]  # (C, h, w)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two pipelines on the same image files.
-
-    Attributes:
-        first, second: names of the pipelines.
-        difference: largest absolute difference of a probability.
-        relative: largest absolute difference of a logit, each divided by its temperature, relative to the largest of the first.
-        agreement: fraction of images with the same most probable class.
-        images: number of images.
-        same_input: whether both networks had the same input tensors, so that the logits must agree, too.
-        reason: why the second is known to prepare images otherwise, although its format includes our preprocessing; or "".
-        unexplained: largest difference of a probability when our preprocessing does what `reason` says; None without a reason.
-    """
-
-    first: str
-    second: str
-    difference: float
-    relative: float
-    agreement: float
-    images: int
-    same_input: bool = True
-    reason: str = ""
-    unexplained: float | None = None
-
-    def within(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether nothing exceeds its bound; see `excess`."""
-        return not self.excess(tolerance)
-
-    def excess(self, tolerance: float = TOLERANCE) -> str:
-        """A message on what exceeds its bound, with both numbers; "" if nothing does. NaN exceeds every bound.
-
-        If both networks had the same input tensors, no logit may differ by more than a hundredth of `tolerance`, relative to
-        the largest, and no probability by more than `tolerance`. If each side prepared the images itself, only the
-        probabilities count, after the known differences.
-        """
-        exact = tolerance * EXACT / TOLERANCE
-        difference = self.difference if self.unexplained is None else self.unexplained
-        if self.same_input and not self.relative <= exact:
-            return f"the networks differ: a logit by {self.relative:.2g} of the largest, the bound is {exact:.2g}"
-        if not difference <= tolerance:
-            what = "the networks differ" if self.same_input else "the preprocessing differs"
-            how = f", {difference:.3g} of which is not explained" if self.unexplained is not None else ""
-            return f"{what}: a probability by {self.difference:.3g}{how}, the bound is {tolerance:.3g}"
-        return ""
-
-    def __str__(self) -> str:
-        how = "" if self.same_input else ", each with its own preprocessing"
-        why = f"; {self.reason}, without which it is {self.unexplained:.2e}" if self.unexplained is not None else ""
-        return (
-            f"{self.first} against {self.second}: largest difference of probabilities {self.difference:.2e}, "
-            f"of logits {self.relative:.1e} of the largest{how}; "
-            f"top-1 agrees on {self.agreement:.2%} of {self.images:,} images{why}"
-        )
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Two files of weights, compared on the same images.
-
-    Attributes:
-        comparisons: each other pipeline with the first.
-        notes: what was assumed or left out, in sentences.
-        tolerance: the largest allowed difference of a probability.
-    """
-
-    comparisons: tuple[Comparison, ...]
-    notes: tuple[str, ...]
-    tolerance: float = TOLERANCE
-
-    @property
-    def equal(self) -> bool:
-        """Whether every comparison is within the tolerance."""
-        return self.within(self.tolerance)
-
-    def within(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether every comparison is; see `Comparison.within`."""
-        return all(each.within(tolerance) for each in self.comparisons)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result for JSON; `excess` says what is beyond the tolerance."""
-        comparisons = [{**asdict(each), "excess": each.excess(self.tolerance)} for each in self.comparisons]
-        notes = list(self.notes)
-        return {"equal": self.equal, "tolerance": self.tolerance, "comparisons": comparisons, "notes": notes}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +74,14 @@ def verify(
     if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
     loaded_files = [(path, load(path, None if is_resnets_checkpoint(path) else request)) for path in (Path(a), Path(b))]
-    if detector := next(
-        (path for path, loaded in loaded_files if loaded.checkpoint.task != checkpoints.CLASSIFICATION), None
-    ):
-        raise UserError(f"'{detector}' is a detector; logits of classifiers are compared.")
+    are_detectors = [loaded.checkpoint.task == TASK for _, loaded in loaded_files]
+    if all(are_detectors):
+        with _image_files(images, imgsz or DETECTOR_SIDE) as files:
+            return verify_detectors.compare(loaded_files, files, imgsz, DETECTOR_SIDE if not images else None)
+    if any(are_detectors):
+        raise UserError(
+            f"'{(a, b)[are_detectors.index(True)]}' is a detector, '{(a, b)[are_detectors.index(False)]}' is none."
+        )
     specs = [loaded.checkpoint.spec for _, loaded in loaded_files]
     if len({(spec.in_channels, spec.num_classes) for spec in specs}) > 1:
         words = " and ".join(f"{spec.in_channels} channels, {spec.num_classes} classes" for spec in specs)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from tests.weights.detection.saved_detector import saved
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights, MaskRCNN_ResNet50_FPN_Weights
 
 import resnets
@@ -15,23 +14,9 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo as networks
 from resnets.models.detection import zoo
-from resnets.models.detection.build import build_detector
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import library_names
-
-NAMES = ("cat", "dog", "owl")
-
-
-def saved(path: Path, name: str) -> nn.Module:
-    """A detector of three classes with random weights, in a checkpoint, with anchors of its data."""
-    torch.manual_seed(5)
-    settings, spec = zoo.get(name)
-    settings = dataclasses.replace(settings, anchor_sizes=(8.0, 16.0, 32.0, 64.0, 128.0))
-    model = build_detector(settings, spec, len(NAMES))
-    own = {"task": "detection", "config": dataclasses.asdict(settings)}
-    checkpoints.save(path, Checkpoint(spec, Preprocess(size=(64, 64)), NAMES, model.state_dict(), **own))
-    return model.eval()
 
 
 def test_a_new_detector() -> None:

@@ -18,6 +18,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import download_published
 from resnets.weights.conversion import convert
 from resnets.weights.detection import torchvision as detectors
+from resnets.weights.detection.checkpoint import detector_settings
 from resnets.weights.formats.keymap import COUNTER, read_name, write_name
 from resnets.weights.hub import catalog, download
 from resnets.weights.load_weights import Request
@@ -148,7 +149,7 @@ def test_a_published_file_is_downloaded_and_converted(
     assert (found.task, found.spec.norm_eps, found.metrics["box_ap"]) == ("detection", 0, 0.37)
     assert found.class_names == detectors.default_class_names(90)
     assert found.provenance["published"] == entry.name
-    assert detectors.detector_settings(found) == zoo.TORCHVISION["fasterrcnn_resnet50_fpn"]
+    assert detector_settings(found) == zoo.TORCHVISION["fasterrcnn_resnet50_fpn"]
     assert found.tensors["backbone.stem.conv.weight"].dtype == torch.float32
 
 
@@ -162,7 +163,7 @@ def test_a_file_is_converted_and_back(old_file: Path, tmp_path: Path) -> None:
     written = torch.load(back, mmap=True)
     assert written.keys() == on_meta("fasterrcnn_resnet50_fpn").keys()
     assert written["rpn.head.conv.0.0.weight"].unique().tolist() == [torch.tensor(0.01).half().item()]
-    with pytest.raises(UserError, match="to resnets or torchvision"):
+    with pytest.raises(UserError, match="to resnets, torchvision or darknet"):
         convert(converted, to="timm", out=tmp_path / "other.pth")
 
 

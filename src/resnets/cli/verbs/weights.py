@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List published weights; inspect, convert and verify weight files.")
 
-FILE = "A weight file (.safetensors, .pth, .h5, .keras), or a folder of Hugging Face."
+FILE = "A weight file (.safetensors, .pth, .h5, .keras, .cfg of darknet), or a folder of Hugging Face."
 MODEL = "The network in the file, if its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with those of resnets."
 WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
@@ -55,7 +55,7 @@ def inspect(
 @app.command()
 def convert(
     path: Annotated[str, Argument(metavar="FILE", help=FILE)],
-    to: Annotated[str, Option(help="resnets, torchvision, timm, huggingface or keras.")],
+    to: Annotated[str, Option(help="resnets, torchvision, timm, huggingface, keras or darknet.")],
     out: Annotated[
         str, Option(*flags.OUT_DIR, help="The file to write; a folder for huggingface, and for timm without a suffix.")
     ],

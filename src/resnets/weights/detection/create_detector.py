@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from resnets.errors import UserError
@@ -17,7 +16,8 @@ from resnets.progress import log
 from resnets.weights import adapt, download_published, find_weights
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection.torchvision import STRUCTURE, TASK, detector_settings
+from resnets.weights.detection.checkpoint import TASK, detector_settings, network
+from resnets.weights.detection.torchvision import STRUCTURE
 
 # Of a new detector: the category numbers of COCO, of which 80 are in use. torchvision's detectors have as many.
 NUM_CLASSES = 90
@@ -58,15 +58,6 @@ def create_detector(
     if num_classes in (None, len(parent.class_names)):
         return network(parent)
     return _with_num_classes(found, parent, num_classes)
-
-
-def network(checkpoint: Checkpoint) -> nn.Module:
-    """The detector of a checkpoint of the task detection, in eval mode."""
-    checkpoints.check_blocks(checkpoint)
-    with torch.device("meta"):
-        model = build_detector(detector_settings(checkpoint), checkpoint.spec, len(checkpoint.class_names))
-    checkpoints.assign_tensors(model, checkpoint)
-    return model.eval()
 
 
 def _on_backbone(settings: DetectorSettings, parent: Checkpoint, num_classes: int) -> nn.Module:

@@ -5,6 +5,7 @@ numbers: for each convolution the bias, and for one with batch normalization bia
 (`load_convolutional_weights` in darknet's `src/parser.c`).
 """
 
+import dataclasses
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,16 +17,23 @@ import torch
 from torch import Tensor
 
 from resnets import atomic_write
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection.checkpoint import TASK, detector_settings, network
 from resnets.weights.detection.darknet_layers import DarknetLayers, Section, layers_of
+from resnets.weights.detection.torchvision import default_class_names
 
 VERSION = (0, 2, 0)
 EPS = 1e-6  # which darknet adds to the standard deviation and OpenCV to the variance
+
+
+SUFFIXES = (".cfg", ".weights")
 
 
 class DarknetDetector(NamedTuple):
@@ -35,6 +43,7 @@ class DarknetDetector(NamedTuple):
     backbone: ResNetSpec
     num_classes: int
     tensors: dict[str, Tensor]
+    imgsz: int  # the longer side of the images, in pixels
 
 
 def write(cfg: str | Path, model: YOLOv3, height: int, width: int) -> None:
@@ -71,7 +80,60 @@ def read(cfg: str | Path) -> DarknetDetector:
         model = build_detector(settings, backbone, num_classes)
     assert isinstance(model, YOLOv3)
     weights = Path(cfg).with_suffix(".weights")
-    return DarknetDetector(settings, backbone, num_classes, _read_tensors(weights, model))
+    sides = [sections[0].values.get(key, 416) for key in ("width", "height")]
+    try:
+        imgsz = max(int(side) for side in sides)
+    except ValueError:
+        raise UserError(f"'{cfg}' has a size that is no number of pixels: {sides[0]}x{sides[1]}.") from None
+    return DarknetDetector(settings, backbone, num_classes, _read_tensors(weights, model), imgsz)
+
+
+def write_checkpoint(out: str | Path, checkpoint: Checkpoint) -> list[Path]:
+    """Write a YOLOv3 as `.cfg`, `.weights` and `.names`, one class in each line, and return the paths.
+
+    Raises:
+        UserError: it is none, or `write` refuses it.
+    """
+    cfg = Path(out)
+    if cfg.suffix != ".cfg":
+        raise UserError(
+            f"The file for darknet ends in .cfg, beside which .weights and .names are written; received '{out}'."
+        )
+    model = network(checkpoint)
+    if not isinstance(model, YOLOv3):
+        raise UserError(f"darknet has YOLOv3 only; this is a {detector_settings(checkpoint).architecture}.")
+    write(cfg, model, *checkpoint.preprocess.size)
+    names = cfg.with_suffix(".names")
+    atomic_write.write_text(names, "".join(f"{name}\n" for name in checkpoint.class_names))
+    return [cfg.with_suffix(".weights"), names]
+
+
+def read_checkpoint(path: Path, class_names: Sequence[str] = ()) -> Checkpoint:
+    """The detector of a `.cfg` and the `.weights` beside it. Its classes are those of `class_names` or of a `.names` file.
+
+    Images are resized to the size in the `.cfg` and scaled to 0 to 1, as darknet does.
+
+    Raises:
+        UserError: as `read` does, or the names do not fit the number of classes.
+    """
+    found = read(path.with_suffix(".cfg"))
+    names = path.with_suffix(".names")
+    if not class_names and names.is_file():
+        lines = _read_bytes(names).decode("utf-8", "replace").splitlines()
+        class_names = [line.strip() for line in lines if line.strip()]
+    class_names = tuple(class_names) or default_class_names(found.num_classes)
+    if len(class_names) != found.num_classes:
+        raise UserError(f"{len(class_names)} class names do not fit a detector of {found.num_classes} classes.")
+    return Checkpoint(
+        spec=found.backbone,
+        preprocess=Preprocess(
+            size=(found.imgsz, found.imgsz), resize="fit", resize_to=None, mean=(0.0,) * 3, std=(1.0,) * 3
+        ),
+        class_names=class_names,
+        tensors=found.tensors,
+        task=TASK,
+        config={**dataclasses.asdict(found.settings), "shorter_side": None},
+    )
 
 
 def parse(text: str, path: str | Path) -> list[Section]:

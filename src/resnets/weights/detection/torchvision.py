@@ -19,11 +19,11 @@ from resnets.models.detection import zoo as detectors
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection.checkpoint import TASK, detector_settings
 from resnets.weights.formats import library_files, spec_from_shapes, torchvision
 from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, read_name, write_name
 
 FORMAT = "torchvision_detector"  # in the catalog
-TASK = "detection"
 BODY = "backbone.body."
 RULES = (
     *(Rule(f"{BODY}{rule.external}", f"backbone.{rule.resnets}", rule.layout) for rule in torchvision.RULES),
@@ -138,12 +138,6 @@ def write(path: str | Path, checkpoint: Checkpoint) -> str:
     names = keymap(settings, checkpoint.spec, len(checkpoint.class_names))
     library_files.save(path, names.from_resnets(checkpoint.tensors), {})
     return name
-
-
-def detector_settings(checkpoint: Checkpoint) -> DetectorSettings:
-    """The settings of the detector in a checkpoint of the task detection."""
-    known = {field.name for field in dataclasses.fields(DetectorSettings)}
-    return DetectorSettings(**{key: value for key, value in checkpoint.config.items() if key in known})
 
 
 # Settings that decide the tensors or what they mean; all others are arguments of torchvision's classes.

@@ -11,8 +11,9 @@ HDF5 = "an HDF5 file, as Keras writes weights"
 PICKLE = "a Python pickle, as older versions of torch.save wrote .pth"
 TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickle"
 KERAS = "a .keras file"
+DARKNET = "a file of darknet"
 _PROGRAM = "which resnets does not read: use the weights that it was made from"
-OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS)
+OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS, DARKNET)
 _MAGIC = {b"\x89HDF\r\n\x1a\n": HDF5, b"\x80": PICKLE, LFS_POINTER: LFS, b"\x93NUMPY": f"a .npy of numpy, {_PROGRAM}"}
 _OF_TORCH = re.compile(
     r"([^/]*/)?(data\.pkl|data/\d+|\.format_version|\.storage_alignment|byteorder|version|constants\.pkl)|[^/]*/code/.*"
@@ -32,6 +33,8 @@ def describe(path: Path) -> str:
             return kind
     if is_image_head(head):
         return "an image"
+    if path.suffix in (".cfg", ".weights"):
+        return DARKNET
     if path.suffix in (".onnx", ".tflite", ".gguf"):
         return f"a {path.suffix} file, {_PROGRAM}"
     return "a text file" if _is_text(head) else "no safetensors file, or a damaged one"

@@ -70,6 +70,10 @@ class YOLOv3(nn.Module):
         padded, sizes = padding.batch(x)
         return self._dense(*self._predict(padded), sizes)
 
+    def raw_predictions(self, x: Tensor) -> Tensor:
+        """What the network computes for images as of `dense`, before sigmoid and exp: (n, A, 5 + K)."""
+        return self._predict(padding.pad(x))[0]
+
     def objects(self, dense_outputs: tuple[Tensor, ...]) -> list[dict[str, Tensor]]:
         """The objects of each image from the result of `dense`: boxes, scores and labels, the highest score first."""
         return [self._suppress(boxes, scores, size) for boxes, scores, size in zip(*dense_outputs, strict=True)]

@@ -1,0 +1,95 @@
+"""`resnets weights verify` of detectors: torchvision's own network, darknet's files, and what cannot be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.weights.detection.saved_detector import saved
+from torch import nn
+from torchvision.models import detection as library
+
+import resnets
+from resnets.cli.main import main
+from resnets.errors import UserError
+
+
+def torchvision_file(path: Path, name: str) -> None:
+    """torchvision's own detector of two classes with random weights and statistics."""
+    torch.manual_seed(2)
+    net = getattr(library, name)(weights=None, weights_backbone=None, num_classes=3)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.8, 1.2)
+    torch.save(net.state_dict(), path)
+
+
+@pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"])
+def test_torchvisions_own_network_and_the_converted_file_agree(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, converted = tmp_path / "net.pth", tmp_path / "net.safetensors"
+    torchvision_file(file, name)
+    resnets.convert(file, to="resnets", out=converted)
+    found = resnets.verify(file, converted, imgsz=96)
+    assert [each.second.partition(" by ")[2][:11] for each in found.comparisons] == ["torchvision", "resnets"]
+    assert found.equal
+    assert all(each.agreement == 1 and each.relative < 1e-5 and each.unit == "regions" for each in found.comparisons)
+
+    tensors = torch.load(file)
+    tensors["roi_heads.box_predictor.cls_score.bias"][1] += 0.5
+    torch.save(tensors, file)
+    assert main(["weights", "verify", str(file), str(converted), "--imgsz", "64"]) == 1
+    assert "beyond the tolerance" in capsys.readouterr().out
+
+
+def test_darknets_files_by_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, cfg, back = (tmp_path / name for name in ("net.safetensors", "net.cfg", "back.safetensors"))
+    saved(file, "yolov3_light_tiny")
+    assert main(["weights", "convert", str(file), "--to", "darknet", "--out", str(cfg)]) == 0
+    assert (tmp_path / "net.names").read_text() == "cat\ndog\nowl\n"
+    said = capsys.readouterr().out
+    assert "net.weights" in said
+    assert "not in net.cfg, which cannot hold it: preprocessing" in said
+    assert main(["weights", "verify", str(file), str(cfg), "--imgsz", "64"]) == 0
+    assert main(["weights", "inspect", str(cfg)]) == 0
+    assert main(["weights", "inspect", str(file)]) == 0
+    assert capsys.readouterr().out.count("a detector, yolov3, on this network") == 2
+    resnets.convert(tmp_path / "net.weights", to="resnets", out=back)
+    assert resnets.load(back).task.class_names == ("cat", "dog", "owl")
+    model = resnets.create_model("yolov3_light_tiny", weights=back)
+    assert len(model.anchors.flatten()) == 18
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"to": "darknet", "out": "net.weights"}, r"ends in \.cfg, beside which"),
+        ({"to": "timm", "out": "net.pth"}, "converted to resnets, torchvision or darknet; received 'timm'"),
+        ({"to": "resnets", "out": "b.safetensors", "num_classes": 3}, "is a detector, on which `num_classes` has no effect"),
+    ],
+)  # fmt: skip
+def test_conversions_that_do_not_fit(arguments: dict[str, object], said: str, tmp_path: Path) -> None:
+    saved(tmp_path / "net.safetensors", "yolov3_light_tiny")
+    with pytest.raises(UserError, match=said):
+        resnets.convert(tmp_path / "net.safetensors", **{**arguments, "out": tmp_path / str(arguments["out"])})
+
+
+def test_what_cannot_be_compared(tmp_path: Path) -> None:
+    saved(tmp_path / "a.safetensors", "yolov3_light_tiny")
+    saved(tmp_path / "b.safetensors", "fasterrcnn_light_tiny")
+    with pytest.raises(UserError, match="yolov3, 3 classes and fasterrcnn, 3 classes"):
+        resnets.verify(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    with pytest.raises(UserError, match=r"a\.safetensors' is a detector, 'cifar_resnet20\.cifar10' is none"):
+        resnets.verify(tmp_path / "a.safetensors", "cifar_resnet20.cifar10")
+    with pytest.raises(UserError, match="darknet has YOLOv3 only"):
+        resnets.convert(tmp_path / "b.safetensors", to="darknet", out=tmp_path / "b.cfg")
+    with pytest.raises(UserError, match="YOLOv3 is converted to darknet"):
+        resnets.convert("cifar_resnet20.cifar10", to="darknet", out=tmp_path / "b.cfg")
+    (tmp_path / "c.weights").write_bytes(b"1234")
+    with pytest.raises(UserError, match=r"c\.cfg' cannot be read"):
+        resnets.convert(tmp_path / "c.weights", to="resnets", out=tmp_path / "c.safetensors")
+    with pytest.raises(UserError, match="Convert it: resnets weights convert"):
+        resnets.load(tmp_path / "c.weights")
