@@ -262,6 +262,10 @@ class Task(ABC):
         """
         return place_targets.place(target, placement)
 
+    def draw_target(self, image: np.ndarray, target: Any) -> np.ndarray:
+        """A training image, uint8 (H, W, 3), with its target on it, for `spatial_targets`. Here: without it."""
+        return image
+
     def collate(self, targets: Sequence[Any] | Tensor) -> Any:
         """The targets of a batch as one value: tensors with first dimension B, lists of B, or tuples and dictionaries of these.
         Here: numbers and tensors of equal shapes are stacked, all else becomes a list.

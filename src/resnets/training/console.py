@@ -8,6 +8,7 @@ from resnets.tasks.base import Task
 from resnets.training.state import TrainContext, TrainState
 
 HIGH_DATA_TIME_FRACTION = 0.3
+TERM = "loss_"  # beginning of the names of the terms of a loss
 
 
 def log_trainable(context: TrainContext, state: TrainState, frozen: str) -> None:
@@ -44,9 +45,11 @@ def _format_epoch(row: dict[str, Any], improved: bool) -> str:
 
 
 def _format_metrics(row: Mapping[str, Any], prefix: str) -> str:
-    """Return the loss, and the first two other metrics, such as "loss 0.1234 accuracy_top1 0.9876"."""
-    names = [name for name in row if name.startswith(prefix) and row[name] is not None]
-    return " ".join(f"{name.removeprefix(prefix)} {row[name]:.4f}" for name in names[:2])
+    """Return the loss with its terms, and the first other metric: "loss 0.1234 (box 0.1, objectness 0.02) box_ap 0.3456"."""
+    values = {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix) and row[name] is not None}
+    terms = [f"{name.removeprefix(TERM)} {value:.3g}" for name, value in values.items() if name.startswith(TERM)]
+    others = [f"{name} {value:.4f}" for name, value in values.items() if not name.startswith(TERM)][:2]
+    return " ".join([*others[:1], *([f"({', '.join(terms)})"] if terms else []), *others[1:]])
 
 
 def format_time_left(rows: Sequence[Mapping[str, Any]], total_steps: int) -> str:

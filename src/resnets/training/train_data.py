@@ -111,12 +111,15 @@ class TrainData:
         )
 
     def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
-        """Return the augmented images (H, W, 3) of the first batch, and their indices."""
+        """Return the augmented images (H, W, 3) of the first batch, with their spatial targets on them, and their indices."""
         batch = next(train_loader.train_batches(self.images, self.plan, self.transform, targets=self.moving_targets))
         images = batch.images
         if self.augments_batches and isinstance(images, Tensor):
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
-        return [image.permute(1, 2, 0).numpy() for image in images], batch.indices.tolist()
+        arrays = [image.permute(1, 2, 0).numpy() for image in images]
+        if self.task.spatial_targets:
+            arrays = [self.task.draw_target(*each) for each in zip(arrays, batch.targets, strict=True)]
+        return arrays, batch.indices.tolist()
 
     def to_device(self, batch: Batch) -> Batch:
         """Return the batch on the device: images normalized and, where that was not done before, augmented, with targets and

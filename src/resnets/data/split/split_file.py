@@ -18,17 +18,21 @@ from resnets.errors import UserError
 from resnets.message_format import format_list
 
 COLUMNS = ("path", "sha256", "label", "split", "group")
+ANNOTATION = "annotation"  # one more column where images have objects: the SHA-256 of the objects
 
 
 def write_split(path: str | Path, dataset: Dataset) -> None:
-    """Write the split as a .csv: path (relative to the dataset if it is inside it), sha256, label, split, group."""
+    """Write the split as a .csv: path (relative to the dataset if it is inside it), sha256, label, split, group, and with
+    objects the digest of the annotation.
+    """
+    digests = [_annotation(sample) for sample in dataset.samples]
+    has_objects = any(digests)
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for sample in dataset.samples:
-        writer.writerow(
-            [_key(dataset, sample), sample.sha256, labels_as_text(sample), sample.split, sample.group or ""]
-        )
+    writer.writerow((*COLUMNS, ANNOTATION) if has_objects else COLUMNS)
+    for sample, digest in zip(dataset.samples, digests, strict=True):
+        row = [_key(dataset, sample), sample.sha256, labels_as_text(sample), sample.split, sample.group or ""]
+        writer.writerow([*row, digest] if has_objects else row)
     # A file name that is not UTF-8 is written with the bytes that it has.
     write_bytes(path, table.getvalue().encode("utf-8", errors="surrogateescape"))
 
@@ -39,7 +43,8 @@ def read_split(path: str | Path, dataset: Dataset) -> Dataset:
     Images that the file does not name are left out if they cannot be read: so they were when it was written.
 
     Raises:
-        UserError: the file is not a split file, or images were changed, removed, added or moved to another class since.
+        UserError: the file is not a split file, or images were changed, removed, added, moved to another class or annotated
+            differently since.
     """
     refuse_shards(dataset)
     rows = _read_rows(Path(path))
@@ -54,6 +59,13 @@ def read_split(path: str | Path, dataset: Dataset) -> Dataset:
         "missing": [key for key in rows if key not in present],
         "added": _readable([key for key in present if key not in rows], present),
         "of another class": [key for key in both if labels_as_text(present[key]) != rows[key]["label"]],
+        "annotated differently": [
+            key
+            for key in both
+            if ANNOTATION in rows[key]
+            and labels_as_text(present[key]) == rows[key]["label"]
+            and _annotation(present[key]) != rows[key][ANNOTATION]
+        ],
     }
     messages = [f"{len(keys):,} {what} ({format_list(keys, 5)})" for what, keys in differences.items() if keys]
     if messages:
@@ -77,6 +89,11 @@ def _key(dataset: Dataset, sample: Sample) -> str:
     return Path(inside).as_posix()
 
 
+def _annotation(sample: Sample) -> str:
+    """The digest of the objects of an image; "" where it has none, as for tasks whose target is its labels."""
+    return sample.target.digest() if hasattr(sample.target, "digest") else ""
+
+
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
@@ -87,7 +104,8 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
         rows = {row.get("path") or "": row for row in reader}
     except csv.Error as error:
         raise UserError(f"'{path}' is not a split file: {error}.") from error
-    if tuple(reader.fieldnames or ()) != COLUMNS or not all(row["split"] in SPLITS for row in rows.values()):
+    columns = tuple(reader.fieldnames or ())
+    if columns not in (COLUMNS, (*COLUMNS, ANNOTATION)) or not all(row["split"] in SPLITS for row in rows.values()):
         raise UserError(
             f"'{path}' is not a split file; `resnets data split DIR --out {shlex.quote(path.name)}` makes one."
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH = 1600
 _MAX_EPOCHS_WITH_DOTS = 40
+_TITLE_PAD = 27  # points; the legend is below the title, whose length is not known
 _LOG_FROM_RATIO = 30.0  # values that span more than this are drawn on a logarithmic scale
 
 Row = Mapping[str, Any]
@@ -60,11 +61,15 @@ def draw(
     with canvas.figure(out, WIDTH, 300 + 600 * num_rows, heading) as page:
         grid = page.add_gridspec(num_rows + 1, columns, height_ratios=[1.0] * num_rows + [0.3])
         for k, panel in enumerate(panels):
-            axes = page.add_subplot(grid[k // columns, k % columns], title=panel.title)
+            axes = page.add_subplot(grid[k // columns, k % columns])
+            axes.set_title(panel.title, pad=_TITLE_PAD)
             train, val = (panel.factor * _values(rows, f"{split}/{panel.column}") for split in ("train", "val"))
             lines = {"training": (train, canvas.TRAINING), "validation": (val, canvas.VALIDATION)}
-            _draw_lines(axes, epochs, lines, from_zero=panel.column.endswith("loss"))
-        axes = page.add_subplot(grid[-1, :], title="Learning rate", xlabel="epoch")
+            _draw_lines(
+                axes, epochs, lines, from_zero=panel.column.endswith("loss") or panel.column.startswith("loss_")
+            )
+        axes = page.add_subplot(grid[-1, :], xlabel="epoch")
+        axes.set_title("Learning rate", pad=_TITLE_PAD)
         _draw_lines(axes, epochs, {"learning rate": (_values(rows, "lr"), canvas.MUTED)}, from_zero=True)
         if best_epoch is not None:
             for axes in page.axes:

@@ -35,7 +35,7 @@ def draw(
     labels: np.ndarray,
     class_names: Sequence[str],
     scores: np.ndarray | None = None,
-    masks: Sequence[dict[str, Any]] | None = None,
+    masks: Sequence[Any] | None = None,
 ) -> np.ndarray:
     """Draw objects in the colors of their classes, with the name of the class and the score.
 
@@ -44,7 +44,7 @@ def draw(
         boxes: (k, 4): x1, y1, x2, y2 in pixels of the image.
         labels: int (k,).
         scores: (k,), in descending order: the first ones are on top.
-        masks: COCO run-length encodings.
+        masks: COCO run-length encodings, or bool (H, W).
 
     Returns:
         uint8 (H, W, 3), or a whole multiple of that for an image below 480 pixels.
@@ -60,7 +60,7 @@ def draw_captions(
     boxes: np.ndarray,
     captions: Sequence[str],
     colors: Sequence[Color],
-    masks: Sequence[dict[str, Any]] | None = None,
+    masks: Sequence[Any] | None = None,
 ) -> np.ndarray:
     """Draw boxes with any captions; "" for none. A caption that has no place beside or in its box, and those of the boxes before
     it, is left out.
@@ -85,13 +85,13 @@ def draw_captions(
     return np.asarray(canvas)
 
 
-def _blend(image: np.ndarray, masks: Sequence[dict[str, Any]], colors: Sequence[Color]) -> np.ndarray:
+def _blend(image: np.ndarray, masks: Sequence[Any], colors: Sequence[Color]) -> np.ndarray:
     from faster_coco_eval.core import mask as coco_masks
 
     pixels = image.copy()
     height, width = image.shape[:2]
     for mask, color in zip(masks, colors, strict=True):
-        covered = coco_masks.decode(mask)
+        covered = mask if isinstance(mask, np.ndarray) else coco_masks.decode(mask)
         if covered.shape != (height, width):  # the image was resized
             rows, columns = (
                 (np.arange(new) * old // new) for new, old in zip((height, width), covered.shape, strict=True)

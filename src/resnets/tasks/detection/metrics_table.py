@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from resnets.message_format import format_list
+
 
 def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     """A row for each number, with its interval if there is one, and a column for each model."""
@@ -15,10 +17,20 @@ def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
     return table
 
 
+def used_classes(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """The rows of classes with an object or a report, and a line on the others, as of a list of more classes than are used."""
+    used = [row for row in rows if row["objects"] or row["reported"]]
+    others = [row["class"] for row in rows if not (row["objects"] or row["reported"])]
+    if len(others) < 2 or not used:
+        return rows, ""
+    return used, f"{len(others)} other classes have no object here, and none is reported: {format_list(others, 4)}."
+
+
 def class_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each class, from `metrics/summarize.class_rows`."""
-    table = Table(*rows[0], box=None)
-    for row in rows:
+    """A row for each class, from `metrics/summarize.class_rows`; unused ones are in a line below."""
+    used, unused = used_classes(rows)
+    table = Table(*rows[0], box=None, caption=unused or None, caption_justify="left")
+    for row in used:
         table.add_row(*[_cell(value) for value in row.values()])
     return table
 

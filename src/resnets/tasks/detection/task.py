@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torchvision import tv_tensors
 
+from resnets import atomic_write
 from resnets.data.datasets.dataset import Dataset, Sample, nfc, remap_classes
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
@@ -34,7 +35,7 @@ from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
-from resnets.tasks.detection import adapt, augment, metrics_table, plan, records, write_predictions
+from resnets.tasks.detection import adapt, augment, draw_objects, metrics_table, plan, records, write_predictions
 from resnets.tasks.detection.annotations import ObjectTargets, truth
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
@@ -156,6 +157,12 @@ class Detection(Task):
     def train_transform(self, recipe: Recipe, preprocess: Preprocess) -> Callable[..., Any]:
         plan.check_unused(recipe)
         return augment.train_transform(self.settings, recipe.augment, preprocess)
+
+    def draw_target(self, image: np.ndarray, target: Any) -> np.ndarray:
+        """The boxes with their classes, and the masks."""
+        boxes, labels = np.asarray(target["boxes"]), np.asarray(target["labels"])
+        masks = [*np.asarray(target["masks"], bool)] if "masks" in target else None
+        return draw_objects.draw(image, boxes, labels, self.class_names, masks=masks)
 
     def collate(self, targets: Sequence[Any] | Tensor) -> list[dict[str, Tensor]]:
         """A list of dictionaries of plain tensors, boxes in float32."""
@@ -289,6 +296,11 @@ class Detection(Task):
         return ", ".join(
             f"{label} {percent_interval(metrics[key])}" for label, key in named if metrics.get(key) is not None
         )
+
+    def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
+        """Write `per_class.csv` and `predictions.csv`."""
+        super().write_results(run, samples, measurements)
+        atomic_write.write_csv(run / "per_class.csv", self.results(samples, measurements)["per_class"])
 
     def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
         """Draw the figures of the run, and write its `report.html`."""

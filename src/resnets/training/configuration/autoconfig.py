@@ -4,6 +4,7 @@ A value that the user gave is never changed here.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,11 +50,17 @@ def complete(builder: RecipeBuilder, info: DatasetInfo) -> None:
 
 
 def log_choices(builder: RecipeBuilder) -> None:
-    """Log the chosen settings with their reasons, and the warnings."""
+    """Log the chosen settings with their reasons, and the warnings; settings of the task with one reason take one line."""
     values = flat_values(builder.recipe)
+    of_task = Counter(origin for key, origin in builder.origins.items() if key.startswith("task."))
     for key, origin in builder.origins.items():
-        if origin.startswith("chosen"):
-            log(f"  {key} = {format_value(values[key])}  ({origin.removeprefix('chosen: ')})")
+        if not origin.startswith("chosen"):
+            continue
+        reason = origin.removeprefix("chosen: ")
+        if not key.startswith("task.") or of_task[origin] == 1:
+            log(f"  {key} = {format_value(values[key])}  ({reason})")
+        elif of_task.pop(origin, 0):
+            log(f"  task: {reason}")
     for warning in builder.warnings:
         log(f"warning: {warning}")
 

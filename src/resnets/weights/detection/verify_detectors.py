@@ -6,6 +6,7 @@ regions that do not depend on the network.
 
 import importlib.metadata
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,7 @@ def compare(
         if loaded.weights_file is not None:
             own: Any = torchvision.reference_model(loaded.weights_file.tensors)
             name = f"{path.name} by torchvision {importlib.metadata.version('torchvision')}"
-            pipelines.append(_Pipeline(name, lambda x, own=own: _of_torchvision(own, x)))
+            pipelines.append(_Pipeline(name, partial(_of_torchvision, own)))
     images = [preprocess.load(path)[None] for path in files]
     with torch.inference_mode():
         first, *others = ([pipeline.outputs(padding.pad(image)) for image in images] for pipeline in pipelines)
@@ -88,7 +89,7 @@ def _compare(name: str, other_name: str, first: Sequence[Outputs], other: Sequen
 
 
 def _outputs_of(model: Any) -> Callable[[Tensor], Outputs]:
-    return (lambda x: _of_yolo(model, x)) if isinstance(model, YOLOv3) else (lambda x: _of_regions(model, x))
+    return partial(_of_yolo if isinstance(model, YOLOv3) else _of_regions, model)
 
 
 def _of_yolo(model: YOLOv3, x: Tensor) -> Outputs:

@@ -31,11 +31,15 @@ class ErrorTypes(NamedTuple):
 
     Args:
         ap: the AP at an IoU of 0.5, from which they are gained; None without objects.
+        kind: int64 (M,): of each found object the index in `FALSE_POSITIVES`, or -1 without an error.
+        missed: bool (n,): of each annotated object.
     """
 
     ap: float | None
     gains: dict[str, float]
     counts: dict[str, int]
+    kind: np.ndarray
+    missed: np.ndarray
 
 
 class _Errors(NamedTuple):
@@ -87,6 +91,8 @@ def error_types(records: Records, num_classes: int) -> ErrorTypes:
         float(np.mean(before)) if before else None,
         dict(zip(NAMES, gains.tolist(), strict=True)),
         dict(zip(NAMES, counts, strict=True)),
+        errors.kind,
+        uncovered,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from scipy.sparse import csr_array
 
 from resnets.data.datasets.dataset import Sample
@@ -16,7 +17,7 @@ from resnets.tasks.best_epoch import Monitor
 from resnets.tasks.detection.metrics import reported_objects, summarize
 from resnets.tasks.detection.metrics.error_types import error_types
 from resnets.tasks.detection.records import Records
-from resnets.tasks.detection.report import bar_charts, image_gallery, report_content, score_curves
+from resnets.tasks.detection.report import bar_charts, error_crops, image_gallery, report_content, score_curves
 
 BACKGROUND = "(nothing)"
 
@@ -49,10 +50,14 @@ def draw(
     reported = reported_objects.report_objects(records, threshold)
     worst = image_gallery.worst_images(records, reported)
     matrix = reported_objects.confusion_matrix(records, reported, len(class_names))
+    errors = error_types(records, len(class_names))
+    shown = samples, records, errors, threshold, class_names, files.path
     evaluated = report_content.Evaluated(
         rows=summarize.class_rows(records, class_names, threshold),
         matrix=matrix,
-        errors=error_types(records, len(class_names)),
+        errors=errors,
+        drawn_errors=error_crops.draw_all(*shown),
+        unannotated=error_crops.write_unannotated(*shown),
         sizes=reported_objects.recall_by_size(records, reported),
         worst=[(samples[k].path, *counts) for k, counts in zip(
             worst.tolist(), reported_objects.image_counts(records, reported)[worst].tolist(), strict=True
@@ -61,12 +66,16 @@ def draw(
     )  # fmt: skip
     if records.num_objects:
         score_curves.draw_precision_recall(records, class_names, files.path / "precision_recall.png")
+        score_curves.draw_histogram(records, threshold, files.path / "score_histogram.png")
         score_curves.draw_f1(records, class_names, threshold, files.path / "f1.png")
         bar_charts.draw_error_types(evaluated.errors, files.path / "error_types.png")
         bar_charts.draw_recall_by_size(evaluated.sizes, files.path / "recall_by_size.png")
         right = f"{matrix.diagonal().sum():,} of {records.num_objects:,} objects found, with their class"
-        names = [*class_names, BACKGROUND]
-        confusion_matrix.draw(csr_array(matrix), names, files.path / "confusion_matrix.png", right, "objects")
+        used = np.append(matrix[:-1].any(axis=1) | matrix[:, :-1].any(axis=0), True)
+        names = [name for name, is_used in zip([*class_names, BACKGROUND], used.tolist(), strict=True) if is_used]
+        confusion_matrix.draw(
+            csr_array(matrix[used][:, used]), names, files.path / "confusion_matrix.png", right, "objects"
+        )
     if len(worst):
         image_gallery.draw_worst(worst, samples, records, reported, class_names, files.path / "worst_images.jpg")
     image_gallery.draw_pairs(samples, records, reported, class_names, files.path / "val_batch_pred.jpg")
@@ -89,7 +98,9 @@ def _draw_training(files: RunFiles, monitors: Sequence[Monitor]) -> None:
     first = ["loss", *titles]
     columns.sort(key=lambda column: first.index(column) if column in first else len(first))
     panels = [
-        Panel(column, f"{titles[column]}, %", 100) if column in titles else Panel(column, column.replace("_", " "))
+        Panel(column, f"{titles[column]}, %", 100)
+        if column in titles
+        else Panel(column, column.replace("_", ": ", 1).replace("_", " "))
         for column in columns
     ]
     training_curves.draw(
@@ -99,3 +110,8 @@ def _draw_training(files: RunFiles, monitors: Sequence[Monitor]) -> None:
         panels=panels,
         best_epoch=best["epoch"] if best else None,
     )
+
+
+def _of_term(column: str) -> str:
+    """ "loss_proposal_box" as "loss: proposal box"."""
+    return column.replace("_", ": ", 1).replace("_", " ")

@@ -11,7 +11,9 @@ from resnets.report.content import Block, Code, Column, Figure, KeyNumber, Repor
 from resnets.report.number_formats import count, percent
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
 from resnets.tasks.detection.metrics.error_types import ErrorTypes
+from resnets.tasks.detection.metrics_table import used_classes
 from resnets.tasks.detection.report.bar_charts import MEANINGS, size_names
+from resnets.tasks.detection.report.error_crops import UNANNOTATED, figure_name
 
 _FEW_OBJECTS = 20  # of a class in the evaluated images: its numbers say little
 
@@ -27,6 +29,8 @@ class Evaluated:
         sizes: the number of objects of each size, and how many of them were found.
         worst: the path of an image, and its numbers of right, wrong and missed objects.
         threshold: the score from which on objects are reported.
+        drawn_errors: the types of errors of which there is a figure of crops.
+        unannotated: the number of reported boxes where nothing is annotated, which are in a table.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -35,6 +39,8 @@ class Evaluated:
     sizes: Sequence[tuple[int, int]]
     worst: Sequence[tuple[str, int, int, int]]
     threshold: float
+    drawn_errors: Sequence[str] = ()
+    unannotated: int = 0
 
 
 def build(files: RunFiles, evaluated: Evaluated | None) -> ReportContent:
@@ -129,9 +135,10 @@ def _summary(metrics: Mapping[str, Any], evaluated: Evaluated) -> Iterator[str]:
     if len(enough) > 1:
         total, found, name = min(enough, key=lambda each: each[1] / each[0])
         yield f"Objects of {name} are found least often: {count(found)} of {count(total)}."
-    if few := [row["class"] for row in evaluated.rows if row["objects"] < _FEW_OBJECTS]:
+    used = used_classes(evaluated.rows)[0]
+    if few := [row["class"] for row in used if row["objects"] < _FEW_OBJECTS]:
         yield (
-            f"{count(len(few))} of {count(len(evaluated.rows))} classes have fewer than {_FEW_OBJECTS} objects here, such as "
+            f"{count(len(few))} of {count(len(used))} classes have fewer than {_FEW_OBJECTS} objects here, such as "
             f"“{few[0]}”; their numbers say little."
         )
 
@@ -171,11 +178,10 @@ def _classes(metrics: Mapping[str, Any], evaluated: Evaluated) -> list[Block]:
     measures = {key: name for key, name in measures.items() if key in evaluated.rows[0]}
     measures |= {"recall": "recall", "precision": "precision", "f1": "F1"}
     columns = [Column("class"), Column("objects", "number", count), Column("reported", "number", count)]
-    columns += [Column(name, "number", percent, bar=True) for name in measures.values()]
-    return [
-        text,
-        Table(columns, [[row[key] for key in ("class", "objects", "reported", *measures)] for row in evaluated.rows]),
-    ]
+    columns += [Column(name, "number", percent, bar=key.endswith("ap50")) for key, name in measures.items()]
+    used, unused = used_classes(evaluated.rows)
+    table = Table(columns, [[row[key] for key in ("class", "objects", "reported", *measures)] for row in used])
+    return [text, table, *([unused] if unused else [])]
 
 
 def _threshold(evaluated: Evaluated) -> list[Block]:
@@ -186,6 +192,8 @@ def _threshold(evaluated: Evaluated) -> list[Block]:
         Figure("f1.png", "F1 as a function of the threshold, for all objects and for each class"),
         "The further a curve reaches to the upper right corner, the better: much is found before wrong boxes are reported.",
         Figure("precision_recall.png", "Precision as a function of recall, for each class and for their mean"),
+        "The less the scores of right and of wrong objects overlap, the better they can be told apart by a threshold.",
+        Figure("score_histogram.png", "The number of right and of wrong objects by their score"),
     ]
 
 
@@ -208,7 +216,26 @@ def _errors(evaluated: Evaluated) -> list[Block]:
         text,
         Figure("error_types.png", "The gain of AP50 if a type of error were corrected"),
         Table(columns, rows, "Numbers"),
+        *_crops(evaluated),
     ]
+
+
+def _crops(evaluated: Evaluated) -> Iterator[Block]:
+    if evaluated.drawn_errors:
+        yield (
+            "The worst errors of each type, the highest scores first, and of the missed objects the largest: what was reported "
+            "is red, what was annotated is yellow."
+        )
+    for kind in evaluated.drawn_errors:
+        text = f"{kind}: {MEANINGS[kind]}"
+        if kind == "background":
+            text += (
+                f". If an object is there, its annotation is missing; {UNANNOTATED} in the run directory has "
+                f"{'all ' if evaluated.unannotated > 1 else ''}{count(evaluated.unannotated)} of them with image, box and score"
+            )
+        yield Figure(
+            figure_name(kind), f"Errors of the type {kind}", f"{text[:1].upper()}{text[1:]}.", photographs=True
+        )
 
 
 def _confusion() -> list[Block]:
@@ -221,7 +248,7 @@ def _confusion() -> list[Block]:
 
 def _sizes(metrics: Mapping[str, Any]) -> list[Block]:
     text = (
-        "Which sizes of objects are found. If small ones are missed, a larger input size (`data.imgsz`) often helps, since "
+        "Which sizes of objects are found. If small ones are missed, a larger input size (data.imgsz) often helps, since "
         "large images are reduced to it."
     )
     limits = {"small": "below 32 × 32 pixels", "medium": "32 × 32 to 96 × 96 pixels", "large": "from 96 × 96 pixels"}

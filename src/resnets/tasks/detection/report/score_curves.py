@@ -1,4 +1,6 @@
-"""Curves over the score threshold: precision and recall (`precision_recall.png`), and F1 (`f1.png`), at an IoU of 0.5."""
+"""Figures over the score, at an IoU of 0.5: precision and recall (`precision_recall.png`), F1 (`f1.png`), and how many right and
+wrong objects have which score (`score_histogram.png`).
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +55,27 @@ def draw_f1(records: Records, class_names: Sequence[str], threshold: float, out:
         )
         axes.set(xlabel="threshold: objects with at least this score are reported", ylabel="F1")
         _finish(axes)
+    return out
+
+
+def draw_histogram(records: Records, threshold: float, out: Path) -> Path:
+    """Draw the numbers of right and of wrong objects by their scores; what is in a crowd is neither."""
+    hits, ignored = records.matches.at(0)
+    edges = np.linspace(0, 1, 41)
+    with canvas.figure(out, WIDTH, HEIGHT, "Scores of right and of wrong objects") as page:
+        axes = page.subplots()
+        for name, chosen, color in (("right", hits, canvas.RIGHT), ("wrong", ~hits & ~ignored, canvas.WRONG)):
+            counts = np.histogram(records.found.scores[chosen], edges)[0]
+            axes.stairs(counts, edges, color=color, linewidth=2.5, label=f"{name}: {counts.sum():,}")
+            axes.stairs(counts, edges, color=color, alpha=0.15, fill=True)
+        axes.axvline(threshold, color=canvas.TEXT, linestyle=(0, (4, 3)), label=f"threshold used: {threshold:.2f}")
+        axes.set(xlim=(0, 1), xlabel="score", ylabel="objects")
+        # Most wrong ones have low scores.
+        axes.set_yscale("symlog", linthresh=10)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.legend(loc="upper right", fontsize=10)
     return out
 
 
