@@ -22,10 +22,26 @@ def test_a_row_has_the_number_of_each_model_with_its_interval() -> None:
 
 
 def test_a_class_without_objects_has_dashes() -> None:
-    rows = [{"class": "cat", "objects": 2, "box_ap": 1.0}, {"class": "dog", "objects": 0, "box_ap": None}]
+    rows = [
+        {"class": "cat", "objects": 2, "reported": 1, "box_ap": 1.0},
+        {"class": "dog", "objects": 0, "reported": 0, "box_ap": None},
+    ]
     title, table = TASK.class_table({"per_class": rows}) or ("", Table())
     assert "threshold" in title
-    assert printed(table) == [["class", "objects", "box_ap"], ["cat", "2", "1.000"], ["dog", "0", "-"]]
+    assert printed(table) == [
+        ["class", "objects", "reported", "box_ap"],
+        ["cat", "2", "1", "1.000"],
+        ["dog", "0", "0", "-"],
+    ]
+
+
+def test_several_classes_that_are_not_used_are_one_line() -> None:
+    rows = [{"class": "cat", "objects": 2, "reported": 1}, {"class": "dog", "objects": 0, "reported": 3}]
+    rows += [{"class": f"unused {k}", "objects": 0, "reported": 0} for k in range(9)]
+    _, table = TASK.class_table({"per_class": rows}) or ("", Table())
+    lines = printed(table)
+    assert lines[1:3] == [["cat", "2", "1"], ["dog", "0", "3"]]
+    assert " ".join(word for line in lines[3:] for word in line).startswith("9 other classes have no object here")
 
 
 def test_the_headline_leaves_out_what_was_not_measured() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from resnets.recipes import registry
 from resnets.recipes.recipe import flat_values
+from resnets.tasks.detection.config import DetectionConfig
 from resnets.training.configuration import autoconfig
 from resnets.training.configuration.autoconfig import DatasetInfo
 from resnets.training.configuration.recipe_builder import RecipeBuilder
@@ -36,6 +37,19 @@ def test_every_setting_is_chosen_with_a_reason(capsys: pytest.CaptureFixture[str
     chosen = {key for key, origin in builder.origins.items() if origin.startswith("chosen")}
     assert {line.split()[0] for line in lines} == chosen
     assert all(line.endswith(")") and not line.endswith("()") for line in lines)
+
+
+def test_settings_of_the_task_with_one_reason_take_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    builder = RecipeBuilder(replace(completed().recipe, task=DetectionConfig()))
+    for key, reason in (("neck_channels", "as it"), ("candidates", "as it"), ("anchor_sizes", "small objects")):
+        value = (8.0, 16.0, 32.0, 64.0, 128.0) if key == "anchor_sizes" else 96
+        builder.set(f"task.{key}", value, f"chosen: {reason}")
+    capsys.readouterr()
+    autoconfig.log_choices(builder)
+    assert capsys.readouterr().err.splitlines() == [
+        "  task: as it",
+        "  task.anchor_sizes = 8,16,32,64,128  (small objects)",
+    ]
 
 
 def test_given_values_are_kept() -> None:

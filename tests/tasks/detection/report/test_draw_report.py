@@ -16,7 +16,7 @@ COMPUTED = {"backend": "torch", "precision": "fp32"}  # as an evaluation adds to
 MONITORS = (Monitor("box_ap", "max"),)
 FIGURES = {
     "precision_recall.png", "f1.png", "error_types.png", "recall_by_size.png", "confusion_matrix.png", "worst_images.jpg",
-    "val_batch_pred.jpg",
+    "val_batch_pred.jpg", "score_histogram.png", "errors_class.jpg", "errors_background.jpg", "errors_missed.jpg",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from resnets import atomic_write
 from resnets.data.datasets.dataset import Sample
@@ -16,10 +17,11 @@ from resnets.report.figures.image_grid import Caption, Tile
 from resnets.tasks.detection.draw_objects import draw_captions
 from resnets.tasks.detection.metrics.error_types import FALSE_POSITIVES, NAMES, ErrorTypes
 from resnets.tasks.detection.records import Records
+from resnets.tasks.detection.report.bar_charts import MEANINGS
 from resnets.tasks.detection.report.image_gallery import MISSED, WRONG
 
 MAX_CROPS = 12  # of each type
-SIDE = 240  # pixels of a tile
+SIDE = 360  # pixels of a tile
 MARGIN = 0.4  # of the longer side of a box, around it
 MIN_SIDE = 48  # pixels of the image that a crop shows at least
 DECODED_SIDE = 1200  # least shorter side in pixels that a large JPEG is decoded at
@@ -45,7 +47,8 @@ def draw_all(
         by_image = sorted(chosen, key=lambda k: _image(records, kind, k))
         tiles = {k: _tile(samples, records, kind, k, names, read) for k in by_image}
         if tiles:
-            image_grid.draw([tiles[k] for k in chosen], run / figure_name(kind), side=SIDE, columns=4)
+            heading = f"{kind[:1].upper()}{kind[1:]}: {MEANINGS[kind]}"
+            image_grid.draw([tiles[k] for k in chosen], run / figure_name(kind), heading, SIDE, 4)
             drawn.append(kind)
     return drawn
 
@@ -124,7 +127,11 @@ def _tile(
     left, top, right, bottom = _window(box, records.sizes[image])
     shown = [k for k, (x1, y1, x2, y2) in enumerate(boxes) if x1 < right and x2 > left and y1 < bottom and y2 > top]
     crop = pixels[round(top * factor) : round(bottom * factor), round(left * factor) : round(right * factor)]
-    moved = (np.array([boxes[k] for k in shown]) - [left, top, left, top]) * factor
+    # At the size of the tile, so that the names of the classes can be read.
+    zoom = SIDE / max(crop.shape[:2])
+    size = max(round(crop.shape[1] * zoom), 1), max(round(crop.shape[0] * zoom), 1)
+    crop = np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.BICUBIC))
+    moved = (np.array([boxes[k] for k in shown]) - [left, top, left, top]) * factor * zoom
     return Tile(draw_captions(crop, moved, [texts[k] for k in shown], [colors[k] for k in shown]), captions)
 
 

@@ -17,7 +17,7 @@ from resnets.tasks.detection.draw_objects import Color, class_color, draw_captio
 from resnets.tasks.detection.metrics.reported_objects import Reported, image_counts
 from resnets.tasks.detection.records import Records
 
-SIDE = 480  # pixels of an image
+SIDE = 360  # pixels of an image
 MAX_WORST, MAX_PAIRS = 12, 8
 
 

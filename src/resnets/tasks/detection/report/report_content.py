@@ -227,15 +227,13 @@ def _crops(evaluated: Evaluated) -> Iterator[Block]:
             "is red, what was annotated is yellow."
         )
     for kind in evaluated.drawn_errors:
-        text = f"{kind}: {MEANINGS[kind]}"
+        text = ""
         if kind == "background":
-            text += (
-                f". If an object is there, its annotation is missing; {UNANNOTATED} in the run directory has "
-                f"{'all ' if evaluated.unannotated > 1 else ''}{count(evaluated.unannotated)} of them with image, box and score"
+            text = (
+                "If an object is there, its annotation is missing. "
+                f"{UNANNOTATED} in the run directory lists {count(evaluated.unannotated)} with image, box and score."
             )
-        yield Figure(
-            figure_name(kind), f"Errors of the type {kind}", f"{text[:1].upper()}{text[1:]}.", photographs=True
-        )
+        yield Figure(figure_name(kind), f"Errors of the type {kind}: {MEANINGS[kind]}", text, photographs=True)
 
 
 def _confusion() -> list[Block]:
