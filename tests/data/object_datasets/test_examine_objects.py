@@ -108,6 +108,14 @@ def test_boxes_of_the_stored_image_turn_with_it_and_those_of_the_upright_one_sta
             assert kinds(faults) == [(0, "turned")]
 
 
+def test_exchanged_corners_are_an_error_in_turned_and_scaled_annotations(tmp_path: Path) -> None:
+    for orientation, size in ((6, None), (1, (2 * HEIGHT, 2 * WIDTH)), (8, None)):
+        path = save_image(tmp_path / f"{orientation}.png", orientation=orientation)
+        wrong = Object("cat", (20, 8, 10, 16))
+        sample = make_sample(str(path), ImageObjects((GOOD, wrong), size or (HEIGHT, WIDTH)))
+        assert (2, "empty-box") in kinds(examine(build_dataset(tmp_path, [sample]))[1])
+
+
 def test_annotations_of_another_size_are_scaled_and_those_of_another_shape_told(tmp_path: Path) -> None:
     examined, faults = examine(dataset(tmp_path, GOOD, size=(HEIGHT * 2, WIDTH * 2)))
     assert (kept(examined), kinds(faults)) == ([(0.5, 1, 10, 6)], [(0, "other-size")])
@@ -157,3 +165,31 @@ def test_planted_faults_are_found_in_every_format_of_pixels(tmp_path: Path, form
     expected = ["empty-box", "empty-box", "outside", "over-edge", "duplicate", "small-box"]
     assert sorted(fault.kind for fault in faults) == sorted(expected)
     assert {fault.object for fault in faults} == {2, 3, 4, 5, 6, 7}
+
+
+# 20 boxes in images of 100x80 pixels, each with its kind of fault.
+PLANTED = {
+    "empty-box": [(20, 20, 20, 40), (20, 20, 40, 20), (60, 30, 50, 40), (60, 40, 70, 30), (99, 70, 99, 79), (0, 0, 0, 0)],
+    "outside": [(110, 10, 130, 30), (10, 90, 30, 99), (-30, 10, -5, 30), (10, -40, 30, -9), (200, 200, 230, 240)],
+    "over-edge": [(80, 10, 130, 30), (-20, 10, 30, 30), (10, -15, 30, 30), (10, 60, 30, 95), (-9, -9, 120, 99)],
+    "small-box": [(30, 30, 31, 40), (30, 30, 40, 31), (50, 50, 51, 51), (70, 20, 71, 60)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_twenty_planted_faults_are_all_found_and_nothing_else(tmp_path: Path, format_: str) -> None:
+    faults = [(kind, box) for kind, boxes in PLANTED.items() for box in boxes]
+    assert len(faults) == 20
+    samples = []
+    for number in range(40):
+        path = save_image(tmp_path / "source" / f"{number:02}.png", 100, 80)
+        objects = [Object("cat", (10.0, 10.0, 60.0, 50.0)), Object("dog", (40.5, 20.0, 99.0, 79.0))]
+        if number % 2:
+            objects.insert(1, Object("cat", tuple(map(float, faults[number // 2][1]))))
+        samples.append(make_sample(str(path), ImageObjects(tuple(objects), (80, 100))))
+    convert(build_dataset(tmp_path / "source", samples), format_, tmp_path / "out")
+    found = open_object_dataset.read_and_examine(tmp_path / "out")[1]
+    # In YOLO's format, 2 and more is no fraction of a side.
+    kinds = ["bad-box" if format_ == "yolo" and box[0] == 200 else kind for kind, box in faults]
+    expected = {(f"{2 * index + 1:02}", 2, kind) for index, kind in enumerate(kinds)}
+    assert {(Path(fault.path).stem, fault.object, fault.kind) for fault in found} == expected

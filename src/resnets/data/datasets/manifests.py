@@ -53,10 +53,19 @@ def read_rows(path: Path, required: Sequence[str] = REQUIRED) -> list[Row]:
     Raises:
         UserError: a column of `required` is missing, a row has too many values, or there is no row.
     """
-    rows = list((_csv_rows if path.suffix.lower() in (".csv", ".tsv") else _json_rows)(path, required))
+    rows = list(_iterate_rows(path, required))
     if not rows:
         raise UserError(f"'{path}' lists no images. Each row needs {' and '.join(required)}.")
     return rows
+
+
+def first_row(path: Path) -> Mapping[str, object]:
+    """The first row of a .csv or .jsonl, with all names as they are; empty without one. The others are not parsed."""
+    return next((values for _, values in _iterate_rows(path, ())), {})
+
+
+def _iterate_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+    return (_csv_rows if path.suffix.lower() in (".csv", ".tsv") else _json_rows)(path, required)
 
 
 def read_samples(

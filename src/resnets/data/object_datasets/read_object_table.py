@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from resnets.data.datasets.dataset import Dataset, Sample, build_dataset, split_from_name
-from resnets.data.datasets.manifests import ALIASES, MANIFESTS, Row, read_rows
+from resnets.data.datasets.manifests import ALIASES, MANIFESTS, Row, first_row, read_rows
 from resnets.data.object_datasets.find_annotation_files import by_stem, find_named, has_suffix
 from resnets.data.object_datasets.object_masks import read_segmentation
 from resnets.data.object_datasets.objects import (
@@ -65,10 +65,7 @@ def _find_files(path: Path) -> dict[Path, str | None]:
 
 
 def _is_table(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    first = read_rows(file, required=())[0][1]
-    return set(_canonical(first)) >= {"path", *_BOX}
+    return file.is_file() and set(_canonical(first_row(file))) >= {"path", *_BOX}
 
 
 def _canonical(row: Mapping[str, object]) -> dict[str, object]:

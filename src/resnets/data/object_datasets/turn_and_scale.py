@@ -58,4 +58,8 @@ def _move(each: Object, move: Move, change: Change) -> Object:
         mask = Polygons(tuple(tuple(value for point in points for value in move(*point)) for points in pairs))
     elif isinstance(mask, RunLengths):
         mask = object_masks.encode(change(mask.decode(mask.height, mask.width)))
-    return replace(each, box=(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), mask=mask)
+    # The corners are exchanged where the image is turned, not sorted: a box with exchanged corners stays one, which is an error.
+    (left, top), (right, bottom) = move(0, 0), move(1, 1)
+    x1, x2 = (x1, x2) if left < right else (x2, x1)
+    y1, y2 = (y1, y2) if top < bottom else (y2, y1)
+    return replace(each, box=(x1, y1, x2, y2), mask=mask)
