@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -159,3 +160,19 @@ def test_backends_are_compared_by_their_objects() -> None:
     assert compare(DetectorOutput({}, [lost]), DetectorOutput({}, [one])).difference == pytest.approx(0.5)
     nothing = {name: each[:0] for name, each in one.items()}
     assert compare(DetectorOutput({}, [nothing]), DetectorOutput({}, [nothing])).difference == 0
+
+
+def test_the_targets_of_a_training_image_are_drawn() -> None:
+    image = np.zeros((64, 96, 3), np.uint8)
+    masks = torch.zeros(1, 64, 96, dtype=torch.bool)
+    masks[:, 20:40, 30:60] = True
+    target = {"boxes": torch.tensor([[30.0, 20, 60, 40]]), "labels": torch.tensor([1])}
+    task = Detection(("cat", "dog"))
+    for each in (target, {**target, "masks": masks}):
+        drawn = task.draw_target(image, each)
+        factor = len(drawn) // 64
+        assert drawn.shape == (factor * 64, factor * 96, 3)
+        inside = drawn[factor * 22 : factor * 38, factor * 32 : factor * 58].any(axis=2)
+        assert inside.all() == ("masks" in each)
+        assert drawn.any()
+    assert not task.draw_target(image, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}).any()
