@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -93,9 +93,6 @@ def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-gc.disable()  # until everything is imported
-
-
 def keep_from_collections() -> None:
     """What is left after a collection, the imported modules above all, stays. To walk it takes most of a second, and garbage
     is collected several hundred times, by Keras alone for each network."""
@@ -103,9 +100,14 @@ def keep_from_collections() -> None:
     gc.freeze()
 
 
-def pytest_collection_finish() -> None:
-    gc.enable()
-    keep_from_collections()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        keep_from_collections()
 
 
 @pytest.fixture(autouse=True, scope="module")
