@@ -1,7 +1,7 @@
 """Every file that `convert` writes is opened by the library that it is for and gives our probabilities, from an image file on.
 
-One test for each family of networks that a format has (for Keras, each kind of operation; test_keras.py has the families), and
-for each container with a few of them. The checkpoint has a temperature that is not 1, random weights and random statistics; the
+One test for a few kinds of networks that a format has (for Keras, each kind of layer; test_keras.py has the families), and for
+each container with one or two of them. The checkpoint has a temperature that is not 1, random weights and random statistics; the
 depth is that of the shallowest network of a family, or two blocks a stage where the format takes any depth. With
 RESNETS_EVERY_SIZE=1 (`make soak`) every depth is written in every container.
 """
@@ -119,14 +119,9 @@ def cases(names: list[str], suffixes: tuple[str, ...], others: dict[str, tuple[s
     return [(name, suffixes[0]) for name in names] + more
 
 
-DEEP = ("34", "101", "152", "wide_")  # a wide network has the layers of resnet50
-TORCHVISION = [name for name in torchvision.NAMES if EVERY or not any(part in name for part in DEEP)]
-# The tensors that the two have in common are written by the same rules (test_weights.py).
-TIMM = [
-    name
-    for name in timm.NAMES
-    if EVERY or (name not in (*TORCHVISION[1:], "resnet50c") and not any(part in name for part in DEEP))
-]
+TORCHVISION = [name for name in torchvision.NAMES if EVERY] or ["resnet18", "resnet50"]
+# The tensors of all others are compared bit by bit in test_weights.py.
+TIMM = [name for name in timm.NAMES if EVERY] or ["resnet18", "resnet18d", "seresnet18", "resnetv2_50", "resnetv2_50d"]
 TRANSFORMERS = ["resnet18", "resnet50", "resnet50_v1", *(("resnet101", "resnet152_v1") if EVERY else ())]
 
 
@@ -193,11 +188,12 @@ def test_transformers(name: str, files: list[Path], tmp_path: Path) -> None:
     assert (back.class_names, back.temperature, back.preprocess) == (NAMES, 1.0, checkpoint.preprocess)
 
 
-KINDS = [
-    *("resnet18", "resnet50_v2", "resnet34_a", "resnet50d", "resnext50_32x4d", "se_resnet18", "cbam_resnet18"),
-    *("keras_resnet50", "keras_resnet50v2", "cifar_highway20", "tutorial_resnet50", "notes_resnet50", "tiny"),
+KINDS = [  # with the layers of Keras of the others
+    *("resnet18", "resnet34_a", "resnet50d", "resnext50_32x4d", "se_resnet18", "cbam_resnet18"),
+    *("keras_resnet50", "keras_resnet50v2", "cifar_highway20", "tutorial_resnet50"),
 ]
 ALSO = [
+    *("resnet50_v2", "notes_resnet50", "tiny"),
     *(
         "resnet50",
         "resnet50_v1",
