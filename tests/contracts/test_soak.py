@@ -23,3 +23,10 @@ def test_killed_runs_start_trainings_that_are_accepted(program, job, tmp_path, c
         "--dry-run",
     ]
     assert main.main(words) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", ["coco", "yolo", "yolo.yaml", "voc", "csv", "jsonl"])
+def test_damaged_annotations_are_read_or_refused(program, format_):
+    fuzz_annotations = program("fuzz_annotations")
+    assert format_ in fuzz_annotations.FILES
+    assert fuzz_annotations.run(format_, 0, 5) == 0

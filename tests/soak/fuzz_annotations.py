@@ -88,6 +88,7 @@ def _hung(signum: int, frame: FrameType | None) -> None:
 def run(format_: str, first: int, count: int) -> int:
     """Run the cases of a format, and return how many failed."""
     failures: collections.Counter[str] = collections.Counter()
+    signal.signal(signal.SIGALRM, _hung)
     with tempfile.TemporaryDirectory() as temporary:
         file = dataset_of(format_, Path(temporary))
         data = file.parent if file.parent.name == "data" else file.parent.parent
@@ -114,7 +115,6 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGALRM, _hung)
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, resource.RLIM_INFINITY))
     return min(sum(run(each, arguments.first, arguments.count) for each in arguments.formats or FILES), 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.data.object_datasets.object_images import save_image
 from tests.weights.detection.saved_detector import saved
 from torchvision.models import detection as library
 
@@ -38,7 +39,8 @@ def test_torchvisions_own_network_and_the_converted_file_agree(name: str, tmp_pa
     file, converted = tmp_path / "net.pth", tmp_path / "net.safetensors"
     torchvision_file(file, name)
     resnets.convert(file, to="resnets", out=converted)
-    found = resnets.verify(file, converted, imgsz=64)
+    image = save_image(tmp_path / "image.png", 60, 40)
+    found = resnets.verify(file, converted, imgsz=64, images=[image])
     assert [each.second.partition(" by ")[2][:11] for each in found.comparisons] == ["torchvision", "resnets"]
     assert found.equal
     assert all(each.agreement == 1 and each.relative < 1e-5 and each.unit == "regions" for each in found.comparisons)

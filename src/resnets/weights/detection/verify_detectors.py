@@ -24,6 +24,9 @@ from resnets.weights.verification_result import Comparison, Verification
 Outputs = dict[str, Tensor]  # logits by name, and "moves": numbers of the boxes that are no logits
 REGION_SIDES = (0.15, 0.4, 0.9)  # of the compared regions, as parts of the image
 REGION_PLACES = (0.0, 0.35, 0.7)
+MASKS = slice(
+    None, None, 10
+)  # of the regions: one of each size, at three places; their head is most of the computation
 
 
 class _Pipeline(NamedTuple):
@@ -104,7 +107,7 @@ def _of_regions(model: Any, x: Tensor) -> Outputs:
     maps, objectness, deltas = dense[: -2 * count], dense[-2 * count : -count], dense[-count:]
     heads, boxes = model.roi_heads, [_regions(x)]
     logits, moves = model.classify(heads.box_roi_pool(maps, boxes))
-    masks = heads.mask_roi_pool(maps, boxes) if heads.has_mask() else None
+    masks = heads.mask_roi_pool(maps, [boxes[0][MASKS]]) if heads.has_mask() else None
     return _named(heads, objectness, deltas, logits, moves, masks)
 
 
@@ -113,7 +116,7 @@ def _of_torchvision(model: Any, x: Tensor) -> Outputs:
     objectness, deltas = model.rpn.head(list(maps.values()))
     heads, boxes, sizes = model.roi_heads, [_regions(x)], [tuple(x.shape[-2:])]
     logits, moves = heads.box_predictor(heads.box_head(heads.box_roi_pool(maps, boxes, sizes)))
-    masks = heads.mask_roi_pool(maps, boxes, sizes) if heads.has_mask() else None
+    masks = heads.mask_roi_pool(maps, [boxes[0][MASKS]], sizes) if heads.has_mask() else None
     return _named(heads, objectness, deltas, logits, moves, masks)
 
 
