@@ -175,6 +175,7 @@ def test_a_missing_remote_file(tmp_path: Path) -> None:
         tmp_path / "best.safetensors", "There is no checkpoint", f"Did you mean '{tmp_path / 'beast.safetensors'}'?"
     )
     refused(tmp_path / "resnet50", "'resnet50' is the name of a network, not of trained weights")
+    refused(tmp_path / "yolov3_resnet18", "'yolov3_resnet18' is the name of a network, not of trained weights")
     refused(tmp_path / "beast.safetensors" / "inside", "There is no checkpoint")
 
 

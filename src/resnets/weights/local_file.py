@@ -10,6 +10,7 @@ from resnets.data.datasets.open_dataset import contains_images
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
 from resnets.models import zoo
+from resnets.models.detection import zoo as detectors
 from resnets.weights.hub import bundled, catalog
 
 SUFFIX = bundled.SUFFIX
@@ -59,7 +60,7 @@ def with_bundled(path: str | Path) -> Path:
 
 
 def _missing_hint(path: Path) -> str:
-    if path.name in zoo.list_models():
+    if path.name in zoo.list_models() or detectors.is_detector(path.name):
         return (
             f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
             f"or `resnets weights list {path.name}` for published ones."
