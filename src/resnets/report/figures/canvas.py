@@ -49,12 +49,18 @@ _DRAWING = threading.RLock()  # `rcParams` are those of the process
 
 @contextmanager
 def figure(
-    out: Path, width: int, height: int, heading: str, layout: Literal["constrained"] | None = "constrained"
+    out: Path,
+    width: int,
+    height: int,
+    heading: str,
+    layout: Literal["constrained"] | None = "constrained",
+    background: np.ndarray | None = None,
 ) -> Iterator[Figure]:
     """Give a figure of `width` x `height` pixels, which is written as PNG or JPEG, by the suffix of `out`, at the end.
 
     Args:
         heading: at its top left corner.
+        background: uint8 (height, width, 3), pixels behind all that is drawn, which matplotlib would resample; white by default.
 
     Raises:
         JobError: the file cannot be written.
@@ -68,13 +74,22 @@ def figure(
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         page = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
+        if background is not None:
+            page.patch.set_alpha(0)
         if heading:
             page.suptitle(heading, x=0.015, ha="left")
         yield page
         # `savefig` would compute the layout twice.
         page.canvas = FigureCanvasAgg(page)
         page.canvas.draw()
-        image = Image.fromarray(np.asarray(page.canvas.buffer_rgba())[..., :3])
+        drawn = np.asarray(page.canvas.buffer_rgba())
+        pixels = drawn[..., :3]
+        if background is not None:
+            pixels = np.where(drawn[..., 3:] == 255, pixels, background)
+            soft = (drawn[..., 3] > 0) & (drawn[..., 3] < 255)
+            opacity = drawn[soft][:, 3:] / 255
+            pixels[soft] = np.rint(opacity * drawn[soft][:, :3] + (1 - opacity) * background[soft])
+        image = Image.fromarray(pixels)
     with atomic_write.replace_file(out) as temporary:
         # For PNG: on a grid of images level 4 takes a tenth of the time of level 9, for 4 % more bytes.
         image.save(temporary, quality=_JPEG_QUALITY, subsampling=0, compress_level=4)

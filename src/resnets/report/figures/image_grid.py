@@ -53,7 +53,7 @@ def draw(tiles: Sequence[Tile], out: Path, heading: str = "", side: int = TILE, 
     top = _MARGIN + (_HEADING if heading else 0)
     height, width = top + math.ceil(len(tiles) / columns) * step_y, 2 * _MARGIN + columns * step_x - _GAP
     pixels = np.full((height, width, 3), 255, np.uint8)
-    with canvas.figure(out, width, height, heading, layout=None) as page:
+    with canvas.figure(out, width, height, heading, layout=None, background=pixels) as page:
 
         def text(x: float, y: float, content: str, **options: Any) -> None:
             options |= {"fontsize": _SIZE, "fontfamily": font_fallback.families(), "va": "center_baseline"}
@@ -75,7 +75,6 @@ def draw(tiles: Sequence[Tile], out: Path, heading: str = "", side: int = TILE, 
                 # Two texts, so that Arabic reorders neither.
                 text(x, middle, font_fallback.shortened(caption.text, room), color=caption.color)
                 text(x + side, middle, caption.value, color=caption.color, ha="right")
-        page.figimage(pixels, origin="upper", resize=False)
     return out
 
 
