@@ -148,7 +148,6 @@ class Task(ABC):
         spatial_targets: whether cropping, flipping or resizing an image changes its target, as it does for boxes, and not for
             the class of an image. If it does not, whole batches can be augmented at once, and the features of a frozen
             backbone can be computed once.
-        max_pixels: of the images that are evaluated together, for models with large feature maps; None: whole batches.
         num_correct: the name in `Losses.sums` of the number of examples that are right, if there is one;
             `schedule.warmup_until_error` needs it.
         has_single_class: whether a prediction has a `label`, so that images can be sorted into folders by it.
@@ -165,7 +164,6 @@ class Task(ABC):
     recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     model_prefixes: ClassVar[tuple[str, ...]] = ()
     spatial_targets: ClassVar[bool] = True
-    max_pixels: ClassVar[int | None] = None
     num_correct: ClassVar[str] = ""
     has_single_class: ClassVar[bool] = False
     selected: ClassVar[str] = "the epoch"

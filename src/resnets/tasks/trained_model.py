@@ -159,14 +159,11 @@ class TrainedModel:
             groups[image.shape].append(index)
         found: list[Any] = [None] * len(images)
         with torch.inference_mode():
-            for shape, group in groups.items():
-                size = max((self.task.max_pixels or shape.numel() * len(group)) // shape[1:].numel(), 1)
-                for start in range(0, len(group), size):
-                    indices = group[start : start + size]
-                    stacked = torch.stack([images[index] for index in indices]).to(self.dtype)
-                    outputs = self.task.forward(job.outputs, stacked)
-                    for position, index in enumerate(indices):
-                        found[index] = slice_examples(outputs, position, position + 1)
+            for group in groups.values():
+                stacked = torch.stack([images[index] for index in group]).to(self.dtype)
+                outputs = self.task.forward(job.outputs, stacked)
+                for position, index in enumerate(group):
+                    found[index] = slice_examples(outputs, position, position + 1)
         return found
 
     def outputs(self, images: Sequence[Tensor], job: Job | None = None) -> Any:

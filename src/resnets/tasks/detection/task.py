@@ -1,7 +1,7 @@
 """Object detection, and instance segmentation: a box, a class and a score for each object, and with Mask R-CNN a mask."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,6 +49,7 @@ from resnets.tasks.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
 
+MAX_PIXELS = 8 * 640 * 640  # of the images that are computed together: their feature maps are large
 LOSS = "loss_"  # beginning of the names of the terms, in rows and in `metrics.jsonl`
 SMALL_DATA: Mapping[str, Any] = {
     "augment.scale": (0.35, 1.0), "augment.erase": 0.0, "augment.jitter": 0.2,
@@ -78,7 +79,6 @@ class Detection(Task):
             "ema.decay": 0.998,
         },
     }
-    max_pixels: ClassVar[int] = 8 * 640 * 640
     selected: ClassVar[str] = "the epoch and the score threshold"
 
     @property
@@ -193,22 +193,13 @@ class Detection(Task):
 
     def forward(self, model: Callable[..., Any], images: Images, targets: Any = None) -> DetectorOutput:
         """The objects, and with `targets` the losses. Images are padded as if each were alone, so that no other changes them."""
-        if targets is None and isinstance(images, Tensor):
-            found: DetectorOutput = model(images)
-            return found
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(tuple(-(-side // 32) for side in image.shape[-2:]), []).append(index)
         losses, objects = dict[str, Tensor](), [dict[str, Tensor]()] * len(images)
-        for sides, group in groups.items():
-            size = max(self.max_pixels // (32 * 32 * math.prod(sides)), 1)
-            for indices in (group[start : start + size] for start in range(0, len(group), size)):
-                chosen = [images[index] for index in indices]
-                part = model(chosen) if targets is None else model(chosen, [targets[index] for index in indices])
-                for name, each in part.losses.items():
-                    losses.setdefault(name, each.new_zeros(len(images)))[indices] = each
-                for index, each in zip(indices, part.objects, strict=True):
-                    objects[index] = each
+        for indices, chosen in _parts(images):
+            part = model(chosen) if targets is None else model(chosen, [targets[index] for index in indices])
+            for name, each in part.losses.items():
+                losses.setdefault(name, each.new_zeros(len(images)))[indices] = each
+            for index, each in zip(indices, part.objects, strict=True):
+                objects[index] = each
         return DetectorOutput(losses, objects)
 
     def measure(
@@ -362,6 +353,18 @@ class Detection(Task):
 
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, error=error)
+
+
+def _parts(images: Images) -> Iterator[tuple[list[int], Images]]:
+    """Images that are computed together, with their indices: of one padded size, and of at most `MAX_PIXELS`."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(tuple(-(-side // 32) for side in image.shape[-2:]), []).append(index)
+    for sides, group in groups.items():
+        size = max(MAX_PIXELS // (32 * 32 * math.prod(sides)), 1)
+        for indices in (group[start : start + size] for start in range(0, len(group), size)):
+            chosen: Any = [images[index] for index in indices]
+            yield indices, images[indices[0] : indices[-1] + 1] if isinstance(images, Tensor) else chosen
 
 
 def _losses(measurements: Measurements) -> dict[str, Tensor]:
