@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
 from tests.forked_processes import run_script
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "penn_fudan_split.py"
