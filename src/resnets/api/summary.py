@@ -109,8 +109,10 @@ def summary(
         The summary; `print` shows its table, `.draw("resnet50.svg")` draws the network.
 
     Raises:
-        UserError: there is no such network or setting, or the image is too small.
+        UserError: there is no such network or setting, a number is out of range, or the image is too small.
     """
+    if num_classes is not None and num_classes < 1:
+        raise UserError(f"`num_classes` is a number of outputs, at least 1; received {num_classes}.")
     is_detector = detectors.is_detector(name)
     usual = detectors.get(name)[0].usual_imgsz if is_detector else zoo.find(name).imgsz
     size = _size(imgsz) if imgsz is not None else (usual, usual)
