@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.tasks import evaluate as evaluation
+from resnets.tasks import write_evaluation
 from resnets.tasks.evaluate import Evaluation
 
 
@@ -100,7 +101,7 @@ def _evaluate(paths: Sequence[str | Path], arguments: Mapping[str, Any], **kind:
     """Evaluate with the arguments that both functions have, by name; `crops` and `scales` where they are not the defaults."""
     out = arguments["out"]
     if out is not None:
-        evaluation.check_output(out)
+        write_evaluation.check_output(out)
     names = (
         "split",
         "split_file",
@@ -117,5 +118,5 @@ def _evaluate(paths: Sequence[str | Path], arguments: Mapping[str, Any], **kind:
     given |= {name: arguments[name] for name in ("crops", "scales") if arguments[name] not in (1, (), [])}
     results = evaluation.evaluate_checkpoints(paths, arguments["data"], **given, **kind)
     if out is not None:
-        evaluation.write(results, out)
+        write_evaluation.write(results, out)
     return results

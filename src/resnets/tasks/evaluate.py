@@ -1,6 +1,8 @@
-"""Evaluate checkpoints of any task on labeled images: one, an ensemble, or two against each other."""
+"""Evaluate checkpoints of any task on labeled images: one, an ensemble, or two against each other.
 
-import json
+`write_evaluation.py` writes the results.
+"""
+
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from resnets import atomic_write
 from resnets.data.datasets import read_shards, walk_folders
 from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.split import lineage
@@ -258,44 +259,6 @@ def describe_selection(task: Task, images: str = "these images") -> str:
     return f"{images} were used to select {task.selected}"
 
 
-def check_output(out: str | Path) -> None:
-    """Refuse a folder that `write` cannot use, before the work.
-
-    Raises:
-        UserError: it is the directory of a training run, whose own files would be replaced, or cannot be written to.
-    """
-    if (Path(out) / "recipe.toml").exists():
-        other = f"Choose another `out`, such as {out}/test"
-        raise UserError(f"'{out}' is a run directory with results of its own. {other}.")
-    atomic_write.check_folder_writable(out)
-
-
-def write(evaluation: Evaluation, out: str | Path) -> None:
-    """Write metrics, tables, predictions, figures and the report to the folder `out`; two models have `a` and `b` in it.
-
-    Raises:
-        UserError: as `check_output`.
-        JobError: the disk is full.
-    """
-    check_output(out)
-    out = Path(out)
-    folders = [out] if evaluation.comparison is None else [out / "a", out / "b"]
-    for folder, model in zip(folders, evaluation.models, strict=True):
-        how = {
-            "split": evaluation.split.name,
-            "data": evaluation.data,
-            "protocol": model.measured.protocol,
-            **evaluation.remarks,
-            **model.measured.computed,
-        }
-        _write_json(folder / "metrics.json", {**model.metrics, **how, "checkpoints": list(model.checkpoints)})
-        model.task.write_results(folder, model.samples, model.measured.measurements)
-    if evaluation.comparison is not None:
-        _write_json(out / "comparison.json", evaluation.to_dict()["comparison"])
-    for folder, model in zip(folders, evaluation.models, strict=True):
-        model.task.draw_report(folder, model.samples, model.measured.measurements)
-
-
 def _training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
     """A sentence for each model that was trained on some of the images, or of which that is not known."""
     plain = split.name in (evaluation_split.ALL, evaluation_split.NOT_TRAINED_ON)
@@ -347,7 +310,3 @@ def _calibrated(file: Path, measured: Measured, data: str, split: EvaluationSpli
     checkpoint_file.save(file, replace(checkpoint, fitted=task.fitted, provenance=provenance))
     log(f"stored in '{file}': {task.describe_fitted(measured.task, measured.measurements)}")
     return measured._replace(task=task)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    atomic_write.write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")

@@ -63,8 +63,7 @@ def evaluate(
     for name in ("checkpoints", "data", "compare", "calibrate", "out", "as_json"):
         del options[name]
     from resnets.api import evaluate as api
-    from resnets.tasks import evaluate as evaluation
-    from resnets.tasks import evaluation_table
+    from resnets.tasks import evaluation_table, write_evaluation
     from resnets.tasks.classification import test_time_augmentation
 
     if compare and len(checkpoints) != 2:
@@ -72,7 +71,7 @@ def evaluate(
     if compare and calibrate:
         raise UserError("--calibrate fits one checkpoint, --compare needs two: leave one of them out.")
     if out is not None:
-        evaluation.check_output(out)
+        write_evaluation.check_output(out)
     options["scales"] = test_time_augmentation.parse_scales(scales)
     if compare:
         results = api.compare(checkpoints[0], checkpoints[1], data, **options)
@@ -84,5 +83,5 @@ def evaluate(
     else:
         evaluation_table.show(results)
     if out is not None:
-        evaluation.write(results, out)
+        write_evaluation.write(results, out)
         log(f"wrote the tables, figures and predictions to {shlex.quote(out)}")

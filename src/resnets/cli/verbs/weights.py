@@ -22,7 +22,7 @@ app = typer.Typer(help="List published weights; inspect, convert and verify weig
 FILE = "A weight file (.safetensors, .pth, .h5, .keras, .cfg of darknet), or a folder of Hugging Face."
 MODEL = "The network in the file, if its tensors fit several."
 MAP = "A TOML file that pairs the names of the tensors with those of resnets."
-WIDE = 120  # columns; a narrower table leaves out what fits into 80 without: the settings, top-5, the size and the protocol
+WIDE = 120  # columns; a narrower table shows what fits into 80: one accuracy, and neither settings, size nor protocol
 WRAPPER = "The keys that the network is stored under in the file, with dots between, such as state_dict_ema."
 PREFIX = "The prefix of the names of the network's tensors, such as module."
 IGNORE = "A pattern of tensor names to leave out, such as 'criterion.*'; repeatable."
@@ -241,26 +241,23 @@ def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> T
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1 if wide else 0, 0, 0))
-    figures = ("Top-1", "Top-5", "MiB")
-    titles = (
-        ["Name", "Network", *figures, "Protocol", "License", "Here"]
-        if wide
-        else ["Name", "Network", "Top-1", "License", "Here"]
-    )
+    every = {"Top-1": "top1", "Top-5": "top5", "Box AP": "box_ap"}
+    present = [title for title, key in every.items() if any(getattr(entry, key) is not None for entry in entries)]
+    accuracies = {title: every[title] for title in (present if wide else present[:1])}
+    figures = [*accuracies, *(["MiB", "Protocol"] if wide else [])]
+    titles = ["Name", "Network", *figures, "License", "Here"]
     for title in titles:
         # A name is copied, so it is never cut or folded.
-        justify: Any = "right" if title in figures else "left"
-        table.add_column(
-            title, justify=justify, no_wrap=title == "Name" or title in figures or not wide, overflow="fold"
-        )
+        is_number = title in accuracies or title == "MiB"
+        justify: Any = "right" if is_number else "left"
+        table.add_column(title, justify=justify, no_wrap=title == "Name" or is_number or not wide, overflow="fold")
     for entry in entries:
         settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
         cells = {
             "Name": entry.name,
             # A narrow terminal has no room for the network of a detector, which its name has too.
             "Network": f"{entry.model}{settings}" if wide else re.sub("rcnn_.*", "rcnn", entry.model),
-            "Top-1": _number(entry.top1),
-            "Top-5": _number(entry.top5),
+            **{title: _number(getattr(entry, key)) for title, key in accuracies.items()},
             "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "?",
             "Protocol": entry.protocol,
             "License": entry.license

@@ -1,6 +1,7 @@
 """Weights in the package, for predictions without a download: networks that this project trained itself.
 
 `cifar_resnet20.cifar10` is a full run of the recipe `he2015_cifar`; docs/recipes.md has its command, curve and metrics.
+`fasterrcnn_light_tiny.digit_scenes` finds handwritten digits; docs/detection.md has its command and metrics.
 """
 
 import json
@@ -13,6 +14,7 @@ from resnets.weights import header_format
 
 SUFFIX = ".safetensors"
 LICENSE = "apache-2.0"  # that of the project
+ACCURACIES = ("top1", "top5", "box_ap", "mask_ap")  # in the metrics of a checkpoint, as fractions
 _FOLDER = Path(__file__).with_name("bundled_weights")
 
 
@@ -24,11 +26,13 @@ class BundledWeights:
     format: str
     model: str
     num_classes: int
-    top1: float  # accuracy in percent, with the protocol of `protocol`
-    top5: float  # accuracy in percent, with the protocol of `protocol`
+    top1: float | None  # accuracy in percent, with the protocol of `protocol`; None for detectors
+    top5: float | None  # accuracy in percent, with the protocol of `protocol`; None for detectors
     protocol: str
     megabytes: float  # size of the file in units of 2**20 bytes
     license: str = LICENSE
+    box_ap: float | None = None  # of a detector, in percent, with the protocol of `protocol`
+    mask_ap: float | None = None  # of a detector with masks
     overrides: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -59,9 +63,14 @@ def _entry(name: str) -> BundledWeights:
     path = _FOLDER / f"{name}{SUFFIX}"
     with safe_open(path, framework="numpy") as file:
         header = header_format.upgrade(json.loads(file.metadata()[header_format.KEY]))
-    spec, metrics = header["spec"], header["metrics"]
-    top1, top5 = (round(100 * metrics[key], 2) for key in ("top1", "top5"))
-    megabytes = path.stat().st_size / 2**20
+    metrics = header["metrics"]
+    measured = {key: round(100 * metrics[key], 2) if key in metrics else None for key in ACCURACIES}
     return BundledWeights(
-        name, "resnets", spec["name"], spec["num_classes"], top1, top5, metrics["protocol"], megabytes
+        name,
+        format="resnets",
+        model=name.partition(".")[0],
+        num_classes=len(header["class_names"]),
+        protocol=metrics["protocol"],
+        megabytes=path.stat().st_size / 2**20,
+        **measured,
     )

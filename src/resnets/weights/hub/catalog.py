@@ -85,6 +85,8 @@ class PublishedWeights:
     @property
     def protocol(self) -> str:
         """How the accuracy was measured, as text; "" without an accuracy."""
+        if self.format == DETECTOR:
+            return "torchvision, COCO val2017, 5,000 images"
         side, _, resized = self.measured.partition("/")
         if not side:
             return ""
