@@ -1,5 +1,6 @@
 """What a run logs: a line after each epoch, the result at the end, and the explanation of a loss that is not finite."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -76,10 +77,14 @@ def format_result(task: Task, metrics: Mapping[str, Any], epoch: int) -> str:
     return f"{line}; cross-fitted, so that no image is evaluated with an epoch that it helped to select: {headline}"
 
 
-def format_not_finite(context: TrainContext, step: int, lr: float, indices: Iterable[int], problem: str) -> str:
-    """Return the message for a loss that is not finite, with its step, learning rate and images."""
+def format_not_finite(
+    context: TrainContext, step: int, lr: float, indices: Iterable[int], problem: str, terms: Mapping[str, float]
+) -> str:
+    """Return the message for a loss that is not finite, with such `terms` of it, its step, learning rate and images."""
     files = ", ".join(context.train_data.paths[index] for index in indices) or "none"
     epoch = (step - 1) // context.train_data.plan.steps_per_epoch + 1
+    named = ", ".join(f"{name} {value}" for name, value in terms.items() if not math.isfinite(value))
+    problem += f" ({named})" if named else ""
     return (
         f"{problem} at step {step} (epoch {epoch}, lr {lr:g}); try a lower `lr` or `optim.clip_norm=1`. "
         f"The images of that batch: {files}"

@@ -91,9 +91,6 @@ class PendingSteps:
             own: the loss and the sums of this rank.
             row: those of all ranks, followed by the number of images.
         """
-        terms = [
-            f"{name} {value}" for name, value in zip(self.names, row[1:], strict=False) if not math.isfinite(value)
-        ]
-        problem = f"The loss became {row[0] / row[-1]}" + (f" ({', '.join(terms)})" if terms else "")
+        problem, terms = f"The loss became {row[0] / row[-1]}", dict(zip(self.names, row[1:-1], strict=True))
         found = distributed.all_gather_object([] if math.isfinite(own[0]) else indices.tolist())
-        return console.format_not_finite(self.context, step, lr, itertools.chain(*found), problem)
+        return console.format_not_finite(self.context, step, lr, itertools.chain(*found), problem, terms)

@@ -114,7 +114,7 @@ def _refuse_errors(dataset: Dataset, errors: Sequence[AnnotationFault]) -> None:
     )
     raise UserError(
         f"'{dataset.root}' has {pluralize(len(errors), 'error')} in its annotations. {text}. Correct them, or leave them "
-        f'out with `on_bad="skip"`.{negative}'
+        f"out with `on_bad=skip`.{negative}"
     )
 
 

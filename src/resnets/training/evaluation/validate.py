@@ -46,9 +46,10 @@ def epoch_metrics(
         row |= {f"val/{name}": value for name, value in metrics.items()}
         if not math.isfinite(metrics.get("loss", 0.0)):
             what = f"The validation loss became {metrics['loss']}"
+            terms = {name: value for name, value in metrics.items() if name.startswith(console.TERM)}
             indices = [] if last_batch is None else last_batch.indices.tolist()
             lr = console.largest_lr(context)
-            raise JobError(console.format_not_finite(context, state.total_step, lr, indices, what))
+            raise JobError(console.format_not_finite(context, state.total_step, lr, indices, what, terms))
     row["lr"] = console.largest_lr(context)
     row["images_per_second"] = round(num_images / max(sums["step_time_seconds"], 1e-9), 1)
     row["data_time_fraction"] = round(sums["data_time_seconds"] / max(sums["step_time_seconds"], 1e-9), 3)

@@ -72,6 +72,28 @@ def test_losses_and_gradients(name):
     assert all(parameter.grad.isfinite().all() for parameter in detector.parameters() if parameter.grad is not None)
 
 
+@pytest.mark.parametrize("box_loss", ["paper", "giou"])
+def test_images_without_objects_have_losses_and_gradients(box_loss):
+    detector = small("tiny", box_loss=box_loss)
+    losses = detector([torch.randn(3, 64, 96), torch.randn(3, 50, 70)], [example(), example()]).losses
+    assert losses["objectness"].min() > 0
+    assert losses["box"].tolist() == losses["class"].tolist() == [0, 0]
+    sum(loss.sum() for loss in losses.values()).backward()
+    assert [name for name, parameter in detector.named_parameters() if parameter.grad is None] == []
+    assert all(parameter.grad.isfinite().all() for parameter in detector.parameters())
+
+
+def test_losses_in_eval_mode_repeat_and_change_nothing():
+    detector = small("tiny").eval()
+    images, targets = torch.randn(2, 3, 64, 64), [example((5, 5, 30, 40), label=2), example()]
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    first = detector(images, targets).losses
+    torch.rand(7)
+    second = detector(images, targets).losses
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["resnet18", "tutorial_resnet50", "notes_resnet50", "tiny"])
 def test_objects_at_odd_sizes(name):
     """Also behind stems that do not pad, whose maps are smaller than the image divided by the stride."""

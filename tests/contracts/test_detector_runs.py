@@ -1,0 +1,196 @@
+"""Runs of detectors: what they are known to fail at in other libraries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.forked_processes import run_ranks
+from torch import Tensor, nn
+
+import resnets
+from resnets.errors import JobError, UserError
+from resnets.tasks import best_epoch
+from resnets.training import distributed, loop
+from resnets.training.configuration.build_recipe import build_recipe
+from resnets.training.evaluation import validate
+from resnets.training.run_dir import run_dir
+from resnets.training.setup.build_context import build_context
+from resnets.training.setup.prepare_run import prepare_run
+from resnets.training.state import TrainContext, TrainState
+from resnets.weights import checkpoint as checkpoints
+
+MODELS = ["fasterrcnn_light_tiny", "yolov3_light_tiny"]
+SMALL = [
+    *("speed.threads=1", "ema.decay=0", "task.neck_channels=16", "task.box_head_dim=32", "task.proposals=32"),
+    *("task.train_proposals=32", "task.proposal_samples=32"),
+]
+COLORS = {"blue": (40, 60, 230), "red": (230, 40, 40)}
+
+
+def write_data(folder: Path, counts: Sequence[int] = (1, 2, 0, 1, 1, 0, 2, 1), ids: Sequence[int] = (1, 2)) -> Path:
+    """COCO JSON of noisy images of 64x64 pixels; that at index i has `counts[i]` squares in one of two colors.
+
+    Args:
+        ids: of the two categories.
+    """
+    random = np.random.default_rng(0)
+    for split in ("train", "valid"):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        annotations: list[dict[str, Any]] = []
+        for index, count in enumerate(counts):
+            pixels = random.normal(110, 12, (64, 64, 3))
+            for column in range(count):
+                x, y, side = 32 * column + int(random.integers(8)), int(random.integers(40)), 20
+                label = len(annotations) % 2
+                pixels[y : y + side, x : x + side] = list(COLORS.values())[label]
+                annotations.append(
+                    {"id": len(annotations) + 1, "image_id": index, "category_id": ids[label], "iscrowd": 0,
+                     "bbox": [x, y, side, side], "area": side * side}
+                )  # fmt: skip
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / split / f"{index}.png")
+        content = {
+            "images": [{"id": i, "file_name": f"{i}.png", "height": 64, "width": 64} for i in range(len(counts))],
+            "categories": [{"id": id_, "name": name} for id_, name in zip(ids, COLORS, strict=True)],
+            "annotations": annotations,
+        }
+        (folder / split / "_annotations.coco.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("boxes"))
+
+
+def build(data: Path, model: str, *overrides: str, weights: str = "none", **values: Any) -> TrainContext:
+    values = {"batch": 4, "workers": 0, "device": "cpu", "precision": "fp32", "seed": 1, **values}
+    return build_context(prepare_run(*build_recipe(str(data), model, weights, None, values, [*SMALL, *overrides])))
+
+
+def train(context: TrainContext, out: Path) -> tuple[Path, TrainState]:
+    """A run without its report."""
+    run = run_dir.create_run_dir(out, "run")
+    return run, loop.run(context, TrainState(), run)
+
+
+def tensors(run: Path, name: str = "last") -> Mapping[str, Tensor]:
+    return checkpoints.read(run / "weights" / f"{name}.safetensors", task=None).tensors
+
+
+def val_row(context: TrainContext) -> dict[str, float]:
+    measured = validate.validate(context)
+    assert measured is not None
+    return {f"val/{name}": value for name, value in context.task.validation_metrics(measured).items()}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_plateaued_run_stops_and_its_best_file_has_the_best_row(model: str, data: Path, tmp_path: Path) -> None:
+    """At a rate of nearly nothing, only the statistics of the batch norms change the metrics, up and down."""
+    rate = ("optim.lr=1e-12", "schedule.warmup_epochs=0")
+    context = build(data, model, *rate, epochs=40, patience=1)
+    run, state = train(context, tmp_path)
+    best = best_epoch.best_row(state.rows, context.task.monitor)
+    assert best is not None
+    assert best["epoch"] == state.best_epoch == len(state.rows) - 1 < 39
+    assert best["val/box_ap"] == max(row["val/box_ap"] for row in state.rows)
+    stored = checkpoints.read(run / "weights" / "best.safetensors", task=None)
+    assert stored.metrics.items() <= best.items()
+    context.net.load_state_dict(dict(stored.tensors))
+    again = val_row(context)
+    assert again == {name: best[name] for name in again}
+    assert len([name for name in again if name.startswith("val/loss_")]) >= 3
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_validation_repeats_and_changes_nothing(model: str, data: Path) -> None:
+    context = build(data, model, epochs=1)
+    before = {name: tensor.clone() for name, tensor in context.net.state_dict().items()}
+    first = val_row(context)
+    torch.rand(5)
+    assert val_row(context) == first
+    assert all(torch.equal(before[name], tensor) for name, tensor in context.net.state_dict().items())
+
+
+@pytest.mark.parametrize("width", [0, -3])
+def test_a_box_without_a_size_is_named_before_the_first_step(width: int, tmp_path: Path) -> None:
+    """Or left out, and the rest of its image is trained on."""
+    data = write_data(tmp_path / "boxes")
+    path = data / "train" / "_annotations.coco.json"
+    content = json.loads(path.read_text())
+    content["annotations"][2]["bbox"][2] = width  # of the second image, whose objects are the second and the third
+    path.write_text(json.dumps(content))
+    values: dict[str, Any] = {"model": MODELS[0], "out": tmp_path, "dry_run": True, "workers": 0}
+    with pytest.raises(UserError, match=r"boxes without a size: '.*train/1\.png', object 2: box .*'blue'"):
+        resnets.train(data, **values)
+    with pytest.raises(UserError, match=r"on_bad=skip"):
+        resnets.train(data, **values)
+    context = build(data, MODELS[0], epochs=1, on_bad="skip")
+    assert [len(targets["labels"]) for targets in context.train_data.targets] == [1, 1, 0, 1, 1, 0, 2, 1]
+    _, state = train(context, tmp_path)
+    assert np.isfinite(state.rows[0]["train/loss"])
+
+
+def _steps_with_one_positive(data: Path, model: str) -> None:
+    """20 steps of a batch of two, one image for each rank, of which at most one has an object."""
+    with distributed.process_group():
+        context = build(data, model, "freeze.norm=eval", batch=2, epochs=5)
+        _, state = train(context, data.parent / str(torch.distributed.get_rank()))
+        assert state.total_step == 20
+        own = {name: tensor.detach() for name, tensor in context.net.named_parameters()}
+        assert all(tensor.isfinite().all() for tensor in own.values())
+        for other in distributed.all_gather_object(own):
+            assert all(torch.equal(tensor, other[name]) for name, tensor in own.items())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_ranks_of_which_one_has_only_negatives_keep_equal_weights(model: str, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "boxes", [0, 0, 1, 0, 0, 0, 0, 0])
+    run_ranks(tmp_path, 2, _steps_with_one_positive, data, model)
+
+
+def test_the_numbers_of_the_categories_change_nothing(tmp_path: Path) -> None:
+    found = []
+    for ids in ((0, 1), (1, 2), (90, 17)):
+        data = write_data(tmp_path / "boxes", ids=ids)
+        run, _ = train(build(data, MODELS[0], epochs=1), tmp_path)
+        found.append((run / "weights" / "last.safetensors").read_bytes())
+    assert checkpoints.read(run / "weights" / "last.safetensors", task=None).class_names == tuple(COLORS)
+    assert found[0] == found[1] == found[2]
+
+
+def running_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The means of the batch norms of the backbone."""
+    return {name: each for name, each in state.items() if name.startswith("backbone.") and "running_mean" in name}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_batch_norms_are_held_only_where_weights_are_given(model: str, data: Path, tmp_path: Path) -> None:
+    first, _ = train(build(data, model, epochs=1), tmp_path)
+    means = running_statistics(tensors(first))
+    assert means
+    assert all(mean.abs().max() > 1e-3 for mean in means.values())  # they begin at 0
+    context = build(data, model, epochs=1, weights=str(first / "weights" / "last.safetensors"))
+    second, _ = train(context, tmp_path)
+    after = tensors(second)
+    assert all(torch.equal(mean, after[name]) for name, mean in means.items())
+    moved = [name for name, module in context.net.named_modules() if isinstance(module, nn.Conv2d)]
+    assert all(not torch.equal(after[f"{name}.weight"], tensors(first)[f"{name}.weight"]) for name in moved)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("batch", "lr", "loss"), [(2, 1000, "loss"), (4, 10, "validation loss")])
+def test_a_rate_that_is_too_high_ends_with_the_term_the_step_and_the_images(
+    model: str, batch: int, lr: float, loss: str, data: Path, tmp_path: Path
+) -> None:
+    rate = ("optim.name=sgd", f"optim.lr={lr}", "optim.clip_norm=none", "schedule.warmup_epochs=0")
+    named = rf"The {loss} became (nan|inf) \((loss_\w+ (nan|inf)(, )?)+\) at step \d+ \(epoch 1"
+    with pytest.raises(JobError, match=named) as caught:
+        train(build(data, model, *rate, epochs=2, batch=batch), tmp_path)
+    assert str(caught.value).count(f"{data}/train/") == batch
