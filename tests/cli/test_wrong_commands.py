@@ -115,6 +115,11 @@ WRONG = [
     Wrong("weights convert insects.safetensors --out x.pth", "needs --to; received"),
     Wrong("predict insects.safetensors insects --sort-into insects/ant/new", "among the images that are read"),
     Wrong("predict insects.safetensors insects/ant/0.png --sort-into .", "among the images that are read"),
+    Wrong(
+        "predict insects.safetensors insects --nms soft",
+        "--nms has no effect on predictions of the task classification",
+    ),
+    Wrong("evaluate insects.safetensors insects --nms soft", "--nms has no effect on the task classification"),
     Wrong("train insects --epochs three", "'--epochs three'"),
     Wrong("train insects extra", "extra"),
     Wrong("train insects --set optim.lr=0,01", "Write 0.01, with a point."),

@@ -8,6 +8,8 @@ from resnets.tasks import evaluate as evaluation
 from resnets.tasks import write_evaluation
 from resnets.tasks.evaluate import Evaluation
 
+_TASK_OPTIONS: Mapping[str, Any] = {"crops": 1, "scales": (), "nms": "hard"}  # and their defaults
+
 
 def evaluate(
     checkpoints: str | Path | Sequence[str | Path],
@@ -20,6 +22,7 @@ def evaluate(
     on_bad: str = "error",
     crops: int = 1,
     scales: Sequence[int] = (),
+    nms: str = "hard",
     calibrate: bool = False,
     out: str | Path | None = None,
     batch: int = 32,
@@ -40,6 +43,7 @@ def evaluate(
         on_bad: "error", or "skip" to leave out images that cannot be read.
         crops: 1, or 10 to average over the center and the corners, each with its mirror image.
         scales: or average over whole images with shorter sides of these lengths in pixels.
+        nms: how a detector suppresses overlapping boxes of a class: "hard", "soft" or "soft-linear".
         calibrate: fit the temperature of the checkpoint to these images and store it in the file.
         out: a folder for tables, figures, predictions and a report.
         batch: number of images that go through the network together.
@@ -72,6 +76,7 @@ def compare(
     on_bad: str = "error",
     crops: int = 1,
     scales: Sequence[int] = (),
+    nms: str = "hard",
     out: str | Path | None = None,
     batch: int = 32,
     workers: int | None = None,
@@ -98,7 +103,7 @@ def compare(
 
 
 def _evaluate(paths: Sequence[str | Path], arguments: Mapping[str, Any], **kind: Any) -> Evaluation:
-    """Evaluate with the arguments that both functions have, by name; `crops` and `scales` where they are not the defaults."""
+    """Evaluate with the arguments that both functions have, by name; those of tasks where they are not the defaults."""
     out = arguments["out"]
     if out is not None:
         write_evaluation.check_output(out)
@@ -115,7 +120,7 @@ def _evaluate(paths: Sequence[str | Path], arguments: Mapping[str, Any], **kind:
         "precision",
     )
     given = {name: arguments[name] for name in names}
-    given |= {name: arguments[name] for name in ("crops", "scales") if arguments[name] not in (1, (), [])}
+    given |= {name: arguments[name] for name, default in _TASK_OPTIONS.items() if arguments[name] not in (default, [])}
     results = evaluation.evaluate_checkpoints(paths, arguments["data"], **given, **kind)
     if out is not None:
         write_evaluation.write(results, out)

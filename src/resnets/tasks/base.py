@@ -22,9 +22,10 @@ from __future__ import annotations
 import csv
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -518,7 +519,7 @@ class Task(ABC):
     # Prediction
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The keyword arguments of `predict` that a user gave, checked. Here: there are none.
+        """The options of predictions that a user gave, checked: keyword arguments of `predict_models`. Here: there are none.
 
         Raises:
             UserError: an option is unknown, or its value is out of range.
@@ -529,9 +530,23 @@ class Task(ABC):
             )
         return {}
 
+    def predict_models(
+        self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
+    ) -> Iterator[Prediction]:
+        """The predictions of a `TrainedModel`, or of several as an ensemble, one after the other. Here: one model, with one view
+        of each image; the options are keyword arguments of `predict`.
+        """
+        if len(models) > 1:
+            raise UserError(f"Models of the task {self.name} predict one at a time; received {len(models)}.")
+        model: Any = models[0]
+        found: Iterator[Prediction] = model.predict_views(
+            images, partial(self.predict, **options), batch=batch, workers=workers
+        )
+        return found
+
     @abstractmethod
     def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
-        """The prediction for one image; what `check_options` returned are keyword arguments.
+        """The prediction for one image.
 
         Args:
             outputs: those of `forward` for a batch of one image, as for `measure`.

@@ -35,6 +35,7 @@ def predict_files(
     top_k: int | None = None,
     score: float | None = None,
     agnostic_nms: float | None = None,
+    nms: str | None = None,
     batch: int = 32,
     workers: int | None = None,
     device: str = "auto",
@@ -47,7 +48,7 @@ def predict_files(
     Predictions are printed to stdout as lines, unless they are written to a table or the images are copied into folders.
 
     Args:
-        score, agnostic_nms, top_k: options of tasks; see their `check_options`.
+        score, agnostic_nms, nms, top_k: options of tasks; see their `check_options`.
         outputs: files or folders for what the task writes, by the names of its `writers`, such as `draw` for detection.
 
     Raises:
@@ -66,7 +67,7 @@ def predict_files(
     model = trained_model.load(checkpoint, device, backend=backend, precision=precision)
     if top_k is not None and top_k > len(model.class_names) > 0:
         raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
-    given = {"top_k": top_k, "score": score, "agnostic_nms": agnostic_nms}
+    given = {"top_k": top_k, "score": score, "agnostic_nms": agnostic_nms, "nms": nms}
     options = {name: value for name, value in given.items() if value is not None}
     model.task.check_options(options)
     written = {name: path for name, path in outputs.items() if path is not None}

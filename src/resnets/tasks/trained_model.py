@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +131,29 @@ class TrainedModel:
             JobError: the output of the network is not a number: its weights are damaged.
         """
         check_options(batch, workers)
-        predict = partial(self.task.predict, **self.task.check_options(options))
+        checked = self.task.check_options(options)
+        return self.task.predict_models([self], images, batch=batch, workers=workers, **checked)
+
+    def with_network(self, model: nn.Module) -> TrainedModel:
+        """The same with another network, which is presented the same inputs."""
+        return TrainedModel(
+            self.task, model, self.preprocess,
+            spec=self.spec, metrics=self.metrics, provenance=self.provenance, has_class_names=self.has_class_names,
+            device=str(self.device), backend=self.runner.backend, precision=self.runner.precision, name=self.name,
+        )  # fmt: skip
+
+    def predict_views(
+        self, images: Iterable[ImageInput], predict: Callable[[str, Any, Placement], Prediction], *, batch: int,
+        workers: int | None,
+    ) -> Iterator[Prediction]:  # fmt: skip
+        """The predictions of one view of each image; `predict` is `Task.predict` with its options."""
         job = self.runner.job(len(images) if isinstance(images, Sized) else None, batch)
         prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
         return self._predictions(chunks(prepared, batch), job, predict)
 
-    def _predictions(self, batches: Iterable[list[Prepared]], job: Job, predict: Any) -> Iterator[Prediction]:
+    def _predictions(
+        self, batches: Iterable[list[Prepared]], job: Job, predict: Callable[[str, Any, Placement], Prediction]
+    ) -> Iterator[Prediction]:
         for chunk in batches:
             readable = [entry for entry in chunk if entry.error is None]
             outputs = iter(self.outputs_by_image([entry.inputs[0][0] for entry in readable], job))
@@ -145,6 +161,7 @@ class TrainedModel:
                 if entry.error is None:
                     own = next(outputs)
                     check_finite(own, entry.name)
+                    assert entry.placement is not None
                     yield predict(entry.name, own, entry.placement)
                 else:
                     yield self.task.unreadable(entry.name, entry.error)

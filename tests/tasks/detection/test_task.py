@@ -2,10 +2,12 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
@@ -19,6 +21,7 @@ from resnets.tasks.detection import task as detection_task
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.static_graph import compare
 from resnets.tasks.detection.task import Detection
+from resnets.tasks.trained_model import TrainedModel
 from resnets.weights.checkpoint import Checkpoint
 
 SPEC = zoo.get_spec("tiny")
@@ -164,7 +167,31 @@ def test_only_what_reaches_the_threshold_is_reported() -> None:
     assert set(found.to_row()) <= set(fitted.csv_columns())
 
 
-@pytest.mark.parametrize("options", [{"score": 1.5}, {"agnostic_nms": -1.0}, {"score": 0.01}, {"top_k": 2}])
+def test_soft_nms_reports_the_objects_that_nms_drops(tmp_path: Path) -> None:
+    """The same in predictions and in an evaluation; the model itself is not changed."""
+    torch.manual_seed(4)
+    task = replace(TASK, config=replace(TASK.settings, score_floor=0.0, nms_iou=0.2, proposals=50))
+    trained = TrainedModel(task, task.build(SPEC), Preprocess(size=(64, 64), resize="fit", resize_to=None))
+    samples = [make_sample(str(tmp_path / Path(each.path).name), each.target) for each in SAMPLES[:2]]
+    for sample in samples:
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)).save(sample.path)
+    paths = [sample.path for sample in samples]
+    plain = trained.predict(paths, score=0.0)
+    soft = trained.predict(paths, score=0.0, nms="soft")
+    assert len(soft[0].objects) > len(plain[0].objects) > 0
+    assert trained.predict(paths, score=0.0) == plain
+    for options, predictions in (({}, plain), ({"nms": "soft"}, soft)):
+        measured = task.measure_models([trained], samples, batch=2, workers=0, on_bad="error", **options)
+        for found, prediction in zip(measured.measurements.rows["found"], predictions, strict=True):
+            scores = [each.score for each in prediction.objects]
+            assert np.asarray(found)[:, 4].tolist() == pytest.approx(scores, abs=1e-6)
+    with pytest.raises(UserError, match="`nms` is one of"):
+        task.check_evaluation([trained], {"nms": "greedy"})
+
+
+@pytest.mark.parametrize(
+    "options", [{"score": 1.5}, {"agnostic_nms": -1.0}, {"score": 0.01}, {"top_k": 2}, {"nms": "greedy"}]
+)
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         TASK.check_options(options)

@@ -41,6 +41,7 @@ def evaluate(
     scales: Annotated[
         str, method(help="Average over whole images with these shorter sides, such as 224,256,384.")
     ] = "",
+    nms: Annotated[str, method(help="Overlapping boxes of a class: hard, soft or soft-linear.")] = "hard",
     compare: Annotated[bool, method("--compare", help="Compare two checkpoints by a paired test.")] = False,
     calibrate: Annotated[
         bool, method("--calibrate", help="Fit the temperature, or the thresholds, on val and store it.")

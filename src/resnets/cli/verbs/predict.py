@@ -27,6 +27,9 @@ def predict(
     agnostic_nms: Annotated[
         float | None, detection(help="IoU above which of two objects, of any class, the better one is kept.")
     ] = None,
+    nms: Annotated[
+        str | None, detection(help="Overlapping boxes of a class: hard, soft or soft-linear.  [default: hard]")
+    ] = None,
     draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
     coco_json: Annotated[str | None, detection(help="File in COCO's format.")] = None,
     yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,

@@ -1,7 +1,7 @@
 """Object detection, and instance segmentation: a box, a class and a score for each object, and with Mask R-CNN a mask."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +27,7 @@ from resnets.message_format import pluralize
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
+from resnets.models.detection.suppression import check_method, with_method
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
@@ -232,6 +233,17 @@ class Detection(Task):
             log(f"left out {pluralize(left_out, 'image')} without annotations")
         return remap_classes(replace(dataset, samples=known), self.class_names)
 
+    def check_evaluation(self, models: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """`nms` is an option."""
+        check_method(options.get("nms", "hard"))
+        super().check_evaluation(models, {name: value for name, value in options.items() if name != "nms"})
+
+    def measure_models(
+        self, models: Sequence[Any], samples: Sequence[Sample], *, nms: str = "hard", **options: Any
+    ) -> Measured:
+        """As of any task, with overlapping boxes suppressed by `nms`."""
+        return super().measure_models([with_nms(model, nms) for model in models], samples, **options)
+
     def fit(self, measurements: Measurements) -> dict[str, Any]:
         """The score threshold with the largest F1 at an IoU of 0.5, over all classes."""
         found = score_threshold.fit_threshold(records.of(measurements))
@@ -301,18 +313,33 @@ class Detection(Task):
     # Prediction
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`score`, the threshold in place of the fitted one, and `agnostic_nms`, the IoU above which the object with the lower
-        score is dropped, whatever the classes are.
+        """`score`, the threshold in place of the fitted one; `agnostic_nms`, the IoU above which the object with the lower
+        score is dropped, whatever the classes are; and `nms`, see `models/detection/suppression.py`.
         """
-        own = {key: options[key] for key in ("score", "agnostic_nms") if options.get(key) is not None}
-        super().check_options({key: value for key, value in options.items() if key not in ("score", "agnostic_nms")})
-        for key, value in own.items():
-            if not 0 <= value <= 1:
-                raise UserError(f"`{key}` is a number from 0 to 1; received {value}.")
+        own = {key: options[key] for key in ("score", "agnostic_nms", "nms") if options.get(key) is not None}
+        super().check_options({key: value for key, value in options.items() if key not in own and value is not None})
+        check_method(own.get("nms", "hard"))
+        for key in ("score", "agnostic_nms"):
+            if not 0 <= own.get(key, 0) <= 1:
+                raise UserError(f"`{key}` is a number from 0 to 1; received {own[key]}.")
         if own.get("score", 1.0) < self.settings.score_floor:
             floor = self.settings.score_floor
             raise UserError(f"`score={own['score']}` is below {floor:g}, the least score that this detector gives.")
         return own
+
+    def predict_models(
+        self,
+        models: Sequence[Any],
+        images: Iterable[Any],
+        *,
+        batch: int,
+        workers: int | None,
+        nms: str = "hard",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """As of any task, with overlapping boxes suppressed by `nms`."""
+        models = [with_nms(model, nms) for model in models]
+        return super().predict_models(models, images, batch=batch, workers=workers, **options)
 
     def predict(
         self,
@@ -365,6 +392,11 @@ def _parts(images: Images) -> Iterator[tuple[list[int], Images]]:
         for indices in (group[start : start + size] for start in range(0, len(group), size)):
             chosen: Any = [images[index] for index in indices]
             yield indices, images[indices[0] : indices[-1] + 1] if isinstance(images, Tensor) else chosen
+
+
+def with_nms(model: Any, nms: str) -> Any:
+    """A `TrainedModel` whose detector suppresses overlapping boxes by `nms`."""
+    return model if nms == model.model.nms else model.with_network(with_method(model.model, nms))
 
 
 def _losses(measurements: Measurements) -> dict[str, Tensor]:

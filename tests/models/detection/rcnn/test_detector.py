@@ -134,6 +134,18 @@ def test_the_objects_are_torchvisions(name: str) -> None:
                 assert torch.allclose(ours["masks"], theirs["masks"][:, 0], rtol=0, atol=1e-9)
 
 
+@torch.no_grad()
+def test_the_boxes_of_regions_are_torchvisions_to_the_bit() -> None:
+    detector, _ = pair("maskrcnn_resnet50_fpn")
+    regions = detector._regions((*detector.dense(torch.stack(images(SIZES[:1])))[:-1], torch.tensor([SIZES[0]])))
+    logits, deltas = detector._predict_boxes(regions.maps, regions.proposals)
+    expected = detector.roi_heads.postprocess_detections(logits, deltas, regions.proposals, regions.sizes)
+    (found,) = detector._objects(regions)
+    assert len(found["scores"]) > 10
+    for ours, (theirs,) in zip((found["boxes"], found["scores"], found["labels"] + 1), expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 class OwnSampler:
     """Our choice of samples, as torchvision's class."""
 

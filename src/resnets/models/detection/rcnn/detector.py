@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
+from torchvision.ops import clip_boxes_to_image, remove_small_boxes
 
 from resnets.models.detection import padding
 from resnets.models.detection.levels import Levels
@@ -18,7 +19,10 @@ from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.rcnn.anchors import anchors, inside_image
 from resnets.models.detection.rcnn.losses import anchor_losses, box_losses, draw_regions, mask_loss
 from resnets.models.detection.rcnn.sampling import generators
+from resnets.models.detection.suppression import suppress
 from resnets.models.resnet import Backbone
+
+MIN_SIDE = 1e-2  # of a box, in pixels, as torchvision has it
 
 
 class Regions(NamedTuple):
@@ -43,7 +47,12 @@ class RegionDetector(nn.Module):
         rpn: torchvision's; of `anchor_generator` only the sizes and ratios are used.
         roi_heads: torchvision's; its pooling modules are `RegionPooling`.
         layers_of_regions: the names of the backbone's layers through which pooled regions go, for C4.
+
+    Attributes:
+        nms: how overlapping boxes are suppressed; see `suppression`.
     """
+
+    nms = "hard"
 
     def __init__(
         self, backbone: Backbone, levels: Levels, neck: nn.Module | None, rpn: RegionProposalNetwork, roi_heads: RoIHeads,
@@ -136,16 +145,35 @@ class RegionDetector(nn.Module):
 
     def _objects(self, regions: Regions) -> list[dict[str, Tensor]]:
         logits, deltas = self._predict_boxes(regions.maps, regions.proposals)
-        boxes, scores, labels = self.roi_heads.postprocess_detections(logits, deltas, regions.proposals, regions.sizes)
+        counts = [len(boxes) for boxes in regions.proposals]
+        boxes_by_image = self.roi_heads.box_coder.decode(deltas, regions.proposals).split(counts)
+        scores_by_image = logits.softmax(-1).split(counts)
         objects = [
-            {"boxes": box, "scores": score, "labels": label - 1}  # without the background, which is 0 inside
-            for box, score, label in zip(boxes, scores, labels, strict=True)
+            self._suppress(boxes, scores, size)
+            for boxes, scores, size in zip(boxes_by_image, scores_by_image, regions.sizes, strict=True)
         ]
         if self.roi_heads.has_mask():
-            masks = maskrcnn_inference(self._predict_masks(regions.maps, boxes), labels)
+            masks = maskrcnn_inference(
+                self._predict_masks(regions.maps, [found["boxes"] for found in objects]),
+                [found["labels"] + 1 for found in objects],
+            )
             for found, mask in zip(objects, masks, strict=True):
                 found["masks"] = mask[:, 0]
         return objects
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The objects among the boxes (n, num_classes + 1, 4) and scores (n, num_classes + 1) of the regions of an image."""
+        heads = self.roi_heads
+        boxes, scores = clip_boxes_to_image(boxes, size)[:, 1:], scores[:, 1:]  # the background is 0 inside
+        rows, labels = (scores > heads.score_thresh).nonzero(as_tuple=True)
+        boxes, scores = boxes[rows, labels], scores[rows, labels]
+        filled = remove_small_boxes(boxes, min_size=MIN_SIDE)
+        boxes, scores, labels = boxes[filled], scores[filled], labels[filled]
+        kept, scores = suppress(
+            boxes, scores, labels,
+            method=self.nms, iou=heads.nms_thresh, score_floor=heads.score_thresh, max_objects=heads.detections_per_img,
+        )  # fmt: skip
+        return {"boxes": boxes[kept], "scores": scores, "labels": labels[kept]}
 
     def _predict_boxes(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         logits, deltas = self.classify(self.roi_heads.box_roi_pool(maps, boxes))

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
 
 from resnets.models.detection import padding
 from resnets.models.detection.levels import Levels
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.settings import DetectorSettings
+from resnets.models.detection.suppression import suppress
 from resnets.models.detection.yolo.anchors import COCO_ANCHORS
 from resnets.models.detection.yolo.grid import YOLOGrid, decode, flatten_predictions, make_grid
 from resnets.models.detection.yolo.loss import image_losses
@@ -26,9 +27,13 @@ class YOLOv3(nn.Module):
         backbone: the residual network.
         settings: `anchors`, `neck_channels`, `box_loss`, `ignore_iou`, and the limits on what is returned.
         num_classes: K.
+
+    Attributes:
+        nms: how overlapping boxes are suppressed; see `suppression`.
     """
 
     anchors: Tensor
+    nms = "hard"
 
     def __init__(self, backbone: Backbone, settings: DetectorSettings, num_classes: int) -> None:
         super().__init__()
@@ -111,5 +116,9 @@ class YOLOv3(nn.Module):
         boxes, labels = clip_boxes_to_image(boxes[rows[order]], (height, width)), labels[order]
         filled = (boxes[:, 2:] > boxes[:, :2]).all(1)
         boxes, scores, labels = boxes[filled], scores[filled], labels[filled]
-        kept = batched_nms(boxes, scores, labels, self.settings.nms_iou)[: self.settings.max_objects]
-        return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
+        limits = self.settings
+        kept, scores = suppress(
+            boxes, scores, labels,
+            method=self.nms, iou=limits.nms_iou, score_floor=limits.score_floor, max_objects=limits.max_objects,
+        )  # fmt: skip
+        return {"boxes": boxes[kept], "scores": scores, "labels": labels[kept]}
