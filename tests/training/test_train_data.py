@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from resnets.data.datasets.dataset import Sample
+from resnets.data.loading.epoch_order import EpochStep
+from resnets.data.object_datasets.objects import ImageObjects, Object, make_sample
+from resnets.recipes.override import override
 from resnets.recipes.recipe import Data, Recipe
+from resnets.tasks.detection.config import DetectionConfig
+from resnets.tasks.detection.task import Detection
 from resnets.training import train_data
 
 
@@ -16,3 +23,46 @@ def test_the_command_that_writes_smaller_images_quotes_the_folder(capsys):
     samples = [Sample("my photos/cat/1.jpg", ("cat",), "train")]
     train_data._cache_images(Recipe(data=Data(location="my photos")), samples, partial(prepare, min_side=8), None)
     assert "resnets data shard 'my photos' SHARDS --resize 8" in capsys.readouterr().err
+
+
+def color(index: int) -> np.ndarray:
+    return np.array([40 * index, 200 - 30 * index, 90])
+
+
+def make_data(folder: Path, *overrides: str) -> train_data.TrainData:
+    """Six images of one color each, 48 x 64 pixels, with an object, for a detector of 64 pixels."""
+    samples = []
+    for index in range(6):
+        Image.fromarray(np.full((48, 64, 3), color(index), np.uint8)).save(folder / f"{index}.png")
+        objects = ImageObjects((Object("thing", (8.0, 8.0, 50.0, 40.0)),), (48, 64))
+        samples.append(make_sample(str(folder / f"{index}.png"), objects, split="train"))
+    fixed = ("task.zoom_out=0", "task.object_crop=0", "task.scale_jitter=1,1", "augment.jitter=0", *overrides)
+    recipe = Recipe(data=Data(imgsz=64, batch=6, resize="fit"), task=DetectionConfig())
+    for each in fixed:
+        recipe = override(recipe, each)
+    task = Detection(("thing",), recipe.task)
+    return train_data.TrainData(recipe, task, samples, task.preprocess(recipe, None))
+
+
+def test_the_first_batch_names_the_images_of_each_mosaic(tmp_path: Path) -> None:
+    data = make_data(tmp_path, "task.mosaic=0.5", "stop.epochs=4")
+    pictures, indices = data.first_batch()
+    assert len(pictures) == len(indices) == 6
+    assert {len(each) for each in indices} == {1, 4}
+    assert {each[0] for each in indices} == set(range(6))
+    for picture, each in zip(pictures, indices, strict=True):
+        seen = {index for index in range(6) if (np.abs(picture.astype(int) - color(index)).sum(axis=2) < 6).any()}
+        assert seen == set(each)
+
+
+def test_mosaics_end_before_the_last_epochs_and_sizes_change_with_the_shorter_side(tmp_path: Path) -> None:
+    plain, varied = make_data(tmp_path), make_data(tmp_path, "task.mosaic=1", "task.multiscale=true", "stop.epochs=20")
+    assert plain.variation is None
+    assert varied.variation is not None
+    assert varied.variation.mosaic_epochs == 17
+    images = next(varied.batches(EpochStep(17))).images
+    assert len({image.shape for image in images}) == 1
+    assert tuple(images[0].shape[1:]) in {(48, 64), (72, 96)}
+    limited = make_data(tmp_path, "task.multiscale=true", "task.shorter_side=24")
+    sizes = {tuple(image.shape[1:]) for epoch in range(8) for image in next(limited.batches(EpochStep(epoch))).images}
+    assert sizes == {(24, 32), (36, 48)}

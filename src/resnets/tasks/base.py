@@ -255,6 +255,18 @@ class Task(ABC):
         }
         return augmentation.train_transform(preprocess.size[0], fill=preprocess.mean_color, **values)
 
+    @property
+    def mosaic(self) -> float:
+        """The probability that a training example is made of four, each of them augmented for a smaller input, where targets are
+        dictionaries of "boxes", "labels" and "masks" as `data/loading/mosaic.py` has them. Here: 0.
+        """
+        return 0.0
+
+    @property
+    def multiscale(self) -> bool:
+        """Whether the size for which training images are augmented changes during the run, with `spatial_targets`. Here: no."""
+        return False
+
     def place(self, target: Any, placement: Placement) -> Any:
         """The target of an image, with `spatial_targets`, in pixels of the network's input; see `placement`. Here: tv_tensors in
         it are moved, and masks are 0 where the input shows nothing of the image.

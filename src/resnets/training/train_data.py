@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +21,16 @@ from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
 from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
+from resnets.data.loading.variation import Key, Variation
 from resnets.errors import UserError
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
-from resnets.recipes.recipe import Augment, Recipe
+from resnets.recipes.recipe import Augment, Recipe, total_steps
 from resnets.tasks.base import Task
 
 VAL_MEMORY_FRACTION = 0.15  # of the free memory, for preprocessed validation images
 EVAL_BATCH = 64
+MOSAIC_PART = 0.85  # of the epochs; the last ones have images as they will be seen
 
 
 def augments_whole_batches(section: Augment) -> bool:
@@ -67,12 +70,26 @@ class TrainData:
             len(samples), batch, recipe.seed, sampling_weights, ranks.rank(), ranks.world_size(), shard_sizes
         )
         self.transform = nn.Identity() if self.augments_batches else task.train_transform(recipe, self.preprocess)
+        self.variation = self._variation() if task.mosaic or task.multiscale else None
         self.batch_transform = augmentation.BatchCropFlip(
             len(samples),
             seed=recipe.seed,
             pad_pixels=(recipe.augment.pad_pixels or 0) if recipe.augment.crop == "pad" else 0,
             pad_mode=recipe.augment.pad_mode,
             flip=recipe.augment.flip,
+        )
+
+    def _variation(self) -> Variation:
+        steps = self.plan.steps_per_epoch
+        return Variation(
+            partial(_transform_for_side, self.task, self.recipe, self.preprocess),
+            imgsz=self.preprocess.size[0],
+            seed=self.recipe.seed,
+            num_images=self.plan.num_images,
+            multiscale=self.task.multiscale,
+            mosaic=self.task.mosaic,
+            mosaic_epochs=math.floor(MOSAIC_PART * total_steps(self.recipe, steps) / steps),
+            fill=self.preprocess.mean_color,
         )
 
     def _preparation(self, preprocess: Preprocess) -> partial[np.ndarray]:
@@ -104,22 +121,32 @@ class TrainData:
             plan,
             self.transform,
             targets=self.moving_targets,
+            variation=self.variation,
             start=start,
             workers=self.recipe.data.workers or 0,
             pin_memory=self.recipe.speed.device.startswith("cuda"),
             on_wait=on_wait,
         )
 
-    def first_batch(self) -> tuple[list[np.ndarray], list[int]]:
-        """Return the augmented images (H, W, 3) of the first batch, with their spatial targets on them, and their indices."""
-        batch = next(train_loader.train_batches(self.images, self.plan, self.transform, targets=self.moving_targets))
+    def first_batch(self) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
+        """Return the augmented images (H, W, 3) of the first batch, with their spatial targets on them, and the indices of the
+        images that each is made of.
+        """
+        batch = next(
+            train_loader.train_batches(
+                self.images, self.plan, self.transform, targets=self.moving_targets, variation=self.variation
+            )
+        )
         images = batch.images
         if self.augments_batches and isinstance(images, Tensor):
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
         arrays = [image.permute(1, 2, 0).numpy() for image in images]
         if self.task.spatial_targets:
             arrays = [self.task.draw_target(*each) for each in zip(arrays, batch.targets, strict=True)]
-        return arrays, batch.indices.tolist()
+        keys = zip(batch.positions.tolist(), batch.indices.tolist(), strict=True)
+        if self.variation is None:
+            return arrays, [(index,) for _, index in keys]
+        return arrays, [self.variation.indices(Key(batch.epoch, batch.step, *each)) for each in keys]
 
     def to_device(self, batch: Batch) -> Batch:
         """Return the batch on the device: images normalized and, where that was not done before, augmented, with targets and
@@ -166,6 +193,12 @@ class TrainData:
             workers=None if self.recipe.data.workers else 0,
             max_cache_bytes=round(VAL_MEMORY_FRACTION * ram_cache.free_memory() / ranks.local_world_size()),
         )
+
+
+def _transform_for_side(task: Task, recipe: Recipe, preprocess: Preprocess, side: int) -> Callable[..., Any]:
+    """Return the augmentation for another size of the input; the limit of the shorter side is scaled with it."""
+    shorter = preprocess.resize_to and round(preprocess.resize_to * side / preprocess.size[0])
+    return task.train_transform(recipe, replace(preprocess, size=(side, side), resize_to=shorter))
 
 
 def _cache_images(

@@ -22,6 +22,7 @@ from torchvision.transforms import v2
 PCA_VALUES = (0.2175, 0.0188, 0.0045)
 PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
+MIN_SIDE = 1.0  # pixels: a box of which less is left after a crop is dropped
 ERASE_FILL = [124, 116, 104]  # the mean color of ImageNet, which is 0 after normalization
 
 
@@ -96,6 +97,18 @@ def train_transform(
     if erase:
         steps.append(v2.RandomErasing(erase, value=ERASE_FILL))
     return v2.Compose(steps) if steps else v2.Identity()
+
+
+def visible_objects() -> v2.Transform:
+    """Cut boxes at the border of the image; drop those of which nothing is left, with their labels and masks."""
+    return v2.Compose(
+        [v2.ClampBoundingBoxes("hard"), v2.SanitizeBoundingBoxes(min_size=MIN_SIDE, labels_getter=_labels)]
+    )
+
+
+def _labels(inputs: tuple[Any, dict[str, Any]]) -> Tensor:
+    labels: Tensor = inputs[1]["labels"]
+    return labels
 
 
 class _ShorterSide(v2.Transform):

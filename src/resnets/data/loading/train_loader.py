@@ -25,6 +25,7 @@ from resnets.data.loading.batch import Batch, stack_images
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.ram_cache import Images, LazyImages
 from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.loading.variation import Key, Variation
 from resnets.data.loading.watch_workers import (
     check_queues,
     init_worker,
@@ -37,8 +38,6 @@ from resnets.errors import JobError
 from resnets.nested_tensors import map_tensors
 from resnets.timeout import timeout_seconds
 
-Key = tuple[int, int, int, int]  # of an image in a batch: epoch, step, position in the epoch, index
-
 
 class _BatchSampler(Sampler):
     """The keys of the images of each batch. `pending` has those of the batches that were requested and not yet received."""
@@ -50,7 +49,7 @@ class _BatchSampler(Sampler):
     def __iter__(self) -> Iterator[list[Key]]:
         for epoch, step, indices in self.plan.batches(self.start):
             positions = self.plan.positions(step).tolist()
-            keys = [(epoch, step, *each) for each in zip(positions, indices.tolist(), strict=True)]
+            keys = [Key(epoch, step, *each) for each in zip(positions, indices.tolist(), strict=True)]
             self.pending.append(keys)
             yield keys
 
@@ -67,14 +66,30 @@ class Targets(NamedTuple):
 
 
 class _AugmentedImages(Dataset):
-    """Images by key, each augmented by `transform` with random numbers that depend on the key, and their targets."""
+    """Examples by key: images augmented with random numbers that depend on the key, and their targets."""
 
-    def __init__(self, images: Images, transform: Callable[..., Any], targets: Targets | None, seed: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        transform: Callable[..., Any],
+        targets: Targets | None,
+        seed: int,
+        variation: Variation | None = None,
+    ) -> None:
         self.images, self.transform, self.targets, self.seed = images, transform, targets, seed
+        self.variation = variation
+
+    def indices(self, key: Key) -> tuple[int, ...]:
+        """Of the images that an example is made of."""
+        return (key.image,) if self.variation is None else self.variation.indices(key)
 
     def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Any]]:
-        images = zip(keys, self._read([index for *_, index in keys]), strict=True)
-        return [(key, image if isinstance(image, DecodeError) else self._augment(key, image)) for key, image in images]
+        indices = [self.indices(key) for key in keys]
+        images = iter(self._read([index for each in indices for index in each]))
+        return [
+            (key, self._example(key, each, [next(images) for _ in each]))
+            for key, each in zip(keys, indices, strict=True)
+        ]
 
     def _read(self, indices: list[int]) -> Iterator[np.ndarray | DecodeError]:
         # The main process watches the time of its workers; here a thread does the reading so that it can be watched.
@@ -83,13 +98,23 @@ class _AugmentedImages(Dataset):
             return ordered_map(partial(_return_error, self.images.prepare), paths, workers=0, ahead=0)
         return map(partial(_return_error, self.images.__getitem__), indices)
 
-    def _augment(self, key: Key, image: np.ndarray) -> tuple[Tensor, Any]:
-        epoch, _, position, index = key
-        with fork_seed(self.seed, epoch, position):
-            if self.targets is None:
-                return self.transform(as_tensor(image)), None
-            augmented, target = self.transform(tv_tensors.Image(as_tensor(image)), self.targets.of_index[index])
-            return augmented.as_subclass(Tensor), target
+    def _example(
+        self, key: Key, indices: Sequence[int], images: Sequence[np.ndarray | DecodeError]
+    ) -> tuple[Tensor, Any] | DecodeError:
+        transform = self.transform if self.variation is None else self.variation.transform(key)
+        examples: list[tuple[Tensor, Any]] = []
+        with fork_seed(self.seed, key.epoch, key.position):
+            for index, image in zip(indices, images, strict=True):
+                if isinstance(image, DecodeError):
+                    return image
+                examples.append(self._augment(transform, index, image))
+        return examples[0] if self.variation is None else self.variation.join(key, examples)
+
+    def _augment(self, transform: Callable[..., Any], index: int, image: np.ndarray) -> tuple[Tensor, Any]:
+        if self.targets is None:
+            return transform(as_tensor(image)), None
+        augmented: tuple[Tensor, Any] = transform(tv_tensors.Image(as_tensor(image)), self.targets.of_index[index])
+        return augmented
 
 
 def _return_error(read: Callable[[Any], np.ndarray], which: int | str) -> np.ndarray | DecodeError:
@@ -104,11 +129,11 @@ def _collate(targets: Targets | None, items: list[tuple[Key, Any]]) -> Batch | s
     for _, example in items:
         if isinstance(example, DecodeError):
             return str(example)  # torch cannot send an exception of our own class from a worker
-    (epoch, step, _, _), _ = items[0]
-    positions, indices = (torch.tensor([key[field] for key, _ in items]) for field in (2, 3))
-    images = stack_images([image for _, (image, _) in items])
+    first, _ = items[0]
+    positions, indices = (torch.tensor([getattr(key, field) for key, _ in items]) for field in ("position", "image"))
+    images = stack_images([image.as_subclass(Tensor) for _, (image, _) in items])
     collated = None if targets is None else targets.collate([target for _, (_, target) in items])
-    batch = Batch(epoch, step, indices, positions, images, collated)
+    batch = Batch(first.epoch, first.step, indices, positions, images, collated)
     return batch if get_worker_info() is None else share_memory(batch)
 
 
@@ -118,6 +143,7 @@ def train_batches(
     transform: Callable[..., Any],
     *,
     targets: Targets | None = None,
+    variation: Variation | None = None,
     start: EpochStep = EpochStep(),
     workers: int = 0,
     pin_memory: bool = False,
@@ -129,6 +155,7 @@ def train_batches(
         transform: a uint8 image (3, H, W) -> the augmented one (3, h, w); with `targets`, the image as a `tv_tensors.Image`
             and its target -> both augmented.
         targets: those that change with the image, such as boxes; the batches have none of their own without.
+        variation: of the size of the images, and mosaics, in place of `transform`; it needs `targets`.
         workers: processes; 0 for none.
         pin_memory: as of torch's DataLoader.
         on_wait: is called every few seconds while no batch arrives, and may raise to end the waiting.
@@ -138,8 +165,9 @@ def train_batches(
     """
     timeout_seconds()  # so that a wrong value is refused before it is needed
     sampler = _BatchSampler(plan, start)
+    examples = _AugmentedImages(images, transform, targets, plan.seed, variation)
     loader = DataLoader(
-        _AugmentedImages(images, transform, targets, plan.seed),
+        examples,
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=partial(_collate, targets),
@@ -161,7 +189,7 @@ def train_batches(
         """The files of the batch that is waited for."""
         if not isinstance(images, LazyImages) or not sampler.pending:
             return []
-        return [images.paths[index] for *_, index in sampler.pending[0]]
+        return [images.paths[index] for key in sampler.pending[0] for index in examples.indices(key)]
 
     try:
         while (batch := next_batch(iterator, on_wait, pending_paths)) is not None:

@@ -8,10 +8,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from resnets.data.image.preprocess import Preprocess
+from resnets.data.loading.augmentation import visible_objects
 from resnets.recipes.recipe import Augment
 from resnets.tasks.detection.config import DetectionConfig
-
-MIN_SIDE = 1.0  # pixels: a box of which less is left is dropped
 
 
 def train_transform(config: DetectionConfig, section: Augment, preprocess: Preprocess) -> v2.Transform:
@@ -29,17 +28,8 @@ def train_transform(config: DetectionConfig, section: Augment, preprocess: Prepr
         steps.append(_ObjectCrop(config.object_crop))
     if section.flip:
         steps.append(v2.RandomHorizontalFlip(section.flip))
-    steps += [
-        FitJitter(preprocess, config.scale_jitter),
-        v2.ClampBoundingBoxes("hard"),
-        v2.SanitizeBoundingBoxes(min_size=MIN_SIDE, labels_getter=_labels),
-    ]
+    steps += [FitJitter(preprocess, config.scale_jitter), visible_objects()]
     return v2.Compose(steps)
-
-
-def _labels(inputs: tuple[Any, dict[str, Any]]) -> torch.Tensor:
-    labels: torch.Tensor = inputs[1]["labels"]
-    return labels
 
 
 class _ObjectCrop(v2.Transform):
@@ -47,9 +37,7 @@ class _ObjectCrop(v2.Transform):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        self.probability, self.crop, self.drop = probability, v2.RandomIoUCrop(), v2.SanitizeBoundingBoxes(
-            min_size=MIN_SIDE, labels_getter=_labels
-        )  # fmt: skip
+        self.probability, self.crop, self.drop = probability, v2.RandomIoUCrop(), visible_objects()
 
     def forward(self, *inputs: Any) -> Any:
         chosen = float(torch.rand(())) < self.probability

@@ -159,6 +159,14 @@ class Detection(Task):
         plan.check_unused(recipe)
         return augment.train_transform(self.settings, recipe.augment, preprocess)
 
+    @property
+    def mosaic(self) -> float:
+        return self.settings.mosaic
+
+    @property
+    def multiscale(self) -> bool:
+        return self.settings.multiscale
+
     def draw_target(self, image: np.ndarray, target: Any) -> np.ndarray:
         """The boxes with their classes, and the masks."""
         boxes, labels = np.asarray(target["boxes"]), np.asarray(target["labels"])

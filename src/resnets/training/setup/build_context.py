@@ -86,9 +86,10 @@ def build_context(
 
 
 def draw_batch(train_data: TrainData, samples: Sequence[Sample], out: Path) -> None:
-    """Draw the first training batch as the network sees it, with the class names of each image."""
+    """Draw the first training batch as the network sees it, with the class names of each image, or of those of a mosaic."""
     images, indices = train_data.first_batch()
-    captions = [", ".join(samples[index].labels or ()) for index in indices]
+    labels = [[label for index in each for label in samples[index].labels or ()] for each in indices]
+    captions = [", ".join(dict.fromkeys(each)) for each in labels]
     pairs = zip(images, captions, strict=True)
     tiles = [image_grid.Tile(image, [image_grid.Caption(caption)]) for image, caption in pairs]
     image_grid.draw(tiles[: image_grid.MAX_IMAGES], out)
